@@ -19,6 +19,7 @@ from triage_cli.api import ndjson as answering
 from triage_cli.api.dependencies import Limits
 from triage_cli.client.protocol import PARCEL
 from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.service.local_triage import LocalTriage
 
 CSV = {"content-type": "text/csv"}
 
@@ -202,8 +203,11 @@ def test_a_client_that_leaves_stops_the_work_and_what_has_begun_is_kept(server: 
         head = f"POST /classify HTTP/1.1\r\nHost: x\r\nX-API-Key: {server.keys['agent']}\r\n"
         client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         assert asked.wait(PATIENCE)
-    stopped = lambda: any(t._allowance.stopping for t in server.served._sessions)  # noqa: E731
-    until(stopped, "the session is told to stop")
+    sessions = server.served._sessions
+    until(
+        lambda: any(isinstance(t, LocalTriage) and t._allowance.stopping for t in sessions),
+        "the session is told to stop",
+    )
     left.set()
     until(lambda: _ended(world), "the run's end")
     answered = [t for t in world.store.find(Selection()) if t.status == "classified"]

@@ -65,6 +65,10 @@ PUT_IN = (
     "insert into tickets (ticket_id, identity, source, content_hash, urgency, stored_at, extra) "
     "values ('other', 'other', 'x', '', 2, '', '{}')"
 )
+SUGGESTED = (
+    "update classifications set classifier = 'agent', fingerprint = '' where classification_id = "
+    "(select max(classification_id) from classifications where confidence_source <> 'human')"
+)
 JUDGED = (
     "update classifications set confidence_source = 'human' where classification_id = "
     "(select max(classification_id) from classifications where confidence_source <> 'human')"
@@ -84,6 +88,7 @@ ALTERED = (
     ("an answer gone", "delete from classifications where ctid in (select ctid from classifications limit 1)",
      "is gone from the table of classifications"),
     ("a verdict past the log", JUDGED, "was put in past the log"),
+    ("a suggestion past the log", SUGGESTED, "was put in past the log"),
     ("no head", "delete from last_head", "whole up to event 9, but no head is kept in the table last_head"),
     ("a trigger gone", "drop trigger events_never_go on events", "triggers"),
     ("a trigger off", "alter table events disable trigger events_never_change", "triggers"),

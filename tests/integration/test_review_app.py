@@ -19,10 +19,12 @@ from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue
 from triage_cli.client import RemoteTriage
 from triage_cli.client.address import Address
+from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.errors import StoreError
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.service.consultation import LocalConsultation
 from triage_cli.stores.sqlite.store import SqliteStore
 
 WORDS = ("alpha", "beta", "gamma", "delta")
@@ -149,6 +151,24 @@ def test_a_note_is_kept_with_the_verdict(unsure: World) -> None:
     reviewing(unsure.triage(), script)
     by_name = {t.external_id: t for t in unsure.store.find(Selection())}
     assert (by_name["0"].reason, by_name["1"].reason) == ("they want money", None)
+
+
+def test_what_agents_suggest_is_shown_and_enter_takes_the_machine_s_guess(unsure: World) -> None:
+    consult = LocalConsultation(unsure.services(), "ada")
+    consult.suggest(AgentSuggestionDraft("0", "Technical", "claude-code", "it [b]crashes[/b]"))
+    suggested = "Technical?  suggested by agent claude-code of ada: it [b]crashes[/b]"
+
+    async def at_it(reviewer: Reviewer) -> None:
+        await reviewer.sees(suggested)
+        await reviewer.press("enter", see="Billing; u takes it back")
+
+    reviewing(unsure.triage(), at_it, (160, 40))
+    assert standing(unsure)["0"] == ("classified", "Billing", True)
+    shown: list[str] = []
+    consult.suggest(AgentSuggestionDraft("1", "General", "claude-code"))
+    sitting = ReviewSession(unsure.triage(), ["Billing", "Technical", "General"])
+    PlainReview(sitting, TicketQueue(sitting.triage, View(), sitting.names), iter(["q"]), shown.append).work()
+    assert "General?  suggested by agent claude-code of ada" in shown
 
 
 def test_a_category_by_the_beginning_of_its_name(unsure: World) -> None:

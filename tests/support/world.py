@@ -1,6 +1,6 @@
 """Use cases over a store of the test's own, with a fake classifier and destinations."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
@@ -82,12 +82,13 @@ class World:
         self.categories: tuple[Category, ...] = CATEGORIES
         self.hysteresis: dict[str, float] = {}
         self.promised: Callable[[str, str, float], float] = never_promised
+        self.thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
 
     def services(self) -> Services:
         map_ = RoutingTable(self.rules, "map-1", lambda name: self.destinations[name], promised=self.promised)
         return Services(
             self.store, self.categories, lambda *_: self.classifier, map_, None, self.hysteresis,
-            kept=lambda _: self.classifier,
+            kept=lambda _: self.classifier, thresholds=self.thresholds,
         )  # fmt: skip
 
     def triage(self, actor: str = "tester") -> LocalTriage:

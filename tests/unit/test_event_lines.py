@@ -27,6 +27,7 @@ from triage_cli.cli.display.event_lines import summary
         ("classified", {"classifier": "gpt", "status": "failed"}, "no category, by gpt: failed"),
         ("verdict", {"category": "General", "note": 'they "want" it'}, 'General: "they \\"want\\" it", by ada'),
         ("verdict", {"category": None}, "taken back, by ada"),
+        ("suggested", {"category": "Billing", "agent": "claude", "decision": "x"}, "Billing?, by agent claude of ada"),
         (
             "routed",
             {"category": "Billing", "to": ["pager", "billing"], "rule": "routes.Billing", "config": "83e7"},

@@ -13,8 +13,10 @@ from triage_cli.cli.review import filters, page
 from triage_cli.cli.review.keys import beginning_with, keys_of
 from triage_cli.cli.review.line_wrap import cut, wrapped
 from triage_cli.cli.review.ticket_queue import entry_of
+from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.views import Why
 
 TICKET = Ticket("t" * 36, "i", "s", "A-1", "h", "Subject", "Text", "C-1", "high", 1, None, "now", suggestion="Billing")
 NAMES = ("Billing", "Technical", "Bug report")
@@ -47,7 +49,9 @@ def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: s
         external_id=subject, subject=subject, description=text, reason=text, confidence=0.5, customer_id=text,
         suggestion=subject, extra='{"plan": "\\u001b[31m"}',
     )  # fmt: skip
-    lines = texts(page.ticket_lines(ticket, ("head", f"2026-11-24 08:00:00Z  {text}", text), NAMES, width))
+    suggestion = AgentSuggestion(subject, text, text, "", subject)
+    why = Why("", "new", ("head", f"2026-11-24 08:00:00Z  {text}", text), (suggestion,))
+    lines = texts(page.ticket_lines(ticket, why, NAMES, width))
     lines += texts([page.queue_line(entry_of(ticket), " ", width, marked=True)] if width >= 20 else [])
     lines += texts(page.category_lines(keys_of([text or "x"]), [text or "x"], text, width, 3)) if width >= 20 else []
     for line in lines:
@@ -66,12 +70,12 @@ def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: s
 )
 def test_what_was_guessed_or_decided_and_whether_that_is_a_category(fields: dict[str, Any], expected: str) -> None:
     ticket = TICKET._replace(confidence=0.5)._replace(**fields)
-    assert expected in texts(page.ticket_lines(ticket, (), NAMES, 80))
+    assert expected in texts(page.ticket_lines(ticket, None, NAMES, 80))
 
 
 def test_of_a_very_long_text_the_rest_is_told() -> None:
     ticket = TICKET._replace(description="word " * 200_000)
-    lines = texts(page.ticket_lines(ticket, (), NAMES, 80))
+    lines = texts(page.ticket_lines(ticket, None, NAMES, 80))
     assert len(lines) < 1000
     assert "… 950,000 more characters: triage show A-1" in lines
 

@@ -11,7 +11,7 @@ from triage_cli.api import docs_page, problems
 from triage_cli.api.dependencies import ServerState
 from triage_cli.api.middleware import AccessMiddleware
 from triage_cli.api.openapi import openapi_method
-from triage_cli.api.routes import admin, bulk, monitoring, queries, tickets, webhooks
+from triage_cli.api.routes import admin, bulk, consultation, monitoring, queries, tickets, webhooks
 
 # Plain endpoints that run at the same time: most of them wait for the disk or a provider.
 THREADS = 100
@@ -43,7 +43,7 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     )
     app.state.server_state = server_state
     problems.install(app)
-    groups = (docs_page, monitoring, bulk, tickets, queries, webhooks, admin)
+    groups = (docs_page, monitoring, bulk, tickets, queries, consultation, webhooks, admin)
     for router in (group.router for group in groups):
         app.include_router(router)
     app.openapi = openapi_method(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from fastapi import Depends, Request
@@ -15,12 +15,14 @@ from triage_cli.config import HookSpec
 from triage_cli.domain.audit import Head
 from triage_cli.domain.errors import MediaTypeError, UsageError
 from triage_cli.ports.storage import ApiAccessStore
+from triage_cli.service.consultation import LocalConsultation
 from triage_cli.service.delivery.dispatcher import DestinationBreakers
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 from triage_cli.service.single_tickets import SingleTickets
 
 MEGABYTE = 1 << 20
+Session = TypeVar("Session", LocalTriage, LocalConsultation)
 
 
 class Limits(NamedTuple):
@@ -86,24 +88,27 @@ class ServerState:
         self.singles = SingleTickets(shared)
         self.stopping = False
         self.draining = False  # about to stop: `/ready` says so, and all else is served
-        self._sessions: WeakSet[LocalTriage] = WeakSet()
+        self._sessions: WeakSet[LocalTriage | LocalConsultation] = WeakSet()
         self._lock = threading.Lock()
 
     def session(self, actor: str, command_line: str) -> LocalTriage:
         """Return the use cases for one request; they are stopped with the server."""
-        triage = LocalTriage(self.parts, actor, command_line)
+        return self.stopped_with_server(LocalTriage(self.parts, actor, command_line))
+
+    def stopped_with_server(self, session: Session) -> Session:
+        """Return what a request works with; it is stopped with the server."""
         with self._lock:
-            self._sessions.add(triage)
+            self._sessions.add(session)
             if self.stopping:
-                triage.stop()
-        return triage
+                session.stop()
+        return session
 
     def stop(self) -> None:
         """Let no session take new work; what is in flight is completed and saved."""
         with self._lock:
             self.stopping = True
-            for triage in list(self._sessions):
-                triage.stop()
+            for session in list(self._sessions):
+                session.stop()
         self.worker.stop()
         self.singles.stop()
 

@@ -30,6 +30,7 @@ TAGS = {
     "tickets": "One ticket: store it, classify it, route it, set its verdict.",
     "bulk": "Many tickets in one request: what comes of each is a line of the answer.",
     "reads": "Tickets, their history and explanation, the audit log, counts.",
+    "consultation": "Questions whose answers change no ticket, and what agents suggest.",
     "webhooks": "Events of helpdesks, signed by their sender.",
     "administration": "API keys, erasure, the record of runs, proof of the audit log.",
     "operations": "Liveness, readiness and metrics.",

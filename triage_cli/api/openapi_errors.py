@@ -71,6 +71,7 @@ SPECIAL = {
     "/tickets/{ticket_id}/classify": (402, 502),
     "/tickets/{ticket_id}/route": (400, 502),
     "/classify": (404,),
+    "/classify/text": (402, 502),
     "/route": (404,),
     "/reclassify": (404,),
     "/ready": (500, 503),

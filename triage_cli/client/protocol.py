@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from triage_cli.client.protocol_errors import ProtocolError, error_fields, error_of
+from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed, RoutePlan
@@ -118,7 +119,8 @@ def why_of(record: Any) -> Why:
     found = named(Why, record)
     if not all(isinstance(line, str) for line in found.why):
         raise ProtocolError("a story that is no text")
-    return found._replace(why=tuple(found.why))
+    suggestions = tuple(named(AgentSuggestion, one) for one in found.agent_suggestions)
+    return found._replace(why=tuple(found.why), agent_suggestions=suggestions)
 
 
 def stats_of(record: Any) -> Stats:

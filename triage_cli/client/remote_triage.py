@@ -41,20 +41,20 @@ class RemoteTriage:
     """Implements `ports.Triage`; one object per command. A signal handler may call `stop`."""
 
     def __init__(self, address: Address, network: Network) -> None:
-        self._connection = Connection(address, network)
+        self.connection = Connection(address, network)
 
     def close(self) -> None:
         """Close the sockets."""
-        self._connection.close()
+        self.connection.close()
 
     def stop(self) -> None:
         """Stop taking new work; after a short wait the connections are closed, which stops the server too."""
-        self._connection.stop()
+        self.connection.stop()
 
     @property
     def spent(self) -> float:
         """Return what the server has reported as spent, in USD; it does so at the end of each stream."""
-        return self._connection.spent
+        return self.connection.spent
 
     # -- streams
 
@@ -63,7 +63,7 @@ class RemoteTriage:
         rows = iter(drafts)
         for first in rows:
             if not _is_typed(first):
-                yield from Upload(self._connection, UploadPlan({}, protocol.ticket_in)).send(chain([first], rows))
+                yield from Upload(self.connection, UploadPlan({}, protocol.ticket_in)).send(chain([first], rows))
                 return
             yield self._typed(first)
 
@@ -73,13 +73,13 @@ class RemoteTriage:
             return Outcome(draft.row, Action.REJECTED, None, draft.error, draft)
         fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
         body = {name: value for name in fields if (value := getattr(draft, name)) is not None}
-        found = self._connection.post("/tickets", body, ids.new_id())
-        return Outcome(draft.row, Action.CREATED, self._converted(protocol.ticket_in, found), None, draft)
+        found = self.connection.post("/tickets", body, ids.new_id())
+        return Outcome(draft.row, Action.CREATED, self.converted(protocol.ticket_in, found), None, draft)
 
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
         params = {"do": "classify,route", **protocol.plan_record(plan._replace(max_cost=None, deadline=None))}
-        return Upload(self._connection, UploadPlan(params, protocol.routed_in, plan.max_cost, plan.deadline)).send(
+        return Upload(self.connection, UploadPlan(params, protocol.routed_in, plan.max_cost, plan.deadline)).send(
             drafts
         )
 
@@ -98,12 +98,12 @@ class RemoteTriage:
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
         """Set categories by hand, or clear them."""
         for chunk in chunked(verdicts, VERDICTS):
-            if self._connection.stopped_at is not None:
+            if self.connection.stopped_at is not None:
                 return
             body = {"verdicts": [protocol.verdict_record(draft) for draft in chunk]}
             for outcome in self._outcomes("/verdicts", body, protocol.ticket_in):
                 if not 0 <= outcome.place < len(chunk):
-                    raise self._connection.strange("an outcome of a row that was never sent")
+                    raise self.connection.strange("an outcome of a row that was never sent")
                 draft = chunk[outcome.place]
                 yield outcome._replace(row=draft.row, item=draft)
 
@@ -111,10 +111,10 @@ class RemoteTriage:
         self, path: str, body: Mapping[str, Any], value: Callable[[protocol.Record], T]
     ) -> Iterator[Outcome[T]]:
         """Yield outcomes until the end or a stop; the request is never repeated."""
-        stream = self._connection.stream(path, {"json": body})
+        stream = self.connection.stream(path, {"json": body})
         try:
             for record in stream.records(0.0):
-                yield self._converted(lambda r: protocol.outcome_of(r, value), record)
+                yield self.converted(lambda r: protocol.outcome_of(r, value), record)
         except StreamAbortedError:
             return
 
@@ -134,7 +134,7 @@ class RemoteTriage:
             page = PAGE
         if left != 0:
             for record in self._paged("/tickets", {**params, "limit": page if left is None else min(left, page)}):
-                yield self._converted(protocol.ticket_of, record)
+                yield self.converted(protocol.ticket_of, record)
                 left = None if left is None else left - 1
                 if left == 0:
                     return
@@ -145,25 +145,26 @@ class RemoteTriage:
 
     def _id_of_awkward_name(self, name: str) -> str:
         """Return the id of a ticket whose name cannot be part of a path."""
-        for record in self._converted(protocol.rows_of, self._connection.get("/tickets", {"name": name})[0]):
-            return self._converted(protocol.ticket_of, record).ticket_id
-        raise self._connection.strange("no ticket where there must be one")
+        for record in self.converted(protocol.rows_of, self.connection.get("/tickets", {"name": name})[0]):
+            return self.converted(protocol.ticket_of, record).ticket_id
+        raise self.connection.strange("no ticket where there must be one")
 
-    def _path(self, name: str) -> str:
+    def path_of(self, name: str) -> str:
+        """Return the path of the only ticket with this name."""
         return f"/tickets/{quote(encodable(self._id_of_awkward_name(name) if _is_awkward(name) else name), safe='')}"
 
     def history(self, name: str) -> History:
         """Return a ticket with its answers, deliveries, attempts and events."""
-        return self._converted(protocol.history_of, self._connection.get(self._path(name))[0])
+        return self.converted(protocol.history_of, self.connection.get(self.path_of(name))[0])
 
     def why(self, name: str) -> Why:
         """Return how a ticket was decided."""
-        return self._converted(protocol.why_of, self._connection.get(self._path(name) + "/why")[0])
+        return self.converted(protocol.why_of, self.connection.get(self.path_of(name) + "/why")[0])
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the audit log, oldest first."""
         params = {k: v for k, v in query._asdict().items() if v not in (None, "") and k not in ("ticket_id", "after")}
-        path = "/logs" if query.ticket_id is None else self._path(query.ticket_id) + "/logs"
+        path = "/logs" if query.ticket_id is None else self.path_of(query.ticket_id) + "/logs"
         last = params.pop("limit", None)
         if last == 0:
             return
@@ -173,25 +174,25 @@ class RemoteTriage:
             records = self._paged(path, {**params, "limit": PAGE, "after": query.after})
             records = records if last is None else deque(records, last)
         for record in records:
-            yield self._converted(protocol.event_of, record)
+            yield self.converted(protocol.event_of, record)
 
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
-        return self._converted(protocol.stats_of, self._connection.get("/stats")[0])
+        return self.converted(protocol.stats_of, self.connection.get("/stats")[0])
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, ordered by their keys."""
-        found = self._connection.get("/stats/groups", {**_params(query.where), "by": query.by})[0]
-        return self._converted(lambda r: [_group(one, query.by) for one in protocol.rows_of(r)], found)
+        found = self.connection.get("/stats/groups", {**_params(query.where), "by": query.by})[0]
+        return self.converted(lambda r: [_group(one, query.by) for one in protocol.rows_of(r)], found)
 
     def audit_head(self) -> Head:
         """Return the head of the audit log."""
-        return self._converted(lambda r: protocol.named(Head, r), self._connection.get("/audit/head")[0])
+        return self.converted(lambda r: protocol.named(Head, r), self.connection.get("/audit/head")[0])
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
-        found = self._connection.get("/categories")[0]
-        return self._converted(lambda r: tuple(protocol.category_of(one) for one in protocol.rows_of(r)), found)
+        found = self.connection.get("/categories")[0]
+        return self.converted(lambda r: tuple(protocol.category_of(one) for one in protocol.rows_of(r)), found)
 
     def runs(self, limit: int | None) -> NoReturn:
         """Raise `UsageError`: the runs of a server are listed on its own machine."""
@@ -200,20 +201,20 @@ class RemoteTriage:
 
     def _paged(self, path: str, params: Params) -> Iterator[Any]:
         """Yield the records of all pages."""
-        found, following = self._connection.get(path, params)
-        yield from self._converted(protocol.rows_of, found)
+        found, following = self.connection.get(path, params)
+        yield from self.converted(protocol.rows_of, found)
         while following is not None:
             # Only the query of the link is used, so that it cannot lead to another server or path.
             query = parse_qsl(urlsplit(following).query, keep_blank_values=True)
-            found, following = self._connection.get(path, query)
-            yield from self._converted(protocol.rows_of, found)
+            found, following = self.connection.get(path, query)
+            yield from self.converted(protocol.rows_of, found)
 
-    def _converted(self, make: Callable[[Any], T], record: Any) -> T:
+    def converted(self, make: Callable[[Any], T], record: Any) -> T:
         """Convert a record. Raises `UnavailableError` if it does not follow the protocol."""
         try:
             return make(record)
         except protocol_errors.ProtocolError as error:
-            raise self._connection.strange(error) from error
+            raise self.connection.strange(error) from error
 
 
 def _is_typed(row: TicketDraft | Rejected) -> bool:

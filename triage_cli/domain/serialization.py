@@ -14,7 +14,7 @@ from triage_cli.domain.deliveries import Attempt, Delivery, Routed
 from triage_cli.domain.ids import timestamp
 from triage_cli.domain.runs import Outcome, Run
 from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.views import History, StatsGroup
+from triage_cli.domain.views import History, StatsGroup, Why
 
 TICKET_KEYS = (
     "ticket_id",
@@ -155,6 +155,11 @@ def replaced_head(event: LoggedEvent) -> str | None:
     Raises `ValueError` if the event was altered so that it is no JSON.
     """
     return str(json.loads(event.detail).get("replaced")) if event.action == "restored" else None
+
+
+def why_record(why: Why) -> dict[str, Any]:
+    """Return the record of a ticket's explanation."""
+    return why._asdict() | {"agent_suggestions": [suggestion._asdict() for suggestion in why.agent_suggestions]}
 
 
 def history_record(history: History) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
+from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery
@@ -23,11 +24,12 @@ class History(NamedTuple):
 
 
 class Why(NamedTuple):
-    """The explanation of a ticket, in sentences."""
+    """The explanation of a ticket, in sentences, and what agents suggest for it."""
 
     ticket_id: str
     status: str
     why: tuple[str, ...]
+    agent_suggestions: tuple[AgentSuggestion, ...] = ()
 
 
 class Stats(NamedTuple):

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from triage_cli.domain import ids
+from triage_cli.domain.agent_suggestions import is_agents
 from triage_cli.domain.changes import Change
+from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Action, Outcome
@@ -35,6 +37,8 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
             for t in chunk
         ]
         conflicts = context.save(changes)
+        if late := [i for i in ticket_ids if any(map(_has_text, store.history(i).classifications))]:
+            store.erase(late)
         for change, conflict in zip(changes, conflicts, strict=True):
             if conflict is None and change.ticket is not None:
                 yield Outcome(row, Action.FORGOTTEN, Routed(change.ticket, tuple(taken[change.ticket.ticket_id])))
@@ -46,6 +50,11 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
             f"another program is at work on {left} more of this customer's tickets",
             hint="run the same command again when that has ended",
         )
+
+
+def _has_text(answer: Classification) -> bool:
+    """Return whether an answer is an agent's suggestion that was stored after the answers were erased."""
+    return is_agents(answer) and bool(answer.answer_key)
 
 
 def blank(ticket: Ticket, accepted: Sequence[str] = ()) -> Ticket:

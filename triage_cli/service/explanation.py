@@ -1,10 +1,14 @@
 """Explains how a ticket was decided, and where the present routing map would send it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from triage_cli.domain import ids, routing
-from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.agent_suggestions import standing
+from triage_cli.domain.consultation import RoutePreview, conditions
+from triage_cli.domain.deliveries import Delivery, Rule
 from triage_cli.domain.explanation.explain import explain
+from triage_cli.domain.explanation.next_step import comma_list
+from triage_cli.domain.routing import RoutingDecision
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Category
 from triage_cli.domain.views import History, Why
@@ -16,24 +20,65 @@ def why(history: History, categories: Sequence[Category], routes: RoutingTable) 
     """Return the explanation of how a ticket was decided."""
     names = [category.name for category in categories]
     lines = explain(history, names, _owed_today(history, categories, routes), routes.offline)
-    return Why(history.ticket.ticket_id, history.ticket.status, tuple(lines))
+    suggestions = standing(history.ticket, history.classifications)
+    return Why(history.ticket.ticket_id, history.ticket.status, tuple(lines), suggestions)
+
+
+def route_preview(history: History, categories: Sequence[Category], routes: RoutingTable) -> RoutePreview:
+    """Return where a ticket would be sent now."""
+    ticket = history.ticket
+    rule = _rule(history, routes) if ticket.category and ticket.status != "forgotten" else None
+    decision = rule and _decision_today(history, rule, categories, routes)
+    new = tuple(delivery.destination for delivery in decision.new) if decision else ()
+    why = tuple(_route_sentences(history, rule, new, routes))
+    to = rule.to if rule else ()
+    return RoutePreview(ticket.ticket_id, ticket.status, ticket.category, rule and rule.name, to, new, why)
+
+
+def _route_sentences(history: History, rule: Rule | None, new: Sequence[str], routes: RoutingTable) -> Iterator[str]:
+    ticket = history.ticket
+    if ticket.status == "forgotten":
+        yield "Its text was forgotten, so it is never sent."
+    elif ticket.category is None:
+        yield f"It has no category yet ({ticket.status}), so no rule is looked up: a category must be decided first."
+    elif rule is None:
+        yield f"No rule of the routing map matches {ticket.category}, so it would be unroutable."
+    else:
+        further = conditions(rule)
+        yield (
+            f"Rule {rule.name} is the first that matches {ticket.category}{f' ({further})' if further else ''}; "
+            f"it sends to {comma_list(rule.to)}."
+        )
+        if left := [name for name in rule.to if name not in new]:
+            yield f"It was routed to {comma_list(left)} already: no new delivery is made there."
+        if waits := [name for name in new if name in routes.offline]:
+            yield f"The network is off, so {comma_list(waits)} would wait."
 
 
 def _owed_today(history: History, categories: Sequence[Category], routes: RoutingTable) -> tuple[str, ...] | None:
     """Return the destinations that a routed ticket would be sent to now; None if no rule matches it."""
-    ticket, heirs = history.ticket, category_renames.heirs(categories)
-    if ticket.status not in routing.SETTLED or ticket.category is None:
+    if history.ticket.status not in routing.SETTLED or history.ticket.category is None:
         return ()
-    answers = {answer.classification_id: answer for answer in history.classifications}
-    rule = routes.match(ticket, answers.get(ticket.decision_id or ""))
+    rule = _rule(history, routes)
     if rule is None:
         return None
+    return tuple(delivery.destination for delivery in _decision_today(history, rule, categories, routes).new)
+
+
+def _rule(history: History, routes: RoutingTable) -> Rule | None:
+    answers = {answer.classification_id: answer for answer in history.classifications}
+    return routes.match(history.ticket, answers.get(history.ticket.decision_id or ""))
+
+
+def _decision_today(
+    history: History, rule: Rule, categories: Sequence[Category], routes: RoutingTable
+) -> RoutingDecision:
+    heirs = category_renames.heirs(categories)
     destinations = category_renames.renamed_destinations(heirs, routes.rules)
     existing = [_with_new_names(d, heirs, destinations) for d in history.deliveries]
-    needed_deliveries = routing.needed_deliveries(
-        ticket, rule, existing, again=False, config_hash="", at=ids.now(), due_at=0.0, run_id=None
+    return routing.needed_deliveries(
+        history.ticket, rule, existing, again=False, config_hash="", at=ids.now(), due_at=0.0, run_id=None
     )
-    return tuple(delivery.destination for delivery in needed_deliveries.new)
 
 
 def _with_new_names(delivery: Delivery, categories: Mapping[str, str], destinations: Mapping[str, str]) -> Delivery:

@@ -20,7 +20,8 @@ class Services(NamedTuple):
 
     `hysteresis` maps classifier names to the margin that a flip needs. `batcher` opens the batches of a classifier.
     `check` makes the check of a run's categories. `kept` returns an open classifier that answers at once, in the
-    caller's thread, and costs nothing; None if that of the plan is no such.
+    caller's thread, and costs nothing; None if that of the plan is no such. `thresholds` maps a category to the
+    confidence that each step of the default classifier needs, as in `CategoryProfile`.
     """
 
     store: Store
@@ -32,6 +33,7 @@ class Services(NamedTuple):
     batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None
     check: Callable[[], Unchecked] = Unchecked
     kept: Callable[[ClassifyPlan], Classifier | None] = lambda _: None
+    thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
 
     def recorder(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
         """Open the classifier of a plan, and return the recorder of its answers; nothing can be spent yet."""

@@ -38,7 +38,7 @@ STRAYS = (
     ),
     (
         "the answer {} is gone from the table of classifications",
-        """select json_extract(detail, '$.decision') from events e where action = 'classified'
+        """select json_extract(detail, '$.decision') from events e where action in ('classified', 'suggested')
             and json_extract(detail, '$.decision') is not null and not exists
             (select 1 from classifications c where c.classification_id = json_extract(detail, '$.decision')) limit 1""",
     ),
@@ -51,6 +51,12 @@ STRAYS = (
                     and coalesce(json_extract(detail, '$.verdict'), json_extract(detail, '$.said')) is not null
                 else action = 'verdict' and json_extract(detail, '$.category') is not null
                     and json_extract(detail, '$.decision') = c.classification_id end) limit 1""",
+    ),
+    (
+        "the suggestion {} was put in past the log",
+        """select classification_id from classifications c where classifier = 'agent' and fingerprint = ''
+            and not exists (select 1 from events e where e.ticket_id = c.ticket_id and action = 'suggested'
+                and json_extract(detail, '$.decision') = c.classification_id) limit 1""",
     ),
 )
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from triage_cli.domain.agent_suggestions import is_agents
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Delivery
@@ -64,7 +65,12 @@ class Counts(Tables):
         deliveries.subtract((row.destination, state) for row in written if (state := earlier[row.delivery_id]))
         answers: dict[str, tuple[int, int, float]] = {}
         for row in (row for change in changes for row in change.adds):
-            if type(row) is Classification and row.reused is None and row.classifier != "verdict":
+            if (
+                type(row) is Classification
+                and row.reused is None
+                and row.classifier != "verdict"
+                and not is_agents(row)
+            ):
                 number, failures, usd = answers.get(row.classifier, (0, 0, 0.0))
                 answers[row.classifier] = number + 1, failures + (row.error is not None), usd + row.cost
         _put(db, PUT_TICKETS, tickets)

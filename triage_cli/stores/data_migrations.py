@@ -31,5 +31,5 @@ COUNT_ALL = (
     "insert into delivery_counts select destination, state, count(*) from deliveries group by 1, 2",
     "delete from answer_counts",
     """insert into answer_counts select classifier, count(*), count(error), sum(cost) from classifications
-        where reused is null and classifier <> 'verdict' group by 1""",
+        where reused is null and classifier <> 'verdict' and (classifier <> 'agent' or fingerprint <> '') group by 1""",
 )

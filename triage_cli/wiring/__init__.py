@@ -1,6 +1,7 @@
 """Creates the objects behind the ports: the only place that names stores, classifiers and destinations."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
@@ -31,6 +32,7 @@ from triage_cli.wiring.diagnostics import (
     promised,
     try_classifier,
 )
+from triage_cli.wiring.error_bounds import needed_confidence
 from triage_cli.wiring.kept_classifiers import KeptClassifiers
 from triage_cli.wiring.sources import check_source, check_source_templates, open_source
 from triage_cli.wiring.stores import (
@@ -113,8 +115,10 @@ def parts(
     map_ = routing_map(config, store, guarded=guarded)
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
     check = category_check(config, store, warn) if warn else Unchecked
-    kept = KeptClassifiers(config, store, tell)
-    return Services(store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept)
+    kept, thresholds = KeptClassifiers(config, store, tell), partial(needed_confidence, config, store)
+    return Services(
+        store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept, thresholds
+    )
 
 
 def remote(config: Config, key: str, *, token_command: str = "", insecure: bool) -> "RemoteTriage":

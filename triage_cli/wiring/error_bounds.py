@@ -60,6 +60,20 @@ def promised_thresholds(config: Config, store: Store) -> Callable[[str, str, flo
     return lambda fingerprint, category, max_error: found(fingerprint, max_error).get(category, NEVER)
 
 
+def needed_confidence(config: Config, store: Store, category: str) -> dict[str, float | None]:
+    """Return the confidence that each step of the default classifier needs for a category, None if none is enough.
+
+    Of a step that promises a `max_error` it is the threshold that was found last.
+    """
+    spec = config.classifiers[config.classifier]
+    stored = {(b.classifier, b.max_error, b.category): b.threshold for b in open_shelf(store).error_bounds()}
+    steps = [config.classifiers[name] for name in spec.steps or (spec.name,)]
+    return {
+        step.name: step.min_confidence if step.max_error is None else stored.get((step.name, step.max_error, category))
+        for step in steps
+    }
+
+
 def record(
     registry: ModelRegistry,
     spec: ClassifierSpec,

@@ -16,7 +16,7 @@ from triage_cli.api.schemas import reports, requests, responses
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.ids import timestamp
-from triage_cli.domain.serialization import event_record, group_record, history_record, ticket_record
+from triage_cli.domain.serialization import event_record, group_record, history_record, ticket_record, why_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
@@ -87,7 +87,7 @@ def show(ticket_id: TicketName, triage: TriageHere) -> Response:
 @router.get("/tickets/{ticket_id}/why", response_model=responses.Why)
 def why(ticket_id: TicketName, triage: TriageHere) -> Response:
     """Tell in words how one ticket was decided, and what happens next."""
-    return reply(Done(200, triage.why(ticket_id)._asdict()))
+    return reply(Done(200, why_record(triage.why(ticket_id))))
 
 
 @router.get("/tickets/{ticket_id}/logs", response_model=list[responses.Event], responses=PAGED)

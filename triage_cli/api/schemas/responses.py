@@ -170,12 +170,23 @@ class Whole(Ticket):
     events: list[Event] = Field(description="its part of the audit log")
 
 
+class AgentSuggestion(BaseModel):
+    """A category that an agent suggests for a ticket."""
+
+    category: str = Field(description="the category")
+    agent: str = Field(description="the agent's name, as it gave it")
+    actor: str = Field(description="the person or key on whose behalf it acts")
+    at: datetime = Field(description="when")
+    note: str | None = Field(description="why, in the agent's words")
+
+
 class Why(BaseModel):
     """A ticket's decision in words."""
 
     ticket_id: str = TICKET
     status: Status = Field(description="where it stands")
     why: list[str] = Field(description="a sentence each: what was asked, what came back, what happens next")
+    agent_suggestions: list[AgentSuggestion] = Field(default=[], description="what agents suggest; it decides nothing")
 
 
 class Category(BaseModel):

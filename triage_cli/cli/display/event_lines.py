@@ -11,6 +11,8 @@ DELIVERED = ("delivered", "delivery_failed", "dead_letter")
 def summary(action: str, detail: Detail, actor: str) -> str:
     """Return what an event says, in a line. An action that has no line of its own is described by its data."""
     text = SUMMARIES.get(action, _data)(detail)
+    if action == "suggested":
+        return f"{text} of {actor}"
     people = action in ("verdict", "forgotten", "key_created", "key_rotated", "key_revoked", "restored")
     return f"{text}, by {actor}" if people and text else f"by {actor}" if people else text
 
@@ -40,6 +42,10 @@ def _verdict(detail: Detail) -> str:
     return f"{detail.get('category') or 'taken back'}{note}"
 
 
+def _suggested(detail: Detail) -> str:
+    return f"{detail.get('category')}?, by agent {detail.get('agent')}"
+
+
 def _routed(detail: Detail) -> str:
     to = ", ".join(map(str, detail.get("to") or ())) or "nowhere"
     return f"{detail.get('category')} -> {to} ({detail.get('rule')})"
@@ -61,6 +67,7 @@ SUMMARIES: Mapping[str, Callable[[Detail], str]] = {
     "reclassified": _classified,
     "proposed": _classified,
     "verdict": _verdict,
+    "suggested": _suggested,
     "routed": _routed,
     "unroutable": lambda detail: f"no rule matches {detail.get('category')}",
     **dict.fromkeys(DELIVERED, _delivery),

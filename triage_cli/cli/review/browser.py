@@ -16,6 +16,7 @@ from triage_cli.cli.review.ticket_queue import PAGE, Entry, TicketQueue
 from triage_cli.cli.review.widgets import Pane, QueuePane
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.views import Why
 
 HINT = "? help   enter the guess   s skip   u undo   n note   / name   f filter   o order   r route   q quit"
 STRETCH = 1_000  # tickets that are loaded between two looks at the keys
@@ -46,7 +47,7 @@ class TicketBrowser(App[int]):
         self.note: str | None = None  # for the next verdict
         self.helps = False
         self.marks: dict[str, str] = {}  # of the tickets that something was done with
-        self._why: tuple[str, ...] = ()
+        self._why: Why | None = None
         self._goes_to: int | None = None  # the place that is loaded for
 
     def compose(self) -> ComposeResult:
@@ -105,7 +106,7 @@ class TicketBrowser(App[int]):
             self._pane("ticket").show(lambda width: [[Segment(cut(text, width))]])
         else:
             names = self.session.names
-            self._pane("ticket").show(lambda width: page.ticket_lines(ticket, why, names, width), top=not why)
+            self._pane("ticket").show(lambda width: page.ticket_lines(ticket, why, names, width), top=why is None)
 
     def _headline(self, width: int) -> page.Line:
         number = len(self.queue.entries)
@@ -160,7 +161,7 @@ class TicketBrowser(App[int]):
         while len(self.queue.entries) <= place and self.queue.load():
             pass
         self.cursor = max(0, min(place, len(self.queue.entries) - 1))
-        self.note, self._why = None, ()
+        self.note, self._why = None, None
         self.ticket = self.queue.ticket(self.cursor) if self.queue.entries else None
         self.draw()
         if self.ticket is not None:
@@ -199,9 +200,9 @@ class TicketBrowser(App[int]):
         if self.ticket is None or self.ticket.ticket_id != ticket_id or self._why:
             return
         try:
-            self._why = self.session.triage.why(ticket_id).why
+            self._why = self.session.triage.why(ticket_id)
         except TriageError as error:
-            self._why = ("", error.sentence())
+            self._why = Why(ticket_id, "", ("", error.sentence()))
         self._draw_ticket()
 
     def scroll_text(self, pages: int) -> None:

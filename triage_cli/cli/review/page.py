@@ -13,10 +13,13 @@ from rich.style import Style
 from triage_cli.cli.review.keys import COMMANDS
 from triage_cli.cli.review.line_wrap import cut, padded, paragraphs, wrapped
 from triage_cli.cli.review.ticket_queue import Entry, name_of
+from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.views import Why
 
 Line = list[Segment]
 DIM, BOLD, GUESS, PERSON, ALERT = (Style.parse(s) for s in ("dim", "bold", "bold green", "bold cyan", "bold red"))
+AGENT = Style.parse("magenta")
 CURSOR = Style.parse("reverse")
 PRIORITIES = {"urgent": ALERT, "high": Style.parse("yellow")}
 MOST = 50_000  # characters of a text that are shown
@@ -39,12 +42,14 @@ def local(text: str) -> str:
     return TIME.sub(shown, text)
 
 
-def ticket_lines(ticket: Ticket, why: Sequence[str], names: Collection[str], width: int) -> list[Line]:
-    """Return a ticket as lines of at most so many columns: what it says, what was decided, and why.
+def ticket_lines(ticket: Ticket, why: Why | None, names: Collection[str], width: int) -> list[Line]:
+    """Return a ticket as lines of at most so many columns: what it says, what was decided or suggested, and why.
 
     `names` are the categories that exist.
     """
-    return [*_head(ticket, names, width), [], *_text(ticket, width), *_extra(ticket, width), *_why(why, width)]
+    suggested = _suggested(why.agent_suggestions, width) if why else ()
+    story = _why(why.why, width) if why else ()
+    return [*_head(ticket, names, width), *suggested, [], *_text(ticket, width), *_extra(ticket, width), *story]
 
 
 def _head(ticket: Ticket, names: Collection[str], width: int) -> Iterator[Line]:
@@ -68,6 +73,12 @@ def _head(ticket: Ticket, names: Collection[str], width: int) -> Iterator[Line]:
     if ticket.reason and label:
         because = "note: " if ticket.verdict else "because of: "
         yield from _wrapped(f"{because}{ticket.reason}", width, DIM)
+
+
+def _suggested(suggestions: Sequence[AgentSuggestion], width: int) -> Iterator[Line]:
+    for each in suggestions:
+        because = f": {each.note}" if each.note else ""
+        yield from _wrapped(f"{each.category}?  suggested by agent {each.agent} of {each.actor}{because}", width, AGENT)
 
 
 def bar(share: float | None) -> str:

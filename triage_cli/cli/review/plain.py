@@ -45,7 +45,8 @@ class PlainReview:
     def _show(self, ticket: Ticket, place: int) -> None:
         width = max(20, shutil.get_terminal_size((80, 24)).columns - 1)
         self._write(f"\nreview {place + 1:,} of {self._queue.total:,}")
-        for line in page.ticket_lines(ticket, (), self._session.names, width):
+        why = self._session.triage.why(ticket.ticket_id)._replace(why=())
+        for line in page.ticket_lines(ticket, why, self._session.names, width):
             self._write("".join(segment.text for segment in line))
         by_name = {name: [key for key, named in self._by_key.items() if named == name] for name in self._session.names}
         listed = (f"{'/'.join(found)} {messages.safe(name)}".strip() for name, found in by_name.items())

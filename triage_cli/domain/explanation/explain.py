@@ -95,8 +95,9 @@ def _event_sentences(
             yield f"came back from its batch without an answer: {detail.get('why')}"
         case "proposed" | "reclassified":
             yield from _reclassify_sentences(event.action, detail, answers.get(detail.get("decision") or ""), history)
-        case "verdict":
-            yield _verdict_sentence(event.actor, detail, answers.get(detail.get("decision", "")))
+        case "verdict" | "suggested":
+            sentence = _verdict_sentence if event.action == "verdict" else _suggestion_sentence
+            yield sentence(event.actor, detail, answers.get(detail.get("decision", "")))
         case "routed":
             yield _routing_sentence(detail)
         case "unroutable":
@@ -162,6 +163,12 @@ def _verdict_sentence(actor: str, detail: Mapping[str, Any], answer: Classificat
     instead = f" instead of {detail['was']}" if detail.get("was") not in (None, detail["category"]) else ""
     note = f': "{answer.reason}"' if answer is not None and answer.reason else ""
     return f"{actor} decided {detail['category']}{instead}{note}"
+
+
+def _suggestion_sentence(actor: str, detail: Mapping[str, Any], answer: Classification | None) -> str:
+    note = f': "{answer.reason}"' if answer is not None and answer.reason else ""
+    agent = f"agent {detail.get('agent')} of {actor}"
+    return f"{agent} suggests {detail.get('category')}{note}; that decides nothing"
 
 
 def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:

@@ -17,7 +17,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_record
+from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_record, why_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.service import category_renames
 
@@ -172,7 +172,7 @@ def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
         for line in shown if messages.on_terminal(sys.stdout) else map(messages.safe, found.why):
             Printer("table").write_safe(line + "\n")
         return
-    printing.printer().one(found._asdict(), _whole(session), found._fields)
+    printing.printer().one(why_record(found), _whole(session), found._fields)
 
 
 def _told(lines: Sequence[str], *, verbose: bool) -> Iterator[str]:

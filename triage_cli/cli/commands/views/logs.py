@@ -18,7 +18,7 @@ from triage_cli.domain.tickets import Selection
 
 ON_TERMINAL = 100
 ACTIONS = (
-    *("created", "updated", "classified", "verdict", "routed", "unroutable"),
+    *("created", "updated", "classified", "verdict", "suggested", "routed", "unroutable"),
     *("delivered", "delivery_failed", "dead_letter", "destination_off", "proposed", "reclassified"),
     *("submitted", "returned", "batch_opened", "batch_sent", "batch_submitted", "batch_ended", "batch_returned"),
     *(

@@ -1,0 +1,60 @@
+"""Endpoints that decide nothing: classify a text, preview a route, explain the categories, suggest a category."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from triage_cli.api.dependencies import CallerHere, CurrentServer, json_only
+from triage_cli.api.idempotency import Done, OnceHere, reply
+from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
+from triage_cli.api.schemas import consultation, requests, responses
+from triage_cli.domain.agent_suggestions import AgentSuggestionDraft, agent_name
+from triage_cli.domain.consultation import TextQuestion
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.ports.consultation import Consultation
+from triage_cli.service.consultation import LocalConsultation
+
+router = APIRouter(tags=["consultation"], dependencies=[Depends(json_only)])
+CategoryParameter = Annotated[
+    requests.Name | None, Query(description="as if a person had given it this category", examples=["Billing"])
+]
+
+
+async def _consultation(request: Request, server_state: CurrentServer, caller: CallerHere) -> Consultation:
+    return server_state.stopped_with_server(
+        LocalConsultation(server_state.parts, caller.name, f"{request.method} {request.scope['route'].path}")
+    )
+
+
+ConsultationHere = Annotated[Consultation, Depends(_consultation)]
+
+
+@router.post("/classify/text", response_model=consultation.TextAnswer)
+def classify_text(body: consultation.ClassifyTextIn, consult: ConsultationHere, once: OnceHere) -> Response:
+    """Classify a text without storing it; what it costs counts against the budget."""
+    plan = ClassifyPlan(body.classifier, max_cost=body.max_cost, max_wait=MAX_WAIT)
+    question = TextQuestion(body.subject, body.description)
+    return once(body, lambda: Done(200, consult.classify_text(question, plan)._asdict()))
+
+
+@router.get("/tickets/{ticket_id}/route/preview", response_model=consultation.RoutePreview)
+def preview_route(ticket_id: TicketName, consult: ConsultationHere, category: CategoryParameter = None) -> Response:
+    """Tell where a ticket would be sent now, and why; nothing is sent."""
+    return reply(Done(200, consult.preview_route(ticket_id, category)._asdict()))
+
+
+@router.get("/categories/profiles", response_model=list[consultation.CategoryProfile])
+def category_profiles(consult: ConsultationHere) -> Response:
+    """Return the categories with the confidence that they need, and where their tickets go."""
+    profiles = consult.category_profiles()
+    return reply(Done(200, [p._asdict() | {"rules": [rule._asdict() for rule in p.rules]} for p in profiles]))
+
+
+@router.post("/tickets/{ticket_id}/suggestions", response_model=responses.AgentSuggestion)
+def suggest(
+    ticket_id: TicketName, body: consultation.SuggestionIn, consult: ConsultationHere, once: OnceHere
+) -> Response:
+    """Record which category an agent suggests. Reviewers see it; the ticket keeps its category and status."""
+    draft = AgentSuggestionDraft(ticket_id, body.category, agent_name(body.agent), body.note)
+    return once(body, lambda: Done(200, consult.suggest(draft)._asdict()))

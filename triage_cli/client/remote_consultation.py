@@ -1,0 +1,55 @@
+"""`RemoteConsultation`: answers that decide nothing, and agents' suggestions, over a running `triage serve`."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from triage_cli.client import protocol
+from triage_cli.client.remote_triage import RemoteTriage
+from triage_cli.domain import ids
+from triage_cli.domain.agent_suggestions import AgentSuggestion, AgentSuggestionDraft
+from triage_cli.domain.consultation import CategoryProfile, CategoryRule, RoutePreview, TextAnswer, TextQuestion
+from triage_cli.domain.decisions import ClassifyPlan
+
+T = TypeVar("T", TextAnswer, RoutePreview, CategoryProfile, CategoryRule, AgentSuggestion)
+
+
+class RemoteConsultation:
+    """Implements `ports.Consultation` on the connection of a `RemoteTriage`."""
+
+    def __init__(self, triage: RemoteTriage) -> None:
+        self._triage = triage
+
+    def classify_text(self, question: TextQuestion, plan: ClassifyPlan) -> TextAnswer:
+        """Classify a text without storing it; the server's budget holds."""
+        body = {**question._asdict(), "classifier": plan.classifier, "max_cost": plan.max_cost}
+        return self._post("/classify/text", body, TextAnswer)
+
+    def preview_route(self, name: str, category: str | None = None) -> RoutePreview:
+        """Return where a ticket would be sent now, by the server's routing map."""
+        path, params = f"{self._triage.path_of(name)}/route/preview", {"category": category} if category else {}
+        found = self._triage.connection.get(path, params)[0]
+        return self._triage.converted(lambda record: _record(RoutePreview, record), found)
+
+    def category_profiles(self) -> list[CategoryProfile]:
+        """Return the server's categories with their thresholds and rules."""
+        found = self._triage.connection.get("/categories/profiles")[0]
+        return self._triage.converted(lambda record: [_profile(one) for one in protocol.rows_of(record)], found)
+
+    def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
+        """Record an agent's suggestion, in the name of the key."""
+        body = {"category": draft.category, "agent": draft.agent, "note": draft.note}
+        return self._post(f"{self._triage.path_of(draft.name)}/suggestions", body, AgentSuggestion)
+
+    def _post(self, path: str, body: Mapping[str, Any], kind: type[T]) -> T:
+        found = self._triage.connection.post(path, body, ids.new_id())
+        return self._triage.converted(lambda record: _record(kind, record), found)
+
+
+def _profile(record: Any) -> CategoryProfile:
+    profile = _record(CategoryProfile, record)
+    return profile._replace(rules=tuple(_record(CategoryRule, rule) for rule in profile.rules))
+
+
+def _record(kind: type[T], record: Any) -> T:
+    """Return a record of a kind, with tuples for lists."""
+    return kind._make(tuple(value) if isinstance(value, list) else value for value in protocol.named(kind, record))

@@ -1,0 +1,71 @@
+"""Categories that agents suggest: they are stored beside the answers of classifiers and decide nothing."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from triage_cli.domain import ids
+from triage_cli.domain.decisions import Classification
+from triage_cli.domain.tickets import Ticket
+
+# The classifier of a suggestion in the table of answers. It has no fingerprint, as every real classifier has.
+CLASSIFIER = "agent"
+LONGEST_NAME = 60
+_UNFIT = re.compile(r"[^\w.-]+")
+
+
+class AgentSuggestionDraft(NamedTuple):
+    """A category that `agent` suggests for the ticket `name`, with its reason."""
+
+    name: str
+    category: str
+    agent: str
+    note: str | None = None
+
+
+class AgentSuggestion(NamedTuple):
+    """What an agent suggested for a ticket; `actor` is the person or key on whose behalf it acts."""
+
+    category: str
+    agent: str
+    actor: str
+    at: str
+    note: str | None = None
+
+
+def agent_name(text: str) -> str:
+    """Return a name that an agent gives itself as it is stored: letters, digits, `.`, `_` and `-`."""
+    return _UNFIT.sub("-", text).strip("-")[:LONGEST_NAME] or "agent"
+
+
+def is_agents(answer: Classification) -> bool:
+    """Return whether an answer is an agent's suggestion."""
+    return answer.classifier == CLASSIFIER and not answer.fingerprint and answer.category is not None
+
+
+def suggested(ticket: Ticket, draft: AgentSuggestionDraft, category: str, actor: str) -> Classification:
+    """Return a suggestion as it is stored; its `answer_key` names the text that it is about."""
+    return Classification(
+        classification_id=ids.new_id(),
+        ticket_id=ticket.ticket_id,
+        run_id=None,
+        step=draft.agent,
+        category=category,
+        confidence=None,
+        confidence_source=None,
+        reason=draft.note,
+        classifier=CLASSIFIER,
+        actor=actor,
+        fingerprint="",
+        threshold=None,
+        probabilities=None,
+        answer_key=ids.answer_key(CLASSIFIER, ticket.text),
+        at=ids.now(),
+    )
+
+
+def standing(ticket: Ticket, answers: Iterable[Classification]) -> tuple[AgentSuggestion, ...]:
+    """Return the last suggestion of each agent about the ticket's present text; `answers` are oldest first."""
+    key = ids.answer_key(CLASSIFIER, ticket.text)
+    newest = {a.step: a for a in answers if is_agents(a) and a.answer_key == key}
+    return tuple(AgentSuggestion(a.category or "", a.step, a.actor, a.at, a.reason) for a in newest.values())

@@ -1,0 +1,95 @@
+"""Answers about what would happen, of which nothing is stored: a text's category, a ticket's route, a category."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.tickets import Category
+
+
+class TextQuestion(NamedTuple):
+    """A text that is no ticket."""
+
+    subject: str | None = None
+    description: str | None = None
+
+
+class TextAnswer(NamedTuple):
+    """How a classifier would decide a ticket with a text; `status` is what that ticket would have.
+
+    `category` is None if a person would have to decide; then `suggestion` is the guess. `suspicious` names text that is
+    addressed to the classifier. `cost_usd` was spent on the answer.
+    """
+
+    status: str
+    category: str | None
+    suggestion: str | None
+    confidence: float | None
+    confidence_source: str | None
+    threshold: float | None
+    reason: str | None
+    classifier: str
+    suspicious: tuple[str, ...]
+    cost_usd: float
+
+
+class RoutePreview(NamedTuple):
+    """What `route` would do with a ticket now; nothing is sent.
+
+    `category` is the one it was looked up for, `rule` the first that matches, None if there is none. `destinations` are
+    all of the rule's, `new` those that would get a delivery. `why` says the same in sentences.
+    """
+
+    ticket_id: str
+    status: str
+    category: str | None
+    rule: str | None
+    destinations: tuple[str, ...]
+    new: tuple[str, ...]
+    why: tuple[str, ...]
+
+
+class CategoryRule(NamedTuple):
+    """A rule that tickets of a category can match; `when` are its further conditions in words, empty if it has none."""
+
+    rule: str
+    when: str
+    destinations: tuple[str, ...]
+
+
+class CategoryProfile(NamedTuple):
+    """What a category is, how sure an answer must be, and where its tickets go.
+
+    `thresholds` maps each step of the default classifier to the confidence that it needs, None if no confidence is
+    enough. `covered` tells whether each ticket of the category matches one of the rules.
+    """
+
+    name: str
+    description: str
+    examples: tuple[str, ...]
+    was: tuple[str, ...]
+    thresholds: Mapping[str, float | None]
+    rules: tuple[CategoryRule, ...]
+    covered: bool
+
+    @classmethod
+    def of(
+        cls, category: Category, thresholds: Mapping[str, float | None], rules: tuple[Rule, ...], *, covered: bool
+    ) -> "CategoryProfile":
+        """Return the profile of a category of the configuration."""
+        described = tuple(CategoryRule(rule.name, conditions(rule), rule.to) for rule in rules)
+        return cls(category.name, category.description, category.examples, category.was, thresholds, described, covered)
+
+
+def conditions(rule: Rule) -> str:
+    """Return the conditions of a rule in words, but for that on the category."""
+    parts = [
+        f"{name} is {' or '.join(str(value).lower() if isinstance(value, bool) else value for value in values)}"
+        for name, values in rule.when.items()
+        if name != "category"
+    ]
+    if rule.min_confidence is not None:
+        parts.append(f"confidence is at least {rule.min_confidence:g}")
+    if rule.max_error is not None:
+        parts.append(f"its error is promised to be at most {rule.max_error:.2%}")
+    return ", ".join(parts)

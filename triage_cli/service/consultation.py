@@ -1,0 +1,132 @@
+"""`LocalConsultation`: answers that decide nothing, and agents' suggestions, over a store of this machine."""
+
+from itertools import chain
+
+from triage_cli.domain import ids, routing
+from triage_cli.domain.agent_suggestions import AgentSuggestion, AgentSuggestionDraft, standing, suggested
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change
+from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAnswer, TextQuestion
+from triage_cli.domain.decisions import Answer, ClassifyPlan, Unfinished
+from triage_cli.domain.errors import AnswerError, RowError, UsageError
+from triage_cli.domain.hostile_text.prompt_injection import Suspicion
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.serialization import encodable
+from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.views import History
+from triage_cli.ports.adapters import Classifier
+from triage_cli.runtime.budget import Budget
+from triage_cli.runtime.stop import StopControl
+from triage_cli.service import category_renames
+from triage_cli.service.classification.decisions import costs, held, steps_within
+from triage_cli.service.explanation import route_preview
+from triage_cli.service.names import named
+from triage_cli.service.run_context import with_request
+from triage_cli.service.runs import running
+from triage_cli.service.services import Services
+from triage_cli.service.verdicts import Verdicts
+
+
+class LocalConsultation:
+    """Implements `ports.Consultation`; one object per command or request. `command_line` is stored with its runs."""
+
+    def __init__(self, parts: Services, actor: str, command_line: str = "") -> None:
+        self._parts = parts
+        self._store = parts.store
+        self._actor = actor
+        self._command_line = command_line
+        self._verdicts = Verdicts(parts.categories, actor)
+        self._stop = StopControl()
+
+    def stop(self) -> None:
+        """Take no new work."""
+        self._stop.stop()
+
+    def classify_text(self, question: TextQuestion, plan: ClassifyPlan) -> TextAnswer:
+        """Classify a text without storing it. Where that may cost money, a run is recorded, which holds no text."""
+        ticket = Ticket.of_text(question.description or "", ticket_id=ids.new_id(), source="text")
+        ticket = ticket._replace(subject=question.subject)
+        if not ticket.text.strip():
+            raise UsageError("the text is empty", hint="give a subject or a description")
+        if self._parts.kept(plan) is not None:  # it asks no provider
+            classifier = self._parts.classifier(plan, self._actor, "")
+            return self._answer(classifier, ticket, Budget.free(self._stop))
+        with running(self._store, "classify_text", self._actor, self._command_line, self._stop) as recorder:
+            context = recorder.context
+            budget = context.open_budget(plan.max_cost, self._parts.per_day)
+            classifier = self._parts.classifier(plan, self._actor, context.run.run_id)
+            return self._answer(classifier, ticket, budget)
+
+    def _answer(self, classifier: Classifier, ticket: Ticket, budget: Budget) -> TextAnswer:
+        outcomes = chain.from_iterable(classifier.classify([[ticket]], budget))
+        last: Outcome[Answer] | None = None
+        for outcome in outcomes:
+            last = last if isinstance(outcome.value, Unfinished) else outcome
+        if last is None or last.error is not None or last.value is None:
+            hint = "try again later, or name another classifier"
+            raise (last and last.error) or AnswerError(f'classifier "{classifier.name}" gave no answer', hint=hint)
+        labels = frozenset(category.name for category in self._parts.categories)
+        steps = steps_within(last.value, labels)
+        answer = steps[-1]
+        doubts = Suspicion(labels).found(ticket.text)
+        sure = last.value.sure and not doubts and answer.category is not None
+        return TextAnswer(
+            status="classified" if sure else "needs_review",
+            category=answer.category if sure else None,
+            suggestion=None if sure else answer.category,
+            confidence=answer.confidence,
+            confidence_source=answer.confidence_source,
+            threshold=answer.threshold,
+            reason=held(doubts, answer.reason) if doubts and last.value.sure else answer.reason,
+            classifier=answer.classifier,
+            suspicious=doubts,
+            cost_usd=costs(steps),
+        )
+
+    def preview_route(self, name: str, category: str | None = None) -> RoutePreview:
+        """Return where a ticket would be sent now; with a category, as if a person had given it that one."""
+        history = self._history(name)
+        if category is not None:
+            ticket = history.ticket._replace(category=self._category(category), verdict=1, decision_id=None)
+            history = history._replace(ticket=ticket)
+        return route_preview(history, self._parts.categories, self._parts.map)
+
+    def category_profiles(self) -> list[CategoryProfile]:
+        """Return the categories with their thresholds and rules."""
+        profiles = []
+        for category in self._parts.categories:
+            reach = routing.reach(self._parts.map.rules, category.name)
+            thresholds = self._parts.thresholds(category.name)
+            profiles.append(CategoryProfile.of(category, thresholds, reach.rules, covered=reach.covered))
+        return profiles
+
+    def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
+        """Record an agent's suggestion. The ticket is not written, so that no run at work on it is disturbed."""
+        category, history = self._category(draft.category), self._history(draft.name)
+        ticket = history.ticket
+        if ticket.status == "forgotten":
+            raise RowError(f"{ids.short(ticket.ticket_id)}: its text was forgotten", hint="leave it out")
+        note = encodable(draft.note or "").replace("\0", "\ufffd").strip()  # PostgreSQL takes no NUL
+        draft = draft._replace(note=note or None)
+        for earlier in standing(ticket, history.classifications):
+            if (earlier.agent, earlier.category, earlier.note) == (draft.agent, category, draft.note):
+                return earlier
+        answer = suggested(ticket, draft, category, self._actor)
+        # The note is not logged: it may repeat the customer's text.
+        data = {"category": category, "agent": draft.agent, "decision": answer.classification_id}
+        event = Event("suggested", ticket.ticket_id, None, self._actor, answer.at, with_request(data))
+        self._store.save([Change(event, adds=(answer,))])
+        if self._store.history(ticket.ticket_id).ticket.status == "forgotten":  # meanwhile
+            self._store.erase([ticket.ticket_id])
+        return AgentSuggestion(category, draft.agent, self._actor, answer.at, draft.note)
+
+    def _history(self, name: str) -> History:
+        history = self._store.history(named(self._store, name).ticket_id)
+        heirs = category_renames.heirs(self._parts.categories)
+        return history._replace(ticket=category_renames.today(history.ticket, heirs))
+
+    def _category(self, text: str) -> str:
+        category = self._verdicts.category(text)
+        if category is None:
+            raise self._verdicts.unknown(text)
+        return category
