@@ -162,7 +162,7 @@ def test_what_agents_suggest_is_shown_and_enter_takes_the_machine_s_guess(unsure
         await reviewer.sees(suggested)
         await reviewer.press("enter", see="Billing; u takes it back")
 
-    reviewing(unsure.triage(), at_it, (160, 40))
+    reviewing(unsure.triage(), at_it, size=(160, 40))
     assert standing(unsure)["0"] == ("classified", "Billing", True)
     shown: list[str] = []
     consult.suggest(AgentSuggestionDraft("1", "General", "claude-code"))
