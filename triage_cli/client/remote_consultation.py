@@ -52,4 +52,5 @@ def _profile(record: Any) -> CategoryProfile:
 
 def _record(kind: type[T], record: Any) -> T:
     """Return a record of a kind, with tuples for lists."""
-    return kind._make(tuple(value) if isinstance(value, list) else value for value in protocol.named(kind, record))
+    fields: tuple[Any, ...] = protocol.named(kind, record)
+    return kind._make(tuple(value) if isinstance(value, list) else value for value in fields)
