@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.cli import input_files, option_values
+from triage_cli.cli import option_values, ticket_names
 from triage_cli.cli.actor import words_of
 from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import line
@@ -176,7 +176,7 @@ def test_the_router_takes_any_rules(
 def test_any_bytes_are_ids_or_an_error(data: bytes) -> None:
     names = ["one"]
     with suppress(TriageError):
-        names = list(input_files.names(io.BytesIO(data)))
+        names = list(ticket_names.names_in(io.BytesIO(data)))
     assert all(names)
 
 

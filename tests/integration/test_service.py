@@ -16,7 +16,7 @@ import pytest
 from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.file import FileDestination
-from triage_cli.domain import audit_chain, ids, occurrences, streams
+from triage_cli.domain import audit_chain, dedup, ids, streams
 from triage_cli.domain.audit import Event, EventQuery
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
@@ -173,7 +173,7 @@ def test_a_repeated_id_is_noticed_however_far_away(
     world: World, monkeypatch: pytest.MonkeyPatch, in_memory: int
 ) -> None:
     """Also where identities have gone to the disk meanwhile."""
-    monkeypatch.setattr(occurrences, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(dedup, "IN_MEMORY", in_memory)
     rows = drafts(streams.CHUNK + 300)
     at = len(rows)
     rows += [a_draft(at, "3", subject="Subject 3"), a_draft(at + 1, "700", subject="Other"), a_draft(at + 2, None)]

@@ -27,9 +27,8 @@ from triage_cli.config import (
     shown,
     without_password,
 )
-from triage_cli.config.destinations import DESTINATION
+from triage_cli.config.destinations import DESTINATION, MAIL
 from triage_cli.config.http_destination import HTTP
-from triage_cli.config.mail_destination import MAIL
 from triage_cli.config.routes import COLUMN, ROUTE, WHEN
 from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, PRICE, TOP
 from triage_cli.config.sources import CURSOR, SOURCE

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from triage_cli.cli import messages, options
+from triage_cli.cli import input_tables, messages
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.errors import UsageError
@@ -26,7 +26,7 @@ Label = Annotated[
 
 def read(session: CommandContext, name: str, label: str | None) -> list[Labelled]:
     """Return a file's rows that have a label; what was left out is told."""
-    with options.streams([name]) as [(label_name, stream)]:
+    with input_tables.streams([name]) as [(label_name, stream)]:
         if isinstance(stream, MailFolder):
             raise UsageError(f"{label_name} is a folder of mails, which have no label", hint="name a table with labels")
         data = stream.read()

@@ -6,7 +6,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from triage_cli.cli import input_files, messages
+from triage_cli.cli import messages, ticket_names
 from triage_cli.cli.rejects import emptied
 from triage_cli.domain.errors import InputError, RowError, TriageError
 from triage_cli.domain.serialization import to_json
@@ -29,18 +29,18 @@ class VerdictRow(NamedTuple):
 
 def read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
     """Read verdicts from CSV with a header or from JSON. `note` is for rows without one of their own."""
-    first, lines = input_files.opened(stream)
+    first, lines = ticket_names.opened(stream)
     if not first:
         return
     for row, (line, record) in enumerate(
-        _objects(first, lines) if input_files.is_json(first) else _cells(first, lines)
+        _objects(first, lines) if ticket_names.is_json(first) else _cells(first, lines)
     ):
         # The first that is there alone: an export of ours has a `verdict` too, which is no category.
         column = next((name for name in CATEGORIES if name in record), "")
         if column and record[column] in (None, ""):
             yield VerdictRow(line, record)
             continue
-        name, category = _text(record, input_files.IDS), _text(record, (column,))
+        name, category = _text(record, ticket_names.IDS), _text(record, (column,))
         if name and category:
             yield VerdictRow(line, record, VerdictDraft(row, name, category, _text(record, ("note",)) or note))
         else:
@@ -50,7 +50,7 @@ def read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
 
 def read_names(stream: BinaryIO) -> Iterator[VerdictRow]:
     """Read the tickets whose verdicts are taken back."""
-    for row, name in enumerate(input_files.names(stream)):
+    for row, name in enumerate(ticket_names.names_in(stream)):
         yield VerdictRow(row + 1, {"ticket_id": name}, VerdictDraft(row, name, None))
 
 
@@ -60,7 +60,7 @@ def _text(record: Record, keys: Sequence[str]) -> str:
 
 
 def _objects(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Record]]:
-    for line, record in input_files.values(first, lines):
+    for line, record in ticket_names.values(first, lines):
         if not isinstance(record, dict):
             raise InputError(f"line {line} is no JSON object", hint='write {"ticket_id": …, "category": …}')
         yield line, record
@@ -70,7 +70,7 @@ def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Record]]:
     delimiter = max(",;\t", key=first.count)
     reader = csv_rows(chain([first], lines), delimiter)
     columns = [column.strip().lower() for column in next(reader)]
-    if not {*columns} & {*input_files.IDS} or not {*columns} & {*CATEGORIES}:
+    if not {*columns} & {*ticket_names.IDS} or not {*columns} & {*CATEGORIES}:
         raise InputError(
             f"no columns ticket_id and category among {', '.join(columns)}", hint="name them so in the first line"
         )
@@ -88,7 +88,7 @@ class RejectedVerdicts:
 
     def add(self, row: VerdictRow, error: TriageError) -> None:
         """Take note of one row."""
-        named = _text(row.record, ("external_id",)) or _text(row.record, input_files.IDS)
+        named = _text(row.record, ("external_id",)) or _text(row.record, ticket_names.IDS)
         reason = error.sentence().removeprefix(f"{row.draft.name}: " if row.draft else "")
         messages.say(f"rejected: line {row.line}{f' ({named})' if named else ''}: {reason}")
         if self._file is None:

@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from triage_cli.client import protocol, protocol_errors
 from triage_cli.client.http import RETRY_DELAYS, Connection, ConnectionLostError, Stream, StreamAbortedError
 from triage_cli.domain import dedup, ids
-from triage_cli.domain.occurrences import OccurrenceCounter
+from triage_cli.domain.dedup import OccurrenceCounter
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import bounded

@@ -5,12 +5,14 @@ are noted here.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from triage_cli.config.json_schema import accepts, schema_of
+from triage_cli.config.models import Config
 from triage_cli.config.validators import no_url, text
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
+from triage_cli.domain.errors import ConfigError
 from triage_cli.runtime.network import is_loopback
 
 EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
@@ -110,3 +112,15 @@ def tree(place: ConfigNode) -> Any:
     if isinstance(place.value, UnsupportedScalar):
         raise ConfigValueError(f'is {kind(place.node)} to YAML; quote it: "{place.node.text}"')
     return _marked(place, place.value) if isinstance(place.value, str) else place.value
+
+
+def raise_all(config: Config, section: str, found: Iterable[tuple[str, str, str]]) -> None:
+    """Raise one `ConfigError` with all mistakes, each the name of its entry in a section, its place there, and why."""
+    problems = []
+    for name, place, reason in found:
+        key = f"{section}.{name}.{place}"
+        origin = config.origins.get(key) or config.origins.get(f"{section}.{name}.type", "the configuration")
+        problems.append(f"{origin}: {key}: {reason}")
+    if problems:
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        raise ConfigError(f"{config.path or 'the configuration'} has {count}", problems=tuple(problems))

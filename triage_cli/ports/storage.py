@@ -9,6 +9,8 @@ from triage_cli.domain.batches import Batch, BatchItem
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
+from triage_cli.domain.insight.drift import PeriodCounts
+from triage_cli.domain.insight.spikes import InflowTicket, SentSpike
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Renamed, Selection, Ticket
@@ -258,3 +260,19 @@ class ApiAccessStore(Protocol):
 
     def ping(self) -> None:
         """Raise where the database does not answer."""
+
+
+class Inflow(Protocol):
+    """Reads tickets by when they were written: `created_at`, or when they were stored if that is unknown."""
+
+    def written(self, since: str, until: str) -> list[InflowTicket]:
+        """Return the tickets written from `since` up to before `until`, oldest first."""
+
+    def sent_spikes(self, since: str) -> list[SentSpike]:
+        """Return the spikes that were last seen at `since` or later."""
+
+    def keep_spikes(self, spikes: Sequence[SentSpike], event: Event | None) -> None:
+        """Store spikes, replacing those with the same id."""
+
+    def counts(self, since: str, until: str) -> PeriodCounts:
+        """Return the counts of the tickets written from `since` up to before `until`."""

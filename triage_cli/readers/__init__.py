@@ -3,7 +3,7 @@
 from triage_cli.readers.csv_reader import csv_rows
 from triage_cli.readers.json_reader import json_values
 from triage_cli.readers.mail_files import MailFolder
-from triage_cli.readers.mail_table import rewritten
+from triage_cli.readers.mail_message import rewritten
 from triage_cli.readers.table import ReadOptions, Table
 from triage_cli.readers.table_reader import open_table
 

@@ -15,7 +15,7 @@ from triage_cli.readers.header_row import check_width, empty_columns, header_of,
 from triage_cli.readers.json_reader import JsonRecords, text_of
 from triage_cli.readers.layouts import Layout, layout_of
 from triage_cli.readers.mail_files import MailFolder, mail_format
-from triage_cli.readers.mail_table import mail_table
+from triage_cli.readers.mail_message import mail_table
 from triage_cli.readers.row_mapping import Plan, Records, drafts
 from triage_cli.readers.sniff import HEAD, Sample, decoder_for, delimiter_of, format_of, refuse_non_tables, sampled
 from triage_cli.readers.table import ReadOptions, Table

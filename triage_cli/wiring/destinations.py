@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from triage_cli.config import Config, DestinationSpec
+from triage_cli.config import Config, DestinationSpec, template_checks
 from triage_cli.config.secrets import secret_variables
 from triage_cli.domain import ids, routing
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, RoutePlan, Rule
@@ -20,7 +20,6 @@ from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.ssrf_guard import is_public
 from triage_cli.service.delivery.routing_decisions import RoutingTable
-from triage_cli.wiring import template_mistakes
 from triage_cli.wiring.error_bounds import promised_thresholds
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -97,7 +96,7 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
     """
     chosen = config.destinations if names is None else names
     found = ((name, *mistake) for name in chosen for mistake in _template_mistakes(config.destinations[name]))
-    template_mistakes.raise_all(config, "destinations", found)
+    template_checks.raise_all(config, "destinations", found)
 
 
 def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:

@@ -4,13 +4,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from triage_cli.config import Config
+from triage_cli.config import Config, template_checks
 from triage_cli.config.secrets import secret_variables
 from triage_cli.config.source_specs import ImapSpec, SourceSpec
 from triage_cli.domain.errors import UsageError
 from triage_cli.ports.adapters import Source
 from triage_cli.runtime.network import Network
-from triage_cli.wiring import template_mistakes
 
 
 def check_source(config: Config, name: str) -> None:
@@ -70,7 +69,7 @@ def check_source_templates(config: Config, names: Iterable[str] | None = None) -
     """Raise one `ConfigError` with all mistakes in the templates of sources, of all or of `names`."""
     chosen = config.sources if names is None else names
     found = ((name, *mistake) for name in chosen for mistake in _template_mistakes(config.sources[name]))
-    template_mistakes.raise_all(config, "sources", found)
+    template_checks.raise_all(config, "sources", found)
 
 
 def _template_mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:

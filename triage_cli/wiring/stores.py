@@ -13,9 +13,8 @@ from triage_cli.domain.audit_chain import GENESIS
 from triage_cli.domain.errors import CheckError, ConfigError, StoreError, UsageError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection
-from triage_cli.ports.inflow import Inflow
 from triage_cli.ports.model_registry import ModelRegistry
-from triage_cli.ports.storage import ApiAccessStore, Store
+from triage_cli.ports.storage import ApiAccessStore, Inflow, Store
 from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.places import machine
@@ -194,7 +193,7 @@ def open_shelf(store: Store) -> ModelRegistry:
 
 def category_check(config: Config, store: Store, warn: Callable[[str], None]) -> Callable[[], CategoryCheck]:
     """Return a function that makes the check of a run's categories against the last ones in the store."""
-    from triage_cli.stores.category_memory import CategoryMemory
+    from triage_cli.stores.category_renames import CategoryMemory
 
     memory = CategoryMemory(_tables(store).database)
     names = tuple(category.name for category in config.categories)

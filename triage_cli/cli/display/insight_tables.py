@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 
 from triage_cli.cli.display.eval_tables import percent
 from triage_cli.cli.display.table_layout import AutoWidthTable
 from triage_cli.cli.display.tables import text
 from triage_cli.domain.ids import short
+from triage_cli.domain.insight.plans import Move, Plan
 
 Record = Mapping[str, Any]
 
@@ -37,4 +39,47 @@ def drift(records: Sequence[Record]) -> RenderableType:
             text(f"{record['n_before']:,} / {record['n']:,}"),
             text(f"{record['p_value']:.2g}"), text("moved" if record["moved"] else "", style),
         )  # fmt: skip
+    return table
+
+
+MOVES = 20  # that are shown
+
+
+def plan(_records: Sequence[object], found: Plan) -> RenderableType:
+    """Return the whole of a plan, with its first moves."""
+    volumes = _table("destination", "before", "after", "change", "pages")
+    for v in found.destinations:
+        style = "bold red" if v.pages and v.after > v.before else ""
+        change = f"{v.after - v.before:+,}" if v.after != v.before else ""
+        pages = "yes" if v.pages else ""
+        volumes.add_row(text(v.destination), f"{v.before:,}", f"{v.after:,}", text(change, style), pages)
+    matrix = _table("category", "would be", "tickets")
+    for old, new, n in found.matrix:
+        matrix.add_row(text(_category(old)), text(_category(new)), f"{n:,}")
+    accuracy = _table("on verdicts", "right", "of")
+    accuracy.add_row("before", f"{found.accuracy.right_before:,}", f"{found.accuracy.labelled:,}")
+    accuracy.add_row("after", f"{found.accuracy.right_after:,}", f"{found.accuracy.labelled:,}")
+    shown = [volumes, *([matrix] if found.matrix else []), *([accuracy] if found.accuracy.labelled else [])]
+    return Group(*shown, *([_moves(found.moves)] if found.moves else []))
+
+
+def _moves(moves: Sequence[Move]) -> RenderableType:
+    table = AutoWidthTable(("id", "external id", "category", "would be", "from", "to"), spare=("external id", "from"))
+    for move in moves[:MOVES]:
+        table.add_row(
+            text(short(move.ticket_id), "dim"), text(move.external_id), text(_category(move.old)),
+            text(_category(move.new)), text(", ".join(move.old_to)),
+            text(", ".join(move.new_to), "bold red" if move.pages else ""),
+        )  # fmt: skip
+    return table
+
+
+def _category(name: str | None) -> str:
+    return "(unsure)" if name is None else name
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 or column == "would be" else "right")
     return table

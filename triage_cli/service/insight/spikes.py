@@ -10,7 +10,7 @@ from triage_cli.domain.ids import now, timestamp
 from triage_cli.domain.insight.spikes import SentSpike, Spike, find_spikes
 from triage_cli.domain.tickets import URGENCY, Ticket
 from triage_cli.ports.adapters import Destination
-from triage_cli.ports.inflow import Inflow
+from triage_cli.ports.storage import Inflow
 
 WEEK = timedelta(weeks=1)
 

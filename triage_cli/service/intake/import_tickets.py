@@ -9,10 +9,9 @@ from triage_cli.domain import dedup, ids
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.dedup import Identified, RewriteGuard
+from triage_cli.domain.dedup import Identified, OccurrenceCounter, RewriteGuard
 from triage_cli.domain.errors import RowError, TriageError, UnavailableError
 from triage_cli.domain.mail import threads
-from triage_cli.domain.occurrences import OccurrenceCounter
 from triage_cli.domain.routing import woken
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.sources import SourceCursor

@@ -67,7 +67,7 @@ def plan(
     found = compare(session.config, config, selection, stop, session.say, asking)
     if stop.stopping:
         return ExitCode.INTERRUPTED
-    table = drawn_by("plan_tables.plan", found=found)
+    table = drawn_by("insight_tables.plan", found=found)
     if output == "html":
         from triage_cli.cli.display.plan_report import page
 

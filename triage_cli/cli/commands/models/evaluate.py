@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import labelled_files, messages, options
+from triage_cli.cli import input_tables, labelled_files, messages, options
 from triage_cli.cli.command import command
 from triage_cli.cli.commands.models import attack
 from triage_cli.cli.context import CommandContext
@@ -78,7 +78,7 @@ def evaluate(
         return attack.attack(session, plans, printing.printer())
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"no folder {report.parent} for the report", hint="name another file with --report")
-    options.check_written(session, report, "--report", [0 if file in (None, "-") else file])
+    input_tables.check_written(session, report, "--report", [0 if file in (None, "-") else file])
     printer = printing.printer()
     printer.check_columns(Scored._fields)
     evaluating = wiring.evaluating(session.config, *session.signature, session.say)

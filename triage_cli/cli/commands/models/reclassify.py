@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from triage_cli.cli import messages, option_values, options
+from triage_cli.cli import messages, option_values, options, ticket_names
 from triage_cli.cli.command import remote_command
+from triage_cli.cli.commands.pipeline.classify import tell_waiting
 from triage_cli.cli.commands.pipeline.route import waiting_offline
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
@@ -95,7 +96,7 @@ def reclassify(
     Bound.read(max_flips)  # what cannot be read is told before any work
     plan = ReclassifyPlan(asked, apply, max_flips, reroute, doubted)
     printer = printing.printer(quiet=session.quiet)
-    named, missing = options.ids(session, ids)
+    named, missing = ticket_names.ids(session, ids)
     selection = Selection(
         named[:limit] if named is not None else None, option_values.statuses(status),
         (category,) if category is not None else (), since=option_values.moment(since), limit=limit,
@@ -116,7 +117,7 @@ def reclassify(
         labels = WORDS | {"settled": "no longer wait" if apply else "would no longer wait"}
         session.say(messages.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), labels))
     if batch:
-        options.tell_waiting(session)
+        tell_waiting(session)
     if reroute:
         session.say(waiting_offline(session))
     if session.guides and (counts["flip"] or counts["settled"]) and not apply:

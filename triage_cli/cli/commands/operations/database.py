@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages, options
+from triage_cli.cli import input_tables, messages
 from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer
@@ -24,7 +24,7 @@ def path(session: CommandContext) -> None:
 @local_command
 def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
     """Copy the database while it is in use; the copy is whole and can be opened with --db."""
-    options.check_written(session, file, "triage db backup FILE")
+    input_tables.check_written(session, file, "triage db backup FILE")
     wiring.open_store(session.config).backup(file)
     session.say(f"wrote {file}")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from triage_cli.cli import messages, options, verdict_rows
+from triage_cli.cli import input_tables, messages, ticket_names, verdict_rows
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -83,8 +83,8 @@ def _check(name: str | None, category: str | None, rejects: Path | None, *, clea
 
 def _many(session: CommandContext, printer: Printer, note: str | None, rejects: Path | None, *, clear: bool) -> int:
     counts: Counter[str] = Counter()
-    stdin = options.stdin()
-    options.check_written(session, rejects, "--rejects", (stdin.fileno(),))
+    stdin = ticket_names.stdin()
+    input_tables.check_written(session, rejects, "--rejects", (stdin.fileno(),))
     rows = verdict_rows.read_names(stdin) if clear else verdict_rows.read(stdin, note)
     rejected = RejectedVerdicts(rejects)
     try:

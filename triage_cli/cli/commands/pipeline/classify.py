@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages, option_values, options
+from triage_cli.cli import messages, option_values, options, ticket_names
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -53,7 +53,7 @@ def classify(
     """
     plan = asking.plan(session, force=force, batch=batch)
     printer = printing.printer(quiet=session.quiet)
-    named, missing = options.ids(session, ids)
+    named, missing = ticket_names.ids(session, ids)
     selection = Selection(
         ids=named[:limit] if named is not None else None, since=option_values.moment(since), limit=limit
     )
@@ -73,7 +73,7 @@ def classify(
     finally:
         session.say(messages.counted(counts, DIDS, WORDS))
     if batch:
-        options.tell_waiting(session)
+        tell_waiting(session)
     if session.guides:
         steps = []
         if counts["classified"]:
@@ -117,3 +117,10 @@ def _preview(
         f"about {estimate.tokens:,} tokens, {cost} (--dry-run)"
     )
     return ExitCode.OK
+
+
+def tell_waiting(session: CommandContext) -> None:
+    """Say what is in providers' batches, and since when."""
+    for name, waits in ({} if session.quiet else session.triage.stats().waiting).items():
+        since = f"{messages.local_times(waits['since'])[:16].replace('T', ' ')} ({messages.time_zone()})"
+        session.say(f"{waits['tickets']:,} wait in batches of {name}, since {since}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from triage_cli.cli import messages, option_values, options
+from triage_cli.cli import input_tables, messages, option_values, options
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -97,13 +97,13 @@ def create(
         return _shown(session, printer, [_as_stored(draft)]) if given.dry_run else _one(session, printer, draft)
     rejections = RejectWriter(given.rejects, given.max_rejects, strict=given.strict)
     counts: Counter[str] = Counter()
-    with options.streams(files) as opened:
+    with input_tables.streams(files) as opened:
         if given.dry_run:
-            return preview(session, printer, options.tables(session, opened, reading), given)
+            return preview(session, printer, input_tables.tables(session, opened, reading), given)
         session.config  # noqa: B018 - its mistakes are told before anything is read
-        streams = options.looked_through(session, opened, reading, pipes=True)
-        tables = options.tables(session, streams, reading)
-        options.check_written(session, given.rejects, "--rejects", (stream.fileno() for _, stream in opened))
+        streams = input_tables.looked_through(session, opened, reading, pipes=True)
+        tables = input_tables.tables(session, streams, reading)
+        input_tables.check_written(session, given.rejects, "--rejects", (stream.fileno() for _, stream in opened))
         rejections.begin(tables)
         try:
             bar = ProgressBar(session, "creating", session.shows_progress(printer.format), partial(through, streams))
@@ -122,7 +122,7 @@ def _outcomes(
     bar: ProgressBar, tables: Sequence[Table], rejections: RejectWriter, counts: Counter[str], *, strict: bool
 ) -> Iterator[Outcome[Ticket]]:
     for table in tables:
-        rows = bar.session.stopper.interruptible(options.until_rejected(table.rows) if strict else table.rows)
+        rows = bar.session.stopper.interruptible(input_tables.until_rejected(table.rows) if strict else table.rows)
         for outcome in bar.session.triage.create(bar.over(rows)):
             counts[outcome.action] += 1
             rejections.see(outcome, table)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from triage_cli import wiring
-from triage_cli.cli import messages, options
+from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.commands.pipeline.create import DIDS, preview
 from triage_cli.cli.commands.pipeline.route import next_step, waiting_offline
@@ -56,17 +56,17 @@ def run(
     if not session.is_remote:
         wiring.check_templates(session.config)
     summary = RunSummary(RejectWriter(given.rejects, given.max_rejects, strict=given.strict), quiet=session.quiet)
-    with options.streams(files) as opened:
+    with input_tables.streams(files) as opened:
         if given.dry_run:
-            return preview(session, printer, options.tables(session, opened, reading), given)
-        streams = options.looked_through(session, opened, reading)
-        tables = options.tables(session, streams, reading)
+            return preview(session, printer, input_tables.tables(session, opened, reading), given)
+        streams = input_tables.looked_through(session, opened, reading)
+        tables = input_tables.tables(session, streams, reading)
         if printer.format in DELIMITED and not printer.chosen and len({table.columns for table in tables}) > 1:
             raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
         if printer.format in ("json", "jsonl") and not printer.silent:
             _check_names(tables)
         printer.check_columns(_names(tables))
-        options.check_written(session, given.rejects, "--rejects", (stream.fileno() for _, stream in opened))
+        input_tables.check_written(session, given.rejects, "--rejects", (stream.fileno() for _, stream in opened))
         summary.rejections.begin(tables)
         try:
             bar = ProgressBar(session, "running", session.shows_progress(printer.format), partial(through, streams))
@@ -133,7 +133,7 @@ class RunSummary:
 def _outcomes(
     bar: ProgressBar, table: Table, plan: ClassifyPlan, summary: RunSummary, *, strict: bool
 ) -> Iterator[Done]:
-    rows = bar.session.stopper.interruptible(options.until_rejected(table.rows) if strict else table.rows)
+    rows = bar.session.stopper.interruptible(input_tables.until_rejected(table.rows) if strict else table.rows)
     for outcome in in_order(bar.session.triage.run(bar.over(rows), plan)):
         summary.add(outcome)
         summary.rejections.see(outcome, table)

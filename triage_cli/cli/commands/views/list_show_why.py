@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from functools import partial
 from itertools import chain, islice
 from shutil import get_terminal_size
@@ -11,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from triage_cli.cli import messages, option_values, options, terminal
+from triage_cli.cli import messages, option_values, options, terminal, ticket_names
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
@@ -125,7 +126,7 @@ def list_tickets(
         raise UsageError("--order review has an order and a status of its own", hint="leave out --sort and --status")
     if ids and selection != Selection():
         raise UsageError("ids go with no filter and no sorting", hint="leave one of them away")
-    named, missing = options.ids(session, ids) if ids and session.has_database else (None, 0)
+    named, missing = ticket_names.ids(session, ids) if ids and session.has_database else (None, 0)
     selection = selection._replace(ids=named if named is None else named[:limit], limit=ON_TERMINAL if cut else limit)
     found = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
     first = list(islice(found, 1))
@@ -153,7 +154,7 @@ def show(session: CommandContext, name: Name, *, printing: PrintOptions) -> int:
         return ExitCode.OK
     printer.check_columns(HISTORY_KEYS)
     session.look()
-    named, missing = options.ids(session, ["-"])
+    named, missing = ticket_names.ids(session, ["-"])
     histories = map(session.triage.history, session.stopper.interruptible(iter(named or ())))
     printer.many(printer.unless_closed(histories), history_record, HISTORY_KEYS, _whole(session))
     return ExitCode.PARTIAL if missing else ExitCode.OK
@@ -200,10 +201,18 @@ def _tell_unknown(session: CommandContext, given: Sequence[str] | None, classifi
     names = [name for each in categories for name in (each.name, *each.was)]
     for category in given or ():
         known = (*names, *stats.by_category)
-        options.tell_unknown(session, "category", category_renames.typed(categories, category), known)
+        _tell_unknown_word(session, "category", category_renames.typed(categories, category), known)
     configured = () if session.is_remote else session.config.classifiers
-    options.tell_unknown(session, "classifier", classifier, (*configured, *stats.by_classifier, "verdict"))
+    _tell_unknown_word(session, "classifier", classifier, (*configured, *stats.by_classifier, "verdict"))
 
 
 def _whole(session: CommandContext) -> Table:
     return drawn_by("tables.histories", verbose=bool(session.given.verbose))
+
+
+def _tell_unknown_word(session: CommandContext, what: str, given: str | None, known: Iterable[str]) -> None:
+    """Tell of a word typed that nothing can have, most likely by mistake."""
+    names = dict.fromkeys(known)
+    if given is not None and given not in names:
+        near = "".join(f'did you mean "{name}"? ' for name in get_close_matches(given, names, 1))
+        session.say(f'note: there is no {what} "{given}"; {near}known are {", ".join(names) or "none"}')

@@ -1,17 +1,46 @@
-"""What is piped in to name tickets: one name a line, a column of a CSV, JSON Lines, or a JSON array."""
+"""Names of tickets, typed or piped in: one name a line, a column of a CSV, JSON Lines, or a JSON array."""
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, BinaryIO
 
-from triage_cli.domain.errors import InputError
+from triage_cli.cli import messages
+from triage_cli.cli.context import CommandContext
+from triage_cli.domain.errors import InputError, NotFoundError, UsageError
 from triage_cli.readers import csv_rows, json_values
 
 # The better first: beside `triage_ticket_id`, which run adds, the others are the input's own.
 IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")
 _JSON = re.compile(r'\s*(?:\{|\[\s*(?:[\[{"\]\d]|$))')
+
+
+def stdin() -> BinaryIO:
+    """Return stdin, unless it is a terminal or closed."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise UsageError("stdin is closed", hint="name a file")
+    if messages.on_terminal(sys.stdin):
+        raise UsageError("nothing is piped in", hint="name a file, or pipe one in")
+    return sys.stdin.buffer
+
+
+def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str, ...] | None, int]:
+    """Return the ids of the tickets named, None where none is, and how many piped names fit no ticket."""
+    if not names:
+        return None, 0
+    if list(names) != ["-"]:
+        return tuple(dict.fromkeys(session.triage.resolve(name) for name in names)), 0
+    found: dict[str, None] = {}
+    missing = 0
+    for name in session.stopper.interruptible(names_in(stdin())):
+        try:
+            found[session.triage.resolve(name)] = None
+        except NotFoundError as error:
+            missing += 1
+            messages.error(error, sys.argv[1:])
+    return tuple(found), missing
 
 
 def opened(stream: BinaryIO) -> tuple[str, Iterator[str]]:
@@ -42,7 +71,7 @@ def values(first: str, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
         yield line, value
 
 
-def names(stream: BinaryIO) -> Iterator[str]:
+def names_in(stream: BinaryIO) -> Iterator[str]:
     """Read names of tickets: one a line, the id column of a CSV, or JSON."""
     first, lines = opened(stream)
     if is_json(first):

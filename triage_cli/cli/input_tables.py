@@ -1,0 +1,119 @@
+"""Opens the inputs of a command as tables of tickets; a file that is read is not written."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
+
+from triage_cli import wiring
+from triage_cli.cli.context import CommandContext
+from triage_cli.cli.ticket_names import stdin
+from triage_cli.config import is_own
+from triage_cli.domain.errors import InputError, UsageError
+from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.readers import MailFolder, ReadOptions, Table, open_table
+
+NamedInput = tuple[str, BinaryIO | MailFolder]
+READ = 1 << 16  # bytes at a time of a pipe that is set aside
+
+
+@contextmanager
+def streams(names: Sequence[str] | None) -> Iterator[list[NamedInput]]:
+    """Open the files and folders named, or stdin where none is; on a terminal that is an error, never a wait."""
+    opened: list[NamedInput] = []
+    try:
+        opened.extend(("stdin", stdin()) if name == "-" else (name, _open(name)) for name in names or ["-"])
+        yield opened
+    finally:
+        for name, stream in opened:
+            if name != "stdin":
+                stream.close()
+
+
+def _open(name: str) -> BinaryIO | MailFolder:
+    try:
+        return MailFolder(Path(name)) if Path(name).is_dir() else Path(name).open("rb")
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}", hint="check its name and its rights") from error
+
+
+def check_written(session: CommandContext, path: Path | None, option: str, read: Iterable[int | str] = ()) -> None:
+    """Raise `UsageError` where a file to be written is one that is read, or is triage's own: a destination's too."""
+    if path is not None and is_own(path, session.config):
+        problem = f"{path} is a file of triage's own and would be overwritten"
+        raise UsageError(problem, hint=f"name another with {option}")
+    if path is None or not os.path.isfile(path):  # noqa: PTH113 - Path's raises where a folder is closed to us
+        return
+    for each in read:
+        if os.path.exists(each) and os.path.samestat(path.stat(), os.stat(each)):  # noqa: PTH110, PTH116 - or a number
+            raise UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
+
+
+def tables(session: CommandContext, named: Sequence[NamedInput], reading: ReadOptions) -> list[Table]:
+    """Open each input and say what was taken from it; the limit is one for all of them."""
+    opened = []
+    passed: Counter[str] = Counter()
+    for name, stream in named:
+        table = open_table(stream, name, reading)
+        prefix = f"{name}: " if len(named) > 1 else ""
+        if table.taken:
+            session.say(f"{prefix}{table.taken}")
+        for note in table.notes:
+            session.say(f"{prefix}note: {note}")
+        if reading.limit is not None:
+            table = table._replace(rows=_limited(table.rows, reading.limit, passed))
+        opened.append(table)
+    return opened
+
+
+def _limited(
+    rows: Iterator[TicketDraft | Rejected], limit: int, passed: Counter[str]
+) -> Iterator[TicketDraft | Rejected]:
+    """Yield rows until the inputs before and this one have given as many as are wanted."""
+    for row in islice(rows, limit - passed["rows"]):
+        passed["rows"] += 1
+        yield row
+
+
+def looked_through(
+    session: CommandContext, named: Sequence[NamedInput], reading: ReadOptions, *, pipes: bool = False
+) -> list[NamedInput]:
+    """Return the inputs, looked through for ids that now name other tickets: that is told before anything is stored.
+
+    What comes through a pipe is set aside for it with `pipes`, else it is looked at while it is stored.
+    """
+    found: list[NamedInput] = []
+    known = not session.is_remote and not wiring.is_empty(session.config)
+    for name, given in named:
+        if isinstance(given, MailFolder):
+            found.append((name, given))
+            continue
+        stream = _set_aside(session, given) if known and pipes and not given.seekable() else given
+        if known and stream.seekable():
+            position = stream.tell()
+            table = open_table(stream, name, reading)
+            if not table.trusts_ids:
+                session.local.check(table.rows)
+            stream.seek(position)
+        found.append((name, stream))
+    return found
+
+
+def _set_aside(session: CommandContext, stream: BinaryIO) -> BinaryIO:
+    kept = session.leaving.enter_context(TemporaryFile())  # noqa: SIM115 - it is needed until the command ends
+    for piece in session.stopper.interruptible(iter(lambda: stream.read(READ), b"")):
+        kept.write(piece)
+    kept.seek(0)
+    return kept
+
+
+def until_rejected(drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:
+    """Yield drafts up to the first rejected row, that one included."""
+    for draft in drafts:
+        yield draft
+        if isinstance(draft, Rejected):
+            return
