@@ -61,3 +61,24 @@ def test_the_description_names_the_server_that_was_asked(server: Running, tmp_pa
     assert httpx.get(f"{server.url}/openapi.json").json()["servers"] == [{"url": f"{server.url}/sub"}]
     with serving(tmp_path) as plain:
         assert httpx.get(f"{plain.url}/openapi.json").json()["servers"] == [{"url": plain.url}]
+
+
+def test_a_parameter_without_a_value_is_as_one_that_is_left_out(client: httpx.Client) -> None:
+    """Importers of the description send all that there are, and forms send fields that nobody filled in."""
+    made = client.post("/tickets?do=&classifier=", json={"subject": "Refund?"}, headers={"Idempotency-Key": ""})
+    again = client.post("/tickets", json={"subject": "Crash"}, headers={"Idempotency-Key": ""})
+    assert [made.status_code, again.status_code] == [201, 201]
+    newest = client.get("/tickets?since=&until=&verdict=&min_confidence=&customer_id=&search=&name=&limit=&after=")
+    assert newest.json()[0]["ticket_id"] == again.json()["ticket_id"]
+    assert client.get("/logs?after=&action=").json()[-1]["action"] == "created"
+    assert client.get("/logs?after=x").status_code == 422
+
+
+@pytest.mark.parametrize(("kind", "status"), [("application/x-ndjson", 200), ("text/csv", 422)])
+def test_a_body_of_no_lines_is_no_tickets_but_a_table_has_a_header(
+    client: httpx.Client, kind: str, status: int
+) -> None:
+    answer = client.post("/tickets/batch?workers=", headers={"content-type": kind, "Idempotency-Key": ""})
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.json()["end"] == {}

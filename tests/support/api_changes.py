@@ -126,7 +126,8 @@ def _types(description: Schema, schema: Schema) -> list[str] | None:
     """Return the JSON types of a schema; None: any."""
     kinds = schema.get("anyOf") or [schema]
     found = [_resolved(description, kind).get("type") for kind in kinds]
-    return None if None in found else sorted({str(kind) for kind in found})
+    named = [[kind] if isinstance(kind, str) else kind for kind in found if kind is not None]
+    return None if None in found else sorted({kind for some in named for kind in some})
 
 
 def _values(where: str, old: Sequence[str] | None, new: Sequence[str] | None, direction: Direction) -> Iterator[str]:

@@ -18,7 +18,7 @@ class Held:
     def __init__(self, server_state: ServerState, key_id: str, key: str | None, body_hash: str) -> None:
         self._gate = server_state.gate
         self._key_id = key_id
-        self._key = key
+        self._key = key or None
         self._hash = body_hash
 
     @property

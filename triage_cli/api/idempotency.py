@@ -24,7 +24,7 @@ RENEW = 10.0
 PATIENCE = 2.0
 LOOK = 0.05
 KEY_HEADER = "Idempotency-Key"
-KEY = r"^[!-~]{1,255}$"
+KEY = r"^[!-~]{0,255}$"
 KEY_EXAMPLES = ["{{$guid}}"]  # Postman, which sends the example, fills in a new one for each request
 
 errors = logging.getLogger("triage.errors")
@@ -51,7 +51,7 @@ class IdempotentRequest:
         self._gate = server_state.gate
         self._loop = loop
         self._caller_id = caller_id
-        self._key = key
+        self._key = key or None
         self._path = path
         self.identity = f"key:{caller_id}:{key}" if key else None
 
@@ -113,7 +113,7 @@ async def _once(
         Header(
             alias=KEY_HEADER,
             pattern=KEY,
-            description="sent again with the same body, the request is answered as the first time",
+            description="sent again with the same body, the request is answered as the first time; empty: none",
             examples=KEY_EXAMPLES,
         ),
     ] = None,

@@ -36,6 +36,8 @@ TAGS = {
     "operations": "Liveness, readiness and metrics.",
 }
 EXAMPLES = Path(__file__).with_name("openapi_examples.json")
+# Fields of which importers are to send null: they take the first alternative, and its default or a made-up text.
+NULL_FIRST = (("KeyIn", "expires_in"), ("VerdictIn", "category"))
 REF = "#/components/schemas/"
 
 
@@ -85,6 +87,10 @@ def _schemas(derived: Schema) -> Schema:
     for schema in derived.values():
         for field in schema["properties"].values():
             _default_in_words(field)
+    for name, field in NULL_FIRST:
+        alternatives = derived[name]["properties"][field]["anyOf"]
+        alternatives.reverse()
+        alternatives[0]["default"] = None
     return dict(sorted(derived.items()))
 
 
@@ -105,13 +111,7 @@ def _describe_operation(operation: Schema, path: str, method: str, schemas: Mapp
         operation["description"] += f"\n\nThis takes a key of the role `{role}`."
     for parameter in operation.get("parameters", ()):
         _describe_parameter(parameter)
-    body = operation.get("requestBody", {})
-    for content in body.get("content", {}).values():
-        if not body.get("required"):  # null is taken too, but generated clients trip over a body that may be null
-            _drop_null(content["schema"])
-        _add_example(content, schemas)
-    if body and not body.get("required"):
-        body["description"] = "may be left out, or null: all as usual"
+    _describe_body(operation.get("requestBody", {}), schemas)
     answers = operation["responses"]
     answers.pop("422", None)
     for answer in answers.values():
@@ -122,6 +122,16 @@ def _describe_operation(operation: Schema, path: str, method: str, schemas: Mapp
         answer["headers"] = {**header_refs(open_to_all=open_to_all), **answer.get("headers", {})}
     for status in sorted(set(error_statuses(path, method))):
         answers[str(status)] = {"$ref": f"#/components/responses/{HTTPStatus(status).name}"}
+
+
+def _describe_body(body: Schema, schemas: Mapping[str, Schema]) -> None:
+    """Add examples, and what leaving the body out means, which importers send."""
+    for content in body.get("content", {}).values():
+        if not body.get("required"):  # null is taken too, but generated clients trip over a body that may be null
+            body["description"] = "may be left out, or null: all as usual"
+            _drop_null(content["schema"])
+            schemas[content["schema"]["$ref"].removeprefix(REF)]["default"] = {}
+        _add_example(content, schemas)
 
 
 def _title(description: str) -> str:
@@ -154,8 +164,20 @@ def _describe_parameter(parameter: Schema) -> None:
     schema = parameter["schema"]
     _drop_null(schema)
     schema.pop("description", None)  # the parameter has it
+    if not parameter["required"]:
+        _add_default(schema, "" if parameter["in"] == "header" else None)
     if (examples := schema.pop("examples", None)) is not None:
         parameter["example"] = schema["example"] = examples[0]
+
+
+def _add_default(schema: Schema, default: str | None) -> None:
+    """Say what a parameter is if it is left out: importers send that, else a placeholder such as <integer>."""
+    if schema["type"] == "array":
+        schema.setdefault("default", [])
+    elif "default" not in schema and "enum" not in schema:
+        if default is None:
+            schema["type"] = [schema["type"], "null"]
+        schema["default"] = default
 
 
 def _add_example(content: Schema, schemas: Mapping[str, Schema]) -> None:

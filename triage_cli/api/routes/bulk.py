@@ -38,9 +38,10 @@ IN_MEMORY = 1 << 20
 
 
 class UploadedBody(NamedTuple):
-    """A complete body: its file, the hash of the request, and its media type."""
+    """A complete body: its file, its bytes, the hash of the request, and its media type."""
 
     file: BinaryIO
+    size: int
     hash: str
     kind: str
 
@@ -70,8 +71,9 @@ async def batch(
 ) -> Lines:
     """Store many tickets, and with `do=classify,route` let them flow through.
 
-    The body is a table with a header, or an object a line; of `application/octet-stream` it is found out which. Sent
-    again it changes nothing: a ticket is known by its external id, else by its content and its how-manieth occurrence.
+    The body is an object a line, of which there may be none, or a table with a header; of `application/octet-stream` it
+    is found out which. Sent again it changes nothing: a ticket is known by its external id, else by its content and its
+    how-manieth occurrence.
     """
     uploaded = await _spooled(request)
     with ExitStack() as undoing:
@@ -169,8 +171,9 @@ async def _spooled(request: Request) -> UploadedBody:
         if isinstance(error, ClientDisconnect):  # only the log and the metrics see this
             raise UsageError("the body broke off", hint="send it again") from error
         raise
+    size = file.tell()
     file.seek(0)
-    return UploadedBody(file, digest.hexdigest(), kind)
+    return UploadedBody(file, size, digest.hexdigest(), kind)
 
 
 def _drafts(uploaded: UploadedBody, query: shapes.BatchQuery) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
@@ -178,6 +181,8 @@ def _drafts(uploaded: UploadedBody, query: shapes.BatchQuery) -> tuple[InputPart
     if uploaded.kind == protocol.PARCEL:
         return _drafted(uploaded.file)
     options = ReadOptions(source=query.source, format=shapes.TABLES[uploaded.kind])
+    if options.format == "jsonl" and not uploaded.size:  # no line is no ticket, but a CSV has a header
+        return WHOLE, iter(())
     return WHOLE, open_table(uploaded.file, "the body", options).rows
 
 

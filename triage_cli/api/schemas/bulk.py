@@ -2,20 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 from triage_cli.api.ndjson import OCTETS
-from triage_cli.api.schemas.requests import In, Moment, Name, Priority, Short, whole
+from triage_cli.api.schemas.requests import Asked, In, Moment, Name, Priority, Short, whole
 from triage_cli.api.schemas.responses import Problem, Ticket
 from triage_cli.client import protocol
 from triage_cli.domain.tickets import Status
 
 # The media types of a table, and the format to read each as; None: as its content looks.
 TABLES = {
-    "text/csv": "csv",
-    "text/tab-separated-values": "tsv",
     "application/x-ndjson": "jsonl",
     "application/jsonl": "jsonl",
+    "text/csv": "csv",
+    "text/tab-separated-values": "tsv",
     OCTETS: None,
 }
 # As a binary string, so that generated clients send a body as it is, and hand over the lines as they come.
@@ -23,7 +23,10 @@ _BINARY = {"type": "string", "format": "binary"}
 _CSV = "external_id,subject,description\nT-1002,Refund?,I was charged twice\n"
 _JSONL = '{"external_id": "T-1002", "subject": "Refund?", "description": "I was charged twice"}\n'
 _EXAMPLES = {"csv": _CSV, "tsv": _CSV.replace(",", "\t"), "jsonl": _JSONL, None: _CSV}
-TABLE_BODIES = {kind: {"schema": _BINARY, "example": _EXAMPLES[format_]} for kind, format_ in TABLES.items()}
+TABLE_BODIES = {
+    kind: {"schema": _BINARY | ({"default": ""} if format_ == "jsonl" else {}), "example": _EXAMPLES[format_]}
+    for kind, format_ in TABLES.items()
+}
 _LINE_STREAM = {
     "schema": _BINARY
     | {
@@ -52,10 +55,8 @@ Usd = Annotated[float, Field(ge=0, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=366 * 86_400)]
 
 
-class BatchQuery(In):
+class BatchQuery(Asked):
     """What becomes of the tickets of one body, and how they are read and classified."""
-
-    model_config = ConfigDict(strict=False)  # a query is all text
 
     do: Literal["", "classify,route"] = Field("", description="else they are only stored", examples=["classify,route"])
     source: Source | None = Field(

@@ -4,7 +4,15 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import SORTS, Status
@@ -75,21 +83,10 @@ class TicketIn(In):
     created_at: Short | None = Field(None, description="ISO 8601; without a zone it is UTC")
     external_id: Short | None = Field(None, description="its id where it comes from")
     # A tab parts the id from its source where tickets are recognised.
-    source: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]*$")] = Field(
+    source: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]{1,80}$")] = Field(
         "api", description="where it comes from; external ids are unique within it"
     )
     extra: Extra = Field(default_factory=dict, description="whatever else is known of it; kept as it is")
-
-
-class CreateQuery(In):
-    """Which further steps a new ticket takes."""
-
-    model_config = ConfigDict(strict=False)  # a query is all text
-
-    do: Literal["", "classify", "classify,route"] = Field(
-        "", description="else it is only stored", examples=["classify"]
-    )
-    classifier: Name | None = Field(None, description="one of the configuration; else its default", examples=["local"])
 
 
 class ClassifyIn(In):
@@ -120,9 +117,23 @@ class VerdictIn(In):
 
 
 class Asked(BaseModel):
-    """What stands after the question mark; all of it is text."""
+    """What stands after the question mark, all of it text; a parameter without a value is as one that is left out."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_blanks(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in given.items() if value != "" or name not in cls.model_fields}
+
+
+class CreateQuery(Asked):
+    """Which further steps a new ticket takes."""
+
+    do: Literal["", "classify", "classify,route"] = Field(
+        "", description="else it is only stored", examples=["classify"]
+    )
+    classifier: Name | None = Field(None, description="one of the configuration; else its default", examples=["local"])
 
 
 SORT = f"^(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?$"
