@@ -125,7 +125,7 @@ def test_nothing_but_the_door_makes_a_connection() -> None:
     }
     assert found == LISTENS
     door = opened_in(DOOR.read_text())
-    assert {"httpx.Client", "httpx.AsyncClient", "openai.AsyncOpenAI", "psycopg.connect"} <= set(door)
+    assert {"httpx.Client", "httpx.AsyncHTTPTransport", "openai.AsyncOpenAI", "psycopg.connect"} <= set(door)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_type_is_no_connection() -> None:
 def test_each_method_of_the_door_is_shut_offline() -> None:
     opening = {name: method for name, method in vars(Network).items() if inspect.isfunction(method) and name[0] != "_"}
     opening = {name: method for name, method in opening.items() if name not in ("check", "check_postgres")}
-    assert {"http_client", "async_http_client", "openai", "anthropic", "resolve", "postgres"} <= set(opening)
+    assert {"http_client", "http_connections", "openai", "anthropic", "resolve", "postgres"} <= set(opening)
     for method in opening.values():
         needed = [p.name for p in inspect.signature(method).parameters.values() if p.default is p.empty and p.kind < 4]
         given: dict[str, Any] = {name: "postgresql://h/d" for name in needed if name != "self"}

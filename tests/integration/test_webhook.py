@@ -194,6 +194,15 @@ def test_no_more_than_so_many_at_once_and_all_arrive(receiver: Receiver) -> None
     }
 
 
+def test_a_connection_is_used_again_and_carries_no_cookie_to_the_next_delivery(receiver: Receiver) -> None:
+    receiver.answer = lambda _: (200, {"Set-Cookie": "session=of-another-ticket"})
+    outcomes = sent(WebhookDestination(target(receiver.url), ONLINE), *map(outgoing, range(100)))
+    assert [o.error for o in outcomes] == [None] * 100
+    assert len(receiver.peers) < 50
+    assert all("cookie" not in headers for headers, _ in receiver.got)
+    assert {headers["accept-encoding"] for headers, _ in receiver.got} == {"identity"}, "nothing is unpacked"
+
+
 PRIVATE = """127.0.0.1 10.0.0.1 172.16.3.4 192.168.1.1 169.254.169.254 0.0.0.0 100.64.0.1 192.0.0.192 224.0.0.1
 255.255.255.255 ::1 :: fe80::1 fc00::1 ::ffff:127.0.0.1 ::127.0.0.1 64:ff9b::7f00:1 2002:7f00:1:: 2001::1 ff02::1
 fe80::1%eth0 fec0::1 feff::1 192.88.99.1 3fff::1 3fff:fff::1""".split()  # noqa: SIM905 - addresses read better as text

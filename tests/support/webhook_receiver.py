@@ -21,6 +21,7 @@ class Receiver(LocalServer):
 
     def __init__(self) -> None:
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.peers: set[tuple[str, int]] = set()  # the other ends of the connections
         self.answer: Callable[[int], tuple[int, dict[str, str]]] = lambda _: (200, {})
         self.hold = threading.Event()
         self.hold.set()
@@ -42,6 +43,7 @@ class _Posts(Handler):
         if len(body) < length:  # the sender died
             self.close_connection = True
             return
+        receiver.peers.add(self.client_address[:2])
         receiver.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
         receiver.hold.wait()
         status, headers = receiver.answer(len(receiver.got))

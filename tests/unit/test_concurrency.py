@@ -1,10 +1,13 @@
 """The bridge between plain callers and the event loop."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from typing import cast
 
 import pytest
 
+from triage_cli.domain.streams import FlushNow
+from triage_cli.runtime import async_bridge
 from triage_cli.runtime.async_bridge import bridge
 
 
@@ -36,6 +39,34 @@ def test_what_is_under_way_and_not_yet_saved_is_at_most_twice_the_workers() -> N
         assert len(begun) - saved <= 6
         saved += len(answers)
     assert saved == 50
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_caller_that_polls_gets_answers_together_unless_it_wants_each_at_once(
+    at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_bridge, "GATHER", 3600)
+    first, second = asyncio.Event(), asyncio.Event()
+
+    async def call(number: int) -> int:
+        await (first if number == 1 else second).wait()
+        return number
+
+    def source() -> Iterator[Sequence[int]]:
+        yield [1, 2]
+        while True:
+            bridge().run(asyncio.sleep(0.001))
+            yield FlushNow() if at_once else []
+
+    arriving = bridge().map(source(), call, workers=2, stopping=lambda: False, tick=0.0)
+    try:
+        bridge().loop.call_soon_threadsafe(first.set)
+        came = [next(arriving) for _ in range(50)]
+        bridge().loop.call_soon_threadsafe(second.set)
+        came = [*filter(None, came), next(answers for answers in arriving if answers)]
+    finally:
+        cast("Generator[object, None, None]", arriving).close()
+    assert came == ([[(1, 1)], [(2, 2)]] if at_once else [[(1, 1), (2, 2)]])
 
 
 def test_a_source_that_fails_loses_nothing_that_is_in_flight() -> None:

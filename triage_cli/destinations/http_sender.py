@@ -5,14 +5,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import cache
 
-import httpx
-
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import encodable
 from triage_cli.runtime.async_bridge import bridge
-from triage_cli.runtime.http_exchange import READ, Endpoint, HttpAnswer, HttpRequest, exchange
+from triage_cli.runtime.http_exchange import READ, Endpoint, HttpAnswer, HttpConnections, HttpRequest, exchange
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.retry import retry_after
 from triage_cli.runtime.ssrf_guard import Resolver
@@ -40,7 +38,7 @@ def _all_attempts() -> asyncio.Semaphore:
 
 
 class HttpSender:
-    """Makes attempts at deliveries side by side, over one client; what fails becomes a `DeliveryError`."""
+    """Makes attempts at deliveries side by side, over kept connections; what fails becomes a `DeliveryError`."""
 
     def __init__(self, endpoint: Endpoint, network: Network, *, resolver: Resolver | None = None) -> None:
         self._endpoint = endpoint
@@ -55,18 +53,13 @@ class HttpSender:
         Raises at once `UsageError` when offline, `ConfigError` for authorities that cannot be read, `ExhaustedError`.
         """
         bridge()
-        client = self._network.async_http_client(
-            name,
-            timeout=self._endpoint.timeout,
-            limits=httpx.Limits(max_connections=WORKERS, max_keepalive_connections=WORKERS),
-        )
-        return self._delivered(client, chunks, attempt)
+        return self._delivered(HttpConnections(self._network, name), chunks, attempt)
 
     def _delivered(
-        self, client: httpx.AsyncClient, chunks: Iterable[Sequence[OutgoingDelivery]], attempt: Attempt
+        self, connections: HttpConnections, chunks: Iterable[Sequence[OutgoingDelivery]], attempt: Attempt
     ) -> Iterator[Sequence[Outcome[Receipt]]]:
         async def send(request: HttpRequest) -> HttpAnswer:
-            return await exchange(client, self._endpoint, request, self._resolver)
+            return await exchange(connections, self._endpoint, request, self._resolver)
 
         async def one(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
             began = time.perf_counter()
@@ -87,7 +80,7 @@ class HttpSender:
                 ]
         finally:
             # Not waited for: a forgotten generator may be closed in the loop's own thread.
-            asyncio.run_coroutine_threadsafe(client.aclose(), bridge().loop)
+            asyncio.run_coroutine_threadsafe(connections.aclose(), bridge().loop)
 
     def _failed(self, outgoing: OutgoingDelivery, error: Exception, seconds: float) -> Outcome[Receipt]:
         failure = (

@@ -44,18 +44,19 @@ class AsyncBridge:
         """Call for every item, `workers` at a time, and yield answers as they arrive, in lists that may be empty.
 
         The source is read in the caller's thread, when fewer than `workers` items wait for their turn. After an empty
-        chunk, arrived answers are yielded within `tick` seconds, and after a `FlushNow` at once. At most `workers`
-        calls are in flight; together with answers that are not yet yielded, or that the caller is still saving, they
-        are at most twice as many: so much a kill can lose. Once `stopping` returns True, or the source raises, nothing
-        new is begun; calls in flight are completed and yielded, and then the source's error is raised. Closing the
-        generator cancels calls in flight.
+        chunk, arrived answers are yielded within `tick` seconds, and after a `FlushNow` at once. With a `tick` of 0 the
+        caller never waits, and gets answers once `workers` of them or the last has come, or after `GATHER` seconds. At
+        most `workers` calls are in flight; together with answers that are not yet yielded, or that the caller is still
+        saving, they are at most twice as many: so much a kill can lose. Once `stopping` returns True, or the source
+        raises, nothing new is begun; calls in flight are completed and yielded, and then the source's error is raised.
+        Closing the generator cancels calls in flight.
         """
         queue = _WorkQueue(self.loop, call, workers, self._arrivals.event)
         source = iter(chunks)
         more, source_error = True, None
         try:
             while True:
-                wait_seconds = tick
+                wait_seconds, at_once = tick, False
                 if more and stopping():
                     more = False
                     queue.forget()
@@ -69,14 +70,15 @@ class AsyncBridge:
                         more = False
                         break
                     queue.add(chunk)
-                    wait_seconds = 0.0 if isinstance(chunk, FlushNow) else tick
+                    at_once = isinstance(chunk, FlushNow)
+                    wait_seconds = 0.0 if at_once else tick
                     if not chunk or not wait_seconds:
                         break
                 if not more and queue.idle:
                     if source_error is not None:
                         raise source_error
                     return
-                yield queue.take(0 if queue.idle else wait_seconds)
+                yield queue.take(0 if queue.idle else wait_seconds, at_once=at_once)
         finally:
             queue.cancel()
 
@@ -117,6 +119,7 @@ class _WorkQueue(Generic[A, B]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = 0  # items added and not yet taken
         self._saving = 0  # items taken last, which the caller saves before it takes more
+        self._first_answered_at = 0.0  # of the answers that were not taken yet
         self._arrived = arrived
 
     @property
@@ -141,18 +144,21 @@ class _WorkQueue(Generic[A, B]):
                 return
             self._open -= 1
 
-    def take(self, seconds: float) -> list[tuple[A, B | Exception]]:
-        """Return arrived answers; wait up to `seconds` for the first one, and `GATHER` for further ones.
+    def take(self, seconds: float, *, at_once: bool) -> list[tuple[A, B | Exception]]:
+        """Return arrived answers; wait up to `seconds` for the first one, and unless `at_once`, `GATHER` for others.
 
-        Returns nothing if another queue of the same thread has an answer first.
+        Returns nothing if another queue of the same thread has an answer first, or if it may not wait for others.
         """
-        self._saving = 0
-        if self._waiting:
+        saved, self._saving = self._saving, 0
+        if saved and self._waiting:
             self._loop.call_soon_threadsafe(self._begin)
         if not self._answered:
             self._arrived.wait(seconds)
-        if seconds and self._answered and len(self._answered) < self._open:
-            time.sleep(GATHER)
+        if not at_once and self._answered and len(self._answered) < min(self._open, self._workers):
+            if seconds:
+                time.sleep(GATHER)
+            elif time.monotonic() < self._first_answered_at + GATHER:
+                return []
         self._arrived.clear()
         taken = []
         while self._answered:
@@ -186,6 +192,8 @@ class _WorkQueue(Generic[A, B]):
             answer = await self._call(item)
         except Exception as error:  # noqa: BLE001 - passed to the caller's thread
             answer = error
+        if not self._answered:
+            self._first_answered_at = time.monotonic()
         self._answered.append((item, answer))
         self._arrived.set()
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import httpx
@@ -18,6 +19,8 @@ from triage_cli.runtime.unreachable import reason
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 # Bytes that are read of an answer.
 READ = 65_536
+# Sent unless the request has its own. No encoding is asked for, since none is unpacked.
+USUAL_HEADERS = {"accept": "*/*", "accept-encoding": "identity"}
 
 
 class HttpRequest(NamedTuple):
@@ -58,8 +61,39 @@ class Endpoint(NamedTuple):
     guarded: bool = False
 
 
+class HttpConnections:
+    """Connections to the given addresses only: no proxies, no .netrc, no redirects, no cookies.
+
+    Each request under way has one of its own, and a later request uses it again: in a pool that they share, what a
+    request costs grows with their number. Raises `UsageError` when offline, and `ConfigError` for certificate
+    authorities that cannot be read. To be used in the bridge's loop.
+    """
+
+    def __init__(self, network: Network, what: str) -> None:
+        self._open = network.http_connections(what)
+        self._all: list[httpx.AsyncHTTPTransport] = []
+        self._idle: list[httpx.AsyncHTTPTransport] = []
+
+    @contextmanager
+    def one(self) -> Iterator[httpx.AsyncHTTPTransport]:
+        """Lend a connection that no other request uses."""
+        if not self._idle:
+            self._idle.append(self._open())
+            self._all.append(self._idle[-1])
+        connection = self._idle.pop()
+        try:
+            yield connection
+        finally:
+            self._idle.append(connection)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for connection in self._all:
+            await connection.aclose()
+
+
 async def exchange(
-    client: httpx.AsyncClient, endpoint: Endpoint, request: HttpRequest, resolver: Resolver
+    connections: HttpConnections, endpoint: Endpoint, request: HttpRequest, resolver: Resolver
 ) -> HttpAnswer:
     """Make one request.
 
@@ -67,8 +101,9 @@ async def exchange(
     """
     name, host = endpoint.name, endpoint.host
     try:
-        async with asyncio.timeout(endpoint.timeout) as until:
-            return await _exchanged(client, endpoint, request, resolver, until)
+        with connections.one() as connection:
+            async with asyncio.timeout(endpoint.timeout) as until:
+                return await _exchanged(connection, endpoint, request, resolver, until)
     except TimeoutError as late:
         message = f"{name} did not answer within {endpoint.timeout:g} s"
         raise DeliveryError(message, doubtful=True) from late
@@ -84,10 +119,14 @@ async def exchange(
 
 
 async def _exchanged(
-    client: httpx.AsyncClient, endpoint: Endpoint, request: HttpRequest, resolver: Resolver, until: asyncio.Timeout
+    connection: httpx.AsyncHTTPTransport,
+    endpoint: Endpoint,
+    request: HttpRequest,
+    resolver: Resolver,
+    until: asyncio.Timeout,
 ) -> HttpAnswer:
-    url = httpx.URL(request.url)
-    headers, extensions = dict(request.headers), {}
+    url = _parsed(request.url)
+    headers, extensions = {**USUAL_HEADERS, **request.headers}, {}
     shown = f"{endpoint.name}: {url.host}" if endpoint.host else f"the address of {endpoint.name}"
     if endpoint.guarded:
         port = url.port or (443 if url.scheme == "https" else 80)
@@ -95,13 +134,10 @@ async def _exchanged(
         headers["host"] = url.netloc.decode("ascii")
         extensions = {"sni_hostname": url.host}
         url = url.copy_with(host=address)
-    async with client.stream(
-        request.method,
-        url,
-        content=request.body,
-        headers=[(name.encode(), value.encode()) for name, value in headers.items()],
-        extensions=extensions,
-    ) as answer:
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    sent = httpx.Request(request.method, url, headers=encoded, content=request.body, extensions=extensions)
+    answer = await connection.handle_async_request(sent)
+    try:
         # The status has arrived: if the body breaks off or is too slow, the answer is kept without it.
         until.reschedule(asyncio.get_running_loop().time() + 2 * endpoint.rest)
         body, complete = bytearray(), False
@@ -113,7 +149,15 @@ async def _exchanged(
                         break
                 else:
                     complete = "content-encoding" not in answer.headers  # none was asked for, and none is unpacked
-        return HttpAnswer(answer.status_code, answer.headers, bytes(body), complete)
+    finally:
+        await answer.aclose()
+    return HttpAnswer(answer.status_code, answer.headers, bytes(body), complete)
+
+
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx.URL:
+    """Parse an address; most destinations have one for all deliveries."""
+    return httpx.URL(url)
 
 
 class Exchange(Protocol):
@@ -124,9 +168,9 @@ class Exchange(Protocol):
 
 @contextmanager
 def open_exchange(endpoint: Endpoint, network: Network) -> Iterator[Exchange]:
-    """Open a client for requests that are made one after another. Raises `UsageError` when offline."""
-    client = network.async_http_client(endpoint.name, timeout=endpoint.timeout)
+    """Open a connection for requests that are made one after another. Raises `UsageError` when offline."""
+    connections = HttpConnections(network, endpoint.name)
     try:
-        yield lambda request: bridge().run(exchange(client, endpoint, request, network.resolve))
+        yield lambda request: bridge().run(exchange(connections, endpoint, request, network.resolve))
     finally:
-        bridge().run(client.aclose())
+        bridge().run(connections.aclose())

@@ -49,12 +49,16 @@ class Network(NamedTuple):
 
         return httpx.Client(verify=trust(), trust_env=proxies, follow_redirects=False, **options)
 
-    def async_http_client(self, what: str, **options: Any) -> "httpx.AsyncClient":
-        """Return a client that connects only to the given address: no proxies, no .netrc, no redirects."""
+    def http_connections(self, what: str) -> "Callable[[], httpx.AsyncHTTPTransport]":
+        """Return what opens a connection to the given address itself: it knows no proxies, no .netrc, no redirects.
+
+        Each has at most one request at a time; all share what certificates are checked with.
+        """
         self.check(what)
         import httpx
 
-        return httpx.AsyncClient(verify=trust(), trust_env=False, follow_redirects=False, **options)
+        context, limits = trust(), httpx.Limits(max_connections=1)
+        return lambda: httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
 
     def openai(self, what: str, *, hooks: Hooks, **options: Any) -> "openai.AsyncOpenAI":
         """Return a client of OpenAI's SDK."""

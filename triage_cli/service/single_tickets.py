@@ -218,7 +218,7 @@ class SingleTickets:
         yield from self._dispatcher.send([o for o in to_send if o.delivery.destination not in off])
 
     def _open_dispatcher(self) -> Dispatcher:
-        return Dispatcher(self._parts.map.destination, breakers=self._parts.map.circuits)
+        return Dispatcher(self._parts.map.destination, breakers=self._parts.map.circuits, at_once=True)
 
     def _count(self, *outcomes: Outcome[Any]) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError, TriageError
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.streams import BYTES
+from triage_cli.domain.streams import BYTES, FlushNow
 from triage_cli.ports.adapters import Destination
 from triage_cli.runtime.circuit_breaker import Circuit
 
@@ -72,7 +72,10 @@ class DestinationBreakers:
 
 
 class Dispatcher:
-    """Hands deliveries to several destinations at the same time. Not thread-safe: each run has its own."""
+    """Hands deliveries to several destinations at the same time. Not thread-safe: each run has its own.
+
+    With `at_once`, an outcome does not wait a moment for others, which would be saved with it.
+    """
 
     def __init__(
         self,
@@ -80,7 +83,10 @@ class Dispatcher:
         off: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
         breakers: DestinationBreakers | None = None,
+        *,
+        at_once: bool = False,
     ) -> None:
+        self._at_once = at_once
         self._opener = opener
         self._off = off
         self._clock = clock
@@ -121,7 +127,7 @@ class Dispatcher:
             name = outgoing.delivery.destination
             if name not in self._queues:
                 opener = _switched_off if name in self._off else self._opener
-                self._queues[name] = _DestinationQueue(name, opener, self._clock, self._breakers)
+                self._queues[name] = _DestinationQueue(name, opener, self._clock, self._breakers, at_once=self._at_once)
             self._queues[name].add(outgoing)
 
     def collect(self) -> list[QueueResults]:
@@ -160,8 +166,10 @@ class _DestinationQueue:
     """The deliveries of one destination: those that wait, and those that it is attempting."""
 
     def __init__(
-        self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float], breakers: DestinationBreakers
-    ) -> None:
+        self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float],
+        breakers: DestinationBreakers, *, at_once: bool,
+    ) -> None:  # fmt: skip
+        self._at_once = at_once
         self._name = name
         self._opener = opener
         self._clock = clock
@@ -261,7 +269,8 @@ class _DestinationQueue:
             limit = 1 if self._breakers.is_failing(self._name) else 2 * self._destination.workers
             number = min(len(self._waiting), max(0, limit - self._being_attempted))
             self._being_attempted += number
-            yield [self._waiting.popleft() for _ in range(number)]
+            chunk = [self._waiting.popleft() for _ in range(number)]
+            yield FlushNow(chunk) if self._at_once else chunk
 
     def close(self) -> None:
         self._closed = True
