@@ -40,8 +40,8 @@ def _completing(values: Callable[[Config], Iterable[str]]) -> Callable[..., list
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         try:
-            found = (value for value in map(_as_typed, values(_config(ctx))) if value.startswith(incomplete))
-            return list(islice(found, OFFERED))
+            offered_values = (value for value in map(_as_typed, values(_config(ctx))) if value.startswith(incomplete))
+            return list(islice(offered_values, OFFERED))
         except (TriageError, OSError):  # nothing may be printed into the line that is typed
             return []
 

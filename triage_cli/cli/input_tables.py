@@ -86,11 +86,11 @@ def looked_through(
 
     What comes through a pipe is set aside for it with `pipes`, else it is looked at while it is stored.
     """
-    found: list[NamedInput] = []
+    checked_inputs: list[NamedInput] = []
     known = not session.is_remote and not wiring.is_empty(session.config)
     for name, given in named:
         if isinstance(given, MailFolder):
-            found.append((name, given))
+            checked_inputs.append((name, given))
             continue
         stream = _set_aside(session, given) if known and pipes and not given.seekable() else given
         if known and stream.seekable():
@@ -99,8 +99,8 @@ def looked_through(
             if not table.trusts_ids:
                 session.local.check(table.rows)
             stream.seek(position)
-        found.append((name, stream))
-    return found
+        checked_inputs.append((name, stream))
+    return checked_inputs
 
 
 def _set_aside(session: CommandContext, stream: BinaryIO) -> BinaryIO:

@@ -33,7 +33,7 @@ def read(session: CommandContext, name: str, label: str | None) -> list[Labelled
     table = _opened(data, label_name, label)
     session.say(table.taken.replace("verdict ←", "label ←"))
     rejected = unlabelled = 0
-    found = []
+    labelled_rows = []
     for row in table.rows:
         if isinstance(row, Rejected):
             rejected += 1
@@ -41,13 +41,13 @@ def read(session: CommandContext, name: str, label: str | None) -> list[Labelled
         elif row.verdict is None:
             unlabelled += 1
         else:
-            found.append(Labelled(row.text, row.verdict))
+            labelled_rows.append(Labelled(row.text, row.verdict))
     for remark in messages.remarks([table]):
         session.say(remark)
     if unlabelled:
         ignored = messages.plural(unlabelled, "rows have no label and are left out", "row has no label and is left out")
         session.say(f"note: {ignored}")
-    return found
+    return labelled_rows
 
 
 def _opened(data: bytes, name: str, label: str | None) -> Table:

@@ -20,10 +20,10 @@ def priority(text: str | None) -> str | None:
     """Return the priority that a typed word means."""
     if text is None:
         return None
-    found = values.priority(text, {})
-    if found is None:
+    known_priority = values.priority(text, {})
+    if known_priority is None:
         raise UsageError(f'no priority "{text}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
-    return found
+    return known_priority
 
 
 def moment(text: str | None) -> str | None:
@@ -35,21 +35,21 @@ def moment(text: str | None) -> str | None:
         return None
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if text.strip() in DAYS:
-        found = datetime.now(UTC) if text.strip() == "now" else day - timedelta(days=DAYS[text.strip()])
+        typed_time = datetime.now(UTC) if text.strip() == "now" else day - timedelta(days=DAYS[text.strip()])
     elif match := AGE.fullmatch(text.strip()):
         try:
-            found = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
+            typed_time = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
         except OverflowError as error:
             raise UsageError(f'"{text}" is before all time', hint="write 7d or 2026-11-24") from error
     else:
         try:
-            found = datetime.fromisoformat(text.strip())
+            typed_time = datetime.fromisoformat(text.strip())
         except ValueError as error:
             raise UsageError(
                 f'"{text}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
             ) from error
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    return timestamp(found)
+        typed_time = typed_time.replace(tzinfo=UTC) if typed_time.tzinfo is None else typed_time.astimezone(UTC)
+    return timestamp(typed_time)
 
 
 def check_known(what: str, given: str | None, known: Sequence[str]) -> None:

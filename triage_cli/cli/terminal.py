@@ -45,9 +45,9 @@ def message(line: str, stream: TextIO) -> str:
     if width >= NARROWEST and len(line) >= width:
         parts = textwrap.wrap(line, width - 1, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
         line = "\n".join(parts)
-    found = PREFIX.match(line)
-    if found and has_colour(stream):
-        line = styled(found.group(), PREFIXES[found[1]]) + line[found.end() :]
+    prefix = PREFIX.match(line)
+    if prefix and has_colour(stream):
+        line = styled(prefix.group(), PREFIXES[prefix[1]]) + line[prefix.end() :]
     return line
 
 

@@ -32,15 +32,15 @@ def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
         return None, 0
     if list(names) != ["-"]:
         return tuple(dict.fromkeys(session.triage.resolve(name) for name in names)), 0
-    found: dict[str, None] = {}
+    ticket_ids: dict[str, None] = {}
     missing = 0
     for name in session.stopper.interruptible(names_in(stdin())):
         try:
-            found[session.triage.resolve(name)] = None
+            ticket_ids[session.triage.resolve(name)] = None
         except NotFoundError as error:
             missing += 1
             messages.error(error, sys.argv[1:])
-    return tuple(found), missing
+    return tuple(ticket_ids), missing
 
 
 def opened(stream: BinaryIO) -> tuple[str, Iterator[str]]:

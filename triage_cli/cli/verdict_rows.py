@@ -55,8 +55,8 @@ def read_names(stream: BinaryIO) -> Iterator[VerdictRow]:
 
 
 def _text(record: Record, keys: Sequence[str]) -> str:
-    found = (record.get(key) for key in keys)
-    return next((str(v).strip() for v in found if isinstance(v, str | int) and not isinstance(v, bool) and v != ""), "")
+    cells = (record.get(key) for key in keys)
+    return next((str(v).strip() for v in cells if isinstance(v, str | int) and not isinstance(v, bool) and v != ""), "")
 
 
 def _objects(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Record]]:

@@ -50,39 +50,17 @@ _ACTIONS: Mapping[str, Action] = {action.value: action for action in Action}
 
 
 def ticket_of(record: Any) -> Ticket:
-    """Return a ticket from its record; fields that the record lacks are empty."""
+    """Return a ticket from its record, which has no identity, hash and time of storing."""
     if not isinstance(record, dict):
         raise ProtocolError("no ticket")
-    for key, kinds in _ITEMS:
-        if not isinstance(record.get(key, ...), kinds):
+    kinds = {**_types_of(Ticket), "extra": (dict,), "verdict": (bool,)}
+    for key in TICKET_KEYS:
+        if not isinstance(record.get(key, ...), kinds[key]):
             raise ProtocolError(f"ticket without a proper {key}")
-    r = record
-    return Ticket(
-        ticket_id=r["ticket_id"],
-        identity="",
-        source=r["source"],
-        external_id=r["external_id"],
-        content_hash="",
-        subject=r["subject"],
-        description=r["description"],
-        customer_id=r["customer_id"],
-        priority=r["priority"],
-        urgency=URGENCY.get(r["priority"], URGENCY[None]),
-        created_at=r["created_at"],
-        stored_at="",
-        extra=compact(r["extra"]) if r["extra"] else "{}",
-        status=r["status"],
-        category=r["category"],
-        suggestion=r["suggestion"],
-        confidence=r["confidence"],
-        confidence_source=r["confidence_source"],
-        classifier=r["classifier"],
-        reason=r["reason"],
-        verdict=int(r["verdict"]),
-        routed_to=r["routed_to"],
-        cost_usd=r["cost_usd"],
-        error=r["error"],
-    )
+    sent = {key: record[key] for key in TICKET_KEYS}
+    sent |= {"extra": compact(sent["extra"]) if sent["extra"] else "{}", "verdict": int(sent["verdict"])}
+    urgency = URGENCY.get(sent["priority"], URGENCY[None])
+    return Ticket(**sent, identity="", content_hash="", stored_at="", urgency=urgency)
 
 
 def history_of(record: Any) -> History:
@@ -116,11 +94,11 @@ def event_of(record: Any) -> LoggedEvent:
 
 def why_of(record: Any) -> Why:
     """Return the explanation of a ticket from its record."""
-    found = named(Why, record)
-    if not all(isinstance(line, str) for line in found.why):
+    explanation = named(Why, record)
+    if not all(isinstance(line, str) for line in explanation.why):
         raise ProtocolError("a story that is no text")
-    suggestions = tuple(named(AgentSuggestion, one) for one in found.agent_suggestions)
-    return found._replace(why=tuple(found.why), agent_suggestions=suggestions)
+    suggestions = tuple(named(AgentSuggestion, one) for one in explanation.agent_suggestions)
+    return explanation._replace(why=tuple(explanation.why), agent_suggestions=suggestions)
 
 
 def stats_of(record: Any) -> Stats:
@@ -147,12 +125,12 @@ def named(kind: type[T], record: Any) -> T:
 def _types_of(kind: Hashable) -> Mapping[str, tuple[type, ...]]:
     """Return the JSON types that each field of a record may have."""
     as_json: Mapping[type, tuple[type, ...]] = {float: (int, float), tuple: (list,), Mapping: (dict,)}
-    found = {}
+    json_types = {}
     for field, hint in get_type_hints(kind).items():
         options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         plain = [get_origin(option) or option for option in options]
-        found[field] = tuple(one for option in plain for one in as_json.get(option, (option,)))
-    return found
+        json_types[field] = tuple(one for option in plain for one in as_json.get(option, (option,)))
+    return json_types
 
 
 def delivery_of(record: Any) -> Delivery:
@@ -167,8 +145,8 @@ def delivery_of(record: Any) -> Delivery:
 
 def category_of(record: Any) -> Category:
     """Return a category from its record."""
-    found = named(Category, record)
-    return found._replace(examples=tuple(found.examples), was=tuple(found.was))
+    category = named(Category, record)
+    return category._replace(examples=tuple(category.examples), was=tuple(category.was))
 
 
 def rows_of(record: Any) -> list[Any]:
@@ -179,10 +157,10 @@ def rows_of(record: Any) -> list[Any]:
 
 
 def _list(record: Any, key: str) -> list[Any]:
-    found = record.get(key) if isinstance(record, dict) else None
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+    listed_records = record.get(key) if isinstance(record, dict) else None
+    if not isinstance(listed_records, list) or not all(isinstance(item, dict) for item in listed_records):
         raise ProtocolError(f"no list of {key}")
-    return found
+    return listed_records
 
 
 # Requests

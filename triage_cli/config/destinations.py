@@ -92,19 +92,19 @@ def _schema() -> Schema:
 @accepts(_schema)
 def read_destinations(place: ConfigNode) -> dict[str, DestinationSpec]:
     """Return the destinations by their names."""
-    found = {}
+    destinations = {}
     for name, inner in named(place).items():
         if "://" in name:
             inner.wrong("give the destination a name; the address goes into its url")
         chosen = inner.value.get("type") if isinstance(inner.value, dict) else None
         if chosen is not None and isinstance(chosen.value, str) and chosen.value in READERS:
-            found[name] = READERS[chosen.value](name, inner)
+            destinations[name] = READERS[chosen.value](name, inner)
             continue
         values = record(inner, DESTINATION, f"destinations.{name}", instead="secret_env")
         if values.get("type") == "command" and inner.book.untrusted:
             inner.wrong(inner.book.untrusted)
-        found[name] = DestinationSpec(name, **{"type": "", **values})
-    return found
+        destinations[name] = DestinationSpec(name, **{"type": "", **values})
+    return destinations
 
 
 @accepts(lambda: schema_of(several(text, alone=False, least=1)))

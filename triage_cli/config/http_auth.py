@@ -21,12 +21,12 @@ class AuthSpec(NamedTuple):
 
 def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
     """Return what a variable holds. Raises `ConfigError` where it is not set, or holds what no header can."""
-    found = env.get(variable, "").strip()
-    if not found:
+    secret_value = env.get(variable, "").strip()
+    if not secret_value:
         raise ConfigError(f"{owner} needs what {variable} holds, and it is not set", hint=f"export {variable}")
-    if CONTROL.search(found):
+    if CONTROL.search(secret_value):
         raise ConfigError(f"{owner}: {variable} holds a line break or another control character")
-    return found
+    return secret_value
 
 
 def proof(auth: AuthSpec, values: Sequence[str]) -> str:

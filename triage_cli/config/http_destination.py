@@ -84,8 +84,8 @@ def _preset(place: ConfigNode) -> str:
 def own_header(place: ConfigNode, name: str) -> None:
     """Object to a header that a user may not write."""
     header(place._replace(node=place.node._replace(value=name)))
-    if found := OWN_HEADERS.fullmatch(name):
-        reason = "is set by auth, which names variables" if found["secret"] else "is set by the program"
+    if own_header_match := OWN_HEADERS.fullmatch(name):
+        reason = "is set by auth, which names variables" if own_header_match["secret"] else "is set by the program"
         place.wrong(f"{reason}; remove it")
     if isinstance(place.value, str) and re.search(r"[\x00-\x1f\x7f]", place.value):
         place.wrong("holds a line break or another control character")
@@ -101,8 +101,8 @@ def _plain(place: ConfigNode) -> str:
 @accepts(schema_of(header))
 def _auth_header(place: ConfigNode) -> str:
     name = header(place)
-    found = OWN_HEADERS.fullmatch(name)
-    if found and not found["secret"]:
+    own_header_match = OWN_HEADERS.fullmatch(name)
+    if own_header_match and not own_header_match["secret"]:
         raise ConfigValueError("is set by the program; name another header")
     return name
 
@@ -148,12 +148,12 @@ def _answer(place: ConfigNode) -> AnswerTest:
 
 @accepts({"type": "object", "additionalProperties": schema_of(text)})
 def _kept(place: ConfigNode) -> dict[str, str]:
-    found = {}
+    kept_paths = {}
     for name, inner in place.entries().items():
         if not re.fullmatch(r"[A-Za-z_]\w{0,39}", name, re.ASCII):
             inner.wrong("stands in templates as remote.NAME: use letters, digits and _")
-        found[name] = inner.read(text, "")
-    return found
+        kept_paths[name] = inner.read(text, "")
+    return kept_paths
 
 
 @accepts(lambda: record_schema(ONCE))

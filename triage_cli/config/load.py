@@ -50,9 +50,9 @@ def load_config(
 ) -> Config:
     """Return what holds here; raise one `ConfigError` with every mistake in the file, the environment and the flags."""
     home = _home(env)
-    found, notes = _find(config, env, cwd, home)
-    book = found.book if found else Diagnostics()
-    sections = read(ConfigNode(found.root, "", book)) if found and found.root else NOTHING
+    config_file, notes = _find(config, env, cwd, home)
+    book = config_file.book if config_file else Diagnostics()
+    sections = read(ConfigNode(config_file.root, "", book)) if config_file and config_file.root else NOTHING
     settled = _Settling(sections.values, book, env)
     database = settled.value("database", db, ("--db", "TRIAGE_DB"), no_database)
     if database is None:
@@ -67,14 +67,14 @@ def load_config(
     if not database and given_remote is None:
         raise no_home()
     is_offline = settled.offline(offline)
-    _check_own_files(book, sections.destinations, own_files(database, found.path if found else None))
-    _raise(found, book)
+    _check_own_files(book, sections.destinations, own_files(database, config_file.path if config_file else None))
+    _raise(config_file, book)
     destinations, routes = sections.destinations, sections.routes
     if routes is None:
-        beside = (found.path.parent if found else cwd) if is_postgres(database) else Path(database).parent
+        beside = (config_file.path.parent if config_file else cwd) if is_postgres(database) else Path(database).parent
         destinations, routes = _queues(sections.categories, destinations, beside / "queues")
     return Config(
-        found.path if found else None,
+        config_file.path if config_file else None,
         database,
         sections.categories,
         sections.classifier,
@@ -109,9 +109,9 @@ def _find(
     notes: tuple[str, ...] = ()
     local = cwd / "config.yaml"
     if _is_file(local):
-        found = _open(local, "config.yaml", home)
-        if found.ours:
-            return found, ()
+        config_file = _open(local, "config.yaml", home)
+        if config_file.ours:
+            return config_file, ()
         notes = ("./config.yaml has none of triage's keys and was passed over",)
     folder = _xdg(env, home, "XDG_CONFIG_HOME", ".config")
     elsewhere = folder / "triage" / "config.yaml" if folder else None
@@ -189,14 +189,14 @@ def _typed(value: str, origin: str, cwd: Path, home: Path | None) -> Path:
         raise ConfigError(f"{origin} {mistake}") from mistake
 
 
-def _raise(found: _Found | None, book: Diagnostics) -> None:
+def _raise(config_file: _Found | None, book: Diagnostics) -> None:
     """Raise everything that is wrong at once."""
     if not (problems := book.problems):
         return
-    inside = found and any(problem.startswith(f"{book.label}:") for problem in problems)
+    inside = config_file and any(problem.startswith(f"{book.label}:") for problem in problems)
     where = book.label if inside else "the configuration"
     count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-    keys = found.root.value if found and found.root else ()
+    keys = config_file.root.value if config_file and config_file.root else ()
     foreign = 2 * sum(key in TOP for key in keys) < len(keys)
     hint = "if the file is not triage's, name another with --config" if foreign else ""
     raise ConfigError(f"{where} has {count}", hint=hint, problems=problems)

@@ -115,7 +115,7 @@ def _category(place: ConfigNode) -> Category | None:
 
 @accepts(lambda: {"type": "array", "items": schema_of(_category), "minItems": 2, "maxItems": 255})
 def _categories(place: ConfigNode) -> tuple[Category, ...]:
-    found: list[Category] = []
+    checked_categories: list[Category] = []
     taken: dict[str, str] = {}
     heirs: dict[str, str] = {}
     read = [(inner, category) for inner in place.items() if (category := inner.read(_category))]
@@ -130,10 +130,10 @@ def _categories(place: ConfigNode) -> tuple[Category, ...]:
                 inner.wrong(f'was: "{old}" is a category still; a former name must be free')
             elif heirs.setdefault(old, category.name) != category.name:
                 inner.wrong(f'was: "{old}" is a former name of "{heirs[old]}" already')
-        found.append(category)
+        checked_categories.append(category)
     if not 2 <= len(place.value) <= 255:
         place.wrong(f"needs 2 to 255 categories, not {len(place.value)}")
-    return tuple(found)
+    return tuple(checked_categories)
 
 
 # Classifiers and destinations
@@ -141,7 +141,7 @@ def _categories(place: ConfigNode) -> tuple[Category, ...]:
 
 @accepts(lambda: named_schema(record_schema(CLASSIFIER)))
 def _classifiers(place: ConfigNode) -> dict[str, ClassifierSpec]:
-    found = {}
+    checked_classifiers = {}
     for name, inner in named(place).items():
         values = record(inner, CLASSIFIER, f"classifiers.{name}", instead="api_key_env")
         chosen = values.get("type", "")
@@ -151,9 +151,9 @@ def _classifiers(place: ConfigNode) -> dict[str, ClassifierSpec]:
             values["api_key_env"] = KEY_VARIABLES[chosen]
         if "max_error" in values and "min_confidence" in values:
             inner.wrong("max_error stands in place of min_confidence: leave one of them out")
-        found[name] = ClassifierSpec(name, **{"type": "", **values})
-    _check_steps(place, {"local": LOCAL} | found)
-    return found
+        checked_classifiers[name] = ClassifierSpec(name, **{"type": "", **values})
+    _check_steps(place, {"local": LOCAL} | checked_classifiers)
+    return checked_classifiers
 
 
 def _check_steps(place: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -> None:

@@ -105,10 +105,10 @@ def _address(place: ConfigNode) -> str:
 def duration(place: ConfigNode) -> float:
     """Accept a duration such as 5m or 7d; return its seconds."""
     value = str(place.value) if isinstance(place.value, int) and not isinstance(place.value, bool) else text(place)
-    found = DURATION.fullmatch(value)
-    if not found and value != "0":
+    duration_match = DURATION.fullmatch(value)
+    if not duration_match and value != "0":
         raise ConfigValueError("must be a duration such as 30s, 5m, 12h, 7d or 4w")
-    return float(int(found[1]) * SECONDS[found[2]]) if found else 0.0
+    return float(int(duration_match[1]) * SECONDS[duration_match[2]]) if duration_match else 0.0
 
 
 @accepts({"type": "string"})
@@ -116,8 +116,8 @@ def _start(place: ConfigNode) -> float | str:
     """Accept a duration, or a day or a time."""
     written = place.value.text if isinstance(place.value, UnsupportedScalar) else place.value
     with suppress(ValueError, TypeError, OverflowError):
-        found = datetime.fromisoformat(written)
-        return whole_second(found.astimezone(UTC) if found.tzinfo else found)
+        start_time = datetime.fromisoformat(written)
+        return whole_second(start_time.astimezone(UTC) if start_time.tzinfo else start_time)
     return duration(place)
 
 

@@ -86,8 +86,8 @@ def _slug(value: Any) -> str:
     """
     text = as_text(value)
     plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
-    found = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", plain)).strip("-")
-    return found or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    slug_text = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", plain)).strip("-")
+    return slug_text or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def _uuid(value: Any) -> str:

@@ -189,7 +189,7 @@ class _Reader:
         return Node(items, line)
 
     def _mapping(self, raw: Any, path: str, depth: int) -> dict[str, Node]:
-        found: dict[str, Node] = {}
+        nodes_by_key: dict[str, Node] = {}
         for raw_key, raw_value in raw.value:
             line = raw_key.start_mark.line + 1
             key = raw_key.value
@@ -201,11 +201,11 @@ class _Reader:
                 self.book.wrong(line, inner, "merging is not supported; write the keys out")
             elif raw_key.tag != PLAIN + "str":
                 self.book.wrong(line, inner, f'a key must be text; quote it: "{key}"')
-            elif key in found:
-                self.book.wrong(line, inner, f"stands twice, first in line {found[key].line}; remove one")
+            elif key in nodes_by_key:
+                self.book.wrong(line, inner, f"stands twice, first in line {nodes_by_key[key].line}; remove one")
             elif self._readable(key, line, path):
-                found[key] = self.node(raw_value, line, inner, depth + 1)
-        return found
+                nodes_by_key[key] = self.node(raw_value, line, inner, depth + 1)
+        return nodes_by_key
 
     def _scalar(self, raw: Any, line: int, path: str) -> Node:
         text, tag = raw.value, raw.tag.removeprefix(PLAIN)

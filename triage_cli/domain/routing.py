@@ -81,13 +81,13 @@ def woken(before: Ticket, after: Ticket) -> Ticket:
 
 def reach(rules: Iterable[Rule], category: str) -> Reach:
     """Return the rules that tickets of a category can match, up to the first that matches them all."""
-    found: list[Rule] = []
+    matching_rules: list[Rule] = []
     for rule in rules:
         if category in rule.when.get("category", (category,)):
-            found.append(rule)
+            matching_rules.append(rule)
             if not rule.compares and rule.when.keys() <= {"category"}:
-                return Reach(category, tuple(found), covered=True)
-    return Reach(category, tuple(found), covered=False)
+                return Reach(category, tuple(matching_rules), covered=True)
+    return Reach(category, tuple(matching_rules), covered=False)
 
 
 def needed_deliveries(

@@ -90,8 +90,8 @@ class TicketDraft(NamedTuple):
     @property
     def text(self) -> str:
         """Return what a classifier would read of it."""
-        found = parts.mail_of(self.extra)
-        return text_of(self.subject, parts.without(self.description, found.left_out if found else ()))
+        mail = parts.mail_of(self.extra)
+        return text_of(self.subject, parts.without(self.description, mail.left_out if mail else ()))
 
 
 class Rejected(NamedTuple):

@@ -139,10 +139,10 @@ def matched(
 
 def _exact(keys: Sequence[str], names: Mapping[str, Sequence[str]], empty: AbstractSet[int]) -> dict[str, int]:
     """Return the fields with a column that a helpdesk names, preferring columns with values."""
-    found = {field: [keys.index(name) for name in listed if name in keys] for field, listed in names.items()}
+    columns_by_field = {field: [keys.index(name) for name in listed if name in keys] for field, listed in names.items()}
     return {
         field: next((index for index in indexes if index not in empty), indexes[0])
-        for field, indexes in found.items()
+        for field, indexes in columns_by_field.items()
         if indexes
     }
 

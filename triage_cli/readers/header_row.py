@@ -60,7 +60,7 @@ class HeaderRow(NamedTuple):
     """The columns, the fields found among them, and the number of records before the first ticket."""
 
     columns: tuple[str, ...]
-    found: Columns
+    matched_columns: Columns
     before: int
     note: str = ""
 
@@ -74,22 +74,22 @@ def header_of(sample: Sample, name: str, mapping: Mapping[str, str], *, headed: 
     if not headed:
         return _headless(rows, name, mapping, "")
     first = tuple(rows[0])
-    found = matched(first, mapping, empty=empty_columns(rows[1:], len(first))) if known(first) else None
-    if found and has_text(found.fields):
-        return HeaderRow(first, found, 1)
-    titled = not found and sum(map(bool, first)) <= 2
+    matched_columns = matched(first, mapping, empty=empty_columns(rows[1:], len(first))) if known(first) else None
+    if matched_columns and has_text(matched_columns.fields):
+        return HeaderRow(first, matched_columns, 1)
+    titled = not matched_columns and sum(map(bool, first)) <= 2
     for index, row in enumerate(rows[1:_PREAMBLE] if titled else (), start=1):
         if len(row) <= _WIDEST and known(row) > 1:
             later = matched(row, mapping, empty=empty_columns(rows[index + 1 :], len(row)))
             if has_text(later.fields):
                 above = f"{sample.lines[index] - 1} line(s) above the header were passed over"
                 return HeaderRow(tuple(row), later, index + 1, above)
-    if found is None and looks_like_data(first) and not set(mapping.values()) & set(first):
+    if matched_columns is None and looks_like_data(first) and not set(mapping.values()) & set(first):
         return _headless(rows, name, mapping, _NO_HEADER)
-    found = matched(first, mapping, empty=empty_columns(rows[1:], len(first)))
-    if not has_text(found.fields):
+    matched_columns = matched(first, mapping, empty=empty_columns(rows[1:], len(first)))
+    if not has_text(matched_columns.fields):
         raise no_text(name, first)
-    return HeaderRow(first, found, 1)
+    return HeaderRow(first, matched_columns, 1)
 
 
 def empty_columns(rows: Sequence[Sequence[str]], width: int) -> set[int]:

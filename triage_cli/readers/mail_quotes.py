@@ -83,9 +83,9 @@ def _drop_quotes(lines: Sequence[str], dropped: list[bool]) -> None:
     import quotequail
 
     seen = "\n".join(line[:_WIDTH] if line.count("@") <= _ADDRESSES else "." for line in lines[:_LINES])
-    found = quotequail.unwrap(seen)
-    if found is not None:  # it returns the texts above and below a quote, stripped
-        above, below = found.get("text_top", ""), found.get("text_bottom", "")
+    unquoted = quotequail.unwrap(seen)
+    if unquoted is not None:  # it returns the texts above and below a quote, stripped
+        above, below = unquoted.get("text_top", ""), unquoted.get("text_bottom", "")
         lead, length = len(seen) - len(seen.lstrip()), len(seen.rstrip())
         begin = seen.count("\n", 0, lead + len(above)) + 1 if above else 0
         end = seen.count("\n", 0, length - len(below)) if below else len(lines)

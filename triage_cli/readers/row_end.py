@@ -41,9 +41,9 @@ class RowEnd:
             elif self._state is _State.QUOTED:
                 position = self._past_quote(text, position)
             else:
-                found = self._stop.search(text, position)
-                position = found.end() if found else len(text)
-                mark = found[0] if found else ""
+                row_end = self._stop.search(text, position)
+                position = row_end.end() if row_end else len(text)
+                mark = row_end[0] if row_end else ""
                 if mark == self._delimiter:
                     self._state = _State.START
                 elif mark == "\r" and position == len(text):

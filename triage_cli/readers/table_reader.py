@@ -47,10 +47,10 @@ class _Input(NamedTuple):
         return texts(self.stream, self.head, self.decoder)
 
     def dates(
-        self, found: Columns, columns: Sequence[str], rows: Sequence[Sequence[str]], records: "_Reader"
+        self, column_mapping: Columns, columns: Sequence[str], rows: Sequence[Sequence[str]], records: "_Reader"
     ) -> "_Dates":
         """Return how dates are read, decided by the first rows, or by all rows if these are ambiguous."""
-        column = found.fields.get("created_at")
+        column = column_mapping.fields.get("created_at")
         if column is None:
             return _Dates(None, UnreadDates(""))
         sample = [row[column] for row in rows if column < len(row)]
@@ -108,19 +108,19 @@ def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = 
 def _csv_table(given: _Input, sample: Sample) -> Table:
     options, decoder = given.options, given.decoder
     header = header_of(sample, given.name, options.mapping, headed=options.header)
-    columns, found = header.columns, header.found
+    columns, column_mapping = header.columns, header.matched_columns
 
     def records(blocks: Iterable[str]) -> Records:
         if sample.escaped:
             return EscapedRecords(blocks, sample.delimiter, len(columns))
         return CsvRecords(blocks, sample.delimiter, len(columns))
 
-    dates = given.dates(found, columns, sample.rows[header.before :], records)
+    dates = given.dates(column_mapping, columns, sample.rows[header.before :], records)
     plan = Plan(
-        found.fields,
+        column_mapping.fields,
         tuple(named_once(columns)),
-        options.source or found.helpdesk or "import",
-        found.numbers,
+        options.source or column_mapping.helpdesk or "import",
+        column_mapping.numbers,
         dates.day_first,
         columns if header.before else None,
         _own_columns(columns),
@@ -129,11 +129,11 @@ def _csv_table(given: _Input, sample: Sample) -> Table:
     rows = _AfterHeader(records(given.blocks()), sample.skip + header.before)
     return Table(
         columns,
-        _mapping_summary(found, columns, *how, *(["backslash escapes"] if sample.escaped else [])),
+        _mapping_summary(column_mapping, columns, *how, *(["backslash escapes"] if sample.escaped else [])),
         plan.source,
         islice(without_totals(drafts(rows, plan, dates.unread), sample.delimiter), options.limit),
         sample.delimiter,
-        tuple(filter(None, (header.note, _no_id_note(found, columns, options.mapping)))),
+        tuple(filter(None, (header.note, _no_id_note(column_mapping, columns, options.mapping)))),
         given.name,
         header.before > 0,
         _remarks(decoder, dates.unread),
@@ -148,31 +148,31 @@ def _json_table(given: _Input, layout: Layout) -> Table:
     # Keys with lists or objects match no field, unless the user maps them: a list of comments is no description.
     nested = _mostly_nested(layout.sample)
     empty = empty_columns(rows, len(columns))
-    found = matched(columns, options.mapping, nested, empty) if columns else Columns({})
-    if columns and not has_text(found.fields):
+    column_mapping = matched(columns, options.mapping, nested, empty) if columns else Columns({})
+    if columns and not has_text(column_mapping.fields):
         raise no_text(given.name, columns)
 
     def records(blocks: Iterable[str]) -> JsonRecords:
         return JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
 
-    dates = given.dates(found, columns, rows, records)
-    at_id = None if options.mapping.get("external_id") else found.fields.get("external_id")
+    dates = given.dates(column_mapping, columns, rows, records)
+    at_id = None if options.mapping.get("external_id") else column_mapping.fields.get("external_id")
     plan = Plan(
-        found.fields,
+        column_mapping.fields,
         columns,
-        options.source or found.helpdesk or "import",
-        found.numbers,
+        options.source or column_mapping.helpdesk or "import",
+        column_mapping.numbers,
         dates.day_first,
         ours=_own_columns(columns),
         plain="" if at_id is None else columns[at_id],
     )
     return Table(
         columns,
-        _mapping_summary(found, columns, "JSON Lines" if layout.by_line else "JSON"),
+        _mapping_summary(column_mapping, columns, "JSON Lines" if layout.by_line else "JSON"),
         plan.source,
         islice(drafts(records(given.blocks()), plan, dates.unread), options.limit),
         "",
-        tuple(filter(None, (_no_id_note(found, columns, options.mapping),))),
+        tuple(filter(None, (_no_id_note(column_mapping, columns, options.mapping),))),
         given.name,
         remarks=_remarks(given.decoder, dates.unread),
     )
@@ -237,11 +237,11 @@ def _own_columns(columns: Sequence[str]) -> frozenset[str]:
     return frozenset(ADDED_KEYS) if {*ADDED_KEYS} <= {*columns} else frozenset()
 
 
-def _no_id_note(found: Columns, columns: Sequence[str], mapping: Mapping[str, str]) -> str:
+def _no_id_note(column_mapping: Columns, columns: Sequence[str], mapping: Mapping[str, str]) -> str:
     """Return a note with the columns that could be the id, if no column is and the caller did not decide that."""
-    others = {*columns} - {columns[index] for index in found.fields.values()} - _own_columns(columns)
+    others = {*columns} - {columns[index] for index in column_mapping.fields.values()} - _own_columns(columns)
     names = [name.strip() for name in columns if name in others and name.strip()]
-    if "external_id" in (found.fields.keys() | mapping.keys()) or not names:
+    if "external_id" in (column_mapping.fields.keys() | mapping.keys()) or not names:
         return ""
     shown = [name if len(name) <= _SHOWN_LENGTH else f"{name[:_SHOWN_LENGTH]}…" for name in names[:_SHOWN]]
     listed = ", ".join(shown + ["…"] * (len(names) > _SHOWN))
@@ -251,7 +251,7 @@ def _no_id_note(found: Columns, columns: Sequence[str], mapping: Mapping[str, st
     )
 
 
-def _mapping_summary(found: Columns, columns: Sequence[str], *how: str) -> str:
-    pairs = ", ".join(f"{field} ← {columns[index].strip()}" for field, index in found.fields.items())
-    desk = (f"{found.helpdesk} export",) if found.helpdesk else ()
+def _mapping_summary(column_mapping: Columns, columns: Sequence[str], *how: str) -> str:
+    pairs = ", ".join(f"{field} ← {columns[index].strip()}" for field, index in column_mapping.fields.items())
+    desk = (f"{column_mapping.helpdesk} export",) if column_mapping.helpdesk else ()
     return "; ".join(part for part in (pairs, ", ".join(desk + how)) if part)

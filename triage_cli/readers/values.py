@@ -147,12 +147,12 @@ def moment(text: str, *, day_first: bool | None = None) -> str | None:
     try:
         if text.isascii() and text.isdigit() and len(text) != 8:
             return _to_utc(_from_number(int(text), len(text)))
-        found = datetime.fromisoformat(text)
+        parsed_date = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         return _to_utc(_from_text(text.strip(), day_first=day_first))
     if len(text) in (20, 24) and text[10] == "T" and text[-1] == "Z" and text[4] == text[7] == "-":
         return text  # already in our own format
-    return _to_utc(found)
+    return _to_utc(parsed_date)
 
 
 def orders(sample: Iterable[str]) -> set[bool]:
@@ -171,15 +171,15 @@ def _slashed(text: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _to_utc(found: datetime | None) -> str | None:
-    if found is None:
+def _to_utc(parsed_date: datetime | None) -> str | None:
+    if parsed_date is None:
         return None
-    if found.tzinfo is not None:
+    if parsed_date.tzinfo is not None:
         try:
-            found = found.astimezone(UTC)
+            parsed_date = parsed_date.astimezone(UTC)
         except OverflowError:
             return None
-    return whole_second(found)
+    return whole_second(parsed_date)
 
 
 def _from_number(number: int, digits: int) -> datetime | None:

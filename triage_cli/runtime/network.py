@@ -95,8 +95,8 @@ class Network(NamedTuple):
         self.check(host)
         import socket
 
-        found: list[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [str(entry[4][0]) for entry in found]
+        addresses: list[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [str(entry[4][0]) for entry in addresses]
 
     def check_postgres(self, conninfo: str, shown: str) -> None:
         """Raise `UsageError` when offline, unless the server is reached by a local socket."""

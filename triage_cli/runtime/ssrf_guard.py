@@ -25,11 +25,11 @@ TUNNELS = tuple(
 
 def is_public(address: str) -> bool:
     """Return whether an address is on the public internet, in whatever notation."""
-    found: Any = ipaddress.ip_address(address.partition("%")[0])
-    found = getattr(found, "ipv4_mapped", None) or found
-    if not found.is_global or found.is_multicast or found.is_reserved:
+    ip: Any = ipaddress.ip_address(address.partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if not ip.is_global or ip.is_multicast or ip.is_reserved:
         return False
-    return not any(found in net for net in TUNNELS if net.version == found.version)
+    return not any(ip in net for net in TUNNELS if net.version == ip.version)
 
 
 def checked(host: str, port: int, resolver: Resolver, shown: str = "") -> str:

@@ -96,8 +96,8 @@ def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
 
 def find(store: Store, selection: Selection, names: Mapping[str, str]) -> Iterator[Ticket]:
     """Yield tickets in the selection's order, under present names; its categories may be former names."""
-    found = store.find(as_stored(selection, names))
-    return (today(ticket, names) for ticket in islice(found, selection.limit))
+    tickets_found = store.find(as_stored(selection, names))
+    return (today(ticket, names) for ticket in islice(tickets_found, selection.limit))
 
 
 def stats_by(

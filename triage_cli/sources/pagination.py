@@ -105,13 +105,13 @@ def begin(position: str | None, since: int | None, cursor: CursorSpec, now: int)
 
 def _named_next(page: Page, spec: NextSpec) -> str | None:
     if spec.kind == "link":
-        found = linked(page.link, spec.name)
+        next_page = linked(page.link, spec.name)
     else:
         value = lookup(page.answer, spec.name)
-        found = value if isinstance(value, str) else str(value) if isinstance(value, int) and value else None
-    if not found:
+        next_page = value if isinstance(value, str) else str(value) if isinstance(value, int) and value else None
+    if not next_page:
         return None
-    return found if spec.kind == "token" else urljoin(page.url, found)
+    return next_page if spec.kind == "token" else urljoin(page.url, next_page)
 
 
 def linked(header: str, relation: str) -> str | None:

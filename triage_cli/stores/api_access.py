@@ -119,16 +119,18 @@ class StoreGate:
 
     def open(self, key_id: str, key: str, body_hash: str, seconds: float) -> StoredResponse | None:
         """Begin a request under an idempotency key; return the earlier request with this key, if there is one."""
-        found = self._stored_response(key_id, key)
-        if found is None or found.status is None:
+        stored_response = self._stored_response(key_id, key)
+        if stored_response is None or stored_response.status is None:
             at = time.time()
             with self._database.transaction() as db:
                 db.execute("delete from idempotency where at < ?", (at - RESPONSE_SECONDS,))
                 taken = db.execute(TAKE_KEY, (key_id, key, body_hash, at + seconds, at)).fetchall()
             if taken:
                 return None
-            found = self._stored_response(key_id, key)
-        return found or StoredResponse(body_hash, None, None)  # the other request just gave up: the caller retries
+            stored_response = self._stored_response(key_id, key)
+        return stored_response or StoredResponse(
+            body_hash, None, None
+        )  # the other request just gave up: the caller retries
 
     def _stored_response(self, key_id: str, key: str) -> StoredResponse | None:
         query = "select body_hash, status, answer from idempotency where key_id = ? and key = ?"

@@ -120,17 +120,17 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         while left is None or left > 0:
             page = selections.SORTED if left is None else min(left, selections.SORTED)
             query, values = selections.sorted_ids(selection)
-            found = [row[0] for row in self.database.read(query, values | {"page": page})]
-            yield from self._in_order_of(found)
-            if len(found) < page:
+            sorted_ids = [row[0] for row in self.database.read(query, values | {"page": page})]
+            yield from self._in_order_of(sorted_ids)
+            if len(sorted_ids) < page:
                 return
             left = None if left is None else left - page
-            selection = selection._replace(after=found[-1])
+            selection = selection._replace(after=sorted_ids[-1])
 
     def _in_order_of(self, ids: Sequence[str]) -> Iterator[Ticket]:
         for chunk in chunked(ids, NAMED):
-            found = {row[0]: Ticket(*row) for row in self.database.read(queries.BY_ID, (compact(chunk),))}
-            yield from (found[i] for i in chunk if i in found)
+            tickets_by_id = {row[0]: Ticket(*row) for row in self.database.read(queries.BY_ID, (compact(chunk),))}
+            yield from (tickets_by_id[i] for i in chunk if i in tickets_by_id)
 
     def named(self, name: str, limit: int) -> list[Ticket]:
         """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""

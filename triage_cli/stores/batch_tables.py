@@ -67,10 +67,10 @@ class BatchTables(Tables):
 
     def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
         """Return the open requests with these answer keys, by key: batch id, request number, ids of waiting tickets."""
-        found: dict[str, tuple[str, int, set[str]]] = {}
+        joinable_requests: dict[str, tuple[str, int, set[str]]] = {}
         for key, batch_id, number, ticket_id in self.database.read(JOINABLE, {"keys": compact(list(answer_keys))}):
-            found.setdefault(key, (batch_id, number, set()))[2].add(ticket_id)
-        return found
+            joinable_requests.setdefault(key, (batch_id, number, set()))[2].add(ticket_id)
+        return joinable_requests
 
     def provider_ids(self) -> frozenset[str]:
         """Return the ids that providers gave to the batches."""

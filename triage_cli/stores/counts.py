@@ -51,9 +51,9 @@ class Counts(Tables):
         """Return what is stored of the tickets and deliveries that changes will write."""
         ticket_ids = [c.ticket.ticket_id for c in changes if c.ticket and c.expects]
         deliveries = [row.delivery_id for c in changes for row in c.adds if type(row) is Delivery]
-        found = db.execute(TICKETS_BEFORE, (compact(ticket_ids),)).fetchall() if ticket_ids else ()
+        counted_tickets = db.execute(TICKETS_BEFORE, (compact(ticket_ids),)).fetchall() if ticket_ids else ()
         states = db.execute(DELIVERIES_BEFORE, (compact(deliveries),)).fetchall() if deliveries else ()
-        return Before({row[0]: tuple(row[1:]) for row in found}, dict(states))
+        return Before({row[0]: tuple(row[1:]) for row in counted_tickets}, dict(states))
 
     def _count(self, db: Any, changes: Sequence[Change], before: Before) -> None:
         """Count changes that were written. The lock on the chain is held."""

@@ -18,11 +18,11 @@ class DeliveryTables(Tables):
 
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """Return the deliveries of each of these tickets, in the order of its decisions."""
-        found: dict[str, list[Delivery]] = {}
+        deliveries_by_ticket: dict[str, list[Delivery]] = {}
         for row in self.database.read(queries.DELIVERIES, (compact(list(ticket_ids)),)):
             delivery = Delivery(*row)
-            found.setdefault(delivery.ticket_id, []).append(delivery)
-        return {ticket_id: tuple(deliveries) for ticket_id, deliveries in found.items()}
+            deliveries_by_ticket.setdefault(delivery.ticket_id, []).append(delivery)
+        return {ticket_id: tuple(deliveries) for ticket_id, deliveries in deliveries_by_ticket.items()}
 
     def attempts(self, ticket_id: str) -> tuple[Attempt, ...]:
         """Return the attempts at a ticket's deliveries, oldest first."""

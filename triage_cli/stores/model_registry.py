@@ -145,17 +145,19 @@ class SqlModelRegistry:
 
         An answer is (category, confidence).
         """
-        found: dict[str, dict[str, tuple[str, float | None]]] = {}
+        opinions_by_ticket: dict[str, dict[str, tuple[str, float | None]]] = {}
         for ticket_id, classifier, category, confidence in self._database.read(OPINIONS):
-            found.setdefault(ticket_id, {})[classifier] = (category, confidence)
-        return found
+            opinions_by_ticket.setdefault(ticket_id, {})[classifier] = (category, confidence)
+        return opinions_by_ticket
 
     # -- calibrations
 
     def calibration(self, fingerprint: str) -> Calibration | None:
         """Return the calibration for the question with this fingerprint, or None."""
-        found = self._database.read(f"select {_CALIBRATION} from calibrations where fingerprint = ?", (fingerprint,))
-        return Calibration(*found[0]) if found else None
+        calibration_rows = self._database.read(
+            f"select {_CALIBRATION} from calibrations where fingerprint = ?", (fingerprint,)
+        )
+        return Calibration(*calibration_rows[0]) if calibration_rows else None
 
     def calibrations(self) -> list[Calibration]:
         """Return all calibrations, newest first."""
@@ -173,12 +175,12 @@ class SqlModelRegistry:
     def graded(self, fingerprint: str) -> list[GradedAnswer]:
         """Return the answers to a question about labelled texts, each text once; a verdict overrules a file's label."""
         rows = self._database.read(GRADED, (fingerprint,))
-        found = {key: GradedAnswer(*answer) for key, *answer in rows}
+        graded_answers = {key: GradedAnswer(*answer) for key, *answer in rows}
         for key, category, confidence, label, *ticket in self._database.read(JUDGED, (fingerprint,)):
             source, subject, description, extra = ticket
             text = text_of(subject, without(description, left_out(extra))) if source == "model" else ""
-            found[key] = GradedAnswer(category, confidence, label, text)
-        return list(found.values())
+            graded_answers[key] = GradedAnswer(category, confidence, label, text)
+        return list(graded_answers.values())
 
     def keep_graded(self, answers: Sequence[tuple[Classification, str]]) -> None:
         """Store answers with the labels of their texts."""

@@ -96,27 +96,29 @@ def _bounded(
     from triage_cli.classifiers.bounded import Bounded
     from triage_cli.wiring import error_bounds
 
-    found = error_bounds.find(config, store, classifier.fingerprint, spec.max_error)
+    category_bounds = error_bounds.find(config, store, classifier.fingerprint, spec.max_error)
     if caller.warn is not None:
 
         def event(data: Mapping[str, object]) -> Event:
             return Event("bounded", None, caller.run_id, caller.actor, ids.now(), data)
 
-        error_bounds.record(open_shelf(store), spec, classifier.fingerprint, found, event, caller.warn)
-    return Bounded(classifier, error_bounds.thresholds_of(found))
+        error_bounds.record(open_shelf(store), spec, classifier.fingerprint, category_bounds, event, caller.warn)
+    return Bounded(classifier, error_bounds.thresholds_of(category_bounds))
 
 
 def _calibration(
     store: Store, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None = None
 ) -> "Calibrated | None":
-    found = open_shelf(store).calibration(classifier.fingerprint)
-    if found is None:
+    calibration = open_shelf(store).calibration(classifier.fingerprint)
+    if calibration is None:
         return None
     from triage_cli.classifiers.calibrated import Calibrated
 
     if tell is not None:
-        tell(f"confidences of {spec.name} are calibrated (on {found.n:,} labelled tickets, {found.at[:10]})")
-    return Calibrated(classifier, found, spec.min_confidence)
+        tell(
+            f"confidences of {spec.name} are calibrated (on {calibration.n:,} labelled tickets, {calibration.at[:10]})"
+        )
+    return Calibrated(classifier, calibration, spec.min_confidence)
 
 
 def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:

@@ -95,8 +95,10 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
     This is not done with each command's configuration, because few commands render a template.
     """
     chosen = config.destinations if names is None else names
-    found = ((name, *mistake) for name in chosen for mistake in _template_mistakes(config.destinations[name]))
-    template_checks.raise_all(config, "destinations", found)
+    template_mistakes = (
+        (name, *mistake) for name in chosen for mistake in _template_mistakes(config.destinations[name])
+    )
+    template_checks.raise_all(config, "destinations", template_mistakes)
 
 
 def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:

@@ -41,18 +41,18 @@ def plan(
     store = open_store(config, read_only=ask is None)
     if ask is None:
         planning = _planning(config, new, store, Caller("plan", "", {}), tell, asking=False)
-        found = planning.compare(selection, unasked_budget(stop))
+        comparison = planning.compare(selection, unasked_budget(stop))
     else:
         with running(store, "plan", ask.actor, ask.command_line, stop) as recorder:
             budget = recorder.context.open_budget(ask.max_cost, new.per_day)
             caller = Caller(ask.actor, recorder.context.run.run_id, {})
             planning = _planning(config, new, store, caller, tell, asking=True)
-            found = planning.compare(selection, budget, lambda stream: _recorded(store, recorder, stream))
-    if not found.unasked:
-        return found
+            comparison = planning.compare(selection, budget, lambda stream: _recorded(store, recorder, stream))
+    if not comparison.unasked:
+        return comparison
     sample = estimate(new, ClassifyPlan(), planning.unasked)
     each = None if sample.cost is None else sample.cost / sample.tickets
-    return found._replace(cost_usd=None if each is None else each * found.unasked)
+    return comparison._replace(cost_usd=None if each is None else each * comparison.unasked)
 
 
 def _planning(

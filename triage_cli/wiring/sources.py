@@ -68,8 +68,8 @@ def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> Source:
 def check_source_templates(config: Config, names: Iterable[str] | None = None) -> None:
     """Raise one `ConfigError` with all mistakes in the templates of sources, of all or of `names`."""
     chosen = config.sources if names is None else names
-    found = ((name, *mistake) for name in chosen for mistake in _template_mistakes(config.sources[name]))
-    template_checks.raise_all(config, "sources", found)
+    template_mistakes = ((name, *mistake) for name in chosen for mistake in _template_mistakes(config.sources[name]))
+    template_checks.raise_all(config, "sources", template_mistakes)
 
 
 def _template_mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:

@@ -138,17 +138,17 @@ class ReviewApp(TicketBrowser):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Tell which categories begin as typed."""
         if self._asks == keys.NAME:
-            found = keys.beginning_with(event.value, self.session.names)
-            self.tell(", ".join(found[:12]) or "no category begins so: esc leaves")
+            matching_categories = keys.beginning_with(event.value, self.session.names)
+            self.tell(", ".join(matching_categories[:12]) or "no category begins so: esc leaves")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take what was typed."""
         asked, typed = self._asks, event.value.strip()
         if asked == keys.NAME:
-            found = keys.beginning_with(typed, self.session.names)
-            if len(found) == 1:
+            matching_categories = keys.beginning_with(typed, self.session.names)
+            if len(matching_categories) == 1:
                 self._close_prompt()
-                self._tried(partial(self.give, found[0]))
+                self._tried(partial(self.give, matching_categories[0]))
         elif asked == keys.NOTE:
             self.note = typed or None
             self._close_prompt()

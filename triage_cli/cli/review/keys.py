@@ -46,5 +46,5 @@ def keys_of(names: Sequence[str]) -> dict[str, str]:
 def beginning_with(typed: str, names: Sequence[str]) -> list[str]:
     """Return the categories whose names begin so, in any case; one that is typed whole stands alone."""
     folded = typed.strip().casefold()
-    found = [name for name in names if name.casefold().startswith(folded)]
-    return [name for name in found if name.casefold() == folded] or found
+    matching_categories = [name for name in names if name.casefold().startswith(folded)]
+    return [name for name in matching_categories if name.casefold() == folded] or matching_categories

@@ -49,7 +49,10 @@ class PlainReview:
         for line in page.ticket_lines(ticket, why, self._session.names, width):
             self._write("".join(segment.text for segment in line))
         by_name = {name: [key for key, named in self._by_key.items() if named == name] for name in self._session.names}
-        listed = (f"{'/'.join(found)} {messages.safe(name)}".strip() for name, found in by_name.items())
+        listed = (
+            f"{'/'.join(matching_categories)} {messages.safe(name)}".strip()
+            for name, matching_categories in by_name.items()
+        )
         self._write(f"\n{'   '.join(listed)}\n{HINT}")
 
     def _asked(self, ticket: Ticket) -> int | None:
@@ -98,14 +101,18 @@ class PlainReview:
 
     def _give(self, ticket: Ticket, typed: str) -> int:
         guess = self._session.guess(ticket)
-        found = [self._by_key[typed]] if typed in self._by_key else keys.beginning_with(typed, self._session.names)
+        matching_categories = (
+            [self._by_key[typed]] if typed in self._by_key else keys.beginning_with(typed, self._session.names)
+        )
         if not typed:
-            found = [guess] if guess else []
-        if len(found) != 1:
-            self._write(", ".join(map(messages.safe, found)) or f"that is no key and no category; {HINT}")
+            matching_categories = [guess] if guess else []
+        if len(matching_categories) != 1:
+            self._write(", ".join(map(messages.safe, matching_categories)) or f"that is no key and no category; {HINT}")
             return 0
-        self._session.give(ticket, found[0], self._note)
+        self._session.give(ticket, matching_categories[0], self._note)
         self._write(
-            messages.joined(f"{messages.safe(name_of(ticket))}: {messages.safe(found[0])}", self._session.offer)
+            messages.joined(
+                f"{messages.safe(name_of(ticket))}: {messages.safe(matching_categories[0])}", self._session.offer
+            )
         )
         return 1

@@ -108,13 +108,13 @@ def _candidates(confidences: Sequence[float], max_error: float) -> list[tuple[fl
 
     There are as many as can each be proven by answers that are all right.
     """
-    found: dict[float, int] = {}
+    candidates: dict[float, int] = {}
     size = float(len(confidences))
-    while size >= needed(max_error, RISK / (len(found) + 1)):
+    while size >= needed(max_error, RISK / (len(candidates) + 1)):
         threshold = confidences[math.ceil(size) - 1]
-        found.setdefault(threshold, sum(confidence >= threshold for confidence in confidences))
+        candidates.setdefault(threshold, sum(confidence >= threshold for confidence in confidences))
         size /= SHRINK
-    return list(found.items())
+    return list(candidates.items())
 
 
 def _missing(number: int, wrong: int, max_error: float, risk: float) -> int:

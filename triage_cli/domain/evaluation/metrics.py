@@ -60,17 +60,17 @@ def per_category(rows: Sequence[Graded], names: Iterable[str]) -> dict[str, dict
     """Return for each category its number of tickets, precision, recall with interval, and F1."""
     right = Counter(row.truth for row in rows if row.right)
     true, guessed = Counter(row.truth for row in rows), Counter(row.guess for row in rows)
-    found = {}
+    category_scores = {}
     for name in names:
         low, high = wilson(right[name], true[name])
-        found[name] = {
+        category_scores[name] = {
             "n": true[name],
             "precision": right[name] / guessed[name] if guessed[name] else None,
             "recall": right[name] / true[name] if true[name] else None,
             "recall_interval": [low, high],
             "f1": 2 * right[name] / (true[name] + guessed[name]) if true[name] else None,
         }
-    return found
+    return category_scores
 
 
 def macro_f1(rows: Sequence[Graded]) -> float:
@@ -115,11 +115,11 @@ def thresholds(
 
 def reliability(rows: Iterable[Graded], bins: int = BINS) -> list[Bin]:
     """Return the answers with a confidence in bins of equal width (Guo et al. 2017), without empty bins."""
-    found: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
+    answers_by_bin: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
     for row in rows:
         if row.confidence is not None:
-            found[min(bins - 1, int(row.confidence * bins))].append((row.confidence, row.right))
-    return [Bin(len(b), sum(c for c, _ in b) / len(b), sum(r for _, r in b) / len(b)) for b in found if b]
+            answers_by_bin[min(bins - 1, int(row.confidence * bins))].append((row.confidence, row.right))
+    return [Bin(len(b), sum(c for c, _ in b) / len(b), sum(r for _, r in b) / len(b)) for b in answers_by_bin if b]
 
 
 def calibration_error(rows: Sequence[Graded]) -> float | None:

@@ -52,19 +52,19 @@ class Drift(NamedTuple):
 
 def compare(now: PeriodCounts, before: PeriodCounts) -> list[Drift]:
     """Return all comparisons of two periods, those that moved first, then by how likely they are by chance."""
-    found = [
+    compared_shares = [
         Drift(
             measure, name, one.n, one.share, other.n, other.share,
             float(f"{fisher(one.held, one.n, other.held, other.n):.3g}"), moved=False,
         )
         for measure, name, one, other in _pairs(now, before)
     ]  # fmt: skip
-    found.sort(key=lambda drift: (drift.p_value, drift.measure, drift.name))
-    for place, drift in enumerate(found):  # Holm: up to the first that is not rejected
-        if drift.p_value > RISK / (len(found) - place):
+    compared_shares.sort(key=lambda drift: (drift.p_value, drift.measure, drift.name))
+    for place, drift in enumerate(compared_shares):  # Holm: up to the first that is not rejected
+        if drift.p_value > RISK / (len(compared_shares) - place):
             break
-        found[place] = drift._replace(moved=True)
-    return found
+        compared_shares[place] = drift._replace(moved=True)
+    return compared_shares
 
 
 def _pairs(now: PeriodCounts, before: PeriodCounts) -> Iterator[tuple[Measure, str, Count, Count]]:

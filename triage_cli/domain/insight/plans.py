@@ -69,5 +69,5 @@ class Plan(NamedTuple):
 def volumes(before: Counter[str], after: Counter[str], pagers: Iterable[str]) -> tuple[Volume, ...]:
     """Return the volumes, those that page first, then by how much they change."""
     paging = set(pagers)
-    found = (Volume(name, before[name], after[name], name in paging) for name in {*before, *after})
-    return tuple(sorted(found, key=lambda v: (not v.pages, -abs(v.after - v.before), v.destination)))
+    volumes = (Volume(name, before[name], after[name], name in paging) for name in {*before, *after})
+    return tuple(sorted(volumes, key=lambda v: (not v.pages, -abs(v.after - v.before), v.destination)))

@@ -206,8 +206,8 @@ class Intake:
         """Return the forgotten tickets among these identities: a later export of them restores nothing."""
         if not unknown or not self._store.forgot():
             return {}
-        found = self._store.known([ids.forgotten(identity) for identity in unknown])
-        return {i: found[ids.forgotten(i)] for i in unknown if ids.forgotten(i) in found}
+        forgotten_tickets = self._store.known([ids.forgotten(identity) for identity in unknown])
+        return {i: forgotten_tickets[ids.forgotten(i)] for i in unknown if ids.forgotten(i) in forgotten_tickets}
 
     def _imported_verdicts(self, items: Sequence[Identified], known: Mapping[str, Ticket]) -> dict[str, str]:
         """Return the last imported verdict of each ticket that gets a verdict now, by ticket id."""

@@ -148,9 +148,9 @@ def _counted(name: str, made: Sequence[tuple[_Try, Answer | None]], suspicion: S
         steered = _guess(answer) == one.target
         sure = steered and answer is not None and answer.sure
         unseen = sure and not suspicion.found(one.text)
-        found = {"tries": 1, "steered": steered, "sure": sure, "unseen": unseen, "failed": answer is None}
-        total.update(found)
-        kinds.setdefault(one.kind, Counter()).update({k: found[k] for k in ("tries", "steered", "unseen")})
+        attack_counts = {"tries": 1, "steered": steered, "sure": sure, "unseen": unseen, "failed": answer is None}
+        total.update(attack_counts)
+        kinds.setdefault(one.kind, Counter()).update({k: attack_counts[k] for k in ("tries", "steered", "unseen")})
     return Steering(
         name,
         0,

@@ -48,14 +48,14 @@ def find(
         weights = trainer.fit([rows[n] for n in rest])
         for n, guess in zip(held, trainer.answers(weights, [rows[n].text for n in held]), strict=True):
             guesses[n] = guess
-    found = [
+    suspect_labels = [
         suspect
         for row, (guess, confidence) in zip(rows, guesses, strict=True)
         if (suspect := _doubted(row, guess, confidence or 0.0, opinions.get(row.ticket_id, {})))
     ]
-    found.sort(key=lambda s: (-s.against, -s.confidence))
+    suspect_labels.sort(key=lambda s: (-s.against, -s.confidence))
     pairs = [(row.category, guess) for row, (guess, _) in zip(rows, guesses, strict=True) if guess]
-    return found, _confused(pairs, categories)
+    return suspect_labels, _confused(pairs, categories)
 
 
 def _confused(pairs: Sequence[tuple[str, str]], categories: Sequence[Category]) -> list[Confused]:

@@ -19,10 +19,12 @@ _ADDRESS = re.compile(r"postgres(?:ql)?://(?P<rest>[^/?#]*)")
 
 def check_address(url: str) -> None:
     """Raise `StoreError` for a malformed address, whose password could be taken for the host and shown in an error."""
-    found = _ADDRESS.match(url)
-    authority = found["rest"] if found else ""
+    postgres_address = _ADDRESS.match(url)
+    authority = postgres_address["rest"] if postgres_address else ""
     broken = (
-        found is None or authority.count("@") > 1 or ("@" not in authority and "@" in url.split("?", maxsplit=1)[0])
+        postgres_address is None
+        or authority.count("@") > 1
+        or ("@" not in authority and "@" in url.split("?", maxsplit=1)[0])
     )
     try:
         port = str(psycopg.conninfo.conninfo_to_dict(url).get("port") or "")

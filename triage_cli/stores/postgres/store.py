@@ -270,8 +270,8 @@ class PostgresStore(SqlStore):
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """Return the stored tickets among these identities."""
-        found = super().known(identities)
-        return {i: found[kept] for i in identities if (kept := storable(i)) in found}
+        tickets_by_identity = super().known(identities)
+        return {i: tickets_by_identity[kept] for i in identities if (kept := storable(i)) in tickets_by_identity}
 
     def _ending(self, ending: str, limit: int) -> list[Any]:
         return self.database.read(pg_queries.ENDING, {"ending": ending.lower(), "limit": limit})

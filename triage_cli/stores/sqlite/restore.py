@@ -82,22 +82,22 @@ class Restore:
         return head, replaced
 
     def _overwrite(self, kept: Path, event: Event) -> tuple[Head, Replaced]:
-        found: list[tuple[Head, Replaced]] = []
+        replacements: list[tuple[Head, Replaced]] = []
 
         def look(status: int, *_: int) -> None:
             """Save the old database at the first step, when nobody else can write to it any more."""
             if status == sqlite3.SQLITE_BUSY:
                 problem = f"{self._path} was locked by another program for {BUSY_SECONDS:.0f} s"
                 raise UnavailableError(problem, hint="try later")
-            if not found:
+            if not replacements:
                 replaced = self._replaced(kept)
-                found.append((self._log(event, replaced.head), replaced))
+                replacements.append((self._log(event, replaced.head), replaced))
 
         with closing(connect(self._path)) as old:
             self._copy.database.connection().backup(old, pages=PAGES, progress=look)
             with suppress(sqlite3.Error):  # while others read, the pages stay in the write-ahead log
                 old.execute("pragma wal_checkpoint(truncate)")
-        return found[0]
+        return replacements[0]
 
     def _replaced(self, kept: Path) -> Replaced:
         old = SqliteStore(self._path)

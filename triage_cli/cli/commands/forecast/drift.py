@@ -43,8 +43,17 @@ def drift(
         raise UsageError(f"--window {window} is before all time", hint="write 7d") from error
     session.require_database()
     inflow = wiring.open_inflow(session.store)
-    found = compare(inflow.counts(moments[1], moments[0]), inflow.counts(moments[2], moments[1]))
-    printer.many(found, Drift._asdict, Drift._fields, drawn_by("insight_tables.drift"), "name", rows=len(found) or None)
-    moved = sum(each.moved for each in found)
-    session.say(f"{moved:,} of {messages.plural(len(found), 'shares')} moved beyond chance in the last {window}")
+    compared_shares = compare(inflow.counts(moments[1], moments[0]), inflow.counts(moments[2], moments[1]))
+    printer.many(
+        compared_shares,
+        Drift._asdict,
+        Drift._fields,
+        drawn_by("insight_tables.drift"),
+        "name",
+        rows=len(compared_shares) or None,
+    )
+    moved = sum(each.moved for each in compared_shares)
+    session.say(
+        f"{moved:,} of {messages.plural(len(compared_shares), 'shares')} moved beyond chance in the last {window}"
+    )
     return ExitCode.CHECK_FAILED if check and moved else ExitCode.OK

@@ -64,25 +64,28 @@ def plan(
     session.stopper.watch(stop.stop)
     session.require_database()
     selection = Selection(written_since=option_values.moment(since))
-    found = compare(session.config, config, selection, stop, session.say, asking)
+    compared = compare(session.config, config, selection, stop, session.say, asking)
     if stop.stopping:
         return ExitCode.INTERRUPTED
-    table = drawn_by("insight_tables.plan", found=found)
+    table = drawn_by("insight_tables.plan", compared=compared)
     if output == "html":
         from triage_cli.cli.display.plan_report import page
 
-        printer.write(page(found, new.name, since))
+        printer.write(page(compared, new.name, since))
     elif printer.format in ("table", "json"):
-        record = {**found._asdict(), "share": round(found.share, 4)}
-        record |= {"accuracy": found.accuracy._asdict(), "destinations": [v._asdict() for v in found.destinations]}
+        record = {**compared._asdict(), "share": round(compared.share, 4)}
+        record |= {
+            "accuracy": compared.accuracy._asdict(),
+            "destinations": [v._asdict() for v in compared.destinations],
+        }
         if printer.format == "json" and not printer.chosen:
-            record["moves"] = [move._asdict() for move in found.moves]
+            record["moves"] = [move._asdict() for move in compared.moves]
         printer.one({key: record[key] for key in (*KEYS, "moves") if key in record}, table, KEYS)
     else:
-        printer.many(found.moves, Move._asdict, Move._fields, table)
-    session.say(_summary(found, since))
-    if most is not None and not most.allows(found.moved, found.tickets):
-        problem = f"{found.moved:,} of {found.tickets:,} tickets would move, more than --max-moved {most}"
+        printer.many(compared.moves, Move._asdict, Move._fields, table)
+    session.say(_summary(compared, since))
+    if most is not None and not most.allows(compared.moved, compared.tickets):
+        problem = f"{compared.moved:,} of {compared.tickets:,} tickets would move, more than --max-moved {most}"
         error = CheckError(problem, hint="triage plan NEW.yaml -o csv lists them; nothing was changed")
         messages.error(error, sys.argv[1:])
         return error.exit_code
@@ -108,15 +111,15 @@ def _asking(session: CommandContext, config: Config, max_cost: float | None, *, 
     return Asking(*session.signature, max_cost)
 
 
-def _summary(found: Plan, since: str) -> str:
+def _summary(compared: Plan, since: str) -> str:
     window = f"of the last {since}" if option_values.AGE.fullmatch(since.strip()) else f"since {since}"
-    summary = f"{found.moved:,} of {messages.plural(found.tickets, 'tickets')} {window} would move ({found.share:.1%})"
-    pages = sum(move.pages for move in found.moves)
+    summary = f"{compared.moved:,} of {messages.plural(compared.tickets, 'tickets')} {window} would move ({compared.share:.1%})"
+    pages = sum(move.pages for move in compared.moves)
     summary += f", {pages:,} of them to a destination that pages somebody" if pages else ""
-    if found.unasked:
-        cost = "an unknown sum" if found.cost_usd is None else f"about {found.cost_usd:,.2f} USD"
-        summary += f"; {found.unasked:,} have no stored answer and are counted as they are: --ask costs {cost}"
-    if found.older:
-        older = messages.plural(found.older, "older ones were", "older one was")
+    if compared.unasked:
+        cost = "an unknown sum" if compared.cost_usd is None else f"about {compared.cost_usd:,.2f} USD"
+        summary += f"; {compared.unasked:,} have no stored answer and are counted as they are: --ask costs {cost}"
+    if compared.older:
+        older = messages.plural(compared.older, "older ones were", "older one was")
         summary += f"; {older} passed over (--since)"
     return summary

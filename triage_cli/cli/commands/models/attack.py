@@ -33,9 +33,9 @@ def attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Prin
     results: list[Steering] = []
     stopped: TriageError | None = None
     for plan in plans:
-        found = evaluating.attack(plan)
-        stopped = found.stopped
-        results += [found.steering] if found.steering.tries else []
+        attack_result = evaluating.attack(plan)
+        stopped = attack_result.stopped
+        results += [attack_result.steering] if attack_result.steering.tries else []
         if stopped is not None or evaluating.allowance.stopping:
             break
     for one in results:

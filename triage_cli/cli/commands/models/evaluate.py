@@ -84,21 +84,21 @@ def evaluate(
     evaluating = wiring.evaluating(session.config, *session.signature, session.say)
     session.stopper.watch(evaluating.allowance.stop)
     rows = evaluating.rows(labelled_files.read(session, file or "-", label)[:limit])
-    found: list[Evaluated] = []
+    evaluations: list[Evaluated] = []
     for plan in plans:
         spec = session.config.classifiers[plan.classifier or ""]
         own = spec.min_confidence if spec.max_error is None else None
-        found.append(evaluating.evaluate(rows, plan, own, fit=calibrate))
-        if found[-1].stopped or evaluating.allowance.stopping:
+        evaluations.append(evaluating.evaluate(rows, plan, own, fit=calibrate))
+        if evaluations[-1].stopped or evaluating.allowance.stopping:
             break
-    records = [each.scored._asdict() for each in found]
+    records = [each.scored._asdict() for each in evaluations]
     table = drawn_by("eval_tables.evaluations", calibrated=calibrate)
     printer.many(records, lambda r: r, Scored._fields, table, "classifier", len(records))
     if report is not None:
-        _write(report, found, file or "stdin")
+        _write(report, evaluations, file or "stdin")
         session.say(f"wrote {report}")
     _tell_promises(session, [plan.classifier or "" for plan in plans])
-    codes = {_told(session, each, min_accuracy, calibrate=calibrate) for each in found}
+    codes = {_told(session, each, min_accuracy, calibrate=calibrate) for each in evaluations}
     return gravest(codes)
 
 
@@ -121,26 +121,26 @@ def _choose_database(session: CommandContext, names: Sequence[str], *, calibrate
     session.lend_database()
 
 
-def _told(session: CommandContext, found: Evaluated, min_accuracy: float | None, *, calibrate: bool) -> ExitCode:
+def _told(session: CommandContext, evaluation: Evaluated, min_accuracy: float | None, *, calibrate: bool) -> ExitCode:
     """Tell what came of one classifier, and return the exit code it asks for."""
-    scored = found.scored
+    scored = evaluation.scored
     low, high = scored.accuracy_interval
     session.say(f"{scored.classifier}: right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})")
-    if found.learned:
-        session.say(_flatters(found.learned))
+    if evaluation.learned:
+        session.say(_flatters(evaluation.learned))
     if scored.outside:
         n, held = scored.outside["n"], scored.outside["held_back"]
         session.say(f"{n:,} tickets have a label that is no category: {held:.1%} of them were not answered surely")
-    for made in found.calibrations:
+    for made in evaluation.calibrations:
         session.say(
             f"calibrated {made.classifier} ({made.method}, {made.n:,} tickets): calibration error "
             f"{made.error_before:.3f}, on held-out answers now {made.error_after:.3f}"
         )
-    if found.stopped is not None:
-        messages.error(found.stopped, sys.argv[1:])
-        return found.stopped.exit_code
-    if calibrate and not found.calibrations:
-        if refused := _taught(found):
+    if evaluation.stopped is not None:
+        messages.error(evaluation.stopped, sys.argv[1:])
+        return evaluation.stopped.exit_code
+    if calibrate and not evaluation.calibrations:
+        if refused := _taught(evaluation):
             messages.error(refused, sys.argv[1:])
             return refused.exit_code
         session.say(f"note: nothing was calibrated: it takes {LEAST} answers with a confidence")
@@ -164,23 +164,23 @@ def _flatters(learned: Learned) -> str:
     return f"{note}; on the {learned.others:,} others it is right on {share:.1%} ({low:.1%} to {high:.1%})"
 
 
-def _taught(found: Evaluated) -> UsageError | None:
+def _taught(evaluation: Evaluated) -> UsageError | None:
     """Return the error where a calibration fails for tickets that were learned from."""
-    learned = found.learned
+    learned = evaluation.learned
     if learned is None or learned.others >= LEAST:
         return None
     return UsageError(
-        f"{found.scored.classifier} cannot be calibrated on tickets that it has learned from: it takes {LEAST} others, "
-        f"and there are {learned.others}",
+        f"{evaluation.scored.classifier} cannot be calibrated on tickets that it has learned from: it takes {LEAST} "
+        f"others, and there are {learned.others}",
         hint="evaluate with tickets that it was not taught",
     )
 
 
-def _write(path: Path, found: Sequence[Evaluated], source: str) -> None:
+def _write(path: Path, evaluations: Sequence[Evaluated], source: str) -> None:
     from triage_cli.cli.display import html_report
 
     try:
         with open(path, "w", encoding="utf-8", opener=private) as file:
-            file.write(html_report.page(found, source, now()))
+            file.write(html_report.page(evaluations, source, now()))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error

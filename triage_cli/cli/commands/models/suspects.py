@@ -33,15 +33,15 @@ def suspects(
     session.lend_database()
     learning = wiring.learning(session.config, *session.signature, session.say)
     material = learning.material(labelled_files.read(session, file, label) if file else ())
-    found, confused = learning.suspects(material)
+    suspect_labels, confused = learning.suspects(material)
     records = [
         suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}
-        for suspect in found[:limit]
+        for suspect in suspect_labels[:limit]
     ]
     printer.many(records, lambda record: record, COLUMNS, drawn_by("eval_tables.suspects"), rows=len(records) or None)
     few = f"; it takes {LEAST} to doubt any of them" if len(material.rows) < LEAST else ""
-    are = "is" if len(found) == 1 else "are"
-    session.say(f"{len(found):,} of {len(material.rows):,} labels {are} suspect{few}")
+    are = "is" if len(suspect_labels) == 1 else "are"
+    session.say(f"{len(suspect_labels):,} of {len(material.rows):,} labels {are} suspect{few}")
     for pair in confused[:PAIRS]:
         session.say(f"{pair.n} of {pair.label} look like {pair.guess} ({pair.share:.0%}); their descriptions:")
         for name, description in zip((pair.label, pair.guess), pair.descriptions, strict=True):

@@ -71,8 +71,8 @@ def _findings(
         late = Selection(statuses=UNPROCESSED, until=option_values.past(age), sort="ticket_id", limit=1)
         oldest = next(iter(triage.find(late)), None)
         name = "" if oldest is None else messages.safe(oldest.external_id or oldest.ticket_id)
-        found = f"ticket {name} is not classified" if oldest else "no ticket is new or failed"
-        yield Finding(f"{found} after {age}", oldest is None)
+        age_finding = f"ticket {name} is not classified" if oldest else "no ticket is new or failed"
+        yield Finding(f"{age_finding} after {age}", oldest is None)
     stats = triage.stats()
     if pending is not None:
         number = sum(states.get("pending", 0) for states in stats.deliveries.values())

@@ -167,13 +167,13 @@ def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
     \b
     triage why T-1047
     """
-    found = session.look().why(name)
+    explanation = session.look().why(name)
     if printing.output in (None, "table") and printing.columns is None:
-        shown = _told(found.why, verbose=bool(session.given.verbose))
-        for line in shown if messages.on_terminal(sys.stdout) else map(messages.safe, found.why):
+        shown = _told(explanation.why, verbose=bool(session.given.verbose))
+        for line in shown if messages.on_terminal(sys.stdout) else map(messages.safe, explanation.why):
             Printer("table").write_safe(line + "\n")
         return
-    printing.printer().one(why_record(found), _whole(session), found._fields)
+    printing.printer().one(why_record(explanation), _whole(session), explanation._fields)
 
 
 def _told(lines: Sequence[str], *, verbose: bool) -> Iterator[str]:

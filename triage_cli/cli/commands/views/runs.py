@@ -36,17 +36,17 @@ def runs(
     triage runs --kind reclassify --limit 7
     """
     printer = printing.printer()
-    found = (run_record(run) for run in session.look().runs(None if kind else limit))
+    run_records = (run_record(run) for run in session.look().runs(None if kind else limit))
     if kind:
         option_values.check_known("kind", kind, KINDS)
-        found = (record for record in found if record["kind"] == kind)
+        run_records = (record for record in run_records if record["kind"] == kind)
     if which == "last":
-        record = next(found, None)
+        record = next(run_records, None)
         if record is None:
             raise NotFoundError("no bulk command has been run here", hint="triage create tickets.csv is one")
         printer.one(record, _table, RUN_KEYS, "run_id")
         return
-    printer.many(islice(found, limit), lambda record: record, RUN_KEYS, _table, "run_id", rows=limit)
+    printer.many(islice(run_records, limit), lambda record: record, RUN_KEYS, _table, "run_id", rows=limit)
 
 
 def _table(records: Sequence[Any]) -> object:
