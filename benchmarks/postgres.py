@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 
 from benchmarks.make_tickets import main as make_tickets
+from tests.support.chain import first_break
 from tests.support.llm_server import Step, chat, verdict
 from tests.support.llm_server import serving as answering
 from tests.support.pg_server import PgServer, serving, sql
@@ -74,7 +75,7 @@ def workers(server: PgServer, number: int) -> None:
         assert set(asked.values()) == {1}
         assert sql(url, "select status, count(*) from tickets group by 1") == [("classified", number)]
         store = PostgresStore(url, network=Network(offline=False))
-        assert audit_chain.first_break(store.events(EventQuery())) is None
+        assert first_break(store.events(EventQuery())) is None
         store.close()
         base = base or seconds
         print(f"{processes} processes: {number / seconds:6.0f}/s, {base / seconds:.2f} times one; each asked once")

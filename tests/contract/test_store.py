@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
+from tests.support.chain import first_break
 from tests.support.commands import PATIENCE
 from tests.support.examples import examples
 from tests.support.old_schemas import definitions
@@ -37,7 +38,7 @@ from tests.support.stored_tickets import (
     sql,
     stored,
 )
-from triage_cli.domain import audit_chain, ids
+from triage_cli.domain import ids
 from triage_cli.domain.audit import Event, EventQuery
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification, QuestionSpec
@@ -169,7 +170,7 @@ def test_a_save_that_fails_half_way_leaves_nothing(store: SqliteStore) -> None:
     assert list(store.find(Selection())) == []
     assert actions(store) == []
     filled(store, a_ticket("2"))
-    assert audit_chain.first_break(store.events(EventQuery())) is None
+    assert first_break(store.events(EventQuery())) is None
 
 
 def test_a_delivery_is_written_once_and_then_updated(store: SqliteStore) -> None:
@@ -217,7 +218,7 @@ def test_a_batch_of_any_size_is_stored_whole(store: SqliteStore, number: int) ->
     tickets = filled(store, *(a_ticket(str(n)) for n in range(number)))
     assert [t.ticket_id for t in store.find(Selection())] == [t.ticket_id for t in reversed(tickets)]
     assert [e.ticket_id for e in store.events(EventQuery())] == [t.ticket_id for t in tickets]
-    assert audit_chain.first_break(store.events(EventQuery())) is None
+    assert first_break(store.events(EventQuery())) is None
 
 
 def test_a_large_batch_with_twins_inside_and_out_stores_each_identity_once(store: SqliteStore) -> None:
@@ -225,7 +226,7 @@ def test_a_large_batch_with_twins_inside_and_out_stores_each_identity_once(store
     conflicts = store.save([created(a_ticket(str(n))) for n in range(1200)])
     assert [n for n, conflict in enumerate(conflicts) if conflict] == list(range(0, 1200, 3))
     assert len(list(store.find(Selection()))) == 1200
-    assert audit_chain.first_break(store.events(EventQuery())) is None
+    assert first_break(store.events(EventQuery())) is None
 
 
 # -- the audit log
@@ -238,7 +239,7 @@ def test_events_are_chained_without_a_gap(store: SqliteStore) -> None:
     assert [e.seq for e in events] == [1, 2, 3]
     assert events[0].prev == "0" * 64
     assert [e.prev for e in events[1:]] == [e.hash for e in events[:-1]]
-    assert audit_chain.first_break(events) is None
+    assert first_break(events) is None
     assert store.stats().events == 3
 
 
@@ -624,7 +625,7 @@ def test_processes_and_threads_that_save_at_once_keep_one_whole_chain(store: Sql
     assert [p.exitcode for p in spawned] == [0, 0]
     events = list(store.events(EventQuery()))
     assert len(events) == 200
-    assert audit_chain.first_break(events) is None
+    assert first_break(events) is None
 
 
 def test_of_two_that_change_the_same_ticket_at_once_exactly_one_holds(store: SqliteStore) -> None:
@@ -801,7 +802,7 @@ def test_a_full_disk_is_unavailable_and_loses_nothing(store: SqliteStore) -> Non
     assert list(store.find(Selection())) == [ticket]
     store.database.connection().execute(f"pragma max_page_count = {pages + 1000}")
     filled(store, a_ticket("2"))
-    assert audit_chain.first_break(store.events(EventQuery())) is None
+    assert first_break(store.events(EventQuery())) is None
     assert sql(store, "pragma integrity_check") == [("ok",)]
 
 
@@ -827,7 +828,7 @@ def test_a_backup_of_a_database_that_is_written_to_is_whole(store: SqliteStore, 
     assert sql(copy, "pragma integrity_check") == [("ok",)]
     assert sql(copy, "pragma foreign_key_check") == []
     events = list(copy.events(EventQuery()))
-    assert audit_chain.first_break(events) is None
+    assert first_break(events) is None
     assert 300 <= copy.stats().tickets == len(events) <= store.stats().tickets
 
 

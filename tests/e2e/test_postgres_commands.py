@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.api_server import Running, serving
+from tests.support.chain import first_break
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, TICKETS, many, rows, until
 from tests.support.llm_server import LlmServer, Step, chat, verdict
@@ -17,7 +18,6 @@ from tests.support.llm_server import serving as answering
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from triage_cli.api.dependencies import Limits
-from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.tickets import Selection
 from triage_cli.stores.postgres import schema
@@ -40,7 +40,7 @@ def is_whole(url: str) -> bool:
         ]
         created = "select ticket_id from events where action = 'created' order by 1"
         assert sql(url, created) == sql(url, "select ticket_id from tickets order by 1")
-        return audit_chain.first_break(store.events(EventQuery())) is None
+        return first_break(store.events(EventQuery())) is None
     finally:
         store.close()
 
@@ -249,7 +249,7 @@ def test_a_file_moves_with_everything_in_it(fitted: Cli, pg_server: PgServer) ->
         columns = ", ".join(row[1] for row in here.database.read(f"pragma table_info({table})"))
         said = f"select {columns} from {table} order by 1, 2"
         assert here.database.read(said) == there.database.read(said), table
-    assert audit_chain.first_break(there.events(EventQuery())) is None
+    assert first_break(there.events(EventQuery())) is None
     assert there.stats() == here.stats()
     there.close()
     assert fitted("run", "-q", "--db", url, stdin=TICKETS).returncode == 0, "it is worked on there"

@@ -243,7 +243,7 @@ def test_a_migration_that_is_killed_leaves_the_old_database(of_version_2: Path) 
         with closing(sqlite3.connect(of_version_2, isolation_level=None)) as db:
             db.execute("begin immediate")
             try:
-                migrations.to_third(execute)
+                migrations.carry_out("third", execute)
             except KeyboardInterrupt:
                 pass
             else:

@@ -13,13 +13,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.chain import first_break
 from tests.support.commands import PATIENCE
 from tests.support.old_schemas import first_release
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from tests.support.stored_tickets import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
 from triage_cli.config import without_password
-from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
 from triage_cli.domain.runs import Run
@@ -46,7 +46,7 @@ def pg(pg_url: str) -> Iterator[PostgresStore]:
 
 
 def is_whole(store: PostgresStore) -> bool:
-    return audit_chain.first_break(store.events(EventQuery())) is None
+    return first_break(store.events(EventQuery())) is None
 
 
 def cut_all(url: str) -> int:

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support.chain import first_break
 from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.file import FileDestination
-from triage_cli.domain import audit_chain, dedup, ids, streams
+from triage_cli.domain import dedup, ids, streams
 from triage_cli.domain.audit import Event, EventQuery
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
@@ -94,7 +95,7 @@ def actions(world: World) -> list[str]:
 
 
 def log_is_whole(world: World) -> bool:
-    return audit_chain.first_break(world.store.events(EventQuery())) is None
+    return first_break(world.store.events(EventQuery())) is None
 
 
 def last_run(world: World) -> tuple[str, int | None, dict[str, int]]:

@@ -8,11 +8,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.support.chain import first_break
 from tests.support.counted_anew import kept_and_anew
 from tests.support.examples import examples
 from tests.support.outlet import Outlet
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import audit_chain, routing
+from triage_cli.domain import routing
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
@@ -113,7 +114,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_log_is_whole(self) -> None:
         if hasattr(self, "world"):
-            assert audit_chain.first_break(self.world.store.events(EventQuery())) is None
+            assert first_break(self.world.store.events(EventQuery())) is None
 
     @invariant()
     def the_counts_are_those_of_the_rows(self) -> None:

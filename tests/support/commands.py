@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.chain import first_break
 from tests.support.forked_cli import forked
-from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import EventQuery
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -124,4 +124,4 @@ def is_whole(db: Path) -> bool:
     assert rows(db, "pragma foreign_key_check") == []
     tickets = rows(db, "select ticket_id from tickets order by 1")
     assert tickets == rows(db, "select ticket_id from events where action = 'created' order by 1")
-    return audit_chain.first_break(SqliteStore(str(db)).events(EventQuery())) is None
+    return first_break(SqliteStore(str(db)).events(EventQuery())) is None

@@ -20,7 +20,7 @@ def first_release(dialect: Literal["sqlite", "postgres"]) -> list[str]:
 
 def second_release(dialect: Literal["sqlite", "postgres"]) -> list[str]:
     """Return the statements of the first release and those that led to the second."""
-    return [*first_release(dialect), *(migrations.SECOND if dialect == "sqlite" else STEPS[2])]
+    return [*first_release(dialect), *(migrations.STEPS["second"] if dialect == "sqlite" else STEPS[2])]
 
 
 def definitions(db: sqlite3.Connection) -> dict[str, str]:

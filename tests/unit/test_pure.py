@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.chain import first_break
 from tests.support.examples import examples
 from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.file import FileDestination
@@ -249,7 +250,7 @@ def replaced(event: LoggedEvent, field: str, value: object) -> LoggedEvent:
 
 
 def verdicts(events: list[LoggedEvent]) -> tuple[int | None, int | None]:
-    return audit_chain.first_break(events), independent_break([serialization.event_record(e) for e in events])
+    return first_break(events), independent_break([serialization.event_record(e) for e in events])
 
 
 def test_a_whole_chain_has_no_break() -> None:
@@ -300,7 +301,7 @@ def test_any_letter_of_a_detail_counts(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(text) - 1))
     letter = data.draw(st.sampled_from([c for c in "0 aä}" if c != text[place]]))
     events[at] = events[at]._replace(detail=f"{text[:place]}{letter}{text[place + 1 :]}")
-    assert audit_chain.first_break(events) == at + 1
+    assert first_break(events) == at + 1
 
 
 @pytest.mark.parametrize("renumbered", [True, False])

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from triage_cli import __version__
 from triage_cli.client import protocol, protocol_errors
 from triage_cli.client.address import Address, made
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.serialization import all_encodable, number
+from triage_cli.runtime.installation import USER_AGENT
 from triage_cli.runtime.network import Network, is_loopback
 from triage_cli.runtime.retry import retry_after
 from triage_cli.runtime.unreachable import reason
@@ -56,7 +56,7 @@ class Connection:
             # A server on this machine is not behind a proxy.
             proxies=not is_loopback(urlsplit(address.url).hostname or ""),
             base_url=address.url,
-            headers={KEY_HEADER: address.key, "user-agent": f"triage/{__version__}", "accept-encoding": "identity"},
+            headers={KEY_HEADER: address.key, "user-agent": USER_AGENT, "accept-encoding": "identity"},
             timeout=TIMEOUT,
         )
 

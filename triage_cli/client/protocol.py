@@ -31,18 +31,7 @@ LINES = "application/x-ndjson"
 # The longest line, in bytes: a row of 1 MB, twice, with every character escaped.
 LONGEST = 16 << 20
 TEXT = (str, type(None))
-NUMBER = (int, float, type(None))
 DRAFT_KEYS = ("row", "line", "subject", "description", "customer_id", "priority", "created_at", "external_id", "source")
-_KINDS: Mapping[str, tuple[type, ...]] = dict.fromkeys(TICKET_KEYS, TEXT) | {
-    "ticket_id": (str,),
-    "source": (str,),
-    "status": (str,),
-    "confidence": NUMBER,
-    "verdict": (bool,),
-    "cost_usd": (int, float),
-    "extra": (dict,),
-}
-_ITEMS = tuple(_KINDS.items())
 _ACTIONS: Mapping[str, Action] = {action.value: action for action in Action}
 
 

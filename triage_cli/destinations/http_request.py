@@ -5,7 +5,6 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from triage_cli import __version__
 from triage_cli.config.http_auth import CONTROL
 from triage_cli.config.models import HttpSpec, UndoSpec
 from triage_cli.config.template_filters import TemplateFailure, as_query_part, as_text, as_url_part
@@ -23,6 +22,7 @@ from triage_cli.destinations.templates import template_values
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.runtime.http_exchange import HttpRequest
+from triage_cli.runtime.installation import USER_AGENT
 
 REPLACED = frozenset({"replaced.category", "replaced.delivery_id"})
 # Of the answer to a search, so many bytes are read: it may be a list of all that is new.
@@ -173,7 +173,7 @@ class HttpRequests:
     def _request(
         self, method: str, url: str, headers: Mapping[str, str], key: str | None, body: bytes | None = None
     ) -> HttpRequest:
-        sent = {"user-agent": f"triage/{__version__}", "accept-encoding": "identity"}
+        sent = {"user-agent": USER_AGENT, "accept-encoding": "identity"}
         if key:
             sent["idempotency-key"] = key
         if self._secrets.auth:

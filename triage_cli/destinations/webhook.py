@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from triage_cli import __version__
 from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning, refusal, shown
 from triage_cli.destinations.payload import line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.webhook_signing import signature
 from triage_cli.runtime.http_exchange import Endpoint, HttpRequest
+from triage_cli.runtime.installation import USER_AGENT
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.ssrf_guard import Resolver
 from triage_cli.runtime.unreachable import host_of
@@ -38,7 +38,7 @@ def request(target: Target, outgoing: OutgoingDelivery, now: float) -> HttpReque
     message_id = outgoing.delivery.delivery_id
     headers = {
         "content-type": "application/json",
-        "user-agent": f"triage/{__version__}",
+        "user-agent": USER_AGENT,
         "webhook-id": message_id,
         "webhook-timestamp": str(int(now)),
         "idempotency-key": message_id,

@@ -117,16 +117,6 @@ def absent(where: str, head: Head, but: str = "") -> CheckError:
 RESTORE = "compare with a backup: what was there before has been altered"
 
 
-def first_break(events: Iterable[LoggedEvent]) -> int | None:
-    """Return the seq of the first event that breaks the chain of a whole log without a key, or None."""
-    prev = GENESIS
-    for seq, event in enumerate(events, 1):
-        if event.seq != seq or event.prev != prev or not holds(event, prev, None):
-            return seq
-        prev = event.hash
-    return None
-
-
 def holds(event: LoggedEvent, prev: str, key: bytes | None) -> bool:
     """Return whether an event's hash is right after `prev`, with this key. An altered row may hold any type."""
     plain: Sequence[Any] = (event.timestamp, event.action, event.ticket_id or "", event.run_id or "")

@@ -6,6 +6,9 @@ machines.
 
 from importlib import metadata
 
+from triage_cli import __version__
+
+USER_AGENT = f"triage/{__version__}"  # what HTTP requests call the program
 DISTRIBUTION = "triage-cli"
 AGAIN = "install it again from a clone of its repository: pip install ."
 NEWER = "install a newer triage: git pull in a clone of its repository, then pip install ."

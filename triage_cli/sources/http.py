@@ -17,7 +17,7 @@ from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.adapters import Pause
 from triage_cli.runtime.http_exchange import Exchange, HttpAnswer, HttpRequest
 from triage_cli.runtime.retry import retry_after
-from triage_cli.sources.http_requests import LARGEST, HttpRequests
+from triage_cli.sources.http_requests import LARGEST, PageRequests
 from triage_cli.sources.items import ItemReader
 from triage_cli.sources.pagination import Page, Walk, begin, iso, seconds
 
@@ -34,7 +34,7 @@ class HttpSource:
     def __init__(
         self,
         spec: SourceSpec,
-        requests: HttpRequests,
+        requests: PageRequests,
         opened: Callable[[], AbstractContextManager[Exchange]],
         tell: Callable[[str], None],
         clock: Callable[[], float] = time.time,

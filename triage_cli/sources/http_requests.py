@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from triage_cli import __version__
 from triage_cli.config.source_specs import SourceSpec
 from triage_cli.config.template_filters import as_text, as_url_part
 from triage_cli.config.templates import Template, TemplateMistake, check, compiled, is_template, leaves
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import compact
 from triage_cli.runtime.http_exchange import HttpRequest
+from triage_cli.runtime.installation import USER_AGENT
 from triage_cli.sources.pagination import Walk, iso, put
 
 # What the templates of a list may name.
@@ -40,13 +40,13 @@ def _names_of_item(template: str) -> frozenset[str]:
     return frozenset(re.findall(r"\bitem(?:\.\w+)+", template))
 
 
-class HttpRequests:
+class PageRequests:
     """Renders the requests of a source; `proof` is the header that says who asks. Raises `TemplateMistake`."""
 
     def __init__(self, spec: SourceSpec, proof: tuple[str, str] | None) -> None:
         self._spec = spec
         self._base = spec.url.rstrip("/") + spec.endpoint if spec.endpoint else spec.url
-        self._headers = {"user-agent": f"triage/{__version__}", "accept": "application/json"}
+        self._headers = {"user-agent": USER_AGENT, "accept": "application/json"}
         self._headers["accept-encoding"] = "identity"
         if proof:
             self._headers[proof[0].lower()] = proof[1]

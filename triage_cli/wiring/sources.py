@@ -41,7 +41,7 @@ def open_source(config: Config, name: str, tell: Callable[[str], None]) -> Sourc
     from triage_cli.runtime.http_exchange import Endpoint, open_exchange
     from triage_cli.runtime.unreachable import host_of
     from triage_cli.sources.http import HttpSource
-    from triage_cli.sources.http_requests import HttpRequests
+    from triage_cli.sources.http_requests import PageRequests
 
     check_source_templates(config, [name])
     auth = spec.auth
@@ -49,7 +49,7 @@ def open_source(config: Config, name: str, tell: Callable[[str], None]) -> Sourc
     header = (auth.header, proof(auth, values)) if auth else None
     endpoint = Endpoint(f'source "{name}"', host_of(spec.url), spec.timeout, spec.timeout)
     opened = partial(open_exchange, endpoint, Network(config.offline))
-    return HttpSource(spec, HttpRequests(spec, header), opened, tell)
+    return HttpSource(spec, PageRequests(spec, header), opened, tell)
 
 
 def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> Source:

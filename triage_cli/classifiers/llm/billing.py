@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from triage_cli.classifiers.llm.provider import Reply, Usage
 from triage_cli.config import Price
+from triage_cli.runtime.async_bridge import GroupedQuestions
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.clock import StoppingError
 
@@ -69,8 +70,7 @@ class BudgetReserver:
     def __init__(self, budget: Budget, stopping: Callable[[], bool]) -> None:
         self._budget = budget
         self._stopping = stopping
-        self._waiting: list[tuple[float, asyncio.Future[bool]]] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._grants = GroupedQuestions(self._set_aside, undo=lambda usd: budget.settle(usd, 0.0))
 
     async def set_aside(self, usd: float) -> None:
         """Reserve a call's worst case; if there is no room, wait until calls in flight have settled for less.
@@ -95,27 +95,11 @@ class BudgetReserver:
     async def _granted(self, usd: float) -> bool:
         if self._budget.grant is None or not usd:
             return self._budget.set_aside([usd]) == 1
-        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append((usd, granted))
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
-        return await granted
+        return await self._grants.ask(usd)
 
-    async def _write(self) -> None:
-        while self._waiting:
-            waiting, self._waiting = self._waiting, []
-            try:
-                number = await asyncio.to_thread(self._budget.set_aside, [usd for usd, _ in waiting])
-            except Exception as error:  # noqa: BLE001 - raised in all waiting calls
-                for _, granted in waiting:
-                    if not granted.done():
-                        granted.set_exception(error)
-                continue
-            for n, (usd, granted) in enumerate(waiting):
-                if not granted.done():
-                    granted.set_result(n < number)
-                elif n < number:  # the call was cancelled meanwhile
-                    self._budget.settle(usd, 0.0)
+    def _set_aside(self, amounts: list[float]) -> list[bool]:
+        number = self._budget.set_aside(amounts)
+        return [n < number for n in range(len(amounts))]
 
 
 class Reservation:

@@ -79,7 +79,7 @@ def _category(name: str | None) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 or column == "would be" else "right")
     return table

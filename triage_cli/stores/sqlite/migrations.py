@@ -11,153 +11,100 @@ from sqlite_utils import Database, Migrations
 from triage_cli.stores.data_migrations import BOOK_OLD_RUNS, COUNT_ALL, MARK_FORGOTTEN, ROUTE_RETURNED_TICKETS
 from triage_cli.stores.sqlite.schema import SET
 
-migrations = Migrations(SET)
-
-SECOND: tuple[str, ...] = (
-    "alter table runs add column inherited real not null default 0",
-    "alter table runs add column settled real not null default 0",
-    "alter table runs add column place text not null default ''",
-    # For the cost of a day. Partial, because most runs of a server cost nothing.
-    "create index runs_paid on runs (started_at, spent, reserved) where spent + reserved <> 0",
-)
-THIRD: tuple[str, ...] = (
-    # The ticket that a webhook event created or changed, with which a repeated event is answered.
-    "alter table hook_ids add column ticket_id text",
-    # The categories that were used last, their configuration file (null: none) and its machine.
-    """create table classified_by (
-        one integer primary key check (one = 1), categories text not null, path text, host text not null,
-        at text not null)""",
-    # The revision of the ticket that a delivery is for, and whether an unconfirmed delivery may have arrived.
-    "alter table deliveries add column revision integer not null default 0",
-    "alter table deliveries add column targets text default null",
-    "alter table deliveries add column doubtful integer not null default 0",
-    # What runs spent, by the minute.
-    """create table bookings (
-        minute text not null, run_id text not null, usd real not null, primary key (minute, run_id)) without rowid""",
-    BOOK_OLD_RUNS,
-    "drop index runs_paid",
-    "create index runs_reserving on runs (lease_until, reserved) where reserved <> 0",
-    # The request that began a run, if it may be repeated.
-    "alter table runs add column parcel text not null default ''",
-    "create index runs_of_parcel on runs (parcel) where parcel <> ''",
-    # When a run's process started, since process ids are used again.
-    "alter table runs add column process text not null default ''",
-    # The active version that this one was compared with, 0 for the built-in model.
-    "alter table versions add column based_on integer default null",
-    ROUTE_RETURNED_TICKETS,
-)
 STATUSES_OF_FIRST = "'routing', 'routed', 'unroutable', 'undeliverable')"
 STATUSES_OF_THIRD = "'routing', 'routed', 'unroutable', 'undeliverable', 'forgotten')"
-FOURTH: tuple[str, ...] = (
-    "alter table deliveries add column kept text default null",
-    "alter table attempts add column answer text default null",
-)
-FIFTH: tuple[str, ...] = (
-    "create table source_cursors (source text primary key, position text not null, saved_at text not null)",
-)
-
-SIXTH: tuple[str, ...] = (
-    """create table graded_answers (
-        fingerprint text not null, answer_key text not null, category text not null, confidence real not null,
-        label text not null, at text not null, primary key (fingerprint, answer_key))""",
-    """create table error_bounds (
-        classifier text not null, fingerprint text not null, category text not null, max_error real not null,
-        threshold real, labelled integer not null, wrong integer not null, upper real not null,
-        missing integer not null, at text not null, primary key (classifier, category, max_error))""",
-    "create index tickets_by_time on tickets (coalesce(created_at, stored_at))",
-    "create index tickets_with_verdict on tickets (ticket_id) where verdict = 1",
-)
-
-SEVENTH: tuple[str, ...] = (
-    "alter table api_keys add column expires_at text",
-    """create table rotated_keys (
-        key_id text primary key, name text not null, hash blob not null, expires_at text not null)""",
-)
-
-EIGHTH: tuple[str, ...] = (
-    """create table spikes (
-        spike_id text primary key, kind text not null, category text, members text not null, first_at text not null,
-        last_at text not null, destination text not null, delivered_at text)""",
-)
-
-
-NINTH: tuple[str, ...] = (
-    """create table ticket_counts (
-        status text not null, category text not null, classifier text not null, day text not null,
-        number integer not null, primary key (status, category, classifier, day)
-    ) without rowid""",
-    """create table delivery_counts (
-        destination text not null, state text not null, number integer not null, primary key (destination, state)
-    ) without rowid""",
-    """create table answer_counts (
-        classifier text primary key, number integer not null, failures integer not null, usd real not null
-    )""",
-    """create index classifications_paid on classifications (ticket_id, run_id)
-        where confidence_source in ('decision', 'logprob', 'said') and error is null""",
-    *COUNT_ALL,
-)
-
-
-@migrations()
-def second(db: Database) -> None:
-    """Add what runs inherited, what others settled for them, and their machine."""
-    for statement in SECOND:
-        db.execute(statement)
-
-
-@migrations()
-def third(db: Database) -> None:
-    """Add forgotten tickets, bookings, and columns that deliveries, webhooks, runs and versions need."""
-    to_third(db.execute)
-
-
-@migrations()
-def fourth(db: Database) -> None:
-    """Store what destinations answer."""
-    for statement in FOURTH:
-        db.execute(statement)
-
-
-@migrations()
-def fifth(db: Database) -> None:
-    """Keep how far sources have been read."""
-    for statement in FIFTH:
-        db.execute(statement)
-
-
-@migrations()
-def sixth(db: Database) -> None:
-    """Keep graded answers and error bounds, and find tickets by when they were written."""
-    for statement in SIXTH:
-        db.execute(statement)
+# The statements by the name of the version that they lead to.
+STEPS: dict[str, tuple[str, ...]] = {
+    "second": (
+        "alter table runs add column inherited real not null default 0",
+        "alter table runs add column settled real not null default 0",
+        "alter table runs add column place text not null default ''",
+        # For the cost of a day. Partial, because most runs of a server cost nothing.
+        "create index runs_paid on runs (started_at, spent, reserved) where spent + reserved <> 0",
+    ),
+    "third": (
+        # The ticket that a webhook event created or changed, with which a repeated event is answered.
+        "alter table hook_ids add column ticket_id text",
+        # The categories that were used last, their configuration file (null: none) and its machine.
+        """create table classified_by (
+            one integer primary key check (one = 1), categories text not null, path text, host text not null,
+            at text not null)""",
+        # The revision of the ticket that a delivery is for, and whether an unconfirmed delivery may have arrived.
+        "alter table deliveries add column revision integer not null default 0",
+        "alter table deliveries add column targets text default null",
+        "alter table deliveries add column doubtful integer not null default 0",
+        # What runs spent, by the minute.
+        """create table bookings (
+            minute text not null, run_id text not null, usd real not null, primary key (minute, run_id)
+        ) without rowid""",
+        BOOK_OLD_RUNS,
+        "drop index runs_paid",
+        "create index runs_reserving on runs (lease_until, reserved) where reserved <> 0",
+        # The request that began a run, if it may be repeated.
+        "alter table runs add column parcel text not null default ''",
+        "create index runs_of_parcel on runs (parcel) where parcel <> ''",
+        # When a run's process started, since process ids are used again.
+        "alter table runs add column process text not null default ''",
+        # The active version that this one was compared with, 0 for the built-in model.
+        "alter table versions add column based_on integer default null",
+        ROUTE_RETURNED_TICKETS,
+        MARK_FORGOTTEN,
+    ),
+    "fourth": (
+        "alter table deliveries add column kept text default null",
+        "alter table attempts add column answer text default null",
+    ),
+    "fifth": ("create table source_cursors (source text primary key, position text not null, saved_at text not null)",),
+    "sixth": (
+        """create table graded_answers (
+            fingerprint text not null, answer_key text not null, category text not null, confidence real not null,
+            label text not null, at text not null, primary key (fingerprint, answer_key))""",
+        """create table error_bounds (
+            classifier text not null, fingerprint text not null, category text not null, max_error real not null,
+            threshold real, labelled integer not null, wrong integer not null, upper real not null,
+            missing integer not null, at text not null, primary key (classifier, category, max_error))""",
+        "create index tickets_by_time on tickets (coalesce(created_at, stored_at))",
+        "create index tickets_with_verdict on tickets (ticket_id) where verdict = 1",
+    ),
+    "seventh": (
+        "alter table api_keys add column expires_at text",
+        """create table rotated_keys (
+            key_id text primary key, name text not null, hash blob not null, expires_at text not null)""",
+    ),
+    "eighth": (
+        """create table spikes (
+            spike_id text primary key, kind text not null, category text, members text not null, first_at text not null,
+            last_at text not null, destination text not null, delivered_at text)""",
+    ),
+    "ninth": (
+        """create table ticket_counts (
+            status text not null, category text not null, classifier text not null, day text not null,
+            number integer not null, primary key (status, category, classifier, day)
+        ) without rowid""",
+        """create table delivery_counts (
+            destination text not null, state text not null, number integer not null, primary key (destination, state)
+        ) without rowid""",
+        """create table answer_counts (
+            classifier text primary key, number integer not null, failures integer not null, usd real not null
+        )""",
+        """create index classifications_paid on classifications (ticket_id, run_id)
+            where confidence_source in ('decision', 'logprob', 'said') and error is null""",
+        *COUNT_ALL,
+    ),
+}
+migrations = Migrations(SET)
 
 
-@migrations()
-def seventh(db: Database) -> None:
-    """Keep when API keys expire, and those that were rotated away while they are still taken."""
-    for statement in SEVENTH:
-        db.execute(statement)
-
-
-@migrations()
-def eighth(db: Database) -> None:
-    """Remember the spikes that were sent."""
-    for statement in EIGHTH:
-        db.execute(statement)
-
-
-@migrations()
-def ninth(db: Database) -> None:
-    """Keep counts of tickets, deliveries and answers."""
-    for statement in NINTH:
-        db.execute(statement)
-
-
-def to_third(execute: Callable[[str], sqlite3.Cursor]) -> None:
-    """Bring a database of the second version to the third."""
-    allow_forgotten(execute)
-    for statement in (*THIRD, MARK_FORGOTTEN):
+def carry_out(step: str, execute: Callable[[str], sqlite3.Cursor]) -> None:
+    """Bring a database of the version before a step forward."""
+    if step == "third":
+        allow_forgotten(execute)
+    for statement in STEPS[step]:
         execute(statement)
+
+
+for _step in STEPS:
+    migrations(name=_step)(lambda db, step=_step: carry_out(step, db.execute))
 
 
 def allow_forgotten(execute: Callable[[str], sqlite3.Cursor]) -> None:

@@ -69,9 +69,9 @@ def plan(
         return ExitCode.INTERRUPTED
     table = drawn_by("insight_tables.plan", compared=compared)
     if output == "html":
-        from triage_cli.cli.display.plan_report import page
+        from triage_cli.cli.display.html_reports import plan_page
 
-        printer.write(page(compared, new.name, since))
+        printer.write(plan_page(compared, new.name, since))
     elif printer.format in ("table", "json"):
         record = {**compared._asdict(), "share": round(compared.share, 4)}
         record |= {
@@ -113,7 +113,8 @@ def _asking(session: CommandContext, config: Config, max_cost: float | None, *, 
 
 def _summary(compared: Plan, since: str) -> str:
     window = f"of the last {since}" if option_values.AGE.fullmatch(since.strip()) else f"since {since}"
-    summary = f"{compared.moved:,} of {messages.plural(compared.tickets, 'tickets')} {window} would move ({compared.share:.1%})"
+    tickets = messages.plural(compared.tickets, "tickets")
+    summary = f"{compared.moved:,} of {tickets} {window} would move ({compared.share:.1%})"
     pages = sum(move.pages for move in compared.moves)
     summary += f", {pages:,} of them to a destination that pages somebody" if pages else ""
     if compared.unasked:

@@ -177,10 +177,10 @@ def _taught(evaluation: Evaluated) -> UsageError | None:
 
 
 def _write(path: Path, evaluations: Sequence[Evaluated], source: str) -> None:
-    from triage_cli.cli.display import html_report
+    from triage_cli.cli.display import html_reports
 
     try:
         with open(path, "w", encoding="utf-8", opener=private) as file:
-            file.write(html_report.page(evaluations, source, now()))
+            file.write(html_reports.evaluation_page(evaluations, source, now()))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error

@@ -1,0 +1,16 @@
+"""Looks for the first event of a whole log that breaks its chain."""
+
+from collections.abc import Iterable
+
+from triage_cli.domain.audit import LoggedEvent
+from triage_cli.domain.audit_chain import GENESIS, holds
+
+
+def first_break(events: Iterable[LoggedEvent]) -> int | None:
+    """Return the seq of the first event that breaks the chain of a whole log without a key, or None."""
+    prev = GENESIS
+    for seq, event in enumerate(events, 1):
+        if event.seq != seq or event.prev != prev or not holds(event, prev, None):
+            return seq
+        prev = event.hash
+    return None
