@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from triage_cli.cli.display.plan_report import page
+from triage_cli.cli.display.html_reports import plan_page
 
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
@@ -111,7 +111,7 @@ def test_no_text_of_a_ticket_is_markup_in_the_report(world: World, given: str) -
     stored(world, a=("Billing", 0.9))
     found = compared(world, {"a": ("Technical", 0.9)})
     hostile = found.moves[0]._replace(reason=given, old=given, new_to=(given,))
-    html = page(found._replace(moves=(hostile,)), given, given)
+    html = plan_page(found._replace(moves=(hostile,)), given, given)
     assert "<script" not in html
     assert "<img" not in html
     assert "\u202e" not in html

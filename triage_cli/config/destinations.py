@@ -30,12 +30,12 @@ ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,25
 MAILBOX = rf'{ADDRESS}|[^<>@,;:"\\\x00-\x1f\x7f]{{1,80}} <{ADDRESS}>'
 
 
-def read_mail(name: str, place: ConfigNode) -> DestinationSpec:
-    """Read a destination of type `mail`; its mistakes are in the place's book."""
-    values = record(place, MAIL, f"destinations.{name}", instead="user_env and password_env")
+def read_mail(name: str, setting: ConfigNode) -> DestinationSpec:
+    """Read a destination of type `mail`; its mistakes are in its diagnostics."""
+    values = record(setting, MAIL, f"destinations.{name}", instead="user_env and password_env")
     common = {key: values.pop(key) for key in COMMON if key in values}
     if ("user_env" in values) != ("password_env" in values):
-        place.wrong("needs both user_env and password_env, or neither")
+        setting.wrong("needs both user_env and password_env, or neither")
     values.pop("type", None)
     sender, host, port = values.pop("from", ""), values.get("host", ""), values.get("port")
     usual = "implicit" if port == SUBMISSIONS else "none" if is_loopback(host) else "starttls"
@@ -45,17 +45,17 @@ def read_mail(name: str, place: ConfigNode) -> DestinationSpec:
 
 
 @accepts({"type": "string", "pattern": f"^({HOST})$"})
-def mail_host(place: ConfigNode) -> str:
+def mail_host(setting: ConfigNode) -> str:
     """Accept the name or the address of a mail server."""
-    value = text(place)
+    value = text(setting)
     if not re.fullmatch(HOST, value):
         raise ConfigValueError("must be the name or address of a mail server, such as smtp.example.com")
     return value
 
 
 @accepts({"type": "string", "pattern": f"^({MAILBOX})$"})
-def _mailbox(place: ConfigNode) -> str:
-    value = text(place)
+def _mailbox(setting: ConfigNode) -> str:
+    value = text(setting)
     if not re.fullmatch(MAILBOX, value):
         raise ConfigValueError("must be a mail address, such as team@example.com or Team <team@example.com>")
     return value
@@ -90,10 +90,10 @@ def _schema() -> Schema:
 
 
 @accepts(_schema)
-def read_destinations(place: ConfigNode) -> dict[str, DestinationSpec]:
+def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
     """Return the destinations by their names."""
     destinations = {}
-    for name, inner in named(place).items():
+    for name, inner in named(setting).items():
         if "://" in name:
             inner.wrong("give the destination a name; the address goes into its url")
         chosen = inner.value.get("type") if isinstance(inner.value, dict) else None
@@ -101,20 +101,20 @@ def read_destinations(place: ConfigNode) -> dict[str, DestinationSpec]:
             destinations[name] = READERS[chosen.value](name, inner)
             continue
         values = record(inner, DESTINATION, f"destinations.{name}", instead="secret_env")
-        if values.get("type") == "command" and inner.book.untrusted:
-            inner.wrong(inner.book.untrusted)
+        if values.get("type") == "command" and inner.diagnostics.untrusted:
+            inner.wrong(inner.diagnostics.untrusted)
         destinations[name] = DestinationSpec(name, **{"type": "", **values})
     return destinations
 
 
 @accepts(lambda: schema_of(several(text, alone=False, least=1)))
-def command(place: ConfigNode) -> tuple[str, ...]:
+def command(setting: ConfigNode) -> tuple[str, ...]:
     """Read a command as a list; a program given with a slash is found beside the file."""
-    if isinstance(place.value, str):
+    if isinstance(setting.value, str):
         raise ConfigValueError("must be a list, since no shell takes it apart: [program, argument]")
-    argv: tuple[str, ...] = several(text, alone=False, least=1)(place)
+    argv: tuple[str, ...] = several(text, alone=False, least=1)(setting)
     if argv and ("/" in argv[0] or argv[0].startswith("~")):
-        return (str(absolute(argv[0], place.book.folder, place.book.home)), *argv[1:])
+        return (str(absolute(argv[0], setting.diagnostics.folder, setting.diagnostics.home)), *argv[1:])
     return argv
 
 

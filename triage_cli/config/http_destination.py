@@ -36,19 +36,19 @@ OWN_HEADERS = re.compile(
 )
 
 
-def read_http(name: str, place: ConfigNode) -> DestinationSpec:
-    """Read a destination of type `http`; its mistakes are in the place's book."""
-    preset = place.entries().get("preset")
+def read_http(name: str, setting: ConfigNode) -> DestinationSpec:
+    """Read a destination of type `http`; its mistakes are in its diagnostics."""
+    preset = setting.entries().get("preset")
     chosen = preset.read(one_of(*preset_names())) if preset else None
     needs: frozenset[str] = frozenset()
     if chosen:
-        place, needs = filled(place, chosen)
+        setting, needs = filled(setting, chosen)
     others = {key: Field(text) for key in sorted(needs - HTTP.keys())}
-    values = record(place, {**HTTP, **others}, f"destinations.{name}", instead="auth, key_env or url_env")
+    values = record(setting, {**HTTP, **others}, f"destinations.{name}", instead="auth, key_env or url_env")
     given = {key: values.pop(key) for key in others if key in values}
     values.pop("type")
     common = {key: values.pop(key) for key in COMMON if key in values}
-    _check_together(place, values)
+    _check_together(setting, values)
     return DestinationSpec(name, "http", **common, http=HttpSpec(given=given, **values))
 
 
@@ -58,49 +58,49 @@ def http_schema() -> Schema:
     return record_schema({**HTTP, **{key: Field(text) for key in sorted(needs - HTTP.keys())}})
 
 
-def _check_together(place: ConfigNode, values: Mapping[str, Any]) -> None:
+def _check_together(setting: ConfigNode, values: Mapping[str, Any]) -> None:
     """Object to keys that exclude each other, and to those without which others mean nothing."""
-    given = place.value.keys()
+    given = setting.value.keys()
     if not given & {"url", "url_env"} and "preset" not in given:
-        place.wrong("url is missing (or url_env, where the address itself is a secret)")
+        setting.wrong("url is missing (or url_env, where the address itself is a secret)")
     for one, other in (("url", "url_env"), ("body", "form")):
         if {one, other} <= given:
-            place.wrong(f"{one} and {other} exclude each other; remove one")
+            setting.wrong(f"{one} and {other} exclude each other; remove one")
     if "endpoint" in given and "?" in (values.get("url") or ""):
-        place.wrong("url ends with a query, so that no endpoint can follow; move it into query")
+        setting.wrong("url ends with a query, so that no endpoint can follow; move it into query")
     auth = values.get("auth")
     if auth is not None and not auth.env and "key_env" not in given:
-        place.wrong("auth needs env, the variable that holds what goes into the header")
+        setting.wrong("auth needs env, the variable that holds what goes into the header")
 
 
 # Parts of a request and of an answer
 
 
 @accepts(lambda: {"type": "string", "enum": list(preset_names())})
-def _preset(place: ConfigNode) -> str:
-    return text(place)  # whether there is such a preset was looked at when it filled the rest
+def _preset(setting: ConfigNode) -> str:
+    return text(setting)  # whether there is such a preset was looked at when it filled the rest
 
 
-def own_header(place: ConfigNode, name: str) -> None:
+def own_header(setting: ConfigNode, name: str) -> None:
     """Object to a header that a user may not write."""
-    header(place._replace(node=place.node._replace(value=name)))
+    header(setting._replace(node=setting.node._replace(value=name)))
     if own_header_match := OWN_HEADERS.fullmatch(name):
         reason = "is set by auth, which names variables" if own_header_match["secret"] else "is set by the program"
-        place.wrong(f"{reason}; remove it")
-    if isinstance(place.value, str) and re.search(r"[\x00-\x1f\x7f]", place.value):
-        place.wrong("holds a line break or another control character")
+        setting.wrong(f"{reason}; remove it")
+    if isinstance(setting.value, str) and re.search(r"[\x00-\x1f\x7f]", setting.value):
+        setting.wrong("holds a line break or another control character")
 
 
 @accepts(schema_of(text))
-def _plain(place: ConfigNode) -> str:
-    if re.search(r"[\x00-\x1f\x7f]", value := text(place)):
+def _plain(setting: ConfigNode) -> str:
+    if re.search(r"[\x00-\x1f\x7f]", value := text(setting)):
         raise ConfigValueError("holds a line break or another control character")
     return value
 
 
 @accepts(schema_of(header))
-def _auth_header(place: ConfigNode) -> str:
-    name = header(place)
+def _auth_header(setting: ConfigNode) -> str:
+    name = header(setting)
     own_header_match = OWN_HEADERS.fullmatch(name)
     if own_header_match and not own_header_match["secret"]:
         raise ConfigValueError("is set by the program; name another header")
@@ -108,15 +108,15 @@ def _auth_header(place: ConfigNode) -> str:
 
 
 @accepts(schema_of(variable))
-def _bearer(place: ConfigNode) -> tuple[str, ...]:
-    return (variable(place),)
+def _bearer(setting: ConfigNode) -> tuple[str, ...]:
+    return (variable(setting),)
 
 
 @accepts(lambda: record_schema(AUTH))
-def auth(place: ConfigNode) -> AuthSpec:
+def auth(setting: ConfigNode) -> AuthSpec:
     """Read how a request proves who sends it."""
-    values = record(place, AUTH, place.path, instead="basic, bearer or env")
-    given = place.value if isinstance(place.value, Mapping) else {}
+    values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
+    given = setting.value if isinstance(setting.value, Mapping) else {}
     kinds = [key for key in ("basic", "bearer", "header") if key in given]
     if len(kinds) != 1:
         raise ConfigValueError("takes one of basic: [USER, PASSWORD], bearer: VARIABLE, and header: NAME with env")
@@ -129,17 +129,17 @@ def auth(place: ConfigNode) -> AuthSpec:
 
 
 @accepts({"type": ["string", "number", "boolean", "null"]})
-def _value(place: ConfigNode) -> Any:
-    if isinstance(place.value, dict | list | UnsupportedScalar):
-        raise ConfigValueError(f"must be a text, a number, true, false or null, not {kind(place.node)}")
-    return place.value
+def _value(setting: ConfigNode) -> Any:
+    if isinstance(setting.value, dict | list | UnsupportedScalar):
+        raise ConfigValueError(f"must be a text, a number, true, false or null, not {kind(setting.node)}")
+    return setting.value
 
 
 @accepts(lambda: record_schema(ANSWER))
-def _answer(place: ConfigNode) -> AnswerTest:
-    values = record(place, ANSWER, place.path)
-    if not {"status", "path"} & place.value.keys() or (
-        {"is", "contains"} & place.value.keys() and "path" not in place.value
+def _answer(setting: ConfigNode) -> AnswerTest:
+    values = record(setting, ANSWER, setting.path)
+    if not {"status", "path"} & setting.value.keys() or (
+        {"is", "contains"} & setting.value.keys() and "path" not in setting.value
     ):
         raise ConfigValueError("needs status, or path and what is there")
     value = (values["is"],) if "is" in values else ()
@@ -147,9 +147,9 @@ def _answer(place: ConfigNode) -> AnswerTest:
 
 
 @accepts({"type": "object", "additionalProperties": schema_of(text)})
-def _kept(place: ConfigNode) -> dict[str, str]:
+def _kept(setting: ConfigNode) -> dict[str, str]:
     kept_paths = {}
-    for name, inner in place.entries().items():
+    for name, inner in setting.entries().items():
         if not re.fullmatch(r"[A-Za-z_]\w{0,39}", name, re.ASCII):
             inner.wrong("stands in templates as remote.NAME: use letters, digits and _")
         kept_paths[name] = inner.read(text, "")
@@ -157,23 +157,23 @@ def _kept(place: ConfigNode) -> dict[str, str]:
 
 
 @accepts(lambda: record_schema(ONCE))
-def _once(place: ConfigNode) -> OnceSpec:
-    values = record(place, ONCE, place.path)
+def _once(setting: ConfigNode) -> OnceSpec:
+    values = record(setting, ONCE, setting.path)
     for one, other in (("get", "body"), ("found", "contains")):
-        if len({one, other} & place.value.keys()) != 1:
+        if len({one, other} & setting.value.keys()) != 1:
             raise ConfigValueError(f"takes one of {one} and {other}")
     return OnceSpec(**values)
 
 
 @accepts(lambda: record_schema(FIND))
-def _find(place: ConfigNode) -> FindSpec:
-    values = record(place, FIND, place.path)
+def _find(setting: ConfigNode) -> FindSpec:
+    values = record(setting, FIND, setting.path)
     return FindSpec(**{"get": "", **values})
 
 
 @accepts(lambda: record_schema(UNDO))
-def _undo(place: ConfigNode) -> UndoSpec:
-    values = record(place, UNDO, place.path)
+def _undo(setting: ConfigNode) -> UndoSpec:
+    values = record(setting, UNDO, setting.path)
     return UndoSpec(**{"endpoint": "", **values})
 
 

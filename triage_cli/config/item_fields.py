@@ -13,9 +13,9 @@ FIELDS: Mapping[str, Field] = {
 
 
 @accepts(lambda: {**record_schema(FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
-def ticket_fields(place: ConfigNode) -> dict[str, tuple[str, ...]]:
+def ticket_fields(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
     """Accept the paths of a ticket's fields. Raises `ConfigValueError` where none leads to a text."""
-    values = record(place, FIELDS, place.path)
+    values = record(setting, FIELDS, setting.path)
     if not {"subject", "description"} & values.keys():
         raise ConfigValueError("needs subject or description: a ticket without text is none")
     return values

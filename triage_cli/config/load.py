@@ -34,7 +34,7 @@ class _Found(NamedTuple):
     """A configuration file that was opened: its parsed content, or why it cannot be read."""
 
     path: Path
-    book: Diagnostics
+    diagnostics: Diagnostics
     root: Node | None
     ours: bool  # it has a key of ours
 
@@ -51,24 +51,24 @@ def load_config(
     """Return what holds here; raise one `ConfigError` with every mistake in the file, the environment and the flags."""
     home = _home(env)
     config_file, notes = _find(config, env, cwd, home)
-    book = config_file.book if config_file else Diagnostics()
-    sections = read(ConfigNode(config_file.root, "", book)) if config_file and config_file.root else NOTHING
-    settled = _Settling(sections.values, book, env)
+    diagnostics = config_file.diagnostics if config_file else Diagnostics()
+    sections = read(ConfigNode(config_file.root, "", diagnostics)) if config_file and config_file.root else NOTHING
+    settled = _Settling(sections.values, diagnostics, env)
     database = settled.value("database", db, ("--db", "TRIAGE_DB"), no_database)
     if database is None:
         data = _xdg(env, home, "XDG_DATA_HOME", ".local/share")
         database = str(data / "triage" / "triage.db") if data else ""
     elif not is_postgres(database):
-        database = str(_typed(database, book.origins["database"], cwd, home))
+        database = str(_typed(database, diagnostics.origins["database"], cwd, home))
     given_remote = settled.value("remote", remote, ("--remote", "TRIAGE_REMOTE"), no_url)
     if db is not None and remote is None:  # a database that was typed goes before a remote that was not
         given_remote = None
-        book.origins.pop("remote", None)
+        diagnostics.origins.pop("remote", None)
     if not database and given_remote is None:
         raise no_home()
     is_offline = settled.offline(offline)
-    _check_own_files(book, sections.destinations, own_files(database, config_file.path if config_file else None))
-    _raise(config_file, book)
+    _check_own_files(diagnostics, sections.destinations, own_files(database, config_file.path if config_file else None))
+    _raise(config_file, diagnostics)
     destinations, routes = sections.destinations, sections.routes
     if routes is None:
         beside = (config_file.path.parent if config_file else cwd) if is_postgres(database) else Path(database).parent
@@ -84,11 +84,11 @@ def load_config(
         sections.values.get("budget"),
         given_remote,
         is_offline,
-        book.origins,
+        diagnostics.origins,
         notes,
         sections.values.get("webhooks", {}),
         sections.values.get("server", {}).get("requests_per_minute", Config._field_defaults["requests_per_minute"]),
-        frozenset(book.variables | set(KEY_VARIABLES.values())),
+        frozenset(diagnostics.variables | set(KEY_VARIABLES.values())),
         sections.values.get("sources", {}),
         sections.values.get("server", {}).get("oidc"),
         sections.values.get("spikes"),
@@ -128,27 +128,27 @@ def _is_file(path: Path) -> bool:
 
 def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found:
     """Read a file; a mistake in it waits in its book until it is clear that the file counts."""
-    book = Diagnostics(label, path.parent, home)
+    diagnostics = Diagnostics(label, path.parent, home)
     try:
         with path.open("rb") as file:
-            book.untrusted = _untrusted(os.fstat(file.fileno()), label)
+            diagnostics.untrusted = _untrusted(os.fstat(file.fileno()), label)
             data = file.read(MAX_BYTES + 1)
     except OSError as exc:
         hint = "`triage config init` writes a first one" if isinstance(exc, FileNotFoundError) else ""
         raise ConfigError(f"cannot read {label}{origin}: {exc.strerror}", hint=hint) from exc
     try:
-        root = parse(data, book)
+        root = parse(data, diagnostics)
     except UnreadableError as exc:
-        book.wrong(exc.line, "", str(exc))
+        diagnostics.wrong(exc.line, "", str(exc))
         plain = data.replace(b"\0", b"")  # two bytes a letter, as some editors save
         ours = re.search(rb"(?m)^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(" + "|".join(TOP).encode() + rb")\s*:", plain)
-        return _Found(path, book, None, ours is not None)
+        return _Found(path, diagnostics, None, ours is not None)
     if root.value is None:
         root = Node({}, 1)  # nothing but comments: every default
     if not isinstance(root.value, dict):
-        book.wrong(root.line, "", "must be a mapping (key: value)")
-        return _Found(path, book, None, ours=False)
-    return _Found(path, book, root, any(key in TOP for key in root.value))
+        diagnostics.wrong(root.line, "", "must be a mapping (key: value)")
+        return _Found(path, diagnostics, None, ours=False)
+    return _Found(path, diagnostics, root, any(key in TOP for key in root.value))
 
 
 def _untrusted(stat: os.stat_result, label: str) -> str:
@@ -189,12 +189,12 @@ def _typed(value: str, origin: str, cwd: Path, home: Path | None) -> Path:
         raise ConfigError(f"{origin} {mistake}") from mistake
 
 
-def _raise(config_file: _Found | None, book: Diagnostics) -> None:
+def _raise(config_file: _Found | None, diagnostics: Diagnostics) -> None:
     """Raise everything that is wrong at once."""
-    if not (problems := book.problems):
+    if not (problems := diagnostics.problems):
         return
-    inside = config_file and any(problem.startswith(f"{book.label}:") for problem in problems)
-    where = book.label if inside else "the configuration"
+    inside = config_file and any(problem.startswith(f"{diagnostics.label}:") for problem in problems)
+    where = diagnostics.label if inside else "the configuration"
     count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
     keys = config_file.root.value if config_file and config_file.root else ()
     foreign = 2 * sum(key in TOP for key in keys) < len(keys)
@@ -208,9 +208,9 @@ def _raise(config_file: _Found | None, book: Diagnostics) -> None:
 class _Settling:
     """Picks the value that holds from flag, environment and file, and notes its origin."""
 
-    def __init__(self, values: Mapping[str, Any], book: Diagnostics, env: Mapping[str, str]) -> None:
+    def __init__(self, values: Mapping[str, Any], diagnostics: Diagnostics, env: Mapping[str, str]) -> None:
         self.values = values
-        self.book = book
+        self.diagnostics = diagnostics
         self.env = env
 
     def value(self, key: str, flag: str | None, names: tuple[str, str], objection: Callable[[str], str]) -> str | None:
@@ -220,8 +220,8 @@ class _Settling:
             if given is not None:
                 problem = objection(given) if given.strip() else "is empty"
                 if problem:
-                    self.book.misplaced(origin, problem)
-                self.book.origins[key] = origin
+                    self.diagnostics.misplaced(origin, problem)
+                self.diagnostics.origins[key] = origin
                 return given
         value: str | None = self.values.get(key)
         return value
@@ -229,29 +229,29 @@ class _Settling:
     def offline(self, flag: bool | None) -> bool:
         """Return whether the network is off."""
         if flag is not None:
-            self.book.origins["offline"] = "flag --offline"
+            self.diagnostics.origins["offline"] = "flag --offline"
             return flag
         if not (given := self.env.get("TRIAGE_OFFLINE", "").strip()):
             return bool(self.values.get("offline"))
-        self.book.origins["offline"] = "environment TRIAGE_OFFLINE"
+        self.diagnostics.origins["offline"] = "environment TRIAGE_OFFLINE"
         if given.lower() not in TRUTHS:
-            self.book.misplaced(
+            self.diagnostics.misplaced(
                 "environment TRIAGE_OFFLINE", f'"{given[:40]}" is neither 1, true, yes nor 0, false, no'
             )
         return TRUTHS.get(given.lower(), True)
 
 
 def _check_own_files(
-    book: Diagnostics, destinations: Mapping[str, DestinationSpec], ours: Iterable[str | os.PathLike[str]]
+    diagnostics: Diagnostics, destinations: Mapping[str, DestinationSpec], ours: Iterable[str | os.PathLike[str]]
 ) -> None:
     """Object to a destination that is a file of our own: what is appended would harm it, or be lost in it."""
-    if book.problems:  # such as a path that cannot be one
+    if diagnostics.problems:  # such as a path that cannot be one
         return
     for name, spec in destinations.items():
         if spec.path is not None and is_among(spec.path, ours):
             key = f"destinations.{name}.path"
             problem = f"{spec.path} is the database, a file beside it, or the configuration; name a file of its own"
-            book.misplaced(f"{book.origins[key]}: {key}", problem)
+            diagnostics.misplaced(f"{diagnostics.origins[key]}: {key}", problem)
 
 
 # The default routes

@@ -15,9 +15,9 @@ ROLE = one_of(*ROLES)
 
 
 @accepts(lambda: schema_of(url))
-def issuer(place: ConfigNode) -> str:
+def issuer(setting: ConfigNode) -> str:
     """Accept the address of an identity provider, as its tokens have it."""
-    value = url(place)
+    value = url(setting)
     parts = urlsplit(value)
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise ConfigValueError("must be https://: whoever is in between could sign tokens")
@@ -25,19 +25,19 @@ def issuer(place: ConfigNode) -> str:
 
 
 @accepts(lambda: {"type": "object", "additionalProperties": schema_of(ROLE)})
-def _map(place: ConfigNode) -> dict[str, str]:
-    return {theirs: ours for theirs, inner in place.entries().items() if (ours := inner.read(ROLE))}
+def _map(setting: ConfigNode) -> dict[str, str]:
+    return {theirs: ours for theirs, inner in setting.entries().items() if (ours := inner.read(ROLE))}
 
 
 @accepts(lambda: record_schema(ROLES_TABLE))
-def _roles(place: ConfigNode) -> dict[str, Any]:
-    return record(place, ROLES_TABLE, "server.oidc.roles")
+def _roles(setting: ConfigNode) -> dict[str, Any]:
+    return record(setting, ROLES_TABLE, "server.oidc.roles")
 
 
 @accepts(lambda: record_schema(OIDC))
-def read_oidc(place: ConfigNode) -> OidcSpec | None:
+def read_oidc(setting: ConfigNode) -> OidcSpec | None:
     """Return the identity provider; None if a key is missing, which was noted."""
-    values = record(place, OIDC, "server.oidc")
+    values = record(setting, OIDC, "server.oidc")
     roles = values.pop("roles", {})
     if not {"issuer", "audience"} <= values.keys() or not {"claim", "map"} <= roles.keys():
         return None

@@ -20,12 +20,12 @@ def preset_names(folder: Path | None = None) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (folder or FOLDER).glob("*.yaml")))
 
 
-def filled(place: ConfigNode, name: str, folder: Path | None = None) -> tuple[ConfigNode, frozenset[str]]:
+def filled(setting: ConfigNode, name: str, folder: Path | None = None) -> tuple[ConfigNode, frozenset[str]]:
     """Return a destination with what its preset fills, and the names of the keys that the preset needs.
 
     What comes from the preset has the line of the key `preset`; what a user must give and does not is a mistake.
     """
-    user: Mapping[str, Node] = place.value
+    user: Mapping[str, Node] = setting.value
     preset = _moved(load_preset(name, folder), user["preset"].line).value
     preset.pop("source")
     needs = preset.pop("needs", Node({}, 0)).value
@@ -39,22 +39,22 @@ def filled(place: ConfigNode, name: str, folder: Path | None = None) -> tuple[Co
         if key in user or (key == "url" and address):
             continue
         if default.value is None:
-            place.wrong(f"preset {name} needs {key}")
+            setting.wrong(f"preset {name} needs {key}")
         else:
             preset[key] = default
     merged = {**preset, **user}
     for key in MERGED:
         if key in preset and key in user:
             merged[key] = _under(preset[key], user[key])
-    return place._replace(node=place.node._replace(value=merged)), frozenset(needs)
+    return setting._replace(node=setting.node._replace(value=merged)), frozenset(needs)
 
 
 def load_preset(name: str, folder: Path | None = None) -> Node:
     """Read a preset's file, which is part of the program."""
-    book = Diagnostics(f"preset {name}")
-    node = parse(((folder or FOLDER) / f"{name}.yaml").read_bytes(), book)
-    if book.problems:
-        raise ValueError(book.problems[0])
+    diagnostics = Diagnostics(f"preset {name}")
+    node = parse(((folder or FOLDER) / f"{name}.yaml").read_bytes(), diagnostics)
+    if diagnostics.problems:
+        raise ValueError(diagnostics.problems[0])
     return node
 
 

@@ -21,13 +21,13 @@ def share(most: float) -> Check:
     @accepts(
         {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": most}, {"type": "string", "pattern": "%$"}]}
     )
-    def check(place: ConfigNode) -> float:
-        value = place.value
+    def check(setting: ConfigNode) -> float:
+        value = setting.value
         if isinstance(value, str) and (found := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?) ?%", value.strip())):
             value = float(found[1]) / 100
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
             raise ConfigValueError(
-                f"must be a share above 0% and up to {most:.0%}, such as 2%, not {place.node.text[:40]}"
+                f"must be a share above 0% and up to {most:.0%}, such as 2%, not {setting.node.text[:40]}"
             )
         return value
 
@@ -36,7 +36,7 @@ def share(most: float) -> Check:
 
 def later(schema: Callable[[], Schema]) -> Check:
     """Accept anything for now, since what it refers to is not known yet; `schema` says what it will have to be."""
-    return accepts(schema)(lambda place: place)
+    return accepts(schema)(lambda setting: setting)
 
 
 def routes_schema() -> Schema:
@@ -55,14 +55,14 @@ def _when_schema() -> Schema:
 
 
 @accepts({"anyOf": [schema_of(url), {**schema_of(text), "not": {"pattern": "://"}}]})
-def _target(place: ConfigNode) -> str:
+def _target(setting: ConfigNode) -> str:
     """Accept the name of a destination, or an address."""
-    return text(place)
+    return text(setting)
 
 
 @accepts(schema_of(truth))
-def _whether(place: ConfigNode) -> tuple[bool]:
-    return (truth(place),)
+def _whether(setting: ConfigNode) -> tuple[bool]:
+    return (truth(setting),)
 
 
 ROUTE: Mapping[str, Field] = {
@@ -93,17 +93,19 @@ class Routes:
         self.names = [category.name for category in categories]
         self.heirs = {old: category.name for category in categories for old in category.was}
 
-    def read(self, place: ConfigNode) -> tuple[Rule, ...]:
+    def read(self, setting: ConfigNode) -> tuple[Rule, ...]:
         """Return the rules; `destinations` has grown by the addresses."""
-        if isinstance(place.value, dict):
-            return self._short(place)
-        if isinstance(place.value, list):
-            return self._long(place)
-        raise ConfigValueError(f"must be a mapping (category: destination) or a list of rules, not {kind(place.node)}")
+        if isinstance(setting.value, dict):
+            return self._short(setting)
+        if isinstance(setting.value, list):
+            return self._long(setting)
+        raise ConfigValueError(
+            f"must be a mapping (category: destination) or a list of rules, not {kind(setting.node)}"
+        )
 
-    def _short(self, place: ConfigNode) -> tuple[Rule, ...]:
+    def _short(self, setting: ConfigNode) -> tuple[Rule, ...]:
         rules: dict[str, Rule] = {}
-        for key, inner in place.entries().items():
+        for key, inner in setting.entries().items():
             name = self.heirs.get(key, key)
             to = inner.read(self._to, ())
             if name not in self.names:
@@ -116,9 +118,9 @@ class Routes:
                 rules[name] = Rule(f"routes.{name}", to, {"category": (name,)})
         return tuple(rules.values())
 
-    def _long(self, place: ConfigNode) -> tuple[Rule, ...]:
+    def _long(self, setting: ConfigNode) -> tuple[Rule, ...]:
         rules: dict[str, Rule] = {}
-        for inner in place.items():
+        for inner in setting.items():
             rule = inner.read(self._rule)
             if rule is not None and rule.name in rules:
                 inner.wrong(f'another rule is named "{rule.name.removeprefix("routes.")}"')
@@ -126,14 +128,14 @@ class Routes:
                 rules[rule.name] = rule
         return tuple(rules.values())
 
-    def _rule(self, place: ConfigNode) -> Rule:
-        given = place.entries().get("name")
-        name = f"routes.{given.value}" if given and isinstance(given.value, str) else place.path
-        values = record(place, ROUTE, name)
+    def _rule(self, setting: ConfigNode) -> Rule:
+        given = setting.entries().get("name")
+        name = f"routes.{given.value}" if given and isinstance(given.value, str) else setting.path
+        values = record(setting, ROUTE, name)
         to = values["to"].read(self._to, ()) if "to" in values else ()
         when = self._when(values["when"], name) if "when" in values else {}
         if "category" in when:
-            when["category"] = tuple(self._category(place, word) for word in when["category"])
+            when["category"] = tuple(self._category(setting, word) for word in when["category"])
         return Rule(
             name,
             to,
@@ -142,30 +144,30 @@ class Routes:
         )
 
     @staticmethod
-    def _when(place: ConfigNode, name: str) -> dict[str, Any]:
+    def _when(setting: ConfigNode, name: str) -> dict[str, Any]:
         """Read the conditions, in the order of their table, so that one rule has one hash."""
-        columns = [key for key in (place.value if isinstance(place.value, dict) else ()) if key.startswith(EXTRA)]
+        columns = [key for key in (setting.value if isinstance(setting.value, dict) else ()) if key.startswith(EXTRA)]
         table = {**WHEN, **{key: WHEN[COLUMN] for key in sorted(columns) if key != EXTRA}}
-        values = record(place, table, f"{name}.when")
+        values = record(setting, table, f"{name}.when")
         return {key: values[key] for key in table if key in values}
 
-    def _category(self, place: ConfigNode, word: str) -> str:
+    def _category(self, setting: ConfigNode, word: str) -> str:
         """Return the category's current name."""
         name = self.heirs.get(word, word)
         if name not in self.names:
-            inner = place.entries()["when"].entries()["category"]
+            inner = setting.entries()["when"].entries()["category"]
             inner.wrong(f'no category "{word}"{suggestion(word, self.names)}')
         return name
 
-    def _to(self, place: ConfigNode) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(several(self._destination, least=1)(place)))
+    def _to(self, setting: ConfigNode) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(several(self._destination, least=1)(setting)))
 
-    def _destination(self, place: ConfigNode) -> str:
-        name = _target(place)
+    def _destination(self, setting: ConfigNode) -> str:
+        name = _target(setting)
         if name in self.destinations:
             return name
         if "://" not in name:
             raise ConfigValueError(f'no destination "{name}"{suggestion(name, self.destinations)}')
-        self.destinations[name] = DestinationSpec(name, "webhook", url(place))
-        place.origin(f"destinations.{name}.url")
+        self.destinations[name] = DestinationSpec(name, "webhook", url(setting))
+        setting.origin(f"destinations.{name}.url")
         return name

@@ -61,10 +61,10 @@ class Sections(NamedTuple):
 
 
 def read(root: ConfigNode) -> Sections:
-    """Check the whole file; the mistakes are in the place's book."""
+    """Check the whole file; the mistakes are in its diagnostics."""
     silent = [key for key, node in root.value.items() if node.value is None and key in TOP]
     spoken = ConfigNode(
-        root.node._replace(value={k: v for k, v in root.value.items() if k not in silent}), "", root.book
+        root.node._replace(value={k: v for k, v in root.value.items() if k not in silent}), "", root.diagnostics
     )
     values = record(spoken, TOP, "", instead="api_key_env (classifiers) or secret_env (destinations)")
     categories = values.get("categories", DEFAULT_CATEGORIES)
@@ -72,11 +72,11 @@ def read(root: ConfigNode) -> Sections:
     destinations = dict(values.get("destinations", {}))
     routes = None
     if "routes" in values:
-        routes = values["routes"].read(lambda place: Routes(categories, destinations).read(place), ())
+        routes = values["routes"].read(lambda setting: Routes(categories, destinations).read(setting), ())
     to = values.get("spikes")
     if to is not None and to not in destinations:
-        place = spoken.entries()["spikes"].entries()["to"]
-        place.wrong(f'no destination "{to}"{suggestion(to, destinations)}')
+        setting = spoken.entries()["spikes"].entries()["to"]
+        setting.wrong(f'no destination "{to}"{suggestion(to, destinations)}')
     return Sections(values, categories, classifiers, _default(spoken, values, classifiers), destinations, routes)
 
 
@@ -102,23 +102,23 @@ def _default(root: ConfigNode, values: Mapping[str, Any], classifiers: Mapping[s
 
 
 @accepts(lambda: {"anyOf": [schema_of(label), record_schema(CATEGORY)]})
-def _category(place: ConfigNode) -> Category | None:
+def _category(setting: ConfigNode) -> Category | None:
     """Read a category; a mere name is enough."""
-    if not isinstance(place.value, dict | list):
-        name = label(place)
-        place.origin(f"categories.{name}")
+    if not isinstance(setting.value, dict | list):
+        name = label(setting)
+        setting.origin(f"categories.{name}")
         return Category(name)
-    named = place.value.get("name") if isinstance(place.value, dict) else None
-    values = record(place, CATEGORY, f"categories.{named.value if named else ''}")
+    named = setting.value.get("name") if isinstance(setting.value, dict) else None
+    values = record(setting, CATEGORY, f"categories.{named.value if named else ''}")
     return Category(**values) if "name" in values else None
 
 
 @accepts(lambda: {"type": "array", "items": schema_of(_category), "minItems": 2, "maxItems": 255})
-def _categories(place: ConfigNode) -> tuple[Category, ...]:
+def _categories(setting: ConfigNode) -> tuple[Category, ...]:
     checked_categories: list[Category] = []
     taken: dict[str, str] = {}
     heirs: dict[str, str] = {}
-    read = [(inner, category) for inner in place.items() if (category := inner.read(_category))]
+    read = [(inner, category) for inner in setting.items() if (category := inner.read(_category))]
     current = [category.name for _, category in read]
     for inner, category in read:
         first = taken.setdefault(same_name(category.name), inner.path)
@@ -131,8 +131,8 @@ def _categories(place: ConfigNode) -> tuple[Category, ...]:
             elif heirs.setdefault(old, category.name) != category.name:
                 inner.wrong(f'was: "{old}" is a former name of "{heirs[old]}" already')
         checked_categories.append(category)
-    if not 2 <= len(place.value) <= 255:
-        place.wrong(f"needs 2 to 255 categories, not {len(place.value)}")
+    if not 2 <= len(setting.value) <= 255:
+        setting.wrong(f"needs 2 to 255 categories, not {len(setting.value)}")
     return tuple(checked_categories)
 
 
@@ -140,9 +140,9 @@ def _categories(place: ConfigNode) -> tuple[Category, ...]:
 
 
 @accepts(lambda: named_schema(record_schema(CLASSIFIER)))
-def _classifiers(place: ConfigNode) -> dict[str, ClassifierSpec]:
+def _classifiers(setting: ConfigNode) -> dict[str, ClassifierSpec]:
     checked_classifiers = {}
-    for name, inner in named(place).items():
+    for name, inner in named(setting).items():
         values = record(inner, CLASSIFIER, f"classifiers.{name}", instead="api_key_env")
         chosen = values.get("type", "")
         if chosen in KEY_VARIABLES and "api_key_env" not in inner.value:
@@ -152,13 +152,13 @@ def _classifiers(place: ConfigNode) -> dict[str, ClassifierSpec]:
         if "max_error" in values and "min_confidence" in values:
             inner.wrong("max_error stands in place of min_confidence: leave one of them out")
         checked_classifiers[name] = ClassifierSpec(name, **{"type": "", **values})
-    _check_steps(place, {"local": LOCAL} | checked_classifiers)
+    _check_steps(setting, {"local": LOCAL} | checked_classifiers)
     return checked_classifiers
 
 
-def _check_steps(place: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -> None:
+def _check_steps(setting: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -> None:
     """Object to steps that are not there, stand twice, or are cascades themselves."""
-    for name, inner in place.entries().items():
+    for name, inner in setting.entries().items():
         steps = inner.entries().get("steps") if isinstance(inner.value, dict) else None
         if steps is None or not classifiers[name].steps:
             continue
@@ -176,30 +176,30 @@ def _check_steps(place: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -
 
 
 @accepts(lambda: record_schema(SERVER))
-def _server(place: ConfigNode) -> dict[str, Any]:
-    return record(place, SERVER, "server")
+def _server(setting: ConfigNode) -> dict[str, Any]:
+    return record(setting, SERVER, "server")
 
 
 @accepts(lambda: record_schema(BUDGET))
-def _budget(place: ConfigNode) -> float | None:
-    per_day: float | None = record(place, BUDGET, "budget").get("per_day")
+def _budget(setting: ConfigNode) -> float | None:
+    per_day: float | None = record(setting, BUDGET, "budget").get("per_day")
     return per_day
 
 
 @accepts(lambda: record_schema(SPIKES))
-def _spikes(place: ConfigNode) -> str | None:
-    to: str | None = record(place, SPIKES, "spikes").get("to")
+def _spikes(setting: ConfigNode) -> str | None:
+    to: str | None = record(setting, SPIKES, "spikes").get("to")
     return to
 
 
 @accepts(lambda: record_schema(PRICE))
-def _price(place: ConfigNode) -> Price:
-    return Price(**record(place, PRICE, place.path))
+def _price(setting: ConfigNode) -> Price:
+    return Price(**record(setting, PRICE, setting.path))
 
 
 @accepts(schema_of(text))
-def _folder(place: ConfigNode) -> Path:
-    return absolute(text(place), place.book.folder, place.book.home)
+def _folder(setting: ConfigNode) -> Path:
+    return absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
 
 
 CATEGORY: Mapping[str, Field] = {

@@ -43,9 +43,9 @@ KINDS = ("link", "path", "page", "offset", "token")
 
 
 @accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{NAME.pattern}$"}]))
-def read_sources(place: ConfigNode) -> dict[str, SourceSpec]:
+def read_sources(setting: ConfigNode) -> dict[str, SourceSpec]:
     """Return the sources by their names."""
-    return {name: _source(name, inner) for name, inner in named(place).items()}
+    return {name: _source(name, inner) for name, inner in named(setting).items()}
 
 
 def _source_schema() -> dict[str, Any]:
@@ -60,16 +60,16 @@ def _source_schema() -> dict[str, Any]:
     }
 
 
-def _source(name: str, place: ConfigNode) -> SourceSpec:
+def _source(name: str, setting: ConfigNode) -> SourceSpec:
     if not NAME.fullmatch(name):
-        place.wrong("the name becomes a part of its tickets' identity: use letters, digits, dots, - and _")
-    keys = place.entries()
+        setting.wrong("the name becomes a part of its tickets' identity: use letters, digits, dots, - and _")
+    keys = setting.entries()
     if "preset" in keys and (chosen := keys["preset"].read(one_of(*preset_names(PRESETS)))):
-        place, _ = filled(place, chosen, PRESETS)
-    keys = place.entries()
-    values = record(place, SOURCE, f"sources.{name}", instead="auth")
-    if values.get("type") == "command" and place.book.untrusted:
-        place.wrong(place.book.untrusted)
+        setting, _ = filled(setting, chosen, PRESETS)
+    keys = setting.entries()
+    values = record(setting, SOURCE, f"sources.{name}", instead="auth")
+    if values.get("type") == "command" and setting.diagnostics.untrusted:
+        setting.wrong(setting.diagnostics.untrusted)
     values.pop("format", None)
     if values.get("type") == "imap":
         return _imap(name, values)
@@ -93,18 +93,20 @@ def _imap(name: str, values: dict[str, Any]) -> SourceSpec:
 
 
 @accepts(schema_of(address))
-def _address(place: ConfigNode) -> str:
+def _address(setting: ConfigNode) -> str:
     """Accept the address of a list: https, or http to this machine; templates belong into its query."""
-    value = text(place)
+    value = text(setting)
     if objection := no_address(value) or ("holds a template; what changes belongs into query" if "{{" in value else ""):
         raise ConfigValueError(objection)
     return value
 
 
 @accepts({"anyOf": [{"type": "string", "pattern": f"^{DURATION.pattern}$"}, {"const": 0}, {"const": "0"}]})
-def duration(place: ConfigNode) -> float:
+def duration(setting: ConfigNode) -> float:
     """Accept a duration such as 5m or 7d; return its seconds."""
-    value = str(place.value) if isinstance(place.value, int) and not isinstance(place.value, bool) else text(place)
+    value = (
+        str(setting.value) if isinstance(setting.value, int) and not isinstance(setting.value, bool) else text(setting)
+    )
     duration_match = DURATION.fullmatch(value)
     if not duration_match and value != "0":
         raise ConfigValueError("must be a duration such as 30s, 5m, 12h, 7d or 4w")
@@ -112,18 +114,18 @@ def duration(place: ConfigNode) -> float:
 
 
 @accepts({"type": "string"})
-def _start(place: ConfigNode) -> float | str:
+def _start(setting: ConfigNode) -> float | str:
     """Accept a duration, or a day or a time."""
-    written = place.value.text if isinstance(place.value, UnsupportedScalar) else place.value
+    written = setting.value.text if isinstance(setting.value, UnsupportedScalar) else setting.value
     with suppress(ValueError, TypeError, OverflowError):
         start_time = datetime.fromisoformat(written)
         return whole_second(start_time.astimezone(UTC) if start_time.tzinfo else start_time)
-    return duration(place)
+    return duration(setting)
 
 
 @accepts(lambda: {**record_schema(NEXT), "anyOf": [{"required": [kind]} for kind in KINDS]})
-def _next(place: ConfigNode) -> NextSpec:
-    values = record(place, NEXT, place.path)
+def _next(setting: ConfigNode) -> NextSpec:
+    values = record(setting, NEXT, setting.path)
     kinds = [key for key in KINDS if key in values]
     if len(kinds) != 1:
         raise ConfigValueError(
@@ -142,27 +144,27 @@ def _next(place: ConfigNode) -> NextSpec:
 
 
 @accepts(lambda: record_schema(CURSOR))
-def _cursor(place: ConfigNode) -> CursorSpec:
-    return CursorSpec(**record(place, CURSOR, place.path))
+def _cursor(setting: ConfigNode) -> CursorSpec:
+    return CursorSpec(**record(setting, CURSOR, setting.path))
 
 
 @accepts({"anyOf": [SCALAR, {"type": "array", "items": SCALAR}]})
-def _values(place: ConfigNode) -> tuple[Any, ...]:
-    places = place.items() if isinstance(place.value, list) else [place]
-    for each in places:
+def _values(setting: ConfigNode) -> tuple[Any, ...]:
+    settings = setting.items() if isinstance(setting.value, list) else [setting]
+    for each in settings:
         if isinstance(each.value, dict | list | UnsupportedScalar):
             raise ConfigValueError(f"must be a text, a number, true, false or null, not {kind(each.node)}")
-    return tuple(each.value for each in places)
+    return tuple(each.value for each in settings)
 
 
 @accepts(lambda: {"type": "object", "additionalProperties": schema_of(_values)})
-def _where(place: ConfigNode) -> dict[str, tuple[Any, ...]]:
-    return {path: inner.read(_values, ()) for path, inner in place.entries().items()}
+def _where(setting: ConfigNode) -> dict[str, tuple[Any, ...]]:
+    return {path: inner.read(_values, ()) for path, inner in setting.entries().items()}
 
 
 @accepts({"type": "object", "additionalProperties": schema_of(one_of(*PRIORITIES))})
-def _numbers(place: ConfigNode) -> dict[str, str]:
-    return {name: inner.read(one_of(*PRIORITIES)) for name, inner in place.entries().items()}
+def _numbers(setting: ConfigNode) -> dict[str, str]:
+    return {name: inner.read(one_of(*PRIORITIES)) for name, inner in setting.entries().items()}
 
 
 COUNT = number(1, 100_000, whole=True)

@@ -24,12 +24,12 @@ _HIGHER = {"type": "string", "pattern": r"^\.\./"}
 
 
 @accepts(_ADDRESS)
-def address(place: ConfigNode) -> str:
+def address(setting: ConfigNode) -> str:
     """Accept an address whose scheme and host stand as they are; its path and query may hold templates."""
-    value = text(place)
+    value = text(setting)
     if objection := no_address(value):
         raise ConfigValueError(objection)
-    return _marked(place, value)
+    return _marked(setting, value)
 
 
 def no_address(value: str) -> str:
@@ -51,49 +51,49 @@ def no_address(value: str) -> str:
 
 
 @accepts(_ENDPOINT)
-def endpoint(place: ConfigNode) -> str:
+def endpoint(setting: ConfigNode) -> str:
     """Accept what follows an address."""
-    value = text(place)
+    value = text(setting)
     if not value.startswith("/") or re.search(r"[\s#\\]", EXPRESSION.sub("x", value)):
         raise ConfigValueError("must begin with / and hold no blank, since it follows the url")
-    return _marked(place, value)
+    return _marked(setting, value)
 
 
 @accepts({"anyOf": [_ADDRESS, _ENDPOINT, _HIGHER]})
-def address_or_endpoint(place: ConfigNode) -> str:
+def address_or_endpoint(setting: ConfigNode) -> str:
     """Accept an address, or what follows the destination's own; each ../ before it leaves out a part of that."""
-    value = text(place)
+    value = text(setting)
     if not value.startswith(("/", "../")):
-        return address(place)
-    endpoint(place._replace(node=place.node._replace(value="/" + re.sub(r"^(\.\./)+", "", value))))
+        return address(setting)
+    endpoint(setting._replace(node=setting.node._replace(value="/" + re.sub(r"^(\.\./)+", "", value))))
     return value
 
 
 # Templates
 
 
-def _marked(place: ConfigNode, value: str) -> str:
+def _marked(setting: ConfigNode, value: str) -> str:
     """Return a template, after its line was noted: what is wrong in it is told later."""
     if "{" in value:
-        place.origin(place.path)
+        setting.origin(setting.path)
     return value
 
 
 @accepts({"type": ["string", "number", "boolean"]})
-def scalar(place: ConfigNode) -> str:
+def scalar(setting: ConfigNode) -> str:
     """Accept a text, or a number or truth as it was written."""
-    if isinstance(place.value, bool | int | float):
-        return place.node.text
-    return _marked(place, text(place))
+    if isinstance(setting.value, bool | int | float):
+        return setting.node.text
+    return _marked(setting, text(setting))
 
 
-def texts(check_name: Callable[[ConfigNode, str], None] = lambda _place, _name: None) -> Check:
+def texts(check_name: Callable[[ConfigNode, str], None] = lambda _setting, _name: None) -> Check:
     """Accept a mapping of names to templates."""
 
     @accepts({"type": "object", "additionalProperties": schema_of(scalar)})
-    def read(place: ConfigNode) -> dict[str, str]:
+    def read(setting: ConfigNode) -> dict[str, str]:
         found = {}
-        for name, inner in place.entries().items():
+        for name, inner in setting.entries().items():
             check_name(inner, name)
             if (value := inner.read(scalar)) is not None:
                 found[name] = value
@@ -103,22 +103,22 @@ def texts(check_name: Callable[[ConfigNode, str], None] = lambda _place, _name: 
 
 
 @accepts({})
-def tree(place: ConfigNode) -> Any:
+def tree(setting: ConfigNode) -> Any:
     """Accept any YAML whose string leaves are templates."""
-    if isinstance(place.value, dict):
-        return {key: inner.read(tree) for key, inner in place.entries().items()}
-    if isinstance(place.value, list):
-        return [inner.read(tree) for inner in place.items()]
-    if isinstance(place.value, UnsupportedScalar):
-        raise ConfigValueError(f'is {kind(place.node)} to YAML; quote it: "{place.node.text}"')
-    return _marked(place, place.value) if isinstance(place.value, str) else place.value
+    if isinstance(setting.value, dict):
+        return {key: inner.read(tree) for key, inner in setting.entries().items()}
+    if isinstance(setting.value, list):
+        return [inner.read(tree) for inner in setting.items()]
+    if isinstance(setting.value, UnsupportedScalar):
+        raise ConfigValueError(f'is {kind(setting.node)} to YAML; quote it: "{setting.node.text}"')
+    return _marked(setting, setting.value) if isinstance(setting.value, str) else setting.value
 
 
 def raise_all(config: Config, section: str, found: Iterable[tuple[str, str, str]]) -> None:
     """Raise one `ConfigError` with all mistakes, each the name of its entry in a section, its place there, and why."""
     problems = []
-    for name, place, reason in found:
-        key = f"{section}.{name}.{place}"
+    for name, setting, reason in found:
+        key = f"{section}.{name}.{setting}"
         origin = config.origins.get(key) or config.origins.get(f"{section}.{name}.type", "the configuration")
         problems.append(f"{origin}: {key}: {reason}")
     if problems:

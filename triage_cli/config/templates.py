@@ -47,30 +47,30 @@ def is_template(source: str) -> bool:
     return any(mark in source for mark in ("{{", "{%", "{#"))
 
 
-def leaves(tree: Any, place: str) -> Iterator[tuple[str, str]]:
+def leaves(tree: Any, setting: str) -> Iterator[tuple[str, str]]:
     """Walk over the templates of a YAML tree, each with its place."""
     if isinstance(tree, str):
-        yield place, tree
+        yield setting, tree
     elif isinstance(tree, Mapping):
         for key, inner in tree.items():
-            yield from leaves(inner, f"{place}.{key}")
+            yield from leaves(inner, f"{setting}.{key}")
     elif isinstance(tree, list | tuple):
         for number, inner in enumerate(tree):
-            yield from leaves(inner, f"{place}[{number}]")
+            yield from leaves(inner, f"{setting}[{number}]")
 
 
-def compiled(tree: Any, names: AbstractSet[str], place: str) -> Callable[[Mapping[str, Any]], Any]:
+def compiled(tree: Any, names: AbstractSet[str], setting: str) -> Callable[[Mapping[str, Any]], Any]:
     """Return what renders a YAML tree: its string leaves are templates, everything else stays as it is.
 
     Raises `TemplateMistake`; what it returns raises `TemplateFailure`, with the place of the leaf.
     """
     if isinstance(tree, str):
-        return Template(tree, names, place).value
+        return Template(tree, names, setting).value
     if isinstance(tree, Mapping):
-        fields = {key: compiled(inner, names, f"{place}.{key}") for key, inner in tree.items()}
+        fields = {key: compiled(inner, names, f"{setting}.{key}") for key, inner in tree.items()}
         return lambda values: {key: render(values) for key, render in fields.items()}
     if isinstance(tree, list | tuple):
-        items = [compiled(inner, names, f"{place}[{n}]") for n, inner in enumerate(tree)]
+        items = [compiled(inner, names, f"{setting}[{n}]") for n, inner in enumerate(tree)]
         return lambda values: [render(values) for render in items]
     return lambda _: tree
 
@@ -82,9 +82,9 @@ class Template:
     """
 
     def __init__(
-        self, source: str, names: AbstractSet[str], place: str, finalize: Callable[[Any], str] | None = None
+        self, source: str, names: AbstractSet[str], setting: str, finalize: Callable[[Any], str] | None = None
     ) -> None:
-        self._place = place
+        self._setting = setting
         self._text: jinja2.Template | None = None
         self._expression: Callable[..., Any] | None = None
         self._source = source
@@ -107,7 +107,7 @@ class Template:
         with_type = self._expression
         value = self._rendered(lambda: with_type(**values))
         if isinstance(value, jinja2.Undefined):
-            raise TemplateFailure(f"{self._place}: {value._undefined_message}")  # noqa: SLF001 - it has no other way
+            raise TemplateFailure(f"{self._setting}: {value._undefined_message}")  # noqa: SLF001 - it has no other way
         return value
 
     def text(self, values: Mapping[str, Any]) -> str:
@@ -121,7 +121,7 @@ class Template:
         try:
             return render()
         except (jinja2.TemplateError, RecursionError, *_FAULTS) as error:
-            raise TemplateFailure(f"{self._place}: {_short(error)}") from error
+            raise TemplateFailure(f"{self._setting}: {_short(error)}") from error
 
 
 # What operators and filters raise on values that they are not for; ValueError is that of ours, too.

@@ -29,14 +29,14 @@ class Field(NamedTuple):
     needed: bool = False
 
 
-def record(place: ConfigNode, table: Mapping[str, Field], kept: str, *, instead: str = "") -> dict[str, Any]:
+def record(setting: ConfigNode, table: Mapping[str, Field], kept: str, *, instead: str = "") -> dict[str, Any]:
     """Read a mapping by its table; `kept` is the key under which its values' origins are noted.
 
     `instead` is the key that takes the name of a secret's variable where somebody wrote the secret.
 
     Every mistake goes into the book; what is returned holds the keys that are right.
     """
-    entries = place.read(ConfigNode.entries, {})
+    entries = setting.read(ConfigNode.entries, {})
     values: dict[str, Any] = {}
     chosen = entries["type"].read(table["type"].check) if "type" in table and "type" in entries else None
     for key, inner in entries.items():
@@ -51,8 +51,8 @@ def record(place: ConfigNode, table: Mapping[str, Field], kept: str, *, instead:
         inner.origin(f"{kept}.{key}" if kept else key)
     for key, field in table.items():
         meant = field.needed and (not field.types or chosen in field.types)
-        if meant and key not in entries and isinstance(place.value, dict):
-            place.wrong(f"{key} is missing")
+        if meant and key not in entries and isinstance(setting.value, dict):
+            setting.wrong(f"{key} is missing")
     return values
 
 
@@ -83,31 +83,31 @@ def listed(items: Collection[str]) -> str:
 
 
 @accepts({"type": "string", "pattern": r"\S"})
-def text(place: ConfigNode) -> str:
+def text(setting: ConfigNode) -> str:
     """Accept any text that is not empty."""
-    value = place.value
+    value = setting.value
     if isinstance(value, bool | int | float | UnsupportedScalar):
-        raise ConfigValueError(f'is {kind(place.node)} to YAML; quote it: "{place.node.text}"')
+        raise ConfigValueError(f'is {kind(setting.node)} to YAML; quote it: "{setting.node.text}"')
     if not isinstance(value, str):
-        raise ConfigValueError(f"must be text, not {kind(place.node)}")
+        raise ConfigValueError(f"must be text, not {kind(setting.node)}")
     if not value.strip():
         raise ConfigValueError("is empty")
     return value
 
 
 @accepts(NAME)
-def label(place: ConfigNode) -> str:
+def label(setting: ConfigNode) -> str:
     """Accept a name: one short line."""
-    value = text(place)
+    value = text(setting)
     if objection := no_name(value):
         raise ConfigValueError(objection)
     return value
 
 
 @accepts(NAME)
-def former(place: ConfigNode) -> str:
+def former(setting: ConfigNode) -> str:
     """Accept a name that was a name once, when more was accepted."""
-    value = text(place)
+    value = text(setting)
     if objection := _no_name(value):
         raise ConfigValueError(objection)
     return value
@@ -130,9 +130,9 @@ def _no_name(value: str) -> str:
     return ""
 
 
-def named(place: ConfigNode) -> dict[str, ConfigNode]:
+def named(setting: ConfigNode) -> dict[str, ConfigNode]:
     """Return the entries of a section whose keys are names."""
-    entries = place.entries()
+    entries = setting.entries()
     for name, inner in entries.items():
         if objection := no_name(name):
             inner.wrong(f"the name {objection}")
@@ -145,9 +145,9 @@ def same_name(name: str) -> str:
 
 
 @accepts({"type": "string", "pattern": f"^{_HEADER}$"})
-def header(place: ConfigNode) -> str:
+def header(setting: ConfigNode) -> str:
     """Accept the name of an HTTP header."""
-    value = text(place)
+    value = text(setting)
     if not re.fullmatch(_HEADER, value):
         raise ConfigValueError("must be the name of an HTTP header: letters, digits and dashes, such as X-Signature")
     return value
@@ -157,8 +157,8 @@ def one_of(*choices: str) -> Check:
     """Accept one of these words."""
 
     @accepts({"type": "string", "enum": list(choices)})
-    def check(place: ConfigNode) -> str:
-        value = text(place)
+    def check(setting: ConfigNode) -> str:
+        value = text(setting)
         if value not in choices:
             raise ConfigValueError(f'"{value[:80]}" is none of {listed(choices)}{suggestion(value, choices)}')
         return value
@@ -171,29 +171,29 @@ def number(low: float, high: float, *, whole: bool = False) -> Check:
     sort = "a whole number" if whole else "a number"
 
     @accepts({"type": "integer" if whole else "number", "minimum": low, "maximum": high})
-    def check(place: ConfigNode) -> float:
-        value = place.value
+    def check(setting: ConfigNode) -> float:
+        value = setting.value
         if isinstance(value, bool) or not isinstance(value, int | float):
             hint = "; write it without quotes" if isinstance(value, str) and value.strip() else ""
-            raise ConfigValueError(f"must be {sort}, not {kind(place.node)}{hint}")
+            raise ConfigValueError(f"must be {sort}, not {kind(setting.node)}{hint}")
         if (whole and not isinstance(value, int)) or not math.isfinite(value) or not low <= value <= high:
-            raise ConfigValueError(f"must be {sort} from {low:g} to {high:g}, not {place.node.text[:40]}")
+            raise ConfigValueError(f"must be {sort} from {low:g} to {high:g}, not {setting.node.text[:40]}")
         return value
 
     return check
 
 
 @accepts({"type": "boolean"})
-def truth(place: ConfigNode) -> bool:
+def truth(setting: ConfigNode) -> bool:
     """Accept true or false."""
-    if not isinstance(place.value, bool):
-        raise ConfigValueError(f"must be true or false, not {kind(place.node)}")
-    return place.value
+    if not isinstance(setting.value, bool):
+        raise ConfigValueError(f"must be true or false, not {kind(setting.node)}")
+    return setting.value
 
 
 def optional(check: Check) -> Check:
     """Accept null as well."""
-    return accepts(lambda: or_null(schema_of(check)))(lambda place: None if place.value is None else check(place))
+    return accepts(lambda: or_null(schema_of(check)))(lambda setting: None if setting.value is None else check(setting))
 
 
 def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 1000) -> Check:
@@ -205,33 +205,33 @@ def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 100
         return {"anyOf": [items, many]} if alone else many
 
     @accepts(schema)
-    def read(place: ConfigNode) -> tuple[Any, ...]:
-        places = [place] if alone and not isinstance(place.value, list) else place.items()
-        if not least <= len(places) <= most:
-            raise ConfigValueError(f"needs at least {least}" if len(places) < least else f"holds more than {most}")
-        values = [inner.read(check, _WRONG) for inner in places]
+    def read(setting: ConfigNode) -> tuple[Any, ...]:
+        settings = [setting] if alone and not isinstance(setting.value, list) else setting.items()
+        if not least <= len(settings) <= most:
+            raise ConfigValueError(f"needs at least {least}" if len(settings) < least else f"holds more than {most}")
+        values = [inner.read(check, _WRONG) for inner in settings]
         return tuple(value for value in values if value is not _WRONG)
 
     return read
 
 
 @accepts({"type": "string", "pattern": f"^{_VARIABLE}$"})
-def variable(place: ConfigNode) -> str:
+def variable(setting: ConfigNode) -> str:
     """Accept the name of the environment variable that holds a secret.
 
     What stands there instead may be the secret itself, so it is not said.
     """
-    value = text(place)
+    value = text(setting)
     if not re.fullmatch(_VARIABLE, value):
         raise ConfigValueError("takes the name of an environment variable, never the secret itself")
-    place.book.variables.add(value)
+    setting.diagnostics.variables.add(value)
     return value
 
 
 @accepts({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+([/?#][^\s\\]*)?$"})
-def url(place: ConfigNode) -> str:
+def url(setting: ConfigNode) -> str:
     """Accept an address of the web without a name and password in it."""
-    value = text(place)
+    value = text(setting)
     if objection := no_url(value):
         raise ConfigValueError(objection)
     return value
@@ -256,16 +256,16 @@ def no_url(value: str) -> str:
 
 
 @accepts({"type": "string", "pattern": r"^(postgres(ql)?://(?![^/?#]*:[^/?#]*@)|(?![A-Za-z][\w+.-]+://))"})
-def database(place: ConfigNode) -> str:
+def database(setting: ConfigNode) -> str:
     """Accept a path or a PostgreSQL address without a password."""
-    value = text(place)
+    value = text(setting)
     if objection := no_database(value):
         raise ConfigValueError(objection)
     if is_postgres(value):
         if without_password(value) != value:
             raise ConfigValueError("holds a password; put it into the environment as PGPASSWORD, or into ~/.pgpass")
         return value
-    return str(absolute(value, place.book.folder, place.book.home))
+    return str(absolute(value, setting.diagnostics.folder, setting.diagnostics.home))
 
 
 def no_database(value: str) -> str:
@@ -281,9 +281,9 @@ def is_postgres(value: str) -> bool:
 
 
 @accepts(schema_of(text))
-def path(place: ConfigNode) -> Path:
+def path(setting: ConfigNode) -> Path:
     """Accept the path of a file, which need not be there yet."""
-    value = absolute(text(place), place.book.folder, place.book.home)
+    value = absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
     with contextlib.suppress(OSError):
         if value.is_dir():
             raise ConfigValueError(f"{value} is a directory; name a file")

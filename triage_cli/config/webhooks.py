@@ -19,9 +19,9 @@ PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
 @accepts(lambda: named_schema(_webhook_schema(), [{"pattern": f"^{NAME}$"}]))
-def read_webhooks(place: ConfigNode) -> dict[str, HookSpec]:
+def read_webhooks(setting: ConfigNode) -> dict[str, HookSpec]:
     """Return the incoming webhooks by their names."""
-    return {name: _webhook(name, inner) for name, inner in named(place).items()}
+    return {name: _webhook(name, inner) for name, inner in named(setting).items()}
 
 
 def _webhook_schema() -> dict[str, Any]:
@@ -31,17 +31,17 @@ def _webhook_schema() -> dict[str, Any]:
     return {"if": {"required": ["preset"]}, "then": by_preset, "else": schema}
 
 
-def _webhook(name: str, place: ConfigNode) -> HookSpec:
+def _webhook(name: str, setting: ConfigNode) -> HookSpec:
     if not re.fullmatch(NAME, name):
-        place.wrong("the name stands in a URL: use letters, digits, dots, - and _")
-    if isinstance(place.value, dict) and "preset" in place.value:
-        chosen = place.entries()["preset"].read(one_of(*preset_names(PRESETS)))
-        place = filled(place, chosen, PRESETS)[0] if chosen else place
-    values = record(place, WEBHOOK, f"webhooks.{name}", instead="secret_env")
+        setting.wrong("the name stands in a URL: use letters, digits, dots, - and _")
+    if isinstance(setting.value, dict) and "preset" in setting.value:
+        chosen = setting.entries()["preset"].read(one_of(*preset_names(PRESETS)))
+        setting = filled(setting, chosen, PRESETS)[0] if chosen else setting
+    values = record(setting, WEBHOOK, f"webhooks.{name}", instead="secret_env")
     spec = HookSpec(name, **{"type": "", **values})
     for key, objection in _contradictions(spec):
-        if key in place.value:
-            place.entries()[key].wrong(objection)
+        if key in setting.value:
+            setting.entries()[key].wrong(objection)
     return spec
 
 
@@ -60,9 +60,9 @@ def _contradictions(spec: HookSpec) -> list[tuple[str, str]]:
 
 
 @accepts({"type": "string", "pattern": r"^([^{}]|\{timestamp\})*\{body\}([^{}]|\{timestamp\})*$"})
-def base(place: ConfigNode) -> str:
+def base(setting: ConfigNode) -> str:
     """Accept what is signed: a text with the body in it once."""
-    value = text(place)
+    value = text(setting)
     unknown = [each for each in PLACEHOLDER.findall(value) if each not in ("{timestamp}", "{body}")]
     if unknown or re.search(r"[{}]", PLACEHOLDER.sub("", value)):
         raise ConfigValueError("takes no braces but {timestamp} and {body}")
@@ -72,17 +72,17 @@ def base(place: ConfigNode) -> str:
 
 
 @accepts({"type": "string", "pattern": r"^[A-Za-z0-9_-]+$"})
-def item(place: ConfigNode) -> str:
+def item(setting: ConfigNode) -> str:
     """Accept the name of an item in a header, such as the t of t=1492774577."""
-    value = text(place)
+    value = text(setting)
     if not re.fullmatch(r"[A-Za-z0-9_-]+", value):
         raise ConfigValueError("must be the name before the = in the header, such as t")
     return value
 
 
 @accepts(lambda: {"type": "object", "additionalProperties": schema_of(VALUES)})
-def _when(place: ConfigNode) -> dict[str, tuple[str, ...]]:
-    return {path: values for path, inner in place.entries().items() if (values := inner.read(VALUES))}
+def _when(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
+    return {path: values for path, inner in setting.entries().items() if (values := inner.read(VALUES))}
 
 
 SIGNED = ("hmac",)

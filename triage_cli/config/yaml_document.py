@@ -72,7 +72,7 @@ class ConfigNode(NamedTuple):
 
     node: Node
     path: str
-    book: Diagnostics
+    diagnostics: Diagnostics
 
     @property
     def value(self) -> Any:
@@ -81,10 +81,10 @@ class ConfigNode(NamedTuple):
 
     def wrong(self, text: str) -> None:
         """Record a mistake here."""
-        self.book.wrong(self.node.line, self.path, text)
+        self.diagnostics.wrong(self.node.line, self.path, text)
 
     def read(self, check: "Check", default: Any = None) -> Any:
-        """Return what the check makes of this place; record its objection and return the default."""
+        """Return what the check makes of this setting; record its objection and return the default."""
         try:
             return check(self)
         except ConfigValueError as mistake:
@@ -93,22 +93,22 @@ class ConfigNode(NamedTuple):
 
     def origin(self, key: str) -> None:
         """Note that the value shown under this key came from here."""
-        self.book.origins[key] = f"{self.book.label}:{self.node.line}"
+        self.diagnostics.origins[key] = f"{self.diagnostics.label}:{self.node.line}"
 
     def entries(self) -> dict[str, "ConfigNode"]:
-        """Return the places inside of a mapping."""
+        """Return the settings inside of a mapping."""
         if not isinstance(self.value, dict):
             raise ConfigValueError(f"must be a mapping (key: value), not {kind(self.node)}")
         return {
-            key: ConfigNode(node, f"{self.path}.{key}" if self.path else key, self.book)
+            key: ConfigNode(node, f"{self.path}.{key}" if self.path else key, self.diagnostics)
             for key, node in self.value.items()
         }
 
     def items(self) -> list["ConfigNode"]:
-        """Return the places inside of a list."""
+        """Return the settings inside of a list."""
         if not isinstance(self.value, list):
             raise ConfigValueError(f"must be a list, not {kind(self.node)}")
-        return [ConfigNode(node, f"{self.path}[{number}]", self.book) for number, node in enumerate(self.value)]
+        return [ConfigNode(node, f"{self.path}[{number}]", self.diagnostics) for number, node in enumerate(self.value)]
 
 
 Check = Callable[[ConfigNode], Any]
@@ -129,7 +129,7 @@ def kind(node: Node) -> str:
     return KINDS[type(node.value)]
 
 
-def parse(data: bytes, book: Diagnostics) -> Node:
+def parse(data: bytes, diagnostics: Diagnostics) -> Node:
     """Read YAML; what is wrong inside goes into the book, what cannot be read at all is raised."""
     if len(data) > MAX_BYTES:
         raise UnreadableError("larger than 1 MB, which no configuration needs")
@@ -139,7 +139,7 @@ def parse(data: bytes, book: Diagnostics) -> Node:
         line = data.count(b"\n", 0, exc.start) + 1
         raise UnreadableError(f"byte 0x{data[exc.start]:02x} is not UTF-8; save the file as UTF-8", line) from exc
     root = _compose(text)
-    return Node(None, 1) if root is None else _Reader(book).node(root, root.start_mark.line + 1, "", 0)
+    return Node(None, 1) if root is None else _Reader(diagnostics).node(root, root.start_mark.line + 1, "", 0)
 
 
 def _compose(text: str) -> Any:
@@ -166,8 +166,8 @@ def _compose(text: str) -> Any:
 class _Reader:
     """Turns PyYAML's nodes into ours and counts them."""
 
-    def __init__(self, book: Diagnostics) -> None:
-        self.book = book
+    def __init__(self, diagnostics: Diagnostics) -> None:
+        self.diagnostics = diagnostics
         self.count = 0
 
     def node(self, raw: Any, line: int, path: str, depth: int) -> Node:
@@ -179,7 +179,7 @@ class _Reader:
         if raw.id == "scalar":
             return self._scalar(raw, line, path)
         if raw.tag not in (PLAIN + "map", PLAIN + "seq"):
-            self.book.wrong(line, path, f"the tag {_short(raw.tag)} is not understood here; leave it out")
+            self.diagnostics.wrong(line, path, f"the tag {_short(raw.tag)} is not understood here; leave it out")
         if raw.id == "mapping":
             return Node(self._mapping(raw, path, depth), line)
         items = [
@@ -194,15 +194,15 @@ class _Reader:
             line = raw_key.start_mark.line + 1
             key = raw_key.value
             if raw_key.id != "scalar":
-                self.book.wrong(line, path, "a key must be plain text")
+                self.diagnostics.wrong(line, path, "a key must be plain text")
                 continue
             inner = f"{path}.{key}" if path else key
             if raw_key.tag == PLAIN + "merge":
-                self.book.wrong(line, inner, "merging is not supported; write the keys out")
+                self.diagnostics.wrong(line, inner, "merging is not supported; write the keys out")
             elif raw_key.tag != PLAIN + "str":
-                self.book.wrong(line, inner, f'a key must be text; quote it: "{key}"')
+                self.diagnostics.wrong(line, inner, f'a key must be text; quote it: "{key}"')
             elif key in nodes_by_key:
-                self.book.wrong(line, inner, f"stands twice, first in line {nodes_by_key[key].line}; remove one")
+                self.diagnostics.wrong(line, inner, f"stands twice, first in line {nodes_by_key[key].line}; remove one")
             elif self._readable(key, line, path):
                 nodes_by_key[key] = self.node(raw_value, line, inner, depth + 1)
         return nodes_by_key
@@ -218,13 +218,13 @@ class _Reader:
         elif tag in ("timestamp", "binary"):
             value = UnsupportedScalar(text)
         elif tag not in ("str", "value", "merge"):
-            self.book.wrong(line, path, f"the tag {_short(raw.tag)} is not understood here; leave it out")
+            self.diagnostics.wrong(line, path, f"the tag {_short(raw.tag)} is not understood here; leave it out")
         self._readable(text, line, path)
         return Node(value, line, text)
 
     def _readable(self, text: str, line: int, path: str) -> bool:
         if re.search("[\0\ud800-\udfff]", text):
-            self.book.wrong(line, path, "holds a character that is no text")
+            self.diagnostics.wrong(line, path, "holds a character that is no text")
             return False
         return True
 
