@@ -22,7 +22,7 @@ from tests.support.chain import first_break
 from tests.support.llm_server import Step, chat, verdict
 from tests.support.llm_server import serving as answering
 from tests.support.pg_server import PgServer, serving, sql
-from triage_cli.domain import audit_chain, ids
+from triage_cli.domain import ids
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.streams import BYTES

@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-from triage_cli.cli.display.html_reports import plan_page
 
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World, a_budget
+from triage_cli.cli.display.html_reports import plan_page
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.insight.plans import NOWHERE, PERSON, Plan
