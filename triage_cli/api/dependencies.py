@@ -119,20 +119,26 @@ class ServerState:
         self.singles.close()
 
 
-async def _server_state(request: Request) -> ServerState:
+async def current_server(request: Request) -> ServerState:
+    """Return the state of the server that a request came to."""
     server_state: ServerState = request.app.state.server_state
     return server_state
 
 
-async def _caller(request: Request) -> Caller:
+async def current_caller(request: Request) -> Caller:
+    """Return who made a request."""
     caller: Caller = request.scope["caller"]  # set by the middleware
     return caller
 
 
 async def _triage(request: Request) -> LocalTriage:
-    server_state, caller = await _server_state(request), await _caller(request)
-    route = request.scope.get("route")
-    return server_state.session(caller.name, f"{request.method} {getattr(route, 'path', '')}")
+    server_state, caller = await current_server(request), await current_caller(request)
+    return server_state.session(caller.name, command_line(request))
+
+
+def command_line(request: Request) -> str:
+    """Return what stands for a request in the record of its run: its endpoint."""
+    return f"{request.method} {getattr(request.scope.get('route'), 'path', '')}"
 
 
 async def json_only(request: Request) -> None:
@@ -157,6 +163,6 @@ def _refuse_others(request: Request, *accepted: str) -> None:
 
 
 # The types of the endpoints' parameters.
-CurrentServer = Annotated[ServerState, Depends(_server_state)]
-CallerHere = Annotated[Caller, Depends(_caller)]
+CurrentServer = Annotated[ServerState, Depends(current_server)]
+CallerHere = Annotated[Caller, Depends(current_caller)]
 TriageHere = Annotated[LocalTriage, Depends(_triage)]

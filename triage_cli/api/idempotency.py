@@ -12,7 +12,7 @@ from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, CurrentServer, ServerState
+from triage_cli.api.dependencies import ServerState, current_caller, current_server
 from triage_cli.domain.errors import BusyError, TriageError, UsageError
 from triage_cli.domain.serialization import to_json
 
@@ -26,6 +26,15 @@ LOOK = 0.05
 KEY_HEADER = "Idempotency-Key"
 KEY = r"^[!-~]{0,255}$"
 KEY_EXAMPLES = ["{{$guid}}"]  # Postman, which sends the example, fills in a new one for each request
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias=KEY_HEADER,
+        pattern=KEY,
+        description="sent again with the same body, the request is answered as the first time; empty: none",
+        examples=KEY_EXAMPLES,
+    ),
+]
 
 errors = logging.getLogger("triage.errors")
 
@@ -104,22 +113,11 @@ class IdempotentRequest:
         return None
 
 
-async def _once(
-    request: Request,
-    server_state: CurrentServer,
-    caller: CallerHere,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            alias=KEY_HEADER,
-            pattern=KEY,
-            description="sent again with the same body, the request is answered as the first time; empty: none",
-            examples=KEY_EXAMPLES,
-        ),
-    ] = None,
-) -> IdempotentRequest:
+async def current_once(request: Request, idempotency_key: IdempotencyKey = None) -> IdempotentRequest:
+    """Return what runs a request's work once."""
+    server_state, caller = await current_server(request), await current_caller(request)
     path = f"{request.method} {request.url.path}" + (f"?{request.url.query}" if request.url.query else "")
     return IdempotentRequest(server_state, caller.key_id, idempotency_key, path, asyncio.get_running_loop())
 
 
-OnceHere = Annotated[IdempotentRequest, Depends(_once)]
+OnceHere = Annotated[IdempotentRequest, Depends(current_once)]

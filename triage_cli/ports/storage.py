@@ -230,6 +230,9 @@ class ApiAccessStore(Protocol):
     def key(self, key_id: str) -> ApiKey | None:
         """Return the key with this id, or None; also one that was rotated away and is still taken."""
 
+    def key_at_once(self, key_id: str) -> ApiKey | None:
+        """Return the key with this id if it is found without waiting for a network or a lock; None: `key` may."""
+
     def touch(self, key_id: str) -> None:
         """Record that a key was used now."""
 

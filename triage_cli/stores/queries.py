@@ -32,8 +32,12 @@ def write_all(db: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -
     block_size = min(BLOCK, MOST_VALUES // len(rows[0])) if rows else BLOCK
     for start in range(0, len(rows), block_size):
         chunk = rows[start : start + block_size]
+        if len(chunk) < MANY:
+            few = _for_many(statement, (False,) * len(chunk[0]), len(chunk))
+            written += db.execute(few, list(chain.from_iterable(chunk))).rowcount
+            continue
         columns = list(zip(*chunk, strict=True))
-        constant = tuple(len(chunk) >= MANY and column.count(column[0]) == len(chunk) for column in columns)
+        constant = tuple(column.count(column[0]) == len(chunk) for column in columns)
         if all(constant):  # at least one column must be bound per row
             constant = (False, *constant[1:])
         varying = [column for column, is_constant in zip(columns, constant, strict=True) if not is_constant]
@@ -43,7 +47,7 @@ def write_all(db: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -
     return written
 
 
-@lru_cache(16)
+@lru_cache(128)  # several statements, of each number of rows that concurrent callers make
 def _for_many(statement: str, constant: tuple[bool, ...], rows: int) -> str:
     """Return the statement for several rows. The values of `constant` columns are bound once, after all rows.
 

@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import AfterValidator
 from starlette.responses import Response
 
 from triage_cli.api import problems
-from triage_cli.api.dependencies import Caller, CallerHere, CurrentServer, ServerState, TriageHere, json_only
-from triage_cli.api.idempotency import Done, IdempotentRequest, OnceHere
+from triage_cli.api.dependencies import Caller, ServerState, command_line, current_caller, current_server, json_only
+from triage_cli.api.idempotency import Done, IdempotencyKey, IdempotentRequest, current_once
 from triage_cli.api.schemas import requests, responses
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import ClassifyPlan, Decided
@@ -26,7 +26,7 @@ from triage_cli.readers import values
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.names import named
 
-router = APIRouter(tags=["tickets"], dependencies=[Depends(json_only)])
+router = APIRouter(tags=["tickets"])
 TicketName = Annotated[
     str,
     AfterValidator(unquote),  # the middleware keeps some characters encoded
@@ -40,34 +40,18 @@ TicketName = Annotated[
 MAX_WAIT = 20.0
 
 
-@router.post(
-    "/tickets", status_code=201, response_model=responses.Created, responses={200: {"model": responses.Created}}
-)
-def create(
-    body: requests.TicketIn,
-    server_state: CurrentServer,
-    caller: CallerHere,
-    triage: TriageHere,
-    once: OnceHere,
-    query: Annotated[requests.CreateQuery, Query()],
-) -> Response:
-    """Store a ticket: 201, or 200 where the external id was known and the ticket was updated, or is as it was.
-
-    With `do=classify` or `do=classify,route` it takes these steps too; what kept it from one is `problem`.
-    """
-    drafted = draft(body)
-    if not query.do:
-        return once(body, lambda: created(server_state.singles.create(drafted, caller.name, once.identity), once))
-    plan = ClassifyPlan(query.classifier, max_wait=MAX_WAIT)
-    return once(body, lambda: _processed(Desk(server_state, triage, caller), drafted, once, query.do.split(","), plan))
-
-
 class Desk(NamedTuple):
     """What one request works with: single tickets share transactions, and `triage` is for what needs its own run."""
 
     server_state: ServerState
-    triage: LocalTriage
     caller: Caller
+    once: IdempotentRequest
+    command_line: str
+
+    @property
+    def triage(self) -> LocalTriage:
+        """Return the use cases with a run for this request."""
+        return self.server_state.session(self.caller.name, self.command_line)
 
     def classify(self, ticket: Ticket, plan: ClassifyPlan) -> Outcome[Decided]:
         """Classify one ticket. Raises `BusyError` if another run holds it."""
@@ -97,15 +81,38 @@ class Desk(NamedTuple):
         return outcome
 
 
-def _processed(
-    desk: Desk, drafted: TicketDraft, once: IdempotentRequest, steps: Collection[str], plan: ClassifyPlan
-) -> Done:
+async def _desk(request: Request, idempotency_key: IdempotencyKey = None) -> Desk:
+    """Return the one dependency of these endpoints: FastAPI takes as long for each as for a small endpoint."""
+    await json_only(request)
+    once = await current_once(request, idempotency_key)
+    return Desk(await current_server(request), await current_caller(request), once, command_line(request))
+
+
+DeskHere = Annotated[Desk, Depends(_desk)]
+
+
+@router.post(
+    "/tickets", status_code=201, response_model=responses.Created, responses={200: {"model": responses.Created}}
+)
+def create(body: requests.TicketIn, desk: DeskHere, query: Annotated[requests.CreateQuery, Query()]) -> Response:
+    """Store a ticket: 201, or 200 where the external id was known and the ticket was updated, or is as it was.
+
+    With `do=classify` or `do=classify,route` it takes these steps too; what kept it from one is `problem`.
+    """
+    drafted, once, singles = draft(body), desk.once, desk.server_state.singles
+    if not query.do:
+        return once(body, lambda: created(singles.create(drafted, desk.caller.name, once.identity), once))
+    plan = ClassifyPlan(query.classifier, max_wait=MAX_WAIT)
+    return once(body, lambda: _processed(desk, drafted, query.do.split(","), plan))
+
+
+def _processed(desk: Desk, drafted: TicketDraft, steps: Collection[str], plan: ClassifyPlan) -> Done:
     """Store a ticket, and take it through the steps; it stays stored if a step fails."""
     began = time.perf_counter()
     stored, classified, routed = desk.server_state.singles.process(
-        drafted, desk.caller.name, once.identity, steps, plan
+        drafted, desk.caller.name, desk.once.identity, steps, plan
     )
-    done = created(stored, once)
+    done = created(stored, desk.once)
     ticket: Ticket = _value(stored, "the ticket")
     problem = classified and classified.error
     try:
@@ -181,23 +188,16 @@ def created(outcome: Outcome[Ticket], once: IdempotentRequest | None = None) -> 
 
 
 @router.post("/tickets/{ticket_id}/classify", response_model=responses.Classified)
-def classify(
-    ticket_id: TicketName,
-    server_state: CurrentServer,
-    caller: CallerHere,
-    triage: TriageHere,
-    once: OnceHere,
-    body: requests.ClassifyIn | None = None,
-) -> Response:
+def classify(ticket_id: TicketName, desk: DeskHere, body: requests.ClassifyIn | None = None) -> Response:
     """Ask a classifier about one ticket, and let the answer hold if it is sure."""
     body = body or requests.ClassifyIn()
     plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
 
     def work() -> Done:
-        outcome = Desk(server_state, triage, caller).classify(named(server_state.parts.store, ticket_id), plan)
+        outcome = desk.classify(named(desk.server_state.parts.store, ticket_id), plan)
         return Done(200, _classified(_value(outcome, ticket_id)))
 
-    return once(body, work)
+    return desk.once(body, work)
 
 
 def _classified(decided: Decided) -> dict[str, Any]:
@@ -233,14 +233,7 @@ def _busy(ticket_id: str) -> BusyError:
 
 
 @router.post("/tickets/{ticket_id}/route", response_model=responses.Routed)
-def route(
-    ticket_id: TicketName,
-    server_state: CurrentServer,
-    caller: CallerHere,
-    triage: TriageHere,
-    once: OnceHere,
-    body: requests.RouteIn | None = None,
-) -> Response:
+def route(ticket_id: TicketName, desk: DeskHere, body: requests.RouteIn | None = None) -> Response:
     """Send one ticket where the routing map says; what a destination does not take now is due later.
 
     400: it has no category yet. 409: no rule matches it.
@@ -249,29 +242,30 @@ def route(
     plan = RoutePlan(body.retry_dead, body.again)
 
     def work() -> Done:
-        outcome = Desk(server_state, triage, caller).route(named(server_state.parts.store, ticket_id), plan)
+        outcome = desk.route(named(desk.server_state.parts.store, ticket_id), plan)
         ticket, deliveries = outcome.value or Routed(outcome.ticket)
         return Done(
             200,
             {
                 "ticket_id": ticket.ticket_id,
                 "routed_to": ticket.routed_to,
-                "deliveries": _deliveries(server_state, ticket.ticket_id, deliveries),
+                "deliveries": _deliveries(desk.server_state, ticket.ticket_id, deliveries),
                 "status": ticket.status,
             },
         )
 
-    return once(body, work)
+    return desk.once(body, work)
 
 
 @router.post("/tickets/{ticket_id}/verdict", response_model=responses.Ticket)
-def verdict(ticket_id: TicketName, body: requests.VerdictIn, triage: TriageHere, once: OnceHere) -> Response:
+def verdict(ticket_id: TicketName, body: requests.VerdictIn, desk: DeskHere) -> Response:
     """Set a person's category, which no machine overrules; null takes it back."""
-    return once(body, lambda: Done(200, _judged(triage, triage.resolve(ticket_id), body)))
+    return desk.once(body, lambda: Done(200, _judged(desk.triage, ticket_id, body)))
 
 
-def _judged(triage: Triage, ticket_id: str, body: requests.VerdictIn) -> dict[str, Any]:
+def _judged(triage: Triage, name: str, body: requests.VerdictIn) -> dict[str, Any]:
     outcome: Outcome[Ticket]
+    ticket_id = triage.resolve(name)
     (outcome,) = triage.give_verdicts([VerdictDraft(0, ticket_id, body.category, body.note)])
     ticket: Ticket = _value(outcome, ticket_id)
     return ticket_record(ticket)

@@ -75,6 +75,9 @@ class PostgresDatabase:
         """Return the rows of a query."""
         return self.query(lambda db: db.execute(sql, values).fetchall())
 
+    def read_at_once(self, sql: str, values: Values = ()) -> None:
+        """Return None: a query waits for the network."""
+
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
         """Return the first tickets, up to `limit` and about `BYTES` of text, and whether there may be more."""
         rows = self.read(queries.page(where, order), {**values, "limit": limit, "bytes": BYTES})

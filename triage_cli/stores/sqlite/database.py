@@ -52,6 +52,20 @@ class SqliteDatabase:
         with self.errors_translated():
             return self._rows(sql, values).fetchall()
 
+    def read_at_once(self, sql: str, values: Values = ()) -> list[Any] | None:
+        """Return the rows of a query, or None if the file is locked: in WAL mode a read waits for no other writer."""
+        connection: Connection | None = getattr(self._local, "at_once", None)
+        if connection is None:
+            if not self.is_there():
+                return None
+            connection = self._local.at_once = opened(self.path)
+            connection.db.execute("pragma busy_timeout = 0")
+        self._check_same_file()
+        try:
+            return connection.db.execute(sql, values).fetchall()
+        except (sqlite3.Error, UnicodeEncodeError):  # `read` waits, and translates errors
+            return None
+
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
         """Return the first tickets, up to `limit` and about `BYTES` of text, and whether there may be more."""
         query = f"select * from tickets where {where} order by {order} limit {limit}"
