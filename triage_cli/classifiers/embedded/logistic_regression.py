@@ -1,12 +1,13 @@
 """Multinomial logistic regression over a dense and a sparse part, by L-BFGS in single precision."""
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import fmin_l_bfgs_b
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from triage_cli.classifiers.embedded.weights import Floats, Integers
 
@@ -32,12 +33,18 @@ class Design(NamedTuple):
         return scores
 
 
+@cache
+def _blas() -> ThreadpoolController:
+    """Return what limits the threads of linear algebra; finding its libraries takes as long as a small problem."""
+    return ThreadpoolController()
+
+
 def rotated(design: Design) -> tuple[Design, Floats]:
     """Return the texts on as many axes as there are texts, where solving is fast, and the matrix for `rotated_back`.
 
     Distances are kept, so that the best weights are the same as those of the texts themselves.
     """
-    with threadpool_limits(1, "blas"):
+    with _blas().limit(limits=1, user_api="blas"):
         products = design.vectors @ design.vectors.T + (design.terms @ design.terms.T).toarray()
         squares, axes = np.linalg.eigh(products.astype(np.float64))
     kept = squares > squares[-1] * 1e-7
@@ -99,7 +106,8 @@ def solve(
 
     initial = np.zeros((width + 1, number)) if start is None else start[:, present].astype(np.float64)
     precision = close / np.finfo(float).eps
-    with threadpool_limits(1, "blas"):  # for such small products, threads wait for each other on a busy machine
+    # For such small products, threads wait for each other on a busy machine.
+    with _blas().limit(limits=1, user_api="blas"):
         solution, _, _ = fmin_l_bfgs_b(
             loss, initial.ravel(), maxiter=ROUNDS, factr=precision, pgtol=1e-3, maxfun=2 * ROUNDS
         )
