@@ -422,7 +422,7 @@ def test_why_tells_the_decision_in_words(routed: Cli) -> None:
     for part in ("· Billing at", "Billing, Technical, General", "threshold", "routes.Billing", "accepted it", "Next:"):
         assert part in told
     as_json = json.loads(routed("why", "A-1", "-o", "json").stdout)
-    assert list(as_json) == ["ticket_id", "status", "why"]
+    assert list(as_json) == ["ticket_id", "status", "why", "agent_suggestions"]
     assert "\n".join(as_json["why"]) + "\n" == told
 
 
@@ -812,12 +812,10 @@ def closed_early(cli: Cli, *args: str, lines: int = 1, stdin: str = "") -> tuple
         return process.wait(PATIENCE), told
 
 
-@pytest.mark.parametrize("output", ["jsonl", "json", "csv", "id", "table"])
-def test_head_on_list_and_logs_is_silent(cli: Cli, output: str) -> None:
+def test_head_on_list_and_logs_is_silent(cli: Cli) -> None:
     cli("create", "-q", stdin=many(3000))
-    wide = ("--limit", "3000") if output == "table" else ()
-    assert closed_early(cli, "list", "-o", output, *wide) == (0, "")
-    assert closed_early(cli, "logs", "-o", output, *wide) == (0, "")
+    for command, *output in (("list", "jsonl"), ("list", "json"), ("list", "csv"), ("logs", "id"), ("logs", "table")):
+        assert closed_early(cli, command, "-o", *output, "--limit", "3000") == (0, "")
 
 
 def test_head_on_create_is_silent_and_the_work_is_done(cli: Cli) -> None:
@@ -840,57 +838,71 @@ def test_head_on_run_classify_and_route_is_silent_and_the_work_is_done(fitted: C
 
 def test_a_reader_that_never_reads_is_no_error(filled: Cli) -> None:
     for command in ("list", "why A-1", "show A-1 -o table", "stats", "--help", "--version", "", "config -h", "list -h"):
-        shell = f"{{ {sys.executable} -m triage_cli {command}; echo $? >&2; }} | :"
+        line = f"{{ {sys.executable} -m triage_cli {command}; echo $? >&2; }} | :"
         done = subprocess.run(
-            ["bash", "-c", shell], cwd=filled.folder, env=filled.env, capture_output=True, text=True, check=False
+            ["bash", "-c", line], cwd=filled.folder, env=filled.env, capture_output=True, text=True, check=False
         )
         assert done.stderr == "0\n", command
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- 2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("command", ["list -o jsonl", "list -o table", "create t.csv -o id", "--version", ""])
+def shell(cli: Cli, line: str) -> "subprocess.CompletedProcess[str]":
+    """Run `triage` as a shell does that redirects its streams."""
+    return subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m triage_cli {line}"],
+        cwd=cli.folder, env=cli.env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+# Each stream with one command, and each kind of command without any.
+CLOSED = [("list -o jsonl", closed) for closed in (">&-", "2>&-", "<&-", "<&- 2>&-")]
+WITHOUT_ANY = [(command, "<&- >&- 2>&-") for command in ("list -o table", "create t.csv -o id", "--version", "")]
+
+
+@pytest.mark.parametrize(("command", "closed"), [*CLOSED, *WITHOUT_ANY])
 def test_of_closed_streams_only_stdout_is_missed(filled: Cli, command: str, closed: str) -> None:
     (filled.folder / "t.csv").write_text(TICKETS)
-    shell = f"{sys.executable} -m triage_cli {command} {closed}"
-    done = subprocess.run(
-        ["bash", "-c", shell], cwd=filled.folder, env=filled.env, capture_output=True, text=True, check=False
-    )
+    done = shell(filled, f"{command} {closed}")
     assert done.returncode == (2 if ">&-" in closed.split() else 0)
     assert "Traceback" not in done.stderr + done.stdout
     assert rows(filled.db, "pragma integrity_check") == [("ok",)]
 
 
-@pytest.mark.parametrize("command", ["list", "why A-1", "create t.csv", "stats -o json", "--version", "--help", ""])
-@pytest.mark.parametrize("closed", [">&-", "1< t.csv"])
+@pytest.mark.parametrize(
+    ("command", "closed"),
+    [
+        *((command, ">&-") for command in ("list", "why A-1", "stats -o json", "--version", "--help", "")),
+        *(("create t.csv", closed) for closed in (">&-", "1< t.csv")),
+    ],
+)
 def test_a_stdout_that_is_closed_is_told_before_any_work(filled: Cli, command: str, closed: str) -> None:
-    """What prints nothing does not miss it."""
     (filled.folder / "t.csv").write_text(many(3))
-    shell = f"{sys.executable} -m triage_cli {command} {closed}; {sys.executable} -m triage_cli classify -q {closed}"
-    done = subprocess.run(
-        ["bash", "-c", shell], cwd=filled.folder, env=filled.env, capture_output=True, text=True, check=False
-    )
+    done = shell(filled, f"{command} {closed}")
     told = "stdout is closed, and this command prints there"
     if "json" in command:
         assert json.loads(done.stderr)["error"]["message"] == told
     else:
         assert done.stderr == f"error: {told}; send it elsewhere: > /dev/null\n"
-    assert done.returncode == 0
-    assert rows(filled.db, "select count(*), count(category) from tickets") == [(3, 3)]
+    assert done.returncode == 2
+    assert rows(filled.db, "select count(*) from tickets") == [(3,)]
+
+
+@pytest.mark.parametrize("closed", [">&-", "1< t.csv"])
+def test_what_prints_nothing_does_not_miss_stdout(filled: Cli, closed: str) -> None:
+    (filled.folder / "t.csv").write_text(many(3))
+    done = shell(filled, f"classify -q {closed}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert rows(filled.db, "select count(category) from tickets") == [(3,)]
 
 
 @pytest.mark.parametrize(("command", "code"), [("forget --customer-id C-1", 0), ("review", 2)])
 def test_what_would_ask_back_says_one_line_where_stdin_is_closed(filled: Cli, command: str, code: int) -> None:
-    shell = f"{sys.executable} -m triage_cli {command} <&-"
-    done = subprocess.run(
-        ["bash", "-c", shell], cwd=filled.folder, env=filled.env, capture_output=True, text=True, check=False
-    )
+    done = shell(filled, f"{command} <&-")
     assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
 
 
 def test_a_closed_stderr_keeps_the_exit_code(cli: Cli) -> None:
     for command, code in (("nope", 2), ("show nothing-here", 5), ("create <&-", 2)):
-        shell = f"{sys.executable} -m triage_cli {command} 2>&-"
-        assert subprocess.run(["bash", "-c", shell], cwd=cli.folder, env=cli.env, check=False).returncode == code
+        assert shell(cli, f"{command} 2>&-").returncode == code
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the device is Linux's")  # noqa: PTH110

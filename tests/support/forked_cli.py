@@ -5,8 +5,11 @@ of the environment when it starts (`AT_START`) needs a new interpreter. One thre
 """
 
 import atexit
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
@@ -17,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tests.support import caught_connections as caught
 
@@ -102,17 +105,7 @@ def forked() -> Forked:
 
 def serve() -> None:
     """Fork a child for each caller at the door, which is this process's stdin."""
-    import anthropic  # noqa: F401 - what a command may need is imported once
-    import httpx2  # noqa: F401
-    import openai  # noqa: F401
-    import rich.table  # noqa: F401
-    import yaml  # noqa: F401
-
-    from triage_cli.classifiers.embedded import classifier, fit, word_vectors  # noqa: F401
-    from triage_cli.cli import app
-
-    word_vectors.word_vectors()
-    app.build()
+    _prepare()
     signal.signal(signal.SIGCHLD, lambda *_: None)
     ended, waker = socket.socketpair()
     waker.setblocking(False)
@@ -127,6 +120,43 @@ def serve() -> None:
             if ended in ready:
                 ended.recv(1 << 10)
                 _tell(callers)
+
+
+def _prepare() -> None:
+    """Do once what each command would do before its own work: import, read the vectors, put the commands together."""
+    import anthropic  # noqa: F401
+    import httpx2  # noqa: F401
+    import openai  # noqa: F401
+    import rich.table  # noqa: F401
+    import typer
+    import yaml  # noqa: F401
+
+    import triage_cli
+    from triage_cli.classifiers.embedded import word_vectors
+    from triage_cli.cli import app
+
+    for module in pkgutil.walk_packages(triage_cli.__path__, "triage_cli."):
+        if not module.name.startswith(("triage_cli.api", "triage_cli.cli.review", "triage_cli.__main__")):
+            importlib.import_module(module.name)
+    word_vectors.word_vectors()
+    build = app.build
+    commands = {name: typer.main.get_command(build(name)) for name in (None, *app.COMMANDS)}
+    for command in commands.values():
+        _convert(command)
+
+    def built(name: str | None = None) -> Any:
+        return build(name) if app.COMPLETES in os.environ else commands[name]
+
+    app.build = built
+    gc.freeze()
+
+
+def _convert(command: Any) -> None:
+    """Let a command's options make what converts their values."""
+    for parameter in command.params:
+        parameter.get_runtime_param()
+    for child in getattr(command, "commands", {}).values():
+        _convert(child)
 
 
 def _started(asked: socket.socket) -> int:

@@ -15,7 +15,7 @@ from triage_cli.domain.serialization import RUN_KEYS, run_record
 
 KINDS = (
     "create", "pull", "classify", "route", "run", "reclassify", "plan", "verdict", "learn", "eval", "forget",
-    "doctor", "serve",
+    "doctor", "serve", "classify_text",
 )  # fmt: skip
 SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
