@@ -6,12 +6,25 @@ from triage_cli.domain.exit_codes import ExitCode
 
 
 class TriageError(Exception):
-    """An error for a user, in one sentence; `hint` says what to do next."""
+    """An error for a user, in one sentence; `hint` says what to do next.
+
+    The header of a class says how it differs from its base; an error that stops no run is one of an item.
+    """
 
     code = "unexpected"
     exit_code = ExitCode.UNEXPECTED
     http_status = 500
     stops_run = True
+
+    def __init_subclass__(
+        cls, code: str = "", exit_code: ExitCode | None = None, http_status: int = 0, *, stops_run: bool | None = None
+    ) -> None:
+        """Set what the header of a class says."""
+        super().__init_subclass__()
+        cls.code = code or cls.code
+        cls.exit_code = cls.exit_code if exit_code is None else exit_code
+        cls.http_status = http_status or cls.http_status
+        cls.stops_run = cls.stops_run if stops_run is None else stops_run
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -23,18 +36,12 @@ class TriageError(Exception):
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
-class UsageError(TriageError):
+class UsageError(TriageError, code="usage", exit_code=ExitCode.USAGE, http_status=422):
     """The command cannot be carried out as it was called."""
 
-    code = "usage"
-    exit_code = ExitCode.USAGE
-    http_status = 422
 
-
-class ConfigError(UsageError):
+class ConfigError(UsageError, code="config"):
     """The configuration is invalid; `problems` lists all mistakes."""
-
-    code = "config"
 
     def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
         super().__init__(message, hint=hint)
@@ -45,17 +52,12 @@ class PrivateAddressError(ConfigError):
     """A destination has a private address, to which a server sends only if the configuration allows it."""
 
 
-class InputError(UsageError):
+class InputError(UsageError, code="input"):
     """The input cannot be read as a table of tickets."""
 
-    code = "input"
 
-
-class StoreError(UsageError):
+class StoreError(UsageError, code="database", http_status=500):
     """The database cannot be used: not one of triage, newer than the program, or not writable."""
-
-    code = "database"
-    http_status = 500
 
 
 class NoDatabaseError(StoreError):
@@ -65,69 +67,40 @@ class NoDatabaseError(StoreError):
         super().__init__(f"there is no database at {shown}", hint="triage create FILE makes one, --db names another")
 
 
-class NotFoundError(TriageError):
+class NotFoundError(TriageError, code="not_found", exit_code=ExitCode.NOT_FOUND, http_status=404):
     """No ticket has this name."""
 
-    code = "not_found"
-    exit_code = ExitCode.NOT_FOUND
-    http_status = 404
 
-
-class AmbiguousError(UsageError):
+class AmbiguousError(UsageError, code="ambiguous", http_status=409):
     """Several tickets have this name."""
 
-    code = "ambiguous"
-    http_status = 409
 
-
-class RefusedError(TriageError):
+class RefusedError(TriageError, code="refused", exit_code=ExitCode.REFUSED, http_status=403):
     """A key is missing or wrong, or its role may not do this."""
 
-    code = "refused"
-    exit_code = ExitCode.REFUSED
-    http_status = 403
 
-
-class UnauthenticatedError(RefusedError):
+class UnauthenticatedError(RefusedError, code="unauthenticated", http_status=401):
     """No valid key came with the request."""
 
-    code = "unauthenticated"
-    http_status = 401
 
-
-class TooLargeError(UsageError):
+class TooLargeError(UsageError, code="too_large", http_status=413):
     """A request is larger than the server takes."""
 
-    code = "too_large"
-    http_status = 413
 
-
-class RequestTimeoutError(UsageError):
+class RequestTimeoutError(UsageError, code="slow", http_status=408):
     """The body of a request did not arrive in time."""
 
-    code = "slow"
-    http_status = 408
 
-
-class MediaTypeError(UsageError):
+class MediaTypeError(UsageError, code="media_type", http_status=415):
     """A request's body is of a type that this endpoint does not read."""
 
-    code = "media_type"
-    http_status = 415
 
-
-class UnavailableError(TriageError):
+class UnavailableError(TriageError, code="unavailable", exit_code=ExitCode.UNAVAILABLE, http_status=503):
     """A provider, destination, remote or disk is unavailable for now; nothing was lost."""
 
-    code = "unavailable"
-    exit_code = ExitCode.UNAVAILABLE
-    http_status = 503
 
-
-class ExhaustedError(UnavailableError):
+class ExhaustedError(UnavailableError, code="exhausted"):
     """This process or its machine has no file descriptors or memory left."""
-
-    code = "exhausted"
 
 
 # Errors of deliveries that were not attempted: nothing was sent, and they stay pending.
@@ -142,93 +115,56 @@ class TakenOverError(UnavailableError):
     """Another run has ended this one, because its lease was over, and continues its work."""
 
 
-class BusyError(UnavailableError):
+class BusyError(UnavailableError, code="busy", http_status=409):
     """Somebody else is doing the same just now; `retry_after` is the seconds to wait."""
-
-    code = "busy"
-    http_status = 409
 
     def __init__(self, message: str, *, hint: str = "", retry_after: float = 1.0) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
 
 
-class RateLimitedError(BusyError):
+class RateLimitedError(BusyError, code="limited", http_status=429):
     """An API key has used up its rate limit; `retry_after` is the seconds to wait."""
 
-    code = "limited"
-    http_status = 429
 
-
-class OverloadedError(BusyError):
+class OverloadedError(BusyError, code="full", http_status=503):
     """The server works at its capacity; `retry_after` is the seconds to wait."""
 
-    code = "full"
-    http_status = 503
 
-
-class BudgetError(TriageError):
+class BudgetError(TriageError, code="budget", exit_code=ExitCode.BUDGET, http_status=402):
     """The next call might exceed the budget."""
 
-    code = "budget"
-    exit_code = ExitCode.BUDGET
-    http_status = 402
 
-
-class CheckError(TriageError):
+class CheckError(TriageError, code="check_failed", exit_code=ExitCode.CHECK_FAILED, http_status=409):
     """A check that the caller asked for failed."""
 
-    code = "check_failed"
-    exit_code = ExitCode.CHECK_FAILED
-    http_status = 409
 
-
-class ItemError(TriageError):
+class ItemError(TriageError, code="failed", exit_code=ExitCode.PARTIAL, http_status=422, stops_run=False):
     """One item failed; the run continues, and exits with 3."""
 
-    code = "failed"
-    exit_code = ExitCode.PARTIAL
-    http_status = 422
-    stops_run = False
 
-
-class RowError(ItemError):
+class RowError(ItemError, code="rejected"):
     """A row of the input cannot become a ticket."""
 
-    code = "rejected"
 
-
-class AnswerError(ItemError):
+class AnswerError(ItemError, code="no_answer", http_status=502):
     """A classifier could not answer this ticket."""
 
-    code = "no_answer"
-    http_status = 502
 
-
-class NotClassifiedError(ItemError):
+class NotClassifiedError(ItemError, code="not_classified", exit_code=ExitCode.OK, http_status=400):
     """The ticket has no category yet, so it cannot be routed."""
 
-    code = "not_classified"
-    exit_code = ExitCode.OK
-    http_status = 400
 
-
-class NoRouteError(ItemError):
+class NoRouteError(ItemError, code="unroutable", http_status=409):
     """No rule of the routing map matches the ticket."""
 
-    code = "unroutable"
-    http_status = 409
 
-
-class DeliveryError(ItemError):
+class DeliveryError(ItemError, code="delivery_failed", http_status=502):
     """A destination did not accept a delivery; `final` if a retry cannot help.
 
     `doubtful` if it may have accepted it, because its response was lost; `gone` if it answered that it does not exist
     any more; `answer` is the beginning of its response.
     """
-
-    code = "delivery_failed"
-    http_status = 502
 
     def __init__(
         self,
@@ -251,25 +187,16 @@ class DeliveryError(ItemError):
         self.answer = answer
 
 
-class OfflineError(ItemError):
+class OfflineError(ItemError, code="offline", exit_code=ExitCode.OK, http_status=503):
     """A delivery waits, because its destination needs the network, which is switched off."""
 
-    code = "offline"
-    exit_code = ExitCode.OK
-    http_status = 503
 
-
-class TemporaryError(TriageError):
+class TemporaryError(TriageError, code="temporary", exit_code=ExitCode.UNAVAILABLE, http_status=503, stops_run=False):
     """One request failed, and a retry may help; raised to the retry loop.
 
     `retry_after` is the wait that the other side asked for, in seconds; `limited` means too many requests; `reached`
     that the other side answered; `lost` that it may have processed the request, which must then be paid.
     """
-
-    code = "temporary"
-    exit_code = ExitCode.UNAVAILABLE
-    http_status = 503
-    stops_run = False
 
     def __init__(
         self,
