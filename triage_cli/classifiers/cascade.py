@@ -23,11 +23,7 @@ class Cascade:
     """
 
     def __init__(
-        self,
-        name: str,
-        steps: Sequence[Classifier],
-        audit_rate: float = 0.0,
-        tell: Callable[[str], None] | None = None,
+        self, name: str, steps: Sequence[Classifier], audit_rate: float = 0.0, tell: Callable[[str], None] | None = None
     ) -> None:
         self.name = name
         self.fingerprints = tuple(fingerprint for step in steps for fingerprint in step.fingerprints)

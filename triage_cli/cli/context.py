@@ -49,8 +49,7 @@ OPTIONS: dict[str, Any] = {
         str | None, typer.Option("--remote", metavar="URL", help="Work on another machine's triage serve.")
     ],
     "insecure": Annotated[
-        bool | None,
-        typer.Option("--insecure", help="Allow a remote by http://, unencrypted.", show_default=False),
+        bool | None, typer.Option("--insecure", help="Allow a remote by http://, unencrypted.", show_default=False)
     ],
     "offline": Annotated[
         bool | None,

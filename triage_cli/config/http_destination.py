@@ -9,17 +9,7 @@ from triage_cli.config.json_schema import Schema, accepts, record_schema, schema
 from triage_cli.config.models import AnswerTest, DestinationSpec, FindSpec, HttpSpec, OnceSpec, UndoSpec
 from triage_cli.config.presets import filled, load_preset, preset_names
 from triage_cli.config.template_checks import address, address_or_endpoint, endpoint, scalar, texts, tree
-from triage_cli.config.validators import (
-    Field,
-    header,
-    number,
-    one_of,
-    record,
-    several,
-    text,
-    truth,
-    variable,
-)
+from triage_cli.config.validators import Field, header, number, one_of, record, several, text, truth, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
 
 # What every destination takes.
@@ -196,10 +186,7 @@ ONCE: Mapping[str, Field] = {
     "found": Field(text),
     "contains": Field(scalar),
 }
-FIND: Mapping[str, Field] = {
-    "get": Field(address_or_endpoint, needed=True),
-    "keep": Field(_kept, needed=True),
-}
+FIND: Mapping[str, Field] = {"get": Field(address_or_endpoint, needed=True), "keep": Field(_kept, needed=True)}
 UNDO: Mapping[str, Field] = {
     "endpoint": Field(address_or_endpoint, needed=True),
     "method": Field(one_of(*METHODS)),

@@ -17,18 +17,7 @@ from triage_cli.config.json_schema import accepts, named_schema, record_schema, 
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.source_specs import CursorSpec, ImapSpec, NextSpec, SourceSpec
 from triage_cli.config.template_checks import address, endpoint, no_address, texts, tree
-from triage_cli.config.validators import (
-    Field,
-    named,
-    number,
-    one_of,
-    optional,
-    record,
-    several,
-    text,
-    truth,
-    variable,
-)
+from triage_cli.config.validators import Field, named, number, one_of, optional, record, several, text, truth, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
 from triage_cli.domain.tickets import PRIORITIES
 from triage_cli.domain.times import whole_second

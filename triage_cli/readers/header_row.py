@@ -10,8 +10,7 @@ from triage_cli.readers.sniff import Sample
 from triage_cli.readers.values import is_nothing, moment
 
 _VALUE = re.compile(
-    r"^(?:[-+]?[\d.,:/ -]*\d[\d.,:/ %-]*|\S+@\S+\.\w+|https?://\S+|#?\w*[-_]?\d{3,}|[0-9a-f-]{32,36})$",
-    re.IGNORECASE,
+    r"^(?:[-+]?[\d.,:/ -]*\d[\d.,:/ %-]*|\S+@\S+\.\w+|https?://\S+|#?\w*[-_]?\d{3,}|[0-9a-f-]{32,36})$", re.IGNORECASE
 )
 _LONGEST = 60  # characters of a column name; a longer cell is text, and patterns are not tried on it
 _PROSE = 4  # mean number of words per cell from which on a column is prose

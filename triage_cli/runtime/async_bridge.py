@@ -143,11 +143,7 @@ class _WorkQueue(Generic[A, B]):
     """Items that wait, are in flight or are answered; calls run in the loop's thread, all else in the caller's."""
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        call: Callable[[A], Awaitable[B]],
-        workers: int,
-        arrived: threading.Event,
+        self, loop: asyncio.AbstractEventLoop, call: Callable[[A], Awaitable[B]], workers: int, arrived: threading.Event
     ) -> None:
         self._loop = loop
         self._call = call

@@ -214,10 +214,7 @@ class LocalTriage:
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""
-        with (
-            self._running("reclassify") as recorder,
-            closing(self._delivery_run(recorder)) as delivering,
-        ):
+        with self._running("reclassify") as recorder, closing(self._delivery_run(recorder)) as delivering:
             asked = plan.classify._replace(force=False)  # `force` overrules verdicts, and still reuses stored answers
             deciding = self._parts.deciding(recorder.context, asked)
             batching = self._parts.batches(asked, deciding, proposals=True) if asked.batch else None

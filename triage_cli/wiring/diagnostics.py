@@ -20,14 +20,7 @@ from triage_cli.service import category_renames
 from triage_cli.service.classification.decisions import DecisionRecorder
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import running
-from triage_cli.wiring.classifiers import (
-    Caller,
-    built_in,
-    encoder_of,
-    open_asked,
-    open_classifier,
-    paid_steps,
-)
+from triage_cli.wiring.classifiers import Caller, built_in, encoder_of, open_asked, open_classifier, paid_steps
 from triage_cli.wiring.error_bounds import find, has_learned
 from triage_cli.wiring.learned_models import suited, unsuited
 from triage_cli.wiring.stores import known, open_shelf, open_store

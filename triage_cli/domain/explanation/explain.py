@@ -26,10 +26,7 @@ OTHER_ACTIONS = {"forgotten": "its text was forgotten, and what was said about i
 
 
 def explain(
-    history: History,
-    categories: Collection[str] = (),
-    owed: Sequence[str] | None = (),
-    offline: Collection[str] = (),
+    history: History, categories: Collection[str] = (), owed: Sequence[str] | None = (), offline: Collection[str] = ()
 ) -> Iterator[str]:
     """Yield the lines of the explanation: the ticket's present state, then its events, then what is next.
 

@@ -61,11 +61,7 @@ class PulledFrom(NamedTuple):
 
 
 def _is_news(
-    category: str,
-    item: Identified,
-    ticket: Ticket,
-    deliveries: Sequence[Delivery],
-    verdicts: Sequence[Classification],
+    category: str, item: Identified, ticket: Ticket, deliveries: Sequence[Delivery], verdicts: Sequence[Classification]
 ) -> bool:
     """Return whether a category is a person's, and later than all that triage has delivered or stored."""
     arrived = [delivery for delivery in deliveries if delivery.arrived]

@@ -117,8 +117,7 @@ def check(connection: "psycopg.Connection[Any]", shown: str, *, make: bool) -> N
         raise NoDatabaseError(shown)
     if version > VERSION:
         raise StoreError(
-            f"{shown} was written by a newer triage (schema {version}, this one knows {VERSION})",
-            hint=NEWER,
+            f"{shown} was written by a newer triage (schema {version}, this one knows {VERSION})", hint=NEWER
         )
     if version < VERSION:
         with connection.transaction():

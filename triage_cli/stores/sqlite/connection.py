@@ -89,8 +89,7 @@ def connect(path: str) -> sqlite3.Connection:
     version = _version(db)
     if version > VERSION:
         raise StoreError(
-            f"{path} was written by a newer triage (schema {version}, this one knows {VERSION})",
-            hint=NEWER,
+            f"{path} was written by a newer triage (schema {version}, this one knows {VERSION})", hint=NEWER
         )
     if version < VERSION:
         _build(db, path)

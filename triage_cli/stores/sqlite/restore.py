@@ -196,8 +196,7 @@ def _copied(file: Path, part: Path) -> None:
             version = source.execute("pragma user_version").fetchone()[0]
             if version > VERSION:
                 raise StoreError(
-                    f"{file} was written by a newer triage (schema {version}, this one knows {VERSION})",
-                    hint=NEWER,
+                    f"{file} was written by a newer triage (schema {version}, this one knows {VERSION})", hint=NEWER
                 )
             if version < 1 or not source.execute("select 1 from sqlite_master where name = 'chain'").fetchone():
                 raise no_backup
