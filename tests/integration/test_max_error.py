@@ -6,7 +6,7 @@ from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World, a_budget
-from triage_cli.classifiers.bounded import Bounded
+from triage_cli.classifiers.calibrated import Bounded
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.evaluation.error_bounds import NEVER
@@ -140,10 +140,10 @@ def test_an_answer_to_an_earlier_question_is_not_sure() -> None:
     answer = outcomes[0].value
     assert answer is not None
     bounded = Bounded(classifier, {"Billing": 0.5})
-    assert bounded.bounded(answer).sure
+    assert bounded.changed(answer).sure
     earlier = answer._replace(steps=(answer.steps[0]._replace(fingerprint="an earlier one"),))
-    assert not bounded.bounded(earlier).sure
-    assert bounded.bounded(earlier).steps[0].threshold == NEVER
+    assert not bounded.changed(earlier).sure
+    assert bounded.changed(earlier).steps[0].threshold == NEVER
 
 
 def test_what_is_sure_only_by_its_bound_is_held_for_suspicious_text_too(world: World) -> None:

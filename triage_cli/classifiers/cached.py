@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from triage_cli.classifiers.wrapper import WrappedClassifier
 from triage_cli.domain import ids
-from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
+from triage_cli.domain.decisions import Answer, Classification
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import FlushNow
 from triage_cli.domain.tickets import Ticket
@@ -13,27 +14,19 @@ from triage_cli.runtime.budget import Budget
 Recall = Callable[[Sequence[str]], Mapping[str, Classification]]
 
 
-class Remembering:
-    """Implements `ports.Classifier`; `recall` returns earlier answers by answer key.
+class Remembering(WrappedClassifier):
+    """A classifier with a memory: `recall` returns earlier answers by answer key.
 
     Tickets with the same text as one in flight wait for its answer. Reused answers are compared with the present
     threshold.
     """
 
     def __init__(self, inner: Classifier, threshold: float, recall: Recall, actor: str, run_id: str | None) -> None:
-        self.name = inner.name
-        self.fingerprint = inner.fingerprint
-        self.fingerprints = inner.fingerprints
-        self.chunk_size = inner.chunk_size
-        self._inner = inner
+        super().__init__(inner)
         self._threshold = threshold
         self._recall = recall
         self._actor = actor
         self._run_id = run_id
-
-    def askings(self) -> tuple[QuestionSpec, ...]:
-        """Return the question, for the record."""
-        return self._inner.askings()
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the confidence and the threshold that it would have now."""

@@ -1,42 +1,28 @@
-"""A wrapper around a classifier that calibrates its confidence."""
+"""Wrappers that calibrate a classifier's confidence, or make it sure only where a promised error is kept."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping
 
-from triage_cli.domain.decisions import Answer, Calibration, Classification, QuestionSpec
+from triage_cli.classifiers.wrapper import WrappedClassifier
+from triage_cli.domain.decisions import Answer, Calibration, Classification
 from triage_cli.domain.evaluation.calibration import Curve
-from triage_cli.domain.runs import Outcome
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.ports.adapters import Classifier
-from triage_cli.runtime.budget import Budget
 
 
-class Calibrated:
-    """Implements `ports.Classifier`; each answer keeps the classifier's own confidence as `raw`."""
+class Calibrated(WrappedClassifier):
+    """A classifier whose answers have calibrated confidence, and their own one as `raw`."""
 
     def __init__(self, inner: Classifier, calibration: Calibration, threshold: float) -> None:
-        self.name = inner.name
-        self.fingerprint = inner.fingerprint
-        self.fingerprints = inner.fingerprints
-        self.chunk_size = inner.chunk_size
-        self._inner = inner
+        super().__init__(inner)
         self._curve = Curve(tuple((x, y) for x, y in json.loads(calibration.curve)), calibration.method)
         self._threshold = threshold
 
-    def askings(self) -> tuple[QuestionSpec, ...]:
-        """Return the question, for the record."""
-        return self._inner.askings()
-
     def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer with the confidence and the threshold that it would have now."""
+        """Return a stored answer with the confidence that it would have now."""
         return self._step(self._inner.rejudged(answer))
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer as the classifier does, with calibrated confidence."""
-        for outcomes in self._inner.classify(chunks, budget):
-            yield [outcome._replace(value=outcome.value and self.calibrated(outcome.value)) for outcome in outcomes]
-
-    def calibrated(self, answer: Answer) -> Answer:
+    def changed(self, answer: Answer) -> Answer:
         """Return an answer with calibrated confidence; it is sure if that reaches the threshold."""
         steps = tuple(map(self._step, answer.steps))
         last = steps[-1] if steps else None
@@ -49,3 +35,30 @@ class Calibrated:
         if step.confidence is None:
             return step
         return step._replace(confidence=round(self._curve(step.confidence), 4), raw=step.confidence)
+
+
+class Bounded(WrappedClassifier):
+    """A classifier with a threshold of its own for each category, and without one never sure."""
+
+    def __init__(self, inner: Classifier, thresholds: Mapping[str, float]) -> None:
+        super().__init__(inner)
+        self._thresholds = thresholds
+
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer with the threshold that it would have now."""
+        now = self._inner.rejudged(answer)
+        return now._replace(threshold=self._threshold(now))
+
+    def changed(self, answer: Answer) -> Answer:
+        """Return an answer with the threshold of its category; answers to another question are not sure."""
+        if not answer.steps:
+            return answer
+        *earlier, last = answer.steps
+        threshold = self._threshold(last)
+        sure = last.category is not None and last.confidence is not None and last.confidence >= threshold
+        # The classifier checks the text for suspicious content only if it is sure itself.
+        doubts = answer.doubts if answer.sure else None
+        return answer._replace(steps=(*earlier, last._replace(threshold=threshold)), sure=sure, doubts=doubts)
+
+    def _threshold(self, step: Classification) -> float:
+        return self._thresholds.get(step.category or "", NEVER) if step.fingerprint == self.fingerprint else NEVER

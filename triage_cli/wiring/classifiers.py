@@ -17,8 +17,7 @@ from triage_cli.wiring.learned_models import name_of, suited, unsuited
 from triage_cli.wiring.stores import open_shelf
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.classifiers.bounded import Bounded
-    from triage_cli.classifiers.calibrated import Calibrated
+    from triage_cli.classifiers.calibrated import Bounded, Calibrated
     from triage_cli.classifiers.embedded.encoder import Encoder
     from triage_cli.classifiers.embedded.weights import Model
     from triage_cli.classifiers.llm.batch.api import Wire
@@ -93,7 +92,7 @@ def _bounded(
 ) -> "Bounded | None":
     if spec.max_error is None:
         return None
-    from triage_cli.classifiers.bounded import Bounded
+    from triage_cli.classifiers.calibrated import Bounded
     from triage_cli.wiring import error_bounds
 
     category_bounds = error_bounds.find(config, store, classifier.fingerprint, spec.max_error)
@@ -143,8 +142,8 @@ def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, ca
     bounded = _bounded(config, store, spec, asked, caller)
     return client.Batches(
         asked, wire_of(asked, os.environ), has_next=name in steps[:-1],
-        calibrate=calibrated.calibrated if calibrated is not None else None,
-        bound=bounded.bounded if bounded is not None else None,
+        calibrate=calibrated.changed if calibrated is not None else None,
+        bound=bounded.changed if bounded is not None else None,
     )  # fmt: skip
 
 

@@ -6,9 +6,8 @@ from typing import Any
 import psycopg
 
 from triage_cli.domain.errors import NoDatabaseError, StoreError
-from triage_cli.runtime.installation import NEWER
 from triage_cli.stores.data_migrations import BOOK_OLD_RUNS, COUNT_ALL, MARK_FORGOTTEN, ROUTE_RETURNED_TICKETS
-from triage_cli.stores.sqlite.connection import VERSION
+from triage_cli.stores.sqlite.connection import VERSION, newer
 
 # The advisory lock: any number, the same in every version of the program.
 LOCK = 74_219_203_118
@@ -116,9 +115,7 @@ def check(connection: "psycopg.Connection[Any]", shown: str, *, make: bool) -> N
     if not version and not make:
         raise NoDatabaseError(shown)
     if version > VERSION:
-        raise StoreError(
-            f"{shown} was written by a newer triage (schema {version}, this one knows {VERSION})", hint=NEWER
-        )
+        raise newer(shown, version)
     if version < VERSION:
         with connection.transaction():
             connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))

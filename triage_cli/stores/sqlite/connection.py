@@ -88,12 +88,15 @@ def connect(path: str) -> sqlite3.Connection:
         db.execute(f"pragma {pragma}")
     version = _version(db)
     if version > VERSION:
-        raise StoreError(
-            f"{path} was written by a newer triage (schema {version}, this one knows {VERSION})", hint=NEWER
-        )
+        raise newer(path, version)
     if version < VERSION:
         _build(db, path)
     return db
+
+
+def newer(shown: str, version: int) -> StoreError:
+    """Return the error for a database that a newer program has written."""
+    return StoreError(f"{shown} was written by a newer triage (schema {version}, this one knows {VERSION})", hint=NEWER)
 
 
 def connect_read_only(path: str) -> sqlite3.Connection:

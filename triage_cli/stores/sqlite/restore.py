@@ -20,11 +20,10 @@ from triage_cli.domain.audit import Event, Head
 from triage_cli.domain.changes import Change
 from triage_cli.domain.errors import CheckError, StoreError, UnavailableError, UsageError
 from triage_cli.domain.serialization import compact
-from triage_cli.runtime.installation import NEWER
 from triage_cli.runtime.places import alive, place
 from triage_cli.runtime.private_files import FOLDER, private
 from triage_cli.stores.audit_log import SqliteTrail
-from triage_cli.stores.sqlite.connection import BUSY_SECONDS, VERSION, connect, translate
+from triage_cli.stores.sqlite.connection import BUSY_SECONDS, VERSION, connect, newer, translate
 from triage_cli.stores.sqlite.head_file import keep_head, kept_head, write_head
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -195,9 +194,7 @@ def _copied(file: Path, part: Path) -> None:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?{mode}", uri=True)) as source:
             version = source.execute("pragma user_version").fetchone()[0]
             if version > VERSION:
-                raise StoreError(
-                    f"{file} was written by a newer triage (schema {version}, this one knows {VERSION})", hint=NEWER
-                )
+                raise newer(str(file), version)
             if version < 1 or not source.execute("select 1 from sqlite_master where name = 'chain'").fetchone():
                 raise no_backup
             with closing(sqlite3.connect(part)) as target:

@@ -1,0 +1,38 @@
+"""The base of classifiers that wrap another one and change its answers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+
+from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
+from triage_cli.domain.runs import Outcome
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.adapters import Classifier
+from triage_cli.runtime.budget import Budget
+
+
+class WrappedClassifier(ABC):
+    """Implements `ports.Classifier`: asks the question of the classifier inside, under its name."""
+
+    def __init__(self, inner: Classifier) -> None:
+        self.name = inner.name
+        self.fingerprint = inner.fingerprint
+        self.fingerprints = inner.fingerprints
+        self.chunk_size = inner.chunk_size
+        self._inner = inner
+
+    def askings(self) -> tuple[QuestionSpec, ...]:
+        """Return the question, for the record."""
+        return self._inner.askings()
+
+    @abstractmethod
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer with the confidence and the threshold that it would have now."""
+
+    def changed(self, answer: Answer) -> Answer:
+        """Return an answer of the classifier inside as this one gives it."""
+        return answer
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Answer as the classifier inside does, and change each answer."""
+        for outcomes in self._inner.classify(chunks, budget):
+            yield [outcome._replace(value=outcome.value and self.changed(outcome.value)) for outcome in outcomes]
