@@ -542,6 +542,21 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
     mistaken.join()
 
 
+def test_news_of_deliveries_that_were_sent_already_delay_no_second_attempt(
+    world: World, three: dict[str, FakeDestination], working: background.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends may find a new delivery by itself, before it hears of it."""
+    monkeypatch.setattr(background, "PAUSE", 3600.0)
+    three["a"].schedule = (0.5, 0.5)
+    three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
+    assert run(world, 1) == ["routing"]
+    working._has_new_deliveries = True
+    working._send_due()
+    working.start()
+    (ticket,) = world.store.find(Selection())
+    until(lambda: status(world, ticket.ticket_id) == "routed", "the second attempt")
+
+
 def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
     world: World, three: dict[str, FakeDestination], working: background.Worker
 ) -> None:

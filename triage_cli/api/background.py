@@ -116,7 +116,9 @@ class Worker:
         return tuple(t.ticket_id for t in self._parts.store.find(chosen) if t.status in statuses)
 
     def _send_due(self) -> None:
-        has_new_deliveries, self._has_new_deliveries = self._has_new_deliveries, False
+        has_new_deliveries = self._has_new_deliveries
+        if has_new_deliveries:  # else one that is decided at this moment would be overwritten
+            self._has_new_deliveries = False
         not_sending = {*self._circuits.paused(), *self._parts.map.offline}
         at = self._parts.store.next_due(but=tuple(not_sending))
         early = at is not None and (at > time.time() - LOOK or time.monotonic() < self._send_after)
@@ -128,7 +130,10 @@ class Worker:
         except Exception:
             self._send_after = time.monotonic() + PAUSE
             raise
-        self._send_after = 0.0 if sent else time.monotonic() + PAUSE
+        if sent:
+            self._send_after = 0.0
+        elif not early:
+            self._send_after = time.monotonic() + PAUSE
 
 
 class _Loop:
