@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.world import a_budget
 from triage_cli.classifiers.embedded import classifier as embedded_classifier
-from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.fit import LEARNED, TEMPERATURES, best_temperature, fit
 from triage_cli.classifiers.embedded.inference import SLICE
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
 from triage_cli.classifiers.embedded.weights import Model, fingerprint
@@ -194,6 +194,21 @@ def test_labelled_texts_are_learned(garden: Model) -> None:
     assert one(after, "zorbix late").category == "Furniture"
     assert (one(after, "zorbix late").confidence or 0) > (one(before, "zorbix late").confidence or 0)
     assert after.fingerprint != before.fingerprint
+
+
+def test_a_category_with_fewer_labels_is_raised_against_one_with_more() -> None:
+    """The same tickets, four labels of one category and one of the other: the rare one gains what its number lacks."""
+    texts = [("the gate is green", "Furniture"), *((f"the gate is green {n}", "Plants") for n in ("a", "b", "c", "d"))]
+    chances = json.loads(one(classifier(fit(GARDEN, texts), GARDEN), "the gate is green").probabilities or "")
+    assert chances["Furniture"] > chances["Plants"] / 4 * 1.5
+
+
+def test_with_few_labels_the_temperature_stays_near_the_usual_one() -> None:
+    hopeless = [(np.array([[2.0, 0.0]] * 3, np.float32), np.array([1, 1, 1]))]
+    _, temperature = best_temperature(hopeless, LEARNED)
+    assert LEARNED < temperature < 2 * LEARNED
+    assert best_temperature([], LEARNED) == (0.0, LEARNED)
+    assert best_temperature(hopeless * 100, LEARNED)[1] == max(TEMPERATURES)
 
 
 def test_one_category_takes_everything_and_says_so() -> None:

@@ -54,16 +54,15 @@ class SelfTrainingSet(TrainingSet):
 
     def choose(self) -> Choice:
         """Return the hyperparameters that are best for the labelled texts alone, with the temperature of these fits."""
-        choice = self._labelled.choose()
-        return choice._replace(temperature=best_temperature(self.held_out(choice), self.temperature)[1])
+        return self.refined(self._labelled.best_choice())
 
     def best_weight(self) -> float:
         """Return the weight of the texts without a label that is best for held-out labelled texts; 0: none is."""
-        choice = self._labelled.choose()
-        losses = {0.0: best_temperature(self._labelled.held_out(choice), self.temperature)[0]}
+        choice = self._labelled.best_choice()
+        losses = {0.0: best_temperature(self._labelled.held_out(choice), self.usual)[0]}
         for weight in WEIGHTS:
             self.weigh(weight)
-            losses[weight] = best_temperature(self.held_out(choice), self.temperature)[0]
+            losses[weight] = best_temperature(self.held_out(choice), self.usual)[0]
         return min(losses, key=lambda weight: losses[weight])
 
 
