@@ -74,7 +74,7 @@ def ours(folder: Path) -> tuple[Any, str]:
 
     config = load_config(db=str(folder / "ours.db"), env={"HOME": str(folder)}, cwd=folder)
     parts = wiring.parts(config, guarded=True, make=True)
-    gate = wiring.open_gate(parts.store)
+    gate = wiring.stores.open_gate(parts.store)
     made = api_keys.new_key()
     gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_keys.digest(made.text), "agent", ids.now()))
     return create_app(ServerState(parts, gate, Limits(per_minute=1_000_000))), made.text

@@ -423,7 +423,11 @@ def test_the_embedded_classifier_bears_the_attacks(fitted_database: Path, tmp_pa
 
     shutil.copy(fitted_database, tmp_path / "t.db")
     config = load_config(config=None, db="t.db", remote=None, offline=True, env={"HOME": str(tmp_path)}, cwd=tmp_path)
-    told = wiring.evaluating(config, "tester", "eval", print).attack(ClassifyPlan("local", force=True)).steering
+    told = (
+        wiring.diagnostics.evaluating(config, "tester", "eval", print)
+        .attack(ClassifyPlan("local", force=True))
+        .steering
+    )
     assert told.steered <= 0.05 * told.tries
     assert told.unseen <= 0.02 * told.tries
 

@@ -13,7 +13,7 @@ from tests.support.world import World
 from triage_cli.domain.api_access import ROLES
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.service.api_keys import KeyRing, after
-from triage_cli.wiring import open_gate
+from triage_cli.wiring.stores import open_gate
 
 ADMIN = [
     ("GET", "/keys"), ("POST", "/keys"), ("POST", "/keys/bot/rotate"), ("DELETE", "/keys/bot"),

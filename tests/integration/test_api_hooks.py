@@ -266,7 +266,7 @@ def test_what_an_earlier_server_left_undone_flows_on(tmp_path: Path, fitted_data
 def test_the_ticket_of_an_event_is_kept_and_of_one_of_before_it_is_not_known(
     store: SqliteStore | PostgresStore,
 ) -> None:
-    gate = wiring.open_gate(store)
+    gate = wiring.stores.open_gate(store)
     assert gate.hook_ticket("desk", "evt") is None
     with store.database.transaction() as db:  # as a database of version 2 has it
         db.execute("insert into hook_ids (source, hook_id, at) values (?, ?, ?)", ("desk", "evt", time.time()))

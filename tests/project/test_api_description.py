@@ -25,7 +25,7 @@ COMMITTED = Path(__file__).parents[2] / "openapi.json"
 @pytest.fixture
 def described(world: World) -> dict[str, Any]:
     parts = world.triage()._parts
-    found: dict[str, Any] = create_app(ServerState(parts, wiring.open_gate(parts.store))).openapi()
+    found: dict[str, Any] = create_app(ServerState(parts, wiring.stores.open_gate(parts.store))).openapi()
     return found
 
 

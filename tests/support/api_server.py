@@ -66,8 +66,8 @@ def serving(
     at = str(db or folder / "triage.db")
     loaded = load_config(db=at, env={"HOME": str(folder), **(env or {})}, cwd=folder)
     parts = parts or wiring.parts(loaded, guarded=True, make=True)
-    gate = wiring.open_gate(parts.store)
-    verify = partial(wiring.verify, loaded)
+    gate = wiring.stores.open_gate(parts.store)
+    verify = partial(wiring.stores.verify, loaded)
     limits = limits or Limits(per_minute=None, failed_keys=100_000)
     served = ServerState(parts, gate, limits, hooks(loaded, env or {}), verify, tokens(loaded))
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}

@@ -79,8 +79,8 @@ def prepared(config: Config, place: Place, tell: Callable[[str], None], log: Tex
 def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] | None = None) -> ServerState:
     """Return the state of a server over the configured database, which is made where it is missing."""
     parts = wiring.parts(config, tell, warn=errors.warning, guarded=True, make=True)
-    limits, gate = Limits(config.requests_per_minute), wiring.open_gate(parts.store)
-    verify = partial(wiring.verify, config)
+    limits, gate = Limits(config.requests_per_minute), wiring.stores.open_gate(parts.store)
+    verify = partial(wiring.stores.verify, config)
     server_state = ServerState(parts, gate, limits, hooks(config, env), verify, tokens(config))
     if not parts.store.is_there():
         parts.store.renew(Lease(""))  # changes nothing, but creates the database

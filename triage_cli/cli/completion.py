@@ -72,7 +72,7 @@ def _ids(config: Config) -> Iterator[str]:
     """Yield names of the newest tickets that a shell reads as they are: an external id may be anything."""
     if config.remote or "://" in config.database:
         return
-    for ticket in wiring.open_store(config).find(Selection(limit=LOOKED_AT)):
+    for ticket in wiring.stores.open_store(config).find(Selection(limit=LOOKED_AT)):
         yield shell_name(ticket)
 
 

@@ -145,7 +145,7 @@ class CommandContext:
         """Where there is no database, work on an empty one that is gone when the command ends."""
         if not self.has_database:
             folder = self.leaving.enter_context(TemporaryDirectory(prefix="triage-"))
-            vars(self)["config"] = wiring.empty_database(self.config, folder)
+            vars(self)["config"] = wiring.stores.empty_database(self.config, folder)
             del vars(self)["_parts"]
 
     @property

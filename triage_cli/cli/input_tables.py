@@ -87,7 +87,7 @@ def looked_through(
     What comes through a pipe is set aside for it with `pipes`, else it is looked at while it is stored.
     """
     checked_inputs: list[NamedInput] = []
-    known = not session.is_remote and not wiring.is_empty(session.config)
+    known = not session.is_remote and not wiring.stores.is_empty(session.config)
     for name, given in named:
         if isinstance(given, MailFolder):
             checked_inputs.append((name, given))

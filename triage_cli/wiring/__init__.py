@@ -10,84 +10,16 @@ from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.runtime.network import Network
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.services import Services
+from triage_cli.wiring import destinations, diagnostics, sources, stores
 from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
-from triage_cli.wiring.destinations import (
-    check_templates,
-    cut_off,
-    open_destination,
-    preview,
-    private_address,
-    routing_map,
-    send_test,
-    try_destination,
-    unset_variables,
-)
-from triage_cli.wiring.diagnostics import (
-    asks_provider,
-    calibrations,
-    estimate,
-    evaluating,
-    learned_version,
-    learning,
-    promised,
-    try_classifier,
-)
 from triage_cli.wiring.error_bounds import needed_confidence
 from triage_cli.wiring.kept_classifiers import KeptClassifiers
-from triage_cli.wiring.sources import check_source, check_source_templates, open_source
-from triage_cli.wiring.stores import (
-    category_check,
-    copy_to,
-    empty_database,
-    is_empty,
-    known,
-    open_gate,
-    open_inflow,
-    open_store,
-    path_of,
-    restorable,
-    restore,
-    verify,
-)
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
     from triage_cli.runtime.rate_limit import RateLimiter
 
-__all__ = [
-    "asks_provider",
-    "calibrations",
-    "check_source",
-    "check_source_templates",
-    "check_templates",
-    "copy_to",
-    "cut_off",
-    "empty_database",
-    "estimate",
-    "evaluating",
-    "is_empty",
-    "learned_version",
-    "learning",
-    "open_destination",
-    "open_gate",
-    "open_inflow",
-    "open_source",
-    "open_store",
-    "parts",
-    "path_of",
-    "preview",
-    "private_address",
-    "promised",
-    "remote",
-    "restorable",
-    "restore",
-    "routing_map",
-    "send_test",
-    "try_classifier",
-    "try_destination",
-    "unset_variables",
-    "verify",
-]
+__all__ = ["destinations", "diagnostics", "parts", "remote", "sources", "stores"]
 
 
 def parts(
@@ -103,18 +35,18 @@ def parts(
     With `guarded`, webhooks reach no private address unless their destination allows it. With `make`, a missing
     database is created.
     """
-    store = open_store(config, make=make)
+    store = stores.open_store(config, make=make)
     paces: dict[str, RateLimiter] = {}
 
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
-        return open_classifier(known(config, store), store, plan, Caller(actor, run_id, paces, warn=warn), tell)
+        return open_classifier(stores.known(config, store), store, plan, Caller(actor, run_id, paces, warn=warn), tell)
 
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
-        return open_batcher(known(config, store), store, name, plan, Caller(actor, run_id, paces, warn=warn))
+        return open_batcher(stores.known(config, store), store, name, plan, Caller(actor, run_id, paces, warn=warn))
 
-    map_ = routing_map(config, store, guarded=guarded)
+    map_ = destinations.routing_map(config, store, guarded=guarded)
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
-    check = category_check(config, store, warn) if warn else Unchecked
+    check = stores.category_check(config, store, warn) if warn else Unchecked
     kept, thresholds = KeptClassifiers(config, store, tell), partial(needed_confidence, config, store)
     return Services(
         store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept, thresholds

@@ -42,7 +42,7 @@ def drift(
     except OverflowError as error:
         raise UsageError(f"--window {window} is before all time", hint="write 7d") from error
     session.require_database()
-    inflow = wiring.open_inflow(session.store)
+    inflow = wiring.stores.open_inflow(session.store)
     compared_shares = compare(inflow.counts(moments[1], moments[0]), inflow.counts(moments[2], moments[1]))
     printer.many(
         compared_shares,

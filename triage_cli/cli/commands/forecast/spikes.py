@@ -45,16 +45,16 @@ def spikes(
         raise UsageError(f"--baseline {baseline} is shorter than a week", hint="write 28d")
     session.require_database()
     session.look()  # from here on a signal waits until what was sent is stored
-    inflow = wiring.open_inflow(session.store)
+    inflow = wiring.stores.open_inflow(session.store)
     new_spikes = looking.look(inflow, datetime.now(UTC), latest, earlier)
     printer.many(new_spikes, _record, KEYS, drawn_by("insight_tables.spikes"), "spike_id", rows=len(new_spikes) or None)
     session.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}")
     to = session.config.spikes_to
     if to is not None and new_spikes:
-        if to in wiring.cut_off(session.config):
+        if to in wiring.destinations.cut_off(session.config):
             session.say(f"note: {to} needs the network, which is off; what was found is sent by the next triage spikes")
         else:
-            destination = wiring.open_destination(session.config, to, guarded=False)
+            destination = wiring.destinations.open_destination(session.config, to, guarded=False)
             sent = looking.send(inflow, new_spikes, destination, window, session.signature[0])
             session.say(f"{messages.plural(sent, 'spikes')} sent to {to}" if sent else "")
     return ExitCode.CHECK_FAILED if check and new_spikes else ExitCode.OK

@@ -28,7 +28,7 @@ def check(given: Mapping[str, object]) -> None:
 def attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Printer) -> int:
     """Try the shipped attacks on classifiers and print one record each; no ticket is stored."""
     printer.check_columns(COLUMNS)
-    evaluating = wiring.evaluating(session.config, *session.signature, session.say)
+    evaluating = wiring.diagnostics.evaluating(session.config, *session.signature, session.say)
     session.stopper.watch(evaluating.allowance.stop)
     results: list[Steering] = []
     stopped: TriageError | None = None

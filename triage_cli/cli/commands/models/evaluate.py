@@ -81,7 +81,7 @@ def evaluate(
     input_tables.check_written(session, report, "--report", [0 if file in (None, "-") else file])
     printer = printing.printer()
     printer.check_columns(Scored._fields)
-    evaluating = wiring.evaluating(session.config, *session.signature, session.say)
+    evaluating = wiring.diagnostics.evaluating(session.config, *session.signature, session.say)
     session.stopper.watch(evaluating.allowance.stop)
     rows = evaluating.rows(labelled_files.read(session, file or "-", label)[:limit])
     evaluations: list[Evaluated] = []
@@ -107,7 +107,7 @@ def _tell_promises(session: CommandContext, names: Sequence[str]) -> None:
     specs = session.config.classifiers
     named = {*names, *(step for name in names for step in specs[name].steps)}
     if any(specs[name].max_error is not None for name in named):
-        for name, max_error, bounds in wiring.promised(session.config):
+        for name, max_error, bounds in wiring.diagnostics.promised(session.config):
             if name in named:
                 session.say(f"{name}: {promises.summary(max_error, bounds.values())}")
 

@@ -31,7 +31,7 @@ def suspects(
     printer.check_columns(COLUMNS)
     session.look()
     session.lend_database()
-    learning = wiring.learning(session.config, *session.signature, session.say)
+    learning = wiring.diagnostics.learning(session.config, *session.signature, session.say)
     material = learning.material(labelled_files.read(session, file, label) if file else ())
     suspect_labels, confused = learning.suspects(material)
     records = [

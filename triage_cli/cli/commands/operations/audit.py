@@ -52,7 +52,7 @@ def verify(
         raise UsageError(f'"{expect_head}" is no hash', hint="give the 64 digits that triage audit head -o id prints")
     file = HeadsFile(heads) if heads else None
     elsewhere = {**(file.read() if file else {}), **({expected: "that was expected"} if expected else {})}
-    verified_head = wiring.verify(session.config, elsewhere)
+    verified_head = wiring.stores.verify(session.config, elsewhere)
     new = file.add(verified_head) if file else False
     _print(printing, verified_head._asdict())
     session.say(f"{messages.plural(verified_head.events, 'events')}: the log is whole")

@@ -97,8 +97,8 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
     triage config check --config new.yaml -o json
     """
     config = session.config
-    wiring.check_templates(config)
-    wiring.check_source_templates(config)
+    wiring.destinations.check_templates(config)
+    wiring.sources.check_source_templates(config)
     reached = [routing.reach(config.routes, category.name) for category in config.categories]
     printing.printer().many(reached, _reach_record, REACH_KEYS, _reach_table, "category", rows=len(reached))
     where = config.path or "the built-in defaults"
@@ -116,7 +116,10 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
     if unused := [name for name in config.destinations if name not in used]:
         messages.say(f"warning: no category reaches {', '.join(unused)}; name it in routes, or remove it")
     for name in config.destinations:
-        for warning in (*wiring.unset_variables(config, name), *wiring.private_address(config, name)):
+        for warning in (
+            *wiring.destinations.unset_variables(config, name),
+            *wiring.destinations.private_address(config, name),
+        ):
             messages.say(f"warning: {warning}")
     known = {name for category in config.categories for name in (category.name, *category.was)}
     for name in session.triage.stats().by_category if session.has_database else ():

@@ -18,14 +18,14 @@ TOLD = 10  # ids in one warning
 @local_command
 def path(session: CommandContext) -> None:
     """Print where the database is."""
-    Printer("table").write(wiring.path_of(session.config) + "\n")
+    Printer("table").write(wiring.stores.path_of(session.config) + "\n")
 
 
 @local_command
 def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
     """Copy the database while it is in use; the copy is whole and can be opened with --db."""
     input_tables.check_written(session, file, "triage db backup FILE")
-    wiring.open_store(session.config).backup(file)
+    wiring.stores.open_store(session.config).backup(file)
     session.say(f"wrote {file}")
 
 
@@ -42,12 +42,12 @@ def restore(
     \b
     triage db restore backup.db
     """
-    path = wiring.restorable(session.config, file)
+    path = wiring.stores.restorable(session.config, file)
     question = f"this puts {file} in the place of {path}, which is kept beside it"
     if not yes and Path(path).exists() and not session.agrees(question):
         session.say("nothing was restored")
         return
-    head, replaced, doubts = wiring.restore(session.config, file, session.signature[0])
+    head, replaced, doubts = wiring.stores.restore(session.config, file, session.signature[0])
     kept = f"; what was there is kept in {replaced.kept}" if replaced.kept else ""
     session.say(f"restored {file}: {messages.plural(head.events, 'events')}{kept}")
     if doubts:
@@ -68,7 +68,7 @@ def copy(
     session: CommandContext, url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host/name")]
 ) -> None:
     """Move the database to an empty one on PostgreSQL, audit log included, and verify it there; all or nothing."""
-    copied = wiring.copy_to(session.config, url)
+    copied = wiring.stores.copy_to(session.config, url)
     rows = ", ".join(f"{number:,} {table}" for table, number in copied.rows.items() if number)
     session.say(f"copied {rows or 'nothing, since there is nothing'}; the audit log holds there")
     if copied.changed:

@@ -62,17 +62,19 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
         return
     yield _record("database", f"{without_password(config.database)}: {contents}")
     for name in config.classifiers:
-        if not there and wiring.asks_provider(config, name):
+        if not there and wiring.diagnostics.asks_provider(config, name):
             why = "not asked: its call is booked, and there is no database for that yet"
             yield _record(f"classifier {name}", why, "triage create FILE, then triage doctor", works=None)
             continue
         try:
-            yield _record(f"classifier {name}", wiring.try_classifier(session.config, name, *session.signature))
+            yield _record(
+                f"classifier {name}", wiring.diagnostics.try_classifier(session.config, name, *session.signature)
+            )
         except TriageError as error:
             yield _record(f"classifier {name}", error.message, error.hint, works=False)
     for name in config.destinations:
         try:
-            yield _record(f"destination {name}", wiring.try_destination(config, name))
+            yield _record(f"destination {name}", wiring.destinations.try_destination(config, name))
         except TriageError as error:
             yield _record(f"destination {name}", error.message, error.hint, works=False)
     yield from _learned(session)
@@ -83,7 +85,7 @@ def _sent(session: CommandContext, name: str) -> dict[str, Any]:
     if name not in session.config.destinations:
         raise UsageError(f'no destination "{name}" in the config', hint="triage config show lists them")
     try:
-        return _record(f"destination {name}", wiring.send_test(session.config, name))
+        return _record(f"destination {name}", wiring.destinations.send_test(session.config, name))
     except TriageError as error:
         answer = f"; it said: {error.answer}" if isinstance(error, DeliveryError) and error.answer else ""
         hint = "" if answer else error.hint
@@ -92,10 +94,10 @@ def _sent(session: CommandContext, name: str) -> dict[str, Any]:
 
 def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
     try:
-        version = wiring.learned_version(session.config)
+        version = wiring.diagnostics.learned_version(session.config)
         if version is not None:
             yield _record("learned model", version[0], "" if version[1] else "triage learn", works=version[1])
-        for name, found, holds in wiring.calibrations(session.config):
+        for name, found, holds in wiring.diagnostics.calibrations(session.config):
             fitted = f"fitted to {found.n:,} labelled tickets on {found.at[:10]}"
             if holds:
                 yield _record(f"calibration {name}", fitted)
@@ -103,7 +105,7 @@ def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
                 hint = f"triage eval FILE --classifier {name} --calibrate"
                 why = f"{fitted}; model, prompt or categories changed since, so it is retired"
                 yield _record(f"calibration {name}", why, hint, works=False)
-        for name, max_error, bounds in wiring.promised(session.config):
+        for name, max_error, bounds in wiring.diagnostics.promised(session.config):
             kept = all(bound.threshold is not None for bound in bounds.values())
             hint = "" if kept else f"triage eval FILE --classifier {name} --calibrate, or give verdicts"
             yield _record(f"promise {name}", promises.summary(max_error, bounds.values()), hint, works=kept or None)

@@ -107,7 +107,7 @@ def _show(session: CommandContext, printer: Printer, made: CreatedKey) -> None:
 
 
 def _ring(session: CommandContext) -> KeyRing:
-    return KeyRing(session.store, wiring.open_gate(session.store), user())
+    return KeyRing(session.store, wiring.stores.open_gate(session.store), user())
 
 
 def _record(key: ApiKey) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def serve(
 
     if root_path and not ROOT_PATH.fullmatch(root_path):
         raise UsageError(f'--root-path "{root_path}" is no path', hint="it begins with a slash and ends without one")
-    wiring.check_templates(session.config)
+    wiring.destinations.check_templates(session.config)
     gc.set_threshold(5_000, 10, 10)  # a server lives long, and what a request leaves behind has cycles
     fd = int(os.environ[FD]) if FD in os.environ else None  # of the process that started this one
     place = api_server.Place(

@@ -68,7 +68,7 @@ def review(
 
 def _learned(session: CommandContext) -> str:
     """Learn from all verdicts, and return what came of it."""
-    lesson = wiring.learning(session.config, *session.signature, lambda _: None).learn_verdicts()
+    lesson = wiring.diagnostics.learning(session.config, *session.signature, lambda _: None).learn_verdicts()
     return messages.joined(*summary(lesson))
 
 

@@ -65,7 +65,7 @@ def pull(
         )
     chosen = list(dict.fromkeys(names or config.sources))
     for name in chosen:
-        wiring.check_source(config, name)
+        wiring.sources.check_source(config, name)
     moment = option_values.moment(since)
     plan = PullPlan(moment, limit, full, option_values.seconds(deadline) if deadline else None)
     printer = printing.printer(quiet=session.quiet)
@@ -105,7 +105,7 @@ class _Pulling:
         for name in self._names:
             counts: Counter[str] = Counter()
             try:
-                source = _Watched(wiring.open_source(self._session.config, name, messages.say), self._session)
+                source = _Watched(wiring.sources.open_source(self._session.config, name, messages.say), self._session)
                 bar = ProgressBar(self._session, f"pulling {name}", shown, source.way)
                 for outcome in bar.over(self._session.local.pull(source, self._plan, messages.say)):
                     counts[outcome.action] += 1
@@ -126,7 +126,7 @@ class _Pulling:
         """Yield the drafts of the first page of each source; nothing is stored."""
         for name in self._names:
             try:
-                source = _Watched(wiring.open_source(self._session.config, name, messages.say), self._session)
+                source = _Watched(wiring.sources.open_source(self._session.config, name, messages.say), self._session)
                 stored = self._session.store.cursor(name) if self._session.has_database else None
                 position = stored.position if stored and not self._plan.full else None
                 for page in islice(source.pages(position, self._plan, _no_pause), 1):

@@ -55,7 +55,7 @@ def route(
     """
     printer = printing.printer(quiet=session.quiet)
     if not session.is_remote:
-        wiring.check_templates(session.config)
+        wiring.destinations.check_templates(session.config)
     named, missing = ticket_names.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, limit=limit)
     if dry_run:
@@ -114,7 +114,7 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
 
 def waiting_offline(session: CommandContext) -> str:
     """Say how many deliveries wait for the network, where that is switched off."""
-    names = frozenset() if session.is_remote else wiring.cut_off(session.config)
+    names = frozenset() if session.is_remote else wiring.destinations.cut_off(session.config)
     owed = session.triage.stats().deliveries if names and not session.quiet else {}
     waits = {name: owed[name]["pending"] for name in sorted(names) if owed.get(name, {}).get("pending")}
     if not waits:
@@ -176,7 +176,7 @@ def _requests(
     session: CommandContext, selection: Selection, plan: RoutePlan, number: Counter[str]
 ) -> Iterator[dict[str, str | None]]:
     """Yield each request that would be made, which is counted, and each ticket that has none, which is told."""
-    map_ = wiring.routing_map(session.config, session.store)
+    map_ = wiring.destinations.routing_map(session.config, session.store)
     known: set[str] = set()
     for ticket in session.look().find(selection):
         answer = map_.answers(session.store, [ticket]).get(ticket.decision_id or "")
@@ -186,10 +186,10 @@ def _requests(
             messages.say(f"{ticket.ticket_id}: {why}")
             yield {"ticket_id": ticket.ticket_id, "request": None, "error": why}
             continue
-        for name, request in wiring.preview(session.config, session.store, ticket, rule, plan):
+        for name, request in wiring.destinations.preview(session.config, session.store, ticket, rule, plan):
             number["requests"] += 1
             if name in session.config.destinations and name not in known:
                 known.add(name)
-                for warning in wiring.unset_variables(session.config, name):
+                for warning in wiring.destinations.unset_variables(session.config, name):
                     messages.say(f"warning: {warning}")
             yield {"ticket_id": ticket.ticket_id, "request": request, "error": None}

@@ -54,7 +54,7 @@ def run(
     reading = given.reading()
     printer = printing.printer(quiet=session.quiet)
     if not session.is_remote:
-        wiring.check_templates(session.config)
+        wiring.destinations.check_templates(session.config)
     summary = RunSummary(RejectWriter(given.rejects, given.max_rejects, strict=given.strict), quiet=session.quiet)
     with input_tables.streams(files) as opened:
         if given.dry_run:
