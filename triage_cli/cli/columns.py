@@ -24,7 +24,7 @@ def parsed(typed: str | None) -> tuple[str, ...]:
     """Return the columns named, none where nothing was typed; a name with a comma is quoted, as in CSV."""
     if typed is None:
         return ()
-    names = tuple(name.strip() for name in next(csv.reader([typed], skipinitialspace=True), ()))
+    names = tuple(column_name.strip() for column_name in next(csv.reader([typed], skipinitialspace=True), ()))
     if not all(names) or not names:
         raise UsageError("--columns names no column", hint="write --columns ticket_id,category")
     return names
@@ -32,24 +32,24 @@ def parsed(typed: str | None) -> tuple[str, ...]:
 
 def check(chosen: Sequence[str], known: Sequence[str]) -> None:
     """Raise `UsageError` where a chosen column, or what it is a part of, is none that the command prints."""
-    for name in chosen:
-        if name not in known and ("." not in name or name.partition(".")[0] not in known):
-            near = difflib.get_close_matches(name.casefold(), {each.casefold(): each for each in known}, 1)
+    for column_name in chosen:
+        if column_name not in known and ("." not in column_name or column_name.partition(".")[0] not in known):
+            near = difflib.get_close_matches(column_name.casefold(), {each.casefold(): each for each in known}, 1)
             same = [each for each in known if near and each.casefold() == near[0]]
             hint = f'did you mean "{same[0]}"?' if same else f"the columns are {', '.join(known)}"
-            raise UsageError(f'no column "{name}"', hint=hint)
+            raise UsageError(f'no column "{column_name}"', hint=hint)
 
 
 def projected(record: Record, chosen: Sequence[str]) -> Record:
     """Return a record that has the chosen columns only."""
-    return {name: _value(record, name) for name in chosen}
+    return {column_name: _value(record, column_name) for column_name in chosen}
 
 
-def _value(record: Record, name: str) -> Any:
+def _value(record: Record, column_name: str) -> Any:
     """Return the value of a column; `a.b.c` is looked up in the objects that `a` holds, whose keys may hold dots."""
-    if name in record:
-        return record[name]
-    first, _, rest = name.partition(".")
+    if column_name in record:
+        return record[column_name]
+    first, _, rest = column_name.partition(".")
     while rest:
         inner = record.get(first)
         if isinstance(inner, Mapping):

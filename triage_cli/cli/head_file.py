@@ -34,13 +34,13 @@ class HeadsFile:
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot read {self._path}: {error}", hint="name a file of heads") from error
         return {
-            self._hash(number, line): f"of line {number} of {self._path}"
-            for number, line in enumerate(self._lines, 1)
-            if line.strip()
+            self._hash(number, head_line): f"of line {number} of {self._path}"
+            for number, head_line in enumerate(self._lines, 1)
+            if head_line.strip()
         }
 
-    def _hash(self, number: int, line: str) -> str:
-        text = line.strip().lower()
+    def _hash(self, number: int, head_line: str) -> str:
+        text = head_line.strip().lower()
         with suppress(ValueError, TypeError, KeyError):  # of a hash alone, which is no JSON object
             text = str(json.loads(text)["head"])
         if not HASH.fullmatch(text):
@@ -51,17 +51,17 @@ class HeadsFile:
 
     def add(self, head: Head) -> bool:
         """Add a head, unless it is the last one already; tell whether the file is new. Raises `StoreError`."""
-        last = next((line for line in reversed(self._lines) if line.strip()), "")
+        last = next((head_line for head_line in reversed(self._lines) if head_line.strip()), "")
         if last and self._hash(len(self._lines), last) == head.head:
             return False
-        line = head.head if HASH.fullmatch(last.strip().lower()) else to_json(head._asdict())
+        head_line = head.head if HASH.fullmatch(last.strip().lower()) else to_json(head._asdict())
         new = not self._path.exists()
         try:
             with open(self._path, "a+b", buffering=0, opener=private) as file:
                 if file.seek(0, os.SEEK_END):
                     file.seek(-1, os.SEEK_END)
-                    line = line if file.read(1) == b"\n" else f"\n{line}"
-                file.write(f"{line}\n".encode())
+                    head_line = head_line if file.read(1) == b"\n" else f"\n{head_line}"
+                file.write(f"{head_line}\n".encode())
                 os.fsync(file.fileno())
         except OSError as error:
             raise StoreError(

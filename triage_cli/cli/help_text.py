@@ -51,7 +51,7 @@ HEADINGS = {
         "forget": "Erase a person's text for good",
     },
 }
-SUMMARIES = {name: summary for commands in HEADINGS.values() for name, summary in commands.items()}
+SUMMARIES = {command_name: summary for commands in HEADINGS.values() for command_name, summary in commands.items()}
 # Of commands whose own text has none.
 EXAMPLES = {
     "db path": "sqlite3 $(triage db path)",
@@ -60,7 +60,7 @@ EXAMPLES = {
 }
 # What a value is called that has no name of its own, by what typer calls it.
 KINDS = {"str": "TEXT", "int": "N", "int range": "N", "float": "X", "path": "FILE"}
-EVERYWHERE = {f"_{name}" for name in GlobalOptions._fields}
+EVERYWHERE = {f"_{command_name}" for command_name in GlobalOptions._fields}
 
 
 def dress(app: typer.Typer) -> None:
@@ -100,13 +100,13 @@ class Command(Coloured, TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options."""
-        rows = {name: [_told(p, ctx) for p in params] for name, params in self._by_heading().items()}
+        rows = {command_name: [_told(p, ctx) for p in params] for command_name, params in self._by_heading().items()}
         for heading in ("Arguments", "Options"):
             if rows[heading]:
                 with formatter.section(heading):
                     formatter.write_dl(rows[heading])
         with formatter.section("Options of every command, before it or after (triage --help says more)"):
-            names = (name.replace(", ", "/") for name, _ in rows["everywhere"])
+            names = (command_name.replace(", ", "/") for command_name, _ in rows["everywhere"])
             formatter.write_text(", ".join([*names, "-h/--help"]))
 
     def _by_heading(self) -> dict[str, list[Any]]:
@@ -123,10 +123,10 @@ def _told(param: Any, ctx: Any) -> tuple[str, str]:
         kind = re.sub(r"^<(?:list\[)?|\]?>$", "", param.display_type(ctx))
         param.metavar = KINDS.get(kind, kind)
     param.min = param.max = None  # what is typed is checked elsewhere
-    name, description = param.get_help_record(ctx)
+    command_name, description = param.get_help_record(ctx)
     if param.param_type_name == "argument":
         return param.metavar.strip("[]"), description.removesuffix("[required]").rstrip()
-    return name, description
+    return command_name, description
 
 
 class Group(Coloured, TyperGroup):
@@ -135,7 +135,10 @@ class Group(Coloured, TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands."""
         del ctx
-        rows = [(name, (c.help or "").partition("\n\n")[0].replace("\n", " ")) for name, c in self.commands.items()]
+        rows = [
+            (command_name, (c.help or "").partition("\n\n")[0].replace("\n", " "))
+            for command_name, c in self.commands.items()
+        ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -148,4 +151,4 @@ class Overview(Coloured, TyperGroup):
         del ctx
         for heading, commands in HEADINGS.items():
             with formatter.section(heading):
-                formatter.write_dl([(f"{name:<10}", summary) for name, summary in commands.items()])
+                formatter.write_dl([(f"{command_name:<10}", summary) for command_name, summary in commands.items()])

@@ -26,19 +26,22 @@ def streams(names: Sequence[str] | None) -> Iterator[list[NamedInput]]:
     """Open the files and folders named, or stdin where none is; on a terminal that is an error, never a wait."""
     opened: list[NamedInput] = []
     try:
-        opened.extend(("stdin", stdin()) if name == "-" else (name, _open(name)) for name in names or ["-"])
+        opened.extend(
+            ("stdin", stdin()) if input_name == "-" else (input_name, _open(input_name))
+            for input_name in names or ["-"]
+        )
         yield opened
     finally:
-        for name, stream in opened:
-            if name != "stdin":
+        for input_name, stream in opened:
+            if input_name != "stdin":
                 stream.close()
 
 
-def _open(name: str) -> BinaryIO | MailFolder:
+def _open(input_name: str) -> BinaryIO | MailFolder:
     try:
-        return MailFolder(Path(name)) if Path(name).is_dir() else Path(name).open("rb")
+        return MailFolder(Path(input_name)) if Path(input_name).is_dir() else Path(input_name).open("rb")
     except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror}", hint="check its name and its rights") from error
+        raise InputError(f"cannot read {input_name}: {error.strerror}", hint="check its name and its rights") from error
 
 
 def check_written(session: CommandContext, path: Path | None, option: str, read: Iterable[int | str] = ()) -> None:
@@ -57,9 +60,9 @@ def tables(session: CommandContext, named: Sequence[NamedInput], reading: ReadOp
     """Open each input and say what was taken from it; the limit is one for all of them."""
     opened = []
     passed: Counter[str] = Counter()
-    for name, stream in named:
-        table = open_table(stream, name, reading)
-        prefix = f"{name}: " if len(named) > 1 else ""
+    for input_name, stream in named:
+        table = open_table(stream, input_name, reading)
+        prefix = f"{input_name}: " if len(named) > 1 else ""
         if table.taken:
             session.say(f"{prefix}{table.taken}")
         for note in table.notes:
@@ -88,18 +91,18 @@ def looked_through(
     """
     checked_inputs: list[NamedInput] = []
     known = not session.is_remote and not wiring.stores.is_empty(session.config)
-    for name, given in named:
+    for input_name, given in named:
         if isinstance(given, MailFolder):
-            checked_inputs.append((name, given))
+            checked_inputs.append((input_name, given))
             continue
         stream = _set_aside(session, given) if known and pipes and not given.seekable() else given
         if known and stream.seekable():
             position = stream.tell()
-            table = open_table(stream, name, reading)
+            table = open_table(stream, input_name, reading)
             if not table.trusts_ids:
                 session.local.check(table.rows)
             stream.seek(position)
-        checked_inputs.append((name, stream))
+        checked_inputs.append((input_name, stream))
     return checked_inputs
 
 

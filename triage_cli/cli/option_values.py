@@ -16,37 +16,37 @@ DAYS = {"now": 0, "today": 0, "yesterday": 1}
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-def priority(text: str | None) -> str | None:
+def priority(typed: str | None) -> str | None:
     """Return the priority that a typed word means."""
-    if text is None:
+    if typed is None:
         return None
-    known_priority = values.priority(text, {})
+    known_priority = values.priority(typed, {})
     if known_priority is None:
-        raise UsageError(f'no priority "{text}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
+        raise UsageError(f'no priority "{typed}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
     return known_priority
 
 
-def moment(text: str | None) -> str | None:
+def moment(typed: str | None) -> str | None:
     """Return a time as the store compares it, from a date, a time, a day's name or an age such as `7d`.
 
     Where no zone is named it is UTC, so that a command means the same on a terminal and at night.
     """
-    if text is None:
+    if typed is None:
         return None
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if text.strip() in DAYS:
-        typed_time = datetime.now(UTC) if text.strip() == "now" else day - timedelta(days=DAYS[text.strip()])
-    elif match := AGE.fullmatch(text.strip()):
+    if typed.strip() in DAYS:
+        typed_time = datetime.now(UTC) if typed.strip() == "now" else day - timedelta(days=DAYS[typed.strip()])
+    elif match := AGE.fullmatch(typed.strip()):
         try:
             typed_time = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
         except OverflowError as error:
-            raise UsageError(f'"{text}" is before all time', hint="write 7d or 2026-11-24") from error
+            raise UsageError(f'"{typed}" is before all time', hint="write 7d or 2026-11-24") from error
     else:
         try:
-            typed_time = datetime.fromisoformat(text.strip())
+            typed_time = datetime.fromisoformat(typed.strip())
         except ValueError as error:
             raise UsageError(
-                f'"{text}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
+                f'"{typed}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
             ) from error
         typed_time = typed_time.replace(tzinfo=UTC) if typed_time.tzinfo is None else typed_time.astimezone(UTC)
     return timestamp(typed_time)
@@ -67,15 +67,15 @@ def past(age: str | None) -> str | None:
     return moment(age)
 
 
-def seconds(text: str) -> float:
+def seconds(typed: str) -> float:
     """Return a duration such as `2m` in seconds."""
-    match = AGE.fullmatch(text.strip())
+    match = AGE.fullmatch(typed.strip())
     if not match:
-        raise UsageError(f'"{text}" is no duration', hint="write 30s, 2m or 1h")
+        raise UsageError(f'"{typed}" is no duration', hint="write 30s, 2m or 1h")
     try:
         return timedelta(**{UNITS[match[2]]: float(match[1])}).total_seconds()
     except OverflowError as error:
-        raise UsageError(f'"{text}" is longer than any run', hint="write 30s, 2m or 1h") from error
+        raise UsageError(f'"{typed}" is longer than any run', hint="write 30s, 2m or 1h") from error
 
 
 def earliest(*moments: str | None) -> str | None:
@@ -83,19 +83,19 @@ def earliest(*moments: str | None) -> str | None:
     return min((moment for moment in moments if moment is not None), default=None)
 
 
-def sort(text: str | None) -> str:
+def sort(typed: str | None) -> str:
     """Return what is sorted by, as a selection has it; nothing where nothing was typed."""
-    field, _, way = (text or "").partition(":")
-    if text is None or (field in SORTS and way in ("", "asc", "desc")):
-        return text or ""
+    field, _, way = (typed or "").partition(":")
+    if typed is None or (field in SORTS and way in ("", "asc", "desc")):
+        return typed or ""
     if field not in SORTS:
         raise UsageError(f'nothing is sorted by "{field}"', hint=f"the fields are {', '.join(SORTS)}")
     raise UsageError(f'"{way}" is no direction', hint=f"write --sort {field}:desc or {field}:asc")
 
 
-def stats_keys(text: str | None) -> tuple[str, ...]:
+def stats_keys(typed: str | None) -> tuple[str, ...]:
     """Return the keys by which counts are grouped."""
-    keys = tuple(dict.fromkeys(key.strip() for key in text.split(","))) if text is not None else ()
+    keys = tuple(dict.fromkeys(key.strip() for key in typed.split(","))) if typed is not None else ()
     unknown = [key for key in keys if key not in STATS_KEYS]
     if unknown:
         raise UsageError(f'nothing is counted by "{unknown[0]}"', hint=f"the keys are {', '.join(STATS_KEYS)}")

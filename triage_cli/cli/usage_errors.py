@@ -57,11 +57,11 @@ def translated(error: typer.TyperException, command: str) -> UsageError:
     message = error.format_message().replace(": Value error, ", ": ").rstrip(".")
     if found := NO_COMMAND.match(message):
         return UsageError(f'no command "{found[1]}"', hint=_command_hint(found[1], error, command))
-    if name := getattr(error, "option_name", None):
+    if typed_name := getattr(error, "option_name", None):
         if NO_VALUE.match(message):
-            return UsageError(f"{name} needs a value", hint=f"{page} tells more")
+            return UsageError(f"{typed_name} needs a value", hint=f"{page} tells more")
         if message.startswith("No such option"):
-            return UsageError(f"no option {name}", hint=_option_hint(name, _known(error), page))
+            return UsageError(f"no option {typed_name}", hint=_option_hint(typed_name, _known(error), page))
     if found := EXTRA.match(message):
         return UsageError(f'"{found[1]}" is more than this command takes', hint=f"{page} tells more")
     if found := MISSING.match(message):
@@ -71,21 +71,21 @@ def translated(error: typer.TyperException, command: str) -> UsageError:
     return UsageError(message, hint=f"{page} tells more")
 
 
-def _command_hint(name: str, error: typer.TyperException, command: str) -> str:
+def _command_hint(typed_name: str, error: typer.TyperException, command: str) -> str:
     """Return what to type instead of a word that is no command, or no command of a group such as `triage db`."""
     commands = getattr(getattr(getattr(error, "ctx", None), "command", None), "commands", ())
-    near = get_close_matches(name, commands, 1, ALIKE)
-    if command == "triage" and name in COMMANDS:
-        return COMMANDS[name]
+    near = get_close_matches(typed_name, commands, 1, ALIKE)
+    if command == "triage" and typed_name in COMMANDS:
+        return COMMANDS[typed_name]
     return f'did you mean "{command} {near[0]}"?' if near else f"{command} --help tells more"
 
 
-def _option_hint(name: str, known: Iterable[str], page: str) -> str:
+def _option_hint(typed_name: str, known: Iterable[str], page: str) -> str:
     names = list(known)
-    if name in OPTIONS and OPTIONS[name].split()[0] in names:
-        return f"it is {OPTIONS[name]} here"
-    longer = [each for each in names if each.startswith(name)]
-    near = longer[:1] or get_close_matches(name, names, 1, ALIKE)
+    if typed_name in OPTIONS and OPTIONS[typed_name].split()[0] in names:
+        return f"it is {OPTIONS[typed_name]} here"
+    longer = [each for each in names if each.startswith(typed_name)]
+    near = longer[:1] or get_close_matches(typed_name, names, 1, ALIKE)
     return f"did you mean {near[0]}?" if near else f"{page} tells more"
 
 
@@ -93,12 +93,12 @@ def _known(error: typer.TyperException) -> list[str]:
     """Return the options of the command that was typed."""
     command: Mapping[str, object] = vars(getattr(getattr(error, "ctx", None), "command", None) or error)
     params = command.get("params")
-    return [name for param in params for name in param.opts] if isinstance(params, list) else []
+    return [typed_name for param in params for typed_name in param.opts] if isinstance(params, list) else []
 
 
-def _invalid(name: str, problem: str) -> str:
-    name = name.rpartition("/ ")[2].strip("'")
+def _invalid(typed_name: str, problem: str) -> str:
+    typed_name = typed_name.rpartition("/ ")[2].strip("'")
     for pattern, takes in TAKES:
         if found := pattern.search(problem):
-            return f"{name} takes {found.expand(takes)}".replace("'", "")
-    return f"{name}: {problem}"
+            return f"{typed_name} takes {found.expand(takes)}".replace("'", "")
+    return f"{typed_name}: {problem}"

@@ -38,69 +38,71 @@ _ACTIONS: Mapping[str, Action] = {action.value: action for action in Action}
 # Tickets
 
 
-def ticket_of(record: Any) -> Ticket:
+def ticket_of(wire_record: Any) -> Ticket:
     """Return a ticket from its record, which has no identity, hash and time of storing."""
-    if not isinstance(record, dict):
+    if not isinstance(wire_record, dict):
         raise ProtocolError("no ticket")
     kinds = {**_types_of(Ticket), "extra": (dict,), "verdict": (bool,)}
     for key in TICKET_KEYS:
-        if not isinstance(record.get(key, ...), kinds[key]):
+        if not isinstance(wire_record.get(key, ...), kinds[key]):
             raise ProtocolError(f"ticket without a proper {key}")
-    sent = {key: record[key] for key in TICKET_KEYS}
+    sent = {key: wire_record[key] for key in TICKET_KEYS}
     sent |= {"extra": compact(sent["extra"]) if sent["extra"] else "{}", "verdict": int(sent["verdict"])}
     urgency = URGENCY.get(sent["priority"], URGENCY[None])
     return Ticket(**sent, identity="", content_hash="", stored_at="", urgency=urgency)
 
 
-def history_of(record: Any) -> History:
+def history_of(wire_record: Any) -> History:
     """Return a ticket's history from its record, which contains no questions."""
-    deliveries = [dict(d) for d in _list(record, "deliveries")]
+    deliveries = [dict(d) for d in _list(wire_record, "deliveries")]
     attempts = [named(Attempt, a) for d in deliveries for a in _list({"tries": d.pop("tries", None)}, "tries")]
     return History(
-        ticket_of(record),
-        tuple(map(_classification_of, _list(record, "classifications"))),
+        ticket_of(wire_record),
+        tuple(map(_classification_of, _list(wire_record, "classifications"))),
         tuple(delivery_of(d) for d in deliveries),
         tuple(attempts),
-        tuple(map(event_of, _list(record, "events"))),
+        tuple(map(event_of, _list(wire_record, "events"))),
         {},
     )
 
 
-def _classification_of(record: Record) -> Classification:
-    probabilities = record.get("probabilities")
-    return named(Classification, {**record, "probabilities": None if probabilities is None else compact(probabilities)})
+def _classification_of(wire_record: Record) -> Classification:
+    probabilities = wire_record.get("probabilities")
+    return named(
+        Classification, {**wire_record, "probabilities": None if probabilities is None else compact(probabilities)}
+    )
 
 
-def event_of(record: Any) -> LoggedEvent:
+def event_of(wire_record: Any) -> LoggedEvent:
     """Return an event from its record, with canonical `detail`, so that its hash can be checked."""
-    if not isinstance(record, dict) or not isinstance(record.get("detail"), dict):
+    if not isinstance(wire_record, dict) or not isinstance(wire_record.get("detail"), dict):
         raise ProtocolError("no event")
-    if not isinstance(record.get("seq"), int):
+    if not isinstance(wire_record.get("seq"), int):
         raise ProtocolError("event without a number")
-    detail = json.dumps(record["detail"], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return named(LoggedEvent, {**record, "detail": detail})
+    detail = json.dumps(wire_record["detail"], ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return named(LoggedEvent, {**wire_record, "detail": detail})
 
 
-def why_of(record: Any) -> Why:
+def why_of(wire_record: Any) -> Why:
     """Return the explanation of a ticket from its record."""
-    explanation = named(Why, record)
+    explanation = named(Why, wire_record)
     if not all(isinstance(line, str) for line in explanation.why):
         raise ProtocolError("a story that is no text")
     suggestions = tuple(named(AgentSuggestion, one) for one in explanation.agent_suggestions)
     return explanation._replace(why=tuple(explanation.why), agent_suggestions=suggestions)
 
 
-def stats_of(record: Any) -> Stats:
+def stats_of(wire_record: Any) -> Stats:
     """Return counts from their record."""
-    return named(Stats, record)
+    return named(Stats, wire_record)
 
 
-def named(kind: type[T], record: Any) -> T:
+def named(kind: type[T], wire_record: Any) -> T:
     """Return a record of a kind from its fields by name; unknown fields, of a newer server, are ignored."""
-    if not isinstance(record, dict):
+    if not isinstance(wire_record, dict):
         raise ProtocolError(f"no {kind.__name__}")
     types = _types_of(cast("Hashable", kind))
-    given = {field: record[field] for field in types if field in record}
+    given = {field: wire_record[field] for field in types if field in wire_record}
     for field, value in given.items():
         if not isinstance(value, types[field]):
             raise ProtocolError(f"{kind.__name__} without a proper {field}")
@@ -122,31 +124,31 @@ def _types_of(kind: Hashable) -> Mapping[str, tuple[type, ...]]:
     return json_types
 
 
-def delivery_of(record: Any) -> Delivery:
+def delivery_of(wire_record: Any) -> Delivery:
     """Return a delivery from its record, in which `due_at` is an ISO time."""
     try:
-        due_at = datetime.fromisoformat(record["due_at"]).timestamp()
+        due_at = datetime.fromisoformat(wire_record["due_at"]).timestamp()
     except (TypeError, KeyError, ValueError) as error:
         raise ProtocolError("Delivery without a proper due_at") from error
-    kept = compact(record["kept"]) if record.get("kept") else None
-    return named(Delivery, record | {"due_at": due_at, "kept": kept})
+    kept = compact(wire_record["kept"]) if wire_record.get("kept") else None
+    return named(Delivery, wire_record | {"due_at": due_at, "kept": kept})
 
 
-def category_of(record: Any) -> Category:
+def category_of(wire_record: Any) -> Category:
     """Return a category from its record."""
-    category = named(Category, record)
+    category = named(Category, wire_record)
     return category._replace(examples=tuple(category.examples), was=tuple(category.was))
 
 
-def rows_of(record: Any) -> list[Any]:
+def rows_of(wire_record: Any) -> list[Any]:
     """Return the records of a page."""
-    if not isinstance(record, list):
+    if not isinstance(wire_record, list):
         raise ProtocolError("no list")
-    return record
+    return wire_record
 
 
-def _list(record: Any, key: str) -> list[Any]:
-    listed_records = record.get(key) if isinstance(record, dict) else None
+def _list(wire_record: Any, key: str) -> list[Any]:
+    listed_records = wire_record.get(key) if isinstance(wire_record, dict) else None
     if not isinstance(listed_records, list) or not all(isinstance(item, dict) for item in listed_records):
         raise ProtocolError(f"no list of {key}")
     return listed_records
@@ -157,35 +159,37 @@ def _list(record: Any, key: str) -> list[Any]:
 
 def draft_line(draft: TicketDraft, seen: int) -> str:
     """Return a draft as a line; `seen` is how often its identity was in the input before."""
-    record: dict[str, Any] = {key: value for key, value in zip(DRAFT_KEYS, draft, strict=False) if value is not None}
+    wire_record: dict[str, Any] = {
+        key: value for key, value in zip(DRAFT_KEYS, draft, strict=False) if value is not None
+    }
     if draft.extra:
-        record["extra"] = draft.extra
+        wire_record["extra"] = draft.extra
     if draft.verdict:
-        record["verdict"] = draft.verdict
+        wire_record["verdict"] = draft.verdict
     if seen:
-        record["seen"] = seen
+        wire_record["seen"] = seen
     if draft.silent:
-        record["silent"] = draft.silent
+        wire_record["silent"] = draft.silent
     if draft.origin in ("typed", "mail"):
-        record[draft.origin] = True
-    return compact(record)
+        wire_record[draft.origin] = True
+    return compact(wire_record)
 
 
-def draft_of(record: Any) -> TicketDraft:
+def draft_of(wire_record: Any) -> TicketDraft:
     """Return a draft from its record."""
-    if not isinstance(record, dict):
+    if not isinstance(wire_record, dict):
         raise ProtocolError("a line is no draft")
-    numbers = [record.get(key, 0) for key in ("row", "line", "seen")]
-    texts = [record.get(key) for key in (*DRAFT_KEYS[2:8], "verdict")]
-    source, extra = record.get("source", "import"), record.get("extra", {})
+    numbers = [wire_record.get(key, 0) for key in ("row", "line", "seen")]
+    texts = [wire_record.get(key) for key in (*DRAFT_KEYS[2:8], "verdict")]
+    source, extra = wire_record.get("source", "import"), wire_record.get("extra", {})
     if not all(type(n) is int and 0 <= n < 1 << 53 for n in numbers) or not all(isinstance(t, TEXT) for t in texts):
         raise ProtocolError("a draft holds what is no number or no text")
     if not isinstance(source, str) or "\t" in source or not isinstance(extra, dict):
         raise ProtocolError("a draft has no proper source or extra")
-    silent = record.get("silent", [])
+    silent = wire_record.get("silent", [])
     if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
         raise ProtocolError("a draft has no proper list of silent columns")
-    typed, mail = record.get("typed", False), record.get("mail", False)
+    typed, mail = wire_record.get("typed", False), wire_record.get("mail", False)
     if not isinstance(typed, bool) or not isinstance(mail, bool) or (mail and mail_of(extra) is None):
         raise ProtocolError("a draft does not say properly whether it was typed, or came as mail")
     row, line, seen = numbers
@@ -199,20 +203,20 @@ def draft_of(record: Any) -> TicketDraft:
 def selection_record(selection: Selection) -> dict[str, Any]:
     """Return a selection's fields that are not default, for a request; `after` is not sent."""
     plain = Selection._field_defaults
-    record = {k: v for k, v in selection._asdict().items() if v != plain[k] and k != "after"}
+    wire_record = {k: v for k, v in selection._asdict().items() if v != plain[k] and k != "after"}
     if selection.statuses:
-        record["statuses"] = sorted(selection.statuses)
+        wire_record["statuses"] = sorted(selection.statuses)
     if selection.categories:
-        (record["category"],) = record.pop("categories")
-    return record
+        (wire_record["category"],) = wire_record.pop("categories")
+    return wire_record
 
 
 def plan_record(plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:
     """Return a plan's fields that are not default, for a request."""
-    record = {k: v for k, v in plan._asdict().items() if v != plan._field_defaults[k]}
-    if isinstance(plan, ReclassifyPlan) and "classify" in record:
-        record["classify"] = plan_record(plan.classify)
-    return record
+    wire_record = {k: v for k, v in plan._asdict().items() if v != plan._field_defaults[k]}
+    if isinstance(plan, ReclassifyPlan) and "classify" in wire_record:
+        wire_record["classify"] = plan_record(plan.classify)
+    return wire_record
 
 
 def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
@@ -225,41 +229,41 @@ def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
 
 def outcome_line(outcome: Outcome[Any]) -> str:
     """Return an outcome as a line."""
-    record: dict[str, Any] = {"row": outcome.row, "did": outcome.action.value}
+    wire_record: dict[str, Any] = {"row": outcome.row, "did": outcome.action.value}
     if isinstance(outcome.value, Flip):
-        record["flip"] = outcome.value._asdict()
+        wire_record["flip"] = outcome.value._asdict()
     elif (left := outcome_record(outcome)) is not None:
-        record["ticket"] = left
+        wire_record["ticket"] = left
     if outcome.error is not None:
-        record["error"] = error_fields(outcome.error)
-    return compact(record)
+        wire_record["error"] = error_fields(outcome.error)
+    return compact(wire_record)
 
 
-def outcome_of(record: Record, value: Callable[[Record], T]) -> Outcome[T]:
+def outcome_of(wire_record: Record, value: Callable[[Record], T]) -> Outcome[T]:
     """Return an outcome from its record; `value` converts its ticket or flip."""
-    row, did, error = record.get("row"), record.get("did"), record.get("error")
+    row, did, error = wire_record.get("row"), wire_record.get("did"), wire_record.get("error")
     if type(row) is not int or not isinstance(did, str) or did not in _ACTIONS:
         raise ProtocolError("a line that is no outcome")
-    left = value(record) if "ticket" in record or "flip" in record else None
+    left = value(wire_record) if "ticket" in wire_record or "flip" in wire_record else None
     return Outcome(row, _ACTIONS[did], left, None if error is None else error_of(error))
 
 
-def ticket_in(record: Record) -> Ticket:
+def ticket_in(wire_record: Record) -> Ticket:
     """Return the ticket of an outcome."""
-    return ticket_of(record.get("ticket"))
+    return ticket_of(wire_record.get("ticket"))
 
 
-def decided_in(record: Record) -> Decided:
+def decided_in(wire_record: Record) -> Decided:
     """Return the ticket of a `classify` outcome; the answer is in the ticket's history."""
-    ticket = record.get("ticket")
+    ticket = wire_record.get("ticket")
     return Decided(ticket_of(ticket), None, isinstance(ticket, dict) and ticket.get("asked") is True)
 
 
-def routed_in(record: Record) -> Routed:
+def routed_in(wire_record: Record) -> Routed:
     """Return the ticket of a `route` outcome; the deliveries are in the ticket's history."""
-    return Routed(ticket_of(record.get("ticket")))
+    return Routed(ticket_of(wire_record.get("ticket")))
 
 
-def flip_in(record: Record) -> Flip:
+def flip_in(wire_record: Record) -> Flip:
     """Return the flip of a `reclassify` outcome."""
-    return named(Flip, record.get("flip"))
+    return named(Flip, wire_record.get("flip"))

@@ -34,12 +34,12 @@ def problem_of(record: Any) -> TriageError:
     detail, hint, code, status = (record.get(key) for key in ("detail", "hint", "code", "status"))
     if not isinstance(detail, str):
         raise ProtocolError("no problem")
-    kind = _KNOWN.get(code) if isinstance(code, str) else None
-    if kind is None:
-        kind = errors.TriageError
+    error_kind = _KNOWN.get(code) if isinstance(code, str) else None
+    if error_kind is None:
+        error_kind = errors.TriageError
         if type(status) is int:
-            kind = _by_status(status)
-    return kind(detail, hint=hint if isinstance(hint, str) else "")
+            error_kind = _by_status(status)
+    return error_kind(detail, hint=hint if isinstance(hint, str) else "")
 
 
 def _by_status(status: int) -> type[TriageError]:
@@ -50,11 +50,11 @@ def _by_status(status: int) -> type[TriageError]:
     return errors.UsageError if status < HTTPStatus.INTERNAL_SERVER_ERROR else errors.UnavailableError
 
 
-def _kinds(kind: type[TriageError]) -> Iterator[type[TriageError]]:
-    yield kind
-    for inner in kind.__subclasses__():
+def _kinds(error_kind: type[TriageError]) -> Iterator[type[TriageError]]:
+    yield error_kind
+    for inner in error_kind.__subclasses__():
         yield from _kinds(inner)
 
 
 # `TemporaryError` is used inside the retry loop alone.
-_KNOWN = {kind.code: kind for kind in _kinds(TriageError) if kind is not errors.TemporaryError}
+_KNOWN = {error_kind.code: error_kind for error_kind in _kinds(TriageError) if error_kind is not errors.TemporaryError}

@@ -72,7 +72,7 @@ class RemoteTriage:
         if isinstance(draft, Rejected):
             return Outcome(draft.row, Action.REJECTED, None, draft.error, draft)
         fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
-        body = {name: value for name in fields if (value := getattr(draft, name)) is not None}
+        body = {ticket_name: value for ticket_name in fields if (value := getattr(draft, ticket_name)) is not None}
         found = self.connection.post("/tickets", body, ids.new_id())
         return Outcome(draft.row, Action.CREATED, self.converted(protocol.ticket_in, found), None, draft)
 
@@ -123,7 +123,7 @@ class RemoteTriage:
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Yield tickets, newest first."""
         if selection.ids is not None:
-            yield from (self.history(name).ticket for name in selection.ids)
+            yield from (self.history(ticket_name).ticket for ticket_name in selection.ids)
             return
         params = _params(selection)
         left = params.pop("limit", None)
@@ -139,27 +139,32 @@ class RemoteTriage:
                 if left == 0:
                     return
 
-    def resolve(self, name: str) -> str:
+    def resolve(self, ticket_name: str) -> str:
         """Return the id of the only ticket with this name."""
-        return self._id_of_awkward_name(name) if _is_awkward(name) else self.history(name).ticket.ticket_id
+        return (
+            self._id_of_awkward_name(ticket_name)
+            if _is_awkward(ticket_name)
+            else self.history(ticket_name).ticket.ticket_id
+        )
 
-    def _id_of_awkward_name(self, name: str) -> str:
+    def _id_of_awkward_name(self, ticket_name: str) -> str:
         """Return the id of a ticket whose name cannot be part of a path."""
-        for record in self.converted(protocol.rows_of, self.connection.get("/tickets", {"name": name})[0]):
+        for record in self.converted(protocol.rows_of, self.connection.get("/tickets", {"name": ticket_name})[0]):
             return self.converted(protocol.ticket_of, record).ticket_id
         raise self.connection.strange("no ticket where there must be one")
 
-    def path_of(self, name: str) -> str:
+    def path_of(self, ticket_name: str) -> str:
         """Return the path of the only ticket with this name."""
-        return f"/tickets/{quote(encodable(self._id_of_awkward_name(name) if _is_awkward(name) else name), safe='')}"
+        plain = self._id_of_awkward_name(ticket_name) if _is_awkward(ticket_name) else ticket_name
+        return f"/tickets/{quote(encodable(plain), safe='')}"
 
-    def history(self, name: str) -> History:
+    def history(self, ticket_name: str) -> History:
         """Return a ticket with its answers, deliveries, attempts and events."""
-        return self.converted(protocol.history_of, self.connection.get(self.path_of(name))[0])
+        return self.converted(protocol.history_of, self.connection.get(self.path_of(ticket_name))[0])
 
-    def why(self, name: str) -> Why:
+    def why(self, ticket_name: str) -> Why:
         """Return how a ticket was decided."""
-        return self.converted(protocol.why_of, self.connection.get(self.path_of(name) + "/why")[0])
+        return self.converted(protocol.why_of, self.connection.get(self.path_of(ticket_name) + "/why")[0])
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the audit log, oldest first."""
@@ -239,6 +244,6 @@ def _group(record: Any, keys: Sequence[str]) -> StatsGroup:
     return protocol.named(StatsGroup, {**record, "keys": {key: record.get(key) for key in keys}})
 
 
-def _is_awkward(name: str) -> bool:
+def _is_awkward(ticket_name: str) -> bool:
     """Return whether a name cannot be part of a path: a slash divides it, and dots change it."""
-    return "/" in name or not name.strip(".")
+    return "/" in ticket_name or not ticket_name.strip(".")

@@ -72,7 +72,7 @@ class Upload(Generic[T]):
                     upload_chunk.leave()
 
     def _packed(self, chunk: list[TicketDraft | Rejected], seen: OccurrenceCounter) -> "_UploadChunk":
-        drafts = [row for row in chunk if isinstance(row, TicketDraft)]
+        drafts = [upload_row for upload_row in chunk if isinstance(upload_row, TicketDraft)]
         before = seen.count([dedup.identify(draft).identity for draft in drafts])
         met = (self._rewrite_guard.met, self._rewrite_guard.rewritten)
         lines = [compact({"met": met}), *(protocol.draft_line(d, n) for d, n in zip(drafts, before, strict=True))]
@@ -138,8 +138,8 @@ class _UploadChunk:
         headers = {"content-type": protocol.PARCEL, "idempotency-key": ids.new_id()}
         self._options = {"content": body, "params": params, "headers": headers}
         self._stream: Stream | None = None
-        self._rejected = deque(row for row in rows if isinstance(row, Rejected))
-        self.waiting = {row.row: row for row in rows if isinstance(row, TicketDraft)}
+        self._rejected = deque(upload_row for upload_row in rows if isinstance(upload_row, Rejected))
+        self.waiting = {upload_row.row: upload_row for upload_row in rows if isinstance(upload_row, TicketDraft)}
         self.number = len(self.waiting)
         self.met = met
 
@@ -159,8 +159,8 @@ class _UploadChunk:
     def rejected(self, before: int | None) -> Iterator[Outcome[Any]]:
         """Yield the outcomes of rows that were not sent: those before a row, or all that are left."""
         while self._rejected and (before is None or self._rejected[0].row < before):
-            row = self._rejected.popleft()
-            yield Outcome(row.row, Action.REJECTED, None, row.error, row)
+            upload_row = self._rejected.popleft()
+            yield Outcome(upload_row.row, Action.REJECTED, None, upload_row.error, upload_row)
 
     def leave(self) -> None:
         """Close the connection, which stops the server."""

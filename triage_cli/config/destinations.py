@@ -30,18 +30,24 @@ ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,25
 MAILBOX = rf'{ADDRESS}|[^<>@,;:"\\\x00-\x1f\x7f]{{1,80}} <{ADDRESS}>'
 
 
-def read_mail(name: str, setting: ConfigNode) -> DestinationSpec:
+def read_mail(destination_name: str, setting: ConfigNode) -> DestinationSpec:
     """Read a destination of type `mail`; its mistakes are in its diagnostics."""
-    values = record(setting, MAIL, f"destinations.{name}", instead="user_env and password_env")
-    common = {key: values.pop(key) for key in COMMON if key in values}
-    if ("user_env" in values) != ("password_env" in values):
+    destination_values = record(setting, MAIL, f"destinations.{destination_name}", instead="user_env and password_env")
+    common = {key: destination_values.pop(key) for key in COMMON if key in destination_values}
+    if ("user_env" in destination_values) != ("password_env" in destination_values):
         setting.wrong("needs both user_env and password_env, or neither")
-    values.pop("type", None)
-    sender, host, port = values.pop("from", ""), values.get("host", ""), values.get("port")
+    destination_values.pop("type", None)
+    sender, host, port = (
+        destination_values.pop("from", ""),
+        destination_values.get("host", ""),
+        destination_values.get("port"),
+    )
     usual = "implicit" if port == SUBMISSIONS else "none" if is_loopback(host) else "starttls"
-    tls = values.setdefault("tls", usual)
-    values.setdefault("port", SUBMISSIONS if tls == "implicit" else MailSpec._field_defaults["port"])
-    return DestinationSpec(name, "mail", **common, mail=MailSpec(**{"host": "", **values}, sender=sender))
+    tls = destination_values.setdefault("tls", usual)
+    destination_values.setdefault("port", SUBMISSIONS if tls == "implicit" else MailSpec._field_defaults["port"])
+    return DestinationSpec(
+        destination_name, "mail", **common, mail=MailSpec(**{"host": "", **destination_values}, sender=sender)
+    )
 
 
 @accepts({"type": "string", "pattern": f"^({HOST})$"})
@@ -93,17 +99,17 @@ def _schema() -> Schema:
 def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
     """Return the destinations by their names."""
     destinations = {}
-    for name, inner in named(setting).items():
-        if "://" in name:
+    for destination_name, inner in named(setting).items():
+        if "://" in destination_name:
             inner.wrong("give the destination a name; the address goes into its url")
         chosen = inner.value.get("type") if isinstance(inner.value, dict) else None
         if chosen is not None and isinstance(chosen.value, str) and chosen.value in READERS:
-            destinations[name] = READERS[chosen.value](name, inner)
+            destinations[destination_name] = READERS[chosen.value](destination_name, inner)
             continue
-        values = record(inner, DESTINATION, f"destinations.{name}", instead="secret_env")
-        if values.get("type") == "command" and inner.diagnostics.untrusted:
+        destination_values = record(inner, DESTINATION, f"destinations.{destination_name}", instead="secret_env")
+        if destination_values.get("type") == "command" and inner.diagnostics.untrusted:
             inner.wrong(inner.diagnostics.untrusted)
-        destinations[name] = DestinationSpec(name, **{"type": "", **values})
+        destinations[destination_name] = DestinationSpec(destination_name, **{"type": "", **destination_values})
     return destinations
 
 

@@ -34,12 +34,12 @@ def read_http(name: str, setting: ConfigNode) -> DestinationSpec:
     if chosen:
         setting, needs = filled(setting, chosen)
     others = {key: Field(text) for key in sorted(needs - HTTP.keys())}
-    values = record(setting, {**HTTP, **others}, f"destinations.{name}", instead="auth, key_env or url_env")
-    given = {key: values.pop(key) for key in others if key in values}
-    values.pop("type")
-    common = {key: values.pop(key) for key in COMMON if key in values}
-    _check_together(setting, values)
-    return DestinationSpec(name, "http", **common, http=HttpSpec(given=given, **values))
+    http_values = record(setting, {**HTTP, **others}, f"destinations.{name}", instead="auth, key_env or url_env")
+    given = {key: http_values.pop(key) for key in others if key in http_values}
+    http_values.pop("type")
+    common = {key: http_values.pop(key) for key in COMMON if key in http_values}
+    _check_together(setting, http_values)
+    return DestinationSpec(name, "http", **common, http=HttpSpec(given=given, **http_values))
 
 
 def http_schema() -> Schema:
@@ -48,7 +48,7 @@ def http_schema() -> Schema:
     return record_schema({**HTTP, **{key: Field(text) for key in sorted(needs - HTTP.keys())}})
 
 
-def _check_together(setting: ConfigNode, values: Mapping[str, Any]) -> None:
+def _check_together(setting: ConfigNode, http_values: Mapping[str, Any]) -> None:
     """Object to keys that exclude each other, and to those without which others mean nothing."""
     given = setting.value.keys()
     if not given & {"url", "url_env"} and "preset" not in given:
@@ -56,9 +56,9 @@ def _check_together(setting: ConfigNode, values: Mapping[str, Any]) -> None:
     for one, other in (("url", "url_env"), ("body", "form")):
         if {one, other} <= given:
             setting.wrong(f"{one} and {other} exclude each other; remove one")
-    if "endpoint" in given and "?" in (values.get("url") or ""):
+    if "endpoint" in given and "?" in (http_values.get("url") or ""):
         setting.wrong("url ends with a query, so that no endpoint can follow; move it into query")
-    auth = values.get("auth")
+    auth = http_values.get("auth")
     if auth is not None and not auth.env and "key_env" not in given:
         setting.wrong("auth needs env, the variable that holds what goes into the header")
 
@@ -105,7 +105,7 @@ def _bearer(setting: ConfigNode) -> tuple[str, ...]:
 @accepts(lambda: record_schema(AUTH))
 def auth(setting: ConfigNode) -> AuthSpec:
     """Read how a request proves who sends it."""
-    values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
+    http_values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
     given = setting.value if isinstance(setting.value, Mapping) else {}
     kinds = [key for key in ("basic", "bearer", "header") if key in given]
     if len(kinds) != 1:
@@ -113,9 +113,9 @@ def auth(setting: ConfigNode) -> AuthSpec:
     if kinds[0] != "header" and {"env", "prefix"} & given.keys():
         raise ConfigValueError(f"env and prefix mean nothing to {kinds[0]}")
     if kinds[0] == "header":
-        env = (values["env"],) if "env" in values else ()
-        return AuthSpec("header", env, values.get("header", ""), values.get("prefix", ""))
-    return AuthSpec("basic" if kinds[0] == "basic" else "bearer", values.get(kinds[0], ()))
+        env = (http_values["env"],) if "env" in http_values else ()
+        return AuthSpec("header", env, http_values.get("header", ""), http_values.get("prefix", ""))
+    return AuthSpec("basic" if kinds[0] == "basic" else "bearer", http_values.get(kinds[0], ()))
 
 
 @accepts({"type": ["string", "number", "boolean", "null"]})
@@ -127,13 +127,13 @@ def _value(setting: ConfigNode) -> Any:
 
 @accepts(lambda: record_schema(ANSWER))
 def _answer(setting: ConfigNode) -> AnswerTest:
-    values = record(setting, ANSWER, setting.path)
+    http_values = record(setting, ANSWER, setting.path)
     if not {"status", "path"} & setting.value.keys() or (
         {"is", "contains"} & setting.value.keys() and "path" not in setting.value
     ):
         raise ConfigValueError("needs status, or path and what is there")
-    value = (values["is"],) if "is" in values else ()
-    return AnswerTest(values.get("status", ()), values.get("path"), value, values.get("contains", ""))
+    value = (http_values["is"],) if "is" in http_values else ()
+    return AnswerTest(http_values.get("status", ()), http_values.get("path"), value, http_values.get("contains", ""))
 
 
 @accepts({"type": "object", "additionalProperties": schema_of(text)})
@@ -148,23 +148,23 @@ def _kept(setting: ConfigNode) -> dict[str, str]:
 
 @accepts(lambda: record_schema(ONCE))
 def _once(setting: ConfigNode) -> OnceSpec:
-    values = record(setting, ONCE, setting.path)
+    http_values = record(setting, ONCE, setting.path)
     for one, other in (("get", "body"), ("found", "contains")):
         if len({one, other} & setting.value.keys()) != 1:
             raise ConfigValueError(f"takes one of {one} and {other}")
-    return OnceSpec(**values)
+    return OnceSpec(**http_values)
 
 
 @accepts(lambda: record_schema(FIND))
 def _find(setting: ConfigNode) -> FindSpec:
-    values = record(setting, FIND, setting.path)
-    return FindSpec(**{"get": "", **values})
+    http_values = record(setting, FIND, setting.path)
+    return FindSpec(**{"get": "", **http_values})
 
 
 @accepts(lambda: record_schema(UNDO))
 def _undo(setting: ConfigNode) -> UndoSpec:
-    values = record(setting, UNDO, setting.path)
-    return UndoSpec(**{"endpoint": "", **values})
+    http_values = record(setting, UNDO, setting.path)
+    return UndoSpec(**{"endpoint": "", **http_values})
 
 
 AUTH: Mapping[str, Field] = {

@@ -35,41 +35,45 @@ def filled(setting: ConfigNode, name: str, folder: Path | None = None) -> tuple[
     if user.keys() & {"body", "form"}:  # one excludes the other
         for other in {"body", "form"} - user.keys():
             preset.pop(other, None)
-    for key, default in needs.items():
-        if key in user or (key == "url" and address):
+    for preset_key, default in needs.items():
+        if preset_key in user or (preset_key == "url" and address):
             continue
         if default.value is None:
-            setting.wrong(f"preset {name} needs {key}")
+            setting.wrong(f"preset {name} needs {preset_key}")
         else:
-            preset[key] = default
+            preset[preset_key] = default
     merged = {**preset, **user}
-    for key in MERGED:
-        if key in preset and key in user:
-            merged[key] = _under(preset[key], user[key])
+    for preset_key in MERGED:
+        if preset_key in preset and preset_key in user:
+            merged[preset_key] = _under(preset[preset_key], user[preset_key])
     return setting._replace(node=setting.node._replace(value=merged)), frozenset(needs)
 
 
 def load_preset(name: str, folder: Path | None = None) -> Node:
     """Read a preset's file, which is part of the program."""
     diagnostics = Diagnostics(f"preset {name}")
-    node = parse(((folder or FOLDER) / f"{name}.yaml").read_bytes(), diagnostics)
+    preset_node = parse(((folder or FOLDER) / f"{name}.yaml").read_bytes(), diagnostics)
     if diagnostics.problems:
         raise ValueError(diagnostics.problems[0])
-    return node
+    return preset_node
 
 
-def _moved(node: Node, line: int) -> Node:
+def _moved(preset_node: Node, line: int) -> Node:
     """Return a node as if it stood in another line."""
-    if isinstance(node.value, dict):
-        return Node({key: _moved(inner, line) for key, inner in node.value.items()}, line)
-    if isinstance(node.value, list):
-        return Node([_moved(inner, line) for inner in node.value], line)
-    return node._replace(line=line)
+    if isinstance(preset_node.value, dict):
+        return Node({preset_key: _moved(inner, line) for preset_key, inner in preset_node.value.items()}, line)
+    if isinstance(preset_node.value, list):
+        return Node([_moved(inner, line) for inner in preset_node.value], line)
+    return preset_node._replace(line=line)
 
 
 def _under(preset: Node, user: Node) -> Node:
     """Return a tree under what a user gives of it: mappings are merged, everything else is the user's."""
     if not isinstance(preset.value, dict) or not isinstance(user.value, dict):
         return user
-    both = {key: _under(preset.value[key], node) for key, node in user.value.items() if key in preset.value}
+    both = {
+        preset_key: _under(preset.value[preset_key], preset_node)
+        for preset_key, preset_node in user.value.items()
+        if preset_key in preset.value
+    }
     return user._replace(value={**preset.value, **user.value, **both})

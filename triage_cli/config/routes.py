@@ -105,25 +105,25 @@ class Routes:
 
     def _short(self, setting: ConfigNode) -> tuple[Rule, ...]:
         rules: dict[str, Rule] = {}
-        for key, inner in setting.entries().items():
+        for key, route_setting in setting.entries().items():
             name = self.heirs.get(key, key)
-            to = inner.read(self._to, ())
+            to = route_setting.read(self._to, ())
             if name not in self.names:
-                inner.wrong(f'no category "{key}"{suggestion(key, self.names)}')
+                route_setting.wrong(f'no category "{key}"{suggestion(key, self.names)}')
             elif name in rules:
-                inner.wrong(f'"{name}" has a route already; "{key}" is the same category')
+                route_setting.wrong(f'"{name}" has a route already; "{key}" is the same category')
             else:
-                inner.origin(f"routes.{name}.to")
-                inner.origin(f"routes.{name}.when.category")
+                route_setting.origin(f"routes.{name}.to")
+                route_setting.origin(f"routes.{name}.when.category")
                 rules[name] = Rule(f"routes.{name}", to, {"category": (name,)})
         return tuple(rules.values())
 
     def _long(self, setting: ConfigNode) -> tuple[Rule, ...]:
         rules: dict[str, Rule] = {}
-        for inner in setting.items():
-            rule = inner.read(self._rule)
+        for route_setting in setting.items():
+            rule = route_setting.read(self._rule)
             if rule is not None and rule.name in rules:
-                inner.wrong(f'another rule is named "{rule.name.removeprefix("routes.")}"')
+                route_setting.wrong(f'another rule is named "{rule.name.removeprefix("routes.")}"')
             elif rule is not None:
                 rules[rule.name] = rule
         return tuple(rules.values())
@@ -155,8 +155,8 @@ class Routes:
         """Return the category's current name."""
         name = self.heirs.get(word, word)
         if name not in self.names:
-            inner = setting.entries()["when"].entries()["category"]
-            inner.wrong(f'no category "{word}"{suggestion(word, self.names)}')
+            route_setting = setting.entries()["when"].entries()["category"]
+            route_setting.wrong(f'no category "{word}"{suggestion(word, self.names)}')
         return name
 
     def _to(self, setting: ConfigNode) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def read(root: ConfigNode) -> Sections:
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the whole file; at its top a key without a value is as good as none."""
     top = record_schema(TOP)
-    properties = {key: or_null(inner) for key, inner in top["properties"].items()}
+    properties = {key: or_null(inner_setting) for key, inner_setting in top["properties"].items()}
     return {"$schema": DIALECT, "title": "The configuration of triage", **top, "properties": properties}
 
 
@@ -118,18 +118,20 @@ def _categories(setting: ConfigNode) -> tuple[Category, ...]:
     checked_categories: list[Category] = []
     taken: dict[str, str] = {}
     heirs: dict[str, str] = {}
-    read = [(inner, category) for inner in setting.items() if (category := inner.read(_category))]
+    read = [
+        (inner_setting, category) for inner_setting in setting.items() if (category := inner_setting.read(_category))
+    ]
     current = [category.name for _, category in read]
-    for inner, category in read:
-        first = taken.setdefault(same_name(category.name), inner.path)
-        if first != inner.path:
-            inner.wrong(f'"{category.name}" is the category of {first} again')
+    for inner_setting, category in read:
+        first = taken.setdefault(same_name(category.name), inner_setting.path)
+        if first != inner_setting.path:
+            inner_setting.wrong(f'"{category.name}" is the category of {first} again')
             continue
         for old in category.was:
             if old in current:
-                inner.wrong(f'was: "{old}" is a category still; a former name must be free')
+                inner_setting.wrong(f'was: "{old}" is a category still; a former name must be free')
             elif heirs.setdefault(old, category.name) != category.name:
-                inner.wrong(f'was: "{old}" is a former name of "{heirs[old]}" already')
+                inner_setting.wrong(f'was: "{old}" is a former name of "{heirs[old]}" already')
         checked_categories.append(category)
     if not 2 <= len(setting.value) <= 255:
         setting.wrong(f"needs 2 to 255 categories, not {len(setting.value)}")
@@ -142,15 +144,17 @@ def _categories(setting: ConfigNode) -> tuple[Category, ...]:
 @accepts(lambda: named_schema(record_schema(CLASSIFIER)))
 def _classifiers(setting: ConfigNode) -> dict[str, ClassifierSpec]:
     checked_classifiers = {}
-    for name, inner in named(setting).items():
-        values = record(inner, CLASSIFIER, f"classifiers.{name}", instead="api_key_env")
+    for name, inner_setting in named(setting).items():
+        values = record(inner_setting, CLASSIFIER, f"classifiers.{name}", instead="api_key_env")
         chosen = values.get("type", "")
-        if chosen in KEY_VARIABLES and "api_key_env" not in inner.value:
+        if chosen in KEY_VARIABLES and "api_key_env" not in inner_setting.value:
             if values.get("base_url"):
-                inner.wrong("api_key_env is missing: name the variable of this server's key, or null if it needs none")
+                inner_setting.wrong(
+                    "api_key_env is missing: name the variable of this server's key, or null if it needs none"
+                )
             values["api_key_env"] = KEY_VARIABLES[chosen]
         if "max_error" in values and "min_confidence" in values:
-            inner.wrong("max_error stands in place of min_confidence: leave one of them out")
+            inner_setting.wrong("max_error stands in place of min_confidence: leave one of them out")
         checked_classifiers[name] = ClassifierSpec(name, **{"type": "", **values})
     _check_steps(setting, {"local": LOCAL} | checked_classifiers)
     return checked_classifiers
@@ -158,8 +162,8 @@ def _classifiers(setting: ConfigNode) -> dict[str, ClassifierSpec]:
 
 def _check_steps(setting: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -> None:
     """Object to steps that are not there, stand twice, or are cascades themselves."""
-    for name, inner in setting.entries().items():
-        steps = inner.entries().get("steps") if isinstance(inner.value, dict) else None
+    for name, inner_setting in setting.entries().items():
+        steps = inner_setting.entries().get("steps") if isinstance(inner_setting.value, dict) else None
         if steps is None or not classifiers[name].steps:
             continue
         earlier: set[str] = set()

@@ -34,7 +34,7 @@ KINDS = ("link", "path", "page", "offset", "token")
 @accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{NAME.pattern}$"}]))
 def read_sources(setting: ConfigNode) -> dict[str, SourceSpec]:
     """Return the sources by their names."""
-    return {name: _source(name, inner) for name, inner in named(setting).items()}
+    return {source_name: _source(source_name, inner) for source_name, inner in named(setting).items()}
 
 
 def _source_schema() -> dict[str, Any]:
@@ -49,36 +49,38 @@ def _source_schema() -> dict[str, Any]:
     }
 
 
-def _source(name: str, setting: ConfigNode) -> SourceSpec:
-    if not NAME.fullmatch(name):
+def _source(source_name: str, setting: ConfigNode) -> SourceSpec:
+    if not NAME.fullmatch(source_name):
         setting.wrong("the name becomes a part of its tickets' identity: use letters, digits, dots, - and _")
     keys = setting.entries()
     if "preset" in keys and (chosen := keys["preset"].read(one_of(*preset_names(PRESETS)))):
         setting, _ = filled(setting, chosen, PRESETS)
     keys = setting.entries()
-    values = record(setting, SOURCE, f"sources.{name}", instead="auth")
-    if values.get("type") == "command" and setting.diagnostics.untrusted:
+    source_values = record(setting, SOURCE, f"sources.{source_name}", instead="auth")
+    if source_values.get("type") == "command" and setting.diagnostics.untrusted:
         setting.wrong(setting.diagnostics.untrusted)
-    values.pop("format", None)
-    if values.get("type") == "imap":
-        return _imap(name, values)
+    source_values.pop("format", None)
+    if source_values.get("type") == "imap":
+        return _imap(source_name, source_values)
     if "fields" in keys and "external_id" not in keys["fields"].value:
         keys["fields"].wrong("external_id is missing: a ticket that comes again must be known again")
-    following, cursor = values.get("next"), values.get("cursor")
+    following, cursor = source_values.get("next"), source_values.get("cursor")
     if following and following.most and not (cursor and cursor.field):
         keys["next"].wrong("most needs cursor.field, from which the walk begins again")
-    known = {key: value for key, value in values.items() if key in SourceSpec._fields}  # of a type that is not there
-    return SourceSpec(name, **{"type": "", **known})
+    known = {
+        key: value for key, value in source_values.items() if key in SourceSpec._fields
+    }  # of a type that is not there
+    return SourceSpec(source_name, **{"type": "", **known})
 
 
-def _imap(name: str, values: dict[str, Any]) -> SourceSpec:
+def _imap(source_name: str, source_values: dict[str, Any]) -> SourceSpec:
     """Return a source that is the folder of a mail server; a key that is missing was noted."""
-    common = {key: values.pop(key) for key in ("type", "on_update") if key in values}
-    values.setdefault("tls", "starttls" if values.get("port") == UNENCRYPTED else "implicit")
-    if values["tls"] != "implicit":
-        values.setdefault("port", UNENCRYPTED)
+    common = {key: source_values.pop(key) for key in ("type", "on_update") if key in source_values}
+    source_values.setdefault("tls", "starttls" if source_values.get("port") == UNENCRYPTED else "implicit")
+    if source_values["tls"] != "implicit":
+        source_values.setdefault("port", UNENCRYPTED)
     needed = {"host": "", "user_env": "", "password_env": ""}
-    return SourceSpec(name, **common, imap=ImapSpec(**{**needed, **values}))
+    return SourceSpec(source_name, **common, imap=ImapSpec(**{**needed, **source_values}))
 
 
 @accepts(schema_of(address))
@@ -114,13 +116,13 @@ def _start(setting: ConfigNode) -> float | str:
 
 @accepts(lambda: {**record_schema(NEXT), "anyOf": [{"required": [kind]} for kind in KINDS]})
 def _next(setting: ConfigNode) -> NextSpec:
-    values = record(setting, NEXT, setting.path)
-    kinds = [key for key in KINDS if key in values]
+    source_values = record(setting, NEXT, setting.path)
+    kinds = [key for key in KINDS if key in source_values]
     if len(kinds) != 1:
         raise ConfigValueError(
             "takes one of link: RELATION, path: PATH, page: PARAMETER, offset: PARAMETER, token: PATH"
         )
-    spec = NextSpec(kinds[0], values.pop(kinds[0]), **values)  # type: ignore[arg-type]
+    spec = NextSpec(kinds[0], source_values.pop(kinds[0]), **source_values)  # type: ignore[arg-type]
     if spec.kind == "token" and bool(spec.query) == bool(spec.body):
         raise ConfigValueError("token needs query, the parameter that takes it, or body, the path where it goes")
     if spec.kind == "offset" and not spec.size:
@@ -153,7 +155,7 @@ def _where(setting: ConfigNode) -> dict[str, tuple[Any, ...]]:
 
 @accepts({"type": "object", "additionalProperties": schema_of(one_of(*PRIORITIES))})
 def _numbers(setting: ConfigNode) -> dict[str, str]:
-    return {name: inner.read(one_of(*PRIORITIES)) for name, inner in setting.entries().items()}
+    return {source_name: inner.read(one_of(*PRIORITIES)) for source_name, inner in setting.entries().items()}
 
 
 COUNT = number(1, 100_000, whole=True)

@@ -26,18 +26,18 @@ _HIGHER = {"type": "string", "pattern": r"^\.\./"}
 @accepts(_ADDRESS)
 def address(setting: ConfigNode) -> str:
     """Accept an address whose scheme and host stand as they are; its path and query may hold templates."""
-    value = text(setting)
-    if objection := no_address(value):
+    template = text(setting)
+    if objection := no_address(template):
         raise ConfigValueError(objection)
-    return _marked(setting, value)
+    return _marked(setting, template)
 
 
-def no_address(value: str) -> str:
+def no_address(template: str) -> str:
     """Say why nothing is sent to this address, or nothing. The address is not repeated: it may be a secret."""
-    before = re.match(r"[^/]*//[^/?#]*", value)
+    before = re.match(r"[^/]*//[^/?#]*", template)
     if before and EXPRESSION.search(before[0] + "}}"):
         return "holds a template in its host; scheme and host must stand as they are"
-    plain = EXPRESSION.sub("x", value)
+    plain = EXPRESSION.sub("x", template)
     if objection := no_url(plain):
         return objection
     from urllib.parse import urlsplit
@@ -53,30 +53,30 @@ def no_address(value: str) -> str:
 @accepts(_ENDPOINT)
 def endpoint(setting: ConfigNode) -> str:
     """Accept what follows an address."""
-    value = text(setting)
-    if not value.startswith("/") or re.search(r"[\s#\\]", EXPRESSION.sub("x", value)):
+    template = text(setting)
+    if not template.startswith("/") or re.search(r"[\s#\\]", EXPRESSION.sub("x", template)):
         raise ConfigValueError("must begin with / and hold no blank, since it follows the url")
-    return _marked(setting, value)
+    return _marked(setting, template)
 
 
 @accepts({"anyOf": [_ADDRESS, _ENDPOINT, _HIGHER]})
 def address_or_endpoint(setting: ConfigNode) -> str:
     """Accept an address, or what follows the destination's own; each ../ before it leaves out a part of that."""
-    value = text(setting)
-    if not value.startswith(("/", "../")):
+    template = text(setting)
+    if not template.startswith(("/", "../")):
         return address(setting)
-    endpoint(setting._replace(node=setting.node._replace(value="/" + re.sub(r"^(\.\./)+", "", value))))
-    return value
+    endpoint(setting._replace(node=setting.node._replace(value="/" + re.sub(r"^(\.\./)+", "", template))))
+    return template
 
 
 # Templates
 
 
-def _marked(setting: ConfigNode, value: str) -> str:
+def _marked(setting: ConfigNode, template: str) -> str:
     """Return a template, after its line was noted: what is wrong in it is told later."""
-    if "{" in value:
+    if "{" in template:
         setting.origin(setting.path)
-    return value
+    return template
 
 
 @accepts({"type": ["string", "number", "boolean"]})
@@ -95,8 +95,8 @@ def texts(check_name: Callable[[ConfigNode, str], None] = lambda _setting, _name
         found = {}
         for name, inner in setting.entries().items():
             check_name(inner, name)
-            if (value := inner.read(scalar)) is not None:
-                found[name] = value
+            if (template := inner.read(scalar)) is not None:
+                found[name] = template
         return found
 
     return read

@@ -21,34 +21,34 @@ class TemplateFailure(ValueError):  # noqa: N818 - it becomes the error of one d
     """A template cannot be rendered with the values of this ticket."""
 
 
-def as_text(value: Any) -> str:
+def as_text(template_value: Any) -> str:
     """Return a value as it stands in a text: nothing for null, JSON for lists and objects."""
-    if isinstance(value, str):
-        return value
-    if value is None:
+    if isinstance(template_value, str):
+        return template_value
+    if template_value is None:
         return ""
-    return compact(value) if isinstance(value, bool | list | tuple | dict) else str(value)
+    return compact(template_value) if isinstance(template_value, bool | list | tuple | dict) else str(template_value)
 
 
-def as_query_part(value: Any) -> str:
+def as_query_part(template_value: Any) -> str:
     """Return a value as text. Raises `TemplateFailure` for nothing, which would make it another address."""
-    if text := as_text(value):
+    if text := as_text(template_value):
         return text
     raise TemplateFailure("a value is empty, and the address would be another one without it")
 
 
-def as_url_part(value: Any) -> str:
+def as_url_part(template_value: Any) -> str:
     """Return a value percent-encoded. Raises `TemplateFailure` as `as_query_part` does."""
-    return quote(as_query_part(value), safe="")
+    return quote(as_query_part(template_value), safe="")
 
 
 def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that leaves null as it is, and whose result is bounded."""
 
-    def filtered(value: Any, *args: Any, **options: Any) -> Any:
-        if value is None:
+    def filtered(template_value: Any, *args: Any, **options: Any) -> Any:
+        if template_value is None:
             return None
-        result = function(value, *args, **options)
+        result = function(template_value, *args, **options)
         if isinstance(result, str) and len(result) > LARGEST:
             raise TemplateFailure(f"a filter's text is longer than {LARGEST:,} characters")
         return result
@@ -56,15 +56,15 @@ def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
     return filtered
 
 
-def default(value: Any, instead: Any = "", boolean: bool = False) -> Any:
+def default(template_value: Any, instead: Any = "", boolean: bool = False) -> Any:
     """Return another value for null, and with `boolean` also for what is empty, 0 or false."""
-    missing = value is None or isinstance(value, jinja2.Undefined)
-    return instead if missing or (boolean and not value) else value
+    missing = template_value is None or isinstance(template_value, jinja2.Undefined)
+    return instead if missing or (boolean and not template_value) else template_value
 
 
-def _truncate(value: Any, length: int) -> str:
+def _truncate(template_value: Any, length: int) -> str:
     """Shorten a text to so many UTF-16 units, as most receivers count: an emoji is two."""
-    text = as_text(value)
+    text = as_text(template_value)
     units = text[: length + 1].encode("utf-16-le", "surrogatepass")
     if len(units) // 2 <= length:
         return text
@@ -75,35 +75,37 @@ def _truncate(value: Any, length: int) -> str:
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
 
 
-def _one_line(value: Any) -> str:
-    return " ".join(as_text(value).translate(_CONTROLS).split())
+def _one_line(template_value: Any) -> str:
+    return " ".join(as_text(template_value).translate(_CONTROLS).split())
 
 
-def _slug(value: Any) -> str:
+def _slug(template_value: Any) -> str:
     """Return a text as a part of a tag: lower-case letters and digits of any script, joined by dashes.
 
     A text with neither has the beginning of its hash for one.
     """
-    text = as_text(value)
+    text = as_text(template_value)
     plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
     slug_text = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", plain)).strip("-")
     return slug_text or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
-def _uuid(value: Any) -> str:
+def _uuid(template_value: Any) -> str:
     """Return a UUID of version 4 in form, always the same for the same text: some receivers ask for one."""
-    return str(UUID(bytes=hashlib.sha256(as_text(value).encode("utf-8", "surrogatepass")).digest()[:16], version=4))
+    return str(
+        UUID(bytes=hashlib.sha256(as_text(template_value).encode("utf-8", "surrogatepass")).digest()[:16], version=4)
+    )
 
 
-def _replace(value: Any, old: str, new: str) -> str:
-    text = as_text(value)
+def _replace(template_value: Any, old: str, new: str) -> str:
+    text = as_text(template_value)
     if len(text) + text.count(old) * len(new) > LARGEST:
         raise TemplateFailure(f"replace would make more than {LARGEST:,} characters")
     return text.replace(old, new)
 
 
-def _join(value: Any, between: str = "") -> str:
-    texts = [as_text(each) for each in value]
+def _join(template_value: Any, between: str = "") -> str:
+    texts = [as_text(each) for each in template_value]
     if sum(map(len, texts)) + len(texts) * len(between) > LARGEST:
         raise TemplateFailure(f"join would make more than {LARGEST:,} characters")
     return between.join(texts)
@@ -117,20 +119,20 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "uuid": _uuid,
     "default": default,
     "json": compact,
-    "lower": lambda value: as_text(value).lower(),
-    "upper": lambda value: as_text(value).upper(),
-    "capitalize": lambda value: as_text(value).capitalize(),
-    "title": lambda value: as_text(value).title(),
-    "trim": lambda value: as_text(value).strip(),
+    "lower": lambda template_value: as_text(template_value).lower(),
+    "upper": lambda template_value: as_text(template_value).upper(),
+    "capitalize": lambda template_value: as_text(template_value).capitalize(),
+    "title": lambda template_value: as_text(template_value).title(),
+    "trim": lambda template_value: as_text(template_value).strip(),
     "replace": _replace,
     "join": _join,
     "length": len,
-    "first": lambda value: next(iter(value), None),
-    "last": lambda value: next(reversed(value), None),
+    "first": lambda template_value: next(iter(template_value), None),
+    "last": lambda template_value: next(reversed(template_value), None),
     "int": filters.do_int,
     "float": filters.do_float,
     "round": filters.do_round,
     "abs": abs,
     "string": as_text,
-    "urlencode": lambda value: quote(as_text(value), safe=""),
+    "urlencode": lambda template_value: quote(as_text(template_value), safe=""),
 }

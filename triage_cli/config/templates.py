@@ -158,31 +158,33 @@ def check(source: str, names: AbstractSet[str]) -> nodes.Template:
     return tree
 
 
-def _check(node: nodes.Node, names: AbstractSet[str]) -> None:
-    if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem):
-        if path := _path(node):
+def _check(template_node: nodes.Node, names: AbstractSet[str]) -> None:
+    if isinstance(template_node, nodes.Name | nodes.Getattr | nodes.Getitem):
+        if path := _path(template_node):
             _check_name(path, names)
             return
-    elif not isinstance(node, SYNTAX):
-        raise TemplateMistake(f"holds what no template needs ({type(node).__name__.lower()}); use names, filters, if")
-    if isinstance(node, nodes.Filter) and node.name not in FILTERS:
-        raise TemplateMistake(_unknown("filter", node.name, FILTERS.keys()))
-    if isinstance(node, nodes.Test) and node.name not in TESTS:
-        raise TemplateMistake(_unknown("test", node.name, TESTS))
-    for inner in node.iter_child_nodes():
+    elif not isinstance(template_node, SYNTAX):
+        raise TemplateMistake(
+            f"holds what no template needs ({type(template_node).__name__.lower()}); use names, filters, if"
+        )
+    if isinstance(template_node, nodes.Filter) and template_node.name not in FILTERS:
+        raise TemplateMistake(_unknown("filter", template_node.name, FILTERS.keys()))
+    if isinstance(template_node, nodes.Test) and template_node.name not in TESTS:
+        raise TemplateMistake(_unknown("test", template_node.name, TESTS))
+    for inner in template_node.iter_child_nodes():
         _check(inner, names)
 
 
-def _path(node: nodes.Node) -> tuple[str, ...]:
+def _path(template_node: nodes.Node) -> tuple[str, ...]:
     """Return the parts of a dotted name, none for what does not begin with a name."""
-    if isinstance(node, nodes.Name):
-        return (node.name,)
-    if isinstance(node, nodes.Getattr) and (before := _path(node.node)):
-        return (*before, node.attr)
-    if isinstance(node, nodes.Getitem) and (before := _path(node.node)):
-        if not isinstance(node.arg, nodes.Const):
+    if isinstance(template_node, nodes.Name):
+        return (template_node.name,)
+    if isinstance(template_node, nodes.Getattr) and (before := _path(template_node.node)):
+        return (*before, template_node.attr)
+    if isinstance(template_node, nodes.Getitem) and (before := _path(template_node.node)):
+        if not isinstance(template_node.arg, nodes.Const):
             raise TemplateMistake(f"{'.'.join(before)}[…] takes a name in quotes or a number")
-        return (*before, str(node.arg.value))
+        return (*before, str(template_node.arg.value))
     return ()
 
 

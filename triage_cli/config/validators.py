@@ -46,8 +46,8 @@ def record(setting: ConfigNode, table: Mapping[str, Field], kept: str, *, instea
             inner.wrong(f'means nothing to type "{chosen}" (only to {listed(field.types)}); remove it')
         elif key == "type":
             values["type"] = chosen
-        elif (value := inner.read(field.check, _WRONG)) is not _WRONG:
-            values[key] = value
+        elif (yaml_value := inner.read(field.check, _WRONG)) is not _WRONG:
+            values[key] = yaml_value
         inner.origin(f"{kept}.{key}" if kept else key)
     for key, field in table.items():
         meant = field.needed and (not field.types or chosen in field.types)
@@ -85,47 +85,47 @@ def listed(items: Collection[str]) -> str:
 @accepts({"type": "string", "pattern": r"\S"})
 def text(setting: ConfigNode) -> str:
     """Accept any text that is not empty."""
-    value = setting.value
-    if isinstance(value, bool | int | float | UnsupportedScalar):
+    yaml_value = setting.value
+    if isinstance(yaml_value, bool | int | float | UnsupportedScalar):
         raise ConfigValueError(f'is {kind(setting.node)} to YAML; quote it: "{setting.node.text}"')
-    if not isinstance(value, str):
+    if not isinstance(yaml_value, str):
         raise ConfigValueError(f"must be text, not {kind(setting.node)}")
-    if not value.strip():
+    if not yaml_value.strip():
         raise ConfigValueError("is empty")
-    return value
+    return yaml_value
 
 
 @accepts(NAME)
 def label(setting: ConfigNode) -> str:
     """Accept a name: one short line."""
-    value = text(setting)
-    if objection := no_name(value):
+    yaml_value = text(setting)
+    if objection := no_name(yaml_value):
         raise ConfigValueError(objection)
-    return value
+    return yaml_value
 
 
 @accepts(NAME)
 def former(setting: ConfigNode) -> str:
     """Accept a name that was a name once, when more was accepted."""
-    value = text(setting)
-    if objection := _no_name(value):
+    yaml_value = text(setting)
+    if objection := _no_name(yaml_value):
         raise ConfigValueError(objection)
-    return value
+    return yaml_value
 
 
-def no_name(value: str) -> str:
+def no_name(yaml_value: str) -> str:
     """Say why this cannot be a name, or nothing."""
-    if hiding := first_hiding(value):
+    if hiding := first_hiding(yaml_value):
         return f"holds U+{ord(hiding):04X}, which nobody sees; type it again"
-    return _no_name(value)
+    return _no_name(yaml_value)
 
 
-def _no_name(value: str) -> str:
-    if not value or value != value.strip():
+def _no_name(yaml_value: str) -> str:
+    if not yaml_value or yaml_value != yaml_value.strip():
         return "must not be empty or begin or end with blanks"
-    if len(value) > 80:
-        return f"is {len(value)} characters long; a name has at most 80"
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+    if len(yaml_value) > 80:
+        return f"is {len(yaml_value)} characters long; a name has at most 80"
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in yaml_value):
         return "holds a control character"
     return ""
 
@@ -147,10 +147,10 @@ def same_name(name: str) -> str:
 @accepts({"type": "string", "pattern": f"^{_HEADER}$"})
 def header(setting: ConfigNode) -> str:
     """Accept the name of an HTTP header."""
-    value = text(setting)
-    if not re.fullmatch(_HEADER, value):
+    yaml_value = text(setting)
+    if not re.fullmatch(_HEADER, yaml_value):
         raise ConfigValueError("must be the name of an HTTP header: letters, digits and dashes, such as X-Signature")
-    return value
+    return yaml_value
 
 
 def one_of(*choices: str) -> Check:
@@ -158,10 +158,10 @@ def one_of(*choices: str) -> Check:
 
     @accepts({"type": "string", "enum": list(choices)})
     def check(setting: ConfigNode) -> str:
-        value = text(setting)
-        if value not in choices:
-            raise ConfigValueError(f'"{value[:80]}" is none of {listed(choices)}{suggestion(value, choices)}')
-        return value
+        yaml_value = text(setting)
+        if yaml_value not in choices:
+            raise ConfigValueError(f'"{yaml_value[:80]}" is none of {listed(choices)}{suggestion(yaml_value, choices)}')
+        return yaml_value
 
     return check
 
@@ -172,13 +172,17 @@ def number(low: float, high: float, *, whole: bool = False) -> Check:
 
     @accepts({"type": "integer" if whole else "number", "minimum": low, "maximum": high})
     def check(setting: ConfigNode) -> float:
-        value = setting.value
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            hint = "; write it without quotes" if isinstance(value, str) and value.strip() else ""
+        yaml_value = setting.value
+        if isinstance(yaml_value, bool) or not isinstance(yaml_value, int | float):
+            hint = "; write it without quotes" if isinstance(yaml_value, str) and yaml_value.strip() else ""
             raise ConfigValueError(f"must be {sort}, not {kind(setting.node)}{hint}")
-        if (whole and not isinstance(value, int)) or not math.isfinite(value) or not low <= value <= high:
+        if (
+            (whole and not isinstance(yaml_value, int))
+            or not math.isfinite(yaml_value)
+            or not low <= yaml_value <= high
+        ):
             raise ConfigValueError(f"must be {sort} from {low:g} to {high:g}, not {setting.node.text[:40]}")
-        return value
+        return yaml_value
 
     return check
 
@@ -210,7 +214,7 @@ def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 100
         if not least <= len(settings) <= most:
             raise ConfigValueError(f"needs at least {least}" if len(settings) < least else f"holds more than {most}")
         values = [inner.read(check, _WRONG) for inner in settings]
-        return tuple(value for value in values if value is not _WRONG)
+        return tuple(yaml_value for yaml_value in values if yaml_value is not _WRONG)
 
     return read
 
@@ -221,28 +225,28 @@ def variable(setting: ConfigNode) -> str:
 
     What stands there instead may be the secret itself, so it is not said.
     """
-    value = text(setting)
-    if not re.fullmatch(_VARIABLE, value):
+    yaml_value = text(setting)
+    if not re.fullmatch(_VARIABLE, yaml_value):
         raise ConfigValueError("takes the name of an environment variable, never the secret itself")
-    setting.diagnostics.variables.add(value)
-    return value
+    setting.diagnostics.variables.add(yaml_value)
+    return yaml_value
 
 
 @accepts({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+([/?#][^\s\\]*)?$"})
 def url(setting: ConfigNode) -> str:
     """Accept an address of the web without a name and password in it."""
-    value = text(setting)
-    if objection := no_url(value):
+    yaml_value = text(setting)
+    if objection := no_url(yaml_value):
         raise ConfigValueError(objection)
-    return value
+    return yaml_value
 
 
-def no_url(value: str) -> str:
+def no_url(yaml_value: str) -> str:
     """Say why this is no address to send to, or nothing. The address is not repeated: it may hold a secret."""
     from urllib.parse import urlsplit
 
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(yaml_value)
         port = parts.port
     except ValueError:
         return "is not a valid URL"
@@ -250,7 +254,7 @@ def no_url(value: str) -> str:
         return "must be a URL that begins with https:// or http://"
     if "@" in parts.netloc:
         return "holds a user name or password; secrets do not belong into a URL"
-    if not parts.hostname or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", value):
+    if not parts.hostname or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", yaml_value):
         return "is not a valid URL"
     return ""
 
@@ -258,42 +262,42 @@ def no_url(value: str) -> str:
 @accepts({"type": "string", "pattern": r"^(postgres(ql)?://(?![^/?#]*:[^/?#]*@)|(?![A-Za-z][\w+.-]+://))"})
 def database(setting: ConfigNode) -> str:
     """Accept a path or a PostgreSQL address without a password."""
-    value = text(setting)
-    if objection := no_database(value):
+    yaml_value = text(setting)
+    if objection := no_database(yaml_value):
         raise ConfigValueError(objection)
-    if is_postgres(value):
-        if without_password(value) != value:
+    if is_postgres(yaml_value):
+        if without_password(yaml_value) != yaml_value:
             raise ConfigValueError("holds a password; put it into the environment as PGPASSWORD, or into ~/.pgpass")
-        return value
-    return str(absolute(value, setting.diagnostics.folder, setting.diagnostics.home))
+        return yaml_value
+    return str(absolute(yaml_value, setting.diagnostics.folder, setting.diagnostics.home))
 
 
-def no_database(value: str) -> str:
+def no_database(yaml_value: str) -> str:
     """Say why this names no database, or nothing."""
-    if not is_postgres(value) and re.match(r"[A-Za-z][\w+.-]+://", value):
+    if not is_postgres(yaml_value) and re.match(r"[A-Za-z][\w+.-]+://", yaml_value):
         return "must be a path or postgresql://user@host/name"
-    return "holds a character that no path has" if "\0" in value else ""
+    return "holds a character that no path has" if "\0" in yaml_value else ""
 
 
-def is_postgres(value: str) -> bool:
+def is_postgres(yaml_value: str) -> bool:
     """Tell a server's address from a path."""
-    return value.startswith(("postgresql://", "postgres://"))
+    return yaml_value.startswith(("postgresql://", "postgres://"))
 
 
 @accepts(schema_of(text))
 def path(setting: ConfigNode) -> Path:
     """Accept the path of a file, which need not be there yet."""
-    value = absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
+    yaml_value = absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
     with contextlib.suppress(OSError):
-        if value.is_dir():
-            raise ConfigValueError(f"{value} is a directory; name a file")
-    return value
+        if yaml_value.is_dir():
+            raise ConfigValueError(f"{yaml_value} is a directory; name a file")
+    return yaml_value
 
 
-def absolute(value: str, folder: Path, home: Path | None) -> Path:
+def absolute(yaml_value: str, folder: Path, home: Path | None) -> Path:
     """Return the absolute path: `~` is the home directory, what is relative is relative to the folder."""
-    if value == "~" or value.startswith("~/"):
+    if yaml_value == "~" or yaml_value.startswith("~/"):
         if home is None:
             raise ConfigValueError("begins with ~, and there is no home directory; write the whole path")
-        return home / value[2:]
-    return folder / value
+        return home / yaml_value[2:]
+    return folder / yaml_value

@@ -91,17 +91,17 @@ class ConfigNode(NamedTuple):
             self.wrong(str(mistake))
             return default
 
-    def origin(self, key: str) -> None:
+    def origin(self, yaml_key: str) -> None:
         """Note that the value shown under this key came from here."""
-        self.diagnostics.origins[key] = f"{self.diagnostics.label}:{self.node.line}"
+        self.diagnostics.origins[yaml_key] = f"{self.diagnostics.label}:{self.node.line}"
 
     def entries(self) -> dict[str, "ConfigNode"]:
         """Return the settings inside of a mapping."""
         if not isinstance(self.value, dict):
             raise ConfigValueError(f"must be a mapping (key: value), not {kind(self.node)}")
         return {
-            key: ConfigNode(node, f"{self.path}.{key}" if self.path else key, self.diagnostics)
-            for key, node in self.value.items()
+            yaml_key: ConfigNode(node, f"{self.path}.{yaml_key}" if self.path else yaml_key, self.diagnostics)
+            for yaml_key, node in self.value.items()
         }
 
     def items(self) -> list["ConfigNode"]:
@@ -192,19 +192,21 @@ class _Reader:
         nodes_by_key: dict[str, Node] = {}
         for raw_key, raw_value in raw.value:
             line = raw_key.start_mark.line + 1
-            key = raw_key.value
+            yaml_key = raw_key.value
             if raw_key.id != "scalar":
                 self.diagnostics.wrong(line, path, "a key must be plain text")
                 continue
-            inner = f"{path}.{key}" if path else key
+            inner = f"{path}.{yaml_key}" if path else yaml_key
             if raw_key.tag == PLAIN + "merge":
                 self.diagnostics.wrong(line, inner, "merging is not supported; write the keys out")
             elif raw_key.tag != PLAIN + "str":
-                self.diagnostics.wrong(line, inner, f'a key must be text; quote it: "{key}"')
-            elif key in nodes_by_key:
-                self.diagnostics.wrong(line, inner, f"stands twice, first in line {nodes_by_key[key].line}; remove one")
-            elif self._readable(key, line, path):
-                nodes_by_key[key] = self.node(raw_value, line, inner, depth + 1)
+                self.diagnostics.wrong(line, inner, f'a key must be text; quote it: "{yaml_key}"')
+            elif yaml_key in nodes_by_key:
+                self.diagnostics.wrong(
+                    line, inner, f"stands twice, first in line {nodes_by_key[yaml_key].line}; remove one"
+                )
+            elif self._readable(yaml_key, line, path):
+                nodes_by_key[yaml_key] = self.node(raw_value, line, inner, depth + 1)
         return nodes_by_key
 
     def _scalar(self, raw: Any, line: int, path: str) -> Node:

@@ -27,7 +27,7 @@ def canonical(data: Mapping[str, Any]) -> str:
     return _canonical(data)
 
 
-def link(prev: str, seq: int, event: Event, detail: str, key: bytes | None = None) -> str:
+def link(prev: str, seq: int, event: Event, detail: str, audit_key: bytes | None = None) -> str:
     """Return the hash of an event that follows `prev`; `detail` is its data as canonical JSON."""
     # Ids, times and actions are the program's own and need no escaping; an actor may be any text.
     ticket = "null" if event.ticket_id is None else f'"{event.ticket_id}"'
@@ -36,11 +36,11 @@ def link(prev: str, seq: int, event: Event, detail: str, key: bytes | None = Non
         f'{prev}\n{{"action":"{event.action}","actor":{_quoted(event.actor)},"detail":{detail},"run_id":{run},'
         f'"seq":{seq},"ticket_id":{ticket},"timestamp":"{event.at}"}}'
     ).encode("utf-8", "surrogatepass")
-    return hmac.digest(key, fields, "sha256").hex() if key else hashlib.sha256(fields).hexdigest()
+    return hmac.digest(audit_key, fields, "sha256").hex() if audit_key else hashlib.sha256(fields).hexdigest()
 
 
 def append(
-    head: Head, events: Iterable[Event], key: bytes | None = None
+    head: Head, events: Iterable[Event], audit_key: bytes | None = None
 ) -> tuple[list[tuple[int, str, str, _Text, str, _Text, str, str]], Head]:
     """Return the rows that continue a log, with the columns of the table `events`, and the new head."""
     prev, seq = head
@@ -48,19 +48,19 @@ def append(
     for event in events:
         seq += 1
         detail = _canonical(event.data)
-        prev = link(prev, seq, event, detail, key)
+        prev = link(prev, seq, event, detail, audit_key)
         rows.append((seq, event.at, event.action, event.ticket_id, event.actor, event.run_id, detail, prev))
     return rows, Head(prev, seq)
 
 
-def mark(key: bytes | None) -> str | None:
+def mark(audit_key: bytes | None) -> str | None:
     """Return a short hash of a key, by which a store recognises the key of its log."""
-    return hmac.digest(key, b"triage audit key", "sha256").hex()[:16] if key else None
+    return hmac.digest(audit_key, b"triage audit key", "sha256").hex()[:16] if audit_key else None
 
 
-def same(mark_: str | None, key: bytes | None) -> str | None:
+def same(mark_: str | None, audit_key: bytes | None) -> str | None:
     """Return the mark of this key. Raises `StoreError` if the log was begun with another key."""
-    own_mark = mark(key)
+    own_mark = mark(audit_key)
     if mark_ is not None and mark_ != own_mark:
         raise StoreError(
             "the audit log is written with a key, and TRIAGE_AUDIT_KEY does not hold it",
@@ -69,20 +69,20 @@ def same(mark_: str | None, key: bytes | None) -> str | None:
     return own_mark
 
 
-def verify(trail: Iterable[LoggedEvent], key: bytes | None, heads: Mapping[str, str]) -> Head:
+def verify(trail: Iterable[LoggedEvent], audit_key: bytes | None, heads: Mapping[str, str]) -> Head:
     """Recompute a whole log and return its head; the events' own `prev` is not used.
 
     `heads` maps hashes that must be in the log to where they were kept. Raises `CheckError`, which names the first
     event whose hash is wrong.
     """
-    head, missing = recompute(trail, key, heads)
+    head, missing = recompute(trail, audit_key, heads)
     for where in missing.values():
         raise absent(where, head)
     return head
 
 
 def recompute(
-    trail: Iterable[LoggedEvent], key: bytes | None, heads: Mapping[str, str]
+    trail: Iterable[LoggedEvent], audit_key: bytes | None, heads: Mapping[str, str]
 ) -> tuple[Head, Mapping[str, str]]:
     """Recompute a whole log; return its head, and the `heads` that are not in it. Raises as `verify` does."""
     prev, count, keyed_before = GENESIS, 0, False
@@ -90,14 +90,14 @@ def recompute(
     for count, event in enumerate(trail, 1):
         if event.seq != count:
             raise CheckError(f"event {count} of the log is missing", hint=RESTORE)
-        keyed = key is not None and holds(event, prev, key)
+        keyed = audit_key is not None and holds(event, prev, audit_key)
         if not keyed and (keyed_before or not holds(event, prev, None)):
-            hint = RESTORE if key else f"{RESTORE}; if it was written with a key, set TRIAGE_AUDIT_KEY"
+            hint = RESTORE if audit_key else f"{RESTORE}; if it was written with a key, set TRIAGE_AUDIT_KEY"
             raise CheckError(f"event {count} is not what was written there: it was changed, moved or put in", hint=hint)
         keyed_before = keyed_before or keyed
         prev = event.hash
         missing.pop(prev, None)
-    if key is not None and count and not keyed_before:
+    if audit_key is not None and count and not keyed_before:
         hint = "if the key is new, this holds once an event was written with it; else the log was replaced"
         raise CheckError("no event of the log was written with the key in TRIAGE_AUDIT_KEY", hint=hint)
     return Head(prev, count), missing
@@ -117,7 +117,7 @@ def absent(where: str, head: Head, but: str = "") -> CheckError:
 RESTORE = "compare with a backup: what was there before has been altered"
 
 
-def holds(event: LoggedEvent, prev: str, key: bytes | None) -> bool:
+def holds(event: LoggedEvent, prev: str, audit_key: bytes | None) -> bool:
     """Return whether an event's hash is right after `prev`, with this key. An altered row may hold any type."""
     plain: Sequence[Any] = (event.timestamp, event.action, event.ticket_id or "", event.run_id or "")
     texts = (*plain, event.actor, event.detail)
@@ -127,4 +127,4 @@ def holds(event: LoggedEvent, prev: str, key: bytes | None) -> bool:
     if any('"' in text or "\\" in text for text in plain):
         return False
     unlinked = Event(event.action, event.ticket_id, event.run_id, event.actor, event.timestamp)
-    return event.hash == link(prev, event.seq, unlinked, event.detail, key)
+    return event.hash == link(prev, event.seq, unlinked, event.detail, audit_key)

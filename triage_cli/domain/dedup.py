@@ -47,15 +47,15 @@ def created_at(draft: TicketDraft, at: str) -> str | None:
     return draft.created_at or (None if draft.origin in ("row", "mail") else f"{at[:19]}Z")
 
 
-def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) -> Ticket:
+def new_ticket(identified: Identified, ticket_id: str, at: str, run_id: str | None) -> Ticket:
     """Return the new ticket of a draft."""
-    draft = item.draft
+    draft = identified.draft
     return Ticket(
         ticket_id,
-        item.identity,
+        identified.identity,
         draft.source,
         draft.external_id,
-        item.content,
+        identified.content,
         draft.subject,
         draft.description,
         draft.customer_id,
@@ -82,33 +82,33 @@ def new_ticket(item: Identified, ticket_id: str, at: str, run_id: str | None) ->
     )
 
 
-def updated_ticket(known: Ticket, item: Identified, *, keeps_category: bool = False) -> Ticket | None:
+def updated_ticket(known_ticket: Ticket, identified: Identified, *, keeps_category: bool = False) -> Ticket | None:
     """Return the ticket updated from a draft, or None if the draft changes nothing.
 
     A changed text resets the ticket to `new`, unless it has a verdict or its source `keeps_category`. Columns that this
     export lacks are kept.
     """
-    draft = item.draft
-    customer_id = draft.customer_id or known.customer_id
-    priority = draft.priority or known.priority
-    created = draft.created_at or known.created_at
-    extra = _merged(known.extra, draft)
-    rewritten = item.content != known.content_hash
-    before = (known.customer_id, known.priority, known.created_at, known.extra)
+    draft = identified.draft
+    customer_id = draft.customer_id or known_ticket.customer_id
+    priority = draft.priority or known_ticket.priority
+    created = draft.created_at or known_ticket.created_at
+    extra = _merged(known_ticket.extra, draft)
+    rewritten = identified.content != known_ticket.content_hash
+    before = (known_ticket.customer_id, known_ticket.priority, known_ticket.created_at, known_ticket.extra)
     if not rewritten and (customer_id, priority, created, extra) == before:
         return None
-    ticket = known._replace(
+    ticket = known_ticket._replace(
         customer_id=customer_id,
         priority=priority,
         urgency=URGENCY[priority],
         created_at=created,
         extra=extra,
-        revision=known.revision + 1,
+        revision=known_ticket.revision + 1,
     )
     if not rewritten:
         return ticket
-    ticket = ticket._replace(content_hash=item.content, subject=draft.subject, description=draft.description)
-    return ticket if known.verdict or keeps_category else reset(ticket)
+    ticket = ticket._replace(content_hash=identified.content, subject=draft.subject, description=draft.description)
+    return ticket if known_ticket.verdict or keeps_category else reset(ticket)
 
 
 def reset(ticket: Ticket) -> Ticket:
@@ -159,20 +159,21 @@ class RewriteGuard:
         )
 
 
-def repeated(item: Identified) -> RowError:
+def repeated(identified: Identified) -> RowError:
     """Return the error for an external id that occurs twice in an input, with different texts."""
     return RowError(
-        f'line {item.draft.line}: the id "{item.draft.external_id}" stands in this input before, with another text',
+        f'line {identified.draft.line}: the id "{identified.draft.external_id}" stands in this input before, with '
+        "another text",
         hint="if this column holds no ids, write --map external_id= with nothing behind it",
     )
 
 
-def _merged(known: str, draft: TicketDraft) -> str:
+def _merged(known_ticket: str, draft: TicketDraft) -> str:
     """Return the merged extra columns: those that this export lacks are kept, those that it has empty are removed."""
     added = encoded(draft.extra)
-    if known in (added, "{}"):
+    if known_ticket in (added, "{}"):
         return added
-    merged = {**from_json(known), **from_json(added)}
+    merged = {**from_json(known_ticket), **from_json(added)}
     return encoded({name: value for name, value in merged.items() if name not in draft.silent})
 
 

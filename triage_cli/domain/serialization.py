@@ -62,8 +62,8 @@ _DIGITS = sys.int_info.default_max_str_digits
 
 def number(text: str) -> float | str:
     """Return a JSON number as a float; one that is too large for a float (1e999) stays a text."""
-    value = float(text)
-    return value if math.isfinite(value) else text
+    json_value = float(text)
+    return json_value if math.isfinite(json_value) else text
 
 
 def integer(text: str) -> int | str:
@@ -84,13 +84,13 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def all_encodable(value: Any) -> Any:
+def all_encodable(json_value: Any) -> Any:
     """Return a JSON value with `encodable` applied to all texts in it."""
-    if isinstance(value, str):
-        return encodable(value)
-    if isinstance(value, Mapping):
-        return {all_encodable(key): all_encodable(each) for key, each in value.items()}
-    return [all_encodable(each) for each in value] if isinstance(value, list | tuple) else value
+    if isinstance(json_value, str):
+        return encodable(json_value)
+    if isinstance(json_value, Mapping):
+        return {all_encodable(key): all_encodable(each) for key, each in json_value.items()}
+    return [all_encodable(each) for each in json_value] if isinstance(json_value, list | tuple) else json_value
 
 
 def ticket_record(ticket: Ticket) -> dict[str, Any]:
@@ -200,14 +200,14 @@ def run_record(run: Run) -> dict[str, Any]:
 
 def outcome_record(outcome: Outcome[Any]) -> dict[str, Any] | None:
     """Return the record of an outcome's value, or None if it has no ticket."""
-    value = outcome.value
-    if isinstance(value, Decided):
-        return ticket_record(value.ticket) | {"asked": value.asked}
-    if isinstance(value, Routed):
-        return ticket_record(value.ticket)
-    if isinstance(value, Flip):
-        return dict(value._asdict())
-    return ticket_record(value) if isinstance(value, Ticket) else None
+    json_value = outcome.value
+    if isinstance(json_value, Decided):
+        return ticket_record(json_value.ticket) | {"asked": json_value.asked}
+    if isinstance(json_value, Routed):
+        return ticket_record(json_value.ticket)
+    if isinstance(json_value, Flip):
+        return dict(json_value._asdict())
+    return ticket_record(json_value) if isinstance(json_value, Ticket) else None
 
 
 def error_record(code: str, message: str, hint: str) -> Mapping[str, Any]:

@@ -67,7 +67,8 @@ _NAMES = {
     ),
 }
 _RANK = {
-    field: {name: index for index, name in reversed(list(enumerate(names.split())))} for field, names in _NAMES.items()
+    ticket_field: {name: column_index for column_index, name in reversed(list(enumerate(names.split())))}
+    for ticket_field, names in _NAMES.items()
 }
 _PREFIXES = ("ticket", "case", "issue", "incident", "support")
 # Words in a longer header, as a last resort: "Detailed description of the problem" matches, "Project description" does
@@ -123,35 +124,38 @@ def matched(
     `closed` are headers that only `mapping` may use. `empty` are the indexes of columns without values in the sample,
     which are used only if no other column matches. Raises `UsageError` for an unknown field or header.
     """
-    keys = ["" if header in closed else compact(header) for header in headers]
+    header_keys = ["" if header in closed else compact(header) for header in headers]
     desk = recognised(set(map(compact, headers)))
-    taken = {field: _mapped(field, name, headers) for field, name in mapping.items()}
-    used = {index for index in taken.values() if index is not None}
-    fields = {field: index for field, index in taken.items() if index is not None}
-    exact = {} if desk is None else _exact(keys, desk.fields, empty)
-    for field, index in {**_generic(keys, headers, exact, empty), **exact}.items():
-        if field not in taken and index not in used:
-            fields[field] = index
-            used.add(index)
-    ordered = {field: fields[field] for field in FIELDS if field in fields}
+    taken = {ticket_field: _mapped(ticket_field, name, headers) for ticket_field, name in mapping.items()}
+    used = {column_index for column_index in taken.values() if column_index is not None}
+    fields = {ticket_field: column_index for ticket_field, column_index in taken.items() if column_index is not None}
+    exact = {} if desk is None else _exact(header_keys, desk.fields, empty)
+    for ticket_field, column_index in {**_generic(header_keys, headers, exact, empty), **exact}.items():
+        if ticket_field not in taken and column_index not in used:
+            fields[ticket_field] = column_index
+            used.add(column_index)
+    ordered = {ticket_field: fields[ticket_field] for ticket_field in FIELDS if ticket_field in fields}
     return Columns(ordered, desk.name, desk.numbers) if desk else Columns(ordered)
 
 
-def _exact(keys: Sequence[str], names: Mapping[str, Sequence[str]], empty: AbstractSet[int]) -> dict[str, int]:
+def _exact(header_keys: Sequence[str], names: Mapping[str, Sequence[str]], empty: AbstractSet[int]) -> dict[str, int]:
     """Return the fields with a column that a helpdesk names, preferring columns with values."""
-    columns_by_field = {field: [keys.index(name) for name in listed if name in keys] for field, listed in names.items()}
+    columns_by_field = {
+        ticket_field: [header_keys.index(name) for name in listed if name in header_keys]
+        for ticket_field, listed in names.items()
+    }
     return {
-        field: next((index for index in indexes if index not in empty), indexes[0])
-        for field, indexes in columns_by_field.items()
+        ticket_field: next((column_index for column_index in indexes if column_index not in empty), indexes[0])
+        for ticket_field, indexes in columns_by_field.items()
         if indexes
     }
 
 
-def _mapped(field: str, name: str, headers: Sequence[str]) -> int | None:
-    if field not in FIELDS:
-        near = difflib.get_close_matches(field, FIELDS, 1, 0.5)
+def _mapped(ticket_field: str, name: str, headers: Sequence[str]) -> int | None:
+    if ticket_field not in FIELDS:
+        near = difflib.get_close_matches(ticket_field, FIELDS, 1, 0.5)
         raise UsageError(
-            f'--map: there is no field "{field}"',
+            f'--map: there is no field "{ticket_field}"',
             hint=f"did you mean {near[0]}?" if near else f"the fields are {', '.join(FIELDS)}",
         )
     if not name.strip():
@@ -162,15 +166,15 @@ def _mapped(field: str, name: str, headers: Sequence[str]) -> int | None:
     near = difflib.get_close_matches(name.casefold(), [h.casefold() for h in headers], 1, 0.6)
     listed = ", ".join(h.strip() or "(no name)" for h in headers)
     same = [h for h in headers if near and h.casefold() == near[0]]
-    none = "; for an input without ids write --map external_id=" if field == "external_id" else ""
+    none = "; for an input without ids write --map external_id=" if ticket_field == "external_id" else ""
     raise UsageError(
-        f'--map {field}: the input has no column "{name}"',
+        f'--map {ticket_field}: the input has no column "{name}"',
         hint=f'did you mean "{same[0].strip()}"?' if same else f"its columns are {listed}{none}",
     )
 
 
 def _generic(
-    keys: Sequence[str],
+    header_keys: Sequence[str],
     headers: Sequence[str],
     exact: Mapping[str, int] | None = None,
     empty: AbstractSet[int] = frozenset(),
@@ -178,22 +182,26 @@ def _generic(
     """Return the fields that match by common words, each column for at most one field."""
     fields: dict[str, int] = {}
     used = set((exact or {}).values())
-    job = _job_title(keys)
-    for field in _RANK:
-        indexes = [p for p in range(len(keys)) if keys[p] and p not in used and p != job]
-        index = _best(field, keys, headers, [p for p in indexes if p not in empty])
-        if index is None:
-            index = _best(field, keys, headers, indexes)
-        if index is not None:
-            fields[field] = index
-            used.add(index)
+    job = _job_title(header_keys)
+    for ticket_field in _RANK:
+        indexes = [p for p in range(len(header_keys)) if header_keys[p] and p not in used and p != job]
+        column_index = _best(ticket_field, header_keys, headers, [p for p in indexes if p not in empty])
+        if column_index is None:
+            column_index = _best(ticket_field, header_keys, headers, indexes)
+        if column_index is not None:
+            fields[ticket_field] = column_index
+            used.add(column_index)
     return fields
 
 
-def _best(field: str, keys: Sequence[str], headers: Sequence[str], indexes: Sequence[int]) -> int | None:
+def _best(ticket_field: str, header_keys: Sequence[str], headers: Sequence[str], indexes: Sequence[int]) -> int | None:
     """Return the column that fits a field best, None if none fits."""
-    ranked = [(rank, index) for index in indexes if (rank := _rank(keys[index], _RANK[field])) is not None]
-    return min(ranked)[1] if ranked else _containing(field, headers, indexes)
+    ranked = [
+        (rank, column_index)
+        for column_index in indexes
+        if (rank := _rank(header_keys[column_index], _RANK[ticket_field])) is not None
+    ]
+    return min(ranked)[1] if ranked else _containing(ticket_field, headers, indexes)
 
 
 def _rank(key: str, ranks: Mapping[str, int]) -> float | None:
@@ -205,19 +213,19 @@ def _rank(key: str, ranks: Mapping[str, int]) -> float | None:
     return None
 
 
-def _job_title(keys: Sequence[str]) -> int | None:
+def _job_title(header_keys: Sequence[str]) -> int | None:
     """Return the index of a `Title` that is a person's: beside an e-mail, or among parts of a name."""
-    if "title" not in keys:
+    if "title" not in header_keys:
         return None
-    index = keys.index("title")
-    beside = {*keys[max(index - 1, 0) : index], *keys[index + 1 : index + 2]}
-    return index if not _PERSON.isdisjoint(keys) or "email" in beside else None
+    column_index = header_keys.index("title")
+    beside = {*header_keys[max(column_index - 1, 0) : column_index], *header_keys[column_index + 1 : column_index + 2]}
+    return column_index if not _PERSON.isdisjoint(header_keys) or "email" in beside else None
 
 
-def _containing(field: str, headers: Sequence[str], indexes: Sequence[int]) -> int | None:
-    names = _CONTAINED.get(field, frozenset())
-    for index in indexes:
-        header_words = set(plain(headers[index]).split())
+def _containing(ticket_field: str, headers: Sequence[str], indexes: Sequence[int]) -> int | None:
+    names = _CONTAINED.get(ticket_field, frozenset())
+    for column_index in indexes:
+        header_words = set(plain(headers[column_index]).split())
         if header_words & names and header_words.isdisjoint(_DECOYS):
-            return index
+            return column_index
     return None

@@ -32,25 +32,25 @@ class Record(NamedTuple):
     rest: Iterable[str] = ()
 
 
-def _between(lines: Sequence[str], start: int, stop: int) -> Iterator[str]:
+def _between(csv_lines: Sequence[str], start: int, stop: int) -> Iterator[str]:
     """Yield a range of the lines, without walking there from the beginning as `islice` would."""
-    return map(lines.__getitem__, range(start, stop))
+    return map(csv_lines.__getitem__, range(start, stop))
 
 
-def csv_rows(lines: Iterable[str], delimiter: str = ",", **dialect: Any) -> Any:
+def csv_rows(csv_lines: Iterable[str], delimiter: str = ",", **dialect: Any) -> Any:
     """Return the csv module's reader of some lines, for cells of any length."""
     # The module's limit holds for the whole process; ours is LONGEST, and is reported with the line.
     csv.field_size_limit(sys.maxsize)
-    return csv.reader(lines, delimiter=delimiter, **dialect)
+    return csv.reader(csv_lines, delimiter=delimiter, **dialect)
 
 
-def _line_ends(text: str) -> int:
-    return text.count("\n") + text.count("\r") - text.count("\r\n")
+def _line_ends(csv_text: str) -> int:
+    return csv_text.count("\n") + csv_text.count("\r") - csv_text.count("\r\n")
 
 
-def lines_of(text: str) -> list[str]:
+def lines_of(csv_text: str) -> list[str]:
     """Return the lines of a text with their ends; only CR, LF and CRLF end a line."""
-    return list(StringIO(text, newline=""))
+    return list(StringIO(csv_text, newline=""))
 
 
 class CsvRecords:
@@ -90,16 +90,16 @@ class CsvRecords:
             self._blocks.pop()
         return ""
 
-    def _block(self, text: str, *, final: bool) -> Iterator[Record]:
-        self._lines = lines = lines_of(text)
-        stop = len(lines)
-        if not final and lines and lines[-1][-1] not in "\r\n":
+    def _block(self, csv_text: str, *, final: bool) -> Iterator[Record]:
+        self._lines = csv_lines = lines_of(csv_text)
+        stop = len(csv_lines)
+        if not final and csv_lines and csv_lines[-1][-1] not in "\r\n":
             stop -= 1
         first_line, self._carry = self._line, ""
-        check = len(text) > LONGEST or "\0" in text
+        check = len(csv_text) > LONGEST or "\0" in csv_text
         start = 0
         while start < stop:
-            reader = csv_rows(_between(lines, start, stop), self._delimiter, strict=True)
+            reader = csv_rows(_between(csv_lines, start, stop), self._delimiter, strict=True)
             reader_start = start
             try:
                 for cells in reader:
@@ -116,7 +116,7 @@ class CsvRecords:
                 yield record
                 start = self._end
         self._line = first_line + start
-        self._carry = "".join(lines[start:])
+        self._carry = "".join(csv_lines[start:])
 
     def _problem(self) -> str:
         raw = self.raw()
@@ -126,7 +126,7 @@ class CsvRecords:
 
     def _refused(self, start: int, stop: int, *, is_open: bool, final: bool) -> Record | None:
         """Return the record for a row that strict parsing refused; None if more lines are needed."""
-        lines = self._lines
+        csv_lines = self._lines
         line = self._line + start
         self._begin = start
         cells: list[str] = []
@@ -138,7 +138,7 @@ class CsvRecords:
         if self._end == start + 1 and not is_open:
             # A stray quote inside one line is read as spreadsheets do, unless cells are missing then.
             return Record(line, cells, self._problem() or (_STRAY if len(cells) < self._width else ""))
-        resume = next((n for n in range(start + 1, self._end) if self._is_row(lines[n])), None)
+        resume = next((n for n in range(start + 1, self._end) if self._is_row(csv_lines[n])), None)
         if resume is not None:
             self._end = resume
             return Record(line, None, _UNCLOSED.format(self._line + resume))
@@ -195,9 +195,9 @@ class CsvRecords:
         """Return the position and number of the next line that is certainly a row, None if there is none."""
         pending, position, line_count, inside_long_line = "", 0, 0, False
         for piece in chain(spool.part(0), [""]):
-            lines = lines_of(pending + piece)
-            pending = lines.pop() if piece and lines and lines[-1][-1] not in "\r\n" else ""
-            for line in lines:
+            csv_lines = lines_of(pending + piece)
+            pending = csv_lines.pop() if piece and csv_lines and csv_lines[-1][-1] not in "\r\n" else ""
+            for line in csv_lines:
                 if line_count and not inside_long_line and self._is_row(line):
                     return position, line_count
                 position, line_count, inside_long_line = position + len(line), line_count + 1, False
@@ -205,24 +205,24 @@ class CsvRecords:
                 position, pending, inside_long_line = position + len(pending), "", True
         return None
 
-    def _unclosed(self, spool: Spool, length: int, lines: int, block: str) -> Record:
+    def _unclosed(self, spool: Spool, length: int, csv_lines: int, block: str) -> Record:
         """Return the record of a quote that was never closed; the text after it is read again, and then `block`."""
         rest = self._set_raw(spool, length)
         self._blocks += [iter([block]), iter(spool.part(length))]
         line = self._line
-        self._line += lines
+        self._line += csv_lines
         return Record(line, None, _UNCLOSED.format(self._line), rest=rest)
 
     def _long_part(self, spool: Spool, length: int, first: int, *, unclosed: bool) -> Record:
         """Return a too long record, or a part of it; `first` is the line on which the record begins."""
         line = self._line
-        lines = sum(map(_line_ends, spool.part(0, length)))
-        self._line += lines
+        csv_lines = sum(map(_line_ends, spool.part(0, length)))
+        self._line += csv_lines
         problem = _STRAY if length <= LONGEST else "over 1 MB"
         if unclosed and length < AHEAD:
             problem = _NEVER
-        if lines > 1:
-            problem += f" ({lines:,} lines)"
+        if csv_lines > 1:
+            problem += f" ({csv_lines:,} lines)"
         if line != first:
             problem = f"the row of line {first} goes on; {problem}"
         return Record(line, None, problem, rest=self._set_raw(spool, length))

@@ -52,23 +52,23 @@ _EVIDENCE = 3  # distinct bytes beyond ASCII that the detector needs
 _HALF = re.compile(rb"[\xe0-\xef][\x80-\xbf](?![\x80-\xbf])|[\xf0-\xf4][\x80-\xbf]{1,2}(?![\x80-\xbf])")
 
 
-def guessed(data: bytes) -> str:
+def guessed(encoded: bytes) -> str:
     """Return the most likely encoding of bytes that are not UTF-8."""
-    if len({byte for byte in data[:BLOCK] if byte > 0x7F}) < _EVIDENCE:
+    if len({byte for byte in encoded[:BLOCK] if byte > 0x7F}) < _EVIDENCE:
         return "cp1252"
     import chardet
 
-    name = str(chardet.detect(data[:BLOCK]).get("encoding") or "").lower()
+    name = str(chardet.detect(encoded[:BLOCK]).get("encoding") or "").lower()
     return name.replace("windows-", "cp").replace("macroman", "mac-roman") if name in _FOLLOWED else "cp1252"
 
 
-def decoded(data: bytes, charset: str | None) -> str:
+def decoded(encoded: bytes, charset: str | None) -> str:
     """Return bytes as text, decoded with the given charset if that works; never raises."""
     with suppress(LookupError, UnicodeError, ValueError):
         name = codecs.lookup(charset or "ascii").name
         if name not in NO_TEXTS:
-            return data.decode(name)
-    return Decoder().decode(data)
+            return encoded.decode(name)
+    return Decoder().decode(encoded)
 
 
 class Decoder:
@@ -109,20 +109,20 @@ class Decoder:
             f"{self.mended:,} line(s) hold bytes that are not {self._named}; these were read as {self.fallback}{lost}"
         ]
 
-    def decode(self, data: bytes) -> str:
+    def decode(self, encoded: bytes) -> str:
         """Return the text of whole lines; never raises."""
         try:
-            text = data.decode(self.encoding)
+            text = encoded.decode(self.encoding)
         except UnicodeDecodeError:
-            return self._by_line(data)
+            return self._by_line(encoded)
         if not self.fallback:
-            self._beyond_ascii += len(data) - len(text)
+            self._beyond_ascii += len(encoded) - len(text)
         return text
 
-    def _by_line(self, data: bytes) -> str:
+    def _by_line(self, encoded: bytes) -> str:
         lines: list[str | bytes] = []
         strange = []
-        for line in data.splitlines(keepends=True):
+        for line in encoded.splitlines(keepends=True):
             try:
                 lines.append(line.decode(self.encoding))
             except UnicodeDecodeError:
@@ -136,11 +136,11 @@ class Decoder:
 
     def _guess_fallback(self, strange: Sequence[bytes], good: int) -> None:
         """Guess the encoding of the undecodable lines, and decide whether they are the exception."""
-        data = b"".join(strange)
-        text = data.decode(self.encoding, "surrogateescape")
+        encoded = b"".join(strange)
+        text = encoded.decode(self.encoding, "surrogateescape")
         self.mixed = 2 * (good + len(_GOOD.findall(text))) >= len(_ODD.findall(text))
         # Without the decodable characters, which would mislead the detector.
-        self.fallback = guessed(_GOOD.sub("", text).encode("ascii", "surrogateescape") if self.mixed else data)
+        self.fallback = guessed(_GOOD.sub("", text).encode("ascii", "surrogateescape") if self.mixed else encoded)
         self.mixed = self.mixed and self.fallback not in _SEVERAL_BYTES
 
     def _decode_odd_line(self, line: bytes) -> str:
@@ -183,24 +183,24 @@ def texts(stream: BinaryIO, head: bytes, decoder: Decoder) -> Iterator[str]:
 def _byte_lines(chunks: Iterator[bytes], decoder: Decoder) -> Iterator[str]:
     pending = b""
     for chunk in chunks:
-        data = pending + chunk if pending else chunk
+        encoded = pending + chunk if pending else chunk
         # A CR at the end may belong to a CRLF, so it waits for the next chunk.
-        cut = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
-        if not cut and len(data) > LONGEST:
-            cut = after_ascii(data)
+        cut = max(encoded.rfind(b"\n"), encoded.rfind(b"\r", 0, len(encoded) - 1)) + 1
+        if not cut and len(encoded) > LONGEST:
+            cut = after_ascii(encoded)
         if cut:
-            yield decoder.decode(data[:cut])
-        pending = data[cut:]
+            yield decoder.decode(encoded[:cut])
+        pending = encoded[cut:]
     if pending:
         yield decoder.decode(pending)
 
 
-def after_ascii(data: bytes) -> int:
+def after_ascii(encoded: bytes) -> int:
     """Return where a very long line can be cut: after a byte that is not part of a multi-byte character."""
-    for index in range(len(data) - 2, max(len(data) - 4096, 0), -1):
-        if data[index] < 0x80 and data[index] != 0x0D:
+    for index in range(len(encoded) - 2, max(len(encoded) - 4096, 0), -1):
+        if encoded[index] < 0x80 and encoded[index] != 0x0D:
             return index + 1
-    return len(data)
+    return len(encoded)
 
 
 def _wide_lines(chunks: Iterator[bytes], encoding: str) -> Iterator[str]:

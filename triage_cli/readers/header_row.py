@@ -16,34 +16,36 @@ _LONGEST = 60  # characters of a column name; a longer cell is text, and pattern
 _PROSE = 4  # mean number of words per cell from which on a column is prose
 
 
-def looks_like_data(row: Sequence[str]) -> bool:
+def looks_like_data(sample_row: Sequence[str]) -> bool:
     """Return whether a first row has values instead of column names: a date, number, address, id or sentence."""
-    cells = [cell.strip() for cell in row if cell.strip()]
+    cells = [cell.strip() for cell in sample_row if cell.strip()]
     return any(len(cell) > _LONGEST or _VALUE.match(cell) or moment(cell) is not None for cell in cells)
 
 
-def by_content(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
+def by_content(sample_rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
     """Return the column index of each field that a sample of rows shows; empty without a column of prose."""
     columns: list[list[str]] = [[] for _ in range(width)]
-    for row in rows:  # row by row, because one row may be a thousand times as wide as the others
-        for column, cell in zip(columns, map(str.strip, row), strict=False):
+    for sample_row in sample_rows:  # row by row, because one row may be a thousand times as wide as the others
+        for column, cell in zip(columns, map(str.strip, sample_row), strict=False):
             if cell:
                 column.append(cell)
     mean_words = [sum(len(cell.split()) for cell in column) / max(len(column), 1) for column in columns]
-    prose = [index for index in range(width) if mean_words[index] >= _PROSE]
-    prose = sorted(prose, key=lambda index: -mean_words[index])[:2]
+    prose = [column_index for column_index in range(width) if mean_words[column_index] >= _PROSE]
+    prose = sorted(prose, key=lambda column_index: -mean_words[column_index])[:2]
     if not prose:
         return {}
     fields = {"description": prose[0]}
     if len(prose) == 2:
         fields["subject"] = prose[1]
-    for index, column in enumerate(columns):
-        if index in prose or not column:
+    for column_index, column in enumerate(columns):
+        if column_index in prose or not column:
             continue
         if "created_at" not in fields and all(moment(cell) is not None and not cell.isdigit() for cell in column):
-            fields["created_at"] = index
-        elif index == 0 and mean_words[index] == 1 and len(set(column)) == len(column) == len(rows):
-            fields["external_id"] = index
+            fields["created_at"] = column_index
+        elif (
+            column_index == 0 and mean_words[column_index] == 1 and len(set(column)) == len(column) == len(sample_rows)
+        ):
+            fields["external_id"] = column_index
     return fields
 
 
@@ -66,47 +68,53 @@ class HeaderRow(NamedTuple):
 
 def header_of(sample: Sample, name: str, mapping: Mapping[str, str], *, headed: bool) -> HeaderRow:
     """Return the header of a sample. Raises `InputError` if no column has text."""
-    rows = sample.rows
-    if not rows:
+    sample_rows = sample.rows
+    if not sample_rows:
         raise InputError(f"{name} has no rows", hint="a table of tickets has a header with a subject or a description")
-    check_width(len(rows[0]), name)
+    check_width(len(sample_rows[0]), name)
     if not headed:
-        return _headless(rows, name, mapping, "")
-    first = tuple(rows[0])
-    matched_columns = matched(first, mapping, empty=empty_columns(rows[1:], len(first))) if known(first) else None
+        return _headless(sample_rows, name, mapping, "")
+    first_row = tuple(sample_rows[0])
+    matched_columns = (
+        matched(first_row, mapping, empty=empty_columns(sample_rows[1:], len(first_row))) if known(first_row) else None
+    )
     if matched_columns and has_text(matched_columns.fields):
-        return HeaderRow(first, matched_columns, 1)
-    titled = not matched_columns and sum(map(bool, first)) <= 2
-    for index, row in enumerate(rows[1:_PREAMBLE] if titled else (), start=1):
-        if len(row) <= _WIDEST and known(row) > 1:
-            later = matched(row, mapping, empty=empty_columns(rows[index + 1 :], len(row)))
+        return HeaderRow(first_row, matched_columns, 1)
+    titled = not matched_columns and sum(map(bool, first_row)) <= 2
+    for column_index, sample_row in enumerate(sample_rows[1:_PREAMBLE] if titled else (), start=1):
+        if len(sample_row) <= _WIDEST and known(sample_row) > 1:
+            later = matched(sample_row, mapping, empty=empty_columns(sample_rows[column_index + 1 :], len(sample_row)))
             if has_text(later.fields):
-                above = f"{sample.lines[index] - 1} line(s) above the header were passed over"
-                return HeaderRow(tuple(row), later, index + 1, above)
-    if matched_columns is None and looks_like_data(first) and not set(mapping.values()) & set(first):
-        return _headless(rows, name, mapping, _NO_HEADER)
-    matched_columns = matched(first, mapping, empty=empty_columns(rows[1:], len(first)))
+                above = f"{sample.lines[column_index] - 1} line(s) above the header were passed over"
+                return HeaderRow(tuple(sample_row), later, column_index + 1, above)
+    if matched_columns is None and looks_like_data(first_row) and not set(mapping.values()) & set(first_row):
+        return _headless(sample_rows, name, mapping, _NO_HEADER)
+    matched_columns = matched(first_row, mapping, empty=empty_columns(sample_rows[1:], len(first_row)))
     if not has_text(matched_columns.fields):
-        raise no_text(name, first)
-    return HeaderRow(first, matched_columns, 1)
+        raise no_text(name, first_row)
+    return HeaderRow(first_row, matched_columns, 1)
 
 
-def empty_columns(rows: Sequence[Sequence[str]], width: int) -> set[int]:
+def empty_columns(sample_rows: Sequence[Sequence[str]], width: int) -> set[int]:
     """Return the indexes of the columns without a value in any of these rows; empty if there are no rows."""
-    empty = set(range(width)) if rows else set()
-    for row in rows:
-        empty = {index for index in empty if index >= len(row) or is_nothing(row[index])}
+    empty = set(range(width)) if sample_rows else set()
+    for sample_row in sample_rows:
+        empty = {
+            column_index
+            for column_index in empty
+            if column_index >= len(sample_row) or is_nothing(sample_row[column_index])
+        }
         if not empty:
             break
     return empty
 
 
-def _headless(rows: Sequence[Sequence[str]], name: str, mapping: Mapping[str, str], note: str) -> HeaderRow:
-    width = max(len(row) for row in rows)
+def _headless(sample_rows: Sequence[Sequence[str]], name: str, mapping: Mapping[str, str], note: str) -> HeaderRow:
+    width = max(len(sample_row) for sample_row in sample_rows)
     check_width(width, name)
-    columns = tuple(str(index) for index in range(1, width + 1))
+    columns = tuple(str(column_index) for column_index in range(1, width + 1))
     mapped = matched(columns, mapping).fields
-    fields = mapped if has_text(mapped) else {**by_content(rows, width), **mapped}
+    fields = mapped if has_text(mapped) else {**by_content(sample_rows, width), **mapped}
     if not has_text(fields):
         raise InputError(
             f"{name} has no header row, and no column that holds a text",

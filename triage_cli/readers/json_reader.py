@@ -20,19 +20,19 @@ _UNENDED = "the input ends before its list does, so there may have been more"
 _NEXT = re.compile(r"[,\]\r\n]")
 
 
-def text_of(value: object) -> str:
+def text_of(json_value: object) -> str:
     """Return a JSON value as the text of a cell: empty for null, compact JSON for lists and objects."""
-    if value is None:
+    if json_value is None:
         return ""
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if isinstance(json_value, str):
+        return json_value
+    return json.dumps(json_value, ensure_ascii=False, separators=(",", ":"))
 
 
-def parsed(text: str) -> tuple[Any, int]:
+def parsed(json_text: str) -> tuple[Any, int]:
     """Return the JSON value at the start of a text, and its end. Raises `ValueError`."""
     try:
-        return _DECODER.raw_decode(text)
+        return _DECODER.raw_decode(json_text)
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
 
@@ -62,29 +62,29 @@ class JsonRecords:
         return self._raw
 
     def __iter__(self) -> Iterator[Record]:
-        for line, text, value, problem in self.values():
-            self._raw, rest, self._rest = text, self._rest, ()
-            yield self._record(line, text, value, problem)._replace(rest=rest)
+        for json_line, json_text, json_value, problem in self.values():
+            self._raw, rest, self._rest = json_text, self._rest, ()
+            yield self._record(json_line, json_text, json_value, problem)._replace(rest=rest)
 
     def values(self) -> Iterator[tuple[int, str, Any, str]]:
         """Yield each value of the input as (line, text, value, problem)."""
         return self._lines() if self._by_line else self._items()
 
-    def _record(self, line: int, text: str, value: object, problem: str) -> Record:
+    def _record(self, json_line: int, json_text: str, json_value: object, problem: str) -> Record:
         if problem:
-            return Record(line, None, problem)
-        if not isinstance(value, dict):
-            return Record(line, None, "not a JSON object")
-        item: dict[str, Any] = _without_surrogates(value) if "\\u" in text else value
-        if "\\u0000" in text and _NUL.search(text):
+            return Record(json_line, None, problem)
+        if not isinstance(json_value, dict):
+            return Record(json_line, None, "not a JSON object")
+        item: dict[str, Any] = _without_surrogates(json_value) if "\\u" in json_text else json_value
+        if "\\u0000" in json_text and _NUL.search(json_text):
             problem = "holds NUL characters"
-        return Record(line, [text_of(item.get(name)) for name in self._columns], problem, item)
+        return Record(json_line, [text_of(item.get(name)) for name in self._columns], problem, item)
 
     def _lines(self) -> Iterator[tuple[int, str, object, str]]:
         number, pending = 1, ""
         spool: Spool | None = None  # the rest of a line that is too long
         for block in self._texts:
-            text = block
+            json_text = block
             if spool is not None:
                 first = lines_of(block)[0]
                 spool.write(first)
@@ -92,11 +92,11 @@ class JsonRecords:
                     continue
                 self._rest = spool.part(0)
                 yield from _line(number, pending)
-                number, pending, spool, text = number + 1, "", None, block[len(first) :]
-            lines = lines_of(pending + text)
-            pending = lines.pop() if lines and lines[-1][-1] not in "\r\n" else ""
-            for line in lines:
-                yield from _line(number, line)
+                number, pending, spool, json_text = number + 1, "", None, block[len(first) :]
+            json_lines = lines_of(pending + json_text)
+            pending = json_lines.pop() if json_lines and json_lines[-1][-1] not in "\r\n" else ""
+            for json_line in json_lines:
+                yield from _line(number, json_line)
                 number += 1
             if len(pending) > LONGEST:
                 spool = Spool()
@@ -110,7 +110,7 @@ class JsonRecords:
         buffer, more = next(blocks, ""), True
         while len(buffer) < self._start:
             buffer += next(blocks)
-        position, line, started = self._start, 1 + buffer.count("\n", 0, self._start), self._start > 0
+        position, json_line, started = self._start, 1 + buffer.count("\n", 0, self._start), self._start > 0
         any_malformed = False  # whether some item was malformed
         list_is_open = self._start > 0  # whether a list is open, and its cut end was not reported
         while True:
@@ -120,54 +120,54 @@ class JsonRecords:
                 if buffer[begin] == "[":
                     list_is_open = True
                     begin = gap_end(buffer, begin + 1)
-            line += buffer.count("\n", position, begin)
+            json_line += buffer.count("\n", position, begin)
             position = begin
-            value, end, problem = _item(buffer, position, last=not more, alone=any_malformed)
+            json_value, end, problem = _item(buffer, position, last=not more, alone=any_malformed)
             if end:
                 any_malformed = any_malformed or bool(problem)
                 list_is_open = list_is_open and buffer[position] != "]" and problem != _CUT
                 if buffer[position] != "]":
-                    yield line, buffer[position:end], value, problem
+                    yield json_line, buffer[position:end], json_value, problem
                 elif self._start:
                     return
-                line += buffer.count("\n", position, end)
+                json_line += buffer.count("\n", position, end)
                 position = end
             elif not more:
-                yield from [(line, "", None, _UNENDED)] * list_is_open
+                yield from [(json_line, "", None, _UNENDED)] * list_is_open
                 return
             else:
                 block = next(blocks, "")
                 more = bool(block)
                 if len(buffer) - position > LONGEST:
                     item, spool = buffer[position:], Spool()
-                    buffer, lines, more = _past_item(item, block, blocks, spool)
+                    buffer, json_lines, more = _past_item(item, block, blocks, spool)
                     self._rest = spool.part(0)
-                    yield line, item, None, "over 1 MB"
-                    line += lines
+                    yield json_line, item, None, "over 1 MB"
+                    json_line += json_lines
                 else:
                     buffer = buffer[position:] + block
                 position = 0
 
 
-def gap_end(text: str, position: int) -> int:
+def gap_end(json_text: str, position: int) -> int:
     """Return the end of the blanks and commas at a position."""
-    match = _GAP.match(text, position)
+    match = _GAP.match(json_text, position)
     return match.end() if match else position
 
 
-def _line(number: int, text: str) -> Iterator[tuple[int, str, object, str]]:
-    stripped = text.strip(" \t\r\n\ufeff")
+def _line(number: int, json_text: str) -> Iterator[tuple[int, str, object, str]]:
+    stripped = json_text.strip(" \t\r\n\ufeff")
     if not stripped:
         return
     if len(stripped) > LONGEST:
-        yield number, text, None, "over 1 MB"
+        yield number, json_text, None, "over 1 MB"
         return
     try:
-        value, end = parsed(stripped)
+        json_value, end = parsed(stripped)
         problem = "" if end == len(stripped) else "text follows the JSON object"
     except ValueError as exc:
-        value, problem = None, f"not JSON ({exc})"
-    yield number, text, value, problem
+        json_value, problem = None, f"not JSON ({exc})"
+    yield number, json_text, json_value, problem
 
 
 def _item(buffer: str, position: int, *, last: bool, alone: bool) -> tuple[Any, int, str]:
@@ -180,18 +180,18 @@ def _item(buffer: str, position: int, *, last: bool, alone: bool) -> tuple[Any, 
         return None, position + 1 if position < len(buffer) else 0, ""
     try:
         if alone and (length := _length(buffer, position)):
-            value, end = _DECODER.raw_decode(buffer[position : position + length])
+            json_value, end = _DECODER.raw_decode(buffer[position : position + length])
             end += position
         else:
-            value, end = _DECODER.raw_decode(buffer, position)
+            json_value, end = _DECODER.raw_decode(buffer, position)
     except (ValueError, RecursionError) as exc:
         end = _balanced(buffer, position)
         if not end and last:
             return None, len(buffer), _CUT
         return None, end, f"not JSON ({str(exc).split(':')[0]})" if end else ""
-    if end == len(buffer) and not last and not isinstance(value, dict | list | str):
+    if end == len(buffer) and not last and not isinstance(json_value, dict | list | str):
         return None, 0, ""  # a number may continue in the next block
-    return value, end, "over 1 MB" if end - position > LONGEST else ""
+    return json_value, end, "over 1 MB" if end - position > LONGEST else ""
 
 
 def _length(buffer: str, position: int) -> int:
@@ -215,16 +215,16 @@ def _balanced(buffer: str, position: int) -> int:
     return 0
 
 
-def _past_item(text: str, block: str, blocks: Iterator[str], spool: Spool) -> tuple[str, int, bool]:
+def _past_item(json_text: str, block: str, blocks: Iterator[str], spool: Spool) -> tuple[str, int, bool]:
     """Skip an item that is too long, writing the rest of it to a spool.
 
     Returns the text after it, the number of lines skipped, and whether more may follow.
     """
-    depth, lines, in_string = 0, 0, False
-    begin = len(text)  # start of the text that is to be written to the spool
+    depth, json_lines, in_string = 0, 0, False
+    begin = len(json_text)  # start of the text that is to be written to the spool
     while True:
         end = 0
-        for part in _TOKENS.finditer(text):
+        for part in _TOKENS.finditer(json_text):
             mark = part.group()
             if mark == '"':
                 in_string = not in_string
@@ -233,26 +233,26 @@ def _past_item(text: str, block: str, blocks: Iterator[str], spool: Spool) -> tu
                 if depth <= 0:
                     end = part.end()
                     break
-        spool.write(text[begin : end or len(text)])
+        spool.write(json_text[begin : end or len(json_text)])
         if end:
-            return text[end:] + block, lines + text.count("\n", 0, end), bool(block)
+            return json_text[end:] + block, json_lines + json_text.count("\n", 0, end), bool(block)
         if not block:
-            return "", lines, False
-        lines += text.count("\n")
+            return "", json_lines, False
+        json_lines += json_text.count("\n")
         # An escape that the end of the block cuts in two is kept whole.
-        kept = "\\" if in_string and (len(text) - len(text.rstrip("\\"))) % 2 else ""
-        text, block, begin = kept + block, next(blocks, ""), len(kept)
+        kept = "\\" if in_string and (len(json_text) - len(json_text.rstrip("\\"))) % 2 else ""
+        json_text, block, begin = kept + block, next(blocks, ""), len(kept)
 
 
 _TOKENS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
 
 
-def _without_surrogates(value: Any) -> Any:
+def _without_surrogates(json_value: Any) -> Any:
     r"""Return a value with lone surrogates replaced (such as \ud83d in a cut text), because they cannot be stored."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    if isinstance(value, list):
-        return [_without_surrogates(each) for each in value]
-    if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(each) for key, each in value.items()}
-    return value
+    if isinstance(json_value, str):
+        return json_value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if isinstance(json_value, list):
+        return [_without_surrogates(each) for each in json_value]
+    if isinstance(json_value, dict):
+        return {_without_surrogates(key): _without_surrogates(each) for key, each in json_value.items()}
+    return json_value

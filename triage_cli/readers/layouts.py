@@ -22,36 +22,36 @@ class Layout(NamedTuple):
 
 
 def layout_of(
-    text: str, name: str, is_ticket: Callable[[dict[str, Any]], bool], *, whole: bool, by_line: bool
+    sample_text: str, name: str, is_ticket: Callable[[dict[str, Any]], bool], *, whole: bool, by_line: bool
 ) -> Layout:
     """Return the layout of a JSON input from its beginning. Raises `InputError` if there are no objects."""
-    begin = gap_end(text, 0)
+    begin = gap_end(sample_text, 0)
     start = 0
-    if not by_line and text[begin : begin + 1] == "{":
-        by_line, start = _objects(text, begin, name, is_ticket, whole=whole)
-    elif not by_line and text[begin : begin + 1] != "[":
+    if not by_line and sample_text[begin : begin + 1] == "{":
+        by_line, start = _objects(sample_text, begin, name, is_ticket, whole=whole)
+    elif not by_line and sample_text[begin : begin + 1] != "[":
         raise InputError(f"{name} is JSON, but neither an array nor objects", hint="a ticket is a JSON object: {…}")
-    records = islice(JsonRecords([text], (), by_line=by_line, start=start), _SAMPLE)
+    records = islice(JsonRecords([sample_text], (), by_line=by_line, start=start), _SAMPLE)
     sample = [record.item for record in records if record.item is not None]
-    if not sample and not re.fullmatch(r"\s*\[\s*\]\s*", text) and not start:
+    if not sample and not re.fullmatch(r"\s*\[\s*\]\s*", sample_text) and not start:
         raise InputError(f"{name} holds no JSON objects at its beginning", hint="a ticket is a JSON object: {…}")
     return Layout(sample, by_line, start)
 
 
 def _objects(
-    text: str, begin: int, name: str, is_ticket: Callable[[dict[str, Any]], bool], *, whole: bool
+    sample_text: str, begin: int, name: str, is_ticket: Callable[[dict[str, Any]], bool], *, whole: bool
 ) -> tuple[bool, int]:
     """Return, for a text that begins with an object, whether it is JSON Lines, and the start of a wrapped list."""
     try:
-        first, length = parsed(text[begin:])
+        first, length = parsed(sample_text[begin:])
     except ValueError as exc:
         first, length, reason = None, 0, str(exc)
     else:
         reason = ""
-    object_lines = sum(1 for line in text.split("\n", _SAMPLE)[:_SAMPLE] if _is_object(line))
-    if first is not None and (is_ticket(first) or text[begin + length :].strip()):
-        return "\n" not in text[begin : begin + length] and object_lines > 1, 0
-    lists = _wrapped(text, begin) if first is not None or not whole else {}
+    object_lines = sum(1 for line in sample_text.split("\n", _SAMPLE)[:_SAMPLE] if _is_object(line))
+    if first is not None and (is_ticket(first) or sample_text[begin + length :].strip()):
+        return "\n" not in sample_text[begin : begin + length] and object_lines > 1, 0
+    lists = _wrapped(sample_text, begin) if first is not None or not whole else {}
     if len(lists) > 1:
         lists = {key: position for key, position in lists.items() if key.lower() in _LISTS} or lists
     is_single = first is not None or not object_lines  # not JSON Lines
@@ -76,13 +76,13 @@ def _is_object(line: str) -> bool:
         return False
 
 
-def _wrapped(text: str, begin: int) -> dict[str, int]:
+def _wrapped(sample_text: str, begin: int) -> dict[str, int]:
     """Return the keys of an object that have a list of objects, with the position of the first item."""
     depth, found = 0, {}
-    for part in PARTS.finditer(text, begin):
+    for part in PARTS.finditer(sample_text, begin):
         mark = part.group()
         if mark[0] == '"':
-            opening = _LIST.match(text, part.end()) if depth == 1 else None
+            opening = _LIST.match(sample_text, part.end()) if depth == 1 else None
             if opening:
                 found[mark.strip('"')] = opening.end()
         else:

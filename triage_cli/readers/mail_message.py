@@ -40,20 +40,20 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 @lru_cache(256)
-def _parsed(name: str, value: str) -> Any:
+def _parsed(header_name: str, header_value: str) -> Any:
     """Return a header as the standard library reads it: some ten times for each part of a mail, and that is dear."""
-    return policy.default.header_fetch_parse(name, value)
+    return policy.default.header_fetch_parse(header_name, header_value)
 
 
 class _Bounded(policy.EmailPolicy):
     """Parses the beginning of a header: the parsers of structured ones take quadratic time."""
 
     def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
-        name, value = super().header_source_parse(sourcelines)
-        return name, value[:_HEADER]
+        header_name, header_value = super().header_source_parse(sourcelines)
+        return header_name, header_value[:_HEADER]
 
-    def header_fetch_parse(self, name: str, value: str) -> Any:
-        return _parsed(name, value)
+    def header_fetch_parse(self, header_name: str, header_value: str) -> Any:
+        return _parsed(header_name, header_value)
 
 
 _POLICY = _Bounded()
@@ -76,37 +76,39 @@ class _Found(NamedTuple):
     wants_text: bool = True
 
 
-def draft_of(data: bytes, *, whole: bool = True) -> TicketDraft:
+def draft_of(mail_bytes: bytes, *, whole: bool = True) -> TicketDraft:
     """Return the draft that a mail becomes; not `whole`: it is too long. Raises `UnreadableMailError`."""
-    _check(data, whole=whole)
-    found = _Found([], [], [], [])
+    _check(mail_bytes, whole=whole)
+    mail_parts = _Found([], [], [], [])
     try:
-        message = BytesParser(policy=_POLICY).parsebytes(data)
-        _read(message, found, _DEEPEST)
-        if not found.texts and found.mails:  # a mail that passes on another one, and says nothing itself
-            _read(found.mails[0], found, _DEEPEST)
+        message = BytesParser(policy=_POLICY).parsebytes(mail_bytes)
+        _read(message, mail_parts, _DEEPEST)
+        if not mail_parts.texts and mail_parts.mails:  # a mail that passes on another one, and says nothing itself
+            _read(mail_parts.mails[0], mail_parts, _DEEPEST)
     except (ValueError, LookupError, AttributeError, TypeError, AssertionError, RecursionError) as error:
         # The parsers of structured headers raise any of these for headers that are none.
         raise UnreadableMailError(f"its MIME tree is broken ({type(error).__name__})") from error
-    raw = {name.lower(): value for name, value in reversed(list(message.raw_items()))}
+    raw = {header_name.lower(): header_value for header_name, header_value in reversed(list(message.raw_items()))}
     subject = _header(raw, "subject") or None
-    text = "\n\n".join(found.texts).strip() or None
+    text = "\n\n".join(mail_parts.texts).strip() or None
     if "\0" in (text or ""):
         raise UnreadableMailError("holds NUL bytes")
-    if text is None and found.broken:
-        raise UnreadableMailError(f"its MIME tree is broken: {found.broken[0]}")
+    if text is None and mail_parts.broken:
+        raise UnreadableMailError(f"its MIME tree is broken: {mail_parts.broken[0]}")
     if text is None and subject is None:
         raise UnreadableMailError("neither subject nor text")
     if len(text or "") + len(subject or "") > LONGEST:
         raise UnreadableMailError("its text is over 1 MB")
     sender, date, strange_date = _sender(raw), *_date(raw)
     own = _own_id(raw, sender, date, subject, text)
-    before = next((each for name in ("references", "in-reply-to") for each in _ids(raw, name) if each != own), None)
+    before = next(
+        (each for header_name in ("references", "in-reply-to") for each in _ids(raw, header_name) if each != own), None
+    )
     spans = mail_quotes.left_out(text or "", subject=subject, reply=before is not None)
     named = {"from": _header(raw, "from"), "to": _header(raw, "to"), "cc": _header(raw, "cc"), "date": strange_date}
-    extra: dict[str, Any] = {name: value for name, value in named.items() if value}
-    if found.attachments:
-        extra["attachments"] = found.attachments[:_NAMES]
+    extra: dict[str, Any] = {header_name: header_value for header_name, header_value in named.items() if header_value}
+    if mail_parts.attachments:
+        extra["attachments"] = mail_parts.attachments[:_NAMES]
     return TicketDraft(
         subject=subject,
         description=text,
@@ -115,74 +117,84 @@ def draft_of(data: bytes, *, whole: bool = True) -> TicketDraft:
         external_id=before or own,
         extra={**extra, MAIL: Mail(own, spans).record()},
         cells=(own, named["from"], named["to"], date or strange_date, subject, text),
-        size=len(data),
+        size=len(mail_bytes),
         origin="mail",
     )
 
 
-def _check(data: bytes, *, whole: bool) -> None:
+def _check(mail_bytes: bytes, *, whole: bool) -> None:
     """Raise `UnreadableMailError` for what would take too long to be parsed, or could not be stored."""
     if not whole:
         raise UnreadableMailError("over 50 MB")
-    if b"\0" in data:
+    if b"\0" in mail_bytes:
         raise UnreadableMailError("holds NUL bytes")
-    if data.lower().count(b"boundary=") > _MULTIPARTS or data.count(b"\n--") > _PARTS:
+    if mail_bytes.lower().count(b"boundary=") > _MULTIPARTS or mail_bytes.count(b"\n--") > _PARTS:
         raise UnreadableMailError("its MIME tree has too many parts")
 
 
-def _read(part: Part, found: _Found, depth: int) -> None:
+def _read(mail_part: Part, mail_parts: _Found, depth: int) -> None:
     """Collect what a part and the parts within it hold."""
-    kind = part.get_content_type()
-    name = part.get_filename()
-    if part.get_content_maintype() == "multipart":
-        payload = part.get_payload()
+    kind = mail_part.get_content_type()
+    header_name = mail_part.get_filename()
+    if mail_part.get_content_maintype() == "multipart":
+        payload = mail_part.get_payload()
         within = [each for each in payload if isinstance(each, Message)] if isinstance(payload, list) else []
         if not within:
-            found.broken.append("a multipart without its parts")
+            mail_parts.broken.append("a multipart without its parts")
         elif depth == 0:
             raise UnreadableMailError("its MIME tree is nested too deep")
         elif kind == "multipart/alternative":
-            _read_alternative(within, found, depth - 1)
+            _read_alternative(within, mail_parts, depth - 1)
         else:
             for each in within:
-                _read(each, found, depth - 1)
-    elif kind in ("text/plain", "text/html") and name is None and part.get_content_disposition() != "attachment":
-        if found.wants_text and (text := _text(part, kind)):
-            found.texts.append(text)
+                _read(each, mail_parts, depth - 1)
+    elif (
+        kind in ("text/plain", "text/html")
+        and header_name is None
+        and mail_part.get_content_disposition() != "attachment"
+    ):
+        if mail_parts.wants_text and (text := _text(mail_part, kind)):
+            mail_parts.texts.append(text)
     else:
-        attached = name or str(part.get("content-description") or kind)
-        found.attachments.append(_CONTROLS.sub(" ", attached)[:200])
-        payload = part.get_payload() if kind == "message/rfc822" else None
-        found.mails.extend(each for each in payload or () if isinstance(each, Message))
+        attached = header_name or str(mail_part.get("content-description") or kind)
+        mail_parts.attachments.append(_CONTROLS.sub(" ", attached)[:200])
+        payload = mail_part.get_payload() if kind == "message/rfc822" else None
+        mail_parts.mails.extend(each for each in payload or () if isinstance(each, Message))
 
 
-def _read_alternative(parts: list[Part], found: _Found, depth: int) -> None:
+def _read_alternative(parts: list[Part], mail_parts: _Found, depth: int) -> None:
     """Collect one of several forms of the same text: the plain one, unless it is empty."""
     texts: list[str] = []
-    for part in sorted(parts, key=lambda part: part.get_content_type() != "text/plain"):
-        form = _Found([], found.attachments, found.broken, found.mails, wants_text=found.wants_text and not texts)
-        _read(part, form, depth)
+    for mail_part in sorted(parts, key=lambda mail_part: mail_part.get_content_type() != "text/plain"):
+        form = _Found(
+            [],
+            mail_parts.attachments,
+            mail_parts.broken,
+            mail_parts.mails,
+            wants_text=mail_parts.wants_text and not texts,
+        )
+        _read(mail_part, form, depth)
         texts.extend(form.texts)
-    found.texts.extend(texts)
+    mail_parts.texts.extend(texts)
 
 
-def _text(part: Part, kind: str) -> str:
-    payload = part.get_payload(decode=True)
-    data = payload if isinstance(payload, bytes) else b""
-    if len(data) > 8 * LONGEST:  # of HTML most is no text
+def _text(mail_part: Part, kind: str) -> str:
+    payload = mail_part.get_payload(decode=True)
+    mail_bytes = payload if isinstance(payload, bytes) else b""
+    if len(mail_bytes) > 8 * LONGEST:  # of HTML most is no text
         raise UnreadableMailError("its text is over 1 MB")
-    text = decoded(data, part.get_content_charset()).replace("\r\n", "\n").replace("\r", "\n")
+    text = decoded(mail_bytes, mail_part.get_content_charset()).replace("\r\n", "\n").replace("\r", "\n")
     text = mail_html.text_of(text) if kind == "text/html" else text
     return "\n".join(map(str.rstrip, text.split("\n"))).strip("\n")
 
 
-def _header(raw: dict[str, str], name: str) -> str:
+def _header(raw: dict[str, str], header_name: str) -> str:
     """Return a header as it is read, its words decoded (RFC 2047), on one line."""
-    value = _CONTROLS.sub(" ", raw.get(name, "")[:_HEADER])
+    header_value = _CONTROLS.sub(" ", raw.get(header_name, "")[:_HEADER])
     try:
-        pieces = decode_header(value) if "=?" in value else [(value, None)]
+        pieces = decode_header(header_value) if "=?" in header_value else [(header_value, None)]
     except HeaderParseError:
-        pieces = [(value, None)]
+        pieces = [(header_value, None)]
     texts = [decoded(_bytes(piece), charset) for piece, charset in pieces]
     return " ".join(_CONTROLS.sub(" ", "".join(texts)).split())
 
@@ -191,8 +203,8 @@ def _bytes(piece: str | bytes) -> bytes:
     return piece if isinstance(piece, bytes) else piece.encode("utf-8", "surrogateescape")
 
 
-def _ids(raw: dict[str, str], name: str) -> Iterator[str]:
-    return (match[1] for match in _ID.finditer(raw.get(name, "")[:_HEADER]))
+def _ids(raw: dict[str, str], header_name: str) -> Iterator[str]:
+    return (match[1] for match in _ID.finditer(raw.get(header_name, "")[:_HEADER]))
 
 
 def _own_id(raw: dict[str, str], *what: str | None) -> str:
@@ -204,35 +216,37 @@ def _own_id(raw: dict[str, str], *what: str | None) -> str:
 
 def _sender(raw: dict[str, str]) -> str | None:
     """Return who wrote a mail: the address, or what stands in its place."""
-    value = raw.get("from", "")[:_HEADER]
-    addresses = [address for _, address in getaddresses([value]) if "@" in address]
-    found = addresses[0] if addresses else _header(raw, "from")
-    return decoded(_bytes(found), None)[:320] or None
+    header_value = raw.get("from", "")[:_HEADER]
+    addresses = [address for _, address in getaddresses([header_value]) if "@" in address]
+    mail_parts = addresses[0] if addresses else _header(raw, "from")
+    return decoded(_bytes(mail_parts), None)[:320] or None
 
 
 def _date(raw: dict[str, str]) -> tuple[str | None, str]:
     """Return when a mail was sent, and what it says of that where it cannot be read."""
-    value = raw.get("date", "").strip()[:100]
+    header_value = raw.get("date", "").strip()[:100]
     try:
-        found = moment(parsedate_to_datetime(value).isoformat()) if value else None
+        mail_parts = moment(parsedate_to_datetime(header_value).isoformat()) if header_value else None
     except (ValueError, TypeError, IndexError, OverflowError):
-        found = None
-    return found, "" if found else _header(raw, "date")[:100]
+        mail_parts = None
+    return mail_parts, "" if mail_parts else _header(raw, "date")[:100]
 
 
 SOURCE = "mail"
 _TAKEN = "external_id ← Message-ID of the thread's first mail, customer_id ← From, created_at ← Date, subject ← Subject"
 
 
-def mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Table:
+def mail_table(mails: Iterable[RawMail], header_name: str, options: ReadOptions) -> Table:
     """Return the tickets in mails. Raises `UsageError` for options that only a table can have."""
     of_tables = ((options.mapping, "--map"), (options.encoding, "--encoding"), (options.delimiter, "--delimiter"))
     for given, option in (*of_tables, (not options.header, "--no-header")):
         if given:
-            raise UsageError(f"{option} is for tables, and {name} is mail", hint="leave it out: a mail names its parts")
+            raise UsageError(
+                f"{option} is for tables, and {header_name} is mail", hint="leave it out: a mail names its parts"
+            )
     source = options.source or SOURCE
     rows = islice(drafts(mails, source), options.limit)
-    return Table(COLUMNS, f"{_TAKEN}; mail", source, rows, "", name=name, trusts_ids=True)
+    return Table(COLUMNS, f"{_TAKEN}; mail", source, rows, "", name=header_name, trusts_ids=True)
 
 
 def rewritten(draft: TicketDraft) -> str:
@@ -241,7 +255,7 @@ def rewritten(draft: TicketDraft) -> str:
     headers = {"From": sender, "To": to, "Date": date, "Subject": subject, "Message-ID": f"<{own}>"}
     if draft.external_id != own:
         headers["References"] = f"<{draft.external_id}>"
-    lines = [f"{name}: {value}" for name, value in headers.items() if value]
+    lines = [f"{header_name}: {header_value}" for header_name, header_value in headers.items() if header_value]
     return as_mbox("\n".join([*lines, "", text or ""]).encode("utf-8", "replace"))
 
 

@@ -56,78 +56,84 @@ def left_out(text: str, *, subject: str | None, reply: bool) -> Sequence[Span]:
 
     Only a reply (by its headers or its subject) quotes: what a first mail passes on is what it is about.
     """
-    lines = text.split("\n")
-    dropped = [False] * len(lines)
-    _drop_notices(lines, dropped)
+    mail_lines = text.split("\n")
+    dropped = [False] * len(mail_lines)
+    _drop_notices(mail_lines, dropped)
     if reply or _REPLY.match(subject or ""):
-        _drop_quotes(lines, dropped)
-    _drop_signature(lines, dropped)
-    if not any(any(map(str.isalpha, line)) for line, drop in zip(lines, dropped, strict=True) if not drop):
+        _drop_quotes(mail_lines, dropped)
+    _drop_signature(mail_lines, dropped)
+    if not any(
+        any(map(str.isalpha, mail_line)) for mail_line, drop in zip(mail_lines, dropped, strict=True) if not drop
+    ):
         return ()
-    return _spans(lines, dropped)
+    return _spans(mail_lines, dropped)
 
 
-def _drop_notices(lines: Sequence[str], dropped: list[bool]) -> None:
+def _drop_notices(mail_lines: Sequence[str], dropped: list[bool]) -> None:
     """Drop the paragraphs in which a mail system warns of mail from outside, or a company of wrong recipients."""
-    place = 0
-    for filled, group in groupby(lines, key=lambda line: bool(line.strip())):
+    line_index = 0
+    for filled, group in groupby(mail_lines, key=lambda mail_line: bool(mail_line.strip())):
         paragraph = list(group)
-        end = place + len(paragraph)
+        end = line_index + len(paragraph)
         beginning = "\n".join(paragraph[:8])[:800]
-        if filled and (_DISCLAIMER.match(beginning) or (place < _TOP and _BANNER.match(beginning))):
-            dropped[place:end] = [True] * len(paragraph)
-        place = end
+        if filled and (_DISCLAIMER.match(beginning) or (line_index < _TOP and _BANNER.match(beginning))):
+            dropped[line_index:end] = [True] * len(paragraph)
+        line_index = end
 
 
-def _drop_quotes(lines: Sequence[str], dropped: list[bool]) -> None:
+def _drop_quotes(mail_lines: Sequence[str], dropped: list[bool]) -> None:
     import quotequail
 
-    seen = "\n".join(line[:_WIDTH] if line.count("@") <= _ADDRESSES else "." for line in lines[:_LINES])
+    seen = "\n".join(
+        mail_line[:_WIDTH] if mail_line.count("@") <= _ADDRESSES else "." for mail_line in mail_lines[:_LINES]
+    )
     unquoted = quotequail.unwrap(seen)
     if unquoted is not None:  # it returns the texts above and below a quote, stripped
         above, below = unquoted.get("text_top", ""), unquoted.get("text_bottom", "")
         lead, length = len(seen) - len(seen.lstrip()), len(seen.rstrip())
         begin = seen.count("\n", 0, lead + len(above)) + 1 if above else 0
-        end = seen.count("\n", 0, length - len(below)) if below else len(lines)
+        end = seen.count("\n", 0, length - len(below)) if below else len(mail_lines)
         dropped[begin:end] = [True] * (end - begin)
-    for place, line in enumerate(lines):
-        dropped[place] = dropped[place] or line.startswith(">")
+    for line_index, mail_line in enumerate(mail_lines):
+        dropped[line_index] = dropped[line_index] or mail_line.startswith(">")
 
 
-def _drop_signature(lines: Sequence[str], dropped: list[bool]) -> None:
+def _drop_signature(mail_lines: Sequence[str], dropped: list[bool]) -> None:
     """Drop the last lines from a closing phrase on, where a message stands above it."""
-    kept = [place for place, drop in enumerate(dropped) if not drop and lines[place].strip()]
+    kept = [line_index for line_index, drop in enumerate(dropped) if not drop and mail_lines[line_index].strip()]
     tail = kept[-_TAIL:]
-    for number, place in enumerate(tail):
+    for number, line_index in enumerate(tail):
         after = tail[number + 1 :]
-        if _ends(lines[place].strip(), [lines[each].strip() for each in after]) and _is_message(lines, kept, place):
-            dropped[place:] = [True] * (len(lines) - place)
+        if _ends(mail_lines[line_index].strip(), [mail_lines[each].strip() for each in after]) and _is_message(
+            mail_lines, kept, line_index
+        ):
+            dropped[line_index:] = [True] * (len(mail_lines) - line_index)
             return
 
 
-def _ends(line: str, after: Sequence[str]) -> bool:
+def _ends(mail_line: str, after: Sequence[str]) -> bool:
     """Return whether a signature begins with a line."""
-    if _CLOSING.fullmatch(line):
+    if _CLOSING.fullmatch(mail_line):
         return True
-    if _THANK.fullmatch(line):
+    if _THANK.fullmatch(mail_line):
         return len(after) <= 4 and not any(map(_SENTENCE.match, after))
-    return len(after) <= 3 and bool(_DEVICE.fullmatch(line))
+    return len(after) <= 3 and bool(_DEVICE.fullmatch(mail_line))
 
 
-def _is_message(lines: Sequence[str], kept: Sequence[int], end: int) -> bool:
+def _is_message(mail_lines: Sequence[str], kept: Sequence[int], end: int) -> bool:
     letters = 0
-    for place in kept:
-        if place >= end or letters >= _LEAST:
+    for line_index in kept:
+        if line_index >= end or letters >= _LEAST:
             break
-        letters += sum(map(str.isalpha, lines[place]))
+        letters += sum(map(str.isalpha, mail_lines[line_index]))
     return letters >= _LEAST
 
 
-def _spans(lines: Sequence[str], dropped: Sequence[bool]) -> list[Span]:
+def _spans(mail_lines: Sequence[str], dropped: Sequence[bool]) -> list[Span]:
     """Return the stretches of dropped lines, each with the line end after it."""
     spans, at = [], 0
-    for drop, group in groupby(zip(lines, dropped, strict=True), key=itemgetter(1)):
-        end = at + sum(len(line) + 1 for line, _ in group)
+    for drop, group in groupby(zip(mail_lines, dropped, strict=True), key=itemgetter(1)):
+        end = at + sum(len(mail_line) + 1 for mail_line, _ in group)
         if drop:
             spans.append((at, end))
         at = end

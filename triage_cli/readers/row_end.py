@@ -30,37 +30,37 @@ class RowEnd:
 
     def feed(self, piece: str) -> int | None:
         """Return the end of the record in this piece, None if it continues."""
-        text, before = self._pending + piece, len(self._pending)
+        csv_block, before = self._pending + piece, len(self._pending)
         self._pending = ""
         position = 0
-        while position < len(text):
+        while position < len(csv_block):
             if self._state is _State.START:
-                opens = text[position] == '"'
+                opens = csv_block[position] == '"'
                 self._state = _State.QUOTED if opens else _State.CELL
                 position += opens
             elif self._state is _State.QUOTED:
-                position = self._past_quote(text, position)
+                position = self._past_quote(csv_block, position)
             else:
-                row_end = self._stop.search(text, position)
-                position = row_end.end() if row_end else len(text)
+                row_end = self._stop.search(csv_block, position)
+                position = row_end.end() if row_end else len(csv_block)
                 mark = row_end[0] if row_end else ""
                 if mark == self._delimiter:
                     self._state = _State.START
-                elif mark == "\r" and position == len(text):
+                elif mark == "\r" and position == len(csv_block):
                     self._pending = mark
                 elif mark:
-                    return position + (mark == "\r" and text[position] == "\n") - before
+                    return position + (mark == "\r" and csv_block[position] == "\n") - before
         return None
 
-    def _past_quote(self, text: str, position: int) -> int:
+    def _past_quote(self, csv_block: str, position: int) -> int:
         """Return the position after the next quote of a quoted cell; the end of the text if there is none."""
-        quote = text.find('"', position)
+        quote = csv_block.find('"', position)
         if quote < 0:
-            return len(text)
-        if quote + 1 == len(text):
+            return len(csv_block)
+        if quote + 1 == len(csv_block):
             self._pending = '"'
-            return len(text)
-        follows = text[quote + 1]
+            return len(csv_block)
+        follows = csv_block[quote + 1]
         if follows == '"':
             return quote + 2
         self._state = _State.CELL

@@ -46,45 +46,51 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
     header = None if plan.header is None else list(plan.header)
     # A field without a column reads an extra empty cell after the last one.
     at_subject, at_description, at_customer, at_priority, at_created, at_external, at_verdict = (
-        plan.fields.get(name, width)
-        for name in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
+        plan.fields.get(column_name, width)
+        for column_name in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
     )
     taken = set(plan.fields.values())
     own_columns, id_key = plan.ours, plan.plain
     extra_columns = tuple(
-        (name, index) for index, name in enumerate(plan.names) if index not in taken and name not in own_columns
+        (column_name, index)
+        for index, column_name in enumerate(plan.names)
+        if index not in taken and column_name not in own_columns
     )
     read_priority, read_moment = _value_readers(plan)
     # Columns whose text may be in `extra` from an earlier import, and is removed if it is empty or readable now.
     not_in_extra = own_columns | {plan.names[index] for index in taken - {at_priority, at_created}}
-    maybe_in_extra = tuple(name for name in plan.names if name not in not_in_extra)
+    maybe_in_extra = tuple(column_name for column_name in plan.names if column_name not in not_in_extra)
     row = -1
-    for line, cells, problem, item, rest in records:
+    for line, cells, problem, json_item, rest in records:
         if cells is not None and len(cells) == width:
             values = [*cells, ""]
         else:
             values, problem = _padded(cells, width, problem)  # noqa: PLW2901 (the rare case adds one)
-        if item and id_key and isinstance(item.get(id_key), dict | list):
+        if json_item and id_key and isinstance(json_item.get(id_key), dict | list):
             problem = problem or f"the id under {id_key} is a list or an object"  # noqa: PLW2901
         subject = _text_or_none(values[at_subject])
         description = _text_or_none(values[at_description])
         if problem or not (subject or description) or cells == header:
             raw = records.raw()
-            if problem or item is not None or raw.strip():  # blank lines are no rows
+            if problem or json_item is not None or raw.strip():  # blank lines are no rows
                 row += 1
                 reason = "the header once more" if cells == header else "neither subject nor description"
                 error = RowError(f"line {line}: {problem or reason}")
-                yield Rejected(row, line, error, raw, _original(cells, item, plan), rest)
+                yield Rejected(row, line, error, raw, _original(cells, json_item, plan), rest)
             continue
         row += 1
         urgency, unread_priority = read_priority(values[at_priority])
         created, unread_time = read_moment(values[at_created])
-        if item is not None:
-            extra = _extra_of(item, plan)
+        if json_item is not None:
+            extra = _extra_of(json_item, plan)
         else:
-            extra = {name: value for name, index in extra_columns if (value := values[index]) and not value.isspace()}
+            extra = {
+                column_name: value
+                for column_name, index in extra_columns
+                if (value := values[index]) and not value.isspace()
+            }
         if "extra" in own_columns:
-            extra |= _our_extra(item["extra"] if item else values[plan.names.index("extra")])
+            extra |= _our_extra(json_item["extra"] if json_item else values[plan.names.index("extra")])
         if unread_priority:
             extra[plan.names[at_priority]] = unread_priority
         if unread_time:
@@ -102,18 +108,18 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
             source,
             extra or _EMPTY,
             _text_or_none(values[at_verdict]),
-            _original(cells, item, plan),
+            _original(cells, json_item, plan),
             0,
             tuple(
                 [
-                    name
-                    for name in (maybe_in_extra if item is None else item)
-                    if name not in extra and name not in not_in_extra
+                    column_name
+                    for column_name in (maybe_in_extra if json_item is None else json_item)
+                    if column_name not in extra and column_name not in not_in_extra
                 ]
             ),
             sum(map(len, cells or ())) + _CELL_SIZE * width
-            if item is None
-            else len(records.raw()) + _CELL_SIZE * len(item),
+            if json_item is None
+            else len(records.raw()) + _CELL_SIZE * len(json_item),
         )
 
 
@@ -151,9 +157,9 @@ def _padded(cells: list[str] | None, width: int, problem: str) -> tuple[list[str
     return [*cells[:width], *[""] * (width + 1 - len(cells[:width]))], problem
 
 
-def _extra_of(item: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+def _extra_of(json_item: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     known = plan.ours | {plan.names[index] for index in plan.fields.values()}
-    return {key: value for key, value in item.items() if key not in known and value not in (None, "", [], {})}
+    return {key: value for key, value in json_item.items() if key not in known and value not in (None, "", [], {})}
 
 
 def _our_extra(value: object) -> dict[str, Any]:
@@ -166,6 +172,6 @@ def _our_extra(value: object) -> dict[str, Any]:
     return dict(value) if isinstance(value, dict) else {}
 
 
-def _original(cells: list[str] | None, item: Mapping[str, Any] | None, plan: Plan) -> Sequence[Any] | None:
+def _original(cells: list[str] | None, json_item: Mapping[str, Any] | None, plan: Plan) -> Sequence[Any] | None:
     """Return the original row; for JSON the values, not their texts."""
-    return cells if item is None else [item.get(name) for name in plan.names]
+    return cells if json_item is None else [json_item.get(column_name) for column_name in plan.names]

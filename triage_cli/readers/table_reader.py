@@ -98,16 +98,18 @@ def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = 
     refuse_non_tables(head, name)
     text = _head_text(head, decoder)
     kind = format_of(text, name, options.format)
-    given = _Input(stream, name, head, decoder, begin, options)
+    table_input = _Input(stream, name, head, decoder, begin, options)
     if kind in ("json", "jsonl"):
-        return _json_table(given, layout_of(text, name, _is_ticket, whole=given.whole, by_line=kind == "jsonl"))
+        return _json_table(
+            table_input, layout_of(text, name, _is_ticket, whole=table_input.whole, by_line=kind == "jsonl")
+        )
     tabbed = "\t" if kind == "tsv" and options.format else None
-    return _csv_table(given, sampled(text, delimiter or tabbed, whole=given.whole))
+    return _csv_table(table_input, sampled(text, delimiter or tabbed, whole=table_input.whole))
 
 
-def _csv_table(given: _Input, sample: Sample) -> Table:
-    options, decoder = given.options, given.decoder
-    header = header_of(sample, given.name, options.mapping, headed=options.header)
+def _csv_table(table_input: _Input, sample: Sample) -> Table:
+    options, decoder = table_input.options, table_input.decoder
+    header = header_of(sample, table_input.name, options.mapping, headed=options.header)
     columns, column_mapping = header.columns, header.matched_columns
 
     def records(blocks: Iterable[str]) -> Records:
@@ -115,7 +117,7 @@ def _csv_table(given: _Input, sample: Sample) -> Table:
             return EscapedRecords(blocks, sample.delimiter, len(columns))
         return CsvRecords(blocks, sample.delimiter, len(columns))
 
-    dates = given.dates(column_mapping, columns, sample.rows[header.before :], records)
+    dates = table_input.dates(column_mapping, columns, sample.rows[header.before :], records)
     plan = Plan(
         column_mapping.fields,
         tuple(named_once(columns)),
@@ -126,7 +128,7 @@ def _csv_table(given: _Input, sample: Sample) -> Table:
         _own_columns(columns),
     )
     how = [decoder.described, "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"]
-    rows = _AfterHeader(records(given.blocks()), sample.skip + header.before)
+    rows = _AfterHeader(records(table_input.blocks()), sample.skip + header.before)
     return Table(
         columns,
         _mapping_summary(column_mapping, columns, *how, *(["backslash escapes"] if sample.escaped else [])),
@@ -134,28 +136,28 @@ def _csv_table(given: _Input, sample: Sample) -> Table:
         islice(without_totals(drafts(rows, plan, dates.unread), sample.delimiter), options.limit),
         sample.delimiter,
         tuple(filter(None, (header.note, _no_id_note(column_mapping, columns, options.mapping)))),
-        given.name,
+        table_input.name,
         header.before > 0,
         _remarks(decoder, dates.unread),
     )
 
 
-def _json_table(given: _Input, layout: Layout) -> Table:
-    options = given.options
+def _json_table(table_input: _Input, layout: Layout) -> Table:
+    options = table_input.options
     columns = tuple(dict.fromkeys(key for item in layout.sample for key in item))
-    check_width(len(columns), given.name)
+    check_width(len(columns), table_input.name)
     rows = [[text_of(item.get(key)) for key in columns] for item in layout.sample]
     # Keys with lists or objects match no field, unless the user maps them: a list of comments is no description.
     nested = _mostly_nested(layout.sample)
     empty = empty_columns(rows, len(columns))
     column_mapping = matched(columns, options.mapping, nested, empty) if columns else Columns({})
     if columns and not has_text(column_mapping.fields):
-        raise no_text(given.name, columns)
+        raise no_text(table_input.name, columns)
 
     def records(blocks: Iterable[str]) -> JsonRecords:
         return JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
 
-    dates = given.dates(column_mapping, columns, rows, records)
+    dates = table_input.dates(column_mapping, columns, rows, records)
     at_id = None if options.mapping.get("external_id") else column_mapping.fields.get("external_id")
     plan = Plan(
         column_mapping.fields,
@@ -170,11 +172,11 @@ def _json_table(given: _Input, layout: Layout) -> Table:
         columns,
         _mapping_summary(column_mapping, columns, "JSON Lines" if layout.by_line else "JSON"),
         plan.source,
-        islice(drafts(records(given.blocks()), plan, dates.unread), options.limit),
+        islice(drafts(records(table_input.blocks()), plan, dates.unread), options.limit),
         "",
         tuple(filter(None, (_no_id_note(column_mapping, columns, options.mapping),))),
-        given.name,
-        remarks=_remarks(given.decoder, dates.unread),
+        table_input.name,
+        remarks=_remarks(table_input.decoder, dates.unread),
     )
 
 

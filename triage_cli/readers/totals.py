@@ -19,18 +19,18 @@ _NUMBER = re.compile(r"[-+]?\d[\d.,'\s%]*")
 
 def without_totals(rows: Iterable[TicketDraft | Rejected], delimiter: str) -> Iterator[TicketDraft | Rejected]:
     """Yield the rows of a CSV, each after the next one was read; the last one is rejected if it has only totals."""
-    last: TicketDraft | Rejected | None = None
+    last_row: TicketDraft | Rejected | None = None
     for row in rows:
-        if last is not None:
-            yield last
-        last = row
-    if isinstance(last, TicketDraft) and _is_totals(last.cells or ()):
-        error = RowError(f"line {last.line}: the totals of the rows above, not a ticket")
+        if last_row is not None:
+            yield last_row
+        last_row = row
+    if isinstance(last_row, TicketDraft) and _is_totals(last_row.cells or ()):
+        error = RowError(f"line {last_row.line}: the totals of the rows above, not a ticket")
         text = StringIO(newline="")
-        csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(last.cells or ())
-        last = Rejected(last.row, last.line, error, text.getvalue(), last.cells)
-    if last is not None:
-        yield last
+        csv.writer(text, delimiter=delimiter, lineterminator="\n").writerow(last_row.cells or ())
+        last_row = Rejected(last_row.row, last_row.line, error, text.getvalue(), last_row.cells)
+    if last_row is not None:
+        yield last_row
 
 
 def _is_totals(cells: Sequence[str]) -> bool:

@@ -93,8 +93,8 @@ class ReclassifyRun:
         to_send = [d.ticket for d in done if d.ticket.run_id and d.action != Action.HELD]
         sent = {ticket.ticket_id: ticket for ticket in send_on(to_send)}
         return [
-            _outcome(d._replace(ticket=sent.get(d.ticket.ticket_id, d.ticket)), before.ticket)
-            for d, before in zip(done, changes, strict=True)
+            _outcome(d._replace(ticket=sent.get(d.ticket.ticket_id, d.ticket)), ticket_before.ticket)
+            for d, ticket_before in zip(done, changes, strict=True)
         ]
 
     # -- compare
@@ -157,8 +157,8 @@ class ReclassifyRun:
                     aside.append(FlipDecision(number, ticket, action, None))
                 elif ticket.ticket_id in answered:
                     stored = answered[ticket.ticket_id]
-                    now = self._classifier.rejudged(stored)
-                    aside.append(self._judged(number, ticket, now)._replace(rejudged=now != stored))
+                    new_answer = self._classifier.rejudged(stored)
+                    aside.append(self._judged(number, ticket, new_answer)._replace(rejudged=new_answer != stored))
                 else:
                     open_.append(ticket)
             yield []  # lets the outcomes in `aside` be yielded
@@ -193,11 +193,11 @@ class ReclassifyRun:
             if answer.answer_key in keys[answer.ticket_id] and self._is_last(answer):
                 found[answer.ticket_id] = answer
         left = [ticket_id for ticket_id in keys if ticket_id not in found]
-        last: dict[str, Classification] = {}
+        last_answer: dict[str, Classification] = {}
         for answer in self._store.answers(left, fingerprints) if left else ():
             if answer.answer_key in keys[answer.ticket_id]:
-                last[answer.ticket_id] = answer
-        return found | {i: answer for i, answer in last.items() if self._is_last(answer)}
+                last_answer[answer.ticket_id] = answer
+        return found | {i: answer for i, answer in last_answer.items() if self._is_last(answer)}
 
     def _is_last(self, answer: Classification) -> bool:
         """Return whether no further step would be asked after this answer: it is sure, or the last step's."""
@@ -211,13 +211,13 @@ class ReclassifyRun:
         at, changes, judged = ids.now(), [], []
         for outcome in outcomes:
             steps = steps_within(outcome.value, self._labels)
-            before, new = self._deciding.since_begun(outcome.ticket, steps)
-            ticket = paying(before, new)
-            last = steps[-1] if steps else None
-            this = self._judged(rows.pop(before.ticket_id), ticket, last, str(outcome.error or ""))
+            ticket_before, new = self._deciding.since_begun(outcome.ticket, steps)
+            ticket = paying(ticket_before, new)
+            last_answer = steps[-1] if steps else None
+            this = self._judged(rows.pop(ticket_before.ticket_id), ticket, last_answer, str(outcome.error or ""))
             judged.append(this)
-            event = self._context.event("proposed", ticket.ticket_id, _event_data(this, last), at)
-            changes.append(Change(event, ticket, before.revision, new))
+            event = self._context.event("proposed", ticket.ticket_id, _event_data(this, last_answer), at)
+            changes.append(Change(event, ticket, ticket_before.revision, new))
         conflicts = self._context.save(changes)
         changes = without_forgotten_text(changes, conflicts)
         late = [c._replace(ticket=None, expects=0) for c, no in zip(changes, conflicts, strict=True) if no]
@@ -229,19 +229,19 @@ class ReclassifyRun:
 
     # -- judge
 
-    def _judged(self, row: int, ticket: Ticket, now: Classification | None, failed: str = "") -> FlipDecision:
-        if failed or now is None or now.error:
-            problem = failed or (now.error if now and now.error else "no answer")
+    def _judged(self, row: int, ticket: Ticket, new_answer: Classification | None, failed: str = "") -> FlipDecision:
+        if failed or new_answer is None or new_answer.error:
+            problem = failed or (new_answer.error if new_answer and new_answer.error else "no answer")
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {problem}")
-            return FlipDecision(row, ticket, Action.UNANSWERED, now, error)
-        holds = now.classification_id == ticket.decision_id
-        if holds and is_sure(now) == (ticket.category is not None):
-            return FlipDecision(row, ticket, Action.UNCHANGED, now)
-        least_margin = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, now.classifier))
-        action = judge(ticket, now, self._labels, least_margin, doubted=self._plan.doubted)
+            return FlipDecision(row, ticket, Action.UNANSWERED, new_answer, error)
+        holds = new_answer.classification_id == ticket.decision_id
+        if holds and is_sure(new_answer) == (ticket.category is not None):
+            return FlipDecision(row, ticket, Action.UNCHANGED, new_answer)
+        least_margin = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, new_answer.classifier))
+        action = judge(ticket, new_answer, self._labels, least_margin, doubted=self._plan.doubted)
         if action == Action.SETTLED and self._deciding.suspicion.found(ticket.text):
             action = Action.UNCHANGED if holds else Action.UNANSWERED
-        return FlipDecision(row, ticket, action, now)
+        return FlipDecision(row, ticket, action, new_answer)
 
     # -- apply
 
@@ -250,23 +250,27 @@ class ReclassifyRun:
         self._deciding.check.before()
         at, changes, done = ids.now(), [], []
         for each in judged:
-            now, before = each.now, each.ticket
-            if now is None:
+            new_answer, ticket_before = each.now, each.ticket
+            if new_answer is None:
                 raise TypeError(each)
             if each.rejudged:
-                now = now.copy(ids.new_id(), self._context.run.run_id, at)._replace(actor=self._context.actor)
-            sure = is_sure(now) and not self._deciding.suspicion.found(before.text)
-            ticket = decided(before, (now,), None, sure=sure)
-            stays = before.status == "routed" and sure and not self._plan.reroute
+                new_answer = new_answer.copy(ids.new_id(), self._context.run.run_id, at)._replace(
+                    actor=self._context.actor
+                )
+            sure = is_sure(new_answer) and not self._deciding.suspicion.found(ticket_before.text)
+            ticket = decided(ticket_before, (new_answer,), None, sure=sure)
+            stays = ticket_before.status == "routed" and sure and not self._plan.reroute
             settles = self._plan.reroute and each.action == Action.SETTLED
-            is_sent = settles or (before.status == "routed" and not stays)
+            is_sent = settles or (ticket_before.status == "routed" and not stays)
             ticket = ticket._replace(
                 status="routed" if stays else ticket.status, run_id=self._context.run.run_id if is_sent else None
             )
-            decision = Decision(now.classification_id, ticket.status)
-            data = _event_data(each, now) | decision_data(decision)
+            decision = Decision(new_answer.classification_id, ticket.status)
+            data = _event_data(each, new_answer) | decision_data(decision)
             event = self._context.event("reclassified", ticket.ticket_id, data, at)
-            changes.append(Change(event, ticket, before.revision, (now,) if each.rejudged else (), decision))
+            changes.append(
+                Change(event, ticket, ticket_before.revision, (new_answer,) if each.rejudged else (), decision)
+            )
             action = Action.FLIPPED if each.action == Action.FLIP else each.action
             done.append(each._replace(action=action, ticket=ticket))
         conflicts = self._context.save(changes)
@@ -274,17 +278,17 @@ class ReclassifyRun:
         return [d if no is None else d._replace(action=Action.HELD) for d, no in zip(done, conflicts, strict=True)]
 
 
-def _event_data(judged: FlipDecision, last: Classification | None) -> dict[str, object]:
+def _event_data(judged: FlipDecision, last_answer: Classification | None) -> dict[str, object]:
     return {
-        "classifier": last.classifier if last else None,
-        "category": last.category if last else None,
-        "confidence": last.confidence if last else None,
-        "threshold": last.threshold if last else None,
+        "classifier": last_answer.classifier if last_answer else None,
+        "category": last_answer.category if last_answer else None,
+        "confidence": last_answer.confidence if last_answer else None,
+        "threshold": last_answer.threshold if last_answer else None,
         "was": judged.ticket.category,
         "outcome": judged.action.value,
-        "decision": last.classification_id if last else None,
+        "decision": last_answer.classification_id if last_answer else None,
     }
 
 
-def _outcome(judged: FlipDecision, before: Ticket) -> Outcome[Flip]:
-    return Outcome(judged.row, judged.action, flip(judged, before), judged.error, before)
+def _outcome(judged: FlipDecision, ticket_before: Ticket) -> Outcome[Flip]:
+    return Outcome(judged.row, judged.action, flip(judged, ticket_before), judged.error, ticket_before)

@@ -160,7 +160,7 @@ class HttpSource:
             there = ", ".join(list(value)[:10]) if isinstance(value, Mapping) else type(value).__name__
             place = f'at "{self._spec.items}"' if self._spec.items else "at the top"
             raise InputError(f"{self.name}: the answer has no list {place} (it has {there})", hint="check items")
-        changes = [self._items.changed(item) for item in items]
+        changes = [self._items.changed(listed) for listed in items]
         changed = [seconds(at) for at in changes if at]
         ascending = all(a <= b for a, b in pairwise(changed))
         newest = max(changed, default=None)
@@ -171,30 +171,30 @@ class HttpSource:
     ) -> list[TicketDraft | Rejected] | None:
         """Return the drafts of a page, None where the pull is to stop before it knows all about its items."""
         drafts: list[TicketDraft | Rejected] = []
-        for item, changed in zip(items, changes, strict=True):
-            if not self._items.takes(item):
+        for listed, changed in zip(items, changes, strict=True):
+            if not self._items.takes(listed):
                 continue
-            whole = item
-            if self._spec.details and isinstance(item, Mapping) and self._items.id_of(item) is not None:
-                whole = self._detailed(exchange, item, pause)
+            whole = listed
+            if self._spec.details and isinstance(listed, Mapping) and self._items.id_of(listed) is not None:
+                whole = self._detailed(exchange, listed, pause)
                 if whole is None:
                     return None
             drafts.append(self._items.read(whole, row + len(drafts), size, changed))
         return drafts
 
-    def _detailed(self, exchange: Exchange, item: Mapping[str, Any], pause: Pause) -> Mapping[str, Any] | None:
+    def _detailed(self, exchange: Exchange, listed: Mapping[str, Any], pause: Pause) -> Mapping[str, Any] | None:
         """Return an item with the answer to its own request under `details`; None where the pull is to stop."""
         try:
-            request = self._requests.details(item)
+            request = self._requests.details(listed)
         except TemplateFailure as failure:
             raise UsageError(f"{self.name}: {failure}", hint="check details in the config") from failure
         answer = self._answer(exchange, request, pause, lenient=True)
         if answer is None:
             return None
         if answer.status >= 400:
-            return item
+            return listed
         try:
-            return {**item, "details": json.loads(answer.body)}
+            return {**listed, "details": json.loads(answer.body)}
         except (ValueError, RecursionError) as error:
             raise InputError(f"{self.name}: the answer about an item is no JSON", hint="check details") from error
 
@@ -222,7 +222,7 @@ class HttpSource:
         if walk.ended or self._spec.next is None:
             return
         if self._spec.next.kind in ("page", "offset"):
-            ids = tuple(self._items.id_of(item) for item in items)
+            ids = tuple(self._items.id_of(listed) for listed in items)
             again = before.since == walk.since and ids in passed and page.number > 0
             passed.clear()
             passed.add(ids)

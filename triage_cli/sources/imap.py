@@ -83,12 +83,14 @@ class ImapSource:
             last, since = 0, f"SINCE {imap_day(plan.since)} "
         row = 0
         for uids in self._found(server, last + 1, end, since):
-            for part in self._parts(server, uids, min(MAILS, plan.limit or MAILS)):
+            for mail_part in self._parts(server, uids, min(MAILS, plan.limit or MAILS)):
                 page: list[TicketDraft | Rejected] = []
-                for each in drafts(self._fetched(server, part), self.name):
+                for each in drafts(self._fetched(server, mail_part), self.name):
                     page.append(each._replace(row=row))
                     row += 1
-                yield SourcePage(page, compact({"validity": validity, "uid": part[-1].uid}), part[-1].uid / end)
+                yield SourcePage(
+                    page, compact({"validity": validity, "uid": mail_part[-1].uid}), mail_part[-1].uid / end
+                )
 
     def _log_in(self, server: ImapConnection) -> None:
         user, password, _ = self._login
@@ -126,7 +128,7 @@ class ImapSource:
 
     def _parts(self, server: ImapConnection, uids: Sequence[int], most: int) -> Iterator[list["_MailSize"]]:
         """Cut UIDs into pages of at most `most`, by the sizes of their mails."""
-        part: list[_MailSize] = []
+        mail_part: list[_MailSize] = []
         left = BYTES
         for begin in range(0, len(uids), MAILS):
             asked_for = uids[begin : begin + MAILS]
@@ -134,19 +136,19 @@ class ImapSource:
             lines = [line for line in answer if isinstance(line, bytes)]
             sizes = {int(u[1]): int(s[1]) for line in lines if (u := _UID.search(line)) and (s := _SIZE.search(line))}
             for uid in asked_for:
-                part.append(_MailSize(uid, sizes.get(uid, 0)))
+                mail_part.append(_MailSize(uid, sizes.get(uid, 0)))
                 left -= sizes.get(uid, 0)
-                if left <= 0 or len(part) >= most:
-                    yield part
-                    part, left = [], BYTES
-        if part:
-            yield part
+                if left <= 0 or len(mail_part) >= most:
+                    yield mail_part
+                    mail_part, left = [], BYTES
+        if mail_part:
+            yield mail_part
 
-    def _fetched(self, server: ImapConnection, part: Sequence["_MailSize"]) -> Iterator[RawMail]:
+    def _fetched(self, server: ImapConnection, mail_part: Sequence["_MailSize"]) -> Iterator[RawMail]:
         """Yield mails; one that is gone meanwhile is left out."""
-        short = [each.uid for each in part if each.size <= LONGEST]
+        short = [each.uid for each in mail_part if each.size <= LONGEST]
         contents = self._contents(server, short, "BODY.PEEK[]") if short else {}
-        for uid, size in part:
+        for uid, size in mail_part:
             if size > LONGEST:
                 beginning = self._contents(server, [uid], f"BODY.PEEK[]<0.{_BEGINNING}>").get(uid, b"")
                 yield RawMail(f"UID {uid}", uid, beginning, iter(()))

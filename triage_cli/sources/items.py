@@ -24,32 +24,32 @@ class ItemReader:
         self._spec = spec
         self._taken = {spec.cursor.field, *(path for paths in spec.fields.values() for path in paths)}
 
-    def takes(self, item: object) -> bool:
+    def takes(self, source_item: object) -> bool:
         """Tell whether an item is one to take: all conditions of `where` hold."""
-        return all(self._holds(lookup(item, path), values) for path, values in self._spec.where.items())
+        return all(self._holds(lookup(source_item, path), values) for path, values in self._spec.where.items())
 
     @staticmethod
     def _holds(value: object, accepted: Sequence[Any]) -> bool:
         return any(value is each if each is None or isinstance(each, bool) else value == each for each in accepted)
 
-    def read(self, item: object, row: int, size: int, changed: str | None = None) -> TicketDraft | Rejected:
+    def read(self, source_item: object, row: int, size: int, changed: str | None = None) -> TicketDraft | Rejected:
         """Return the draft of an item, or why it can be none; `size` is about how many characters it holds.
 
         `changed` is when it was changed last.
         """
-        if not isinstance(item, Mapping):
-            return self._rejected(item, row, "is no JSON object")
+        if not isinstance(source_item, Mapping):
+            return self._rejected(source_item, row, "is no JSON object")
         fields = self._spec.fields
-        external_id = self.id_of(item)
+        external_id = self.id_of(source_item)
         if external_id is None:
-            return self._rejected(item, row, f"has no id at {' and '.join(fields['external_id'])}")
-        subject, description = self._text(item, "subject"), self._text(item, "description")
+            return self._rejected(source_item, row, f"has no id at {' and '.join(fields['external_id'])}")
+        subject, description = self._text(source_item, "subject"), self._text(source_item, "description")
         problem = _objection(subject, description)
         if problem:
-            return self._rejected(item, row, f'with the id "{external_id}" {problem}')
-        others = self._others(item)
+            return self._rejected(source_item, row, f'with the id "{external_id}" {problem}')
+        others = self._others(source_item)
         extra = {key: value for key, value in others.items() if value not in (None, "", [], {})}
-        created_text, priority_text = self._text(item, "created_at"), self._text(item, "priority")
+        created_text, priority_text = self._text(source_item, "created_at"), self._text(source_item, "priority")
         created = moment(created_text) if created_text else None
         urgency = priority(priority_text, self._spec.numbers) if priority_text else None
         if created_text and created is None:
@@ -61,48 +61,48 @@ class ItemReader:
             0,
             subject,
             description,
-            self._text(item, "customer_id"),
+            self._text(source_item, "customer_id"),
             urgency,
             created,
             external_id,
             self._spec.name,
             extra,
-            _stated(lookup(item, self._spec.verdict)) if self._spec.verdict else None,
+            _stated(lookup(source_item, self._spec.verdict)) if self._spec.verdict else None,
             silent=tuple(key for key in (*others, "created_at", "priority") if key not in extra),
             size=size,
             changed_at=changed,
         )
 
-    def changed(self, item: object) -> str | None:
+    def changed(self, source_item: object) -> str | None:
         """Return when an item was changed last, as ISO 8601 UTC; None where that cannot be told."""
-        text = text_of(lookup(item, self._spec.cursor.field)) if self._spec.cursor.field else ""
+        text = text_of(lookup(source_item, self._spec.cursor.field)) if self._spec.cursor.field else ""
         return moment(text) if text else None
 
-    def _rejected(self, item: object, row: int, why: str) -> Rejected:
-        return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), compact(item)[:SHOWN])
+    def _rejected(self, source_item: object, row: int, why: str) -> Rejected:
+        return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), compact(source_item)[:SHOWN])
 
-    def id_of(self, item: object) -> str | None:
+    def id_of(self, source_item: object) -> str | None:
         """Return the id of an item, joined of its parts; None where one is missing."""
         paths = self._spec.fields["external_id"]
-        parts = [part for path in paths if (part := _stated(lookup(item, path)))]
+        parts = [part for path in paths if (part := _stated(lookup(source_item, path)))]
         if len(parts) < len(paths):
             return None
         return joined_id(parts) if len(parts) > 1 else parts[0]
 
-    def _text(self, item: object, field: str) -> str | None:
+    def _text(self, source_item: object, field: str) -> str | None:
         paths = self._spec.fields.get(field, ())
-        parts = [part for path in paths if (part := _stated(lookup(item, path)))]
+        parts = [part for path in paths if (part := _stated(lookup(source_item, path)))]
         if parts and field in self._spec.html:
             from triage_cli.readers.mail_html import text_of as text_of_html
 
             parts = [part for each in parts if (part := text_of_html(each).strip())]
         return "#".join(parts) or None
 
-    def _others(self, item: Mapping[str, Any]) -> dict[str, Any]:
+    def _others(self, source_item: Mapping[str, Any]) -> dict[str, Any]:
         """Return what else is kept of an item: what was chosen, else everything that is no field's and no cursor's."""
         if self._spec.extra is not None:
-            return {path: lookup(item, path) for path in self._spec.extra}
-        return {key: value for key, value in item.items() if key not in self._taken}
+            return {path: lookup(source_item, path) for path in self._spec.extra}
+        return {key: value for key, value in source_item.items() if key not in self._taken}
 
 
 def _stated(value: object) -> str | None:

@@ -97,8 +97,8 @@ class SingerSource:
     def _pages(self, lines: IO[bytes] | None) -> Iterator[SourcePage]:
         drafts: list[TicketDraft | Rejected] = []
         row, others = 0, set()
-        for line in _lines(lines):
-            message = self._message(line)
+        for singer_line in _lines(lines):
+            message = self._message(singer_line)
             kind = message.get("type")
             if kind == "STATE":
                 yield SourcePage(drafts, compact(message.get("value")))
@@ -106,7 +106,7 @@ class SingerSource:
             elif kind == "RECORD" and message.get("stream") != self._spec.stream:
                 others.add(str(message.get("stream")))
             elif kind == "RECORD" and self._items.takes(message.get("record")):
-                drafts.append(self._items.read(message.get("record"), row, len(line)))
+                drafts.append(self._items.read(message.get("record"), row, len(singer_line)))
                 row += 1
             if len(drafts) >= CHUNK:
                 yield SourcePage(drafts)
@@ -119,13 +119,13 @@ class SingerSource:
                 f"{self.name}: no record of the stream {self._spec.stream}; it wrote {names}: name one as stream"
             )
 
-    def _message(self, line: bytes) -> Mapping[str, Any]:
+    def _message(self, singer_line: bytes) -> Mapping[str, Any]:
         try:
-            message = json.loads(line)
+            message = json.loads(singer_line)
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
-            start = line[:80].decode("utf-8", "replace").strip()
+            start = singer_line[:80].decode("utf-8", "replace").strip()
             raise InputError(
                 f'{self.name}: "{start}" is no Singer message', hint="a tap writes JSON, one object a line"
             )
@@ -133,16 +133,16 @@ class SingerSource:
 
 
 def _lines(stream: IO[bytes] | None) -> Iterator[bytes]:
-    while stream is not None and (line := stream.readline(LONGEST)):
-        if line.strip():
-            yield line
+    while stream is not None and (singer_line := stream.readline(LONGEST)):
+        if singer_line.strip():
+            yield singer_line
 
 
 def _listen(stream: IO[bytes], kept: deque[bytes]) -> None:
     with stream:
-        while line := stream.readline(65_536):
-            if line.strip():
-                kept.append(line)
+        while singer_line := stream.readline(65_536):
+            if singer_line.strip():
+                kept.append(singer_line)
 
 
 _running: set["subprocess.Popen[bytes]"] = set()

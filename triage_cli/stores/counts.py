@@ -50,29 +50,31 @@ class Counts(Tables):
     def _before(self, db: Any, changes: Sequence[Change]) -> Before:
         """Return what is stored of the tickets and deliveries that changes will write."""
         ticket_ids = [c.ticket.ticket_id for c in changes if c.ticket and c.expects]
-        deliveries = [row.delivery_id for c in changes for row in c.adds if type(row) is Delivery]
+        deliveries = [added.delivery_id for c in changes for added in c.adds if type(added) is Delivery]
         counted_tickets = db.execute(TICKETS_BEFORE, (compact(ticket_ids),)).fetchall() if ticket_ids else ()
         states = db.execute(DELIVERIES_BEFORE, (compact(deliveries),)).fetchall() if deliveries else ()
-        return Before({row[0]: tuple(row[1:]) for row in counted_tickets}, dict(states))
+        return Before({added[0]: tuple(added[1:]) for added in counted_tickets}, dict(states))
 
     def _count(self, db: Any, changes: Sequence[Change], before: Before) -> None:
         """Count changes that were written. The lock on the chain is held."""
         tickets = Counter(_counted_as(change.ticket) for change in changes if change.ticket)
         tickets.subtract(before.tickets[c.ticket.ticket_id] for c in changes if c.ticket and c.expects)
-        written = [row for change in changes for row in change.adds if type(row) is Delivery]
-        earlier = {row.delivery_id: before.deliveries.get(row.delivery_id) for row in written}
-        deliveries = Counter((row.destination, _state_after(earlier[row.delivery_id], row.state)) for row in written)
-        deliveries.subtract((row.destination, state) for row in written if (state := earlier[row.delivery_id]))
+        written = [added for change in changes for added in change.adds if type(added) is Delivery]
+        earlier = {added.delivery_id: before.deliveries.get(added.delivery_id) for added in written}
+        deliveries = Counter(
+            (added.destination, _state_after(earlier[added.delivery_id], added.state)) for added in written
+        )
+        deliveries.subtract((added.destination, state) for added in written if (state := earlier[added.delivery_id]))
         answers: dict[str, tuple[int, int, float]] = {}
-        for row in (row for change in changes for row in change.adds):
+        for added in (added for change in changes for added in change.adds):
             if (
-                type(row) is Classification
-                and row.reused is None
-                and row.classifier != "verdict"
-                and not is_agents(row)
+                type(added) is Classification
+                and added.reused is None
+                and added.classifier != "verdict"
+                and not is_agents(added)
             ):
-                number, failures, usd = answers.get(row.classifier, (0, 0, 0.0))
-                answers[row.classifier] = number + 1, failures + (row.error is not None), usd + row.cost
+                number, failures, usd = answers.get(added.classifier, (0, 0, 0.0))
+                answers[added.classifier] = number + 1, failures + (added.error is not None), usd + added.cost
         _put(db, PUT_TICKETS, tickets)
         _put(db, PUT_DELIVERIES, deliveries)
         for classifier, numbers in sorted(answers.items()):
@@ -95,20 +97,20 @@ class Counts(Tables):
     def gauges(self) -> Gauges:
         """Return the counts that `/metrics` shows."""
         answers = self.database.read("select classifier, number, failures, usd from answer_counts order by 1")
-        oldest = [row[0] for urgency in URGENCIES for row in self.database.read(OLDEST_NEW, (urgency,))]
+        oldest = [added[0] for urgency in URGENCIES for added in self.database.read(OLDEST_NEW, (urgency,))]
         return Gauges(
             self.counted("status"),
             {(destination, state): number for destination, state, number in self.delivery_counts()},
-            {row[0]: row[1] for row in answers},
-            {row[0]: row[2] for row in answers},
-            {row[0]: row[3] for row in answers},
+            {added[0]: added[1] for added in answers},
+            {added[0]: added[2] for added in answers},
+            {added[0]: added[3] for added in answers},
             min(oldest, default=None),
         )
 
     def delivery_counts(self) -> list[tuple[str, str, int]]:
         """Return the numbers of deliveries by destination and state."""
         query = "select destination, state, number from delivery_counts where number > 0 order by 1, 2"
-        return [(row[0], row[1], row[2]) for row in self.database.read(query)]
+        return [(added[0], added[1], added[2]) for added in self.database.read(query)]
 
 
 def _put(db: Any, statement: str, counts: Mapping[Any, int]) -> None:

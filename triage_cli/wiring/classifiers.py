@@ -43,13 +43,14 @@ def open_classifier(
     config: Config, store: Store, plan: ClassifyPlan, caller: Caller, tell: Callable[[str], None] | None
 ) -> Classifier:
     """Open the classifier of a plan, or the default one; the embedded model is trained if it is not stored."""
-    name = plan.classifier or config.classifier
-    spec = config.classifiers.get(name)
+    classifier_name = plan.classifier or config.classifier
+    spec = config.classifiers.get(classifier_name)
     if spec is None:
-        raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
+        raise UsageError(f'no classifier "{classifier_name}"', hint=f"the config has {', '.join(config.classifiers)}")
     if plan.batch and not paid_steps(config, spec):
         raise UsageError(
-            f'classifier "{name}" asks no provider{" offline" if config.offline else ""}, so nothing can be in a batch',
+            f'classifier "{classifier_name}" asks no provider{" offline" if config.offline else ""}, so nothing can be '
+            "in a batch",
             hint="leave out --batch",
         )
     if spec.type == "local":
@@ -59,7 +60,9 @@ def open_classifier(
 
         kept = [step for step in spec.steps if not config.offline or config.classifiers[step].type == "local"]
         if not kept:
-            raise UsageError(f'classifier "{name}" has no step that works offline', hint="leave out --offline")
+            raise UsageError(
+                f'classifier "{classifier_name}" has no step that works offline', hint="leave out --offline"
+            )
         paid = paid_steps(config, spec)
         steps = [
             _judged(
@@ -74,7 +77,7 @@ def open_classifier(
             else open_classifier(config, store, plan._replace(classifier=step, batch=False), caller, tell)
             for step in kept
         ]
-        return Cascade(name, steps, spec.audit_rate, tell) if len(steps) > 1 else steps[0]
+        return Cascade(classifier_name, steps, spec.audit_rate, tell) if len(steps) > 1 else steps[0]
     return _judged(config, store, spec, _asking(config, store, spec, plan, caller), caller, tell)
 
 
@@ -123,17 +126,21 @@ def _calibration(
 def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
     """Return the names of the steps that ask a provider; offline there are none."""
     names = spec.steps if spec.type == "cascade" else (spec.name,)
-    return [] if config.offline else [name for name in names if config.classifiers[name].type != "local"]
+    return (
+        []
+        if config.offline
+        else [classifier_name for classifier_name in names if config.classifiers[classifier_name].type != "local"]
+    )
 
 
-def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, caller: Caller) -> Batcher:
+def open_batcher(config: Config, store: Store, classifier_name: str, plan: ClassifyPlan, caller: Caller) -> Batcher:
     """Open the batches of a classifier; it may be outside of the plan, because its batches are to be collected."""
     from triage_cli.classifiers.llm.batch import client
 
-    spec = config.classifiers.get(name)
+    spec = config.classifiers.get(classifier_name)
     if spec is None:
         raise ConfigError(
-            f'a batch of classifier "{name}" is to be collected, which the config no longer has',
+            f'a batch of classifier "{classifier_name}" is to be collected, which the config no longer has',
             hint="add it again until then",
         )
     steps = paid_steps(config, config.classifiers[plan.classifier or config.classifier])
@@ -141,7 +148,7 @@ def open_batcher(config: Config, store: Store, name: str, plan: ClassifyPlan, ca
     calibrated = _calibration(store, spec, asked)
     bounded = _bounded(config, store, spec, asked, caller)
     return client.Batches(
-        asked, wire_of(asked, os.environ), has_next=name in steps[:-1],
+        asked, wire_of(asked, os.environ), has_next=classifier_name in steps[:-1],
         calibrate=calibrated.changed if calibrated is not None else None,
         bound=bounded.changed if bounded is not None else None,
     )  # fmt: skip
@@ -245,14 +252,14 @@ def built_in(
     """Return the embedded model of the categories alone; it is trained and stored if it is missing."""
     from triage_cli.classifiers.embedded import weights as fitted
 
-    name = fitted.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
-    weights = store.model(name)
+    classifier_name = fitted.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
+    weights = store.model(classifier_name)
     if weights is None:
         from triage_cli.classifiers.embedded import fit
 
         if tell is not None:
             tell(f"fitting the embedded model to {len(config.categories)} categories, once")
         weights = fit.fit(config.categories, encoder=encoder).to_bytes()
-        store.keep_model(name, weights, {"categories": len(config.categories)})
+        store.keep_model(classifier_name, weights, {"categories": len(config.categories)})
     # Its labels are in the order of the categories, and may be their former names.
     return fitted.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))

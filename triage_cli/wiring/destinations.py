@@ -32,21 +32,23 @@ NETWORKED = frozenset({"webhook", "http", "mail"})
 
 def cut_off(config: Config) -> frozenset[str]:
     """Return the destinations that wait because the network is switched off."""
-    return frozenset(name for name, spec in config.destinations.items() if config.offline and spec.type in NETWORKED)
+    return frozenset(
+        receiver for receiver, spec in config.destinations.items() if config.offline and spec.type in NETWORKED
+    )
 
 
-def open_destination(config: Config, name: str, *, guarded: bool = False) -> Destination:
+def open_destination(config: Config, receiver: str, *, guarded: bool = False) -> Destination:
     """Open a destination by its configuration."""
-    spec = config.destinations.get(name)
+    spec = config.destinations.get(receiver)
     if spec is None:
         raise ConfigError(
-            f'no destination "{name}" in the config',
+            f'no destination "{receiver}" in the config',
             hint="add it again, or let the map decide anew: triage list --status routing -o id | triage route -",
         )
     if spec.type == "file" and spec.path is not None:
         from triage_cli.destinations.file import FileDestination
 
-        return FileDestination(name, spec.path, spec.max_attempts, spec.retry_schedule)
+        return FileDestination(receiver, spec.path, spec.max_attempts, spec.retry_schedule)
     if spec.type == "webhook":
         from triage_cli.destinations.webhook import WebhookDestination
 
@@ -56,36 +58,42 @@ def open_destination(config: Config, name: str, *, guarded: bool = False) -> Des
         from triage_cli.destinations.http import HttpDestination
         from triage_cli.destinations.http_secrets import secrets_of
 
-        check_templates(config, [name])
+        check_templates(config, [receiver])
         return HttpDestination(
             spec,
             spec.http,
-            secrets_of(name, spec.http, os.environ),
+            secrets_of(receiver, spec.http, os.environ),
             Network(config.offline),
             guarded=guarded and not spec.allow_private,
         )
     if spec.mail is not None:
         from triage_cli.destinations.mail import MailDestination, login_of
 
-        check_templates(config, [name])
-        login = login_of(name, spec.mail, os.environ)
+        check_templates(config, [receiver])
+        login = login_of(receiver, spec.mail, os.environ)
         guarded = guarded and not spec.allow_private
         return MailDestination(spec, spec.mail, login, Network(config.offline), guarded=guarded)
     if spec.type == "command":
         from triage_cli.destinations.command import CommandDestination
 
         secret = secret_variables(config, os.environ)
-        env = {name: value for name, value in os.environ.items() if name not in secret}
+        env = {receiver: value for receiver, value in os.environ.items() if receiver not in secret}
         return CommandDestination(
-            name, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule, env=env, final_exit=spec.final_exit
+            receiver,
+            spec.run,
+            spec.timeout,
+            spec.max_attempts,
+            spec.retry_schedule,
+            env=env,
+            final_exit=spec.final_exit,
         )
-    raise ConfigError(f'destination "{name}" has no type that is known', hint="triage config check names the types")
+    raise ConfigError(f'destination "{receiver}" has no type that is known', hint="triage config check names the types")
 
 
 def remembering(config: Config) -> frozenset[str]:
     """Return the destinations whose requests depend on earlier deliveries of the same ticket."""
     return frozenset(
-        name for name, spec in config.destinations.items() if spec.http and (spec.http.keep or spec.http.undo)
+        receiver for receiver, spec in config.destinations.items() if spec.http and (spec.http.keep or spec.http.undo)
     )
 
 
@@ -96,7 +104,7 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
     """
     chosen = config.destinations if names is None else names
     template_mistakes = (
-        (name, *mistake) for name in chosen for mistake in _template_mistakes(config.destinations[name])
+        (receiver, *mistake) for receiver in chosen for mistake in _template_mistakes(config.destinations[receiver])
     )
     template_checks.raise_all(config, "destinations", template_mistakes)
 
@@ -117,27 +125,27 @@ def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     from triage_cli.destinations.webhook import Target
     from triage_cli.domain.webhook_signing import secret_of
 
-    missing = [name for name in spec.secret_env if not env.get(name)]
+    missing = [receiver for receiver in spec.secret_env if not env.get(receiver)]
     if missing:
         raise ConfigError(
             f'destination "{spec.name}" needs the secret in {missing[0]}, which is not set', hint=f"export {missing[0]}"
         )
-    secrets = tuple(secret_of(env[name]) for name in spec.secret_env)
+    secrets = tuple(secret_of(env[receiver]) for receiver in spec.secret_env)
     return Target(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
 
 
-def unset_variables(config: Config, name: str) -> Iterator[str]:
+def unset_variables(config: Config, receiver: str) -> Iterator[str]:
     """Yield a warning for each variable that a destination needs and that is not set."""
-    for key, variable in config.destinations[name].variables():
+    for key, variable in config.destinations[receiver].variables():
         if not os.environ.get(variable):
-            yield f"destinations.{name}.{key}: {variable} is not set here; export {variable}"
+            yield f"destinations.{receiver}.{key}: {variable} is not set here; export {variable}"
 
 
-def private_address(config: Config, name: str) -> Iterator[str]:
+def private_address(config: Config, receiver: str) -> Iterator[str]:
     """Yield a warning if `serve` does not send to a destination, as far as that is known without resolving a name."""
-    if _is_refused(config.destinations[name]):
+    if _is_refused(config.destinations[receiver]):
         yield (
-            f"destinations.{name}: its address is private, so triage serve sends nothing there; "
+            f"destinations.{receiver}: its address is private, so triage serve sends nothing there; "
             "set allow_private: true if that is meant"
         )
 
@@ -195,42 +203,42 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
             yield delivery.destination, line(outgoing).decode().rstrip()
 
 
-def send_test(config: Config, name: str) -> str:
+def send_test(config: Config, receiver: str) -> str:
     """Send a destination one marked ticket that is not stored, and return the acceptance as a message.
 
     Raises what a run would raise, and `DeliveryError` for a refusal.
     """
     category = next(
-        (c.name for c in config.categories if name in routing.reach(config.routes, c.name).destinations), ""
+        (c.name for c in config.categories if receiver in routing.reach(config.routes, c.name).destinations), ""
     )
     at, ticket_id, mark = ids.now(), ids.new_id(), f"triage-test-{ids.short(ids.new_id())}"
     ticket = Ticket(
         ticket_id, "", "doctor", mark, "", "Test of triage: please ignore",
-        f"triage doctor --send {name} sent this at {at}. Nothing is to be done.", mark, "low", 3, at, at,
+        f"triage doctor --send {receiver} sent this at {at}. Nothing is to be done.", mark, "low", 3, at, at,
         extra='{"test":true}', status="routing", category=category, confidence=1.0,
     )  # fmt: skip
     delivery = Delivery(
-        ids.delivery_id(ticket_id, category, name, 0), ticket_id, None, category, name,
+        ids.delivery_id(ticket_id, category, receiver, 0), ticket_id, None, category, receiver,
         "doctor", config.routing_hash(), None, "pending", 0, 0.0, None, None, None, at,
     )  # fmt: skip
     outgoing = OutgoingDelivery(delivery, ticket)
-    for outcomes in open_destination(config, name).deliver([[outgoing]]):
+    for outcomes in open_destination(config, receiver).deliver([[outgoing]]):
         for outcome in outcomes:
             if outcome.error is not None:
                 raise outcome.error
             answer = f" (answer {outcome.value.status})" if outcome.value and outcome.value.status else ""
             kept = f", and of its answer is kept: {outcome.value.kept}" if outcome.value and outcome.value.kept else ""
             return f"accepted the test ticket {mark}{answer}{kept}"
-    raise DeliveryError(f"{name} gave no answer", hint="try again later")
+    raise DeliveryError(f"{receiver} gave no answer", hint="try again later")
 
 
-def try_destination(config: Config, name: str) -> str:
+def try_destination(config: Config, receiver: str) -> str:
     """Check a destination without sending anything, and return its description.
 
     Raises what a run would raise.
     """
-    open_destination(config, name)
-    spec = config.destinations[name]
+    open_destination(config, receiver)
+    spec = config.destinations[receiver]
     if spec.type == "command":
         if shutil.which(spec.run[0]) is None:
             raise ConfigError(f"{spec.run[0]} is no program that can be run", hint="check its path and its rights")
@@ -257,8 +265,8 @@ def routing_map(config: Config, store: Store, *, guarded: bool = False) -> Routi
     """Return the routing map; with `guarded`, webhooks reach no private address unless their destination allows it."""
 
     @cache
-    def destination(name: str) -> Destination:
-        return open_destination(config, name, guarded=guarded)
+    def destination(receiver: str) -> Destination:
+        return open_destination(config, receiver, guarded=guarded)
 
     return RoutingTable(
         config.routes, config.routing_hash(), destination, offline=cut_off(config), remembering=remembering(config),

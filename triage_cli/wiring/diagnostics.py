@@ -30,26 +30,26 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.service.learning.train import Learning
 
 
-def try_classifier(config: Config, name: str, actor: str, command_line: str) -> str:
+def try_classifier(config: Config, classifier_name: str, actor: str, command_line: str) -> str:
     """Ask a classifier one short question and return its answer as a message; if it may cost money, in a run.
 
     Raises what a run would raise.
     """
     store = open_store(config)
-    if not asks_provider(config, name):
-        return _tried(config, store, name, Budget.free(StopControl()))
+    if not asks_provider(config, classifier_name):
+        return _tried(config, store, classifier_name, Budget.free(StopControl()))
     with running(store, "doctor", actor, command_line, StopControl()) as recorder:
-        return _tried(config, store, name, recorder.context.open_budget(None, config.per_day))
+        return _tried(config, store, classifier_name, recorder.context.open_budget(None, config.per_day))
 
 
-def asks_provider(config: Config, name: str) -> bool:
+def asks_provider(config: Config, classifier_name: str) -> bool:
     """Return whether a classifier, or one of its steps, asks a provider."""
-    return bool(paid_steps(config, config.classifiers[name]))
+    return bool(paid_steps(config, config.classifiers[classifier_name]))
 
 
-def _tried(config: Config, store: Store, name: str, budget: Budget) -> str:
-    spec = config.classifiers[name]
-    plan, caller = ClassifyPlan(name, force=True, max_wait=0.0), Caller("doctor", ids.new_id(), {})
+def _tried(config: Config, store: Store, classifier_name: str, budget: Budget) -> str:
+    spec = config.classifiers[classifier_name]
+    plan, caller = ClassifyPlan(classifier_name, force=True, max_wait=0.0), Caller("doctor", ids.new_id(), {})
     model = open_asked(config, spec, plan, caller) if spec.type not in ("local", "cascade") else None
     classifier = model or open_classifier(known(config, store), store, plan, caller, None)
     category = config.categories[0].name
@@ -64,7 +64,7 @@ def _tried(config: Config, store: Store, name: str, budget: Budget) -> str:
                 share = "" if last.confidence is None else f" at {last.confidence:.2f} ({last.confidence_source})"
                 held = f"; {model.provider.constraint}" if model else _encoder(spec)
                 return f"{last.classifier} answered {last.category or 'none of these'}{share}{held}"
-    raise UnavailableError(f'classifier "{name}" gave no answer', hint="try again later")
+    raise UnavailableError(f'classifier "{classifier_name}" gave no answer', hint="try again later")
 
 
 class Estimate(NamedTuple):
@@ -130,9 +130,13 @@ def learning(config: Config, actor: str, command_line: str, tell: Callable[[str]
             [spec.name for spec in config.classifiers.values() if spec.type == "local"],
             frozenset(category.name for category in config.categories),
         )
-        opened = (open_classifier(present, store, ClassifyPlan(name), caller, tell) for name in names)
+        opened = (
+            open_classifier(present, store, ClassifyPlan(classifier_name), caller, tell) for classifier_name in names
+        )
         recorders = (DecisionRecorder(context, classifier, labels) for classifier in opened)
-        return SecondLook(recorders, {name: config.classifiers[name].hysteresis for name in names}).over_all()
+        return SecondLook(
+            recorders, {classifier_name: config.classifiers[classifier_name].hysteresis for classifier_name in names}
+        ).over_all()
 
     present = known(config, store)
     local = (spec for spec in config.classifiers.values() if spec.encoder is not None)
@@ -175,20 +179,22 @@ def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
     newest: dict[str, Calibration] = {}
     for calibration in open_shelf(store).calibrations():
         newest.setdefault(calibration.classifier, calibration)
-    for name, spec in config.classifiers.items():
-        if name in newest and spec.type != "cascade":
+    for classifier_name, spec in config.classifiers.items():
+        if classifier_name in newest and spec.type != "cascade":
             asked = open_classifier(
-                known(config, store), store, ClassifyPlan(name), Caller("doctor", ids.new_id(), {}), None
+                known(config, store), store, ClassifyPlan(classifier_name), Caller("doctor", ids.new_id(), {}), None
             )
             held = open_shelf(store).calibration(asked.fingerprint)
-            yield name, held or newest[name], held is not None
+            yield classifier_name, held or newest[classifier_name], held is not None
 
 
 def promised(config: Config) -> Iterator[tuple[str, float, dict[str, ErrorBound]]]:
     """Yield each classifier with a `max_error`, that error, and the bound of each category."""
     store = open_store(config)
     named = known(config, store)
-    for name, spec in config.classifiers.items():
+    for classifier_name, spec in config.classifiers.items():
         if spec.max_error is not None:
-            asked = open_classifier(named, store, ClassifyPlan(name), Caller("doctor", ids.new_id(), {}), None)
-            yield name, spec.max_error, find(named, store, asked.fingerprint, spec.max_error)
+            asked = open_classifier(
+                named, store, ClassifyPlan(classifier_name), Caller("doctor", ids.new_id(), {}), None
+            )
+            yield classifier_name, spec.max_error, find(named, store, asked.fingerprint, spec.max_error)

@@ -12,22 +12,22 @@ from triage_cli.ports.adapters import Source
 from triage_cli.runtime.network import Network
 
 
-def check_source(config: Config, name: str) -> None:
+def check_source(config: Config, source_name: str) -> None:
     """Raise if a source does not exist, or needs the network while it is switched off."""
-    spec = config.sources.get(name)
+    spec = config.sources.get(source_name)
     if spec is None:
         from triage_cli.config.validators import suggestion
 
-        known = suggestion(name, config.sources) or f"; there are {', '.join(config.sources)}"
-        raise UsageError(f'no source "{name}" in the config{known}')
+        known = suggestion(source_name, config.sources) or f"; there are {', '.join(config.sources)}"
+        raise UsageError(f'no source "{source_name}" in the config{known}')
     if spec.type != "command":
-        Network(config.offline).check(f'source "{name}"')
+        Network(config.offline).check(f'source "{source_name}"')
 
 
-def open_source(config: Config, name: str, tell: Callable[[str], None]) -> Source:
+def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -> Source:
     """Open a source by its configuration; `tell` gets its warnings."""
-    check_source(config, name)
-    spec = config.sources[name]
+    check_source(config, source_name)
+    spec = config.sources[source_name]
     if spec.type == "command":
         from triage_cli.sources.singer import SingerSource
 
@@ -43,11 +43,11 @@ def open_source(config: Config, name: str, tell: Callable[[str], None]) -> Sourc
     from triage_cli.sources.http import HttpSource
     from triage_cli.sources.http_requests import PageRequests
 
-    check_source_templates(config, [name])
+    check_source_templates(config, [source_name])
     auth = spec.auth
-    values = [secret_of(f'source "{name}"', variable, os.environ) for variable in (auth.env if auth else ())]
+    values = [secret_of(f'source "{source_name}"', variable, os.environ) for variable in (auth.env if auth else ())]
     header = (auth.header, proof(auth, values)) if auth else None
-    endpoint = Endpoint(f'source "{name}"', host_of(spec.url), spec.timeout, spec.timeout)
+    endpoint = Endpoint(f'source "{source_name}"', host_of(spec.url), spec.timeout, spec.timeout)
     opened = partial(open_exchange, endpoint, Network(config.offline))
     return HttpSource(spec, PageRequests(spec, header), opened, tell)
 
@@ -68,7 +68,9 @@ def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> Source:
 def check_source_templates(config: Config, names: Iterable[str] | None = None) -> None:
     """Raise one `ConfigError` with all mistakes in the templates of sources, of all or of `names`."""
     chosen = config.sources if names is None else names
-    template_mistakes = ((name, *mistake) for name in chosen for mistake in _template_mistakes(config.sources[name]))
+    template_mistakes = (
+        (source_name, *mistake) for source_name in chosen for mistake in _template_mistakes(config.sources[source_name])
+    )
     template_checks.raise_all(config, "sources", template_mistakes)
 
 

@@ -40,9 +40,9 @@ class AutoWidthTable:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
         if self._title:
             table.title, table.title_justify, table.title_style = f"\n{self._title}", "left", "bold"
-        for name, width in widths.items():
-            table.add_column(Text(name), width=width, no_wrap=True, overflow="ellipsis")
-        places = [self._columns.index(name) for name in widths]
+        for column_name, width in widths.items():
+            table.add_column(Text(column_name), width=width, no_wrap=True, overflow="ellipsis")
+        places = [self._columns.index(column_name) for column_name in widths]
         for row in self._rows:
             table.add_row(*(row[place] for place in places))
         yield table
@@ -50,11 +50,13 @@ class AutoWidthTable:
     def _fit(self, room: int) -> dict[str, int]:
         """Return the columns that are shown, and how wide each is."""
         whole = {
-            name: max(cell_len(name), *(cell_len(row[place].plain) for row in self._rows), 0)
-            for place, name in enumerate(self._columns)
+            column_name: max(cell_len(column_name), *(cell_len(row[place].plain) for row in self._rows), 0)
+            for place, column_name in enumerate(self._columns)
         }
         for left_out in range(len(self._spare) + 1):
-            shown = {name: width for name, width in whole.items() if name not in self._spare[:left_out]}
+            shown = {
+                column_name: width for column_name, width in whole.items() if column_name not in self._spare[:left_out]
+            }
             if fits(shown, room):
                 return shown
         fits(shown, room, last=True)
@@ -64,15 +66,17 @@ class AutoWidthTable:
 def fits(widths: dict[str, int], room: int, *, last: bool = False) -> bool:
     """Shorten the widest columns, each down to its floor, until all fit; tell whether they do."""
 
-    def floor(name: str) -> int:
-        return LEAST if last and name not in WHOLE else max(FLOORS.get(name, FLOOR), cell_len(name))
+    def floor(column_name: str) -> int:
+        return (
+            LEAST if last and column_name not in WHOLE else max(FLOORS.get(column_name, FLOOR), cell_len(column_name))
+        )
 
     over = sum(widths.values()) + GAP * (len(widths) - 1) - room
     while over > 0:
-        above = {name: width for name, width in widths.items() if width > floor(name)}
+        above = {column_name: width for column_name, width in widths.items() if width > floor(column_name)}
         if not above:
             return False
-        widest = max(above, key=lambda name: above[name])
+        widest = max(above, key=lambda column_name: above[column_name])
         widths[widest] -= 1
         over -= 1
     return True

@@ -110,17 +110,17 @@ class TicketBrowser(App[int]):
 
     def _headline(self, width: int) -> page.Line:
         number = len(self.queue.entries)
-        place = f"{self.cursor + 1:,} of {self.queue.total:,}" if number else "no tickets"
+        queue_place = f"{self.cursor + 1:,} of {self.queue.total:,}" if number else "no tickets"
         done = f"{self.session.given:,} given, {self.session.skipped:,} skipped"
-        parts = [f"review {place}", done, filters.LABELS[self.view.order], self.view.filters.line]
+        parts = [f"review {queue_place}", done, filters.LABELS[self.view.order], self.view.filters.line]
         return [Segment(cut("   ".join(filter(None, parts)), width), page.BOLD)]
 
-    def _queue_line(self, place: int, width: int) -> page.Line:
-        if place >= len(self.queue.entries):
-            self.call_later(self._load_to, place)
+    def _queue_line(self, queue_place: int, width: int) -> page.Line:
+        if queue_place >= len(self.queue.entries):
+            self.call_later(self._load_to, queue_place)
             return [Segment("…", page.DIM)]
-        entry = self.queue.entries[place]
-        return page.queue_line(entry, self._mark(entry), width, marked=place == self.cursor)
+        entry = self.queue.entries[queue_place]
+        return page.queue_line(entry, self._mark(entry), width, marked=queue_place == self.cursor)
 
     def _mark(self, entry: Entry) -> str:
         return self.marks.get(entry.ticket_id, " ")
@@ -136,8 +136,8 @@ class TicketBrowser(App[int]):
 
     def reorder(self) -> None:
         """Show the tickets in the next order."""
-        place = filters.ORDERS.index(self.view.order) + 1
-        self.open(self.view._replace(order=filters.ORDERS[place % len(filters.ORDERS)]))
+        queue_place = filters.ORDERS.index(self.view.order) + 1
+        self.open(self.view._replace(order=filters.ORDERS[queue_place % len(filters.ORDERS)]))
 
     def move(self, steps: int) -> None:
         """Go so many tickets on, or back."""
@@ -151,16 +151,16 @@ class TicketBrowser(App[int]):
         """Go to the last ticket."""
         self.go_to(self.queue.total - 1)
 
-    def go_to(self, place: int) -> None:
+    def go_to(self, queue_place: int) -> None:
         """Go to a place, which is loaded first where it is not yet."""
-        place = max(0, min(place, self.queue.total - 1))
-        if place + 1 > len(self.queue.entries) + STRETCH:
-            self._goes_to = place
+        queue_place = max(0, min(queue_place, self.queue.total - 1))
+        if queue_place + 1 > len(self.queue.entries) + STRETCH:
+            self._goes_to = queue_place
             self._load_on()
             return
-        while len(self.queue.entries) <= place and self.queue.load():
+        while len(self.queue.entries) <= queue_place and self.queue.load():
             pass
-        self.cursor = max(0, min(place, len(self.queue.entries) - 1))
+        self.cursor = max(0, min(queue_place, len(self.queue.entries) - 1))
         self.note, self._why = None, None
         self.ticket = self.queue.ticket(self.cursor) if self.queue.entries else None
         self.draw()
@@ -168,30 +168,30 @@ class TicketBrowser(App[int]):
             # The pane's own timer, which ends with it.
             self._pane("ticket").set_timer(IDLE, partial(self._explain, self.ticket.ticket_id))
 
-    def _load_to(self, place: int) -> None:
+    def _load_to(self, queue_place: int) -> None:
         """Load what has come into view."""
-        if place >= len(self.queue.entries) and self._goes_to is None:
-            self._goes_to = -place - 1
+        if queue_place >= len(self.queue.entries) and self._goes_to is None:
+            self._goes_to = -queue_place - 1
             self._load_on()
 
     def _load_on(self) -> None:
         """Load a stretch of tickets, and go on once keys were looked at."""
         if self._goes_to is None:
             return
-        moves, place = self._goes_to >= 0, max(self._goes_to, -self._goes_to - 1)
+        moves, queue_place = self._goes_to >= 0, max(self._goes_to, -self._goes_to - 1)
         try:
             came = self.queue.load(STRETCH)
         except TriageError as error:
             self._goes_to = None
             self.tell(error.sentence())
             return
-        if came and len(self.queue.entries) <= place:
+        if came and len(self.queue.entries) <= queue_place:
             self.tell(f"{len(self.queue.entries):,} of {self.queue.total:,} loaded")
             self._pane("ticket").set_timer(0.001, self._load_on)
             return
         self._goes_to, self.message = None, ""
         if moves:
-            self.go_to(place)
+            self.go_to(queue_place)
         else:
             self.draw()
 

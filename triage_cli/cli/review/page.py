@@ -55,8 +55,8 @@ def ticket_lines(ticket: Ticket, why: Why | None, names: Collection[str], width:
 def _head(ticket: Ticket, names: Collection[str], width: int) -> Iterator[Line]:
     label = ticket.category or ticket.suggestion
     gone = "" if label is None or label in names else ", which is no category now"
-    for number, line in enumerate(paragraphs(ticket.subject or "", width)[:3]):
-        yield [Segment(line if number < 2 else cut(line, width), BOLD)]
+    for number, page_line in enumerate(paragraphs(ticket.subject or "", width)[:3]):
+        yield [Segment(page_line if number < 2 else cut(page_line, width), BOLD)]
     facts = [name_of(ticket), ticket.status.replace("_", " "), ticket.priority, ticket.customer_id, ticket.source]
     shown = "  ".join(cut(fact, NAME) for fact in facts if fact)
     yield from _wrapped(shown, width, PRIORITIES.get(ticket.priority or "", DIM))
@@ -91,8 +91,8 @@ def bar(share: float | None) -> str:
 
 def _text(ticket: Ticket, width: int) -> Iterator[Line]:
     text = ticket.description or ""
-    for line in paragraphs(text[:MOST], width):
-        yield [Segment(line)]
+    for page_line in paragraphs(text[:MOST], width):
+        yield [Segment(page_line)]
     if len(text) > MOST:
         rest = f"… {len(text) - MOST:,} more characters: triage show {name_of(ticket)}"
         yield from _wrapped(rest, width, DIM)
@@ -112,8 +112,8 @@ def _why(why: Sequence[str], width: int) -> Iterator[Line]:
     if why:
         yield []
         yield [Segment("why", BOLD)]
-    for line in why[1:]:  # the first one says what stands above
-        text = local(MAP.sub("", line))
+    for page_line in why[1:]:  # the first one says what stands above
+        text = local(MAP.sub("", page_line))
         timed = TIMED.match(text)
         lead = 2 if timed else 0
         for number, part in enumerate(wrapped(_one_line(text), max(8, width - lead))):
@@ -126,25 +126,25 @@ def _one_line(text: str) -> str:
 
 
 def _wrapped(text: str, width: int, style: Style) -> Iterator[Line]:
-    for line in wrapped(_one_line(text), width):
-        yield [Segment(line, style)]
+    for page_line in wrapped(_one_line(text), width):
+        yield [Segment(page_line, style)]
 
 
-def queue_line(entry: Entry, mark: str, width: int, *, marked: bool) -> Line:
+def queue_line(queue_entry: Entry, mark: str, width: int, *, marked: bool) -> Line:
     """Return a line of the queue: name, guess and confidence, and where there is room what the ticket is about."""
     name, guess = (9, 10) if width >= 30 else (7, max(4, width - 16))
-    unsure = "" if entry.verdict or entry.confidence is None else f"{entry.confidence:.2f}"
-    decided = GUESS if mark == "✓" else DIM if mark == "·" else PERSON if entry.verdict else Style.null()
-    urgent = "!" if entry.priority == "urgent" else " "
+    unsure = "" if queue_entry.verdict or queue_entry.confidence is None else f"{queue_entry.confidence:.2f}"
+    decided = GUESS if mark == "✓" else DIM if mark == "·" else PERSON if queue_entry.verdict else Style.null()
+    urgent = "!" if queue_entry.priority == "urgent" else " "
     parts = [
         (mark, decided),
         (urgent, ALERT),
-        (padded(entry.name, name) + " ", DIM if mark.strip() else Style.null()),
-        (padded(entry.guess or "-", guess) + " ", decided),
+        (padded(queue_entry.name, name) + " ", DIM if mark.strip() else Style.null()),
+        (padded(queue_entry.guess or "-", guess) + " ", decided),
         (f"{unsure:<4} ", DIM),
     ]
     room = width - sum(cell_len(text) for text, _ in parts)
-    parts.append((padded(entry.title, max(0, room)), DIM) if room > 8 else (" " * max(0, room), DIM))
+    parts.append((padded(queue_entry.title, max(0, room)), DIM) if room > 8 else (" " * max(0, room), DIM))
     return [Segment(text, style + CURSOR if marked else style) for text, style in parts]
 
 
@@ -155,17 +155,17 @@ def category_lines(
     lines: list[list[Line]] = [[]]
     for index, name in enumerate(names):
         found = [key for key, named in by_key.items() if named == name]
-        entry = _category(name, found, width, Style.from_meta({"category": index}), guessed=name == guess)
-        if lines[-1] and _columns([*lines[-1], entry]) > width:
+        queue_entry = _category(name, found, width, Style.from_meta({"category": index}), guessed=name == guess)
+        if lines[-1] and _columns([*lines[-1], queue_entry]) > width:
             lines.append([])
-        lines[-1].append(entry)
+        lines[-1].append(queue_entry)
     shown, rest = lines[:most], sum(map(len, lines[most:]))
     while rest and _columns([*shown[-1], [Segment(_others(rest))]]) > width and len(shown[-1]) > 1:
         shown[-1].pop()
         rest += 1
     if rest:
         shown[-1].append([Segment(_others(rest), DIM)])
-    return [list(chain.from_iterable(_with_gaps(line))) for line in shown]
+    return [list(chain.from_iterable(_with_gaps(page_line))) for page_line in shown]
 
 
 def _others(number: int) -> str:
@@ -173,12 +173,12 @@ def _others(number: int) -> str:
 
 
 def _columns(entries: Sequence[Line]) -> int:
-    return sum(cell_len(s.text) for line in _with_gaps(entries) for s in line)
+    return sum(cell_len(s.text) for page_line in _with_gaps(entries) for s in page_line)
 
 
 def _with_gaps(entries: Sequence[Line]) -> Iterator[Line]:
-    for number, entry in enumerate(entries):
-        yield [Segment("  "), *entry] if number else entry
+    for number, queue_entry in enumerate(entries):
+        yield [Segment("  "), *queue_entry] if number else queue_entry
 
 
 def _category(name: str, keys: Sequence[str], width: int, click: Style, *, guessed: bool) -> Line:
@@ -188,16 +188,16 @@ def _category(name: str, keys: Sequence[str], width: int, click: Style, *, guess
     letter = next((key for key in keys if not key.isdigit()), "")
     shown = cut(name, max(4, width // 2))
     at = shown.find(letter) if letter in shown else shown.casefold().find(letter)
-    line = [Segment(f"{digits} " if digits else "", DIM + click)]
+    page_line = [Segment(f"{digits} " if digits else "", DIM + click)]
     if letter and at >= 0:
-        line += [
+        page_line += [
             Segment(shown[:at], style),
             Segment(shown[at : at + 1], style + Style(underline=True, bold=True)),
             Segment(shown[at + 1 :], style),
         ]
     else:
-        line += [Segment(shown, style), Segment(f" ({letter})" if letter else "", DIM + click)]
-    return [*line, Segment("↵", GUESS + click)] if guessed else line
+        page_line += [Segment(shown, style), Segment(f" ({letter})" if letter else "", DIM + click)]
+    return [*page_line, Segment("↵", GUESS + click)] if guessed else page_line
 
 
 def help_lines(width: int) -> list[Line]:

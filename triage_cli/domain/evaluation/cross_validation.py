@@ -23,14 +23,14 @@ def groups_of(texts: Sequence[str]) -> list[int]:
     groups = DisjointSets(len(texts))
     first_by_key: dict[Hashable, int] = {}
     hashes: dict[str, list[int]] = {}
-    for index, text in enumerate(texts):
+    for text_index, text in enumerate(texts):
         distinct = set(WORD.findall(NUMBER.sub("00", text.casefold())))
         keys: list[Hashable] = [frozenset(distinct) if distinct else text]
         if len(distinct) >= LONG:
             keys += _bands(distinct, hashes)
         for key in keys:
-            groups.join(index, first_by_key.setdefault(key, index))
-    return [groups.root(index) for index in range(len(texts))]
+            groups.join(text_index, first_by_key.setdefault(key, text_index))
+    return [groups.root(text_index) for text_index in range(len(texts))]
 
 
 def _bands(distinct: set[str], hashes: dict[str, list[int]]) -> list[Hashable]:
@@ -44,8 +44,8 @@ def _bands(distinct: set[str], hashes: dict[str, list[int]]) -> list[Hashable]:
 def folds_of(labels: Sequence[Hashable], groups: Sequence[Hashable], number: int, seed: int = 0) -> list[int]:
     """Return the fold of each text: groups stay together, and each label is spread as evenly as that allows."""
     members: dict[Hashable, list[int]] = defaultdict(list)
-    for index, group in enumerate(groups):
-        members[group].append(index)
+    for text_index, group in enumerate(groups):
+        members[group].append(text_index)
     order = sorted(members.values(), key=len, reverse=True)
     Random(seed).shuffle(order)  # noqa: S311 - repeatable on purpose
     order.sort(key=len, reverse=True)
@@ -53,10 +53,10 @@ def folds_of(labels: Sequence[Hashable], groups: Sequence[Hashable], number: int
     sizes = [0] * number
     folds = [0] * len(labels)
     for indexes in order:
-        label = Counter(labels[index] for index in indexes).most_common(1)[0][0]
+        label = Counter(labels[text_index] for text_index in indexes).most_common(1)[0][0]
         fold = min(range(number), key=lambda f: (label_counts[label][f], sizes[f]))
-        for index in indexes:
-            folds[index] = fold
-            label_counts[labels[index]][fold] += 1
+        for text_index in indexes:
+            folds[text_index] = fold
+            label_counts[labels[text_index]][fold] += 1
         sizes[fold] += len(indexes)
     return folds

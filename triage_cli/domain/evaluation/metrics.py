@@ -51,15 +51,18 @@ def paired_interval(differences: Sequence[float], z: float = Z) -> tuple[float, 
     return mean, (mean - half, mean + half)
 
 
-def share(rows: Sequence[Graded]) -> float:
+def share(graded_tickets: Sequence[Graded]) -> float:
     """Return the share of right guesses; 0 if there are no rows."""
-    return sum(row.right for row in rows) / len(rows) if rows else 0.0
+    return sum(graded.right for graded in graded_tickets) / len(graded_tickets) if graded_tickets else 0.0
 
 
-def per_category(rows: Sequence[Graded], names: Iterable[str]) -> dict[str, dict[str, Any]]:
+def per_category(graded_tickets: Sequence[Graded], names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return for each category its number of tickets, precision, recall with interval, and F1."""
-    right = Counter(row.truth for row in rows if row.right)
-    true, guessed = Counter(row.truth for row in rows), Counter(row.guess for row in rows)
+    right = Counter(graded.truth for graded in graded_tickets if graded.right)
+    true, guessed = (
+        Counter(graded.truth for graded in graded_tickets),
+        Counter(graded.guess for graded in graded_tickets),
+    )
     category_scores = {}
     for name in names:
         low, high = wilson(right[name], true[name])
@@ -73,37 +76,45 @@ def per_category(rows: Sequence[Graded], names: Iterable[str]) -> dict[str, dict
     return category_scores
 
 
-def macro_f1(rows: Sequence[Graded]) -> float:
+def macro_f1(graded_tickets: Sequence[Graded]) -> float:
     """Return the mean F1 of the categories that occur among the labels."""
-    scores = [score["f1"] for score in per_category(rows, {row.truth for row in rows}).values()]
+    scores = [
+        score["f1"] for score in per_category(graded_tickets, {graded.truth for graded in graded_tickets}).values()
+    ]
     return sum(scores) / len(scores) if scores else 0.0
 
 
-def confusion(rows: Sequence[Graded], names: Sequence[str]) -> list[list[int]]:
+def confusion(graded_tickets: Sequence[Graded], names: Sequence[str]) -> list[list[int]]:
     """Return the confusion matrix as (label, guess) counts; the last column is no guess."""
-    counts = Counter((row.truth, row.guess) for row in rows)
+    counts = Counter((graded.truth, graded.guess) for graded in graded_tickets)
     return [[counts[truth, guess] for guess in (*names, None)] for truth in names]
 
 
-def majority(rows: Sequence[Graded]) -> float:
+def majority(graded_tickets: Sequence[Graded]) -> float:
     """Return the accuracy of always guessing the most frequent label."""
-    return max(Counter(row.truth for row in rows).values()) / len(rows) if rows else 0.0
+    return (
+        max(Counter(graded.truth for graded in graded_tickets).values()) / len(graded_tickets)
+        if graded_tickets
+        else 0.0
+    )
 
 
 def thresholds(
-    rows: Sequence[Graded], outside: Sequence[Graded] = (), own: float | None = None
+    graded_tickets: Sequence[Graded], outside: Sequence[Graded] = (), own: float | None = None
 ) -> list[dict[str, Any]]:
     """Return for each threshold the coverage, and the errors among the answered tickets.
 
     `outside` are tickets of no category, for which every answer is wrong; `own` is the threshold in use.
     """
-    everything = [*rows, *outside]
+    everything = [*graded_tickets, *outside]
     results = []
     for threshold in sorted({*THRESHOLDS, *(() if own is None else (own,))}):
         answered = [
-            row for row in everything if row.confidence is not None and row.confidence >= threshold and row.guess
+            graded
+            for graded in everything
+            if graded.confidence is not None and graded.confidence >= threshold and graded.guess
         ]
-        wrong = sum(not row.right for row in answered)
+        wrong = sum(not graded.right for graded in answered)
         low, high = wilson(wrong, len(answered))
         results.append({
             "threshold": threshold, "answered": len(answered), "abstained": len(everything) - len(answered),
@@ -113,18 +124,18 @@ def thresholds(
     return results
 
 
-def reliability(rows: Iterable[Graded], bins: int = BINS) -> list[Bin]:
+def reliability(graded_tickets: Iterable[Graded], bins: int = BINS) -> list[Bin]:
     """Return the answers with a confidence in bins of equal width (Guo et al. 2017), without empty bins."""
     answers_by_bin: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
-    for row in rows:
-        if row.confidence is not None:
-            answers_by_bin[min(bins - 1, int(row.confidence * bins))].append((row.confidence, row.right))
+    for graded in graded_tickets:
+        if graded.confidence is not None:
+            answers_by_bin[min(bins - 1, int(graded.confidence * bins))].append((graded.confidence, graded.right))
     return [Bin(len(b), sum(c for c, _ in b) / len(b), sum(r for _, r in b) / len(b)) for b in answers_by_bin if b]
 
 
-def calibration_error(rows: Sequence[Graded]) -> float | None:
+def calibration_error(graded_tickets: Sequence[Graded]) -> float | None:
     """Return the expected calibration error over ten bins; None if no answer has a confidence."""
-    bins = reliability(rows)
+    bins = reliability(graded_tickets)
     n = sum(b.n for b in bins)
     return sum(b.n * abs(b.confidence - b.right) for b in bins) / n if n else None
 
@@ -153,19 +164,19 @@ class Scored(NamedTuple):
 
 
 def scored(
-    classifier: str, rows: Sequence[Graded], names: Sequence[str], *, own: float | None = None, cost: float = 0.0,
-    seconds: float = 0.0, failed: int = 0, reused: int = 0,
+    classifier: str, graded_tickets: Sequence[Graded], names: Sequence[str], *, own: float | None = None,
+    cost: float = 0.0, seconds: float = 0.0, failed: int = 0, reused: int = 0,
 ) -> Scored:  # fmt: skip
     """Return all metrics of one classifier; rows whose label is no category count as `outside`."""
-    inside = [row for row in rows if row.truth in names]
-    outside = [row for row in rows if row.truth not in names]
+    inside = [graded for graded in graded_tickets if graded.truth in names]
+    outside = [graded for graded in graded_tickets if graded.truth not in names]
     accuracy, base = share(inside), majority(inside)
-    held = sum(not row.sure for row in outside)
+    held = sum(not graded.sure for graded in outside)
     return Scored(
         classifier, len(inside), accuracy, macro_f1(inside),
-        sum(row.sure for row in inside) / len(inside) if inside else 0.0,
+        sum(graded.sure for graded in inside) / len(inside) if inside else 0.0,
         per_category(inside, names), thresholds(inside, outside, own), calibration_error(inside), cost, seconds,
-        wilson(sum(row.right for row in inside), len(inside)), base,
+        wilson(sum(graded.right for graded in inside), len(inside)), base,
         1 - (1 - accuracy) / (1 - base) if base < 1 else None, confusion(inside, names),
         {"n": len(outside), "held_back": held / len(outside)} if outside else None,
         [b._asdict() for b in reliability(inside)], failed, reused,

@@ -140,50 +140,52 @@ class Suspicion:
     def traces(self, tokens: Sequence[str]) -> list[int]:
         """Return for each lower-case word which pieces of the literals it contains, as bits."""
         found = [0] * len(tokens)
-        text = f" {' '.join(tokens)} "
+        ticket_text = f" {' '.join(tokens)} "
         starts = list(accumulate((len(word) + 1 for word in tokens[:-1]), initial=1))
         for piece, bit in self._bits:
-            at = text.find(piece)
+            at = ticket_text.find(piece)
             while at >= 0:
                 found[bisect_right(starts, at + piece.startswith(" ")) - 1] |= bit
-                at = text.find(piece, at + 1)
+                at = ticket_text.find(piece, at + 1)
         return found
 
-    def found(self, text: str) -> tuple[str, ...]:
+    def found(self, ticket_text: str) -> tuple[str, ...]:
         """Return the kinds of text addressed to a classifier that a text contains."""
         kinds: dict[str, None] = {}
-        if not text.isascii() and _HIDDEN.search(text):
+        if not ticket_text.isascii() and _HIDDEN.search(ticket_text):
             kinds[_HIDDEN_TEXT] = None
-        for reading in readings(text):
+        for reading in readings(ticket_text):
             self._find_kinds(_folded(reading), kinds)
         return tuple(kinds)
 
-    def _find_kinds(self, text: str, kinds: dict[str, None]) -> None:
-        present = [word for word in _LITERALS if word in text]
+    def _find_kinds(self, ticket_text: str, kinds: dict[str, None]) -> None:
+        present = [word for word in _LITERALS if word in ticket_text]
         for kind, vocabulary, pattern in SIGNS if present else ():
-            if kind not in kinds and not vocabulary.isdisjoint(present) and pattern.search(text):
+            if kind not in kinds and not vocabulary.isdisjoint(present) and pattern.search(ticket_text):
                 kinds[kind] = None
         for label in self._labels:
-            if label in text and self._asks_for(text, label):
+            if label in ticket_text and self._asks_for(ticket_text, label):
                 kinds[_CATEGORY_REQUEST] = None
                 break
 
     @staticmethod
-    def _asks_for(text: str, label: str) -> bool:
+    def _asks_for(ticket_text: str, label: str) -> bool:
         start = -1
         for _ in range(_MAX_OCCURRENCES):
-            start = text.find(label, start + 1)
+            start = ticket_text.find(label, start + 1)
             if start < 0:
                 return False
             end = start + len(label)
-            if not text[end : end + 1].isalnum() and _REQUEST.search(text[max(0, start - _BEFORE) : start]):
+            if not ticket_text[end : end + 1].isalnum() and _REQUEST.search(
+                ticket_text[max(0, start - _BEFORE) : start]
+            ):
                 return True
         return False
 
 
-def _folded(text: str) -> str:
+def _folded(ticket_text: str) -> str:
     """Return a text in lower case with single blanks."""
-    if not text.isascii():
-        return _BLANKS.sub(" ", unicodedata.normalize("NFKC", text).casefold())
-    text = text.casefold()
-    return _BLANKS.sub(" ", text) if any(blanks in text for blanks in _RARE) else text
+    if not ticket_text.isascii():
+        return _BLANKS.sub(" ", unicodedata.normalize("NFKC", ticket_text).casefold())
+    ticket_text = ticket_text.casefold()
+    return _BLANKS.sub(" ", ticket_text) if any(blanks in ticket_text for blanks in _RARE) else ticket_text

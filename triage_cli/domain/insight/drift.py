@@ -50,14 +50,14 @@ class Drift(NamedTuple):
     moved: bool
 
 
-def compare(now: PeriodCounts, before: PeriodCounts) -> list[Drift]:
+def compare(latest_period: PeriodCounts, earlier_period: PeriodCounts) -> list[Drift]:
     """Return all comparisons of two periods, those that moved first, then by how likely they are by chance."""
     compared_shares = [
         Drift(
             measure, name, one.n, one.share, other.n, other.share,
             float(f"{fisher(one.held, one.n, other.held, other.n):.3g}"), moved=False,
         )
-        for measure, name, one, other in _pairs(now, before)
+        for measure, name, one, other in _pairs(latest_period, earlier_period)
     ]  # fmt: skip
     compared_shares.sort(key=lambda drift: (drift.p_value, drift.measure, drift.name))
     for place, drift in enumerate(compared_shares):  # Holm: up to the first that is not rejected
@@ -67,15 +67,20 @@ def compare(now: PeriodCounts, before: PeriodCounts) -> list[Drift]:
     return compared_shares
 
 
-def _pairs(now: PeriodCounts, before: PeriodCounts) -> Iterator[tuple[Measure, str, Count, Count]]:
-    total, earlier = sum(now.labels.values()), sum(before.labels.values())
-    for name in sorted({*now.labels, *before.labels}):
-        yield "label", name, Count(total, now.labels.get(name, 0)), Count(earlier, before.labels.get(name, 0))
-    yield "sure", "", now.sure, before.sure
-    for name in sorted({*now.verdicts, *before.verdicts}):
-        yield "verdicts", name, now.verdicts.get(name, Count()), before.verdicts.get(name, Count())
-    for name in sorted({*now.second_opinions, *before.second_opinions}):
-        counts = (now.second_opinions.get(name, Count()), before.second_opinions.get(name, Count()))
+def _pairs(latest_period: PeriodCounts, earlier_period: PeriodCounts) -> Iterator[tuple[Measure, str, Count, Count]]:
+    total, earlier = sum(latest_period.labels.values()), sum(earlier_period.labels.values())
+    for name in sorted({*latest_period.labels, *earlier_period.labels}):
+        yield (
+            "label",
+            name,
+            Count(total, latest_period.labels.get(name, 0)),
+            Count(earlier, earlier_period.labels.get(name, 0)),
+        )
+    yield "sure", "", latest_period.sure, earlier_period.sure
+    for name in sorted({*latest_period.verdicts, *earlier_period.verdicts}):
+        yield "verdicts", name, latest_period.verdicts.get(name, Count()), earlier_period.verdicts.get(name, Count())
+    for name in sorted({*latest_period.second_opinions, *earlier_period.second_opinions}):
+        counts = (latest_period.second_opinions.get(name, Count()), earlier_period.second_opinions.get(name, Count()))
         yield "second opinions", name, *counts
 
 

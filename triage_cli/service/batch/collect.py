@@ -120,10 +120,10 @@ class BatchCollector:
             if not context.advance(batch, "submitted", None):
                 return
             for results in chunked(batcher.results(batch, spool, outage=outage)):
-                for result in results:
-                    if result.error is not None and result.error.stops_run:
-                        self._errors_by_classifier.setdefault(batch.classifier, result.error)
-                yield self._settled(batch, batcher, {result.number: result for result in results})
+                for batch_result in results:
+                    if batch_result.error is not None and batch_result.error.stops_run:
+                        self._errors_by_classifier.setdefault(batch.classifier, batch_result.error)
+                yield self._settled(batch, batcher, {batch_result.number: batch_result for batch_result in results})
         ended = batch._replace(state="ended", ended_at=ids.now(), options=batcher.options)
         event = context.run.event("batch_ended", None, {"batch": batch.batch_id, "provider_batch": batch.provider_id})
         context.give_back(ended, "no answer came")
@@ -137,12 +137,14 @@ class BatchCollector:
         while items := context.run.store.batch_items(batch.batch_id, list(results)):
             tickets = context.tickets(items)
             changes = [
-                self._change(batch, batcher, item, tickets[item.ticket_id], results[item.number], given)
-                for item in items
+                self._change(
+                    batch, batcher, batch_item, tickets[batch_item.ticket_id], results[batch_item.number], given
+                )
+                for batch_item in items
             ]
-            for item, change, accepted in zip(items, changes, context.save(changes), strict=True):
+            for batch_item, change, accepted in zip(items, changes, context.save(changes), strict=True):
                 if accepted and change.decision and change.decision.standing != Standing.NEXT:
-                    before = tickets[item.ticket_id]
+                    before = tickets[batch_item.ticket_id]
                     instead = (change.ticket or before) if change.decision.standing == Standing.LATE else None
                     outcomes.append(context.deciding.outcome(change, answered_by(change), instead, before))
         return outcomes
@@ -151,30 +153,30 @@ class BatchCollector:
         self,
         batch: Batch,
         batcher: Batcher,
-        item: BatchItem,
+        batch_item: BatchItem,
         ticket: Ticket,
-        result: BatchResult,
+        batch_result: BatchResult,
         given: dict[int, Outcome[Answer]],
     ) -> Change:
         context = self._context
-        if result.again:
-            return context.returned(batch, item, ticket, "it was not answered")
-        outcome = given.setdefault(item.number, batcher.answer(ticket, item, batch, result))
+        if batch_result.again:
+            return context.returned(batch, batch_item, ticket, "it was not answered")
+        outcome = given.setdefault(batch_item.number, batcher.answer(ticket, batch_item, batch, batch_result))
         outcome = _copied_answer(outcome, ticket)
-        if not item.was:
-            return self._proposed(batch, item, ticket, outcome)
-        change = context.deciding.change(ticket._replace(status=item.was), outcome, ids.now())
+        if not batch_item.was:
+            return self._proposed(batch, batch_item, ticket, outcome)
+        change = context.deciding.change(ticket._replace(status=batch_item.was), outcome, ids.now())
         cost = costs(step for step in change.adds if isinstance(step, Classification))
-        adds = (*change.adds, item._replace(state="answered", reserved=0.0), paid(batch, item, cost))
+        adds = (*change.adds, batch_item._replace(state="answered", reserved=0.0), paid(batch, batch_item, cost))
         change = change._replace(event=change.event.with_data(batch=batch.batch_id), adds=adds)
-        if not waits_for(ticket, item, batch):
-            return late(change)._replace(ticket=released(ticket, item, batch), expects=ticket.revision)
+        if not waits_for(ticket, batch_item, batch):
+            return late(change)._replace(ticket=released(ticket, batch_item, batch), expects=ticket.revision)
         unsure = change.ticket is not None and change.ticket.status == "needs_review" and outcome.error is None
-        if unsure and batcher.has_next and item.was in ("new", "failed"):
+        if unsure and batcher.has_next and batch_item.was in ("new", "failed"):
             return _for_the_next_step(change)
         return change
 
-    def _proposed(self, batch: Batch, item: BatchItem, ticket: Ticket, outcome: Outcome[Answer]) -> Change:
+    def _proposed(self, batch: Batch, batch_item: BatchItem, ticket: Ticket, outcome: Outcome[Answer]) -> Change:
         """Return the change that stores an answer as a proposal: the ticket stays as it is, with the cost added."""
         context = self._context
         steps = steps_within(outcome.value, context.deciding.labels)
@@ -187,9 +189,9 @@ class BatchCollector:
                 Action.UNANSWERED if now.error else judge(ticket, now, context.deciding.labels, 0.0)
             ).value,
         }  # fmt: skip
-        cost = paid(batch, item, costs(steps))
+        cost = paid(batch, batch_item, costs(steps))
         adds: tuple[Classification | BatchItem | Spent, ...]
-        adds = (*steps, item._replace(state="answered", reserved=0.0), cost)
+        adds = (*steps, batch_item._replace(state="answered", reserved=0.0), cost)
         return Change(
             context.run.event("proposed", ticket.ticket_id, data), paying(ticket, steps), ticket.revision, adds
         )
@@ -197,7 +199,7 @@ class BatchCollector:
     # -- submit
 
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
-        """Answer what needs no provider, and put the rest into batches; an outcome's `item` is the ticket."""
+        """Answer what needs no provider, and put the rest into batches; an outcome's `batch_item` is the ticket."""
         check = self._context.deciding.check
         for outcomes in self._first.classify(check.over(self._until_troubled(chunks)), self._context.run.budget):
             self._context.run.heartbeat()
@@ -225,28 +227,28 @@ class BatchCollector:
         for outcome in outcomes:
             if isinstance(outcome.value, Postponed) and outcome.value.batch_of:
                 postponed.setdefault(outcome.value.batch_of, []).append(outcome)
-        for name in postponed.keys() - self._errors_by_classifier.keys():
-            if name not in self._submitters:
+        for classifier_name in postponed.keys() - self._errors_by_classifier.keys():
+            if classifier_name not in self._submitters:
                 self._context.deciding.note()
-                self._submitters[name] = BatchSubmitter(
-                    self._context, self._context.batcher(name), proposals=self._proposals
+                self._submitters[classifier_name] = BatchSubmitter(
+                    self._context, self._context.batcher(classifier_name), proposals=self._proposals
                 )
-            yield from self._submitters[name].add(postponed[name])
+            yield from self._submitters[classifier_name].add(postponed[classifier_name])
 
     def send(self) -> Iterator[list[Outcome[Decided]]]:
         """Send the batches that are being gathered."""
-        for name, submitter in self._submitters.items():
+        for classifier_name, submitter in self._submitters.items():
             yield from submitter.send()
             if submitter.trouble is not None:
-                self._errors_by_classifier.setdefault(name, submitter.trouble)
+                self._errors_by_classifier.setdefault(classifier_name, submitter.trouble)
 
 
 def batched(open_batcher: Callable[[str], Batcher], deciding: DecisionRecorder, *, proposals: bool) -> BatchCollector:
     """Return the batch work of one run; the batches that `open_batcher` opens renew the run's lease."""
 
     @cache
-    def batcher(name: str) -> Batcher:
-        found = open_batcher(name)
+    def batcher(classifier_name: str) -> Batcher:
+        found = open_batcher(classifier_name)
         found.breathe = deciding.context.heartbeat
         return found
 

@@ -53,44 +53,47 @@ class BatchContext(NamedTuple):
         """Return the waiting tickets of a batch to their earlier status, and the money that was set aside."""
         while items := self.run.store.batch_items(batch.batch_id, limit=CHUNK):
             tickets = self.tickets(items)
-            self.save([self.returned(batch, item, tickets[item.ticket_id], why) for item in items])
+            self.save([self.returned(batch, batch_item, tickets[batch_item.ticket_id], why) for batch_item in items])
         if batch.state not in ("ended", "returned"):
             gone = batch._replace(state="returned", ended_at=ids.now(), error=why)
             event = self.run.event("batch_returned", None, {"batch": batch.batch_id, "why": why})
             self.advance(gone, batch.state, event)
 
-    def returned(self, batch: Batch, item: BatchItem, ticket: Ticket, why: str) -> Change:
+    def returned(self, batch: Batch, batch_item: BatchItem, ticket: Ticket, why: str) -> Change:
         """Return the change that ends a ticket's waiting without an answer."""
-        adds = (item._replace(state="returned", reserved=0.0), paid(batch, item, 0.0))
+        adds = (batch_item._replace(state="returned", reserved=0.0), paid(batch, batch_item, 0.0))
         event = self.run.event("returned", ticket.ticket_id, {"batch": batch.batch_id, "why": why})
-        return Change(event, released(ticket, item, batch), ticket.revision, adds)
+        return Change(event, released(ticket, batch_item, batch), ticket.revision, adds)
 
     def tickets(self, items: Sequence[BatchItem]) -> dict[str, Ticket]:
         """Return the tickets of items as they are now, by id."""
-        return {t.ticket_id: t for t in self.run.store.find(Selection(ids=tuple(item.ticket_id for item in items)))}
+        return {
+            t.ticket_id: t
+            for t in self.run.store.find(Selection(ids=tuple(batch_item.ticket_id for batch_item in items)))
+        }
 
 
-def paid(batch: Batch, item: BatchItem, cost: float) -> Spent:
+def paid(batch: Batch, batch_item: BatchItem, cost: float) -> Spent:
     """Return what an answer cost, in USD, to be booked instead of what was set aside for it."""
-    return Spent(batch.paid_by, cost, item.reserved, batch.opened_at)
+    return Spent(batch.paid_by, cost, batch_item.reserved, batch.opened_at)
 
 
-def waits_for(ticket: Ticket, item: BatchItem, batch: Batch) -> bool:
+def waits_for(ticket: Ticket, batch_item: BatchItem, batch: Batch) -> bool:
     """Return whether a ticket still waits for this answer: it has no verdict and no other text since."""
     return (
-        item.was != ""
+        batch_item.was != ""
         and ticket.status == "waiting"
-        and ids.answer_key(batch.fingerprint, ticket.text) == item.answer_key
+        and ids.answer_key(batch.fingerprint, ticket.text) == batch_item.answer_key
     )
 
 
-def released(ticket: Ticket, item: BatchItem, batch: Batch) -> Ticket | None:
+def released(ticket: Ticket, batch_item: BatchItem, batch: Batch) -> Ticket | None:
     """Return a ticket with its earlier status, or None if it does not wait for this answer.
 
     A ticket with a verdict is released even if its text has changed: with `force`, it waits too.
     """
-    if waits_for(ticket, item, batch) or (item.was and ticket.status == "waiting" and ticket.verdict):
-        return ticket._replace(status=item.was, revision=ticket.revision + 1, run_id=None)
+    if waits_for(ticket, batch_item, batch) or (batch_item.was and ticket.status == "waiting" and ticket.verdict):
+        return ticket._replace(status=batch_item.was, revision=ticket.revision + 1, run_id=None)
     return None
 
 
@@ -134,20 +137,22 @@ class BatchSubmitter:
                 yield [Outcome(None, Action.WAITING, Decided(ticket, None, asked=False), None, ticket)]
                 continue
             if key in requests_by_key:
-                item = BatchItem(requests_by_key[key][0], ticket.ticket_id, requests_by_key[key][1], key, was, 0.0)
+                batch_item = BatchItem(
+                    requests_by_key[key][0], ticket.ticket_id, requests_by_key[key][1], key, was, 0.0
+                )
             else:
                 request = yield from self._request_with_room(ticket)
                 if request is None or self._batch is None:
                     break
                 requests_by_key[key] = (self._batch.batch_id, self._number, {ticket.ticket_id})
-                item = BatchItem(
+                batch_item = BatchItem(
                     self._batch.batch_id, ticket.ticket_id, self._number, key, was, request.worst,
                     request.redacted,
                 )  # fmt: skip
                 self._requests[self._number] = request
                 self._number += 1
                 self._size += len(request.line)
-            self._changes.append(self._waiting(ticket, item, outcome))
+            self._changes.append(self._waiting(ticket, batch_item, outcome))
         yield self._save_waiting()
 
     def _request_with_room(self, ticket: Ticket) -> Generator[list[Outcome[Decided]], None, BatchRequest | None]:
@@ -197,13 +202,13 @@ class BatchSubmitter:
         self._context.run.store.open_batch(batch, self._context.run.event("batch_opened", None, data))
         return batch
 
-    def _waiting(self, ticket: Ticket, item: BatchItem, outcome: Outcome[Answer]) -> Change:
-        data = {"classifier": self._batcher.name, "batch": item.batch_id, "request": item.number}
+    def _waiting(self, ticket: Ticket, batch_item: BatchItem, outcome: Outcome[Answer]) -> Change:
+        data = {"classifier": self._batcher.name, "batch": batch_item.batch_id, "request": batch_item.number}
         data |= {"sent": {self._batcher.address: texts_of(ticket)}}
         event = self._context.run.event("submitted", ticket.ticket_id, data)
         status = ticket.status if self._proposals else "waiting"
         waiting = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
-        return Change(event, waiting, ticket.revision, (*(outcome.value.steps if outcome.value else ()), item))
+        return Change(event, waiting, ticket.revision, (*(outcome.value.steps if outcome.value else ()), batch_item))
 
     def _save_waiting(self) -> list[Outcome[Decided]]:
         """Save the waiting tickets, then write their requests; a ticket that has changed meanwhile gets no request."""
@@ -211,15 +216,15 @@ class BatchSubmitter:
         self._changes, self._requests = [], {}
         held, cost = [], 0.0
         for change, accepted in zip(changes, self._context.save(changes), strict=True):
-            item = change.adds[-1]
-            if change.ticket is None or not isinstance(item, BatchItem):
+            batch_item = change.adds[-1]
+            if change.ticket is None or not isinstance(batch_item, BatchItem):
                 raise TypeError(change)
             if not accepted:
                 held.append(Outcome(None, Action.HELD, Decided(change.ticket, None, asked=False), None, change.ticket))
                 continue
-            self._sent.append(item.ticket_id)
-            belongs = self._batch is not None and item.batch_id == self._batch.batch_id
-            if belongs and self._spool and (request := requests.pop(item.number, None)):
+            self._sent.append(batch_item.ticket_id)
+            belongs = self._batch is not None and batch_item.batch_id == self._batch.batch_id
+            if belongs and self._spool and (request := requests.pop(batch_item.number, None)):
                 self._spool.write(request.line)
                 cost += request.worst
         self._context.run.budget.settle(self._set_aside_usd, cost, self._set_aside_count)

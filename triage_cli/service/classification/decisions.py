@@ -62,15 +62,15 @@ class DecisionRecorder:
         asked = [t for t in tickets if t.ticket_id not in named and t.decision_id and t.status not in ("new", "failed")]
         decisions = self.context.store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
         for ticket in asked:
-            before = decisions.get(ticket.decision_id or "")
+            ticket_before = decisions.get(ticket.decision_id or "")
             keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
-            if before and before.answer_key in keys and not self._is_sure_by_now(ticket, before):
+            if ticket_before and ticket_before.answer_key in keys and not self._is_sure_by_now(ticket, ticket_before):
                 named[ticket.ticket_id] = Action.UNCHANGED
         return named
 
-    def _is_sure_by_now(self, ticket: Ticket, before: Classification) -> bool:
+    def _is_sure_by_now(self, ticket: Ticket, ticket_before: Classification) -> bool:
         """Return whether a ticket waits whose stored answer reaches the present threshold."""
-        waits = ticket.status == "needs_review" and is_sure(self.classifier.rejudged(before))
+        waits = ticket.status == "needs_review" and is_sure(self.classifier.rejudged(ticket_before))
         return waits and not self.suspicion.found(ticket.text)
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
@@ -95,16 +95,16 @@ class DecisionRecorder:
             too_late = [late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None]
             self.context.save(too_late)
         saved = []
-        for change, conflict, before in zip(changes, conflicts, outcomes, strict=True):
-            if isinstance(before.value, Unfinished):
-                self._begin(change, before, kept=conflict is None)
+        for change, conflict, ticket_before in zip(changes, conflicts, outcomes, strict=True):
+            if isinstance(ticket_before.value, Unfinished):
+                self._begin(change, ticket_before, kept=conflict is None)
                 continue
             # The answer that was saved: that about a forgotten ticket holds no reason. Where an earlier save had it
             # already, the change adds none, and the last answer of the classifier is taken.
             now = answered_by(change)
             if now is None and conflict is None:
-                now = next(reversed(steps_within(before.value, self.labels)), None)
-            saved.append(self.outcome(change, now, conflict.ticket if conflict else None, before.item))
+                now = next(reversed(steps_within(ticket_before.value, self.labels)), None)
+            saved.append(self.outcome(change, now, conflict.ticket if conflict else None, ticket_before.item))
         return saved
 
     def _begin(self, change: Change, outcome: Outcome[Answer], *, kept: bool) -> None:
@@ -129,52 +129,52 @@ class DecisionRecorder:
         self.noted = True
 
     def outcome(
-        self, change: Change, now: Classification | None, instead: Ticket | None, before: object
+        self, change: Change, now: Classification | None, instead: Ticket | None, ticket_before: object
     ) -> Outcome[Decided]:
         """Return the outcome of an answer `now`; `instead` is the stored ticket if the change was refused."""
         if instead is not None:
-            return Outcome(None, Action.HELD, Decided(instead, now, True), None, before)
+            return Outcome(None, Action.HELD, Decided(instead, now, True), None, ticket_before)
         ticket = change.ticket
         if ticket is None:
             raise TypeError(change)
         if ticket.error and ticket.status != "needs_review":
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}")
-            return Outcome(None, Action.FAILED, Decided(ticket, now, True), error, before)
+            return Outcome(None, Action.FAILED, Decided(ticket, now, True), error, ticket_before)
         action = Action.CLASSIFIED if ticket.status in SETTLED else Action(ticket.status)
-        return Outcome(None, action, Decided(ticket, now, True), None, before)
+        return Outcome(None, action, Decided(ticket, now, True), None, ticket_before)
 
-    def change(self, before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
+    def change(self, ticket_before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
         """Return the change that an answer makes."""
         answer = outcome.value
         steps = steps_within(answer, self.labels)
-        before, new = self.since_begun(before, steps)
-        last = steps[-1] if steps else None
-        doubts = self._doubts(before, answer) if answer and answer.sure else ()
+        ticket_before, new = self.since_begun(ticket_before, steps)
+        last_answer = steps[-1] if steps else None
+        doubts = self._doubts(ticket_before, answer) if answer and answer.sure else ()
         # A suspicious text is classified all the same, but only a person may accept the answer.
-        bears = bearing(before, new)
+        bears = bearing(ticket_before, new)
         ticket = decided(bears, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
         data: dict[str, Any] = {
-            "classifier": last.classifier if last else self.classifier.name,
+            "classifier": last_answer.classifier if last_answer else self.classifier.name,
             "category": ticket.category,
             "suggestion": ticket.suggestion,
             "confidence": ticket.confidence,
-            "threshold": last.threshold if last else None,
+            "threshold": last_answer.threshold if last_answer else None,
         }
         if sent := [door for s in new if not s.reused and (door := self._endpoints.get(s.fingerprint))]:
-            data["sent"] = dict.fromkeys(sent, texts_of(before))
-        if last and last.redacted:
-            data["masked"] = last.redacted  # the kinds of data that were masked
+            data["sent"] = dict.fromkeys(sent, texts_of(ticket_before))
+        if last_answer and last_answer.redacted:
+            data["masked"] = last_answer.redacted  # the kinds of data that were masked
         if doubts:
             ticket = ticket._replace(reason=held(doubts, ticket.reason))
         if outcome.error:
             data["error"] = outcome.error.code
         decision = Decision(ticket.decision_id, ticket.status, suspicious=doubts)
         if isinstance(answer, Unfinished):
-            ticket = bears._replace(revision=before.revision + 1)
+            ticket = bears._replace(revision=ticket_before.revision + 1)
             decision = decision._replace(status=ticket.status, standing=Standing.NEXT)
         data |= decision_data(decision)
         event = self.context.event("classified", ticket.ticket_id, data, at)
-        return Change(event, ticket, before.revision, new, decision)
+        return Change(event, ticket, ticket_before.revision, new, decision)
 
     def _doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:
         return self.suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
@@ -225,51 +225,51 @@ def _within(step: Classification, labels: frozenset[str]) -> Classification:
     return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
 
 
-def decided(before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool) -> Ticket:
+def decided(ticket_before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool) -> Ticket:
     """Return a ticket after its answers, with their cost: a sure one holds, an unsure one is a suggestion.
 
     No answer counts as a failure, which overrules no verdict even with `force`.
     """
-    last = steps[-1] if steps else None
-    revision = before.revision + 1
-    if error is not None or last is None or last.error:
-        failures = before.failures + 1
-        problem = error.message if error else (last.error if last and last.error else "no answer")
-        if before.verdict:
-            return before._replace(error=problem, revision=revision, run_id=None)
-        return before._replace(
+    last_answer = steps[-1] if steps else None
+    revision = ticket_before.revision + 1
+    if error is not None or last_answer is None or last_answer.error:
+        failures = ticket_before.failures + 1
+        problem = error.message if error else (last_answer.error if last_answer and last_answer.error else "no answer")
+        if ticket_before.verdict:
+            return ticket_before._replace(error=problem, revision=revision, run_id=None)
+        return ticket_before._replace(
             status="needs_review" if failures >= FAILURES_TO_REVIEW else "failed",
             category=None,
             suggestion=None,
             confidence=None,
             confidence_source=None,
             failures=failures,
-            classifier=last.classifier if last else before.classifier,
+            classifier=last_answer.classifier if last_answer else ticket_before.classifier,
             reason=None,
             error=problem,
             verdict=0,
-            decision_id=last.classification_id if last else None,
+            decision_id=last_answer.classification_id if last_answer else None,
             revision=revision,
             run_id=None,
         )
-    sure = sure and last.category is not None
-    routed = sure and before.status in SETTLED
-    after = before._replace(
-        status=before.status if routed else ("classified" if sure else "needs_review"),
-        category=last.category if sure else None,
-        suggestion=None if sure else last.category,
-        confidence=last.confidence,
-        confidence_source=last.confidence_source,
-        classifier=last.classifier,
-        reason=last.reason,
+    sure = sure and last_answer.category is not None
+    routed = sure and ticket_before.status in SETTLED
+    after = ticket_before._replace(
+        status=ticket_before.status if routed else ("classified" if sure else "needs_review"),
+        category=last_answer.category if sure else None,
+        suggestion=None if sure else last_answer.category,
+        confidence=last_answer.confidence,
+        confidence_source=last_answer.confidence_source,
+        classifier=last_answer.classifier,
+        reason=last_answer.reason,
         error=None,
         failures=0,
         verdict=0,
-        decision_id=last.classification_id,
+        decision_id=last_answer.classification_id,
         revision=revision,
         run_id=None,
     )
-    return woken(before, after)
+    return woken(ticket_before, after)
 
 
 def paying(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:

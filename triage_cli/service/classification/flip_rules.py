@@ -95,23 +95,23 @@ def margin(ticket: Ticket, now: Classification) -> float:
     return 2 * confidence - 1
 
 
-def flip(judged: FlipDecision, before: Ticket) -> Flip:
-    """Return the record of a comparison; `before` is the ticket as it was."""
+def flip(judged: FlipDecision, ticket_before: Ticket) -> Flip:
+    """Return the record of a comparison; `ticket_before` is the ticket as it was."""
     now = judged.now
     sure = now is not None and is_sure(now)
     return Flip(
-        ticket_id=before.ticket_id,
-        external_id=before.external_id,
+        ticket_id=ticket_before.ticket_id,
+        external_id=ticket_before.external_id,
         status=judged.ticket.status,
-        old=before.category,
+        old=ticket_before.category,
         new=now.category if now is not None and sure else None,
-        old_confidence=before.confidence,
+        old_confidence=ticket_before.confidence,
         new_confidence=now.confidence if now else None,
-        old_classifier=before.classifier,
+        old_classifier=ticket_before.classifier,
         new_classifier=now.classifier if now else None,
-        old_reason=before.reason,
+        old_reason=ticket_before.reason,
         new_reason=now.reason if now else None,
-        applied=judged.ticket.decision_id != before.decision_id,
+        applied=judged.ticket.decision_id != ticket_before.decision_id,
     )
 
 

@@ -24,7 +24,7 @@ class Corrections:
 
     def applied(self, items: Collection[Identified]) -> list[Identified]:
         """Return drafts with `verdict` set to a person's category; None if the source repeats what triage wrote."""
-        meant = {item.identity: self._category(item) for item in items if item.draft.verdict}
+        meant = {identified.identity: self._category(identified) for identified in items if identified.draft.verdict}
         known = self._store.known([identity for identity, category in meant.items() if category])
         differing = [t.ticket_id for identity, t in known.items() if t.category != meant[identity]]
         deliveries = self._store.deliveries(differing) if differing else {}
@@ -33,23 +33,25 @@ class Corrections:
         for answer in answers:
             verdicts.setdefault(answer.ticket_id, []).append(answer)
 
-        def verdict_of(item: Identified) -> str | None:
-            category, ticket = meant.get(item.identity), known.get(item.identity)
+        def verdict_of(identified: Identified) -> str | None:
+            category, ticket = meant.get(identified.identity), known.get(identified.identity)
             if category is None or ticket is None:
                 return category
             own = ticket.ticket_id
-            counts = _is_news(category, item, ticket, deliveries.get(own, ()), verdicts.get(own, ()))
+            counts = _is_news(category, identified, ticket, deliveries.get(own, ()), verdicts.get(own, ()))
             return category if counts else None
 
-        return [item._replace(draft=item.draft._replace(verdict=verdict_of(item))) for item in items]
+        return [
+            identified._replace(draft=identified.draft._replace(verdict=verdict_of(identified))) for identified in items
+        ]
 
-    def _category(self, item: Identified) -> str | None:
+    def _category(self, identified: Identified) -> str | None:
         """Return the category that a value names, also with the prefix of the tags that triage writes."""
-        text = item.draft.verdict or ""
+        text = identified.draft.verdict or ""
         category = self._names.get(key(text)) or self._names.get(key(text).removeprefix("triage-"))
         if category is None and text not in self._reported:
             self._reported.add(text)
-            self._tell(f'{item.draft.source}: "{text[:80]}" is no category and was passed over as a verdict')
+            self._tell(f'{identified.draft.source}: "{text[:80]}" is no category and was passed over as a verdict')
         return category
 
 
@@ -61,7 +63,11 @@ class PulledFrom(NamedTuple):
 
 
 def _is_news(
-    category: str, item: Identified, ticket: Ticket, deliveries: Sequence[Delivery], verdicts: Sequence[Classification]
+    category: str,
+    identified: Identified,
+    ticket: Ticket,
+    deliveries: Sequence[Delivery],
+    verdicts: Sequence[Classification],
 ) -> bool:
     """Return whether a category is a person's, and later than all that triage has delivered or stored."""
     arrived = [delivery for delivery in deliveries if delivery.arrived]
@@ -74,7 +80,7 @@ def _is_news(
     held = max(
         (to_seconds(answer.at) for answer in verdicts if answer.classification_id == ticket.decision_id), default=0.0
     )
-    changed = item.draft.changed_at
+    changed = identified.draft.changed_at
     # In whole seconds, since some helpdesks have no fractions.
     return changed is None or int(to_seconds(changed)) >= int(max(delivered, held))
 

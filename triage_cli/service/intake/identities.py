@@ -10,13 +10,15 @@ from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
 
 
-def named(store: Store, items: list[Identified]) -> list[Identified]:
+def named(store: Store, identified_drafts: list[Identified]) -> list[Identified]:
     """Return the drafts; one whose external id is a ticket id of this store gets the identity of that ticket."""
-    ours = [i.draft.external_id for i in items if i.draft.external_id and ids.is_ticket_id(i.draft.external_id)]
+    ours = [
+        i.draft.external_id for i in identified_drafts if i.draft.external_id and ids.is_ticket_id(i.draft.external_id)
+    ]
     if not ours:
-        return items
+        return identified_drafts
     found = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(ours)))}
-    return [i._replace(identity=found.get(i.draft.external_id or "", i.identity)) for i in items]
+    return [i._replace(identity=found.get(i.draft.external_id or "", i.identity)) for i in identified_drafts]
 
 
 def known_as(store: Store, identity: str) -> Ticket | None:
@@ -32,13 +34,17 @@ def check_rewritten(store: Store, drafts: Iterable[TicketDraft | Rejected]) -> N
     source = ""
     with closing(OccurrenceCounter()) as seen:
         for chunk in bounded(drafts):
-            items = named(store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id])
-            before = seen.count([item.identity for item in items])
-            items = [item for item, n in zip(items, before, strict=True) if not n]
-            known = store.known([item.identity for item in items])
+            identified_drafts = named(
+                store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id]
+            )
+            before = seen.count([identified.identity for identified in identified_drafts])
+            identified_drafts = [identified for identified, n in zip(identified_drafts, before, strict=True) if not n]
+            known = store.known([identified.identity for identified in identified_drafts])
             met += len(known)
-            rewritten += sum(known[i.identity].content_hash != i.content for i in items if i.identity in known)
-            source = items[0].draft.source if items else source
+            rewritten += sum(
+                known[i.identity].content_hash != i.content for i in identified_drafts if i.identity in known
+            )
+            source = identified_drafts[0].draft.source if identified_drafts else source
     guard = RewriteGuard()
     guard.add(met, rewritten)
     if doubt := guard.doubt(source):

@@ -84,16 +84,16 @@ class Intake:
 
         If an id comes twice with different texts, the last one counts; it is an update, not another ticket.
         """
-        items = named(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
-        last = {item.identity: item for item in items}
-        repeats = {i.draft.row: i.identity for i in items if last[i.identity] is not i}
+        identified_drafts = named(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
+        last = {identified.identity: identified for identified in identified_drafts}
+        repeats = {i.draft.row: i.identity for i in identified_drafts if last[i.identity] is not i}
         outcomes = {
             r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in drafts if type(r) is Rejected
         }
         outcomes |= {row: Outcome(row, Action.UNCHANGED) for row in repeats}
         batch = _Batch([d.row for d in drafts], repeats, outcomes, [], {})
-        items = self._pulled.corrections.applied(last.values()) if self._pulled else list(last.values())
-        self._decide_all(items, batch, {})
+        identified_drafts = self._pulled.corrections.applied(last.values()) if self._pulled else list(last.values())
+        self._decide_all(identified_drafts, batch, {})
         return self._settled(batch, self._store.save([c for _, _, c in batch.to_save], None, cursor), cursor)
 
     def one(
@@ -103,16 +103,16 @@ class Intake:
 
         The identity includes the text: a caller that reuses a name with another text means another ticket.
         """
-        item = named(self._store, [dedup.identify(draft)])[0]
-        again = item.counts_occurrences and identity is not None
-        if item.counts_occurrences and identity is not None:
-            item = item._replace(identity=f"{identity}:{item.content}", counts_occurrences=False)
+        identified = named(self._store, [dedup.identify(draft)])[0]
+        again = identified.counts_occurrences and identity is not None
+        if identified.counts_occurrences and identity is not None:
+            identified = identified._replace(identity=f"{identity}:{identified.content}", counts_occurrences=False)
         for _ in range(CALLERS):
-            known = None if item.counts_occurrences else known_as(self._store, item.identity)
+            known = None if identified.counts_occurrences else known_as(self._store, identified.identity)
             if again and known is not None:  # a repeated call, whose response was lost
                 return Outcome(draft.row, Action.UNCHANGED, known, None, draft)
-            last_verdicts = self._imported_verdicts([item], {item.identity: known} if known else {})
-            action, ticket, change, error = self._decide(item, known, ids.now(), last_verdicts, repeated=False)
+            last_verdicts = self._imported_verdicts([identified], {identified.identity: known} if known else {})
+            action, ticket, change, error = self._decide(identified, known, ids.now(), last_verdicts, repeated=False)
             if change is None or save([change]) == [None]:
                 return Outcome(draft.row, action, ticket, error, draft)
         raise UnavailableError("another program keeps changing the same ticket", hint="try again")
@@ -121,11 +121,11 @@ class Intake:
         self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter, saving: Mapping[str, Ticket]
     ) -> "_Batch":
         """Decide a chunk; `saving` are the tickets that the previous chunk is about to store."""
-        items, repeats = self._prepare(chunk, seen)
+        identified_drafts, repeats = self._prepare(chunk, seen)
         faulty = [row for row in chunk if type(row) is Rejected]
         outcomes = {r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in faulty}
         batch = _Batch([d.row for d in chunk], repeats, outcomes, [], {})
-        self._decide_all(items, batch, saving)
+        self._decide_all(identified_drafts, batch, saving)
         return batch
 
     def _settled(
@@ -134,11 +134,13 @@ class Intake:
         """Return the outcomes of a saved batch; drafts that conflicted with another program are decided again."""
         for _ in range(TRIES):
             lost = []
-            for (item, action, change), conflict in zip(batch.to_save, conflicts, strict=True):
+            for (identified, action, change), conflict in zip(batch.to_save, conflicts, strict=True):
                 if conflict is not None:
-                    lost.append(item)
+                    lost.append(identified)
                 else:
-                    batch.outcomes[item.draft.row] = Outcome(item.draft.row, action, change.ticket, None, item.draft)
+                    batch.outcomes[identified.draft.row] = Outcome(
+                        identified.draft.row, action, change.ticket, None, identified.draft
+                    )
             if not lost:
                 self._refresh(batch)
                 return [batch.outcomes[row] for row in batch.rows]
@@ -161,45 +163,53 @@ class Intake:
         self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter
     ) -> tuple[list[Identified], dict[int, str]]:
         """Return the identified drafts of a chunk, and which of them are repeated in this input."""
-        items = named(self._store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft])
-        counted = seen.count([item.identity for item in items])
-        before = [max(n, item.draft.seen) for n, item in zip(counted, items, strict=True)]
-        items = [
-            item._replace(identity=f"{item.identity}.{n + 1}") if item.counts_occurrences else item
-            for item, n in zip(items, before, strict=True)
+        identified_drafts = named(self._store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft])
+        counted = seen.count([identified.identity for identified in identified_drafts])
+        before = [max(n, identified.draft.seen) for n, identified in zip(counted, identified_drafts, strict=True)]
+        identified_drafts = [
+            identified._replace(identity=f"{identified.identity}.{n + 1}")
+            if identified.counts_occurrences
+            else identified
+            for identified, n in zip(identified_drafts, before, strict=True)
         ]
         repeats = {
-            i.draft.row: i.identity for i, n in zip(items, before, strict=True) if n and not i.counts_occurrences
+            i.draft.row: i.identity
+            for i, n in zip(identified_drafts, before, strict=True)
+            if n and not i.counts_occurrences
         }
-        return items, repeats
+        return identified_drafts, repeats
 
-    def _decide_all(self, items: Sequence[Identified], batch: "_Batch", saving: Mapping[str, Ticket]) -> None:
+    def _decide_all(
+        self, identified_drafts: Sequence[Identified], batch: "_Batch", saving: Mapping[str, Ticket]
+    ) -> None:
         """Decide items in order: add the changes to be saved and the outcomes of the rest to `batch`."""
-        known = {**self._store.known([item.identity for item in items]), **saving}
-        known |= self._forgotten([item.identity for item in items if item.identity not in known])
-        last_verdicts = self._imported_verdicts(items, known)
+        known = {**self._store.known([identified.identity for identified in identified_drafts]), **saving}
+        known |= self._forgotten(
+            [identified.identity for identified in identified_drafts if identified.identity not in known]
+        )
+        last_verdicts = self._imported_verdicts(identified_drafts, known)
         at = ids.now()
         met = rewritten = 0
-        for item in items:
-            row = item.draft.row
-            stored, repeated = known.get(item.identity), row in batch.repeats
-            if stored is not None and item.draft.origin == "mail" and not ids.is_forgotten(stored.identity):
-                decided = self._joined(item, stored, at)
+        for identified in identified_drafts:
+            row = identified.draft.row
+            stored, repeated = known.get(identified.identity), row in batch.repeats
+            if stored is not None and identified.draft.origin == "mail" and not ids.is_forgotten(stored.identity):
+                decided = self._joined(identified, stored, at)
             else:
                 if stored is not None and not repeated and not ids.is_forgotten(stored.identity):
                     met += 1
-                    rewritten += item.content != stored.content_hash
-                decided = self._decide(item, stored, at, last_verdicts, repeated=repeated)
+                    rewritten += identified.content != stored.content_hash
+                decided = self._decide(identified, stored, at, last_verdicts, repeated=repeated)
             action, ticket, change, error = decided
             if change is not None and ticket is not None:
-                batch.to_save.append((item, action, change))
-                known[item.identity] = batch.changed[item.identity] = ticket
+                batch.to_save.append((identified, action, change))
+                known[identified.identity] = batch.changed[identified.identity] = ticket
             else:
-                batch.outcomes[row] = Outcome(row, action, ticket, error, item.draft)
+                batch.outcomes[row] = Outcome(row, action, ticket, error, identified.draft)
         if self._pulled:
             return
         self._guard.add(met, rewritten)
-        if doubt := self._guard.doubt(items[0].draft.source if items else ""):
+        if doubt := self._guard.doubt(identified_drafts[0].draft.source if identified_drafts else ""):
             raise doubt
 
     def _forgotten(self, unknown: Sequence[str]) -> dict[str, Ticket]:
@@ -209,38 +219,40 @@ class Intake:
         forgotten_tickets = self._store.known([ids.forgotten(identity) for identity in unknown])
         return {i: forgotten_tickets[ids.forgotten(i)] for i in unknown if ids.forgotten(i) in forgotten_tickets}
 
-    def _imported_verdicts(self, items: Sequence[Identified], known: Mapping[str, Ticket]) -> dict[str, str]:
+    def _imported_verdicts(
+        self, identified_drafts: Sequence[Identified], known: Mapping[str, Ticket]
+    ) -> dict[str, str]:
         """Return the last imported verdict of each ticket that gets a verdict now, by ticket id."""
         if self._pulled:  # corrections compare with earlier verdicts themselves
             return {}
-        judged = [known[i.identity].ticket_id for i in items if i.draft.verdict and i.identity in known]
+        judged = [known[i.identity].ticket_id for i in identified_drafts if i.draft.verdict and i.identity in known]
         answers = self._store.answers(judged, ("",)) if judged else ()
         return {a.ticket_id: a.category for a in answers if a.step == IMPORTED and a.category}
 
     def _decide(
-        self, item: Identified, known: Ticket | None, at: str, last_verdicts: Mapping[str, str], *, repeated: bool
+        self, identified: Identified, known: Ticket | None, at: str, last_verdicts: Mapping[str, str], *, repeated: bool
     ) -> _Decided:
-        draft = item.draft
+        draft = identified.draft
         verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
             return Action.REJECTED, None, None, self._verdicts.unknown(draft.verdict, f"line {draft.line}: ")
-        alone = draft.origin != "row" and item.counts_occurrences
+        alone = draft.origin != "row" and identified.counts_occurrences
         if known is None or alone:
-            ticket = dedup.new_ticket(item, ids.new_id(), at, self._holder)
+            ticket = dedup.new_ticket(identified, ids.new_id(), at, self._holder)
             if alone:  # always a new ticket, which no import updates
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
             return self._changed(Action.CREATED, ticket, 0, data, at, verdict)
         gone = ids.is_forgotten(known.identity)
-        if repeated and not gone and item.content != known.content_hash:
-            return Action.REJECTED, None, None, dedup.repeated(item)
+        if repeated and not gone and identified.content != known.content_hash:
+            return Action.REJECTED, None, None, dedup.repeated(identified)
         if repeated or gone:
             return Action.UNCHANGED, known, None, None
         imported_verdict = last_verdicts.get(known.ticket_id)
         if verdict == (imported_verdict or (known.category if known.verdict else None)):
             verdict = None  # the import repeats itself: a later verdict of a person holds
         after = dedup.updated_ticket(
-            known, item, keeps_category=self._pulled is not None and self._pulled.keeps_category
+            known, identified, keeps_category=self._pulled is not None and self._pulled.keeps_category
         )
         if after is None and verdict is None:
             return Action.UNCHANGED, known, None, None
@@ -248,16 +260,16 @@ class Intake:
         data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known, ticket)}
         return self._changed(Action.UPDATED, ticket, known.revision, data, at, verdict, imported_verdict)
 
-    def _joined(self, item: Identified, known: Ticket, at: str) -> _Decided:
+    def _joined(self, identified: Identified, known: Ticket, at: str) -> _Decided:
         """Decide a mail whose thread has a ticket."""
         try:
-            ticket = threads.joined(known, item)
+            ticket = threads.joined(known, identified)
         except RowError as error:
             return Action.REJECTED, None, None, error
         if ticket is None:
             return Action.UNCHANGED, known, None, None
         fields = dedup.changed_fields(known, ticket)
-        data = {"source": item.draft.source, "fields": fields, "mails": threads.length(ticket)}
+        data = {"source": identified.draft.source, "fields": fields, "mails": threads.length(ticket)}
         return self._changed(Action.UPDATED, ticket, known.revision, data, at, None)
 
     def _changed(

@@ -34,16 +34,16 @@ def gathered(given: Sequence[Labelled], verdicts: Iterable[Labelled], known: Ver
     found: dict[str, Labelled] = {}
     skipped: Counter[str] = Counter()
     contradicted = set()
-    if given and not any(known.category(row.category) for row in given):
-        raise known.none_of(row.category for row in given)
-    for row in (*given, *verdicts):
-        category = known.category(row.category)
+    if given and not any(known.category(labelled.category) for labelled in given):
+        raise known.none_of(labelled.category for labelled in given)
+    for labelled in (*given, *verdicts):
+        category = known.category(labelled.category)
         if category is None:
-            skipped[row.category] += 1
+            skipped[labelled.category] += 1
             continue
-        if row.text in found and found[row.text].category != category:
-            contradicted.add(row.text)
-        found[row.text] = row._replace(category=category)
+        if labelled.text in found and found[labelled.text].category != category:
+            contradicted.add(labelled.text)
+        found[labelled.text] = labelled._replace(category=category)
     return Material(list(found.values()), skipped, len(contradicted), given)
 
 
@@ -51,15 +51,15 @@ def too_few(rows: Sequence[Labelled]) -> str:
     """Return why there is too little to train on; empty if there is enough."""
     if len(rows) < LEAST:
         return f"too few labelled tickets ({len(rows)}): learning begins with {LEAST}, of two categories"
-    if len({row.category for row in rows}) < 2:
+    if len({labelled.category for labelled in rows}) < 2:
         return f"all {len(rows)} labelled tickets are {rows[0].category}: learning needs two categories"
     return ""
 
 
 def splits(rows: Sequence[Labelled], *, every: bool = False) -> Iterator[tuple[list[int], list[int]]]:
     """Yield the indexes to train on and those to hold out, fold by fold; of many rows one fold, unless `every`."""
-    groups = groups_of([row.text for row in rows])
-    folds = folds_of([row.category for row in rows], groups, FOLDS)
+    groups = groups_of([labelled.text for labelled in rows])
+    folds = folds_of([labelled.category for labelled in rows], groups, FOLDS)
     for fold in range(1 if len(rows) > MUCH and not every else FOLDS):
         held = [n for n, own in enumerate(folds) if own == fold]
         rest = [n for n, own in enumerate(folds) if own != fold]

@@ -50,11 +50,11 @@ def find(
             guesses[n] = guess
     suspect_labels = [
         suspect
-        for row, (guess, confidence) in zip(rows, guesses, strict=True)
-        if (suspect := _doubted(row, guess, confidence or 0.0, opinions.get(row.ticket_id, {})))
+        for labelled, (guess, confidence) in zip(rows, guesses, strict=True)
+        if (suspect := _doubted(labelled, guess, confidence or 0.0, opinions.get(labelled.ticket_id, {})))
     ]
     suspect_labels.sort(key=lambda s: (-s.against, -s.confidence))
-    pairs = [(row.category, guess) for row, (guess, _) in zip(rows, guesses, strict=True) if guess]
+    pairs = [(labelled.category, guess) for labelled, (guess, _) in zip(rows, guesses, strict=True) if guess]
     return suspect_labels, _confused(pairs, categories)
 
 
@@ -70,18 +70,20 @@ def _confused(pairs: Sequence[tuple[str, str]], categories: Sequence[Category]) 
 
 
 def _doubted(
-    row: Labelled, guess: str | None, confidence: float, opinions: Mapping[str, tuple[str, float | None]]
+    labelled: Labelled, guess: str | None, confidence: float, opinions: Mapping[str, tuple[str, float | None]]
 ) -> Suspect | None:
     """Return a suspect if most answers name the same other category: a single sure one, or two."""
     voices = {"cross-validated": guess} if guess else {}
     voices |= {name: category for name, (category, _) in opinions.items()}
-    other = Counter(category for category in voices.values() if category != row.category).most_common(1)
+    other = Counter(category for category in voices.values() if category != labelled.category).most_common(1)
     if not other:
         return None
     suggestion, against = other[0]
-    agreeing = sum(category == row.category for category in voices.values())
+    agreeing = sum(category == labelled.category for category in voices.values())
     sure = guess == suggestion and confidence >= SURE
     if against <= agreeing or (against < 2 and not sure):
         return None
     sureness = confidence if guess == suggestion else max(c or 0.0 for k, c in opinions.values() if k == suggestion)
-    return Suspect(row.ticket_id, row.category, suggestion, round(sureness, 4), against, voices, row.text)
+    return Suspect(
+        labelled.ticket_id, labelled.category, suggestion, round(sureness, 4), against, voices, labelled.text
+    )

@@ -41,11 +41,11 @@ def _placeholder(mark: str) -> str:
     return "%s" if mark == "?" else f"%({mark[1:]})s"
 
 
-def storable(value: Any) -> Any:
+def storable(bound_value: Any) -> Any:
     """Return a value that PostgreSQL can store: NUL characters and lone surrogates are replaced."""
-    if isinstance(value, str):
-        return encodable(value).replace("\0", NO_TEXT)
-    return value
+    if isinstance(bound_value, str):
+        return encodable(bound_value).replace("\0", NO_TEXT)
+    return bound_value
 
 
 def is_unstorable(error: Exception) -> bool:
@@ -65,17 +65,17 @@ class DialectConnection:
         self.connection = connection
         self.trace: tuple[str, Sequence[Any]] | None = None
 
-    def execute(self, sql: str, values: Any = ()) -> "psycopg.Cursor[Any]":
+    def execute(self, sql: str, bound_values: Any = ()) -> "psycopg.Cursor[Any]":
         """Run one statement; texts that cannot be stored are changed so that they can."""
         statement = translated(sql)
         if _LIST in statement:
-            values = _without_escaped_nuls(values)
+            bound_values = _without_escaped_nuls(bound_values)
         try:
-            return self.connection.execute(statement, _bound(values))
+            return self.connection.execute(statement, _bound(bound_values))
         except (psycopg.DataError, UnicodeEncodeError) as error:
             if not is_unstorable(error) or is_server_error(error):
                 raise
-            return self.connection.execute(statement, _storable(values))
+            return self.connection.execute(statement, _storable(bound_values))
 
     def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Add rows by COPY; return how many."""
@@ -92,25 +92,25 @@ def is_server_error(error: Exception) -> bool:
     return isinstance(error, psycopg.Error) and error.sqlstate is not None
 
 
-def _without_escaped_nuls(values: Any) -> Any:
+def _without_escaped_nuls(bound_values: Any) -> Any:
     """Return values without escaped NUL characters, which the server would refuse in a JSON list."""
-    if isinstance(values, Mapping):
-        return {name: _without_escaped_nul(value) for name, value in values.items()}
-    return tuple(map(_without_escaped_nul, values))
+    if isinstance(bound_values, Mapping):
+        return {name: _without_escaped_nul(bound_value) for name, bound_value in bound_values.items()}
+    return tuple(map(_without_escaped_nul, bound_values))
 
 
-def _without_escaped_nul(value: Any) -> Any:
-    return value.replace(r"\u0000", NO_TEXT) if isinstance(value, str) else value
+def _without_escaped_nul(bound_value: Any) -> Any:
+    return bound_value.replace(r"\u0000", NO_TEXT) if isinstance(bound_value, str) else bound_value
 
 
-def _bound(values: Any) -> Any:
-    return values if isinstance(values, Mapping) else tuple(values)
+def _bound(bound_values: Any) -> Any:
+    return bound_values if isinstance(bound_values, Mapping) else tuple(bound_values)
 
 
-def _storable(values: Any) -> Any:
-    if isinstance(values, Mapping):
-        return {name: storable(value) for name, value in values.items()}
-    return tuple(map(storable, values))
+def _storable(bound_values: Any) -> Any:
+    if isinstance(bound_values, Mapping):
+        return {name: storable(bound_value) for name, bound_value in bound_values.items()}
+    return tuple(map(storable, bound_values))
 
 
 class _Number(Loader):

@@ -47,12 +47,12 @@ class SqliteDatabase:
         """Return the time of this machine."""
         return time.time()
 
-    def read(self, sql: str, values: Values = ()) -> list[Any]:
+    def read(self, sql: str, bound_values: Values = ()) -> list[Any]:
         """Return the rows of a query."""
         with self.errors_translated():
-            return self._rows(sql, values).fetchall()
+            return self._rows(sql, bound_values).fetchall()
 
-    def read_at_once(self, sql: str, values: Values = ()) -> list[Any] | None:
+    def read_at_once(self, sql: str, bound_values: Values = ()) -> list[Any] | None:
         """Return the rows of a query, or None if the file is locked: in WAL mode a read waits for no other writer."""
         connection: Connection | None = getattr(self._local, "at_once", None)
         if connection is None:
@@ -62,25 +62,25 @@ class SqliteDatabase:
             connection.db.execute("pragma busy_timeout = 0")
         self._check_same_file()
         try:
-            return connection.db.execute(sql, values).fetchall()
+            return connection.db.execute(sql, bound_values).fetchall()
         except (sqlite3.Error, UnicodeEncodeError):  # `read` waits, and translates errors
             return None
 
-    def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
+    def page(self, where: str, order: str, limit: int, bound_values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
         """Return the first tickets, up to `limit` and about `BYTES` of text, and whether there may be more."""
         query = f"select * from tickets where {where} order by {order} limit {limit}"
         # Closed at once, else a transaction stays open if not all rows are read.
-        with self.errors_translated(), closing(self._rows(query, values)) as rows:
+        with self.errors_translated(), closing(self._rows(query, bound_values)) as rows:
             tickets = list(first_of(Ticket(*row) for row in rows))
             return tickets, len(tickets) == limit or next(rows, None) is not None
 
-    def _rows(self, sql: str, values: Values) -> sqlite3.Cursor:
+    def _rows(self, sql: str, bound_values: Values) -> sqlite3.Cursor:
         db = self.connection() if self.is_there() else self._empty_database()
         self._check_same_file()
         try:
-            return db.execute(sql, values)
+            return db.execute(sql, bound_values)
         except UnicodeEncodeError:  # a lone surrogate, which no stored text holds
-            return db.execute(sql, _encodable(values))
+            return db.execute(sql, _encodable(bound_values))
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -165,7 +165,7 @@ class AbsentDatabase(SqliteDatabase):
         return False
 
 
-def _encodable(values: Values) -> Values:
-    if isinstance(values, Mapping):
-        return {name: encodable(value) if isinstance(value, str) else value for name, value in values.items()}
-    return [encodable(value) if isinstance(value, str) else value for value in values]
+def _encodable(bound_values: Values) -> Values:
+    if isinstance(bound_values, Mapping):
+        return {name: encodable(value) if isinstance(value, str) else value for name, value in bound_values.items()}
+    return [encodable(value) if isinstance(value, str) else value for value in bound_values]

@@ -150,41 +150,43 @@ def restoring(path: str, file: Path, key: bytes | None) -> Iterator[Restore]:
     """
     if Path(path).exists() and file.exists() and Path(path).samefile(file):
         raise UsageError(f"{file} is the database itself", hint="name a backup of it")
-    part = Path(f"{path}.part")
-    with _locked(part):
+    part_file = Path(f"{path}.part")
+    with _locked(part_file):
         try:
-            _copied(file, part)
-            copy = SqliteStore(str(part), key)
+            _copied(file, part_file)
+            copy = SqliteStore(str(part_file), key)
             try:
                 yield Restore(path, file, copy)
             finally:
                 copy.close()
         finally:
             for suffix in ("", "-wal", "-shm"):
-                Path(f"{part}{suffix}").unlink(missing_ok=True)
+                Path(f"{part_file}{suffix}").unlink(missing_ok=True)
 
 
 @contextmanager
-def _locked(part: Path) -> Iterator[None]:
+def _locked(part_file: Path) -> Iterator[None]:
     """Create the file for the copy, for this user only, and lock it against other restores."""
     try:
-        part.parent.mkdir(FOLDER, parents=True, exist_ok=True)
-        number = private(str(part), os.O_RDWR | os.O_CREAT)
+        part_file.parent.mkdir(FOLDER, parents=True, exist_ok=True)
+        number = private(str(part_file), os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise StoreError(f"cannot write {part}: {error.strerror}", hint="check the rights of its folder") from error
+        raise StoreError(
+            f"cannot write {part_file}: {error.strerror}", hint="check the rights of its folder"
+        ) from error
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(number, 0)  # what a killed restore left
         yield
     except BlockingIOError as error:
-        raise UnavailableError(f"another restore is at work on {part}", hint="wait until it has ended") from error
+        raise UnavailableError(f"another restore is at work on {part_file}", hint="wait until it has ended") from error
     finally:
         os.close(number)
 
 
-def _copied(file: Path, part: Path) -> None:
+def _copied(file: Path, part_file: Path) -> None:
     for suffix in ("-wal", "-shm"):
-        Path(f"{part}{suffix}").unlink(missing_ok=True)
+        Path(f"{part_file}{suffix}").unlink(missing_ok=True)
     if not file.is_file():
         raise UsageError(f"there is no file {file}", hint="name a file that triage db backup wrote")
     # Without a write-ahead log nobody has it open, and it can be read in a folder that is not writable.
@@ -197,7 +199,7 @@ def _copied(file: Path, part: Path) -> None:
                 raise newer(str(file), version)
             if version < 1 or not source.execute("select 1 from sqlite_master where name = 'chain'").fetchone():
                 raise no_backup
-            with closing(sqlite3.connect(part)) as target:
+            with closing(sqlite3.connect(part_file)) as target:
                 source.backup(target)
                 (integrity,) = target.execute("pragma quick_check(1)").fetchone()
     except sqlite3.Error as error:
