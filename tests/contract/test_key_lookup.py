@@ -14,7 +14,7 @@ from triage_cli.domain import api_keys, ids
 from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
 from triage_cli.stores.api_access import StoreGate
 from triage_cli.stores.sqlite.store import SqliteStore
-from triage_cli.wiring import open_gate
+from triage_cli.wiring.stores import open_gate
 
 
 def used(keys: Authenticator, key: str) -> MutableMapping[str, str]:
