@@ -1,0 +1,115 @@
+"""What clients can send on one connection: bounds of what is kept, and no request that passes for another."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import httpx
+import pytest
+
+from tests.support.api_server import Running, serving
+from tests.support.commands import PATIENCE
+from triage_cli.api.server import HeadTimeoutProtocol
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+ENDLESS = [b"a" * 10_000] * 60
+TICKET = b'{"description": "I was charged twice"}'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with serving(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+def exchanged(server: Running, *parts: bytes) -> bytes:
+    """Return all that comes back until the server closes the connection."""
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)) as raw:
+        came = b""
+        try:
+            for part in parts:
+                raw.sendall(part)
+            while piece := raw.recv(1 << 16):
+                came += piece
+        except ConnectionError:  # it was closed with something unread
+            pass
+        return came
+
+
+def posting(server: Running, head: str, key: str = "agent") -> bytes:
+    given = f"X-API-Key: {server.keys[key]}\r\n" if key else ""
+    return f"POST /tickets HTTP/1.1\r\nHost: x\r\n{given}Content-Type: application/json\r\n{head}\r\n".encode()
+
+
+def test_a_head_that_never_ends_is_not_kept(server: Running) -> None:
+    came = exchanged(server, b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ", *[b"a" * 10_000] * 60)
+    assert b"HTTP/1.1 200" not in came
+    assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def test_a_head_as_long_as_proxies_let_pass_is_read(server: Running) -> None:
+    assert httpx.get(f"{server.url}/health", headers={"X-Long": "a" * 32_000}).status_code == 200
+
+
+def test_trailers_that_never_end_are_not_kept(server: Running) -> None:
+    head = posting(server, "Transfer-Encoding: chunked\r\n")
+    body = b"%x\r\n%b\r\n0\r\nX-Long: " % (len(TICKET), TICKET)
+    came = exchanged(server, head + body, *ENDLESS)
+    assert b"HTTP/1.1 201" not in came
+    assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+@pytest.mark.parametrize(("key", "status"), [("", b"401"), ("agent", b"201")])
+def test_a_trailer_is_no_header(server: Running, key: str, status: bytes) -> None:
+    head = posting(server, "Transfer-Encoding: chunked\r\nConnection: close\r\n", key)
+    trailer = f"X-API-Key: {server.keys['admin']}\r\nX-Request-Id: from-a-trailer\r\n\r\n".encode()
+    came = exchanged(server, head + b"%x\r\n%b\r\n0\r\n%b" % (len(TICKET), TICKET, trailer))
+    assert came.startswith(b"HTTP/1.1 " + status)
+    assert b"from-a-trailer" not in came
+
+
+def test_requests_that_follow_at_once_are_answered_in_order(server: Running) -> None:
+    length = f"Content-Length: {len(TICKET)}\r\n"
+    came = exchanged(server, HEALTH + posting(server, length) + TICKET + HEALTH * 5 + LAST)
+    assert [part[:3] for part in came.split(b"HTTP/1.1 ")[1:]] == [b"200", b"201", *[b"200"] * 6]
+
+
+def test_an_offer_of_http_2_is_passed_over(server: Running) -> None:
+    offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+    request = posting(server, f"{offer}Content-Length: {len(TICKET)}\r\n") + TICKET
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)) as raw:
+        for _ in range(2):
+            raw.sendall(request)
+            came = raw.recv(1 << 16)
+            while b"\r\n\r\n" not in came or not came.endswith(b"}"):
+                came += raw.recv(1 << 16)
+            assert came.startswith(b"HTTP/1.1 201")
+
+
+@pytest.mark.parametrize("rest", [b"NONSENSE\r\n\r\n", b"\x00\x01\x02", b"GET / HTTP/9.9\r\n\r\n"])
+def test_nonsense_after_a_request_takes_no_answer_away(server: Running, rest: bytes) -> None:
+    request = posting(server, f"Content-Length: {len(TICKET)}\r\n") + TICKET
+    came = exchanged(server, request + rest)
+    assert came.startswith(b"HTTP/1.1 201")
+
+
+@pytest.mark.parametrize(
+    "request_", [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", b"get / http/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n Host: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x00\r\n\r\n", b"CONNECT example.com:80 HTTP/1.1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n", b"GET / HTTP/1.1\nHost: x\n\n",
+    ],
+)  # fmt: skip
+def test_what_is_no_request_is_refused_and_the_connection_closed(server: Running, request_: bytes) -> None:
+    came = exchanged(server, request_)
+    assert came.startswith((b"HTTP/1.1 400", b"HTTP/1.1 401", b"HTTP/1.1 404")) or not came
+    assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def test_blank_lines_do_not_keep_a_connection(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HeadTimeoutProtocol, "head_seconds", 0.2)
+    came = exchanged(server, HEALTH, b"\r\n")
+    assert came.startswith(b"HTTP/1.1 200")
