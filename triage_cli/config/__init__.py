@@ -20,22 +20,7 @@ from triage_cli.config.starter import STARTER, every_key
 from triage_cli.config.validators import is_postgres
 
 __all__ = [
-    "DEFAULT_CATEGORIES",
-    "REDACTABLE",
-    "STARTER",
-    "WIRES",
-    "ClassifierSpec",
-    "Config",
-    "DestinationSpec",
-    "HookSpec",
-    "OidcSpec",
-    "Price",
-    "every_key",
-    "is_own",
-    "is_postgres",
-    "load_config",
-    "no_home",
-    "schema",
-    "shown",
+    "DEFAULT_CATEGORIES", "REDACTABLE", "STARTER", "WIRES", "ClassifierSpec", "Config", "DestinationSpec", "HookSpec",
+    "OidcSpec", "Price", "every_key", "is_own", "is_postgres", "load_config", "no_home", "schema", "shown",
     "without_password",
-]
+]  # fmt: skip

@@ -114,18 +114,9 @@ def updated_ticket(known_ticket: Ticket, identified: Identified, *, keeps_catego
 def reset(ticket: Ticket) -> Ticket:
     """Return the ticket without its classification."""
     return ticket._replace(
-        status="new",
-        category=None,
-        suggestion=None,
-        confidence=None,
-        confidence_source=None,
-        classifier=None,
-        reason=None,
-        verdict=0,
-        error=None,
-        failures=0,
-        decision_id=None,
-    )
+        status="new", category=None, suggestion=None, confidence=None, confidence_source=None, classifier=None,
+        reason=None, verdict=0, error=None, failures=0, decision_id=None,
+    )  # fmt: skip
 
 
 def changed_fields(before: Ticket, after: Ticket) -> list[str]:

@@ -22,18 +22,9 @@ class ExitCode(IntEnum):
 
 # If several apply, the first of these is returned.
 PRECEDENCE = (
-    ExitCode.INTERRUPTED,
-    ExitCode.TERMINATED,
-    ExitCode.UNEXPECTED,
-    ExitCode.USAGE,
-    ExitCode.REFUSED,
-    ExitCode.NOT_FOUND,
-    ExitCode.UNAVAILABLE,
-    ExitCode.BUDGET,
-    ExitCode.CHECK_FAILED,
-    ExitCode.PARTIAL,
-    ExitCode.OK,
-)
+    ExitCode.INTERRUPTED, ExitCode.TERMINATED, ExitCode.UNEXPECTED, ExitCode.USAGE, ExitCode.REFUSED,
+    ExitCode.NOT_FOUND, ExitCode.UNAVAILABLE, ExitCode.BUDGET, ExitCode.CHECK_FAILED, ExitCode.PARTIAL, ExitCode.OK,
+)  # fmt: skip
 
 
 def gravest(codes: Container[ExitCode]) -> ExitCode:

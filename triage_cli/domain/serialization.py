@@ -17,37 +17,15 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.views import History, StatsGroup, Why
 
 TICKET_KEYS = (
-    "ticket_id",
-    "external_id",
-    "source",
-    "subject",
-    "description",
-    "customer_id",
-    "priority",
-    "created_at",
-    "status",
-    "category",
-    "suggestion",
-    "confidence",
-    "confidence_source",
-    "classifier",
-    "reason",
-    "verdict",
-    "routed_to",
-    "cost_usd",
-    "error",
-    "extra",
-)
+    "ticket_id", "external_id", "source", "subject", "description", "customer_id", "priority", "created_at", "status",
+    "category", "suggestion", "confidence", "confidence_source", "classifier", "reason", "verdict", "routed_to",
+    "cost_usd", "error", "extra",
+)  # fmt: skip
 # The columns that `run` adds to those of an input.
 ADDED_KEYS = (
-    "triage_ticket_id",
-    "triage_category",
-    "triage_suggestion",
-    "triage_confidence",
-    "triage_status",
-    "triage_routed_to",
-    "triage_error",
-)
+    "triage_ticket_id", "triage_category", "triage_suggestion", "triage_confidence", "triage_status",
+    "triage_routed_to", "triage_error",
+)  # fmt: skip
 EVENT_KEYS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "prev", "hash")
 
 _ticket_values = itemgetter(*(Ticket._fields.index(key) for key in TICKET_KEYS))

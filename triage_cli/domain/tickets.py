@@ -17,17 +17,9 @@ Status = Literal[
 
 
 STATUSES: tuple[Status, ...] = (
-    "new",
-    "classified",
-    "needs_review",
-    "failed",
-    "waiting",
-    "routing",
-    "routed",
-    "unroutable",
-    "undeliverable",
+    "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable",
     "forgotten",
-)
+)  # fmt: skip
 
 
 PRIORITIES = ("low", "normal", "high", "urgent")

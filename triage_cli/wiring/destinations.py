@@ -79,14 +79,9 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
         secret = secret_variables(config, os.environ)
         env = {receiver: value for receiver, value in os.environ.items() if receiver not in secret}
         return CommandDestination(
-            receiver,
-            spec.run,
-            spec.timeout,
-            spec.max_attempts,
-            spec.retry_schedule,
-            env=env,
+            receiver, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule, env=env,
             final_exit=spec.final_exit,
-        )
+        )  # fmt: skip
     raise ConfigError(f'destination "{receiver}" has no type that is known', hint="triage config check names the types")
 
 

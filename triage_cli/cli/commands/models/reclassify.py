@@ -39,16 +39,8 @@ WORDS = {
     "unhoused": "of categories that are gone need a person",
 }
 COLUMNS = (
-    "ticket_id",
-    "status",
-    "old",
-    "old_confidence",
-    "new",
-    "new_confidence",
-    "old_reason",
-    "new_reason",
-    "applied",
-)
+    "ticket_id", "status", "old", "old_confidence", "new", "new_confidence", "old_reason", "new_reason", "applied",
+)  # fmt: skip
 WIDEST = 12  # categories of a matrix that a terminal has room for
 
 
