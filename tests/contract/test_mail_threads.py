@@ -33,7 +33,7 @@ def triage(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iter
     if request.param == "local":
         yield world.triage()
         return
-    with serving(tmp_path, parts=world.triage()._parts) as running:
+    with serving(tmp_path, parts=world.triage()._services) as running:
         remote = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         yield remote
         remote.close()

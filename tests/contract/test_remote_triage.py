@@ -48,7 +48,7 @@ class Side:
 
 @contextmanager
 def served(world: World, folder: Path) -> Iterator[Running]:
-    with serving(folder, parts=world.triage()._parts) as running:
+    with serving(folder, parts=world.triage()._services) as running:
         yield running
 
 

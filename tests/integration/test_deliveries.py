@@ -459,7 +459,7 @@ def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[backgroun
     for module in (background, route):
         monkeypatch.setattr(module, "LOOK", 0.02)
     monkeypatch.setattr(background, "AGAIN", 0.0)
-    working = background.Worker(world.triage()._parts, {"desk": ("classify", "route")})
+    working = background.Worker(world.triage()._services, {"desk": ("classify", "route")})
     yield working
     working.stop()
     working.join()
@@ -525,7 +525,7 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
         monkeypatch.setattr(module, "PAUSE", 3600.0)
     for module in (background, route):
         monkeypatch.setattr(module, "LOOK", 0.02)
-    parts = world.triage()._parts
+    parts = world.triage()._services
     mistaken = background.Worker(
         parts._replace(map=parts.map._replace(destination=opened)), {"desk": ("classify", "route")}
     )

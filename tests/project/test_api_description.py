@@ -24,7 +24,7 @@ COMMITTED = Path(__file__).parents[2] / "openapi.json"
 
 @pytest.fixture
 def described(world: World) -> dict[str, Any]:
-    parts = world.triage()._parts
+    parts = world.triage()._services
     found: dict[str, Any] = create_app(ServerState(parts, wiring.stores.open_gate(parts.store))).openapi()
     return found
 

@@ -50,10 +50,10 @@ class Stopper:
     def __enter__(self) -> Self:
         sys.unraisablehook = self._unraisable
         threading.Thread(target=self._insist, daemon=True, name="insisting").start()
-        for number in CODES:
+        for signal_number in CODES:
             # What the caller has told us to ignore (nohup) stays ignored.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._on_signal)
+            if signal.getsignal(signal_number) is not signal.SIG_IGN:
+                self._before[signal_number] = signal.signal(signal_number, self._on_signal)
         if hasattr(signal, "pthread_kill"):
             self._nudger = _Nudger(self._on_nudge)
         return self
@@ -63,17 +63,17 @@ class Stopper:
     ) -> None:
         self._left.set()
         self._twice.put(False)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        for signal_number, handler in self._before.items():
+            signal.signal(signal_number, handler)
         sys.unraisablehook = sys.__unraisablehook__
         if self._nudger is not None:
             self._nudger.close()
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, signal_number: int, _frame: FrameType | None) -> None:
         if self._nudger is not None:
             self._nudger.heard += 1
         # One line without a call: another signal's handler may run inside this one wherever something is called.
-        before, self.code = self.code, self.code or CODES[number]
+        before, self.code = self.code, self.code or CODES[signal_number]
         if before:
             self._twice.put(True)
         if before or not self._stops:
@@ -139,8 +139,8 @@ class _Nudger:
 
     def _nudge(self, main: int) -> None:
         came = 0
-        while number := os.read(self._told, 1):
-            came += number[0] != signal.SIGURG
+        while signal_number := os.read(self._told, 1):
+            came += signal_number[0] != signal.SIGURG
             while self.heard < came and not self._done.wait(0.02):
                 signal.pthread_kill(main, signal.SIGURG)
         os.close(self._told)

@@ -112,12 +112,12 @@ class Decoder:
     def decode(self, encoded: bytes) -> str:
         """Return the text of whole lines; never raises."""
         try:
-            text = encoded.decode(self.encoding)
+            decoded_text = encoded.decode(self.encoding)
         except UnicodeDecodeError:
             return self._by_line(encoded)
         if not self.fallback:
-            self._beyond_ascii += len(encoded) - len(text)
-        return text
+            self._beyond_ascii += len(encoded) - len(decoded_text)
+        return decoded_text
 
     def _by_line(self, encoded: bytes) -> str:
         lines: list[str | bytes] = []
@@ -137,10 +137,12 @@ class Decoder:
     def _guess_fallback(self, strange: Sequence[bytes], good: int) -> None:
         """Guess the encoding of the undecodable lines, and decide whether they are the exception."""
         encoded = b"".join(strange)
-        text = encoded.decode(self.encoding, "surrogateescape")
-        self.mixed = 2 * (good + len(_GOOD.findall(text))) >= len(_ODD.findall(text))
+        decoded_text = encoded.decode(self.encoding, "surrogateescape")
+        self.mixed = 2 * (good + len(_GOOD.findall(decoded_text))) >= len(_ODD.findall(decoded_text))
         # Without the decodable characters, which would mislead the detector.
-        self.fallback = guessed(_GOOD.sub("", text).encode("ascii", "surrogateescape") if self.mixed else encoded)
+        self.fallback = guessed(
+            _GOOD.sub("", decoded_text).encode("ascii", "surrogateescape") if self.mixed else encoded
+        )
         self.mixed = self.mixed and self.fallback not in _SEVERAL_BYTES
 
     def _decode_odd_line(self, line: bytes) -> str:
@@ -148,9 +150,9 @@ class Decoder:
 
         Two bytes of another encoding may form a valid character by chance, so a few among many odd ones do not count.
         """
-        text = line.decode(self.encoding, "surrogateescape")
-        odd = [bytes(ord(c) - 0xDC00 for c in run) for run in _ODD.findall(text)]
-        good = len(_GOOD.findall(text))
+        decoded_text = line.decode(self.encoding, "surrogateescape")
+        odd = [bytes(ord(c) - 0xDC00 for c in run) for run in _ODD.findall(decoded_text)]
+        good = len(_GOOD.findall(decoded_text))
         is_cut_character = self.mixed and not any(_HALF.sub(b"", run) for run in odd)
         if not is_cut_character and good * (8 if self.mixed else 1) <= len(odd):
             with suppress(UnicodeDecodeError):
@@ -158,7 +160,7 @@ class Decoder:
         halves = good > 0 or is_cut_character
         self.halves += halves and any(map(_HALF.search, odd))
         odd_runs = iter(odd)
-        return _ODD.sub(lambda _: self._decode_odd_bytes(next(odd_runs), halves=halves), text)
+        return _ODD.sub(lambda _: self._decode_odd_bytes(next(odd_runs), halves=halves), decoded_text)
 
     def _decode_odd_bytes(self, run: bytes, *, halves: bool) -> str:
         """Return undecodable bytes as text; an incomplete UTF-8 character becomes U+FFFD."""
@@ -207,12 +209,12 @@ def _wide_lines(chunks: Iterator[bytes], encoding: str) -> Iterator[str]:
     decode = codecs.getincrementaldecoder(encoding)("replace").decode
     pending = ""
     for chunk in chunks:
-        text = pending + decode(chunk)
-        cut = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1
-        if not cut and len(text) > LONGEST:
-            cut = len(text) - 1
+        decoded_text = pending + decode(chunk)
+        cut = max(decoded_text.rfind("\n"), decoded_text.rfind("\r", 0, len(decoded_text) - 1)) + 1
+        if not cut and len(decoded_text) > LONGEST:
+            cut = len(decoded_text) - 1
         if cut:
-            yield text[:cut]
-        pending = text[cut:]
+            yield decoded_text[:cut]
+        pending = decoded_text[cut:]
     if pending := pending + decode(b"", final=True):
         yield pending

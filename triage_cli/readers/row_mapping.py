@@ -85,9 +85,9 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
             extra = _extra_of(json_item, plan)
         else:
             extra = {
-                column_name: value
+                column_name: cell_value
                 for column_name, index in extra_columns
-                if (value := values[index]) and not value.isspace()
+                if (cell_value := values[index]) and not cell_value.isspace()
             }
         if "extra" in own_columns:
             extra |= _our_extra(json_item["extra"] if json_item else values[plan.names.index("extra")])
@@ -159,17 +159,21 @@ def _padded(cells: list[str] | None, width: int, problem: str) -> tuple[list[str
 
 def _extra_of(json_item: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     known = plan.ours | {plan.names[index] for index in plan.fields.values()}
-    return {key: value for key, value in json_item.items() if key not in known and value not in (None, "", [], {})}
+    return {
+        key: cell_value
+        for key, cell_value in json_item.items()
+        if key not in known and cell_value not in (None, "", [], {})
+    }
 
 
-def _our_extra(value: object) -> dict[str, Any]:
+def _our_extra(cell_value: object) -> dict[str, Any]:
     """Return the column `extra` of our own export: an object, or JSON in a cell."""
-    if isinstance(value, str) and value.startswith("{"):
+    if isinstance(cell_value, str) and cell_value.startswith("{"):
         try:
-            value = json.loads(value)
+            cell_value = json.loads(cell_value)
         except ValueError:
-            return {"extra": value}
-    return dict(value) if isinstance(value, dict) else {}
+            return {"extra": cell_value}
+    return dict(cell_value) if isinstance(cell_value, dict) else {}
 
 
 def _original(cells: list[str] | None, json_item: Mapping[str, Any] | None, plan: Plan) -> Sequence[Any] | None:

@@ -32,8 +32,8 @@ NOTHING_LENGTH = max(map(len, NOTHING))  # a longer text need not be looked up
 
 def is_nothing(cell: str) -> bool:
     """Return whether a cell is empty or a placeholder for nothing."""
-    text = cell.strip()
-    return len(text) <= NOTHING_LENGTH and text in NOTHING
+    cell_text = cell.strip()
+    return len(cell_text) <= NOTHING_LENGTH and cell_text in NOTHING
 
 
 _PRIORITIES = {
@@ -117,16 +117,16 @@ _EXCEL_START = datetime(1899, 12, 30, tzinfo=UTC)
 _LATEST = 4_102_444_800  # the year 2100; larger numbers of seconds are no dates
 
 
-def plain(text: str) -> str:
+def plain(cell_text: str) -> str:
     """Return a text in lower case without accents and punctuation, its words separated by single spaces."""
-    if not text.isascii():
-        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return " ".join(re.findall(r"\w+", text.casefold().replace("_", " ")))
+    if not cell_text.isascii():
+        cell_text = "".join(c for c in unicodedata.normalize("NFKD", cell_text) if not unicodedata.combining(c))
+    return " ".join(re.findall(r"\w+", cell_text.casefold().replace("_", " ")))
 
 
-def priority(text: str, numbers: Mapping[str, str]) -> str | None:
+def priority(cell_text: str, numbers: Mapping[str, str]) -> str | None:
     """Return the priority that a text means; a bare number only if it is in `numbers`."""
-    parts = plain(text).split()
+    parts = plain(cell_text).split()
     if not parts:
         return None
     if len(parts) == 1 and parts[0].isdigit():
@@ -139,19 +139,24 @@ def priority(text: str, numbers: Mapping[str, str]) -> str | None:
     return known
 
 
-def moment(text: str, *, day_first: bool | None = None) -> str | None:
+def moment(cell_text: str, *, day_first: bool | None = None) -> str | None:
     """Return a time as ISO 8601 in UTC, None if it cannot be read; a time without a zone is taken as UTC.
 
     `day_first` decides dates such as 03/04/2024; None leaves them unread.
     """
     try:
-        if text.isascii() and text.isdigit() and len(text) != 8:
-            return _to_utc(_from_number(int(text), len(text)))
-        parsed_date = datetime.fromisoformat(text)
+        if cell_text.isascii() and cell_text.isdigit() and len(cell_text) != 8:
+            return _to_utc(_from_number(int(cell_text), len(cell_text)))
+        parsed_date = datetime.fromisoformat(cell_text)
     except (ValueError, OverflowError):
-        return _to_utc(_from_text(text.strip(), day_first=day_first))
-    if len(text) in (20, 24) and text[10] == "T" and text[-1] == "Z" and text[4] == text[7] == "-":
-        return text  # already in our own format
+        return _to_utc(_from_text(cell_text.strip(), day_first=day_first))
+    if (
+        len(cell_text) in (20, 24)
+        and cell_text[10] == "T"
+        and cell_text[-1] == "Z"
+        and cell_text[4] == cell_text[7] == "-"
+    ):
+        return cell_text  # already in our own format
     return _to_utc(parsed_date)
 
 
@@ -160,14 +165,14 @@ def orders(sample: Iterable[str]) -> set[bool]:
     return {(first > 12) for first, second in map(_slashed, sample) if (first > 12) != (second > 12)}
 
 
-def is_ambiguous(text: str) -> bool:
+def is_ambiguous(cell_text: str) -> bool:
     """Return whether a date has two readings, such as 03/04/2024."""
-    first, second = _slashed(text)
+    first, second = _slashed(cell_text)
     return first != second and 0 < first <= 12 and 0 < second <= 12
 
 
-def _slashed(text: str) -> tuple[int, int]:
-    match = _SLASHED.match(text.strip())
+def _slashed(cell_text: str) -> tuple[int, int]:
+    match = _SLASHED.match(cell_text.strip())
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
@@ -187,11 +192,11 @@ def _from_number(number: int, digits: int) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds is not None and seconds < _LATEST else None
 
 
-def _from_text(text: str, *, day_first: bool | None) -> datetime | None:
-    if _EXCEL.match(text):
-        return _EXCEL_START + timedelta(days=float(text), milliseconds=500)
+def _from_text(cell_text: str, *, day_first: bool | None) -> datetime | None:
+    if _EXCEL.match(cell_text):
+        return _EXCEL_START + timedelta(days=float(cell_text), milliseconds=500)
     for form in _FORMS:
-        if match := form.match(text):
+        if match := form.match(cell_text):
             try:
                 return _from_parts(match.groupdict(), day_first=day_first)
             except (ValueError, OverflowError):
@@ -232,12 +237,12 @@ def _from_parts(part: Mapping[str, str | None], *, day_first: bool | None) -> da
     )
 
 
-def _zone(text: str) -> int | None:
+def _zone(cell_text: str) -> int | None:
     """Return the offset of a zone from UTC in minutes, None if it is unknown."""
-    if not text:
+    if not cell_text:
         return 0
-    digits = text[-6:].replace(":", "").lstrip("utcgm")
+    digits = cell_text[-6:].replace(":", "").lstrip("utcgm")
     if digits[:1] in ("+", "-"):
         return int(digits[0] + "1") * (int(digits[1:3]) * 60 + int(digits[3:5]))
-    hours = _ZONES.get(text)
+    hours = _ZONES.get(cell_text)
     return None if hours is None else hours * 60

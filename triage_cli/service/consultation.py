@@ -31,7 +31,7 @@ class LocalConsultation:
     """Implements `ports.Consultation`; one object per command or request. `command_line` is stored with its runs."""
 
     def __init__(self, parts: Services, actor: str, command_line: str = "") -> None:
-        self._parts = parts
+        self._services = parts
         self._store = parts.store
         self._actor = actor
         self._command_line = command_line
@@ -48,13 +48,13 @@ class LocalConsultation:
         ticket = ticket._replace(subject=question.subject)
         if not ticket.text.strip():
             raise UsageError("the text is empty", hint="give a subject or a description")
-        if self._parts.kept(plan) is not None:  # it asks no provider
-            classifier = self._parts.classifier(plan, self._actor, "")
+        if self._services.kept(plan) is not None:  # it asks no provider
+            classifier = self._services.classifier(plan, self._actor, "")
             return self._answer(classifier, ticket, Budget.free(self._stop))
         with running(self._store, "classify_text", self._actor, self._command_line, self._stop) as recorder:
             context = recorder.context
-            budget = context.open_budget(plan.max_cost, self._parts.per_day)
-            classifier = self._parts.classifier(plan, self._actor, context.run.run_id)
+            budget = context.open_budget(plan.max_cost, self._services.per_day)
+            classifier = self._services.classifier(plan, self._actor, context.run.run_id)
             return self._answer(classifier, ticket, budget)
 
     def _answer(self, classifier: Classifier, ticket: Ticket, budget: Budget) -> TextAnswer:
@@ -65,7 +65,7 @@ class LocalConsultation:
         if last is None or last.error is not None or last.value is None:
             hint = "try again later, or name another classifier"
             raise (last and last.error) or AnswerError(f'classifier "{classifier.name}" gave no answer', hint=hint)
-        labels = frozenset(category.name for category in self._parts.categories)
+        labels = frozenset(category.name for category in self._services.categories)
         steps = steps_within(last.value, labels)
         answer = steps[-1]
         doubts = Suspicion(labels).found(ticket.text)
@@ -89,14 +89,14 @@ class LocalConsultation:
         if category is not None:
             ticket = history.ticket._replace(category=self._category(category), verdict=1, decision_id=None)
             history = history._replace(ticket=ticket)
-        return route_preview(history, self._parts.categories, self._parts.map)
+        return route_preview(history, self._services.categories, self._services.map)
 
     def category_profiles(self) -> list[CategoryProfile]:
         """Return the categories with their thresholds and rules."""
         profiles = []
-        for category in self._parts.categories:
-            reach = routing.reach(self._parts.map.rules, category.name)
-            thresholds = self._parts.thresholds(category.name)
+        for category in self._services.categories:
+            reach = routing.reach(self._services.map.rules, category.name)
+            thresholds = self._services.thresholds(category.name)
             profiles.append(CategoryProfile.of(category, thresholds, reach.rules, covered=reach.covered))
         return profiles
 
@@ -122,7 +122,7 @@ class LocalConsultation:
 
     def _history(self, name: str) -> History:
         history = self._store.history(named(self._store, name).ticket_id)
-        heirs = category_renames.heirs(self._parts.categories)
+        heirs = category_renames.heirs(self._services.categories)
         return history._replace(ticket=category_renames.today(history.ticket, heirs))
 
     def _category(self, text: str) -> str:

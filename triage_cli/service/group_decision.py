@@ -58,7 +58,7 @@ class GroupDecider:
     """
 
     def __init__(self, parts: Services, shared: Callable[[], RunContext]) -> None:
-        self._parts = parts
+        self._services = parts
         self._shared = shared
         self._labels = frozenset(category.name for category in parts.categories)
         self._answering = threading.Lock()
@@ -80,7 +80,7 @@ class GroupDecider:
     def answers(self, classifier: Classifier, asked: Sequence[tuple[RunContext, Ticket]]) -> list[Outcome[Answer]]:
         """Ask the classifier in this thread about each ticket, in the name of the actor of its context."""
         if time.monotonic() > self._check_until:
-            self._check, self._check_until = self._parts.check(), time.monotonic() + CHECK_SECONDS
+            self._check, self._check_until = self._services.check(), time.monotonic() + CHECK_SECONDS
         self._check.before()
         budget = self._shared().budget
         with self._answering:
@@ -116,7 +116,7 @@ class GroupDecider:
         change = _with_step(new.change, classifying, after)
         if not new.routes or after.status not in TO_ROUTE:
             return Taken(change, classified, None, ())
-        decider = RoutingDecider(new.context, self._parts.map)
+        decider = RoutingDecider(new.context, self._services.map)
         routed, routing = decider.decide(
             after, (), ids.now(), again=False, holder=new.context.run.run_id, answer=answered_by(classifying)
         )

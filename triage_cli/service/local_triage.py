@@ -42,14 +42,14 @@ class LocalTriage:
     """Implements `ports.Triage`; one object per command or request. `command_line` is stored with its runs."""
 
     def __init__(self, parts: Services, actor: str, command_line: str = "") -> None:
-        self._parts = parts
+        self._services = parts
         self._store = parts.store
         self._actor = actor
         self._command_line = command_line
         self._names = category_renames.heirs(parts.categories)
         self._allowance = StopControl()
         self._cut = False  # a stop left some of the input unread
-        self._tally: RunRecorder | None = None  # of the last run
+        self._recorder: RunRecorder | None = None  # of the last run
         self._part = WHOLE  # of the input of the last run
         self._guard = RewriteGuard()
 
@@ -59,21 +59,21 @@ class LocalTriage:
 
     def exited(self, code: int) -> None:
         """Record the exit code of the command, if it differs from its run's."""
-        if self._tally is None or self._tally.exit_code == code:
+        if self._recorder is None or self._recorder.exit_code == code:
             return
-        self._tally.exit_code_given = code
-        if self._tally.ended:
-            self._store.exited(self._tally.context.run.run_id, code)
+        self._recorder.exit_code_given = code
+        if self._recorder.ended:
+            self._store.exited(self._recorder.context.run.run_id, code)
 
     @property
     def spent(self) -> float:
         """Return what this object has spent so far, in USD."""
-        return self._tally.context.budget.spent if self._tally else 0.0
+        return self._recorder.context.budget.spent if self._recorder else 0.0
 
     @property
     def paid(self) -> float:
         """Return what this request has cost over all its repetitions, in USD."""
-        return self._tally.context.budget.brought - self._part.spent if self._tally else 0.0
+        return self._recorder.context.budget.brought - self._part.spent if self._recorder else 0.0
 
     @property
     def met(self) -> tuple[int, int]:
@@ -85,19 +85,19 @@ class LocalTriage:
         """Begin a run; category renames are carried out first."""
         self._part, self._guard = part, RewriteGuard(part.met, part.rewritten)
         with running(self._store, kind, self._actor, self._command_line, self._allowance, part) as recorder:
-            self._tally = recorder
+            self._recorder = recorder
             self._follow(recorder.context.run.run_id)
             yield recorder
 
     def _follow(self, run_id: str | None) -> None:
-        category_renames.follow(self._store, self._parts.categories, self._parts.map.rules, self._actor, run_id)
+        category_renames.follow(self._store, self._services.categories, self._services.map.rules, self._actor, run_id)
 
     # -- create
 
     def create(self, drafts: Iterable[TicketDraft | Rejected], part: InputPart = WHOLE) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
         with self._running("create", part) as recorder:
-            intake = self._intake(Verdicts(self._parts.categories, self._actor), recorder)
+            intake = self._intake(Verdicts(self._services.categories, self._actor), recorder)
             for outcomes in self._stored(intake, self._until_stopped(drafts)):
                 recorder.add(outcomes)
                 yield from outcomes
@@ -131,7 +131,7 @@ class LocalTriage:
         `tell` is called once for each category that a person set in the source and that is not in the list.
         """
         with self._running("pull") as recorder:
-            for outcomes in SourcePull(recorder.context, source, plan, self._parts.categories, tell).chunks():
+            for outcomes in SourcePull(recorder.context, source, plan, self._services.categories, tell).chunks():
                 recorder.add(outcomes)
                 yield from outcomes
 
@@ -140,9 +140,9 @@ class LocalTriage:
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Classify the selected tickets, or all that are new or failed."""
         with self._running("classify") as recorder:
-            deciding = self._parts.deciding(recorder.context, plan)
+            deciding = self._services.deciding(recorder.context, plan)
             classifying = ClassifyRun(deciding, recorder)
-            batching = self._parts.batches(plan, deciding) if plan.batch else None
+            batching = self._services.batches(plan, deciding) if plan.batch else None
             if batching is None:
                 yield from classifying.decided(selection, deciding.decide)
             else:
@@ -153,7 +153,7 @@ class LocalTriage:
     def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
         """Yield the tickets that `classify` would ask about, in its order, without claiming them."""
         nobody = RunContext(self._store, Run("", "classify", self._actor, "", ids.now()), self._allowance)
-        return to_ask(self._parts.recorder(nobody, plan), selection)
+        return to_ask(self._services.recorder(nobody, plan), selection)
 
     # -- route
 
@@ -177,7 +177,7 @@ class LocalTriage:
                 yield from outcomes
 
     def _delivery_run(self, recorder: RunRecorder, *, retry_dead: bool = False) -> DeliveryRun:
-        return DeliveryRun(recorder.context, self._parts.map, retry_dead=retry_dead)
+        return DeliveryRun(recorder.context, self._services.map, retry_dead=retry_dead)
 
     # -- run
 
@@ -185,11 +185,11 @@ class LocalTriage:
         self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan, part: InputPart = WHOLE
     ) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
-        verdicts = Verdicts(self._parts.categories, self._actor)
+        verdicts = Verdicts(self._services.categories, self._actor)
         with self._running("run", part) as recorder:
             intake = self._intake(verdicts, recorder, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
-            deciding = self._parts.deciding(recorder.context, plan)
+            deciding = self._services.deciding(recorder.context, plan)
             with closing(self._delivery_run(recorder)) as delivering:
                 for _ in delivering.due():  # deliveries that an interrupted run left
                     pass
@@ -216,10 +216,10 @@ class LocalTriage:
         """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""
         with self._running("reclassify") as recorder, closing(self._delivery_run(recorder)) as delivering:
             asked = plan.classify._replace(force=False)  # `force` overrules verdicts, and still reuses stored answers
-            deciding = self._parts.deciding(recorder.context, asked)
-            batching = self._parts.batches(asked, deciding, proposals=True) if asked.batch else None
-            again = ReclassifyRun(deciding, plan, self._parts.hysteresis, batching)
-            selection = category_renames.meant(selection, self._parts.categories, self._names)
+            deciding = self._services.deciding(recorder.context, asked)
+            batching = self._services.batches(asked, deciding, proposals=True) if asked.batch else None
+            again = ReclassifyRun(deciding, plan, self._services.hysteresis, batching)
+            selection = category_renames.meant(selection, self._services.categories, self._names)
             for collected in batching.collect() if batching else ():
                 recorder.add(collected)
             for outcomes in again.flips(selection, delivering.send_on):
@@ -233,7 +233,7 @@ class LocalTriage:
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
         """Set categories by hand, or clear them; one outcome each, in order. A single verdict has no run."""
-        names = Verdicts(self._parts.categories, self._actor)
+        names = Verdicts(self._services.categories, self._actor)
         drafts = iter(verdicts)
         first = list(islice(drafts, 2))
         if len(first) < 2:
@@ -251,7 +251,7 @@ class LocalTriage:
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
-        return self._parts.categories
+        return self._services.categories
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Yield the bulk commands, the latest first."""
@@ -259,10 +259,10 @@ class LocalTriage:
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Yield tickets, newest first, or in the order of review."""
-        selection = category_renames.meant(selection, self._parts.categories, self._names)
+        selection = category_renames.meant(selection, self._services.categories, self._names)
         if selection.order != "review":
             return category_renames.find(self._store, selection, self._names)
-        labels = frozenset((*self._names, *(c.name for c in self._parts.categories)))
+        labels = frozenset((*self._names, *(c.name for c in self._services.categories)))
         waiting = islice(lookup.queue(self._store, selection, labels), selection.limit)
         return (category_renames.today(ticket, self._names) for ticket in waiting)
 
@@ -277,7 +277,7 @@ class LocalTriage:
 
     def why(self, name: str) -> Why:
         """Return how a ticket was decided."""
-        return why(self.history(name), self._parts.categories, self._parts.map)
+        return why(self.history(name), self._services.categories, self._services.map)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the audit log, oldest first."""
@@ -285,7 +285,7 @@ class LocalTriage:
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, ordered by their keys."""
-        return category_renames.stats_by(self._store, query, self._parts.categories, self._names)
+        return category_renames.stats_by(self._store, query, self._services.categories, self._names)
 
     def audit_head(self) -> Head:
         """Return the head of the audit log."""

@@ -47,7 +47,7 @@ class SingleTickets:
     """The work of one server on single tickets. Methods return None for what needs a run of its own."""
 
     def __init__(self, parts: Services) -> None:
-        self._parts = parts
+        self._services = parts
         self._store = parts.store
         self._committer = GroupCommitter(parts.store)
         self._decider = GroupDecider(parts, self._shared)
@@ -62,12 +62,12 @@ class SingleTickets:
 
     def create(self, draft: TicketDraft, actor: str, identity: str | None = None) -> Outcome[Ticket]:
         """Store one draft. With an `identity`, for a draft without an external id, repeated calls store it once."""
-        intake = Intake(self._store, actor, Verdicts(self._parts.categories, actor), None)
+        intake = Intake(self._store, actor, Verdicts(self._services.categories, actor), None)
         return intake.one(draft, identity, self._committer.save)
 
     def classify(self, ticket: Ticket, plan: ClassifyPlan, actor: str) -> Outcome[Decided] | None:
         """Classify a ticket, in one transaction."""
-        classifier = self._parts.kept(plan)
+        classifier = self._services.kept(plan)
         if classifier is None:
             return None
         context = self._acting(actor)
@@ -89,9 +89,9 @@ class SingleTickets:
         if self._store.claimed([ticket.ticket_id]):
             return None
         context = self._acting(actor)
-        decider = RoutingDecider(context, self._parts.map)
+        decider = RoutingDecider(context, self._services.map)
         existing = self._store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
-        answer = self._parts.map.answers(self._store, [ticket]).get(ticket.decision_id or "")
+        answer = self._services.map.answers(self._store, [ticket]).get(ticket.decision_id or "")
         outcome, change = decider.decide(
             ticket, existing, ids.now(), again=False, holder=context.run.run_id, answer=answer
         )
@@ -111,7 +111,7 @@ class SingleTickets:
 
         A known ticket takes no further step, nor does any if the classifier needs a run of its own.
         """
-        classifier = self._parts.kept(plan)
+        classifier = self._services.kept(plan)
         if classifier is None:
             return Processed(self.create(draft, actor, identity))
         context = self._acting(actor)
@@ -125,7 +125,7 @@ class SingleTickets:
             taken = self._decider.take(NewTicket(context, classifier, change, change.ticket, "route" in steps))
             return [taken.conflict]
 
-        stored = Intake(self._store, actor, Verdicts(self._parts.categories, actor), None).one(draft, identity, save)
+        stored = Intake(self._store, actor, Verdicts(self._services.categories, actor), None).one(draft, identity, save)
         if taken is None or stored.action != Action.CREATED:
             return Processed(stored)
         stored = stored._replace(value=taken.change.ticket)
@@ -158,8 +158,8 @@ class SingleTickets:
         with self._lock:
             if self._context is None:
                 run = self._store.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, ids.now()))
-                rules = self._parts.map.rules
-                category_renames.follow(self._store, self._parts.categories, rules, ACTOR, run.run_id)
+                rules = self._services.map.rules
+                category_renames.follow(self._store, self._services.categories, rules, ACTOR, run.run_id)
                 self._context = RunContext(self._store, run, StopControl(), self._save)
             return self._context
 
@@ -195,7 +195,7 @@ class SingleTickets:
             opened = result.destination
             policy = RetryPolicy(opened.max_attempts, opened.schedule) if opened else RetryPolicy()
             unfinished.add_result(self._record(_Attempted(context, result.delivery_id, result.outcome, policy)), None)
-        return with_offline_error(unfinished.outcome, self._parts.map.offline)
+        return with_offline_error(unfinished.outcome, self._services.map.offline)
 
     def _record_all(self, attempted: Sequence["_Attempted"]) -> list[AttemptResult | Exception]:
         """Save how attempts of several callers went."""
@@ -218,7 +218,7 @@ class SingleTickets:
         yield from self._dispatcher.send([o for o in to_send if o.delivery.destination not in off])
 
     def _open_dispatcher(self) -> Dispatcher:
-        return Dispatcher(self._parts.map.destination, breakers=self._parts.map.circuits, at_once=True)
+        return Dispatcher(self._services.map.destination, breakers=self._services.map.circuits, at_once=True)
 
     def _count(self, *outcomes: Outcome[Any]) -> None:
         with self._lock:

@@ -218,14 +218,18 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
     def _identified(self, db: Db, identities: Sequence[str]) -> list[Ticket]:
         return [Ticket(*row) for row in db.execute(queries.BY_IDENTITY, (compact(list(identities)),))]
 
-    def _forgotten(self, db: Db, new: Sequence[Ticket]) -> dict[str, Conflict]:
+    def _forgotten(self, db: Db, new_tickets: Sequence[Ticket]) -> dict[str, Conflict]:
         """Return conflicts for new tickets that were forgotten before they could be stored, by id."""
-        if not new or not db.execute(FORGOT).fetchone():
+        if not new_tickets or not db.execute(FORGOT).fetchone():
             return {}
-        new_ids = {forgotten(t.identity): t.ticket_id for t in new}
+        new_ids = {forgotten(t.identity): t.ticket_id for t in new_tickets}
         return {new_ids[t.identity]: Conflict(t) for t in self._identified(db, list(new_ids))}
 
-    def _taken(self, db: Db, new: Sequence[Ticket]) -> dict[str, Conflict]:
+    def _taken(self, db: Db, new_tickets: Sequence[Ticket]) -> dict[str, Conflict]:
         """Return conflicts for new tickets whose identity another ticket has, by their id."""
-        owners = {t.identity: t for t in self._identified(db, [t.identity for t in new])}
-        return {t.ticket_id: Conflict(owners[t.identity]) for t in new if owners[t.identity].ticket_id != t.ticket_id}
+        owners = {t.identity: t for t in self._identified(db, [t.identity for t in new_tickets])}
+        return {
+            t.ticket_id: Conflict(owners[t.identity])
+            for t in new_tickets
+            if owners[t.identity].ticket_id != t.ticket_id
+        }

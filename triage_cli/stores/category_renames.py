@@ -52,9 +52,9 @@ class Renames(Counts):
         for row in self.database.read("select old, new, root, moved from renames order by old"):
             yield Renamed(*row)
 
-    def bears(self, name: str) -> bool:
+    def bears(self, category_name: str) -> bool:
         """Return whether any ticket has this name as its category, or as the suggestion that a review waits for."""
-        return bool(self.database.read(BEARS, {"name": name})[0][0])
+        return bool(self.database.read(BEARS, {"name": category_name})[0][0])
 
     def _answers(self, rows: Sequence[Sequence[Any]]) -> list[Classification]:
         """Return answers, their probabilities under the current names: translated here, not when renamed."""
@@ -83,19 +83,19 @@ class Renames(Counts):
         return renamed
 
 
-def _renamed(answer: Classification, names: Mapping[str, str]) -> Classification:
+def _renamed(answer: Classification, category_names: Mapping[str, str]) -> Classification:
     chances = answer.chances
-    if names.keys().isdisjoint(chances):
+    if category_names.keys().isdisjoint(chances):
         return answer
-    current = {_current_name(name, names, chances): p for name, p in chances.items()}
+    current = {_current_name(category_name, category_names, chances): p for category_name, p in chances.items()}
     return answer._replace(probabilities=compact(current))
 
 
-def _current_name(name: str, names: Mapping[str, str], chances: Mapping[str, float]) -> str:
+def _current_name(category_name: str, category_names: Mapping[str, str], chances: Mapping[str, float]) -> str:
     """Return the current name of a category, unless the answer has that name too: merged categories stay apart."""
-    while name in names and names[name] not in chances:
-        name = names[name]
-    return name
+    while category_name in category_names and category_names[category_name] not in chances:
+        category_name = category_names[category_name]
+    return category_name
 
 
 KEEP = """insert into classified_by (one, categories, path, host, at) values (1, ?, ?, ?, ?) on conflict (one) do update

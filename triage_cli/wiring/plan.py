@@ -31,7 +31,7 @@ class Asking(NamedTuple):
 
 
 def plan(
-    config: Config, new: Config, selection: Selection, stop: StopControl, tell: Callable[[str], None],
+    config: Config, new_config: Config, selection: Selection, stop: StopControl, tell: Callable[[str], None],
     ask: Asking | None = None,
 ) -> Plan:  # fmt: skip
     """Compare a new configuration with the present one on the database of the present one.
@@ -40,32 +40,32 @@ def plan(
     """
     store = open_store(config, read_only=ask is None)
     if ask is None:
-        planning = _planning(config, new, store, Caller("plan", "", {}), tell, asking=False)
+        planning = _planning(config, new_config, store, Caller("plan", "", {}), tell, asking=False)
         comparison = planning.compare(selection, unasked_budget(stop))
     else:
         with running(store, "plan", ask.actor, ask.command_line, stop) as recorder:
-            budget = recorder.context.open_budget(ask.max_cost, new.per_day)
+            budget = recorder.context.open_budget(ask.max_cost, new_config.per_day)
             caller = Caller(ask.actor, recorder.context.run.run_id, {})
-            planning = _planning(config, new, store, caller, tell, asking=True)
+            planning = _planning(config, new_config, store, caller, tell, asking=True)
             comparison = planning.compare(selection, budget, lambda stream: _recorded(store, recorder, stream))
     if not comparison.unasked:
         return comparison
-    sample = estimate(new, ClassifyPlan(), planning.unasked)
+    sample = estimate(new_config, ClassifyPlan(), planning.unasked)
     each = None if sample.cost is None else sample.cost / sample.tickets
     return comparison._replace(cost_usd=None if each is None else each * comparison.unasked)
 
 
 def _planning(
-    config: Config, new: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, asking: bool
+    config: Config, new_config: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, asking: bool
 ) -> Planning:
-    renamed = category_renames.heirs(new.categories)
-    names = Names(renamed, category_renames.renamed_destinations(renamed, new.routes))
+    renamed = category_renames.heirs(new_config.categories)
+    names = Names(renamed, category_renames.renamed_destinations(renamed, new_config.routes))
     return Planning(
         store,
         _side(config, store, caller, tell, asking=False),
-        _side(new, store, caller, tell, asking=asking),
+        _side(new_config, store, caller, tell, asking=asking),
         names,
-        frozenset(name for each in (config, new) for name, spec in each.destinations.items() if pages(spec)),
+        frozenset(name for each in (config, new_config) for name, spec in each.destinations.items() if pages(spec)),
         lambda texts: has_learned(config, store, texts),
     )
 

@@ -41,12 +41,12 @@ def open_store(config: Config, *, make: bool = False, read_only: bool = False) -
     """
     if not config.database:  # e.g. a remote is configured
         raise no_home()
-    key = audit_key(os.environ)
+    log_key = audit_key(os.environ)
     if not is_postgres(config.database):
         if make and "database" in config.origins:
             _check_folder(config.database)
-        return SqliteStore(config.database, key, make=make, read_only=read_only)
-    store = _postgres(config.database, key, Network(config.offline), make=make)
+        return SqliteStore(config.database, log_key, make=make, read_only=read_only)
+    store = _postgres(config.database, log_key, Network(config.offline), make=make)
     store.read_only = read_only
     return store if make or store.is_there() else SqliteStore(store.shown, make=False, absent=True)
 
@@ -67,22 +67,22 @@ def empty_database(config: Config, folder: str) -> Config:
 
 def audit_key(env: Mapping[str, str]) -> bytes | None:
     """Return the key of the audit log's hashes. Raises `ConfigError` if it is too short."""
-    key = env.get("TRIAGE_AUDIT_KEY", "").encode("utf-8", "surrogateescape")
-    if key and len(key) < SHORTEST_KEY:
+    log_key = env.get("TRIAGE_AUDIT_KEY", "").encode("utf-8", "surrogateescape")
+    if log_key and len(log_key) < SHORTEST_KEY:
         raise ConfigError(
             f"TRIAGE_AUDIT_KEY is shorter than {SHORTEST_KEY} bytes", hint="make one: openssl rand -hex 32"
         )
-    return key or None
+    return log_key or None
 
 
-def _postgres(url: str, key: bytes | None, network: Network, *, make: bool) -> "PostgresStore":
+def _postgres(url: str, log_key: bytes | None, network: Network, *, make: bool) -> "PostgresStore":
     try:
         from triage_cli.stores.postgres.store import PostgresStore
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
             raise
         raise ConfigError(f"PostgreSQL needs the package {error.name}", hint=with_extra("postgres")) from error
-    return PostgresStore(url, key, network=network, make=make)
+    return PostgresStore(url, log_key, network=network, make=make)
 
 
 def verify(config: Config, heads: Mapping[str, str]) -> Head:
@@ -90,18 +90,18 @@ def verify(config: Config, heads: Mapping[str, str]) -> Head:
 
     `heads` maps the hashes of heads that must be in it to where they were kept.
     """
-    key = audit_key(os.environ)
+    log_key = audit_key(os.environ)
     if is_postgres(config.database):
         from triage_cli.stores.audit_log import ServerTrail
 
-        store = _postgres(config.database, key, Network(config.offline), make=False)
+        store = _postgres(config.database, log_key, Network(config.offline), make=False)
         if not store.is_there():
             raise CheckError(f"there is no database at {store.path}", hint="name it with --db, or restore it")
-        return prove(ServerTrail(store), key, heads)
+        return prove(ServerTrail(store), log_key, heads)
     from triage_cli.stores.audit_log import trail
 
     with trail(config.database) as log:
-        return prove(log, key, heads)
+        return prove(log, log_key, heads)
 
 
 def restorable(config: Config, file: Path) -> str:
@@ -124,10 +124,10 @@ def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, st
     from triage_cli.stores.sqlite.restore import restoring
 
     doubts = ""
-    key = audit_key(os.environ)
-    with restoring(restorable(config, file), file, key) as at_work:
+    log_key = audit_key(os.environ)
+    with restoring(restorable(config, file), file, log_key) as at_work:
         try:
-            prove(at_work.trail(), key, {GENESIS: "of an empty log"})  # its own head is not required
+            prove(at_work.trail(), log_key, {GENESIS: "of an empty log"})  # its own head is not required
         except CheckError as error:  # reported; the backup is restored all the same
             doubts = error.message
         head, replaced = at_work.carry_out(actor, ids.now())

@@ -32,10 +32,10 @@ def span(interval: Sequence[float]) -> str:
 
 def lesson(records: Sequence[Record]) -> RenderableType:
     """Return what came of learning."""
-    (record,) = records
+    (evaluation,) = records
     table = _table("on held-out tickets", "n", "accuracy", "", "95 % interval", "macro-F1")
     for name in ("before", "after"):
-        figures = record[name]
+        figures = evaluation[name]
         if figures:
             table.add_row(
                 text(name), text(figures["n"]), text(percent(figures["accuracy"])), bar(figures["accuracy"]),
@@ -43,17 +43,19 @@ def lesson(records: Sequence[Record]) -> RenderableType:
             )  # fmt: skip
     if table.row_count:
         return table  # the summary says what came of it
-    return text(f"{record['outcome']}: {record['reason']}", "green" if record["outcome"] == "learned" else "yellow")
+    return text(
+        f"{evaluation['outcome']}: {evaluation['reason']}", "green" if evaluation["outcome"] == "learned" else "yellow"
+    )
 
 
 def suspects(records: Sequence[Record]) -> RenderableType:
     """Return labels in doubt, what others say, and the ticket's words."""
     table = AutoWidthTable(("id", "label", "rather", "confidence", "against", "text"), spare=("against", "confidence"))
-    for record in records:
+    for evaluation in records:
         table.add_row(
-            text(short(record["ticket_id"] or ""), "dim"),
-            text(record["label"], "red"), text(record["suggestion"], "green"),
-            bar(record["confidence"]), text(record["against"]), text(record["text"]),
+            text(short(evaluation["ticket_id"] or ""), "dim"),
+            text(evaluation["label"], "red"), text(evaluation["suggestion"], "green"),
+            bar(evaluation["confidence"]), text(evaluation["against"]), text(evaluation["text"]),
         )  # fmt: skip
     return table
 
@@ -62,12 +64,12 @@ def evaluations(records: Sequence[Record], *, calibrated: bool = False) -> Rende
     """Return the classifiers side by side, then each one's figures: those before a calibration on the same labels."""
     return Group(
         _side_by_side(records, "sure before these labels" if calibrated else "sure"),
-        *(part for record in records for part in _one(record)),
+        *(part for evaluation in records for part in _one(evaluation)),
     )
 
 
 def _side_by_side(records: Sequence[Record], sure: str) -> Table:
-    table = _table("classifier", *(record["classifier"] for record in records))
+    table = _table("classifier", *(evaluation["classifier"] for evaluation in records))
     table.add_row(text("tickets"), *(text(f"{r['n']:,}") for r in records))
     table.add_row(text("accuracy"), *(bar(r["accuracy"]) for r in records))
     table.add_row(text("95 % interval"), *(text(span(r["accuracy_interval"])) for r in records))
@@ -92,18 +94,18 @@ def _shade(error: float | None) -> str:
     return "" if error is None else "green" if error <= 0.02 else "yellow" if error <= 0.1 else "red"
 
 
-def _one(record: Record) -> list[RenderableType]:
+def _one(evaluation: Record) -> list[RenderableType]:
     thresholds = _table("threshold", "answered", "coverage", "wrong", "error", "95 % interval", "abstained")
-    thresholds.title = f"\n{record['classifier']}: a threshold to choose"
-    for t in record["thresholds"]:
+    thresholds.title = f"\n{evaluation['classifier']}: a threshold to choose"
+    for t in evaluation["thresholds"]:
         thresholds.add_row(
             text(f"{t['threshold']:.2f}"), text(f"{t['answered']:,}"), bar(t["coverage"], "cyan"),
             text(f"{t['wrong']:,}"), text(percent(t["error"]), _shade(t["error"])),
             text(span(t["error_interval"])), text(f"{t['abstained']:,}"),
         )  # fmt: skip
     categories = _table("category", "n", "recall", "95 % interval", "precision", "F1")
-    categories.title = f"\n{record['classifier']}: by category"
-    for name, c in record["per_category"].items():
+    categories.title = f"\n{evaluation['classifier']}: by category"
+    for name, c in evaluation["per_category"].items():
         if c["n"]:
             categories.add_row(
                 text(name), text(f"{c['n']:,}"), bar(c["recall"]), text(span(c["recall_interval"])),
@@ -111,11 +113,11 @@ def _one(record: Record) -> list[RenderableType]:
             )  # fmt: skip
     for table in (thresholds, categories):
         table.title_justify, table.title_style = "left", "bold"
-    return [thresholds, categories, _confusion(record)]
+    return [thresholds, categories, _confusion(evaluation)]
 
 
-def _confusion(record: Record) -> RenderableType:
-    names, matrix = list(record["per_category"]), record["confusion"]
+def _confusion(evaluation: Record) -> RenderableType:
+    names, matrix = list(evaluation["per_category"]), evaluation["confusion"]
     if len(names) > MATRIX:
         return _pairs(names, matrix)
     table = _table("labelled ↓ answered →", *names, "no answer")

@@ -30,7 +30,7 @@ TIMED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d)  ")
 MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # which map decided is for machines
 
 
-def local(text: str) -> str:
+def local(page_text: str) -> str:
     """Return a text with its UTC times as the reader's own, to the minute."""
 
     def shown(found: re.Match[str]) -> str:
@@ -39,7 +39,7 @@ def local(text: str) -> str:
         except (ValueError, OverflowError):  # no time, or none that this machine's clock can show
             return found[1]
 
-    return TIME.sub(shown, text)
+    return TIME.sub(shown, page_text)
 
 
 def ticket_lines(ticket: Ticket, why: Why | None, names: Collection[str], width: int) -> list[Line]:
@@ -90,11 +90,11 @@ def bar(share: float | None) -> str:
 
 
 def _text(ticket: Ticket, width: int) -> Iterator[Line]:
-    text = ticket.description or ""
-    for page_line in paragraphs(text[:MOST], width):
+    page_text = ticket.description or ""
+    for page_line in paragraphs(page_text[:MOST], width):
         yield [Segment(page_line)]
-    if len(text) > MOST:
-        rest = f"… {len(text) - MOST:,} more characters: triage show {name_of(ticket)}"
+    if len(page_text) > MOST:
+        rest = f"… {len(page_text) - MOST:,} more characters: triage show {name_of(ticket)}"
         yield from _wrapped(rest, width, DIM)
 
 
@@ -113,20 +113,20 @@ def _why(why: Sequence[str], width: int) -> Iterator[Line]:
         yield []
         yield [Segment("why", BOLD)]
     for page_line in why[1:]:  # the first one says what stands above
-        text = local(MAP.sub("", page_line))
-        timed = TIMED.match(text)
+        page_text = local(MAP.sub("", page_line))
+        timed = TIMED.match(page_text)
         lead = 2 if timed else 0
-        for number, part in enumerate(wrapped(_one_line(text), max(8, width - lead))):
+        for number, part in enumerate(wrapped(_one_line(page_text), max(8, width - lead))):
             indent = " " * lead if number else ""
             yield [Segment(f"{indent}{part}", DIM if timed else Style.null())]
 
 
-def _one_line(text: str) -> str:
-    return cut(text, MOST)
+def _one_line(page_text: str) -> str:
+    return cut(page_text, MOST)
 
 
-def _wrapped(text: str, width: int, style: Style) -> Iterator[Line]:
-    for page_line in wrapped(_one_line(text), width):
+def _wrapped(page_text: str, width: int, style: Style) -> Iterator[Line]:
+    for page_line in wrapped(_one_line(page_text), width):
         yield [Segment(page_line, style)]
 
 
@@ -143,9 +143,9 @@ def queue_line(queue_entry: Entry, mark: str, width: int, *, marked: bool) -> Li
         (padded(queue_entry.guess or "-", guess) + " ", decided),
         (f"{unsure:<4} ", DIM),
     ]
-    room = width - sum(cell_len(text) for text, _ in parts)
+    room = width - sum(cell_len(page_text) for page_text, _ in parts)
     parts.append((padded(queue_entry.title, max(0, room)), DIM) if room > 8 else (" " * max(0, room), DIM))
-    return [Segment(text, style + CURSOR if marked else style) for text, style in parts]
+    return [Segment(page_text, style + CURSOR if marked else style) for page_text, style in parts]
 
 
 def category_lines(
@@ -207,8 +207,8 @@ def help_lines(width: int) -> list[Line]:
     for key, meaning in COMMANDS.items():
         for number, part in enumerate(wrapped(meaning, max(10, width - column))):
             lines.append([Segment(f"{key if not number else '':<{column}}", BOLD), Segment(part)])
-    text = (
+    page_text = (
         "A verdict is stored before the next ticket is shown. The mouse works too: a click on a ticket, on a category, "
         "and the wheel."
     )
-    return [*lines, [], *([Segment(part, DIM)] for part in wrapped(text, width))]
+    return [*lines, [], *([Segment(part, DIM)] for part in wrapped(page_text, width))]

@@ -22,12 +22,12 @@ class Curve(NamedTuple):
 
     def __call__(self, confidence: float) -> float:
         """Return the probability that an answer of this confidence is right."""
-        index = bisect_right(self.points, (confidence, math.inf))
-        if index == 0:
+        pair_index = bisect_right(self.points, (confidence, math.inf))
+        if pair_index == 0:
             return self.points[0][1]
-        if index == len(self.points):
+        if pair_index == len(self.points):
             return self.points[-1][1]
-        (left, low), (right, high) = self.points[index - 1], self.points[index]
+        (left, low), (right, high) = self.points[pair_index - 1], self.points[pair_index]
         return low + (high - low) * (confidence - left) / (right - left)
 
 
@@ -39,13 +39,13 @@ def fit(pairs: Sequence[Pair]) -> Curve:
 
 def held_out(pairs: Sequence[Pair], method: Callable[[Sequence[Pair]], Curve] = fit) -> list[Pair]:
     """Return each answer with the confidence from a curve that was fitted to the other folds (cross-validation)."""
-    ordered = sorted(range(len(pairs)), key=lambda index: pairs[index])
+    ordered = sorted(range(len(pairs)), key=lambda pair_index: pairs[pair_index])
     calibrated = list(pairs)
     for fold in range(FOLDS):
         held_out_rows = ordered[fold::FOLDS]
-        curve = method([pairs[index] for index in set(range(len(pairs))) - set(held_out_rows)])
-        for index in held_out_rows:
-            calibrated[index] = (curve(pairs[index][0]), pairs[index][1])
+        curve = method([pairs[pair_index] for pair_index in set(range(len(pairs))) - set(held_out_rows)])
+        for pair_index in held_out_rows:
+            calibrated[pair_index] = (curve(pairs[pair_index][0]), pairs[pair_index][1])
     return calibrated
 
 

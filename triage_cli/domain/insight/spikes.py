@@ -52,14 +52,14 @@ def groups(vectors: Sequence[Mapping[str, float]]) -> Iterator[list[int]]:
     """Yield the indexes of texts that are alike, directly or by way of others; texts that are alone are left out."""
     sets = DisjointSets(len(vectors))
     places: dict[str, list[int]] = defaultdict(list)
-    for index, vector in enumerate(vectors):
+    for ticket_index, vector in enumerate(vectors):
         for other in alike(vector, vectors, places):
-            sets.join(index, other)
+            sets.join(ticket_index, other)
         for word in vector:
-            places[word].append(index)
+            places[word].append(ticket_index)
     members: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(vectors)):
-        members[sets.root(index)].append(index)
+    for ticket_index in range(len(vectors)):
+        members[sets.root(ticket_index)].append(ticket_index)
     yield from (found for found in members.values() if len(found) > 1)
 
 
@@ -185,16 +185,16 @@ class _Finder:
             return
         earlier = [self._weights.vector(distinct) for distinct in self._earlier]
         places: dict[str, list[int]] = defaultdict(list)
-        for index, vector in enumerate(earlier):
+        for ticket_index, vector in enumerate(earlier):
             for word in vector:
-                places[word].append(index)
+                places[word].append(ticket_index)
         for group in several:
-            like = {other for index in group for other in alike(vectors[index], earlier, places)}
+            like = {other for ticket_index in group for other in alike(vectors[ticket_index], earlier, places)}
             customers_before = len({(n, t.customer) for n, t in (self._earlier_tickets[i] for i in like)})
-            tickets = [self._now[index] for index in group]
+            tickets = [self._now[ticket_index] for ticket_index in group]
             if self._is_spike(tickets, customers_before, max(LEAST_GROUPS, len(several))):
                 inside = set(group)
-                others = [distinct for index, distinct in enumerate(self._words) if index not in inside]
+                others = [distinct for ticket_index, distinct in enumerate(self._words) if ticket_index not in inside]
                 names = telling((self._words[i] for i in group), others + self._earlier, self._weights)
                 yield self._spike("group", _most_common(t.category for t in tickets), names, tickets, customers_before)
 

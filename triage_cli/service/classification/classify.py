@@ -20,7 +20,7 @@ class ClassifyRun:
         self.through = False
         self._deciding = deciding
         self._claiming = TicketClaimer(deciding.context)
-        self._tally = recorder
+        self._recorder = recorder
         self._aside: list[Outcome[Decided]] = []  # outcomes of tickets that need no classifier
         self._rows: dict[str, int] = {}  # of the tickets that are being classified
         self._claimed_all = False
@@ -32,9 +32,9 @@ class ClassifyRun:
                 Outcome(self._rows.pop(o.ticket.ticket_id), o.action, o.value, o.error, o.item) for o in outcomes
             ]
             self._aside.clear()
-            self._tally.add(finished)
+            self._recorder.add(finished)
             yield from finished
-        self._tally.add(self._aside)
+        self._recorder.add(self._aside)
         yield from self._aside
         self.through = self._claimed_all and not self._rows
 

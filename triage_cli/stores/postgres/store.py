@@ -194,12 +194,12 @@ class PostgresStore(SqlStore):
             self.renew_lease(db, lease)
         before = self._before(db, changes)
         conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
-        new = [c.ticket for c in changes if c.ticket and not c.expects]
-        if gone := self._forgotten(db, new):
+        new_tickets = [c.ticket for c in changes if c.ticket and not c.expects]
+        if gone := self._forgotten(db, new_tickets):
             conflicts |= gone
-            new = [ticket for ticket in new if ticket.ticket_id not in gone]
-        if new and not self._insert(db, new, at_once=at_once):
-            conflicts |= self._taken(db, new)
+            new_tickets = [ticket for ticket in new_tickets if ticket.ticket_id not in gone]
+        if new_tickets and not self._insert(db, new_tickets, at_once=at_once):
+            conflicts |= self._taken(db, new_tickets)
         kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
         added = [row for change in kept for row in change.adds]
         for kind in (Classification, Delivery, Attempt, BatchItem):
@@ -239,14 +239,14 @@ class PostgresStore(SqlStore):
         current = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
         return {ticket_id: Conflict(current.get(ticket_id)) for ticket_id in moved}
 
-    def _insert(self, db: DialectConnection, new: Sequence[Ticket], *, at_once: bool) -> bool:
+    def _insert(self, db: DialectConnection, new_tickets: Sequence[Ticket], *, at_once: bool) -> bool:
         """Insert tickets whose identity is free; return whether all were. Raises `UniqueViolation` with `at_once`."""
-        if at_once and len(new) >= pg_queries.MANY:
-            all_default = all(t[GIVEN:-1] == START for t in new)  # the schema has the defaults of a new ticket
+        if at_once and len(new_tickets) >= pg_queries.MANY:
+            all_default = all(t[GIVEN:-1] == START for t in new_tickets)  # the schema has the defaults of a new ticket
             columns = COLUMNS[:GIVEN] if all_default else COLUMNS
-            return db.copy("tickets", columns, [t[: len(columns)] for t in new]) == len(new)
-        rows = pg_queries.as_json(COLUMNS, [t[:-1] for t in new])
-        return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new)
+            return db.copy("tickets", columns, [t[: len(columns)] for t in new_tickets]) == len(new_tickets)
+        rows = pg_queries.as_json(COLUMNS, [t[:-1] for t in new_tickets])
+        return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new_tickets)
 
     def log(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         """Append events to the chain. Its lock is taken last, so that its holder waits for no other lock."""

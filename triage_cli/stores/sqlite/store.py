@@ -140,21 +140,21 @@ class SqliteStore(SqlStore):
                 self.renew_lease(db, lease)
             before = self._before(db, changes)
             conflicts = self._moved_on(db, changes)
-            new = [c.ticket for c in changes if c.ticket and not c.expects]
-            if gone := self._forgotten(db, new):
+            new_tickets = [c.ticket for c in changes if c.ticket and not c.expects]
+            if gone := self._forgotten(db, new_tickets):
                 conflicts |= gone
-                new = [ticket for ticket in new if ticket.ticket_id not in gone]
-            if new and queries.insert_tickets(db, new) < len(new):
-                conflicts |= self._taken(db, new)
+                new_tickets = [ticket for ticket in new_tickets if ticket.ticket_id not in gone]
+            if new_tickets and queries.insert_tickets(db, new_tickets) < len(new_tickets):
+                conflicts |= self._taken(db, new_tickets)
             kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
             self._add(db, kept)
-            db.executemany(queries.SET_DECISION, [(t.decision_id, t.ticket_id) for t in new if t.decision_id])
+            db.executemany(queries.SET_DECISION, [(t.decision_id, t.ticket_id) for t in new_tickets if t.decision_id])
             updates = [c for c in kept if c.ticket and c.expects]
             queries.update_tickets(db, updates)
             free = [c.ticket.ticket_id for c in updates if c.ticket and not c.ticket.run_id]
             if free:
                 db.execute(queries.LET_GO, (compact(free),))
-            self._hold(db, [t for t in new if t.run_id and t.ticket_id not in conflicts])
+            self._hold(db, [t for t in new_tickets if t.run_id and t.ticket_id not in conflicts])
             self.log(db, kept)
             self._count(db, kept, before)
             if cursor is not None and not conflicts:
