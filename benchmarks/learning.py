@@ -173,7 +173,7 @@ def at_random(_model: Model, left: Labelled, chance: Random) -> list[int]:
 
 
 def in_order_of_review(model: Model, left: Labelled, _chance: Random) -> list[int]:
-    from triage_cli.service.lookup import Waiting, order_of_review
+    from triage_cli.service.review_order import Waiting, order_of_review
 
     table, waiting = Predictor(model), []
     for n, (text, _) in enumerate(left):

@@ -18,7 +18,7 @@ from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.tickets import SORTS, Selection, Ticket
 from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
-from triage_cli.service import lookup
+from triage_cli.service import review_order
 from triage_cli.stores import selections
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -117,7 +117,7 @@ def test_every_field_sorts_and_a_walk_goes_on_where_it_stopped(
 def test_the_order_of_review_goes_on_after_the_least_sure(
     make: Make, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookup, "WINDOW", 2)
+    monkeypatch.setattr(review_order, "WINDOW", 2)
     monkeypatch.setattr(selections, "SORTED", 3)
     for n, confidence in enumerate((0.9, 0.6, None, 0.8, 0.7)):
         text = chr(97 + n) * 5

@@ -48,8 +48,8 @@ from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.places import machine, place
 from triage_cli.stores import money, queries, selections
-from triage_cli.stores.base import PAGE
 from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sql_store import PAGE
 from triage_cli.stores.sqlite import migrations as sqlite_migrations
 from triage_cli.stores.sqlite.connection import VERSION, connect
 from triage_cli.stores.sqlite.store import SqliteStore

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from triage_cli.stores.base import SqlStore
 from triage_cli.stores.data_migrations import COUNT_ALL
+from triage_cli.stores.sql_store import SqlStore
 
 TABLES = ("ticket_counts", "delivery_counts", "answer_counts")
 

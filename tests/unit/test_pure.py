@@ -21,7 +21,7 @@ from triage_cli.domain.audit import Event, EventQuery, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, RoutePlan, Rule
 from triage_cli.domain.explanation.explain import explain
-from triage_cli.domain.paths import lookup
+from triage_cli.domain.json_paths import lookup
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import chunked, in_order
 from triage_cli.domain.tickets import URGENCY, Selection, Ticket, TicketDraft

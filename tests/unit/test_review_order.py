@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triage_cli.service.lookup import Waiting, lead, order_of_review
+from triage_cli.service.review_order import Waiting, lead, order_of_review
 
 
 def waiting(name: str, text: str, guess: str | None, lead: float) -> Waiting:

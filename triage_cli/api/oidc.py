@@ -19,7 +19,7 @@ from triage_cli.config import OidcSpec
 from triage_cli.domain.api_access import ROLES
 from triage_cli.domain.errors import RefusedError, TriageError, UnauthenticatedError, UnavailableError
 from triage_cli.domain.hostile_text.invisible import readable
-from triage_cli.domain.paths import lookup
+from triage_cli.domain.json_paths import lookup
 from triage_cli.runtime.network import Network, is_loopback
 
 # Algorithms of asymmetric keys alone, by the type of the key: with HS256 the public key would be the secret.

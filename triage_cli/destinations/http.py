@@ -12,7 +12,7 @@ from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
 from triage_cli.destinations.http_sender import GONE, KEPT, WORKERS, HttpSender, Send, beginning, refusal, shown
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.paths import lookup
+from triage_cli.domain.json_paths import lookup
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import compact, encodable, from_json
 from triage_cli.runtime.http_exchange import Endpoint, HttpAnswer, HttpRequest

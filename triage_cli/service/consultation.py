@@ -20,10 +20,10 @@ from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.classification.decisions import costs, held, steps_within
 from triage_cli.service.explanation import route_preview
-from triage_cli.service.names import named
 from triage_cli.service.run_context import with_request
 from triage_cli.service.runs import running
 from triage_cli.service.services import Services
+from triage_cli.service.ticket_names import named
 from triage_cli.service.verdicts import Verdicts
 
 

@@ -16,8 +16,7 @@ from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, Tic
 from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery, Why
 from triage_cli.ports.adapters import Source
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service import category_renames, lookup
-from triage_cli.service import names as ticket_names
+from triage_cli.service import category_renames, review_order, ticket_names
 from triage_cli.service.claims import TO_ROUTE, TicketClaimer
 from triage_cli.service.classification.classify import ClassifyRun, to_ask
 from triage_cli.service.delivery.deliver import routed
@@ -263,7 +262,7 @@ class LocalTriage:
         if selection.order != "review":
             return category_renames.find(self._store, selection, self._names)
         labels = frozenset((*self._names, *(c.name for c in self._services.categories)))
-        waiting = islice(lookup.queue(self._store, selection, labels), selection.limit)
+        waiting = islice(review_order.queue(self._store, selection, labels), selection.limit)
         return (category_renames.today(ticket, self._names) for ticket in waiting)
 
     def resolve(self, name: str) -> str:

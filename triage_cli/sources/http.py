@@ -11,7 +11,7 @@ from typing import Any
 from triage_cli.config.source_specs import SourceSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.domain.errors import DeliveryError, InputError, RefusedError, UnavailableError, UsageError
-from triage_cli.domain.paths import lookup
+from triage_cli.domain.json_paths import lookup
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.adapters import Pause

@@ -5,7 +5,7 @@ from typing import Any
 
 from triage_cli.config.source_specs import SourceSpec
 from triage_cli.domain.errors import RowError
-from triage_cli.domain.paths import joined_id, lookup
+from triage_cli.domain.json_paths import joined_id, lookup
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.json_reader import text_of

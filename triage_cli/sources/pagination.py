@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
 from triage_cli.config.source_specs import CursorSpec, NextSpec
-from triage_cli.domain.paths import lookup
+from triage_cli.domain.json_paths import lookup
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.times import to_seconds, whole_second
 

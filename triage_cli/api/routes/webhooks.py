@@ -18,7 +18,7 @@ from triage_cli.api.schemas import requests, responses
 from triage_cli.api.signature_check import checked
 from triage_cli.config import HookSpec
 from triage_cli.domain.errors import NotFoundError, UsageError
-from triage_cli.domain.paths import joined_id, lookup
+from triage_cli.domain.json_paths import joined_id, lookup
 from triage_cli.domain.runs import Action
 from triage_cli.domain.serialization import ticket_record
 from triage_cli.domain.tickets import Selection

@@ -25,11 +25,11 @@ from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.places import began, machine, place
 from triage_cli.stores import queries, selections
-from triage_cli.stores.base import SqlStore
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres.database import MOST, PATIENCE, PostgresDatabase
 from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
 from triage_cli.stores.queries import COLUMNS, GIVEN, START
+from triage_cli.stores.sql_store import SqlStore
 
 
 class PostgresStore(SqlStore):

@@ -23,7 +23,7 @@ from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.places import began, machine, place
 from triage_cli.runtime.private_files import make_private
 from triage_cli.stores import category_renames, queries, selections
-from triage_cli.stores.base import SqlStore
+from triage_cli.stores.sql_store import SqlStore
 from triage_cli.stores.sqlite.connection import translate
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
 from triage_cli.stores.sqlite.head_file import keep_head, write_head
