@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.commands import rows
+from tests.support.commands import rows, until
 from tests.support.imap_server import PASSWORD, USER, ImapServer, serving
 from tests.support.mails import mail
 
@@ -45,6 +46,37 @@ def test_many_mails_of_one_thread_come_in_one_page(cli: Cli, server: ImapServer)
     configure(cli, server)
     server.put(*[mail(f"text {n}", name=f"{n}@x", after=["0@x"] if n else ()) for n in range(20)])
     assert cli("pull").stderr.splitlines()[-1] == "inbox: 1 created, 19 updated, 0 unchanged, 0 rejected"
+
+
+def has_stored(cli: Cli, number: int) -> bool:
+    tables = rows(cli.db, "select 1 from sqlite_master where name = 'tickets'") if cli.db.exists() else []
+    return bool(tables) and rows(cli.db, "select count(*) from tickets")[0][0] >= number
+
+
+def check_kills(cli: Cli, server: ImapServer, number: int, kills: int) -> None:
+    """Pull, and kill it each time once it has stored some pages more; then let it end."""
+    configure(cli, server)
+    server.put(*[mail(f"text {n} {'word ' * 200}", name=f"{n}@x") for n in range(number)])
+
+    for kill in range(kills):
+        process = cli.start("pull", "-q")
+        until(partial(has_stored, cli, number * (kill + 1) // (kills + 1)), "pages are stored")
+        process.kill()
+        process.communicate()
+    last = cli("pull", "-q")
+    assert (last.returncode, last.stderr) == (0, "")
+    assert rows(cli.db, "select count(*), count(distinct external_id) from tickets") == [(number, number)]
+    again = cli("pull", "-q")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def test_kills_lose_no_mail_and_store_none_twice(cli: Cli, server: ImapServer) -> None:
+    check_kills(cli, server, 400, 2)
+
+
+@pytest.mark.long
+def test_six_thousand_mails_and_twelve_kills(cli: Cli, server: ImapServer) -> None:
+    check_kills(cli, server, 6000, 12)
 
 
 def test_a_limit_and_a_look_store_no_more(cli: Cli, server: ImapServer) -> None:
