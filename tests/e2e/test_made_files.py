@@ -30,7 +30,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "config check": [("", "")],
     "config schema": [("", "")],
     "create": [("tickets.csv --rejects rejects.csv", "")],
-    "pull": [("--config pull.yaml", "")],
+    "pull": [("--config pull.yaml --rejects pull_rejects.jsonl", "")],
     "run": [("- --rejects run_rejects.csv", TICKETS)],
     "classify": [("--dry-run", ""), ("", "")],
     "route": [("--dry-run", ""), ("--no-wait", "")],
@@ -175,7 +175,8 @@ def test_whatever_a_command_makes_is_its_owner_s_alone(inputs: Cli, fitted_datab
     assert {after[name] for name in before if name != "x.db"} == {"644"}
     assert after["x.db"] == "640"
     assert made.keys() >= {
-        "x.db.head", "backup.db", "backup.db.head", "rejects.csv", "run_rejects.csv", "report.html", "new.yaml",
+        "x.db.head", "backup.db", "backup.db.head", "rejects.csv", "run_rejects.csv", "report.html",
+        "new.yaml", "pull_rejects.jsonl",
         "queues", "queues/Billing.jsonl", "data/triage/triage.db", "data/triage/queues/Billing.jsonl",
     }  # fmt: skip
 

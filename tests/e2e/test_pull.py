@@ -150,6 +150,20 @@ def test_an_item_that_is_none_is_rejected_and_the_rest_goes_on(cli: Cli, desk: H
 # -- limits and failures
 
 
+def test_rejected_items_are_written_as_they_came(cli: Cli, desk: Helpdesk) -> None:
+    desk.items[3] |= {"id": None, "body": "=cmd " + "x" * 5000}
+    configure(cli, {"shop": desk.source()})
+    file = cli.folder / "bad.jsonl"
+    file.write_text("of an earlier pull\n")
+    assert cli("pull", "-q", "--rejects", str(file)).returncode == 3
+    assert [json.loads(line) for line in file.read_text().splitlines()] == [desk.items[3]]
+    assert cli("pull", "-q", "--rejects", str(file)).returncode == 0
+    assert not file.read_text()
+    own = cli("pull", "--rejects", str(cli.db))
+    assert own.returncode == 2
+    assert "would be overwritten" in own.stderr
+
+
 def test_limits_are_waited_for_as_told_and_what_breaks_off_is_asked_for_again(cli: Cli, desk: Helpdesk) -> None:
     failures = {
         1: Reply(429, headers={"retry-after": "0"}),

@@ -19,10 +19,11 @@ def server() -> Iterator[ImapServer]:
         yield server
 
 
-def configure(cli: Cli, server: ImapServer, **more: Any) -> None:
+def configure(cli: Cli, server: ImapServer, *, beside: dict[str, Any] | None = None, **more: Any) -> None:
     source = {"type": "imap", "host": "127.0.0.1", "port": server.port, "tls": "none"}
     login = {"user_env": "MAIL_USER", "password_env": "MAIL_PASSWORD"}
-    (cli.folder / "config.yaml").write_text(json.dumps({"sources": {"inbox": {**source, **login, **more}}}))
+    sources = {"inbox": {**source, **login, **more}} | ({"beside": beside} if beside else {})
+    (cli.folder / "config.yaml").write_text(json.dumps({"sources": sources}))
     cli.env |= {"MAIL_USER": USER, "MAIL_PASSWORD": PASSWORD}
 
 
@@ -46,6 +47,28 @@ def test_many_mails_of_one_thread_come_in_one_page(cli: Cli, server: ImapServer)
     configure(cli, server)
     server.put(*[mail(f"text {n}", name=f"{n}@x", after=["0@x"] if n else ()) for n in range(20)])
     assert cli("pull").stderr.splitlines()[-1] == "inbox: 1 created, 19 updated, 0 unchanged, 0 rejected"
+
+
+def test_rejected_mails_are_written_as_a_mailbox(cli: Cli, server: ImapServer) -> None:
+    configure(cli, server)
+    server.put(mail("question", name="1@x"))
+    assert cli("pull", "-q", "--rejects", "bad.mbox").returncode == 0
+    long = "From me " + "x" * 600_000  # two of these are more than a thread holds
+    replies = [mail(long, name=name, after=["1@x"]) for name in ("3@x", "4@x")]
+    server.put(mail("", subject=None, name="2@x"), *replies)
+    assert cli("pull", "-q", "--rejects", "bad.mbox").returncode == 3
+    box = (cli.folder / "bad.mbox").read_text()
+    assert [name for name in ("2@x", "3@x", "4@x") if f"Message-ID: <{name}>" in box] == ["2@x", "4@x"]
+    assert f"\n>{long}\n" in box
+    again = cli("create", "bad.mbox", "--db", "other.db")
+    assert "1 created, 0 updated, 0 unchanged, 1 rejected" in again.stderr
+    fields = {"subject": "title", "external_id": "id"}
+    configure(cli, server, beside={"type": "http", "url": "http://127.0.0.1:9/", "fields": fields})
+    both = cli("pull", "--rejects", "bad.mbox")
+    assert (both.returncode, both.stderr.partition("error: ")[2].partition(",")[0]) == (
+        2,
+        "--rejects writes mails or items",
+    )
 
 
 def has_stored(cli: Cli, number: int) -> bool:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +73,7 @@ class RejectWriter:
             raw = json.dumps(cells, ensure_ascii=False)
         elif isinstance(rejected, TicketDraft) and rejected.cells is not None:
             raw = _csv_line(rejected.cells, table.delimiter)
-        last = raw
-        if isinstance(rejected, Rejected):
-            for piece in rejected.rest:
-                file.write(last)
-                last = piece
-        file.write(last.rstrip("\r\n") + "\n")
+        _write_whole(file, raw, rejected.rest if isinstance(rejected, Rejected) else ())
 
     def close(self) -> None:
         """Close the file of rejected rows."""
@@ -90,6 +85,35 @@ class RejectWriter:
         """Tell whether more rows were rejected than the caller allows."""
         number, share = self._most
         return self.count > (self.total * number / 100 if share else number)
+
+
+class RejectedItems:
+    """Items of sources that were rejected, as they came: a line of JSON each, or a mail as it stands in a mailbox."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = None if path is None else emptied(path)
+
+    def add(self, item: object) -> None:
+        """Write one."""
+        if self._file is None:
+            return
+        if isinstance(item, TicketDraft) and item.origin == "mail":
+            _write_whole(self._file, rewritten(item))
+        elif isinstance(item, Rejected):
+            _write_whole(self._file, item.raw, item.rest)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _write_whole(file: io.TextIOWrapper, raw: str, rest: Iterable[str] = ()) -> None:
+    last = raw
+    for piece in rest:
+        file.write(last)
+        last = piece
+    file.write(last.rstrip("\r\n") + "\n")
 
 
 def _csv_line(cells: Sequence[str], delimiter: str) -> str:

@@ -13,8 +13,6 @@ from triage_cli.readers.values import is_nothing, moment, priority
 
 # Characters of a ticket's text beyond which an item is no ticket.
 LONGEST = 1 << 20
-# A rejected item is shown by its beginning.
-SHOWN = 1000
 
 
 class ItemReader:
@@ -79,7 +77,7 @@ class ItemReader:
         return moment(text) if text else None
 
     def _rejected(self, source_item: object, row: int, why: str) -> Rejected:
-        return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), compact(source_item)[:SHOWN])
+        return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), compact(source_item))
 
     def id_of(self, source_item: object) -> str | None:
         """Return the id of an item, joined of its parts; None where one is missing."""

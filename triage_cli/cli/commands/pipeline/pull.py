@@ -2,17 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages, option_values, options
+from triage_cli.cli import input_tables, messages, option_values, options
 from triage_cli.cli.command import command, makes_database
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, ProgressTotal
+from triage_cli.cli.rejects import RejectedItems
 from triage_cli.domain.errors import TriageError, UnavailableError, UsageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode, gravest
 from triage_cli.domain.runs import Action, Outcome
@@ -48,6 +51,14 @@ def pull(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first page as tickets; store nothing.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Pull everything, as if nothing had been pulled yet.")] = False,
     deadline: options.Deadline = None,
+    rejects: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write rejected items to this file, as they came: JSON Lines, or mails as mbox.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     printing: TicketPrintOptions,
 ) -> int:
@@ -67,6 +78,10 @@ def pull(
     for name in chosen:
         wiring.sources.check_source(config, name)
     moment = option_values.moment(since)
+    if rejects and len({config.sources[name].type == "imap" for name in chosen}) > 1:
+        raise UsageError(
+            "--rejects writes mails or items, and these sources give both", hint="name the sources of one kind"
+        )
     plan = PullPlan(moment, limit, full, option_values.seconds(deadline) if deadline else None)
     printer = printing.printer(quiet=session.quiet)
     pulling = _Pulling(session, chosen, plan)
@@ -74,8 +89,10 @@ def pull(
         printer.many(pulling.first_pages(), _draft_record, TICKET_KEYS, TICKETS_TABLE)
         session.say("nothing was stored (--dry-run)")
     else:
-        shown = session.shows_progress(printer.format)
-        printer.many(pulling.outcomes(shown=shown), outcome_record, TICKET_KEYS, TICKETS_TABLE)
+        input_tables.check_written(session, rejects, "--rejects")
+        shown, rejected = session.shows_progress(printer.format), RejectedItems(rejects)
+        with closing(rejected):
+            printer.many(pulling.outcomes(rejected, shown=shown), outcome_record, TICKET_KEYS, TICKETS_TABLE)
     if session.guides and pulling.changed:
         session.say("next: triage classify")
     return pulling.code
@@ -100,7 +117,7 @@ class _Pulling:
             raise failure
         return gravest(self._codes)
 
-    def outcomes(self, *, shown: bool) -> Iterator[Outcome[Ticket]]:
+    def outcomes(self, rejected: RejectedItems, *, shown: bool) -> Iterator[Outcome[Ticket]]:
         """Pull, and yield what came of each item that is not just as it was."""
         for name in self._names:
             counts: Counter[str] = Counter()
@@ -112,6 +129,7 @@ class _Pulling:
                     if outcome.error is not None:
                         self._codes.add(outcome.error.exit_code)
                         messages.say(f"rejected: {outcome.error.sentence()}")
+                        rejected.add(outcome.item)
                     if outcome.action != Action.UNCHANGED:
                         yield outcome
             except TriageError as error:
