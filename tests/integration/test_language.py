@@ -95,7 +95,7 @@ def test_what_it_cannot_read_is_only_suggested_without_a_number(default: Model) 
 
 @pytest.mark.parametrize("name", labelled_languages.TICKETS)
 def test_what_the_built_in_examples_taught_is_read(default: Model, name: str) -> None:
-    """Measured: 29, 30, 47 and 30 right of 30, 30, 54 and 30; of the sure ones 23 of 24, 26 of 26, 38 of 40, 28 of 28."""
+    """Measured: 29 of 30, 30 of 30, 47 of 54 and 30 of 30; of sure ones 23 of 24, 26 of 26, 38 of 40 and 28 of 28."""
     tickets = labelled_languages.TICKETS[name]
     found = answers(classifier(default), *(text for text, _ in tickets))
     right = [answer.steps[0].category == label for answer, (_, label) in zip(found, tickets, strict=True)]
