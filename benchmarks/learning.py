@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.accuracy import NONE_OF_THESE, Labelled, categories_of, read, sample
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.inference import Predictor, guesses
-from triage_cli.classifiers.embedded.tokens import words_of
+from triage_cli.classifiers.embedded.tokens import tokens_of
 from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error, share
@@ -177,9 +177,9 @@ def in_order_of_review(model: Model, left: Labelled, _chance: Random) -> list[in
 
     table, waiting = Predictor(model), []
     for n, (text, _) in enumerate(left):
-        words = words_of(text)
-        if words[0]:
-            chances = table.judge([words])[0][0]
+        tokens = tokens_of(text)
+        if tokens:
+            chances = table.judge([tokens])[0][0]
             second, first = sorted(chances.tolist())[-2:]
             waiting.append(Waiting(str(n), text, model.labels[int(chances.argmax())], first - second))
     least = sorted(waiting, key=lambda w: w.margin)[:500]

@@ -9,7 +9,9 @@ can forge a log, and the first keyed event also protects the events before it.
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from triage_cli.domain.audit import Event, Head, LoggedEvent
@@ -17,14 +19,34 @@ from triage_cli.domain.errors import CheckError, StoreError
 
 GENESIS = "0" * 64
 
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _quoted = json.encoder.encode_basestring
 _Text = str | None
 
 
 def canonical(data: Mapping[str, Any]) -> str:
     """Return data as canonical JSON."""
-    return _canonical(data)
+    try:  # a flat object, as most events have, takes a third of the time of the encoder
+        keys, template = _template(tuple(data))
+        return template % tuple([_WRITERS[type(value := data[key])](value) for key in keys])
+    except (KeyError, TypeError):
+        return _encoded(data)
+
+
+@lru_cache(256)
+def _template(keys: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """Return keys in their order, and the text of an object that has them, with a place for each value."""
+    in_order = tuple(sorted(keys))
+    return in_order, f"{{{','.join([_quoted(key).replace('%', '%%') + ':%s' for key in in_order])}}}"
+
+
+def _finite(number: float) -> str:
+    return repr(number) if math.isfinite(number) else _encoded(number)
+
+
+_WRITERS: Mapping[type, Callable[[Any], str]] = {
+    str: _quoted, float: _finite, int: repr, bool: _encoded, type(None): lambda _: "null",
+}  # fmt: skip
 
 
 def link(prev: str, seq: int, event: Event, detail: str, audit_key: bytes | None = None) -> str:
@@ -47,7 +69,7 @@ def append(
     rows = []
     for event in events:
         seq += 1
-        detail = _canonical(event.data)
+        detail = canonical(event.data)
         prev = link(prev, seq, event, detail, audit_key)
         rows.append((seq, event.at, event.action, event.ticket_id, event.actor, event.run_id, detail, prev))
     return rows, Head(prev, seq)

@@ -124,11 +124,15 @@ def insert_tickets(db: Connection, tickets: Sequence[Ticket]) -> int:
 
 def update_tickets(db: Connection, changes: Sequence[Change]) -> None:
     """Write changed tickets; the caller has checked their revisions."""
-    rewritten = [c.ticket[:-1] for c in changes if c.ticket and c.rewrites]
+    rewritten: list[tuple[Any, ...]] = []
+    decided: list[tuple[Any, ...]] = []
+    for change in changes:
+        if change.ticket and change.rewrites:
+            rewritten.append(change.ticket[:-1])
+        elif change.ticket:
+            decided.append((change.ticket[0], *change.ticket[GIVEN:-1]))
     write_all(db, UPDATE_TICKETS, rewritten)
-    if len(rewritten) < len(changes):
-        decided = [(c.ticket[0], *c.ticket[GIVEN:-1]) for c in changes if c.ticket and not c.rewrites]
-        write_all(db, DECIDE_TICKETS, decided)
+    write_all(db, DECIDE_TICKETS, decided)
 
 
 PUT_CURSOR = """insert into source_cursors values (?, ?, ?) on conflict (source)
@@ -191,7 +195,7 @@ BEGIN = (
 LIVE = "(select run_id from runs where ended_at is null and lease_until > :now)"
 FREE = f"not exists (select 1 from claims where claims.ticket_id = tickets.ticket_id and claims.run_id in {LIVE})"
 # A run claims in ascending order (by `after`), else it would claim a ticket that failed again and again.
-CLAIMABLE = "select * from tickets where {where} order by urgency, ticket_id limit :limit"
+CLAIMABLE = "select *, :run from tickets where {where} order by urgency, ticket_id limit :limit"
 CLAIM = """insert into claims (ticket_id, run_id) select value, ? from json_each(?) where true
     on conflict (ticket_id) do update set run_id = excluded.run_id"""
 # The new revision makes late writes of the earlier holder conflict.

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from triage_cli.classifiers.embedded.encoder import Encoder
-from triage_cli.classifiers.embedded.inference import SLICE, Prediction, Predictor, Words, replace
-from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
+from triage_cli.classifiers.embedded.inference import SLICE, Prediction, Predictor, replace
+from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, tokens_of
 from triage_cli.classifiers.embedded.weights import METHOD, VECTORS, Model, described, fingerprint, knows
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import TriageError
@@ -74,7 +74,7 @@ class LocalClassifier:
         self._table = Predictor(model, self._suspicion)
         self._encoder = encoder
         self._beside = Predictor(beside) if beside else None
-        self._keys = [json.dumps(label, ensure_ascii=False) + ":" for label in model.labels]
+        self._keys = [json.dumps(label, ensure_ascii=False).replace("%", "%%") + ":%.3f" for label in model.labels]
         self._plain = ["".join(c if c.isprintable() else " " for c in label) for label in model.labels]
 
     @property
@@ -144,13 +144,13 @@ class LocalClassifier:
 
     def _judge(self, texts: Sequence[str]) -> list[_Guess]:
         guesses = [_NO_WORDS] * len(texts)
-        words_by_row = {row: found for row, text in enumerate(texts) if (found := words_of(text))[0]}
-        if words_by_row:
-            judged = self._table.judge(list(words_by_row.values()))
+        tokens_by_row = {row: tokens for row, text in enumerate(texts) if (tokens := tokens_of(text))}
+        if tokens_by_row:
+            judged = self._table.judge(list(tokens_by_row.values()))
             if self._beside is not None:
-                self._ask_encoder(judged, [texts[row] for row in words_by_row], list(words_by_row.values()))
+                self._ask_encoder(judged, [texts[row] for row in tokens_by_row], list(tokens_by_row.values()))
             columns = zip(
-                words_by_row, judged.chances.tolist(), judged.best.tolist(), judged.runner_up.tolist(), judged.spoke,
+                tokens_by_row, judged.chances.tolist(), judged.best.tolist(), judged.runner_up.tolist(), judged.spoke,
                 judged.foreign.tolist(), judged.vague.tolist(), judged.doubtful.tolist(), strict=True,
             )  # fmt: skip
             for row, chances, best, runner_up, strongest, is_foreign, is_vague, doubtful in columns:
@@ -164,12 +164,11 @@ class LocalClassifier:
                     self._reason(strongest, runner_up, chances[runner_up]),
                     self._probabilities_json(chances),
                     # Words that were cut off, or that contain invisible characters, have no traces.
-                    doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS
-                    or len(words_by_row[row][0]) == MAX_WORDS,
+                    doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS,
                 )  # fmt: skip
         return guesses
 
-    def _ask_encoder(self, judged: Prediction, texts: Sequence[str], tokens: Sequence[Words]) -> None:
+    def _ask_encoder(self, judged: Prediction, texts: Sequence[str], tokens: Sequence[Sequence[str]]) -> None:
         """Replace the predictions that are below the threshold by those of the model beside the encoder."""
         unsure = np.flatnonzero((judged.chances.max(axis=1) < self._min_confidence) & ~judged.foreign & ~judged.vague)
         if self._encoder is not None and self._beside is not None and len(unsure):
@@ -183,7 +182,8 @@ class LocalClassifier:
         return f"{', '.join(because) or 'no single word'}; next: {self._plain[runner_up]} {chance:.2f}"
 
     def _probabilities_json(self, probabilities: Sequence[float]) -> str:
-        pairs: Iterable[tuple[str, float]] = zip(self._keys, probabilities, strict=True)
-        if len(self._keys) > KEPT_LABELS:
-            pairs = sorted(pairs, key=itemgetter(1), reverse=True)[:KEPT_LABELS]
-        return "{" + ",".join([f"{key}{chance:.3f}" for key, chance in pairs]) + "}"
+        keys: Sequence[str] = self._keys
+        if len(keys) > KEPT_LABELS:
+            pairs = sorted(zip(keys, probabilities, strict=True), key=itemgetter(1), reverse=True)[:KEPT_LABELS]
+            keys, probabilities = zip(*pairs, strict=True)
+        return ("{" + ",".join(keys) + "}") % tuple(probabilities)

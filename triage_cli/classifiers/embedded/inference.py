@@ -1,7 +1,7 @@
 """Inference with the embedded model: a table of words with what each adds to the scores of a text."""
 
 from collections.abc import Sequence
-from itertools import chain, repeat
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -16,18 +16,17 @@ from triage_cli.classifiers.embedded.tokens import (
     bare,
     ngrams_of,
     showable,
-    words_of,
+    tokens_of,
 )
 from triage_cli.classifiers.embedded.weights import Floats, Integers, Model, word_number
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
-Words = tuple[list[str], list[int] | None]  # the distinct words of a text, and their counts
-
 LENGTH_DIMENSIONS = 64  # of a vector, enough to measure its length (they are principal components)
 SHORTENED = 0.64  # their share of the whole length
 SLICE = 64  # tickets per step, which bounds memory
 TABLE_BYTES = 64 << 20
+INDEX_BITS, NUMBER_BITS, COUNT_BITS = 18, 24, 12  # of numbers that are sorted as one: enough for a step
 
 _EMPHASIS = np.log(np.maximum(np.arange(MAX_CHARACTERS), 1)).astype(np.float32) + 1
 
@@ -136,17 +135,15 @@ class Predictor:
         self.traces[span] = self.suspicion.traces(found)
         self.shown += shown
 
-    def judge(self, texts: Sequence[Words], encoded: Floats | None = None) -> Prediction:
-        """Return the predictions for texts (words and counts), none of which is empty.
+    def judge(self, texts: Sequence[Sequence[str]], encoded: Floats | None = None) -> Prediction:
+        """Return the predictions for texts (their words), none of which is empty.
 
         `encoded` are an encoder's vectors (texts, dimensions), if the model was fitted to them.
         """
-        numbers = self.look_up([tokens for tokens, _ in texts])
-        counts = np.array([len(tokens) for tokens, _ in texts])
+        numbers, owners, weight = self._distinct(texts)
+        counts = np.bincount(owners, minlength=len(texts))
         starts = np.cumsum(counts) - counts
         rows = self.rows.take(numbers, axis=0)
-        word_counts = chain.from_iterable(repeated or repeat(1, len(tokens)) for tokens, repeated in texts)
-        weight = _EMPHASIS[np.fromiter(word_counts, np.int64, len(rows))]
         rows *= weight[:, None]
         rows[:, -1] *= weight
         sums = np.add.reduceat(rows, starts)
@@ -156,35 +153,53 @@ class Predictor:
             scores += encoded @ self.of_encoder
         chances = softmax((scores + self.model.bias).astype(np.float32), self.model.temperature)
         best, runner_up = leaders(chances)
-        text_indexes = np.repeat(np.arange(len(texts)), counts)
         word_indexes = np.arange(len(numbers))
 
         def lead(part: Floats) -> Floats:
-            return part[word_indexes, best[text_indexes]] - part[word_indexes, runner_up[text_indexes]]
+            return part[word_indexes, best[owners]] - part[word_indexes, runner_up[owners]]
 
-        advantage = (
-            lead(rows[:, self.by_vector]) * per_vector[text_indexes]
-            + lead(rows[:, self.by_term]) * per_term[text_indexes]
-        )
-        advantage[~self.can_be_shown[numbers]] = 0
-        text_step = 2 * np.abs(advantage).max() + 1  # sorts by text, and within a text the strongest words first
-        order = np.argsort(text_indexes * np.float64(text_step) - advantage, kind="stable")
-        ranked = np.where(advantage[order] > 0, numbers[order], -1).tolist()
-        strongest_words = [
-            list(dict.fromkeys(self.shown[n] for n in ranked[start : start + min(count, 4)] if n >= 0))[:3]
-            for start, count in zip(starts.tolist(), counts.tolist(), strict=True)
-        ]
+        advantage = lead(rows[:, self.by_vector]) * per_vector[owners] + lead(rows[:, self.by_term]) * per_term[owners]
         leans = np.add.reduceat(self.leans[numbers], starts, dtype=np.int64)
         traces = np.bitwise_or.reduceat(self.traces[numbers], starts)[:, None]
-        doubtful = ((traces & self.required) == self.required).any(axis=1)
-        sums = np.add.reduceat(self.marks[numbers], starts, dtype=np.int64)
-        unread = foreign(leans, counts) & ~is_readable(sums, counts)
-        vague = is_vague(sums) & (len(self.model.labels) > 1)
-        found = Prediction(chances, best, runner_up, strongest_words, unread, vague, doubtful)
+        doubtful = ((traces & self.required) == self.required).any(axis=1) | (counts == MAX_WORDS)
+        marked = np.add.reduceat(self.marks[numbers], starts, dtype=np.int64)
+        unread = foreign(leans, counts) & ~is_readable(marked, counts)
+        vague = is_vague(marked) & (len(self.model.labels) > 1)
+        strongest = self._strongest(numbers, owners, advantage, len(texts))
+        found = Prediction(chances, best, runner_up, strongest, unread, vague, doubtful)
         if self.other is not None and unread.any():
             others = np.flatnonzero(unread)
             replace(found, others, self.other.judge([texts[row] for row in others.tolist()]))
         return found
+
+    def _distinct(self, texts: Sequence[Sequence[str]]) -> tuple[Integers, Integers, Floats]:
+        """Return for each distinct word of each text, in order, its table row, the text's index, and its weight."""
+        numbers = self.look_up(texts)
+        indexes = np.arange(len(numbers))
+        owners = np.repeat(np.arange(len(texts)), [len(tokens) for tokens in texts])
+        keys = (owners << NUMBER_BITS | numbers) << INDEX_BITS | indexes
+        keys.sort()  # puts equal words of a text side by side, the first one first
+        first = np.flatnonzero(np.diff(keys >> INDEX_BITS, prepend=-1))
+        repeats = np.diff(first, append=len(keys))
+        in_order = (keys[first] & (1 << INDEX_BITS) - 1) << COUNT_BITS | repeats
+        in_order.sort()
+        kept = in_order >> COUNT_BITS
+        return numbers[kept], owners[kept], _EMPHASIS[in_order & (1 << COUNT_BITS) - 1]
+
+    def _strongest(self, numbers: Integers, owners: Integers, advantage: Floats, texts: int) -> list[list[str]]:
+        """Return for each text the three words that can be shown and speak most for its label."""
+        speaking = np.flatnonzero(self.can_be_shown[numbers] & (advantage > 0))
+        of_text = owners[speaking]
+        # The bits of positive floats are in the order of their values; these are to descend within a text.
+        falling = (1 << 32) - 1 - advantage[speaking].astype(np.float32).view(np.uint32).astype(np.int64)
+        keys = (of_text << 32 | falling) << INDEX_BITS | speaking
+        keys.sort()
+        ranked = numbers[keys & (1 << INDEX_BITS) - 1].tolist()
+        ends = np.cumsum(np.bincount(of_text, minlength=texts)).tolist()
+        return [
+            list(dict.fromkeys([self.shown[number] for number in ranked[start : min(start + 4, end)]]))[:3]
+            for start, end in zip([0, *ends], ends, strict=False)
+        ]
 
 
 def replace(found: Prediction, rows: Integers, other: Prediction) -> None:
@@ -230,12 +245,12 @@ def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float 
     predictor = Predictor(model)
     results: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
     for start in range(0, len(texts), SLICE):
-        words_by_row = {
-            row: text for row in range(start, min(start + SLICE, len(texts))) if (text := words_of(texts[row]))[0]
+        tokens_by_row = {
+            row: tokens for row in range(start, min(start + SLICE, len(texts))) if (tokens := tokens_of(texts[row]))
         }
-        if words_by_row:
-            predictions = predictor.judge(list(words_by_row.values()))
+        if tokens_by_row:
+            predictions = predictor.judge(list(tokens_by_row.values()))
             unsaid = predictions.foreign | predictions.vague
-            for row, chances, is_unsaid in zip(words_by_row, predictions.chances, unsaid, strict=True):
+            for row, chances, is_unsaid in zip(tokens_by_row, predictions.chances, unsaid, strict=True):
                 results[row] = model.labels[chances.argmax()], None if is_unsaid else float(chances.max())
     return results

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,22 +29,26 @@ your yours
 SILENT = frozenset(_COMMON.split())
 
 
-def words_of(text: str) -> tuple[list[str], list[int] | None]:
-    """Return the distinct words of a text in order, and their counts (None: each occurs once).
+def tokens_of(text: str) -> list[str]:
+    """Return the lower-case words of a text, as often as they occur; none if it has no letters.
 
-    Length and number of words are bounded; a text without letters has no words.
+    Its length and the number of distinct words are bounded.
     """
     text = text[:MAX_CHARACTERS]
     if not any(map(str.isalpha, text)):
-        return [], None
+        return []
     tokens = text.lower().split()
+    if len(tokens) > MAX_WORDS:
+        kept = set(islice(dict.fromkeys(tokens), MAX_WORDS))
+        tokens = [token for token in tokens if token in kept]
+    return tokens
+
+
+def words_of(text: str) -> tuple[list[str], list[int] | None]:
+    """Return the distinct words of a text in order, and their counts (None: each occurs once)."""
+    tokens = tokens_of(text)
     found = Counter(tokens)
-    distinct = list(found)
-    counts = None if len(distinct) == len(tokens) else list(found.values())
-    if len(distinct) > MAX_WORDS:
-        del distinct[MAX_WORDS:]
-        counts = counts[:MAX_WORDS] if counts else None
-    return distinct, counts
+    return list(found), None if len(found) == len(tokens) else list(found.values())
 
 
 def bare(word: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.inference import SLICE, Predictor, guesses
-from triage_cli.classifiers.embedded.tokens import words_of
+from triage_cli.classifiers.embedded.tokens import tokens_of
 from triage_cli.classifiers.embedded.unlabelled_texts import SelfTrainingSet, weighed
 from triage_cli.classifiers.embedded.weights import Model, has_learned, suited
 from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
@@ -53,7 +53,7 @@ class Trainer:
         losses = [float(np.log(len(model.labels)))] * len(labelled)
         for start in range(0, len(labelled), SLICE):
             rows = range(start, min(start + SLICE, len(labelled)))
-            readable = {row: found for row in rows if (found := words_of(labelled[row].text))[0]}
+            readable = {row: found for row in rows if (found := tokens_of(labelled[row].text))}
             if readable:
                 chances = predictor.judge(list(readable.values())).chances
                 for row, of_labels in zip(readable, chances, strict=True):

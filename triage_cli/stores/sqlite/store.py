@@ -92,11 +92,13 @@ class SqliteStore(SqlStore):
             self.renew_lease(db, lease)
             query = queries.CLAIMABLE.format(where=" and ".join([*where, queries.FREE]))
             with closing(db.execute(query, values)) as rows:
-                claimable = (Ticket._make((*row, lease.run_id)) for row in rows)
+                claimable = map(Ticket._make, rows)
                 tickets = list(claimable if selection.ids is not None else first_of(claimable))
             ids = compact([ticket.ticket_id for ticket in tickets])
             taken_over = {row[0] for row in db.execute(queries.TAKE_OVER, (ids,)).fetchall()}
             db.execute(queries.CLAIM, (lease.run_id, ids))
+        if not taken_over:
+            return tickets
         return [t._replace(revision=t.revision + 1) if t.ticket_id in taken_over else t for t in tickets]
 
     def due(

@@ -1,0 +1,81 @@
+"""Many texts at once get the answers that each gets by itself, computed word by word."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.inference import LENGTH_DIMENSIONS, SHORTENED, Predictor
+from triage_cli.classifiers.embedded.tokens import MAX_WORDS, bare, ngrams_of, showable, tokens_of, words_of
+from triage_cli.classifiers.embedded.weights import Floats, Model
+from triage_cli.classifiers.embedded.word_vectors import word_vectors
+from triage_cli.config import DEFAULT_CATEGORIES
+
+WORDS = (
+    "charged", "charged,", "twice", "refund", "refund!", "invoice", "app", "crashes", "crashed", "where", "parcel",
+    "the", "my", "4711", "xyzzy-9", "...", "Password", "login",
+)  # fmt: skip
+TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(lambda words: " ".join(["hello", *words]))
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return fit(DEFAULT_CATEGORIES)
+
+
+def slowly(model: Model, text: str) -> tuple[Floats, list[str]]:
+    """Return the probabilities of a text, and the words that speak most for the best label."""
+    counts = Counter(tokens_of(text))
+    term = {number: row for row, number in enumerate(model.ngrams.tolist())}
+    whole = {word: row for row, word in enumerate(model.whole_words, len(term))}
+    k = len(model.labels)
+    vector, vector_scores, term_scores, rarity = np.zeros(LENGTH_DIMENSIONS), {}, {}, 0.0
+    for word, count in counts.items():
+        weight = 1 + np.log(count)
+        of_word = word_vectors().of([word])[0]
+        vector += weight * of_word[:LENGTH_DIMENSIONS]
+        vector_scores[word] = weight * of_word @ model.vectors
+        terms = [term[number] for number in ngrams_of([word])[0].tolist() if number in term]
+        terms += [whole[bare(word)]] if bare(word) in whole else []
+        term_scores[word] = weight * sum((model.terms[t] * model.rarity[t] for t in terms), np.zeros(k))
+        rarity += weight**2 * sum(model.rarity[t] ** 2 for t in terms)
+    per_vector = SHORTENED / max(float(np.linalg.norm(vector)), 1e-6)
+    per_term = 1 / np.sqrt(rarity) if rarity else 0.0
+    of_words = {w: vector_scores[w] * per_vector + term_scores[w] * per_term for w in counts}
+    scores = (sum(of_words.values()) + model.bias) / model.temperature
+    chances = np.exp(scores - scores.max())
+    chances /= chances.sum()
+    second, best = np.argsort(chances)[-2:]
+    lead = {word: score[best] - score[second] for word, score in of_words.items()}
+    ranked = sorted((w for w in lead if lead[w] > 0 and showable(w)), key=lambda w: -lead[w])
+    return chances, list(dict.fromkeys(map(showable, ranked[:4])))[:3]
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=6))
+def test_texts_are_judged_together_as_word_by_word(model: Model, texts: list[str]) -> None:
+    found = Predictor(model).judge([tokens_of(text) for text in texts])
+    for row, text in enumerate(texts):
+        chances, strongest = slowly(model, text)
+        assert found.chances[row] == pytest.approx(chances, abs=2e-5)
+        assert found.spoke[row] == strongest
+
+
+def test_what_was_judged_before_changes_no_bit(model: Model) -> None:
+    text = tokens_of("The refund for the second charge of the invoice is missing, and the invoice is wrong")
+    fresh = Predictor(model).judge([text])
+    used = Predictor(model)
+    used.judge([tokens_of("wrong is missing second charge refund"), text])
+    assert (used.judge([text]).chances == fresh.chances).all()
+
+
+def test_a_text_has_a_bounded_number_of_different_words() -> None:
+    text = " ".join(f"w{number}" for number in range(MAX_WORDS)) + " w0 w1 more"
+    tokens = tokens_of(text)
+    assert len(tokens) == MAX_WORDS + 2
+    distinct, counts = words_of(text)
+    assert (len(distinct), counts and counts[:3]) == (MAX_WORDS, [2, 2, 1])
+    assert tokens_of("12 !? 3") == []
+    assert words_of("one two") == (["one", "two"], None)
