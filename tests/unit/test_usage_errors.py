@@ -26,6 +26,8 @@ from triage_cli.cli import app
         ("runs --kind clasify", 'no kind "clasify"; did you mean classify?'),
         ("logs --action clasified", 'no action "clasified"; did you mean classified?'),
         ("list --since someday", '"someday" is no time; write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d'),
+        ("spikes --baseline 999999d", "--baseline 999999d is not between a week and ten years; write 28d"),
+        ("drift --window 0d", "--window 0d is not between a second and ten years; write 7d"),
     ],
 )
 def test_a_mistake_is_one_sentence(capsys: pytest.CaptureFixture[str], typed: str, told: str) -> None:

@@ -13,6 +13,7 @@ from triage_cli.readers import values
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 DAYS = {"now": 0, "today": 0, "yesterday": 1}
+PERIODS = {"a second": timedelta(seconds=1), "a week": timedelta(weeks=1), "ten years": timedelta(days=3653)}
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -76,6 +77,14 @@ def seconds(typed: str) -> float:
         return timedelta(**{UNITS[match[2]]: float(match[1])}).total_seconds()
     except OverflowError as error:
         raise UsageError(f'"{typed}" is longer than any run', hint="write 30s, 2m or 1h") from error
+
+
+def period(option: str, typed: str, least: str, most: str, example: str) -> timedelta:
+    """Return how long a typed period such as `7d` is. Raises `UsageError` if it is not between two of `PERIODS`."""
+    length = timedelta(seconds=seconds(typed))
+    if not PERIODS[least] <= length <= PERIODS[most]:
+        raise UsageError(f"{option} {typed} is not between {least} and {most}", hint=f"write {example}")
+    return length
 
 
 def earliest(*moments: str | None) -> str | None:

@@ -1,6 +1,6 @@
 """`triage drift`: whether decisions look different from the time before."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -10,7 +10,6 @@ from triage_cli.cli import messages, option_values
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
-from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.ids import timestamp
 from triage_cli.domain.insight.drift import Drift, compare
@@ -33,17 +32,12 @@ def drift(
     """
     printer = printing.printer()
     printer.check_columns(Drift._fields)
-    length = timedelta(seconds=option_values.seconds(window))
-    if not length:
-        raise UsageError(f"--window {window} is no time", hint="write 7d")
+    length = option_values.period("--window", window, "a second", "ten years", "7d")
     until = datetime.now(UTC)
-    try:
-        moments = [timestamp(until - length * n) for n in (0, 1, 2)]
-    except OverflowError as error:
-        raise UsageError(f"--window {window} is before all time", hint="write 7d") from error
+    now, start, before = (timestamp(until - length * n) for n in (0, 1, 2))
     session.require_database()
     inflow = wiring.stores.open_inflow(session.store)
-    compared_shares = compare(inflow.counts(moments[1], moments[0]), inflow.counts(moments[2], moments[1]))
+    compared_shares = compare(inflow.counts(start, now), inflow.counts(before, start))
     printer.many(
         compared_shares,
         Drift._asdict,

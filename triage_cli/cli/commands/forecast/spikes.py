@@ -1,6 +1,6 @@
 """`triage spikes`: what many customers suddenly write about."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +10,6 @@ from triage_cli.cli import messages, option_values
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
-from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.insight.spikes import Spike
 from triage_cli.service.insight import spikes as looking
@@ -38,11 +37,8 @@ def spikes(
     """
     printer = printing.printer()
     printer.check_columns(KEYS)
-    latest, earlier = (timedelta(seconds=option_values.seconds(each)) for each in (window, baseline))
-    if not timedelta() < latest <= looking.WEEK:
-        raise UsageError(f"--window {window} is not between a second and a week", hint="write 2h")
-    if earlier < looking.WEEK:
-        raise UsageError(f"--baseline {baseline} is shorter than a week", hint="write 28d")
+    latest = option_values.period("--window", window, "a second", "a week", "2h")
+    earlier = option_values.period("--baseline", baseline, "a week", "ten years", "28d")
     session.require_database()
     session.look()  # from here on a signal waits until what was sent is stored
     inflow = wiring.stores.open_inflow(session.store)
