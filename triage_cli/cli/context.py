@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import typer
 
@@ -17,10 +17,15 @@ from triage_cli.cli.actor import user, words_of
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
 from triage_cli.domain.errors import NoDatabaseError, UsageError
+from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.storage import Store
 from triage_cli.ports.triage import Triage
+from triage_cli.service.consultation import LocalConsultation
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
+
+if TYPE_CHECKING:  # an annotation is no reason to import httpx
+    from triage_cli.client import RemoteTriage
 
 R = TypeVar("R")
 Remote = Literal["served", "refused", "passed over"]
@@ -173,17 +178,29 @@ class CommandContext:
 
     @functools.cached_property
     def _triage(self) -> Triage:
-        triage: Triage
-        if self.is_remote:
-            key = os.environ.get("TRIAGE_API_KEY", "").strip()
-            command, insecure = os.environ.get("TRIAGE_TOKEN_COMMAND", "").strip(), bool(self.given.insecure)
-            remote = wiring.remote(self.config, key, token_command=command, insecure=insecure)
-            self.leaving.callback(remote.close)
-            triage = remote
-        else:
-            triage = self._opened
+        triage: Triage = self._remote_triage if self.is_remote else self._opened
         self.stopper.watch(triage.stop)
         return triage
+
+    @functools.cached_property
+    def _remote_triage(self) -> "RemoteTriage":
+        key = os.environ.get("TRIAGE_API_KEY", "").strip()
+        command, insecure = os.environ.get("TRIAGE_TOKEN_COMMAND", "").strip(), bool(self.given.insecure)
+        remote = wiring.remote(self.config, key, token_command=command, insecure=insecure)
+        self.leaving.callback(remote.close)
+        return remote
+
+    @functools.cached_property
+    def consultation(self) -> Consultation:
+        """Return what answers without deciding, as `triage` does."""
+        self.require_database()
+        if self.is_remote:
+            from triage_cli.client.remote_consultation import RemoteConsultation
+
+            return RemoteConsultation(self._remote_triage)
+        local = LocalConsultation(self._parts, *self.signature)
+        self.stopper.watch(local.stop)
+        return local
 
     @functools.cached_property
     def local(self) -> LocalTriage:

@@ -45,6 +45,7 @@ HEADINGS = {
         "doctor": "Try configuration, database and classifiers",
         "check": "Compare what waits with limits, for a monitor",
         "serve": "Serve the HTTP API",
+        "mcp": "Let agents read, ask why and suggest, over MCP",
         "keys": "Make and revoke the keys of the HTTP API",
         "db": "Back up the database, or move it to PostgreSQL",
         "audit": "Prove that the audit log is whole",

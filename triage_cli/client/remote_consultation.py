@@ -18,11 +18,14 @@ class RemoteConsultation:
 
     def __init__(self, triage: RemoteTriage) -> None:
         self._triage = triage
+        self.spent = 0.0
 
     def classify_text(self, question: TextQuestion, plan: ClassifyPlan) -> TextAnswer:
         """Classify a text without storing it; the server's budget holds."""
         body = {**question._asdict(), "classifier": plan.classifier, "max_cost": plan.max_cost}
-        return self._post("/classify/text", body, TextAnswer)
+        answer = self._post("/classify/text", body, TextAnswer)
+        self.spent += answer.cost_usd
+        return answer
 
     def preview_route(self, name: str, category: str | None = None) -> RoutePreview:
         """Return where a ticket would be sent now, by the server's routing map."""

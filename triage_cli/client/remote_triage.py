@@ -133,6 +133,7 @@ class RemoteTriage:
         else:
             page = PAGE
         if left != 0:
+            params |= {"after": selection.after} if selection.after else {}
             for record in self._paged("/tickets", {**params, "limit": page if left is None else min(left, page)}):
                 yield self.converted(protocol.ticket_of, record)
                 left = None if left is None else left - 1

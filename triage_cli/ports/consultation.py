@@ -10,6 +10,10 @@ from triage_cli.domain.decisions import ClassifyPlan
 class Consultation(Protocol):
     """Questions about what would happen, in this process or on another instance; no answer changes a ticket."""
 
+    @property
+    def spent(self) -> float:
+        """Return what this object has spent so far, as far as it knows, in USD."""
+
     def classify_text(self, question: TextQuestion, plan: ClassifyPlan) -> TextAnswer:
         """Classify a text without storing it; what it costs is booked on the budget."""
 

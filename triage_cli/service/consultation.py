@@ -37,6 +37,7 @@ class LocalConsultation:
         self._command_line = command_line
         self._verdicts = Verdicts(parts.categories, actor)
         self._stop = StopControl()
+        self.spent = 0.0
 
     def stop(self) -> None:
         """Take no new work."""
@@ -55,7 +56,10 @@ class LocalConsultation:
             context = recorder.context
             budget = context.open_budget(plan.max_cost, self._services.per_day)
             classifier = self._services.classifier(plan, self._actor, context.run.run_id)
-            return self._answer(classifier, ticket, budget)
+            try:
+                return self._answer(classifier, ticket, budget)
+            finally:
+                self.spent += budget.spent + budget.reserved
 
     def _answer(self, classifier: Classifier, ticket: Ticket, budget: Budget) -> TextAnswer:
         outcomes = chain.from_iterable(classifier.classify([[ticket]], budget))

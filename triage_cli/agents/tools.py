@@ -1,0 +1,242 @@
+"""The tools of the MCP server. Their docstrings and parameters are what an agent reads; no ticket's text is in them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Annotated, Literal
+
+from mcp.server.mcpserver import Context
+from pydantic import Field
+
+from triage_cli.agents import answers
+from triage_cli.domain import ids
+from triage_cli.domain.agent_suggestions import AgentSuggestionDraft, agent_name
+from triage_cli.domain.consultation import TextQuestion
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.errors import TriageError, UsageError
+from triage_cli.domain.hostile_text.prompt_injection import Suspicion
+from triage_cli.domain.serialization import encodable, group_record
+from triage_cli.domain.tickets import Selection, Status, Ticket, TicketDraft
+from triage_cli.domain.times import to_seconds
+from triage_cli.domain.views import StatsKey, StatsQuery
+from triage_cli.ports.consultation import Consultation
+from triage_cli.ports.triage import Triage
+
+MAX_WAIT = 20.0  # seconds that an outage of a provider is waited for
+DAYS = 31
+GROUPS = 200
+Waiting = Literal["needs_review", "failed", "new", "pending_delivery", "dead_letter", "unroutable"]
+STATUSES: dict[Waiting, Status] = {
+    "needs_review": "needs_review", "failed": "failed", "new": "new", "pending_delivery": "routing",
+    "dead_letter": "undeliverable", "unroutable": "unroutable",
+}  # fmt: skip
+NEXT: dict[Waiting, str] = {
+    "needs_review": "a person decides: triage review, or triage verdict TICKET CATEGORY",
+    "failed": "triage classify asks again; the error says what went wrong",
+    "new": "triage classify asks about them",
+    "pending_delivery": "triage route, or a running triage serve, delivers what is due",
+    "dead_letter": "mend the destination, then triage route --retry-dead",
+    "unroutable": "add a rule to routes in the configuration, then triage route",
+}
+TicketName = Annotated[
+    str, Field(min_length=1, max_length=400, description="ticket_id, its last 6 or more characters, or external id")
+]
+Limit = Annotated[int, Field(ge=1, le=50, description="tickets in one answer")]
+Day = Annotated[str | None, Field(max_length=40, description="ISO 8601, such as 2026-11-01 or 2026-11-01T08:00:00Z")]
+CategoryName = Annotated[str, Field(min_length=1, max_length=80, description="one of explain_category, in any case")]
+
+
+class ReadTools:
+    """What changes nothing. `max_cost` limits what all texts of the session may cost, in USD."""
+
+    def __init__(self, triage: Triage, consultation: Consultation, max_cost: float | None) -> None:
+        self._triage = triage
+        self._consultation = consultation
+        self._max_cost = max_cost
+        self._suspicion = Suspicion(category.name for category in triage.categories())
+
+    def search_tickets(
+        self,
+        text: Annotated[str | None, Field(max_length=1000, description="a part of subject or description")] = None,
+        status: Annotated[list[Status], Field(description="any of these; empty: all")] = [],  # noqa: B006
+        category: Annotated[list[str], Field(max_length=50, description="any of these; empty: all")] = [],  # noqa: B006
+        customer_id: Annotated[str | None, Field(max_length=1000)] = None,
+        priority: Literal["low", "normal", "high", "urgent"] | None = None,
+        since: Day = None,
+        until: Day = None,
+        limit: Limit = 20,
+        cursor: Annotated[str, Field(max_length=80, description="next_cursor of the page before")] = "",
+    ) -> answers.TicketPage:
+        """Find tickets that meet all conditions, the newest first, a page at a time.
+
+        Each is a summary; get_ticket reads one whole. `since` and `until` are about when a ticket was stored.
+        """
+        selection = Selection(
+            search=text,
+            statuses=frozenset(status),
+            categories=tuple(category),
+            customer_id=customer_id,
+            priority=priority,
+            since=_time(since),
+            until=_time(until),
+            after=cursor,
+            limit=limit + 1,
+        )
+        found = list(islice(self._triage.find(selection), limit + 1))
+        more = found[limit - 1].ticket_id if len(found) > limit else None
+        return answers.TicketPage(tickets=self._summaries(found[:limit]), next_cursor=more)
+
+    def get_ticket(
+        self,
+        ticket: TicketName,
+        offset: Annotated[int, Field(ge=0, description="next_offset, for more of a long description")] = 0,
+    ) -> answers.TicketAnswer:
+        """Read one ticket: its text, what it was decided by, where it was sent, and the story of its decisions."""
+        history = self._triage.history(ticket)
+        why = self._triage.why(history.ticket.ticket_id)
+        return answers.TicketAnswer.of_history(history, why, self._suspicion, offset)
+
+    def get_stats(
+        self,
+        group_by: Annotated[list[StatsKey], Field(description="count in groups with the same of these")] = [],  # noqa: B006
+        since: Day = None,
+        until: Day = None,
+    ) -> answers.StatsAnswer:
+        """Count all tickets by status, category and day, deliveries by destination, and costs in USD.
+
+        With `group_by` it also counts groups; `since` and `until` hold for the groups alone.
+        """
+        stats = self._triage.stats()
+        query = StatsQuery(Selection(since=_time(since), until=_time(until)), tuple(dict.fromkeys(group_by)))
+        groups = self._triage.stats_by(query)[:GROUPS] if group_by else []
+        return answers.StatsAnswer(
+            tickets=stats.tickets,
+            by_status=dict(stats.by_status),
+            by_category=dict(stats.by_category),
+            by_day=dict(sorted(stats.by_day.items())[-DAYS:]),
+            deliveries={name: dict(states) for name, states in stats.deliveries.items()},
+            cost_usd=stats.cost_usd,
+            groups=[group_record(group) for group in groups],
+        )
+
+    def list_waiting(self, kind: Waiting = "needs_review", limit: Limit = 20) -> answers.WaitingPage:
+        """Tell how many tickets wait for something, and list the first of one kind.
+
+        needs_review: for a person's decision, the most informative first. failed, new: for a classifier.
+        pending_delivery: for the next attempt. dead_letter: deliveries that were given up. unroutable: no rule matches.
+        """
+        counts = self._triage.stats().by_status
+        order = "review" if kind == "needs_review" else "newest"
+        selection = Selection(statuses=frozenset({STATUSES[kind]}), order=order, limit=limit)
+        return answers.WaitingPage(
+            counts={name: counts.get(status, 0) for name, status in STATUSES.items()},
+            next_step=NEXT[kind],
+            tickets=self._summaries(list(islice(self._triage.find(selection), limit))),
+        )
+
+    def explain_category(self, category: CategoryName | None = None) -> answers.CategoryList:
+        """Explain a category, or all: what belongs to it, the confidence that it needs, and where its tickets go."""
+        profiles = self._consultation.category_profiles()
+        chosen = [p for p in profiles if category is None or category.casefold() in map(str.casefold, (p.name, *p.was))]
+        if not chosen:
+            hint = f"the categories are {', '.join(profile.name for profile in profiles)}"
+            raise UsageError(f'no category "{category}"', hint=hint)
+        return answers.CategoryList(categories=[answers.CategoryAnswer.of(profile) for profile in chosen])
+
+    def preview_route(self, ticket: TicketName, category: CategoryName | None = None) -> answers.RouteAnswer:
+        """Tell where a ticket would be sent now and why; nothing is sent.
+
+        With `category`: as if a person had given it that one.
+        """
+        preview = self._consultation.preview_route(ticket, category)._asdict()
+        return answers.RouteAnswer(**{k: list(v) if isinstance(v, tuple) else v for k, v in preview.items()})
+
+    def classify_text(
+        self,
+        text: Annotated[str, Field(min_length=1, max_length=100_000, description="the text of a ticket")],
+        subject: Annotated[str | None, Field(max_length=1000, description="its subject, if there is one")] = None,
+        classifier: Annotated[
+            str | None, Field(max_length=80, description="one of the configuration; else its default")
+        ] = None,
+    ) -> answers.TextClassification:
+        """Tell how a ticket with this text would be classified; nothing is stored.
+
+        A classifier that asks a language model costs money, within the budget of the configuration.
+        """
+        left = None if self._max_cost is None else max(0.0, self._max_cost - self._consultation.spent)
+        plan = ClassifyPlan(classifier, max_cost=left, max_wait=MAX_WAIT)
+        return answers.TextClassification.of(self._consultation.classify_text(TextQuestion(subject, text), plan))
+
+    def _summaries(self, tickets: Sequence[Ticket]) -> list[answers.TicketSummary]:
+        return [answers.TicketSummary.of(ticket, self._suspicion) for ticket in tickets]
+
+
+class WriteTools:
+    """What `--allow-writes` adds: nothing here sets a category or sends a ticket."""
+
+    def __init__(self, triage: Triage, consultation: Consultation) -> None:
+        self._triage = triage
+        self._consultation = consultation
+
+    def create_ticket(
+        self,
+        context: Context,
+        subject: Annotated[str, Field(min_length=1, max_length=1000)],
+        description: Annotated[str | None, Field(max_length=100_000)] = None,
+        customer_id: Annotated[str | None, Field(max_length=400, description="whose ticket it is")] = None,
+        priority: Literal["low", "normal", "high", "urgent"] | None = None,
+    ) -> answers.CreatedTicket:
+        """Store a new ticket, with your name as its source; each call makes another one.
+
+        It is new: the next `triage classify` and `triage route` take it on.
+        """
+        draft = TicketDraft(
+            subject=_clean(subject),
+            description=_clean(description),
+            customer_id=_clean(customer_id),
+            priority=priority,
+            source=f"agent:{_name(context)}",
+            origin="typed",
+        )
+        if not draft.text.strip():
+            raise UsageError("the ticket has no text", hint="give a subject that says what it is about")
+        for outcome in self._triage.create([draft]):
+            if outcome.value is not None:
+                ticket = outcome.value
+                return answers.CreatedTicket(ticket_id=ticket.ticket_id, status=ticket.status, source=draft.source)
+            raise outcome.error or TriageError("the ticket was not stored", hint="try again")
+        raise TriageError("the ticket was not stored: the server is stopping", hint="try again later")
+
+    def suggest_category(
+        self,
+        context: Context,
+        ticket: TicketName,
+        category: CategoryName,
+        reason: Annotated[str | None, Field(max_length=2000, description="why, for the person who reviews it")] = None,
+    ) -> answers.RecordedSuggestion:
+        """Suggest a category for a ticket, with your name; people see it in `triage review`.
+
+        It is no verdict: the ticket keeps its category and status. Your next suggestion for it replaces this one.
+        """
+        made = self._consultation.suggest(AgentSuggestionDraft(ticket, category, _name(context), reason))
+        return answers.RecordedSuggestion(ticket=ticket, category=made.category, agent=made.agent, at=made.at)
+
+
+def _name(context: Context) -> str:
+    """Return the name that the client of this session gives itself."""
+    client = context.session.client_params
+    return agent_name(client.client_info.name if client else "")
+
+
+def _clean(text: str | None) -> str | None:
+    """Return a text without surrounding blanks, or None; NUL is replaced, which PostgreSQL does not accept."""
+    return encodable(text or "").replace("\0", "\ufffd").strip() or None
+
+
+def _time(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return ids.timestamp(datetime.fromtimestamp(to_seconds(text), UTC))
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(f'"{text}" is no time', hint="write it as 2026-11-01 or 2026-11-01T08:00:00Z") from error

@@ -1,0 +1,52 @@
+"""`triage mcp`: an MCP server over stdin and stdout, for an agent's host to start."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from triage_cli.cli import messages
+from triage_cli.cli.command import remote_command
+from triage_cli.cli.context import CommandContext
+from triage_cli.domain.errors import UsageError
+from triage_cli.runtime.installation import with_extra
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("mcp")(mcp)
+
+
+@remote_command
+def mcp(
+    session: CommandContext,
+    allow_writes: Annotated[
+        bool, typer.Option("--allow-writes", help="Let agents create tickets and suggest categories.")
+    ] = False,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            "--max-cost", min=0.0, metavar="USD", help="What classifying texts may cost in all.", show_default=False
+        ),
+    ] = None,
+) -> int:
+    """Let an agent read tickets, ask why, preview routes and classify texts, over the Model Context Protocol.
+
+    An agent's host starts it, and speaks with it over stdin and stdout. It changes nothing, unless --allow-writes is
+    given; no agent ever gives a verdict.
+
+    \b
+    claude mcp add triage -- triage mcp
+    triage mcp --remote https://triage.example.com --allow-writes
+    """
+    try:
+        import mcp.server  # noqa: F401 - only to tell what is missing
+    except ImportError as error:
+        raise UsageError("the MCP server is not installed", hint=with_extra("mcp")) from error
+    from triage_cli.agents.server import AgentServer, serve
+
+    server = AgentServer(session.triage, session.consultation, max_cost=max_cost, allow_writes=allow_writes)
+    if messages.on_terminal(sys.stdin):
+        session.say("this speaks MCP over stdin and stdout, so an agent's host is to start it; Ctrl-C ends it")
+    serve(server, session.stopper.watch, verbose=bool(session.given.verbose))
+    return 0
