@@ -18,13 +18,14 @@ from pydantic import ValidationError
 from triage_cli import __version__
 from triage_cli.agents.tools import ReadTools, WriteTools
 from triage_cli.agents.untrusted import INSTRUCTIONS, one_line
-from triage_cli.domain.errors import TriageError
+from triage_cli.domain.errors import NotFoundError, TriageError
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.triage import Triage
 
 # Seconds that a signal leaves a call that is at work: hosts kill a server 2 s after SIGTERM.
 GRACE = 1.5
 LONGEST_ERROR = 1000
+WRITES = ("create_ticket", "suggest_category")
 
 _log = logging.getLogger("triage.mcp")
 
@@ -60,10 +61,12 @@ class AgentServer(MCPServer[None]):
         self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool. Raises `ToolError` with one sentence."""
-        for tool in await self.list_tools():
-            taken = tool.input_schema.get("properties", {})
-            if tool.name == name and (unknown := sorted(arguments.keys() - taken.keys())):
-                raise ToolError(f"{name} has no argument {_shown(unknown[0])}; it takes {', '.join(taken)}")
+        tools = {tool.name: tool.input_schema.get("properties", {}) for tool in await self.list_tools()}
+        if name not in tools:
+            hint = "triage mcp --allow-writes offers it" if name in WRITES else f"the tools are {', '.join(tools)}"
+            raise ToolError(f"there is no tool {_shown(name)} here; {hint}")
+        if unknown := sorted(arguments.keys() - tools[name].keys()):
+            raise ToolError(f"{name} has no argument {_shown(unknown[0])}; it takes {', '.join(tools[name])}")
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
@@ -86,16 +89,20 @@ def _alone(tool: Callable[..., Any], lock: threading.Lock) -> Callable[..., Any]
 def _sentence(name: str, error: ToolError) -> str:
     """Return what an agent is told of an error."""
     cause = error.__cause__
+    if isinstance(cause, NotFoundError):
+        return _shown(f"{cause.message}; search_tickets finds tickets by their text")
     if isinstance(cause, TriageError):
         return _shown(cause.sentence())
     if isinstance(cause, ValidationError):
         first = cause.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the arguments"
         return f"{where} of {name}: {first['msg']}; see the tool's input schema"
-    if cause is None:
-        return _shown(str(error))
-    _log.warning("%s failed unexpectedly with %s", name, type(cause).__name__, exc_info=cause if _verbose() else None)
-    return f"{name} failed unexpectedly with {type(cause).__name__}; what triage mcp -v prints helps to mend it"
+    _log.warning(
+        "%s failed unexpectedly with %s", name, type(cause or error).__name__, exc_info=cause if _verbose() else None
+    )
+    return (
+        f"{name} failed unexpectedly with {type(cause or error).__name__}; what triage mcp -v prints helps to mend it"
+    )
 
 
 def _shown(text: str) -> str:

@@ -45,6 +45,7 @@ COMMANDS = {
     "doctor": "operations.doctor:doctor",
     "check": "operations.check:check",
     "serve": "operations.serve:serve",
+    "mcp": "operations.mcp:mcp",
     "keys": "operations.keys:GROUP",
     "learn": "models.learn:learn",
     "eval": "models.evaluate:evaluate",

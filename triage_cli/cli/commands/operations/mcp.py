@@ -12,11 +12,6 @@ from triage_cli.domain.errors import UsageError
 from triage_cli.runtime.installation import with_extra
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-    app.command("mcp")(mcp)
-
-
 @remote_command
 def mcp(
     session: CommandContext,
