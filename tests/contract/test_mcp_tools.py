@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.api_server import serving
 from tests.support.fake_destination import FakeDestination
-from tests.support.mcp_client import Agent, ToolFailedError, calls, in_process
+from tests.support.mcp_client import Agent, ToolFailedError, answer_of, in_process
 from tests.support.online import ONLINE
 from tests.support.world import FakeClassifier, World
 from triage_cli.agents.server import AgentServer
@@ -48,7 +48,7 @@ class Desk:
         return AgentServer(self.triage, self.consultation, allow_writes=writes)
 
     def call(self, tool: str, *, writes: bool = False, **arguments: Any) -> dict[str, Any]:
-        return calls(self.server(writes=writes), tool, **arguments)
+        return answer_of(self.server(writes=writes), tool, **arguments)
 
     def refuses(self, tool: str, *, writes: bool = False, **arguments: Any) -> str:
         with pytest.raises(ToolFailedError) as failed:
@@ -238,7 +238,7 @@ def test_an_unexpected_error_tells_no_inside(desk: Desk, monkeypatch: pytest.Mon
     server = desk.server()
     monkeypatch.setattr(desk.triage, "stats", broken)
     with pytest.raises(ToolFailedError) as failed:
-        calls(server, "get_stats")
+        answer_of(server, "get_stats")
     assert (
         str(failed.value) == "get_stats failed unexpectedly with KeyError; what triage mcp -v prints helps to mend it"
     )

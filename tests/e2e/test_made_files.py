@@ -67,13 +67,14 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "db copy": [("postgresql://nobody@127.0.0.1:9/x?connect_timeout=2", "")],
     "forget": [("--customer-id C-3 --dry-run", ""), ("--customer-id C-3 --yes", "")],
     "serve": [("--port 0", "")],
+    "mcp": [("", ""), ("--allow-writes", "")],
 }
 MAKERS = {"create", "pull", "run", "serve", "keys create"}  # and `db copy`, on the server that it copies to
 # What asks for a database that is there: commands, and the numbers of those of their cases that write, or check.
 WRITERS = {
     "classify": {1}, "route": {1}, "reclassify": {0}, "plan": {0, 1}, "spikes": {0}, "drift": {0},
     "verdict": {0, 1}, "review": {0}, "learn": {0, 1}, "eval": {1}, "keys revoke": {0}, "keys rotate": {0},
-    "db backup": {0}, "forget": {1}, "db copy": {0},
+    "db backup": {0}, "forget": {1}, "db copy": {0}, "mcp": {0, 1},
 }  # fmt: skip
 RECORD = {"type": "RECORD", "stream": "tickets", "record": {"id": "S-1", "text": "I was charged twice"}}
 PULL = f"""sources:

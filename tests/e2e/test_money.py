@@ -6,6 +6,7 @@ The provider bills at worst (`till`), so that a bound which only holds for Engli
 import ast
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from tests.support.billing_server import KINDS, USD, Till, billed, configuration
 from tests.support.cli import Cli
 from tests.support.llm_classifiers import TYPES, opened
 from tests.support.llm_server import Script, failing, good
+from tests.support.mcp_client import ToolFailedError, answer_of
 from tests.support.world import a_budget
+from triage_cli import wiring
+from triage_cli.agents.server import AgentServer
 from triage_cli.classifiers.llm import provider as llm_provider
 from triage_cli.classifiers.llm.anthropic import AnthropicProvider
 from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
@@ -29,10 +33,12 @@ from triage_cli.classifiers.llm.batch.openai import OpenAIWire
 from triage_cli.classifiers.llm.decisions import DecisionProvider
 from triage_cli.classifiers.llm.openai import OpenAIProvider
 from triage_cli.cli.app import build
-from triage_cli.config import Price
+from triage_cli.config import Price, load_config
 from triage_cli.config.schema import MODELS
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import TOLERANCE
+from triage_cli.service.consultation import LocalConsultation
+from triage_cli.service.local_triage import LocalTriage
 
 TINY = "budget: {per_day: 0.000001}\n"
 AMPLE = "budget: {per_day: 1000}\n"
@@ -80,6 +86,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "doctor": [("doctor", "")],
     "check": [("check --max-review 1000", "")],
     "serve": [],  # its requests have a table of their own
+    "mcp": [],  # its tools have a test of their own
     "keys create": [("keys create tester --role agent", "")],
     "keys list": [("keys list", "")],
     "keys rotate": [("keys rotate tester", "")],
@@ -155,6 +162,8 @@ REQUESTS: dict[str, Any] = {
     "POST /tickets/{ticket_id}/classify": None,
     "POST /tickets/{ticket_id}/verdict": {"category": "Billing"},
     "POST /tickets/{ticket_id}/route": None,
+    "POST /tickets/{ticket_id}/suggestions": {"category": "Billing", "agent": "claude"},
+    "POST /classify/text": {"description": "The case number 77 of a crash"},
     "POST /classify": {"selection": {"ids": ["0", "1"]}, "plan": {"force": True}},
     "POST /route": {},
     "POST /reclassify": {"plan": {"classify": {"classifier": "other"}}},
@@ -197,6 +206,25 @@ def test_no_request_asks_a_provider_beyond_the_budget_or_off_the_books(
             told = client.get("/stats").json()["cost_usd"]
     assert (till.calls > 5) == (more == AMPLE)
     assert told == pytest.approx(till.usd)
+
+
+@pytest.mark.parametrize(("more", "max_cost", "called"), [(TINY, None, 0), (AMPLE, 0.0, 0), (AMPLE, None, 2)])
+def test_no_text_of_an_agent_is_classified_beyond_the_budget(
+    fitted_database: Path, tmp_path: Path, more: str, max_cost: float | None, called: int
+) -> None:
+    db = tmp_path / "t.db"
+    db.write_bytes(fitted_database.read_bytes())
+    with llm_server.serving(till := Till()) as provider:
+        (tmp_path / "config.yaml").write_text(configuration(provider.url, more=more))
+        config = load_config(db=str(db), env={"HOME": str(tmp_path)}, cwd=tmp_path)
+        parts = wiring.parts(config)
+        consult = LocalConsultation(parts, "ada")
+        server = AgentServer(LocalTriage(parts, "ada"), consult, max_cost=max_cost)
+        for number in range(2):
+            with nullcontext() if called else pytest.raises(ToolFailedError, match="the next call might pass the"):
+                answer_of(server, "classify_text", text=f"The case {number} of a crash", classifier="gpt")
+    assert (till.calls, parts.store.stats().cost_usd) == (called, pytest.approx(till.usd))
+    assert consult.spent == pytest.approx(till.usd)
 
 
 # -- the worst case

@@ -218,6 +218,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "keys list": ("keys list",),
     "keys revoke": ("keys revoke ada",),
     "keys rotate": ("keys rotate ada",),
+    "mcp": ("mcp", "mcp --allow-writes"),
     "serve": (),  # it does not end by itself: tests/integration/test_offline.py has it
 }  # fmt: skip
 

@@ -12,7 +12,7 @@ from tests.support.cli import Cli
 HEAVY = (
     "sqlite_utils", "numpy", "yaml", "rich", "openai", "anthropic", "httpx", "sklearn", "scipy",
     "psycopg", "psycopg_pool", "chardet", "fastapi", "starlette", "uvicorn",
-    "asyncio", "multiprocessing", "unittest", "textual", "triage_cli.stores.sqlite.schema",
+    "asyncio", "multiprocessing", "unittest", "textual", "mcp", "triage_cli.stores.sqlite.schema",
 )  # fmt: skip
 RUN = """
 import json, sys

@@ -1,14 +1,16 @@
 """An agent's side of `triage mcp`: a client of the official SDK, in this process or over the stdio of another one."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import Any, TextIO
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from tempfile import TemporaryFile
+from typing import Any
 
 import anyio
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import Implementation, TextContent, Tool
 
+from tests.support.cli import Cli
 from triage_cli.agents.server import AgentServer
 
 NAME = Implementation(name="claude code", version="1.0")
@@ -50,7 +52,7 @@ def in_process(server: AgentServer, script: Callable[[Agent], Awaitable[None]]) 
     anyio.run(run)
 
 
-def calls(server: AgentServer, tool: str, **arguments: Any) -> dict[str, Any]:
+def answer_of(server: AgentServer, tool: str, **arguments: Any) -> dict[str, Any]:
     """Return what one tool of a server answers. Raises `ToolFailedError`."""
     found: list[dict[str, Any] | ToolFailedError] = []
 
@@ -67,19 +69,17 @@ def calls(server: AgentServer, tool: str, **arguments: Any) -> dict[str, Any]:
     return answer
 
 
-def over_stdio(
-    command: str,
-    args: list[str],
-    env: Mapping[str, str],
-    folder: Path,
-    script: Callable[[Agent], Awaitable[None]],
-    stderr: TextIO,
-) -> None:
-    """Let an agent work with a server that it starts."""
-    parameters = StdioServerParameters(command=command, args=args, env=dict(env), cwd=str(folder))
-
-    async def run() -> None:
+async def at_work(cli: Cli, args: Sequence[str], script: Callable[[Agent], Awaitable[None]]) -> str:
+    """Let an agent work with a `triage mcp` that it starts; return what the server wrote to stderr."""
+    command = ["-m", "triage_cli", "mcp", *args]
+    parameters = StdioServerParameters(command=sys.executable, args=command, env=cli.env, cwd=str(cli.folder))
+    with TemporaryFile("w+") as stderr:
         async with Client(stdio_client(parameters, errlog=stderr), client_info=NAME) as client:
             await script(Agent(client))
+        stderr.seek(0)
+        return stderr.read()
 
-    anyio.run(run)
+
+def over_stdio(cli: Cli, script: Callable[[Agent], Awaitable[None]], *args: str) -> str:
+    """Let an agent work with a `triage mcp` that it starts; return what the server wrote to stderr."""
+    return anyio.run(at_work, cli, args, script)
