@@ -10,7 +10,7 @@ from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAn
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Unfinished
 from triage_cli.domain.errors import AnswerError, RowError, UsageError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Outcome, Run
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.views import History
@@ -20,7 +20,7 @@ from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.classification.decisions import costs, held, steps_within
 from triage_cli.service.explanation import route_preview
-from triage_cli.service.run_context import with_request
+from triage_cli.service.run_context import RunContext, with_request
 from triage_cli.service.runs import running
 from triage_cli.service.services import Services
 from triage_cli.service.ticket_names import named
@@ -50,8 +50,8 @@ class LocalConsultation:
         if not ticket.text.strip():
             raise UsageError("the text is empty", hint="give a subject or a description")
         if self._services.kept(plan) is not None:  # it asks no provider
-            classifier = self._services.classifier(plan, self._actor, "")
-            return self._answer(classifier, ticket, Budget.free(self._stop))
+            nobody = RunContext(self._store, Run("", "classify_text", self._actor, "", ids.now()), self._stop)
+            return self._answer(self._services.classifier(plan, self._actor, ""), ticket, nobody.budget)
         with running(self._store, "classify_text", self._actor, self._command_line, self._stop) as recorder:
             context = recorder.context
             budget = context.open_budget(plan.max_cost, self._services.per_day)
