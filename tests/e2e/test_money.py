@@ -294,7 +294,8 @@ def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
     assert set(calls("Budget.free")) == {"service/run_context.py", "wiring/diagnostics.py"}
     opened = calls(".open_budget")
     assert set(opened) == {
-        "service/learning/evaluate.py", "service/services.py", "wiring/diagnostics.py", "wiring/plan.py",
+        "service/consultation.py", "service/learning/evaluate.py", "service/services.py", "wiring/diagnostics.py",
+        "wiring/plan.py",
     }  # fmt: skip
     assert all(args[0].endswith("per_day") for args in opened.values())
     asking = set(calls(".ask")) - {"cli/context.py"}  # which asks the person in front of it
