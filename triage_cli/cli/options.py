@@ -67,6 +67,11 @@ Since = Annotated[
         show_default=False,
     ),
 ]
+Priority = Annotated[str | None, typer.Option(metavar="P", help="low, normal, high or urgent.", show_default=False)]
+Search = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Tickets with this text in subject or description.", show_default=False),
+]
 Until = Annotated[
     str | None, typer.Option(metavar="TIME", help="Up to then, written as for --since.", show_default=False)
 ]

@@ -35,13 +35,8 @@ def review(
         list[str] | None,
         typer.Option(metavar="NAME", help="Tickets with this guess or category; may be repeated.", show_default=False),
     ] = None,
-    priority: Annotated[
-        str | None, typer.Option(metavar="P", help="low, normal, high or urgent.", show_default=False)
-    ] = None,
-    search: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Tickets with this text in subject or description.", show_default=False),
-    ] = None,
+    priority: options.Priority = None,
+    search: options.Search = None,
     limit: options.Limit = None,
 ) -> int:
     """Work through what needs a person, the most informative first: one key a ticket, stored at once; ? shows the keys.

@@ -38,9 +38,7 @@ class TypedTicket:
     customer_id: Annotated[
         str | None, typer.Option(metavar="C", help="The id of the customer.", show_default=False)
     ] = None
-    priority: Annotated[
-        str | None, typer.Option(metavar="P", help="low, normal, high or urgent.", show_default=False)
-    ] = None
+    priority: options.Priority = None
     created_at: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="When it was written, as in 2026-11-24T08:00Z.", show_default=False),

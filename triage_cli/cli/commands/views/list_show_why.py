@@ -45,9 +45,7 @@ def list_tickets(
     customer_id: Annotated[
         str | None, typer.Option(metavar="C", help="Tickets of this customer.", show_default=False)
     ] = None,
-    priority: Annotated[
-        str | None, typer.Option(metavar="P", help="low, normal, high or urgent.", show_default=False)
-    ] = None,
+    priority: options.Priority = None,
     classifier: Annotated[
         str | None, typer.Option(metavar="NAME", help="Tickets that this classifier decided.", show_default=False)
     ] = None,
@@ -76,10 +74,7 @@ def list_tickets(
     older_than: Annotated[
         str | None, typer.Option(metavar="AGE", help="Stored longer ago than this, such as 4h.", show_default=False)
     ] = None,
-    search: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Tickets with this text in subject or description.", show_default=False),
-    ] = None,
+    search: options.Search = None,
     sort: Annotated[
         str | None,
         typer.Option(
