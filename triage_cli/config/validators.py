@@ -176,11 +176,8 @@ def number(low: float, high: float, *, whole: bool = False) -> Check:
         if isinstance(yaml_value, bool) or not isinstance(yaml_value, int | float):
             hint = "; write it without quotes" if isinstance(yaml_value, str) and yaml_value.strip() else ""
             raise ConfigValueError(f"must be {sort}, not {kind(setting.node)}{hint}")
-        if (
-            (whole and not isinstance(yaml_value, int))
-            or not math.isfinite(yaml_value)
-            or not low <= yaml_value <= high
-        ):
+        is_of_sort = isinstance(yaml_value, int) or not whole
+        if not is_of_sort or not math.isfinite(yaml_value) or not low <= yaml_value <= high:
             raise ConfigValueError(f"must be {sort} from {low:g} to {high:g}, not {setting.node.text[:40]}")
         return yaml_value
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from random import Random
 from zlib import crc32
 
-from triage_cli.domain.disjoint_sets import DisjointSets
+from triage_cli.domain.evaluation.disjoint_sets import DisjointSets
 
 NUMBER = re.compile(r"\d+")
 WORD = re.compile(r"[^\W_]{2,}|0+")

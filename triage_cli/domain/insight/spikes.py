@@ -14,8 +14,8 @@ from hashlib import sha256
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from triage_cli.domain.disjoint_sets import DisjointSets
 from triage_cli.domain.evaluation.binomial import at_least, upper_bound
+from triage_cli.domain.evaluation.disjoint_sets import DisjointSets
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 LONGEST = 200  # words of a text that are looked at

@@ -84,16 +84,16 @@ class Intake:
 
         If an id comes twice with different texts, the last one counts; it is an update, not another ticket.
         """
-        identified_drafts = named(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
-        last = {identified.identity: identified for identified in identified_drafts}
-        repeats = {i.draft.row: i.identity for i in identified_drafts if last[i.identity] is not i}
+        imported = named(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
+        last = {identified.identity: identified for identified in imported}
+        repeats = {i.draft.row: i.identity for i in imported if last[i.identity] is not i}
         outcomes = {
             r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in drafts if type(r) is Rejected
         }
         outcomes |= {row: Outcome(row, Action.UNCHANGED) for row in repeats}
         batch = _Batch([d.row for d in drafts], repeats, outcomes, [], {})
-        identified_drafts = self._pulled.corrections.applied(last.values()) if self._pulled else list(last.values())
-        self._decide_all(identified_drafts, batch, {})
+        imported = self._pulled.corrections.applied(last.values()) if self._pulled else list(last.values())
+        self._decide_all(imported, batch, {})
         return self._settled(batch, self._store.save([c for _, _, c in batch.to_save], None, cursor), cursor)
 
     def one(
@@ -121,11 +121,11 @@ class Intake:
         self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter, saving: Mapping[str, Ticket]
     ) -> "_Batch":
         """Decide a chunk; `saving` are the tickets that the previous chunk is about to store."""
-        identified_drafts, repeats = self._prepare(chunk, seen)
+        imported, repeats = self._prepare(chunk, seen)
         faulty = [row for row in chunk if type(row) is Rejected]
         outcomes = {r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in faulty}
         batch = _Batch([d.row for d in chunk], repeats, outcomes, [], {})
-        self._decide_all(identified_drafts, batch, saving)
+        self._decide_all(imported, batch, saving)
         return batch
 
     def _settled(
@@ -163,34 +163,26 @@ class Intake:
         self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter
     ) -> tuple[list[Identified], dict[int, str]]:
         """Return the identified drafts of a chunk, and which of them are repeated in this input."""
-        identified_drafts = named(self._store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft])
-        counted = seen.count([identified.identity for identified in identified_drafts])
-        before = [max(n, identified.draft.seen) for n, identified in zip(counted, identified_drafts, strict=True)]
-        identified_drafts = [
-            identified._replace(identity=f"{identified.identity}.{n + 1}")
-            if identified.counts_occurrences
-            else identified
-            for identified, n in zip(identified_drafts, before, strict=True)
+        imported = named(self._store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft])
+        counted = seen.count([identified.identity for identified in imported])
+        before = [max(n, identified.draft.seen) for n, identified in zip(counted, imported, strict=True)]
+        imported = [
+            i._replace(identity=f"{i.identity}.{n + 1}") if i.counts_occurrences else i
+            for i, n in zip(imported, before, strict=True)
         ]
         repeats = {
-            i.draft.row: i.identity
-            for i, n in zip(identified_drafts, before, strict=True)
-            if n and not i.counts_occurrences
+            i.draft.row: i.identity for i, n in zip(imported, before, strict=True) if n and not i.counts_occurrences
         }
-        return identified_drafts, repeats
+        return imported, repeats
 
-    def _decide_all(
-        self, identified_drafts: Sequence[Identified], batch: "_Batch", saving: Mapping[str, Ticket]
-    ) -> None:
+    def _decide_all(self, imported: Sequence[Identified], batch: "_Batch", saving: Mapping[str, Ticket]) -> None:
         """Decide items in order: add the changes to be saved and the outcomes of the rest to `batch`."""
-        known = {**self._store.known([identified.identity for identified in identified_drafts]), **saving}
-        known |= self._forgotten(
-            [identified.identity for identified in identified_drafts if identified.identity not in known]
-        )
-        last_verdicts = self._imported_verdicts(identified_drafts, known)
+        known = {**self._store.known([identified.identity for identified in imported]), **saving}
+        known |= self._forgotten([identified.identity for identified in imported if identified.identity not in known])
+        last_verdicts = self._imported_verdicts(imported, known)
         at = ids.now()
         met = rewritten = 0
-        for identified in identified_drafts:
+        for identified in imported:
             row = identified.draft.row
             stored, repeated = known.get(identified.identity), row in batch.repeats
             if stored is not None and identified.draft.origin == "mail" and not ids.is_forgotten(stored.identity):
@@ -209,7 +201,7 @@ class Intake:
         if self._pulled:
             return
         self._guard.add(met, rewritten)
-        if doubt := self._guard.doubt(identified_drafts[0].draft.source if identified_drafts else ""):
+        if doubt := self._guard.doubt(imported[0].draft.source if imported else ""):
             raise doubt
 
     def _forgotten(self, unknown: Sequence[str]) -> dict[str, Ticket]:
@@ -219,13 +211,11 @@ class Intake:
         forgotten_tickets = self._store.known([ids.forgotten(identity) for identity in unknown])
         return {i: forgotten_tickets[ids.forgotten(i)] for i in unknown if ids.forgotten(i) in forgotten_tickets}
 
-    def _imported_verdicts(
-        self, identified_drafts: Sequence[Identified], known: Mapping[str, Ticket]
-    ) -> dict[str, str]:
+    def _imported_verdicts(self, imported: Sequence[Identified], known: Mapping[str, Ticket]) -> dict[str, str]:
         """Return the last imported verdict of each ticket that gets a verdict now, by ticket id."""
         if self._pulled:  # corrections compare with earlier verdicts themselves
             return {}
-        judged = [known[i.identity].ticket_id for i in identified_drafts if i.draft.verdict and i.identity in known]
+        judged = [known[i.identity].ticket_id for i in imported if i.draft.verdict and i.identity in known]
         answers = self._store.answers(judged, ("",)) if judged else ()
         return {a.ticket_id: a.category for a in answers if a.step == IMPORTED and a.category}
 
