@@ -1,6 +1,7 @@
 """`triage mcp` as an agent's host starts it: the official client over stdio, signals, two at once, what is missing."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE
 from tests.support.mcp_client import Agent, ToolFailedError, at_work, over_stdio
+from tests.support.pages import ROOT
 from tests.support.remotes import RemoteCli
 
 TICKETS = "id,subject,description\nA-1,Refund,I was charged twice\nA-2,Crash,the app crashes on login\n"
@@ -40,6 +42,7 @@ def test_two_agents_work_on_one_database_and_people_see_what_they_suggest(fitted
 
     assert over_stdio(fitted, outer) == ""
     assert "agent claude-code of " in fitted("why", "A-1").stdout
+    assert "agent claude-code" in fitted("show", "A-1", "-o", "table").stdout.partition("classifications")[2]
     assert 'suggests Technical: "it is a bug"; that decides nothing' in fitted("why", "A-1").stdout
     assert fitted("audit", "verify").returncode == 0
     (event,) = map(json.loads, fitted("logs", "--action", "suggested", "-o", "jsonl").stdout.splitlines())
@@ -104,3 +107,13 @@ def test_who_starts_it_on_a_terminal_is_told_what_it_is(fitted: Cli) -> None:
         cwd=fitted.folder, env=fitted.env, input=b"\x04", capture_output=True, check=False, timeout=PATIENCE,
     ).stdout  # fmt: skip
     assert b"an agent's host is to start it" in shown
+
+
+def test_the_configurations_of_the_page_are_taken(cli: Cli) -> None:
+    text = (ROOT / "docs" / "howto" / "agents.md").read_text(encoding="utf-8")
+    found = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    assert len(found) == 4
+    for configuration in found:
+        (server,) = (configuration.get("mcpServers") or configuration["servers"]).values()
+        assert server["command"].rpartition("/")[2] == "triage"
+        assert cli(*server["args"], "--help").returncode == 0
