@@ -26,6 +26,8 @@ UV = Path(sys.executable).parent / "uv"
 # The version that is run, with what its clients need.
 OPENAPI_GENERATOR = "openapi-generator-cli==7.26.0"
 PYTHON_CLIENT_NEEDS = ("urllib3", "python-dateutil", "pydantic", "typing-extensions", "lazy-imports")
+# Where Debian's package php-guzzlehttp-guzzle has what the PHP client needs.
+GUZZLE = Path("/usr/share/php/GuzzleHttp/autoload.php")
 # What linters warn of, and why it stays.
 EXPLAINED = {"operation-4xx-response": "/health and /ready take no key and no input: no request is wrong"}
 TSC = (
@@ -54,7 +56,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generator")
     python = folder / "bin" / "python"
     subprocess.run([UV, "venv", "-q", "--python", sys.executable, "--allow-existing", folder], check=True)
-    install: list[str | Path] = [UV, "pip", "install", "-q", "--python", python, OPENAPI_GENERATOR]
+    install: list[str | Path] = [UV, "pip", "install", "-q", "--system-certs", "--python", python, OPENAPI_GENERATOR]
     done = subprocess.run(
         [*install, *PYTHON_CLIENT_NEEDS], capture_output=True, text=True, check=False, env=os.environ | AUTHORITIES
     )
@@ -120,6 +122,42 @@ def test_openapi_generators_python_client_works(generator: Path, server: Running
     check_answers(subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(made)}))
 
 
+def test_openapi_generators_go_client_compiles_and_works(generator: Path, server: Running, tmp_path: Path) -> None:
+    go = found("go")
+    made = generated(generator, "go", tmp_path)
+    (made / "steps").mkdir()
+    shutil.copy(PROGRAMS / "openapi_generator_go.go", made / "steps")
+    environment = {**os.environ, "GOCACHE": str(tmp_path / "cache"), "GOFLAGS": "-mod=mod", "GOPROXY": "off"}
+    command = [go, "run", "./steps", server.url, server.keys["agent"]]
+    check_answers(subprocess.run(command, capture_output=True, text=True, check=False, cwd=made, env=environment))
+
+
+def test_openapi_generators_ruby_client_works(generator: Path, server: Running, tmp_path: Path) -> None:
+    ruby = found("ruby")
+    if subprocess.run([ruby, "-r", "typhoeus", "-e", ""], capture_output=True, check=False).returncode:
+        pytest.skip("there is no Typhoeus: THE RUBY CLIENT WAS NOT TRIED")
+    made = generated(generator, "ruby", tmp_path)
+    command = [ruby, "-I", made / "lib", PROGRAMS / "openapi_generator_ruby.rb", server.url, server.keys["agent"]]
+    check_answers(subprocess.run(command, capture_output=True, text=True, check=False))
+
+
+def test_openapi_generators_php_client_works(generator: Path, server: Running, tmp_path: Path) -> None:
+    php = found("php")
+    if not GUZZLE.exists():
+        pytest.skip("there is no Guzzle: THE PHP CLIENT WAS NOT TRIED")
+    made = generated(generator, "php", tmp_path)
+    command = [php, PROGRAMS / "openapi_generator_php.php", server.url, server.keys["agent"], made, GUZZLE]
+    check_answers(subprocess.run(command, capture_output=True, text=True, check=False))
+
+
+def found(program: str) -> str:
+    """Return where a program is; the test is skipped where it is not installed."""
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip(f"there is no {program}: ITS CLIENT WAS NOT TRIED")
+    return path
+
+
 def test_openapi_generators_typescript_client_works(
     generator: Path, node: NodeTools, server: Running, tmp_path: Path
 ) -> None:
@@ -147,7 +185,7 @@ def run_typescript(node: NodeTools, server: Running, name: str) -> None:
     check_answers(node.run("tsx", program, server.url, server.keys["agent"]))
 
 
-@pytest.mark.parametrize("language", ["go", "java", "csharp", "ruby", "php", "rust"])
+@pytest.mark.parametrize("language", ["java", "kotlin", "csharp", "rust"])
 def test_other_languages_get_a_client_whose_types_have_names(generator: Path, tmp_path: Path, language: str) -> None:
     """Their compilers are not asked for. A schema without a name would become a type such as `TicketIn1Subject`."""
     made = generated(generator, language, tmp_path)

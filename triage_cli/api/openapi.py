@@ -37,7 +37,12 @@ TAGS = {
 }
 EXAMPLES = Path(__file__).with_name("openapi_examples.json")
 # Fields of which importers are to send null: they take the first alternative, and its default or a made-up text.
-NULL_FIRST = (("KeyIn", "expires_in"), ("VerdictIn", "category"))
+NULL_FIRST = (
+    ("ClassifyTextIn", "classifier"),
+    ("ClassifyTextIn", "max_cost"),
+    ("KeyIn", "expires_in"),
+    ("VerdictIn", "category"),
+)
 REF = "#/components/schemas/"
 
 
@@ -164,20 +169,25 @@ def _describe_parameter(parameter: Schema) -> None:
     schema = parameter["schema"]
     _drop_null(schema)
     schema.pop("description", None)  # the parameter has it
-    if not parameter["required"]:
-        _add_default(schema, "" if parameter["in"] == "header" else None)
     if (examples := schema.pop("examples", None)) is not None:
         parameter["example"] = schema["example"] = examples[0]
+    if not parameter["required"]:
+        _add_default(parameter)
 
 
-def _add_default(schema: Schema, default: str | None) -> None:
-    """Say what a parameter is if it is left out: importers send that, else a placeholder such as <integer>."""
+def _add_default(parameter: Schema) -> None:
+    """Say what a parameter is if it is left out: importers send that, else a placeholder such as <integer>.
+
+    They take the first alternative, here null, for which they send no value. A placeholder may be a text, but no name.
+    """
+    schema = parameter["schema"]
     if schema["type"] == "array":
-        schema.setdefault("default", [])
-    elif "default" not in schema and "enum" not in schema:
-        if default is None:
-            schema["type"] = [schema["type"], "null"]
-        schema["default"] = default
+        schema["default"] = []
+    elif parameter["in"] == "header":
+        schema["default"] = ""
+    elif "default" not in schema and (schema["type"] != "string" or {"format", "minLength"} & schema.keys()):
+        kind = {key: schema.pop(key) for key in list(schema) if key != "example"}
+        schema["anyOf"] = [{"type": "null", "default": None}, kind]
 
 
 def _add_example(content: Schema, schemas: Mapping[str, Schema]) -> None:

@@ -36,13 +36,13 @@ def list_keys(ring: RingHere) -> Response:
     return reply(Done(200, [_record(key) for key in ring.list()]))
 
 
-@router.post("/keys", status_code=201, response_model=admin.NewKey)
+@router.post("/keys", status_code=201, response_model=admin.IssuedKey)
 def create_key(body: admin.KeyIn, ring: RingHere) -> Response:
     """Make an API key. It is shown this once: only its hash is stored."""
     return reply(Done(201, ring.create(body.name, body.role, body.expires_in)._asdict()))
 
 
-@router.post("/keys/{name}/rotate", response_model=admin.NewKey)
+@router.post("/keys/{name}/rotate", response_model=admin.IssuedKey)
 def rotate_key(name: KeyName, ring: RingHere, body: admin.RotateIn | None = None) -> Response:
     """Make the next key of this name, under which the audit log goes on; it is shown this once."""
     body = body or admin.RotateIn()

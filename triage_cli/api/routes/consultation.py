@@ -8,7 +8,7 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import CallerHere, CurrentServer, json_only
 from triage_cli.api.idempotency import Done, OnceHere, reply
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
-from triage_cli.api.schemas import consultation, requests, responses
+from triage_cli.api.schemas import consultation, responses
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft, agent_name
 from triage_cli.domain.consultation import TextQuestion
 from triage_cli.domain.decisions import ClassifyPlan
@@ -16,9 +16,6 @@ from triage_cli.ports.consultation import Consultation
 from triage_cli.service.consultation import LocalConsultation
 
 router = APIRouter(tags=["consultation"], dependencies=[Depends(json_only)])
-CategoryParameter = Annotated[
-    requests.Name | None, Query(description="as if a person had given it this category", examples=["Billing"])
-]
 
 
 async def _consultation(request: Request, server_state: CurrentServer, caller: CallerHere) -> Consultation:
@@ -39,9 +36,11 @@ def classify_text(body: consultation.ClassifyTextIn, consult: ConsultationHere, 
 
 
 @router.get("/tickets/{ticket_id}/route/preview", response_model=consultation.RoutePreview)
-def preview_route(ticket_id: TicketName, consult: ConsultationHere, category: CategoryParameter = None) -> Response:
+def preview_route(
+    ticket_id: TicketName, consult: ConsultationHere, query: Annotated[consultation.PreviewQuery, Query()]
+) -> Response:
     """Tell where a ticket would be sent now, and why; nothing is sent."""
-    return reply(Done(200, consult.preview_route(ticket_id, category)._asdict()))
+    return reply(Done(200, consult.preview_route(ticket_id, query.category)._asdict()))
 
 
 @router.get("/categories/profiles", response_model=list[consultation.CategoryProfile])

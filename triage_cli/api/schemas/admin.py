@@ -45,7 +45,7 @@ class Key(BaseModel):
     revoked_at: datetime | None = Field(description="when it was revoked")
 
 
-class NewKey(BaseModel):
+class IssuedKey(BaseModel):
     """An API key that was just made."""
 
     name: str = Field(description="who uses it")

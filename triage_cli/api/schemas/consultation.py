@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from triage_cli.api.schemas.requests import In, Name, Text
+from triage_cli.api.schemas.requests import Asked, In, Name, Text
 from triage_cli.api.schemas.responses import CLASSIFIER, CONFIDENCE, CONFIDENCE_SOURCE, REASON, TICKET, Kind
 from triage_cli.domain.tickets import Status
 
@@ -24,6 +24,12 @@ class SuggestionIn(In):
     category: Name = Field(description="one of the configuration, in any case")
     agent: Annotated[str, StringConstraints(min_length=1, max_length=60)] = Field(description="the agent's name")
     note: Annotated[str, StringConstraints(max_length=2000)] | None = Field(None, description="why")
+
+
+class PreviewQuery(Asked):
+    """What is assumed of the ticket."""
+
+    category: Name | None = Field(None, description="as if a person had given it this category", examples=["Billing"])
 
 
 class TextAnswer(BaseModel):
