@@ -195,8 +195,9 @@ def test_other_languages_get_a_client_whose_types_have_names(generator: Path, tm
 
 
 POSTMAN = {
-    "Schema": {  # as it imports by itself: texts are "<string>", which say nothing and name no webhook or key
+    "Schema": {  # as it imports by itself: texts are "<string>", which say nothing and name no category, webhook or key
         "POST /tickets/%3Cstring%3E/route": 400,
+        "POST /tickets/%3Cstring%3E/suggestions": 422,
         "POST /webhooks/%3Cstring%3E": 404,
         "POST /keys/%3Cstring%3E/rotate": 404,
         "DELETE /keys/%3Cstring%3E": 404,

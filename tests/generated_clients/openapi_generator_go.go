@@ -45,9 +45,9 @@ func main() {
 	if !errors.As(err, &refusal) {
 		panic(err)
 	}
-	body := must(os.CreateTemp("", "tickets-*.jsonl"))
+	body := must(os.CreateTemp("", "tickets-*.csv"))
 	defer os.Remove(body.Name())
-	fmt.Fprint(body, "{\"subject\": \"Crash\"}\n{\"subject\": \"Invoice\"}\n")
+	fmt.Fprint(body, "subject\nCrash\nInvoice\n")
 	must(body.Seek(0, 0))
 	file, _, err := client.BulkAPI.Batch(ctx).Body(body).Do("classify,route").Execute()
 	lines := strings.TrimSpace(string(must(os.ReadFile(must(file, err).Name()))))

@@ -22,8 +22,7 @@ begin
 rescue OpenapiClient::ApiError => error
   unknown = JSON.parse(error.response_body)["code"]
 end
-body = %({"subject": "Crash"}\n{"subject": "Invoice"}\n)
-lines = bulk.batch(body, { _do: "classify,route" })
+lines = bulk.batch("subject\nCrash\nInvoice\n", { _do: "classify,route" })
 bulk.classify_many
 puts JSON.generate(
   ticket: made.ticket_id, classification: answer.classification, routed: sent.status, actions: events.map(&:action),

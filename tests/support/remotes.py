@@ -31,7 +31,7 @@ class RemoteCli(Cli):
             cli.env |= {"USER": USER, "LOGNAME": USER}
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        made = self.server("keys", "create", USER, "--role", "agent", "-o", "json")
+        made = self.server("keys", "create", USER, "--role", "admin", "-o", "json")
         assert made.returncode == 0, made.stderr
         self.env |= {"TRIAGE_REMOTE": f"http://127.0.0.1:{self.port}", "TRIAGE_API_KEY": json.loads(made.stdout)["key"]}
         self.process: subprocess.Popen[bytes] | None = None
@@ -65,7 +65,9 @@ CHANCE = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\d([T ])\d\d:\d\d:\d\d(\.\d+)?Z?"), "<time>"),
     (re.compile(r"msg_[0-9a-f]{32}"), "<delivery>"),
-    (re.compile(r'"+request"+: "+<id>"+, |request: <id>, '), ""),  # an event of the API names its request
+    (re.compile(r'"+request"+: "+<id>"+(, )?|request: <id>, '), ""),  # an event of the API names its request
+    (re.compile(r"trg_\w+"), "<secret>"),
+    (re.compile(r"/\S+/triage\.db"), "<database>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<hash>"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "<map>"),
     (re.compile(r"\b[0-9a-f]{8}\b"), "<short>"),

@@ -178,12 +178,13 @@ class CommandContext:
 
     @functools.cached_property
     def _triage(self) -> Triage:
-        triage: Triage = self._remote_triage if self.is_remote else self._opened
+        triage: Triage = self.remote if self.is_remote else self._opened
         self.stopper.watch(triage.stop)
         return triage
 
     @functools.cached_property
-    def _remote_triage(self) -> "RemoteTriage":
+    def remote(self) -> "RemoteTriage":
+        """Return the use cases on the configured remote."""
         key = os.environ.get("TRIAGE_API_KEY", "").strip()
         command, insecure = os.environ.get("TRIAGE_TOKEN_COMMAND", "").strip(), bool(self.given.insecure)
         remote = wiring.remote(self.config, key, token_command=command, insecure=insecure)
@@ -197,7 +198,7 @@ class CommandContext:
         if self.is_remote:
             from triage_cli.client.remote_consultation import RemoteConsultation
 
-            return RemoteConsultation(self._remote_triage)
+            return RemoteConsultation(self.remote)
         local = LocalConsultation(self._parts, *self.signature)
         self.stopper.watch(local.stop)
         return local

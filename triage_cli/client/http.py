@@ -76,6 +76,13 @@ class Connection:
         """Send a request with an idempotency key, and return the response's JSON value."""
         return self._send_repeatable("POST", path, {"json": body, "headers": {"idempotency-key": key}})[0]
 
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        """Send a request that is not repeated if its answer is lost, and return the response's JSON value."""
+        try:
+            return _parsed(self._body(self.send(method, path, {} if body is None else {"json": body})))
+        except protocol_errors.ProtocolError as error:
+            raise self.strange(error) from error
+
     def _send_repeatable(self, method: str, path: str, options: Mapping[str, Any]) -> tuple[Any, str | None]:
         """Send a request that may be repeated; return the JSON value and the URL of the next page."""
         for wait in (*RETRY_DELAYS, None):

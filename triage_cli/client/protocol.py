@@ -17,7 +17,7 @@ from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed, RoutePlan
 from triage_cli.domain.mail.parts import mail_of
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.runs import Action, Outcome, Run
 from triage_cli.domain.serialization import TICKET_KEYS, compact, outcome_record
 from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.domain.views import History, Stats, Why
@@ -138,6 +138,14 @@ def category_of(wire_record: Any) -> Category:
     """Return a category from its record."""
     category = named(Category, wire_record)
     return category._replace(examples=tuple(category.examples), was=tuple(category.was))
+
+
+def run_of(wire_record: Any) -> Run:
+    """Return a run from its record."""
+    if not isinstance(wire_record, dict) or not isinstance(wire_record.get("counts"), dict):
+        raise ProtocolError("no run")
+    renamed = {"command_line": wire_record.get("words"), "spent": wire_record.get("cost_usd")}
+    return named(Run, {**wire_record, **renamed, "counts": compact(wire_record["counts"])})
 
 
 def rows_of(wire_record: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from triage_cli.client import protocol, protocol_errors
@@ -14,8 +14,7 @@ from triage_cli.domain import ids
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.runs import Action, Outcome, Run
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
@@ -30,6 +29,8 @@ PAGE = 500
 VERDICTS = 500
 # Tickets that one review fetches.
 SITTING = 1000
+# Runs that a server lists.
+RUNS = 1000
 # The fields of a selection that an address may repeat, by its name for one of them.
 REPEATED = {
     "statuses": "status", "categories": "category", "suggestions": "suggestion",
@@ -106,6 +107,10 @@ class RemoteTriage:
                     raise self.connection.strange("an outcome of a row that was never sent")
                 draft = chunk[outcome.place]
                 yield outcome._replace(row=draft.row, item=draft)
+
+    def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
+        """Erase the text of a customer's tickets."""
+        return self._outcomes("/forget", {"customer_id": customer_id}, protocol.routed_in)
 
     def _outcomes(
         self, path: str, body: Mapping[str, Any], value: Callable[[protocol.Record], T]
@@ -200,10 +205,12 @@ class RemoteTriage:
         found = self.connection.get("/categories")[0]
         return self.converted(lambda r: tuple(protocol.category_of(one) for one in protocol.rows_of(r)), found)
 
-    def runs(self, limit: int | None) -> NoReturn:
-        """Raise `UsageError`: the runs of a server are listed on its own machine."""
-        del limit
-        raise UsageError("the runs of another instance are told there", hint="leave --remote away")
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Yield the bulk commands and requests, the latest first: the last RUNS at most."""
+        if limit != 0:
+            found = self.connection.get("/runs", {"limit": min(limit or RUNS, RUNS)})[0]
+            for record in self.converted(protocol.rows_of, found):
+                yield self.converted(protocol.run_of, record)
 
     def _paged(self, path: str, params: Params) -> Iterator[Any]:
         """Yield the records of all pages."""

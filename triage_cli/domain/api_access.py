@@ -22,6 +22,14 @@ class ApiKey(NamedTuple):
     expires_at: str | None = None
 
 
+class CreatedKey(NamedTuple):
+    """A new key; `key` is its text, which is shown only now."""
+
+    name: str
+    role: str
+    key: str
+
+
 class StoredResponse(NamedTuple):
     """The response to an earlier request with the same `Idempotency-Key`; without a status, it is still in progress."""
 

@@ -40,6 +40,9 @@ class Triage(Protocol):
         category.
         """
 
+    def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
+        """Erase the text of a customer's tickets; `routed_to` of each says where its text was sent."""
+
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
 

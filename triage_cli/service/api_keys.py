@@ -3,24 +3,15 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 from triage_cli.domain import api_keys, ids
-from triage_cli.domain.api_access import ApiKey
+from triage_cli.domain.api_access import ApiKey, CreatedKey
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.errors import UsageError
 from triage_cli.ports.storage import ApiAccessStore, Store
 
 NAME = re.compile(r"[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?")
-
-
-class CreatedKey(NamedTuple):
-    """A new key; `key` is its text, which is shown only now."""
-
-    name: str
-    role: str
-    key: str
 
 
 def after(seconds: float) -> str:

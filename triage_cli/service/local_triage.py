@@ -203,7 +203,7 @@ class LocalTriage:
     # -- forget
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
-        """Erase the text of a customer's tickets; for the user of this machine, so not in `ports.Triage`."""
+        """Erase the text of a customer's tickets."""
         with self._running("forget") as recorder:
             for outcome in forget(recorder.context, customer_id):
                 recorder.add([outcome])

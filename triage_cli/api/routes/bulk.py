@@ -71,8 +71,8 @@ async def batch(
 ) -> Lines:
     """Store many tickets, and with `do=classify,route` let them flow through.
 
-    The body is an object a line, of which there may be none, or a table with a header; of `application/octet-stream` it
-    is found out which. Sent again it changes nothing: a ticket is known by its external id, else by its content and its
+    The body is a table with a header, or an object a line; of `application/octet-stream` it is found out which. None is
+    no tickets. Sent again it changes nothing: a ticket is known by its external id, else by its content and its
     how-manieth occurrence.
     """
     uploaded = await _spooled(request)
@@ -180,9 +180,9 @@ def _drafts(uploaded: UploadedBody, query: shapes.BatchQuery) -> tuple[InputPart
     """Return the counts of earlier chunks, and the drafts of a body. Raises `InputError` if it is no table."""
     if uploaded.kind == protocol.PARCEL:
         return _drafted(uploaded.file)
-    options = ReadOptions(source=query.source, format=shapes.TABLES[uploaded.kind])
-    if options.format == "jsonl" and not uploaded.size:  # no line is no ticket, but a CSV has a header
+    if not uploaded.size:
         return WHOLE, iter(())
+    options = ReadOptions(source=query.source, format=shapes.TABLES[uploaded.kind])
     return WHOLE, open_table(uploaded.file, "the body", options).rows
 
 

@@ -12,10 +12,10 @@ from triage_cli.domain.tickets import Status
 
 # The media types of a table, and the format to read each as; None: as its content looks.
 TABLES = {
-    "application/x-ndjson": "jsonl",
-    "application/jsonl": "jsonl",
     "text/csv": "csv",
     "text/tab-separated-values": "tsv",
+    "application/x-ndjson": "jsonl",
+    "application/jsonl": "jsonl",
     OCTETS: None,
 }
 # As a binary string, so that generated clients send a body as it is, and hand over the lines as they come.
@@ -23,9 +23,9 @@ _BINARY = {"type": "string", "format": "binary"}
 _CSV = "external_id,subject,description\nT-1002,Refund?,I was charged twice\n"
 _JSONL = '{"external_id": "T-1002", "subject": "Refund?", "description": "I was charged twice"}\n'
 _EXAMPLES = {"csv": _CSV, "tsv": _CSV.replace(",", "\t"), "jsonl": _JSONL, None: _CSV}
+# A body that is left out is an empty one.
 TABLE_BODIES = {
-    kind: {"schema": _BINARY | ({"default": ""} if format_ == "jsonl" else {}), "example": _EXAMPLES[format_]}
-    for kind, format_ in TABLES.items()
+    kind: {"schema": _BINARY | {"default": ""}, "example": _EXAMPLES[format_]} for kind, format_ in TABLES.items()
 }
 _LINE_STREAM = {
     "schema": _BINARY

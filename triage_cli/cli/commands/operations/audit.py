@@ -7,7 +7,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages
-from triage_cli.cli.command import command, command_group, remote_command
+from triage_cli.cli.command import command_group, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.head_file import HASH, HeadsFile
 from triage_cli.cli.output import PrintOptions, drawn_by
@@ -16,7 +16,7 @@ from triage_cli.domain.errors import UsageError
 COLUMNS = ("head", "events")
 
 
-@command
+@remote_command
 def verify(
     session: CommandContext,
     expect_head: Annotated[
@@ -52,7 +52,10 @@ def verify(
         raise UsageError(f'"{expect_head}" is no hash', hint="give the 64 digits that triage audit head -o id prints")
     file = HeadsFile(heads) if heads else None
     elsewhere = {**(file.read() if file else {}), **({expected: "that was expected"} if expected else {})}
-    verified_head = wiring.stores.verify(session.config, elsewhere)
+    if session.is_remote:
+        verified_head = wiring.remote_verify(session.remote, elsewhere)
+    else:
+        verified_head = wiring.stores.verify(session.config, elsewhere)
     new = file.add(verified_head) if file else False
     _print(printing, verified_head._asdict())
     session.say(f"{messages.plural(verified_head.events, 'events')}: the log is whole")

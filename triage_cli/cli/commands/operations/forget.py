@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from triage_cli.cli import messages
-from triage_cli.cli.command import command
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions
 from triage_cli.domain.deliveries import Routed
@@ -17,7 +17,7 @@ from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
 
 
-@command
+@remote_command
 def forget(
     session: CommandContext,
     customer_id: Annotated[
@@ -67,13 +67,14 @@ def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
     sent: Counter[str] = Counter()
 
     def counted() -> Iterator[Outcome[Routed]]:
-        for outcome in session.local.forget(customer):
+        for outcome in session.triage.forget(customer):
             counts[outcome.action] += 1
-            sent.update(d.destination for d in outcome.value.deliveries) if outcome.value else None
+            sent.update((outcome.value.ticket.routed_to or "").split(", ")) if outcome.value else None
             yield outcome
 
     printer.many(counted(), outcome_record, TICKET_KEYS, TICKETS_TABLE)
     session.say(messages.counted(counts, ("forgotten",)))
+    sent.pop("", None)
     if sent:
         sent_to = ", ".join(f"{name} ({number})" for name, number in sorted(sent.items()))
         session.say(

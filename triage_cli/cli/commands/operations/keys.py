@@ -1,17 +1,20 @@
 """`triage keys`: who may use the HTTP API."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from triage_cli import wiring
 from triage_cli.cli import option_values
 from triage_cli.cli.actor import user
-from triage_cli.cli.command import command, command_group, makes_database
+from triage_cli.cli.command import command_group, makes_database, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
-from triage_cli.domain.api_access import ApiKey
-from triage_cli.service.api_keys import CreatedKey, KeyRing
+from triage_cli.domain.api_access import ApiKey, CreatedKey
+from triage_cli.service.api_keys import KeyRing
+
+if TYPE_CHECKING:
+    from triage_cli.client.remote_administration import RemoteKeyRing
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log shows this name.")]
 Expires = Annotated[
@@ -21,7 +24,7 @@ COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "expires_at",
 KEYS_TABLE = drawn_by("tables.plain", columns=COLUMNS)
 
 
-@command
+@remote_command
 @makes_database
 def create(
     session: CommandContext,
@@ -48,7 +51,7 @@ def create(
     _show(session, printer, _ring(session).create(name, role, _seconds(expires)))
 
 
-@command
+@remote_command
 def list_keys(session: CommandContext, *, printing: PrintOptions) -> None:
     """List keys, when each was used last (to the minute), and which are revoked.
 
@@ -62,7 +65,7 @@ def list_keys(session: CommandContext, *, printing: PrintOptions) -> None:
     printing.printer().many(keys, _record, COLUMNS, KEYS_TABLE, "name")
 
 
-@command
+@remote_command
 def rotate(
     session: CommandContext,
     name: Name,
@@ -84,7 +87,7 @@ def rotate(
     _show(session, printer, made)
 
 
-@command
+@remote_command
 def revoke(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
     """Revoke a key: the next request with it is refused.
 
@@ -106,7 +109,9 @@ def _show(session: CommandContext, printer: Printer, made: CreatedKey) -> None:
     session.say("keep the key now: it is shown only once")
 
 
-def _ring(session: CommandContext) -> KeyRing:
+def _ring(session: CommandContext) -> "KeyRing | RemoteKeyRing":
+    if session.is_remote:
+        return wiring.remote_keys(session.remote)
     return KeyRing(session.store, wiring.stores.open_gate(session.store), user())
 
 

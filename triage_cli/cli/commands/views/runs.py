@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from triage_cli.cli import option_values, options
-from triage_cli.cli.command import command
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.domain.errors import NotFoundError
@@ -20,7 +20,7 @@ KINDS = (
 SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
 
-@command
+@remote_command
 def runs(
     session: CommandContext,
     which: Annotated[Literal["last"] | None, typer.Argument(metavar="[last]", help="Only the latest.")] = None,

@@ -1,0 +1,65 @@
+"""What an administrator does on another instance: the record of runs, keys over its own connection."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.api_server import Running, serving
+from tests.support.forgotten_tickets import drafts
+from triage_cli import wiring
+from triage_cli.client import RemoteTriage
+from triage_cli.domain.errors import CheckError, NotFoundError, RefusedError, UsageError
+from triage_cli.domain.serialization import run_record
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Running]:
+    with serving(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def remote(server: Running) -> Iterator[RemoteTriage]:
+    remote = wiring.remote(server.config._replace(remote=server.url), server.keys["admin"], insecure=False)
+    yield remote
+    remote.close()
+
+
+def test_runs_of_a_server_are_listed_as_its_own(server: Running, remote: RemoteTriage) -> None:
+    list(remote.create(drafts(2)))
+    list(remote.forget("C-1"))
+    store = server.served.parts.store
+    assert [run_record(run) for run in remote.runs(None)] == [run_record(run) for run in store.runs(None)]
+    assert [run.kind for run in remote.runs(1)] == ["forget"]
+    assert list(remote.runs(0)) == []
+
+
+def test_a_key_of_a_server_is_made_rotated_and_revoked(remote: RemoteTriage) -> None:
+    ring = wiring.remote_keys(remote)
+    first = ring.create("bot 1", "reader", 3600.0)
+    assert (first.name, first.role) == ("bot 1", "reader")
+    assert ring.rotate("bot 1", 60.0).key != first.key
+    assert [key.name for key in ring.list()][-1] == "bot 1"
+    assert ring.revoke("bot 1").revoked_at is not None
+    with pytest.raises(NotFoundError):
+        ring.revoke("no/body")
+    with pytest.raises(UsageError, match="name"):
+        ring.create("a:b", "reader")
+
+
+def test_another_role_is_refused(server: Running) -> None:
+    remote = wiring.remote(server.config._replace(remote=server.url), server.keys["agent"], insecure=False)
+    try:
+        for act in (wiring.remote_keys(remote).list, lambda: list(remote.runs(None)), lambda: list(remote.forget("C"))):
+            with pytest.raises(RefusedError, match="role"):
+                act()
+    finally:
+        remote.close()
+
+
+def test_a_server_verifies_its_log_and_names_what_is_missing(remote: RemoteTriage) -> None:
+    list(remote.create(drafts(2)))
+    assert wiring.remote_verify(remote, {}) == remote.audit_head()
+    with pytest.raises(CheckError, match="not in the log"):
+        wiring.remote_verify(remote, {"1" * 64: "that was expected"})

@@ -1,0 +1,61 @@
+"""What administrators do over a running `triage serve`: its API keys, and proof of its audit log."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from triage_cli.client import protocol
+from triage_cli.client.remote_triage import RemoteTriage
+from triage_cli.domain import ids
+from triage_cli.domain.api_access import ApiKey, CreatedKey
+from triage_cli.domain.audit import Head
+from triage_cli.domain.serialization import encodable
+
+T = TypeVar("T", CreatedKey, ApiKey, Head)
+
+
+class RemoteKeyRing:
+    """Manages the API keys of a server, as `KeyRing` does those of a database.
+
+    A request whose answer is lost is not repeated: a key is shown once.
+    """
+
+    def __init__(self, triage: RemoteTriage) -> None:
+        self._triage = triage
+
+    def create(self, name: str, role: str, seconds: float | None = None) -> CreatedKey:
+        """Create a key, which expires after `seconds`."""
+        return self._sent("POST", "/keys", {"name": name, "role": role, "expires_in": seconds}, CreatedKey)
+
+    def rotate(self, name: str, overlap: float = 0.0, seconds: float | None = None) -> CreatedKey:
+        """Make the next key of this name; the old one is taken for `overlap` seconds more."""
+        return self._sent("POST", f"{_path(name)}/rotate", {"overlap": overlap, "expires_in": seconds}, CreatedKey)
+
+    def list(self) -> list[ApiKey]:
+        """Return all keys, oldest first."""
+        found = self._triage.connection.get("/keys")[0]
+        return self._triage.converted(lambda record: [_key(one) for one in protocol.rows_of(record)], found)
+
+    def revoke(self, name: str) -> ApiKey:
+        """Revoke a key; it is refused from the next request on."""
+        found = self._triage.connection.request("DELETE", _path(name), None)
+        return self._triage.converted(_key, found)
+
+    def _sent(self, method: str, path: str, body: Mapping[str, Any], kind: type[T]) -> T:
+        found = self._triage.connection.request(method, path, body)
+        return self._triage.converted(lambda record: protocol.named(kind, record), found)
+
+
+def verify(triage: RemoteTriage, heads: Mapping[str, str]) -> Head:
+    """Have a server verify its audit log, and return its head. Raises `CheckError` for the first contradiction."""
+    found = triage.connection.post("/audit/verify", {"heads": list(heads)}, ids.new_id())
+    return triage.converted(lambda record: protocol.named(Head, record), found)
+
+
+def _path(name: str) -> str:
+    return f"/keys/{quote(encodable(name), safe='')}"
+
+
+def _key(record: Any) -> ApiKey:
+    """Return a key from its record, which has no hash."""
+    return protocol.named(ApiKey, {**record, "hash": b""} if isinstance(record, dict) else record)
