@@ -137,7 +137,14 @@ def test_openapi_generators_ruby_client_works(generator: Path, server: Running, 
     if subprocess.run([ruby, "-r", "typhoeus", "-e", ""], capture_output=True, check=False).returncode:
         pytest.skip("there is no Typhoeus: THE RUBY CLIENT WAS NOT TRIED")
     made = generated(generator, "ruby", tmp_path)
-    command = [ruby, "-I", made / "lib", PROGRAMS / "openapi_generator_ruby.rb", server.url, server.keys["agent"]]
+    command: list[str | Path] = [
+        ruby,
+        "-I",
+        made / "lib",
+        PROGRAMS / "openapi_generator_ruby.rb",
+        server.url,
+        server.keys["agent"],
+    ]
     check_answers(subprocess.run(command, capture_output=True, text=True, check=False))
 
 
@@ -146,7 +153,14 @@ def test_openapi_generators_php_client_works(generator: Path, server: Running, t
     if not GUZZLE.exists():
         pytest.skip("there is no Guzzle: THE PHP CLIENT WAS NOT TRIED")
     made = generated(generator, "php", tmp_path)
-    command = [php, PROGRAMS / "openapi_generator_php.php", server.url, server.keys["agent"], made, GUZZLE]
+    command: list[str | Path] = [
+        php,
+        PROGRAMS / "openapi_generator_php.php",
+        server.url,
+        server.keys["agent"],
+        made,
+        GUZZLE,
+    ]
     check_answers(subprocess.run(command, capture_output=True, text=True, check=False))
 
 
