@@ -1,5 +1,6 @@
 """What programs send that people would not: null bodies, 1.0 for 1, parameters twice, bytes of no kind."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from tests.support.api_server import Running, serving
 
+EXPOSED = "access-control-expose-headers"
 TICKET = {"subject": "Refund?", "description": "I was charged twice"}
 
 
@@ -78,3 +80,40 @@ def test_a_parameter_without_a_value_is_as_one_that_is_left_out(client: httpx.Cl
 def test_an_empty_body_is_no_tickets(client: httpx.Client, kind: str) -> None:
     answer = client.post("/tickets/batch?workers=", headers={"content-type": kind, "Idempotency-Key": ""})
     assert (answer.status_code, answer.json()["end"]) == (200, {})
+
+
+def test_a_large_answer_is_compressed_for_who_accepts_that(client: httpx.Client) -> None:
+    for number in range(10):
+        client.post("/tickets", json={"subject": f"large {number}", "description": "I was charged twice. " * 50})
+    zipped, plain = (client.get("/tickets", headers={"accept-encoding": how}) for how in ("gzip", "identity"))
+    assert (zipped.headers["content-encoding"], zipped.json()) == ("gzip", plain.json())
+    assert int(zipped.headers["content-length"]) < int(plain.headers["content-length"]) / 5
+    assert "content-encoding" not in plain.headers
+    for response in (client.get("/categories"), client.post("/classify")):  # small, and a stream of lines
+        assert (response.status_code, response.headers.get("content-encoding")) == (200, None)
+
+
+@pytest.mark.parametrize("path", ["/tickets", "/tickets/batch"])
+def test_a_compressed_body_is_refused_as_such(client: httpx.Client, path: str) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    answer = client.post(path, content=gzip.compress(b"{}"), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "media_type")
+    assert "gzip" in answer.json()["detail"]
+
+
+def test_a_page_of_an_allowed_origin_may_call_and_no_other(tmp_path: Path) -> None:
+    asking = {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key,content-type"}
+    config = "server: {cors_origins: [https://Desk.example.com]}\n"
+    with serving(tmp_path, config=config) as running, running.client() as client:
+        for origin, allowed in (("https://desk.example.com", "https://desk.example.com"), ("https://evil.test", None)):
+            asked = httpx.options(f"{running.url}/tickets", headers={"origin": origin, **asking}, trust_env=False)
+            assert asked.headers.get("access-control-allow-origin") == allowed
+            assert asked.is_success == bool(allowed)
+            answers = [client.get(path, headers={"origin": origin}) for path in ("/tickets", "/tickets/nobody")]
+            assert [one.headers.get("access-control-allow-origin") for one in answers] == [allowed] * 2
+        assert "Link" in client.get("/stats", headers={"origin": "https://desk.example.com"}).headers[EXPOSED]
+
+
+def test_no_page_may_call_where_none_is_configured(client: httpx.Client) -> None:
+    answer = client.get("/stats", headers={"origin": "https://desk.example.com"})
+    assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (200, False)

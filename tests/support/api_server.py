@@ -69,7 +69,7 @@ def serving(
     gate = wiring.stores.open_gate(parts.store)
     verify = partial(wiring.stores.verify, loaded)
     limits = limits or Limits(per_minute=None, failed_keys=100_000)
-    served = ServerState(parts, gate, limits, hooks(loaded, env or {}), verify, tokens(loaded))
+    served = ServerState(parts, gate, limits, hooks(loaded, env or {}), verify, tokens(loaded), loaded.cors_origins)
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = listening("127.0.0.1", 0)
     server = Server(configured(create_app(served, root_path)), served, place, drain)

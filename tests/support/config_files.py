@@ -16,6 +16,11 @@ def whole_example() -> str:
 # The file, and how what is told of it begins, behind `config.yaml:`.
 MISTAKES: list[tuple[str | bytes, str]] = [
     # the file as a whole; what is expected stands behind "config.yaml:"
+    (
+        "server: {cors_origins: [https://desk.example.com/]}",
+        "1: server.cors_origins[0]: must end with the host or port, as in https://desk.example.com",
+    ),
+    ("server: {cors_origins: '*'}", "1: server.cors_origins: must be a URL that begins with https:// or http://"),
     ("categories: [a", "1: column 15: not valid YAML: while parsing a flow sequence, expected ',' or ']', but got"),
     ("a: 1\n\tb: 2", "2: column 1: not valid YAML: "),
     (b"a: 1\nb: \xe4", "2: byte 0xe4 is not UTF-8; save the file as UTF-8"),

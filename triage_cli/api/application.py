@@ -1,20 +1,34 @@
 """The FastAPI application: its routers, error handlers, middleware and description."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from triage_cli import __version__
 from triage_cli.api import docs_page, problems
 from triage_cli.api.dependencies import ServerState
 from triage_cli.api.middleware import AccessMiddleware
+from triage_cli.api.ndjson import OCTETS
 from triage_cli.api.openapi import openapi_method
 from triage_cli.api.routes import admin, bulk, consultation, monitoring, queries, tickets, webhooks
+from triage_cli.client.protocol import LINES
 
 # Plain endpoints that run at the same time: most of them wait for the disk or a provider.
 THREADS = 100
+# Bytes from which on an answer is compressed for who accepts that; and what is not, since its lines must not wait.
+COMPRESSED = 4096
+STREAMED = (LINES, OCTETS)
+# What a page of an allowed origin may send and read.
+CORS: Mapping[str, Any] = {
+    "allow_methods": ("GET", "POST", "DELETE"),
+    "allow_headers": ("Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "X-Request-Id"),
+    "expose_headers": ("Link", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"),
+}
 # Threads for `/ready` alone, so that it answers even if all others are busy.
 PROBES = 2
 
@@ -47,5 +61,8 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     for router in (group.router for group in groups):
         app.include_router(router)
     app.openapi = openapi_method(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    app.add_middleware(GZipMiddleware, COMPRESSED, 5, exclude_content_types=STREAMED)
     app.add_middleware(AccessMiddleware, server_state=server_state, root_path=root_path)
+    if server_state.cors_origins:  # outermost, since a browser asks without a key whether it may send one
+        app.add_middleware(CORSMiddleware, allow_origins=server_state.cors_origins, max_age=600, **CORS)
     return app

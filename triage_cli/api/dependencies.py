@@ -1,7 +1,7 @@
 """Dependencies of the endpoints: the server's state, the caller, and the use cases for one request."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, NamedTuple, TypeVar
 from weakref import WeakSet
 
@@ -74,6 +74,7 @@ class ServerState:
         hooks: Mapping[str, Hook] | None = None,
         verify: Callable[[Mapping[str, str]], Head] = _unverified,
         tokens: Callable[[str], Caller] | None = None,
+        cors_origins: Sequence[str] = (),
     ) -> None:
         self.parts = parts
         self.gate = gate
@@ -81,6 +82,7 @@ class ServerState:
         self.hooks = hooks or {}
         self.verify = verify
         self.tokens = tokens
+        self.cors_origins = cors_origins
         self.meter = Metrics()
         self.room = StreamSlots()
         shared = parts._replace(map=parts.map._replace(circuits=DestinationBreakers()))

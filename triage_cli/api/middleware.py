@@ -19,6 +19,7 @@ from triage_cli.api.roles import is_open, required_role
 from triage_cli.domain import ids
 from triage_cli.domain.api_access import ROLES
 from triage_cli.domain.errors import (
+    MediaTypeError,
     RateLimitedError,
     RefusedError,
     RequestTimeoutError,
@@ -112,6 +113,8 @@ class AccessMiddleware:
     def _bounded(self, scope: Scope, path: str, receive: Receive) -> Receive:
         """Return a `receive` that enforces the limits of size and time on the body."""
         limits = self._server_state.limits
+        if (encoding := Headers(scope=scope).get("content-encoding", "").strip().lower()) not in ("", "identity"):
+            raise MediaTypeError(f'a body in the encoding "{encoding[:20]}" is not read here', hint="send it as it is")
         bulk = path in BULK
         most = limits.bulk_body if bulk else limits.body
         length = Headers(scope=scope).get("content-length", "")

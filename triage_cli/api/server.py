@@ -81,7 +81,7 @@ def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] |
     parts = wiring.parts(config, tell, warn=errors.warning, guarded=True, make=True)
     limits, gate = Limits(config.requests_per_minute), wiring.stores.open_gate(parts.store)
     verify = partial(wiring.stores.verify, config)
-    server_state = ServerState(parts, gate, limits, hooks(config, env), verify, tokens(config))
+    server_state = ServerState(parts, gate, limits, hooks(config, env), verify, tokens(config), config.cors_origins)
     if not parts.store.is_there():
         parts.store.renew(Lease(""))  # changes nothing, but creates the database
     server_state.gate.ping()  # raises if the database cannot be used

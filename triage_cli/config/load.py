@@ -92,6 +92,7 @@ def load_config(
         sections.values.get("sources", {}),
         sections.values.get("server", {}).get("oidc"),
         sections.values.get("spikes"),
+        sections.values.get("server", {}).get("cors_origins", ()),
     )
 
 

@@ -254,6 +254,7 @@ class Config(NamedTuple):
     sources: Mapping[str, SourceSpec] = {}
     oidc: OidcSpec | None = None
     spikes_to: str | None = None  # the destination of spikes
+    cors_origins: tuple[str, ...] = ()  # of pages that may call the API from a browser
 
     def routing_hash(self) -> str:
         """Name routes and destinations in 16 characters, so that a decision can say by which map it was made."""

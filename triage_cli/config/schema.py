@@ -38,7 +38,7 @@ from triage_cli.config.validators import (
     variable,
 )
 from triage_cli.config.webhooks import read_webhooks
-from triage_cli.config.yaml_document import ConfigNode
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import Category
 
@@ -184,6 +184,15 @@ def _server(setting: ConfigNode) -> dict[str, Any]:
     return record(setting, SERVER, "server")
 
 
+@accepts({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+$"})
+def _origin(setting: ConfigNode) -> str:
+    """Accept an origin as browsers send it: scheme, host and port."""
+    given = url(setting)
+    if given.count("/") > len("//") or {"?", "#"} & set(given):
+        raise ConfigValueError("must end with the host or port, as in https://desk.example.com")
+    return given.lower()
+
+
 @accepts(lambda: record_schema(BUDGET))
 def _budget(setting: ConfigNode) -> float | None:
     per_day: float | None = record(setting, BUDGET, "budget").get("per_day")
@@ -238,7 +247,11 @@ CLASSIFIER: Mapping[str, Field] = {
     "audit_rate": Field(SHARE, ("cascade",)),
     "hysteresis": Field(SHARE),
 }
-SERVER: Mapping[str, Field] = {"requests_per_minute": Field(optional(COUNT)), "oidc": Field(read_oidc)}
+SERVER: Mapping[str, Field] = {
+    "requests_per_minute": Field(optional(COUNT)),
+    "oidc": Field(read_oidc),
+    "cors_origins": Field(several(_origin)),
+}
 SPIKES: Mapping[str, Field] = {"to": Field(text, needed=True)}
 BUDGET: Mapping[str, Field] = {"per_day": Field(optional(MONEY))}
 TOP: Mapping[str, Field] = {

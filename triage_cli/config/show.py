@@ -32,6 +32,8 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
     for rule in config.routes:
         yield from _rule(rule)
     yield "server.requests_per_minute", config.requests_per_minute
+    if config.cors_origins:
+        yield "server.cors_origins", _plain(config.cors_origins)
     if config.oidc:
         oidc = config.oidc._asdict()
         roles = {"claim": oidc.pop("claim"), "map": oidc.pop("roles")}
