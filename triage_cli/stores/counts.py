@@ -16,6 +16,7 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.views import Gauges
 from triage_cli.stores.data_migrations import COUNT_ALL
 from triage_cli.stores.database import Tables
+from triage_cli.stores.queries import write_all
 
 DAY = len("2026-01-01")
 TICKETS_BEFORE = """select ticket_id, status, coalesce(category, ''), coalesce(classifier, ''), substr(stored_at, 1, 10)
@@ -78,8 +79,7 @@ class Counts(Tables):
                 answers[added.classifier] = number + 1, failures + (added.error is not None), usd + added.cost
         _put(db, PUT_TICKETS, tickets)
         _put(db, PUT_DELIVERIES, deliveries)
-        for classifier, numbers in sorted(answers.items()):
-            db.execute(PUT_ANSWERS, (classifier, *numbers))
+        write_all(db, PUT_ANSWERS, [(classifier, *numbers) for classifier, numbers in sorted(answers.items())])
 
     def _count_anew(self, db: Any) -> None:
         """Count all rows, after a change that is not one of tickets."""
@@ -115,9 +115,7 @@ class Counts(Tables):
 
 
 def _put(db: Any, statement: str, counts: Mapping[Any, int]) -> None:
-    for keys, number in sorted(counts.items()):
-        if number:
-            db.execute(statement, (*keys, number))
+    write_all(db, statement, [(*keys, number) for keys, number in sorted(counts.items()) if number])
 
 
 def _state_after(before: str | None, state: str) -> str:
