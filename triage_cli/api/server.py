@@ -150,6 +150,7 @@ def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
         "server_header": False,
         "proxy_headers": False,
         "timeout_graceful_shutdown": GRACE,
+        # httptools takes a fifth less CPU, but loses the body of a POST that offers HTTP/2, as Java's client does.
         "http": HeadTimeoutProtocol,
         "loop": "asyncio",
         "ws": "none",
