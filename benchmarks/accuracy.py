@@ -5,7 +5,8 @@ Only names and descriptions of categories are read, and for a set of the three d
 A category whose name says "none of these" is left out, and told apart: how many of its tickets were not sure.
 With --learn N the model also learns N tickets a category from train.csv, with --label N as many as they come, with
 --all every one; figures are means over --draws. The last line is the mean of the sets. ECE is the expected calibration
-error, in ten bins. --limit N takes so many test tickets. --languages judges the simple tickets of the tests instead.
+error, in ten bins. --limit N takes so many test tickets. --encoder FOLDER puts a sentence encoder beside the model; the
+last column is the share of tickets that it was asked about. --languages judges the simple tickets of the tests instead.
 """
 
 import argparse
@@ -23,8 +24,9 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from triage_cli.classifiers.embedded.classifier import LocalClassifier
+from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.weights import fingerprint
+from triage_cli.classifiers.embedded.weights import Floats, fingerprint
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error, macro_f1
@@ -64,13 +66,26 @@ def sample(labelled: Labelled, per_label: int, seed: int = 0) -> Labelled:
     return [item for items in by_label.values() for item in items[:per_label]]
 
 
-def answers(categories: Sequence[Category], lesson: Labelled, texts: Sequence[str]) -> list[Classification]:
+class CountingEncoder(Encoder):
+    """An encoder that counts the texts of tickets that it is asked about."""
+
+    asked = 0
+
+    def vectors(self, texts: Sequence[str], *, keep: bool = False) -> Floats:
+        """Return the vectors, as the encoder does."""
+        self.asked += 0 if keep else len(texts)
+        return super().vectors(texts, keep=keep)
+
+
+def answers(
+    categories: Sequence[Category], lesson: Labelled, texts: Sequence[str], encoder: Encoder | None = None
+) -> list[Classification]:
     tickets = [
         Ticket(str(i), "", "import", None, "", None, text, None, None, 2, None, "") for i, text in enumerate(texts)
     ]
     classifier = LocalClassifier(
-        "local", fit(categories, lesson), fingerprint(categories), THRESHOLD, actor="benchmark", run_id=None,
-        categories=categories, clock=str, new_id=str,
+        "local", fit(categories, lesson, encoder), fingerprint(categories), THRESHOLD, actor="benchmark", run_id=None,
+        categories=categories, clock=str, new_id=str, encoder=encoder,
     )  # fmt: skip
     return [
         outcome.value.steps[0]
@@ -98,13 +113,21 @@ def figures(folder: Path, asked: argparse.Namespace) -> list[float]:
         test = Random(1).sample(test, min(asked.limit, len(test)))
     train = [(text, label) for text, label in read(folder / "train.csv") if label in names]
     drawn = [
-        figures_of(test, answers(categories, lesson, [text for text, _ in test]), names)
+        measured(test, categories, lesson, CountingEncoder(asked.encoder) if asked.encoder else None)
         for lesson in taught(train, asked)
     ]
     means = [fmean(column) for column in zip(*drawn, strict=True)]
     number = sum(label in names for _, label in test)
     print(line(folder.name, str(len(names)), str(number), *(f"{figure:.3f}" for figure in means)), flush=True)
     return means
+
+
+def measured(
+    test: Labelled, categories: Sequence[Category], lesson: Labelled, encoder: CountingEncoder | None
+) -> list[float]:
+    given = answers(categories, lesson, [text for text, _ in test], encoder)
+    found = figures_of(test, given, [category.name for category in categories])
+    return [*found, encoder.asked / len(test)] if encoder else found
 
 
 def figures_of(test: Labelled, given: Sequence[Classification], names: Sequence[str]) -> list[float]:
@@ -150,13 +173,15 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="all labelled tickets")
     parser.add_argument("--draws", type=int, default=3, metavar="N", help="draws of labelled tickets")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="test tickets of a set")
+    parser.add_argument("--encoder", type=Path, metavar="FOLDER", help="a sentence encoder beside the model")
     parser.add_argument("--languages", action="store_true", help="the simple tickets in four languages")
     asked = parser.parse_args()
     if asked.languages:
         return languages()
     folders = sorted(path.parent for path in asked.data.glob("*/categories.yaml"))
-    print(line(*HEADER))
-    print(line(*["---"] * len(HEADER)))
+    header = [*HEADER, "asked"] if asked.encoder else HEADER
+    print(line(*header))
+    print(line(*["---"] * len(header)))
     rows = [figures(folder, asked) for folder in folders if not asked.sets or folder.name in asked.sets]
     means = [nanmean(column) for column in zip(*rows, strict=True)]
     print(line("mean", "", "", *(f"{figure:.3f}" for figure in means)))

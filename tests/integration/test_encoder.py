@@ -10,6 +10,7 @@ import pytest
 from tests.support import tiny_encoder
 from tests.support.cli import Cli
 from tests.support.embedded import answers
+from triage_cli.classifiers.embedded import classifier as embedded_classifier
 from triage_cli.classifiers.embedded import encoder as module
 from triage_cli.classifiers.embedded.classifier import LocalClassifier
 from triage_cli.classifiers.embedded.encoder import Encoder
@@ -82,6 +83,19 @@ def test_it_is_asked_where_the_table_is_unsure_and_nowhere_else(
     assert with_it[0].steps[0].confidence == without[0].steps[0].confidence
     assert (with_it[1].steps[0].confidence or 0) > (without[1].steps[0].confidence or 0)
     assert [a.steps[0].confidence for a in with_it[2:]] == [None, None]
+
+
+def test_it_is_not_asked_about_what_it_can_hardly_change(
+    encoder: Encoder, beside: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [guess] = answers(opened(beside, None, 0.7), UNSURE)
+    confidence = guess.steps[0].confidence or 0
+    margin = 2 * confidence - 1  # there are two categories
+    for share, tied, is_asked in ((0.99, 0.0, False), (0.99, margin + 0.01, True), (0.5, 0.0, True)):
+        monkeypatch.setattr(embedded_classifier, "IN_REACH", share)
+        monkeypatch.setattr(embedded_classifier, "TIED", tied)
+        [found] = answers(opened(beside, encoder, 0.7), UNSURE)
+        assert (found.steps[0].confidence != guess.steps[0].confidence) is is_asked
 
 
 def test_answers_with_and_without_it_have_other_fingerprints(encoder: Encoder, beside: Model) -> None:

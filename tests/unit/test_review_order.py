@@ -20,7 +20,18 @@ def test_the_least_sure_come_first_in_turns_over_the_guesses_and_twins_last() ->
         waiting("e", "where are you", None, 0.0),
         waiting("f", "vpn error on login", "Technical", 0.4),
     ]
-    assert order_of_review(tickets) == ["e", "c", "b", "a", "f", "d"]
+    assert order_of_review(tickets) == ["b", "e", "c", "a", "f", "d"]
+
+
+def test_of_two_as_doubtful_the_one_that_is_like_others_comes_first() -> None:
+    tickets = [
+        waiting("a", "an aardvark ate the garden hose", "Technical", 0.1),
+        waiting("b", "vpn login fails again today", "Technical", 0.1),
+        waiting("c", "the vpn drops when i login", "Technical", 0.5),
+        waiting("d", "cannot login over vpn since monday", "Technical", 0.5),
+    ]
+    assert order_of_review(tickets)[0] == "b"
+    assert sorted(order_of_review(tickets)) == ["a", "b", "c", "d"]
 
 
 @given(

@@ -1,7 +1,10 @@
 """The order of review: the most informative tickets first, so that few verdicts teach a classifier much."""
 
 import re
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, cycle
+from math import fsum, log, sqrt
 from typing import NamedTuple
 
 from triage_cli.domain.streams import chunked
@@ -12,6 +15,8 @@ from triage_cli.ports.storage import Store
 WINDOW = 500
 # The share of common words from which on two texts are near-duplicates.
 ALIKE = 0.7
+# What a text that is like no other counts, as a share of the mean.
+ALONE = 0.1
 WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -27,25 +32,62 @@ class Waiting(NamedTuple):
 def order_of_review(waiting: Sequence[Waiting]) -> list[str]:
     """Return ticket ids, the most informative first.
 
-    This is margin sampling, with turns over the suggestions so that each category has some. Near-duplicates of
-    earlier tickets come last: a second verdict on the same text teaches nothing.
+    Odd rounds are margin sampling weighted by density (Settles and Craven 2008): a small margin, and words that many of
+    the others have, so that a verdict teaches something about them too. Even ones are margin sampling alone, which
+    finds what is unlike the rest. Each round takes one ticket of each suggestion. Near-duplicates of earlier tickets
+    come last: a second verdict on the same text teaches nothing.
     """
-    turns: dict[str | None, list[Waiting]] = {}
-    for each in sorted(waiting, key=lambda w: (w.margin, w.ticket_id)):
-        turns.setdefault(each.guess, []).append(each)
+    waiting = sorted(waiting, key=lambda w: (w.margin, w.ticket_id))  # else rounding would depend on their order
+    texts = [frozenset(WORD.findall(each.text.casefold())) for each in waiting]
+    text_words = {each.ticket_id: distinct for each, distinct in zip(waiting, texts, strict=True)}
+    worth = {w.ticket_id: (1 - w.margin) * dense for w, dense in zip(waiting, densities(texts), strict=True)}
     first: list[str] = []
     put_off: list[str] = []
     seen: list[frozenset[str]] = []
-    for nth in range(max(map(len, turns.values()), default=0)):
-        for line in turns.values():
-            if nth < len(line):
-                text_words = frozenset(WORD.findall(line[nth].text.casefold()))
-                if any(_alike(text_words, other) for other in seen):
-                    put_off.append(line[nth].ticket_id)
-                else:
-                    first.append(line[nth].ticket_id)
-                    seen.append(text_words)
+    for ticket_id in _in_rounds(sorted(waiting, key=lambda w: -worth[w.ticket_id]), waiting):
+        if any(_alike(text_words[ticket_id], other) for other in seen):
+            put_off.append(ticket_id)
+        else:
+            first.append(ticket_id)
+            seen.append(text_words[ticket_id])
     return first + put_off
+
+
+def _in_rounds(*orders: Sequence[Waiting]) -> Iterator[str]:
+    """Yield each ticket id once: the orders in turn, and of each the next ticket of each suggestion."""
+    queues: list[dict[str | None, deque[str]]] = [defaultdict(deque) for _ in orders]
+    for queue_of, order in zip(queues, orders, strict=True):
+        for each in order:
+            queue_of[each.guess].append(each.ticket_id)
+    taken: set[str] = set()
+    for queue_of in cycle(queues):
+        if len(taken) == len(orders[0]):
+            return
+        for ids in queue_of.values():
+            while ids and ids[0] in taken:
+                ids.popleft()
+            if ids:
+                taken.add(ids[0])
+                yield ids.popleft()
+
+
+def densities(texts: Sequence[frozenset[str]]) -> list[float]:
+    """Return how like the others each text is, at least `ALONE` of the mean: the mean cosine of their words.
+
+    Words are weighted by their inverse document frequency; a word of one text, or of all, has no weight.
+    """
+    texts_with = Counter(chain.from_iterable(texts))
+    rarity = {word: log(len(texts) / number) for word, number in texts_with.items() if number > 1}
+    lengths = [sqrt(fsum(rarity.get(word, 0.0) ** 2 for word in distinct)) or 1.0 for distinct in texts]
+    sums: dict[str, float] = defaultdict(float)
+    for distinct, length in zip(texts, lengths, strict=True):
+        for word in distinct:
+            sums[word] += rarity.get(word, 0.0) / length
+    found = [
+        fsum(sums[word] * rarity.get(word, 0.0) for word in distinct) / length
+        for distinct, length in zip(texts, lengths, strict=True)
+    ]
+    return [likeness + ALONE * fsum(found) / len(found) for likeness in found]
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:

@@ -26,6 +26,9 @@ from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
 
 KEPT_LABELS = 10  # labels whose probability is stored
+# An encoder is asked about unsure texts that it may make sure (their confidence has this share of the threshold), or
+# whose best two labels are this close. The others would cost nearly as much again, and gain a fifth.
+IN_REACH, TIED = 0.75, 0.05
 
 
 class _Guess(NamedTuple):
@@ -169,12 +172,15 @@ class LocalClassifier:
         return guesses
 
     def _ask_encoder(self, judged: Prediction, texts: Sequence[str], tokens: Sequence[Sequence[str]]) -> None:
-        """Replace the predictions that are below the threshold by those of the model beside the encoder."""
-        unsure = np.flatnonzero((judged.chances.max(axis=1) < self._min_confidence) & ~judged.foreign & ~judged.vague)
-        if self._encoder is not None and self._beside is not None and len(unsure):
-            rows = unsure.tolist()
+        """Replace unsure predictions that the model beside the encoder can change by its own."""
+        every = np.arange(len(judged.best))
+        first, second = judged.chances[every, judged.best], judged.chances[every, judged.runner_up]
+        open_ = (first >= IN_REACH * self._min_confidence) | (first - second < TIED)
+        chosen = np.flatnonzero((first < self._min_confidence) & open_ & ~judged.foreign & ~judged.vague)
+        if self._encoder is not None and self._beside is not None and len(chosen):
+            rows = chosen.tolist()
             encoded = self._encoder.vectors([texts[row] for row in rows])
-            replace(judged, unsure, self._beside.judge([tokens[row] for row in rows], encoded))
+            replace(judged, chosen, self._beside.judge([tokens[row] for row in rows], encoded))
 
     def _reason(self, because: Sequence[str], runner_up: int, chance: float) -> str:
         if len(self._plain) == 1:
