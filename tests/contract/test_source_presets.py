@@ -9,7 +9,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.http_stub import HttpStub
-from tests.support.vendor_lists import NUMBER, SIZE, VENDORS
+from tests.support.vendor_lists import NUMBER, SIZE, VENDORS, source_of
 from triage_cli.config.presets import load_preset, preset_names
 from triage_cli.config.sources import PRESETS
 
@@ -22,17 +22,7 @@ def vendor(request: pytest.FixtureRequest) -> Iterator[tuple[str, HttpStub]]:
 
 
 def configure(cli: Cli, name: str, stub: HttpStub, **keys: object) -> None:
-    of = VENDORS[name]
-    preset = load_preset(name, PRESETS).value
-    following = {key: node.value for key, node in preset["next"].value.items()}
-    if "size" in following:  # the stub's pages are short ones
-        following["size"] = SIZE
-    source = {"preset": name, "url": stub.root + of.path, "auth": of.auth, "next": following, **keys}
-    source["cursor"] = {
-        "field": preset["cursor"].value["field"].value,
-        "start": "2026-01-01",
-        **({"overlap": "1d"} if name == "intercom" else {}),
-    }
+    source = source_of(name, stub.root, **keys)
     (cli.folder / "config.yaml").write_text(json.dumps({"sources": {name: source}}))
     cli.env |= {"DESK_USER": "user", "DESK_TOKEN": "token"}
 

@@ -279,6 +279,17 @@ def test_a_window_moves_so_that_no_item_slips_through_while_others_change(cli: C
     assert sorted(map(int, stored(cli))) == list(range(25))
 
 
+def test_a_page_of_items_changed_in_one_second_is_no_list_without_an_end(cli: Cli, desk: Helpdesk) -> None:
+    """As an agent's change of many tickets at once leaves them: the list begun again at their time repeats the page."""
+    desk.paging = "page"
+    for n in range(15):
+        desk.items[n]["updated_at"] = desk.items[9]["updated_at"]
+    configure(cli, {"shop": desk.source(next={"page": "page", "size": 10, "most": 1})})
+    done = cli("pull", "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(map(int, stored(cli))) == list(range(25))
+
+
 # -- without a source, elsewhere, offline
 
 

@@ -9,14 +9,20 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.http_stub import Got, HttpStub, Reply
+from triage_cli.config.presets import load_preset
+from triage_cli.config.sources import PRESETS
 
 NUMBER = 7
 SIZE = 3  # a page of every stub, whatever is asked for: so that few tickets are several pages
 
 
+# When tickets were changed later, in seconds since 1970; a test that sets these clears them.
+CHANGES: dict[int, int] = {}
+
+
 def changed(n: int) -> int:
     """Return when a ticket was changed, in seconds since 1970: two of them at once, at a page's end."""
-    return 1_794_900_000 + 3600 * (n - (n == SIZE))
+    return CHANGES.get(n, 1_794_900_000 + 3600 * (n - (n == SIZE)))
 
 
 def iso(at: int) -> str:
@@ -228,3 +234,16 @@ VENDORS: Mapping[str, Vendor] = {
     ),
     "intercom": Vendor(intercom, {"bearer": "DESK_TOKEN"}, "Bearer token", "{n}", priority=None),
 }
+
+
+def source_of(name: str, root: str, **keys: Any) -> dict[str, Any]:
+    """Return the configuration of a source by its preset: it reads all of a stub's list, in the stub's pages."""
+    vendor, preset = VENDORS[name], load_preset(name, PRESETS).value
+    following = {key: node.value for key, node in preset["next"].value.items()}
+    if "size" in following:
+        following["size"] = SIZE
+    cursor = {"field": preset["cursor"].value["field"].value, "start": "2026-01-01"}
+    if name == "intercom":
+        cursor["overlap"] = "1d"
+    read = {"auth": vendor.auth, "next": following, "cursor": cursor}
+    return {"preset": name, "url": root + vendor.path, **read, **keys}

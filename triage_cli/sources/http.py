@@ -222,10 +222,11 @@ class HttpSource:
         if walk.ended or self._spec.next is None:
             return
         if self._spec.next.kind in ("page", "offset"):
-            ids = tuple(self._items.id_of(listed) for listed in items)
-            again = before.since == walk.since and ids in passed and page.number > 0
+            # Asked from another time the same page may come: many items that were changed within one second.
+            listing = before.since, tuple(self._items.id_of(listed) for listed in items)
+            again = before.since == walk.since and listing in passed and page.number > 0
             passed.clear()
-            passed.add(ids)
+            passed.add(listing)
         else:
             passed.add(before.place)
             again = walk.place in passed

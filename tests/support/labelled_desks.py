@@ -1,0 +1,142 @@
+"""Helpdesks that are pulled from and labelled: a vendor's list, which shows what its tickets were made to be."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from tests.support.helpdesk import TEXTS
+from tests.support.http_stub import Got, HttpStub, Reply
+from tests.support.vendor_lists import CHANGES, NUMBER, VENDORS, source_of
+from tests.support.vendors.helpdesks import Freshdesk, ServiceNow, Zammad, Zendesk
+from tests.support.vendors.samples import SAMPLES
+from tests.support.vendors.server import Vendor
+
+
+class Kind(NamedTuple):
+    """How a vendor's items look in its list, and its labels on a ticket.
+
+    `items` is where the list stands in an answer. `begin` makes the vendor's tickets, each with the label of a person,
+    and `labels` reads those of one. `expected` are the labels after triage has given these categories in turn.
+    """
+
+    items: str
+    subject: str
+    begin: Callable[[Any], None]
+    labels: Callable[[Any, int], Sequence[str]]
+    expected: Callable[[Sequence[str]], Sequence[str]]
+    shown: Callable[[Any, int], Mapping[str, Any]] = lambda _vendor, _number: {}
+    source: Mapping[str, Any] = {}
+
+
+def tag(category: str) -> str:
+    return f"triage_{category.lower()}"
+
+
+def tagged(vendor: Zendesk | Zammad) -> None:
+    vendor.tags = {str(number): ["vip"] for number in range(NUMBER)}
+
+
+def freshdesk(vendor: Freshdesk) -> None:
+    for number in range(NUMBER):
+        fields = {"cf_triage": None, "cf_plan": "gold"}
+        vendor.tickets[str(number)] = {"id": number, "tags": ["vip"], "custom_fields": fields}
+
+
+def servicenow(vendor: ServiceNow) -> None:
+    for number in range(NUMBER):
+        sys_id = f"{number:032x}"
+        incident = {"sys_id": sys_id, "number": f"INC{number:07}", "short_description": "s", "work_notes": "vip"}
+        vendor.incidents[sys_id] = incident
+
+
+def of_tags(vendor: Zendesk | Zammad, number: int) -> Sequence[str]:
+    return vendor.tags[str(number)]
+
+
+def of_field(vendor: Freshdesk, number: int) -> Sequence[str]:
+    ticket = vendor.tickets[str(number)]
+    return [*ticket["tags"], ticket["custom_fields"]["cf_triage"]]
+
+
+def of_notes(vendor: ServiceNow, number: int) -> Sequence[str]:
+    return re.findall(r"^(triage_\w+|vip)", vendor.incidents[f"{number:032x}"]["work_notes"], re.MULTILINE)
+
+
+def with_tag(categories: Sequence[str]) -> Sequence[str]:
+    return ["vip", tag(categories[-1])]
+
+
+KINDS: Mapping[str, Kind] = {
+    "zendesk": Kind(
+        "tickets", "subject", tagged, of_tags, with_tag,
+        lambda vendor, number: {"tags": vendor.tags[str(number)]},
+    ),
+    "freshdesk": Kind(
+        "", "subject", freshdesk,
+        of_field,
+        lambda categories: ["vip", categories[-1]],
+        lambda vendor, number: vendor.tickets[str(number)],
+        {"verdict": "custom_fields.cf_triage"},
+    ),
+    "servicenow": Kind(
+        "result", "short_description", servicenow,
+        of_notes,
+        lambda categories: [*map(tag, reversed(categories)), "vip"],
+    ),
+    "zammad": Kind("", "title", tagged, of_tags, with_tag),
+}  # fmt: skip
+
+
+class LabelledDesk(NamedTuple):
+    """A helpdesk of one vendor that serves: its list, and the API that takes labels."""
+
+    preset: str
+    vendor: Vendor
+    lists: HttpStub
+
+    @property
+    def config(self) -> str:
+        """Return a configuration that pulls all its tickets, is sure of every answer, and labels."""
+        source = source_of(self.preset, self.lists.root, **KINDS[self.preset].source)
+        classifiers = {"local": {"type": "local", "min_confidence": 0}}
+        pulled = f"sources: {json.dumps({'desk': source})}\nclassifiers: {json.dumps(classifiers)}\n"
+        return pulled + SAMPLES[self.preset].config(self.preset, self.vendor)
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return {"DESK_USER": "user", "DESK_TOKEN": "token", **SAMPLES[self.preset].variables(self.vendor)}
+
+    def labels(self) -> list[Sequence[str]]:
+        """Return the labels of all tickets."""
+        return [KINDS[self.preset].labels(self.vendor, number) for number in range(NUMBER)]
+
+
+@contextmanager
+def serving(preset: str) -> Iterator[LabelledDesk]:
+    """Serve a vendor's tickets: in the list they have a text, and stand as labels changed them, with a later time."""
+    kind, listed, vendor = KINDS[preset], VENDORS[preset], SAMPLES[preset].vendor()
+    kind.begin(vendor)
+    before = {number: list(kind.labels(vendor, number)) for number in range(NUMBER)}
+
+    def answer(got: Got) -> Reply:
+        for number, labels in before.items():
+            if labels != (changed := list(kind.labels(vendor, number))):
+                before[number], CHANGES[number] = changed, int(time.time()) - NUMBER + number
+        reply = listed.answer(got) if got.headers.get("authorization") == listed.proof else Reply(401)
+        value = json.loads(reply.body or "null")
+        for item in (value[kind.items] if kind.items else value) if reply.status == 200 else ():
+            number = int(re.sub(r"\D", "", str(item.get("id", item.get("number", NUMBER)))))
+            if number < NUMBER:  # an article has no id, and one ticket is gone
+                item |= {kind.subject: f"{TEXTS[number % 3]}, number {number}", **kind.shown(vendor, number)}
+        return reply._replace(body=json.dumps(value))
+
+    lists = HttpStub(answer)
+    try:
+        yield LabelledDesk(preset, vendor, lists)
+    finally:
+        CHANGES.clear()
+        lists.close()
+        vendor.close()
