@@ -22,7 +22,8 @@ begin
 rescue OpenapiClient::ApiError => error
   unknown = JSON.parse(error.response_body)["code"]
 end
-lines = bulk.batch("subject\nCrash\nInvoice\n", { _do: "classify,route" })
+body = %({"subject": "Crash"}\n{"subject": "Invoice"}\n)  # of the types it may be, the client names the one like JSON
+lines = bulk.batch(body, { _do: "classify,route" })
 bulk.classify_many
 puts JSON.generate(
   ticket: made.ticket_id, classification: answer.classification, routed: sent.status, actions: events.map(&:action),
