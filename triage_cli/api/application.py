@@ -8,11 +8,12 @@ import anyio.to_thread
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Receive, Scope, Send
 
 from triage_cli import __version__
 from triage_cli.api import docs_page, problems
 from triage_cli.api.dependencies import ServerState
-from triage_cli.api.middleware import AccessMiddleware
+from triage_cli.api.middleware import QUERY, AccessMiddleware
 from triage_cli.api.ndjson import OCTETS
 from triage_cli.api.openapi import openapi_method
 from triage_cli.api.routes import admin, bulk, consultation, monitoring, queries, tickets, webhooks
@@ -33,6 +34,15 @@ CORS: Mapping[str, Any] = {
 PROBES = 2
 
 
+class _Application(FastAPI):
+    """FastAPI, whose telemetry is not told the query of a request, since that may hold words of a ticket."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, QUERY: scope["query_string"], "query_string": b""}
+        await super().__call__(scope, receive, send)
+
+
 def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     """Return the application for one server; `root_path` is the prefix under which a gateway shows it."""
 
@@ -44,7 +54,7 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
         yield
         await anyio.to_thread.run_sync(server_state.close)
 
-    app = FastAPI(
+    app = _Application(
         title="triage",
         version=__version__,
         description="Support tickets in, decisions out: store, classify, route and audit.",
@@ -54,6 +64,7 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
+        telemetry={"logs": False},  # they would hold what was refused
     )
     app.state.server_state = server_state
     problems.install(app)

@@ -39,6 +39,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 BULK = ("/tickets/batch", "/classify", "/route", "/reclassify", "/verdicts")
 KEPT_ENCODED = re.compile(r"%(2[5Ff])")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+QUERY = "triage.query"  # where a scope has the query, which telemetry must not see
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
 
@@ -155,7 +156,8 @@ def _routed(scope: Scope, root: str) -> tuple[str, Scope]:
     if raw.startswith("/tickets/") and "%" in raw:
         path = unquote(KEPT_ENCODED.sub(lambda found: f"%25{found[1].upper()}", raw))
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
-    return path, {**scope, "path": root + path, "root_path": root, "method": method}
+    query = scope.get(QUERY, scope["query_string"])
+    return path, {**scope, "path": root + path, "root_path": root, "method": method, "query_string": query}
 
 
 def _too_large(most: int) -> TooLargeError:
