@@ -6,8 +6,10 @@ import pytest
 
 from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.evaluation.metrics import Graded, paired_interval
+from triage_cli.ports.adapters import Settings
 from triage_cli.service.learning.comparison import Answered, Comparison, InUse, compared
 
+SETTINGS = [(3.0, 0.2, 0.7)]
 ROWS = [Labelled(f"text {chr(97 + n) * 3}", "ab"[n % 2]) for n in range(20)]
 
 
@@ -16,8 +18,13 @@ class Memory:
 
     def __init__(self) -> None:
         self.trained: list[set[str]] = []
+        self.set: list[Settings] = []
 
-    def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> bytes:
+    def settings(self, labelled: Sequence[Labelled], _more: Unlabelled = NOTHING) -> Settings:
+        return [(float(len(labelled)), 1.0, 1.0)]
+
+    def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
+        self.set.append(settings)
         self.trained.append({row.text for row in labelled} | set(more.texts))
         return str(len(self.trained) - 1).encode()
 
@@ -52,7 +59,7 @@ def in_use(trainer: Memory, rows: Sequence[Labelled], *others: str) -> InUse:
 
 def test_no_answer_is_about_a_text_that_its_model_was_trained_on() -> None:
     trainer = Memory()
-    found = compared(trainer, ROWS, NOTHING, in_use(trainer, ROWS[:10]), lambda: None)
+    found = compared(trainer, ROWS, NOTHING, (), in_use(trainer, ROWS[:10]), lambda: None)
     assert (len(found.before), len(found.after)) == (20, 20)
     assert all(row.graded.guess == "b" for row in (*found.before, *found.after))
     assert found.gain[0] > 0, "the new one is trained on more"
@@ -63,7 +70,7 @@ def test_what_else_the_model_in_use_has_learned_from_counts_for_it() -> None:
     """Trained again without the rows of a file, it would be worse than it is: only what is new to it compares."""
     trainer = Memory()
     used = in_use(trainer, ROWS[:10], *(f"row {n}" for n in range(100)))
-    found = compared(trainer, ROWS, NOTHING, used, lambda: None)
+    found = compared(trainer, ROWS, NOTHING, (), used, lambda: None)
     assert len(found.before) == 10
     assert found.gain[0] < 0
     assert "not better" in found.refusal
@@ -72,15 +79,22 @@ def test_what_else_the_model_in_use_has_learned_from_counts_for_it() -> None:
 def test_texts_without_a_label_are_given_to_all_trainings() -> None:
     trainer = Memory()
     used = in_use(trainer, ROWS[:10])
-    compared(trainer, ROWS, Unlabelled(("more",), 0.1), used, lambda: None)
+    compared(trainer, ROWS, Unlabelled(("more",), 0.1), SETTINGS, used, lambda: None)
     assert all("more" in texts for texts in trainer.trained[1:])
+
+
+def test_settings_are_found_once_for_each_of_the_two_models_compared() -> None:
+    trainer = Memory()
+    used = in_use(trainer, ROWS[:10])
+    compared(trainer, ROWS, NOTHING, SETTINGS, used, lambda: None)
+    assert {tuple(settings) for settings in trainer.set[1:]} == {tuple(SETTINGS), ((10.0, 1.0, 1.0),)}
 
 
 def test_texts_that_say_the_same_cannot_be_held_out() -> None:
     trainer = Memory()
     rows = [Labelled(f"Refund {n}", "ab"[n % 2]) for n in range(20)]
     used = InUse(trainer.built_in(), [False] * 20, whole=False)
-    assert compared(trainer, rows, NOTHING, used, lambda: None) == Comparison([], [])
+    assert compared(trainer, rows, NOTHING, (), used, lambda: None) == Comparison([], [])
 
 
 def answered(right: Sequence[bool], loss: float) -> list[Answered]:

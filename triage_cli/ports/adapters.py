@@ -11,6 +11,8 @@ from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import Budget
 
+Settings = Sequence[tuple[float, float, float]]  # of a training: strength, share of the wording, temperature
+
 
 class Trainer(Protocol):
     """Trains the embedded classifier on its categories and on texts with a verdict."""
@@ -21,8 +23,14 @@ class Trainer(Protocol):
     def weighed(self, labelled: Sequence[Labelled], texts: Sequence[str]) -> Unlabelled:
         """Return texts without a label that are worth to be learned from, beside these labelled ones; else none."""
 
-    def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> bytes:
-        """Return a model that is trained on the categories, on labelled texts, and on texts without a label."""
+    def settings(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> Settings:
+        """Return the settings with which `fit` would train; to find them takes most of its time."""
+
+    def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
+        """Return a model that is trained on the categories, on labelled texts, and on texts without a label.
+
+        Without `settings`, they are found first.
+        """
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """Return a model's answers about texts: (category, confidence)."""

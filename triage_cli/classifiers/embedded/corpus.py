@@ -58,6 +58,12 @@ def lessons_of(categories: Sequence[Category], languages: Sequence[str]) -> list
     ]
 
 
+def taught_by(texts: Sequence[str]) -> NDArray[np.uint32]:
+    """Return the hashes of all words of texts, ascending."""
+    words = {bare(word) for text in texts for word in words_of(text)[0]}
+    return np.array(sorted({word_number(word) for word in words if word}), np.uint32)
+
+
 class Corpus:
     """Training texts as arrays of word numbers, with the weight of each word in its text."""
 
@@ -89,10 +95,6 @@ class Corpus:
         all_counts = np.concatenate([counts, np.fromiter(common.values(), np.int64, len(common))])
         rarity = np.log((1 + len(self.texts)) / (1 + all_counts)) + 1
         return Vocabulary(ngrams.astype(np.int32), tuple(common), rarity.astype(np.float32))
-
-    def taught(self) -> NDArray[np.uint32]:
-        """Return the hashes of all words of these texts, ascending."""
-        return np.array(sorted({word_number(word) for word in self._bare if word}), np.uint32)
 
     def design(self, terms: Vocabulary, share: np.float32) -> Design:
         """Return the vectors and weighted terms of the texts, scaled as for answering; one row per text."""

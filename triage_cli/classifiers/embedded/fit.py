@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from triage_cli.classifiers.embedded.corpus import Corpus, Example, lessons_of
+from triage_cli.classifiers.embedded.corpus import Corpus, Example, lessons_of, taught_by
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.inference import softmax
 from triage_cli.classifiers.embedded.language_guard import share_foreign
@@ -60,25 +60,25 @@ class Choice(NamedTuple):
     temperature: float = UNLEARNED
 
 
+Prepare = Callable[[Sequence[Category], Sequence[str], Sequence[Example]], "TrainingSet"]
+
+
 def fit(
     categories: Sequence[Category],
     labelled: Sequence[tuple[str, str]] = (),
     encoder: Encoder | None = None,
-    prepare: "Callable[[Sequence[Category], Sequence[str], Sequence[Example]], TrainingSet] | None" = None,
+    prepare: Prepare | None = None,
+    choices: Sequence[Choice] = (),
 ) -> Model:
     """Return a model fitted to the wording and examples of categories, and to (text, category name) pairs.
 
-    With an encoder there is also a model that is asked where this one is unsure. Hyperparameters are chosen on held-out
-    labelled texts. `prepare` makes the training set, if it is of another kind. Raises `ConfigError`.
+    With an encoder there is also a model that is asked where this one is unsure. `choices` are the hyperparameters of
+    the one and the other (`chosen`), which else are chosen on held-out labelled texts. `prepare` makes the training
+    set, if it is of another kind. Raises `ConfigError`.
     """
-    if not categories:
-        raise ConfigError("there are no categories", hint="name at least one under `categories`")
-    examples = labelled_lessons(categories, labelled)
-    english = share_foreign([words_of(example.text)[0] for example in examples]) < READABLE
+    training_set, examples, english = _prepared(categories, labelled, prepare)
     several = are_built_in(categories)
-    languages = LANGUAGES if several and not english else LANGUAGES[:1]
-    training_set = (prepare or TrainingSet)(categories, languages, examples)
-    choice = training_set.choose()
+    choice = choices[0] if choices else training_set.choose()
     material = repr((list(labelled), choice, *training_set.others)).encode("utf-8", "replace")
     learned = sha256(material).hexdigest() if labelled else ""
     model = training_set.model(choice, learned)._replace(english=english)
@@ -86,9 +86,37 @@ def fit(
         model = model._replace(other=TrainingSet(categories, LANGUAGES, examples).model(choice, learned))
     if encoder is not None:
         training_set.add(encoder)
-        beside = training_set.model(training_set.choose(), learned)._replace(english=english)
+        choice = choices[1] if choices else training_set.choose()
+        beside = training_set.model(choice, learned)._replace(english=english)
         model = model._replace(beside=beside._replace(encoder=encoder.fingerprint))
     return model
+
+
+def chosen(
+    categories: Sequence[Category],
+    labelled: Sequence[tuple[str, str]],
+    encoder: Encoder | None = None,
+    prepare: Prepare | None = None,
+) -> list[Choice]:
+    """Return the hyperparameters that `fit` would choose. Raises `ConfigError`."""
+    training_set, _, _ = _prepared(categories, labelled, prepare)
+    choices = [training_set.choose()]
+    if encoder is not None:
+        training_set.add(encoder)
+        choices.append(training_set.choose())
+    return choices
+
+
+def _prepared(
+    categories: Sequence[Category], labelled: Sequence[tuple[str, str]], prepare: Prepare | None
+) -> "tuple[TrainingSet, list[Example], bool]":
+    """Return the training set, the labelled texts in it, and whether these are in English."""
+    if not categories:
+        raise ConfigError("there are no categories", hint="name at least one under `categories`")
+    examples = labelled_lessons(categories, labelled)
+    english = share_foreign([words_of(example.text)[0] for example in examples]) < READABLE
+    languages = LANGUAGES if are_built_in(categories) and not english else LANGUAGES[:1]
+    return (prepare or TrainingSet)(categories, languages, examples), examples, english
 
 
 def labelled_lessons(categories: Sequence[Category], labelled: Sequence[tuple[str, str]]) -> list[Example]:
@@ -110,7 +138,6 @@ class TrainingSet:
         self.k = len(categories)
         self.temperature = UNLEARNED if any(examples_of(categories)) else BARE
         self.terms = texts.terms()
-        self.taught = texts.taught()
         self.emphasis = TERMS_OF_MANY if len(lessons) >= MANY * self.k else TERMS_OF_FEW
         self._rotate(texts.design(self.terms, self.emphasis))
         self.labels = np.array([example.label for example in lessons])
@@ -119,6 +146,7 @@ class TrainingSet:
         self.others: tuple[object, ...] = ()  # what else the model learns from
         self.examples = examples
         self.texts = [example.text for example in lessons]
+        self.taught = taught_by(self.texts)
 
     def _rotate(self, design: Design) -> None:
         self.full_design = self.design = design

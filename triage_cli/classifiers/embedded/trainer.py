@@ -6,13 +6,14 @@ from functools import partial
 import numpy as np
 
 from triage_cli.classifiers.embedded.encoder import Encoder
-from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.fit import Choice, Prepare, chosen, fit
 from triage_cli.classifiers.embedded.inference import SLICE, Predictor, guesses
 from triage_cli.classifiers.embedded.tokens import tokens_of
 from triage_cli.classifiers.embedded.unlabelled_texts import SelfTrainingSet, weighed
 from triage_cli.classifiers.embedded.weights import Model, has_learned, suited
 from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.tickets import Category
+from triage_cli.ports.adapters import Settings
 
 LEAST_CHANCE = 1e-6  # bounds what a single text can add to a loss
 
@@ -36,11 +37,16 @@ class Trainer:
             return NOTHING
         return weighed(self._categories, [(each.text, each.category) for each in labelled], texts)
 
-    def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> bytes:
-        """Return a model of the categories, labelled texts, and texts without a label."""
-        prepare = partial(SelfTrainingSet, more=more) if more.texts else None
+    def settings(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> Settings:
+        """Return the hyperparameters that are best for held-out labelled texts."""
         pairs = [(each.text, each.category) for each in labelled]
-        return fit(self._categories, pairs, self._encoder, prepare).to_bytes()
+        return chosen(self._categories, pairs, self._encoder, _prepare(more))
+
+    def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
+        """Return a model of the categories, labelled texts, and texts without a label."""
+        pairs = [(each.text, each.category) for each in labelled]
+        choices = [Choice(*each) for each in settings]
+        return fit(self._categories, pairs, self._encoder, _prepare(more), choices).to_bytes()
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """Return a model's answers about texts: (category, confidence)."""
@@ -76,3 +82,7 @@ class Trainer:
     def _model(self, weights: bytes) -> Model:
         model = Model.from_bytes(weights)
         return suited(model, self._categories) or model
+
+
+def _prepare(more: Unlabelled) -> Prepare | None:
+    return partial(SelfTrainingSet, more=more) if more.texts else None

@@ -5,10 +5,11 @@ How little, or not at all, is chosen on labelled texts that are held out.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
-from triage_cli.classifiers.embedded.corpus import Example
+from triage_cli.classifiers.embedded.corpus import Example, taught_by
 from triage_cli.classifiers.embedded.fit import TRIABLE, Choice, TrainingSet, best_temperature, labelled_lessons
 from triage_cli.classifiers.embedded.inference import softmax
 from triage_cli.classifiers.embedded.language_guard import share_foreign
@@ -31,12 +32,16 @@ class SelfTrainingSet(TrainingSet):
         self, categories: Sequence[Category], languages: Sequence[str], examples: Sequence[Example], more: Unlabelled
     ) -> None:
         super().__init__(categories, languages, [*examples, *(Example(text, 0) for text in more.texts)])
-        self._labelled = TrainingSet(categories, languages, examples)
-        self.taught = self._labelled.taught  # a guess teaches no language
+        self._languages = languages
+        self.taught = taught_by(self.texts[: self.before + len(examples)])  # a guess teaches no language
         self.examples = examples
         self.others = (more,)
         self._more = np.arange(len(examples), len(examples) + len(more.texts))
         self.weigh(more.weight)
+
+    @cached_property
+    def _labelled(self) -> TrainingSet:
+        return TrainingSet(self.categories, self._languages, self.examples)
 
     def weigh(self, weight: float) -> None:
         """Set the weight of the texts without a label."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.decisions import Labelled, Unlabelled
 from triage_cli.domain.evaluation.metrics import Graded, macro_f1, paired_interval, share, wilson
-from triage_cli.ports.adapters import Trainer
+from triage_cli.ports.adapters import Settings, Trainer
 from triage_cli.service.learning.material import SURE, splits
 
 
@@ -75,9 +75,12 @@ class InUse(NamedTuple):
 
 
 def compared(
-    trainer: Trainer, rows: Sequence[Labelled], more: Unlabelled, used: InUse, breathe: Callable[[], None]
-) -> Comparison:
+    trainer: Trainer, rows: Sequence[Labelled], more: Unlabelled, settings: Settings, used: InUse,
+    breathe: Callable[[], None],
+) -> Comparison:  # fmt: skip
     """Compare by cross-validation; `breathe` is called between two trainings, which all learn from `more` too.
+
+    The new model has the same `settings` in all folds, as the weight of `more` is the same; so has the one in use.
 
     A row that the model in use has not seen is put to that model itself. For a row that it has learned from, it is
     trained again without the fold of that row, as the new one is.
@@ -85,6 +88,8 @@ def compared(
     before: dict[int, Answered] = {}
     after: dict[int, Answered] = {}
     comparable = set(used.comparable)
+    known = [row for n, row in enumerate(rows) if used.known[n] and n in comparable]
+    earlier = trainer.settings(known, more) if known else ()
     for rest, held in splits(rows):
         fresh = [n for n in held if n in comparable and not used.known[n]]
         learned = [n for n in held if n in comparable and used.known[n]]
@@ -93,10 +98,10 @@ def compared(
         breathe()
         before |= _answered(trainer, used.weights, rows, fresh)
         if learned:
-            without = trainer.fit([rows[n] for n in rest if used.known[n]], more)
+            without = trainer.fit([rows[n] for n in rest if used.known[n]], more, earlier)
             before |= _answered(trainer, without, rows, learned)
         breathe()
-        after |= _answered(trainer, trainer.fit([rows[n] for n in rest], more), rows, [*fresh, *learned])
+        after |= _answered(trainer, trainer.fit([rows[n] for n in rest], more, settings), rows, [*fresh, *learned])
     return Comparison([before[n] for n in sorted(before)], [after[n] for n in sorted(before)])
 
 

@@ -110,7 +110,8 @@ class Learning:
         if reason := too_few(rows) or _nothing_new(in_use):
             return report._replace(reason=reason)
         more = self._trainer.weighed(rows, self._registry.unlabelled(UNLABELLED))
-        comparison = compared(self._trainer, rows, more, in_use, context.heartbeat)
+        settings = self._trainer.settings(rows, more)
+        comparison = compared(self._trainer, rows, more, settings, in_use, context.heartbeat)
         if len(comparison.after) < LEAST:
             reason = f"too few labelled tickets differ so much that they can be held out ({len(comparison.after)})"
             return report._replace(reason=reason)
@@ -128,7 +129,7 @@ class Learning:
             "unlabelled": len(more.texts), "unlabelled_weight": more.weight,
         }  # fmt: skip
         names = compact([category.name for category in self._categories])
-        weights, based_on = self._trainer.fit(rows, more), active.version if active else 0
+        weights, based_on = self._trainer.fit(rows, more, settings), active.version if active else 0
         version = ModelVersion(0, names, weights, compact(metrics), 1, self._actor, ids.now(), based_on)
         event = Event("learned", None, context.run.run_id, self._actor, version.at, metrics)
         kept = self._registry.add_version(version, event)
