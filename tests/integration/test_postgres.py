@@ -21,7 +21,9 @@ from tests.support.pg_server import PgServer, sql
 from tests.support.stored_tickets import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
 from triage_cli.config import without_password
 from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.decisions import Classification
 from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
+from triage_cli.domain.ids import new_id, now
 from triage_cli.domain.runs import Run
 from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Selection
@@ -117,6 +119,18 @@ def test_texts_that_postgresql_cannot_keep_are_kept_as_near_as_it_can_and_stay_c
     many = [a_ticket(f"m{n}", subject="a\0b") for n in range(pg_queries.MANY)]
     assert pg.save([created(t) for t in many]) == [None] * len(many)
     assert pg.stats().tickets == 1 + len(many)
+    assert is_whole(pg)
+
+
+def test_an_answer_that_cannot_be_kept_as_it_is_stops_nothing_that_is_sent_with_it(pg: PostgresStore) -> None:
+    """Its statement is one of several that wait for no result."""
+    ticket = a_ticket("1")
+    answer = Classification(
+        new_id(), ticket.ticket_id, None, "gpt", "Billing", 0.9, "said", "re\0ason", "gpt", "ada", "f", 0.5,
+        None, "k", now(),
+    )  # fmt: skip
+    assert pg.save([created(ticket)._replace(adds=(answer,))]) == [None]
+    assert [kept.reason for kept in pg.history(ticket.ticket_id).classifications] == ["re\ufffdason"]
     assert is_whole(pg)
 
 

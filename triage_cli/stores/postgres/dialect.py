@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -76,6 +77,13 @@ class DialectConnection:
             if not is_unstorable(error) or is_server_error(error):
                 raise
             return self.connection.execute(statement, _storable(bound_values))
+
+    def pipelined(self) -> AbstractContextManager[object]:
+        """Return a block in which no statement waits for the one before; an error comes at a result that is read.
+
+        COPY cannot be part of it.
+        """
+        return self.connection.pipeline() if psycopg.Pipeline.is_supported() else nullcontext()
 
     def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Add rows by COPY; return how many."""

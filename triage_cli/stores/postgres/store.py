@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -202,14 +203,16 @@ class PostgresStore(SqlStore):
             conflicts |= self._taken(db, new_tickets)
         kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
         added = [row for change in kept for row in change.adds]
-        for kind in (Classification, Delivery, Attempt, BatchItem):
-            pg_queries.add(db, kind, [row for row in added if type(row) is kind])
-        self._spend(db, added)
-        self._let_go_and_hold(db, kept)
-        self.log(db, kept)
-        self._count(db, kept, before)
-        if cursor is not None and not conflicts:
-            db.execute(queries.PUT_CURSOR, cursor)
+        few = len(added) + sum(len(change.events) for change in kept) < pg_queries.MANY
+        with db.pipelined() if few else nullcontext():  # many are copied
+            for kind in (Classification, Delivery, Attempt, BatchItem):
+                pg_queries.add(db, kind, [row for row in added if type(row) is kind])
+            self._spend(db, added)
+            self._let_go_and_hold(db, kept)
+            self.log(db, kept)
+            self._count(db, kept, before)
+            if cursor is not None and not conflicts:
+                db.execute(queries.PUT_CURSOR, cursor)
         return conflicts
 
     def _let_go_and_hold(self, db: DialectConnection, changes: Sequence[Change]) -> None:
