@@ -5,7 +5,8 @@ Only names and descriptions of categories are read, and for a set of the three d
 A category whose name says "none of these" is left out, and told apart: how many of its tickets were not sure.
 With --learn N the model also learns N tickets a category from train.csv, with --label N as many as they come, with
 --all every one; figures are means over --draws. The last line is the mean of the sets. ECE is the expected calibration
-error, in ten bins. --limit N takes so many test tickets. --encoder FOLDER puts a sentence encoder beside the model; the
+error, in ten bins; beside it stands what a perfectly calibrated model with these confidences has on as many tickets, by
+chance. --limit N takes so many test tickets. --encoder FOLDER puts a sentence encoder beside the model; the
 last column is the share of tickets that it was asked about. --languages judges the simple tickets of the tests instead.
 """
 
@@ -36,8 +37,9 @@ from triage_cli.runtime.stop import StopControl
 
 NONE_OF_THESE = frozenset({"oos", "NO_NODES_DETECTED"})
 THRESHOLD = 0.6
+CHANCES = 30  # draws of right and wrong answers
 HEADER = (
-    "set", "labels", "n", "accuracy", "macro-F1", "majority", "ECE", "coverage", "right if sure", "abstains",
+    "set", "labels", "n", "accuracy", "macro-F1", "majority", "ECE", "perfect", "coverage", "right if sure", "abstains",
 )  # fmt: skip
 
 Labelled = list[tuple[str, str]]  # text, label
@@ -142,9 +144,19 @@ def figures_of(test: Labelled, given: Sequence[Classification], names: Sequence[
     met = Counter(row.truth for row in scope)
     return [
         fmean(row.right for row in scope), macro_f1(scope), max(met.values()) / len(scope),
-        calibration_error(scope) or 0.0, len(sure) / len(scope), fmean(sure) if sure else float("nan"),
+        calibration_error(scope) or 0.0, perfect_error(scope), len(sure) / len(scope),
+        fmean(sure) if sure else float("nan"),
         fmean((answer.confidence or 0) < THRESHOLD for answer in outside) if outside else float("nan"),
     ]  # fmt: skip
+
+
+def perfect_error(rows: Sequence[Graded]) -> float:
+    """Return the expected calibration error where each answer is right exactly as often as its confidence says."""
+    chance, errors = Random(0), []
+    for _ in range(CHANCES):
+        drawn = [row._replace(guess=row.truth if chance.random() < (row.confidence or 0) else None) for row in rows]
+        errors.append(calibration_error(drawn) or 0.0)
+    return fmean(errors)
 
 
 def languages() -> None:

@@ -184,14 +184,10 @@ class TrainingSet:
 
     def choose(self) -> Choice:
         """Return the hyperparameters with the lowest loss on held-out texts. Near duplicates are held out together."""
-        choice = self.best_choice()
-        return self.refined(choice) if TRIABLE <= len(self.examples) <= FINE else choice
-
-    def refined(self, choice: Choice) -> Choice:
-        """Return the choice with the temperature of fits to this training set, by smaller folds if it is small."""
-        number = len(self.examples)
-        small = FINE_FOLDS if number * self.k <= MUCH else FOLDS
-        scored = self.held_out(choice, every=small if number <= FINE else 0)
+        choice, number = self.best_choice(), len(self.examples)
+        if not TRIABLE <= number <= FINE:
+            return choice
+        scored = self.held_out(choice, every=FINE_FOLDS if number * self.k <= MUCH else FOLDS)
         return choice._replace(temperature=best_temperature(scored, self.usual)[1])
 
     @property

@@ -59,7 +59,8 @@ class SelfTrainingSet(TrainingSet):
 
     def choose(self) -> Choice:
         """Return the hyperparameters that are best for the labelled texts alone, with the temperature of these fits."""
-        return self.refined(self._labelled.best_choice())
+        choice = self._labelled.best_choice()
+        return choice._replace(temperature=best_temperature(self.held_out(choice), self.usual)[1])
 
     def best_weight(self) -> float:
         """Return the weight of the texts without a label that is best for held-out labelled texts; 0: none is."""
