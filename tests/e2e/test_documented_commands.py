@@ -85,9 +85,8 @@ def test_every_command_prints_what_the_page_shows(
     if missing:
         pytest.skip(f"this machine has no {missing[0]}")
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
-    programs = Path(sys.executable).parent  # which of two streams is first is the interpreter's own affair
+    programs = forked().program(tmp_path_factory.mktemp("programs"))
     if name_of(page) not in UNFITTED:
-        programs = forked().program(tmp_path_factory.mktemp("programs"))
         data = tmp_path / ".local" / "share" / "triage"
         data.mkdir(parents=True)
         shutil.copy(fitted_database, data / "triage.db")

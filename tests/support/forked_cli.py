@@ -29,12 +29,15 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """#!{python} -IS
 import json, os, socket, sys
 
-if any(name.startswith({at_start}) for name in os.environ):
+env = dict(os.environ)
+if env.get("LC_CTYPE") == "C.UTF-8":  # as this interpreter itself sets it, where nothing else is set
+    del env["LC_CTYPE"]
+if any(name.startswith({at_start}) for name in env):
     os.execv(sys.executable, [sys.executable, "-m", "triage_cli", *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as asked:
     asked.connect({door!r})
     socket.send_fds(asked, [b"3"], [0, 1, 2])
-    asked.sendall(json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode())
+    asked.sendall(json.dumps([sys.argv[1:], os.getcwd(), env]).encode())
     asked.shutdown(socket.SHUT_WR)
     code = int(asked.recv(64))
 os._exit(code if code >= 0 else 128 - code)
@@ -185,7 +188,9 @@ def _triage(numbers: Sequence[int], args: Sequence[str], cwd: str, env: Mapping[
     for number, stream in enumerate(("stdin", "stdout", "stderr")):
         os.dup2(numbers[number], number)
         plain = getattr(sys, f"__{stream}__")
-        opened = os.fdopen(number, "w" if number else "r", encoding=plain.encoding, errors=plain.errors)
+        opened = os.fdopen(
+            number, "w" if number else "r", 1 if number == 2 else -1, encoding=plain.encoding, errors=plain.errors
+        )
         setattr(sys, stream, opened)
     os.closerange(3, 64)
     os.chdir(cwd)
