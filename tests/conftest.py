@@ -22,6 +22,7 @@ from triage_cli.domain.deliveries import Rule
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 
+FOLDERS = ("project", "e2e", "integration", "contract", "unit")  # from the longest tests to the shortest
 settings.register_profile("long", deadline=None)  # see tests/support/examples.py
 settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 settings.load_profile("suite")
@@ -31,6 +32,11 @@ for variable in AUTHORITIES:
 # Where the tests run in the background these are ignored, and so they would be in each process that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no worker is left with it at the end."""
+    items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(item.config.rootpath / "tests").parts[0]))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> WholeModules | None:

@@ -24,6 +24,7 @@ TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 @contextmanager
 def serving(cli: Cli, *options: str, port: int = 0) -> Iterator[tuple[subprocess.Popen[bytes], str, Callable[[], str]]]:
     """Yield a server's process, its URL, and a function that returns its log."""
+    cli.fresh = True
     log = cli.folder / f"serve-{os.urandom(4).hex()}.log"
     with log.open("wb") as out:
         process = cli.start("serve", "--port", str(port), *options, stdin=None, stdout=out, stderr=out)

@@ -36,7 +36,9 @@ class Night(NamedTuple):
 
     def suspended(self, *words: str) -> "subprocess.Popen[bytes]":
         """Start a command, and suspend it while it waits for as many answers as it can and has nothing to write."""
+        self.cli.fresh = True  # only a child of one's own tells that it is suspended
         process = self.cli.start(*words)
+        self.cli.fresh = False
         until(lambda: len(self.server.asked) == EARLY + WORKERS, "calls in flight")
         done = "select count(*) from tickets where status = 'classified'"
         until(lambda: self.sql(done) == [(EARLY,)], "the early answers are saved")

@@ -179,6 +179,7 @@ def test_an_answer_without_an_end_takes_no_memory(endless: Endless, cli: Cli) ->
     spec = f"type: openai, model: m, api_key_env: null, base_url: {endless.root}/v1, max_retries: 0"
     (cli.folder / "config.yaml").write_text(f"classifier: gpt\nclassifiers:\n  gpt: {{{spec}}}\n")
     assert cli("create", "-q", stdin="id,subject\n1,What about it?\n").returncode == 0
+    cli.fresh = True
     peak, process = 0, cli.start("classify", "-q")
     while process.poll() is None:
         found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Cli:
     def __call__(self, *args: str, stdin: str | bytes | None = "", **env: str) -> "subprocess.CompletedProcess[str]":
         data = stdin.encode() if isinstance(stdin, str) else stdin
         env = self.env | env
-        if self.fresh or data is None or any(name.startswith(AT_START) for name in env.keys() - {"PYTHONWARNINGS"}):
+        if data is None or self._in_interpreter(env):
             done = subprocess.run(
                 [sys.executable, "-m", "triage_cli", *args],
                 input=data, capture_output=True, cwd=self.folder, env=env, check=False, timeout=PATIENCE,
@@ -42,11 +43,20 @@ class Cli:
         )
 
     def start(self, *args: str, **kwargs: Any) -> "subprocess.Popen[bytes]":
+        """Start a command, each of whose streams is a pipe unless said otherwise; other options want an interpreter."""
         piped: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        command = [sys.executable, "-m", "triage_cli", *args]
-        started: subprocess.Popen[bytes] = subprocess.Popen(command, cwd=self.folder, env=self.env, **piped | kwargs)
+        started: subprocess.Popen[bytes]
+        if self._in_interpreter(self.env) or kwargs.keys() - piped.keys():
+            command = [sys.executable, "-m", "triage_cli", *args]
+            started = subprocess.Popen(command, cwd=self.folder, env=self.env, **piped | kwargs)
+        else:
+            started = forked().start(args, self.folder, self.env, **piped | kwargs)
         self.processes.append(started)
         return started
+
+    def _in_interpreter(self, env: Mapping[str, str]) -> bool:
+        """Tell whether a command is to have an interpreter of its own."""
+        return self.fresh or any(name.startswith(AT_START) for name in env.keys() - {"PYTHONWARNINGS"})
 
     def close(self) -> None:
         """End what a test that failed has left running."""

@@ -17,6 +17,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from tests.support import forked_cli
+
 SEAMS = ("database", "network")
 CODES = {"full": sqlite3.SQLITE_FULL, "io": sqlite3.SQLITE_IOERR, "readonly": sqlite3.SQLITE_READONLY}
 BACK = 3600.0  # seconds that a clock is set back
@@ -69,14 +71,7 @@ class Faulty:
 
 def serve(folder: Path) -> None:
     """Fork a child for each order on stdin."""
-    import httpx2  # noqa: F401 - what a command may need is imported once
-    import numpy  # noqa: F401, ICN001
-    import openai  # noqa: F401
-    import rich.table  # noqa: F401
-
-    from triage_cli.cli import app
-
-    app.build()
+    forked_cli.prepare()
     os.chdir(folder)
     for line in sys.stdin:
         order = Order(*json.loads(line))

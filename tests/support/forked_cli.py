@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tests.support import caught_connections as caught
+from tests.support.forked_process import ForkedProcess, ask
 
 AT_START = ("PYTHON", "OPENAI_", "ANTHROPIC_", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ with socket.socket(socket.AF_UNIX) as asked:
     socket.send_fds(asked, [b"3"], [0, 1, 2])
     asked.sendall(json.dumps([sys.argv[1:], os.getcwd(), env]).encode())
     asked.shutdown(socket.SHUT_WR)
-    code = int(asked.recv(64))
+    code = int(b"".join(iter(lambda: asked.recv(64), b"")).split()[1])
 os._exit(code if code >= 0 else 128 - code)
 """
 
@@ -76,11 +77,13 @@ class Forked:
         """Run one command on these as its stdin, stdout and stderr, and return its exit code."""
         with socket.socket(socket.AF_UNIX) as asked:
             asked.settimeout(seconds)
-            asked.connect(self._door)
-            socket.send_fds(asked, [b"3"], numbers)
-            asked.sendall(json.dumps([args, str(cwd), dict(env)]).encode())
-            asked.shutdown(socket.SHUT_WR)
-            return int(b"".join(iter(lambda: asked.recv(64), b"")))
+            ask(asked, self._door, args, numbers, str(cwd), env)
+            _, code = b"".join(iter(lambda: asked.recv(64), b"")).split()
+            return int(code)
+
+    def start(self, args: Sequence[str], cwd: Path, env: Mapping[str, str], **streams: Any) -> ForkedProcess:
+        """Start one command; `streams` as `subprocess.Popen` takes them."""
+        return ForkedProcess(self._door, args, cwd, env, **streams)
 
     def program(self, folder: Path) -> Path:
         """Return a folder to be the first of a shell's PATH: its `triage` runs in a forked child, too."""
@@ -108,7 +111,7 @@ def forked() -> Forked:
 
 def serve() -> None:
     """Fork a child for each caller at the door, which is this process's stdin."""
-    _prepare()
+    prepare()
     signal.signal(signal.SIGCHLD, lambda *_: None)
     ended, waker = socket.socketpair()
     waker.setblocking(False)
@@ -125,7 +128,7 @@ def serve() -> None:
                 _tell(callers)
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """Do once what each command would do before its own work: import, read the vectors, put the commands together."""
     import anthropic  # noqa: F401
     import httpx2  # noqa: F401
@@ -165,11 +168,15 @@ def _convert(command: Any) -> None:
 def _started(asked: socket.socket) -> int:
     _, numbers, _, _ = socket.recv_fds(asked, 1, 3)
     args, cwd, env = json.loads(b"".join(iter(lambda: asked.recv(65536), b"")))
+    if "serve" in args:
+        from triage_cli.api import application, server  # noqa: F401 - for all servers to come
     pid = os.fork()
     if pid == 0:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _triage(numbers, args, cwd, env)
+    with suppress(OSError):
+        asked.sendall(f"{pid} ".encode())
     for number in numbers:
         os.close(number)
     return pid

@@ -71,6 +71,7 @@ def test_answers_count_for_the_category_that_they_name() -> None:
     assert found["General"].labelled == 0
 
 
+@pytest.mark.slow
 def test_a_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
     """The error at a confidence c is 1 - c, so that the error above each threshold is known."""
     random = Random(7)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.embedded import answers, classifier, one, ticket
+from tests.support.examples import examples
 from tests.support.world import a_budget
 from triage_cli.classifiers.embedded import classifier as embedded_classifier
 from triage_cli.classifiers.embedded.fit import LEARNED, TEMPERATURES, best_temperature, fit
@@ -244,6 +245,7 @@ def test_nothing_to_learn_from_is_a_mistake_of_the_configuration(categories: tup
         fit(categories)
 
 
+@pytest.mark.slow
 def test_a_megabyte_is_read_only_at_its_head(default: Model) -> None:
     """Whether one endless word or many, what lies beyond the limit changes nothing."""
     asked = classifier(default)
@@ -355,6 +357,7 @@ SAID = (
 BLANKS = (" ", "  ", "\n", "\t", "\x1c", "", ",")
 
 
+@examples(25, 100)
 @given(st.lists(st.sampled_from(SAID) | st.sampled_from(BLANKS) | st.text(max_size=3)).map("".join))
 def test_no_text_is_passed_over_in_which_something_would_be_found(text: str) -> None:
     """A suspicion looks only at texts whose words have traces of what it looks for, and misses none by that."""

@@ -18,6 +18,7 @@ def trainer() -> Trainer:
     return Trainer(CATEGORIES, bytes)
 
 
+@pytest.mark.slow
 def test_they_teach_where_they_help(trainer: Trainer) -> None:
     more = trainer.weighed(ROWS, TEXTS)
     assert more.weight in (0.1, 0.3)
