@@ -1,8 +1,8 @@
 """Categories that agents suggest: they are stored beside the answers of classifiers and decide nothing."""
 
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import Classification
@@ -41,6 +41,14 @@ def agent_name(text: str) -> str:
 def is_agents(answer: Classification) -> bool:
     """Return whether an answer is an agent's suggestion."""
     return answer.classifier == CLASSIFIER and not answer.fingerprint and answer.category is not None
+
+
+def answerer(record: Mapping[str, Any]) -> str:
+    """Return who gave an answer, by the answer's record: a person, an agent that suggests, or a classifier."""
+    if record["confidence_source"] == "human":
+        return str(record["actor"])
+    suggests = record["classifier"] == CLASSIFIER and not record["fingerprint"]
+    return f"agent {record['step']}" if suggests else str(record["classifier"])
 
 
 def suggested(ticket: Ticket, draft: AgentSuggestionDraft, category: str, actor: str) -> Classification:

@@ -16,7 +16,7 @@ from triage_cli.cli.display import event_lines
 from triage_cli.cli.display.table_layout import AutoWidthTable
 from triage_cli.cli.messages import on_terminal, plural, safe, safe_lines
 from triage_cli.cli.terminal import has_colour
-from triage_cli.domain.agent_suggestions import CLASSIFIER
+from triage_cli.domain.agent_suggestions import answerer
 from triage_cli.domain.ids import short
 from triage_cli.domain.serialization import compact
 
@@ -128,21 +128,13 @@ def _history(record: Record, *, verbose: bool) -> RenderableType:
     for a in record.get("classifications", ()):
         answers.add_row(
             text(_moment(a["at"])),
-            text(_answerer(a)),
+            text(answerer(a)),
             text(a["category"]),
             text("a person", "cyan") if a["confidence_source"] == "human" else bar(a["confidence"]),
             text(a["reason"] or a["error"]),
         )
     history = [Text("\nevents", "bold"), events(record["events"])] if record.get("events") else []
     return Group(facts, *body, *(t for t in (answers, *_sent(record, verbose=verbose)) if t.row_count), *history)
-
-
-def _answerer(answer: Record) -> str:
-    """Return who gave an answer: a person, an agent that suggests, or a classifier."""
-    if answer["confidence_source"] == "human":
-        return str(answer["actor"])
-    suggests = answer["classifier"] == CLASSIFIER and not answer["fingerprint"]
-    return f"agent {answer['step']}" if suggests else str(answer["classifier"])
 
 
 def _facts(record: Record, *, verbose: bool) -> Iterator[tuple[str, object]]:
