@@ -77,6 +77,7 @@ def test_what_is_refused_changes_nothing(server: Running, path: str, body: dict[
 def test_a_suggestion_is_in_the_name_of_the_key_and_its_repetition_is_answered_as_the_first(server: Running) -> None:
     with server.client() as client:
         made = client.post("/tickets/A-1/suggestions", json=SUGGESTION).json()
+        assert made["ticket_id"] == client.get("/tickets").json()[0]["ticket_id"]
         assert {k: made[k] for k in ("category", "agent", "actor", "note")} == {
             "category": "Billing", "agent": "claude-code", "actor": "agent", "note": "the invoice says so",
         }  # fmt: skip
@@ -88,7 +89,9 @@ def test_a_suggestion_is_in_the_name_of_the_key_and_its_repetition_is_answered_a
 
 def test_a_forgotten_ticket_keeps_no_note_and_takes_no_suggestion(server: Running) -> None:
     with server.client("admin") as client:
-        client.post("/tickets/A-1/suggestions", json=SUGGESTION)
+        client.post("/tickets/A-1/suggestions", json=SUGGESTION, headers={"Idempotency-Key": "k-1"})
+        text = {"description": "a text to be stored nowhere"}
+        assert client.post("/classify/text", json=text, headers={"Idempotency-Key": "k-2"}).status_code == 200
         assert client.post("/forget", json={"customer_id": "C-1"}).status_code == 200
         (ticket,) = client.get("/tickets").json()
         whole = client.get(f"/tickets/{ticket['ticket_id']}").json()
@@ -98,7 +101,9 @@ def test_a_forgotten_ticket_keeps_no_note_and_takes_no_suggestion(server: Runnin
         refused = client.post(f"/tickets/{ticket['ticket_id']}/suggestions", json=SUGGESTION)
         assert (refused.status_code, "was forgotten" in refused.json()["detail"]) == (422, True)
         assert client.post("/audit/verify").status_code == 200
-    assert b"the invoice says so" not in b"".join(path.read_bytes() for path in server.served_files())
+        stored = b"".join(path.read_bytes() for path in server.served_files())
+        assert b"the invoice says so" not in stored
+        assert b"because" not in stored, "the reason of the fake classifier"
 
 
 def test_a_suggestion_that_comes_while_its_ticket_is_forgotten_is_erased_too(

@@ -49,7 +49,7 @@ def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: s
         external_id=subject, subject=subject, description=text, reason=text, confidence=0.5, customer_id=text,
         suggestion=subject, extra='{"plan": "\\u001b[31m"}',
     )  # fmt: skip
-    suggestion = AgentSuggestion(subject, text, text, "", subject)
+    suggestion = AgentSuggestion("", subject, text, text, "", subject)
     why = Why("", "new", ("head", f"2026-11-24 08:00:00Z  {text}", text), (suggestion,))
     lines = texts(page.ticket_lines(ticket, why, NAMES, width))
     lines += texts([page.queue_line(entry_of(ticket), " ", width, marked=True)] if width >= 20 else [])

@@ -277,7 +277,7 @@ class CreatedTicket(BaseModel):
 class RecordedSuggestion(BaseModel):
     """A suggestion that people see in `triage review`; the ticket is as it was."""
 
-    ticket: str
+    ticket_id: str
     category: str
     agent: str
     at: str

@@ -219,7 +219,9 @@ class WriteTools:
         It is no verdict: the ticket keeps its category and status. Your next suggestion for it replaces this one.
         """
         made = self._consultation.suggest(AgentSuggestionDraft(ticket, category, _name(context), reason))
-        return answers.RecordedSuggestion(ticket=ticket, category=made.category, agent=made.agent, at=made.at)
+        return answers.RecordedSuggestion(
+            ticket_id=made.ticket_id, category=made.category, agent=made.agent, at=made.at
+        )
 
 
 def _name(context: Context) -> str:

@@ -26,6 +26,7 @@ class AgentSuggestionDraft(NamedTuple):
 class AgentSuggestion(NamedTuple):
     """What an agent suggested for a ticket; `actor` is the person or key on whose behalf it acts."""
 
+    ticket_id: str
     category: str
     agent: str
     actor: str
@@ -76,4 +77,9 @@ def standing(ticket: Ticket, answers: Iterable[Classification]) -> tuple[AgentSu
     """Return the last suggestion of each agent about the ticket's present text; `answers` are oldest first."""
     key = ids.answer_key(CLASSIFIER, ticket.text)
     newest = {a.step: a for a in answers if is_agents(a) and a.answer_key == key}
-    return tuple(AgentSuggestion(a.category or "", a.step, a.actor, a.at, a.reason) for a in newest.values())
+    return tuple(map(suggestion_of, newest.values()))
+
+
+def suggestion_of(answer: Classification) -> AgentSuggestion:
+    """Return a stored suggestion."""
+    return AgentSuggestion(answer.ticket_id, answer.category or "", answer.step, answer.actor, answer.at, answer.reason)

@@ -3,7 +3,13 @@
 from itertools import chain
 
 from triage_cli.domain import ids, routing
-from triage_cli.domain.agent_suggestions import AgentSuggestion, AgentSuggestionDraft, standing, suggested
+from triage_cli.domain.agent_suggestions import (
+    AgentSuggestion,
+    AgentSuggestionDraft,
+    standing,
+    suggested,
+    suggestion_of,
+)
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAnswer, TextQuestion
@@ -122,7 +128,7 @@ class LocalConsultation:
         self._store.save([Change(event, adds=(answer,))])
         if self._store.history(ticket.ticket_id).ticket.status == "forgotten":  # meanwhile
             self._store.erase([ticket.ticket_id])
-        return AgentSuggestion(category, draft.agent, self._actor, answer.at, draft.note)
+        return suggestion_of(answer)
 
     def _history(self, name: str) -> History:
         history = self._store.history(named(self._store, name).ticket_id)

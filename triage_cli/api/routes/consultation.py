@@ -28,11 +28,14 @@ ConsultationHere = Annotated[Consultation, Depends(_consultation)]
 
 
 @router.post("/classify/text", response_model=consultation.TextAnswer)
-def classify_text(body: consultation.ClassifyTextIn, consult: ConsultationHere, once: OnceHere) -> Response:
-    """Classify a text without storing it; what it costs counts against the budget."""
+def classify_text(body: consultation.ClassifyTextIn, consult: ConsultationHere) -> Response:
+    """Classify a text without storing it; what it costs counts against the budget.
+
+    No answer is kept under an `Idempotency-Key`: it may repeat words of the text.
+    """
     plan = ClassifyPlan(body.classifier, max_cost=body.max_cost, max_wait=MAX_WAIT)
     question = TextQuestion(body.subject, body.description)
-    return once(body, lambda: Done(200, consult.classify_text(question, plan)._asdict()))
+    return reply(Done(200, consult.classify_text(question, plan)._asdict()))
 
 
 @router.get("/tickets/{ticket_id}/route/preview", response_model=consultation.RoutePreview)

@@ -173,6 +173,7 @@ class Whole(Ticket):
 class AgentSuggestion(BaseModel):
     """A category that an agent suggests for a ticket."""
 
+    ticket_id: str = TICKET
     category: str = Field(description="the category")
     agent: str = Field(description="the agent's name, as it gave it")
     actor: str = Field(description="the person or key on whose behalf it acts")
