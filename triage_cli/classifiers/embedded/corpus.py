@@ -60,8 +60,8 @@ def lessons_of(categories: Sequence[Category], languages: Sequence[str]) -> list
 
 def taught_by(texts: Sequence[str]) -> NDArray[np.uint32]:
     """Return the hashes of all words of texts, ascending."""
-    words = {bare(word) for text in texts for word in words_of(text)[0]}
-    return np.array(sorted({word_number(word) for word in words if word}), np.uint32)
+    distinct = {bare(word) for text in texts for word in words_of(text)[0]}
+    return np.array(sorted({word_number(word) for word in distinct if word}), np.uint32)
 
 
 class Corpus:
