@@ -423,6 +423,17 @@ def test_due_gives_what_falls_due_the_oldest_first_to_one_run_only(store: Sqlite
     assert names(p.ticket for p in store.due("box", other, 1)) == ["2"]
 
 
+def test_what_is_let_go_is_due_again_and_keeps_why_it_was_not_tried(store: SqliteStore) -> None:
+    (ticket,) = filled(store, a_ticket(status="routing", category="Billing"))
+    store.save([owing(ticket, a_delivery(ticket, due_at=5.0))])
+    lease = a_run(store)
+    for why, kept in (("no way there", "no way there"), (None, "no way there")):
+        (outgoing,) = store.due("box", lease, 5)
+        store.let_go([outgoing.delivery.delivery_id], lease, why)
+        (delivery,) = store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+        assert (delivery.run_id, delivery.attempts, delivery.last_error) == (None, 0, kept)
+
+
 def test_owed_names_destinations_with_pending_deliveries_and_next_due_their_first_time(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket(status="routing", category="Billing"))
     assert (store.pending_destinations(), store.next_due()) == ([], None)

@@ -290,6 +290,39 @@ def test_a_page_of_items_changed_in_one_second_is_no_list_without_an_end(cli: Cl
     assert sorted(map(int, stored(cli))) == list(range(25))
 
 
+def test_the_doctor_tries_each_source_and_stores_nothing(cli: Cli, desk: Helpdesk) -> None:
+    tap = {"type": "command", "run": ["true"], "format": "singer", "fields": {"subject": "s", "external_id": "id"}}
+    key = {"auth": {"bearer": "SHOP_TOKEN"}}
+    configure(
+        cli,
+        {
+            "shop": desk.source(),
+            "tap": tap,
+            "closed": desk.source(**key),
+            "gone": desk.source(url="http://127.0.0.1:9/"),
+        },
+    )
+    cli.env |= {"SHOP_TOKEN": "secret-canary"}
+    desk.fail = lambda _, got: Reply(401) if "authorization" in got.headers else None
+
+    def told(**env: str) -> dict[str, tuple[bool | None, str]]:
+        done = cli("doctor", "-o", "jsonl", **env)
+        assert "canary" not in done.stdout + done.stderr
+        found = [record for record in map(json.loads, done.stdout.splitlines()) if record["what"].startswith("source")]
+        return {record["what"].removeprefix("source "): (record["works"], record["said"]) for record in found}
+
+    assert told() == {
+        "shop": (True, f"reads 127.0.0.1:{desk.stub.port}, which answers with a list of 0 items"),
+        "tap": (True, "runs true"),
+        "closed": (False, "closed answered 401: the key is wrong or may not read this"),
+        "gone": (False, 'source "gone" cannot be reached at 127.0.0.1:9: it refuses connections'),
+    }
+    asked = len(desk.lists)
+    assert [works for works, _ in told(TRIAGE_OFFLINE="1").values()] == [None, True, None, None]
+    assert len(desk.lists) == asked
+    assert not cli.db.exists()
+
+
 # -- without a source, elsewhere, offline
 
 

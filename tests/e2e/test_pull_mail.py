@@ -71,6 +71,18 @@ def test_rejected_mails_are_written_as_a_mailbox(cli: Cli, server: ImapServer) -
     )
 
 
+def test_the_doctor_logs_in_and_reads_no_mail(cli: Cli, server: ImapServer) -> None:
+    configure(cli, server)
+    server.put(mail("question", name="1@x"), mail("another", name="2@x"))
+    assert "reads INBOX of 127.0.0.1 as ann: 2 mails" in cli("doctor", "-o", "jsonl").stdout
+    assert server.unseen() == 2
+    cli.env |= {"MAIL_PASSWORD": "wrong-canary"}
+    refused = cli("doctor", "-o", "jsonl")
+    assert refused.returncode == 8
+    assert "refuses the user ann" in refused.stdout
+    assert "canary" not in refused.stdout + refused.stderr
+
+
 def has_stored(cli: Cli, number: int) -> bool:
     tables = rows(cli.db, "select 1 from sqlite_master where name = 'tickets'") if cli.db.exists() else []
     return bool(tables) and rows(cli.db, "select count(*) from tickets")[0][0] >= number

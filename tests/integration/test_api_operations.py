@@ -100,10 +100,16 @@ def test_a_private_address_is_not_reached_unless_the_destination_allows_it(
         assert (made[0]["problem"]["detail"], made[0]["ticket"]["status"]) == (refused, "routing")
         assert "allow_private: true" in made[0]["problem"]["hint"]
         sent = client.post(f"/tickets/{made[0]['ticket_id']}/route").json()
+        explained = client.get(f"/tickets/{made[2]['ticket_id']}/why").json()["why"][-1]
+    assert explained.endswith(
+        f". hook was not tried: {refused}; triage route on the command line sends it; or set allow_private: true on the"
+        " destination."
+    ), explained
     assert (sent["status"], came.came) == ("routing", [])
     assert rows(fitted.db, "select state, attempts, run_id from deliveries") == [("pending", 0, None)] * 3
     assert fitted("route", "-q").returncode == 0
     assert len(came.came) == 3
+    assert "not tried" not in fitted("why", made[2]["ticket_id"]).stdout
 
 
 def test_a_delivery_that_falls_due_is_sent(fitted: Cli, receiver: tuple[str, type[Receiver]]) -> None:

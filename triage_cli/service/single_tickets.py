@@ -189,8 +189,9 @@ class SingleTickets:
         unfinished = UnfinishedTicket(outcome, len(to_send))
         for result in self._attempts(to_send):
             if result.outcome is None:
-                self._store.let_go([result.delivery_id], context.lease)
-                unfinished.add_result(None, result.parked_because)
+                because = result.parked_because
+                self._store.let_go([result.delivery_id], context.lease, because.sentence() if because else None)
+                unfinished.add_result(None, because)
                 continue
             opened = result.destination
             policy = RetryPolicy(opened.max_attempts, opened.schedule) if opened else RetryPolicy()

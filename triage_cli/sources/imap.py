@@ -9,7 +9,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -60,10 +60,22 @@ class ImapSource:
         `UnavailableError` where it cannot be reached or breaks off.
         """
         del pause  # a mail server does not say when to come again
+        with self._connected() as server:
+            yield from self._pages(server, position, plan)
+
+    def look(self) -> str:
+        """Log in, open the folder and return what is there. Raises as `pages` does."""
+        with self._connected() as server:
+            self._log_in(server)
+            mails = self._opened(server).mails
+        return f"reads {self._login.folder} of {self._host} as {self._login.user}: {mails:,} mails"
+
+    @contextmanager
+    def _connected(self) -> Iterator[ImapConnection]:
         try:
             server = self._connect()
             try:
-                yield from self._pages(server, position, plan)
+                yield server
             finally:
                 with suppress(OSError, ImapError):
                     server.logout()
@@ -75,7 +87,7 @@ class ImapSource:
 
     def _pages(self, server: ImapConnection, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
         self._log_in(server)
-        validity, end = self._opened(server)
+        validity, end, _ = self._opened(server)
         stored = json.loads(position) if position else {}
         last = stored.get("uid", 0) if stored.get("validity") == validity else 0
         since = ""
@@ -107,12 +119,12 @@ class ImapSource:
                 hint="check the variables that user_env and password_env name; many servers want an app password",
             ) from error
 
-    def _opened(self, server: ImapConnection) -> tuple[int, int]:
-        """Open the folder; return its UIDVALIDITY, and the UID that the next mail will have."""
-        status, _ = server.select(quoted(self._login.folder), readonly=True)
+    def _opened(self, server: ImapConnection) -> "_Folder":
+        status, there = server.select(quoted(self._login.folder), readonly=True)
         if status != "OK":
             raise UsageError(f'{self.name}: no folder "{self._login.folder}"', hint="name another as folder")
-        return _number(server.response("UIDVALIDITY"), 0), _number(server.response("UIDNEXT"), 1 << 32)
+        validity, end = (_number(server.response("UIDVALIDITY"), 0), _number(server.response("UIDNEXT"), 1 << 32))
+        return _Folder(validity, end, _number(("EXISTS", there), 0))
 
     def _found(self, server: ImapConnection, begin: int, end: int, since: str) -> Iterator[list[int]]:
         """Yield the UIDs from `begin` to before `end` that there are, in their order."""
@@ -173,6 +185,14 @@ class ImapSource:
         if status != "OK":
             raise ImapError(f"UID {command} is answered by {status}")
         return [each for each in answer if each is not None]
+
+
+class _Folder(NamedTuple):
+    """A folder that is open: its UIDVALIDITY, the UID that the next mail will have, and how many mails there are."""
+
+    validity: int
+    end: int
+    mails: int
 
 
 class _MailSize(NamedTuple):

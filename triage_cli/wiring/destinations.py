@@ -235,9 +235,7 @@ def try_destination(config: Config, receiver: str) -> str:
     open_destination(config, receiver)
     spec = config.destinations[receiver]
     if spec.type == "command":
-        if shutil.which(spec.run[0]) is None:
-            raise ConfigError(f"{spec.run[0]} is no program that can be run", hint="check its path and its rights")
-        return f"runs {spec.run[0]}"
+        return f"runs {checked_program(spec.run[0])}"
     if spec.type == "file":
         return f"appends to {spec.path}"
     limits = ", but waits offline" if config.offline else ""
@@ -254,6 +252,13 @@ def try_destination(config: Config, receiver: str) -> str:
         return f"sends {spec.http.method} to {to}{limits}"
     signed = f", signed by {' and '.join(spec.secret_env)}" if spec.secret_env else ", not signed"
     return f"posts to {host_of(spec.url or '')}{signed}{limits}"
+
+
+def checked_program(program: str) -> str:
+    """Return a program that can be run. Raises `ConfigError`."""
+    if shutil.which(program) is None:
+        raise ConfigError(f"{program} is no program that can be run", hint="check its path and its rights")
+    return program
 
 
 def routing_map(config: Config, store: Store, *, guarded: bool = False) -> RoutingTable:

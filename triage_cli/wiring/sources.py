@@ -1,15 +1,26 @@
 """Creates the sources of the configuration."""
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 from triage_cli.config import Config, template_checks
 from triage_cli.config.secrets import secret_variables
 from triage_cli.config.source_specs import ImapSpec, SourceSpec
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain.errors import UnavailableError, UsageError
+from triage_cli.domain.sources import PullPlan
 from triage_cli.ports.adapters import Source
 from triage_cli.runtime.network import Network
+from triage_cli.wiring.destinations import checked_program
+
+if TYPE_CHECKING:  # an annotation is no reason to import imaplib
+    from triage_cli.sources.imap import ImapSource
+
+# A check asks a list for what has changed within so many seconds.
+RECENT = 600.0
 
 
 def check_source(config: Config, source_name: str) -> None:
@@ -52,7 +63,29 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
     return HttpSource(spec, PageRequests(spec, header), opened, tell)
 
 
-def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> Source:
+def try_source(config: Config, source_name: str, tell: Callable[[str], None]) -> str:
+    """Check a source and return its description; nothing is stored. Raises what a pull would raise.
+
+    A list is asked for what has changed within `RECENT` seconds, a mail server for its folder; a tap is not run.
+    """
+    source, spec = open_source(config, source_name, tell), config.sources[source_name]
+    if spec.type == "command":
+        return f"runs {checked_program(spec.run[0])}"
+    if spec.imap is not None:
+        return _mailbox(config, spec, spec.imap).look()
+    from triage_cli.runtime.unreachable import host_of
+
+    since = datetime.fromtimestamp(time.time() - RECENT, UTC).isoformat()
+    page = next(source.pages(None, PullPlan(since=since), _no_pause), None)
+    return f"reads {host_of(spec.url)}, which answers with a list of {len(page.drafts) if page else 0:,} items"
+
+
+def _no_pause(seconds: float, why: str) -> bool:
+    del seconds  # a check waits for nothing
+    raise UnavailableError(why, hint="try again later")
+
+
+def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> "ImapSource":
     from triage_cli.config.http_auth import secret
     from triage_cli.sources.imap import ImapSource, Login
 

@@ -31,10 +31,11 @@ def next_step(history: History, gone: str | None, owed: Sequence[str] | None) ->
     failed = f" (it failed {ticket.failures} times: {ticket.error})" if ticket.failures else ""
     pending = [d for d in deliveries if d.state == "pending"]
     due = f" ({', '.join(map(_due_delivery, pending))})" if pending else ""
+    held = "".join(f". {d.destination} was not tried: {why}" for d in pending if (why := _why_held(history, d)))
     why = f" since {gone} is no category any more" if gone else failed
     decides = f"a person decides{why}: triage verdict {shell_name(history.ticket)} CATEGORY, or triage review"
     sentences = decides if ticket.status == "needs_review" or gone else f"{_machine_step(history, owed)}{failed}"
-    return f"{_batch_clause(history)}{sentences}{due}."
+    return f"{_batch_clause(history)}{sentences}{due}{held}."
 
 
 def _machine_step(history: History, owed: Sequence[str] | None) -> str:
@@ -60,6 +61,12 @@ def _due_delivery(delivery: Delivery) -> str:
     after = f" after {delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}" if delivery.attempts else ""
     due_at = datetime.fromtimestamp(delivery.due_at, UTC).isoformat()
     return f"{delivery.destination}{after}, due at {timestamp(due_at)}"
+
+
+def _why_held(history: History, delivery: Delivery) -> str | None:
+    """Return why a delivery was not attempted when its turn came; None if it was, or had no turn."""
+    attempts = [a for a in history.attempts if a.delivery_id == delivery.delivery_id]
+    return delivery.last_error if not attempts or attempts[-1].error != delivery.last_error else None
 
 
 def shell_name(ticket: Ticket) -> str:

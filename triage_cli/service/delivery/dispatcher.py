@@ -46,6 +46,7 @@ class DestinationBreakers:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._circuits: dict[str, Circuit] = {}
+        self._reasons: dict[str, TriageError] = {}
 
     def paused(self) -> list[str]:
         """Return the destinations that are paused."""
@@ -61,11 +62,17 @@ class DestinationBreakers:
 
     def judge(self, name: str, outcomes: Iterable[Outcome[Receipt]]) -> None:
         """Count the results of attempts, in order."""
+        self._reasons.pop(name, None)
         self._circuit(name).judge((outcome.error is not None for outcome in outcomes), self._clock())
 
-    def pause(self, name: str) -> None:
-        """Pause a destination for `PAUSE` seconds."""
+    def pause(self, name: str, because: TriageError) -> None:
+        """Pause a destination for `PAUSE` seconds, since it cannot be used."""
         self._circuit(name).rest(self._clock())
+        self._reasons[name] = because
+
+    def reason(self, name: str) -> TriageError | None:
+        """Return why a paused destination cannot be used; None if it is paused because it fails."""
+        return self._reasons.get(name) if self.is_open(name) else None
 
     def _circuit(self, name: str) -> Circuit:
         return self._circuits.setdefault(name, Circuit(FAILURES, PAUSE))
@@ -214,7 +221,7 @@ class _DestinationQueue:
             return
         except TriageError as error:
             self._destination_error = error
-            self._breakers.pause(self._name)
+            self._breakers.pause(self._name, error)
             yield from self._park_waiting()
             return
         outcomes = next(self._results)
@@ -236,7 +243,7 @@ class _DestinationQueue:
         not_attempted = [(o.item, o.error) for o in outcomes if isinstance(o.error, NOT_ATTEMPTED)]
         if not_attempted:
             self._destination_error = not_attempted[0][1]
-            self._breakers.pause(self._name)
+            self._breakers.pause(self._name, self._destination_error)
             yield QueueResults(
                 self._destination,
                 (),
@@ -246,7 +253,8 @@ class _DestinationQueue:
 
     def _park_waiting(self) -> Iterator[QueueResults]:
         if self._waiting:
-            yield QueueResults(self._destination, (), self._empty_queue(), self._destination_error)
+            because = self._destination_error or self._breakers.reason(self._name)
+            yield QueueResults(self._destination, (), self._empty_queue(), because)
 
     def _empty_queue(self) -> list[OutgoingDelivery]:
         """Empty the queue and return the deliveries that waited."""

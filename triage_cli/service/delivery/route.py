@@ -125,8 +125,10 @@ class DeliveryRun:
         if self._context.stop.stopping:
             self._dispatcher.stop()
         collected = self._dispatcher.collect()
-        if parked := [outgoing.delivery.delivery_id for each in collected for outgoing in each.parked]:
-            self._store.let_go(parked, self._context.lease)
+        for each in collected:
+            if parked := [outgoing.delivery.delivery_id for outgoing in each.parked]:
+                because = each.parked_because
+                self._store.let_go(parked, self._context.lease, because.sentence() if because else None)
         return collected
 
     def _record(self, collected: QueueResults) -> list[AttemptResult]:

@@ -33,7 +33,7 @@ def doctor(
 ) -> int:
     """Check all that is configured: ask each classifier a small question, look at each destination without sending.
 
-    Exit code 8 where one fails.
+    Each source is asked for what is new, and nothing is stored. Exit code 8 where one fails.
 
     \b
     triage doctor
@@ -77,7 +77,20 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
             yield _record(f"destination {name}", wiring.destinations.try_destination(config, name))
         except TriageError as error:
             yield _record(f"destination {name}", error.message, error.hint, works=False)
+    yield from _sources(session)
     yield from _learned(session)
+
+
+def _sources(session: CommandContext) -> Iterator[dict[str, Any]]:
+    for name, spec in session.config.sources.items():
+        if session.config.offline and spec.type != "command":
+            hint = "leave out --offline (also TRIAGE_OFFLINE and offline: in the config)"
+            yield _record(f"source {name}", "not tried: the network is switched off", hint, works=None)
+            continue
+        try:
+            yield _record(f"source {name}", wiring.sources.try_source(session.config, name, messages.say))
+        except TriageError as error:
+            yield _record(f"source {name}", error.message, error.hint, works=False)
 
 
 def _sent(session: CommandContext, name: str) -> dict[str, Any]:
