@@ -1,12 +1,14 @@
 """Metrics: counters and histograms of this server, and gauges of the whole database.
 
 A server of several processes shares the first through files (`PROMETHEUS_MULTIPROC_DIR`), so that a scrape of any
-process sees all. Process numbers (memory, descriptors, CPU) are those of a server of one process.
+process sees all. Process numbers (memory, descriptors, CPU) are sums over the processes.
 """
 
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import (
@@ -58,6 +60,7 @@ class Metrics:
         )
         if registry is None:
             multiprocess.MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+            self._registry.register(ServerProcesses(Path(os.environ[METRICS_FOLDER])))
         else:
             ProcessCollector(registry=self._registry)
         build = Gauge("triage_build_info", "The version, as a label.", ["version"], registry=self._registry)
@@ -82,6 +85,40 @@ class Metrics:
         of_database = CollectorRegistry()
         of_database.register(DatabaseGauges(gauges))
         return generate_latest(self._registry) + generate_latest(of_database)
+
+
+class ServerProcesses(Collector):
+    """Process numbers of all processes of this server: sums, but for the start and the limit, which are the lowest.
+
+    The processes are found by their files in the folder that they share.
+    """
+
+    LOWEST = ("process_start_time_seconds", "process_max_fds")
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield a metric for each number of the processes that live."""
+        found: dict[str, Metric] = {}
+        for pid in sorted({file.stem.rpartition("_")[2] for file in self._folder.glob("*.db")}):
+            if not _has_parent(pid, os.getppid()):
+                continue
+            for metric in ProcessCollector(pid=partial(str, pid), registry=None).collect():
+                if (before := found.setdefault(metric.name, metric)) is not metric:
+                    values = before.samples[0].value, metric.samples[0].value
+                    total = min(values) if metric.name in self.LOWEST else sum(values)
+                    before.samples[0] = before.samples[0]._replace(value=total)
+        yield from found.values()
+
+
+def _has_parent(pid: str, parent: int) -> bool:
+    """Return whether a process lives as a child of this one: its number may be another process's by now."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return int(stat.rpartition(")")[2].split()[1]) == parent
 
 
 class DatabaseGauges(Collector):
