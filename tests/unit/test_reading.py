@@ -311,7 +311,7 @@ NO_ID = "no column is an id, so tickets are recognised by their content; without
 @pytest.mark.parametrize(
     ("header", "shown"),
     [
-        ("Fall-Nr.,Text,,Wichtigkeit", "Fall-Nr., Wichtigkeit"),
+        ("Aktenz.,Text,,Wichtigkeit", "Aktenz., Wichtigkeit"),
         ("a,Text,c,d,e,f,g", "a, c, d, e, f, g"),
         ("a,Text,c,d,e,f,g,h", "a, c, d, e, f, g, …"),
         (f"{'x' * 41},Text", f"{'x' * 40}…"),
