@@ -239,7 +239,7 @@ class TrainingSet:
 
 
 def best_temperature(scored: Sequence[tuple[Floats, Integers]], usual: float) -> tuple[float, float]:
-    """Return the lowest mean loss on held-out texts over all temperatures, and its temperature, drawn to the usual."""
+    """Return the best temperature on held-out texts, drawn to the usual one, and before it the mean loss with it."""
     if not scored:  # near duplicates alone
         return 0.0, usual
     scores = np.concatenate([scores for scores, _ in scored])
@@ -247,8 +247,7 @@ def best_temperature(scored: Sequence[tuple[Floats, Integers]], usual: float) ->
 
     def loss(temperature: float) -> float:
         chances = softmax(scores, temperature)[np.arange(len(labels)), labels]
-        nats = float(-np.log(np.maximum(chances, 1e-6)).sum())
-        return nats + PRIOR / 2 * float(np.log(temperature / usual)) ** 2
+        return float(-np.log(np.maximum(chances, 1e-6)).sum())
 
-    best = min(TEMPERATURES, key=loss)
+    best = min(TEMPERATURES, key=lambda each: loss(each) + PRIOR / 2 * float(np.log(each / usual)) ** 2)
     return loss(best) / len(labels), best
