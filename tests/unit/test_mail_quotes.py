@@ -13,7 +13,7 @@ ASK = "My invoice is wrong, please look into it."
 BEHIND = {
     "signature": "--\nAnn\nShop GmbH",
     "closing": "Best regards,\nAnn Smith\n+49 30 1234",
-    "german": "Mit freundlichen Grüßen\nAnn Schmitt",
+    "german-closing": "Mit freundlichen Grüßen\nAnn Schmitt",
     "thanks": "Thanks!\nAnn",
     "telephone": "Sent from my iPhone",
     "disclaimer": "This e-mail and any attachments are\nconfidential and may be privileged.",
@@ -22,6 +22,15 @@ BEHIND = {
     "outlook": "From: Support <help@shop.example>\nSent: Monday\nTo: Ann\nSubject: Your invoice\n\nHello Ann",
     "original": "-----Original Message-----\nFrom: Support\nSubject: x\n\nHello Ann",
     "apple": "Am 02.11.2026 um 10:00 schrieb Support:\n\n> Hallo\n> Ann",
+    "german": "Ann Smith <a@b.example> schrieb am 02.11.2026 um 10:00:\n> Hallo",
+    "italian": "Il giorno 2 nov 2026 alle 10:00 Ann <a@b.example> ha scritto:\n> Ciao",
+    "dutch": "Op 2 nov. 2026 om 10:00 schreef Ann <a@b.example>:\n> Hallo",
+    "russian": "2 ноября 2026 г., 10:00, Анна <a@b.example> написал(а):\n> Привет",
+    "dated": "2026/11/2 Ann Smith <a@b.example>\n> Hello",
+    "unmarked": "On Mon, 2 Nov 2026 at 10:00, Support <help@shop.example> wrote:\n\nHello Ann",
+    "outlook-german": "______________________\nVon: Support <a@b.example>\nGesendet: Montag\nAn: Ann\n\nHallo",
+    "bold": "*From:* Support\n*Sent:* Monday\n*Subject:* Your invoice\n\nHello Ann",
+    "chinese": "发件人：Support\n发送时间：2026年11月2日\n主题：x\n\n你好",
     "french": "Le 2 nov. 2026 à 10:00, Support <a@b.example> a écrit :\n> Bonjour",
 }
 
@@ -38,6 +47,20 @@ def test_what_stands_behind_a_message_is_left_out(behind: str) -> None:
 def test_all_of_it_at_once() -> None:
     text = "\n\n".join((ASK, BEHIND["closing"], BEHIND["gmail"], BEHIND["disclaimer"]))
     assert cut(text, reply=True) == ASK
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Your colleague wrote:\nThe fee is refunded.\nIt is not.",
+        "On the telephone your colleague wrote:\nThe fee is refunded.\nIt is not.",
+        "From: here on nothing works.\nThe app closes.",
+        "Original message:\nthat is what the button says\n",
+        "____________\nA line is drawn above",
+    ],
+)
+def test_a_reply_may_say_who_wrote_what(text: str) -> None:
+    assert (cut(text, reply=True) or "").strip() == text.strip()
 
 
 def test_a_subject_tells_a_reply_too() -> None:

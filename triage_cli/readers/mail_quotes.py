@@ -1,6 +1,5 @@
 """Which parts of a mail repeat or surround what its sender wrote: quotes, a signature, a banner of the mail system.
 
-quotequail finds quotes. Its cost grows with the square of a mail's lines, so it is shown the first ones, shortened.
 Signatures and banners are found by their first line: the delimiter of RFC 3676 (section 4.3), a closing phrase that
 stands alone, what a telephone adds, what a mail system warns of.
 """
@@ -11,10 +10,9 @@ from itertools import groupby
 from operator import itemgetter
 
 from triage_cli.domain.mail.parts import Span
+from triage_cli.readers.mail_replies import repeated
 
-# So many of a mail's first lines, and of each so many characters.
-_LINES, _WIDTH = 300, 300
-_ADDRESSES = 4  # "@" in a line; one of quotequail's patterns takes cubic time in their number
+_WIDTH = 300  # characters of a line that are looked at
 _LEAST = 8  # letters that stand above a signature
 _TAIL = 12  # lines of a signature
 _TOP = 6  # lines within which a banner begins
@@ -82,20 +80,8 @@ def _drop_notices(mail_lines: Sequence[str], dropped: list[bool]) -> None:
 
 
 def _drop_quotes(mail_lines: Sequence[str], dropped: list[bool]) -> None:
-    import quotequail
-
-    seen = "\n".join(
-        mail_line[:_WIDTH] if mail_line.count("@") <= _ADDRESSES else "." for mail_line in mail_lines[:_LINES]
-    )
-    unquoted = quotequail.unwrap(seen)
-    if unquoted is not None:  # it returns the texts above and below a quote, stripped
-        above, below = unquoted.get("text_top", ""), unquoted.get("text_bottom", "")
-        lead, length = len(seen) - len(seen.lstrip()), len(seen.rstrip())
-        begin = seen.count("\n", 0, lead + len(above)) + 1 if above else 0
-        end = seen.count("\n", 0, length - len(below)) if below else len(mail_lines)
-        dropped[begin:end] = [True] * (end - begin)
-    for line_index, mail_line in enumerate(mail_lines):
-        dropped[line_index] = dropped[line_index] or mail_line.startswith(">")
+    for line_index, is_repeated in enumerate(repeated([mail_line[:_WIDTH] for mail_line in mail_lines])):
+        dropped[line_index] = dropped[line_index] or is_repeated
 
 
 def _drop_signature(mail_lines: Sequence[str], dropped: list[bool]) -> None:
