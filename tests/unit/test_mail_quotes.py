@@ -63,6 +63,15 @@ def test_a_reply_may_say_who_wrote_what(text: str) -> None:
     assert (cut(text, reply=True) or "").strip() == text.strip()
 
 
+@pytest.mark.parametrize(
+    "quote",
+    ["> On 22 Aug 2026, at 19:21, Ann <ann@x.example> wrote:\n>\n> Hi", "On 22 Aug 2026, Ann wrote:\n> Hi"],
+    ids=["within", "above"],
+)
+def test_the_line_above_a_quote_is_kept(quote: str) -> None:
+    assert cut(f"I paid 20 EUR twice\n{quote}\n", reply=True) == "I paid 20 EUR twice"
+
+
 def test_a_subject_tells_a_reply_too() -> None:
     assert cut(f"{ASK}\n\n{BEHIND['gmail']}", subject="AW: Rechnung") == ASK
 

@@ -70,7 +70,7 @@ def _attribution_end(mail_lines: Sequence[str], start: int) -> int:
     joined = ""
     for end in range(start, min(start + _WRAPPED, len(mail_lines))):
         part = mail_lines[end].strip()
-        if not part:
+        if not part or (joined and part.startswith((">", *_BEGINNINGS))):
             break
         joined += part if joined.endswith("<") else f" {part}"
         text = joined.strip()
