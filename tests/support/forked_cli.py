@@ -25,6 +25,8 @@ from typing import Any, NoReturn
 from tests.support import caught_connections as caught
 from tests.support.forked_process import ForkedProcess, ask
 
+# What few commands need, and takes long to import.
+LEFT_OUT = ("triage_cli.__main__", "triage_cli.agents", "triage_cli.api", "triage_cli.cli.review")
 AT_START = ("PYTHON", "OPENAI_", "ANTHROPIC_", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[2]
 PROGRAM = """#!{python} -IS
@@ -142,7 +144,7 @@ def prepare() -> None:
     from triage_cli.cli import app
 
     for module in pkgutil.walk_packages(triage_cli.__path__, "triage_cli."):
-        if not module.name.startswith(("triage_cli.api", "triage_cli.cli.review", "triage_cli.__main__")):
+        if not module.name.startswith(LEFT_OUT):
             importlib.import_module(module.name)
     word_vectors.word_vectors()
     build = app.build
