@@ -181,6 +181,8 @@ def _add_default(parameter: Schema) -> None:
     They take the first alternative, here null, for which they send no value. A placeholder may be a text, but no name.
     """
     schema = parameter["schema"]
+    if parameter["in"] == "query" and schema["type"] != "array":
+        parameter["allowEmptyValue"] = True  # as if it were left out
     if schema["type"] == "array":
         schema["default"] = []
     elif parameter["in"] == "header":
