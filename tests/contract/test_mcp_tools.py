@@ -260,3 +260,22 @@ def test_with_writes_an_agent_creates_and_suggests_and_decides_nothing(desk: Des
     assert (seen["category"], seen["untrusted"]) == ("Technical", {"agent": "claude-code", "note": "a bug"})
     unknown = desk.refuses("suggest_category", writes=True, ticket="A-1", category="Sales")
     assert unknown == 'no category "Sales"; the categories are Billing, Technical'
+
+
+def test_a_reader_s_key_reads_and_no_more_whatever_the_flags(tmp_path: Path) -> None:
+    world = World(SqliteStore(str(tmp_path / "triage.db")))
+    store(world, subject="Refund?", external_id="A-1", origin="request")
+    with serving(tmp_path, parts=world.services()) as running:
+        remote = RemoteTriage(Address(running.url, running.keys["reader"]), ONLINE)
+        desk = Desk(world, remote, RemoteConsultation(remote))
+        assert desk.call("get_ticket", ticket="A-1")["status"] == "new"
+        assert desk.call("preview_route", ticket="A-1")["rule"] is None
+        before = changes(world)
+        for tool, arguments in (
+            ("classify_text", {"text": "x"}),
+            ("create_ticket", {"subject": "x"}),
+            ("suggest_category", {"ticket": "A-1", "category": "Billing"}),
+        ):
+            assert "has the role reader; this takes the role agent" in desk.refuses(tool, writes=True, **arguments)
+        assert changes(world) == before
+        remote.close()
