@@ -1,5 +1,8 @@
 """Tickets a second: splitting into words alone, and the whole embedded classifier, on the texts of a CSV file.
 
+Also the microseconds of CPU for one text at a time, the share of tickets about which an encoder would be asked, and
+the size of the word vectors.
+
 Call it as: python benchmarks/classify_speed.py TEST.csv [TICKETS]
 """
 
@@ -8,18 +11,22 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from uuid import uuid4
 
 from triage_cli.classifiers.embedded.classifier import LocalClassifier
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.tokens import words_of
-from triage_cli.classifiers.embedded.weights import fingerprint
+from triage_cli.classifiers.embedded.weights import Model, fingerprint
+from triage_cli.classifiers.embedded.word_vectors import FILE
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
 
 ROUNDS = 3
+THRESHOLD = 0.6
+ONE_BY_ONE = 2_000  # tickets
 
 
 def tickets_of(path: Path, count: int) -> list[Ticket]:
@@ -38,13 +45,17 @@ def splitting_seconds(tickets: Sequence[Ticket]) -> float:
     return time.perf_counter() - start
 
 
-def classifier_seconds(tickets: Sequence[Ticket], size: int) -> float:
-    """Time a classifier that has met no word yet."""
-    name = fingerprint(DEFAULT_CATEGORIES)
-    classifier = LocalClassifier(
-        "local", fit(DEFAULT_CATEGORIES), name, 0.6, actor="benchmark", run_id=None, categories=DEFAULT_CATEGORIES,
-        clock=lambda: "2026-01-01T00:00:00Z", new_id=lambda: str(uuid4()),
+def new_classifier(model: Model, *, overlapping: bool = True) -> LocalClassifier:
+    """Return a classifier that has met no word yet."""
+    return LocalClassifier(
+        "local", model, fingerprint(DEFAULT_CATEGORIES), THRESHOLD, actor="benchmark", run_id=None,
+        categories=DEFAULT_CATEGORIES, clock=lambda: "2026-01-01T00:00:00Z", new_id=lambda: str(uuid4()),
+        overlapping=overlapping,
     )  # fmt: skip
+
+
+def classifier_seconds(model: Model, tickets: Sequence[Ticket], size: int) -> float:
+    classifier = new_classifier(model)
     chunks = (tickets[at : at + size] for at in range(0, len(tickets), size))
     start = time.perf_counter()
     answered = sum(map(len, classifier.classify(chunks, Budget.free(StopControl()))))
@@ -52,13 +63,29 @@ def classifier_seconds(tickets: Sequence[Ticket], size: int) -> float:
     return time.perf_counter() - start
 
 
+def one_at_a_time(model: Model, tickets: Sequence[Ticket]) -> tuple[float, float]:
+    """Return the median CPU seconds of an answer about a single text, and the share of unsure answers."""
+    classifier, seconds, unsure = new_classifier(model, overlapping=False), list[float](), 0
+    for ticket in tickets:
+        start = time.process_time()
+        (outcome,) = next(iter(classifier.classify([[ticket]], Budget.free(StopControl()))))
+        seconds.append(time.process_time() - start)
+        confidence = outcome.value.steps[-1].confidence if outcome.value else None
+        unsure += confidence is not None and confidence < THRESHOLD  # the others are read by neither
+    return median(seconds), unsure / len(tickets)
+
+
 def main(path: str, count: int = 20_000) -> None:
     tickets = tickets_of(Path(path), count)
     size = LocalClassifier.chunk_size
+    model = fit(DEFAULT_CATEGORIES)
     splitting = count / min(splitting_seconds(tickets) for _ in range(ROUNDS))
-    classifier = count / min(classifier_seconds(tickets, size) for _ in range(ROUNDS))
+    classifier = count / min(classifier_seconds(model, tickets, size) for _ in range(ROUNDS))
     print(f"{count} tickets of {sum(len(ticket.text) for ticket in tickets) // count} characters")
     print(f"splitting alone {splitting:,.0f}/s, classifier {classifier:,.0f}/s: {classifier / splitting:.2f}")
+    single, asked = one_at_a_time(model, tickets[:ONE_BY_ONE])
+    print(f"one at a time {single * 1e6:,.0f} us of CPU; an encoder would be asked about {asked:.1%} of {ONE_BY_ONE:,}")
+    print(f"word vectors: {FILE.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
