@@ -55,6 +55,7 @@ def test_a_preset_reads_its_vendor_s_list(cli: Cli, vendor: tuple[str, HttpStub]
     assert len(lists) <= (2 if name != "intercom" else 1 + NUMBER // SIZE), lists
 
 
+@pytest.mark.slow
 def test_zendesk_is_one_request_when_there_is_nothing_new_and_a_field_by_its_id_is_a_verdict(cli: Cli) -> None:
     stub = VENDORS["zendesk"].serve()
     configure(cli, "zendesk", stub, verdict="custom_fields.360012.value")

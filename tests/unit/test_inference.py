@@ -54,6 +54,7 @@ def slowly(model: Model, text: str) -> tuple[Floats, list[str]]:
     return chances, list(dict.fromkeys(map(showable, ranked[:4])))[:3]
 
 
+@pytest.mark.slow
 @given(st.lists(TEXTS, min_size=1, max_size=6))
 def test_texts_are_judged_together_as_word_by_word(model: Model, texts: list[str]) -> None:
     found = Predictor(model).judge([tokens_of(text) for text in texts])
