@@ -28,7 +28,6 @@ from triage_cli.domain.errors import (
     OverloadedError,
     RefusedError,
     RowError,
-    UsageError,
 )
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.streams import WINDOW, in_order
@@ -313,8 +312,8 @@ def test_a_reader_may_not_write(world: World, tmp_path: Path) -> None:
             list(triage.create([a_row(0)]))
         with pytest.raises(RefusedError):
             list(triage.classify(Selection(), ClassifyPlan()))
-        with pytest.raises(UsageError):
-            triage.runs(None)
+        with pytest.raises(RefusedError):
+            list(triage.runs(None))
         triage.close()
 
 
