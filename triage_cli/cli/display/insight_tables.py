@@ -45,22 +45,22 @@ def drift(records: Sequence[Record]) -> RenderableType:
 MOVES = 20  # that are shown
 
 
-def plan(_records: Sequence[object], found: Plan) -> RenderableType:
+def plan(_records: Sequence[object], compared: Plan) -> RenderableType:
     """Return the whole of a plan, with its first moves."""
     volumes = _table("destination", "before", "after", "change", "pages")
-    for v in found.destinations:
+    for v in compared.destinations:
         style = "bold red" if v.pages and v.after > v.before else ""
         change = f"{v.after - v.before:+,}" if v.after != v.before else ""
         pages = "yes" if v.pages else ""
         volumes.add_row(text(v.destination), f"{v.before:,}", f"{v.after:,}", text(change, style), pages)
     matrix = _table("category", "would be", "tickets")
-    for old, new, n in found.matrix:
+    for old, new, n in compared.matrix:
         matrix.add_row(text(_category(old)), text(_category(new)), f"{n:,}")
     accuracy = _table("on verdicts", "right", "of")
-    accuracy.add_row("before", f"{found.accuracy.right_before:,}", f"{found.accuracy.labelled:,}")
-    accuracy.add_row("after", f"{found.accuracy.right_after:,}", f"{found.accuracy.labelled:,}")
-    shown = [volumes, *([matrix] if found.matrix else []), *([accuracy] if found.accuracy.labelled else [])]
-    return Group(*shown, *([_moves(found.moves)] if found.moves else []))
+    accuracy.add_row("before", f"{compared.accuracy.right_before:,}", f"{compared.accuracy.labelled:,}")
+    accuracy.add_row("after", f"{compared.accuracy.right_after:,}", f"{compared.accuracy.labelled:,}")
+    shown = [volumes, *([matrix] if compared.matrix else []), *([accuracy] if compared.accuracy.labelled else [])]
+    return Group(*shown, *([_moves(compared.moves)] if compared.moves else []))
 
 
 def _moves(moves: Sequence[Move]) -> RenderableType:
