@@ -25,8 +25,8 @@ from tests.support.llm_server import (
 )
 from tests.support.online import ONLINE
 from tests.support.world import a_budget
-from triage_cli.classifiers.llm.billing import Cost
 from triage_cli.classifiers.llm.classifier import build
+from triage_cli.classifiers.llm.prices import Cost
 from triage_cli.classifiers.llm.prompt import LIMITS
 from triage_cli.classifiers.llm.provider import BUDGET
 from triage_cli.config.models import ClassifierSpec, Price

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage_cli.classifiers.llm.openai import Token, likelihoods
+from triage_cli.classifiers.llm.likelihood import Token, likelihoods
 from triage_cli.classifiers.llm.prompt import (
     CUT_MARK,
     LIMIT,

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from triage_cli.client import protocol, protocol_errors
-from triage_cli.client.address import Address, made
+from triage_cli.client.address import Address
+from triage_cli.client.token_command import printed_token
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.serialization import all_encodable, number
 from triage_cli.runtime.installation import USER_AGENT
@@ -140,7 +141,7 @@ class Connection:
         """Get a new token, unless another thread has replaced the refused one."""
         with self._renewing:
             if self._client.headers[KEY_HEADER] == refused:
-                self._client.headers[KEY_HEADER] = made(self._token_command)
+                self._client.headers[KEY_HEADER] = printed_token(self._token_command)
 
     def wait(self, seconds: float) -> bool:
         """Wait, and return whether to go on: not after a stop, and no longer than `PATIENCE` in all."""

@@ -9,11 +9,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from triage_cli.client import protocol, protocol_errors
 from triage_cli.client.http import RETRY_DELAYS, Connection, ConnectionLostError, Stream, StreamAbortedError
 from triage_cli.domain import dedup, ids
-from triage_cli.domain.dedup import OccurrenceCounter
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.runtime.occurrences import OccurrenceCounter
 
 T = TypeVar("T")
 

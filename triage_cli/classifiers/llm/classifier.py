@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.classifiers.llm import prompt
-from triage_cli.classifiers.llm.billing import BudgetReserver, Cost, expected, used, worst_of
 from triage_cli.classifiers.llm.claim_check import ClaimCheck
+from triage_cli.classifiers.llm.prices import Cost, expected, used, worst_of
 from triage_cli.classifiers.llm.provider import BUDGET, Provider, RejectedError, Usage
 from triage_cli.classifiers.llm.redaction import redact
+from triage_cli.classifiers.llm.reservations import BudgetReserver
 from triage_cli.classifiers.llm.verdict import MEANING, Verdict, described, failed, verdict_of
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import ids

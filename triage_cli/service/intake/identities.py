@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from triage_cli.domain import dedup, ids
-from triage_cli.domain.dedup import Identified, OccurrenceCounter, RewriteGuard
+from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
+from triage_cli.runtime.occurrences import OccurrenceCounter
 
 
 def named(store: Store, identified_drafts: list[Identified]) -> list[Identified]:

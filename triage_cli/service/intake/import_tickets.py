@@ -9,7 +9,7 @@ from triage_cli.domain import dedup, ids
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.dedup import Identified, OccurrenceCounter, RewriteGuard
+from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.errors import RowError, TriageError, UnavailableError
 from triage_cli.domain.mail import threads
 from triage_cli.domain.routing import woken
@@ -18,6 +18,7 @@ from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
+from triage_cli.runtime.occurrences import OccurrenceCounter
 from triage_cli.service.intake.corrections import PulledFrom
 from triage_cli.service.intake.identities import known_as, named
 from triage_cli.service.run_context import with_request
