@@ -273,7 +273,8 @@ def test_the_crontab_runs_silently_as_it_is_written(fitted: Cli) -> None:
             command = line.split(maxsplit=6)[6]
             assert not re.search(r"(?<!\\)%", command)
             commands.append(command.replace("\\%", "%"))
-    assert {"PATH", "TRIAGE_CONFIG", "MAILTO"} == set(variables)
+    assert {"PATH", "TRIAGE_CONFIG", "TRIAGE_DB", "MAILTO"} == set(variables)
+    variables["TRIAGE_DB"] = str(fitted.db)
     _runs_silently(fitted, [["/bin/sh", "-c", command] for command in commands], environment(fitted, variables))
 
 

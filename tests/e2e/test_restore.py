@@ -93,6 +93,14 @@ def test_twice_in_one_second_keeps_both(grown: Cli) -> None:
     assert sorted(rows(path, "select count(*) from tickets")[0][0] for path in kept(grown)) == [3, 5]
 
 
+def test_forget_names_what_restores_have_kept(grown: Cli) -> None:
+    assert grown("create", "-q", "--subject", "a", "--customer-id", "C-9").returncode == 0
+    assert grown("db", "restore", "backup.db").returncode == 0
+    assert grown("create", "-q", "--subject", "b", "--customer-id", "C-9").returncode == 0
+    printed = grown("forget", "--customer-id", "C-9", "--yes").stderr
+    assert f"note: {kept(grown)[0]} may hold the texts as well: db restore kept what was there; delete it" in printed
+
+
 def test_a_running_server_goes_on_with_what_was_restored(tmp_path: Path) -> None:
     """What it acknowledges afterwards is there: nobody writes to the old one any more."""
     db = tmp_path / "triage.db"

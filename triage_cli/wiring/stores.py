@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,6 +114,13 @@ def restorable(config: Config, file: Path) -> str:
             f"--dbname={shlex.quote(shown)} {shlex.quote(str(file))}, and prove it by triage audit verify",
         )
     return config.database
+
+
+def kept_databases(config: Config) -> Sequence[Path]:
+    """Return the files in which restores kept the databases that were there before the present one."""
+    from triage_cli.stores.sqlite.restore import kept_databases
+
+    return () if config.remote or is_postgres(config.database) else kept_databases(config.database)
 
 
 def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, str]":

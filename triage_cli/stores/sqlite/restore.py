@@ -7,10 +7,11 @@ database is replaced as a file.
 
 import fcntl
 import os
+import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -210,6 +211,12 @@ def _copied(file: Path, part_file: Path) -> None:
         integrity = str(error)
     if integrity != "ok":
         raise StoreError(f"{file} is damaged: {integrity}", hint="name another backup")
+
+
+def kept_databases(path: str) -> Sequence[Path]:
+    """Return the files in which restores kept the databases that were there before, the oldest first."""
+    kept = re.compile(rf"{re.escape(Path(path).name)}\.before-\w+Z(-\d+)?")
+    return sorted(file for file in Path(path).parent.iterdir() if kept.fullmatch(file.name))
 
 
 def _backup_name(path: str, at: str) -> Path:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
@@ -80,5 +81,8 @@ def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
         session.say(
             f"note: out of reach is what was delivered before: {sent_to}; and backups, exports, files of rejects"
         )
+    if counts and (kept := wiring.stores.kept_databases(session.config)):
+        files = ", ".join(map(str, kept))
+        session.say(f"note: {files} may hold the texts as well: db restore kept what was there; delete it")
     if not counts:
         session.say("note: no ticket has this customer id")
