@@ -29,8 +29,9 @@ BEHIND = {
     "dated": "2026/11/2 Ann Smith <a@b.example>\n> Hello",
     "unmarked": "On Mon, 2 Nov 2026 at 10:00, Support <help@shop.example> wrote:\n\nHello Ann",
     "outlook-german": "______________________\nVon: Support <a@b.example>\nGesendet: Montag\nAn: Ann\n\nHallo",
-    "bold": "*From:* Support\n*Sent:* Monday\n*Subject:* Your invoice\n\nHello Ann",
-    "chinese": "发件人：Support\n发送时间：2026年11月2日\n主题：x\n\n你好",
+    "bold": "*From:* Support\n*Sent:* Monday, 2 November 2026 10:00\n*Subject:* Your invoice\n\nHello Ann",
+    "chinese": "发件人：Support\n发送时间：2026年11月2日 10:00\n主题：x\n\n你好",
+    "addressed": "Von: Support\nGesendet: Montag\nAn: Ann <ann@x.example>\n\nHallo Ann",
     "french": "Le 2 nov. 2026 à 10:00, Support <a@b.example> a écrit :\n> Bonjour",
 }
 
@@ -57,6 +58,10 @@ def test_all_of_it_at_once() -> None:
         "From: here on nothing works.\nThe app closes.",
         "Original message:\nthat is what the button says\n",
         "____________\nA line is drawn above",
+        "My order 4711 is late.\nFrom: Berlin\nTo: Munich\nIt has been lost. Please refund me now.",
+        "It is late.\nDate: 3 May\nFrom: Hamburg\nTo: Munich\nWhere is it?",
+        "It is late.\nDate: 3 May 2026 10:00\nFrom: Hamburg\nTo: Munich\nWhere is it? Write to ann@x.example.",
+        "____________\nFrom: Berlin\nTo: Munich\nIt has been lost.",
     ],
 )
 def test_a_reply_may_say_who_wrote_what(text: str) -> None:

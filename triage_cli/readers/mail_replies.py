@@ -25,11 +25,13 @@ _DIVIDERS = frozenset((
 # Names of the headers of a mail, one or more words, as mail programs translate them.
 _SENDER = "from|von|de|da|van|från|fra|od|lähettäjä|от|от кого|发件人|寄件者|差出人"
 _OTHER = (
-    "sent|date|to|cc|subject|reply-to|gesendet|datum|an|kopie|betreff|envoyé|à|pour|objet|sujet|enviado|enviado el"
-    "|fecha|para|asunto|inviato|data|oggetto|enviada|enviado em|assunto|verzonden|aan|onderwerp|skickat|till|ämne|sendt"
-    "|til|emne|wysłano|do|temat|отправлено|дата|кому|тема|发送时间|收件人|主题|送信日時|宛先|件名"
+    "sent|date|to|cc|reply-to|gesendet|datum|an|kopie|envoyé|à|pour|enviado|enviado el|fecha|para|inviato|data|enviada"
+    "|enviado em|verzonden|aan|skickat|till|sendt|til|wysłano|do|отправлено|дата|кому|发送时间|收件人|送信日時|宛先"
 )
-_SENDERS, _OTHERS = frozenset(_SENDER.split("|")), frozenset(_OTHER.split("|"))
+_SUBJECT = "subject|betreff|objet|sujet|asunto|oggetto|assunto|onderwerp|ämne|emne|temat|тема|主题|件名"
+_SENDERS, _OTHERS = frozenset(_SENDER.split("|")), frozenset(f"{_OTHER}|{_SUBJECT}".split("|"))
+_SUBJECTS = frozenset(_SUBJECT.split("|"))
+_YEAR, _TIME = re.compile(r"\d{4}"), re.compile(r"\d ?[:h] ?\d\d")
 
 
 def repeated(mail_lines: Sequence[str]) -> list[bool]:
@@ -95,12 +97,22 @@ def _is_divider(mail_lines: Sequence[str], index: int) -> bool:
 
 
 def _are_headers(mail_lines: Sequence[str], start: int) -> bool:
-    """Return whether the headers of a mail begin here: its sender, and another one."""
-    names = set()
+    """Return whether the headers of a mail begin here: its sender, and another one.
+
+    "From: Berlin" and "To: Munich" is what a customer writes. So the sender must have an address, or there are three
+    headers, and one of them has an address, or one has a date with a time and another one is the subject.
+    """
+    headers: dict[str, str] = {}
     for line in mail_lines[start : start + _BLOCK]:
-        name, colon, _ = line.replace("\uff1a", ":").partition(":")
-        if colon:
-            names.add(name.strip("* \t").casefold())
-        if not line.strip() or not names & (_SENDERS | _OTHERS):
+        name, _, value = line.replace("\uff1a", ":").partition(":")
+        if (name := name.strip("* \t").casefold()) in _SENDERS | _OTHERS:
+            headers.setdefault(name, value)
+        if not line.strip() or not headers:
             break
-    return bool(names & _SENDERS) and bool(names & _OTHERS)
+    names = headers.keys()
+    if not (names & _SENDERS and names & _OTHERS):
+        return False
+    if any("@" in headers[name] for name in names & _SENDERS):
+        return True
+    dated = any(_YEAR.search(value) and _TIME.search(value) for value in headers.values())
+    return len(names) >= 3 and ("@" in "".join(headers.values()) or (dated and bool(names & _SUBJECTS)))

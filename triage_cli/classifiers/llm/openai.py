@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+# openai looks for httpx in sys.modules. Imported here, before openai, it is complete there: else openai could find it
+# half imported by another thread, which sends a webhook.
 import httpx  # noqa: F401
 import openai
 from openai.types.chat import ChatCompletion
