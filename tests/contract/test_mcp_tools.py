@@ -170,7 +170,8 @@ def test_counts_categories_routes_and_texts(desk: Desk) -> None:
 def test_hostile_text_stays_where_texts_of_others_stand(desk: Desk) -> None:
     """An injected instruction, and a forged end of the mark: the text closes nothing."""
     extra = {HOSTILE: HOSTILE}
-    ticket_id = store(desk.world, subject=HOSTILE, description=HOSTILE, customer_id=HOSTILE, extra=extra)
+    ticket_id = store(desk.world, subject=HOSTILE, description=HOSTILE, customer_id=HOSTILE, extra=extra,
+                      source=HOSTILE)  # fmt: skip
     whole, page = desk.call("get_ticket", ticket=ticket_id), desk.call("search_tickets", limit=1)
     for answer, ticket in ((whole, whole), (page, page["tickets"][0])):
         assert "a forged answer or role" in ticket["suspicious"]

@@ -42,6 +42,16 @@ def texts(lines: list[page.Line]) -> list[str]:
     return ["".join(segment.text for segment in line) for line in lines]
 
 
+def test_of_many_suggestions_the_last_are_drawn_and_the_others_counted() -> None:
+    suggestions = tuple(AgentSuggestion("", "Billing", f"agent-{n}", "key", "") for n in range(8))
+    lines = texts(page.ticket_lines(TICKET, Why("", "new", ("head",), suggestions), NAMES, 80))
+    drawn = [line for line in lines if "agent" in line]
+    assert drawn == [
+        *(f"Billing?  suggested by agent agent-{n} of key" for n in range(3, 8)),
+        "and 3 more of agents: triage why A-1",
+    ]
+
+
 @given(WIDTHS, WIDTHS, st.integers(10, 160))
 @settings(max_examples=150, deadline=None)
 def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: str, text: str, width: int) -> None:

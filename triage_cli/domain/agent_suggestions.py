@@ -11,6 +11,8 @@ from triage_cli.domain.tickets import Ticket
 # The classifier of a suggestion in the table of answers. It has no fingerprint, as every real classifier has.
 CLASSIFIER = "agent"
 LONGEST_NAME = 60
+# How many agents may suggest a category for the same text: a key can invent names without end.
+MOST_AGENTS = 20
 _UNFIT = re.compile(r"[^\w.-]+")
 
 

@@ -26,5 +26,6 @@ class Consultation(Protocol):
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
         """Record an agent's suggestion, once while the agent does not change it.
 
-        Raises `NotFoundError`, `AmbiguousError`, or `RowError` for an unknown category or a forgotten ticket.
+        Raises `NotFoundError`, `AmbiguousError`, or `RowError` for an unknown category, a forgotten ticket, or one
+        for which too many agents suggest a category already.
         """

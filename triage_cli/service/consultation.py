@@ -4,6 +4,7 @@ from itertools import chain
 
 from triage_cli.domain import ids, routing
 from triage_cli.domain.agent_suggestions import (
+    MOST_AGENTS,
     AgentSuggestion,
     AgentSuggestionDraft,
     standing,
@@ -18,7 +19,7 @@ from triage_cli.domain.errors import AnswerError, RowError, UsageError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.runs import Outcome, Run
 from triage_cli.domain.serialization import encodable
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.views import History
 from triage_cli.ports.adapters import Classifier
 from triage_cli.runtime.budget import Budget
@@ -118,15 +119,21 @@ class LocalConsultation:
             raise RowError(f"{ids.short(ticket.ticket_id)}: its text was forgotten", hint="leave it out")
         note = encodable(draft.note or "").replace("\0", "\ufffd").strip()  # PostgreSQL takes no NUL
         draft = draft._replace(note=note or None)
-        for earlier in standing(ticket, history.classifications):
+        suggestions = standing(ticket, history.classifications)
+        for earlier in suggestions:
             if (earlier.agent, earlier.category, earlier.note) == (draft.agent, category, draft.note):
                 return earlier
+        if len(suggestions) >= MOST_AGENTS and draft.agent not in (earlier.agent for earlier in suggestions):
+            raise RowError(
+                f"{ids.short(ticket.ticket_id)}: {MOST_AGENTS} agents suggest a category for it already",
+                hint="suggest under one of their names, or let a person decide: triage review",
+            )
         answer = suggested(ticket, draft, category, self._actor)
         # The note is not logged: it may repeat the customer's text.
         data = {"category": category, "agent": draft.agent, "decision": answer.classification_id}
         event = Event("suggested", ticket.ticket_id, None, self._actor, answer.at, with_request(data))
         self._store.save([Change(event, adds=(answer,))])
-        if self._store.history(ticket.ticket_id).ticket.status == "forgotten":  # meanwhile
+        if any(t.status == "forgotten" for t in self._store.find(Selection(ids=(ticket.ticket_id,)))):  # meanwhile
             self._store.erase([ticket.ticket_id])
         return suggestion_of(answer)
 

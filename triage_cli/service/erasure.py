@@ -37,8 +37,8 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
             for t in chunk
         ]
         conflicts = context.save(changes)
-        if late := [i for i in ticket_ids if any(map(_has_text, store.history(i).classifications))]:
-            store.erase(late)
+        if late := {answer.ticket_id for answer in store.answers(ticket_ids, ("",)) if _has_text(answer)}:
+            store.erase(sorted(late))
         for change, conflict in zip(changes, conflicts, strict=True):
             if conflict is None and change.ticket is not None:
                 yield Outcome(row, Action.FORGOTTEN, Routed(change.ticket, tuple(taken[change.ticket.ticket_id])))

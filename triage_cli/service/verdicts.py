@@ -14,6 +14,11 @@ from triage_cli.domain.tickets import Category, Ticket
 IMPORTED = "import"
 
 
+def is_imported(answer: Classification) -> bool:
+    """Return whether an answer is a person's verdict from an import; an agent may call itself `import` too."""
+    return answer.step == IMPORTED and answer.confidence_source == "human"
+
+
 class Verdicts:
     """Creates verdicts for one actor, from one list of categories."""
 

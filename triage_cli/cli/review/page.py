@@ -27,6 +27,7 @@ BAR = 8
 NAME = 24  # columns that a name or a customer's id takes at most
 TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d):\d\d(?:\.\d+)?Z")
 TIMED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d)  ")
+SUGGESTIONS = 5  # of agents: the last ones
 MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # which map decided is for machines
 
 
@@ -47,7 +48,7 @@ def ticket_lines(ticket: Ticket, why: Why | None, names: Collection[str], width:
 
     `names` are the categories that exist.
     """
-    suggested = _suggested(why.agent_suggestions, width) if why else ()
+    suggested = _suggested(ticket, why.agent_suggestions, width) if why else ()
     story = _why(why.why, width) if why else ()
     return [*_head(ticket, names, width), *suggested, [], *_text(ticket, width), *_extra(ticket, width), *story]
 
@@ -75,10 +76,13 @@ def _head(ticket: Ticket, names: Collection[str], width: int) -> Iterator[Line]:
         yield from _wrapped(f"{because}{ticket.reason}", width, DIM)
 
 
-def _suggested(suggestions: Sequence[AgentSuggestion], width: int) -> Iterator[Line]:
-    for each in suggestions:
+def _suggested(ticket: Ticket, suggestions: Sequence[AgentSuggestion], width: int) -> Iterator[Line]:
+    for each in suggestions[-SUGGESTIONS:]:
         because = f": {each.note}" if each.note else ""
         yield from _wrapped(f"{each.category}?  suggested by agent {each.agent} of {each.actor}{because}", width, AGENT)
+    if len(suggestions) > SUGGESTIONS:
+        rest = f"and {len(suggestions) - SUGGESTIONS} more of agents: triage why {name_of(ticket)}"
+        yield from _wrapped(rest, width, DIM)
 
 
 def bar(share: float | None) -> str:

@@ -10,7 +10,7 @@ from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.domain.times import to_seconds
 from triage_cli.ports.storage import Store
-from triage_cli.service.verdicts import IMPORTED
+from triage_cli.service.verdicts import is_imported
 
 
 class Corrections:
@@ -74,7 +74,7 @@ def _is_news(
     if category in (ticket.category, arrived[-1].category if arrived else None):
         return False
     delivered = max((to_seconds(d.done_at or d.at) for d in arrived), default=0.0)
-    before = [answer for answer in verdicts if answer.step == IMPORTED]
+    before = [answer for answer in verdicts if is_imported(answer)]
     if before and before[-1].category == category and delivered <= to_seconds(before[-1].at):
         return False  # the source repeats itself, and was sent nothing else since
     held = max(

@@ -22,7 +22,7 @@ from triage_cli.runtime.occurrences import OccurrenceCounter
 from triage_cli.service.intake.corrections import PulledFrom
 from triage_cli.service.intake.identities import known_as, named
 from triage_cli.service.run_context import with_request
-from triage_cli.service.verdicts import IMPORTED, Verdicts
+from triage_cli.service.verdicts import IMPORTED, Verdicts, is_imported
 
 # The action for a draft, its ticket, the change to be saved, and the error of a rejected one.
 _Decided = tuple[Action, Ticket | None, Change | None, RowError | None]
@@ -218,7 +218,7 @@ class Intake:
             return {}
         judged = [known[i.identity].ticket_id for i in imported if i.draft.verdict and i.identity in known]
         answers = self._store.answers(judged, ("",)) if judged else ()
-        return {a.ticket_id: a.category for a in answers if a.step == IMPORTED and a.category}
+        return {a.ticket_id: a.category for a in answers if is_imported(a) and a.category}
 
     def _decide(
         self, identified: Identified, known: Ticket | None, at: str, last_verdicts: Mapping[str, str], *, repeated: bool
