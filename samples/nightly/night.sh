@@ -9,5 +9,5 @@ step() {
 # step create -q /var/spool/tickets/export.csv        # or where a helpdesk leaves its export
 step classify -q --deadline 4h
 step route -q
-step check -q --max-age 1d --max-undeliverable 0
+step check -q --max-age 1d --max-delivery-age 1d --max-undeliverable 0
 exit "$code"

@@ -434,6 +434,26 @@ def test_what_is_let_go_is_due_again_and_keeps_why_it_was_not_tried(store: Sqlit
         assert (delivery.run_id, delivery.attempts, delivery.last_error) == (None, 0, kept)
 
 
+def test_the_oldest_pending_delivery_is_that_which_was_created_first_whenever_it_is_due(store: SqliteStore) -> None:
+    assert (store.stats().oldest_pending_delivery, store.gauges().oldest_pending_delivery) == (None, None)
+    (ticket,) = filled(store, a_ticket())
+    first, second = "2026-11-21T10:00:00.000Z", "2026-11-22T10:00:00.000Z"
+    store.save(
+        [
+            owing(
+                ticket,
+                a_delivery(ticket, "a", at=first, due_at=90.0, attempts=4),
+                a_delivery(ticket, "b", at=second, due_at=10.0),
+                a_delivery(ticket, "done", state="accepted", at="2026-11-01T10:00:00.000Z"),
+                a_delivery(ticket, "dead", state="dead", at="2026-11-02T10:00:00.000Z"),
+            )
+        ]
+    )
+    assert (store.stats().oldest_pending_delivery, store.gauges().oldest_pending_delivery) == (first, first)
+    store.save([owing(ticket, a_delivery(ticket, "a", at=first, state="accepted", done_at="then"))])
+    assert store.stats().oldest_pending_delivery == second
+
+
 def test_owed_names_destinations_with_pending_deliveries_and_next_due_their_first_time(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket(status="routing", category="Billing"))
     assert (store.pending_destinations(), store.next_due()) == ([], None)

@@ -1,15 +1,19 @@
 """`triage check`: a monitor reads one line and an exit code."""
 
+import sqlite3
+from contextlib import closing
+
 from tests.support.cli import Cli
 
 
 def test_a_limit_that_is_kept_is_0_and_one_that_is_exceeded_8(cli: Cli) -> None:
     assert cli("create", "-q", stdin="id,subject\nA-1,Charged twice\nA-2,Crash at start\n").returncode == 0
-    done = cli("check", "--max-age", "1h", "--max-pending", "0", "--max-undeliverable", "0")
+    limits = ("--max-age", "1h", "--max-delivery-age", "1d", "--max-pending", "0", "--max-undeliverable", "0")
+    done = cli("check", *limits)
     assert (done.returncode, done.stderr) == (0, "")
-    assert (
-        done.stdout
-        == "ok: no ticket is new or failed after 1h; 0 deliveries pending (limit 0); 0 undeliverable (limit 0)\n"
+    assert done.stdout == (
+        "ok: no ticket is new or failed after 1h; no delivery is pending after 1d;"
+        " 0 deliveries pending (limit 0); 0 undeliverable (limit 0)\n"
     )
     done = cli("check", "-q", "--max-age", "0s", "--max-unroutable", "0")
     assert (done.returncode, done.stdout, done.stderr) == (8, "exceeded: ticket A-1 is not classified after 0s\n", "")
@@ -39,7 +43,12 @@ def test_what_people_and_receivers_leave_undone_is_counted(cli: Cli) -> None:
         "exceeded: 1 delivery pending (limit 0); 1 undeliverable (limit 0);"
         " 1 unroutable (limit 0); 1 to review (limit 0)\n"
     )
-    assert cli("check", "--max-pending", "1", "--max-review", "1").returncode == 0
+    assert cli("check", "--max-pending", "1", "--max-review", "1", "--max-delivery-age", "1d").returncode == 0
+    with closing(sqlite3.connect(cli.db)) as db, db:
+        db.execute("update deliveries set at = '2026-01-05T10:00:00.000Z' where state = 'pending'")
+    done = cli("check", "-q", "--max-delivery-age", "1d")
+    assert (done.returncode, done.stderr) == (8, "")
+    assert done.stdout == "exceeded: a delivery of 2026-01-05T10:00:00.000Z is still pending after 1d\n"
 
 
 def test_a_mistyped_database_and_no_limit_are_mistakes(cli: Cli) -> None:

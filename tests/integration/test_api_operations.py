@@ -73,9 +73,10 @@ def test_numbers_are_in_prometheus_format(fitted: Cli) -> None:
             assert said in lines
         waited = next(line for line in lines if line.startswith("triage_database_oldest_new_seconds "))
         assert 0 < float(waited.split()[1]) < 60
+        assert "triage_database_oldest_pending_delivery_seconds 0.0" in lines
         assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
         helps = [line for line in lines if line.startswith("# HELP triage_database_")]
-        assert len(helps) == 6
+        assert len(helps) == 7
         assert all(line.endswith("take max without(instance).") for line in helps)
         assert httpx.get(f"{server.url}/metrics").status_code == 401
     with serving(fitted.folder, db=fitted.db, roles="-2") as server, server.client("metrics") as scraper:
@@ -101,6 +102,12 @@ def test_a_private_address_is_not_reached_unless_the_destination_allows_it(
         assert "allow_private: true" in made[0]["problem"]["hint"]
         sent = client.post(f"/tickets/{made[0]['ticket_id']}/route").json()
         explained = client.get(f"/tickets/{made[2]['ticket_id']}/why").json()["why"][-1]
+        parked = next(
+            float(line.split()[1])
+            for line in client.get("/metrics").text.splitlines()
+            if line.startswith("triage_database_oldest_pending_delivery_seconds ")
+        )
+        assert 0 < parked < PATIENCE
     assert explained.endswith(
         f". hook was not tried: {refused}; triage route on the command line sends it; or set allow_private: true on the"
         " destination."

@@ -131,9 +131,11 @@ class DatabaseGauges(Collector):
         """Yield the gauges."""
         gauges = self._gauges
         yield _family("tickets", "Tickets by status", ["status"], {(s,): gauges.by_status.get(s, 0) for s in STATUSES})
-        oldest, now = gauges.oldest_new, datetime.now(UTC)
-        waited = max(0.0, (now - datetime.fromisoformat(oldest)).total_seconds()) if oldest else 0.0
-        yield _family("oldest_new_seconds", "How long the oldest new ticket has waited", [], {(): round(waited, 3)})
+        for name, text, oldest in (
+            ("oldest_new", "How long the oldest new ticket has waited", gauges.oldest_new),
+            ("oldest_pending_delivery", "How old the oldest pending delivery is", gauges.oldest_pending_delivery),
+        ):
+            yield _family(f"{name}_seconds", text, [], {(): _seconds_since(oldest)})
         deliveries = dict(sorted(gauges.deliveries.items()))
         yield _family("deliveries", "Deliveries by destination and state", ["destination", "state"], deliveries)
         for name, text, numbers in (
@@ -142,6 +144,11 @@ class DatabaseGauges(Collector):
             ("cost_usd", "What answers have cost, in USD", gauges.cost_usd),
         ):
             yield _family(name, text, ["classifier"], {(key,): number for key, number in sorted(numbers.items())})
+
+
+def _seconds_since(at: str | None) -> float:
+    """Return how long ago a time was, 0 where there is none."""
+    return round(max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()), 3) if at else 0.0
 
 
 def _family(name: str, text: str, labels: list[str], values: Mapping[Any, float]) -> GaugeMetricFamily:

@@ -37,7 +37,8 @@ class Stats(NamedTuple):
 
     `waiting` maps a classifier to its open batches: `tickets`, `batches`, and `since` when. `audited` maps a step of a
     cascade to how many of its sure answers were checked by the next step (`asked`), and how many of these it confirmed
-    (`agreed`); a falling share shows that the step has drifted.
+    (`agreed`); a falling share shows that the step has drifted. `oldest_pending_delivery` is the time at which the
+    oldest delivery that is pending was created.
     """
 
     tickets: int
@@ -50,6 +51,7 @@ class Stats(NamedTuple):
     events: int
     waiting: Mapping[str, Mapping[str, Any]] = {}
     audited: Mapping[str, Mapping[str, int]] = {}
+    oldest_pending_delivery: str | None = None
 
 
 StatsKey = Literal["category", "status", "day", "classifier", "destination"]
@@ -79,7 +81,8 @@ class StatsGroup(NamedTuple):
 class Gauges(NamedTuple):
     """Counts for monitoring: deliveries by (destination, state); answers, failures and cost by classifier.
 
-    `oldest_new` is the time at which the oldest unclassified ticket was stored.
+    `oldest_new` is the time at which the oldest unclassified ticket was stored, and `oldest_pending_delivery` that at
+    which the oldest delivery that is pending was created.
     """
 
     by_status: Mapping[str, int]
@@ -88,3 +91,4 @@ class Gauges(NamedTuple):
     failures: Mapping[str, int]
     cost_usd: Mapping[str, float]
     oldest_new: str | None
+    oldest_pending_delivery: str | None

@@ -106,7 +106,13 @@ class Counts(Tables):
             {added[0]: added[2] for added in answers},
             {added[0]: added[3] for added in answers},
             min(oldest, default=None),
+            self.oldest_pending_delivery(),
         )
+
+    def oldest_pending_delivery(self) -> str | None:
+        """Return when the oldest delivery that is pending was created, read from an index; None if none is pending."""
+        at: str | None = self.database.read("select min(at) from deliveries where state = 'pending'")[0][0]
+        return at
 
     def delivery_counts(self) -> list[tuple[str, str, int]]:
         """Return the numbers of deliveries by destination and state."""

@@ -202,7 +202,8 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         audited = {
             name: {"asked": asked, "agreed": agreed} for name, asked, agreed in self.database.read(queries.AUDITED)
         }
-        return Stats(total, *counts, deliveries, self.cost(), events, self.waiting(), audited)
+        oldest = self.oldest_pending_delivery()
+        return Stats(total, *counts, deliveries, self.cost(), events, self.waiting(), audited, oldest)
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, in no order."""

@@ -33,6 +33,9 @@ class Stats(BaseModel):
     events: int = Field(description="events in the audit log")
     waiting: dict[str, Waiting] = Field(description="by classifier: what its batches hold")
     audited: dict[str, Audited] = Field(description="by step of a cascade: how its sure answers were checked")
+    oldest_pending_delivery: datetime | None = Field(
+        description="when the oldest delivery that is pending was created; null if none is"
+    )
 
 
 class StatsGroup(BaseModel):

@@ -103,6 +103,7 @@ STEPS: dict[int, tuple[str, ...]] = {
             where confidence_source in ('decision', 'logprob', 'said') and error is null""",
         *COUNT_ALL,
     ),
+    10: ("create index deliveries_pending on deliveries (at) where state = 'pending'",),
 }
 
 

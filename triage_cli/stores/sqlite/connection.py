@@ -12,7 +12,7 @@ from triage_cli.runtime import exhausted
 from triage_cli.runtime.installation import NEWER
 from triage_cli.runtime.private_files import FOLDER, make_private
 
-VERSION = 9
+VERSION = 10
 BUSY_SECONDS = 30.0
 IN_MEMORY = ":memory:"
 OLDEST_SQLITE = (3, 35)  # the first with `returning`

@@ -91,6 +91,7 @@ STEPS: dict[str, tuple[str, ...]] = {
             where confidence_source in ('decision', 'logprob', 'said') and error is null""",
         *COUNT_ALL,
     ),
+    "tenth": ("create index deliveries_pending on deliveries (at) where state = 'pending'",),
 }
 migrations = Migrations(SET)
 

@@ -93,6 +93,8 @@ create table deliveries (
 
 create index deliveries_due on deliveries (destination, due_at) where state = 'pending';
 
+create index deliveries_pending on deliveries (at) where state = 'pending';
+
 create index deliveries_of on deliveries (ticket_id);
 
 -- answer: the beginning of a refusal.

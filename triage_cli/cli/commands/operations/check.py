@@ -40,6 +40,15 @@ def check(
             "--max-age", metavar="AGE", help="No ticket is new or failed for longer, as in 1h.", show_default=False
         ),
     ] = None,
+    delivery_age: Annotated[
+        str | None,
+        typer.Option(
+            "--max-delivery-age",
+            metavar="AGE",
+            help="No delivery is pending for longer since its ticket was routed.",
+            show_default=False,
+        ),
+    ] = None,
     pending: Annotated[int | None, _most("pending", "deliveries that are due later")] = None,
     undeliverable: Annotated[int | None, _most("undeliverable", "tickets that no attempt delivered")] = None,
     unroutable: Annotated[int | None, _most("unroutable", "tickets that no rule takes")] = None,
@@ -48,13 +57,13 @@ def check(
     """Compare what waits with limits, for a monitor: one line, exit code 8 where a limit is exceeded.
 
     \b
-    triage check --max-age 1h --max-pending 100 --max-undeliverable 0
+    triage check --max-age 1h --max-delivery-age 1d --max-undeliverable 0
     """
     limits = dict(zip(LABELS, (undeliverable, unroutable, review), strict=True))
-    if age is None and pending is None and not any(most is not None for most in limits.values()):
+    if all(limit is None for limit in (age, delivery_age, pending, *limits.values())):
         raise UsageError("nothing to check", hint="give a limit: triage check --max-age 1h --max-undeliverable 0")
     session.require_database()
-    findings = list(_findings(session, age, pending, limits))
+    findings = list(_findings(session, age, delivery_age, pending, limits))
     exceeded = [finding.text for finding in findings if not finding.is_kept]
     if exceeded or not session.quiet:
         line = f"exceeded: {'; '.join(exceeded)}" if exceeded else f"ok: {'; '.join(f.text for f in findings)}"
@@ -63,7 +72,11 @@ def check(
 
 
 def _findings(
-    session: CommandContext, age: str | None, pending: int | None, limits: dict[str, int | None]
+    session: CommandContext,
+    age: str | None,
+    delivery_age: str | None,
+    pending: int | None,
+    limits: dict[str, int | None],
 ) -> Iterator[Finding]:
     """Yield what each limit that was given found."""
     triage = session.triage
@@ -74,6 +87,12 @@ def _findings(
         age_finding = f"ticket {name} is not classified" if oldest else "no ticket is new or failed"
         yield Finding(f"{age_finding} after {age}", oldest is None)
     stats = triage.stats()
+    if delivery_age is not None:
+        # Also one that nobody tries: parked for a private address, a missing secret or a switched off network.
+        oldest_delivery, latest = stats.oldest_pending_delivery, option_values.past(delivery_age) or ""
+        late_at = oldest_delivery if oldest_delivery and oldest_delivery <= latest else None
+        of = f"a delivery of {messages.safe(late_at)} is still" if late_at else "no delivery is"
+        yield Finding(f"{of} pending after {delivery_age}", late_at is None)
     if pending is not None:
         number = sum(states.get("pending", 0) for states in stats.deliveries.values())
         yield Finding(f"{messages.plural(number, 'deliveries')} pending (limit {pending:,})", number <= pending)
