@@ -61,7 +61,7 @@ EXAMPLES = {
 }
 # What a value is called that has no name of its own, by what typer calls it.
 KINDS = {"str": "TEXT", "int": "N", "int range": "N", "float": "X", "path": "FILE"}
-EVERYWHERE = {f"_{command_name}" for command_name in GlobalOptions._fields}
+EVERYWHERE = {f"_{option_name}" for option_name in GlobalOptions._fields}
 
 
 def dress(app: typer.Typer) -> None:
@@ -101,13 +101,13 @@ class Command(Coloured, TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options."""
-        rows = {command_name: [_told(p, ctx) for p in params] for command_name, params in self._by_heading().items()}
+        rows = {heading: [_told(p, ctx) for p in params] for heading, params in self._by_heading().items()}
         for heading in ("Arguments", "Options"):
             if rows[heading]:
                 with formatter.section(heading):
                     formatter.write_dl(rows[heading])
         with formatter.section("Options of every command, before it or after (triage --help says more)"):
-            names = (command_name.replace(", ", "/") for command_name, _ in rows["everywhere"])
+            names = (option.replace(", ", "/") for option, _ in rows["everywhere"])
             formatter.write_text(", ".join([*names, "-h/--help"]))
 
     def _by_heading(self) -> dict[str, list[Any]]:
@@ -124,10 +124,10 @@ def _told(param: Any, ctx: Any) -> tuple[str, str]:
         kind = re.sub(r"^<(?:list\[)?|\]?>$", "", param.display_type(ctx))
         param.metavar = KINDS.get(kind, kind)
     param.min = param.max = None  # what is typed is checked elsewhere
-    command_name, description = param.get_help_record(ctx)
+    name, description = param.get_help_record(ctx)
     if param.param_type_name == "argument":
         return param.metavar.strip("[]"), description.removesuffix("[required]").rstrip()
-    return command_name, description
+    return name, description
 
 
 class Group(Coloured, TyperGroup):

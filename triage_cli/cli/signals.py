@@ -139,8 +139,8 @@ class _Nudger:
 
     def _nudge(self, main: int) -> None:
         came = 0
-        while signal_number := os.read(self._told, 1):
-            came += signal_number[0] != signal.SIGURG
+        while byte := os.read(self._told, 1):
+            came += byte[0] != signal.SIGURG
             while self.heard < came and not self._done.wait(0.02):
                 signal.pthread_kill(main, signal.SIGURG)
         os.close(self._told)

@@ -65,17 +65,17 @@ def is_json(first: str) -> bool:
 
 def values(first: str, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
     """Yield the values of JSON Lines or of an array, each with its line. Raises InputError for what is none."""
-    for name_line, _, value, problem in json_values(chain([first], lines), by_line=first.lstrip().startswith("{")):
+    for line, _, value, problem in json_values(chain([first], lines), by_line=first.lstrip().startswith("{")):
         if problem:
-            raise InputError(f"line {name_line}: {problem}", hint="pipe JSON, one object a line or an array of them")
-        yield name_line, value
+            raise InputError(f"line {line}: {problem}", hint="pipe JSON, one object a line or an array of them")
+        yield line, value
 
 
 def names_in(stream: BinaryIO) -> Iterator[str]:
     """Read names of tickets: one a line, the id column of a CSV, or JSON."""
     first, lines = opened(stream)
     if is_json(first):
-        yield from (_name_in(name_line, value) for name_line, value in values(first, lines))
+        yield from (_name_in(line, value) for line, value in values(first, lines))
         return
     columns = [c.strip().lower() for c in next(csv_rows([first]), [])]
     column = next((c for c in IDS if c in columns), None)
@@ -88,9 +88,9 @@ def names_in(stream: BinaryIO) -> Iterator[str]:
     yield from (name_line.strip() for name_line in chain([first], lines) if name_line.strip())
 
 
-def _name_in(name_line: int, value: object) -> str:
+def _name_in(line: int, value: object) -> str:
     names = [value.get(key) for key in IDS] if isinstance(value, dict) else [value]
     for name in names:
         if name and isinstance(name, str | int) and not isinstance(name, bool):
             return str(name)
-    raise InputError(f"line {name_line} holds no ticket_id", hint="pipe what triage list -o jsonl or -o json prints")
+    raise InputError(f"line {line} holds no ticket_id", hint="pipe what triage list -o jsonl or -o json prints")

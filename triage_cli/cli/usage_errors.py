@@ -93,12 +93,12 @@ def _known(error: typer.TyperException) -> list[str]:
     """Return the options of the command that was typed."""
     command: Mapping[str, object] = vars(getattr(getattr(error, "ctx", None), "command", None) or error)
     params = command.get("params")
-    return [typed_name for param in params for typed_name in param.opts] if isinstance(params, list) else []
+    return [option for param in params for option in param.opts] if isinstance(params, list) else []
 
 
-def _invalid(typed_name: str, problem: str) -> str:
-    typed_name = typed_name.rpartition("/ ")[2].strip("'")
+def _invalid(parameter: str, problem: str) -> str:
+    parameter = parameter.rpartition("/ ")[2].strip("'")
     for pattern, takes in TAKES:
         if found := pattern.search(problem):
-            return f"{typed_name} takes {found.expand(takes)}".replace("'", "")
-    return f"{typed_name}: {problem}"
+            return f"{parameter} takes {found.expand(takes)}".replace("'", "")
+    return f"{parameter}: {problem}"

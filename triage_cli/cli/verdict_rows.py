@@ -32,7 +32,7 @@ def read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
     first, lines = ticket_names.opened(stream)
     if not first:
         return
-    for verdict_row, (line, record) in enumerate(
+    for row, (line, record) in enumerate(
         _objects(first, lines) if ticket_names.is_json(first) else _cells(first, lines)
     ):
         # The first that is there alone: an export of ours has a `verdict` too, which is no category.
@@ -42,7 +42,7 @@ def read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
             continue
         name, category = _text(record, ticket_names.IDS), _text(record, (column,))
         if name and category:
-            yield VerdictRow(line, record, VerdictDraft(verdict_row, name, category, _text(record, ("note",)) or note))
+            yield VerdictRow(line, record, VerdictDraft(row, name, category, _text(record, ("note",)) or note))
         else:
             problem = f"no category for {name}" if name else "no ticket_id"
             yield VerdictRow(line, record, error=RowError(problem, hint="verdict - --clear takes verdicts back"))
@@ -50,8 +50,8 @@ def read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
 
 def read_names(stream: BinaryIO) -> Iterator[VerdictRow]:
     """Read the tickets whose verdicts are taken back."""
-    for verdict_row, name in enumerate(ticket_names.names_in(stream)):
-        yield VerdictRow(verdict_row + 1, {"ticket_id": name}, VerdictDraft(verdict_row, name, None))
+    for row, name in enumerate(ticket_names.names_in(stream)):
+        yield VerdictRow(row + 1, {"ticket_id": name}, VerdictDraft(row, name, None))
 
 
 def _text(record: Record, keys: Sequence[str]) -> str:

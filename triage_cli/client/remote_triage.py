@@ -73,7 +73,7 @@ class RemoteTriage:
         if isinstance(draft, Rejected):
             return Outcome(draft.row, Action.REJECTED, None, draft.error, draft)
         fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
-        body = {ticket_name: value for ticket_name in fields if (value := getattr(draft, ticket_name)) is not None}
+        body = {field: value for field in fields if (value := getattr(draft, field)) is not None}
         found = self.connection.post("/tickets", body, ids.new_id())
         return Outcome(draft.row, Action.CREATED, self.converted(protocol.ticket_in, found), None, draft)
 

@@ -105,7 +105,7 @@ def _bearer(setting: ConfigNode) -> tuple[str, ...]:
 @accepts(lambda: record_schema(AUTH))
 def auth(setting: ConfigNode) -> AuthSpec:
     """Read how a request proves who sends it."""
-    http_values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
+    values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
     given = setting.value if isinstance(setting.value, Mapping) else {}
     kinds = [key for key in ("basic", "bearer", "header") if key in given]
     if len(kinds) != 1:
@@ -113,9 +113,9 @@ def auth(setting: ConfigNode) -> AuthSpec:
     if kinds[0] != "header" and {"env", "prefix"} & given.keys():
         raise ConfigValueError(f"env and prefix mean nothing to {kinds[0]}")
     if kinds[0] == "header":
-        env = (http_values["env"],) if "env" in http_values else ()
-        return AuthSpec("header", env, http_values.get("header", ""), http_values.get("prefix", ""))
-    return AuthSpec("basic" if kinds[0] == "basic" else "bearer", http_values.get(kinds[0], ()))
+        env = (values["env"],) if "env" in values else ()
+        return AuthSpec("header", env, values.get("header", ""), values.get("prefix", ""))
+    return AuthSpec("basic" if kinds[0] == "basic" else "bearer", values.get(kinds[0], ()))
 
 
 @accepts({"type": ["string", "number", "boolean", "null"]})
@@ -127,13 +127,13 @@ def _value(setting: ConfigNode) -> Any:
 
 @accepts(lambda: record_schema(ANSWER))
 def _answer(setting: ConfigNode) -> AnswerTest:
-    http_values = record(setting, ANSWER, setting.path)
+    values = record(setting, ANSWER, setting.path)
     if not {"status", "path"} & setting.value.keys() or (
         {"is", "contains"} & setting.value.keys() and "path" not in setting.value
     ):
         raise ConfigValueError("needs status, or path and what is there")
-    value = (http_values["is"],) if "is" in http_values else ()
-    return AnswerTest(http_values.get("status", ()), http_values.get("path"), value, http_values.get("contains", ""))
+    value = (values["is"],) if "is" in values else ()
+    return AnswerTest(values.get("status", ()), values.get("path"), value, values.get("contains", ""))
 
 
 @accepts({"type": "object", "additionalProperties": schema_of(text)})
@@ -148,23 +148,23 @@ def _kept(setting: ConfigNode) -> dict[str, str]:
 
 @accepts(lambda: record_schema(ONCE))
 def _once(setting: ConfigNode) -> OnceSpec:
-    http_values = record(setting, ONCE, setting.path)
+    values = record(setting, ONCE, setting.path)
     for one, other in (("get", "body"), ("found", "contains")):
         if len({one, other} & setting.value.keys()) != 1:
             raise ConfigValueError(f"takes one of {one} and {other}")
-    return OnceSpec(**http_values)
+    return OnceSpec(**values)
 
 
 @accepts(lambda: record_schema(FIND))
 def _find(setting: ConfigNode) -> FindSpec:
-    http_values = record(setting, FIND, setting.path)
-    return FindSpec(**{"get": "", **http_values})
+    values = record(setting, FIND, setting.path)
+    return FindSpec(**{"get": "", **values})
 
 
 @accepts(lambda: record_schema(UNDO))
 def _undo(setting: ConfigNode) -> UndoSpec:
-    http_values = record(setting, UNDO, setting.path)
-    return UndoSpec(**{"endpoint": "", **http_values})
+    values = record(setting, UNDO, setting.path)
+    return UndoSpec(**{"endpoint": "", **values})
 
 
 AUTH: Mapping[str, Field] = {

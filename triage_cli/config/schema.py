@@ -83,7 +83,7 @@ def read(root: ConfigNode) -> Sections:
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the whole file; at its top a key without a value is as good as none."""
     top = record_schema(TOP)
-    properties = {key: or_null(inner_setting) for key, inner_setting in top["properties"].items()}
+    properties = {key: or_null(key_schema) for key, key_schema in top["properties"].items()}
     return {"$schema": DIALECT, "title": "The configuration of triage", **top, "properties": properties}
 
 

@@ -116,13 +116,13 @@ def _start(setting: ConfigNode) -> float | str:
 
 @accepts(lambda: {**record_schema(NEXT), "anyOf": [{"required": [kind]} for kind in KINDS]})
 def _next(setting: ConfigNode) -> NextSpec:
-    source_values = record(setting, NEXT, setting.path)
-    kinds = [key for key in KINDS if key in source_values]
+    values = record(setting, NEXT, setting.path)
+    kinds = [key for key in KINDS if key in values]
     if len(kinds) != 1:
         raise ConfigValueError(
             "takes one of link: RELATION, path: PATH, page: PARAMETER, offset: PARAMETER, token: PATH"
         )
-    spec = NextSpec(kinds[0], source_values.pop(kinds[0]), **source_values)  # type: ignore[arg-type]
+    spec = NextSpec(kinds[0], values.pop(kinds[0]), **values)  # type: ignore[arg-type]
     if spec.kind == "token" and bool(spec.query) == bool(spec.body):
         raise ConfigValueError("token needs query, the parameter that takes it, or body, the path where it goes")
     if spec.kind == "offset" and not spec.size:
@@ -155,7 +155,7 @@ def _where(setting: ConfigNode) -> dict[str, tuple[Any, ...]]:
 
 @accepts({"type": "object", "additionalProperties": schema_of(one_of(*PRIORITIES))})
 def _numbers(setting: ConfigNode) -> dict[str, str]:
-    return {source_name: inner.read(one_of(*PRIORITIES)) for source_name, inner in setting.entries().items()}
+    return {number: inner.read(one_of(*PRIORITIES)) for number, inner in setting.entries().items()}
 
 
 COUNT = number(1, 100_000, whole=True)

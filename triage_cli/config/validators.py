@@ -113,19 +113,19 @@ def former(setting: ConfigNode) -> str:
     return yaml_value
 
 
-def no_name(yaml_value: str) -> str:
+def no_name(name: str) -> str:
     """Say why this cannot be a name, or nothing."""
-    if hiding := first_hiding(yaml_value):
+    if hiding := first_hiding(name):
         return f"holds U+{ord(hiding):04X}, which nobody sees; type it again"
-    return _no_name(yaml_value)
+    return _no_name(name)
 
 
-def _no_name(yaml_value: str) -> str:
-    if not yaml_value or yaml_value != yaml_value.strip():
+def _no_name(name: str) -> str:
+    if not name or name != name.strip():
         return "must not be empty or begin or end with blanks"
-    if len(yaml_value) > 80:
-        return f"is {len(yaml_value)} characters long; a name has at most 80"
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in yaml_value):
+    if len(name) > 80:
+        return f"is {len(name)} characters long; a name has at most 80"
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
         return "holds a control character"
     return ""
 
@@ -238,12 +238,12 @@ def url(setting: ConfigNode) -> str:
     return yaml_value
 
 
-def no_url(yaml_value: str) -> str:
+def no_url(url: str) -> str:
     """Say why this is no address to send to, or nothing. The address is not repeated: it may hold a secret."""
     from urllib.parse import urlsplit
 
     try:
-        parts = urlsplit(yaml_value)
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
         return "is not a valid URL"
@@ -251,7 +251,7 @@ def no_url(yaml_value: str) -> str:
         return "must be a URL that begins with https:// or http://"
     if "@" in parts.netloc:
         return "holds a user name or password; secrets do not belong into a URL"
-    if not parts.hostname or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", yaml_value):
+    if not parts.hostname or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", url):
         return "is not a valid URL"
     return ""
 
@@ -269,32 +269,32 @@ def database(setting: ConfigNode) -> str:
     return str(absolute(yaml_value, setting.diagnostics.folder, setting.diagnostics.home))
 
 
-def no_database(yaml_value: str) -> str:
+def no_database(location: str) -> str:
     """Say why this names no database, or nothing."""
-    if not is_postgres(yaml_value) and re.match(r"[A-Za-z][\w+.-]+://", yaml_value):
+    if not is_postgres(location) and re.match(r"[A-Za-z][\w+.-]+://", location):
         return "must be a path or postgresql://user@host/name"
-    return "holds a character that no path has" if "\0" in yaml_value else ""
+    return "holds a character that no path has" if "\0" in location else ""
 
 
-def is_postgres(yaml_value: str) -> bool:
+def is_postgres(location: str) -> bool:
     """Tell a server's address from a path."""
-    return yaml_value.startswith(("postgresql://", "postgres://"))
+    return location.startswith(("postgresql://", "postgres://"))
 
 
 @accepts(schema_of(text))
 def path(setting: ConfigNode) -> Path:
     """Accept the path of a file, which need not be there yet."""
-    yaml_value = absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
+    file = absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
     with contextlib.suppress(OSError):
-        if yaml_value.is_dir():
-            raise ConfigValueError(f"{yaml_value} is a directory; name a file")
-    return yaml_value
+        if file.is_dir():
+            raise ConfigValueError(f"{file} is a directory; name a file")
+    return file
 
 
-def absolute(yaml_value: str, folder: Path, home: Path | None) -> Path:
+def absolute(path: str, folder: Path, home: Path | None) -> Path:
     """Return the absolute path: `~` is the home directory, what is relative is relative to the folder."""
-    if yaml_value == "~" or yaml_value.startswith("~/"):
+    if path == "~" or path.startswith("~/"):
         if home is None:
             raise ConfigValueError("begins with ~, and there is no home directory; write the whole path")
-        return home / yaml_value[2:]
-    return folder / yaml_value
+        return home / path[2:]
+    return folder / path

@@ -27,7 +27,7 @@ def read_webhooks(setting: ConfigNode) -> dict[str, HookSpec]:
 def _webhook_schema() -> dict[str, Any]:
     """Return the schema of one webhook; what a preset fills need not stand there."""
     schema = record_schema(WEBHOOK)
-    by_preset = {key: hook_value for key, hook_value in schema.items() if key != "allOf"} | {
+    by_preset = {key: keyword for key, keyword in schema.items() if key != "allOf"} | {
         "required": ["secret_env", "fields"]
     }
     return {"if": {"required": ["preset"]}, "then": by_preset, "else": schema}
@@ -64,27 +64,27 @@ def _contradictions(spec: HookSpec) -> list[tuple[str, str]]:
 @accepts({"type": "string", "pattern": r"^([^{}]|\{timestamp\})*\{body\}([^{}]|\{timestamp\})*$"})
 def base(setting: ConfigNode) -> str:
     """Accept what is signed: a text with the body in it once."""
-    hook_value = text(setting)
-    unknown = [each for each in PLACEHOLDER.findall(hook_value) if each not in ("{timestamp}", "{body}")]
-    if unknown or re.search(r"[{}]", PLACEHOLDER.sub("", hook_value)):
+    signed = text(setting)
+    unknown = [each for each in PLACEHOLDER.findall(signed) if each not in ("{timestamp}", "{body}")]
+    if unknown or re.search(r"[{}]", PLACEHOLDER.sub("", signed)):
         raise ConfigValueError("takes no braces but {timestamp} and {body}")
-    if hook_value.count("{body}") != 1:
+    if signed.count("{body}") != 1:
         raise ConfigValueError("needs {body} once: what is not signed proves nothing")
-    return hook_value
+    return signed
 
 
 @accepts({"type": "string", "pattern": r"^[A-Za-z0-9_-]+$"})
 def item(setting: ConfigNode) -> str:
     """Accept the name of an item in a header, such as the t of t=1492774577."""
-    hook_value = text(setting)
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", hook_value):
+    name = text(setting)
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise ConfigValueError("must be the name before the = in the header, such as t")
-    return hook_value
+    return name
 
 
 @accepts(lambda: {"type": "object", "additionalProperties": schema_of(VALUES)})
 def _when(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
-    return {path: hook_values for path, inner in setting.entries().items() if (hook_values := inner.read(VALUES))}
+    return {path: values for path, inner in setting.entries().items() if (values := inner.read(VALUES))}
 
 
 SIGNED = ("hmac",)

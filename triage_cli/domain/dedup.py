@@ -158,12 +158,12 @@ def repeated(identified: Identified) -> RowError:
     )
 
 
-def _merged(known_ticket: str, draft: TicketDraft) -> str:
+def _merged(known_extra: str, draft: TicketDraft) -> str:
     """Return the merged extra columns: those that this export lacks are kept, those that it has empty are removed."""
     added = encoded(draft.extra)
-    if known_ticket in (added, "{}"):
+    if known_extra in (added, "{}"):
         return added
-    merged = {**from_json(known_ticket), **from_json(added)}
+    merged = {**from_json(known_extra), **from_json(added)}
     return encoded({name: value for name, value in merged.items() if name not in draft.silent})
 
 

@@ -40,8 +40,8 @@ _DIGITS = sys.int_info.default_max_str_digits
 
 def number(text: str) -> float | str:
     """Return a JSON number as a float; one that is too large for a float (1e999) stays a text."""
-    json_value = float(text)
-    return json_value if math.isfinite(json_value) else text
+    value = float(text)
+    return value if math.isfinite(value) else text
 
 
 def integer(text: str) -> int | str:
@@ -178,14 +178,14 @@ def run_record(run: Run) -> dict[str, Any]:
 
 def outcome_record(outcome: Outcome[Any]) -> dict[str, Any] | None:
     """Return the record of an outcome's value, or None if it has no ticket."""
-    json_value = outcome.value
-    if isinstance(json_value, Decided):
-        return ticket_record(json_value.ticket) | {"asked": json_value.asked}
-    if isinstance(json_value, Routed):
-        return ticket_record(json_value.ticket)
-    if isinstance(json_value, Flip):
-        return dict(json_value._asdict())
-    return ticket_record(json_value) if isinstance(json_value, Ticket) else None
+    value = outcome.value
+    if isinstance(value, Decided):
+        return ticket_record(value.ticket) | {"asked": value.asked}
+    if isinstance(value, Routed):
+        return ticket_record(value.ticket)
+    if isinstance(value, Flip):
+        return dict(value._asdict())
+    return ticket_record(value) if isinstance(value, Ticket) else None
 
 
 def error_record(code: str, message: str, hint: str) -> Mapping[str, Any]:

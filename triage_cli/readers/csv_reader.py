@@ -205,24 +205,24 @@ class CsvRecords:
                 position, pending, inside_long_line = position + len(pending), "", True
         return None
 
-    def _unclosed(self, spool: Spool, length: int, csv_lines: int, block: str) -> Record:
+    def _unclosed(self, spool: Spool, length: int, line_count: int, block: str) -> Record:
         """Return the record of a quote that was never closed; the text after it is read again, and then `block`."""
         rest = self._set_raw(spool, length)
         self._blocks += [iter([block]), iter(spool.part(length))]
         line = self._line
-        self._line += csv_lines
+        self._line += line_count
         return Record(line, None, _UNCLOSED.format(self._line), rest=rest)
 
     def _long_part(self, spool: Spool, length: int, first: int, *, unclosed: bool) -> Record:
         """Return a too long record, or a part of it; `first` is the line on which the record begins."""
         line = self._line
-        csv_lines = sum(map(_line_ends, spool.part(0, length)))
-        self._line += csv_lines
+        line_count = sum(map(_line_ends, spool.part(0, length)))
+        self._line += line_count
         problem = _STRAY if length <= LONGEST else "over 1 MB"
         if unclosed and length < AHEAD:
             problem = _NEVER
-        if csv_lines > 1:
-            problem += f" ({csv_lines:,} lines)"
+        if line_count > 1:
+            problem += f" ({line_count:,} lines)"
         if line != first:
             problem = f"the row of line {first} goes on; {problem}"
         return Record(line, None, problem, rest=self._set_raw(spool, length))

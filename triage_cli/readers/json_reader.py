@@ -62,23 +62,23 @@ class JsonRecords:
         return self._raw
 
     def __iter__(self) -> Iterator[Record]:
-        for json_line, json_text, json_value, problem in self.values():
+        for line, json_text, json_value, problem in self.values():
             self._raw, rest, self._rest = json_text, self._rest, ()
-            yield self._record(json_line, json_text, json_value, problem)._replace(rest=rest)
+            yield self._record(line, json_text, json_value, problem)._replace(rest=rest)
 
     def values(self) -> Iterator[tuple[int, str, Any, str]]:
         """Yield each value of the input as (line, text, value, problem)."""
         return self._lines() if self._by_line else self._items()
 
-    def _record(self, json_line: int, json_text: str, json_value: object, problem: str) -> Record:
+    def _record(self, line: int, json_text: str, json_value: object, problem: str) -> Record:
         if problem:
-            return Record(json_line, None, problem)
+            return Record(line, None, problem)
         if not isinstance(json_value, dict):
-            return Record(json_line, None, "not a JSON object")
+            return Record(line, None, "not a JSON object")
         item: dict[str, Any] = _without_surrogates(json_value) if "\\u" in json_text else json_value
         if "\\u0000" in json_text and _NUL.search(json_text):
             problem = "holds NUL characters"
-        return Record(json_line, [text_of(item.get(name)) for name in self._columns], problem, item)
+        return Record(line, [text_of(item.get(name)) for name in self._columns], problem, item)
 
     def _lines(self) -> Iterator[tuple[int, str, object, str]]:
         number, pending = 1, ""
@@ -93,10 +93,10 @@ class JsonRecords:
                 self._rest = spool.part(0)
                 yield from _line(number, pending)
                 number, pending, spool, json_text = number + 1, "", None, block[len(first) :]
-            json_lines = lines_of(pending + json_text)
-            pending = json_lines.pop() if json_lines and json_lines[-1][-1] not in "\r\n" else ""
-            for json_line in json_lines:
-                yield from _line(number, json_line)
+            lines = lines_of(pending + json_text)
+            pending = lines.pop() if lines and lines[-1][-1] not in "\r\n" else ""
+            for line in lines:
+                yield from _line(number, line)
                 number += 1
             if len(pending) > LONGEST:
                 spool = Spool()
@@ -110,7 +110,7 @@ class JsonRecords:
         buffer, more = next(blocks, ""), True
         while len(buffer) < self._start:
             buffer += next(blocks)
-        position, json_line, started = self._start, 1 + buffer.count("\n", 0, self._start), self._start > 0
+        position, line, started = self._start, 1 + buffer.count("\n", 0, self._start), self._start > 0
         any_malformed = False  # whether some item was malformed
         list_is_open = self._start > 0  # whether a list is open, and its cut end was not reported
         while True:
@@ -120,30 +120,30 @@ class JsonRecords:
                 if buffer[begin] == "[":
                     list_is_open = True
                     begin = gap_end(buffer, begin + 1)
-            json_line += buffer.count("\n", position, begin)
+            line += buffer.count("\n", position, begin)
             position = begin
             json_value, end, problem = _item(buffer, position, last=not more, alone=any_malformed)
             if end:
                 any_malformed = any_malformed or bool(problem)
                 list_is_open = list_is_open and buffer[position] != "]" and problem != _CUT
                 if buffer[position] != "]":
-                    yield json_line, buffer[position:end], json_value, problem
+                    yield line, buffer[position:end], json_value, problem
                 elif self._start:
                     return
-                json_line += buffer.count("\n", position, end)
+                line += buffer.count("\n", position, end)
                 position = end
             elif not more:
-                yield from [(json_line, "", None, _UNENDED)] * list_is_open
+                yield from [(line, "", None, _UNENDED)] * list_is_open
                 return
             else:
                 block = next(blocks, "")
                 more = bool(block)
                 if len(buffer) - position > LONGEST:
                     item, spool = buffer[position:], Spool()
-                    buffer, json_lines, more = _past_item(item, block, blocks, spool)
+                    buffer, line_count, more = _past_item(item, block, blocks, spool)
                     self._rest = spool.part(0)
-                    yield json_line, item, None, "over 1 MB"
-                    json_line += json_lines
+                    yield line, item, None, "over 1 MB"
+                    line += line_count
                 else:
                     buffer = buffer[position:] + block
                 position = 0
@@ -220,7 +220,7 @@ def _past_item(json_text: str, block: str, blocks: Iterator[str], spool: Spool) 
 
     Returns the text after it, the number of lines skipped, and whether more may follow.
     """
-    depth, json_lines, in_string = 0, 0, False
+    depth, line_count, in_string = 0, 0, False
     begin = len(json_text)  # start of the text that is to be written to the spool
     while True:
         end = 0
@@ -235,10 +235,10 @@ def _past_item(json_text: str, block: str, blocks: Iterator[str], spool: Spool) 
                     break
         spool.write(json_text[begin : end or len(json_text)])
         if end:
-            return json_text[end:] + block, json_lines + json_text.count("\n", 0, end), bool(block)
+            return json_text[end:] + block, line_count + json_text.count("\n", 0, end), bool(block)
         if not block:
-            return "", json_lines, False
-        json_lines += json_text.count("\n")
+            return "", line_count, False
+        line_count += json_text.count("\n")
         # An escape that the end of the block cuts in two is kept whole.
         kept = "\\" if in_string and (len(json_text) - len(json_text.rstrip("\\"))) % 2 else ""
         json_text, block, begin = kept + block, next(blocks, ""), len(kept)

@@ -135,7 +135,7 @@ def _check(mail_bytes: bytes, *, whole: bool) -> None:
 def _read(mail_part: Part, mail_parts: _Found, depth: int) -> None:
     """Collect what a part and the parts within it hold."""
     kind = mail_part.get_content_type()
-    header_name = mail_part.get_filename()
+    file_name = mail_part.get_filename()
     if mail_part.get_content_maintype() == "multipart":
         payload = mail_part.get_payload()
         within = [each for each in payload if isinstance(each, Message)] if isinstance(payload, list) else []
@@ -150,13 +150,13 @@ def _read(mail_part: Part, mail_parts: _Found, depth: int) -> None:
                 _read(each, mail_parts, depth - 1)
     elif (
         kind in ("text/plain", "text/html")
-        and header_name is None
+        and file_name is None
         and mail_part.get_content_disposition() != "attachment"
     ):
         if mail_parts.wants_text and (text := _text(mail_part, kind)):
             mail_parts.texts.append(text)
     else:
-        attached = header_name or str(mail_part.get("content-description") or kind)
+        attached = file_name or str(mail_part.get("content-description") or kind)
         mail_parts.attachments.append(_CONTROLS.sub(" ", attached)[:200])
         payload = mail_part.get_payload() if kind == "message/rfc822" else None
         mail_parts.mails.extend(each for each in payload or () if isinstance(each, Message))
@@ -180,10 +180,10 @@ def _read_alternative(parts: list[Part], mail_parts: _Found, depth: int) -> None
 
 def _text(mail_part: Part, kind: str) -> str:
     payload = mail_part.get_payload(decode=True)
-    mail_bytes = payload if isinstance(payload, bytes) else b""
-    if len(mail_bytes) > 8 * LONGEST:  # of HTML most is no text
+    content = payload if isinstance(payload, bytes) else b""
+    if len(content) > 8 * LONGEST:  # of HTML most is no text
         raise UnreadableMailError("its text is over 1 MB")
-    text = decoded(mail_bytes, mail_part.get_content_charset()).replace("\r\n", "\n").replace("\r", "\n")
+    text = decoded(content, mail_part.get_content_charset()).replace("\r\n", "\n").replace("\r", "\n")
     text = mail_html.text_of(text) if kind == "text/html" else text
     return "\n".join(map(str.rstrip, text.split("\n"))).strip("\n")
 
@@ -218,35 +218,33 @@ def _sender(raw: dict[str, str]) -> str | None:
     """Return who wrote a mail: the address, or what stands in its place."""
     header_value = raw.get("from", "")[:_HEADER]
     addresses = [address for _, address in getaddresses([header_value]) if "@" in address]
-    mail_parts = addresses[0] if addresses else _header(raw, "from")
-    return decoded(_bytes(mail_parts), None)[:320] or None
+    sender = addresses[0] if addresses else _header(raw, "from")
+    return decoded(_bytes(sender), None)[:320] or None
 
 
 def _date(raw: dict[str, str]) -> tuple[str | None, str]:
     """Return when a mail was sent, and what it says of that where it cannot be read."""
     header_value = raw.get("date", "").strip()[:100]
     try:
-        mail_parts = moment(parsedate_to_datetime(header_value).isoformat()) if header_value else None
+        sent_at = moment(parsedate_to_datetime(header_value).isoformat()) if header_value else None
     except (ValueError, TypeError, IndexError, OverflowError):
-        mail_parts = None
-    return mail_parts, "" if mail_parts else _header(raw, "date")[:100]
+        sent_at = None
+    return sent_at, "" if sent_at else _header(raw, "date")[:100]
 
 
 SOURCE = "mail"
 _TAKEN = "external_id ← Message-ID of the thread's first mail, customer_id ← From, created_at ← Date, subject ← Subject"
 
 
-def mail_table(mails: Iterable[RawMail], header_name: str, options: ReadOptions) -> Table:
+def mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Table:
     """Return the tickets in mails. Raises `UsageError` for options that only a table can have."""
     of_tables = ((options.mapping, "--map"), (options.encoding, "--encoding"), (options.delimiter, "--delimiter"))
     for given, option in (*of_tables, (not options.header, "--no-header")):
         if given:
-            raise UsageError(
-                f"{option} is for tables, and {header_name} is mail", hint="leave it out: a mail names its parts"
-            )
+            raise UsageError(f"{option} is for tables, and {name} is mail", hint="leave it out: a mail names its parts")
     source = options.source or SOURCE
     rows = islice(drafts(mails, source), options.limit)
-    return Table(COLUMNS, f"{_TAKEN}; mail", source, rows, "", name=header_name, trusts_ids=True)
+    return Table(COLUMNS, f"{_TAKEN}; mail", source, rows, "", name=name, trusts_ids=True)
 
 
 def rewritten(draft: TicketDraft) -> str:

@@ -46,8 +46,8 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
     header = None if plan.header is None else list(plan.header)
     # A field without a column reads an extra empty cell after the last one.
     at_subject, at_description, at_customer, at_priority, at_created, at_external, at_verdict = (
-        plan.fields.get(column_name, width)
-        for column_name in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
+        plan.fields.get(field, width)
+        for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
     )
     taken = set(plan.fields.values())
     own_columns, id_key = plan.ours, plan.plain

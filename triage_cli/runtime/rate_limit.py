@@ -20,23 +20,23 @@ class TokenBucket:
         self._reduced_at = 0.0
         self._next = -math.inf
 
-    def rate(self, bucket_time: float) -> float:
+    def rate(self, now: float) -> float:
         """Return the rate per second."""
-        regained: float = 2.0 ** min(60.0, (bucket_time - self._reduced_at) / RECOVERY)
+        regained: float = 2.0 ** min(60.0, (now - self._reduced_at) / RECOVERY)
         return min(self._ceiling, self._reduced_rate * regained)
 
-    def wait(self, bucket_time: float) -> float:
+    def wait(self, now: float) -> float:
         """Return how many seconds to wait before `take`."""
-        return max(0.0, self._next - self.BURST - bucket_time)
+        return max(0.0, self._next - self.BURST - now)
 
-    def take(self, amount: float, bucket_time: float) -> None:
+    def take(self, amount: float, now: float) -> None:
         """Take an amount, after `wait` has returned 0."""
-        self._next = max(self._next, bucket_time) + amount / self.rate(bucket_time)
+        self._next = max(self._next, now) + amount / self.rate(now)
 
-    def slow(self, seen: float, bucket_time: float) -> None:
+    def slow(self, seen: float, now: float) -> None:
         """Halve the rate; `seen` is the observed rate per second, for the case that none is configured."""
-        self._reduced_rate = max(0.1, min(self.rate(bucket_time), seen) / 2)
-        self._reduced_at = bucket_time
+        self._reduced_rate = max(0.1, min(self.rate(now), seen) / 2)
+        self._reduced_at = now
 
 
 class RateLimiter:
@@ -51,24 +51,24 @@ class RateLimiter:
         self._recent_starts: deque[float] = deque(maxlen=64)
         self._last_reduction = -math.inf
 
-    def wait(self, bucket_time: float) -> float:
+    def wait(self, now: float) -> float:
         """Return how many seconds to wait before a request."""
-        return max(self.requests.wait(bucket_time), self.tokens.wait(bucket_time))
+        return max(self.requests.wait(now), self.tokens.wait(now))
 
-    def take(self, tokens: float, bucket_time: float) -> None:
+    def take(self, tokens: float, now: float) -> None:
         """Count a request that begins now."""
-        self.requests.take(1, bucket_time)
-        self.tokens.take(tokens, bucket_time)
-        self._recent_starts.append(bucket_time)
+        self.requests.take(1, now)
+        self.tokens.take(tokens, now)
+        self._recent_starts.append(now)
 
-    def slow(self, began: float, bucket_time: float) -> None:
+    def slow(self, began: float, now: float) -> None:
         """Slow down after "too many requests", unless the request began before the last reduction."""
-        if began <= self._last_reduction or bucket_time < self._last_reduction + 1:
+        if began <= self._last_reduction or now < self._last_reduction + 1:
             return
-        recent = [moment for moment in self._recent_starts if moment > bucket_time - 10]
-        seen = len(recent) / max(1.0, bucket_time - recent[0]) if recent else 1.0
-        tokens = self.tokens.rate(bucket_time)
-        self.requests.slow(seen, bucket_time)
+        recent = [moment for moment in self._recent_starts if moment > now - 10]
+        seen = len(recent) / max(1.0, now - recent[0]) if recent else 1.0
+        tokens = self.tokens.rate(now)
+        self.requests.slow(seen, now)
         if tokens < math.inf:
-            self.tokens.slow(tokens, bucket_time)
-        self._last_reduction = bucket_time
+            self.tokens.slow(tokens, now)
+        self._last_reduction = now

@@ -93,8 +93,8 @@ class ReclassifyRun:
         to_send = [d.ticket for d in done if d.ticket.run_id and d.action != Action.HELD]
         sent = {ticket.ticket_id: ticket for ticket in send_on(to_send)}
         return [
-            _outcome(d._replace(ticket=sent.get(d.ticket.ticket_id, d.ticket)), ticket_before.ticket)
-            for d, ticket_before in zip(done, changes, strict=True)
+            _outcome(d._replace(ticket=sent.get(d.ticket.ticket_id, d.ticket)), before.ticket)
+            for d, before in zip(done, changes, strict=True)
         ]
 
     # -- compare

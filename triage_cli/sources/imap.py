@@ -95,13 +95,13 @@ class ImapSource:
             last, since = 0, f"SINCE {imap_day(plan.since)} "
         row = 0
         for uids in self._found(server, last + 1, end, since):
-            for mail_part in self._parts(server, uids, min(MAILS, plan.limit or MAILS)):
+            for mail_sizes in self._sized_pages(server, uids, min(MAILS, plan.limit or MAILS)):
                 page: list[TicketDraft | Rejected] = []
-                for each in drafts(self._fetched(server, mail_part), self.name):
+                for each in drafts(self._fetched(server, mail_sizes), self.name):
                     page.append(each._replace(row=row))
                     row += 1
                 yield SourcePage(
-                    page, compact({"validity": validity, "uid": mail_part[-1].uid}), mail_part[-1].uid / end
+                    page, compact({"validity": validity, "uid": mail_sizes[-1].uid}), mail_sizes[-1].uid / end
                 )
 
     def _log_in(self, server: ImapConnection) -> None:
@@ -138,9 +138,9 @@ class ImapSource:
             width = width if len(uids) > width // 10 else min(width * 4, MOST)
             begin = stop
 
-    def _parts(self, server: ImapConnection, uids: Sequence[int], most: int) -> Iterator[list["_MailSize"]]:
+    def _sized_pages(self, server: ImapConnection, uids: Sequence[int], most: int) -> Iterator[list["_MailSize"]]:
         """Cut UIDs into pages of at most `most`, by the sizes of their mails."""
-        mail_part: list[_MailSize] = []
+        mail_sizes: list[_MailSize] = []
         left = BYTES
         for begin in range(0, len(uids), MAILS):
             asked_for = uids[begin : begin + MAILS]
@@ -148,19 +148,19 @@ class ImapSource:
             lines = [line for line in answer if isinstance(line, bytes)]
             sizes = {int(u[1]): int(s[1]) for line in lines if (u := _UID.search(line)) and (s := _SIZE.search(line))}
             for uid in asked_for:
-                mail_part.append(_MailSize(uid, sizes.get(uid, 0)))
+                mail_sizes.append(_MailSize(uid, sizes.get(uid, 0)))
                 left -= sizes.get(uid, 0)
-                if left <= 0 or len(mail_part) >= most:
-                    yield mail_part
-                    mail_part, left = [], BYTES
-        if mail_part:
-            yield mail_part
+                if left <= 0 or len(mail_sizes) >= most:
+                    yield mail_sizes
+                    mail_sizes, left = [], BYTES
+        if mail_sizes:
+            yield mail_sizes
 
-    def _fetched(self, server: ImapConnection, mail_part: Sequence["_MailSize"]) -> Iterator[RawMail]:
+    def _fetched(self, server: ImapConnection, mail_sizes: Sequence["_MailSize"]) -> Iterator[RawMail]:
         """Yield mails; one that is gone meanwhile is left out."""
-        short = [each.uid for each in mail_part if each.size <= LONGEST]
+        short = [each.uid for each in mail_sizes if each.size <= LONGEST]
         contents = self._contents(server, short, "BODY.PEEK[]") if short else {}
-        for uid, size in mail_part:
+        for uid, size in mail_sizes:
             if size > LONGEST:
                 beginning = self._contents(server, [uid], f"BODY.PEEK[]<0.{_BEGINNING}>").get(uid, b"")
                 yield RawMail(f"UID {uid}", uid, beginning, iter(()))

@@ -47,7 +47,7 @@ def unknown_key(name: str) -> NotFoundError:
 
 
 class StoreGate:
-    """Implements `ports.Gate` on the connections of a store."""
+    """Implements `ports.ApiAccessStore` on the connections of a store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -11,7 +11,7 @@ KEEP = """insert into classified_by (one, categories, path, host, at) values (1,
 
 
 class CategoryMemory:
-    """Implements `service.category_check.Memory` on the connections of a store."""
+    """Implements `service.classification.category_check.Memory` on the connections of a store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

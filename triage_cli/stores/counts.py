@@ -98,13 +98,13 @@ class Counts(Tables):
     def gauges(self) -> Gauges:
         """Return the counts that `/metrics` shows."""
         answers = self.database.read("select classifier, number, failures, usd from answer_counts order by 1")
-        oldest = [added[0] for urgency in URGENCIES for added in self.database.read(OLDEST_NEW, (urgency,))]
+        oldest = [row[0] for urgency in URGENCIES for row in self.database.read(OLDEST_NEW, (urgency,))]
         return Gauges(
             self.counted("status"),
             {(destination, state): number for destination, state, number in self.delivery_counts()},
-            {added[0]: added[1] for added in answers},
-            {added[0]: added[2] for added in answers},
-            {added[0]: added[3] for added in answers},
+            {row[0]: row[1] for row in answers},
+            {row[0]: row[2] for row in answers},
+            {row[0]: row[3] for row in answers},
             min(oldest, default=None),
             self.oldest_pending_delivery(),
         )
@@ -117,7 +117,7 @@ class Counts(Tables):
     def delivery_counts(self) -> list[tuple[str, str, int]]:
         """Return the numbers of deliveries by destination and state."""
         query = "select destination, state, number from delivery_counts where number > 0 order by 1, 2"
-        return [(added[0], added[1], added[2]) for added in self.database.read(query)]
+        return [(row[0], row[1], row[2]) for row in self.database.read(query)]
 
 
 def _put(db: Any, statement: str, counts: Mapping[Any, int]) -> None:

@@ -50,7 +50,7 @@ class Database(Protocol):
         """Return the rows of a query, or None where that would wait for a network or a lock."""
 
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
-        """Return the first tickets, up to `limit` and about `BYTES` of text, and whether there may be more."""
+        """Return the first tickets, up to `limit` and about `streams.BYTES` of text, and whether there may be more."""
 
     def transaction(self) -> AbstractContextManager[Db]:
         """Return a transaction that is committed at the end of its block, or rolled back if that raises."""

@@ -29,30 +29,30 @@ HELD_CLAIMS = """update claims set run_id = run_id where run_id = :run
 class Leases(Tables):
     """Renews leases, and tells which runs are alive."""
 
-    def _tend_leases(self, db: Any, lease_time: float) -> None:
+    def _tend_leases(self, db: Any, now: float) -> None:
         """End the leases of dead runs of this machine, and extend those of live runs that cannot do so themselves.
 
         A lease is extended only where the start of the process is known, because process ids are used again.
         """
         for run_id, pid, process_start in db.execute(RUNS_OF_THIS_MACHINE, (place(),)).fetchall():
             if not alive(pid, process_start):
-                db.execute(END_LEASE, (lease_time, run_id, lease_time))
+                db.execute(END_LEASE, (now, run_id, now))
             elif process_start and pid != os.getpid():
-                db.execute(EXTEND_LEASE, {"run": run_id, "now": lease_time, "seconds": Lease(run_id).seconds})
+                db.execute(EXTEND_LEASE, {"run": run_id, "now": now, "seconds": Lease(run_id).seconds})
 
     def renew(self, lease: Lease) -> None:
         """Renew a run's lease and record what it has spent; then look after the other runs of this machine."""
         with self.database.transaction() as db:
             self.renew_lease(db, lease)
-        lease_time = self.database.clock()
+        now = self.database.clock()
         with self.database.transaction() as db:  # its own, so that two runs never wait for each other's locks
-            self._tend_leases(db, lease_time)
+            self._tend_leases(db, now)
 
     def hold(self, lease: Lease, ticket_ids: Sequence[str]) -> Held:
         """Renew a run's lease; return which of these tickets it holds. Raises `TakenOverError` if the run was ended."""
-        lease_time = self.database.clock()
+        now = self.database.clock()
         with self.database.transaction() as db:
-            unbroken = self._check_run(db, lease) > lease_time
+            unbroken = self._check_run(db, lease) > now
             self.renew_lease(db, lease)
             values = {"run": lease.run_id, "ids": compact(list(ticket_ids))}
             return Held(frozenset(row[0] for row in db.execute(HELD_CLAIMS, values).fetchall()), unbroken)
@@ -60,8 +60,8 @@ class Leases(Tables):
     def claimed(self, ticket_ids: Sequence[str]) -> frozenset[str]:
         """Return which of these tickets a live run holds."""
         claims = self.database.read(CLAIMS_OF, (compact(list(ticket_ids)),))
-        lease_time = self.database.clock() if claims else 0.0
-        return frozenset(ticket_id for ticket_id, lease_until in claims if lease_until > lease_time)
+        now = self.database.clock() if claims else 0.0
+        return frozenset(ticket_id for ticket_id, lease_until in claims if lease_until > now)
 
     @staticmethod
     def _check_run(db: Any, lease: Lease) -> float:
@@ -76,14 +76,14 @@ class Leases(Tables):
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Yield runs, the latest first. A killed run has no end, and the exit code 137."""
-        own_place, lease_time, columns = place(), self.database.clock(), ", ".join(RUN_COLUMNS)
+        own_place, now, columns = place(), self.database.clock(), ", ".join(RUN_COLUMNS)
         most = "" if limit is None else f" limit {int(limit)}"
         query = f"select {columns}, lease_until, place, process from runs order by run_id desc{most}"
         for *values, lease_until, run_place, process_start in self.database.read(query):
             run = Run(*values)
             is_alive = (
-                alive(run.pid, process_start) and (process_start or lease_until > lease_time)
+                alive(run.pid, process_start) and (process_start or lease_until > now)
                 if run_place == own_place
-                else lease_until > lease_time
+                else lease_until > now
             )
             yield run if run.ended_at or is_alive else run._replace(exit_code=KILLED)

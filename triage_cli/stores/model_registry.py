@@ -65,7 +65,7 @@ PAGE = 1000
 
 
 class SqlModelRegistry:
-    """Implements `ports.Shelf` on the connections of a store."""
+    """Implements `ports.ModelRegistry` on the connections of a store."""
 
     def __init__(self, store: Tables) -> None:
         self._store = store

@@ -252,14 +252,14 @@ def built_in(
     """Return the embedded model of the categories alone; it is trained and stored if it is missing."""
     from triage_cli.classifiers.embedded import weights as fitted
 
-    classifier_name = fitted.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
-    weights = store.model(classifier_name)
+    key = fitted.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
+    weights = store.model(key)
     if weights is None:
         from triage_cli.classifiers.embedded import fit
 
         if tell is not None:
             tell(f"fitting the embedded model to {len(config.categories)} categories, once")
         weights = fit.fit(config.categories, encoder=encoder).to_bytes()
-        store.keep_model(classifier_name, weights, {"categories": len(config.categories)})
+        store.keep_model(key, weights, {"categories": len(config.categories)})
     # Its labels are in the order of the categories, and may be their former names.
     return fitted.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))

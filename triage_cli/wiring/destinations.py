@@ -77,7 +77,7 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
         from triage_cli.destinations.command import CommandDestination
 
         secret = secret_variables(config, os.environ)
-        env = {receiver: value for receiver, value in os.environ.items() if receiver not in secret}
+        env = {variable: value for variable, value in os.environ.items() if variable not in secret}
         return CommandDestination(
             receiver, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule, env=env,
             final_exit=spec.final_exit,
@@ -120,12 +120,12 @@ def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     from triage_cli.destinations.webhook import Target
     from triage_cli.domain.webhook_signing import secret_of
 
-    missing = [receiver for receiver in spec.secret_env if not env.get(receiver)]
+    missing = [variable for variable in spec.secret_env if not env.get(variable)]
     if missing:
         raise ConfigError(
             f'destination "{spec.name}" needs the secret in {missing[0]}, which is not set', hint=f"export {missing[0]}"
         )
-    secrets = tuple(secret_of(env[receiver]) for receiver in spec.secret_env)
+    secrets = tuple(secret_of(env[variable]) for variable in spec.secret_env)
     return Target(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
 
 

@@ -105,10 +105,10 @@ def system(categories: Sequence[Category]) -> str:
     return HEAD + "\n".join(lines) + "\n" + TAIL
 
 
-def shown(ticket_text: str, limit: int = LIMIT) -> str:
+def shown(text: str, limit: int = LIMIT) -> str:
     """Return a text without invisible characters, cut and marked if it is too long."""
-    ticket_text = readable(ticket_text).strip()
-    return ticket_text if len(ticket_text) <= limit else ticket_text[:limit].rstrip() + CUT_MARK
+    text = readable(text).strip()
+    return text if len(text) <= limit else text[:limit].rstrip() + CUT_MARK
 
 
 def schema(labels: Sequence[str], *, bounded: bool = False) -> dict[str, Any]:
@@ -128,14 +128,14 @@ def schema(labels: Sequence[str], *, bounded: bool = False) -> dict[str, Any]:
     }
 
 
-def parse(ticket_text: str | None, labels: Sequence[str]) -> Parsed:
+def parse(answer_text: str | None, labels: Sequence[str]) -> Parsed:
     """Parse an answer: JSON (bare, fenced or within prose), or only a label. Nothing is guessed."""
-    ticket_text = (ticket_text or "").strip()
-    if not ticket_text:
+    answer_text = (answer_text or "").strip()
+    if not answer_text:
         return Parsed(problem="empty")
-    if label_only := _match(ticket_text, labels) or _match(ticket_text.strip("`\"'*. \n"), labels):
+    if label_only := _match(answer_text, labels) or _match(answer_text.strip("`\"'*. \n"), labels):
         return Parsed(label_only)
-    answer = _answer_in(ticket_text)
+    answer = _answer_in(answer_text)
     if answer is None:
         return Parsed(problem="not_json")
     label = _match(answer["category"], labels)
@@ -145,27 +145,27 @@ def parse(ticket_text: str | None, labels: Sequence[str]) -> Parsed:
     return Parsed(label, _share(answer.get("confidence")), reason if isinstance(reason, str) else None)
 
 
-def _match(ticket_text: object, labels: Sequence[str]) -> str | None:
+def _match(name: object, labels: Sequence[str]) -> str | None:
     """Return the label equal to a text; else the only one that is equal when case is ignored."""
-    if not isinstance(ticket_text, str):
+    if not isinstance(name, str):
         return None
-    ticket_text = ticket_text.strip()
-    if ticket_text in labels:
-        return ticket_text
-    alike = [label for label in labels if label.casefold() == ticket_text.casefold()]
+    name = name.strip()
+    if name in labels:
+        return name
+    alike = [label for label in labels if label.casefold() == name.casefold()]
     return alike[0] if len(alike) == 1 else None
 
 
-def _answer_in(ticket_text: str) -> Mapping[str, Any] | None:
+def _answer_in(answer_text: str) -> Mapping[str, Any] | None:
     """Return the JSON object with a category in a text; None if there is none, or several that differ."""
     answers: list[Mapping[str, Any]] = []
     decoder = json.JSONDecoder()
-    start = ticket_text.find("{")
+    start = answer_text.find("{")
     for _ in range(50):  # bounded, for a text of many braces
         if start < 0:
             break
         try:
-            value, end = decoder.raw_decode(ticket_text, start)
+            value, end = decoder.raw_decode(answer_text, start)
         except (ValueError, RecursionError):
             end = start + 1
         else:
@@ -173,7 +173,7 @@ def _answer_in(ticket_text: str) -> Mapping[str, Any] | None:
                 answers.append(value)
             else:
                 end = start + 1  # the answer may be nested
-        start = ticket_text.find("{", end)
+        start = answer_text.find("{", end)
     if not answers or any(repr(other["category"]) != repr(answers[0]["category"]) for other in answers):
         return None
     return answers[0]
@@ -193,9 +193,9 @@ def _share(value: object) -> float | None:
     return float(value) / 100 if 1 < value <= 100 else None
 
 
-def clean_reason(ticket_text: str | None, system_text: str) -> str | None:
+def clean_reason(reason_text: str | None, system_text: str) -> str | None:
     """Return a reason in one line of bounded length; None if it repeats the prompt."""
-    reason = " ".join(shown(ticket_text or "", 300).split())
+    reason = " ".join(shown(reason_text or "", 300).split())
     prompt_text = " ".join(system_text.split()).casefold()
     folded = reason.casefold()
     if any(folded[start : start + 40] in prompt_text for start in range(len(folded) - 39)):

@@ -42,20 +42,20 @@ _ASCII = (
 _Span = tuple[int, int] | None
 
 
-def redact(redacted_text: str, kinds: Collection[str]) -> tuple[str, tuple[str, ...]]:
+def redact(text: str, kinds: Collection[str]) -> tuple[str, tuple[str, ...]]:
     """Return the text with `[email]` and the like in place of matches, and the kinds that were found."""
     if not kinds:
-        return redacted_text, ()
+        return text, ()
     found: set[str] = set()
     # An invisible character may be inside a number, or in the place of a blank.
-    for gap in ("", " ") if hides(redacted_text) else ("",):
-        page = _Page(redacted_text, gap)
+    for gap in ("", " ") if hides(text) else ("",):
+        page = _Page(text, gap)
         for kind, masks in _MASKS.items():
             for pattern, span_of in masks if kind in kinds else ():
                 if page.mask(pattern, span_of, f"[{kind}]"):
                     found.add(kind)
-        redacted_text = "".join(page.cells)
-    return redacted_text, tuple(kind for kind in _MASKS if kind in found)
+        text = "".join(page.cells)
+    return text, tuple(kind for kind in _MASKS if kind in found)
 
 
 class _Page:
@@ -64,12 +64,12 @@ class _Page:
     Invisible characters are read as `gap`: as a blank, or as nothing, in which case they belong to the cell before.
     """
 
-    def __init__(self, redacted_text: str, gap: str) -> None:
-        self.cells: Sequence[str] = redacted_text
-        if hides(redacted_text):
-            self.cells = (_WITH_BLANKS if gap else _WITH_NOTHING).findall(redacted_text)
-            redacted_text = "".join(" " if UNSEEN.match(cell) else cell[0] for cell in self.cells)
-        self._read = redacted_text if redacted_text.isascii() else redacted_text.translate(_ASCII)
+    def __init__(self, text: str, gap: str) -> None:
+        self.cells: Sequence[str] = text
+        if hides(text):
+            self.cells = (_WITH_BLANKS if gap else _WITH_NOTHING).findall(text)
+            text = "".join(" " if UNSEEN.match(cell) else cell[0] for cell in self.cells)
+        self._read = text if text.isascii() else text.translate(_ASCII)
 
     def mask(self, pattern: Pattern[str], span_of: Callable[[Match[str]], _Span], mask: str) -> bool:
         """Mask what a pattern and its check find; return whether anything was masked."""
@@ -102,10 +102,10 @@ def _named_secret(match: Match[str]) -> _Span:
 
 def _iban(match: Match[str]) -> _Span:
     """Mask an IBAN with a valid checksum; the match may include following words."""
-    redacted_text = match.group()
-    for end in range(len(redacted_text), 14, -1):
-        compact = re.sub(r"[ -]", "", redacted_text[:end]).upper()
-        if 15 <= len(compact) <= 34 and redacted_text[end - 1].isalnum() and not redacted_text[end : end + 1].isalnum():
+    text = match.group()
+    for end in range(len(text), 14, -1):
+        compact = re.sub(r"[ -]", "", text[:end]).upper()
+        if 15 <= len(compact) <= 34 and text[end - 1].isalnum() and not text[end : end + 1].isalnum():
             digits = "".join(str(int(c, 36)) for c in compact[4:] + compact[:4])
             if int(digits) % 97 == 1:
                 return match.start(), match.start() + end
@@ -138,9 +138,9 @@ def _is_card(number: str) -> bool:
 
 def _phone(match: Match[str]) -> _Span:
     """Mask a telephone number, but no date and no decimal fraction."""
-    redacted_text = match.group()
-    other = _DATE.fullmatch(redacted_text.strip("( )")) or _DECIMAL.fullmatch(redacted_text)
-    return None if other or sum(c.isdigit() for c in redacted_text) < 7 else match.span()
+    text = match.group()
+    other = _DATE.fullmatch(text.strip("( )")) or _DECIMAL.fullmatch(text)
+    return None if other or sum(c.isdigit() for c in text) < 7 else match.span()
 
 
 _WITH_NOTHING = re.compile(f"[{TABLE}{CONTROLS}]+|[^{TABLE}{CONTROLS}][{TABLE}{CONTROLS}]*")

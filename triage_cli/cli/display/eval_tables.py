@@ -32,10 +32,10 @@ def span(interval: Sequence[float]) -> str:
 
 def lesson(records: Sequence[Record]) -> RenderableType:
     """Return what came of learning."""
-    (evaluation,) = records
+    (learning,) = records
     table = _table("on held-out tickets", "n", "accuracy", "", "95 % interval", "macro-F1")
     for name in ("before", "after"):
-        figures = evaluation[name]
+        figures = learning[name]
         if figures:
             table.add_row(
                 text(name), text(figures["n"]), text(percent(figures["accuracy"])), bar(figures["accuracy"]),
@@ -44,18 +44,18 @@ def lesson(records: Sequence[Record]) -> RenderableType:
     if table.row_count:
         return table  # the summary says what came of it
     return text(
-        f"{evaluation['outcome']}: {evaluation['reason']}", "green" if evaluation["outcome"] == "learned" else "yellow"
+        f"{learning['outcome']}: {learning['reason']}", "green" if learning["outcome"] == "learned" else "yellow"
     )
 
 
 def suspects(records: Sequence[Record]) -> RenderableType:
     """Return labels in doubt, what others say, and the ticket's words."""
     table = AutoWidthTable(("id", "label", "rather", "confidence", "against", "text"), spare=("against", "confidence"))
-    for evaluation in records:
+    for suspect in records:
         table.add_row(
-            text(short(evaluation["ticket_id"] or ""), "dim"),
-            text(evaluation["label"], "red"), text(evaluation["suggestion"], "green"),
-            bar(evaluation["confidence"]), text(evaluation["against"]), text(evaluation["text"]),
+            text(short(suspect["ticket_id"] or ""), "dim"),
+            text(suspect["label"], "red"), text(suspect["suggestion"], "green"),
+            bar(suspect["confidence"]), text(suspect["against"]), text(suspect["text"]),
         )  # fmt: skip
     return table
 

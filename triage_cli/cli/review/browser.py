@@ -136,8 +136,8 @@ class TicketBrowser(App[int]):
 
     def reorder(self) -> None:
         """Show the tickets in the next order."""
-        queue_place = filters.ORDERS.index(self.view.order) + 1
-        self.open(self.view._replace(order=filters.ORDERS[queue_place % len(filters.ORDERS)]))
+        following = filters.ORDERS.index(self.view.order) + 1
+        self.open(self.view._replace(order=filters.ORDERS[following % len(filters.ORDERS)]))
 
     def move(self, steps: int) -> None:
         """Go so many tickets on, or back."""

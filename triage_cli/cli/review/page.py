@@ -94,11 +94,11 @@ def bar(share: float | None) -> str:
 
 
 def _text(ticket: Ticket, width: int) -> Iterator[Line]:
-    page_text = ticket.description or ""
-    for page_line in paragraphs(page_text[:MOST], width):
+    description = ticket.description or ""
+    for page_line in paragraphs(description[:MOST], width):
         yield [Segment(page_line)]
-    if len(page_text) > MOST:
-        rest = f"… {len(page_text) - MOST:,} more characters: triage show {name_of(ticket)}"
+    if len(description) > MOST:
+        rest = f"… {len(description) - MOST:,} more characters: triage show {name_of(ticket)}"
         yield from _wrapped(rest, width, DIM)
 
 
@@ -159,10 +159,10 @@ def category_lines(
     lines: list[list[Line]] = [[]]
     for index, name in enumerate(names):
         found = [key for key, named in by_key.items() if named == name]
-        queue_entry = _category(name, found, width, Style.from_meta({"category": index}), guessed=name == guess)
-        if lines[-1] and _columns([*lines[-1], queue_entry]) > width:
+        category = _category(name, found, width, Style.from_meta({"category": index}), guessed=name == guess)
+        if lines[-1] and _columns([*lines[-1], category]) > width:
             lines.append([])
-        lines[-1].append(queue_entry)
+        lines[-1].append(category)
     shown, rest = lines[:most], sum(map(len, lines[most:]))
     while rest and _columns([*shown[-1], [Segment(_others(rest))]]) > width and len(shown[-1]) > 1:
         shown[-1].pop()
@@ -181,8 +181,8 @@ def _columns(entries: Sequence[Line]) -> int:
 
 
 def _with_gaps(entries: Sequence[Line]) -> Iterator[Line]:
-    for number, queue_entry in enumerate(entries):
-        yield [Segment("  "), *queue_entry] if number else queue_entry
+    for number, entry in enumerate(entries):
+        yield [Segment("  "), *entry] if number else entry
 
 
 def _category(name: str, keys: Sequence[str], width: int, click: Style, *, guessed: bool) -> Line:
@@ -192,16 +192,16 @@ def _category(name: str, keys: Sequence[str], width: int, click: Style, *, guess
     letter = next((key for key in keys if not key.isdigit()), "")
     shown = cut(name, max(4, width // 2))
     at = shown.find(letter) if letter in shown else shown.casefold().find(letter)
-    page_line = [Segment(f"{digits} " if digits else "", DIM + click)]
+    segments = [Segment(f"{digits} " if digits else "", DIM + click)]
     if letter and at >= 0:
-        page_line += [
+        segments += [
             Segment(shown[:at], style),
             Segment(shown[at : at + 1], style + Style(underline=True, bold=True)),
             Segment(shown[at + 1 :], style),
         ]
     else:
-        page_line += [Segment(shown, style), Segment(f" ({letter})" if letter else "", DIM + click)]
-    return [*page_line, Segment("↵", GUESS + click)] if guessed else page_line
+        segments += [Segment(shown, style), Segment(f" ({letter})" if letter else "", DIM + click)]
+    return [*segments, Segment("↵", GUESS + click)] if guessed else segments
 
 
 def help_lines(width: int) -> list[Line]:

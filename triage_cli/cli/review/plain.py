@@ -49,10 +49,7 @@ class PlainReview:
         for line in page.ticket_lines(ticket, why, self._session.names, width):
             self._write("".join(segment.text for segment in line))
         by_name = {name: [key for key, named in self._by_key.items() if named == name] for name in self._session.names}
-        listed = (
-            f"{'/'.join(matching_categories)} {messages.safe(name)}".strip()
-            for name, matching_categories in by_name.items()
-        )
+        listed = (f"{'/'.join(category_keys)} {messages.safe(name)}".strip() for name, category_keys in by_name.items())
         self._write(f"\n{'   '.join(listed)}\n{HINT}")
 
     def _asked(self, ticket: Ticket) -> int | None:

@@ -22,12 +22,12 @@ class Curve(NamedTuple):
 
     def __call__(self, confidence: float) -> float:
         """Return the probability that an answer of this confidence is right."""
-        pair_index = bisect_right(self.points, (confidence, math.inf))
-        if pair_index == 0:
+        point_index = bisect_right(self.points, (confidence, math.inf))
+        if point_index == 0:
             return self.points[0][1]
-        if pair_index == len(self.points):
+        if point_index == len(self.points):
             return self.points[-1][1]
-        (left, low), (right, high) = self.points[pair_index - 1], self.points[pair_index]
+        (left, low), (right, high) = self.points[point_index - 1], self.points[point_index]
         return low + (high - low) * (confidence - left) / (right - left)
 
 

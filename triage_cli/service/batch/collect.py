@@ -199,7 +199,7 @@ class BatchCollector:
     # -- submit
 
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
-        """Answer what needs no provider, and put the rest into batches; an outcome's `batch_item` is the ticket."""
+        """Answer what needs no provider, and put the rest into batches; an outcome's `item` is the ticket."""
         check = self._context.deciding.check
         for outcomes in self._first.classify(check.over(self._until_troubled(chunks)), self._context.run.budget):
             self._context.run.heartbeat()

@@ -62,15 +62,15 @@ class DecisionRecorder:
         asked = [t for t in tickets if t.ticket_id not in named and t.decision_id and t.status not in ("new", "failed")]
         decisions = self.context.store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
         for ticket in asked:
-            ticket_before = decisions.get(ticket.decision_id or "")
+            stored = decisions.get(ticket.decision_id or "")
             keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
-            if ticket_before and ticket_before.answer_key in keys and not self._is_sure_by_now(ticket, ticket_before):
+            if stored and stored.answer_key in keys and not self._is_sure_by_now(ticket, stored):
                 named[ticket.ticket_id] = Action.UNCHANGED
         return named
 
-    def _is_sure_by_now(self, ticket: Ticket, ticket_before: Classification) -> bool:
+    def _is_sure_by_now(self, ticket: Ticket, stored: Classification) -> bool:
         """Return whether a ticket waits whose stored answer reaches the present threshold."""
-        waits = ticket.status == "needs_review" and is_sure(self.classifier.rejudged(ticket_before))
+        waits = ticket.status == "needs_review" and is_sure(self.classifier.rejudged(stored))
         return waits and not self.suspicion.found(ticket.text)
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
@@ -95,16 +95,16 @@ class DecisionRecorder:
             too_late = [late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None]
             self.context.save(too_late)
         saved = []
-        for change, conflict, ticket_before in zip(changes, conflicts, outcomes, strict=True):
-            if isinstance(ticket_before.value, Unfinished):
-                self._begin(change, ticket_before, kept=conflict is None)
+        for change, conflict, outcome in zip(changes, conflicts, outcomes, strict=True):
+            if isinstance(outcome.value, Unfinished):
+                self._begin(change, outcome, kept=conflict is None)
                 continue
             # The answer that was saved: that about a forgotten ticket holds no reason. Where an earlier save had it
             # already, the change adds none, and the last answer of the classifier is taken.
             now = answered_by(change)
             if now is None and conflict is None:
-                now = next(reversed(steps_within(ticket_before.value, self.labels)), None)
-            saved.append(self.outcome(change, now, conflict.ticket if conflict else None, ticket_before.item))
+                now = next(reversed(steps_within(outcome.value, self.labels)), None)
+            saved.append(self.outcome(change, now, conflict.ticket if conflict else None, outcome.item))
         return saved
 
     def _begin(self, change: Change, outcome: Outcome[Answer], *, kept: bool) -> None:
@@ -129,19 +129,19 @@ class DecisionRecorder:
         self.noted = True
 
     def outcome(
-        self, change: Change, now: Classification | None, instead: Ticket | None, ticket_before: object
+        self, change: Change, now: Classification | None, instead: Ticket | None, item: object
     ) -> Outcome[Decided]:
         """Return the outcome of an answer `now`; `instead` is the stored ticket if the change was refused."""
         if instead is not None:
-            return Outcome(None, Action.HELD, Decided(instead, now, True), None, ticket_before)
+            return Outcome(None, Action.HELD, Decided(instead, now, True), None, item)
         ticket = change.ticket
         if ticket is None:
             raise TypeError(change)
         if ticket.error and ticket.status != "needs_review":
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}")
-            return Outcome(None, Action.FAILED, Decided(ticket, now, True), error, ticket_before)
+            return Outcome(None, Action.FAILED, Decided(ticket, now, True), error, item)
         action = Action.CLASSIFIED if ticket.status in SETTLED else Action(ticket.status)
-        return Outcome(None, action, Decided(ticket, now, True), None, ticket_before)
+        return Outcome(None, action, Decided(ticket, now, True), None, item)
 
     def change(self, ticket_before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
         """Return the change that an answer makes."""

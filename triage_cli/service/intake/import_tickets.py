@@ -273,7 +273,7 @@ class Intake:
         verdict: str | None,
         imported_verdict: str | None = None,
     ) -> tuple[Action, Ticket, Change, None]:
-        """Return the change to be saved. `word` is the last imported verdict of the ticket, if there is one.
+        """Return the change to be saved. `imported_verdict` is the last imported verdict of the ticket, if any.
 
         An imported verdict holds if the ticket has none, or if the import has changed it. Otherwise it is recorded as
         imported, and the person's verdict on the ticket holds.

@@ -53,7 +53,7 @@ class SourcePull:
             return
         self._stop.end_in(self._plan.deadline)
         for page in self._source.pages(position, self._plan, self._pause):
-            *before, last = self._services(page)
+            *before, last = self._parts(page)
             for part in before:
                 yield self._intake.page(part, None)
             is_whole = sum(map(len, before)) + len(last) == len(page.drafts)
@@ -69,7 +69,7 @@ class SourcePull:
                 hint="the same command goes on from there",
             )
 
-    def _services(self, page: SourcePage) -> list[Sequence[TicketDraft | Rejected]]:
+    def _parts(self, page: SourcePage) -> list[Sequence[TicketDraft | Rejected]]:
         """Split a page into chunks, and cut it at the plan's limit."""
         drafts = page.drafts if self._left is None else page.drafts[: self._left]
         if self._left is not None:

@@ -79,7 +79,7 @@ class PostgresDatabase:
         """Return None: a query waits for the network."""
 
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
-        """Return the first tickets, up to `limit` and about `BYTES` of text, and whether there may be more."""
+        """Return the first tickets, up to `limit` and about `streams.BYTES` of text, and whether there may be more."""
         rows = self.read(queries.page(where, order), {**values, "limit": limit, "bytes": BYTES})
         more = bool(rows) and (rows[0][-1] == limit or len(rows) < rows[0][-1])
         return [Ticket(*row) for *row, _ in rows], more
