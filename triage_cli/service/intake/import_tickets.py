@@ -88,9 +88,8 @@ class Intake:
         imported = named(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
         last = {identified.identity: identified for identified in imported}
         repeats = {i.draft.row: i.identity for i in imported if last[i.identity] is not i}
-        outcomes = {
-            r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in drafts if type(r) is Rejected
-        }
+        faulty = [row for row in drafts if type(row) is Rejected]
+        outcomes = {r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in faulty}
         outcomes |= {row: Outcome(row, Action.UNCHANGED) for row in repeats}
         batch = _Batch([d.row for d in drafts], repeats, outcomes, [], {})
         imported = self._pulled.corrections.applied(last.values()) if self._pulled else list(last.values())
