@@ -16,10 +16,15 @@ from triage_cli.readers import Table, rewritten
 from triage_cli.runtime.private_files import private
 
 
-def emptied(path: Path) -> io.TextIOWrapper:
-    """Open a file for rejected rows, which only its owner can read. Raises `UsageError` if it cannot be written."""
+def opened(path: Path, *, append: bool = False) -> io.TextIOWrapper:
+    """Open a file for rejected rows, empty unless `append`; a new one only its owner can read.
+
+    Raises `UsageError` if it cannot be written.
+    """
     try:
-        return open(path, "w", encoding="utf-8", errors="surrogateescape", newline="", opener=private)
+        return open(
+            path, "a" if append else "w", encoding="utf-8", errors="surrogateescape", newline="", opener=private
+        )
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --rejects") from error
 
@@ -47,7 +52,7 @@ class RejectWriter:
             raise UsageError(
                 "these files have different columns, and --rejects writes one table", hint="import them one by one"
             )
-        self._file = emptied(path)
+        self._file = opened(path)
 
     def see(self, outcome: Outcome[Any], table: Table) -> None:
         """Take note of one row; with --strict, raise at the first that was rejected."""
@@ -88,19 +93,23 @@ class RejectWriter:
 
 
 class RejectedItems:
-    """Items of sources that were rejected, as they came: a line of JSON each, or a mail as it stands in a mailbox."""
+    """Items of sources that were rejected, as they came: a line of JSON each, or a mail as it stands in a mailbox.
+
+    They are added to the file, since a later pull does not read them again.
+    """
 
     def __init__(self, path: Path | None) -> None:
-        self._file = None if path is None else emptied(path)
+        self._file = None if path is None else opened(path, append=True)
 
     def add(self, item: object) -> None:
-        """Write one."""
+        """Write one at once, so that it outlives the process."""
         if self._file is None:
             return
         if isinstance(item, TicketDraft) and item.origin == "mail":
             _write_whole(self._file, rewritten(item))
         elif isinstance(item, Rejected):
             _write_whole(self._file, item.raw, item.rest)
+        self._file.flush()
 
     def close(self) -> None:
         """Close the file."""

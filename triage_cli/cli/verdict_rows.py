@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from triage_cli.cli import messages, ticket_names
-from triage_cli.cli.rejects import emptied
+from triage_cli.cli.rejects import opened
 from triage_cli.domain.errors import InputError, RowError, TriageError
 from triage_cli.domain.serialization import to_json
 from triage_cli.domain.tickets import VerdictDraft
@@ -83,7 +83,7 @@ class RejectedVerdicts:
     """Rows that gave no verdict: told with line, ticket and reason, and written as CSV or JSON Lines where asked."""
 
     def __init__(self, path: Path | None) -> None:
-        self._file = emptied(path) if path is not None else None
+        self._file = opened(path) if path is not None else None
         self._columns: list[str] = []
 
     def add(self, verdict_row: VerdictRow, error: TriageError) -> None:

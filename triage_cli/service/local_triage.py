@@ -124,13 +124,16 @@ class LocalTriage:
 
     # -- pull
 
-    def pull(self, source: Source, plan: PullPlan, tell: Callable[[str], None]) -> Iterator[Outcome[Ticket]]:
+    def pull(
+        self, source: Source, plan: PullPlan, tell: Callable[[str], None], keep: Callable[[object], None]
+    ) -> Iterator[Outcome[Ticket]]:
         """Store what is new at a source. It is for the user of this machine, so it is not in `ports.Triage`.
 
-        `tell` is called once for each category that a person set in the source and that is not in the list.
+        `tell` is called once for each category that a person set in the source and that is not in the list, and `keep`
+        with each rejected item, before the position behind it is stored.
         """
         with self._running("pull") as recorder:
-            for outcomes in SourcePull(recorder.context, source, plan, self._services.categories, tell).chunks():
+            for outcomes in SourcePull(recorder.context, source, plan, self._services.categories, tell, keep).chunks():
                 recorder.add(outcomes)
                 yield from outcomes
 

@@ -60,6 +60,7 @@ class PulledFrom(NamedTuple):
 
     corrections: Corrections
     keeps_category: bool
+    keep: Callable[[object], None]
 
 
 def _is_news(

@@ -41,16 +41,9 @@ class Intake:
     """
 
     def __init__(
-        self,
-        store: Store,
-        actor: str,
-        verdicts: Verdicts,
-        run_id: str | None,
-        *,
-        hold: bool = False,
-        guard: RewriteGuard | None = None,
-        pulled: PulledFrom | None = None,
-    ) -> None:
+        self, store: Store, actor: str, verdicts: Verdicts, run_id: str | None,
+        *, hold: bool = False, guard: RewriteGuard | None = None, pulled: PulledFrom | None = None,
+    ) -> None:  # fmt: skip
         self._store = store
         self._actor = actor
         self._verdicts = verdicts
@@ -88,10 +81,8 @@ class Intake:
         imported = named(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
         last = {identified.identity: identified for identified in imported}
         repeats = {i.draft.row: i.identity for i in imported if last[i.identity] is not i}
-        faulty = [row for row in drafts if type(row) is Rejected]
-        outcomes = {r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in faulty}
-        outcomes |= {row: Outcome(row, Action.UNCHANGED) for row in repeats}
-        batch = _Batch([d.row for d in drafts], repeats, outcomes, [], {})
+        batch = self._begun(drafts, repeats)
+        batch.outcomes.update({row: Outcome(row, Action.UNCHANGED) for row in repeats})
         imported = self._pulled.corrections.applied(last.values()) if self._pulled else list(last.values())
         self._decide_all(imported, batch, {})
         return self._settled(batch, self._store.save([c for _, _, c in batch.to_save], None, cursor), cursor)
@@ -122,11 +113,18 @@ class Intake:
     ) -> "_Batch":
         """Decide a chunk; `saving` are the tickets that the previous chunk is about to store."""
         imported, repeats = self._prepare(chunk, seen)
-        faulty = [row for row in chunk if type(row) is Rejected]
-        outcomes = {r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in faulty}
-        batch = _Batch([d.row for d in chunk], repeats, outcomes, [], {})
+        batch = self._begun(chunk, repeats)
         self._decide_all(imported, batch, saving)
         return batch
+
+    def _begun(self, chunk: Sequence[TicketDraft | Rejected], repeats: dict[int, str]) -> "_Batch":
+        """Return a batch in which nothing but the unreadable drafts has an outcome."""
+        faulty = [row for row in chunk if type(row) is Rejected]
+        if self._pulled:
+            for row in faulty:
+                self._pulled.keep(row)
+        outcomes = {r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in faulty}
+        return _Batch([d.row for d in chunk], repeats, outcomes, [], {})
 
     def _settled(
         self, batch: "_Batch", conflicts: Sequence[Conflict | None], cursor: SourceCursor | None = None
@@ -198,6 +196,8 @@ class Intake:
                 known[identified.identity] = batch.changed[identified.identity] = ticket
             else:
                 batch.outcomes[row] = Outcome(row, action, ticket, error, identified.draft)
+                if error is not None and self._pulled:
+                    self._pulled.keep(identified.draft)
         if self._pulled:
             return
         self._guard.add(met, rewritten)
@@ -263,15 +263,9 @@ class Intake:
         return self._changed(Action.UPDATED, ticket, known.revision, data, at, None)
 
     def _changed(
-        self,
-        action: Action,
-        ticket: Ticket,
-        expects: int,
-        data: Mapping[str, object],
-        at: str,
-        verdict: str | None,
+        self, action: Action, ticket: Ticket, expects: int, data: Mapping[str, object], at: str, verdict: str | None,
         imported_verdict: str | None = None,
-    ) -> tuple[Action, Ticket, Change, None]:
+    ) -> tuple[Action, Ticket, Change, None]:  # fmt: skip
         """Return the change to be saved. `imported_verdict` is the last imported verdict of the ticket, if any.
 
         An imported verdict holds if the ticket has none, or if the import has changed it. Otherwise it is recorded as

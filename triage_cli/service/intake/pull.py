@@ -31,8 +31,9 @@ class SourcePull:
         plan: PullPlan,
         categories: Sequence[Category],
         tell: Callable[[str], None],
+        keep: Callable[[object], None],
     ) -> None:
-        pulled = PulledFrom(Corrections(context.store, categories, tell), source.keeps_category)
+        pulled = PulledFrom(Corrections(context.store, categories, tell), source.keeps_category, keep)
         verdicts = Verdicts(categories, source.name)
         self._intake = Intake(context.store, source.name, verdicts, context.run.run_id, pulled=pulled)
         self._context = context

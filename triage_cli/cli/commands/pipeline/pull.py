@@ -55,7 +55,7 @@ def pull(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write rejected items to this file, as they came: JSON Lines, or mails as mbox.",
+            help="Add rejected items to this file, as they came: JSON Lines, or mails as mbox.",
             show_default=False,
         ),
     ] = None,
@@ -124,12 +124,12 @@ class _Pulling:
             try:
                 source = _Watched(wiring.sources.open_source(self._session.config, name, messages.say), self._session)
                 bar = ProgressBar(self._session, f"pulling {name}", shown, source.way)
-                for outcome in bar.over(self._session.local.pull(source, self._plan, messages.say)):
+                pulled = self._session.local.pull(source, self._plan, messages.say, rejected.add)
+                for outcome in bar.over(pulled):
                     counts[outcome.action] += 1
                     if outcome.error is not None:
                         self._codes.add(outcome.error.exit_code)
                         messages.say(f"rejected: {outcome.error.sentence()}")
-                        rejected.add(outcome.item)
                     if outcome.action != Action.UNCHANGED:
                         yield outcome
             except TriageError as error:
