@@ -45,7 +45,7 @@ class Desk:
         self.consultation = consultation
 
     def server(self, *, writes: bool = False) -> AgentServer:
-        return AgentServer(self.triage, self.consultation, allow_writes=writes)
+        return AgentServer(self.triage, self.consultation, max_cost=1.0, allow_writes=writes)
 
     def call(self, tool: str, *, writes: bool = False, **arguments: Any) -> dict[str, Any]:
         return answer_of(self.server(writes=writes), tool, **arguments)
@@ -94,7 +94,9 @@ def test_tools_are_typed_annotated_and_without_any_ticket_s_text(desk: Desk) -> 
         assert set(tools) == READS
         for name, tool in tools.items():
             assert tool.annotations is not None
-            assert (tool.annotations.read_only_hint, tool.annotations.destructive_hint) == (True, False), name
+            free = name != "classify_text"  # a language model may have to be paid, each time
+            hints = (tool.annotations.read_only_hint, tool.annotations.idempotent_hint)
+            assert (*hints, tool.annotations.destructive_hint) == (free, free, False), name
             assert tool.description, name
             assert tool.output_schema, name
             assert all(each.get("type") or each.get("anyOf") for each in tool.input_schema["properties"].values())

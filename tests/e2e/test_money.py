@@ -208,9 +208,9 @@ def test_no_request_asks_a_provider_beyond_the_budget_or_off_the_books(
     assert told == pytest.approx(till.usd)
 
 
-@pytest.mark.parametrize(("more", "max_cost", "called"), [(TINY, None, 0), (AMPLE, 0.0, 0), (AMPLE, None, 2)])
+@pytest.mark.parametrize(("more", "max_cost", "called"), [(TINY, 99.0, 0), (AMPLE, 0.0, 0), (AMPLE, 99.0, 2)])
 def test_no_text_of_an_agent_is_classified_beyond_the_budget(
-    fitted_database: Path, tmp_path: Path, more: str, max_cost: float | None, called: int
+    fitted_database: Path, tmp_path: Path, more: str, max_cost: float, called: int
 ) -> None:
     db = tmp_path / "t.db"
     db.write_bytes(fitted_database.read_bytes())

@@ -7,9 +7,12 @@ import pytest
 
 from tests.support.api_server import Running, serving
 from tests.support.forgotten_tickets import drafts
+from tests.support.http_stub import HttpStub, Reply
+from tests.support.online import ONLINE
 from triage_cli import wiring
 from triage_cli.client import RemoteTriage
-from triage_cli.domain.errors import CheckError, NotFoundError, RefusedError, UsageError
+from triage_cli.client.address import Address
+from triage_cli.domain.errors import CheckError, NotFoundError, RefusedError, UnavailableError, UsageError
 from triage_cli.domain.serialization import run_record
 
 
@@ -61,5 +64,18 @@ def test_another_role_is_refused(server: Running) -> None:
 def test_a_server_verifies_its_log_and_names_what_is_missing(remote: RemoteTriage) -> None:
     list(remote.create(drafts(2)))
     assert wiring.remote_verify(remote, {}) == remote.audit_head()
-    with pytest.raises(CheckError, match="not in the log"):
-        wiring.remote_verify(remote, {"1" * 64: "that was expected"})
+    with pytest.raises(CheckError, match="the head of line 3 of heads is not in the log"):
+        wiring.remote_verify(remote, {"1" * 64: "of line 3 of heads"})
+
+
+def test_a_server_is_asked_once_to_verify_its_log_and_waited_for() -> None:
+    stub = HttpStub(lambda got: Reply(200, "{}") if got.method == "GET" else Reply(cut=-1))
+    remote = RemoteTriage(Address(stub.root, "key"), ONLINE)
+    try:
+        remote.connection.get("/stats")
+        with pytest.raises(UnavailableError, match="broke off"):
+            wiring.remote_verify(remote, {})
+        assert stub.calls == ["GET /stats", "POST /audit/verify"]
+    finally:
+        remote.close()
+        stub.close()

@@ -34,7 +34,7 @@ class AgentServer(MCPServer[None]):
     """An MCP server whose tools run one at a time; each error of a tool is one sentence with what to do next."""
 
     def __init__(
-        self, triage: Triage, consultation: Consultation, *, max_cost: float | None = None, allow_writes: bool = False
+        self, triage: Triage, consultation: Consultation, *, max_cost: float, allow_writes: bool = False
     ) -> None:
         super().__init__("triage", title="triage", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
         self.at_work = threading.Lock()  # use cases are objects of one caller
@@ -44,7 +44,8 @@ class AgentServer(MCPServer[None]):
             reads.preview_route,
         ):  # fmt: skip
             self._add(tool, read_only_hint=True, idempotent_hint=True, open_world_hint=False)
-        self._add(reads.classify_text, read_only_hint=True, idempotent_hint=True, open_world_hint=True)
+        # It stores no ticket, but a language model may have to be paid, each time.
+        self._add(reads.classify_text, read_only_hint=False, idempotent_hint=False, open_world_hint=True)
         if allow_writes:
             writes = WriteTools(triage, consultation)
             self._add(writes.create_ticket, read_only_hint=False, idempotent_hint=False, open_world_hint=False)

@@ -49,7 +49,7 @@ CategoryName = Annotated[str, Field(min_length=1, max_length=80, description="on
 class ReadTools:
     """What changes nothing. `max_cost` limits what all texts of the session may cost, in USD."""
 
-    def __init__(self, triage: Triage, consultation: Consultation, max_cost: float | None) -> None:
+    def __init__(self, triage: Triage, consultation: Consultation, max_cost: float) -> None:
         self._triage = triage
         self._consultation = consultation
         self._max_cost = max_cost
@@ -161,9 +161,9 @@ class ReadTools:
     ) -> answers.TextClassification:
         """Tell how a ticket with this text would be classified; nothing is stored.
 
-        A classifier that asks a language model costs money, within the budget of the configuration.
+        A classifier that asks a language model costs money each time, within the limit of this session.
         """
-        left = None if self._max_cost is None else max(0.0, self._max_cost - self._consultation.spent)
+        left = max(0.0, self._max_cost - self._consultation.spent)
         plan = ClassifyPlan(classifier, max_cost=left, max_wait=MAX_WAIT)
         return answers.TextClassification.of(self._consultation.classify_text(TextQuestion(subject, text), plan))
 

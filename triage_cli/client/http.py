@@ -41,6 +41,10 @@ class ConnectionLostError(UnavailableError):
     """The server could not be reached, or its response broke off; it is unknown what it has done."""
 
 
+class UnreachableError(ConnectionLostError):
+    """There was no connection to the server, so the request was not sent."""
+
+
 class Connection:
     """A connection to one server, which can be stopped."""
 
@@ -77,10 +81,13 @@ class Connection:
         """Send a request with an idempotency key, and return the response's JSON value."""
         return self._send_repeatable("POST", path, {"json": body, "headers": {"idempotency-key": key}})[0]
 
-    def request(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    def request(
+        self, method: str, path: str, body: Mapping[str, Any] | None, *, timeout: httpx.Timeout = TIMEOUT
+    ) -> Any:
         """Send a request that is not repeated if its answer is lost, and return the response's JSON value."""
         try:
-            return _parsed(self._body(self.send(method, path, {} if body is None else {"json": body})))
+            options = {"timeout": timeout} if body is None else {"json": body, "timeout": timeout}
+            return _parsed(self._body(self.send(method, path, options)))
         except protocol_errors.ProtocolError as error:
             raise self.strange(error) from error
 
@@ -191,7 +198,7 @@ class _Translated:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
             hint = AGAIN if self._has_answered else "check --remote, and that triage serve runs there"
-            raise ConnectionLostError(f"cannot reach {self._host}: {reason(error)}", hint=hint) from error
+            raise UnreachableError(f"cannot reach {self._host}: {reason(error)}", hint=hint) from error
         if isinstance(error, httpx.TimeoutException):
             raise ConnectionLostError(f"{self._host} has gone silent", hint=AGAIN) from error
         if isinstance(error, httpx.TransportError | httpx.DecodingError):

@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+import httpx
+
 from triage_cli.client import protocol
 from triage_cli.client.remote_triage import RemoteTriage
-from triage_cli.domain import ids
 from triage_cli.domain.api_access import ApiKey, CreatedKey
 from triage_cli.domain.audit import Head
 from triage_cli.domain.serialization import encodable
 
+# In seconds; a log of many millions of events takes minutes.
+VERIFY_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)
 T = TypeVar("T", CreatedKey, ApiKey, Head)
 
 
@@ -47,8 +50,11 @@ class RemoteKeyRing:
 
 
 def verify(triage: RemoteTriage, heads: Mapping[str, str]) -> Head:
-    """Have a server verify its audit log, and return its head. Raises `CheckError` for the first contradiction."""
-    found = triage.connection.post("/audit/verify", {"heads": list(heads)}, ids.new_id())
+    """Have a server verify its audit log, and return its head. Raises `CheckError` for the first contradiction.
+
+    It is asked once: the server sends nothing until it has read the whole log, and would begin anew.
+    """
+    found = triage.connection.request("POST", "/audit/verify", {"heads": dict(heads)}, timeout=VERIFY_TIMEOUT)
     return triage.converted(lambda record: protocol.named(Head, record), found)
 
 

@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from triage_cli.client import protocol
+from triage_cli.client.http import UnreachableError
 from triage_cli.client.remote_triage import RemoteTriage
 from triage_cli.domain import ids
 from triage_cli.domain.agent_suggestions import AgentSuggestion, AgentSuggestionDraft
 from triage_cli.domain.consultation import CategoryProfile, CategoryRule, RoutePreview, TextAnswer, TextQuestion
 from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UsageError
 
+# The errors of a server that has asked no provider, or was not reached.
+NOT_BEGUN = (UsageError, RefusedError, BusyError, UnreachableError)
 T = TypeVar("T", TextAnswer, RoutePreview, CategoryProfile, CategoryRule, AgentSuggestion)
 
 
@@ -21,9 +25,19 @@ class RemoteConsultation:
         self.spent = 0.0
 
     def classify_text(self, question: TextQuestion, plan: ClassifyPlan) -> TextAnswer:
-        """Classify a text without storing it; the server's budget holds."""
+        """Classify a text without storing it; the server's budget holds. It is sent once: each time may cost money.
+
+        If it fails, all that it was permitted to cost counts as spent, unless the server cannot have begun.
+        """
         body = {**question._asdict(), "classifier": plan.classifier, "max_cost": plan.max_cost}
-        answer = self._post("/classify/text", body, TextAnswer)
+        try:
+            found = self._triage.connection.request("POST", "/classify/text", body)
+            answer = self._triage.converted(lambda record: _record(TextAnswer, record), found)
+        except NOT_BEGUN:
+            raise
+        except TriageError:
+            self.spent += plan.max_cost or 0.0
+            raise
         self.spent += answer.cost_usd
         return answer
 

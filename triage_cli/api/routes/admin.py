@@ -78,5 +78,6 @@ def verify_audit_log(server_state: CurrentServer, body: admin.VerifyIn | None = 
 
     409 with the code `check_failed` names the first event that was changed, moved, put in or taken out.
     """
-    heads = dict.fromkeys((body or admin.VerifyIn()).heads, "that was expected")
-    return reply(Done(200, server_state.verify(heads)._asdict()))
+    heads = (body or admin.VerifyIn()).heads
+    places = heads if isinstance(heads, dict) else dict.fromkeys(heads, "that was expected")
+    return reply(Done(200, server_state.verify(places)._asdict()))

@@ -10,6 +10,10 @@ from triage_cli.api.schemas.requests import Asked, In
 # As service.api_keys.NAME has it, for readers of the description.
 NAME = r"^[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?$"
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Places = Annotated[
+    dict[Hash, Annotated[str, StringConstraints(max_length=5000)]],
+    Field(max_length=10_000, json_schema_extra={"additionalProperties": False}),
+]
 Role = Literal["metrics", "reader", "agent", "admin"]
 Seconds = Annotated[float, Field(ge=0, le=100 * 366 * 86_400)]
 ROLE = "what it may do: read the metrics, read, also work on tickets, all"
@@ -70,6 +74,7 @@ class RunQuery(Asked):
 class VerifyIn(In):
     """What must be in the audit log."""
 
-    heads: Annotated[list[Hash], Field(max_length=10_000)] = Field(
-        default_factory=list, description="heads that were kept elsewhere"
+    heads: Annotated[list[Hash], Field(max_length=10_000)] | Places = Field(
+        default_factory=list,
+        description="heads that were kept elsewhere; as an object, by where each was kept, which an error repeats",
     )

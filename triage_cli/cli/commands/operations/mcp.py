@@ -19,11 +19,8 @@ def mcp(
         bool, typer.Option("--allow-writes", help="Let agents create tickets and suggest categories.")
     ] = False,
     max_cost: Annotated[
-        float | None,
-        typer.Option(
-            "--max-cost", min=0.0, metavar="USD", help="What classifying texts may cost in all.", show_default=False
-        ),
-    ] = None,
+        float, typer.Option("--max-cost", min=0.0, metavar="USD", help="What classifying texts may cost in all.")
+    ] = 1.0,
 ) -> int:
     """Let an agent read tickets, ask why, preview routes and classify texts, over the Model Context Protocol.
 
