@@ -71,9 +71,5 @@ def _under(preset: Node, user: Node) -> Node:
     """Return a tree under what a user gives of it: mappings are merged, everything else is the user's."""
     if not isinstance(preset.value, dict) or not isinstance(user.value, dict):
         return user
-    both = {
-        preset_key: _under(preset.value[preset_key], preset_node)
-        for preset_key, preset_node in user.value.items()
-        if preset_key in preset.value
-    }
+    both = {key: _under(preset.value[key], node) for key, node in user.value.items() if key in preset.value}
     return user._replace(value={**preset.value, **user.value, **both})

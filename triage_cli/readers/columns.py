@@ -67,7 +67,7 @@ _NAMES = {
     ),
 }
 _RANK = {
-    ticket_field: {name: column_index for column_index, name in reversed(list(enumerate(names.split())))}
+    ticket_field: {name: rank for rank, name in reversed(list(enumerate(names.split())))}
     for ticket_field, names in _NAMES.items()
 }
 _PREFIXES = ("ticket", "case", "issue", "incident", "support")

@@ -81,12 +81,12 @@ def header_of(sample: Sample, name: str, mapping: Mapping[str, str], *, headed: 
     if matched_columns and has_text(matched_columns.fields):
         return HeaderRow(first_row, matched_columns, 1)
     titled = not matched_columns and sum(map(bool, first_row)) <= 2
-    for column_index, sample_row in enumerate(sample_rows[1:_PREAMBLE] if titled else (), start=1):
+    for row_index, sample_row in enumerate(sample_rows[1:_PREAMBLE] if titled else (), start=1):
         if len(sample_row) <= _WIDEST and known(sample_row) > 1:
-            later = matched(sample_row, mapping, empty=empty_columns(sample_rows[column_index + 1 :], len(sample_row)))
+            later = matched(sample_row, mapping, empty=empty_columns(sample_rows[row_index + 1 :], len(sample_row)))
             if has_text(later.fields):
-                above = f"{sample.lines[column_index] - 1} line(s) above the header were passed over"
-                return HeaderRow(tuple(sample_row), later, column_index + 1, above)
+                above = f"{sample.lines[row_index] - 1} line(s) above the header were passed over"
+                return HeaderRow(tuple(sample_row), later, row_index + 1, above)
     if matched_columns is None and looks_like_data(first_row) and not set(mapping.values()) & set(first_row):
         return _headless(sample_rows, name, mapping, _NO_HEADER)
     matched_columns = matched(first_row, mapping, empty=empty_columns(sample_rows[1:], len(first_row)))
@@ -112,7 +112,7 @@ def empty_columns(sample_rows: Sequence[Sequence[str]], width: int) -> set[int]:
 def _headless(sample_rows: Sequence[Sequence[str]], name: str, mapping: Mapping[str, str], note: str) -> HeaderRow:
     width = max(len(sample_row) for sample_row in sample_rows)
     check_width(width, name)
-    columns = tuple(str(column_index) for column_index in range(1, width + 1))
+    columns = tuple(str(number) for number in range(1, width + 1))
     mapped = matched(columns, mapping).fields
     fields = mapped if has_text(mapped) else {**by_content(sample_rows, width), **mapped}
     if not has_text(fields):

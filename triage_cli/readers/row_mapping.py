@@ -159,11 +159,7 @@ def _padded(cells: list[str] | None, width: int, problem: str) -> tuple[list[str
 
 def _extra_of(json_item: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     known = plan.ours | {plan.names[index] for index in plan.fields.values()}
-    return {
-        key: cell_value
-        for key, cell_value in json_item.items()
-        if key not in known and cell_value not in (None, "", [], {})
-    }
+    return {key: value for key, value in json_item.items() if key not in known and value not in (None, "", [], {})}
 
 
 def _our_extra(cell_value: object) -> dict[str, Any]:

@@ -193,11 +193,11 @@ class ReclassifyRun:
             if answer.answer_key in keys[answer.ticket_id] and self._is_last(answer):
                 found[answer.ticket_id] = answer
         left = [ticket_id for ticket_id in keys if ticket_id not in found]
-        last_answer: dict[str, Classification] = {}
+        last_answers: dict[str, Classification] = {}
         for answer in self._store.answers(left, fingerprints) if left else ():
             if answer.answer_key in keys[answer.ticket_id]:
-                last_answer[answer.ticket_id] = answer
-        return found | {i: answer for i, answer in last_answer.items() if self._is_last(answer)}
+                last_answers[answer.ticket_id] = answer
+        return found | {i: answer for i, answer in last_answers.items() if self._is_last(answer)}
 
     def _is_last(self, answer: Classification) -> bool:
         """Return whether no further step would be asked after this answer: it is sure, or the last step's."""

@@ -110,9 +110,9 @@ class TicketBrowser(App[int]):
 
     def _headline(self, width: int) -> page.Line:
         number = len(self.queue.entries)
-        queue_place = f"{self.cursor + 1:,} of {self.queue.total:,}" if number else "no tickets"
+        position = f"{self.cursor + 1:,} of {self.queue.total:,}" if number else "no tickets"
         done = f"{self.session.given:,} given, {self.session.skipped:,} skipped"
-        parts = [f"review {queue_place}", done, filters.LABELS[self.view.order], self.view.filters.line]
+        parts = [f"review {position}", done, filters.LABELS[self.view.order], self.view.filters.line]
         return [Segment(cut("   ".join(filter(None, parts)), width), page.BOLD)]
 
     def _queue_line(self, queue_place: int, width: int) -> page.Line:

@@ -147,9 +147,9 @@ def queue_line(queue_entry: Entry, mark: str, width: int, *, marked: bool) -> Li
         (padded(queue_entry.guess or "-", guess) + " ", decided),
         (f"{unsure:<4} ", DIM),
     ]
-    room = width - sum(cell_len(page_text) for page_text, _ in parts)
+    room = width - sum(cell_len(part) for part, _ in parts)
     parts.append((padded(queue_entry.title, max(0, room)), DIM) if room > 8 else (" " * max(0, room), DIM))
-    return [Segment(page_text, style + CURSOR if marked else style) for page_text, style in parts]
+    return [Segment(part, style + CURSOR if marked else style) for part, style in parts]
 
 
 def category_lines(

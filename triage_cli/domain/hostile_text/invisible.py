@@ -48,34 +48,34 @@ _LINE_ENDS = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 _INVISIBLE_RUN = re.compile(f"[{TABLE}{CONTROLS}]+")
 
 
-def is_plain(shown_text: str) -> bool:
+def is_plain(text: str) -> bool:
     """Return whether a text is visible ASCII, as most are: a quick check, for which a tab is not plain."""
-    return shown_text.isascii() and shown_text.replace("\n", "").isprintable()
+    return text.isascii() and text.replace("\n", "").isprintable()
 
 
-def hides(shown_text: str) -> bool:
+def hides(text: str) -> bool:
     """Return whether a text has invisible characters."""
-    return not is_plain(shown_text) and UNSEEN.search(shown_text) is not None
+    return not is_plain(text) and UNSEEN.search(text) is not None
 
 
-def readings(shown_text: str) -> tuple[str, ...]:
+def readings(text: str) -> tuple[str, ...]:
     """Return the texts that guards check: without invisible characters, and, if there are any, with blanks instead."""
-    return (UNSEEN.sub("", shown_text), _INVISIBLE_RUN.sub(" ", shown_text)) if hides(shown_text) else (shown_text,)
+    return (UNSEEN.sub("", text), _INVISIBLE_RUN.sub(" ", text)) if hides(text) else (text,)
 
 
-def readable(shown_text: str) -> str:
+def readable(text: str) -> str:
     """Return a text as a reader sees it, without invisible characters except those that shape its letters."""
-    if is_plain(shown_text):
-        return shown_text
-    shown_text = _CONTROL.sub("", _LINE_ENDS.sub("\n", shown_text))
-    return each_hiding(shown_text, lambda char: " " if char in BLANKS else "")
+    if is_plain(text):
+        return text
+    text = _CONTROL.sub("", _LINE_ENDS.sub("\n", text))
+    return each_hiding(text, lambda char: " " if char in BLANKS else "")
 
 
-def each_hiding(shown_text: str, instead: Callable[[str], str]) -> str:
+def each_hiding(text: str, instead: Callable[[str], str]) -> str:
     """Return a text with each hidden character replaced by `instead(char)`; characters that shape its letters stay."""
-    if not hides(shown_text):
-        return shown_text
-    return _hidden_pattern().sub(lambda match: match.group(1) or instead(match.group()), shown_text)
+    if not hides(text):
+        return text
+    return _hidden_pattern().sub(lambda match: match.group(1) or instead(match.group()), text)
 
 
 @cache
@@ -83,6 +83,6 @@ def _hidden_pattern() -> re.Pattern[str]:
     return re.compile(_HIDDEN, re.DOTALL)  # takes 2 ms, and most texts hide nothing
 
 
-def first_hiding(shown_text: str) -> str:
+def first_hiding(text: str) -> str:
     """Return the first hidden character of a text, or an empty text."""
-    return next((match.group() for match in _hidden_pattern().finditer(shown_text) if not match.group(1)), "")
+    return next((match.group() for match in _hidden_pattern().finditer(text) if not match.group(1)), "")

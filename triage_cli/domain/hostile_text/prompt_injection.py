@@ -140,13 +140,13 @@ class Suspicion:
     def traces(self, tokens: Sequence[str]) -> list[int]:
         """Return for each lower-case word which pieces of the literals it contains, as bits."""
         found = [0] * len(tokens)
-        ticket_text = f" {' '.join(tokens)} "
+        joined = f" {' '.join(tokens)} "
         starts = list(accumulate((len(word) + 1 for word in tokens[:-1]), initial=1))
         for piece, bit in self._bits:
-            at = ticket_text.find(piece)
+            at = joined.find(piece)
             while at >= 0:
                 found[bisect_right(starts, at + piece.startswith(" ")) - 1] |= bit
-                at = ticket_text.find(piece, at + 1)
+                at = joined.find(piece, at + 1)
         return found
 
     def found(self, ticket_text: str) -> tuple[str, ...]:
