@@ -1,7 +1,6 @@
 """What the tests share: both kinds of store, a command line in a process, a classifier that says what it is told."""
 
 import fcntl
-import os
 import shutil
 import signal
 import sys
@@ -14,7 +13,7 @@ from hypothesis import settings
 
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
-from tests.support.online import AUTHORITIES, ONLINE
+from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, serving
 from tests.support.scheduling import WholeModules
 from tests.support.world import FakeClassifier, World
@@ -27,8 +26,6 @@ settings.register_profile("long", deadline=None)  # see tests/support/examples.p
 settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 settings.load_profile("suite")
 sys.dont_write_bytecode = False  # else each worker compiles all tests anew: half of what collecting them takes
-for variable in AUTHORITIES:
-    del os.environ[variable]
 # Where the tests run in the background these are ignored, and so they would be in each process that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -88,6 +88,7 @@ def test_completion_opens_no_database(cli: Cli) -> None:
 
 def test_completion_that_cannot_be_installed_says_where_and_why(cli: Cli) -> None:
     (cli.folder / "file").write_text("")
+    cli.fresh = True  # the variable below is read when typer is imported
     home = str(cli.folder / "file" / "home")
     done = cli("--install-completion", "bash", HOME=home, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert done.returncode == 2
