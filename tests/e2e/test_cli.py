@@ -729,6 +729,13 @@ def test_the_narrowest_terminal_shows_ids_and_statuses_whole(fitted: Cli) -> Non
     assert all(cell_len(line) <= 40 for line in told)
 
 
+def test_the_doctor_says_that_no_database_can_be_made(cli: Cli) -> None:
+    done = cli("doctor", "--db", "nowhere/triage.db", "-o", "csv")
+    assert done.returncode == 8
+    folder = cli.folder / "nowhere"
+    assert f'database,false,there is no folder {folder} for a database,"make it, or name another' in done.stdout
+
+
 def test_the_doctor_says_that_there_is_no_database_yet(cli: Cli) -> None:
     told = [json.loads(line) for line in cli("doctor").stdout.splitlines()]
     assert told[1]["said"] == f"{cli.db}: not there yet; triage create FILE makes one"

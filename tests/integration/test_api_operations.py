@@ -75,6 +75,10 @@ def test_numbers_are_in_prometheus_format(fitted: Cli) -> None:
         assert 0 < float(waited.split()[1]) < 60
         assert "triage_database_oldest_pending_delivery_seconds 0.0" in lines
         assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
+        rules = Path("samples/server/triage.rules.yml").read_text()
+        alerted = set(re.findall(r"triage_\w+", rules))
+        assert "triage_database_oldest_pending_delivery_seconds" in alerted
+        assert all(any(line.startswith(name) for line in lines) for name in alerted)
         helps = [line for line in lines if line.startswith("# HELP triage_database_")]
         assert len(helps) == 7
         assert all(line.endswith("take max without(instance).") for line in helps)
@@ -185,6 +189,27 @@ def test_a_signal_ends_it_when_what_is_in_flight_has_ended(fitted: Cli, number: 
     ]  # fmt: skip
     assert logged[0]["request_id"] == "my-id"
     assert not any(words in line or key in line for line in started.lines)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_at_its_start_it_tells_what_it_does_not_send_and_that_nobody_has_a_key(cli: Cli, workers: str) -> None:
+    (cli.folder / "config.yaml").write_text(
+        "destinations: {hook: {type: webhook, url: 'http://127.0.0.1:9/hook'}}\nroutes: [{to: hook}]\n"
+    )
+    note = "note: there is no key yet; triage keys create NAME --role agent makes one"
+    started = Started(cli, "--workers", workers)
+    started.process.terminate()
+    started.process.wait(PATIENCE)
+    told = [line for line in started.lines if not line.startswith("{")]
+    assert told.count(note) == 1
+    assert [line.partition(" is private, ")[0] for line in told if line.startswith("warning: ")] == [
+        "warning: destinations.hook: its address"
+    ]
+    assert cli("keys", "create", "ada", "--role", "agent").returncode == 0
+    started = Started(cli, "--workers", workers)
+    started.process.terminate()
+    started.process.wait(PATIENCE)
+    assert note not in started.lines
 
 
 def refused(url: str) -> bool:

@@ -194,9 +194,12 @@ def test_check_and_doctor_tell_of_destinations_that_cannot_work(cli: Cli) -> Non
     (cli.folder / "config.yaml").write_text(
         "destinations:\n  hook: {type: webhook, url: 'https://x.example/secret', secret_env: HOOK_SECRET}\n"
         "  pager: {type: command, run: [./nowhere.sh]}\n"
+        "  box: {type: file, path: routed/box.jsonl}\n"
         "routes:\n  - {when: {category: Billing}, to: hook}\n"
         "  - {when: {category: General, priority: urgent}, to: pager}\n"
     )
+    (cli.folder / "routed").touch()  # a file where the folder is to be
+    cannot = f"cannot write {cli.folder}/routed/box.jsonl: {cli.folder}/routed is no folder that this user may write in"
     done = cli("config", "check")
     assert done.returncode == 0
     reached = {record["category"]: record for record in map(json.loads, done.stdout.splitlines())}
@@ -211,8 +214,10 @@ def test_check_and_doctor_tell_of_destinations_that_cannot_work(cli: Cli) -> Non
     assert re.search(r"(?m)^Technical +none +False$", cli("config", "check", "-o", "table").stdout)
     assert "warning: no rule takes every ticket of Technical, General, so some end as unroutable" in done.stderr
     assert "warning: destinations.hook.secret_env: HOOK_SECRET is not set here; export HOOK_SECRET" in done.stderr
+    assert f"warning: destinations.box.path: {cannot}; " in done.stderr
     done = cli("doctor", "-o", "csv")
     assert done.returncode == 8
+    assert f"destination box,false,{cannot},change" in done.stdout
     assert (
         'destination hook,false,"destination ""hook"" needs the secret in HOOK_SECRET, which is not set"' in done.stdout
     )

@@ -17,3 +17,14 @@ def private(path: str, flags: int) -> int:
 def make_private(path: str | Path) -> None:
     """Create an empty file, for a library that opens it itself. Raises `OSError`, also if it exists."""
     os.close(private(str(path), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+
+
+def write_obstacle(path: Path) -> Path | None:
+    """Return what keeps this user from writing a file, whose folders are made as needed; None if nothing does.
+
+    That is the file itself, or the nearest of its folders that exists. Nothing is written.
+    """
+    path = path.absolute()
+    nearest = next(place for place in (path, *path.parents) if os.access(place, os.F_OK))
+    mode = os.W_OK if nearest == path else os.W_OK | os.X_OK
+    return None if nearest.is_dir() == (nearest != path) and os.access(nearest, mode) else nearest

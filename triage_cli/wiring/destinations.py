@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
+from triage_cli.runtime.private_files import write_obstacle
 from triage_cli.runtime.ssrf_guard import is_public
 from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.wiring.error_bounds import promised_thresholds
@@ -136,6 +138,24 @@ def unset_variables(config: Config, receiver: str) -> Iterator[str]:
             yield f"destinations.{receiver}.{key}: {variable} is not set here; export {variable}"
 
 
+def warnings(config: Config, receiver: str) -> Iterator[str]:
+    """Yield a warning for each reason for which a destination, as far as is known here, gets nothing."""
+    yield from unset_variables(config, receiver)
+    yield from private_address(config, receiver)
+    spec = config.destinations[receiver]
+    if spec.path is not None and (problem := unwritable(spec.path)):
+        yield f"destinations.{receiver}.path: {problem.message}; {problem.hint}"
+
+
+def unwritable(path: Path) -> ConfigError | None:
+    """Return the error for a file that this user cannot write; None if it can be. Nothing is written."""
+    obstacle = write_obstacle(path)
+    if obstacle is None:
+        return None
+    kind = "file that this user may write" if obstacle == path else "folder that this user may write in"
+    return ConfigError(f"cannot write {path}: {obstacle} is no {kind}", hint="change its rights or name another path")
+
+
 def private_address(config: Config, receiver: str) -> Iterator[str]:
     """Yield a warning if `serve` does not send to a destination, as far as that is known without resolving a name."""
     if _is_refused(config.destinations[receiver]):
@@ -236,7 +256,9 @@ def try_destination(config: Config, receiver: str) -> str:
     spec = config.destinations[receiver]
     if spec.type == "command":
         return f"runs {checked_program(spec.run[0])}"
-    if spec.type == "file":
+    if spec.type == "file" and spec.path is not None:
+        if problem := unwritable(spec.path):
+            raise problem
         return f"appends to {spec.path}"
     limits = ", but waits offline" if config.offline else ""
     if _is_refused(spec):

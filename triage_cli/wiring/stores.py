@@ -18,6 +18,7 @@ from triage_cli.ports.storage import ApiAccessStore, Inflow, Store
 from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.places import machine
+from triage_cli.runtime.private_files import write_obstacle
 from triage_cli.service import category_renames
 from triage_cli.service.audit_proof import prove
 from triage_cli.service.classification.category_check import Basis, CategoryCheck
@@ -49,6 +50,19 @@ def open_store(config: Config, *, make: bool = False, read_only: bool = False) -
     store = _postgres(config.database, log_key, Network(config.offline), make=make)
     store.read_only = read_only
     return store if make or store.is_there() else SqliteStore(store.shown, make=False, absent=True)
+
+
+def check_place(config: Config) -> None:
+    """Raise `StoreError` where a database that is not there yet cannot be made. Nothing is written."""
+    if is_postgres(config.database):
+        return
+    if "database" in config.origins:
+        _check_folder(config.database)
+    if obstacle := write_obstacle(Path(config.database)):
+        raise StoreError(
+            f"cannot make {config.database}: {obstacle} is no folder that this user may write in",
+            hint="change its rights or name another path with --db",
+        )
 
 
 def _check_folder(path: str) -> None:

@@ -55,6 +55,7 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
             session.store.renew(Lease(""))  # changes nothing, but only who may write gets so far
             contents = f"{messages.plural(stats.tickets, 'tickets')}, {messages.plural(stats.events, 'events')}"
         else:
+            wiring.stores.check_place(config)
             contents = "not there yet; triage create FILE makes one"
             session.lend_database()
     except TriageError as error:

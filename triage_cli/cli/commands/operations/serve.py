@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
+from triage_cli.cli import messages
 from triage_cli.cli.command import local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.errors import UsageError
@@ -74,13 +75,26 @@ def serve(
         processes = WorkerProcesses(listening, sys.argv[1:], workers)
         session.stopper.watch(processes.stop)
         url = api_server.url_of(listening, is_tls=ssl_certfile is not None)
+        _tell_of_the_start(session)
         session.say(f"serving {url}, by {workers} processes, described at {url}/docs; Ctrl-C ends it")
         return processes.serve_until_stopped()
     server = api_server.prepared(session.config, place, session.say, log=None if session.quiet else sys.stderr)
     session.stopper.watch(server.stop)
     if fd is None:
+        _tell_of_the_start(session)
         session.say(f"serving {server.url}, described at {server.url}/docs; Ctrl-C ends it")
     else:
         stop_with_parent(server.stop)
     server.serve_until_stopped()
     return 0
+
+
+def _tell_of_the_start(session: CommandContext) -> None:
+    """Warn of destinations that get nothing, and note that nobody has a key."""
+    for name in session.config.destinations:
+        for warning in wiring.destinations.warnings(session.config, name):
+            messages.say(f"warning: {warning}")
+    store = wiring.stores.open_store(session.config)
+    if session.config.oidc is None and not (store.is_there() and wiring.stores.open_gate(store).keys()):
+        session.say("note: there is no key yet; triage keys create NAME --role agent makes one")
+    store.close()

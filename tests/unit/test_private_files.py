@@ -1,0 +1,47 @@
+"""Whether a file can be written is told without writing it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from triage_cli import wiring
+from triage_cli.config import load_config
+from triage_cli.domain.errors import StoreError
+from triage_cli.runtime.private_files import write_obstacle
+
+
+def test_a_file_and_one_in_folders_that_are_to_be_made_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "there").touch()
+    for name in ("there", "new", "a/b/new"):
+        assert write_obstacle(tmp_path / name) is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]
+
+
+def test_a_folder_is_no_file_and_a_file_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert write_obstacle(tmp_path) == tmp_path
+    assert write_obstacle(tmp_path / "file" / "a" / "new") == tmp_path / "file"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="rights do not bind this user")
+def test_rights_count(tmp_path: Path) -> None:
+    (tmp_path / "file").touch(0o400)
+    (tmp_path / "folder").mkdir(0o500)
+    assert write_obstacle(tmp_path / "file") == tmp_path / "file"
+    assert write_obstacle(tmp_path / "folder" / "a" / "new") == tmp_path / "folder"
+
+
+def test_a_database_needs_a_folder_in_which_it_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = {"HOME": str(tmp_path)}
+    named = load_config(db=str(tmp_path / "triage.db"), env=env, cwd=tmp_path)
+    wiring.stores.check_place(named)
+    wiring.stores.check_place(load_config(env=env, cwd=tmp_path))  # whose folder is made with it
+    with pytest.raises(StoreError, match="there is no folder"):
+        wiring.stores.check_place(load_config(db=str(tmp_path / "no" / "triage.db"), env=env, cwd=tmp_path))
+    access = os.access
+    # As for a user without rights; root has all.
+    monkeypatch.setattr(os, "access", lambda place, mode: mode == os.F_OK and access(place, mode))
+    with pytest.raises(StoreError, match=f"triage.db: {tmp_path} is no folder that this user may write in"):
+        wiring.stores.check_place(named)
+    assert list(tmp_path.iterdir()) == []
