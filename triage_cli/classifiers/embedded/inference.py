@@ -120,7 +120,8 @@ class Predictor:
         span = slice(len(self.shown), len(self.shown) + len(found))
         rows = self.rows[span]
         rows[:, :LENGTH_DIMENSIONS] = vectors[:, :LENGTH_DIMENSIONS]
-        rows[:, self.by_vector] = vectors @ self.of_words
+        # Not by `@`: its last bits depend on which words are added together.
+        rows[:, self.by_vector] = np.einsum("wd,dl->wl", vectors, self.of_words)
         plain = [bare(word) for word in found]
         whole = [self.whole.get(word, 0) for word in plain]
         rows[:, self.by_term] = np.add.reduceat(self.terms[term_rows], starts) + self.terms[whole]
