@@ -454,6 +454,17 @@ def test_the_oldest_pending_delivery_is_that_which_was_created_first_whenever_it
     assert store.stats().oldest_pending_delivery == second
 
 
+def test_what_is_let_go_after_its_attempt_may_have_arrived(store: SqliteStore) -> None:
+    (ticket,) = filled(store, a_ticket(status="routing", category="Billing"))
+    store.save([owing(ticket, a_delivery(ticket, due_at=5.0))])
+    lease = a_run(store)
+    for attempted, doubtful in ((False, 0), (True, 1), (False, 1)):
+        (outgoing,) = store.due("box", lease, 5)
+        store.let_go([outgoing.delivery.delivery_id], lease, attempted=attempted)
+        (delivery,) = store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+        assert (delivery.run_id, delivery.doubtful) == (None, doubtful)
+
+
 def test_owed_names_destinations_with_pending_deliveries_and_next_due_their_first_time(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket(status="routing", category="Billing"))
     assert (store.pending_destinations(), store.next_due()) == ([], None)

@@ -3,9 +3,10 @@
 import asyncio
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -16,6 +17,8 @@ from tests.support.commands import PATIENCE, rows
 from triage_cli.api import idempotency
 from triage_cli.api.routes import tickets
 from triage_cli.domain import ids
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
@@ -404,3 +407,23 @@ def test_a_step_that_cannot_be_taken_is_a_problem_of_a_ticket_that_is_stored(cli
     assert (answer.status_code, answer.json()["ticket"]["status"]) == (201, "new")
     assert (answer.json()["classification"], answer.json()["problem"]["code"]) == (None, "usage")
     assert client.post("/tickets?do=route", json=TICKET).status_code == 422
+
+
+def test_a_result_that_cannot_be_saved_is_a_problem_of_a_ticket_that_is_stored(
+    client: httpx.Client, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = server.served.parts.store
+    save, refused = store.save, threading.Event()
+
+    def full(changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
+        if any(change.event.action == "delivered" for change in changes) and not refused.is_set():
+            refused.set()
+            raise UnavailableError("the disk is full")
+        return save(changes, *more)
+
+    monkeypatch.setattr(store, "save", full)
+    answer = client.post("/tickets?do=classify,route", json=TICKET)
+    assert (answer.status_code, answer.json()["problem"]["code"]) == (201, "unavailable")
+    assert [(d["state"], d["tries"]) for d in answer.json()["deliveries"]] == [("pending", [])]
+    (delivery,) = store.deliveries([answer.json()["ticket_id"]])[answer.json()["ticket_id"]]
+    assert delivery.doubtful

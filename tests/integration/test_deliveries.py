@@ -602,7 +602,8 @@ def taken_over(
 
 def told(run: tuple[AttemptRecorder, OutgoingDelivery], error: DeliveryError | None = None) -> None:
     attempts, outgoing = run
-    attempts.record([Outcome(0, Action.DELIVERED, Receipt(None if error else 200), error, outgoing)], RetryPolicy(2))
+    outcome = Outcome(0, Action.DELIVERED, Receipt(None if error else 200), error, outgoing)
+    list(attempts.record([outcome], RetryPolicy(2)))
 
 
 @pytest.mark.usefixtures("three")

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from triage_cli.domain.errors import UnavailableError
 from triage_cli.runtime.group_worker import GroupWorker
 
 
@@ -61,4 +62,16 @@ def test_a_worker_that_nobody_called_has_no_thread_to_end() -> None:
     before = threading.active_count()
     worker = GroupWorker("doubling", Doubling())
     assert threading.active_count() == before
+    worker.close()
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_after_its_end_a_worker_refuses_what_comes(calls: int) -> None:
+    work = Doubling()
+    work.go.set()
+    worker = GroupWorker("doubling", work)
+    assert [worker(number) for number in range(calls)] == [0] * calls
+    worker.close()
+    with pytest.raises(UnavailableError):
+        worker(1)
     worker.close()

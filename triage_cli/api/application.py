@@ -21,7 +21,8 @@ from triage_cli.client.protocol import LINES
 
 # Plain endpoints that run at the same time: most of them wait for the disk or a provider.
 THREADS = 100
-# Bytes from which on an answer is compressed for who accepts that; and what is not, since its lines must not wait.
+# An answer of so many bytes or more is compressed if the client accepts gzip. Streams are not: compression would hold
+# their lines back.
 COMPRESSED = 4096
 STREAMED = (LINES, OCTETS)
 # What a page of an allowed origin may send and read.

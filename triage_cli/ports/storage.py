@@ -56,10 +56,12 @@ class Store(Protocol):
     def pending_destinations(self, ids: Sequence[str] | None = None) -> list[str]:
         """Return the destinations with pending deliveries, of all tickets or of these."""
 
-    def let_go(self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None) -> None:
-        """Free deliveries that a run claimed and did not start; those that it started may have arrived.
+    def let_go(
+        self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None, *, attempted: bool = False
+    ) -> None:
+        """Free pending deliveries that a run holds; those that it `attempted` may have arrived.
 
-        `why` they were not started is kept with them as their last error; without it that stays as it was.
+        `why` they were not attempted is kept with them as their last error; without it that stays as it was.
         """
 
     def switched_off(self) -> frozenset[str]:

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
+from triage_cli.domain.errors import UnavailableError
+
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -42,27 +44,27 @@ class GroupWorker(Generic[A, B]):
         self._waiting: queue.SimpleQueue[_Waiting[A, B] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     def __call__(self, item: A) -> B:
-        """Have the work done for an item, and return its result or raise its error."""
-        if self._thread is None:
-            self._start()
+        """Have the work done for an item; return its result or raise its error; `UnavailableError` after the end."""
         waiting = _Waiting[A, B](item)
-        self._waiting.put(waiting)
+        with self._lock:
+            if self._closed:
+                raise UnavailableError("the server is stopping", hint="ask again in a moment")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work_until_closed, name=self._name, daemon=True)
+                self._thread.start()
+            self._waiting.put(waiting)
         return waiting.wait()
 
     def close(self) -> None:
         """Do what waits, and end the thread."""
-        if self._thread is not None:
-            self._waiting.put(None)
-            self._thread.join()
-
-    def _start(self) -> None:
         with self._lock:
-            if self._thread is None:
-                thread = threading.Thread(target=self._work_until_closed, name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread
+            self._closed = True
+            self._waiting.put(None)  # the last: nothing is put after it
+        if self._thread is not None:
+            self._thread.join()
 
     def _work_until_closed(self) -> None:
         closing = False

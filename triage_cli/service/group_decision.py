@@ -89,7 +89,7 @@ class GroupDecider:
         return [_signed(by_ticket[ticket.ticket_id], context) for context, ticket in asked]
 
     def answered(self) -> None:
-        """Note that answers were saved."""
+        """Note that answers came."""
         self._check.after()
 
     def _take_all(self, new: Sequence[NewTicket]) -> Sequence[Taken | Exception]:
@@ -103,8 +103,8 @@ class GroupDecider:
             for one, answer in zip(group, answers, strict=True):
                 taken[one.ticket.ticket_id] = self._taken(one, answer)
         in_order = [taken[one.ticket.ticket_id] for one in new]
+        self.answered()  # before they are saved: an error after that would hide from the callers what is stored
         conflicts = self._shared().save([one.change for one in in_order])
-        self.answered()
         return [one._replace(conflict=conflict) for one, conflict in zip(in_order, conflicts, strict=True)]
 
     def _taken(self, new: NewTicket, answer: Outcome[Answer]) -> Taken:

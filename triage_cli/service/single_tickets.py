@@ -7,12 +7,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from triage_cli.domain import ids
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, Routed
+from triage_cli.domain.errors import TriageError, UnavailableError
 from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket, TicketDraft
@@ -33,6 +35,8 @@ from triage_cli.service.verdicts import Verdicts
 
 # The run's kind and its command line, which is that of a request: it is continued by no other run.
 KIND, COMMAND_LINE, ACTOR = "serve", "POST /tickets", "serve"
+# Seconds that the end waits for requests whose deliveries were attempted, until they have saved the results.
+CLOSE_SECONDS = 20.0
 
 
 class Processed(NamedTuple):
@@ -57,6 +61,9 @@ class SingleTickets:
         self._context: RunContext | None = None
         self._renew_at = 0.0
         self._counts: Counter[str] = Counter()  # of outcomes, for the record of the run
+        self._delivering = 0  # requests that wait for deliveries or save their results
+        self._delivered_all = threading.Condition()
+        self._to_free: set[str] = set()  # deliveries that the run holds, and whose results could not be saved
 
     # -- use cases
 
@@ -145,6 +152,8 @@ class SingleTickets:
         """Complete what is in flight, and end the run."""
         self._decider.close()
         self._dispatcher.close()
+        with self._delivered_all:
+            self._delivered_all.wait_for(lambda: not self._delivering, CLOSE_SECONDS)
         self._record.close()
         self._committer.close()
         if self._context is not None:
@@ -179,24 +188,67 @@ class SingleTickets:
     def _heartbeat(self) -> None:
         if self._context is not None:
             self._context.heartbeat()
+            self._free()
 
     # -- steps
 
     def _delivered(
         self, context: RunContext, outcome: Outcome[Routed], to_send: Sequence[OutgoingDelivery]
     ) -> Outcome[Routed]:
-        """Attempt the deliveries of a saved decision, and save how each went."""
-        unfinished = UnfinishedTicket(outcome, len(to_send))
-        for result in self._attempts(to_send):
-            if result.outcome is None:
-                because = result.parked_because
-                self._store.let_go([result.delivery_id], context.lease, because.sentence() if because else None)
-                unfinished.add_result(None, because)
-                continue
-            opened = result.destination
-            policy = RetryPolicy(opened.max_attempts, opened.schedule) if opened else RetryPolicy()
-            unfinished.add_result(self._record(_Attempted(context, result.delivery_id, result.outcome, policy)), None)
+        """Attempt the deliveries of a saved decision, and save how each went.
+
+        A delivery whose result cannot be saved is freed, and the outcome has the error: the decision stays stored.
+        """
+        unfinished, unsaved = UnfinishedTicket(outcome, len(to_send)), {o.delivery.delivery_id for o in to_send}
+        with self._freed_at_end(unsaved):
+            try:
+                for result in self._attempts(to_send):
+                    try:
+                        unfinished.add_result(self._saved(context, result), result.parked_because)
+                        unsaved.discard(result.delivery_id)
+                    except TriageError as error:
+                        unfinished.add_result(None, error)
+            except TriageError as error:  # of the dispatcher: no more results come
+                unfinished.add_result(None, error)
         return with_offline_error(unfinished.outcome, self._services.map.offline)
+
+    def _saved(self, context: RunContext, result: SharedResult) -> AttemptResult | None:
+        """Save how an attempt went; None: the delivery was parked, and is freed."""
+        if result.outcome is None:
+            because = result.parked_because
+            self._store.let_go([result.delivery_id], context.lease, because.sentence() if because else None)
+            return None
+        opened = result.destination
+        policy = RetryPolicy(opened.max_attempts, opened.schedule) if opened else RetryPolicy()
+        return self._record(_Attempted(context, result.delivery_id, result.outcome, policy))
+
+    @contextmanager
+    def _freed_at_end(self, unsaved: Collection[str]) -> Iterator[None]:
+        """Count a request as delivering; at its end, free the deliveries whose results are not saved by then."""
+        with self._delivered_all:
+            self._delivering += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._to_free.update(unsaved)
+            self._free()
+            with self._delivered_all:
+                self._delivering -= 1
+                self._delivered_all.notify_all()
+
+    def _free(self) -> None:
+        """Free the deliveries whose results could not be saved; what cannot be freed now, the next heartbeat frees."""
+        with self._lock:
+            freed = list(self._to_free)
+        if not freed or self._context is None:
+            return
+        try:
+            self._store.let_go(freed, self._context.lease, attempted=True)
+        except UnavailableError:
+            return
+        with self._lock:
+            self._to_free.difference_update(freed)
 
     def _record_all(self, attempted: Sequence["_Attempted"]) -> list[AttemptResult | Exception]:
         """Save how attempts of several callers went."""
@@ -204,10 +256,15 @@ class SingleTickets:
         by_policy: dict[RetryPolicy, list[Outcome[Receipt]]] = {}
         for one in attempted:
             by_policy.setdefault(one.policy, []).append(one.outcome)
-        recorded: dict[str, AttemptResult | Exception] = {}
+        recorded: dict[str, AttemptResult] = {}
+        failed: dict[RetryPolicy, TriageError] = {}
         for policy, outcomes in by_policy.items():
-            recorded |= {result.delivery_ids[0]: result for result in recorder.record(outcomes, policy)}
-        return [recorded[one.delivery_id] for one in attempted]
+            try:
+                for result in recorder.record(outcomes, policy):
+                    recorded[result.delivery_ids[0]] = result
+            except TriageError as error:  # of those that are not recorded yet
+                failed[policy] = error
+        return [recorded.get(one.delivery_id) or failed[one.policy] for one in attempted]
 
     def _attempts(self, to_send: Sequence[OutgoingDelivery]) -> Iterator[SharedResult]:
         off = self._store.switched_off() if to_send else frozenset[str]()

@@ -9,7 +9,8 @@ from triage_cli.domain.serialization import compact
 from triage_cli.stores import queries
 from triage_cli.stores.database import Tables
 
-LET_GO = """update deliveries set run_id = null, last_error = coalesce(:why, last_error)
+LET_GO = """update deliveries set run_id = null, last_error = coalesce(:why, last_error),
+    doubtful = case when :attempted = 1 then 1 else doubtful end
     where run_id = :run and state = 'pending' and delivery_id in (select value from json_each(:ids))"""
 
 
@@ -46,10 +47,13 @@ class DeliveryTables(Tables):
         due: float | None = self.database.read(query, values)[0][0]
         return due
 
-    def let_go(self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None) -> None:
-        """Free deliveries that a run claimed and did not start, and keep why."""
+    def let_go(
+        self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None, *, attempted: bool = False
+    ) -> None:
+        """Free pending deliveries that a run holds, and keep why; those that it `attempted` may have arrived."""
+        values = {"run": lease.run_id, "ids": compact(list(delivery_ids)), "why": why, "attempted": int(attempted)}
         with self.database.transaction() as db:
-            db.execute(LET_GO, {"run": lease.run_id, "ids": compact(list(delivery_ids)), "why": why})
+            db.execute(LET_GO, values)
 
     def switched_off(self) -> frozenset[str]:
         """Return the destinations that are switched off, because they answered that they are gone for good."""

@@ -114,7 +114,7 @@ def _processed(desk: Desk, drafted: TicketDraft, steps: Collection[str], plan: C
     )
     done = created(stored, desk.once)
     ticket: Ticket = _value(stored, "the ticket")
-    problem = classified and classified.error
+    problem, deliveries = classified and classified.error, list[dict[str, Any]]()
     try:
         if classified is None:
             classified = desk.classify(ticket, plan)
@@ -125,17 +125,18 @@ def _processed(desk: Desk, drafted: TicketDraft, steps: Collection[str], plan: C
             routed = desk.route(ticket)
             ticket = routed.value.ticket if routed.value else ticket
         problem = problem or (routed and routed.error)
+        if routed and routed.value:
+            deliveries = _deliveries(desk.server_state, ticket.ticket_id, routed.value.deliveries)
     except TriageError as error:  # the ticket is stored, which the caller must know
         problem = error
     answer = _classified(classified.value) if classified and classified.value else None
-    deliveries = routed.value.deliveries if routed and routed.value else ()
     return Done(
         done.status,
         {
             "ticket_id": ticket.ticket_id,
             "ticket": ticket_record(ticket),
             "classification": answer,
-            "deliveries": _deliveries(desk.server_state, ticket.ticket_id, deliveries),
+            "deliveries": deliveries,
             "problem": problems.record(problem) if problem else None,
         },
     )

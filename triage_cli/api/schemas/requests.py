@@ -117,7 +117,7 @@ class VerdictIn(In):
 
 
 class Asked(BaseModel):
-    """What stands after the question mark, all of it text; a parameter without a value is as one that is left out."""
+    """What stands after the question mark, all of it text; an empty parameter counts as not given."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import ids, routing
@@ -29,11 +29,13 @@ class AttemptRecorder:
         self._contexts = contexts or {}
         self._store = context.store
 
-    def record(self, outcomes: Sequence[Outcome[Receipt]], policy: "RetryPolicy") -> list["AttemptResult"]:
-        """Save the results of attempts; a ticket that has changed meanwhile is read and saved again."""
+    def record(self, outcomes: Sequence[Outcome[Receipt]], policy: "RetryPolicy") -> Iterator["AttemptResult"]:
+        """Save the results of attempts, and yield those that are saved.
+
+        A ticket that has changed meanwhile is read and saved again. Raises `UnavailableError` if it keeps changing.
+        """
         self._switch_off_the_gone(outcomes)
         unsaved = {o.item.delivery.delivery_id: o for o in outcomes if isinstance(o.item, OutgoingDelivery)}
-        recorded: list[AttemptResult] = []
         tickets = {o.item.ticket.ticket_id: o.item.ticket for o in outcomes if isinstance(o.item, OutgoingDelivery)}
         for _ in range(TRIES):
             changes, results = self._results(unsaved, tickets, policy)
@@ -41,13 +43,13 @@ class AttemptRecorder:
             tickets = {}
             for result, conflict in zip(results, conflicts, strict=True):
                 if conflict is None:
-                    recorded.append(result)
                     for delivery_id in result.delivery_ids:
                         del unsaved[delivery_id]
+                    yield result
                 elif conflict.ticket is not None:
                     tickets[conflict.ticket.ticket_id] = conflict.ticket
             if not unsaved:
-                return recorded
+                return
         raise UnavailableError(
             "another program keeps changing the same tickets", hint="run the same command again later"
         )

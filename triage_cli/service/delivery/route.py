@@ -134,7 +134,7 @@ class DeliveryRun:
     def _record(self, collected: QueueResults) -> list[AttemptResult]:
         destination = collected.destination
         policy = RetryPolicy(destination.max_attempts, destination.schedule) if destination else RetryPolicy()
-        return self._attempts.record(collected.outcomes, policy) if collected.outcomes else []
+        return list(self._attempts.record(collected.outcomes, policy)) if collected.outcomes else []
 
     @staticmethod
     def _parked_results(collected: QueueResults) -> list[AttemptResult]:

@@ -43,16 +43,23 @@ class SharedDispatcher:
         self._dispatcher: Dispatcher | None = None
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._stopping = self._closed = False
 
     def send(self, to_send: Sequence[OutgoingDelivery]) -> Iterator[SharedResult]:
-        """Attempt deliveries, and yield each result as it comes. Raises what a destination raises."""
+        """Attempt deliveries, and yield each result as it comes; after the end, all are parked.
+
+        Raises what a destination raises.
+        """
         results: queue.SimpleQueue[SharedResult | Exception] = queue.SimpleQueue()
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="dispatching", daemon=True)
-                self._thread.start()
-        self._submitted.put(_Submitted(to_send, results))
+            if self._closed:
+                for outgoing in to_send:
+                    results.put(SharedResult(outgoing.delivery.delivery_id, None, None))
+            else:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="dispatching", daemon=True)
+                    self._thread.start()
+                self._submitted.put(_Submitted(to_send, results))
         for _ in to_send:
             result = results.get()
             if isinstance(result, Exception):
@@ -66,8 +73,10 @@ class SharedDispatcher:
     def close(self) -> None:
         """End the thread, after what is being attempted."""
         self.stop()
+        with self._lock:
+            self._closed = True
+            self._submitted.put(None)  # the last: nothing is put after it
         if self._thread is not None:
-            self._submitted.put(None)
             self._thread.join()
 
     def _run(self) -> None:

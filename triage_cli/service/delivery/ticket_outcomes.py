@@ -15,11 +15,14 @@ class UnfinishedTicket:
         self.outcome = outcome
         self._unfinished = unfinished
 
-    def add_result(self, result: AttemptResult | None, parked_because: TriageError | None) -> bool:
-        """Add the result of one delivery (None: it was parked); return whether it was the last."""
+    def add_result(self, result: AttemptResult | None, error: TriageError | None) -> bool:
+        """Add the result of one delivery (None: it was parked, or not saved); return whether it was the last.
+
+        `error` is why it was parked or not saved.
+        """
         self._unfinished -= 1
-        if parked_because is not None:
-            self.outcome = self.outcome._replace(error=self.outcome.error or parked_because)
+        if error is not None:
+            self.outcome = self.outcome._replace(error=self.outcome.error or error)
         if result is not None:
             self.outcome = self.outcome._replace(
                 action=Action(result.ticket.status),

@@ -1,0 +1,200 @@
+"""Results of deliveries of single tickets that cannot be saved, and requests that outlive their server."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.support.commands import PATIENCE, until
+from tests.support.fake_destination import FakeDestination
+from tests.support.world import World
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan, Rule
+from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.runs import Lease, Outcome
+from triage_cli.domain.tickets import Selection, TicketDraft
+from triage_cli.service.delivery import shared_dispatch
+from triage_cli.service.single_tickets import SingleTickets
+
+DRAFT = TicketDraft(0, 0, "Refund?", "I was charged twice", "C-1", source="api", origin="request")
+
+
+@pytest.fixture
+def outlet(world: World) -> FakeDestination:
+    outlet = FakeDestination("outlet")
+    world.rules, world.destinations = (Rule("all", ("outlet",)),), {"outlet": outlet}
+    return outlet
+
+
+@pytest.fixture
+def singles(world: World, outlet: FakeDestination) -> Iterator[SingleTickets]:
+    del outlet
+    singles = SingleTickets(world.services())
+    yield singles
+    singles.close()
+
+
+def process(singles: SingleTickets, subject: str = "Refund?") -> Outcome[Routed]:
+    """Take a new ticket through all steps, and return how its routing went."""
+    draft = DRAFT._replace(subject=subject)
+    routed = singles.process(draft, "ada", None, ("classify", "route"), ClassifyPlan()).routed
+    assert routed is not None
+    return routed
+
+
+def delivery_of(world: World, routed: Outcome[Routed]) -> Delivery:
+    """Return the only delivery of a ticket as it is stored."""
+    assert routed.value
+    (delivery,) = world.store.deliveries([routed.value.ticket.ticket_id])[routed.value.ticket.ticket_id]
+    return delivery
+
+
+class ResultSaves:
+    """The store's `save`, which does with results of deliveries what `refuse` says: raise, or return conflicts."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refused = 0
+        self._real = world.store.save
+        monkeypatch.setattr(world.store, "save", self._save)
+
+    def refuse(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Return the changes to refuse with a conflict; the first time raise instead."""
+        if self.refused == 0:
+            self.refused += len(changes)
+            raise UnavailableError("the disk is full")
+        return ()
+
+    def _save(self, changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
+        results = [change for change in changes if change.event.action == "delivered"]
+        refused = self.refuse(results) if results else ()
+        conflicts = iter(self._real([change for change in changes if change not in refused], *more))
+        return [Conflict(change.ticket) if change in refused else next(conflicts) for change in changes]
+
+
+def test_a_result_that_cannot_be_saved_frees_its_delivery_which_may_have_arrived(
+    world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ResultSaves(world, monkeypatch)
+    routed = process(singles)
+    assert isinstance(routed.error, UnavailableError)
+    delivery = delivery_of(world, routed)
+    assert (delivery.state, delivery.attempts, delivery.run_id, delivery.doubtful) == ("pending", 0, None, 1)
+    list(world.triage().route(Selection(), RoutePlan()))
+    assert delivery_of(world, routed).state == "accepted"
+    assert outlet.got == [delivery.delivery_id] * 2
+
+
+def test_a_delivery_that_cannot_be_freed_at_once_is_freed_later(
+    world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_dispatch, "IDLE_SECONDS", 0.01)
+    ResultSaves(world, monkeypatch)
+    down, let_go = True, world.store.let_go
+
+    def freeing(delivery_ids: Sequence[str], lease: Lease, why: str | None = None, **more: Any) -> None:
+        if down:
+            raise UnavailableError("the disk is full")
+        let_go(delivery_ids, lease, why, **more)
+
+    monkeypatch.setattr(world.store, "let_go", freeing)
+    routed = process(singles)
+    assert isinstance(routed.error, UnavailableError)
+    assert delivery_of(world, routed).run_id
+    down = False
+    until(lambda: delivery_of(world, routed).run_id is None, "the delivery")
+    assert delivery_of(world, routed).doubtful
+
+
+def test_a_ticket_that_keeps_conflicting_fails_no_other_caller(
+    world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, gathered, others = threading.Event(), threading.Event(), ("plain 1", "contested", "plain 2")
+    deliveries = world.store.deliveries
+
+    class Contested(ResultSaves):
+        def refuse(self, changes: Sequence[Change]) -> Sequence[Change]:
+            return [change for change in changes if change.ticket and change.ticket.subject == "contested"]
+
+    def held_up(ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
+        if threading.current_thread().name == "results":
+            reached.set()
+            assert gathered.wait(PATIENCE)
+        return deliveries(ticket_ids)
+
+    Contested(world, monkeypatch)
+    monkeypatch.setattr(world.store, "deliveries", held_up)
+    with ThreadPoolExecutor(4) as callers:
+        first = callers.submit(process, singles, "first")  # its result is being saved, so that the others' gather
+        assert reached.wait(PATIENCE)
+        rest = [callers.submit(process, singles, subject) for subject in others]
+        until(lambda: singles._record._waiting.qsize() == len(others), "the second group")
+        gathered.set()
+        assert first.result().error is None
+        routed = {subject: one.result() for subject, one in zip(others, rest, strict=True)}
+    assert {subject: type(one.error) for subject, one in routed.items()} == {
+        "plain 1": type(None), "contested": UnavailableError, "plain 2": type(None)
+    }  # fmt: skip
+    assert [delivery_of(world, one).state for one in routed.values()] == ["accepted", "pending", "accepted"]
+
+
+class SlowCaller(FakeDestination):
+    """A destination that holds the caller up between the attempt at a delivery and the saving of its result."""
+
+    def __init__(self) -> None:
+        self.reached, self.go = threading.Event(), threading.Event()
+        super().__init__("outlet")
+
+    @property
+    def max_attempts(self) -> int:
+        self.reached.set()
+        assert self.go.wait(PATIENCE)
+        return 3
+
+    @max_attempts.setter
+    def max_attempts(self, _: int) -> None: ...
+
+
+def test_the_end_waits_for_a_request_that_has_a_result_to_save(world: World, singles: SingleTickets) -> None:
+    slow = SlowCaller()
+    world.destinations["outlet"] = slow
+    with ThreadPoolExecutor(1) as callers:
+        request = callers.submit(process, singles)
+        assert slow.reached.wait(PATIENCE)
+        closing = threading.Thread(target=singles.close)
+        closing.start()
+        until(lambda: "dispatching" not in {thread.name for thread in threading.enumerate()}, "the last attempt")
+        closing.join(0.1)
+        assert closing.is_alive()
+        slow.go.set()
+        routed = request.result(PATIENCE)
+        closing.join(PATIENCE)
+    assert routed.error is None
+    assert delivery_of(world, routed).state == "accepted"
+
+
+def test_a_request_that_outlives_the_end_is_answered_and_sends_nothing(
+    world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("triage_cli.service.single_tickets.CLOSE_SECONDS", 0.0)
+    switched_off, reached, go = world.store.switched_off, threading.Event(), threading.Event()
+
+    def held_up() -> frozenset[str]:
+        reached.set()
+        assert go.wait(PATIENCE)
+        return switched_off()
+
+    monkeypatch.setattr(world.store, "switched_off", held_up)
+    with ThreadPoolExecutor(1) as callers:
+        request = callers.submit(process, singles)
+        assert reached.wait(PATIENCE)
+        singles.close()
+        go.set()
+        delivery = delivery_of(world, request.result(PATIENCE))
+    assert (delivery.state, delivery.run_id, delivery.doubtful, outlet.got) == ("pending", None, 0, [])
+    with pytest.raises(UnavailableError):
+        singles.create(DRAFT, "ada")
+    with pytest.raises(UnavailableError):
+        process(singles)
