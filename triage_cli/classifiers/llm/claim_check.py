@@ -5,9 +5,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from triage_cli.runtime.async_bridge import GroupedQuestions
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.clock import StoppingError
+from triage_cli.runtime.grouped_questions import GroupedQuestions
 
 T = TypeVar("T")
 

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
-from triage_cli.runtime.async_bridge import GroupedQuestions
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.clock import StoppingError
+from triage_cli.runtime.grouped_questions import GroupedQuestions
 
 
 class BudgetReserver:
