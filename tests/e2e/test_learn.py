@@ -135,7 +135,7 @@ def test_versions_are_kept_and_rolled_back(fitted: Cli) -> None:
     taught(fitted)
     learned = answer(fitted, "the ducat florin again today")
     (fitted.folder / "more.csv").write_text(
-        labelled.csv([*labelled.rows(20), *((f"zorbix {n} wobbles {chr(97 + n)}", "General") for n in range(20))])
+        labelled.csv([*labelled.rows(20), *((f"zorbix {chr(97 + n) * 3} wobbles", "General") for n in range(20))])
     )
     assert json.loads(fitted("learn", "more.csv", "-o", "json").stdout)["version"] == 2
     assert json.loads(fitted("learn", "--rollback", "-o", "json").stdout)["version"] == 1

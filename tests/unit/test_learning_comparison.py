@@ -7,7 +7,7 @@ import pytest
 from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.evaluation.metrics import Graded, paired_interval
 from triage_cli.ports.adapters import Settings
-from triage_cli.service.learning.comparison import Answered, Comparison, InUse, compared
+from triage_cli.service.learning.comparison import FEW, Answered, Comparison, InUse, compared, shared_settings
 
 SETTINGS = [(3.0, 0.2, 0.7)]
 ROWS = [Labelled(f"text {chr(97 + n) * 3}", "ab"[n % 2]) for n in range(20)]
@@ -19,12 +19,14 @@ class Memory:
     def __init__(self) -> None:
         self.trained: list[set[str]] = []
         self.set: list[Settings] = []
+        self.chosen_on: list[set[str]] = []
 
     def settings(self, labelled: Sequence[Labelled], _more: Unlabelled = NOTHING) -> Settings:
+        self.chosen_on.append({row.text for row in labelled})
         return [(float(len(labelled)), 1.0, 1.0)]
 
     def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
-        self.set.append(settings)
+        self.set.append(settings or self.settings(labelled, more))
         self.trained.append({row.text for row in labelled} | set(more.texts))
         return str(len(self.trained) - 1).encode()
 
@@ -83,7 +85,24 @@ def test_texts_without_a_label_are_given_to_all_trainings() -> None:
     assert all("more" in texts for texts in trainer.trained[1:])
 
 
-def test_settings_are_found_once_for_each_of_the_two_models_compared() -> None:
+@pytest.mark.parametrize("known", [0, 10, 20])
+def test_of_few_labels_no_held_out_row_chooses_the_settings_of_its_model(known: int) -> None:
+    trainer = Memory()
+    used = in_use(trainer, ROWS[:known])
+    number = len(trainer.chosen_on)
+    compared(trainer, ROWS, NOTHING, shared_settings(trainer, ROWS, NOTHING), used, lambda: None)
+    assert trainer.chosen_on[number:] == trainer.trained[number:]
+    assert all(len(texts) < 20 for texts in trainer.chosen_on[number:])
+
+
+def test_many_labels_have_one_choice_of_settings() -> None:
+    trainer = Memory()
+    rows = [Labelled(f"text {n}", "ab"[n % 2]) for n in range(FEW + 1)]
+    assert shared_settings(trainer, rows[:FEW], NOTHING) == ()
+    assert shared_settings(trainer, rows, NOTHING) == [(FEW + 1, 1.0, 1.0)]
+
+
+def test_shared_settings_are_found_once_for_each_of_the_two_models_compared() -> None:
     trainer = Memory()
     used = in_use(trainer, ROWS[:10])
     compared(trainer, ROWS, NOTHING, SETTINGS, used, lambda: None)

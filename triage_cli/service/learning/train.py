@@ -14,7 +14,7 @@ from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.learning import suspects
-from triage_cli.service.learning.comparison import Comparison, Figures, InUse, compared, figures
+from triage_cli.service.learning.comparison import Comparison, Figures, InUse, compared, figures, shared_settings
 from triage_cli.service.learning.material import LEAST, Material, gathered, too_few
 from triage_cli.service.learning.second_look import Look, Looked
 from triage_cli.service.run_context import RunContext
@@ -110,7 +110,7 @@ class Learning:
         if reason := too_few(rows) or _nothing_new(in_use):
             return report._replace(reason=reason)
         more = self._trainer.weighed(rows, self._registry.unlabelled(UNLABELLED))
-        settings = self._trainer.settings(rows, more)
+        settings = shared_settings(self._trainer, rows, more)
         comparison = compared(self._trainer, rows, more, settings, in_use, context.heartbeat)
         if len(comparison.after) < LEAST:
             reason = f"too few labelled tickets differ so much that they can be held out ({len(comparison.after)})"
