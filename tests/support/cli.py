@@ -24,7 +24,7 @@ class Cli:
             "PATH": os.environ["PATH"],
             "XDG_DATA_HOME": str(folder / "data"),
             "XDG_CONFIG_HOME": str(folder / "conf"),
-            "PYTHONWARNINGS": "error",
+            "PYTHONWARNINGS": "error,ignore:unclosed database:ResourceWarning",
             "COLUMNS": "120",
         }
 

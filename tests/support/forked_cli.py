@@ -58,7 +58,7 @@ class Forked:
         with listener:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.forked_cli"], stdin=listener.fileno(), cwd=ROOT, umask=0o022,
-                env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error"},
+                env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error,ignore:unclosed database:ResourceWarning"},
             )  # fmt: skip
 
     def run(

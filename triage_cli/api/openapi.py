@@ -6,14 +6,13 @@ parameter and in its schema too, since importers look in either place; together 
 
 import json
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from triage_cli.api.openapi_errors import ERROR_RESPONSES, HEADERS, error_statuses, header_refs
+from triage_cli.api.openapi_errors import ERROR_RESPONSES, HEADERS, error_statuses, header_refs, response_name
 from triage_cli.api.roles import is_open, required_role
 from triage_cli.api.schemas import bulk, responses
 
@@ -126,7 +125,7 @@ def _describe_operation(operation: Schema, path: str, method: str, schemas: Mapp
             answer["description"] = _described_by(answer, schemas)
         answer["headers"] = {**header_refs(open_to_all=open_to_all), **answer.get("headers", {})}
     for status in sorted(set(error_statuses(path, method))):
-        answers[str(status)] = {"$ref": f"#/components/responses/{HTTPStatus(status).name}"}
+        answers[str(status)] = {"$ref": f"#/components/responses/{response_name(status)}"}
 
 
 def _describe_body(body: Schema, schemas: Mapping[str, Schema]) -> None:

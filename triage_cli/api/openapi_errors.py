@@ -1,10 +1,9 @@
 """The errors and headers of the description: which status an operation may answer, and with what beside the problem."""
 
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Any
 
-from triage_cli.api.problems import MEDIA_TYPE, record
+from triage_cli.api.problems import MEDIA_TYPE, record, title
 from triage_cli.api.roles import OPEN, SIGNED
 from triage_cli.domain import errors
 
@@ -90,8 +89,13 @@ def _error_response(error: errors.TriageError, description: str) -> Record:
     return {"description": description, "headers": headers, "content": {MEDIA_TYPE: problem}}
 
 
+def response_name(status: int) -> str:
+    """Return under which name the description keeps the answer of a status."""
+    return title(status).upper().replace(" ", "_")
+
+
 ERROR_RESPONSES: Record = {
-    HTTPStatus(error.http_status).name: _error_response(error, description) for error, description in ERRORS
+    response_name(error.http_status): _error_response(error, description) for error, description in ERRORS
 }
 
 

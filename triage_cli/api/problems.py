@@ -15,7 +15,13 @@ from triage_cli.domain.serialization import to_json
 
 MEDIA_TYPE = "application/problem+json"
 # The codes of the router's own errors, by status.
+OLD_TITLES = {413: "Request Entity Too Large", 422: "Unprocessable Entity"}
 CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+def title(status: int) -> str:
+    """Return the name of a status, the same on every version of Python: `http` took new names in 3.13."""
+    return OLD_TITLES.get(status) or HTTPStatus(status).phrase
 
 
 def record(error: TriageError) -> dict[str, Any]:
@@ -24,8 +30,8 @@ def record(error: TriageError) -> dict[str, Any]:
 
 
 def _record(status: int, code: str, detail: str, hint: str = "") -> dict[str, Any]:
-    title = HTTPStatus(status).phrase
-    return {"type": "about:blank", "status": status, "title": title, "detail": detail, "code": code, "hint": hint}
+    named = {"type": "about:blank", "status": status, "title": title(status)}
+    return named | {"detail": detail, "code": code, "hint": hint}
 
 
 def answer(error: TriageError) -> Response:
