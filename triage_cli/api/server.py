@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -34,9 +34,7 @@ from triage_cli.runtime.network import Network
 errors = logging.getLogger("triage.errors")
 # Seconds that running requests get after a stop.
 GRACE = 30
-# After the drain: rounds of the event loop, each of which accepts all connections that wait; and seconds in which the
-# first request of a new connection must come.
-ACCEPTING_ROUNDS = 3
+# Seconds after the drain in which the first request of a new connection must come.
 SETTLE = 0.5
 
 
@@ -243,13 +241,28 @@ class Server(uvicorn.Server):
 
         Connections that wait to be accepted would be reset, and so would new ones whose request is still on its way.
         """
-        for _ in range(ACCEPTING_ROUNDS):
-            await asyncio.sleep(0)
+        waiting = list(self._waiting())
         for server in self.servers:
             server.close()
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
         await asyncio.sleep(min(self._drain, SETTLE))
         self._server_state.stop()
         await super().shutdown(sockets)
+
+    def _waiting(self) -> Iterator[socket.socket]:
+        """Accept what waits at once: in a round of the event loop others would come before the listener is closed."""
+        with suppress(BlockingIOError):
+            while True:
+                connection, _ = self._listening.accept()
+                connection.setblocking(False)
+                yield connection
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Return what serves a connection, made as uvicorn makes it for those that it accepts."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
 
 class _JsonLineFormatter(logging.Formatter):
