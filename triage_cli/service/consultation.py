@@ -16,7 +16,6 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAnswer, TextQuestion
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Unfinished
 from triage_cli.domain.errors import AnswerError, RowError, UsageError
-from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.runs import Outcome, Run
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Selection, Ticket
@@ -25,7 +24,7 @@ from triage_cli.ports.adapters import Classifier
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
-from triage_cli.service.classification.decisions import costs, held, steps_within
+from triage_cli.service.classification.decisions import costs, held, steps_within, suspicion_of
 from triage_cli.service.explanation import route_preview
 from triage_cli.service.run_context import RunContext, with_request
 from triage_cli.service.runs import running
@@ -79,7 +78,7 @@ class LocalConsultation:
         labels = frozenset(category.name for category in self._services.categories)
         steps = steps_within(last.value, labels)
         answer = steps[-1]
-        doubts = Suspicion(labels).found(ticket.text)
+        doubts = suspicion_of(labels).found(ticket.text)
         sure = last.value.sure and not doubts and answer.category is not None
         return TextAnswer(
             status="classified" if sure else "needs_review",

@@ -24,7 +24,8 @@ FAILURES_TO_REVIEW = 3
 
 
 @lru_cache(8)
-def _suspicion(labels: frozenset[str]) -> Suspicion:
+def suspicion_of(labels: frozenset[str]) -> Suspicion:
+    """Return what looks for text that is addressed to a classifier; made once for a list of categories."""
     return Suspicion(labels)
 
 
@@ -37,7 +38,7 @@ class DecisionRecorder:
         self.context = context
         self.classifier = classifier
         self.labels = labels
-        self.suspicion = _suspicion(labels)
+        self.suspicion = suspicion_of(labels)
         context.budget.hold = lambda ticket_ids: context.store.hold(context.lease, ticket_ids)
         self.check = Unchecked()
         self._force = force
