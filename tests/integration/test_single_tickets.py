@@ -3,7 +3,6 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,40 +10,22 @@ import pytest
 
 from tests.support.counted_anew import kept_and_anew
 from tests.support.fake_destination import FakeDestination
-from tests.support.stored_tickets import a_run
+from tests.support.stored_tickets import POSTED, a_run
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, NoRouteError, NotClassifiedError
 from triage_cli.domain.runs import Lease
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.runtime.request_id import request_id
 from triage_cli.service.single_tickets import SingleTickets
 
-DRAFT = TicketDraft(0, 0, "Refund?", "I was charged twice", "C-1", source="api", origin="request")
 BOTH = ("classify", "route")
 
 
-@pytest.fixture
-def outlet(world: World) -> FakeDestination:
-    world.rules = (Rule("all", ("outlet",)),)
-    world.destinations = {"outlet": FakeDestination("outlet")}
-    destination = world.destinations["outlet"]
-    assert isinstance(destination, FakeDestination)
-    return destination
-
-
-@pytest.fixture
-def singles(world: World, outlet: FakeDestination) -> Iterator[SingleTickets]:
-    del outlet
-    singles = SingleTickets(world.services())
-    yield singles
-    singles.close()
-
-
 def a_new_ticket(singles: SingleTickets) -> Ticket:
-    ticket = singles.create(DRAFT, "ada").value
+    ticket = singles.create(POSTED, "ada").value
     assert ticket
     return ticket
 
@@ -57,7 +38,7 @@ ALL_STEPS = [(action, "ada") for action in ("created", "classified", "routed", "
 
 
 def test_one_call_records_what_three_calls_record(world: World, singles: SingleTickets) -> None:
-    stored, classified, routed = singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    stored, classified, routed = singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
     assert stored.value
     assert classified
     assert classified.value
@@ -87,7 +68,7 @@ def test_one_call_records_what_three_calls_record(world: World, singles: SingleT
 def test_each_step_takes_at_most_two_transactions_and_no_run(
     world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())  # begins what all share
+    singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())  # begins what all share
     calls: Counter[str] = Counter()
 
     def counted(name: str) -> Any:
@@ -110,14 +91,14 @@ def test_each_step_takes_at_most_two_transactions_and_no_run(
     assert classified.value
     singles.route(classified.value.ticket, "ada")
     assert calls == {"save": 4}
-    singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
     assert calls == {"save": 6}
     assert threading.active_count() == threads
 
 
 def test_its_run_is_recorded_once_and_ended(world: World, singles: SingleTickets) -> None:
     for _ in range(3):
-        singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+        singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
     singles.close()
     (run,) = world.store.runs(None)
     assert (run.kind, run.actor, run.command_line, run.exit_code) == ("serve", "serve", "POST /tickets", 0)
@@ -131,10 +112,10 @@ def test_concurrent_callers_share_transactions_and_each_delivery_is_made_once(
     def steps(number: int) -> str:
         actor = f"caller-{number % 3}"
         if number % 2:
-            stored = singles.process(DRAFT, actor, None, BOTH, ClassifyPlan()).stored.value
+            stored = singles.process(POSTED, actor, None, BOTH, ClassifyPlan()).stored.value
             assert stored
             return stored.ticket_id
-        ticket = singles.create(DRAFT, actor).value
+        ticket = singles.create(POSTED, actor).value
         assert ticket
         classified = singles.classify(ticket, ClassifyPlan(), actor)
         assert classified
@@ -156,7 +137,7 @@ def test_concurrent_callers_share_transactions_and_each_delivery_is_made_once(
 def test_each_event_of_a_shared_transaction_names_its_own_request(world: World, singles: SingleTickets) -> None:
     def serve(number: int) -> str:
         request_id.set(f"request-{number}")
-        stored = singles.process(DRAFT, f"caller-{number}", None, BOTH, ClassifyPlan()).stored.value
+        stored = singles.process(POSTED, f"caller-{number}", None, BOTH, ClassifyPlan()).stored.value
         assert stored
         return stored.ticket_id
 
@@ -209,7 +190,7 @@ def test_an_unsure_answer_waits_for_a_person_and_is_sent_nowhere(
     world: World, outlet: FakeDestination, singles: SingleTickets
 ) -> None:
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.4))
-    stored, classified, routed = singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    stored, classified, routed = singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
     assert stored.value
     assert classified
     assert (stored.value.status, stored.value.suggestion, classified.action) == (
@@ -227,7 +208,7 @@ def test_an_unsure_answer_waits_for_a_person_and_is_sent_nowhere(
 def test_a_ticket_without_a_rule_is_unroutable(world: World, outlet: FakeDestination) -> None:
     world.rules = (Rule("technical", ("outlet",), {"category": ("Technical",)}),)
     singles = SingleTickets(world.services())
-    stored, _, routed = singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    stored, _, routed = singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
     singles.close()
     assert stored.value
     assert routed
@@ -240,7 +221,7 @@ def test_a_failed_attempt_is_due_later_and_held_by_nobody(
 ) -> None:
     down = FakeDestination("outlet", lambda _: DeliveryError("down"))
     world.destinations["outlet"] = down
-    stored, _, routed = singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    stored, _, routed = singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
     assert stored.value
     assert routed
     assert routed.value
@@ -256,9 +237,9 @@ def test_a_destination_that_cannot_be_opened_leaves_the_delivery_to_the_next(
 ) -> None:
     del world.destinations["outlet"]
     with pytest.raises(KeyError):
-        singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+        singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
     world.destinations["outlet"] = outlet
-    singles.process(DRAFT, "ada", None, BOTH, ClassifyPlan())
+    singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
     assert len(outlet.got) == 1
     singles.close()  # ends the run that held the other one
     list(world.triage().route(Selection(), RoutePlan()))
@@ -279,8 +260,8 @@ def test_a_ticket_that_a_run_holds_is_left_to_it(world: World, singles: SingleTi
 
 
 def test_a_repeated_call_finds_the_ticket_of_the_first(singles: SingleTickets) -> None:
-    first = singles.process(DRAFT, "ada", "key:1", BOTH, ClassifyPlan())
-    again = singles.process(DRAFT, "ada", "key:1", BOTH, ClassifyPlan())
+    first = singles.process(POSTED, "ada", "key:1", BOTH, ClassifyPlan())
+    again = singles.process(POSTED, "ada", "key:1", BOTH, ClassifyPlan())
     assert first.stored.value
     assert again.stored.value
     assert (again.stored.action, again.classified) == ("unchanged", None)
@@ -288,7 +269,7 @@ def test_a_repeated_call_finds_the_ticket_of_the_first(singles: SingleTickets) -
 
 
 def test_of_two_at_once_with_one_external_id_one_is_stored(world: World, singles: SingleTickets) -> None:
-    draft = DRAFT._replace(external_id="A-1")
+    draft = POSTED._replace(external_id="A-1")
     with ThreadPoolExecutor(8) as threads:
         done = list(threads.map(lambda _: singles.process(draft, "ada", None, BOTH, ClassifyPlan()), range(8)))
     assert Counter(p.stored.action for p in done) == {"created": 1, "unchanged": 7}

@@ -1,7 +1,7 @@
 """Results of deliveries of single tickets that cannot be saved, and requests that outlive their server."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,37 +9,21 @@ import pytest
 
 from tests.support.commands import PATIENCE, until
 from tests.support.fake_destination import FakeDestination
+from tests.support.stored_tickets import POSTED
 from tests.support.world import World
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan, Rule
+from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Lease, Outcome
-from triage_cli.domain.tickets import Selection, TicketDraft
+from triage_cli.domain.tickets import Selection
 from triage_cli.service.delivery import shared_dispatch
 from triage_cli.service.single_tickets import SingleTickets
-
-DRAFT = TicketDraft(0, 0, "Refund?", "I was charged twice", "C-1", source="api", origin="request")
-
-
-@pytest.fixture
-def outlet(world: World) -> FakeDestination:
-    outlet = FakeDestination("outlet")
-    world.rules, world.destinations = (Rule("all", ("outlet",)),), {"outlet": outlet}
-    return outlet
-
-
-@pytest.fixture
-def singles(world: World, outlet: FakeDestination) -> Iterator[SingleTickets]:
-    del outlet
-    singles = SingleTickets(world.services())
-    yield singles
-    singles.close()
 
 
 def process(singles: SingleTickets, subject: str = "Refund?") -> Outcome[Routed]:
     """Take a new ticket through all steps, and return how its routing went."""
-    draft = DRAFT._replace(subject=subject)
+    draft = POSTED._replace(subject=subject)
     routed = singles.process(draft, "ada", None, ("classify", "route"), ClassifyPlan()).routed
     assert routed is not None
     return routed
@@ -195,6 +179,6 @@ def test_a_request_that_outlives_the_end_is_answered_and_sends_nothing(
         delivery = delivery_of(world, request.result(PATIENCE))
     assert (delivery.state, delivery.run_id, delivery.doubtful, outlet.got) == ("pending", None, 0, [])
     with pytest.raises(UnavailableError):
-        singles.create(DRAFT, "ada")
+        singles.create(POSTED, "ada")
     with pytest.raises(UnavailableError):
         process(singles)

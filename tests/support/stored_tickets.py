@@ -12,8 +12,11 @@ from triage_cli.domain import ids
 from triage_cli.domain.audit import Event, EventQuery
 from triage_cli.domain.changes import Change
 from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import URGENCY, Selection, Ticket
+from triage_cli.domain.tickets import URGENCY, Selection, Ticket, TicketDraft
 from triage_cli.stores.sqlite.store import SqliteStore
+
+# A ticket as a caller posts it.
+POSTED = TicketDraft(0, 0, "Refund?", "I was charged twice", "C-1", source="api", origin="request")
 
 
 def a_ticket(name: str = "1", **fields: Any) -> Ticket:

@@ -1,0 +1,25 @@
+"""What tests of single tickets share: a destination that every ticket reaches, and the use cases of one server."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.fake_destination import FakeDestination
+from tests.support.world import World
+from triage_cli.domain.deliveries import Rule
+from triage_cli.service.single_tickets import SingleTickets
+
+
+@pytest.fixture
+def outlet(world: World) -> FakeDestination:
+    outlet = FakeDestination("outlet")
+    world.rules, world.destinations = (Rule("all", ("outlet",)),), {"outlet": outlet}
+    return outlet
+
+
+@pytest.fixture
+def singles(world: World, outlet: FakeDestination) -> Iterator[SingleTickets]:
+    del outlet
+    singles = SingleTickets(world.services())
+    yield singles
+    singles.close()
