@@ -46,7 +46,7 @@ from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import StoreError, UsageError
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.runtime.places import machine, place
+from triage_cli.runtime.process import machine, place
 from triage_cli.stores import money, queries, selections
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sql_store import PAGE

@@ -202,7 +202,7 @@ def test_a_table_takes_any_text_in_any_column(text: str, column: str) -> None:
 
 
 def test_a_password_in_an_address_is_not_in_the_record_of_runs() -> None:
-    from triage_cli.cli.actor import words_of
+    from triage_cli.cli.context import words_of
 
     said = words_of(["--db=postgresql://me:hunter2@h/t", "create", "--subject", "hello there", "--note=mine"])
     assert said == "'--db=postgresql://me:***@h/t' create --subject '…' '--note=…'"

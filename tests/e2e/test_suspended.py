@@ -20,7 +20,7 @@ from tests.support.commands import PATIENCE, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, serving, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
 from triage_cli.classifiers.llm.claim_check import CLOCK, VALID_SECONDS
-from triage_cli.runtime.places import alive, began
+from triage_cli.runtime.process import alive, began
 
 NUMBER = 40
 EARLY = 8  # calls that are answered before the provider makes everybody wait

@@ -10,7 +10,7 @@ import pytest
 from tests.support.api_server import Running, serving
 from tests.support.commands import rows
 from tests.support.world import World
-from triage_cli.domain.api_access import ROLES
+from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.service.api_keys import KeyRing, after
 from triage_cli.wiring.stores import open_gate

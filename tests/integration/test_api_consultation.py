@@ -9,7 +9,7 @@ import pytest
 from tests.support.api_server import Running, serving
 from tests.support.world import World
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
-from triage_cli.domain.api_access import ROLES
+from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import TicketDraft
 from triage_cli.service.consultation import LocalConsultation

@@ -17,8 +17,7 @@ from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.runs import InputPart, Lease, Run
 from triage_cli.runtime.budget import fitting
-from triage_cli.runtime.clock import StoppingError
-from triage_cli.runtime.stop import StopControl
+from triage_cli.runtime.stop import StopControl, StoppingError
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import running
 from triage_cli.stores.money import DAY

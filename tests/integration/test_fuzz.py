@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from triage_cli.cli import option_values, ticket_names
-from triage_cli.cli.actor import words_of
+from triage_cli.cli.context import words_of
 from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import line
 from triage_cli.domain import audit_chain, dedup, ids, routing, serialization

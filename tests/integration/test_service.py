@@ -34,7 +34,7 @@ from triage_cli.domain.errors import (
 from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.runtime import occurrences
+from triage_cli.runtime import occurrence_counter
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -175,7 +175,7 @@ def test_a_repeated_id_is_noticed_however_far_away(
     world: World, monkeypatch: pytest.MonkeyPatch, in_memory: int
 ) -> None:
     """Also where identities have gone to the disk meanwhile."""
-    monkeypatch.setattr(occurrences, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(occurrence_counter, "IN_MEMORY", in_memory)
     rows = drafts(streams.CHUNK + 300)
     at = len(rows)
     rows += [a_draft(at, "3", subject="Subject 3"), a_draft(at + 1, "700", subject="Other"), a_draft(at + 2, None)]

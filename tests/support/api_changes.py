@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from triage_cli.domain import api_access
+from triage_cli.domain import api_keys
 
 Schema = Mapping[str, Any]
 Direction = Literal["sent", "received"]  # as the client sees it
-ROLES = ("", *api_access.ROLES)
+ROLES = ("", *api_keys.ROLES)
 METHODS = ("get", "put", "post", "delete", "patch", "head")
 
 

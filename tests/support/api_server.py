@@ -15,16 +15,16 @@ from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Limits, ServerState
 from triage_cli.api.server import Server, configured, hooks, listening, tokens
 from triage_cli.config import Config, load_config
-from triage_cli.domain import api_keys, ids
-from triage_cli.domain.api_access import ROLES, ApiKey
+from triage_cli.domain import api_key_format, ids
+from triage_cli.domain.api_keys import ROLES, ApiKey
 from triage_cli.ports.storage import ApiAccessStore
 from triage_cli.service.services import Services
 
 
 def make_key(gate: ApiAccessStore, name: str, role: str) -> str:
     """Record a key and return its text."""
-    made = api_keys.new_key()
-    gate.add_key(ApiKey(made.key_id, name, api_keys.digest(made.text), role, ids.now()))
+    made = api_key_format.new_key()
+    gate.add_key(ApiKey(made.key_id, name, api_key_format.digest(made.text), role, ids.now()))
     return made.text
 
 

@@ -19,7 +19,7 @@ from triage_cli.domain.errors import (
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.clock import Timing
+from triage_cli.runtime.circuit_breaker import Timing
 
 CATEGORIES = (Category("Billing", "Money", ("I was charged twice",)), Category("Technical"), Category("General"))
 

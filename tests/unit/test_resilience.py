@@ -11,11 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.support.examples import examples
 from triage_cli.domain.errors import AnswerError, TemporaryError, UnavailableError
-from triage_cli.runtime.circuit_breaker import COOLDOWN, CircuitBreaker
-from triage_cli.runtime.clock import StoppingError, Timing
+from triage_cli.runtime.circuit_breaker import COOLDOWN, CircuitBreaker, Timing
 from triage_cli.runtime.rate_limit import RateLimiter, TokenBucket
-from triage_cli.runtime.retry import Retries, persist
-from triage_cli.runtime.retry_after import FOREVER, retry_after
+from triage_cli.runtime.retry import FOREVER, Retries, persist, retry_after
+from triage_cli.runtime.stop import StoppingError
 
 
 class Clock:

@@ -10,8 +10,8 @@ from rich.cells import cell_len
 
 from triage_cli.cli import messages
 from triage_cli.cli.review import filters, page
-from triage_cli.cli.review.keys import beginning_with, keys_of
-from triage_cli.cli.review.line_wrap import cut, wrapped
+from triage_cli.cli.review.key_bindings import beginning_with, keys_of
+from triage_cli.cli.review.page import cut, wrapped
 from triage_cli.cli.review.ticket_queue import entry_of
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.errors import UsageError

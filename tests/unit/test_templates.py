@@ -17,7 +17,7 @@ from triage_cli.config.templates import (
     delivery_names,
     leaves,
 )
-from triage_cli.destinations.templates import template_values
+from triage_cli.destinations.payload import template_values
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket

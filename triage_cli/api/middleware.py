@@ -17,7 +17,7 @@ from triage_cli.api.dependencies import Caller, ServerState
 from triage_cli.api.failed_keys import FailedKeys
 from triage_cli.api.roles import is_open, required_role
 from triage_cli.domain import ids
-from triage_cli.domain.api_access import ROLES
+from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.errors import (
     MediaTypeError,
     RateLimitedError,

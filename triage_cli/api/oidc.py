@@ -16,7 +16,7 @@ import jwt
 
 from triage_cli.api.dependencies import Caller
 from triage_cli.config import OidcSpec
-from triage_cli.domain.api_access import ROLES
+from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.errors import RefusedError, TriageError, UnauthenticatedError, UnavailableError
 from triage_cli.domain.hostile_text.invisible import readable
 from triage_cli.domain.json_paths import lookup

@@ -1,6 +1,10 @@
-"""Global options, before or after the command, and what a command works with: configuration, use cases, stderr."""
+"""Global options, before or after the command, and what a command works with: configuration, use cases, stderr.
+
+Also who runs it, and by which words, as the audit log and the record of runs tell.
+"""
 
 import functools
+import getpass
 import os
 import sys
 from collections.abc import Callable
@@ -13,10 +17,10 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import messages
-from triage_cli.cli.actor import user, words_of
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
 from triage_cli.domain.errors import NoDatabaseError, UsageError
+from triage_cli.domain.serialization import encodable
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.storage import Store
 from triage_cli.ports.triage import Triage
@@ -29,6 +33,9 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx
 
 R = TypeVar("R")
 Remote = Literal["served", "refused", "passed over"]
+
+# What a ticket says stays out of the record of runs, as a password does.
+SPOKEN = ("--subject", "--description", "--note", "--customer-id", "--external-id")
 
 
 class GlobalOptions(NamedTuple):
@@ -251,3 +258,26 @@ class CommandContext:
         """Tell something on stderr, unless quiet."""
         if text and not self.quiet:
             messages.say(text)
+
+
+def user() -> str:
+    """Return the name by which the audit log knows who runs this command."""
+    try:
+        # Bytes that are no UTF-8 come in as halves of surrogate pairs, which no database takes.
+        return getpass.getuser().encode("utf-8", "backslashreplace").decode()
+    except (KeyError, OSError, ImportError):  # a container's user without a name
+        return f"uid:{os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
+def words_of(args: list[str]) -> str:
+    """Return a command line as the record of runs keeps it."""
+    import shlex
+
+    kept: list[str] = []
+    spoken = False
+    for arg in args:
+        kept.append("…" if spoken else without_password(arg))
+        spoken = arg in SPOKEN
+        if arg.startswith(tuple(f"{option}=" for option in SPOKEN)):
+            kept[-1] = arg.split("=", 1)[0] + "=…"
+    return encodable(shlex.join(kept))  # a file's name may be in any encoding

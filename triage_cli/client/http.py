@@ -11,13 +11,12 @@ from urllib.parse import urlsplit
 import httpx
 
 from triage_cli.client import protocol, protocol_errors
-from triage_cli.client.address import Address
-from triage_cli.client.token_command import printed_token
+from triage_cli.client.address import Address, printed_token
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.serialization import all_encodable, number
 from triage_cli.runtime.installation import USER_AGENT
 from triage_cli.runtime.network import Network, is_loopback
-from triage_cli.runtime.retry_after import retry_after
+from triage_cli.runtime.retry import retry_after
 from triage_cli.runtime.unreachable import reason
 
 # In seconds; the read timeout is for each piece: a server at work sends a blank each second.

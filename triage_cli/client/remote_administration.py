@@ -8,7 +8,7 @@ import httpx
 
 from triage_cli.client import protocol
 from triage_cli.client.remote_triage import RemoteTriage
-from triage_cli.domain.api_access import ApiKey, CreatedKey
+from triage_cli.domain.api_keys import ApiKey, CreatedKey
 from triage_cli.domain.audit import Head
 from triage_cli.domain.serialization import encodable
 

@@ -13,7 +13,7 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.runtime.occurrences import OccurrenceCounter
+from triage_cli.runtime.occurrence_counter import OccurrenceCounter
 
 T = TypeVar("T")
 

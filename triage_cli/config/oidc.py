@@ -8,7 +8,7 @@ from triage_cli.config.json_schema import accepts, record_schema, schema_of
 from triage_cli.config.models import OidcSpec
 from triage_cli.config.validators import Field, one_of, record, several, text, url
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
-from triage_cli.domain.api_access import ROLES
+from triage_cli.domain.api_keys import ROLES
 from triage_cli.runtime.network import is_loopback
 
 ROLE = one_of(*ROLES)

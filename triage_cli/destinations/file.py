@@ -1,11 +1,13 @@
 """A file of JSON lines: each appended whole or not at all, by any number of processes."""
 
+import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from triage_cli.destinations.file_lock import locked
 from triage_cli.destinations.payload import line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
@@ -15,6 +17,16 @@ from triage_cli.runtime.private_files import FOLDER, private
 
 # As large a write as there are parcels in hand: each costs one wait for the disk.
 WORKERS = 250
+
+
+@contextmanager
+def locked(file: IO[bytes]) -> Iterator[None]:
+    """Wait for the lock on a file and hold it for the block."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 class FileDestination:

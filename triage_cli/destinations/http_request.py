@@ -18,7 +18,7 @@ from triage_cli.config.templates import (
     leaves,
 )
 from triage_cli.destinations.http_secrets import Secrets
-from triage_cli.destinations.templates import template_values
+from triage_cli.destinations.payload import template_values
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.runtime.http_exchange import HttpRequest

@@ -12,7 +12,7 @@ from triage_cli.domain.serialization import encodable
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.http_exchange import READ, Endpoint, HttpAnswer, HttpConnections, HttpRequest, exchange
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.retry_after import retry_after
+from triage_cli.runtime.retry import retry_after
 from triage_cli.runtime.ssrf_guard import Resolver
 
 # At most so many requests to one destination at once.

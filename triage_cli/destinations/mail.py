@@ -15,7 +15,7 @@ from triage_cli.config.models import DestinationSpec, MailSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.destinations.mail_message import CONTROL, MailMessages, bare, plain
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError
+from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, causes
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import encodable
 from triage_cli.runtime import exhausted
@@ -174,7 +174,7 @@ class MailDestination:
 
     def _unreached(self, failure: OSError, connection: SmtpConnection) -> DeliveryError:
         server = f"{self._mail.host}:{self._mail.port}"
-        if connection.expired or any(isinstance(cause, TimeoutError) for cause in exhausted.causes(failure)):
+        if connection.expired or any(isinstance(cause, TimeoutError) for cause in causes(failure)):
             why = f"{self.name} did not answer within {self._timeout:g} s"
         elif isinstance(failure, MailConnectionLost):
             why = f"{self.name} cannot be reached at {server}: it closed the connection"

@@ -9,7 +9,7 @@ from email.utils import format_datetime
 
 from triage_cli.config.models import MailSpec
 from triage_cli.config.templates import Template, TemplateMistake, delivery_names
-from triage_cli.destinations.templates import template_values
+from triage_cli.destinations.payload import template_values
 from triage_cli.domain.deliveries import OutgoingDelivery
 from triage_cli.domain.serialization import encodable
 

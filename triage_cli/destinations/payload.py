@@ -1,5 +1,6 @@
-"""What a destination is told of a ticket: one JSON object, the same for files, commands and the wire."""
+"""What a destination is told of a ticket: one JSON object, or the values that its templates are rendered with."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from triage_cli.domain.deliveries import OutgoingDelivery
@@ -26,3 +27,20 @@ def payload(outgoing: OutgoingDelivery) -> dict[str, Any]:
 def line(outgoing: OutgoingDelivery) -> bytes:
     """Return the payload as one line of UTF-8 JSON, with its line feed."""
     return compact(payload(outgoing)).encode() + b"\n"
+
+
+def template_values(outgoing: OutgoingDelivery, **others: Any) -> Mapping[str, Any]:
+    """Return the values by the names that `config.templates.delivery_names` lists; `others` stand beside them."""
+    delivery, ticket = outgoing.delivery, outgoing.ticket
+    return {
+        "category": delivery.category,
+        "suggestion": ticket.suggestion,
+        "confidence": ticket.confidence,
+        "rule": delivery.rule,
+        "delivery_id": delivery.delivery_id,
+        "replaces": delivery.replaces,
+        "attempt": delivery.attempts + 1,
+        "ticket": ticket_record(ticket),
+        "remote": {},
+        **others,
+    }

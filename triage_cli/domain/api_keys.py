@@ -1,46 +1,38 @@
-"""The format of API keys: a prefix for secret scanners, an id, 256 random bits, a checksum."""
+"""API keys, their roles, and responses that are stored under an idempotency key."""
 
-import hashlib
-import re
-import secrets
-import zlib
 from typing import NamedTuple
 
-PREFIX = "trg_"
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_SECRET, _SUM = 43, 6  # 62 ** 43 is just over 2 ** 256
-_SHAPE = re.compile(rf"{PREFIX}([0-9A-Za-z]{{8}})_[0-9A-Za-z]{{{_SECRET}}}([0-9A-Za-z]{{{_SUM}}})", re.ASCII)
+ROLES = ("metrics", "reader", "agent", "admin")  # each role includes the ones before it
 
 
-class NewKey(NamedTuple):
-    """A key that was just made; `text` is shown once and stored nowhere."""
+class ApiKey(NamedTuple):
+    """An API key as stored: `hash` is the SHA-256 of the key, whose text is not stored.
+
+    Of a key that was rotated away it is the old hash, `expires_at` is when that is no longer taken, and `key_id` is
+    that of the new key, so that limits and idempotency keys go on.
+    """
 
     key_id: str
-    text: str
+    name: str
+    hash: bytes
+    role: str
+    created_at: str
+    last_used_at: str | None = None
+    revoked_at: str | None = None
+    expires_at: str | None = None
 
 
-def new_key() -> NewKey:
-    """Return a new random key."""
-    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(8))
-    secret = f"{PREFIX}{key_id}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET))
-    return NewKey(key_id, secret + _checksum(secret))
+class CreatedKey(NamedTuple):
+    """A new key; `key` is its text, which is shown only now."""
+
+    name: str
+    role: str
+    key: str
 
 
-def key_id_of(text: str) -> str | None:
-    """Return the id of a key; None if the checksum is wrong, so that a typo costs no query."""
-    match = _SHAPE.fullmatch(text)
-    return match[1] if match and _checksum(text[:-_SUM]) == match[2] else None
+class StoredResponse(NamedTuple):
+    """The response to an earlier request with the same `Idempotency-Key`; without a status, it is still in progress."""
 
-
-def digest(text: str) -> bytes:
-    """Return the hash that is stored. It may be a fast one, since 256 random bits cannot be guessed."""
-    return hashlib.sha256(text.encode()).digest()
-
-
-def _checksum(text: str) -> str:
-    number = zlib.crc32(text.encode())
-    digits = ""
-    for _ in range(_SUM):
-        number, digit = divmod(number, len(_ALPHABET))
-        digits = _ALPHABET[digit] + digits
-    return digits
+    body_hash: str
+    status: int | None
+    answer: str | None

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from triage_cli.domain.exit_codes import ExitCode
 
+MAX_CAUSES = 10  # causes of an error that are examined
+
 
 class TriageError(Exception):
     """An error for a user, in one sentence; `hint` says what to do next.
@@ -219,3 +221,14 @@ def codes() -> Iterator[str]:
     yield "method_not_allowed"
     kinds = (value for value in globals().values() if isinstance(value, type) and issubclass(value, TriageError))
     yield from sorted({kind.code for kind in kinds})
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and its causes."""
+    for _ in range(MAX_CAUSES):
+        if error is None:
+            return
+        yield error
+        # A group has one error per address that was tried.
+        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
+        error = inner or error.__cause__ or error.__context__

@@ -1,14 +1,73 @@
-"""The circuit breaker of a provider's endpoint."""
+"""Circuit breakers: count failures, and pause an endpoint or a destination that keeps failing."""
 
-from collections.abc import Callable
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
 
 from triage_cli.domain.errors import TemporaryError, UnavailableError
-from triage_cli.runtime.circuit import Circuit
-from triage_cli.runtime.clock import REAL, SLICE, StoppingError, Timing
 from triage_cli.runtime.rate_limit import RateLimiter
+from triage_cli.runtime.stop import StoppingError
 
+SLICE = 0.5  # seconds between two checks of a waiting caller whether to stop
 COOLDOWN = 30.0  # seconds for which a circuit stays open
 PROBE_SLICE = 0.05  # seconds between two looks whether the probing request has returned
+
+
+async def _sleep(seconds: float) -> None:
+    import asyncio  # only now: who needs no event loop uses `Circuit` without the time that this import takes
+
+    await asyncio.sleep(seconds)
+
+
+class Timing(NamedTuple):
+    """Clock, sleep and randomness of the retry logic, replaceable in tests."""
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[object]] = _sleep
+    random: Callable[[], float] = random.random
+
+
+REAL = Timing()
+
+
+class Circuit:
+    """The consecutive failures of one endpoint or destination, and the end of its pause.
+
+    After `patience` failures in a row it is paused for `cooldown` seconds, and again after each further failure.
+    Between pauses a single try shows whether it works again. Times are those of the caller's clock.
+    """
+
+    def __init__(self, patience: int, cooldown: float) -> None:
+        self.failures = 0
+        self.paused_until = -math.inf
+        self._patience = patience
+        self._cooldown = cooldown
+
+    @property
+    def is_failing(self) -> bool:
+        """Return whether it has failed so often that only a single try is to be made."""
+        return self.failures >= self._patience
+
+    def is_open(self, now: float) -> bool:
+        """Return whether it is paused."""
+        return now < self.paused_until
+
+    def judge(self, failed: Iterable[bool], now: float) -> None:
+        """Count the results of tries, in order; pauses if they keep failing."""
+        for each in failed:
+            self.failures = self.failures + 1 if each else 0
+        if self.is_failing:
+            self.rest(now)
+
+    def rest(self, now: float) -> None:
+        """Pause it for `cooldown` seconds."""
+        self.pause(now + self._cooldown)
+
+    def pause(self, until: float) -> None:
+        """Pause it until a time; of several pauses, the latest end counts."""
+        self.paused_until = max(self.paused_until, until)
 
 
 class CircuitBreaker(Circuit):

@@ -2,10 +2,9 @@
 
 import errno
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 
-from triage_cli.domain.errors import ExhaustedError
+from triage_cli.domain.errors import ExhaustedError, causes
 
 AGAIN = "run the same command again; nothing is lost"
 LACKS = {
@@ -13,7 +12,6 @@ LACKS = {
     errno.ENFILE: ("the system has too many open files", f"end other programs and {AGAIN}"),
     errno.ENOMEM: ("there is not enough memory", f"free some and {AGAIN}"),
 }
-MAX_CAUSES = 10  # causes of an error that are examined
 # File descriptors that an event loop, a connection and its certificates need.
 NEEDED = 8
 
@@ -59,14 +57,3 @@ def _probe_descriptors(number: int) -> ExhaustedError | None:
             with suppress(OSError):
                 os.close(descriptor)
     return None
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and its causes."""
-    for _ in range(MAX_CAUSES):
-        if error is None:
-            return
-        yield error
-        # A group has one error per address that was tried.
-        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
-        error = inner or error.__cause__ or error.__context__

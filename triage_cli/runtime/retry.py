@@ -1,7 +1,9 @@
-"""Retrying requests with exponential backoff."""
+"""Retrying requests: with exponential backoff, or after the wait that a response asks for."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from triage_cli.domain.errors import TemporaryError, UnavailableError
@@ -12,6 +14,7 @@ T = TypeVar("T")
 
 FIRST_DELAY = 0.5  # seconds, doubled each time
 LONGEST_DELAY = 8.0
+FOREVER = 1e9  # seconds; longer waits are cut to this
 
 
 class Retries:
@@ -80,3 +83,28 @@ async def persist(
             raise failure
         await endpoint.wait(endpoint.timing.random() * min(LONGEST_DELAY, FIRST_DELAY * 2.0**tries), stopping)
         tries += 1
+
+
+def retry_after(headers: Mapping[str, str], now: float, *, most: float = FOREVER) -> float | None:
+    """Return the seconds that a response asks to wait, at most `most`; None if it asks for no valid time.
+
+    The header is `Retry-After` (RFC 9110, 10.2.3), or OpenAI's `retry-after-ms`.
+    `now` is seconds since 1970, for a header with a date; a date without a zone is taken as UTC.
+    """
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        seconds = _seconds(headers.get(name, "").strip(), now, scale)
+        if seconds is not None and seconds > 0:  # false for NaN too
+            return min(seconds, most)
+    return None
+
+
+def _seconds(value: str, now: float, scale: float) -> float | None:
+    try:
+        return float(value) * scale
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(value)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from triage_cli.domain.errors import UnavailableError
 
 
+class StoppingError(Exception):
+    """The caller was to stop before its request was made, so there is nothing to record."""
+
+
 class StopControl:
     """One per command, shared by all its runs, steps and threads; the deadline is a monotonic time."""
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from triage_cli.domain import api_keys, ids
-from triage_cli.domain.api_access import ApiKey, CreatedKey
+from triage_cli.domain import api_key_format, ids
+from triage_cli.domain.api_keys import ApiKey, CreatedKey
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.errors import UsageError
@@ -39,9 +39,9 @@ class KeyRing:
         if not NAME.fullmatch(name):
             hint = "take one that says who uses it: letters, digits, blanks inside, and . _ @ + -, 80 at most"
             raise UsageError("this cannot be the name of a key", hint=hint)
-        made = api_keys.new_key()
+        made = api_key_format.new_key()
         expires_at = None if seconds is None else after(seconds)
-        digest = api_keys.digest(made.text)
+        digest = api_key_format.digest(made.text)
         self._gate.add_key(ApiKey(made.key_id, name, digest, role, ids.now(), expires_at=expires_at))
         self._log("key_created", {"key": made.key_id, "name": name, "role": role} | _expiry(expires_at))
         return CreatedKey(name, role, made.text)
@@ -51,9 +51,9 @@ class KeyRing:
 
         The old one is taken for `overlap` seconds more. Raises `NotFoundError`, and `UsageError` if it was revoked.
         """
-        made = api_keys.new_key()
+        made = api_key_format.new_key()
         expires_at = None if seconds is None else after(seconds)
-        new = ApiKey(made.key_id, name, api_keys.digest(made.text), "", ids.now(), expires_at=expires_at)
+        new = ApiKey(made.key_id, name, api_key_format.digest(made.text), "", ids.now(), expires_at=expires_at)
         key = self._gate.rotate(new, after(overlap))
         self._log("key_rotated", {"key": made.key_id, "name": name, "overlap": overlap} | _expiry(key.expires_at))
         return CreatedKey(name, key.role, made.text)

@@ -16,7 +16,7 @@ from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.adapters import Pause
 from triage_cli.runtime.http_exchange import Exchange, HttpAnswer, HttpRequest
-from triage_cli.runtime.retry_after import retry_after
+from triage_cli.runtime.retry import retry_after
 from triage_cli.sources.http_requests import LARGEST, PageRequests
 from triage_cli.sources.items import ItemReader
 from triage_cli.sources.pagination import Page, Walk, begin, iso, seconds

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from triage_cli.domain.api_access import ApiKey, StoredResponse
+from triage_cli.domain.api_keys import ApiKey, StoredResponse
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.domain.ids import now
 from triage_cli.stores.database import Database

@@ -7,7 +7,7 @@ from typing import Any
 from triage_cli.domain.errors import TakenOverError
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.serialization import compact
-from triage_cli.runtime.places import alive, place
+from triage_cli.runtime.process import alive, place
 from triage_cli.stores.database import Tables
 from triage_cli.stores.queries import RUN_COLUMNS, TYPED
 

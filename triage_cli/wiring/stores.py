@@ -17,8 +17,8 @@ from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import ApiAccessStore, Inflow, Store
 from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.places import machine
 from triage_cli.runtime.private_files import write_obstacle
+from triage_cli.runtime.process import machine
 from triage_cli.service import category_renames
 from triage_cli.service.audit_proof import prove
 from triage_cli.service.classification.category_check import Basis, CategoryCheck

@@ -11,7 +11,7 @@ from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.bulk import answer_lines
 from triage_cli.api.schemas import admin, reports
 from triage_cli.api.schemas.bulk import LINES
-from triage_cli.domain.api_access import ApiKey
+from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.serialization import run_record
 from triage_cli.service.api_keys import KeyRing
 

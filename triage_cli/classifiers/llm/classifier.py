@@ -21,11 +21,11 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.circuit_breaker import CircuitBreaker
-from triage_cli.runtime.clock import REAL, StoppingError, Timing
+from triage_cli.runtime.circuit_breaker import REAL, CircuitBreaker, Timing
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.rate_limit import RateLimiter
 from triage_cli.runtime.retry import Retries, persist
+from triage_cli.runtime.stop import StoppingError
 
 
 def build(  # noqa: PLR0913 - wiring hands over what it knows, by name

@@ -14,7 +14,7 @@ from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain.errors import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.retry_after import retry_after
+from triage_cli.runtime.retry import retry_after
 
 MOST_TOKENS = 1 << 31  # larger counts are cut
 BUDGET = 256  # tokens of an answer at most; after a cut answer, twice as many

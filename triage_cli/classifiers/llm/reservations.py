@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.clock import StoppingError
 from triage_cli.runtime.grouped_questions import GroupedQuestions
+from triage_cli.runtime.stop import StoppingError
 
 
 class BudgetReserver:

@@ -11,9 +11,9 @@ from textual import events, work
 from textual.widgets import Input
 
 from triage_cli.cli import messages
-from triage_cli.cli.review import filters, keys, page
+from triage_cli.cli.review import filters, key_bindings, page
 from triage_cli.cli.review.browser import TicketBrowser
-from triage_cli.cli.review.line_wrap import cut
+from triage_cli.cli.review.page import cut
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import name_of
 from triage_cli.cli.review.widgets import Pane
@@ -23,7 +23,11 @@ from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.tickets import Selection, Ticket
 
 HANGUP_SECONDS = 1.0  # between two looks at whether the terminal is still there
-PROMPTS = {keys.NAME: "category: ", keys.NOTE: "note for the next verdict: ", keys.FILTER: "show only: "}
+PROMPTS = {
+    key_bindings.NAME: "category: ",
+    key_bindings.NOTE: "note for the next verdict: ",
+    key_bindings.FILTER: "show only: ",
+}
 
 
 class ReviewApp(TicketBrowser):
@@ -46,13 +50,13 @@ class ReviewApp(TicketBrowser):
             "space": partial(self.scroll_text, 1),
             "backspace": partial(self.scroll_text, -1),
             "enter": self.take_guess,
-            keys.SKIP: self.skip,
-            keys.UNDO: self.undo,
-            keys.ORDER: self.reorder,
-            keys.ROUTE: self.route,
-            keys.LEARN: self.learn,
-            keys.HELP: self.help,
-            keys.QUIT: partial(self.exit, ExitCode.OK),
+            key_bindings.SKIP: self.skip,
+            key_bindings.UNDO: self.undo,
+            key_bindings.ORDER: self.reorder,
+            key_bindings.ROUTE: self.route,
+            key_bindings.LEARN: self.learn,
+            key_bindings.HELP: self.help,
+            key_bindings.QUIT: partial(self.exit, ExitCode.OK),
             **{key: partial(self.ask, key) for key in PROMPTS},
         }
 
@@ -123,7 +127,7 @@ class ReviewApp(TicketBrowser):
         """Open the prompt for a category, a note or a filter."""
         self._asks = key
         prompt = self.query_one("#prompt", Input)
-        prompt.value = {keys.NOTE: self.note or "", keys.FILTER: self.view.filters.line}.get(key, "")
+        prompt.value = {key_bindings.NOTE: self.note or "", key_bindings.FILTER: self.view.filters.line}.get(key, "")
         prompt.disabled, prompt.styles.display = False, "block"
         self.screen.set_focus(prompt)
         self.tell(PROMPTS[key] + "enter takes it, esc leaves")
@@ -137,22 +141,22 @@ class ReviewApp(TicketBrowser):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Tell which categories begin as typed."""
-        if self._asks == keys.NAME:
-            matching_categories = keys.beginning_with(event.value, self.session.names)
+        if self._asks == key_bindings.NAME:
+            matching_categories = key_bindings.beginning_with(event.value, self.session.names)
             self.tell(", ".join(matching_categories[:12]) or "no category begins so: esc leaves")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Take what was typed."""
         asked, typed = self._asks, event.value.strip()
-        if asked == keys.NAME:
-            matching_categories = keys.beginning_with(typed, self.session.names)
+        if asked == key_bindings.NAME:
+            matching_categories = key_bindings.beginning_with(typed, self.session.names)
             if len(matching_categories) == 1:
                 self._close_prompt()
                 self._tried(partial(self.give, matching_categories[0]))
-        elif asked == keys.NOTE:
+        elif asked == key_bindings.NOTE:
             self.note = typed or None
             self._close_prompt()
-        elif asked == keys.FILTER:
+        elif asked == key_bindings.FILTER:
             try:
                 chosen = filters.parse(typed, self.session.names, every=self.view.every)
             except TriageError as error:

@@ -9,8 +9,8 @@ from textual.containers import Horizontal
 from textual.widgets import Input
 
 from triage_cli.cli import messages
-from triage_cli.cli.review import filters, keys, page
-from triage_cli.cli.review.line_wrap import cut
+from triage_cli.cli.review import filters, key_bindings, page
+from triage_cli.cli.review.page import cut
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, Entry, TicketQueue
 from triage_cli.cli.review.widgets import Pane, QueuePane
@@ -40,7 +40,7 @@ class TicketBrowser(App[int]):
         self.session = session
         self.view = view
         self.queue = TicketQueue(session.triage, view, session.names)
-        self.by_key = keys.keys_of(session.names)
+        self.by_key = key_bindings.keys_of(session.names)
         self.cursor = 0
         self.ticket: Ticket | None = None
         self.message = ""

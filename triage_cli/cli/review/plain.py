@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from triage_cli.cli import messages
-from triage_cli.cli.review import keys, page
+from triage_cli.cli.review import key_bindings, page
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue, name_of
 from triage_cli.domain.errors import TriageError
@@ -25,7 +25,7 @@ class PlainReview:
         self._queue = queue
         self._lines = lines
         self._write = write
-        self._by_key = keys.keys_of(session.names)
+        self._by_key = key_bindings.keys_of(session.names)
         self._note: str | None = None
 
     def work(self) -> None:
@@ -62,27 +62,27 @@ class PlainReview:
             except TriageError as error:
                 self._write(messages.safe(error.sentence()))
                 continue
-            if step != 0 or typed == keys.QUIT:
+            if step != 0 or typed == key_bindings.QUIT:
                 return step or None
         return None
 
     def _done(self, ticket: Ticket, typed: str) -> int:
         """Do what a line says; return how many tickets it leads on."""
-        if typed == keys.QUIT:
+        if typed == key_bindings.QUIT:
             return 0
-        if typed == keys.SKIP:
+        if typed == key_bindings.SKIP:
             self._session.skip(ticket)
             return 1
-        if typed == keys.UNDO:
+        if typed == key_bindings.UNDO:
             undone = self._session.undo()
             self._write(f"taken back: {undone.category or 'skip'}")
             return -1
-        if typed == keys.LEARN:
+        if typed == key_bindings.LEARN:
             self._write("learning from the verdicts")
             self._write(messages.safe(self._session.learn()))
             self._queue = self._queue.again()
             return FIRST
-        if typed == "w" or typed.startswith(f"{keys.NOTE} "):
+        if typed == "w" or typed.startswith(f"{key_bindings.NOTE} "):
             self._beside(ticket, typed)
             return 0
         return self._give(ticket, typed)
@@ -99,7 +99,7 @@ class PlainReview:
     def _give(self, ticket: Ticket, typed: str) -> int:
         guess = self._session.guess(ticket)
         matching_categories = (
-            [self._by_key[typed]] if typed in self._by_key else keys.beginning_with(typed, self._session.names)
+            [self._by_key[typed]] if typed in self._by_key else key_bindings.beginning_with(typed, self._session.names)
         )
         if not typed:
             matching_categories = [guess] if guess else []

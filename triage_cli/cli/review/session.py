@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from triage_cli.cli import messages
-from triage_cli.cli.review.keys import LEARN
+from triage_cli.cli.review.key_bindings import LEARN
 from triage_cli.domain.errors import RowError, TriageError
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.domain.views import StatsQuery

@@ -10,7 +10,7 @@ from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError, TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import BYTES, FlushNow
 from triage_cli.ports.adapters import Destination
-from triage_cli.runtime.circuit import Circuit
+from triage_cli.runtime.circuit_breaker import Circuit
 
 # The most deliveries that one destination's queue holds, and about the most characters of their tickets.
 QUEUE_LIMIT = 500

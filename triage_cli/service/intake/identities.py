@@ -8,7 +8,7 @@ from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
-from triage_cli.runtime.occurrences import OccurrenceCounter
+from triage_cli.runtime.occurrence_counter import OccurrenceCounter
 
 
 def named(store: Store, identified_drafts: list[Identified]) -> list[Identified]:

@@ -18,7 +18,7 @@ from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
-from triage_cli.runtime.occurrences import OccurrenceCounter
+from triage_cli.runtime.occurrence_counter import OccurrenceCounter
 from triage_cli.service.intake.corrections import PulledFrom
 from triage_cli.service.intake.identities import known_as, named
 from triage_cli.service.run_context import with_request

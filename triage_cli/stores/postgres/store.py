@@ -24,7 +24,7 @@ from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.places import began, machine, place
+from triage_cli.runtime.process import began, machine, place
 from triage_cli.stores import queries, selections
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres.database import MOST, PATIENCE, PostgresDatabase

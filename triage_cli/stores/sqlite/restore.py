@@ -21,8 +21,8 @@ from triage_cli.domain.audit import Event, Head
 from triage_cli.domain.changes import Change
 from triage_cli.domain.errors import CheckError, StoreError, UnavailableError, UsageError
 from triage_cli.domain.serialization import compact
-from triage_cli.runtime.places import alive, place
 from triage_cli.runtime.private_files import FOLDER, private
+from triage_cli.runtime.process import alive, place
 from triage_cli.stores.audit_log import SqliteTrail
 from triage_cli.stores.sqlite.connection import BUSY_SECONDS, VERSION, connect, newer, translate
 from triage_cli.stores.sqlite.head_file import keep_head, kept_head, write_head

@@ -20,8 +20,8 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.streams import first_of
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.runtime.places import began, machine, place
 from triage_cli.runtime.private_files import make_private
+from triage_cli.runtime.process import began, machine, place
 from triage_cli.stores import category_renames, queries, selections
 from triage_cli.stores.sql_store import SqlStore
 from triage_cli.stores.sqlite.connection import translate

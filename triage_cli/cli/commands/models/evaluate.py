@@ -1,7 +1,7 @@
 """`triage eval`: how right classifiers are on labelled tickets, what each threshold would do, and what it costs."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,22 +10,26 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import input_tables, labelled_files, messages, options
 from triage_cli.cli.command import command
-from triage_cli.cli.commands.models import attack
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import PrintOptions, drawn_by
-from triage_cli.domain.errors import CheckError, UsageError
+from triage_cli.cli.output import Printer, PrintOptions, drawn_by
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.errors import CheckError, TriageError, UsageError
 from triage_cli.domain.evaluation import promises
 from triage_cli.domain.evaluation.calibration import LEAST
 from triage_cli.domain.evaluation.metrics import Scored
 from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.ids import now
 from triage_cli.runtime.private_files import private
+from triage_cli.service.learning import attacks
+from triage_cli.service.learning.attacks import Steering
 from triage_cli.service.learning.evaluate import Evaluated, Learned
 
 Names = Annotated[
     list[str] | None,
     typer.Option("--classifier", metavar="NAME", help="Measure this classifier; may be repeated.", show_default=False),
 ]
+
+ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
 
 
 @command
@@ -69,13 +73,13 @@ def evaluate(
     _choose_database(session, classifier or [session.config.classifier], calibrate=calibrate)
     if adversarial:
         about = {"FILE": file, "--label": label, "--min-accuracy": min_accuracy, "--report": report}
-        attack.check({**about, "--calibrate": calibrate, "--limit": limit})
+        _check_adversarial({**about, "--calibrate": calibrate, "--limit": limit})
     names = dict.fromkeys(classifier or [session.config.classifier])
     plans = [
         options.ClassifyOptions(name, workers, max_cost, max_wait).plan(session, force=adversarial) for name in names
     ]
     if adversarial:
-        return attack.attack(session, plans, printing.printer())
+        return _attack(session, plans, printing.printer())
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"no folder {report.parent} for the report", hint="name another file with --report")
     input_tables.check_written(session, report, "--report", [0 if file in (None, "-") else file])
@@ -184,3 +188,38 @@ def _write(path: Path, evaluations: Sequence[Evaluated], source: str) -> None:
             file.write(html_reports.evaluation_page(evaluations, source, now()))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error
+
+
+def _check_adversarial(given: Mapping[str, object]) -> None:
+    """Raise `UsageError` for what is about labelled tickets: the attacks are tried on tickets of their own."""
+    if wrong := [name for name, value in given.items() if value is not None and value is not False]:
+        raise UsageError(
+            f"--adversarial tries shipped attacks on shipped tickets, so {wrong[0]} means nothing beside it",
+            hint=f"leave out {' and '.join(wrong)}, or --adversarial",
+        )
+
+
+def _attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Printer) -> int:
+    """Try the shipped attacks on classifiers and print one record each; no ticket is stored."""
+    printer.check_columns(ATTACK_COLUMNS)
+    evaluating = wiring.diagnostics.evaluating(session.config, *session.signature, session.say)
+    session.stopper.watch(evaluating.allowance.stop)
+    results: list[Steering] = []
+    stopped: TriageError | None = None
+    for plan in plans:
+        attack_result = evaluating.attack(plan)
+        stopped = attack_result.stopped
+        results += [attack_result.steering] if attack_result.steering.tries else []
+        if stopped is not None or evaluating.allowance.stopping:
+            break
+    for one in results:
+        session.say(
+            f"{one.classifier}: right on {one.right} of {one.honest} honest tickets; {one.steered} of {one.tries} "
+            f"attacks steered the label, {one.sure} of them above the threshold, {one.unseen} of these without being "
+            "held for review"
+        )
+    table = drawn_by("tables.plain", columns=ATTACK_COLUMNS[:-1])
+    printer.many(results, attacks.record, ATTACK_COLUMNS, table, "classifier", rows=len(results))
+    if stopped is not None:
+        messages.error(stopped, sys.argv[1:])
+    return ExitCode.OK if stopped is None else stopped.exit_code

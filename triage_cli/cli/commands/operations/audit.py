@@ -9,7 +9,7 @@ from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.command import command_group, remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.head_file import HASH, HeadsFile
+from triage_cli.cli.heads_file import HASH, HeadsFile
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.domain.errors import UsageError
 

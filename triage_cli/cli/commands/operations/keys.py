@@ -6,11 +6,10 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import option_values
-from triage_cli.cli.actor import user
 from triage_cli.cli.command import command_group, makes_database, remote_command
-from triage_cli.cli.context import CommandContext
+from triage_cli.cli.context import CommandContext, user
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
-from triage_cli.domain.api_access import ApiKey, CreatedKey
+from triage_cli.domain.api_keys import ApiKey, CreatedKey
 from triage_cli.service.api_keys import KeyRing
 
 if TYPE_CHECKING:
