@@ -10,6 +10,7 @@ from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows
 from tests.support.llm_server import Step, chat, serving, verdict
+from triage_cli.domain.evaluation import confidence_intervals
 from triage_cli.domain.evaluation import metrics as scoring
 from triage_cli.domain.evaluation.metrics import Graded
 
@@ -26,9 +27,9 @@ GRADED = [
 
 
 def test_wilson_intervals_are_those_of_the_tables() -> None:
-    assert scoring.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert scoring.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert scoring.wilson(0, 0) == (0.0, 1.0)
+    assert confidence_intervals.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert confidence_intervals.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert confidence_intervals.wilson(0, 0) == (0.0, 1.0)
 
 
 def test_figures_by_hand() -> None:
@@ -44,7 +45,7 @@ def test_figures_by_hand() -> None:
     assert got.outside == {"n": 1, "held_back": 0.0}
     own = next(t for t in got.thresholds if t["threshold"] == 0.65)
     assert (own["answered"], own["wrong"], own["abstained"]) == (4, 2, 2)
-    assert own["error_interval"] == list(scoring.wilson(2, 4))
+    assert own["error_interval"] == list(confidence_intervals.wilson(2, 4))
 
 
 def test_macro_f1_agrees_with_scikit_learn() -> None:

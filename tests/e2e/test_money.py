@@ -30,7 +30,7 @@ from triage_cli.classifiers.llm import provider as llm_provider
 from triage_cli.classifiers.llm.anthropic import AnthropicProvider
 from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
 from triage_cli.classifiers.llm.batch.openai import OpenAIWire
-from triage_cli.classifiers.llm.decisions import DecisionProvider
+from triage_cli.classifiers.llm.decisions_api import DecisionProvider
 from triage_cli.classifiers.llm.openai import OpenAIProvider
 from triage_cli.cli.app import build
 from triage_cli.config import Price, load_config

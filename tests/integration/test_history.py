@@ -27,7 +27,7 @@ from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, R
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.service.claims import TO_ROUTE
+from triage_cli.service.runs import TO_ROUTE
 
 BILLING, GENERAL, URGENT = {"category": ("Billing",)}, {"category": ("General",)}, {"priority": ("urgent",)}
 MAPS = {

@@ -17,11 +17,11 @@ from tests.support.cli import Cli
 from tests.support.llm_classifiers import CATEGORIES, PRICE, TYPES, asked, opened, steps, tickets
 from tests.support.llm_server import Step, chat, decision, message, serving, verdict
 from tests.support.local_server import Handler, LocalServer
-from triage_cli.classifiers.llm.decisions import DecisionProvider
+from triage_cli.classifiers.llm.decisions_api import DecisionProvider
+from triage_cli.classifiers.llm.interpretation import interpretation_of
 from triage_cli.classifiers.llm.prices import Cost, used
 from triage_cli.classifiers.llm.prompt import question
 from triage_cli.classifiers.llm.provider import BUDGET, Reply
-from triage_cli.classifiers.llm.verdict import verdict_of
 from triage_cli.domain.errors import TriageError
 from triage_cli.wiring.classifiers import wire_of
 
@@ -81,7 +81,7 @@ def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
     asking, ticket = question(CATEGORIES, "a", "b"), tickets(1)[0]
     good = read(GOOD[kind])
     assert isinstance(good, Reply)
-    assert verdict_of(good, asking).parsed.label == "Billing"
+    assert interpretation_of(good, asking).parsed.label == "Billing"
     assert good.usage
 
     @given(mangled(kind))
@@ -96,7 +96,7 @@ def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
         usage = used(reply, classifier.worst(asking, BUDGET))
         assert min(usage) >= 0
         assert 0 <= bill.add(usage) < math.inf
-        outcome = classifier.outcome(ticket, asking, verdict_of(reply, asking), bill, ())
+        outcome = classifier.outcome(ticket, asking, interpretation_of(reply, asking), bill, ())
         assert outcome.value is not None
         (step,) = outcome.value.steps
         assert step.confidence is None or 0 <= step.confidence <= 1

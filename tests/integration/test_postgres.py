@@ -28,7 +28,7 @@ from triage_cli.domain.runs import Run
 from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Selection
 from triage_cli.stores import queries, selections
-from triage_cli.stores.category_renames import BEARS
+from triage_cli.stores.categories import BEARS
 from triage_cli.stores.postgres import database as pg_database
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres import schema

@@ -17,7 +17,7 @@ from tests.support.table_strategies import ALPHABET, SLOW
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import csv_reader, open_table
 from triage_cli.readers.csv_reader import CsvRecords
-from triage_cli.readers.row_end import RowEnd
+from triage_cli.readers.csv_row_end import RowEnd
 
 MB = 1 << 20
 LINES = "".join(f"plain text line number {number} here\n" for number in range(40_000))  # 1.3 MB

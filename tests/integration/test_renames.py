@@ -20,7 +20,7 @@ from triage_cli.service.category_renames import root_of, rooted
 from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
-from triage_cli.stores.category_renames import BEARS
+from triage_cli.stores.categories import BEARS
 
 HEIR = "[{name: Money, was: [Billing], description: 'Invoices, charges, payments, refunds, subscriptions'}, \
 {name: Technical, description: 'Errors, bugs, logins, outages, performance, integrations'}, \

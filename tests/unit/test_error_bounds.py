@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import bdtr, bdtrc, betaincinv
 
 from tests.support.examples import examples
-from triage_cli.domain.evaluation import binomial
+from triage_cli.domain.evaluation import confidence_intervals
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer, bound, bounds, needed
 
 quick = settings(examples(50, 200), derandomize=True)
@@ -21,8 +21,8 @@ trials = st.integers(1, 200_000).flatmap(lambda n: st.tuples(st.integers(0, n), 
 @example((100_000, 200_000), 0.5)
 def test_binomial_tails_are_those_of_scipy(trial: tuple[int, int], p: float) -> None:
     k, n = trial
-    assert binomial.at_most(k, n, p) == pytest.approx(bdtr(k, n, p), rel=1e-6, abs=1e-9)
-    assert binomial.at_least(k, n, p) == pytest.approx(bdtrc(k - 1, n, p), rel=1e-6, abs=1e-9)
+    assert confidence_intervals.at_most(k, n, p) == pytest.approx(bdtr(k, n, p), rel=1e-6, abs=1e-9)
+    assert confidence_intervals.at_least(k, n, p) == pytest.approx(bdtrc(k - 1, n, p), rel=1e-6, abs=1e-9)
 
 
 @quick
@@ -30,11 +30,11 @@ def test_binomial_tails_are_those_of_scipy(trial: tuple[int, int], p: float) -> 
 def test_the_upper_bound_is_that_of_scipy(trial: tuple[int, int], risk: float) -> None:
     k, n = trial
     expected = 1.0 if k == n else betaincinv(k + 1, n - k, 1 - risk)
-    assert binomial.upper_bound(k, n, risk) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert confidence_intervals.upper_bound(k, n, risk) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 def test_a_bound_of_nothing_is_one() -> None:
-    assert binomial.upper_bound(0, 0, 0.05) == 1.0
+    assert confidence_intervals.upper_bound(0, 0, 0.05) == 1.0
 
 
 @pytest.mark.parametrize(("max_error", "least"), [(0.05, 59), (0.02, 149), (0.1, 29)])

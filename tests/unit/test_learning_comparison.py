@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
-from triage_cli.domain.evaluation.metrics import Graded, paired_interval
+from triage_cli.domain.evaluation.confidence_intervals import paired_interval
+from triage_cli.domain.evaluation.metrics import Graded
 from triage_cli.ports.adapters import Settings
 from triage_cli.service.learning.comparison import FEW, Answered, Comparison, InUse, compared, shared_settings
 

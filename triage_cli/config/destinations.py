@@ -1,6 +1,5 @@
 """Destinations of config.yaml: webhooks, commands and files; types `http` and `mail` have modules of their own."""
 
-import re
 from collections.abc import Mapping
 
 from triage_cli.config.http_destination import COMMON, RETRIES, TIMEOUT, http_schema, read_http
@@ -9,6 +8,7 @@ from triage_cli.config.models import DestinationSpec, MailSpec
 from triage_cli.config.validators import (
     Field,
     absolute,
+    matching,
     named,
     number,
     one_of,
@@ -50,23 +50,8 @@ def read_mail(destination_name: str, setting: ConfigNode) -> DestinationSpec:
     )
 
 
-@accepts({"type": "string", "pattern": f"^({HOST})$"})
-def mail_host(setting: ConfigNode) -> str:
-    """Accept the name or the address of a mail server."""
-    value = text(setting)
-    if not re.fullmatch(HOST, value):
-        raise ConfigValueError("must be the name or address of a mail server, such as smtp.example.com")
-    return value
-
-
-@accepts({"type": "string", "pattern": f"^({MAILBOX})$"})
-def _mailbox(setting: ConfigNode) -> str:
-    value = text(setting)
-    if not re.fullmatch(MAILBOX, value):
-        raise ConfigValueError("must be a mail address, such as team@example.com or Team <team@example.com>")
-    return value
-
-
+mail_host = matching(f"({HOST})", "must be the name or address of a mail server, such as smtp.example.com")
+_mailbox = matching(f"({MAILBOX})", "must be a mail address, such as team@example.com or Team <team@example.com>")
 MAIL: Mapping[str, Field] = {
     "type": Field(one_of("mail"), needed=True),
     "host": Field(mail_host, needed=True),

@@ -4,7 +4,7 @@ import contextlib
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,6 @@ _SECRET = re.compile(
     r"(?i)(.*[_-])?(api_?key|key|secrets?|token|password|passwd|passphrase|credentials?|authorization)"
 )
 
-_HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,99}"
 
 
@@ -95,22 +94,29 @@ def text(setting: ConfigNode) -> str:
     return yaml_value
 
 
-@accepts(NAME)
-def label(setting: ConfigNode) -> str:
-    """Accept a name: one short line."""
-    yaml_value = text(setting)
-    if objection := no_name(yaml_value):
-        raise ConfigValueError(objection)
-    return yaml_value
+def unless(schema: Mapping[str, Any], objection_to: Callable[[str], str]) -> Callable[[ConfigNode], str]:
+    """Accept a text to which there is no objection."""
+
+    @accepts(schema)
+    def check(setting: ConfigNode) -> str:
+        yaml_value = text(setting)
+        if objection := objection_to(yaml_value):
+            raise ConfigValueError(objection)
+        return yaml_value
+
+    return check
 
 
-@accepts(NAME)
-def former(setting: ConfigNode) -> str:
-    """Accept a name that was a name once, when more was accepted."""
-    yaml_value = text(setting)
-    if objection := _no_name(yaml_value):
-        raise ConfigValueError(objection)
-    return yaml_value
+def matching(pattern: str, objection: str) -> Callable[[ConfigNode], str]:
+    """Accept a text that a pattern matches from its beginning to its end."""
+    schema = {"type": "string", "pattern": f"^{pattern}$"}
+    return unless(schema, lambda yaml_value: "" if re.fullmatch(pattern, yaml_value) else objection)
+
+
+header = matching(
+    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+",
+    "must be the name of an HTTP header: letters, digits and dashes, such as X-Signature",
+)
 
 
 def no_name(name: str) -> str:
@@ -130,6 +136,10 @@ def _no_name(name: str) -> str:
     return ""
 
 
+label = unless(NAME, no_name)  # one short line
+former = unless(NAME, _no_name)  # what was a name once, when more was accepted
+
+
 def named(setting: ConfigNode) -> dict[str, ConfigNode]:
     """Return the entries of a section whose keys are names."""
     entries = setting.entries()
@@ -142,15 +152,6 @@ def named(setting: ConfigNode) -> dict[str, ConfigNode]:
 def same_name(name: str) -> str:
     """Return what two names have in common that a person would take for one."""
     return unicodedata.normalize("NFC", name).casefold()
-
-
-@accepts({"type": "string", "pattern": f"^{_HEADER}$"})
-def header(setting: ConfigNode) -> str:
-    """Accept the name of an HTTP header."""
-    yaml_value = text(setting)
-    if not re.fullmatch(_HEADER, yaml_value):
-        raise ConfigValueError("must be the name of an HTTP header: letters, digits and dashes, such as X-Signature")
-    return yaml_value
 
 
 def one_of(*choices: str) -> Check:
@@ -229,15 +230,6 @@ def variable(setting: ConfigNode) -> str:
     return yaml_value
 
 
-@accepts({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+([/?#][^\s\\]*)?$"})
-def url(setting: ConfigNode) -> str:
-    """Accept an address of the web without a name and password in it."""
-    yaml_value = text(setting)
-    if objection := no_url(yaml_value):
-        raise ConfigValueError(objection)
-    return yaml_value
-
-
 def no_url(url: str) -> str:
     """Say why this is no address to send to, or nothing. The address is not repeated: it may hold a secret."""
     from urllib.parse import urlsplit
@@ -254,6 +246,10 @@ def no_url(url: str) -> str:
     if not parts.hostname or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", url):
         return "is not a valid URL"
     return ""
+
+
+# An address of the web, without a name and password in it.
+url = unless({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+([/?#][^\s\\]*)?$"}, no_url)
 
 
 @accepts({"type": "string", "pattern": r"^(postgres(ql)?://(?![^/?#]*:[^/?#]*@)|(?![A-Za-z][\w+.-]+://))"})

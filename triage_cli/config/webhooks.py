@@ -5,15 +5,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from triage_cli.config.item_fields import ticket_fields
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
 from triage_cli.config.models import HookSpec
 from triage_cli.config.presets import filled, preset_names
-from triage_cli.config.validators import Field, header, named, one_of, optional, record, several, text, variable
+from triage_cli.config.ticket_fields import ticket_fields
+from triage_cli.config.validators import (
+    Field,
+    header,
+    matching,
+    named,
+    one_of,
+    optional,
+    record,
+    several,
+    text,
+    variable,
+)
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError
 
 PRESETS = Path(__file__).parent.parent / "api" / "presets"
 NAME = "[A-Za-z0-9._-]+"
+# The name of an item in a header, such as the t of t=1492774577.
+ITEM = matching("[A-Za-z0-9_-]+", "must be the name before the = in the header, such as t")
 VALUES: Check = several(text, least=1)
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
@@ -73,15 +86,6 @@ def base(setting: ConfigNode) -> str:
     return signed
 
 
-@accepts({"type": "string", "pattern": r"^[A-Za-z0-9_-]+$"})
-def item(setting: ConfigNode) -> str:
-    """Accept the name of an item in a header, such as the t of t=1492774577."""
-    name = text(setting)
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise ConfigValueError("must be the name before the = in the header, such as t")
-    return name
-
-
 @accepts(lambda: {"type": "object", "additionalProperties": schema_of(VALUES)})
 def _when(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
     return {path: values for path, inner in setting.entries().items() if (values := inner.read(VALUES))}
@@ -100,7 +104,7 @@ WEBHOOK: Mapping[str, Field] = {
     "prefix": Field(text, NAMED),
     "base": Field(base, SIGNED),
     "timestamp_header": Field(optional(header), SIGNED),
-    "timestamp_in": Field(item, SIGNED),
+    "timestamp_in": Field(ITEM, SIGNED),
     "challenge_header": Field(header),
     "when": Field(_when),
     "fields": Field(ticket_fields, needed=True),

@@ -8,8 +8,8 @@ from io import StringIO
 from itertools import chain, count
 from typing import Any, NamedTuple
 
+from triage_cli.readers.csv_row_end import RowEnd
 from triage_cli.readers.decoding import LONGEST
-from triage_cli.readers.row_end import RowEnd
 from triage_cli.readers.spool import Spool
 
 _UNCLOSED = "a quote is opened and never closed; reading goes on at line {}"

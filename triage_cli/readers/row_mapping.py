@@ -1,4 +1,4 @@
-"""Turns records into drafts of tickets, or rejects them with a reason."""
+"""Turns records into drafts of tickets, or rejects them with a reason; explains unread dates after all rows."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,13 +8,42 @@ from typing import Any, NamedTuple, Protocol
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.csv_reader import Record
-from triage_cli.readers.unread_dates import UnreadDates
-from triage_cli.readers.values import NOTHING, NOTHING_LENGTH, moment, priority
+from triage_cli.readers.values import NOTHING, NOTHING_LENGTH, is_ambiguous, moment, priority
 
 _Reader = Callable[[str], tuple[str | None, str]]
 _EMPTY: Mapping[str, Any] = {}
 _CELL_SIZE = 100  # characters that a cell counts for in `size`, besides its text
 _CACHE_SIZE = 4096  # distinct priorities and times that are cached
+
+
+class _Seen(NamedTuple):
+    number: int = 0
+    line: int = 0  # of the first one
+
+
+class UnreadDates:
+    """The unread dates of one column; `contradictory` if its rows prove both orders of day and month."""
+
+    def __init__(self, column: str, *, contradictory: bool = False) -> None:
+        self._column = column
+        self._contradictory = contradictory
+        self._seen = {True: _Seen(), False: _Seen()}
+
+    def add(self, text: str, line: int) -> None:
+        """Count one date on this line."""
+        ambiguous = is_ambiguous(text)
+        number, first = self._seen[ambiguous]
+        self._seen[ambiguous] = _Seen(number + 1, first or line)
+
+    def remarks(self) -> list[str]:
+        """Return a sentence for each reason why dates stayed unread; it quotes no cell, which may be any text."""
+        reason = "rows use both orders of day and month" if self._contradictory else "no row proves which is the day"
+        why = {True: f"have two readings, and {reason}; write them as 2024-04-03", False: "are no known dates"}
+        return [
+            f"{self._column} of {seen.number:,} row(s) stayed unread, first on line {seen.line}: its values {why[kind]}"
+            for kind, seen in self._seen.items()
+            if seen.number
+        ]
 
 
 class Records(Protocol):

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.errors import InputError, UsageError
+from triage_cli.readers.csv_escapes import hidden, is_escaped, plain_cell
 from triage_cli.readers.csv_reader import csv_rows, lines_of
 from triage_cli.readers.decoding import NO_TEXTS, Decoder
-from triage_cli.readers.escapes import hidden, is_escaped, plain_cell
 from triage_cli.readers.mail_files import FORMATS as MAILS
 
 HEAD = 1 << 18  # bytes that are examined before the first ticket

@@ -8,19 +8,18 @@ from typing import Any, BinaryIO, NamedTuple
 
 from triage_cli.domain.serialization import ADDED_KEYS, TICKET_KEYS
 from triage_cli.readers.columns import Columns, has_text, matched
+from triage_cli.readers.csv_escapes import EscapedRecords
 from triage_cli.readers.csv_reader import CsvRecords, Record, named_once
 from triage_cli.readers.decoding import Decoder, after_ascii, texts
-from triage_cli.readers.escapes import EscapedRecords
 from triage_cli.readers.header_row import check_width, empty_columns, header_of, no_text
+from triage_cli.readers.json_layout import Layout, layout_of
 from triage_cli.readers.json_reader import JsonRecords, text_of
-from triage_cli.readers.layouts import Layout, layout_of
 from triage_cli.readers.mail_files import MailFolder, mail_format
 from triage_cli.readers.mail_message import mail_table
-from triage_cli.readers.row_mapping import Plan, Records, drafts
+from triage_cli.readers.row_mapping import Plan, Records, UnreadDates, drafts
 from triage_cli.readers.sniff import HEAD, Sample, decoder_for, delimiter_of, format_of, refuse_non_tables, sampled
 from triage_cli.readers.table import ReadOptions, Table
-from triage_cli.readers.totals import without_totals
-from triage_cli.readers.unread_dates import UnreadDates
+from triage_cli.readers.totals_row import without_totals
 from triage_cli.readers.values import is_ambiguous, orders
 
 _SHOWN = 6  # columns in a note

@@ -14,11 +14,11 @@ from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
 from triage_cli.runtime.group_worker import GroupWorker
-from triage_cli.service.claims import TO_ROUTE
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decisions import DecisionRecorder, answered_by
 from triage_cli.service.delivery.routing_decisions import RoutingDecider
 from triage_cli.service.run_context import RunContext
+from triage_cli.service.runs import TO_ROUTE
 from triage_cli.service.services import Services
 
 # Seconds between two checks of the categories.

@@ -17,7 +17,6 @@ from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery, Why
 from triage_cli.ports.adapters import Source
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames, review_order, ticket_names
-from triage_cli.service.claims import TO_ROUTE, TicketClaimer
 from triage_cli.service.classification.classify import ClassifyRun, to_ask
 from triage_cli.service.delivery.deliver import routed
 from triage_cli.service.delivery.route import DeliveryRun
@@ -29,7 +28,7 @@ from triage_cli.service.intake.pull import SourcePull
 from triage_cli.service.pipeline import Pipeline
 from triage_cli.service.reclassify import ReclassifyRun
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import RunRecorder, running
+from triage_cli.service.runs import TO_ROUTE, RunRecorder, TicketClaimer, running
 from triage_cli.service.services import Services
 from triage_cli.service.verdict_recorder import VerdictRecorder
 from triage_cli.service.verdicts import Verdicts

@@ -7,10 +7,10 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.service.claims import TO_CLASSIFY, TO_ROUTE
 from triage_cli.service.classification.decisions import DecisionRecorder
 from triage_cli.service.delivery.route import DeliveryRun
 from triage_cli.service.run_context import RunContext
+from triage_cli.service.runs import TO_CLASSIFY, TO_ROUTE
 
 
 class Pipeline:

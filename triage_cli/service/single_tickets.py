@@ -22,10 +22,15 @@ from triage_cli.runtime.group_worker import GroupWorker
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.delivery.dispatcher import Dispatcher, switched_off
-from triage_cli.service.delivery.results import AttemptRecorder, AttemptResult, RetryPolicy
+from triage_cli.service.delivery.results import (
+    AttemptRecorder,
+    AttemptResult,
+    RetryPolicy,
+    UnfinishedTicket,
+    with_offline_error,
+)
 from triage_cli.service.delivery.routing_decisions import RoutingDecider
 from triage_cli.service.delivery.shared_dispatch import SharedDispatcher, SharedResult
-from triage_cli.service.delivery.ticket_outcomes import UnfinishedTicket, with_offline_error
 from triage_cli.service.group_commit import GroupCommitter
 from triage_cli.service.group_decision import GroupDecider, NewTicket, Taken
 from triage_cli.service.intake.import_tickets import Intake

@@ -1,16 +1,17 @@
 """The part of a store that SQLite and PostgreSQL share: reads, and writes of single rows."""
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
-from triage_cli.domain.changes import Conflict
+from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification, QuestionSpec
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.evaluation.error_bounds import StoredBound
 from triage_cli.domain.ids import forgotten, now
-from triage_cli.domain.runs import Run
+from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.streams import NAMED, chunked
@@ -18,9 +19,9 @@ from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery
 from triage_cli.stores import queries, selections
 from triage_cli.stores.batch_tables import BatchTables
-from triage_cli.stores.category_renames import Renames
+from triage_cli.stores.categories import Renames
 from triage_cli.stores.database import Db
-from triage_cli.stores.deliveries import DeliveryTables
+from triage_cli.stores.delivery_tables import DeliveryTables
 from triage_cli.stores.erasure import FORGOT, Forgetting
 from triage_cli.stores.leases import Leases
 from triage_cli.stores.money import MoneyTables
@@ -44,6 +45,22 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
             values = (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id)
             db.execute(queries.END, values)
             db.execute("delete from claims where run_id = ?", (run.run_id,))
+
+    def due(
+        self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
+    ) -> list[OutgoingDelivery]:
+        """Claim pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
+        values = {"destination": destination, "run": lease.run_id, "horizon": horizon, "limit": limit}
+        if ids is not None:
+            values["ids"] = compact(list(ids))
+        deliveries, tickets = self._due(lease, values)
+        tickets_by_id = {ticket.ticket_id: ticket for ticket in tickets}
+        deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
+        return [OutgoingDelivery(d, tickets_by_id[d.ticket_id]) for d in deliveries]
+
+    @abstractmethod
+    def _due(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
+        """Claim due deliveries in a transaction; return them with their tickets."""
 
     def exited(self, run_id: str, code: int) -> None:
         """Record the exit code of a run that has ended."""
@@ -212,6 +229,33 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         return [StatsGroup(dict(zip(query.by, row[:number], strict=True)), *row[number:]) for row in rows]
 
     # -- inside a transaction
+
+    def _claimed_deliveries(
+        self, db: Db, lease: Lease, query: str, values: Mapping[str, Any]
+    ) -> tuple[list[Delivery], list[Ticket]]:
+        self._check_run(db, lease)
+        self.renew_lease(db, lease)
+        deliveries = [Delivery(*row) for row in db.execute(query, values).fetchall()]
+        return deliveries, self._tickets(db, [d.ticket_id for d in deliveries])
+
+    def _new_tickets(self, db: Db, changes: Sequence[Change], conflicts: dict[str, Conflict]) -> list[Ticket]:
+        """Return the new tickets; adds a conflict for each that was forgotten before, which is left out."""
+        new_tickets = [c.ticket for c in changes if c.ticket and not c.expects]
+        gone = self._forgotten(db, new_tickets)
+        conflicts |= gone
+        return [ticket for ticket in new_tickets if ticket.ticket_id not in gone] if gone else new_tickets
+
+    @staticmethod
+    def _accepted(changes: Sequence[Change], conflicts: Mapping[str, Conflict]) -> Sequence[Change]:
+        """Return the changes whose tickets have no conflict."""
+        return [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
+
+    @staticmethod
+    def _refusals(changes: Sequence[Change], conflicts: Mapping[str, Conflict]) -> list[Conflict | None]:
+        """Return the conflict of each change, or None."""
+        if not conflicts:
+            return [None] * len(changes)
+        return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
 
     def _tickets(self, db: Db, ids: Sequence[str]) -> list[Ticket]:
         return [Ticket(*row) for row in db.execute(queries.BY_ID, (compact(list(ids)),))]

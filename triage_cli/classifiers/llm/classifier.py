@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.claim_check import ClaimCheck
+from triage_cli.classifiers.llm.interpretation import MEANING, Interpretation, described, failed, interpretation_of
 from triage_cli.classifiers.llm.prices import Cost, expected, used, worst_of
 from triage_cli.classifiers.llm.provider import BUDGET, Provider, RejectedError, Usage
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.classifiers.llm.reservations import BudgetReserver
-from triage_cli.classifiers.llm.verdict import MEANING, Verdict, described, failed, verdict_of
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
@@ -65,7 +65,7 @@ def _provider(spec: ClassifierSpec, categories: Sequence[Category], env: Mapping
 
         return AnthropicProvider(spec, env)
     if spec.type == "decision":
-        from triage_cli.classifiers.llm.decisions import DecisionProvider
+        from triage_cli.classifiers.llm.decisions_api import DecisionProvider
 
         return DecisionProvider(spec, env, len(categories))
     raise ConfigError(f'classifier "{spec.name}": type {spec.type} asks no language model')
@@ -136,10 +136,15 @@ class AskingClassifier:
         return prompt.question(self.categories, subject, description, limit), tuple(dict.fromkeys(found + more))
 
     def outcome(
-        self, ticket: Ticket, question: prompt.Question, verdict: Verdict, cost: Cost, masked: tuple[str, ...]
+        self,
+        ticket: Ticket,
+        question: prompt.Question,
+        interpretation: Interpretation,
+        cost: Cost,
+        masked: tuple[str, ...],
     ) -> Outcome[Answer]:
         """Return the outcome of a question about a ticket: the answer to store, or the failure."""
-        spec, signature, (parsed, reply, detail) = self.spec, self.signature, verdict
+        spec, signature, (parsed, reply, detail) = self.spec, self.signature, interpretation
         confidence, source = None, None
         if parsed.label is not None:
             confidence, source = reply.chances.get(parsed.label, parsed.confidence), "said"
@@ -232,15 +237,15 @@ class _AskRun:
         while True:
             question, masked = self._classifier.question(ticket, limit)
             try:
-                verdict = await self._verdict(ticket, question, budget, retries, cost)
+                interpretation = await self._interpretation(ticket, question, budget, retries, cost)
             except (TriageError, StoppingError) as error:
                 if outcome is None or paid == Usage():
                     raise
                 if isinstance(error, TriageError):
                     self.fatal = self.fatal or error
                 return outcome  # the first answer is unusable, but was paid for
-            outcome, paid = self._classifier.outcome(ticket, question, verdict, cost, masked), cost.usage
-            problem = verdict.parsed.problem
+            outcome, paid = self._classifier.outcome(ticket, question, interpretation, cost, masked), cost.usage
+            problem = interpretation.parsed.problem
             if problem == "too_long" and (shorter := prompt.shorter(limit, question)):
                 limit = shorter  # nothing was paid, so this does not count as a retry
                 continue
@@ -250,9 +255,9 @@ class _AskRun:
             if problem == "cut":
                 budget *= 2
 
-    async def _verdict(
+    async def _interpretation(
         self, ticket: Ticket, question: prompt.Question, budget: int, retries: Retries, cost: Cost
-    ) -> Verdict:
+    ) -> Interpretation:
         """Ask once, with retries of failed requests."""
         provider, worst = self._classifier.provider, self._classifier.worst(question, budget)
         reservation = self._reserver.stake(cost.price_of(worst))
@@ -274,7 +279,7 @@ class _AskRun:
         finally:
             reservation.settle(0.0)
         self._rejected = -(10**9)  # after one accepted request, a rejection concerns only its ticket
-        verdict = verdict_of(reply, question)
-        if not reply.problem and verdict.parsed.problem != "empty":
-            provider.heeded(form=verdict.parsed.problem != "not_json")
-        return verdict
+        interpretation = interpretation_of(reply, question)
+        if not reply.problem and interpretation.parsed.problem != "empty":
+            provider.heeded(form=interpretation.parsed.problem != "not_json")
+        return interpretation

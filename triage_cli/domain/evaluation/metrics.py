@@ -1,11 +1,11 @@
 """Metrics of answers to labelled tickets: accuracy, F1, confusion matrix, thresholds, calibration error."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-Z = 1.959964  # of a 95 % interval
+from triage_cli.domain.evaluation.confidence_intervals import wilson
+
 BINS = 10
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
@@ -31,24 +31,6 @@ class Bin(NamedTuple):
     n: int
     confidence: float
     right: float
-
-
-def wilson(right: int, n: int, z: float = Z) -> tuple[float, float]:
-    """Return the 95 % confidence interval of a share (Wilson 1927); (0, 1) if `n` is 0."""
-    if not n:
-        return 0.0, 1.0
-    share, squared = right / n, z * z
-    middle = (share + squared / (2 * n)) / (1 + squared / n)
-    half = z / (1 + squared / n) * math.sqrt(share * (1 - share) / n + squared / (4 * n * n))
-    # Exact at the ends, without rounding errors.
-    return 0.0 if not right else middle - half, 1.0 if right == n else middle + half
-
-
-def paired_interval(differences: Sequence[float], z: float = Z) -> tuple[float, tuple[float, float]]:
-    """Return the mean of paired differences and its 95 % confidence interval; at least one is needed."""
-    n, mean = len(differences), sum(differences) / len(differences)
-    half = z * math.sqrt(sum((d - mean) ** 2 for d in differences) / max(1, n - 1) / n)
-    return mean, (mean - half, mean + half)
 
 
 def share(graded_tickets: Sequence[Graded]) -> float:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from triage_cli.domain.evaluation.binomial import at_least, upper_bound
+from triage_cli.domain.evaluation.confidence_intervals import at_least, upper_bound
 from triage_cli.domain.evaluation.disjoint_sets import DisjointSets
 
 WORD = re.compile(r"[^\W\d_]{3,}")

@@ -6,9 +6,8 @@ from triage_cli.domain.decisions import Decided
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.service.claims import TO_CLASSIFY, TicketClaimer
 from triage_cli.service.classification.decisions import DecisionRecorder
-from triage_cli.service.runs import RunRecorder
+from triage_cli.service.runs import TO_CLASSIFY, RunRecorder, TicketClaimer
 
 Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]]
 

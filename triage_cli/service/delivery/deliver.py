@@ -10,10 +10,10 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import NAMED, chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
-from triage_cli.service.claims import TO_ROUTE, TicketClaimer
+from triage_cli.service.delivery.results import with_offline_error
 from triage_cli.service.delivery.route import DeliveryRun
-from triage_cli.service.delivery.ticket_outcomes import with_offline_error
 from triage_cli.service.run_context import RunContext
+from triage_cli.service.runs import TO_ROUTE, TicketClaimer
 
 
 def routed(

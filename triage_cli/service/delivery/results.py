@@ -1,16 +1,17 @@
-"""Results of delivery attempts: what is saved of them, and when the next attempt is due."""
+"""Results of delivery attempts: what is saved of them, when the next one is due, and what their tickets come to."""
 
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from triage_cli.domain import ids, routing
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
-from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError, TriageError, UnavailableError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery, Receipt, Routed
+from triage_cli.domain.errors import DeliveryError, OfflineError, TriageError, UnavailableError
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.service.run_context import RunContext
 
@@ -188,3 +189,38 @@ def _delivery_id(outcome: Outcome[Receipt]) -> str:
     if not isinstance(outcome.item, OutgoingDelivery):
         raise TypeError(outcome)
     return outcome.item.delivery.delivery_id
+
+
+class UnfinishedTicket:
+    """A ticket's outcome until its deliveries have had their first attempt; `unfinished` counts those that have not."""
+
+    def __init__(self, outcome: Outcome[Routed], unfinished: int) -> None:
+        self.outcome = outcome
+        self._unfinished = unfinished
+
+    def add_result(self, result: AttemptResult | None, error: TriageError | None) -> bool:
+        """Add the result of one delivery (None: it was parked, or not saved); return whether it was the last.
+
+        `error` is why it was parked or not saved.
+        """
+        self._unfinished -= 1
+        if error is not None:
+            self.outcome = self.outcome._replace(error=self.outcome.error or error)
+        if result is not None:
+            self.outcome = self.outcome._replace(
+                action=Action(result.ticket.status),
+                value=Routed(result.ticket, result.deliveries),
+                error=self.outcome.error or result.error,
+            )
+        return self._unfinished == 0
+
+
+def with_offline_error(outcome: Outcome[Routed], offline: AbstractSet[str]) -> Outcome[Routed]:
+    """Add an `OfflineError` to an outcome without error, if a delivery to one of the `offline` destinations waits."""
+    if not offline or outcome.error is not None or outcome.value is None:
+        return outcome
+    names = sorted({d.destination for d in outcome.value.deliveries if d.state == "pending"} & offline)
+    if not names:
+        return outcome
+    problem = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
+    return outcome._replace(error=OfflineError(problem, hint="triage route delivers it once the network is on again"))

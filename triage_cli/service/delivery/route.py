@@ -11,9 +11,14 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import NAMED, bounded
 from triage_cli.domain.tickets import Ticket
 from triage_cli.service.delivery.dispatcher import QUEUE_LIMIT, Dispatcher, QueueResults
-from triage_cli.service.delivery.results import AttemptRecorder, AttemptResult, RetryPolicy
+from triage_cli.service.delivery.results import (
+    AttemptRecorder,
+    AttemptResult,
+    RetryPolicy,
+    UnfinishedTicket,
+    with_offline_error,
+)
 from triage_cli.service.delivery.routing_decisions import RoutingDecider, RoutingTable
-from triage_cli.service.delivery.ticket_outcomes import UnfinishedTicket, with_offline_error
 from triage_cli.service.run_context import RunContext
 
 # Seconds between two queries for due deliveries while others are being attempted.

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.decisions import Labelled, Unlabelled
-from triage_cli.domain.evaluation.metrics import Graded, macro_f1, paired_interval, share, wilson
+from triage_cli.domain.evaluation.confidence_intervals import paired_interval, wilson
+from triage_cli.domain.evaluation.metrics import Graded, macro_f1, share
 from triage_cli.ports.adapters import Settings, Trainer
 from triage_cli.service.learning.material import SURE, splits
 

@@ -10,7 +10,8 @@ from triage_cli.domain.audit import Event
 from triage_cli.domain.decisions import Answer, Calibration, Classification, ClassifyPlan, Labelled, Unfinished
 from triage_cli.domain.errors import BudgetError, TriageError
 from triage_cli.domain.evaluation import calibration
-from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored, wilson
+from triage_cli.domain.evaluation.confidence_intervals import wilson
+from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored
 from triage_cli.domain.runs import InputPart, Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.streams import chunked

@@ -15,7 +15,7 @@ from triage_cli.domain.audit import Event, Head
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
+from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import NoDatabaseError, UsageError
 from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Lease, Run
@@ -132,25 +132,9 @@ class PostgresStore(SqlStore):
             db.execute(pg_queries.TAKE_OVER, (compact(taken_over),))
         return [t._replace(revision=t.revision + revisions[t.ticket_id]) for t in tickets if t.ticket_id in revisions]
 
-    def due(
-        self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
-    ) -> list[OutgoingDelivery]:
-        """Claim pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
-        values = {"destination": destination, "run": lease.run_id, "horizon": horizon, "limit": limit}
-        query = pg_queries.DUE
-        if ids is not None:
-            query, values["ids"] = pg_queries.DUE_OF, compact(list(ids))
-
-        def due(db: DialectConnection) -> tuple[list[Delivery], list[Ticket]]:
-            self._check_run(db, lease)
-            self.renew_lease(db, lease)
-            deliveries = [Delivery(*row) for row in db.execute(query, values).fetchall()]
-            return deliveries, self._tickets(db, [d.ticket_id for d in deliveries])
-
-        deliveries, found = self.database.write(due)
-        tickets = {t.ticket_id: t for t in found}
-        deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
-        return [OutgoingDelivery(d, tickets[d.ticket_id]) for d in deliveries]
+    def _due(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
+        query = pg_queries.DUE_OF if "ids" in values else pg_queries.DUE
+        return self.database.write(lambda db: self._claimed_deliveries(db, lease, query, values))
 
     def renew_lease(self, db: DialectConnection, lease: Lease) -> None:
         """Renew a run's lease and record what it has spent."""
@@ -172,7 +156,7 @@ class PostgresStore(SqlStore):
                 raise
             changes = [_storable(change) for change in changes]
             conflicts = self._save_fast_or_safe(changes, lease, cursor)
-        return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
+        return self._refusals(changes, conflicts)
 
     def _save_fast_or_safe(
         self, changes: Sequence[Change], lease: Lease | None, cursor: SourceCursor | None
@@ -195,13 +179,10 @@ class PostgresStore(SqlStore):
             self.renew_lease(db, lease)
         before = self._before(db, changes)
         conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
-        new_tickets = [c.ticket for c in changes if c.ticket and not c.expects]
-        if gone := self._forgotten(db, new_tickets):
-            conflicts |= gone
-            new_tickets = [ticket for ticket in new_tickets if ticket.ticket_id not in gone]
+        new_tickets = self._new_tickets(db, changes, conflicts)
         if new_tickets and not self._insert(db, new_tickets, at_once=at_once):
             conflicts |= self._taken(db, new_tickets)
-        kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
+        kept = self._accepted(changes, conflicts)
         added = [row for change in kept for row in change.adds]
         few = len(added) + sum(len(change.events) for change in kept) < pg_queries.MANY
         with db.pipelined() if few else nullcontext():  # many are copied

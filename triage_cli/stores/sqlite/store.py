@@ -3,16 +3,17 @@
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import Head
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
+from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import NoDatabaseError, StoreError, UnavailableError, UsageError
 from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Lease, Run
@@ -22,7 +23,7 @@ from triage_cli.domain.streams import first_of
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.private_files import make_private
 from triage_cli.runtime.process import began, machine, place
-from triage_cli.stores import category_renames, queries, selections
+from triage_cli.stores import categories, queries, selections
 from triage_cli.stores.sql_store import SqlStore
 from triage_cli.stores.sqlite.connection import translate
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
@@ -39,7 +40,7 @@ class SqliteStore(SqlStore):
 
     database: SqliteDatabase
 
-    FIRST = (category_renames.INDEX,)
+    FIRST = (categories.INDEX,)
 
     def __init__(
         self, path: str, audit_key: bytes | None = None, *, make: bool = True, absent: bool = False,
@@ -101,27 +102,10 @@ class SqliteStore(SqlStore):
             return tickets
         return [t._replace(revision=t.revision + 1) if t.ticket_id in taken_over else t for t in tickets]
 
-    def due(
-        self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
-    ) -> list[OutgoingDelivery]:
-        """Claim pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
-        values = {
-            "destination": destination,
-            "run": lease.run_id,
-            "now": time.time(),
-            "horizon": horizon,
-            "limit": limit,
-        }
-        if ids is not None:
-            values["ids"] = compact(list(ids))
+    def _due(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
+        query, values = queries.DUE_OF if "ids" in values else queries.DUE, {**values, "now": time.time()}
         with self.database.transaction() as db:
-            self._check_run(db, lease)
-            self.renew_lease(db, lease)
-            query = queries.DUE if ids is None else queries.DUE_OF
-            deliveries = [Delivery(*row) for row in db.execute(query, values).fetchall()]
-            tickets = {t.ticket_id: t for t in self._tickets(db, [d.ticket_id for d in deliveries])}
-        deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
-        return [OutgoingDelivery(d, tickets[d.ticket_id]) for d in deliveries]
+            return self._claimed_deliveries(db, lease, query, values)
 
     def renew_lease(self, db: sqlite3.Connection, lease: Lease) -> None:
         """Renew a run's lease and record what it has spent."""
@@ -142,13 +126,10 @@ class SqliteStore(SqlStore):
                 self.renew_lease(db, lease)
             before = self._before(db, changes)
             conflicts = self._moved_on(db, changes)
-            new_tickets = [c.ticket for c in changes if c.ticket and not c.expects]
-            if gone := self._forgotten(db, new_tickets):
-                conflicts |= gone
-                new_tickets = [ticket for ticket in new_tickets if ticket.ticket_id not in gone]
+            new_tickets = self._new_tickets(db, changes, conflicts)
             if new_tickets and queries.insert_tickets(db, new_tickets) < len(new_tickets):
                 conflicts |= self._taken(db, new_tickets)
-            kept = [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
+            kept = self._accepted(changes, conflicts)
             self._add(db, kept)
             db.executemany(queries.SET_DECISION, [(t.decision_id, t.ticket_id) for t in new_tickets if t.decision_id])
             updates = [c for c in kept if c.ticket and c.expects]
@@ -161,9 +142,7 @@ class SqliteStore(SqlStore):
             self._count(db, kept, before)
             if cursor is not None and not conflicts:
                 db.execute(queries.PUT_CURSOR, cursor)
-        if not conflicts:
-            return [None] * len(changes)
-        return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
+        return self._refusals(changes, conflicts)
 
     def _hold(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> None:
         for run_id in {ticket.run_id for ticket in tickets}:

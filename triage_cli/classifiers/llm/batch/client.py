@@ -10,9 +10,9 @@ from typing import IO, Any, TypeVar
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.batch.api import Wire, custom_id
 from triage_cli.classifiers.llm.classifier import AskingClassifier
+from triage_cli.classifiers.llm.interpretation import failed, interpretation_of
 from triage_cli.classifiers.llm.prices import Cost, half, used
 from triage_cli.classifiers.llm.provider import BUDGET, Reply
-from triage_cli.classifiers.llm.verdict import failed, verdict_of
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
 from triage_cli.domain.decisions import Answer, Classification, Postponed, QuestionSpec
 from triage_cli.domain.errors import (
@@ -203,12 +203,12 @@ class Batches:
         cost = Cost(self._price)
         if isinstance(result.reply, Reply):
             cost.add(used(result.reply, self._asked.worst(question, 2 * BUDGET)))
-            verdict = verdict_of(result.reply, question)
-            self._followed_form += verdict.parsed.problem in (None, "unknown_label")
-            self._ignored_form += verdict.parsed.problem == "not_json"
+            interpretation = interpretation_of(result.reply, question)
+            self._followed_form += interpretation.parsed.problem in (None, "unknown_label")
+            self._ignored_form += interpretation.parsed.problem == "not_json"
         else:
-            verdict = failed(result.error or AnswerError("no answer"), question)
-        outcome = self._asked.outcome(ticket, question, verdict, cost, ())
+            interpretation = failed(result.error or AnswerError("no answer"), question)
+        outcome = self._asked.outcome(ticket, question, interpretation, cost, ())
         if outcome.value is None:
             raise TypeError(outcome)
         step = outcome.value.steps[-1]._replace(

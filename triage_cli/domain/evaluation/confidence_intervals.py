@@ -1,13 +1,15 @@
-"""Exact binomial probabilities and confidence bounds, from the regularised incomplete beta function.
+"""Confidence intervals and bounds of shares, and the exact binomial probabilities behind them.
 
-The function is computed by its continued fraction (Press et al., Numerical Recipes, 6.4; DLMF 8.17.22), whose relative
-error is about 1e-10 here. Binomial tails are its values (DLMF 8.17.5).
+Binomial tails are values of the regularised incomplete beta function (DLMF 8.17.5). That is computed by its continued
+fraction (Press et al., Numerical Recipes, 6.4; DLMF 8.17.22), whose relative error is about 1e-10 here.
 """
 
 import math
+from collections.abc import Sequence
 
 TINY = 1e-300
 STEPS = 10_000  # the fraction converges within about the square root of the larger parameter
+Z = 1.959964  # of a 95 % interval
 
 
 def incomplete_beta(a: float, b: float, x: float) -> float:
@@ -62,3 +64,21 @@ def upper_bound(k: int, n: int, risk: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if at_most(k, n, middle) > risk else (low, middle)
     return high
+
+
+def wilson(right: int, n: int, z: float = Z) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a share (Wilson 1927); (0, 1) if `n` is 0."""
+    if not n:
+        return 0.0, 1.0
+    share, squared = right / n, z * z
+    middle = (share + squared / (2 * n)) / (1 + squared / n)
+    half = z / (1 + squared / n) * math.sqrt(share * (1 - share) / n + squared / (4 * n * n))
+    # Exact at the ends, without rounding errors.
+    return 0.0 if not right else middle - half, 1.0 if right == n else middle + half
+
+
+def paired_interval(differences: Sequence[float], z: float = Z) -> tuple[float, tuple[float, float]]:
+    """Return the mean of paired differences and its 95 % confidence interval; at least one is needed."""
+    n, mean = len(differences), sum(differences) / len(differences)
+    half = z * math.sqrt(sum((d - mean) ** 2 for d in differences) / max(1, n - 1) / n)
+    return mean, (mean - half, mean + half)

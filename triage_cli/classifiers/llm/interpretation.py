@@ -20,7 +20,7 @@ MEANING = {
 }
 
 
-class Verdict(NamedTuple):
+class Interpretation(NamedTuple):
     """The result of a question about one ticket: a label, or a problem with details."""
 
     parsed: prompt.Parsed
@@ -28,19 +28,19 @@ class Verdict(NamedTuple):
     detail: str = ""
 
 
-def verdict_of(reply: Reply, question: prompt.Question) -> Verdict:
-    """Return the verdict of a reply."""
+def interpretation_of(reply: Reply, question: prompt.Question) -> Interpretation:
+    """Return the interpretation of a reply."""
     if reply.problem:
-        return Verdict(prompt.Parsed(problem=reply.problem), reply)
-    return Verdict(prompt.parse(reply.text, question.labels), reply)
+        return Interpretation(prompt.Parsed(problem=reply.problem), reply)
+    return Interpretation(prompt.parse(reply.text, question.labels), reply)
 
 
-def failed(error: TriageError, question: prompt.Question) -> Verdict:
-    """Return the verdict of a failed request."""
+def failed(error: TriageError, question: prompt.Question) -> Interpretation:
+    """Return the interpretation of a failed request."""
     kinds = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
     problem = next((name for kind, name in kinds if isinstance(error, kind)), "unavailable")
     detail = described(error, question)
-    return Verdict(prompt.Parsed(problem=problem), Reply(None), detail if detail != error.code else "")
+    return Interpretation(prompt.Parsed(problem=problem), Reply(None), detail if detail != error.code else "")
 
 
 def described(error: TriageError, question: prompt.Question) -> str:

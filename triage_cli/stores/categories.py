@@ -1,4 +1,7 @@
-"""Renaming a category: all stored rows are changed in one transaction, with its event."""
+"""Categories in the store: renaming one in all rows, and the list that the latest classification had.
+
+A rename is one transaction, with its event. The list is stored so that a change of it is noticed.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -6,9 +9,11 @@ from typing import Any
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.ids import now
+from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Renamed
 from triage_cli.stores.counts import Counts
+from triage_cli.stores.database import Database
 
 # The tables that hold the name. A ticket's revision grows, so that a run that read it earlier does not write the old
 # name back.
@@ -38,6 +43,9 @@ RECORD_RENAME = """insert into renames (old, new, root, moved, at) values (:old,
 INDEX = "create index if not exists tickets_by_category on tickets (category, ticket_id) where category is not null"
 BEARS = """select exists (select 1 from tickets where category = :name)
     or exists (select 1 from tickets where status = 'needs_review' and suggestion = :name)"""
+
+KEEP = """insert into classified_by (one, categories, path, host, at) values (1, ?, ?, ?, ?) on conflict (one) do update
+    set categories = excluded.categories, path = excluded.path, host = excluded.host, at = excluded.at"""
 
 
 class Renames(Counts):
@@ -94,3 +102,20 @@ def _current_name(category_name: str, category_names: Mapping[str, str], chances
     while category_name in category_names and category_names[category_name] not in chances:
         category_name = category_names[category_name]
     return category_name
+
+
+class CategoryMemory:
+    """Implements `service.classification.category_check.Memory` on the connections of a store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def last(self) -> tuple[tuple[str, ...], str | None, str] | None:
+        """Return the names of the categories, the path of the configuration file and its machine, or None."""
+        rows = self._database.read("select categories, path, host from classified_by")
+        return (tuple(from_json(rows[0][0])), rows[0][1], rows[0][2]) if rows else None
+
+    def keep(self, categories: Sequence[str], path: str | None, host: str) -> None:
+        """Record the categories of the latest classification, replacing the earlier ones."""
+        with self._database.transaction() as db:
+            db.execute(KEEP, (compact(list(categories)), path, host, now()))
