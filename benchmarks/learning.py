@@ -181,7 +181,7 @@ def in_order_of_review(model: Model, left: Labelled, _chance: Random) -> list[in
         if tokens:
             chances = table.judge([tokens])[0][0]
             second, first = sorted(chances.tolist())[-2:]
-            waiting.append(Waiting(str(n), text, model.labels[int(chances.argmax())], first - second))
+            waiting.append(Waiting(str(n), text, first - second))
     least = sorted(waiting, key=lambda w: w.margin)[:500]
     return [int(name) for name in order_of_review(least)]
 
