@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.cli import option_values, ticket_names
+from triage_cli.cli import options, ticket_names
 from triage_cli.cli.context import words_of
 from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import line
@@ -193,6 +193,6 @@ def test_any_command_line_can_be_kept(args: list[str]) -> None:
     "moment", ["", "1", "7d", "99999999999d", "2026-13-01", "0000-00-00", "1e400h", "\u0661d", "-1d", "7 d"]
 )
 def test_any_moment_is_one_or_an_error(moment: str) -> None:
-    for read in (option_values.moment, option_values.seconds):
+    for read in (options.moment, options.seconds):
         with suppress(UsageError):
             assert read(moment) is not None

@@ -21,8 +21,7 @@ from tests.support.fake_destination import outcomes
 from tests.support.http_stub import a_delivery, a_parcel, configured
 from tests.support.mail_server import MailStub, Received, scripted
 from tests.support.online import ONLINE
-from triage_cli.destinations.mail import MailDestination, as_text, login_of
-from triage_cli.destinations.mail_message import LONGEST, MailMessages
+from triage_cli.destinations.mail import LONGEST, MailDestination, MailMessages, as_text, login_of
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, UsageError
 from triage_cli.domain.runs import Outcome

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from triage_cli.config.models import DEFAULT_CATEGORIES, KEY_VARIABLES, Config, DestinationSpec
 from triage_cli.config.own_files import is_among, own_files
+from triage_cli.config.routes import default_routes
 from triage_cli.config.schema import LOCAL, TOP, Sections, read
 from triage_cli.config.validators import absolute, is_postgres, no_database, no_url
 from triage_cli.config.yaml_document import (
@@ -20,9 +21,7 @@ from triage_cli.config.yaml_document import (
     UnreadableError,
     parse,
 )
-from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.tickets import Category
 
 TRUTHS: Mapping[str, bool] = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
     ("0", "false", "no", "off"), False
@@ -72,7 +71,7 @@ def load_config(
     destinations, routes = sections.destinations, sections.routes
     if routes is None:
         beside = (config_file.path.parent if config_file else cwd) if is_postgres(database) else Path(database).parent
-        destinations, routes = _queues(sections.categories, destinations, beside / "queues")
+        destinations, routes = default_routes(sections.categories, destinations, beside / "queues")
     return Config(
         config_file.path if config_file else None,
         database,
@@ -253,26 +252,3 @@ def _check_own_files(
             key = f"destinations.{name}.path"
             problem = f"{spec.path} is the database, a file beside it, or the configuration; name a file of its own"
             diagnostics.misplaced(f"{diagnostics.origins[key]}: {key}", problem)
-
-
-# The default routes
-
-
-def _queues(
-    categories: Iterable[Category], destinations: Mapping[str, DestinationSpec], folder: Path
-) -> tuple[Mapping[str, DestinationSpec], tuple[Rule, ...]]:
-    """Send each category to the destination of its name, which is a file unless the configuration says otherwise."""
-    names = [category.name for category in categories]
-    queues = {name: DestinationSpec(name, "file", path=folder / _file_name(name)) for name in names}
-    rules = tuple(Rule(f"routes.{name}", (name,), {"category": (name,)}) for name in names)
-    return {**queues, **destinations}, rules
-
-
-def _file_name(category: str) -> str:
-    """Return a name for a category's file that is safe everywhere; an altered one gets a hash of its own."""
-    safe = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", category).strip(" .-").encode()[:200].decode(errors="ignore")
-    if safe != category:
-        import hashlib
-
-        safe = f"{safe or 'category'}-{hashlib.sha256(category.encode()).hexdigest()[:6]}"
-    return f"{safe}.jsonl"

@@ -1,13 +1,30 @@
 """The routing map of config.yaml: the short form, the long form, and addresses that become destinations."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
 from triage_cli.config.models import DestinationSpec
-from triage_cli.config.validators import Field, label, number, one_of, record, several, suggestion, text, truth, url
-from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
+from triage_cli.config.validators import (
+    Field,
+    label,
+    number,
+    one_of,
+    record,
+    several,
+    suggestion,
+    text,
+    truth,
+    url,
+)
+from triage_cli.config.yaml_document import (
+    Check,
+    ConfigNode,
+    ConfigValueError,
+    kind,
+)
 from triage_cli.domain.deliveries import EXTRA, Rule
 from triage_cli.domain.tickets import PRIORITIES, Category
 
@@ -171,3 +188,23 @@ class Routes:
         self.destinations[name] = DestinationSpec(name, "webhook", url(setting))
         setting.origin(f"destinations.{name}.url")
         return name
+
+
+def default_routes(
+    categories: Iterable[Category], destinations: Mapping[str, DestinationSpec], folder: Path
+) -> tuple[Mapping[str, DestinationSpec], tuple[Rule, ...]]:
+    """Send each category to the destination of its name, which is a file unless the configuration says otherwise."""
+    names = [category.name for category in categories]
+    queues = {name: DestinationSpec(name, "file", path=folder / _file_name(name)) for name in names}
+    rules = tuple(Rule(f"routes.{name}", (name,), {"category": (name,)}) for name in names)
+    return {**queues, **destinations}, rules
+
+
+def _file_name(category: str) -> str:
+    """Return a name for a category's file that is safe everywhere; an altered one gets a hash of its own."""
+    safe = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", category).strip(" .-").encode()[:200].decode(errors="ignore")
+    if safe != category:
+        import hashlib
+
+        safe = f"{safe or 'category'}-{hashlib.sha256(category.encode()).hexdigest()[:6]}"
+    return f"{safe}.jsonl"

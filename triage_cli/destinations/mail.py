@@ -1,6 +1,10 @@
-"""Mail over SMTP: to all recipients or to none, under one Message-ID over all attempts."""
+"""Mail over SMTP: to all recipients or to none, under one Message-ID over all attempts.
+
+Its templates are rendered for each delivery, its headers of one bounded line each.
+"""
 
 import asyncio
+import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,12 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
 from operator import itemgetter
 from typing import NamedTuple
 
 from triage_cli.config.models import DestinationSpec, MailSpec
 from triage_cli.config.template_filters import TemplateFailure
-from triage_cli.destinations.mail_message import CONTROL, MailMessages, bare, plain
+from triage_cli.config.templates import Template, TemplateMistake, delivery_names
+from triage_cli.destinations.payload import template_values
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, causes
 from triage_cli.domain.runs import Action, Outcome
@@ -25,6 +32,13 @@ from triage_cli.runtime.smtp import MailConnectionLost, MailError, MailRefusal, 
 from triage_cli.runtime.ssrf_guard import Resolver, checked
 from triage_cli.runtime.unreachable import reason
 
+# Characters of a subject, and of an id of another mail.
+LONGEST = 250
+# What ends a line in a header, here or in some program that reads it, and what else is no text.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# A Message-ID (RFC 5322, 3.6.4), as mail that became a ticket has it for its external id.
+MESSAGE_ID = re.compile(r"<[!#-;=?A-Z^-~]+@[!#-;=?A-Z\[\]^-~]+>")
+
 # So many mails are handed over at once: mail servers refuse clients that come with more.
 WORKERS = 4
 # Of what a server answers, so many characters are kept.
@@ -32,6 +46,59 @@ KEPT = 500
 DONE = 250
 # 251: the server forwards it to where the user is now (RFC 5321, 3.4).
 TAKEN = frozenset({DONE, 251})
+
+
+class MailMessages:
+    """Makes the mails of one destination. Raises `TemplateMistake`; `message` raises `TemplateFailure`."""
+
+    def __init__(self, spec: MailSpec) -> None:
+        self._spec = spec
+        self._subject, self._text = (Template(source, delivery_names(), place) for place, source in _sources(spec))
+
+    def message(self, outgoing: OutgoingDelivery, now: datetime) -> EmailMessage:
+        """Return the mail. All attempts at a delivery have one Message-ID, so that a repeated mail is recognisable."""
+        values = template_values(outgoing)
+        message = EmailMessage(policy=SMTP)
+        message["From"] = self._spec.sender
+        message["To"] = ", ".join(self._spec.to)
+        message["Subject"] = CONTROL.sub(" ", encodable(self._subject.text(values))).strip()[:LONGEST]
+        message["Date"] = format_datetime(now)
+        message["Message-ID"] = f"<{outgoing.delivery.delivery_id}@{domain(self._spec.sender)}>"
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's vacation notice answers
+        about = outgoing.ticket.external_id or ""
+        if len(about) <= LONGEST and MESSAGE_ID.fullmatch(about):
+            message["In-Reply-To"] = message["References"] = about
+        message.set_content(encodable(self._text.text(values)), cte="quoted-printable")
+        return message
+
+
+def mistakes(spec: MailSpec) -> Iterator[tuple[str, str]]:
+    """Yield each template that nothing could be rendered with: its place under the destination, and why."""
+    for place, source in _sources(spec):
+        try:
+            Template(source, delivery_names(), place)
+        except TemplateMistake as mistake:
+            yield place, str(mistake)
+
+
+def plain(message: EmailMessage) -> str:
+    """Return a mail as a person reads it."""
+    headers = "".join(f"{name}: {value}\n" for name, value in message.items())
+    return f"{headers}\n{message.get_content()}"
+
+
+def bare(address: str) -> str:
+    """Return an address without the name before it."""
+    return address.rpartition("<")[2].rstrip(">")
+
+
+def domain(address: str) -> str:
+    """Return the domain of an address."""
+    return bare(address).rpartition("@")[2]
+
+
+def _sources(spec: MailSpec) -> tuple[tuple[str, str], tuple[str, str]]:
+    return ("subject", spec.subject), ("text", spec.text)
 
 
 class Login(NamedTuple):

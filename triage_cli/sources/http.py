@@ -17,9 +17,8 @@ from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.adapters import Pause
 from triage_cli.runtime.http_exchange import Exchange, HttpAnswer, HttpRequest
 from triage_cli.runtime.retry import retry_after
-from triage_cli.sources.http_requests import LARGEST, PageRequests
 from triage_cli.sources.items import ItemReader
-from triage_cli.sources.pagination import Page, Walk, begin, iso, seconds
+from triage_cli.sources.pagination import LARGEST, Page, PageRequests, Walk, begin, iso, seconds
 
 # So often in a row a request is made again: where the answer says when, and where it does not.
 TOLD, UNTOLD = 100, 8

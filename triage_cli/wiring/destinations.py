@@ -112,7 +112,7 @@ def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:
 
         yield from mistakes(spec.http)
     if spec.mail is not None:
-        from triage_cli.destinations.mail_message import mistakes as mail_mistakes
+        from triage_cli.destinations.mail import mistakes as mail_mistakes
 
         yield from mail_mistakes(spec.mail)
 

@@ -52,7 +52,7 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
     from triage_cli.runtime.http_exchange import Endpoint, open_exchange
     from triage_cli.runtime.unreachable import host_of
     from triage_cli.sources.http import HttpSource
-    from triage_cli.sources.http_requests import PageRequests
+    from triage_cli.sources.pagination import PageRequests
 
     check_source_templates(config, [source_name])
     auth = spec.auth
@@ -109,6 +109,6 @@ def check_source_templates(config: Config, names: Iterable[str] | None = None) -
 
 def _template_mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:
     if spec.type == "http":
-        from triage_cli.sources.http_requests import mistakes
+        from triage_cli.sources.pagination import mistakes
 
         yield from mistakes(spec)

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
-from triage_cli.cli import option_values
+from triage_cli.cli import options
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.tickets import Selection
 
@@ -87,4 +87,4 @@ def checked(
         if name.casefold() not in by_folded:
             raise UsageError(f'no category "{name}"', hint=f"the categories are {', '.join(names)}")
     chosen = tuple(dict.fromkeys(by_folded[name.casefold()] for name in categories))
-    return Filters(option_values.priority(priority), chosen, option_values.statuses(statuses), search or None)
+    return Filters(options.priority(priority), chosen, options.statuses(statuses), search or None)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from triage_cli.cli import messages, option_values, options, ticket_names
+from triage_cli.cli import messages, options, ticket_names
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.commands.pipeline.classify import tell_waiting
 from triage_cli.cli.commands.pipeline.route import waiting_offline
@@ -90,8 +90,8 @@ def reclassify(
     printer = printing.printer(quiet=session.quiet)
     named, missing = ticket_names.ids(session, ids)
     selection = Selection(
-        named[:limit] if named is not None else None, option_values.statuses(status),
-        (category,) if category is not None else (), since=option_values.moment(since), limit=limit,
+        named[:limit] if named is not None else None, options.statuses(status),
+        (category,) if category is not None else (), since=options.moment(since), limit=limit,
     )  # fmt: skip
     counts: Counter[str] = Counter()
     matrix: Counter[tuple[str, str]] = Counter()

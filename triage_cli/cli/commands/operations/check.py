@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from triage_cli.cli import messages, option_values
+from triage_cli.cli import messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.options import MOST
@@ -81,7 +81,7 @@ def _findings(
     """Yield what each limit that was given found."""
     triage = session.triage
     if age is not None:
-        late = Selection(statuses=UNPROCESSED, until=option_values.past(age), sort="ticket_id", limit=1)
+        late = Selection(statuses=UNPROCESSED, until=options.past(age), sort="ticket_id", limit=1)
         oldest = next(iter(triage.find(late)), None)
         name = "" if oldest is None else messages.safe(oldest.external_id or oldest.ticket_id)
         age_finding = f"ticket {name} is not classified" if oldest else "no ticket is new or failed"
@@ -89,7 +89,7 @@ def _findings(
     stats = triage.stats()
     if delivery_age is not None:
         # Also one that nobody tries: parked for a private address, a missing secret or a switched off network.
-        oldest_delivery, latest = stats.oldest_pending_delivery, option_values.past(delivery_age) or ""
+        oldest_delivery, latest = stats.oldest_pending_delivery, options.past(delivery_age) or ""
         late_at = oldest_delivery if oldest_delivery and oldest_delivery <= latest else None
         of = f"a delivery of {messages.safe(late_at)} is still" if late_at else "no delivery is"
         yield Finding(f"{of} pending after {delivery_age}", late_at is None)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import option_values
+from triage_cli.cli import options
 from triage_cli.cli.command import command_group, makes_database, remote_command
 from triage_cli.cli.context import CommandContext, user
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
@@ -82,7 +82,7 @@ def rotate(
     """
     printer = printing.printer()
     printer.check_columns(CreatedKey._fields)
-    made = _ring(session).rotate(name, option_values.seconds(overlap), _seconds(expires))
+    made = _ring(session).rotate(name, options.seconds(overlap), _seconds(expires))
     _show(session, printer, made)
 
 
@@ -99,7 +99,7 @@ def revoke(session: CommandContext, name: Name, *, printing: PrintOptions) -> No
 
 
 def _seconds(expires: str | None) -> float | None:
-    return None if expires is None else option_values.seconds(expires)
+    return None if expires is None else options.seconds(expires)
 
 
 def _show(session: CommandContext, printer: Printer, made: CreatedKey) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages, option_values, options, ticket_names
+from triage_cli.cli import messages, options, ticket_names
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -54,9 +54,7 @@ def classify(
     plan = asking.plan(session, force=force, batch=batch)
     printer = printing.printer(quiet=session.quiet)
     named, missing = ticket_names.ids(session, ids)
-    selection = Selection(
-        ids=named[:limit] if named is not None else None, since=option_values.moment(since), limit=limit
-    )
+    selection = Selection(ids=named[:limit] if named is not None else None, since=options.moment(since), limit=limit)
     if dry_run:
         session.only_here("classify --dry-run")
         return _preview(session, selection, plan, printer, as_text=printing.as_text)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from triage_cli.cli import input_tables, messages, option_values, options
+from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -53,14 +53,14 @@ class TypedTicket:
         subject, description = ((text or "").strip() or None for text in (self.subject, self.description))
         if not subject and not description:
             raise UsageError("the ticket has no text", hint="give --subject or --description")
-        moment = option_values.moment(self.created_at)
+        moment = options.moment(self.created_at)
         return TicketDraft(
             row=0,
             line=0,
             subject=subject,
             description=description,
             customer_id=self.customer_id or None,
-            priority=option_values.priority(self.priority or None),
+            priority=options.priority(self.priority or None),
             created_at=moment.replace(".000Z", "Z") if moment else None,
             external_id=self.external_id or None,
             source=source,

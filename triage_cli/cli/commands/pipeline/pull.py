@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import input_tables, messages, option_values, options
+from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import command, makes_database
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, TicketPrintOptions
@@ -77,12 +77,12 @@ def pull(
     chosen = list(dict.fromkeys(names or config.sources))
     for name in chosen:
         wiring.sources.check_source(config, name)
-    moment = option_values.moment(since)
+    moment = options.moment(since)
     if rejects and len({config.sources[name].type == "imap" for name in chosen}) > 1:
         raise UsageError(
             "--rejects writes mails or items, and these sources give both", hint="name the sources of one kind"
         )
-    plan = PullPlan(moment, limit, full, option_values.seconds(deadline) if deadline else None)
+    plan = PullPlan(moment, limit, full, options.seconds(deadline) if deadline else None)
     printer = printing.printer(quiet=session.quiet)
     pulling = _Pulling(session, chosen, plan)
     if dry_run:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from triage_cli.cli import messages, option_values, options, terminal, ticket_names
+from triage_cli.cli import messages, options, terminal, ticket_names
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
@@ -101,21 +101,21 @@ def list_tickets(
         raise UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint="search for a part of the text")
     cut = limit is None and messages.on_terminal(sys.stdout)
     selection = Selection(
-        statuses=option_values.statuses(status),
+        statuses=options.statuses(status),
         categories=tuple(category or ()),
         customer_id=customer_id,
-        priority=option_values.priority(priority),
+        priority=options.priority(priority),
         classifier=classifier,
-        since=option_values.moment(since),
+        since=options.moment(since),
         search=search,
-        until=option_values.earliest(option_values.moment(until), option_values.past(older_than)),
+        until=options.earliest(options.moment(until), options.past(older_than)),
         sources=tuple(source or ()),
         destinations=tuple(destination or ()),
         verdict=verdict,
         min_confidence=min_confidence,
         max_confidence=max_confidence,
         order=order,
-        sort=option_values.sort(sort),
+        sort=options.sort(sort),
     )
     if order == "review" and (sort or selection.statuses - {"needs_review"}):
         raise UsageError("--order review has an order and a status of its own", hint="leave out --sort and --status")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from triage_cli.cli import messages, option_values, options
+from triage_cli.cli import messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
@@ -67,11 +67,11 @@ def logs(
     triage logs --action classified --since 1d -o csv
     """
     printer = printing.printer()
-    option_values.check_known("action", action, ACTIONS)
+    options.check_known("action", action, ACTIONS)
     if limit is None and messages.on_terminal(sys.stdout):
         limit = ON_TERMINAL
     ticket_id = session.look().resolve(name) if name is not None else None
-    query = EventQuery(ticket_id, action, actor, option_values.moment(since), option_values.moment(until), limit)
+    query = EventQuery(ticket_id, action, actor, options.moment(since), options.moment(until), limit)
     events = _followed(session, query) if follow else session.look().events(query)
     if follow and printer.format == "table":
         printer.format = "jsonl"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from triage_cli.cli import option_values, options
+from triage_cli.cli import options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
@@ -38,7 +38,7 @@ def runs(
     printer = printing.printer()
     run_records = (run_record(run) for run in session.look().runs(None if kind else limit))
     if kind:
-        option_values.check_known("kind", kind, KINDS)
+        options.check_known("kind", kind, KINDS)
         run_records = (record for record in run_records if record["kind"] == kind)
     if which == "last":
         record = next(run_records, None)

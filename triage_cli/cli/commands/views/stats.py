@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from triage_cli.cli import messages, option_values, options
+from triage_cli.cli import messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
@@ -41,8 +41,8 @@ def stats(
     triage stats --by day,classifier -o csv
     """
     if since is not None or until is not None or by is not None:
-        stored = Selection(since=option_values.moment(since), until=option_values.moment(until))
-        query = StatsQuery(stored, option_values.stats_keys(by))
+        stored = Selection(since=options.moment(since), until=options.moment(until))
+        query = StatsQuery(stored, options.stats_keys(by))
         _grouped(session, query, printing.printer())
         return
     record = session.look().stats()._asdict()

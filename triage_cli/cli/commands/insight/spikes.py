@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages, option_values
+from triage_cli.cli import messages, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
@@ -37,8 +37,8 @@ def spikes(
     """
     printer = printing.printer()
     printer.check_columns(KEYS)
-    latest = option_values.period("--window", window, "a second", "a week", "2h")
-    earlier = option_values.period("--baseline", baseline, "a week", "ten years", "28d")
+    latest = options.period("--window", window, "a second", "a week", "2h")
+    earlier = options.period("--baseline", baseline, "a week", "ten years", "28d")
     session.require_database()
     session.look()  # from here on a signal waits until what was sent is stored
     inflow = wiring.stores.open_inflow(session.store)

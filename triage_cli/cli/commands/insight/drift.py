@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages, option_values
+from triage_cli.cli import messages, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
@@ -32,7 +32,7 @@ def drift(
     """
     printer = printing.printer()
     printer.check_columns(Drift._fields)
-    length = option_values.period("--window", window, "a second", "ten years", "7d")
+    length = options.period("--window", window, "a second", "ten years", "7d")
     until = datetime.now(UTC)
     now, start, before = (timestamp(until - length * n) for n in (0, 1, 2))
     session.require_database()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from triage_cli.cli import messages, option_values, options
+from triage_cli.cli import messages, options
 from triage_cli.cli.columns import Columns
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
@@ -63,7 +63,7 @@ def plan(
     stop = StopControl()
     session.stopper.watch(stop.stop)
     session.require_database()
-    selection = Selection(written_since=option_values.moment(since))
+    selection = Selection(written_since=options.moment(since))
     compared = compare(session.config, config, selection, stop, session.say, asking)
     if stop.stopping:
         return ExitCode.INTERRUPTED
@@ -112,7 +112,7 @@ def _asking(session: CommandContext, config: Config, max_cost: float | None, *, 
 
 
 def _summary(compared: Plan, since: str) -> str:
-    window = f"of the last {since}" if option_values.AGE.fullmatch(since.strip()) else f"since {since}"
+    window = f"of the last {since}" if options.AGE.fullmatch(since.strip()) else f"since {since}"
     tickets = messages.plural(compared.tickets, "tickets")
     summary = f"{compared.moved:,} of {tickets} {window} would move ({compared.share:.1%})"
     pages = sum(move.pages for move in compared.moves)
