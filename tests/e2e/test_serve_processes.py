@@ -16,7 +16,9 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import rows, until
+from triage_cli.api import worker_processes
 from triage_cli.api.server import listening
+from triage_cli.api.worker_processes import WorkerProcesses
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 
@@ -86,6 +88,11 @@ def test_processes_that_cannot_serve_end_with_their_reason(fitted: Cli) -> None:
     failed = fitted("serve", "--port", "0", "--workers", "2")
     assert failed.returncode == 2
     assert 'webhook "desk" needs the secret in NO_SUCH' in failed.stderr
+
+
+def test_processes_that_end_before_they_serve_are_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_processes, "SHORTEST_LIFE", 0.0)  # a busy machine takes longer than that to refuse
+    assert WorkerProcesses(listening("127.0.0.1", 0), ["no-such-command"], 2).serve_until_stopped() == 2
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")

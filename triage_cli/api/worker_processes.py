@@ -10,13 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 # The variable that names the descriptor of the socket.
 FD = "TRIAGE_LISTENING_FD"
 # The variable that names the folder by which prometheus-client shares numbers between processes.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-# One that ends sooner than this had no chance to serve: all are stopped, and its exit code is the parent's.
+# Seconds. If one ends sooner than this, or before it has served, all are stopped, and its exit code is the parent's.
 SHORTEST_LIFE = 10.0
 
 errors = logging.getLogger("triage.errors")
@@ -30,7 +32,7 @@ class WorkerProcesses:
         self._command = [sys.executable, "-m", "triage_cli", *command_line]
         self._number = number
         self._running: dict[subprocess.Popen[bytes], float] = {}
-        self._ended: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
         self._stopping = False
 
     def serve_until_stopped(self) -> int:
@@ -40,11 +42,11 @@ class WorkerProcesses:
             for _ in range(self._number):
                 self._start(metrics)
             while self._running:
-                process = self._ended.get()
+                process, has_served = self._ended.get()
                 began = self._running.pop(process)
                 if self._stopping:
                     continue
-                if time.monotonic() - began < SHORTEST_LIFE:
+                if not has_served or time.monotonic() - began < SHORTEST_LIFE:
                     code = process.returncode or 1
                     self.stop()
                 else:
@@ -60,31 +62,45 @@ class WorkerProcesses:
 
     def _start(self, metrics: str) -> None:
         fd = self._listening.fileno()
-        process = subprocess.Popen(  # noqa: S603 - this program again
-            self._command,
-            # Open for as long as this process lives: the child ends when it closes.
-            stdin=subprocess.PIPE,
-            pass_fds=(fd,),
-            process_group=0,  # Ctrl-C on a terminal comes to this process alone
-            env=os.environ | {FD: str(fd), METRICS_FOLDER: metrics},
-        )
+        # Open for as long as this process lives: the child ends when it closes. The child says there that it serves.
+        channel, stdin = socket.socketpair()
+        with stdin:
+            process = subprocess.Popen(  # noqa: S603 - this program again
+                self._command,
+                stdin=stdin.fileno(),
+                pass_fds=(fd,),
+                process_group=0,  # Ctrl-C on a terminal comes to this process alone
+                env=os.environ | {FD: str(fd), METRICS_FOLDER: metrics},
+            )
         self._running[process] = time.monotonic()
-        threading.Thread(target=self._wait, args=(process,), daemon=True).start()
+        threading.Thread(target=self._wait, args=(process, channel), daemon=True).start()
         if self._stopping:
             process.send_signal(signal.SIGTERM)
 
-    def _wait(self, process: "subprocess.Popen[bytes]") -> None:
-        with process:  # closes the pipe
+    def _wait(self, process: "subprocess.Popen[bytes]", channel: socket.socket) -> None:
+        with channel:
+            has_served = bool(channel.recv(1))  # nothing comes if the child ends before
             process.wait()
-        self._ended.put(process)
+        self._ended.put(_Ended(process, has_served))
 
 
-def stop_with_parent(stop: Callable[[], None]) -> None:
-    """Call `stop` when the parent has ended, however it ended: stdin is its pipe."""
+class _Ended(NamedTuple):
+    process: "subprocess.Popen[bytes]"
+    has_served: bool
+
+
+def follow_parent(begun: threading.Event, stop: Callable[[], None]) -> None:
+    """Tell the parent once this process serves, and call `stop` when the parent has ended, however it ended.
+
+    Stdin is the parent's socket.
+    """
 
     def wait() -> None:
-        while os.read(0, 4096):
-            pass
+        begun.wait()
+        with suppress(OSError):  # the parent has ended already
+            os.write(0, b"\n")
+            while os.read(0, 4096):
+                pass
         stop()
 
     threading.Thread(target=wait, name="parent", daemon=True).start()

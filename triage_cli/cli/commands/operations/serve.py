@@ -60,7 +60,7 @@ def serve(
     except ImportError as error:
         raise UsageError("the server is not installed", hint=with_extra("server")) from error
     from triage_cli.api import server as api_server
-    from triage_cli.api.worker_processes import FD, WorkerProcesses, stop_with_parent
+    from triage_cli.api.worker_processes import FD, WorkerProcesses, follow_parent
 
     if root_path and not ROOT_PATH.fullmatch(root_path):
         raise UsageError(f'--root-path "{root_path}" is no path', hint="it begins with a slash and ends without one")
@@ -84,7 +84,7 @@ def serve(
         _tell_of_the_start(session)
         session.say(f"serving {server.url}, described at {server.url}/docs; Ctrl-C ends it")
     else:
-        stop_with_parent(server.stop)
+        follow_parent(server.begun, server.stop)
     server.serve_until_stopped()
     return 0
 
