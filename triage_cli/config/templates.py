@@ -7,7 +7,7 @@ rendering. Imported only where something is checked or rendered, since Jinja2 ta
 import re
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 import jinja2
@@ -90,15 +90,7 @@ class Template:
         self._source = source
         if not is_template(source):
             return
-        tree = check(source, names)
-        environment = _environment(finalize or as_text)
-        try:
-            self._text = environment.from_string(source)
-            if _is_expression(tree):
-                inner = re.sub(r"^\{\{[-+]?|[-+]?\}\}$", "", source)
-                self._expression = environment.compile_expression(inner, undefined_to_none=False)
-        except (jinja2.TemplateError, RecursionError, *_FAULTS) as error:  # what is constant is worked out at once
-            raise TemplateMistake(f"is not a valid template: {_short(error)}") from error
+        self._text, self._expression = _parsed(source, frozenset(names), finalize or as_text)
 
     def value(self, values: Mapping[str, Any]) -> Any:
         """Return the value of a template that is one expression alone, with its type; else the text."""
@@ -122,6 +114,22 @@ class Template:
             return render()
         except (jinja2.TemplateError, RecursionError, *_FAULTS) as error:
             raise TemplateFailure(f"{self._setting}: {_short(error)}") from error
+
+
+@lru_cache(maxsize=1024)  # a configuration is checked as a whole before a destination compiles its part
+def _parsed(
+    source: str, names: frozenset[str], finalize: Callable[[Any], str]
+) -> tuple[jinja2.Template, Callable[..., Any] | None]:
+    tree = check(source, names)
+    environment = _environment(finalize)
+    try:
+        text = environment.from_string(source)
+        if not _is_expression(tree):
+            return text, None
+        inner = re.sub(r"^\{\{[-+]?|[-+]?\}\}$", "", source)
+        return text, environment.compile_expression(inner, undefined_to_none=False)
+    except (jinja2.TemplateError, RecursionError, *_FAULTS) as error:  # what is constant is worked out at once
+        raise TemplateMistake(f"is not a valid template: {_short(error)}") from error
 
 
 # What operators and filters raise on values that they are not for; ValueError is that of ours, too.
