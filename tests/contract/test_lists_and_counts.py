@@ -70,9 +70,8 @@ def four(world: World) -> list[Ticket]:
     return tickets
 
 
-@pytest.mark.parametrize(
-    ("selection", "numbers"),
-    [
+def test_selections_are_the_same(make: Make, four: list[Ticket]) -> None:
+    for selection, numbers in (
         (Selection(until=DAYS[0]), [1, 0]),
         (Selection(since=DAYS[1]), [3, 2]),
         (Selection(sources=("zendesk",)), [1]),
@@ -95,11 +94,9 @@ def four(world: World) -> list[Ticket]:
         (Selection(order="review"), [1, 3]),
         (Selection(order="review", sources=("mail",)), [3]),
         (Selection(sort="source", statuses=frozenset({"routed", "needs_review"})), [0, 2, 3, 1]),
-    ],
-)
-def test_selections_are_the_same(make: Make, four: list[Ticket], selection: Selection, numbers: list[int]) -> None:
-    found = [ticket.external_id for ticket in make().find(selection)]
-    assert found == [four[n].external_id for n in numbers]
+    ):
+        found = [ticket.external_id for ticket in make().find(selection)]
+        assert found == [four[n].external_id for n in numbers], selection
 
 
 def test_every_field_sorts_and_a_walk_goes_on_where_it_stopped(

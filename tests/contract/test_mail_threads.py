@@ -15,7 +15,7 @@ from tests.support.world import World
 from triage_cli.client import RemoteTriage
 from triage_cli.client.address import Address
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.mail.threads import LONGEST
+from triage_cli.domain.mail import threads
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import from_json
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
@@ -130,8 +130,9 @@ def test_many_mails_of_one_thread_in_one_mailbox(triage: Triage) -> None:
     assert len(thread(tickets(triage)["0@x"])) == 39
 
 
-def test_a_thread_that_is_full_takes_no_more(triage: Triage) -> None:
-    part = "a line of a long text\n" * (LONGEST // 44 - 300)
+def test_a_thread_that_is_full_takes_no_more(triage: Triage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "LONGEST", 20_000)
+    part = "a line of a long text\n" * 500
     outcomes = stored(triage, *[mail(part, name=f"{n}@x", after=["0@x"] if n else ()) for n in range(4)])
     assert actions(outcomes) == ["created", "updated", "rejected", "rejected"]
     error = outcomes[-1].error

@@ -206,25 +206,26 @@ def test_a_huge_text_is_cut_and_read_page_by_page(desk: Desk) -> None:
     assert (last["untrusted"]["description"], last["next_offset"]) == (text[-10:], None)
 
 
-@pytest.mark.parametrize(
-    ("tool", "arguments", "sentence"),
-    [
-        ("get_ticket", {"ticket": "nobody"}, 'no ticket "nobody"; search_tickets finds tickets by their text'),
-        ("get_ticket", {}, "ticket of get_ticket: Field required; see the tool's input schema"),
-        ("get_ticket", {"ticket": "A-1", "id": 1}, "get_ticket has no argument id; it takes ticket, offset"),
-        ("search_tickets", {"since": "soon"}, '"soon" is no time; write it as 2026-11-01 or 2026-11-01T08:00:00Z'),
-        ("explain_category", {"category": "Sales"}, 'no category "Sales"; the categories are Billing, Technical'),
-        ("preview_route", {"ticket": "A-1", "category": "Sales"},
-         'no category "Sales"; the categories are Billing, Technical'),
-        ("classify_text", {"text": " "}, "the text is empty; give a subject or a description"),
-        ("create_ticket", {"subject": "x"}, "there is no tool create_ticket here; triage mcp --allow-writes offers it"),
-    ],
-)  # fmt: skip
-def test_an_error_is_a_sentence_that_says_what_to_do(
-    desk: Desk, tool: str, arguments: dict[str, Any], sentence: str
-) -> None:
+ERRORS: list[tuple[str, dict[str, Any], str]] = [
+    ("get_ticket", {"ticket": "nobody"}, 'no ticket "nobody"; search_tickets finds tickets by their text'),
+    ("get_ticket", {}, "ticket of get_ticket: Field required; see the tool's input schema"),
+    ("get_ticket", {"ticket": "A-1", "id": 1}, "get_ticket has no argument id; it takes ticket, offset"),
+    ("search_tickets", {"since": "soon"}, '"soon" is no time; write it as 2026-11-01 or 2026-11-01T08:00:00Z'),
+    ("explain_category", {"category": "Sales"}, 'no category "Sales"; the categories are Billing, Technical'),
+    (
+        "preview_route",
+        {"ticket": "A-1", "category": "Sales"},
+        'no category "Sales"; the categories are Billing, Technical',
+    ),
+    ("classify_text", {"text": " "}, "the text is empty; give a subject or a description"),
+    ("create_ticket", {"subject": "x"}, "there is no tool create_ticket here; triage mcp --allow-writes offers it"),
+]
+
+
+def test_an_error_is_a_sentence_that_says_what_to_do(desk: Desk) -> None:
     before = changes(desk.world)
-    assert desk.refuses(tool, **arguments) == sentence
+    for tool, arguments, sentence in ERRORS:
+        assert desk.refuses(tool, **arguments) == sentence
     assert changes(desk.world) == before
 
 

@@ -12,10 +12,9 @@ from tests.support.api_server import Running, serving
 from tests.support.commands import PATIENCE
 from tests.support.online import ONLINE
 from tests.support.world import World
-from triage_cli.client import RemoteTriage, http
+from triage_cli.client import RemoteTriage, http, remote_triage, upload
 from triage_cli.client.address import Address, checked
 from triage_cli.client.http import ConnectionLostError
-from triage_cli.client.upload import ROWS
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
@@ -34,7 +33,14 @@ from triage_cli.domain.streams import WINDOW, in_order
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
 
-NUMBER = 2 * ROWS + 300
+ROWS = 50  # of one chunk, and of one page
+NUMBER = 2 * ROWS + 30
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "ROWS", ROWS)
+    monkeypatch.setattr(remote_triage, "PAGE", ROWS)
 
 
 class Side:
@@ -262,7 +268,7 @@ def flaky(port: int, cuts: list[int]) -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cuts", [[60_000], [100_000, 20_000], [1, 1], [3000, 3000]])
+@pytest.mark.parametrize("cuts", [[6000], [10_000, 2000], [1, 1], [1000, 1000]])
 def test_a_lost_parcel_is_sent_again_and_stored_once(world: World, tmp_path: Path, cuts: list[int]) -> None:
     drafts = [a_row(n, None, subject="the same") for n in range(NUMBER)]
     with served(world, tmp_path) as running, flaky(running.port, cuts) as url:
@@ -278,8 +284,8 @@ def test_a_lost_parcel_is_sent_again_and_stored_once(world: World, tmp_path: Pat
 def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "PATIENCE", 0.5)
-    monkeypatch.setattr(http, "_seconds", lambda _: 0.2)
+    monkeypatch.setattr(http, "PATIENCE", 0.05)
+    monkeypatch.setattr(http, "_seconds", lambda _: 0.02)
     with served(world, tmp_path) as running:
         take, turns = running.served.room.take, iter(range(100))
 
@@ -295,7 +301,10 @@ def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
     assert dids(outcomes) == {"created": 5 * ROWS}, "one wait each time, and together more than anybody waits for once"
 
 
-def test_a_server_that_loses_every_answer_is_given_up(world: World, tmp_path: Path) -> None:
+def test_a_server_that_loses_every_answer_is_given_up(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload, "RETRY_DELAYS", (0.01, 0.01))
     with served(world, tmp_path) as running, flaky(running.port, [3000] * 20) as url:
         triage = RemoteTriage(checked(url, running.keys["agent"], insecure=False), ONLINE)
         with pytest.raises(ConnectionLostError, match="broke off"):
@@ -338,7 +347,8 @@ def test_an_input_is_read_only_as_fast_as_it_is_stored(world: World, tmp_path: P
     assert ahead <= 3 * ROWS
 
 
-def test_stopping_takes_no_new_parcel(world: World, tmp_path: Path) -> None:
+def test_stopping_takes_no_new_parcel(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "GRACE", PATIENCE)  # a busy machine takes longer than a user would wait
     with served(world, tmp_path) as running:
         triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         outcomes = []

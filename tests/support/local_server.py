@@ -41,7 +41,7 @@ class LocalServer:
         self._serving = Serving(handler, self)
         self.port = self._serving.server_port
         self.root = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._serving.serve_forever, args=(0.02,), daemon=True)
+        self._thread = threading.Thread(target=self._serving.serve_forever, args=(0.005,), daemon=True)
         self._thread.start()
 
     def speak_tls(self, context: ssl.SSLContext) -> None:

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import psycopg
 
-from tests.support.old_schemas import TABLES, second_release
 from tests.support.online import ONLINE
 from triage_cli.domain.audit_chain import GENESIS
 from triage_cli.stores.postgres.dialect import translated
@@ -84,6 +83,8 @@ class PgServer:
 
     def of_version_2(self, url: str) -> str:
         """Make a database as version 2 of the schema had it, with the rows of another one; return its address."""
+        from tests.support.old_schemas import TABLES, second_release  # imports much, and few tests need it
+
         older = self.database()
         for statement in second_release("postgres"):
             sql(older, statement)

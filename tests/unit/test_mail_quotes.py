@@ -145,19 +145,19 @@ def test_a_column_of_the_same_name_cuts_nothing(record: object) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "On " * 300_000,
-        "From: a\n" * 100_000,
-        "> a\n" * 200_000,
-        ("2026/1/1 " + " <@" * 4 + " <" * 100 + "\n") * 3000,
-        ("Op " + " heeft" * 50 + "\n") * 3000,
-        "thanks\n" * 100_000,
-        "caution " * 100_000,
-        "disclaimer " * 90_000,
-        "\n" * 900_000,
+        "On " * 60_000,
+        "From: a\n" * 20_000,
+        "> a\n" * 40_000,
+        ("2026/1/1 " + " <@" * 4 + " <" * 100 + "\n") * 600,
+        ("Op " + " heeft" * 50 + "\n") * 600,
+        "thanks\n" * 20_000,
+        "caution " * 20_000,
+        "disclaimer " * 18_000,
+        "\n" * 180_000,
     ],
     ids=["on", "from", "quote", "addresses", "dutch", "thanks", "banner", "disclaimer", "blank"],
 )
 def test_a_hostile_text_costs_little(text: str) -> None:
     began = time.process_time()
     mail_quotes.left_out(text, subject="Re: x", reply=True)
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < 2

@@ -185,25 +185,25 @@ def test_a_deep_tree_is_refused() -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        "Content-Type: " + "a;" * 300_000,
-        "Content-Type: text/plain; " + "a=b;" * 100_000,
-        'Content-Type: text/plain; name*0=("' * 50_000,
-        "Subject: " + "=?utf-8?q?a?= " * 100_000,
-        "To: " + "<" * MB,
-        "References: " + "<" * MB,
+        "Content-Type: " + "a;" * 60_000,
+        "Content-Type: text/plain; " + "a=b;" * 20_000,
+        'Content-Type: text/plain; name*0=("' * 10_000,
+        "Subject: " + "=?utf-8?q?a?= " * 20_000,
+        "To: " + "<" * 200_000,
+        "References: " + "<" * 200_000,
     ],
 )
 def test_a_hostile_header_costs_little(header: str) -> None:
     began = time.process_time()
     assert read(mail(more=[header]), "one.eml", format="eml")
-    assert time.process_time() - began < 10
+    assert time.process_time() - began < 2
 
 
-@pytest.mark.parametrize("html", ["<div>" * 200_000, "<table><tr><td>" * 60_000, "<" * MB, "<!--" * 200_000])
+@pytest.mark.parametrize("html", ["<div>" * 40_000, "<table><tr><td>" * 12_000, "<" * 200_000, "<!--" * 40_000])
 def test_hostile_html_costs_little(html: str) -> None:
     began = time.process_time()
-    assert read(mail(html[:MB], more=["Content-Type: text/html"]), "one.eml")
-    assert time.process_time() - began < 10
+    assert read(mail(html, more=["Content-Type: text/html"]), "one.eml")
+    assert time.process_time() - began < 2
 
 
 def test_a_mailbox_is_parted_at_its_postmarks_alone() -> None:
