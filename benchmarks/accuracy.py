@@ -6,7 +6,8 @@ A category whose name says "none of these" is left out, and told apart: how many
 With --learn N the model also learns N tickets a category from train.csv, with --label N as many as they come, with
 --all every one; figures are means over --draws. The last line is the mean of the sets. ECE is the expected calibration
 error, in ten bins; beside it stands what a perfectly calibrated model with these confidences has on as many tickets, by
-chance. --limit N takes so many test tickets. --encoder FOLDER puts a sentence encoder beside the model; the
+chance. --untaught also tests on the rows of train.csv that were not learned, so that chance counts less.
+--limit N takes so many test tickets. --encoder FOLDER puts a sentence encoder beside the model; the
 last column is the share of tickets that it was asked about. --languages judges the simple tickets of the tests instead.
 """
 
@@ -106,20 +107,25 @@ def taught(train: Labelled, asked: argparse.Namespace) -> Iterator[Labelled]:
             yield train if asked.all else sample(train, asked.learn, seed)
 
 
+def tested(test: Labelled, train: Labelled, lesson: Labelled, asked: argparse.Namespace) -> Labelled:
+    """Return the tickets to judge."""
+    known = {text for text, _ in lesson} if asked.untaught else set()
+    rows = [*test, *(row for row in train if asked.untaught and row[0] not in known)]
+    return Random(1).sample(rows, min(asked.limit, len(rows))) if asked.limit else rows
+
+
 def figures(folder: Path, asked: argparse.Namespace) -> list[float]:
     """Print the line of a set, and return its figures."""
     categories = categories_of(folder)
     names = [category.name for category in categories]
     test = read(folder / "test.csv")
-    if asked.limit:
-        test = Random(1).sample(test, min(asked.limit, len(test)))
     train = [(text, label) for text, label in read(folder / "train.csv") if label in names]
-    drawn = [
-        measured(test, categories, lesson, CountingEncoder(asked.encoder) if asked.encoder else None)
-        for lesson in taught(train, asked)
-    ]
+    drawn, number = [], 0
+    for lesson in taught(train, asked):
+        rows = tested(test, train, lesson, asked)
+        number = sum(label in names for _, label in rows)
+        drawn.append(measured(rows, categories, lesson, CountingEncoder(asked.encoder) if asked.encoder else None))
     means = [fmean(column) for column in zip(*drawn, strict=True)]
-    number = sum(label in names for _, label in test)
     print(line(folder.name, str(len(names)), str(number), *(f"{figure:.3f}" for figure in means)), flush=True)
     return means
 
@@ -184,6 +190,7 @@ def main() -> None:
     parser.add_argument("--label", type=int, default=0, metavar="N", help="labelled tickets, as they come")
     parser.add_argument("--all", action="store_true", help="all labelled tickets")
     parser.add_argument("--draws", type=int, default=3, metavar="N", help="draws of labelled tickets")
+    parser.add_argument("--untaught", action="store_true", help="test on what was not learned of train.csv, too")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="test tickets of a set")
     parser.add_argument("--encoder", type=Path, metavar="FOLDER", help="a sentence encoder beside the model")
     parser.add_argument("--languages", action="store_true", help="the simple tickets in four languages")

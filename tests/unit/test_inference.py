@@ -45,7 +45,7 @@ def slowly(model: Model, text: str) -> tuple[Floats, list[str]]:
     per_vector = SHORTENED / max(float(np.linalg.norm(vector)), 1e-6)
     per_term = 1 / np.sqrt(rarity) if rarity else 0.0
     of_words = {w: vector_scores[w] * per_vector + term_scores[w] * per_term for w in counts}
-    scores = (sum(of_words.values()) + model.bias) / model.temperature
+    scores = (sum(of_words.values()) + model.bias) / model.calibration.temperature
     chances = np.exp(scores - scores.max())
     chances /= chances.sum()
     second, best = np.argsort(chances)[-2:]

@@ -10,7 +10,7 @@ from triage_cli.domain.evaluation.metrics import Graded
 from triage_cli.ports.adapters import Settings
 from triage_cli.service.learning.comparison import FEW, Answered, Comparison, InUse, compared, shared_settings
 
-SETTINGS = [(3.0, 0.2, 0.7)]
+SETTINGS = [(3.0, 0.2, (0.7, 1.0, 0.0))]
 ROWS = [Labelled(f"text {chr(97 + n) * 3}", "ab"[n % 2]) for n in range(20)]
 
 
@@ -24,7 +24,7 @@ class Memory:
 
     def settings(self, labelled: Sequence[Labelled], _more: Unlabelled = NOTHING) -> Settings:
         self.chosen_on.append({row.text for row in labelled})
-        return [(float(len(labelled)), 1.0, 1.0)]
+        return [(float(len(labelled)), 1.0, SETTINGS[0][-1])]
 
     def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
         self.set.append(settings or self.settings(labelled, more))
@@ -100,14 +100,14 @@ def test_many_labels_have_one_choice_of_settings() -> None:
     trainer = Memory()
     rows = [Labelled(f"text {n}", "ab"[n % 2]) for n in range(FEW + 1)]
     assert shared_settings(trainer, rows[:FEW], NOTHING) == ()
-    assert shared_settings(trainer, rows, NOTHING) == [(FEW + 1, 1.0, 1.0)]
+    assert shared_settings(trainer, rows, NOTHING) == [(FEW + 1, 1.0, SETTINGS[0][-1])]
 
 
 def test_shared_settings_are_found_once_for_each_of_the_two_models_compared() -> None:
     trainer = Memory()
     used = in_use(trainer, ROWS[:10])
     compared(trainer, ROWS, NOTHING, SETTINGS, used, lambda: None)
-    assert {tuple(settings) for settings in trainer.set[1:]} == {tuple(SETTINGS), ((10.0, 1.0, 1.0),)}
+    assert {tuple(settings) for settings in trainer.set[1:]} == {tuple(SETTINGS), ((10.0, 1.0, SETTINGS[0][-1]),)}
 
 
 def test_texts_that_say_the_same_cannot_be_held_out() -> None:

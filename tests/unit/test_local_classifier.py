@@ -18,7 +18,8 @@ from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.examples import examples
 from tests.support.world import a_budget
 from triage_cli.classifiers.embedded import classifier as embedded_classifier
-from triage_cli.classifiers.embedded.fit import LEARNED, TEMPERATURES, best_temperature, fit
+from triage_cli.classifiers.embedded.calibration import ScoreCalibration
+from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.inference import SLICE
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
 from triage_cli.classifiers.embedded.weights import Model, fingerprint
@@ -133,9 +134,10 @@ def test_a_wordless_text_does_not_disturb_its_neighbours(default: Model) -> None
 
 
 def test_weights_come_back_as_they_were(default: Model) -> None:
+    default = default._replace(calibration=ScoreCalibration(0.7, 0.9, 0.1))
     again = Model.from_bytes(default.to_bytes())
     assert again.labels == default.labels
-    assert again.temperature == default.temperature
+    assert again.calibration == default.calibration
     assert all(
         np.array_equal(getattr(again, name), getattr(default, name))
         for name in ("vectors", "ngrams", "rarity", "terms", "bias", "taught")
@@ -202,14 +204,6 @@ def test_a_category_with_fewer_labels_is_raised_against_one_with_more() -> None:
     texts = [("the gate is green", "Furniture"), *((f"the gate is green {n}", "Plants") for n in ("a", "b", "c", "d"))]
     chances = json.loads(one(classifier(fit(GARDEN, texts), GARDEN), "the gate is green").probabilities or "")
     assert chances["Furniture"] > chances["Plants"] / 4 * 1.5
-
-
-def test_with_few_labels_the_temperature_stays_near_the_usual_one() -> None:
-    hopeless = [(np.array([[2.0, 0.0]] * 3, np.float32), np.array([1, 1, 1]))]
-    _, temperature = best_temperature(hopeless, LEARNED)
-    assert LEARNED < temperature < 2 * LEARNED
-    assert best_temperature([], LEARNED) == (0.0, LEARNED)
-    assert best_temperature(hopeless * 100, LEARNED)[1] == max(TEMPERATURES)
 
 
 def test_one_category_takes_everything_and_says_so() -> None:

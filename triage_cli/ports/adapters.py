@@ -11,7 +11,8 @@ from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import Budget
 
-Settings = Sequence[tuple[float, float, float]]  # of a training: strength, share of the wording, temperature
+# Of a training: strength, share of the wording, and calibration (temperature, slope, offset).
+Settings = Sequence[tuple[float, float, tuple[float, float, float]]]
 
 
 class Trainer(Protocol):

@@ -91,7 +91,7 @@ class LocalClassifier:
 
     def asking(self) -> QuestionSpec:
         """Return the question, for the record."""
-        options = {"method": METHOD, "learned": self._model.learned or None, "temperature": self._model.temperature}
+        options = {"method": METHOD, "learned": self._model.learned or None, "calibration": self._model.calibration}
         if self._encoder is not None:
             options["encoder"] = self._encoder.fingerprint
         model = f"{VECTORS}, {self._version}" if self._version else VECTORS

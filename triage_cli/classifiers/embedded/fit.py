@@ -1,4 +1,4 @@
-"""Fits the embedded classifier; strength, share and temperature are chosen on held-out labelled texts."""
+"""Fits the embedded classifier; strength, share and calibration are chosen on held-out labelled texts."""
 
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from triage_cli.classifiers.embedded.calibration import ScoreCalibration, best_temperature, fitted
 from triage_cli.classifiers.embedded.corpus import Corpus, Example, lessons_of, taught_by
 from triage_cli.classifiers.embedded.encoder import Encoder
-from triage_cli.classifiers.embedded.inference import softmax
 from triage_cli.classifiers.embedded.language_guard import share_foreign
 from triage_cli.classifiers.embedded.logistic_regression import CLOSE, Design, rotated, rotated_back, solve
 from triage_cli.classifiers.embedded.tokens import words_of
@@ -33,11 +33,10 @@ SHARES = (1.0, 0.2)  # weights to choose from for the categories' own wording be
 # somewhat low probabilities, on several kinds of tickets.
 UNLEARNED = 1.1
 BARE = 0.6  # the same where no category has examples: descriptions are farther from tickets
-# With labelled texts the temperature is fitted to them, and drawn to the value that was right for many sets of labels:
-# few labelled texts say little. Measured between 0.3 (easy) and 0.9; an easy set loses little by a value too high.
-LEARNED, PRIOR = 0.65, 20.0
+# The usual one with labelled texts: measured between 0.3 (easy) and 0.9; an easy set loses little by one too high.
+LEARNED = 0.65
 FOLDS = 5
-# Texts up to which the temperature is fitted to more and smaller folds: a model that lacks a fifth of few texts has
+# Texts up to which the calibration is fitted to more and smaller folds: a model that lacks a fifth of few texts has
 # lower scores than the one that answers.
 FINE, FINE_FOLDS = 300, 20
 # With few texts of a label, the model gives it too rarely: its scores are raised against those of labels with many
@@ -49,15 +48,14 @@ FEW = 1_500  # texts up to which they are rotated, which takes their number to t
 MUCH = 10_000  # texts times labels from which on only one fold is held out
 PLENTY, OUTNUMBERED = 50, 0.05  # labelled texts per label from which on the categories' own wording has this share
 READABLE = 0.1  # share of labelled texts in other languages from which on the language guard is off
-TEMPERATURES: list[float] = np.geomspace(0.2, 3, 60).round(3).tolist()
 
 
 class Choice(NamedTuple):
-    """The hyperparameters: strength, weight of the categories' own wording, and temperature of the answers."""
+    """The hyperparameters: strength, weight of the categories' own wording, and calibration of the answers."""
 
     strength: float = STRENGTHS[0]
     share: float = SHARES[0]
-    temperature: float = UNLEARNED
+    calibration: ScoreCalibration = ScoreCalibration(UNLEARNED)
 
 
 Prepare = Callable[[Sequence[Category], Sequence[str], Sequence[Example]], "TrainingSet"]
@@ -169,7 +167,7 @@ class TrainingSet:
         return Model(
             tuple(category.name for category in self.categories), fingerprint(self.categories), learned,
             weights[:width], self.terms.ngrams, self.terms.whole_words, self.terms.rarity,
-            weights[width:-1] * self.emphasis, weights[-1], choice.temperature, seen, self.taught,
+            weights[width:-1] * self.emphasis, weights[-1], choice.calibration, seen, self.taught,
         )  # fmt: skip
 
     def weights(self, choice: Choice, rows: Integers, start: Floats | None = None, close: float = CLOSE) -> Floats:
@@ -188,7 +186,7 @@ class TrainingSet:
         if not TRIABLE <= number <= FINE:
             return choice
         scored = self.held_out(choice, every=FINE_FOLDS if number * self.k <= MUCH else FOLDS)
-        return choice._replace(temperature=best_temperature(scored, self.usual)[1])
+        return choice._replace(calibration=fitted(scored, self.usual))
 
     @property
     def usual(self) -> float:
@@ -210,9 +208,9 @@ class TrainingSet:
                     tried.setdefault(Choice(strength, share), []).append((scores, self.labels[self.before + held_out]))
         found = [(*best_temperature(scored, self.usual), choice) for choice, scored in tried.items()]
         if not found:
-            return Choice(temperature=self.temperature)
-        _, temperature, choice = min(found)
-        return choice._replace(temperature=temperature)
+            return Choice(calibration=ScoreCalibration(self.temperature))
+        choice = min(found)[-1]
+        return choice._replace(calibration=fitted(tried[choice], self.usual))
 
     def held_out(self, choice: Choice, every: int = 0) -> list[tuple[Floats, Integers]]:
         """Return the scores and the labels of held-out labelled texts, fold by fold."""
@@ -236,18 +234,3 @@ class TrainingSet:
         rest = np.setdiff1d(np.arange(len(self.examples)), held_out)
         weights = self.weights(choice, rest, start, ROUGHLY)
         return self.design.take(self.before + held_out).scores(weights), weights
-
-
-def best_temperature(scored: Sequence[tuple[Floats, Integers]], usual: float) -> tuple[float, float]:
-    """Return the best temperature on held-out texts, drawn to the usual one, and before it the mean loss with it."""
-    if not scored:  # near duplicates alone
-        return 0.0, usual
-    scores = np.concatenate([scores for scores, _ in scored])
-    labels = np.concatenate([labels for _, labels in scored])
-
-    def loss(temperature: float) -> float:
-        chances = softmax(scores, temperature)[np.arange(len(labels)), labels]
-        return float(-np.log(np.maximum(chances, 1e-6)).sum())
-
-    best = min(TEMPERATURES, key=lambda each: loss(each) + PRIOR / 2 * float(np.log(each / usual)) ** 2)
-    return loss(best) / len(labels), best

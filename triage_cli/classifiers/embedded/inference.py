@@ -152,7 +152,7 @@ class Predictor:
         scores = sums[:, self.by_vector] * per_vector[:, None] + sums[:, self.by_term] * per_term[:, None]
         if encoded is not None:
             scores += encoded @ self.of_encoder
-        chances = softmax((scores + self.model.bias).astype(np.float32), self.model.temperature)
+        chances = self.model.calibration.chances((scores + self.model.bias).astype(np.float32))
         best, runner_up = leaders(chances)
         word_indexes = np.arange(len(numbers))
 
@@ -219,13 +219,6 @@ def scales(vectors: Floats, rarities: Floats) -> tuple[Floats, Floats]:
         (SHORTENED / np.maximum(length, np.float32(1e-6))).astype(np.float32),
         np.where(weight > 0, 1 / np.maximum(weight, np.float32(1e-6)), 0).astype(np.float32),
     )
-
-
-def softmax(scores: Floats, temperature: float) -> Floats:
-    """Return scores (texts, labels) as probabilities; a higher temperature makes them more even."""
-    raised: Floats = np.exp((scores - scores.max(axis=1, keepdims=True)) / np.float32(temperature))
-    raised /= raised.sum(axis=1, keepdims=True)
-    return raised
 
 
 def leaders(chances: Floats) -> tuple[Integers, Integers]:

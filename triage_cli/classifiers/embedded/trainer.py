@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from triage_cli.classifiers.embedded.calibration import ScoreCalibration
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import Choice, Prepare, chosen, fit
 from triage_cli.classifiers.embedded.inference import SLICE, Predictor, guesses
@@ -45,7 +46,7 @@ class Trainer:
     def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
         """Return a model of the categories, labelled texts, and texts without a label."""
         pairs = [(each.text, each.category) for each in labelled]
-        choices = [Choice(*each) for each in settings]
+        choices = [Choice(strength, share, ScoreCalibration(*each)) for strength, share, each in settings]
         return fit(self._categories, pairs, self._encoder, _prepare(more), choices).to_bytes()
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:

@@ -9,9 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
+from triage_cli.classifiers.embedded.calibration import best_temperature, fitted, softmax
 from triage_cli.classifiers.embedded.corpus import Example, taught_by
-from triage_cli.classifiers.embedded.fit import TRIABLE, Choice, TrainingSet, best_temperature, labelled_lessons
-from triage_cli.classifiers.embedded.inference import softmax
+from triage_cli.classifiers.embedded.fit import TRIABLE, Choice, TrainingSet, labelled_lessons
 from triage_cli.classifiers.embedded.language_guard import share_foreign
 from triage_cli.classifiers.embedded.logistic_regression import CLOSE
 from triage_cli.classifiers.embedded.tokens import words_of
@@ -58,9 +58,9 @@ class SelfTrainingSet(TrainingSet):
         return weights
 
     def choose(self) -> Choice:
-        """Return the hyperparameters that are best for the labelled texts alone, with the temperature of these fits."""
+        """Return the hyperparameters that are best for the labelled texts alone, with the calibration of these fits."""
         choice = self._labelled.best_choice()
-        return choice._replace(temperature=best_temperature(self.held_out(choice), self.usual)[1])
+        return choice._replace(calibration=fitted(self.held_out(choice), self.usual))
 
     def best_weight(self) -> float:
         """Return the weight of the texts without a label that is best for held-out labelled texts; 0: none is."""

@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from triage_cli.classifiers.embedded.calibration import ScoreCalibration
 from triage_cli.classifiers.examples import LANGUAGES, examples_of
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Category
@@ -44,7 +45,7 @@ class Model(NamedTuple):
     rarity: Floats
     terms: Floats
     bias: Floats
-    temperature: float
+    calibration: ScoreCalibration
     seen: NDArray[np.uint64]
     taught: NDArray[np.uint32]
     english: bool = True
@@ -61,7 +62,8 @@ class Model(NamedTuple):
             buffer,
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
             vectors=self.vectors, ngrams=self.ngrams, rarity=self.rarity, terms=self.terms, bias=self.bias,
-            temperature=np.float64(self.temperature), seen=self.seen, taught=self.taught,
+            temperature=np.float64(self.calibration.temperature), curve=np.array(self.calibration[1:]),
+            seen=self.seen, taught=self.taught,
             english=np.bool_(self.english), other=_bytes(self.other), beside=_bytes(self.beside),
         )  # fmt: skip
         return buffer.getvalue()
@@ -76,7 +78,7 @@ class Model(NamedTuple):
                 return cls(
                     tuple(labels), fingerprint, learned, arrays["vectors"], arrays["ngrams" if new else "tokens"],
                     tuple(whole_words),
-                    arrays["rarity"], arrays["terms"], arrays["bias"], float(arrays["temperature"]), arrays["seen"],
+                    arrays["rarity"], arrays["terms"], arrays["bias"], _calibration(arrays), arrays["seen"],
                     arrays["taught"] if new else np.zeros(0, np.uint32),
                     bool(arrays["english"]) if "english" in arrays else not learned,
                     _nested(arrays, "other"), _nested(arrays, "beside"), encoder, method,
@@ -87,6 +89,11 @@ class Model(NamedTuple):
 
 def _bytes(model: Model | None) -> NDArray[np.uint8]:
     return np.frombuffer(model.to_bytes() if model else b"", np.uint8)
+
+
+def _calibration(arrays: Mapping[str, NDArray[Any]]) -> ScoreCalibration:
+    """Return how a model's scores become probabilities; older ones have no curve."""
+    return ScoreCalibration(float(arrays["temperature"]), *(arrays["curve"].tolist() if "curve" in arrays else ()))
 
 
 def _nested(arrays: Mapping[str, NDArray[Any]], name: str) -> Model | None:

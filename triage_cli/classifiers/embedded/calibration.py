@@ -1,0 +1,99 @@
+"""Calibration of the embedded model: from scores to probabilities that say how often the best label is right."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+TEMPERATURES: list[float] = np.geomspace(0.2, 3, 60).round(3).tolist()
+# With labelled texts the calibration is fitted to them, and drawn to what was right for many sets of labels: few
+# labelled texts say little. Each figure is the precision (1 / variance) of a normal prior: of the logarithm of the
+# temperature, and of the curve's slope and offset around the curve that changes nothing.
+PRIOR, SLOPE_PRIOR, OFFSET_PRIOR = 20.0, 10.0, 30.0
+SLOPES, OFFSETS = (0.2, 3.0), (-2.0, 2.0)  # bounds of the curve, which has to rise
+EDGE = 1e-4  # bounds a probability whose logit is taken
+LEAST = np.float32(1e-12)  # bounds what the labels behind the best one share
+
+
+class ScoreCalibration(NamedTuple):
+    """A temperature of the scores, and a sigmoid curve over the logit of the best label's probability (Platt 1999).
+
+    The temperature fits all probabilities of a text at once. The curve is for the best one alone, which a threshold
+    looks at: in hard sets, after the temperature, it is often too low where it is low and too high where it is high.
+    """
+
+    temperature: float
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def chances(self, scores: Floats) -> Floats:
+        """Return scores (texts, labels) as probabilities; the order of the labels of a text does not change."""
+        chances = softmax(scores, self.temperature)
+        if (self.slope, self.offset) == (1.0, 0.0) or scores.shape[1] == 1:
+            return chances
+        rows, best = np.arange(len(chances)), chances.argmax(axis=1)
+        first = chances[rows, best]
+        np.maximum(chances, LEAST, out=chances)
+        chances[rows, best] = 0
+        others = chances.sum(axis=1)
+        second = chances.max(axis=1) / others  # its share of what the best label leaves
+        curved = 1 / (1 + np.exp(-self.slope * logit(first) - self.offset))
+        curved = np.maximum(curved, second / (1 + second)).astype(np.float32)  # no less than the second label's
+        chances *= ((1 - curved) / others)[:, None]
+        chances[rows, best] = curved
+        return chances
+
+
+def softmax(scores: Floats, temperature: float) -> Floats:
+    """Return scores (texts, labels) as probabilities; a higher temperature makes them more even."""
+    raised: Floats = np.exp((scores - scores.max(axis=1, keepdims=True)) / np.float32(temperature))
+    raised /= raised.sum(axis=1, keepdims=True)
+    return raised
+
+
+def logit(chances: Floats) -> Floats:
+    """Return the logarithms of the odds."""
+    bounded = np.clip(chances, EDGE, 1 - EDGE)
+    odds: Floats = np.log(bounded / (1 - bounded))
+    return odds
+
+
+def fitted(scored: Sequence[tuple[Floats, Integers]], usual: float) -> ScoreCalibration:
+    """Return the calibration that is best on the scores and labels of held-out texts, drawn to the usual one."""
+    from scipy.optimize import fmin_l_bfgs_b  # answering needs no scipy
+
+    _, temperature = best_temperature(scored, usual)
+    if not scored:
+        return ScoreCalibration(temperature)
+    chances, labels = softmax(np.concatenate([scores for scores, _ in scored]), temperature), _labels(scored)
+    logits, sign = logit(chances.max(axis=1)), np.where(chances.argmax(axis=1) == labels, -1.0, 1.0)
+
+    def loss(curve: NDArray[np.float64]) -> float:
+        slope, offset = curve
+        log_loss = np.logaddexp(0, sign * (slope * logits + offset)).sum()
+        return float(log_loss + SLOPE_PRIOR / 2 * (slope - 1) ** 2 + OFFSET_PRIOR / 2 * offset**2)
+
+    (slope, offset), _, _ = fmin_l_bfgs_b(loss, [1.0, 0.0], approx_grad=True, bounds=[SLOPES, OFFSETS])
+    return ScoreCalibration(temperature, float(slope), float(offset))
+
+
+def best_temperature(scored: Sequence[tuple[Floats, Integers]], usual: float) -> tuple[float, float]:
+    """Return the best temperature on held-out texts, drawn to the usual one, and before it the mean loss with it."""
+    if not scored:  # near duplicates alone
+        return 0.0, usual
+    scores, labels = np.concatenate([scores for scores, _ in scored]), _labels(scored)
+
+    def loss(temperature: float) -> float:
+        chances = softmax(scores, temperature)[np.arange(len(labels)), labels]
+        return float(-np.log(np.maximum(chances, 1e-6)).sum())
+
+    best = min(TEMPERATURES, key=lambda each: loss(each) + PRIOR / 2 * float(np.log(each / usual)) ** 2)
+    return loss(best) / len(labels), best
+
+
+def _labels(scored: Sequence[tuple[Floats, Integers]]) -> Integers:
+    return np.concatenate([labels for _, labels in scored])
