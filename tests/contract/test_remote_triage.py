@@ -116,7 +116,7 @@ def test_an_id_that_stands_in_two_parcels_with_another_text_is_rejected(side: Si
     assert dids(outcomes) == {"created": NUMBER, "rejected": 1, "unchanged": 1}
     error = outcomes[NUMBER].error
     assert isinstance(error, RowError)
-    assert "stands in this input before" in error.message
+    assert "is already in this input" in error.message
 
 
 @pytest.mark.slow

@@ -120,7 +120,7 @@ def test_tickets_that_were_learned_from_flatter_and_it_is_said(fitted: Cli) -> N
     assert "note: " not in fitted("eval", "teach.csv").stderr
     assert fitted("learn", "teach.csv").returncode == 0
     done = fitted("eval", "teach.csv", "-o", "json", "--report", "r.html")
-    assert "note: 60 of these 60 tickets were learned from, so this flatters\n" in done.stderr
+    assert "note: 60 of these 60 tickets were learned from, so the accuracy is too high\n" in done.stderr
     assert "60 of these tickets were learned from" in (fitted.folder / "r.html").read_text()
     (record,) = json.loads(done.stdout)
     assert tuple(record) == scoring.Scored._fields
@@ -128,7 +128,7 @@ def test_tickets_that_were_learned_from_flatter_and_it_is_said(fitted: Cli) -> N
     (fitted.folder / "mixed.csv").write_text(labelled.csv([*mixed, ("nothing at all", "Nonsense")]))
     done = fitted("eval", "mixed.csv")
     assert (
-        "note: 60 of these 62 tickets were learned from, so this flatters; "
+        "note: 60 of these 62 tickets were learned from, so the accuracy is too high; "
         "on the 2 others it is right on 50.0% (9.5% to 90.5%)\n"
     ) in done.stderr
     assert "note: " not in fitted("eval", "mixed.csv", "-q").stderr

@@ -61,7 +61,7 @@ def test_id_on_stdin_that_names_nothing_is_told_and_the_others_are_printed(fille
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        ("list T-1 --verdict", "ids go with no filter and no sorting; leave one of them away"),
+        ("list T-1 --verdict", "ids go with no filter and no sorting; leave one of them out"),
         ("list --sort hash", 'nothing is sorted by "hash"; the fields are ticket_id'),
         ("list --sort status:up", '"up" is no direction; write --sort status:desc'),
         ("list --older-than yesterday", '"yesterday" is no age; write 30m, 4h or 7d'),

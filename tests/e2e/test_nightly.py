@@ -121,7 +121,7 @@ def test_a_deadline_ends_it_cleanly_and_leaves_the_rest_new(cli: Cli) -> None:
         tickets(cli, 100)
         done = cli("classify", "--deadline", "2s", "-o", "id")
         assert done.returncode == 6, done.stderr
-        assert "error: stopped at --deadline, after 2 s; the same command does what is left" in done.stderr
+        assert "error: stopped at --deadline, after 2 s; the same command does the rest" in done.stderr
         asked = len(server.asked)
         assert asked < 100
         assert statuses(cli) == +Counter({"classified": asked, "new": 100 - asked})

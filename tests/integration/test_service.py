@@ -163,7 +163,7 @@ def test_a_repeated_id_is_unchanged_with_the_same_text_and_rejected_with_another
     outcomes = create(world, rows)
     assert dids(outcomes) == ["created", "unchanged", "rejected"]
     assert outcomes[2].error is not None
-    assert outcomes[2].error.message == 'line 4: the id "7" stands in this input before, with another text'
+    assert outcomes[2].error.message == 'line 4: the id "7" is already in this input, with another text'
     assert outcomes[2].error.hint == "if this column holds no ids, write --map external_id= with nothing behind it"
     assert outcomes[0].value == outcomes[1].value
     assert actions(world) == ["created"]

@@ -107,7 +107,7 @@ def test_an_encoding_may_be_named_by_any_of_its_names(written: str, named: str) 
         ({"encoding": "punycode"}, "there is no encoding"),
         ({"encoding": "unicode_escape"}, "there is no encoding"),
         ({"encoding": "idna"}, "there is no encoding"),
-        ({"encoding": "utf-16"}, "the input is not in utf-16; leave --encoding away"),
+        ({"encoding": "utf-16"}, "the input is not in utf-16; leave out --encoding"),
         ({"encoding": "utf_32"}, "the input is not in utf_32"),
         ({"delimiter": "ab"}, "cannot delimit"),
         ({"format": "xlsx"}, "there is no format"),

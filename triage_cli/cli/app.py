@@ -58,7 +58,7 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 # A place that may not be used, such as a home that is read-only.
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 VERBOSE = re.compile(r"-q*v[qv]*")
-HELP = """Support tickets in, decisions out: store, classify, route and audit.
+HELP = """Store, classify and route support tickets, and keep a log of every decision.
 
 \b
 triage run tickets.csv -o csv > done.csv    the whole job in one line
@@ -114,7 +114,7 @@ def run(args: Sequence[str]) -> int:
 def _as_triage_error(error: Exception, args: Sequence[str]) -> TriageError:
     """Return what a user is told of an error."""
     if isinstance(error, AmbiguousError):  # of an external id that two sources have there is no more to give
-        return AmbiguousError(error.message, hint="name it by its ticket_id, of which the last 8 characters do")
+        return AmbiguousError(error.message, hint="name it by its ticket_id; the last 8 characters are enough")
     if isinstance(error, TriageError):
         return exhausted.of(error) or error
     if isinstance(error, typer.TyperException):

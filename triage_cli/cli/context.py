@@ -125,12 +125,12 @@ class CommandContext:
         """Refuse a remote where it cannot be meant."""
         if self._remote == "refused" or (self._remote == "passed over" and self.given.remote is not None):
             origin = config.origins.get("remote", "the configuration")
-            hint = "leave it away, or run the command on that machine"
+            hint = "leave it out, or run the command on that machine"
             raise UsageError(f"this command works on a database here, and {origin} names a remote", hint=hint)
         if self._remote == "served" and config.offline:
-            raise UsageError("a remote needs the network, and --offline switches it off", hint="leave one of them away")
+            raise UsageError("a remote needs the network, and --offline switches it off", hint="leave one of them out")
         if self._remote == "served" and self.given.db is not None:
-            raise UsageError("both a database and a remote are given", hint="leave --db or the remote away")
+            raise UsageError("both a database and a remote are given", hint="leave out --db or the remote")
 
     def look(self) -> Triage:
         """Return the use cases for a command that only reads, and say where there is no database."""

@@ -22,13 +22,13 @@ HEADINGS = {
     "What is there, and why": {
         "list": "List tickets, newest first",
         "show": "Show one ticket with its whole history",
-        "why": "Tell in words how a ticket was decided, and what comes next",
+        "why": "Explain how a ticket was decided, and what comes next",
         "logs": "Print the audit log",
         "runs": "List bulk commands: what each did, and its cost",
         "stats": "Count tickets, costs and deliveries",
     },
     "People decide": {
-        "review": "Work through what waits for a person, one key a ticket",
+        "review": "Decide the tickets that wait for a person, one key each",
         "verdict": "Set a person's category, which no machine changes",
     },
     "Better answers": {
@@ -37,8 +37,8 @@ HEADINGS = {
         "learn": "Fit the embedded classifier to verdicts and labelled files",
         "eval": "Measure classifiers on labelled tickets",
         "suspects": "Find labels that are likely wrong",
-        "drift": "See whether decisions changed against the time before",
-        "spikes": "See what many customers suddenly write about",
+        "drift": "Compare decisions with those of the time before",
+        "spikes": "Find topics that many customers suddenly write about",
     },
     "Around it": {
         "config": "Make, show and check the configuration",

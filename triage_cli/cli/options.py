@@ -45,14 +45,14 @@ Source = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The system that the ids are from, such as zendesk; else recognised, or import.",
+        help="The system that the ids come from, such as zendesk; without it, as recognised, or import.",
         show_default=False,
     ),
 ]
 Kind = Annotated[
     str | None,
     typer.Option(
-        "--format", metavar="NAME", help="csv, tsv, json, jsonl, eml or mbox; detected without it.", show_default=False
+        "--format", metavar="NAME", help="csv, tsv, json, jsonl, eml or mbox; without it, detected.", show_default=False
     ),
 ]
 Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Detected without it.", show_default=False)]
@@ -86,11 +86,13 @@ Until = Annotated[
 
 Classifier = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="A classifier of the configuration; its default without it.", show_default=False),
+    typer.Option(
+        metavar="NAME", help="A classifier of the configuration; without it, the default one.", show_default=False
+    ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Requests at the same time; as configured without it.", show_default=False),
+    typer.Option(min=1, metavar="N", help="Requests at the same time; without it, as configured.", show_default=False),
 ]
 MaxCost = Annotated[
     float | None,
@@ -114,7 +116,7 @@ Statuses = Annotated[
         "--status", metavar="STATUS", help=f"{', '.join(STATUSES)}; repeat it, or write a,b.", show_default=False
     ),
 ]
-MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="Wait so long for a provider that is down.")]
+MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for a provider that is down.")]
 
 SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 

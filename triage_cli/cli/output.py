@@ -32,7 +32,7 @@ Output = Annotated[
         show_default=False,
     ),
 ]
-Excel = Annotated[bool, typer.Option("--excel", help="CSV that Excel opens rightly: BOM, CRLF, formulas disarmed.")]
+Excel = Annotated[bool, typer.Option("--excel", help="CSV that Excel opens correctly: BOM, CRLF, no formulas.")]
 # What a spreadsheet takes for a formula, full-width forms too.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 # The same behind a semicolon: where lists are parted by it, a spreadsheet begins a cell there. ";-)" is none.
@@ -54,7 +54,7 @@ class Printer:
         self, output: Format | None, columns: str | None = None, *, excel: bool = False, quiet: bool = False
     ) -> None:
         if excel and output not in (None, *DELIMITED):
-            raise UsageError(f"--excel is CSV or TSV, not {output}", hint="leave one of them away")
+            raise UsageError(f"--excel is CSV or TSV, not {output}", hint="leave one of them out")
         if columns is not None and output == "id":
             raise UsageError("--columns does not go with -o id", hint="take -o tsv")
         self._watched = messages.on_terminal(sys.stdout)

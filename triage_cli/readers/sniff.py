@@ -106,7 +106,7 @@ def decoder_for(head: bytes, encoding: str | None) -> Decoder:
     try:
         codecs.getincrementaldecoder(encoding)("replace").decode(head)
     except UnicodeError as exc:  # such as UTF-16 without a byte order mark
-        raise UsageError(f"the input is not in {encoding}", hint="leave --encoding away, and it is found out") from exc
+        raise UsageError(f"the input is not in {encoding}", hint="leave out --encoding: it is detected") from exc
     return Decoder(encoding)
 
 

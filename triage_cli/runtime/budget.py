@@ -131,7 +131,7 @@ class Budget:
         bound = f"limit of {_dollars(limit or 0)}" if own else f"budget of {_dollars(per_day or 0)} a day"
         return BudgetError(
             f"the next call might pass the {bound} ({_dollars(self.brought)} spent)",
-            hint="what is left stays new; raise --max-cost or the budget, or run again tomorrow",
+            hint="the other tickets stay new; raise --max-cost or the budget, or run again tomorrow",
         )
 
     @contextmanager

@@ -135,7 +135,7 @@ class CircuitBreaker(Circuit):
         if max(now, self.paused_until) > began + self.max_wait:
             raise UnavailableError(
                 f"{self.name} is not available: the next try would be later than --max-wait of {self.max_wait:g} s",
-                hint="nothing is lost and what is left stays new; try again later",
+                hint="nothing is lost, and the other tickets stay new; try again later",
             )
 
     def answered(self) -> None:

@@ -45,7 +45,7 @@ class StopControl:
         """Raise `UnavailableError` if the deadline passed before the work was done."""
         if self.expired and not done:
             raise UnavailableError(
-                f"stopped at --deadline, after {self._seconds:g} s", hint="the same command does what is left"
+                f"stopped at --deadline, after {self._seconds:g} s", hint="the same command does the rest"
             )
 
     def stop(self) -> None:

@@ -19,7 +19,7 @@ def after(seconds: float) -> str:
     try:
         return ids.timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
     except OverflowError as error:
-        raise UsageError("that is longer than any key lasts", hint="give a shorter time, such as 90d") from error
+        raise UsageError("no key is valid for so long", hint="give a shorter time, such as 90d") from error
 
 
 def _expiry(expires_at: str | None) -> dict[str, str]:

@@ -152,7 +152,7 @@ class HttpSource:
             value = json.loads(answer.body)
         except (ValueError, RecursionError) as error:
             kind = "an HTML page" if answer.body.lstrip()[:1] == b"<" else "no JSON"
-            hint = "check url and auth: a login page may stand where the list should"
+            hint = "check url and auth: it may be a login page instead of the list"
             raise InputError(f"{self.name}: the answer is {kind}", hint=hint) from error
         items = lookup(value, self._spec.items) if self._spec.items else value
         if not isinstance(items, list):

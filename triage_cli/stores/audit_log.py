@@ -27,7 +27,7 @@ EVERY_EVENT = "select seq, timestamp, action, ticket_id, actor, run_id, detail, 
 # Every row of the tables must go back to an event of the log. Each query finds rows that do not.
 STRAYS = (
     (
-        "ticket {} was put in past the log",
+        "ticket {} has no event in the log",
         """select ticket_id from tickets t where not exists
             (select 1 from events e where e.ticket_id = t.ticket_id and e.action = 'created') limit 1""",
     ),
@@ -44,7 +44,7 @@ STRAYS = (
     ),
     # The event of an import names the category, but not the classification.
     (
-        "the verdict {} was put in past the log",
+        "the verdict {} has no event in the log",
         """select classification_id from classifications c where confidence_source = 'human' and not exists
             (select 1 from events e where e.ticket_id = c.ticket_id and case
                 when c.step = 'import' then action in ('created', 'updated')
@@ -53,7 +53,7 @@ STRAYS = (
                     and json_extract(detail, '$.decision') = c.classification_id end) limit 1""",
     ),
     (
-        "the suggestion {} was put in past the log",
+        "the suggestion {} has no event in the log",
         """select classification_id from classifications c where classifier = 'agent' and fingerprint = ''
             and not exists (select 1 from events e where e.ticket_id = c.ticket_id and action = 'suggested'
                 and json_extract(detail, '$.decision') = c.classification_id) limit 1""",

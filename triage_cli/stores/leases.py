@@ -70,7 +70,7 @@ class Leases(Tables):
         if row is not None and row[0] is not None:
             raise TakenOverError(
                 "this run was out of touch for longer than its lease, and another one has taken over its work",
-                hint="nothing is lost: the other one does what is left, and so does the same command",
+                hint="nothing is lost: the other run does the rest, and so does the same command",
             )
         return float(row[1]) if row else 0.0
 

@@ -267,7 +267,7 @@ def failure(complaint: ProviderError, spec: ClassifierSpec, address: str) -> Tri
     if status == 413 or complaint.says(TOO_LONG):
         return TooLongError("the ticket is too long for the model")
     if complaint.says(FILTERED):
-        return AnswerError("refused: the provider's filter took offence")
+        return AnswerError("refused by the provider's content filter")
     return RejectedError(f"{host} did not take the request{reply}")
 
 
@@ -286,5 +286,5 @@ def page(spec: ClassifierSpec, address: str, status: int) -> TriageError:
     """Return the error for a web page in place of an answer."""
     where = f'{urlsplit(address).netloc} answered classifier "{spec.name}" with a web page ({status})'
     if status in (401, 403, 407):
-        return RefusedError(where, hint="a proxy or a login may stand in between")
-    return ConfigError(where, hint="check base_url; a proxy may stand in between")
+        return RefusedError(where, hint="there may be a proxy or a login page in between")
+    return ConfigError(where, hint="check base_url; there may be a proxy in between")

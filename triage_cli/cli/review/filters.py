@@ -65,7 +65,7 @@ def parse(line: str, names: Sequence[str], *, every: bool) -> Filters:
         else:
             text.append(part)
     if len(values["priority"]) > 1:
-        raise UsageError("a ticket has one priority", hint="leave the others away")
+        raise UsageError("a ticket has one priority", hint="leave out the others")
     priority = values["priority"][0] if values["priority"] else None
     return checked(priority, values["category"], values["status"], " ".join(text), names, every=every)
 

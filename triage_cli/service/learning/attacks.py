@@ -81,7 +81,7 @@ class Tries:
             return
         if not right or len(self._labels) < 2:
             raise UsageError(
-                f'classifier "{classifier.name}" sorts no honest ticket rightly: there is nothing to steer it from',
+                f'classifier "{classifier.name}" answers no honest ticket correctly, so no attack can be measured',
                 hint="give the categories examples",
             )
         right.sort(key=self._honest.index)  # answers come in any order

@@ -162,7 +162,7 @@ class PostgresDatabase:
             if state is None or time.monotonic() > until:
                 raise UnavailableError(
                     f"the connection to {self.shown} was lost while something was being stored",
-                    hint="run the same command again: what was stored is not done twice",
+                    hint="run the same command again: nothing is stored twice",
                 )
             time.sleep(0.1)
 

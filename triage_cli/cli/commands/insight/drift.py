@@ -18,12 +18,18 @@ from triage_cli.domain.insight.drift import Drift, compare
 @command
 def drift(
     session: CommandContext,
-    window: Annotated[str, typer.Option(metavar="DURATION", help="Compared with as long a time before.")] = "7d",
-    check: Annotated[bool, typer.Option("--check", help="Exit code 8 where something moved beyond chance.")] = False,
+    window: Annotated[
+        str, typer.Option(metavar="DURATION", help="The period, compared with the same time before it.")
+    ] = "7d",
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with code 8 if a share changed by more than chance.")
+    ] = False,
     *,
     printing: PrintOptions,
 ) -> int:
-    """Compare category shares, sureness and agreement with verdicts and second opinions with the time before.
+    """Compare decisions with those of the time before.
+
+    It compares the shares of categories, of sure answers, and of answers that verdicts and second opinions confirm.
 
     \b
     triage drift

@@ -38,9 +38,12 @@ def plan(
     new: Annotated[Path, typer.Argument(metavar="NEW.yaml", help="The new configuration.", show_default=False)],
     since: Annotated[str, typer.Option(metavar="TIME", help="Tickets written since: a date, or an age.")] = "30d",
     max_moved: Annotated[
-        str | None, typer.Option(metavar="N|N%", help="With more moves: exit code 8.", show_default=False)
+        str | None,
+        typer.Option(metavar="N|N%", help="Exit with code 8 if more tickets would move.", show_default=False),
     ] = None,
-    ask: Annotated[bool, typer.Option("--ask", help="Pay for answers that are not stored; store them.")] = False,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Ask for answers that are not stored, at a cost; store them.")
+    ] = False,
     max_cost: options.MaxCost = None,
     output: PlanFormat = None,
     columns: Columns = None,

@@ -20,13 +20,13 @@ KEYS = tuple(field for field in Spike._fields if field != "members")
 @command
 def spikes(
     session: CommandContext,
-    window: Annotated[str, typer.Option(metavar="DURATION", help="The latest tickets that are looked at.")] = "2h",
-    baseline: Annotated[str, typer.Option(metavar="DURATION", help="The weeks they are compared with.")] = "28d",
-    check: Annotated[bool, typer.Option("--check", help="Exit code 8 where there is a spike.")] = False,
+    window: Annotated[str, typer.Option(metavar="DURATION", help="The period of the latest tickets.")] = "2h",
+    baseline: Annotated[str, typer.Option(metavar="DURATION", help="The earlier weeks to compare with.")] = "28d",
+    check: Annotated[bool, typer.Option("--check", help="Exit with code 8 if there is a spike.")] = False,
     *,
     printing: PrintOptions,
 ) -> int:
-    """Find categories and groups of like tickets that suddenly far more customers write about than in earlier weeks.
+    """Find categories and groups of similar tickets about which far more customers write than in earlier weeks.
 
     With `spikes: {to: DESTINATION}` in the configuration, each spike is sent there once.
 

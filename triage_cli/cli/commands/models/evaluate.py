@@ -160,7 +160,7 @@ def _told(session: CommandContext, evaluation: Evaluated, min_accuracy: float | 
 
 def _flatters(learned: Learned) -> str:
     n = learned.n + learned.others
-    note = f"note: {learned.n:,} of these {n:,} tickets were learned from, so this flatters"
+    note = f"note: {learned.n:,} of these {n:,} tickets were learned from, so the accuracy is too high"
     if not learned.others:
         return note
     low, high = learned.interval
@@ -176,7 +176,7 @@ def _taught(evaluation: Evaluated) -> UsageError | None:
     return UsageError(
         f"{evaluation.scored.classifier} cannot be calibrated on tickets that it has learned from: it takes {LEAST} "
         f"others, and there are {learned.others}",
-        hint="evaluate with tickets that it was not taught",
+        hint="evaluate with tickets that it has not learned from",
     )
 
 

@@ -26,10 +26,10 @@ def learn(
     *,
     printing: PrintOptions,
 ) -> None:
-    """Fit the embedded classifier to verdicts and a labelled file, and use it if it is better on held-out tickets.
+    """Fit the embedded classifier to verdicts and a labelled file; use it if it is better on held-out tickets.
 
-    The version in use then looks again at what embedded classifiers decided and was not delivered: what it doubts waits
-    for a person, what is clear to it now does not.
+    The version in use then decides again about undelivered tickets that embedded classifiers decided: a ticket waits
+    for a person if the version is not sure, and no longer waits if it is.
 
     \b
     triage learn
@@ -37,7 +37,7 @@ def learn(
     triage learn --rollback
     """
     if rollback and file:
-        raise UsageError("--rollback takes no file", hint="leave one of them away")
+        raise UsageError("--rollback takes no file", hint="leave one of them out")
     printer = printing.printer(quiet=session.quiet)
     printer.check_columns(COLUMNS)
     session.require_database()

@@ -64,7 +64,7 @@ def reclassify(
         typer.Option("--reroute", help="Send on routed tickets whose category changed, and those that no longer wait."),
     ] = False,
     doubted: Annotated[
-        bool, typer.Option("--doubted", help="What is answered no longer surely waits for a person, routed or not.")
+        bool, typer.Option("--doubted", help="Tickets without a sure answer now wait for a person, also routed ones.")
     ] = False,
     *,
     asking: options.ClassifyOptions,
@@ -113,7 +113,7 @@ def reclassify(
     if reroute:
         session.say(waiting_offline(session))
     if session.guides and (counts["flip"] or counts["settled"]) and not apply:
-        session.say("next: the same with --apply; nobody is asked again")
+        session.say("next: the same with --apply; no classifier is asked again")
     elif session.guides and (counts["flipped"] or counts["settled"]):
         session.say("next: triage route")
     return gravest(codes)

@@ -40,7 +40,7 @@ def verify(
     *,
     printing: PrintOptions,
 ) -> None:
-    """Recompute the whole log. Exit code 8: the first event that was changed, moved, added or removed is named.
+    """Recompute the whole log. With exit code 8, it names the first event that was changed, moved, added or removed.
 
     \b
     triage audit verify
@@ -65,7 +65,7 @@ def verify(
 
 @remote_command
 def head(session: CommandContext, *, printing: PrintOptions) -> None:
-    """Print the hash at the end of the log, to be kept where nobody who can write the database can change it.
+    """Print the hash of the last event. Keep it where nobody who can write to the database can change it.
 
     \b
     triage audit head >> /mnt/elsewhere/heads

@@ -50,11 +50,13 @@ def check(
         ),
     ] = None,
     pending: Annotated[int | None, _most("pending", "deliveries that are due later")] = None,
-    undeliverable: Annotated[int | None, _most("undeliverable", "tickets that no attempt delivered")] = None,
-    unroutable: Annotated[int | None, _most("unroutable", "tickets that no rule takes")] = None,
+    undeliverable: Annotated[
+        int | None, _most("undeliverable", "tickets whose attempts at delivery are used up")
+    ] = None,
+    unroutable: Annotated[int | None, _most("unroutable", "tickets that match no rule")] = None,
     review: Annotated[int | None, _most("review", "tickets that wait for a person")] = None,
 ) -> int:
-    """Compare what waits with limits, for a monitor: one line, exit code 8 where a limit is exceeded.
+    """Compare the numbers of waiting tickets with limits, for a monitor: one line, exit code 8 if a limit is exceeded.
 
     \b
     triage check --max-age 1h --max-delivery-age 1d --max-undeliverable 0

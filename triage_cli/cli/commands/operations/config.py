@@ -72,7 +72,7 @@ def _left_behind(session: CommandContext, path: Path) -> str:
 
 @local_command
 def show(session: CommandContext, *, printing: PrintOptions) -> None:
-    """Show every value that holds, and where it comes from.
+    """Show every value in use, and where it comes from.
 
     \b
     triage config show
@@ -90,7 +90,7 @@ def show(session: CommandContext, *, printing: PrintOptions) -> None:
 def check(session: CommandContext, *, printing: PrintOptions) -> None:
     """Check the configuration, and show which categories reach which destinations.
 
-    All mistakes are told at once, with line and path. A category is covered if each of its tickets matches a rule.
+    All mistakes are reported at once, with line and path. A category is covered if each of its tickets matches a rule.
 
     \b
     triage config check
@@ -126,9 +126,9 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
 
 @local_command
 def print_schema(_session: CommandContext) -> None:
-    """Print the JSON Schema of the configuration, by which editors complete and check the file.
+    """Print the JSON Schema of the configuration, with which editors complete and check the file.
 
-    An editor with a YAML language server reads where it is from the file's first line.
+    An editor with a YAML language server finds the schema by the first line of the file.
 
     \b
     triage config schema > schema.json

@@ -23,7 +23,7 @@ def path(session: CommandContext) -> None:
 
 @local_command
 def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
-    """Copy the database while it is in use; the copy is whole and can be opened with --db."""
+    """Copy the database, also while it is in use; the copy can be opened with --db."""
     input_tables.check_written(session, file, "triage db backup FILE")
     wiring.stores.open_store(session.config).backup(file)
     session.say(f"wrote {file}")
@@ -35,9 +35,9 @@ def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What triage db backup wrote.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first on a terminal.")] = False,
 ) -> None:
-    """Put a backup in the place of the database; what is there now is kept beside it, and the log tells of it.
+    """Replace the database by a backup; the old database is kept beside it, and the log records this.
 
-    It is refused while a run is at work. A backup from before a forget brings the text back.
+    It is refused during a run. A backup from before a forget brings the text back.
 
     \b
     triage db restore backup.db

@@ -31,9 +31,9 @@ def doctor(
     *,
     printing: PrintOptions,
 ) -> int:
-    """Check all that is configured: ask each classifier a small question, look at each destination without sending.
+    """Test everything that is configured: ask each classifier a small question, check each destination without sending.
 
-    Each source is asked for what is new, and nothing is stored. Exit code 8 where one fails.
+    Each source is asked for new items, and nothing is stored. Exit code 8 if one fails.
 
     \b
     triage doctor

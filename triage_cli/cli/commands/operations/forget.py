@@ -31,10 +31,10 @@ def forget(
     *,
     printing: PrintOptions,
 ) -> None:
-    """Erase a person's text from the database, its old pages too; the audit log holds none and stays valid.
+    """Erase a person's text from the database and its free pages; the audit log holds no text and stays valid.
 
-    What was delivered, exported or backed up is out of reach. A later import of the same export brings nothing back.
-    On a terminal it asks first; elsewhere it does not.
+    Deliveries, exports and backups are not erased. A later import of the same export does not store the tickets again.
+    On a terminal it asks first.
 
     \b
     triage forget --customer-id C-1047 --dry-run

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log shows this name.")]
 Expires = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="After which it opens nothing, such as 90d.", show_default=False)
+    str | None, typer.Option(metavar="DURATION", help="When the key expires, such as 90d.", show_default=False)
 ]
 COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "expires_at", "revoked_at")
 KEYS_TABLE = drawn_by("tables.plain", columns=COLUMNS)
@@ -69,13 +69,13 @@ def rotate(
     session: CommandContext,
     name: Name,
     overlap: Annotated[
-        str, typer.Option(metavar="DURATION", help="How long the old key is taken beside the new one, such as 24h.")
+        str, typer.Option(metavar="DURATION", help="How long the old key stays valid, such as 24h.")
     ] = "0s",
     expires: Expires = None,
     *,
     printing: PrintOptions,
 ) -> None:
-    """Make the next key of this name; the log goes on under it. Without --expires its expiry stays as it is.
+    """Make a new key with the same name, which the log keeps. Without --expires its expiry stays the same.
 
     \b
     triage keys rotate zendesk-bot --overlap 24h

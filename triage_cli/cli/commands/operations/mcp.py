@@ -19,13 +19,14 @@ def mcp(
         bool, typer.Option("--allow-writes", help="Let agents create tickets and suggest categories.")
     ] = False,
     max_cost: Annotated[
-        float, typer.Option("--max-cost", min=0.0, metavar="USD", help="What classifying texts may cost in all.")
+        float,
+        typer.Option("--max-cost", min=0.0, metavar="USD", help="The most that classifying texts may cost in total."),
     ] = 1.0,
 ) -> int:
     """Let an agent read tickets, ask why, preview routes and classify texts, over the Model Context Protocol.
 
-    An agent's host starts it, and speaks with it over stdin and stdout. It changes nothing, unless --allow-writes is
-    given; no agent ever gives a verdict.
+    An agent's host starts it, and talks to it over stdin and stdout. It changes nothing, unless --allow-writes is
+    given; no agent can give a verdict.
 
     \b
     claude mcp add triage -- triage mcp

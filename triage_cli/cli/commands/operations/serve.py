@@ -32,13 +32,14 @@ def serve(
     ] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Processes that share the port.")] = 1,
     root_path: Annotated[
-        str, typer.Option(metavar="PATH", help="The prefix at which a gateway shows it.", show_default=False)
+        str, typer.Option(metavar="PATH", help="The path below which a gateway shows the API.", show_default=False)
     ] = "",
     keep_alive: Annotated[
         int, typer.Option(min=1, max=86_400, metavar="SECONDS", help="How long an idle connection stays open.")
     ] = 75,
     drain: Annotated[
-        float, typer.Option(min=0, max=3600, metavar="SECONDS", help="How long it serves on after a signal.")
+        float,
+        typer.Option(min=0, max=3600, metavar="SECONDS", help="How long it still serves requests after a signal."),
     ] = 0.0,
 ) -> int:
     """Serve the HTTP API until a signal comes, and send the deliveries that fall due meanwhile.

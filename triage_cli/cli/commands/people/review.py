@@ -39,7 +39,7 @@ def review(
     search: options.Search = None,
     limit: options.Limit = None,
 ) -> int:
-    """Work through what needs a person, the most informative first: one key a ticket, stored at once; ? shows the keys.
+    """Decide the tickets that need a person, the most informative first: one key each, stored at once; ? shows help.
 
     \b
     triage review              then: triage route

@@ -43,7 +43,7 @@ def verdict(
     *,
     printing: TicketPrintOptions,
 ) -> int:
-    """Set a person's category, which no machine changes. If it is a new one, the next route sends the ticket there.
+    """Set a person's category, which no machine changes. If the category is new, the next route sends the ticket on.
 
     \b
     triage verdict T-004 Technical --note "a login problem"

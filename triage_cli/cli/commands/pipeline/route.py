@@ -34,9 +34,7 @@ def route(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the requests that would be made; send nothing.")
     ] = False,
-    retry_dead: Annotated[
-        bool, typer.Option("--retry-dead", help="Also try deliveries again that were given up.")
-    ] = False,
+    retry_dead: Annotated[bool, typer.Option("--retry-dead", help="Also try dead letters again.")] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Send the named tickets again, although they were accepted.")
     ] = False,

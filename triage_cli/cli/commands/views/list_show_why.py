@@ -120,7 +120,7 @@ def list_tickets(
     if order == "review" and (sort or selection.statuses - {"needs_review"}):
         raise UsageError("--order review has an order and a status of its own", hint="leave out --sort and --status")
     if ids and selection != Selection():
-        raise UsageError("ids go with no filter and no sorting", hint="leave one of them away")
+        raise UsageError("ids go with no filter and no sorting", hint="leave one of them out")
     named, missing = ticket_names.ids(session, ids) if ids and session.has_database else (None, 0)
     selection = selection._replace(ids=named if named is None else named[:limit], limit=ON_TERMINAL if cut else limit)
     found = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
@@ -157,7 +157,7 @@ def show(session: CommandContext, name: Name, *, printing: PrintOptions) -> int:
 
 @remote_command
 def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
-    """Tell in words how a ticket was decided, and what happens next.
+    """Explain in sentences how a ticket was decided, and what happens next.
 
     \b
     triage why T-1047
