@@ -38,7 +38,7 @@ OPENS = frozenset(
                                      "gethostbyaddr", "getnameinfo", "getfqdn")}
     | {"psycopg.connect", "psycopg.Connection.connect", "psycopg.AsyncConnection.connect"}
     | {"asyncio.open_connection", "asyncio.open_unix_connection"}
-    | {f"triage_cli.runtime.smtp.{name}" for name in ("MailServer", "SmtpConnection")}
+    | {f"triage_cli.runtime.mail_connections.{name}" for name in ("MailServer", "SmtpConnection")}
 )  # fmt: skip
 MODULES = (
     "smtplib", "imaplib", "poplib", "nntplib", "ftplib", "telnetlib", "http.client", "urllib.request", "xmlrpc.client",
@@ -138,7 +138,7 @@ def test_nothing_but_the_door_makes_a_connection() -> None:
         "from psycopg_pool import ConnectionPool\nConnectionPool(x)", "import psycopg_pool as p\np.ConnectionPool(x)",
         "import smtplib", "from smtplib import SMTP_SSL", "import imaplib as i", "from urllib.request import urlopen",
         "from urllib import request", "import urllib.request", "import http.client", "from http import client",
-        "from triage_cli.runtime.smtp import MailServer\nMailServer(h, 25, 'none', None, 1.0).connection()",
+        "from triage_cli.runtime.mail_connections import MailServer\nMailServer(h, 25, 'none', None, 1.0).connection()",
         "import asyncio\nasyncio.open_connection(h, 1)", "async def f(loop): await loop.create_connection(p, h, 1)",
         "class C:\n    import requests",
     ],

@@ -27,8 +27,8 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import encodable
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.async_bridge import bridge
+from triage_cli.runtime.mail_connections import MailConnectionLost, MailError, MailRefusal, MailServer, SmtpConnection
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.smtp import MailConnectionLost, MailError, MailRefusal, MailServer, SmtpConnection
 from triage_cli.runtime.ssrf_guard import Resolver, checked
 from triage_cli.runtime.unreachable import reason
 

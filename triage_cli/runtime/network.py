@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # annotations alone should not import network libraries
     import psycopg
     from psycopg_pool import ConnectionPool
 
-    from triage_cli.runtime.smtp import MailServer, Tls
+    from triage_cli.runtime.mail_connections import MailServer, Tls
 
 # The hooks of an httpx2 client, by event.
 Hooks = Mapping[str, list[Callable[..., Any]]]
@@ -79,16 +79,16 @@ class Network(NamedTuple):
     def mail_server(self, what: str, host: str, port: int, *, tls: "Tls", timeout: float) -> "MailServer":
         """Return a mail server, to which connections can be opened."""
         self.check(what)
-        from triage_cli.runtime.smtp import MailServer
+        from triage_cli.runtime.mail_connections import MailServer
 
         return MailServer(host, port, tls, None if tls == "none" else trust(), timeout)
 
     def imap(self, what: str, host: str, port: int, *, tls: "Tls", timeout: float) -> "imaplib.IMAP4":
-        """Return a connection to a mail server that mail is read from. Raises what `runtime.imap.connect` raises."""
+        """Return a connection to a server that mail is read from. Raises as `mail_connections.connect_imap` does."""
         self.check(what)
-        from triage_cli.runtime.imap import connect
+        from triage_cli.runtime.mail_connections import connect_imap
 
-        return connect(host, port, tls, None if tls == "none" else trust(), timeout)
+        return connect_imap(host, port, tls, None if tls == "none" else trust(), timeout)
 
     def resolve(self, host: str, port: int) -> Sequence[str]:
         """Return all IP addresses of a host name. Raises `OSError` if it has none."""

@@ -20,7 +20,7 @@ from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.adapters import Pause
 from triage_cli.readers.mail_files import LONGEST, RawMail
 from triage_cli.readers.mail_message import drafts
-from triage_cli.runtime.imap import ImapConnection, ImapError
+from triage_cli.runtime.mail_connections import ImapConnection, ImapError
 
 # UIDs that one search is about: the next asks about more where few are found. A line of the answer holds 1 MB.
 FEWEST, MOST = 1_000, 100_000

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import CallerHere, CurrentServer, TriageHere, json_only
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.ndjson import Lines
-from triage_cli.api.routes.bulk import answer_lines
+from triage_cli.api.routes.bulk import streamed
 from triage_cli.api.schemas import admin, reports
 from triage_cli.api.schemas.bulk import LINES
 from triage_cli.domain.api_keys import ApiKey
@@ -61,9 +61,7 @@ def forget(body: admin.ForgetIn, server_state: CurrentServer, triage: TriageHere
 
     What was delivered, exported or backed up is out of reach: a line's ticket says in `routed_to` where its text is.
     """
-    server_state.room.take()
-    outcomes = triage.forget(body.customer_id)
-    return Lines(server_state.room, lambda: answer_lines(server_state, triage, outcomes), triage.stop, lambda: None)
+    return streamed(server_state, triage, triage.forget(body.customer_id))
 
 
 @router.get("/runs", response_model=list[reports.Run])

@@ -91,7 +91,7 @@ async def batch(
 
     def made() -> Iterator[str]:
         with uploaded.file, held:
-            yield from answer_lines(server_state, triage, outcomes)
+            yield from _answer_lines(server_state, triage, outcomes)
 
     return Lines(server_state.room, made, triage.stop, held.renew)
 
@@ -102,7 +102,7 @@ async def batch(
 def classify_many(server_state: CurrentServer, triage: TriageHere, body: shapes.ClassifyManyIn | None = None) -> Lines:
     """Ask a classifier about the selected tickets, or about every one that is new or failed, urgent first."""
     body = body or shapes.ClassifyManyIn()
-    return _lines(
+    return streamed(
         server_state, triage, triage.classify(_selected(triage, body.selection), ClassifyPlan(**dict(body.plan)))
     )
 
@@ -111,7 +111,7 @@ def classify_many(server_state: CurrentServer, triage: TriageHere, body: shapes.
 def route_many(server_state: CurrentServer, triage: TriageHere, body: shapes.RouteManyIn | None = None) -> Lines:
     """Send the selected tickets where the routing map says, or every classified one and what is due."""
     body = body or shapes.RouteManyIn()
-    return _lines(server_state, triage, triage.route(_selected(triage, body.selection), RoutePlan(**dict(body.plan))))
+    return streamed(server_state, triage, triage.route(_selected(triage, body.selection), RoutePlan(**dict(body.plan))))
 
 
 @router.post(
@@ -126,7 +126,7 @@ def reclassify_many(
     """
     body = body or shapes.ReclassifyManyIn()
     asked = dict(body.plan) | {"classify": ClassifyPlan(**dict(body.plan.classify))}
-    return _lines(server_state, triage, triage.reclassify(_selected(triage, body.selection), ReclassifyPlan(**asked)))
+    return streamed(server_state, triage, triage.reclassify(_selected(triage, body.selection), ReclassifyPlan(**asked)))
 
 
 @router.post(
@@ -135,7 +135,7 @@ def reclassify_many(
 def judge_many(body: shapes.VerdictsIn, server_state: CurrentServer, triage: TriageHere) -> Lines:
     """Set people's categories, or take them back; of two for one ticket the later one holds."""
     drafts = [VerdictDraft(row, v.name, v.category, v.note) for row, v in enumerate(body.verdicts)]
-    return _lines(server_state, triage, triage.give_verdicts(drafts))
+    return streamed(server_state, triage, triage.give_verdicts(drafts))
 
 
 def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
@@ -147,9 +147,10 @@ def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
     return Selection(named, frozenset(asked.statuses), categories, since=since, **plain)
 
 
-def _lines(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:
+def streamed(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:
+    """Return the response with a line for each outcome. Raises `OverloadedError`."""
     server_state.room.take()
-    return Lines(server_state.room, lambda: answer_lines(server_state, triage, outcomes), triage.stop, lambda: None)
+    return Lines(server_state.room, lambda: _answer_lines(server_state, triage, outcomes), triage.stop, lambda: None)
 
 
 # Requests
@@ -236,7 +237,7 @@ def _within(drafts: Iterable[TicketDraft | Rejected], most: int) -> Iterator[Tic
 # Responses
 
 
-def answer_lines(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
+def _answer_lines(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
     """Yield a line for each outcome, then exactly one `end` or `problem`."""
     counts: Counter[str] = Counter()
     try:

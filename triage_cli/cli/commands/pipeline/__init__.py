@@ -1,1 +1,1 @@
-"""Commands of the job: store, classify and route."""
+"""Commands of the job: store, classify, decide by a person, and route."""

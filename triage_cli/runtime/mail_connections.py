@@ -1,8 +1,9 @@
-"""Connections to a mail server, with or without TLS, that can be ended from another thread.
+"""Connections to mail servers, by SMTP and IMAP (RFC 3501): encrypted from the start, by STARTTLS, or not.
 
-Only `runtime.network` makes a `MailServer`.
+Those by SMTP can be ended from another thread; only `runtime.network` makes a `MailServer`.
 """
 
+import imaplib
 import smtplib
 import socket
 import ssl
@@ -17,6 +18,9 @@ MailConnectionLost = smtplib.SMTPServerDisconnected
 MailError = smtplib.SMTPException
 # Our name in EHLO (RFC 5321, 4.1.3): an address reveals less about this machine than its name, and needs no look-up.
 OWN_NAME = "[127.0.0.1]"
+
+ImapConnection = imaplib.IMAP4
+ImapError = imaplib.IMAP4.error
 
 
 class MailServer(NamedTuple):
@@ -92,3 +96,21 @@ class SmtpConnection(smtplib.SMTP):
         super().close()
         if self._duplicate is not None:
             self._duplicate.close()
+
+
+def connect_imap(host: str, port: int, tls: Tls, context: ssl.SSLContext | None, timeout: float) -> imaplib.IMAP4:
+    """Return a connection without a login; `timeout` is in seconds, for each answer.
+
+    Raises `OSError`, or `imaplib.IMAP4.error` for a server that does not speak IMAP or offers no STARTTLS.
+    """
+    if tls == "implicit":
+        return imaplib.IMAP4_SSL(host, port, ssl_context=context, timeout=timeout)
+    connection = imaplib.IMAP4(host, port, timeout)
+    if tls == "starttls":
+        try:
+            connection.starttls(context)
+        except BaseException:
+            with suppress(OSError):  # a handshake that failed has closed it
+                connection.shutdown()
+            raise
+    return connection

@@ -1,24 +1,39 @@
 """`triage verdict`: a person's category, for one ticket or many."""
 
+import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, BinaryIO, NamedTuple
 
 import typer
 
-from triage_cli.cli import input_tables, messages, ticket_names, verdict_rows
+from triage_cli.cli import input_tables, messages, ticket_names
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
-from triage_cli.cli.verdict_rows import RejectedVerdicts, VerdictRow
-from triage_cli.domain.errors import UsageError
+from triage_cli.cli.rejects import opened
+from triage_cli.domain.errors import InputError, RowError, TriageError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Outcome
-from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
+from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record, to_json
 from triage_cli.domain.tickets import Ticket, VerdictDraft
+from triage_cli.readers import csv_rows
 
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
+CATEGORIES = ("category", "label", "verdict", "triage_category")
+REASON = "triage_error"  # the column that says why a row was rejected, as `triage run` names it
+Record = Mapping[str, Any]
+
+
+class VerdictRow(NamedTuple):
+    """One row: what it says, or why it says nothing. Neither is a row whose category was left empty."""
+
+    line: int
+    record: Record
+    draft: VerdictDraft | None = None
+    error: RowError | None = None
 
 
 @remote_command
@@ -85,7 +100,7 @@ def _many(session: CommandContext, printer: Printer, note: str | None, rejects: 
     counts: Counter[str] = Counter()
     stdin = ticket_names.stdin()
     input_tables.check_written(session, rejects, "--rejects", (stdin.fileno(),))
-    rows = verdict_rows.read_names(stdin) if clear else verdict_rows.read(stdin, note)
+    rows = _read_names(stdin) if clear else _read(stdin, note)
     rejected = RejectedVerdicts(rejects)
     try:
         outcomes = _outcomes(session, rows, rejected, counts)
@@ -99,7 +114,7 @@ def _many(session: CommandContext, printer: Printer, note: str | None, rejects: 
 
 
 def _outcomes(
-    session: CommandContext, rows: Iterator[VerdictRow], rejected: RejectedVerdicts, counts: Counter[str]
+    session: CommandContext, rows: Iterator[VerdictRow], rejected: "RejectedVerdicts", counts: Counter[str]
 ) -> Iterator[Outcome[Ticket]]:
     given: dict[int, VerdictRow] = {}  # those whose outcome is still to come
     drafts = _drafts(session.stopper.interruptible(rows), given, rejected, counts)
@@ -112,7 +127,7 @@ def _outcomes(
 
 
 def _drafts(
-    rows: Iterator[VerdictRow], given: dict[int, VerdictRow], rejected: RejectedVerdicts, counts: Counter[str]
+    rows: Iterator[VerdictRow], given: dict[int, VerdictRow], rejected: "RejectedVerdicts", counts: Counter[str]
 ) -> Iterator[VerdictDraft]:
     """Yield what can be given; a row that cannot is told and does not stop the rest, one not judged is counted."""
     for row in rows:
@@ -124,3 +139,85 @@ def _drafts(
         else:
             counts["rejected"] += 1
             rejected.add(row, row.error)
+
+
+def _read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
+    """Read verdicts from CSV with a header or from JSON. `note` is for rows without one of their own."""
+    first, lines = ticket_names.opened(stream)
+    if not first:
+        return
+    for row, (line, record) in enumerate(
+        _objects(first, lines) if ticket_names.is_json(first) else _cells(first, lines)
+    ):
+        # The first that is there alone: an export of ours has a `verdict` too, which is no category.
+        column = next((name for name in CATEGORIES if name in record), "")
+        if column and record[column] in (None, ""):
+            yield VerdictRow(line, record)
+            continue
+        name, category = _text(record, ticket_names.IDS), _text(record, (column,))
+        if name and category:
+            yield VerdictRow(line, record, VerdictDraft(row, name, category, _text(record, ("note",)) or note))
+        else:
+            problem = f"no category for {name}" if name else "no ticket_id"
+            yield VerdictRow(line, record, error=RowError(problem, hint="verdict - --clear takes verdicts back"))
+
+
+def _read_names(stream: BinaryIO) -> Iterator[VerdictRow]:
+    """Read the tickets whose verdicts are taken back."""
+    for row, name in enumerate(ticket_names.names_in(stream)):
+        yield VerdictRow(row + 1, {"ticket_id": name}, VerdictDraft(row, name, None))
+
+
+def _text(record: Record, keys: Sequence[str]) -> str:
+    cells = (record.get(key) for key in keys)
+    return next((str(v).strip() for v in cells if isinstance(v, str | int) and not isinstance(v, bool) and v != ""), "")
+
+
+def _objects(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Record]]:
+    for line, record in ticket_names.values(first, lines):
+        if not isinstance(record, dict):
+            raise InputError(f"line {line} is no JSON object", hint='write {"ticket_id": …, "category": …}')
+        yield line, record
+
+
+def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Record]]:
+    delimiter = max(",;\t", key=first.count)
+    reader = csv_rows(chain([first], lines), delimiter)
+    columns = [column.strip().lower() for column in next(reader)]
+    if not {*columns} & {*ticket_names.IDS} or not {*columns} & {*CATEGORIES}:
+        raise InputError(
+            f"no columns ticket_id and category among {', '.join(columns)}", hint="name them so in the first line"
+        )
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield reader.line_num, dict(zip_longest(columns, map(str.strip, cells[: len(columns)]), fillvalue=""))
+
+
+class RejectedVerdicts:
+    """Rows that gave no verdict: told with line, ticket and reason, and written as CSV or JSON Lines where asked."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = opened(path) if path is not None else None
+        self._columns: list[str] = []
+
+    def add(self, verdict_row: VerdictRow, error: TriageError) -> None:
+        """Take note of one row."""
+        named = _text(verdict_row.record, ("external_id",)) or _text(verdict_row.record, ticket_names.IDS)
+        reason = error.sentence().removeprefix(f"{verdict_row.draft.name}: " if verdict_row.draft else "")
+        messages.say(f"rejected: line {verdict_row.line}{f' ({named})' if named else ''}: {reason}")
+        if self._file is None:
+            return
+        record = {**verdict_row.record, REASON: reason}
+        if any(not isinstance(value, str) for value in record.values()):
+            self._file.write(to_json(record) + "\n")
+            return
+        writer = csv.writer(self._file, lineterminator="\n")
+        if not self._columns:
+            self._columns = list(record)
+            writer.writerow(self._columns)
+        writer.writerow([record.get(column, "") for column in self._columns])
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
