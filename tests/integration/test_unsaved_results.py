@@ -103,7 +103,7 @@ def test_a_ticket_that_keeps_conflicting_fails_no_other_caller(
             return [change for change in changes if change.ticket and change.ticket.subject == "contested"]
 
     def held_up(ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
-        if threading.current_thread().name == "results":
+        if threading.current_thread().name == "writer":
             reached.set()
             assert gathered.wait(PATIENCE)
         return deliveries(ticket_ids)
@@ -114,7 +114,7 @@ def test_a_ticket_that_keeps_conflicting_fails_no_other_caller(
         first = callers.submit(process, singles, "first")  # its result is being saved, so that the others' gather
         assert reached.wait(PATIENCE)
         rest = [callers.submit(process, singles, subject) for subject in others]
-        until(lambda: singles._record._waiting.qsize() == len(others), "the second group")
+        until(lambda: singles._committer._worker._waiting.qsize() == len(others), "the second group")
         gathered.set()
         assert first.result().error is None
         routed = {subject: one.result() for subject, one in zip(others, rest, strict=True)}
@@ -162,20 +162,22 @@ def test_the_end_waits_for_a_request_that_has_a_result_to_save(world: World, sin
 def test_a_request_that_outlives_the_end_is_answered_and_sends_nothing(
     world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triage_cli.service.single_tickets.CLOSE_SECONDS", 0.0)
-    switched_off, reached, go = world.store.switched_off, threading.Event(), threading.Event()
+    monkeypatch.setattr("triage_cli.service.group_delivery.CLOSE_SECONDS", 0.0)
+    save, reached, go = world.store.save, threading.Event(), threading.Event()
 
-    def held_up() -> frozenset[str]:
+    def held_up(*given: Any) -> list[Conflict | None]:
         reached.set()
         assert go.wait(PATIENCE)
-        return switched_off()
+        return save(*given)
 
-    monkeypatch.setattr(world.store, "switched_off", held_up)
-    with ThreadPoolExecutor(1) as callers:
+    monkeypatch.setattr(world.store, "save", held_up)
+    with ThreadPoolExecutor(2) as callers:
         request = callers.submit(process, singles)
         assert reached.wait(PATIENCE)
-        singles.close()
+        closing = callers.submit(singles.close)
+        until(lambda: singles._deliveries._dispatcher._closed, "the end of the deliveries")
         go.set()
+        closing.result(PATIENCE)
         delivery = delivery_of(world, request.result(PATIENCE))
     assert (delivery.state, delivery.run_id, delivery.doubtful, outlet.got) == ("pending", None, 0, [])
     with pytest.raises(UnavailableError):

@@ -104,10 +104,11 @@ class Receipt(NamedTuple):
 
 
 class Routed(NamedTuple):
-    """A ticket after `route`, with its deliveries."""
+    """A ticket after `route`, with its deliveries, and the attempts that this call made."""
 
     ticket: Ticket
     deliveries: tuple[Delivery, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
 
 class RoutePlan(NamedTuple):

@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from triage_cli.domain.errors import UnavailableError
 
@@ -11,11 +11,10 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-class _Waiting(Generic[A, B]):
+class _Waiting(Generic[B]):
     """What one caller waits for. A lock is a lighter signal than a future, and there are thousands a second."""
 
-    def __init__(self, item: A) -> None:
-        self.item = item
+    def __init__(self) -> None:
         self._result: B | Exception
         self._done = threading.Lock()
         self._done.acquire()
@@ -31,6 +30,11 @@ class _Waiting(Generic[A, B]):
         return self._result
 
 
+class _Item(NamedTuple, Generic[A, B]):
+    item: A
+    end: Callable[[B | Exception], None]
+
+
 class GroupWorker(Generic[A, B]):
     """While `work` is done for one group of items, the next group gathers.
 
@@ -41,22 +45,29 @@ class GroupWorker(Generic[A, B]):
     def __init__(self, name: str, work: Callable[[Sequence[A]], Sequence[B | Exception]]) -> None:
         self._name = name
         self._work = work
-        self._waiting: queue.SimpleQueue[_Waiting[A, B] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Item[A, B] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def __call__(self, item: A) -> B:
         """Have the work done for an item; return its result or raise its error; `UnavailableError` after the end."""
-        waiting = _Waiting[A, B](item)
+        waiting = _Waiting[B]()
+        self.put(item, waiting.end)
+        return waiting.wait()
+
+    def put(self, item: A, end: Callable[[B | Exception], None]) -> None:
+        """Have the work done for an item without waiting; raises `UnavailableError` after the end.
+
+        `end` gets the result in the worker's thread, and must not raise.
+        """
         with self._lock:
             if self._closed:
                 raise UnavailableError("the server is stopping", hint="ask again in a moment")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work_until_closed, name=self._name, daemon=True)
                 self._thread.start()
-            self._waiting.put(waiting)
-        return waiting.wait()
+            self._waiting.put(_Item(item, end))
 
     def close(self) -> None:
         """Do what waits, and end the thread."""
@@ -71,20 +82,20 @@ class GroupWorker(Generic[A, B]):
         while not closing:
             gathered = list(self._gathered())
             closing = None in gathered
-            if group := [waiting for waiting in gathered if waiting]:
+            if group := [item for item in gathered if item]:
                 self._serve(group)
 
-    def _gathered(self) -> Iterator[_Waiting[A, B] | None]:
+    def _gathered(self) -> Iterator[_Item[A, B] | None]:
         """Yield the first that comes, and all that have come by then."""
         yield self._waiting.get()
         for _ in range(self._waiting.qsize()):
             yield self._waiting.get()
 
-    def _serve(self, group: Sequence[_Waiting[A, B]]) -> None:
+    def _serve(self, group: Sequence[_Item[A, B]]) -> None:
         results: Sequence[B | Exception]
         try:
-            results = self._work([waiting.item for waiting in group])
+            results = self._work([one.item for one in group])
         except Exception as error:  # noqa: BLE001 - it belongs to those who wait
             results = [error] * len(group)
-        for waiting, result in zip(group, results, strict=True):
-            waiting.end(result)
+        for one, result in zip(group, results, strict=True):
+            one.end(result)

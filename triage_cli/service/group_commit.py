@@ -1,47 +1,103 @@
 """Saves the changes of concurrent callers together: several callers in one transaction."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.runs import Lease
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.group_worker import GroupWorker
 
+A = TypeVar("A")
+B = TypeVar("B")
 
-class _Save(NamedTuple):
+
+class Prepared(NamedTuple, Generic[B]):
+    """Changes to save in the group's transaction; `finish` makes the caller's result of the conflict of each."""
+
     changes: Sequence[Change]
-    lease: Lease | None
+    finish: Callable[[Sequence[Conflict | None]], B]
+
+
+# Prepares the items of a group; an error goes to its caller alone.
+Prepare = Callable[[Sequence[A]], Sequence[Prepared[B] | Exception]]
+
+
+class _Item(NamedTuple):
+    prepare: Prepare[Any, Any]
+    item: Any
 
 
 class GroupCommitter:
-    """While one transaction is written, the changes of the next one are gathered."""
+    """While one transaction is written, what the next one is to save gathers.
 
-    def __init__(self, store: Store) -> None:
+    The thread that writes also prepares the changes, so that callers with different needs share transactions.
+    `due_lease` returns a run's lease if it is to be renewed now.
+    """
+
+    def __init__(self, store: Store, due_lease: Callable[[], Lease | None] = lambda: None) -> None:
         self._store = store
-        self._worker = GroupWorker[_Save, Sequence[Conflict | None]]("saver", self._save_all)
+        self._due_lease = due_lease
+        self._worker = GroupWorker[_Item, Any]("writer", self._work)
         self.close = self._worker.close
 
-    def save(self, changes: Sequence[Change], lease: Lease | None = None) -> Sequence[Conflict | None]:
-        """Save as `Store.save` does, together with what other callers save now. All leases are those of one run."""
-        return self._worker(_Save(changes, lease))
+    def save(self, changes: Sequence[Change]) -> Sequence[Conflict | None]:
+        """Save as `Store.save` does, together with what other callers save now."""
+        return self.ask(_as_given, changes)
 
-    def _save_all(self, saves: Sequence[_Save]) -> list[Sequence[Conflict | None] | Exception]:
-        return [result for group in _apart(saves) for result in self._save(group)]
+    def ask(self, prepare: Prepare[A, B], item: A) -> B:
+        """Have an item prepared and saved; return its result or raise its error."""
+        result: B = self._worker(_Item(prepare, item))
+        return result
 
-    def _save(self, group: Sequence[_Save]) -> Sequence[Sequence[Conflict | None] | Exception]:
-        lease = next((one.lease for one in group if one.lease), None)
+    def put(self, prepare: Prepare[A, B], item: A, end: Callable[[B | Exception], None]) -> None:
+        """Have an item prepared and saved without waiting; `end` gets the result in the thread that writes."""
+        self._worker.put(_Item(prepare, item), end)
+
+    def _work(self, items: Sequence[_Item]) -> list[Any]:
+        results = dict(_each_prepared(items))
+        for group in _apart({number: one for number, one in results.items() if isinstance(one, Prepared)}):
+            results |= zip(group, self._saved(group.values()), strict=True)
+        return [results[number] for number in range(len(items))]
+
+    def _saved(self, group: Collection[Prepared[Any]]) -> list[Any]:
         try:
-            conflicts = iter(self._store.save([change for one in group for change in one.changes], lease))
+            conflicts = iter(self._store.save([change for one in group for change in one.changes], self._due_lease()))
         except Exception as error:  # noqa: BLE001 - it belongs to those who wait
             return [error] * len(group)
-        return [[next(conflicts) for _ in one.changes] for one in group]
+        return [_finished(one, [next(conflicts) for _ in one.changes]) for one in group]
 
 
-def _apart(saves: Sequence[_Save]) -> list[Sequence[_Save]]:
+def _as_given(saves: Sequence[Sequence[Change]]) -> list[Prepared[Sequence[Conflict | None]] | Exception]:
+    return [Prepared(changes, lambda conflicts: conflicts) for changes in saves]
+
+
+def _each_prepared(items: Sequence[_Item]) -> Iterator[tuple[int, Prepared[Any] | Exception]]:
+    """Yield the number of each item, and what was prepared for it."""
+    numbers: dict[Prepare[Any, Any], list[int]] = {}
+    for number, item in enumerate(items):
+        numbers.setdefault(item.prepare, []).append(number)
+    for prepare, of_kind in numbers.items():
+        try:
+            prepared = prepare([items[number].item for number in of_kind])
+        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+            prepared = [error] * len(of_kind)
+        yield from zip(of_kind, prepared, strict=True)
+
+
+def _finished(prepared: Prepared[Any], conflicts: Sequence[Conflict | None]) -> Any:
+    try:
+        return prepared.finish(conflicts)
+    except Exception as error:  # noqa: BLE001 - it belongs to the one who waits
+        return error
+
+
+def _apart(prepared: Mapping[int, Prepared[Any]]) -> list[Mapping[int, Prepared[Any]]]:
     """Return all in one group, or each in its own if a ticket is changed twice.
 
     Two changes of one ticket need two transactions: the second was decided on the state before the first.
     """
-    updated = [c.ticket.ticket_id for one in saves for c in one.changes if c.ticket and c.expects]
-    return [saves] if len(set(updated)) == len(updated) else [[one] for one in saves]
+    updated = [c.ticket.ticket_id for one in prepared.values() for c in one.changes if c.ticket and c.expects]
+    if len(set(updated)) == len(updated):
+        return [prepared]
+    return [{number: one} for number, one in prepared.items()]

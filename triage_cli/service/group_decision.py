@@ -1,4 +1,4 @@
-"""Decides the new tickets of concurrent callers together: one question to the classifier, and one transaction."""
+"""Decides the new tickets of concurrent callers together, with one question to the classifier."""
 
 import threading
 import time
@@ -13,10 +13,10 @@ from triage_cli.domain.deliveries import OutgoingDelivery, Routed
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
-from triage_cli.runtime.group_worker import GroupWorker
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decisions import DecisionRecorder, answered_by
 from triage_cli.service.delivery.routing_decisions import RoutingDecider
+from triage_cli.service.group_commit import Prepared
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_ROUTE
 from triage_cli.service.services import Services
@@ -65,8 +65,6 @@ class GroupDecider:
         self._check = Unchecked()
         self._check_until = 0.0
         self._noted: set[str] = set()  # fingerprints of the questions that are recorded
-        self.take = GroupWorker[NewTicket, Taken]("decider", self._take_all)
-        self.close = self.take.close
 
     def recorder(self, classifier: Classifier, context: RunContext, *, force: bool = False) -> DecisionRecorder:
         """Return the recorder of a caller's answers; the question is recorded once."""
@@ -92,8 +90,8 @@ class GroupDecider:
         """Note that answers came."""
         self._check.after()
 
-    def _take_all(self, new: Sequence[NewTicket]) -> Sequence[Taken | Exception]:
-        """Decide tickets, and store them in one transaction."""
+    def prepare(self, new: Sequence[NewTicket]) -> list[Prepared[Taken] | Exception]:
+        """Decide tickets; the changes that store them are saved with those of other callers."""
         by_classifier: dict[Classifier, list[NewTicket]] = {}
         for one in new:
             by_classifier.setdefault(one.classifier, []).append(one)
@@ -102,10 +100,8 @@ class GroupDecider:
             answers = self.answers(classifier, [(one.context, one.ticket) for one in group])
             for one, answer in zip(group, answers, strict=True):
                 taken[one.ticket.ticket_id] = self._taken(one, answer)
-        in_order = [taken[one.ticket.ticket_id] for one in new]
         self.answered()  # before they are saved: an error after that would hide from the callers what is stored
-        conflicts = self._shared().save([one.change for one in in_order])
-        return [one._replace(conflict=conflict) for one, conflict in zip(in_order, conflicts, strict=True)]
+        return [_to_save(taken[one.ticket.ticket_id]) for one in new]
 
     def _taken(self, new: NewTicket, answer: Outcome[Answer]) -> Taken:
         """Return the change that creates a ticket, with its further steps added to it."""
@@ -124,6 +120,10 @@ class GroupDecider:
             return Taken(change, classified, routed, ())
         change = _with_step(change, routing, routing.ticket)
         return Taken(change, classified, routed, decider.to_send(routing, ()))
+
+
+def _to_save(taken: Taken) -> Prepared[Taken]:
+    return Prepared([taken.change], lambda conflicts: taken._replace(conflict=conflicts[0]))
 
 
 def _with_step(change: Change, step: Change, after: Ticket | None) -> Change:

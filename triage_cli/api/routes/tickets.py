@@ -121,12 +121,14 @@ def _processed(desk: Desk, drafted: TicketDraft, steps: Collection[str], plan: C
             ticket, problem = classified.value.ticket if classified.value else ticket, classified.error
         elif classified.value and classified.value.now:
             desk.server_state.meter.classified(classified.value.now.classifier, time.perf_counter() - began)
-        if routed is None and problem is None and "route" in steps and ticket.category is not None:
+        if routed and routed.value:  # of a new ticket, whose attempts are those of this call
+            deliveries = [delivery_record(one, routed.value.attempts) for one in routed.value.deliveries]
+        elif problem is None and "route" in steps and ticket.category is not None:
             routed = desk.route(ticket)
             ticket = routed.value.ticket if routed.value else ticket
+            if routed.value:
+                deliveries = _deliveries(desk.server_state, ticket.ticket_id, routed.value.deliveries)
         problem = problem or (routed and routed.error)
-        if routed and routed.value:
-            deliveries = _deliveries(desk.server_state, ticket.ticket_id, routed.value.deliveries)
     except TriageError as error:  # the ticket is stored, which the caller must know
         problem = error
     answer = _classified(classified.value) if classified and classified.value else None
@@ -244,13 +246,14 @@ def route(ticket_id: TicketName, desk: DeskHere, body: requests.RouteIn | None =
 
     def work() -> Done:
         outcome = desk.route(named(desk.server_state.parts.store, ticket_id), plan)
-        ticket, deliveries = outcome.value or Routed(outcome.ticket)
+        routed = outcome.value or Routed(outcome.ticket)
+        ticket = routed.ticket
         return Done(
             200,
             {
                 "ticket_id": ticket.ticket_id,
                 "routed_to": ticket.routed_to,
-                "deliveries": _deliveries(desk.server_state, ticket.ticket_id, deliveries),
+                "deliveries": _deliveries(desk.server_state, ticket.ticket_id, routed.deliveries),
                 "status": ticket.status,
             },
         )

@@ -36,8 +36,7 @@ class AttemptRecorder:
         A ticket that has changed meanwhile is read and saved again. Raises `UnavailableError` if it keeps changing.
         """
         self._switch_off_the_gone(outcomes)
-        unsaved = {o.item.delivery.delivery_id: o for o in outcomes if isinstance(o.item, OutgoingDelivery)}
-        tickets = {o.item.ticket.ticket_id: o.item.ticket for o in outcomes if isinstance(o.item, OutgoingDelivery)}
+        unsaved, tickets = {_delivery_id(outcome): outcome for outcome in outcomes}, _tickets(outcomes)
         for _ in range(TRIES):
             changes, results = self._results(unsaved, tickets, policy)
             conflicts = self._context.save(changes)
@@ -54,6 +53,14 @@ class AttemptRecorder:
         raise UnavailableError(
             "another program keeps changing the same tickets", hint="run the same command again later"
         )
+
+    def changes(
+        self, outcomes: Sequence[Outcome[Receipt]], policy: "RetryPolicy"
+    ) -> Iterator[tuple[Change, "AttemptResult"]]:
+        """Return a change that is to be saved for each result, for a caller that saves it with others."""
+        self._switch_off_the_gone(outcomes)
+        by_delivery = {_delivery_id(outcome): outcome for outcome in outcomes}
+        return zip(*self._results(by_delivery, _tickets(outcomes), policy), strict=True)
 
     def _results(
         self, unsaved: Mapping[str, Outcome[Receipt]], tickets: Mapping[str, Ticket], policy: "RetryPolicy"
@@ -89,7 +96,7 @@ class AttemptRecorder:
                     Change(event, ticket if last else None, before.revision if last else 0, (delivery, attempt))
                 )
                 first = errors[0] if errors else None
-                results.append(AttemptResult(ticket, deliveries, first, (delivery.delivery_id,)))
+                results.append(AttemptResult(ticket, deliveries, first, (delivery.delivery_id,), (attempt,)))
         return changes, results
 
     def _event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
@@ -120,12 +127,13 @@ class AttemptRecorder:
 
 
 class AttemptResult(NamedTuple):
-    """A ticket after attempts at its deliveries."""
+    """A ticket after attempts at its deliveries, and those that were made."""
 
     ticket: Ticket
     deliveries: tuple[Delivery, ...]
     error: TriageError | None
     delivery_ids: tuple[str, ...]
+    attempts: tuple[Attempt, ...] = ()
 
     @property
     def ticket_id(self) -> str:
@@ -185,6 +193,11 @@ def _arrived_after_all(after: Delivery, before: Delivery) -> bool:
     return before.state == "superseded" and after.arrived and not before.arrived
 
 
+def _tickets(outcomes: Sequence[Outcome[Receipt]]) -> dict[str, Ticket]:
+    """Return the tickets as they were when their deliveries were attempted, by id."""
+    return {o.item.ticket.ticket_id: o.item.ticket for o in outcomes if isinstance(o.item, OutgoingDelivery)}
+
+
 def _delivery_id(outcome: Outcome[Receipt]) -> str:
     if not isinstance(outcome.item, OutgoingDelivery):
         raise TypeError(outcome)
@@ -207,9 +220,10 @@ class UnfinishedTicket:
         if error is not None:
             self.outcome = self.outcome._replace(error=self.outcome.error or error)
         if result is not None:
+            earlier = self.outcome.value.attempts if self.outcome.value else ()
             self.outcome = self.outcome._replace(
                 action=Action(result.ticket.status),
-                value=Routed(result.ticket, result.deliveries),
+                value=Routed(result.ticket, result.deliveries, (*earlier, *result.attempts)),
                 error=self.outcome.error or result.error,
             )
         return self._unfinished == 0

@@ -3,13 +3,14 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.ports.adapters import Destination
-from triage_cli.service.delivery.dispatcher import Dispatcher
+from triage_cli.service.delivery.dispatcher import Dispatcher, switched_off
 
 # Seconds without a delivery after which the destinations are closed, with their connections.
 IDLE_SECONDS = 10.0
@@ -24,47 +25,52 @@ class SharedResult(NamedTuple):
     parked_because: TriageError | None = None
 
 
+# Gets the result of a delivery in the thread that sends, and must not raise.
+HandOver = Callable[[SharedResult | Exception], None]
+
+
 class _Submitted(NamedTuple):
     to_send: Sequence[OutgoingDelivery]
-    results: "queue.SimpleQueue[SharedResult | Exception]"
+    hand_over: HandOver
 
 
 class SharedDispatcher:
     """Has one `Dispatcher` at a time, in a thread that begins with the first delivery.
 
-    `open_dispatcher` makes one. `heartbeat` is called several times a minute, to renew the lease on the deliveries.
+    `open_dispatcher` makes one, and `off` returns the destinations that are switched off. `heartbeat` is called several
+    times a minute, to renew the lease on the deliveries.
     """
 
-    def __init__(self, open_dispatcher: Callable[[], Dispatcher], heartbeat: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        open_dispatcher: Callable[[], Dispatcher],
+        off: Callable[[], frozenset[str]],
+        heartbeat: Callable[[], None],
+    ) -> None:
         self._open_dispatcher = open_dispatcher
+        self._off = off
         self._heartbeat = heartbeat
         self._submitted: queue.SimpleQueue[_Submitted | None] = queue.SimpleQueue()
-        self._waiting: dict[str, queue.SimpleQueue[SharedResult | Exception]] = {}
+        self._waiting: dict[str, HandOver] = {}
         self._dispatcher: Dispatcher | None = None
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = self._closed = False
 
-    def send(self, to_send: Sequence[OutgoingDelivery]) -> Iterator[SharedResult]:
-        """Attempt deliveries, and yield each result as it comes; after the end, all are parked.
+    def send(self, to_send: Sequence[OutgoingDelivery], hand_over: HandOver) -> None:
+        """Have deliveries attempted without waiting; after the end, all are parked.
 
-        Raises what a destination raises.
+        `hand_over` gets the result of each; what a destination raises, each gets that has no result yet.
         """
-        results: queue.SimpleQueue[SharedResult | Exception] = queue.SimpleQueue()
         with self._lock:
-            if self._closed:
-                for outgoing in to_send:
-                    results.put(SharedResult(outgoing.delivery.delivery_id, None, None))
-            else:
+            if not self._closed:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="dispatching", daemon=True)
                     self._thread.start()
-                self._submitted.put(_Submitted(to_send, results))
-        for _ in to_send:
-            result = results.get()
-            if isinstance(result, Exception):
-                raise result
-            yield result
+                self._submitted.put(_Submitted(to_send, hand_over))
+                return
+        for outgoing in to_send:
+            hand_over(SharedResult(outgoing.delivery.delivery_id, None, None))
 
     def stop(self) -> None:
         """Start no more attempts: what waits is parked."""
@@ -87,28 +93,36 @@ class SharedDispatcher:
                 if self._dispatcher is not None:
                     self._collect(self._dispatcher)
             except Exception as error:  # noqa: BLE001 - it belongs to those who wait
-                for results in self._waiting.values():
-                    results.put(error)
-                self._waiting.clear()
+                waiting, self._waiting = self._waiting, {}
+                for hand_over in waiting.values():
+                    hand_over(error)
                 self._close_dispatcher()
         self._close_dispatcher()
 
     def _take(self) -> bool:
         """Take what callers have submitted, and wait for it if nothing is being sent; return whether to end."""
-        try:
-            submitted = self._submitted.get(block=not self._waiting, timeout=IDLE_SECONDS)
-            while submitted is not None:
-                self._waiting |= {o.delivery.delivery_id: submitted.results for o in submitted.to_send}
+        submitted = list(self._gathered())
+        if not submitted and not self._waiting:
+            self._close_dispatcher()
+            self._heartbeat()
+        taken = [one for one in submitted if one]
+        self._waiting |= {o.delivery.delivery_id: one.hand_over for one in taken for o in one.to_send}
+        off = self._off() if taken else frozenset[str]()
+        for outgoing in (outgoing for one in taken for outgoing in one.to_send):
+            if (name := outgoing.delivery.destination) in off:
+                refused = Outcome[Receipt](None, Action.FAILED, None, switched_off(name), outgoing)
+                self._hand_over(SharedResult(outgoing.delivery.delivery_id, None, refused))
+            else:
                 if self._dispatcher is None:
                     self._dispatcher = self._open_dispatcher()
-                self._dispatcher.put(submitted.to_send)
-                submitted = self._submitted.get_nowait()
-        except queue.Empty:
-            if not self._waiting:
-                self._close_dispatcher()
-                self._heartbeat()
-            return False
-        return True
+                self._dispatcher.put([outgoing])
+        return None in submitted
+
+    def _gathered(self) -> Iterator[_Submitted | None]:
+        with suppress(queue.Empty):
+            yield self._submitted.get(block=not self._waiting, timeout=IDLE_SECONDS)
+            while True:
+                yield self._submitted.get_nowait()
 
     def _collect(self, dispatcher: Dispatcher) -> None:
         self._heartbeat()
@@ -129,7 +143,7 @@ class SharedDispatcher:
             self._close_dispatcher()
 
     def _hand_over(self, result: SharedResult) -> None:
-        self._waiting.pop(result.delivery_id).put(result)
+        self._waiting.pop(result.delivery_id)(result)
 
     def _close_dispatcher(self) -> None:
         if self._dispatcher is not None:

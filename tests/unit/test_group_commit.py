@@ -1,0 +1,122 @@
+"""What the changes of concurrent callers are saved by: kinds that are prepared apart share a transaction."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, cast
+
+from tests.support.commands import PATIENCE, until
+from tests.support.stored_tickets import a_ticket
+from triage_cli.domain.audit import Event
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.runs import Lease
+from triage_cli.ports.storage import Store
+from triage_cli.service.group_commit import GroupCommitter, Prepared
+
+
+class HeldStore:
+    """Keeps the actions of each transaction; the first is held until `go` is set. `forbidden` is refused."""
+
+    def __init__(self) -> None:
+        self.saved: list[list[str]] = []
+        self.reached, self.go = threading.Event(), threading.Event()
+
+    def save(self, changes: Sequence[Change], lease: Lease | None) -> list[Conflict | None]:
+        self.saved.append([change.event.action for change in changes])
+        assert lease is None
+        self.reached.set()
+        assert self.go.wait(PATIENCE)
+        if any(change.event.action == "forbidden" for change in changes):
+            raise ValueError("forbidden")
+        return [Conflict(None) if change.event.action == "late" else None for change in changes]
+
+
+def change_of(action: str, ticket_id: str | None = None) -> Change:
+    """Return a change; with a ticket, it is an update of it."""
+    ticket = a_ticket()._replace(ticket_id=ticket_id) if ticket_id else None
+    return Change(Event(action, ticket_id, None, "ada", "2026-01-01T00:00:00.000Z", {}), ticket, 1 if ticket else 0)
+
+
+def measured(texts: Sequence[str]) -> list[Prepared[tuple[int, bool]] | Exception]:
+    """Prepare texts: the caller gets how many came together, and whether its change was refused."""
+    return [
+        KeyError(text) if text == "unknown" else Prepared(
+            [change_of(text)], lambda conflicts: (len(texts), conflicts != [None])
+        )
+        for text in texts
+    ]  # fmt: skip
+
+
+def failing(_: Sequence[str]) -> list[Prepared[None] | Exception]:
+    raise ArithmeticError("none of them")
+
+
+def is_waiting(committer: GroupCommitter, number: int) -> bool:
+    return committer._worker._waiting.qsize() == number
+
+
+def together(calls: Sequence[Any]) -> tuple[list[Any], HeldStore]:
+    """Return the result or the error of each call, all of which share a group, and the store."""
+    store = HeldStore()
+    committer = GroupCommitter(cast("Store", store))
+    with ThreadPoolExecutor(len(calls) + 1) as callers:
+        callers.submit(committer.save, [change_of("first")])
+        assert store.reached.wait(PATIENCE)
+        futures = []
+        for number, call in enumerate(calls, start=1):
+            futures.append(callers.submit(call, committer))
+            until(partial(is_waiting, committer, number), "the call")
+        store.go.set()
+        results = [future.exception(PATIENCE) or future.result() for future in futures]
+    committer.close()
+    return results, store
+
+
+def test_kinds_that_are_prepared_apart_share_a_transaction() -> None:
+    results, store = together([
+        lambda committer: committer.ask(measured, "one"),
+        lambda committer: committer.save([change_of("as given"), change_of("late")]),
+        lambda committer: committer.ask(measured, "late"),
+    ])  # fmt: skip
+    assert results == [(2, False), [None, Conflict(None)], (2, True)]
+    assert [sorted(saved) for saved in store.saved] == [["first"], ["as given", "late", "late", "one"]]
+
+
+def test_what_cannot_be_prepared_fails_its_caller_alone() -> None:
+    results, store = together([
+        lambda committer: committer.ask(measured, "unknown"),
+        lambda committer: committer.ask(failing, "any"),
+        lambda committer: committer.ask(measured, "one"),
+    ])  # fmt: skip
+    assert [type(result) for result in results] == [KeyError, ArithmeticError, tuple]
+    assert store.saved == [["first"], ["one"]]
+
+
+def test_a_transaction_that_fails_fails_all_of_its_group() -> None:
+    results, _ = together([
+        lambda committer: committer.ask(measured, "one"),
+        lambda committer: committer.save([change_of("forbidden")]),
+    ])  # fmt: skip
+    assert [type(result) for result in results] == [ValueError, ValueError]
+
+
+def test_two_changes_of_one_ticket_are_two_transactions() -> None:
+    results, store = together([
+        lambda committer: committer.save([change_of("routed", "t-1")]),
+        lambda committer: committer.save([change_of("verdict", "t-1")]),
+    ])  # fmt: skip
+    assert results == [[None], [None]]
+    assert store.saved == [["first"], ["routed"], ["verdict"]]
+
+
+def test_an_error_of_the_last_step_comes_to_its_caller_alone() -> None:
+    def failing_at_last(texts: Sequence[str]) -> list[Prepared[float] | Exception]:
+        return [Prepared([change_of(text)], lambda _: 1 / 0) for text in texts]
+
+    results, store = together([
+        lambda committer: committer.ask(failing_at_last, "one"),
+        lambda committer: committer.ask(measured, "two"),
+    ])  # fmt: skip
+    assert [type(result) for result in results] == [ZeroDivisionError, tuple]
+    assert store.saved == [["first"], ["one", "two"]]

@@ -1,0 +1,180 @@
+"""Attempts the deliveries of concurrent callers, and saves how each went with what other callers save."""
+
+import queue
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, Routed
+from triage_cli.domain.errors import TriageError, UnavailableError
+from triage_cli.domain.runs import Outcome
+from triage_cli.ports.adapters import Destination
+from triage_cli.service.delivery.dispatcher import Dispatcher
+from triage_cli.service.delivery.results import (
+    AttemptRecorder,
+    AttemptResult,
+    RetryPolicy,
+    UnfinishedTicket,
+    with_offline_error,
+)
+from triage_cli.service.delivery.shared_dispatch import SharedDispatcher, SharedResult
+from triage_cli.service.group_commit import GroupCommitter, Prepared
+from triage_cli.service.run_context import RunContext
+from triage_cli.service.services import Services
+
+# Seconds that the end waits for requests whose deliveries were attempted, until they have saved the results.
+CLOSE_SECONDS = 20.0
+
+
+class _Attempted(NamedTuple):
+    """How the attempt at a delivery went, and in whose name it was made."""
+
+    context: RunContext
+    delivery_id: str
+    outcome: Outcome[Receipt]
+    destination: Destination | None
+
+
+# What a caller gets of each delivery: its saved result, that it was parked, or why there is no result.
+_Ended = AttemptResult | SharedResult | Exception
+
+
+class GroupDeliveries:
+    """The deliveries of all callers. `shared` returns the run that holds them while they are being sent."""
+
+    def __init__(self, parts: Services, committer: GroupCommitter, shared: Callable[[], RunContext]) -> None:
+        self._map = parts.map
+        self._store = parts.store
+        self._committer = committer
+        self._shared = shared
+        self._dispatcher = SharedDispatcher(self._open_dispatcher, parts.store.switched_off, self._heartbeat)
+        self._delivering = 0  # requests that wait for deliveries or their results
+        self._delivered_all = threading.Condition()
+        self._lock = threading.Lock()
+        self._to_free: set[str] = set()  # deliveries that the run holds, and whose results could not be saved
+
+    def deliver(
+        self, context: RunContext, outcome: Outcome[Routed], to_send: Sequence[OutgoingDelivery]
+    ) -> Outcome[Routed]:
+        """Attempt the deliveries of a saved decision, and save how each went.
+
+        A delivery whose result cannot be saved is freed, and the outcome has the error: the decision stays stored.
+        """
+        unfinished, unsaved = UnfinishedTicket(outcome, len(to_send)), {o.delivery.delivery_id for o in to_send}
+        with self._freed_at_end(unsaved):
+            for ended in self._ended(context, to_send):
+                if isinstance(ended, AttemptResult):
+                    unfinished.add_result(ended, None)
+                    unsaved.difference_update(ended.delivery_ids)
+                    continue
+                try:
+                    parked = self._parked(context, ended)
+                except TriageError as error:
+                    unfinished.add_result(None, error)
+                else:
+                    unfinished.add_result(None, parked.parked_because)
+                    unsaved.discard(parked.delivery_id)
+        return with_offline_error(unfinished.outcome, self._map.offline)
+
+    def stop(self) -> None:
+        """Begin no more attempts."""
+        self._dispatcher.stop()
+
+    def close(self) -> None:
+        """Complete what is being attempted."""
+        self._dispatcher.close()
+        with self._delivered_all:
+            self._delivered_all.wait_for(lambda: not self._delivering, CLOSE_SECONDS)
+
+    # -- steps
+
+    def _ended(self, context: RunContext, to_send: Sequence[OutgoingDelivery]) -> Iterator[_Ended]:
+        """Yield what comes of each delivery, as it comes."""
+        ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
+
+        def attempted(result: SharedResult | Exception) -> None:
+            if isinstance(result, SharedResult) and result.outcome is not None:
+                attempt = _Attempted(context, result.delivery_id, result.outcome, result.destination)
+                self._committer.put(self._prepare, attempt, ended.put)
+            else:
+                ended.put(result)
+
+        self._dispatcher.send(to_send, attempted)
+        for _ in to_send:
+            yield ended.get()
+
+    def _parked(self, context: RunContext, ended: SharedResult | Exception) -> SharedResult:
+        """Free a delivery that was parked, and return it. Raises the error of one without a result."""
+        if isinstance(ended, Exception):
+            raise ended
+        because = ended.parked_because
+        self._store.let_go([ended.delivery_id], context.lease, because.sentence() if because else None)
+        return ended
+
+    def _prepare(self, attempted: Sequence[_Attempted]) -> list[Prepared[AttemptResult] | Exception]:
+        """Return the changes that save results. A ticket that has changed meanwhile is saved again, by itself."""
+        shared = self._shared()
+        by_itself = RunContext(self._store, shared.run, shared.stop)
+        recorder = AttemptRecorder(by_itself, {one.delivery_id: one.context for one in attempted})
+        by_policy: dict[RetryPolicy, list[Outcome[Receipt]]] = {}
+        for one in attempted:
+            by_policy.setdefault(_policy(one.destination), []).append(one.outcome)
+        changes = {
+            result.delivery_ids: (change, result)
+            for policy, outcomes in by_policy.items()
+            for change, result in recorder.changes(outcomes, policy)
+        }
+        return [_to_save(recorder, one, *changes[one.delivery_id,]) for one in attempted]
+
+    def _heartbeat(self) -> None:
+        self._shared().heartbeat()
+        self._free()
+
+    @contextmanager
+    def _freed_at_end(self, unsaved: Collection[str]) -> Iterator[None]:
+        """Count a request as delivering; at its end, free the deliveries whose results are not saved by then."""
+        with self._delivered_all:
+            self._delivering += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._to_free.update(unsaved)
+            self._free()
+            with self._delivered_all:
+                self._delivering -= 1
+                self._delivered_all.notify_all()
+
+    def _free(self) -> None:
+        """Free the deliveries whose results could not be saved; what cannot be freed now, the next heartbeat frees."""
+        with self._lock:
+            freed = list(self._to_free)
+        if not freed:
+            return
+        try:
+            self._store.let_go(freed, self._shared().lease, attempted=True)
+        except UnavailableError:
+            return
+        with self._lock:
+            self._to_free.difference_update(freed)
+
+    def _open_dispatcher(self) -> Dispatcher:
+        return Dispatcher(self._map.destination, breakers=self._map.circuits, at_once=True)
+
+
+def _policy(destination: Destination | None) -> RetryPolicy:
+    return RetryPolicy(destination.max_attempts, destination.schedule) if destination else RetryPolicy()
+
+
+def _to_save(
+    recorder: AttemptRecorder, attempted: _Attempted, change: Change, result: AttemptResult
+) -> Prepared[AttemptResult]:
+    def finish(conflicts: Sequence[Conflict | None]) -> AttemptResult:
+        if conflicts[0] is None:
+            return result
+        (again,) = recorder.record([attempted.outcome], _policy(attempted.destination))
+        return again
+
+    return Prepared([change], finish)
