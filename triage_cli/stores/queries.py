@@ -142,7 +142,6 @@ PUT_MODEL = """insert into models values (?, ?, ?, ?) on conflict (fingerprint) 
 
 BY_ID = "select * from tickets where ticket_id in (select value from json_each(?))"
 BY_IDENTITY = "select * from tickets where identity in (select value from json_each(?))"
-# Returns only tickets whose revision changed, because each returned row takes the GIL.
 MOVED_ON = """select key from json_each(?) left join tickets on ticket_id = key where revision is not value"""
 DECISIONS = "select * from classifications where classification_id in (select value from json_each(?))"
 ANSWERS = """select * from classifications where ticket_id in (select value from json_each(?))

@@ -177,7 +177,7 @@ class PostgresStore(SqlStore):
     ) -> dict[str, Conflict]:
         if lease is not None:
             self.renew_lease(db, lease)
-        before = self._before(db, changes)
+        tickets_before, deliveries_before = self._tickets_before(db, changes), self._deliveries_before(db, changes)
         conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
         new_tickets = self._new_tickets(db, changes, conflicts)
         if new_tickets and not self._insert(db, new_tickets, at_once=at_once):
@@ -191,7 +191,7 @@ class PostgresStore(SqlStore):
             self._spend(db, added)
             self._let_go_and_hold(db, kept)
             self.log(db, kept)
-            self._count(db, kept, before)
+            self._count(db, kept, self._grouped(kept, tickets_before), deliveries_before)
             if cursor is not None and not conflicts:
                 db.execute(queries.PUT_CURSOR, cursor)
         return conflicts

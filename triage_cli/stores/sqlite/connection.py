@@ -14,6 +14,8 @@ from triage_cli.runtime.private_files import FOLDER, make_private
 
 VERSION = 10
 BUSY_SECONDS = 30.0
+# The pages that a chunk of a bulk command changes, in KiB; with SQLite's 2 MB they are written and read twice.
+BULK_CACHE = 8_000
 IN_MEMORY = ":memory:"
 OLDEST_SQLITE = (3, 35)  # the first with `returning`
 # Finds a database of another program. One statement, so that a database that is just being built is not taken for one.

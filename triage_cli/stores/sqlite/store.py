@@ -25,7 +25,7 @@ from triage_cli.runtime.private_files import make_private
 from triage_cli.runtime.process import began, machine, place
 from triage_cli.stores import categories, queries, selections
 from triage_cli.stores.sql_store import SqlStore
-from triage_cli.stores.sqlite.connection import translate
+from triage_cli.stores.sqlite.connection import BULK_CACHE, translate
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
 from triage_cli.stores.sqlite.head_file import keep_head, write_head
 
@@ -66,6 +66,7 @@ class SqliteStore(SqlStore):
         """Record a run and start its lease; frees what dead runs of this machine held."""
         run = run._replace(host=machine(), pid=os.getpid())
         with self.database.transaction() as db:
+            db.execute(f"pragma cache_size = -{BULK_CACHE}")
             at = time.time()
             self._tend_leases(db, at)
             dead = (*queries.dead(run), at)
@@ -124,8 +125,9 @@ class SqliteStore(SqlStore):
         with self.database.transaction() as db:
             if lease is not None:
                 self.renew_lease(db, lease)
-            before = self._before(db, changes)
-            conflicts = self._moved_on(db, changes)
+            expected = {c.ticket.ticket_id: c.expects for c in changes if c.ticket and c.expects}
+            tickets_before, deliveries_before = self._unmoved_before(db, expected), self._deliveries_before(db, changes)
+            conflicts = self._moved_on(db, expected) if sum(tickets_before.values()) < len(expected) else {}
             new_tickets = self._new_tickets(db, changes, conflicts)
             if new_tickets and queries.insert_tickets(db, new_tickets) < len(new_tickets):
                 conflicts |= self._taken(db, new_tickets)
@@ -139,7 +141,7 @@ class SqliteStore(SqlStore):
                 db.execute(queries.LET_GO, (compact(free),))
             self._hold(db, [t for t in new_tickets if t.run_id and t.ticket_id not in conflicts])
             self.log(db, kept)
-            self._count(db, kept, before)
+            self._count(db, kept, tickets_before, deliveries_before)
             if cursor is not None and not conflicts:
                 db.execute(queries.PUT_CURSOR, cursor)
         return self._refusals(changes, conflicts)
@@ -148,13 +150,10 @@ class SqliteStore(SqlStore):
         for run_id in {ticket.run_id for ticket in tickets}:
             db.execute(queries.CLAIM, (run_id, compact([t.ticket_id for t in tickets if t.run_id == run_id])))
 
-    def _moved_on(self, db: sqlite3.Connection, changes: Sequence[Change]) -> dict[str, Conflict]:
-        """Return conflicts for tickets that no longer have the revision that their change expects, by id."""
-        expected = {c.ticket.ticket_id: c.expects for c in changes if c.ticket and c.expects}
-        if not expected:
-            return {}
+    def _moved_on(self, db: sqlite3.Connection, expected: Mapping[str, int]) -> dict[str, Conflict]:
+        """Return conflicts for tickets that no longer have their expected revision, by id."""
         moved = [row[0] for row in db.execute(queries.MOVED_ON, (compact(expected),))]
-        current = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
+        current = {t.ticket_id: t for t in self._tickets(db, moved)}
         return {ticket_id: Conflict(current.get(ticket_id)) for ticket_id in moved}
 
     def _add(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
