@@ -8,8 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.inference import LENGTH_DIMENSIONS, SHORTENED, Predictor
-from triage_cli.classifiers.embedded.tokens import MAX_WORDS, bare, ngrams_of, showable, tokens_of, words_of
+from triage_cli.classifiers.embedded.inference import (
+    LENGTH_DIMENSIONS,
+    SHORTENED,
+    STEP,
+    STEP_CHARACTERS,
+    Predictor,
+    steps,
+)
+from triage_cli.classifiers.embedded.tokens import (
+    MAX_CHARACTERS,
+    MAX_WORDS,
+    bare,
+    ngrams_of,
+    showable,
+    tokens_of,
+    words_of,
+)
 from triage_cli.classifiers.embedded.weights import Floats, Model
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.config import DEFAULT_CATEGORIES
@@ -80,3 +95,16 @@ def test_a_text_has_a_bounded_number_of_different_words() -> None:
     assert (len(distinct), counts and counts[:3]) == (MAX_WORDS, [2, 2, 1])
     assert tokens_of("12 !? 3") == []
     assert words_of("one two") == (["one", "two"], None)
+
+
+@given(st.lists(st.integers(0, 3 * MAX_CHARACTERS), max_size=2 * STEP))
+def test_steps_hold_all_texts_in_order_and_are_bounded(lengths: list[int]) -> None:
+    texts = ["x" * length for length in lengths]
+    found = list(steps(texts))
+    assert [row for rows in found for row in rows] == list(range(len(texts)))
+    assert all(0 < len(rows) <= STEP for rows in found)
+    assert all(sum(min(lengths[row], MAX_CHARACTERS) for row in rows) <= STEP_CHARACTERS for rows in found)
+
+
+def test_short_texts_are_judged_together() -> None:
+    assert list(steps(["short"] * (STEP + 1))) == [range(STEP), range(STEP, STEP + 1)]

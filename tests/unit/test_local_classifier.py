@@ -20,7 +20,6 @@ from tests.support.world import a_budget
 from triage_cli.classifiers.embedded import classifier as embedded_classifier
 from triage_cli.classifiers.embedded.calibration import ScoreCalibration
 from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.inference import SLICE
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
 from triage_cli.classifiers.embedded.weights import Model, fingerprint
 from triage_cli.classifiers.examples import examples_of
@@ -294,7 +293,7 @@ def test_answers_do_not_depend_on_company(default: Model) -> None:
 
 def test_a_full_table_of_words_starts_again(default: Model) -> None:
     asked = classifier(default)
-    asked._table.capacity = SLICE * MAX_WORDS + 10
+    asked._table.capacity = 45
     before = one(asked, OBVIOUS[0][0])[4:8]
     answers(asked, *(f"word{n} other{n}" for n in range(20)))
     assert one(asked, OBVIOUS[0][0])[4:8] == before

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from triage_cli.classifiers.embedded.encoder import Encoder
-from triage_cli.classifiers.embedded.inference import SLICE, Prediction, Predictor, replace
+from triage_cli.classifiers.embedded.inference import Prediction, Predictor, replace, steps
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, tokens_of
 from triage_cli.classifiers.embedded.weights import METHOD, VECTORS, Model, described, fingerprint, knows
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
@@ -78,6 +78,7 @@ class LocalClassifier:
         self._encoder = encoder
         self._beside = Predictor(beside) if beside else None
         self._keys = [json.dumps(label, ensure_ascii=False).replace("%", "%%") + ":%.3f" for label in model.labels]
+        self._all_probabilities = "{" + ",".join(self._keys) + "}"
         self._plain = ["".join(c if c.isprintable() else " " for c in label) for label in model.labels]
 
     @property
@@ -124,23 +125,26 @@ class LocalClassifier:
 
     def _answers(self, chunk: Sequence[Ticket]) -> Sequence[Outcome[Answer]]:
         outcomes: list[Outcome[Answer]] = []
-        for start in range(0, len(chunk), SLICE):
-            self._answer(chunk[start : start + SLICE], outcomes)
+        texts = [ticket.text for ticket in chunk]
+        for rows in steps(texts):
+            step = slice(rows.start, rows.stop)
+            self._answer(chunk[step], texts[step], outcomes)
         return outcomes
 
-    def _answer(self, tickets: Sequence[Ticket], outcomes: list[Outcome[Answer]]) -> None:
-        texts = [ticket.text for ticket in tickets]
+    def _answer(self, tickets: Sequence[Ticket], texts: Sequence[str], outcomes: list[Outcome[Answer]]) -> None:
         judged = self._judge(texts)
-        answered_at, key = self._clock(), self.fingerprint.encode() + b"\0"
+        answered_at, key, least = self._clock(), self.fingerprint.encode() + b"\0", self._min_confidence
         for ticket, text, (label, confidence, reason, certainty, doubtful) in zip(tickets, texts, judged, strict=True):
             answer_key = sha256(key + text.encode("utf-8", "surrogatepass")).hexdigest()
             answer = Classification(
                 self._new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
-                self.name, self._actor, self.fingerprint, self._min_confidence, certainty, answer_key, answered_at,
+                self.name, self._actor, self.fingerprint, least, certainty, answer_key, answered_at,
             )  # fmt: skip
-            sure = label is not None and confidence is not None and confidence >= self._min_confidence
-            # Checked in this thread, because the saving thread has more to do.
-            doubts = self._suspicion.found(text) if sure and doubtful else ()
+            sure = label is not None and confidence is not None and confidence >= least
+            # Checked in this thread, because the saving thread has more to do. Words that were cut off, or that contain
+            # invisible characters, have no traces.
+            has_traces = doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS if sure else False
+            doubts = self._suspicion.found(text) if has_traces else ()
             outcomes.append(
                 Outcome(len(outcomes), Action.ANSWERED, Answer(ticket, (answer,), sure, doubts), None, ticket)
             )
@@ -161,13 +165,10 @@ class LocalClassifier:
                     reason = f"{_FOREIGN if is_foreign else _VAGUE}; next: {self._plain[runner_up]}"
                     guesses[row] = _Guess(self._model.labels[best], None, reason, None, doubtful=True)
                     continue
-                text = texts[row]
                 guesses[row] = _Guess(
                     self._model.labels[best], round(chances[best], 4),
                     self._reason(strongest, runner_up, chances[runner_up]),
-                    self._probabilities_json(chances),
-                    # Words that were cut off, or that contain invisible characters, have no traces.
-                    doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS,
+                    self._probabilities_json(chances), doubtful,
                 )  # fmt: skip
         return guesses
 
@@ -188,8 +189,8 @@ class LocalClassifier:
         return f"{', '.join(because) or 'no single word'}; next: {self._plain[runner_up]} {chance:.2f}"
 
     def _probabilities_json(self, probabilities: Sequence[float]) -> str:
-        keys: Sequence[str] = self._keys
-        if len(keys) > KEPT_LABELS:
-            pairs = sorted(zip(keys, probabilities, strict=True), key=itemgetter(1), reverse=True)[:KEPT_LABELS]
-            keys, probabilities = zip(*pairs, strict=True)
+        if len(self._keys) <= KEPT_LABELS:
+            return self._all_probabilities % tuple(probabilities)
+        pairs = sorted(zip(self._keys, probabilities, strict=True), key=itemgetter(1), reverse=True)[:KEPT_LABELS]
+        keys, probabilities = zip(*pairs, strict=True)
         return ("{" + ",".join(keys) + "}") % tuple(probabilities)

@@ -1,6 +1,6 @@
 """Inference with the embedded model: a table of words with what each adds to the scores of a text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
 LENGTH_DIMENSIONS = 64  # of a vector, enough to measure its length (they are principal components)
 SHORTENED = 0.64  # their share of the whole length
-SLICE = 64  # tickets per step, which bounds memory
+STEP, STEP_CHARACTERS = 192, 64_000  # texts and their characters that are judged at once, which bounds memory
 TABLE_BYTES = 64 << 20
 INDEX_BITS, NUMBER_BITS, COUNT_BITS = 18, 24, 12  # of numbers that are sorted as one: enough for a step
 
@@ -47,6 +47,18 @@ class _Numbers(dict[str, int]):
         self.new.append(word)
         self[word] = number = len(self)
         return number
+
+
+def steps(texts: Sequence[str]) -> Iterator[range]:
+    """Yield the indexes of texts that are judged together."""
+    start, characters = 0, 0
+    for end, text in enumerate(texts):
+        characters += min(len(text), MAX_CHARACTERS)
+        if end - start == STEP or characters > STEP_CHARACTERS:
+            yield range(start, end)
+            start, characters = end, min(len(text), MAX_CHARACTERS)
+    if texts:
+        yield range(start, len(texts))
 
 
 class Prediction(NamedTuple):
@@ -83,7 +95,7 @@ class Predictor:
         self.by_term = slice(LENGTH_DIMENSIONS + k, LENGTH_DIMENSIONS + 2 * k)
         width = LENGTH_DIMENSIONS + 2 * k + 1
         # Takes memory only as it is filled: the system allocates pages when they are written.
-        self.capacity = max(TABLE_BYTES // (4 * width), SLICE * MAX_WORDS)
+        self.capacity = max(TABLE_BYTES // (4 * width), STEP_CHARACTERS)
         self.rows = np.empty((self.capacity, width), np.float32)
         self.can_be_shown = np.empty(self.capacity, np.bool_)
         self.leans = np.empty(self.capacity, np.int8)
@@ -102,7 +114,7 @@ class Predictor:
 
     def look_up(self, texts: Sequence[Sequence[str]]) -> Integers:
         """Return the table rows of all words of all texts, after adding new words to the table."""
-        if len(self.numbers) + SLICE * MAX_WORDS > self.capacity:
+        if len(self.numbers) + sum(map(len, texts)) > self.capacity:
             self.numbers.clear()
             self.shown.clear()
         number = self.numbers.__getitem__
@@ -238,10 +250,8 @@ def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float 
     """
     predictor = Predictor(model)
     results: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
-    for start in range(0, len(texts), SLICE):
-        tokens_by_row = {
-            row: tokens for row in range(start, min(start + SLICE, len(texts))) if (tokens := tokens_of(texts[row]))
-        }
+    for rows in steps(texts):
+        tokens_by_row = {row: tokens for row in rows if (tokens := tokens_of(texts[row]))}
         if tokens_by_row:
             predictions = predictor.judge(list(tokens_by_row.values()))
             unsaid = predictions.foreign | predictions.vague

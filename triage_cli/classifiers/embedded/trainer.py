@@ -8,7 +8,7 @@ import numpy as np
 from triage_cli.classifiers.embedded.calibration import ScoreCalibration
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import Choice, Prepare, chosen, fit
-from triage_cli.classifiers.embedded.inference import SLICE, Predictor, guesses
+from triage_cli.classifiers.embedded.inference import Predictor, guesses, steps
 from triage_cli.classifiers.embedded.tokens import tokens_of
 from triage_cli.classifiers.embedded.unlabelled_texts import SelfTrainingSet, weighed
 from triage_cli.classifiers.embedded.weights import Model, has_learned, suited
@@ -58,8 +58,7 @@ class Trainer:
         model = self._model(weights)
         predictor, number = Predictor(model), {label: index for index, label in enumerate(model.labels)}
         losses = [float(np.log(len(model.labels)))] * len(labelled)
-        for start in range(0, len(labelled), SLICE):
-            rows = range(start, min(start + SLICE, len(labelled)))
+        for rows in steps([each.text for each in labelled]):
             readable = {row: found for row in rows if (found := tokens_of(labelled[row].text))}
             if readable:
                 chances = predictor.judge(list(readable.values())).chances
