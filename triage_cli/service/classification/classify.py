@@ -27,9 +27,7 @@ class ClassifyRun:
     def decided(self, selection: Selection, decide: Decide, row: int = 0) -> Iterator[Outcome[Decided]]:
         """Yield the outcomes of the selected tickets; `decide` classifies them, and rows count from `row`."""
         for outcomes in decide(self._to_ask(selection, row)):
-            finished = self._aside + [
-                Outcome(self._rows.pop(o.ticket.ticket_id), o.action, o.value, o.error, o.item) for o in outcomes
-            ]
+            finished = self._aside + [Outcome(self._rows.pop(o.ticket.ticket_id), *o[1:]) for o in outcomes]
             self._aside.clear()
             self._recorder.add(finished)
             yield from finished

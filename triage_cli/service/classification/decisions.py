@@ -21,6 +21,8 @@ from triage_cli.service.run_context import RunContext
 
 # Failures after which a ticket goes to review.
 FAILURES_TO_REVIEW = 3
+STATUS = Ticket._fields.index("status")
+_ACTIONS = {action.value: action for action in Action}
 
 
 @lru_cache(8)
@@ -141,7 +143,7 @@ class DecisionRecorder:
         if ticket.error and ticket.status != "needs_review":
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}")
             return Outcome(None, Action.FAILED, Decided(ticket, now, True), error, item)
-        action = Action.CLASSIFIED if ticket.status in SETTLED else Action(ticket.status)
+        action = Action.CLASSIFIED if ticket.status in SETTLED else _ACTIONS[ticket.status]
         return Outcome(None, action, Decided(ticket, now, True), None, item)
 
     def change(self, ticket_before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
@@ -169,7 +171,7 @@ class DecisionRecorder:
             ticket = ticket._replace(reason=held(doubts, ticket.reason))
         if outcome.error:
             data["error"] = outcome.error.code
-        decision = Decision(ticket.decision_id, ticket.status, suspicious=doubts)
+        decision = Decision(ticket.decision_id, ticket.status, Standing.HOLDS, doubts)
         if isinstance(answer, Unfinished):
             ticket = bears._replace(revision=ticket_before.revision + 1)
             decision = decision._replace(status=ticket.status, standing=Standing.NEXT)
@@ -255,21 +257,25 @@ def decided(ticket_before: Ticket, steps: Sequence[Classification], error: Triag
         )
     sure = sure and last_answer.category is not None
     routed = sure and ticket_before.status in SETTLED
-    after = ticket_before._replace(
-        status=ticket_before.status if routed else ("classified" if sure else "needs_review"),
-        category=last_answer.category if sure else None,
-        suggestion=None if sure else last_answer.category,
-        confidence=last_answer.confidence,
-        confidence_source=last_answer.confidence_source,
-        classifier=last_answer.classifier,
-        reason=last_answer.reason,
-        error=None,
-        failures=0,
-        verdict=0,
-        decision_id=last_answer.classification_id,
-        revision=revision,
-        run_id=None,
-    )
+    # By position, in the order of the fields: this is done for each ticket, and `_replace` takes three times as long.
+    after = Ticket._make((
+        *ticket_before[:STATUS],
+        ticket_before.status if routed else ("classified" if sure else "needs_review"),
+        last_answer.category if sure else None,
+        None if sure else last_answer.category,
+        last_answer.confidence,
+        last_answer.confidence_source,
+        last_answer.classifier,
+        last_answer.reason,
+        0,  # no verdict
+        ticket_before.routed_to,
+        ticket_before.cost_usd,
+        None,  # no error
+        0,  # failures
+        last_answer.classification_id,
+        revision,
+        None,  # no run holds it
+    ))  # fmt: skip
     return woken(ticket_before, after)
 
 
