@@ -1,4 +1,4 @@
-"""The configuration: one YAML file, the environment and the global options become a checked `Config`."""
+"""The configuration: a checked `Config`, read from one YAML file, the environment and the global options."""
 
 from triage_cli.config.load import load_config, no_home
 from triage_cli.config.models import (

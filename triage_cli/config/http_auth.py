@@ -1,4 +1,4 @@
-"""The header by which a request proves who sends it, made of what variables of the environment hold."""
+"""The authentication header of a request, made from environment variables."""
 
 import re
 from base64 import b64encode
@@ -11,7 +11,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class AuthSpec(NamedTuple):
-    """How a request proves who sends it: one header, made of what the variables `env` hold."""
+    """The authentication of a request: one header, made from the values of the variables `env`."""
 
     kind: Literal["basic", "bearer", "header"]
     env: tuple[str, ...] = ()
@@ -20,7 +20,7 @@ class AuthSpec(NamedTuple):
 
 
 def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
-    """Return what a variable holds. Raises `ConfigError` where it is not set, or holds what no header can."""
+    """Return the value of a variable. Raises `ConfigError` if it is not set, or cannot be part of a header."""
     secret_value = env.get(variable, "").strip()
     if not secret_value:
         raise ConfigError(f"{owner} needs what {variable} holds, and it is not set", hint=f"export {variable}")
@@ -30,7 +30,10 @@ def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
 
 
 def proof(auth: AuthSpec, values: Sequence[str]) -> str:
-    """Return the value of the header; an API key that is a user alone has X for its password, as helpdesks want it."""
+    """Return the value of the header.
+
+    A user without a password is an API key, and gets the password X as helpdesks expect.
+    """
     if auth.kind == "basic":
         return "Basic " + b64encode(":".join(values if len(values) > 1 else [*values, "X"]).encode()).decode()
     return ("Bearer " if auth.kind == "bearer" else auth.prefix) + values[0]

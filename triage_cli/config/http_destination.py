@@ -1,4 +1,4 @@
-"""Destinations of type `http` in config.yaml: the request, whom it comes from, and what its answer means."""
+"""Destinations of type `http` in config.yaml: the request, its authentication, and the meaning of answers."""
 
 import re
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from triage_cli.config.template_checks import address, address_or_endpoint, endp
 from triage_cli.config.validators import Field, header, number, one_of, record, several, text, truth, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
 
-# What every destination takes.
+# Keys of every destination.
 TIMEOUT = number(0.1, 3600)
 RETRIES: Mapping[str, Field] = {
     "max_attempts": Field(number(1, 100, whole=True)),
     "retry_schedule": Field(several(number(0, 30 * 86_400), least=1, most=100)),
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-# Headers that the program writes itself, or that have a key of their own since they hold secrets.
+# Headers that the program sets itself, or that hold secrets and so have a key of their own.
 OWN_HEADERS = re.compile(
     r"(?i)host|content-length|transfer-encoding|connection|webhook-.*|idempotency-key|accept-encoding"
     r"|(?P<secret>authorization|proxy-authorization|cookie)"
@@ -43,13 +43,13 @@ def read_http(name: str, setting: ConfigNode) -> DestinationSpec:
 
 
 def http_schema() -> Schema:
-    """Return the schema of a destination of type `http`; what some preset needs may stand there, too."""
+    """Return the schema of a destination of type `http`, with the keys that presets need."""
     needs = {key for name in preset_names() for key in load_preset(name).value["needs"].value}
     return record_schema({**HTTP, **{key: Field(text) for key in sorted(needs - HTTP.keys())}})
 
 
 def _check_together(setting: ConfigNode, http_values: Mapping[str, Any]) -> None:
-    """Object to keys that exclude each other, and to those without which others mean nothing."""
+    """Report keys that exclude each other, and keys that need another one."""
     given = setting.value.keys()
     if not given & {"url", "url_env"} and "preset" not in given:
         setting.wrong("url is missing (or url_env, where the address itself is a secret)")
@@ -68,11 +68,11 @@ def _check_together(setting: ConfigNode, http_values: Mapping[str, Any]) -> None
 
 @accepts(lambda: {"type": "string", "enum": list(preset_names())})
 def _preset(setting: ConfigNode) -> str:
-    return text(setting)  # whether there is such a preset was looked at when it filled the rest
+    return text(setting)  # whether the preset exists was checked when it was applied
 
 
 def own_header(setting: ConfigNode, name: str) -> None:
-    """Object to a header that a user may not write."""
+    """Report a header that a user may not set."""
     header(setting._replace(node=setting.node._replace(value=name)))
     if own_header_match := OWN_HEADERS.fullmatch(name):
         reason = "is set by auth, which names variables" if own_header_match["secret"] else "is set by the program"
@@ -104,7 +104,7 @@ def _bearer(setting: ConfigNode) -> tuple[str, ...]:
 
 @accepts(lambda: record_schema(AUTH))
 def auth(setting: ConfigNode) -> AuthSpec:
-    """Read how a request proves who sends it."""
+    """Read the authentication of a request."""
     values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
     given = setting.value if isinstance(setting.value, Mapping) else {}
     kinds = [key for key in ("basic", "bearer", "header") if key in given]

@@ -1,4 +1,4 @@
-"""A JSON Schema of the configuration, made of its tables: each check notes what a schema can say of what it accepts.
+"""A JSON Schema of the configuration, made from its tables: each check has a schema of the values that it accepts.
 
 Written for JSON Schema 2020-12, https://json-schema.org/draft/2020-12.
 """
@@ -9,18 +9,18 @@ from typing import Any, TypeVar
 from triage_cli.config.yaml_document import Check
 
 Schema = Mapping[str, Any]
-# A table as `validators.record` reads it: of each key its check, the types that take it, and whether it must stand.
+# A table as `validators.record` reads it: for each key its check, the types that have it, and whether it is required.
 Table = Mapping[str, tuple[Check, tuple[str, ...], bool]]
 C = TypeVar("C", bound=Check)
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-# What `validators.no_name` accepts, but for characters that nobody sees.
+# What `validators.no_name` accepts, except for invisible characters.
 NAME = {"type": "string", "maxLength": 80, "pattern": r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"}
 
 _SCHEMAS: dict[Check, Callable[[], Schema]] = {}
 
 
 def accepts(schema: Schema | Callable[[], Schema]) -> Callable[[C], C]:
-    """Note the schema of what a check accepts; a function is called once all tables are there."""
+    """Attach the schema of the accepted values to a check; a function is called once all tables are defined."""
 
     def note(check: C) -> C:
         _SCHEMAS[check] = schema if callable(schema) else lambda: schema
@@ -55,7 +55,7 @@ def record_schema(table: Table) -> dict[str, Any]:
 
 
 def _of_kind(table: Table, kind: str) -> Schema:
-    """Return what holds for records of one type alone, or nothing."""
+    """Return the conditions for records of one type only; empty if there are none."""
     others = [key for key, (_, types, _) in table.items() if types and kind not in types]
     needed = [key for key, (_, types, needed) in table.items() if needed and kind in types]
     if not others and not needed:

@@ -1,4 +1,4 @@
-"""Finding the configuration and settling what holds: flag, environment, file, default."""
+"""Finds the configuration file, and takes each value from flag, environment, file or default, in this order."""
 
 import os
 import re
@@ -30,7 +30,7 @@ NOTHING = Sections({}, DEFAULT_CATEGORIES, {"local": LOCAL}, "local", {}, None)
 
 
 class _Found(NamedTuple):
-    """A configuration file that was opened: its parsed content, or why it cannot be read."""
+    """An opened configuration file: its parsed content, or the reason why it cannot be read."""
 
     path: Path
     diagnostics: Diagnostics
@@ -47,7 +47,10 @@ def load_config(
     env: Mapping[str, str],
     cwd: Path,
 ) -> Config:
-    """Return what holds here; raise one `ConfigError` with every mistake in the file, the environment and the flags."""
+    """Return the configuration.
+
+    Raises one `ConfigError` with every mistake in the file, the environment and the flags.
+    """
     home = _home(env)
     config_file, notes = _find(config, env, cwd, home)
     diagnostics = config_file.diagnostics if config_file else Diagnostics()
@@ -60,7 +63,7 @@ def load_config(
     elif not is_postgres(database):
         database = str(_typed(database, diagnostics.origins["database"], cwd, home))
     given_remote = settled.value("remote", remote, ("--remote", "TRIAGE_REMOTE"), no_url)
-    if db is not None and remote is None:  # a database that was typed goes before a remote that was not
+    if db is not None and remote is None:  # a typed database has precedence over a remote that was not typed
         given_remote = None
         diagnostics.origins.pop("remote", None)
     if not database and given_remote is None:
@@ -101,7 +104,7 @@ def load_config(
 def _find(
     config: str | None, env: Mapping[str, str], cwd: Path, home: Path | None
 ) -> tuple[_Found | None, tuple[str, ...]]:
-    """Return the file that counts, and what to say about one that was passed over."""
+    """Return the file in use, and a note about a file that was skipped."""
     named = ((config, "--config"), (env.get("TRIAGE_CONFIG") or None, "TRIAGE_CONFIG"))
     for name, origin in named:
         if name is not None:
@@ -119,7 +122,7 @@ def _find(
 
 
 def _is_file(path: Path) -> bool:
-    """Tell whether a file is there for us; a home directory that is closed to us holds none."""
+    """Return whether a file exists; False in a home directory that we may not read."""
     try:
         return path.is_file()
     except OSError:
@@ -127,7 +130,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found:
-    """Read a file; a mistake in it waits in its book until it is clear that the file counts."""
+    """Read a file. Its mistakes are only collected, since it is not clear yet whether the file is used."""
     diagnostics = Diagnostics(label, path.parent, home)
     try:
         with path.open("rb") as file:
@@ -144,7 +147,7 @@ def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found
         ours = re.search(rb"(?m)^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(" + "|".join(TOP).encode() + rb")\s*:", plain)
         return _Found(path, diagnostics, None, ours is not None)
     if root.value is None:
-        root = Node({}, 1)  # nothing but comments: every default
+        root = Node({}, 1)  # only comments: all defaults
     if not isinstance(root.value, dict):
         diagnostics.wrong(root.line, "", "must be a mapping (key: value)")
         return _Found(path, diagnostics, None, ours=False)
@@ -152,7 +155,7 @@ def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found
 
 
 def _untrusted(stat: os.stat_result, label: str) -> str:
-    """Say what must be done before a command may be run from this file, or nothing."""
+    """Return what to do before commands may run from this file; empty if nothing."""
     if os.name != "posix":
         return ""
     if stat.st_uid not in (0, os.geteuid()):
@@ -163,7 +166,7 @@ def _untrusted(stat: os.stat_result, label: str) -> str:
 
 
 def _xdg(env: Mapping[str, str], home: Path | None, variable: str, usual: str) -> Path | None:
-    """Return a base directory, None where it would be in a home that is not there; a relative one is void."""
+    """Return a base directory; None if it would be in a home that does not exist. A relative one is ignored."""
     given = env.get(variable, "")
     if Path(given).is_absolute():
         return Path(given)
@@ -171,18 +174,18 @@ def _xdg(env: Mapping[str, str], home: Path | None, variable: str, usual: str) -
 
 
 def _home(env: Mapping[str, str]) -> Path | None:
-    """Return the home directory; None where neither HOME nor the system names one, as for a container's user."""
+    """Return the home directory; None if neither HOME nor the system has one, as for a container's user."""
     given = env.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
     return Path(given) if Path(given).is_absolute() else None
 
 
 def no_home() -> ConfigError:
-    """Return the error of a database whose usual place would be in a home directory that is not there."""
+    """Return the error for a database whose default place would be in a home directory that does not exist."""
     return ConfigError("no home directory, where the database usually is", hint="give --db or TRIAGE_DB")
 
 
 def _typed(value: str, origin: str, cwd: Path, home: Path | None) -> Path:
-    """Return the absolute path of what a flag or a variable says. Raises `ConfigError` where that needs a home."""
+    """Return the absolute path of a flag or variable. Raises `ConfigError` if it needs a home and there is none."""
     try:
         return absolute(value, cwd, home)
     except ConfigValueError as mistake:
@@ -190,7 +193,7 @@ def _typed(value: str, origin: str, cwd: Path, home: Path | None) -> Path:
 
 
 def _raise(config_file: _Found | None, diagnostics: Diagnostics) -> None:
-    """Raise everything that is wrong at once."""
+    """Raise one error with all mistakes."""
     if not (problems := diagnostics.problems):
         return
     inside = config_file and any(problem.startswith(f"{diagnostics.label}:") for problem in problems)
@@ -206,7 +209,7 @@ def _raise(config_file: _Found | None, diagnostics: Diagnostics) -> None:
 
 
 class _Settling:
-    """Picks the value that holds from flag, environment and file, and notes its origin."""
+    """Takes a value from flag, environment or file, and records its origin."""
 
     def __init__(self, values: Mapping[str, Any], diagnostics: Diagnostics, env: Mapping[str, str]) -> None:
         self.values = values
@@ -214,7 +217,7 @@ class _Settling:
         self.env = env
 
     def value(self, key: str, flag: str | None, names: tuple[str, str], objection: Callable[[str], str]) -> str | None:
-        """Return the text that holds for this key; `names` are those of its flag and its variable."""
+        """Return the value of this key; `names` are those of its flag and its variable."""
         outside = ((flag, f"flag {names[0]}"), (self.env.get(names[1]) or None, f"environment {names[1]}"))
         for given, origin in outside:
             if given is not None:
@@ -244,8 +247,8 @@ class _Settling:
 def _check_own_files(
     diagnostics: Diagnostics, destinations: Mapping[str, DestinationSpec], ours: Iterable[str | os.PathLike[str]]
 ) -> None:
-    """Object to a destination that is a file of our own: what is appended would harm it, or be lost in it."""
-    if diagnostics.problems:  # such as a path that cannot be one
+    """Report a destination that is one of triage's own files: appended lines would damage it, or be lost."""
+    if diagnostics.problems:  # for example a path with a NUL
         return
     for name, spec in destinations.items():
         if spec.path is not None and is_among(spec.path, ours):

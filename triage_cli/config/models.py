@@ -1,4 +1,4 @@
-"""The records a configuration consists of, and its defaults. None of them holds a secret, only names of variables."""
+"""The records of the configuration, with the defaults. They hold no secrets, only names of variables."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ KEY_VARIABLES: Mapping[str, str] = {
 
 
 class Price(NamedTuple):
-    """USD per million tokens; where the cache's prices are null, its tokens cost as much as other input."""
+    """USD per million tokens; if the cache's prices are null, its tokens cost as much as other input."""
 
     input: float = 0
     output: float = 0
@@ -60,9 +60,9 @@ class ClassifierSpec(NamedTuple):
 
 
 class AnswerTest(NamedTuple):
-    """What an answer must be: one of these statuses (none: any), and at a path this value (none: anything but null).
+    """A test of an answer: one of these statuses (none: any), and this value at a path (none: any but null).
 
-    `contains` is a part that the text at the path must have.
+    `contains` is a text that the value at the path must contain.
     """
 
     status: tuple[int, ...] = ()
@@ -72,10 +72,10 @@ class AnswerTest(NamedTuple):
 
 
 class OnceSpec(NamedTuple):
-    """A search asked before a second attempt whose first outcome is unknown.
+    """A search before a repeated attempt, if the outcome of the first one is unknown.
 
-    It is a GET of an address, or posts a body to the destination's own; it has found something where there is a value
-    at the path `found`, or where its answer contains a text.
+    It is a GET of an address, or a body posted to the destination's own address. It has found something if there is a
+    value at the path `found`, or if the answer contains a text.
     """
 
     get: str = ""
@@ -85,14 +85,14 @@ class OnceSpec(NamedTuple):
 
 
 class FindSpec(NamedTuple):
-    """A question asked before each attempt: what its answer holds at these paths is `remote.NAME` in the request."""
+    """A GET request before each attempt; values at these paths of its answer are `remote.NAME` in the main request."""
 
     get: str
     keep: Mapping[str, str] = {}
 
 
 class UndoSpec(NamedTuple):
-    """The request that takes back, before a new delivery, what an earlier one had added at the same destination."""
+    """The request, sent before a new delivery, that undoes an earlier delivery to the same destination."""
 
     endpoint: str
     method: str = "DELETE"
@@ -125,7 +125,7 @@ class HttpSpec(NamedTuple):
     given: Mapping[str, str] = {}
 
 
-# The mail where the configuration has no templates of its own.
+# The default templates of a mail.
 SUBJECT = "[{{ category }}] {{ ticket.subject | one_line | truncate(150) }}"
 TEXT = """\
 {{ ticket.description | truncate(20000) }}
@@ -141,7 +141,7 @@ rule: {{ rule }}
 
 
 class MailSpec(NamedTuple):
-    """The mail of a destination of type `mail`, and the server that takes it; `subject` and `text` are templates."""
+    """The mail of a destination of type `mail`, and the mail server; `subject` and `text` are templates."""
 
     host: str
     sender: str
@@ -172,7 +172,7 @@ class DestinationSpec(NamedTuple):
     mail: MailSpec | None = None
 
     def variables(self) -> Iterator[tuple[str, str]]:
-        """Yield the variables that hold its secrets, each with the key that names it."""
+        """Yield the variables with its secrets, each with its key in the configuration."""
         yield from (("secret_env", name) for name in self.secret_env)
         if self.http:
             named = (("url_env", self.http.url_env), ("key_env", self.http.key_env))
@@ -184,13 +184,13 @@ class DestinationSpec(NamedTuple):
 
 
 class HookSpec(NamedTuple):
-    """A sender's webhook as configured: how it is signed, which events count, where in them a ticket's fields stand.
+    """An incoming webhook as configured: its signature, which events count, and the paths of a ticket's fields.
 
-    Type `standard` is Standard Webhooks with headers that begin with `header_prefix`. `header` holds the signature of
-    type `hmac`, over `base` (null: the body, after the time where there is one), or the secret itself of type `token`.
-    The time stands in `timestamp_header`, or in the signature's header as the item `timestamp_in`. An encoding that is
-    null is either. An event counts whose values at all paths of `when` are among those listed. The values of several
-    paths of a field are joined with `#`.
+    Type `standard` is Standard Webhooks with headers that begin with `header_prefix`. With type `hmac`, `header` holds
+    the signature over `base` (null: the body, after the time if there is one); with type `token` the secret itself. The
+    time is in `timestamp_header`, or in the signature's header as the item `timestamp_in`. If `encoding` is null, hex
+    and base64 are accepted. An event counts if its value at each path of `when` is among those listed. The values of
+    several paths of a field are joined with `#`.
     """
 
     name: str
@@ -212,15 +212,15 @@ class HookSpec(NamedTuple):
 
     @property
     def timed(self) -> bool:
-        """Tell whether a time is signed with each event."""
+        """Return whether each event has a signed time."""
         return self.type == "standard" or bool(self.timestamp_header or self.timestamp_in)
 
 
 class OidcSpec(NamedTuple):
-    """The identity provider whose tokens the HTTP API takes.
+    """The identity provider whose tokens the HTTP API accepts.
 
-    `claim` is the dotted path of their roles, which `roles` maps to ours (`*`: any token). `name` are paths, of which
-    the first that is there names the actor.
+    `claim` is the dotted path of their roles, which `roles` maps to triage's roles (`*`: any token). `name` are paths;
+    the first one with a value names the actor.
     """
 
     issuer: str
@@ -231,7 +231,7 @@ class OidcSpec(NamedTuple):
 
 
 class Config(NamedTuple):
-    """Everything that was configured, checked; `origins` maps a dotted key to where its value came from.
+    """The checked configuration; `origins` maps a dotted key to the origin of its value.
 
     `secret_variables` are those of the environment that it names as holding a secret, set or not.
     """
@@ -257,12 +257,12 @@ class Config(NamedTuple):
     cors_origins: tuple[str, ...] = ()  # of pages that may call the API from a browser
 
     def routing_hash(self) -> str:
-        """Name routes and destinations in 16 characters, so that a decision can say by which map it was made."""
+        """Return a hash of routes and destinations, 16 characters, so that a decision can name its routing map."""
         import hashlib
         import json
 
         parts = [
-            # Left out where it is not given, so that the maps of before have the hash that they had.
+            # Left out if it is not given, so that older maps keep their hash.
             [{k: v for k, v in rule._asdict().items() if k != "max_error" or v is not None} for rule in self.routes],
             [spec._asdict() for _, spec in sorted(self.destinations.items())],
         ]

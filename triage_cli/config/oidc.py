@@ -1,4 +1,4 @@
-"""The identity provider in config.yaml, under `server.oidc`: whose tokens are taken, and which role they give."""
+"""The identity provider in config.yaml, under `server.oidc`: whose tokens are accepted, and which role they give."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ ROLE = one_of(*ROLES)
 
 @accepts(lambda: schema_of(url))
 def issuer(setting: ConfigNode) -> str:
-    """Accept the address of an identity provider, as its tokens have it."""
+    """Accept the address of an identity provider, written as in its tokens."""
     value = url(setting)
     parts = urlsplit(value)
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
@@ -36,7 +36,7 @@ def _roles(setting: ConfigNode) -> dict[str, Any]:
 
 @accepts(lambda: record_schema(OIDC))
 def read_oidc(setting: ConfigNode) -> OidcSpec | None:
-    """Return the identity provider; None if a key is missing, which was noted."""
+    """Return the identity provider; None if a key is missing, which was reported."""
     values = record(setting, OIDC, "server.oidc")
     roles = values.pop("roles", {})
     if not {"issuer", "audience"} <= values.keys() or not {"claim", "map"} <= roles.keys():

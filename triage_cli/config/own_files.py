@@ -1,4 +1,4 @@
-"""Which files are triage's own: what anything else writes into them is lost there, or harms them."""
+"""Which files are triage's own: no output may be written to them, since it would damage them or be lost."""
 
 import os
 from collections.abc import Iterable
@@ -6,26 +6,26 @@ from collections.abc import Iterable
 from triage_cli.config.models import Config
 from triage_cli.config.validators import is_postgres
 
-# The database, what SQLite keeps beside it, and the head of its audit log.
+# The database, the files that SQLite keeps beside it, and the head of its audit log.
 BESIDE = ("", "-wal", "-shm", "-journal", ".head")
 
 Path = str | os.PathLike[str]
 
 
 def own_files(database: str, config: Path | None) -> tuple[Path, ...]:
-    """Return the paths of the configuration and of all that is the database's, also where nothing is there yet."""
+    """Return the paths of the configuration and of the database's files, existing or not."""
     beside = () if is_postgres(database) else tuple(f"{database}{suffix}" for suffix in BESIDE)
     return (*beside, config) if config else beside
 
 
 def is_own(path: Path, config: Config) -> bool:
-    """Tell whether a path is the configuration's, the database's or a destination's."""
+    """Return whether a path is that of the configuration, the database or a destination."""
     queues = (spec.path for spec in config.destinations.values() if spec.path is not None)
     return is_among(path, (*own_files(config.database, config.path), *queues))
 
 
 def is_among(path: Path, files: Iterable[Path]) -> bool:
-    """Tell whether a path is one of these files, there or not yet, whatever name of it is used."""
+    """Return whether a path is one of these files, existing or not, under any of its names."""
     real = os.path.realpath(path)
     return any(real == os.path.realpath(each) or _is_same(path, each) for each in files)
 

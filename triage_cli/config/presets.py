@@ -1,8 +1,8 @@
-"""Presets of destinations: data files that fill what a user does not give.
+"""Presets of destinations, sources and webhooks: data files with the keys that a user does not give.
 
-A file holds keys of a destination of type `http`, and two of its own: `source`, the vendor's pages it was made from,
-and `needs`, the keys that a user gives, each with its default (null: it must be given). A key of `needs` that is no key
-of type `http` is a name in the file's templates.
+A file has keys of its section, and two more: `source`, the vendor's pages that it was made from, and `needs`, the keys
+that a user gives, each with its default (null: required). A key of `needs` that is no key of the section is a name in
+the file's templates.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from pathlib import Path
 from triage_cli.config.yaml_document import ConfigNode, Diagnostics, Node, parse
 
 FOLDER = Path(__file__).parent.parent / "destinations" / "presets"
-# Of these a user may give a part; everything else that is given stands in the place of the preset's.
+# These keys are merged with those of the preset; any other key that a user gives replaces the preset's.
 MERGED = ("query", "headers", "body", "form", "fields", "where")
 
 
@@ -21,9 +21,9 @@ def preset_names(folder: Path | None = None) -> tuple[str, ...]:
 
 
 def filled(setting: ConfigNode, name: str, folder: Path | None = None) -> tuple[ConfigNode, frozenset[str]]:
-    """Return a destination with what its preset fills, and the names of the keys that the preset needs.
+    """Return an entry with the keys of its preset, and the names of the keys that the preset needs.
 
-    What comes from the preset has the line of the key `preset`; what a user must give and does not is a mistake.
+    Values from the preset have the line of the key `preset`; a required key that is missing is a mistake.
     """
     user: Mapping[str, Node] = setting.value
     preset = _moved(load_preset(name, folder), user["preset"].line).value

@@ -52,7 +52,7 @@ def share(most: float) -> Check:
 
 
 def later(schema: Callable[[], Schema]) -> Check:
-    """Accept anything for now, since what it refers to is not known yet; `schema` says what it will have to be."""
+    """Accept any value for now, since the names in it are not known yet; `schema` is that of the final check."""
     return accepts(schema)(lambda setting: setting)
 
 
@@ -87,7 +87,7 @@ ROUTE: Mapping[str, Field] = {
     "when": Field(later(_when_schema)),
     "to": Field(later(_to_schema), needed=True),
 }
-# Stands for each column of `extra`.
+# The placeholder for any column of `extra`.
 COLUMN = f"{EXTRA}COLUMN"
 WHEN: Mapping[str, Field] = {
     "category": Field(several(text, least=1)),
@@ -103,7 +103,7 @@ COMPARED = ("min_confidence", "max_error")
 
 
 class Routes:
-    """Reads the routing map; addresses in it become destinations of their own."""
+    """Reads the routing map; an address in it becomes a destination."""
 
     def __init__(self, categories: tuple[Category, ...], destinations: dict[str, DestinationSpec]) -> None:
         self.destinations = destinations
@@ -111,7 +111,7 @@ class Routes:
         self.heirs = {old: category.name for category in categories for old in category.was}
 
     def read(self, setting: ConfigNode) -> tuple[Rule, ...]:
-        """Return the rules; `destinations` has grown by the addresses."""
+        """Return the rules; adds the addresses to `destinations`."""
         if isinstance(setting.value, dict):
             return self._short(setting)
         if isinstance(setting.value, list):
@@ -162,7 +162,7 @@ class Routes:
 
     @staticmethod
     def _when(setting: ConfigNode, name: str) -> dict[str, Any]:
-        """Read the conditions, in the order of their table, so that one rule has one hash."""
+        """Read the conditions, in the order of the table, so that equal rules have equal hashes."""
         columns = [key for key in (setting.value if isinstance(setting.value, dict) else ()) if key.startswith(EXTRA)]
         table = {**WHEN, **{key: WHEN[COLUMN] for key in sorted(columns) if key != EXTRA}}
         values = record(setting, table, f"{name}.when")

@@ -1,4 +1,4 @@
-"""The keys of config.yaml: what each takes, and how the sections refer to each other."""
+"""The keys of config.yaml, their checks, and the references between sections."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +50,7 @@ MONEY = number(0, 1_000_000)
 
 
 class Sections(NamedTuple):
-    """What the file says; null where it is silent and the default is for the caller to make."""
+    """The values of the file; null if it has none and the caller makes the default."""
 
     values: Mapping[str, Any]
     categories: tuple[Category, ...]
@@ -61,7 +61,7 @@ class Sections(NamedTuple):
 
 
 def read(root: ConfigNode) -> Sections:
-    """Check the whole file; the mistakes are in its diagnostics."""
+    """Check the whole file; mistakes go to its diagnostics."""
     silent = [key for key, node in root.value.items() if node.value is None and key in TOP]
     spoken = ConfigNode(
         root.node._replace(value={k: v for k, v in root.value.items() if k not in silent}), "", root.diagnostics
@@ -81,14 +81,14 @@ def read(root: ConfigNode) -> Sections:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema of the whole file; at its top a key without a value is as good as none."""
+    """Return the JSON Schema of the whole file; at its top a key without a value counts as missing."""
     top = record_schema(TOP)
     properties = {key: or_null(key_schema) for key, key_schema in top["properties"].items()}
     return {"$schema": DIALECT, "title": "The configuration of triage", **top, "properties": properties}
 
 
 def _default(root: ConfigNode, values: Mapping[str, Any], classifiers: Mapping[str, ClassifierSpec]) -> str:
-    """Return the default classifier: the one named, else `local` where it is meant, else the first listed."""
+    """Return the default classifier: the one named, else `local` if it applies, else the first listed."""
     listed_ones = values.get("classifiers", {})
     if "classifier" not in values:
         return "local" if "local" in listed_ones or not listed_ones else next(iter(listed_ones))
@@ -103,7 +103,7 @@ def _default(root: ConfigNode, values: Mapping[str, Any], classifiers: Mapping[s
 
 @accepts(lambda: {"anyOf": [schema_of(label), record_schema(CATEGORY)]})
 def _category(setting: ConfigNode) -> Category | None:
-    """Read a category; a mere name is enough."""
+    """Read a category: a mapping, or only a name."""
     if not isinstance(setting.value, dict | list):
         name = label(setting)
         setting.origin(f"categories.{name}")
@@ -161,7 +161,7 @@ def _classifiers(setting: ConfigNode) -> dict[str, ClassifierSpec]:
 
 
 def _check_steps(setting: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -> None:
-    """Object to steps that are not there, stand twice, or are cascades themselves."""
+    """Report steps that do not exist, occur twice, or are cascades themselves."""
     for name, inner_setting in setting.entries().items():
         steps = inner_setting.entries().get("steps") if isinstance(inner_setting.value, dict) else None
         if steps is None or not classifiers[name].steps:

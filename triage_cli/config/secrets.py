@@ -1,11 +1,11 @@
-"""Which variables of the environment hold secrets: no command is handed one, and no output should show one."""
+"""Which environment variables hold secrets: commands do not get them, and no output shows them."""
 
 import re
 from collections.abc import Mapping
 
 from triage_cli.config.models import Config, without_password
 
-# Those of triage, of the SDKs, and of libpq, whatever the configuration names.
+# The variables of triage, the SDKs and libpq; they count whatever the configuration names.
 USUAL = re.compile(
     r"TRIAGE_\w*(KEY|TOKEN|SECRET|PASSWORD)\w*"
     r"|(OPENAI|ANTHROPIC)_\w*(KEY|TOKEN|SECRET)\w*"

@@ -14,7 +14,7 @@ from triage_cli.domain.tickets import Category
 
 
 def shown(config: Config) -> Iterator[tuple[str, object, str]]:
-    """Walk over dotted key, value and origin of everything configured, as `config show` prints it."""
+    """Yield dotted key, value and origin of every setting, as `config show` prints them."""
     for key, value in _leaves(config):
         yield key, value, config.origins.get(key, "default")
 
@@ -72,7 +72,7 @@ def _rule(rule: Rule) -> Iterator[tuple[str, object]]:
 def _fields(
     key: str, record: Category | ClassifierSpec | DestinationSpec | HookSpec, table: Mapping[str, Field]
 ) -> Iterator[tuple[str, object]]:
-    """Walk over what means something to a record of this type."""
+    """Yield the fields that apply to a record of this type."""
     of_type = getattr(record, "type", "")
     for name, value in record._asdict().items():
         if name == "name" or name not in table or (table[name].types and of_type not in table[name].types):
@@ -86,7 +86,7 @@ def _fields(
 
 
 def _plain(value: Any) -> Any:
-    """Return what was configured as JSON can hold it."""
+    """Return a configured value as a JSON value."""
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if hasattr(value, "_asdict"):

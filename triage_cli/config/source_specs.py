@@ -7,12 +7,12 @@ from triage_cli.config.http_auth import AuthSpec
 
 
 class NextSpec(NamedTuple):
-    """How a list goes on: where the next page is named, or how it is asked for.
+    """The pagination of a list: how the next page is named or requested.
 
-    `name` is a relation of the header `Link`, a path into the answer, or a parameter of the query, by the kind. A token
-    goes into the query or, at a path, into the body. `size` is how many items a full page has, `most` after how many
-    pages the walk begins again at the cursor, `end` a path whose truth says that this is the last page. With `keep` the
-    last token is where the next pull goes on.
+    By the kind, `name` is a relation of the header `Link`, a path into the answer, or a query parameter. A token goes
+    into the query or, at a path, into the body. `size` is the number of items of a full page. After `most` pages the
+    walk begins again at the cursor. `end` is a path whose true value marks the last page. With `keep`, the next pull
+    continues at the last token.
     """
 
     kind: Literal["link", "path", "page", "offset", "token"]
@@ -26,9 +26,10 @@ class NextSpec(NamedTuple):
 
 
 class CursorSpec(NamedTuple):
-    """What tells how new an item is: the path of a time; durations are seconds.
+    """The cursor of a list: the path of an item's time of change; durations are seconds.
 
-    `start` is how far back the first pull goes: seconds, or a time as ISO 8601. `overlap` is read again by each pull.
+    `start` is where the first pull begins: seconds ago, or a time as ISO 8601. Each pull reads the last `overlap`
+    seconds again.
     """
 
     field: str | None = None
@@ -37,23 +38,23 @@ class CursorSpec(NamedTuple):
 
 
 class ImapSpec(NamedTuple):
-    """The folder of a mail server: how it is reached, and the variables that hold the login."""
+    """The folder of a mail server: its connection, and the variables with the login."""
 
     host: str
     user_env: str
     password_env: str
-    port: int = 993  # that of IMAP with TLS from the start (RFC 8314)
+    port: int = 993  # the port of IMAP with TLS from the start (RFC 8314)
     tls: Literal["implicit", "starttls", "none"] = "implicit"
     folder: str = "INBOX"
 
 
 class SourceSpec(NamedTuple):
-    """One source as configured; keys that mean nothing to its type keep their default.
+    """One source as configured; keys that do not apply to its type keep their default.
 
-    String leaves of `query`, `headers` and `body` are templates; `endpoint` follows the address. `details` is a request
-    of its own for each item, whose answer stands in the item under that name. `extra` are the paths of what else is
-    kept of an item (None: everything), `numbers` the priorities that bare numbers mean, `html` the fields that hold
-    HTML and become text.
+    String leaves of `query`, `headers` and `body` are templates; `endpoint` follows the address. `details` is a further
+    request for each item, whose answer is added to the item under that name. `extra` are the paths of other values to
+    keep (None: everything), `numbers` the priorities that bare numbers mean, `html` the fields with HTML to convert to
+    text.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""Sources in config.yaml: where tickets are pulled from, how a list goes on, and where an item holds what.
+"""Sources in config.yaml: addresses, pagination, and the paths of fields.
 
-Templates are looked at where a source is opened or checked, not here.
+Templates are not checked here, but when a source is opened or checked.
 """
 
 import re
@@ -38,7 +38,7 @@ def read_sources(setting: ConfigNode) -> dict[str, SourceSpec]:
 
 
 def _source_schema() -> dict[str, Any]:
-    """Return the schema of one source; what a preset fills need not stand there."""
+    """Return the schema of one source; keys that a preset fills are not required."""
     schema = record_schema(SOURCE)
     fields = {**record_schema(FIELDS), "required": ["external_id"]}
     optional = {key: value for key, value in schema.items() if key not in ("required", "allOf")}
@@ -74,7 +74,7 @@ def _source(source_name: str, setting: ConfigNode) -> SourceSpec:
 
 
 def _imap(source_name: str, source_values: dict[str, Any]) -> SourceSpec:
-    """Return a source that is the folder of a mail server; a key that is missing was noted."""
+    """Return a source of type `imap`; a missing key was reported."""
     common = {key: source_values.pop(key) for key in ("type", "on_update") if key in source_values}
     source_values.setdefault("tls", "starttls" if source_values.get("port") == UNENCRYPTED else "implicit")
     if source_values["tls"] != "implicit":
@@ -85,7 +85,7 @@ def _imap(source_name: str, source_values: dict[str, Any]) -> SourceSpec:
 
 @accepts(schema_of(address))
 def _address(setting: ConfigNode) -> str:
-    """Accept the address of a list: https, or http to this machine; templates belong into its query."""
+    """Accept the address of a list: https, or http to this machine. Templates are only allowed in `query`."""
     value = text(setting)
     if objection := no_address(value) or ("holds a template; what changes belongs into query" if "{{" in value else ""):
         raise ConfigValueError(objection)

@@ -1,8 +1,8 @@
-"""What `triage config init` writes: a short configuration to start from, or every key."""
+"""The texts of `triage config init`: a short configuration to start from, or every key."""
 
 from pathlib import Path
 
-# The example of every key: in a wheel it stands beside this module, in a clone of the repository at its root.
+# The example with every key: in a wheel it is beside this module, in a clone at the root of the repository.
 EXAMPLES = (Path(__file__).with_name("example.yaml"), Path(__file__).parents[2] / "config.example.yaml")
 FULL = """\
 # Every key of triage's configuration, with what it means. All but the database is commented out, so that the defaults

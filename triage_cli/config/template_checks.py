@@ -1,7 +1,7 @@
-"""Addresses, texts and trees of the configuration that may hold templates.
+"""Checks of addresses, texts and trees of the configuration that may hold templates.
 
-The templates are looked at where destinations are opened or checked, not here: most commands send nothing. Their lines
-are noted here.
+The templates themselves are checked when destinations are opened or checked, since most commands send nothing. Only
+their lines are recorded here.
 """
 
 import re
@@ -25,7 +25,7 @@ _HIGHER = {"type": "string", "pattern": r"^\.\./"}
 
 @accepts(_ADDRESS)
 def address(setting: ConfigNode) -> str:
-    """Accept an address whose scheme and host stand as they are; its path and query may hold templates."""
+    """Accept an address with a literal scheme and host; its path and query may hold templates."""
     template = text(setting)
     if objection := no_address(template):
         raise ConfigValueError(objection)
@@ -33,7 +33,7 @@ def address(setting: ConfigNode) -> str:
 
 
 def no_address(template: str) -> str:
-    """Say why nothing is sent to this address, or nothing. The address is not repeated: it may be a secret."""
+    """Return why an address cannot be used, else an empty text. The address is not repeated: it may be a secret."""
     before = re.match(r"[^/]*//[^/?#]*", template)
     if before and EXPRESSION.search(before[0] + "}}"):
         return "holds a template in its host; scheme and host must stand as they are"
@@ -52,7 +52,7 @@ def no_address(template: str) -> str:
 
 @accepts(_ENDPOINT)
 def endpoint(setting: ConfigNode) -> str:
-    """Accept what follows an address."""
+    """Accept the rest of an address, after the destination's `url`."""
     template = text(setting)
     if not template.startswith("/") or re.search(r"[\s#\\]", EXPRESSION.sub("x", template)):
         raise ConfigValueError("must begin with / and hold no blank, since it follows the url")
@@ -61,7 +61,7 @@ def endpoint(setting: ConfigNode) -> str:
 
 @accepts({"anyOf": [_ADDRESS, _ENDPOINT, _HIGHER]})
 def address_or_endpoint(setting: ConfigNode) -> str:
-    """Accept an address, or what follows the destination's own; each ../ before it leaves out a part of that."""
+    """Accept an address, or the rest of one after the destination's `url`; each leading ../ removes a part of that."""
     template = text(setting)
     if not template.startswith(("/", "../")):
         return address(setting)
@@ -73,7 +73,7 @@ def address_or_endpoint(setting: ConfigNode) -> str:
 
 
 def _marked(setting: ConfigNode, template: str) -> str:
-    """Return a template, after its line was noted: what is wrong in it is told later."""
+    """Return a template and record its line, for mistakes that are found later."""
     if "{" in template:
         setting.origin(setting.path)
     return template
@@ -81,7 +81,7 @@ def _marked(setting: ConfigNode, template: str) -> str:
 
 @accepts({"type": ["string", "number", "boolean"]})
 def scalar(setting: ConfigNode) -> str:
-    """Accept a text, or a number or truth as it was written."""
+    """Accept a text, or a number or true or false as it was written."""
     if isinstance(setting.value, bool | int | float):
         return setting.node.text
     return _marked(setting, text(setting))

@@ -1,4 +1,4 @@
-"""Filters of templates, and how values stand in a text: none makes much of little, and none changes null."""
+"""Filters of templates, and the conversion of values to text. Results are bounded, and null stays null."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from jinja2 import filters
 
 from triage_cli.domain.serialization import compact
 
-# Characters of one rendered text, and of what a filter returns.
+# The longest rendered text, and the longest result of a filter, in characters.
 LARGEST = 4_000_000
 
 
@@ -22,7 +22,7 @@ class TemplateFailure(ValueError):  # noqa: N818 - it becomes the error of one d
 
 
 def as_text(template_value: Any) -> str:
-    """Return a value as it stands in a text: nothing for null, JSON for lists and objects."""
+    """Return a value as text: empty for null, JSON for lists and objects."""
     if isinstance(template_value, str):
         return template_value
     if template_value is None:
@@ -31,7 +31,7 @@ def as_text(template_value: Any) -> str:
 
 
 def as_query_part(template_value: Any) -> str:
-    """Return a value as text. Raises `TemplateFailure` for nothing, which would make it another address."""
+    """Return a value as text. Raises `TemplateFailure` for an empty text, which would change the address."""
     if text := as_text(template_value):
         return text
     raise TemplateFailure("a value is empty, and the address would be another one without it")
@@ -43,7 +43,7 @@ def as_url_part(template_value: Any) -> str:
 
 
 def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that leaves null as it is, and whose result is bounded."""
+    """Return a filter that leaves null unchanged, and whose result is bounded."""
 
     def filtered(template_value: Any, *args: Any, **options: Any) -> Any:
         if template_value is None:
@@ -57,7 +57,7 @@ def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def default(template_value: Any, instead: Any = "", boolean: bool = False) -> Any:
-    """Return another value for null, and with `boolean` also for what is empty, 0 or false."""
+    """Return another value for null, and with `boolean` also for an empty value, 0 or false."""
     missing = template_value is None or isinstance(template_value, jinja2.Undefined)
     return instead if missing or (boolean and not template_value) else template_value
 
@@ -68,7 +68,7 @@ def _truncate(template_value: Any, length: int) -> str:
     units = text[: length + 1].encode("utf-16-le", "surrogatepass")
     if len(units) // 2 <= length:
         return text
-    kept = units[: 2 * max(0, length - 1)].decode("utf-16-le", "ignore")  # half a character at the end goes
+    kept = units[: 2 * max(0, length - 1)].decode("utf-16-le", "ignore")  # removes half a character at the end
     return kept + "…"[:length]
 
 
@@ -82,7 +82,7 @@ def _one_line(template_value: Any) -> str:
 def _slug(template_value: Any) -> str:
     """Return a text as a part of a tag: lower-case letters and digits of any script, joined by dashes.
 
-    A text with neither has the beginning of its hash for one.
+    A text without any becomes the beginning of its hash.
     """
     text = as_text(template_value)
     plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
@@ -91,7 +91,7 @@ def _slug(template_value: Any) -> str:
 
 
 def _uuid(template_value: Any) -> str:
-    """Return a UUID of version 4 in form, always the same for the same text: some receivers ask for one."""
+    """Return a UUID in the form of version 4, the same for the same text: some receivers require one."""
     return str(
         UUID(bytes=hashlib.sha256(as_text(template_value).encode("utf-8", "surrogatepass")).digest()[:16], version=4)
     )

@@ -1,7 +1,7 @@
 """Templates in texts of config.yaml: Jinja2 in a sandbox, with closed lists of names, filters and syntax.
 
-Only the configuration holds templates. What a ticket says is a value: it is never parsed, neither before nor after
-rendering. Imported only where something is checked or rendered, since Jinja2 takes 30 ms to import.
+Only the configuration holds templates. A ticket's text is a value: it is never parsed as a template. This module is
+imported only to check or render templates, since importing Jinja2 takes 30 ms.
 """
 
 import re
@@ -21,9 +21,9 @@ from triage_cli.domain.serialization import TICKET_KEYS
 T = TypeVar("T")
 # Characters of one template.
 LONGEST_SOURCE = 20_000
-# What is known of a delivery beside its ticket.
+# The names of a delivery's values other than its ticket.
 DELIVERY_NAMES = ("category", "suggestion", "confidence", "rule", "delivery_id", "replaces", "attempt")
-# Below this name anything may be asked for: which columns a ticket has is not known before it is there.
+# Below this name any name is accepted, since the columns of a ticket are not known in advance.
 OPEN = "ticket.extra"
 SYNTAX = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const, nodes.Filter, nodes.Test, nodes.Compare,
@@ -33,22 +33,22 @@ SYNTAX = (
 
 
 class TemplateMistake(ValueError):  # noqa: N818 - a mistake in the configuration, told with others
-    """A template that no ticket could be rendered with; said as the end of a sentence that begins with its place."""
+    """An invalid template; the message continues a sentence that begins with its place."""
 
 
 def delivery_names(kept: AbstractSet[str] = frozenset(), others: AbstractSet[str] = frozenset()) -> frozenset[str]:
-    """Return what a destination's templates may name: `kept` of earlier answers, and `others` of the destination."""
+    """Return the names that a destination's templates may use: `kept` values of earlier answers, and `others`."""
     fields = [f"ticket.{key}" for key in TICKET_KEYS]
     return frozenset([*DELIVERY_NAMES, *fields, *(f"remote.{name}" for name in kept), *others])
 
 
 def is_template(source: str) -> bool:
-    """Tell whether a text holds more than what stands there."""
+    """Return whether a text has template syntax."""
     return any(mark in source for mark in ("{{", "{%", "{#"))
 
 
 def leaves(tree: Any, setting: str) -> Iterator[tuple[str, str]]:
-    """Walk over the templates of a YAML tree, each with its place."""
+    """Yield the templates of a YAML tree, each with its place."""
     if isinstance(tree, str):
         yield setting, tree
     elif isinstance(tree, Mapping):
@@ -60,9 +60,9 @@ def leaves(tree: Any, setting: str) -> Iterator[tuple[str, str]]:
 
 
 def compiled(tree: Any, names: AbstractSet[str], setting: str) -> Callable[[Mapping[str, Any]], Any]:
-    """Return what renders a YAML tree: its string leaves are templates, everything else stays as it is.
+    """Return a renderer of a YAML tree: its string leaves are templates, other values stay unchanged.
 
-    Raises `TemplateMistake`; what it returns raises `TemplateFailure`, with the place of the leaf.
+    Raises `TemplateMistake`; the renderer raises `TemplateFailure`, with the place of the leaf.
     """
     if isinstance(tree, str):
         return Template(tree, names, setting).value
@@ -76,9 +76,9 @@ def compiled(tree: Any, names: AbstractSet[str], setting: str) -> Callable[[Mapp
 
 
 class Template:
-    """One text of the configuration, ready to be rendered. Raises `TemplateMistake` where it names what is not known.
+    """One compiled template.
 
-    `finalize` makes a text of each expression's value.
+    Raises `TemplateMistake` for an unknown name. `finalize` converts each expression's value to text.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Template:
         self._text, self._expression = _parsed(source, frozenset(names), finalize or as_text)
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """Return the value of a template that is one expression alone, with its type; else the text."""
+        """Return the typed value of a template that is a single expression; else the text."""
         if self._expression is None:
             return self.text(values)
         with_type = self._expression
@@ -103,7 +103,7 @@ class Template:
         return value
 
     def text(self, values: Mapping[str, Any]) -> str:
-        """Return the text with each expression's value in its place."""
+        """Return the rendered text."""
         if self._text is None:
             return self._source
         pieces = self._text.generate(**values)
@@ -132,7 +132,7 @@ def _parsed(
         raise TemplateMistake(f"is not a valid template: {_short(error)}") from error
 
 
-# What operators and filters raise on values that they are not for; ValueError is that of ours, too.
+# The errors of operators and filters for unsuitable values; our own filters raise ValueError, too.
 _FAULTS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 
 
@@ -184,7 +184,7 @@ def _check(template_node: nodes.Node, names: AbstractSet[str]) -> None:
 
 
 def _path(template_node: nodes.Node) -> tuple[str, ...]:
-    """Return the parts of a dotted name, none for what does not begin with a name."""
+    """Return the parts of a dotted name; empty if the expression does not begin with a name."""
     if isinstance(template_node, nodes.Name):
         return (template_node.name,)
     if isinstance(template_node, nodes.Getattr) and (before := _path(template_node.node)):
@@ -220,7 +220,7 @@ def _is_expression(tree: nodes.Template) -> bool:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Looks up keys and indexes of JSON values, and no attribute of any Python object; what is absent is null."""
+    """Looks up keys and indexes of JSON values, never attributes of Python objects; a missing value is null."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         return self.getitem(obj, attribute)

@@ -1,4 +1,4 @@
-"""Which paths of an event or an item fill which field of a ticket."""
+"""The paths in an event or item for the fields of a ticket."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ FIELDS: Mapping[str, Field] = {
 
 @accepts(lambda: {**record_schema(FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
 def ticket_fields(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
-    """Accept the paths of a ticket's fields. Raises `ConfigValueError` where none leads to a text."""
+    """Accept the paths of a ticket's fields. Raises `ConfigValueError` if there is none for subject or description."""
     values = record(setting, FIELDS, setting.path)
     if not {"subject", "description"} & values.keys():
         raise ConfigValueError("needs subject or description: a ticket without text is none")

@@ -1,4 +1,4 @@
-"""What a single value may be, and the reading of a record by a table of its keys."""
+"""Checks of single values, and the reading of a record by a table of its keys."""
 
 import contextlib
 import math
@@ -21,7 +21,7 @@ _VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,99}"
 
 
 class Field(NamedTuple):
-    """A key of a record: its check, the types of record that take it (none: all of them), and whether it must stand."""
+    """A key of a record: its check, the types of record that have it (none: all), and whether it is required."""
 
     check: Check
     types: tuple[str, ...] = ()
@@ -29,11 +29,10 @@ class Field(NamedTuple):
 
 
 def record(setting: ConfigNode, table: Mapping[str, Field], kept: str, *, instead: str = "") -> dict[str, Any]:
-    """Read a mapping by its table; `kept` is the key under which its values' origins are noted.
+    """Read a mapping by its table; `kept` is the key under which its values' origins are recorded.
 
-    `instead` is the key that takes the name of a secret's variable where somebody wrote the secret.
-
-    Every mistake goes into the book; what is returned holds the keys that are right.
+    `instead` is the key for the name of a secret's variable, for the hint if somebody wrote the secret itself. Mistakes
+    go to the diagnostics; the result has the keys without a mistake.
     """
     entries = setting.read(ConfigNode.entries, {})
     values: dict[str, Any] = {}
@@ -59,7 +58,7 @@ _WRONG = object()
 
 
 def unknown_key(key: str, known: Collection[str], instead: str) -> str:
-    """Say what is the matter with a key that is none of ours."""
+    """Return the message about an unknown key."""
     if _SECRET.fullmatch(key) and not suggestion(key, known, 0.9):
         into = f" and name the variable in {instead}" if instead else ""
         return f"secrets do not belong into this file; put it into the environment{into}"
@@ -67,7 +66,7 @@ def unknown_key(key: str, known: Collection[str], instead: str) -> str:
 
 
 def suggestion(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
-    """Return a question after the known word that comes nearest, or nothing."""
+    """Return a clause with the most similar known word, or an empty text."""
     import difflib
 
     by_lower = {name.lower(): name for name in known}
@@ -76,7 +75,7 @@ def suggestion(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
 
 
 def listed(items: Collection[str]) -> str:
-    """Join words as a sentence does."""
+    """Join words with commas, and the last one with "or"."""
     *most, last = items
     return f"{', '.join(most)} or {last}" if most else last
 
@@ -95,7 +94,7 @@ def text(setting: ConfigNode) -> str:
 
 
 def unless(schema: Mapping[str, Any], objection_to: Callable[[str], str]) -> Callable[[ConfigNode], str]:
-    """Accept a text to which there is no objection."""
+    """Accept a text unless `objection_to` returns an objection."""
 
     @accepts(schema)
     def check(setting: ConfigNode) -> str:
@@ -120,7 +119,7 @@ header = matching(
 
 
 def no_name(name: str) -> str:
-    """Say why this cannot be a name, or nothing."""
+    """Return why a text cannot be a name, else an empty text."""
     if hiding := first_hiding(name):
         return f"holds U+{ord(hiding):04X}, which nobody sees; type it again"
     return _no_name(name)
@@ -150,7 +149,7 @@ def named(setting: ConfigNode) -> dict[str, ConfigNode]:
 
 
 def same_name(name: str) -> str:
-    """Return what two names have in common that a person would take for one."""
+    """Return a form of a name that is equal for names which a person would take for the same."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -221,7 +220,7 @@ def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 100
 def variable(setting: ConfigNode) -> str:
     """Accept the name of the environment variable that holds a secret.
 
-    What stands there instead may be the secret itself, so it is not said.
+    A wrong value may be the secret itself, so it is not repeated.
     """
     yaml_value = text(setting)
     if not re.fullmatch(_VARIABLE, yaml_value):
@@ -231,7 +230,7 @@ def variable(setting: ConfigNode) -> str:
 
 
 def no_url(url: str) -> str:
-    """Say why this is no address to send to, or nothing. The address is not repeated: it may hold a secret."""
+    """Return why an address is invalid, else an empty text. The address is not repeated: it may hold a secret."""
     from urllib.parse import urlsplit
 
     try:
@@ -248,7 +247,7 @@ def no_url(url: str) -> str:
     return ""
 
 
-# An address of the web, without a name and password in it.
+# A web address without a user name and password.
 url = unless({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+([/?#][^\s\\]*)?$"}, no_url)
 
 
@@ -266,20 +265,20 @@ def database(setting: ConfigNode) -> str:
 
 
 def no_database(location: str) -> str:
-    """Say why this names no database, or nothing."""
+    """Return why this names no database, else an empty text."""
     if not is_postgres(location) and re.match(r"[A-Za-z][\w+.-]+://", location):
         return "must be a path or postgresql://user@host/name"
     return "holds a character that no path has" if "\0" in location else ""
 
 
 def is_postgres(location: str) -> bool:
-    """Tell a server's address from a path."""
+    """Return whether this is a server's address, not a path."""
     return location.startswith(("postgresql://", "postgres://"))
 
 
 @accepts(schema_of(text))
 def path(setting: ConfigNode) -> Path:
-    """Accept the path of a file, which need not be there yet."""
+    """Accept the path of a file, which need not exist."""
     file = absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
     with contextlib.suppress(OSError):
         if file.is_dir():
@@ -288,7 +287,7 @@ def path(setting: ConfigNode) -> Path:
 
 
 def absolute(path: str, folder: Path, home: Path | None) -> Path:
-    """Return the absolute path: `~` is the home directory, what is relative is relative to the folder."""
+    """Return the absolute path: `~` is the home directory; a relative path is relative to the folder."""
     if path == "~" or path.startswith("~/"):
         if home is None:
             raise ConfigValueError("begins with ~, and there is no home directory; write the whole path")

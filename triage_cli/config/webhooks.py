@@ -1,4 +1,4 @@
-"""Incoming webhooks in config.yaml: how they are signed, which events count, and where a ticket's fields stand."""
+"""Incoming webhooks in config.yaml: their signatures, which events count, and the paths of a ticket's fields."""
 
 import re
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ def read_webhooks(setting: ConfigNode) -> dict[str, HookSpec]:
 
 
 def _webhook_schema() -> dict[str, Any]:
-    """Return the schema of one webhook; what a preset fills need not stand there."""
+    """Return the schema of one webhook; keys that a preset fills are not required."""
     schema = record_schema(WEBHOOK)
     by_preset = {key: keyword for key, keyword in schema.items() if key != "allOf"} | {
         "required": ["secret_env", "fields"]
@@ -61,7 +61,7 @@ def _webhook(name: str, setting: ConfigNode) -> HookSpec:
 
 
 def _contradictions(spec: HookSpec) -> list[tuple[str, str]]:
-    """Say of which keys of a signature contradict one another, and how."""
+    """Return the contradictions between keys of a signature, each with its key."""
     found = []
     if spec.timestamp_header and spec.timestamp_in:
         found.append(("timestamp_in", "timestamp_header is given too; the time stands in one place"))
@@ -76,7 +76,7 @@ def _contradictions(spec: HookSpec) -> list[tuple[str, str]]:
 
 @accepts({"type": "string", "pattern": r"^([^{}]|\{timestamp\})*\{body\}([^{}]|\{timestamp\})*$"})
 def base(setting: ConfigNode) -> str:
-    """Accept what is signed: a text with the body in it once."""
+    """Accept the template of the signed text, which has the body exactly once."""
     signed = text(setting)
     unknown = [each for each in PLACEHOLDER.findall(signed) if each not in ("{timestamp}", "{body}")]
     if unknown or re.search(r"[{}]", PLACEHOLDER.sub("", signed)):

@@ -1,4 +1,4 @@
-"""YAML as a tree in which every value knows its line: no tags, no objects, no bombs."""
+"""YAML as a tree in which every value has its line, without tags and objects, and with bounded aliases."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 MAX_BYTES = 1_000_000
-MAX_VALUES = 20_000  # a value counts each time an alias repeats it
+MAX_VALUES = 20_000  # a value that an alias repeats counts each time
 MAX_DEPTH = 20
 PLAIN = "tag:yaml.org,2002:"
 
 
 class UnreadableError(Exception):
-    """The text is no YAML that could be looked at key by key."""
+    """The text is no YAML whose keys could be checked."""
 
     def __init__(self, text: str, line: int = 1) -> None:
         super().__init__(text)
@@ -20,7 +20,7 @@ class UnreadableError(Exception):
 
 
 class ConfigValueError(Exception):
-    """One value is not what its key takes; said as the end of a sentence that begins with the key."""
+    """One value is wrong for its key; the message continues a sentence that begins with the key."""
 
 
 class Node(NamedTuple):
@@ -35,13 +35,13 @@ class Node(NamedTuple):
 
 
 class UnsupportedScalar(NamedTuple):
-    """A scalar that YAML reads as something no key of ours takes, such as a date or a time."""
+    """A scalar of a YAML type that no key accepts, such as a date or a time."""
 
     text: str
 
 
 class Diagnostics:
-    """What was found while reading: the mistakes, the origin of each value, and the `variables` that hold secrets."""
+    """The results of reading: the mistakes, the origin of each value, and the `variables` that hold secrets."""
 
     def __init__(self, label: str = "", folder: Path | None = None, home: Path | None = None) -> None:
         self.label = label
@@ -68,7 +68,7 @@ class Diagnostics:
 
 
 class ConfigNode(NamedTuple):
-    """A node and its path in the file: what a check is handed."""
+    """A node and its path in the file: the argument of a check."""
 
     node: Node
     path: str
@@ -84,7 +84,7 @@ class ConfigNode(NamedTuple):
         self.diagnostics.wrong(self.node.line, self.path, text)
 
     def read(self, check: "Check", default: Any = None) -> Any:
-        """Return what the check makes of this setting; record its objection and return the default."""
+        """Return the checked value of this setting; after a mistake, record it and return the default."""
         try:
             return check(self)
         except ConfigValueError as mistake:
@@ -92,7 +92,7 @@ class ConfigNode(NamedTuple):
             return default
 
     def origin(self, yaml_key: str) -> None:
-        """Note that the value shown under this key came from here."""
+        """Record this place as the origin of the value that is shown under a key."""
         self.diagnostics.origins[yaml_key] = f"{self.diagnostics.label}:{self.node.line}"
 
     def entries(self) -> dict[str, "ConfigNode"]:
@@ -130,7 +130,7 @@ def kind(node: Node) -> str:
 
 
 def parse(data: bytes, diagnostics: Diagnostics) -> Node:
-    """Read YAML; what is wrong inside goes into the book, what cannot be read at all is raised."""
+    """Read YAML. Mistakes in it go to the diagnostics; an unreadable text raises `UnreadableError`."""
     if len(data) > MAX_BYTES:
         raise UnreadableError("larger than 1 MB, which no configuration needs")
     try:
@@ -240,7 +240,7 @@ def _truth(text: str) -> bool:
 
 
 def _whole(text: str) -> int:
-    """Read a number as YAML 1.1 does, but for its base 60, which nobody means."""
+    """Read a number as YAML 1.1 does, except for base 60, which nobody means."""
     digits = text.replace("_", "").lower()
     if re.fullmatch(r"[-+]?0[0-7]+", digits):
         return int(digits, 8)

@@ -1,1 +1,1 @@
-"""Where tickets are sent: files and commands."""
+"""Destinations of deliveries: files, commands, webhooks, HTTP requests and mail."""

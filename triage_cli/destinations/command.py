@@ -19,18 +19,18 @@ from triage_cli.runtime import exhausted
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.process import at_end
 
-# Of what a command says on stderr, this much is kept.
+# How much of a command's stderr is kept.
 KEPT = 500
-# Seconds in which what a command said last may arrive.
+# Seconds to wait for the last output of a command that has ended.
 LAST_WORDS = 0.5
-# So many run at once.
+# How many commands run at once.
 WORKERS = 4
 
 
 class CommandDestination:
-    """Runs one command a delivery in the environment `env`.
+    """Runs one command for each delivery, in the environment `env`.
 
-    Exit 0 is accepted, an exit among `final_exit` is a refusal for good, and anything else is tried again.
+    Exit code 0 means accepted, one in `final_exit` a final refusal; after any other the delivery is tried again.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class CommandDestination:
         self._final_exit = final_exit
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Run the command once a parcel, a few side by side; outcomes come as they arrive.
+        """Run the command once for each delivery, a few at a time; yield outcomes as they arrive.
 
-        Raises `ExhaustedError` at once.
+        `ExhaustedError` ends the run.
         """
         bridge()
         return self._delivered(chunks)
 
     def _delivered(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        # The loop's own threads are few, and names are looked up in them: slow commands are not to take these.
+        # The loop's own threads are few and resolve host names, so slow commands get other threads.
         threads = ThreadPoolExecutor(WORKERS, "command")
 
         async def one(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
@@ -107,8 +107,8 @@ class CommandDestination:
 def run(command: Sequence[str], data: bytes, timeout: float, env: Mapping[str, str]) -> tuple[int, str]:
     """Run a command without a shell, in a process group of its own; return its status and the start of its stderr.
 
-    Its stdout goes nowhere, and of its stderr a bounded part is kept, however much it says. Raises `TimeoutExpired`
-    after `timeout` seconds, when it and all it has started were killed.
+    Its stdout is discarded, and only a bounded part of its stderr is kept. After `timeout` seconds it is killed, with
+    all processes that it has started, and `TimeoutExpired` is raised.
     """
     process = subprocess.Popen(  # noqa: S603 - the config's owner named it; the config check refuses one others can write
         command,
@@ -120,7 +120,8 @@ def run(command: Sequence[str], data: bytes, timeout: float, env: Mapping[str, s
     )
     _running.add(process)
     output = bytearray()
-    # What it has started may keep the pipes open for longer than it lives itself: nobody waits for their end.
+    # Processes that it has started may keep the pipes open after it has ended, so the end of the pipes is not waited
+    # for.
     threading.Thread(target=_feed, args=(process.stdin, data), daemon=True).start()
     listener = threading.Thread(target=_listen, args=(process.stderr, output), daemon=True)
     listener.start()
@@ -148,7 +149,7 @@ at_end(_kill_all)
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:
-    with suppress(OSError), pipe:  # a command need not read
+    with suppress(OSError), pipe:  # a command may ignore its stdin
         pipe.write(data)
 
 
@@ -161,5 +162,5 @@ def _listen(pipe: IO[bytes], kept: bytearray) -> None:
 def _kill(process: "subprocess.Popen[bytes]") -> None:
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # it is not waited for yet, so the number is still its own
+            os.killpg(process.pid, signal.SIGKILL)  # it was not waited for yet, so its process id is still its own
     process.kill()

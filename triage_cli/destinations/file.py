@@ -15,7 +15,7 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.private_files import FOLDER, private
 
-# As large a write as there are parcels in hand: each costs one wait for the disk.
+# Deliveries of one write. Large, since each write waits for the disk once.
 WORKERS = 250
 
 
@@ -30,7 +30,7 @@ def locked(file: IO[bytes]) -> Iterator[None]:
 
 
 class FileDestination:
-    """Appends to one file. What was appended is on the disk before it counts as accepted."""
+    """Appends to one file. A delivery counts as accepted only once it is on the disk."""
 
     def __init__(self, name: str, path: Path, max_attempts: int, schedule: tuple[float, ...]) -> None:
         self.name = name
@@ -73,7 +73,7 @@ class FileDestination:
                 raise
 
     def _is_torn(self, end: int) -> bool:
-        """Tell whether the last line has no end (a power cut): what is appended would be lost in it."""
+        """Return whether the last line has no line end (after a power cut): the next line would become a part of it."""
         try:
             with self._path.open("rb") as file:
                 file.seek(end - 1)

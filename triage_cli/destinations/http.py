@@ -1,4 +1,4 @@
-"""A request of one's own to any system over HTTP: what counts as accepted, what is kept of the answer."""
+"""Destinations of type `http`: the configured request, which answers count as accepted, and what is kept of them."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,12 +21,12 @@ from triage_cli.runtime.ssrf_guard import Resolver
 from triage_cli.runtime.unreachable import host_of
 
 OK = range(200, 300)
-# What a label that is not there any more is answered with.
+# The statuses of an answer about a label that no longer exists.
 NOT_THERE = 404
 
 
 class HttpDestination:
-    """Sends the request that the configuration describes, several at a time."""
+    """Sends the request that the configuration describes, several deliveries at a time."""
 
     def __init__(
         self, spec: DestinationSpec, http: HttpSpec, secrets: Secrets, network: Network, *, guarded: bool = False,
@@ -46,7 +46,7 @@ class HttpDestination:
         self._sender = HttpSender(endpoint, network, resolver=resolver)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Make requests side by side, as `HttpSender.deliver` does."""
+        """Make requests concurrently, as `HttpSender.deliver` does."""
         return self._sender.deliver(self.name, chunks, self._attempt)
 
     async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
@@ -77,7 +77,7 @@ class HttpDestination:
         return Receipt(answer.status, kept=self._kept(content))
 
     async def _answered(self, send: Send, question: HttpRequest) -> Mapping[str, Any]:
-        """Return what the question before the request has found. Raises `DeliveryError` where that is nothing."""
+        """Return the values that the `find` request returned. Raises `DeliveryError` if one is missing."""
         answer = await self._aside(send, question)
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered what find asks with more than can be read, or half of it")
@@ -91,7 +91,7 @@ class HttpDestination:
         return found
 
     async def _found(self, send: Send, search: HttpRequest, contains: str) -> Receipt | None:
-        """Look for what an earlier attempt may have made: its answer was lost, so this is the only way to know."""
+        """Search for the result of an earlier attempt whose answer was lost."""
         answer = await self._aside(send, search)
         if contains and contains.encode() in answer.body:
             return Receipt(answer.status)
@@ -107,7 +107,10 @@ class HttpDestination:
         await self._aside(send, undo, usual=(*OK, NOT_THERE))
 
     async def _aside(self, send: Send, request: HttpRequest, usual: Sequence[int] = OK) -> HttpAnswer:
-        """Make a request beside the one that delivers: where it fails nothing is in doubt, and no system is gone."""
+        """Make a request other than the one that delivers.
+
+        If it fails, the delivery is not doubtful and the destination is not gone.
+        """
         try:
             answer = await send(request)
             if answer.status not in usual:
@@ -123,7 +126,9 @@ class HttpDestination:
         error = refusal(self.name, answer, self._clock(), retried=retried)
         if 200 <= answer.status < 300:
             error.message += ", which is not what ok in the config asks for"
-        error.gone = answer.status == GONE and not self._names_one  # else it is the ticket there that is gone
+        error.gone = (
+            answer.status == GONE and not self._names_one
+        )  # else the ticket in that system is gone, not the system
         error.answer = self._beginning(answer)
         if error.answer:
             error.hint = "triage why tells what it said"
@@ -133,7 +138,7 @@ class HttpDestination:
         return beginning(answer, self._secrets.hidden_in)
 
     def _kept(self, content: Any) -> str | None:
-        """Return the values that the configuration keeps, as JSON; one that is no plain value, or long, is not kept."""
+        """Return the values to keep, as JSON; a value that is long, a list or an object is not kept."""
         found = {name: lookup(content, path) for name, path in self._http.keep.items()}
         plain = {
             name: encodable(self._secrets.hidden_in(value)) if isinstance(value, str) else value
@@ -144,7 +149,7 @@ class HttpDestination:
 
 
 def _content(answer: HttpAnswer) -> Any:
-    """Return an answer's JSON, None where it is none."""
+    """Return an answer's JSON value; None if it is no JSON."""
     if not answer.complete:
         return None
     try:
@@ -154,7 +159,7 @@ def _content(answer: HttpAnswer) -> Any:
 
 
 def _holds(test: AnswerTest, status: int, content: Any, usual: range = range(1000)) -> bool:
-    """Tell whether an answer is what a test asks for; `usual` are the statuses where it names none."""
+    """Return whether an answer passes a test; `usual` are the accepted statuses if the test names none."""
     if status not in (test.status or usual):
         return False
     if test.path is None:
@@ -162,12 +167,12 @@ def _holds(test: AnswerTest, status: int, content: Any, usual: range = range(100
     found = lookup(content, test.path)
     if test.contains:
         return isinstance(found, str) and test.contains in found
-    # 1 is no true, and true no 1.
+    # 1 and true are different values here.
     return found is not None if not test.value else (type(found), found) == (type(test.value[0]), test.value[0])
 
 
 def as_text(http: HttpSpec, outgoing: OutgoingDelivery) -> str:
-    """Return the requests of one delivery as `route --dry-run` prints them: what is a secret is hidden."""
+    """Return the requests of one delivery as `route --dry-run` prints them, with secrets hidden."""
     requests = HttpRequests(http, hidden_secrets(http))
     try:
         question = requests.question(outgoing)

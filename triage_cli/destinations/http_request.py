@@ -25,12 +25,12 @@ from triage_cli.runtime.http_exchange import HttpRequest
 from triage_cli.runtime.installation import USER_AGENT
 
 REPLACED = frozenset({"replaced.category", "replaced.delivery_id"})
-# Of the answer to a search, so many bytes are read: it may be a list of all that is new.
+# How many bytes of the answer to a search are read. It may be a list of all new items.
 SEARCHED = 4_000_000
 
 
 class _Parts(NamedTuple):
-    """The templates of a destination: place, tree, names that may stand there, and how values stand in a text."""
+    """A part of a destination with templates: its place, its tree, the allowed names, and how values become text."""
 
     place: str
     tree: Any
@@ -41,7 +41,7 @@ class _Parts(NamedTuple):
 def _parts(spec: HttpSpec) -> Iterator[_Parts]:
     given, found = frozenset(spec.given), spec.find.keep if spec.find else {}
     public = delivery_names(frozenset([*spec.keep, *found]), given)
-    private = public | {"key"} if spec.key_env else public  # a key stands in no address and in no header
+    private = public | {"key"} if spec.key_env else public  # a key may be used in no address and in no header
     yield _Parts("url", spec.url or "", public, as_url_part)
     yield _Parts("endpoint", spec.endpoint, public, as_url_part)
     yield _Parts("query", spec.query, public, as_query_part)
@@ -60,7 +60,7 @@ def _parts(spec: HttpSpec) -> Iterator[_Parts]:
 
 
 def _beside(spec: HttpSpec) -> Iterator[tuple[str, str]]:
-    """Yield the addresses of requests beside the one that delivers, each with its place."""
+    """Yield the addresses of the requests other than the delivery itself, each with its place."""
     if spec.find:
         yield "find.get", spec.find.get
     if spec.once and spec.once.get:
@@ -70,7 +70,7 @@ def _beside(spec: HttpSpec) -> Iterator[tuple[str, str]]:
 
 
 def mistakes(spec: HttpSpec) -> Iterator[tuple[str, str]]:
-    """Yield each template that nothing could be rendered with: its place under the destination, and why."""
+    """Yield each invalid template: its place in the destination's configuration, and why it is invalid."""
     for place, address in _beside(spec):
         if spec.url and not address.startswith(("/", "../")) and _origin(address) != _origin(spec.url):
             yield place, f"leads to another host than url, which would get its secrets; begin with {_origin(spec.url)}/"
@@ -85,10 +85,10 @@ def mistakes(spec: HttpSpec) -> Iterator[tuple[str, str]]:
 
 
 class HttpRequests:
-    """Renders the requests of a destination, with these secrets. Raises `TemplateMistake`.
+    """Renders the requests of a destination, with these secrets.
 
-    Its methods raise `TemplateFailure` for what cannot be rendered with a delivery's values, or would be no request;
-    `found` is what the request that `question` returns has found.
+    Raises `TemplateMistake`. Its methods raise `TemplateFailure` if a template cannot be rendered with a delivery's
+    values, or the result is no valid request. `found` are the values that the request from `question` returned.
     """
 
     def __init__(self, spec: HttpSpec, secrets: Secrets) -> None:
@@ -97,7 +97,7 @@ class HttpRequests:
         self._render = {part.place: _renderer(part) for part in _parts(spec)}
 
     def question(self, outgoing: OutgoingDelivery) -> HttpRequest | None:
-        """Return the request whose answer the others are made with, if there is one."""
+        """Return the `find` request, whose answer the other requests use, if there is one."""
         if self._spec.find is None:
             return None
         values = self._values(outgoing, {})
@@ -118,7 +118,7 @@ class HttpRequests:
         return self._request(self._spec.method, self._own_url(values), headers, outgoing.delivery.delivery_id, body)
 
     def search(self, outgoing: OutgoingDelivery, found: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
-        """Return the request that finds what an earlier attempt may have made, and the text that shows that it did."""
+        """Return the request that searches for an earlier attempt's result, and the text that shows that it arrived."""
         once = self._spec.once
         if once is None:
             return None
@@ -132,9 +132,9 @@ class HttpRequests:
         return self._request("POST", url, headers, None, body)._replace(most=SEARCHED), contains
 
     def undos(self, outgoing: OutgoingDelivery, found: Mapping[str, Any]) -> Iterator[HttpRequest]:
-        """Yield the requests that take back what was added here before under other categories.
+        """Yield the requests that undo earlier deliveries of other categories to this destination.
 
-        That is what was accepted last, and what may have arrived after it.
+        These are the delivery accepted last, and later ones that may have arrived.
         """
         undo = self._spec.undo
         for before in reversed(outgoing.earlier) if undo else ():
@@ -182,7 +182,7 @@ class HttpRequests:
 
 
 def _renderer(part: _Parts) -> Callable[[Mapping[str, Any]], Any]:
-    """Return what renders a part; in an address nothing keeps its type, since it is encoded as it is filled in."""
+    """Return the renderer of a part. In an address every value becomes text, since it is percent-encoded."""
     if part.finalize is as_text:
         return compiled(part.tree, part.names, part.place)
     if isinstance(part.tree, str):
@@ -199,7 +199,7 @@ def _origin(url: str) -> str:
 
 
 def _joined(base: str, endpoint: str) -> str:
-    """Return what an endpoint makes of an address: it follows it, and each ../ before it leaves out a part of it."""
+    """Return an address with an endpoint appended; each leading ../ removes one part of the address."""
     if not endpoint.startswith(("/", "../")):
         if endpoint and _origin(endpoint) != _origin(base):
             raise TemplateFailure(f"{_origin(endpoint)} is another host than the url's, and gets none of its secrets")
@@ -214,7 +214,7 @@ def _joined(base: str, endpoint: str) -> str:
 
 
 def _remote(earlier: tuple[Delivery, ...]) -> Mapping[str, Any]:
-    """Return what the newest answer held that was kept of this ticket at this destination."""
+    """Return the values that were kept from the newest answer about this ticket at this destination."""
     kept = next((d.kept for d in reversed(earlier) if d.kept), None)
     return from_json(kept) if kept else {}
 

@@ -1,4 +1,4 @@
-"""The secrets of a destination of type `http`: read from the environment, and hidden in whatever is shown or kept."""
+"""The secrets of a destination of type `http`: read from the environment, hidden in all that is shown or stored."""
 
 import re
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from triage_cli.config.templates import is_template
 from triage_cli.domain.errors import ConfigError
 
 HIDDEN = "***"
-# A part of a secret address, or a user's name, that is shorter is no secret by itself.
+# Shorter parts of a secret address, and shorter user names, are not hidden.
 TELLING = 8
 
 
 class Secrets(NamedTuple):
-    """What a destination's variables hold: the address, the header that proves who sends, and the key for the body."""
+    """The values of a destination's variables: the address, the authentication header, and the key for the body."""
 
     url: str | None = None
     auth: tuple[str, str] | None = None
@@ -25,7 +25,7 @@ class Secrets(NamedTuple):
     values: tuple[str, ...] = ()
 
     def hidden_in(self, text: str) -> str:
-        """Return a text, such as an answer that repeats its request, without the secrets."""
+        """Return a text without the secrets; an answer may repeat its request."""
         parts = [self.key or "", *(value for value in self.values if len(value) >= TELLING)]
         if self.auth:
             parts += [self.auth[1], self.auth[1].rpartition(" ")[2]]
@@ -39,7 +39,7 @@ class Secrets(NamedTuple):
 
 
 def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> Secrets:
-    """Read a destination's secrets. Raises `ConfigError` for a variable that is not set, or not what it is for."""
+    """Read a destination's secrets. Raises `ConfigError` for a variable that is not set or has an unusable value."""
 
     def value(variable: str) -> str:
         return secret(f'destination "{name}"', variable, env)
@@ -54,7 +54,7 @@ def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> Secrets:
 
 
 def hidden_secrets(spec: HttpSpec) -> Secrets:
-    """Return what stands in the place of the secrets where a request is shown."""
+    """Return the placeholders that replace the secrets when a request is shown."""
     url = f"${spec.url_env}" if spec.url_env else None
     auth = None
     if spec.auth:

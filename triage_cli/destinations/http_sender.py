@@ -1,4 +1,4 @@
-"""Requests of one destination: several at a time, each bounded in time and size, to addresses that were checked."""
+"""Sends the requests of one destination: several at a time, with limits of time and size, to checked addresses."""
 
 import asyncio
 import time
@@ -15,14 +15,14 @@ from triage_cli.runtime.network import Network
 from triage_cli.runtime.retry import retry_after
 from triage_cli.runtime.ssrf_guard import Resolver
 
-# At most so many requests to one destination at once.
+# The most concurrent requests to one destination.
 WORKERS = 16
-# And to all destinations together, in one process.
+# The most concurrent requests of one process, to all destinations together.
 TOTAL = 64
-# A gateway's word that it has lost the receiver, which may have taken the request.
+# Statuses by which a gateway reports that it lost the receiver, which may have accepted the request.
 GATEWAYS = frozenset({502, 504})
 GONE = 410
-# Of a refusal, and of a value that is kept of an answer, so many characters are.
+# How many characters of a refusal, and of a kept value, are stored.
 KEPT = 500
 LONGEST_WAIT = 7 * 24 * 3600.0
 
@@ -33,12 +33,12 @@ Attempt = Callable[[Send, OutgoingDelivery], Awaitable[Receipt]]
 
 @cache
 def _all_attempts() -> asyncio.Semaphore:
-    """Return what bounds the attempts of the process; it belongs to the bridge's loop."""
+    """Return the semaphore that limits the attempts of this process; it belongs to the bridge's event loop."""
     return asyncio.Semaphore(TOTAL)
 
 
 class HttpSender:
-    """Makes attempts at deliveries side by side, over kept connections; what fails becomes a `DeliveryError`."""
+    """Makes attempts at deliveries concurrently, over reused connections; each failure becomes a `DeliveryError`."""
 
     def __init__(self, endpoint: Endpoint, network: Network, *, resolver: Resolver | None = None) -> None:
         self._endpoint = endpoint
@@ -48,7 +48,7 @@ class HttpSender:
     def deliver(
         self, name: str, chunks: Iterable[Sequence[OutgoingDelivery]], attempt: Attempt
     ) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Make an attempt at each delivery; outcomes come as they arrive, and never keep the caller waiting.
+        """Make an attempt at each delivery; yield outcomes as they arrive, without blocking the caller.
 
         Raises at once `UsageError` when offline, `ConfigError` for authorities that cannot be read, `ExhaustedError`.
         """
@@ -79,7 +79,7 @@ class HttpSender:
                     for outgoing, result in arrived
                 ]
         finally:
-            # Not waited for: a forgotten generator may be closed in the loop's own thread.
+            # This does not wait, because an abandoned generator may be closed in the thread of the loop.
             asyncio.run_coroutine_threadsafe(connections.aclose(), bridge().loop)
 
     def _failed(self, outgoing: OutgoingDelivery, error: Exception, seconds: float) -> Outcome[Receipt]:
@@ -98,7 +98,7 @@ def shown(request: HttpRequest) -> str:
 
 
 def refusal(name: str, answer: HttpAnswer, now: float, *, retried: bool = False) -> DeliveryError:
-    """Return the error of an answer that accepts nothing; `now` is seconds since 1970, for a date in `Retry-After`."""
+    """Return the error for an answer that does not accept; `now` is seconds since 1970, for a date in `Retry-After`."""
     status = answer.status
     retried = retried or answer.is_transient  # every other refusal is final
     why = "redirects, which is not followed" if 300 <= status < 400 else f"answered {status}"
@@ -112,6 +112,6 @@ def refusal(name: str, answer: HttpAnswer, now: float, *, retried: bool = False)
 
 
 def beginning(answer: HttpAnswer, hiding: Callable[[str], str] = str) -> str | None:
-    """Return how the body of a refusal begins, without what `hiding` takes out; None where there is none."""
+    """Return the beginning of a refusal's body, without what `hiding` removes; None if it is empty."""
     text = hiding(answer.body[:READ].decode("utf-8", "replace"))
     return encodable(text).replace("\0", "\ufffd")[:KEPT] or None  # PostgreSQL keeps no NUL

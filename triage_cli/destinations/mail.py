@@ -1,4 +1,4 @@
-"""Mail over SMTP: to all recipients or to none, under one Message-ID over all attempts.
+"""Mail over SMTP: to all recipients or to none, with the same Message-ID for all attempts.
 
 Its templates are rendered for each delivery, its headers of one bounded line each.
 """
@@ -34,14 +34,14 @@ from triage_cli.runtime.unreachable import reason
 
 # Characters of a subject, and of an id of another mail.
 LONGEST = 250
-# What ends a line in a header, here or in some program that reads it, and what else is no text.
+# Characters that end a header line, here or in other mail programs, and other control characters.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-# A Message-ID (RFC 5322, 3.6.4), as mail that became a ticket has it for its external id.
+# A Message-ID (RFC 5322, 3.6.4): the external id of a ticket that came as mail.
 MESSAGE_ID = re.compile(r"<[!#-;=?A-Z^-~]+@[!#-;=?A-Z\[\]^-~]+>")
 
-# So many mails are handed over at once: mail servers refuse clients that come with more.
+# How many mails are sent at once: mail servers refuse clients with more connections.
 WORKERS = 4
-# Of what a server answers, so many characters are kept.
+# How many characters of a server's answer are kept.
 KEPT = 500
 DONE = 250
 # 251: the server forwards it to where the user is now (RFC 5321, 3.4).
@@ -64,7 +64,7 @@ class MailMessages:
         message["Subject"] = CONTROL.sub(" ", encodable(self._subject.text(values))).strip()[:LONGEST]
         message["Date"] = format_datetime(now)
         message["Message-ID"] = f"<{outgoing.delivery.delivery_id}@{domain(self._spec.sender)}>"
-        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's vacation notice answers
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: vacation notices do not answer it
         about = outgoing.ticket.external_id or ""
         if len(about) <= LONGEST and MESSAGE_ID.fullmatch(about):
             message["In-Reply-To"] = message["References"] = about
@@ -73,7 +73,7 @@ class MailMessages:
 
 
 def mistakes(spec: MailSpec) -> Iterator[tuple[str, str]]:
-    """Yield each template that nothing could be rendered with: its place under the destination, and why."""
+    """Yield each invalid template: its place in the destination's configuration, and why it is invalid."""
     for place, source in _sources(spec):
         try:
             Template(source, delivery_names(), place)
@@ -109,7 +109,7 @@ class Login(NamedTuple):
 
     @property
     def shapes(self) -> Iterator[str]:
-        """Yield how the password may stand in a text: as it is sent (RFC 4616 and its like), and as it is."""
+        """Yield the forms in which the password may appear: encoded for the login (RFC 4616 and others), and plain."""
         yield from (b64encode(each.encode()).decode() for each in (f"\0{self.user}\0{self.password}", self.password))
         yield self.password
 
@@ -129,7 +129,7 @@ def login_of(name: str, spec: MailSpec, env: Mapping[str, str]) -> Login | None:
 
 
 class MailDestination:
-    """Mails deliveries, a few at a time, each over a connection of its own."""
+    """Sends deliveries by mail, a few at a time, each over a connection of its own."""
 
     def __init__(
         self, spec: DestinationSpec, mail: MailSpec, login: Login | None, network: Network, *, guarded: bool = False,
@@ -149,7 +149,7 @@ class MailDestination:
         self._messages = MailMessages(mail)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Mail deliveries side by side; outcomes come as they arrive.
+        """Send mails concurrently; yield outcomes as they arrive.
 
         Raises at once `UsageError` when offline, `ConfigError` for authorities that cannot be read, `ExhaustedError`.
         """
@@ -226,7 +226,7 @@ class MailDestination:
             connection.putcmd("quit")
 
     def _refused(self, answers: Mapping[str, tuple[int, bytes]]) -> DeliveryError:
-        """Return the error of recipients that are refused: then nobody gets the mail, so that nobody gets it twice."""
+        """Return the error for refused recipients. Then nobody gets the mail, so that nobody gets it twice."""
         worst = max(answers.values(), key=itemgetter(0))
         error = self._refusal(worst[0], b"; ".join(text for _, text in answers.values()))
         error.message = f"{self.name}: {', '.join(f'{to} is refused ({code})' for to, (code, _) in answers.items())}"
@@ -255,7 +255,7 @@ class MailDestination:
         return DeliveryError(why, doubtful=connection.in_doubt)
 
     def _kept(self, text: bytes | str) -> str:
-        """Return the beginning of what a server says, in one line and without the login, should it repeat that."""
+        """Return the beginning of a server's answer, on one line and without the login."""
         shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         for secret in self._login.shapes if self._login else ():
             shown = shown.replace(secret, "***")

@@ -1,4 +1,4 @@
-"""What a destination is told of a ticket: one JSON object, or the values that its templates are rendered with."""
+"""The content of a delivery: one JSON object, or the values for templates."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +30,7 @@ def line(outgoing: OutgoingDelivery) -> bytes:
 
 
 def template_values(outgoing: OutgoingDelivery, **others: Any) -> Mapping[str, Any]:
-    """Return the values by the names that `config.templates.delivery_names` lists; `others` stand beside them."""
+    """Return the values of the names that `config.templates.delivery_names` lists, and `others`."""
     delivery, ticket = outgoing.delivery, outgoing.ticket
     return {
         "category": delivery.category,

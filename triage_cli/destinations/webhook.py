@@ -1,4 +1,4 @@
-"""A webhook, by Standard Webhooks 1.0: one id over all attempts, a signature over each."""
+"""Webhooks by Standard Webhooks 1.0: all attempts have the same id, and each has its signature."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,12 +16,13 @@ from triage_cli.runtime.network import Network
 from triage_cli.runtime.ssrf_guard import Resolver
 from triage_cli.runtime.unreachable import host_of
 
-# Of an answer only the status counts: what follows is read for so many seconds, for the sake of the connection alone.
+# Only the status of an answer counts. Its body is read for at most so many seconds, so that the connection can be
+# reused.
 REST = 1.0
 
 
 class Target(NamedTuple):
-    """Where to send, and how: `secrets` sign, the newest first; `guarded` refuses private addresses."""
+    """The address and its options: `secrets` sign requests, the newest first; `guarded` refuses private addresses."""
 
     name: str
     url: str
@@ -58,7 +59,7 @@ class WebhookDestination:
     ) -> None:  # fmt: skip
         self.name = target.name
         host = host_of(target.url)
-        # A destination that is an address alone has that for its name.
+        # A destination without a name is named by its address.
         self._shown = f"the webhook at {host}" if "://" in target.name else target.name
         self.workers = WORKERS
         self.max_attempts = target.max_attempts
@@ -69,7 +70,7 @@ class WebhookDestination:
         self._sender = HttpSender(endpoint, network, resolver=resolver)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Post deliveries side by side, as `HttpSender.deliver` does."""
+        """Post deliveries concurrently, as `HttpSender.deliver` does."""
         return self._sender.deliver(self.name, chunks, self._attempt)
 
     async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
@@ -82,5 +83,5 @@ class WebhookDestination:
 
 
 def as_text(target: Target, outgoing: OutgoingDelivery) -> str:
-    """Return the exact request as `route --dry-run` prints it, but for the time and the signature of the attempt."""
+    """Return the request as `route --dry-run` prints it; only the time and the signature differ at the attempt."""
     return shown(request(target, outgoing, datetime.now(UTC).timestamp()))

@@ -1,4 +1,4 @@
-"""Answers about what would happen, of which nothing is stored: a text's category, a ticket's route, a category."""
+"""Answers that are not stored: the category of a text, the route of a ticket, the profile of a category."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -58,7 +58,7 @@ class CategoryRule(NamedTuple):
 
 
 class CategoryProfile(NamedTuple):
-    """What a category is, how sure an answer must be, and where its tickets go.
+    """A category, the confidence that its answers need, and the rules for its tickets.
 
     `thresholds` maps each step of the default classifier to the confidence that it needs, None if no confidence is
     enough. `covered` tells whether each ticket of the category matches one of the rules.
@@ -82,7 +82,7 @@ class CategoryProfile(NamedTuple):
 
 
 def conditions(rule: Rule) -> str:
-    """Return the conditions of a rule in words, but for that on the category."""
+    """Return the conditions of a rule in words, without the one on the category."""
     parts = [
         f"{name} is {' or '.join(str(value).lower() if isinstance(value, bool) else value for value in values)}"
         for name, values in rule.when.items()

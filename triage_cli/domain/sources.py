@@ -1,4 +1,4 @@
-"""Sources: what a helpdesk hands over page by page, and how far it has been read."""
+"""Sources: pages of drafts from a helpdesk, and the position up to which it was read."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from triage_cli.domain.tickets import Rejected, TicketDraft
 
 
 class SourceCursor(NamedTuple):
-    """How far a source has been read; `position` is JSON that its own reader alone understands."""
+    """The position up to which a source was read; `position` is JSON that only its own reader understands."""
 
     source: str
     position: str
@@ -15,10 +15,10 @@ class SourceCursor(NamedTuple):
 
 
 class SourcePage(NamedTuple):
-    """What one answer of a source held.
+    """The drafts of one answer of a source.
 
-    `position` is from where the next pull goes on once these drafts and all before them are stored (None: that of an
-    earlier page stays). `progress` is the share of the way that is gone, where that can be known.
+    `position` is where the next pull continues once these drafts and all before them are stored (None: the position of
+    an earlier page stays). `progress` is the share of the list that was read, if known.
     """
 
     drafts: Sequence[TicketDraft | Rejected]
@@ -27,9 +27,9 @@ class SourcePage(NamedTuple):
 
 
 class PullPlan(NamedTuple):
-    """How to pull: items changed since a time (None: since the last pull), at most so many, all of them again.
+    """The options of a pull: items changed since a time (None: since the last pull), a limit, everything again.
 
-    `deadline` is the seconds within which a pull must be done, all its pauses included.
+    `deadline` is the most seconds that a pull may take, with its pauses.
     """
 
     since: str | None = None

@@ -1,4 +1,4 @@
-"""Ports of what answers, learns, delivers and reads: classifiers, batches, destinations, sources."""
+"""Ports of the adapters: classifiers and their training, batches, destinations, sources."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Protocol
@@ -22,10 +22,10 @@ class Trainer(Protocol):
         """Return the model that is trained on the categories alone."""
 
     def weighed(self, labelled: Sequence[Labelled], texts: Sequence[str]) -> Unlabelled:
-        """Return texts without a label that are worth to be learned from, beside these labelled ones; else none."""
+        """Return the texts without a label that help, beside the labelled ones, to learn; none if they do not help."""
 
     def settings(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> Settings:
-        """Return the settings with which `fit` would train; to find them takes most of its time."""
+        """Return the settings with which `fit` would train. Finding them takes most of the time of a training."""
 
     def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
         """Return a model that is trained on the categories, on labelled texts, and on texts without a label.

@@ -1,4 +1,4 @@
-"""What agents and other advisers are given: answers that decide nothing, and a place for their suggestions."""
+"""Port for agents: answers that decide nothing, and their suggestions."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""Port of what is learned: versions of the embedded model, calibrations, labelled answers, error bounds."""
+"""Port of the model registry: versions of the embedded model, calibrations, labelled answers, error bounds."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol

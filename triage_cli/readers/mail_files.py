@@ -1,7 +1,7 @@
-"""Mail in files -> one mail after the other, as bytes: mbox (RFC 4155), `.eml`, Maildir, a folder of `.eml`.
+"""Reads mails from files as bytes, one after the other: mbox (RFC 4155), `.eml`, Maildir, a folder of `.eml`.
 
-Of a mail longer than `LONGEST` the beginning is kept, and the rest stands in a temporary file: memory is that of one
-mail, whatever the size of the mailbox.
+Of a mail longer than `LONGEST` only the beginning is in memory, and the rest in a temporary file. So memory holds one
+mail at a time, whatever the size of the mailbox.
 """
 
 import os
@@ -14,10 +14,10 @@ from triage_cli.domain.errors import InputError
 from triage_cli.readers.spool import Spool
 
 FORMATS = ("eml", "mbox")
-# Bytes of one mail, with its attachments. What mail systems take is below that.
+# The longest mail with its attachments, in bytes; mail systems accept less.
 LONGEST = 50 << 20
 _PIECE = 1 << 16
-# "From", an address that may be anything, a day and a time and a year: what writers of mbox files agree on.
+# The first line of a mail in a mailbox: "From", any address, a day, a time and a year. All mbox writers agree on that.
 _POSTMARK = re.compile(rb"From .{0,300}\d\d:\d\d.{0,40}\d{4}\b[^\r\n]{0,40}\r?\n?$")
 _ESCAPED = re.compile(rb">+From ")
 _FROM = re.compile(rb"(?m)^(>*From )")
@@ -55,7 +55,7 @@ class MailFolder:
             raise InputError(f"{path} is a folder without mails", hint="name a Maildir, or a folder of .eml files")
 
     def mails(self) -> Iterator[RawMail]:
-        """Yield the mails by their files' names, which begin with their time in a Maildir."""
+        """Yield the mails in the order of their file names, which begin with a time in a Maildir."""
         files = ((name, folder) for folder in self._folders for name in os.listdir(folder))  # noqa: PTH208 - names only
         for name, folder in sorted(files):
             path = folder / name
@@ -73,12 +73,12 @@ class MailFolder:
         return self._file
 
     def close(self) -> None:
-        """Let the folder go."""
+        """Close the file descriptor."""
         os.close(self._file)
 
 
 def mail_format(head: bytes, name: str, given: str | None) -> Callable[[BinaryIO, bytes], Iterator[RawMail]] | None:
-    """Return how an input of mails is read: as asked for, as it begins, or as its name ends; None for a table."""
+    """Return the format of an input of mails, by the option, its beginning or its name; None for a table."""
     if given is not None:
         return {"eml": eml, "mbox": mbox}.get(given.lower())
     start = head[:_PIECE].lstrip(b"\xef\xbb\xbf\r\n")
@@ -103,8 +103,8 @@ def eml(stream: BinaryIO, head: bytes) -> Iterator[RawMail]:
 def mbox(stream: BinaryIO, head: bytes) -> Iterator[RawMail]:
     """Yield the mails of a mailbox; `head` was read from it before.
 
-    A mail begins with a line of the form "From … 10:00:00 2024" at the beginning or after a blank line. Lines that had
-    to be escaped are as they were.
+    A mail begins with a line such as "From … 10:00:00 2024", at the start or after a blank line. Escaped lines are
+    unescaped.
     """
     mail: _Growing | None = None
     number, blank, begins = 0, True, True
@@ -132,7 +132,7 @@ def as_mbox(data: bytes) -> str:
 
 
 class _Growing:
-    """A mail while it is read."""
+    """A mail that is being read."""
 
     def __init__(self, place: str, line: int) -> None:
         self._place, self._line = place, line

@@ -1,7 +1,7 @@
-"""HTML of a mail -> text: what is read as lines becomes lines, and what it quotes begins with `>`.
+"""Converts the HTML of a mail to text: blocks become lines, and quoted lines begin with `>`.
 
-libxml2 parses it, by its events: a mail of tags nested a hundred thousand deep costs what its length costs, and no tree
-is built.
+libxml2 parses it as events, without building a tree. So the time depends only on the length of a mail, even if its
+tags are nested a hundred thousand deep.
 """
 
 import re
@@ -18,7 +18,7 @@ _GAP = re.compile(r"[ \t\r\n\f]+")
 
 
 def text_of(html: str) -> str:
-    """Return the text of an HTML document or of a piece of one."""
+    """Return the text of an HTML document or fragment."""
     from lxml import etree
 
     parser = etree.HTMLParser(target=_Lines(), huge_tree=True)

@@ -1,7 +1,7 @@
-"""One mail -> one draft: RFC 5322 and MIME by the standard library, and by hand what that is too strict with.
+"""Converts a mail (RFC 5322, MIME) to a draft: mostly by the standard library, and leniently where that is too strict.
 
-The thread's first mail gives the ticket its external id, so that a reply finds the ticket: it stands first in
-`References` (RFC 5322, section 3.6.4), or alone in `In-Reply-To`.
+The external id is the Message-ID of the thread's first mail, so that a reply finds its ticket. That id is the first in
+`References` (RFC 5322, section 3.6.4), or the one in `In-Reply-To`.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ from triage_cli.readers.values import moment
 
 COLUMNS = ("message_id", "from", "to", "date", "subject", "text")
 _DEEPEST = 50  # multiparts within one another
-_MULTIPARTS = 100  # of one mail: each line of it is held against the ends of all that are open
+_MULTIPARTS = 100  # of one mail: the parser compares each line with the boundaries of all open parts
 _PARTS = 20_000
-_HEADER = 2048  # characters of one header that are looked at; of `References` its beginning is what counts
+_HEADER = 2048  # characters of one header that are read; of `References` only the beginning counts
 _NAMES = 100  # attachments
 # The class is generic in stubs alone.
 Part: TypeAlias = "Message[Any, Any]"
@@ -41,12 +41,12 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
 
 @lru_cache(256)
 def _parsed(header_name: str, header_value: str) -> Any:
-    """Return a header as the standard library reads it: some ten times for each part of a mail, and that is dear."""
+    """Return a parsed header. Cached, because the standard library reads each header of a part about ten times."""
     return policy.default.header_fetch_parse(header_name, header_value)
 
 
 class _Bounded(policy.EmailPolicy):
-    """Parses the beginning of a header: the parsers of structured ones take quadratic time."""
+    """Parses only the beginning of a header, because parsers of structured headers take quadratic time."""
 
     def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
         header_name, header_value = super().header_source_parse(sourcelines)
@@ -64,10 +64,7 @@ class UnreadableMailError(Exception):
 
 
 class _Found(NamedTuple):
-    """What a mail's parts hold: texts in their order where they are wanted, attachments, what is broken.
-
-    `mails` are those that are attached whole.
-    """
+    """The content of a mail's parts: texts in order, names of attachments, defects; `mails` are attached mails."""
 
     texts: list[str]
     attachments: list[str]
@@ -77,16 +74,16 @@ class _Found(NamedTuple):
 
 
 def draft_of(mail_bytes: bytes, *, whole: bool = True) -> TicketDraft:
-    """Return the draft that a mail becomes; not `whole`: it is too long. Raises `UnreadableMailError`."""
+    """Return the draft of a mail, which is too long if it is not `whole`. Raises `UnreadableMailError`."""
     _check(mail_bytes, whole=whole)
     mail_parts = _Found([], [], [], [])
     try:
         message = BytesParser(policy=_POLICY).parsebytes(mail_bytes)
         _read(message, mail_parts, _DEEPEST)
-        if not mail_parts.texts and mail_parts.mails:  # a mail that passes on another one, and says nothing itself
+        if not mail_parts.texts and mail_parts.mails:  # a mail without text that forwards another mail
             _read(mail_parts.mails[0], mail_parts, _DEEPEST)
     except (ValueError, LookupError, AttributeError, TypeError, AssertionError, RecursionError) as error:
-        # The parsers of structured headers raise any of these for headers that are none.
+        # Parsers of structured headers raise any of these for malformed headers.
         raise UnreadableMailError(f"its MIME tree is broken ({type(error).__name__})") from error
     raw = {header_name.lower(): header_value for header_name, header_value in reversed(list(message.raw_items()))}
     subject = _header(raw, "subject") or None
@@ -123,7 +120,7 @@ def draft_of(mail_bytes: bytes, *, whole: bool = True) -> TicketDraft:
 
 
 def _check(mail_bytes: bytes, *, whole: bool) -> None:
-    """Raise `UnreadableMailError` for what would take too long to be parsed, or could not be stored."""
+    """Raise `UnreadableMailError` for a mail that would take too long to parse, or cannot be stored."""
     if not whole:
         raise UnreadableMailError("over 50 MB")
     if b"\0" in mail_bytes:
@@ -133,7 +130,7 @@ def _check(mail_bytes: bytes, *, whole: bool) -> None:
 
 
 def _read(mail_part: Part, mail_parts: _Found, depth: int) -> None:
-    """Collect what a part and the parts within it hold."""
+    """Collect the content of a part and of the parts in it."""
     kind = mail_part.get_content_type()
     file_name = mail_part.get_filename()
     if mail_part.get_content_maintype() == "multipart":
@@ -181,7 +178,7 @@ def _read_alternative(parts: list[Part], mail_parts: _Found, depth: int) -> None
 def _text(mail_part: Part, kind: str) -> str:
     payload = mail_part.get_payload(decode=True)
     content = payload if isinstance(payload, bytes) else b""
-    if len(content) > 8 * LONGEST:  # of HTML most is no text
+    if len(content) > 8 * LONGEST:  # most of HTML is markup
         raise UnreadableMailError("its text is over 1 MB")
     text = decoded(content, mail_part.get_content_charset()).replace("\r\n", "\n").replace("\r", "\n")
     text = mail_html.text_of(text) if kind == "text/html" else text
@@ -189,7 +186,7 @@ def _text(mail_part: Part, kind: str) -> str:
 
 
 def _header(raw: dict[str, str], header_name: str) -> str:
-    """Return a header as it is read, its words decoded (RFC 2047), on one line."""
+    """Return a header's decoded text (RFC 2047) on one line."""
     header_value = _CONTROLS.sub(" ", raw.get(header_name, "")[:_HEADER])
     try:
         pieces = decode_header(header_value) if "=?" in header_value else [(header_value, None)]
@@ -208,14 +205,14 @@ def _ids(raw: dict[str, str], header_name: str) -> Iterator[str]:
 
 
 def _own_id(raw: dict[str, str], *what: str | None) -> str:
-    """Return a mail's Message-ID, or where it has none a name made of what it says."""
+    """Return a mail's Message-ID, or else an id made from its sender, date, subject and text."""
     bare = _BARE.fullmatch(raw.get("message-id", "").strip())
     made = hashlib.sha256("\0".join(each or "" for each in what).encode("utf-8", "replace")).hexdigest()[:32]
     return next(_ids(raw, "message-id"), bare[0] if bare else f"{made}@unnamed.invalid")
 
 
 def _sender(raw: dict[str, str]) -> str | None:
-    """Return who wrote a mail: the address, or what stands in its place."""
+    """Return the sender of a mail: the address, or else the text of the header."""
     header_value = raw.get("from", "")[:_HEADER]
     addresses = [address for _, address in getaddresses([header_value]) if "@" in address]
     sender = addresses[0] if addresses else _header(raw, "from")
@@ -223,7 +220,7 @@ def _sender(raw: dict[str, str]) -> str | None:
 
 
 def _date(raw: dict[str, str]) -> tuple[str | None, str]:
-    """Return when a mail was sent, and what it says of that where it cannot be read."""
+    """Return the date of a mail, and the header's text if the date cannot be read."""
     header_value = raw.get("date", "").strip()[:100]
     try:
         sent_at = moment(parsedate_to_datetime(header_value).isoformat()) if header_value else None
@@ -248,7 +245,7 @@ def mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Tab
 
 
 def rewritten(draft: TicketDraft) -> str:
-    """Return a mail that was read well, and rejected later, as it can stand in a mailbox: what was read of it."""
+    """Return the mbox form of a mail that was rejected after it had been read, made from the draft."""
     own, sender, to, date, subject, text = draft.cells or [""] * len(COLUMNS)
     headers = {"From": sender, "To": to, "Date": date, "Subject": subject, "Message-ID": f"<{own}>"}
     if draft.external_id != own:

@@ -1,8 +1,8 @@
-"""Which parts of a mail repeat or surround what its sender wrote: quotes, a signature, a banner of the mail system.
+"""Finds parts of a mail that its sender did not write for it: quotes, a signature, a banner of the mail system.
 
-Signatures and banners are found by their first line: the delimiter of RFC 3676 (section 4.3), a closing phrase that
-stands alone, what a telephone adds, what a mail system warns of. Quoted mails stand below "On … wrote:", a divider, or
-their headers, or behind ">".
+Signatures and banners are found by their first line: the delimiter of RFC 3676 (section 4.3), a closing phrase on a
+line of its own, a phone's signature, a warning of the mail system. Quoted mails follow "On … wrote:", a divider or
+their headers, or their lines begin with ">".
 """
 
 import re
@@ -12,8 +12,8 @@ from operator import itemgetter
 
 from triage_cli.domain.mail.parts import Span
 
-_WRAPPED = 3  # lines that an attribution takes at most
-_BLOCK = 7  # lines within which the headers of a mail stand
+_WRAPPED = 3  # the most lines of an attribution ("On … wrote:")
+_BLOCK = 7  # the most lines of a quoted mail's headers
 _BEGINNINGS = ("On ", "At ", "Am ", "Le ", "El ", "Il ", "Em ", "Op ", "Den ", "På ", "W dniu ", "Dnia ", "Dne ")
 _WROTE = re.compile(
     r"\b(?:wrote|writes|schrieb|a écrit|écrit|escribió|ha scritto|escreveu|schreef|geschreven|skrev|kirjoitti|napsal"
@@ -42,8 +42,8 @@ _SENDERS, _OTHERS = frozenset(_SENDER.split("|")), frozenset(f"{_OTHER}|{_SUBJEC
 _SUBJECTS = frozenset(_SUBJECT.split("|"))
 _YEAR, _TIME = re.compile(r"\d{4}"), re.compile(r"\d ?[:h] ?\d\d")
 
-_WIDTH = 300  # characters of a line that are looked at
-_LEAST = 8  # letters that stand above a signature
+_WIDTH = 300  # characters of a line that are searched
+_LEAST = 8  # letters that must be above a signature
 _TAIL = 12  # lines of a signature
 _TOP = 6  # lines within which a banner begins
 _REPLY = re.compile(r"\s*(?:re|r|aw|antw|sv|vs|odp|ref|rif|res|回复|答复|回覆)(?:\[\d+\])?\s*[:\uff1a]", re.IGNORECASE)
@@ -82,8 +82,8 @@ _DISCLAIMER = re.compile(
 def repeated(mail_lines: Sequence[str]) -> list[bool]:
     """Return for each line whether it repeats an earlier mail.
 
-    Below an attribution only what is quoted by ">" is, so that an answer below it is kept; without any ">", and below
-    a divider or headers, it is all of the rest.
+    Below an attribution only lines with ">" do, so that an answer below the quote is kept. If no line has ">", or after
+    a divider or headers, all remaining lines do.
     """
     found = [line.startswith(">") for line in mail_lines]
     index = 0
@@ -106,7 +106,7 @@ def repeated(mail_lines: Sequence[str]) -> list[bool]:
 
 
 def _without_blanks(mail_lines: Sequence[str], index: int) -> int:
-    """Return the index of the first of the blank lines above a line; its own if there are none."""
+    """Return the index of the first blank line directly above a line; the line's own index if there is none."""
     while index and not mail_lines[index - 1].strip():
         index -= 1
     return index
@@ -129,7 +129,7 @@ def _attribution_end(mail_lines: Sequence[str], start: int) -> int:
 
 
 def _names_someone(text: str) -> bool:
-    """Return whether a text holds a date or an address, without which it may be a sentence."""
+    """Return whether a text has a date or an address; an attribution has one, an ordinary sentence often none."""
     return "@" in text or any(map(str.isdigit, text))
 
 
@@ -144,8 +144,8 @@ def _is_divider(mail_lines: Sequence[str], index: int) -> bool:
 def _are_headers(mail_lines: Sequence[str], start: int) -> bool:
     """Return whether the headers of a mail begin here: its sender, and another one.
 
-    "From: Berlin" and "To: Munich" is what a customer writes. So the sender must have an address, or there are three
-    headers, and one of them has an address, or one has a date with a time and another one is the subject.
+    A customer may write "From: Berlin" and "To: Munich". So the sender must have an address, or there must be three
+    headers: one with an address, or one with a date and time and another that is the subject.
     """
     headers: dict[str, str] = {}
     for line in mail_lines[start : start + _BLOCK]:
@@ -164,9 +164,9 @@ def _are_headers(mail_lines: Sequence[str], start: int) -> bool:
 
 
 def left_out(text: str, *, subject: str | None, reply: bool) -> Sequence[Span]:
-    """Return the parts of a mail's text that its sender did not write for it; none where nothing would be left.
+    """Return the parts of a mail's text that its sender did not write for it; none if nothing else would be left.
 
-    Only a reply (by its headers or its subject) quotes: what a first mail passes on is what it is about.
+    Quotes are only looked for in a reply (by its headers or its subject): what a first mail forwards is its topic.
     """
     mail_lines = text.split("\n")
     dropped = [False] * len(mail_lines)
@@ -182,7 +182,7 @@ def left_out(text: str, *, subject: str | None, reply: bool) -> Sequence[Span]:
 
 
 def _drop_notices(mail_lines: Sequence[str], dropped: list[bool]) -> None:
-    """Drop the paragraphs in which a mail system warns of mail from outside, or a company of wrong recipients."""
+    """Drop warnings about external mail, and paragraphs about wrong recipients."""
     line_index = 0
     for filled, group in groupby(mail_lines, key=lambda mail_line: bool(mail_line.strip())):
         paragraph = list(group)
@@ -199,7 +199,7 @@ def _drop_quotes(mail_lines: Sequence[str], dropped: list[bool]) -> None:
 
 
 def _drop_signature(mail_lines: Sequence[str], dropped: list[bool]) -> None:
-    """Drop the last lines from a closing phrase on, where a message stands above it."""
+    """Drop the last lines from a closing phrase on, if there is a message above it."""
     kept = [line_index for line_index, drop in enumerate(dropped) if not drop and mail_lines[line_index].strip()]
     tail = kept[-_TAIL:]
     for number, line_index in enumerate(tail):
@@ -230,7 +230,7 @@ def _is_message(mail_lines: Sequence[str], kept: Sequence[int], end: int) -> boo
 
 
 def _spans(mail_lines: Sequence[str], dropped: Sequence[bool]) -> list[Span]:
-    """Return the stretches of dropped lines, each with the line end after it."""
+    """Return the spans of dropped lines, each with its line end."""
     spans, at = [], 0
     for drop, group in groupby(zip(mail_lines, dropped, strict=True), key=itemgetter(1)):
         end = at + sum(len(mail_line) + 1 for mail_line, _ in group)

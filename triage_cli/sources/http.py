@@ -1,4 +1,4 @@
-"""A source of type `http`: a list of items, page by page, over the program's own client."""
+"""A source of type `http`: reads a list of items page by page."""
 
 import json
 import random
@@ -20,15 +20,15 @@ from triage_cli.runtime.retry import retry_after
 from triage_cli.sources.items import ItemReader
 from triage_cli.sources.pagination import LARGEST, Page, PageRequests, Walk, begin, iso, seconds
 
-# So often in a row a request is made again: where the answer says when, and where it does not.
+# The most retries of a request in a row: if the answer says when to retry, and if it does not.
 TOLD, UNTOLD = 100, 8
 FIRST_DELAY, LONGEST_DELAY = 0.25, 60.0
-# Of items that are dated later than this many seconds from now a clock must be off.
+# If an item's time is more than this many seconds ahead, a clock must be wrong.
 AHEAD = 300
 
 
 class HttpSource:
-    """Implements `ports.Source`. `opened` opens the client, `tell` is told what is odd about the answers."""
+    """Implements `ports.Source`. `opened` opens the client; `tell` gets warnings about odd answers."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class HttpSource:
     def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
         """Yield the pages of the list from a position on, or from the plan's time.
 
-        Raises `UsageError`, `InputError`, `RefusedError` or `UnavailableError` for what the list answers.
+        Raises `UsageError`, `InputError`, `RefusedError` or `UnavailableError`, depending on the answer.
         """
         since = None if plan.since is None else seconds(plan.since)
         walk, saves = begin(position, since, self._spec.cursor, int(self._clock()))
@@ -70,7 +70,7 @@ class HttpSource:
             answer = self._answer(exchange, request, pause, lenient=resumed)
             if answer is None:
                 return
-            if answer.status >= 400:  # the place that was stored is no longer one: begin at the cursor
+            if answer.status >= 400:  # the stored page no longer exists: begin at the cursor
                 walk, resumed = walk._replace(place=None, pages=0), False
                 continue
             resumed = False
@@ -90,9 +90,9 @@ class HttpSource:
     # -- one answer
 
     def _answer(self, exchange: Exchange, request: HttpRequest, pause: Pause, *, lenient: bool) -> HttpAnswer | None:
-        """Return the answer to a request, made again as it is told; None where the pull is to stop.
+        """Return the answer to a request, with retries; None if the pull must stop.
 
-        With `lenient` an answer is returned, too, that finds nothing at this address.
+        With `lenient`, an answer that the address does not exist is returned too.
         """
         tries = 0
         while True:
@@ -118,7 +118,7 @@ class HttpSource:
                 return None
 
     def _refusal(self, answer: HttpAnswer) -> str:
-        """Say why an answer is none, where the request may be made again; raise where it may not."""
+        """Return why an answer cannot be used, if a retry may help; raise an error if it cannot."""
         name, status = self.name, answer.status
         if 200 <= status < 300:
             if len(answer.body) >= LARGEST:
@@ -135,7 +135,7 @@ class HttpSource:
         raise UsageError(f"{name} answered {status}: {_beginning(answer.body)}", hint="check url, query and next")
 
     def _told_wait(self, answer: HttpAnswer) -> float | None:
-        """Return the seconds that an answer asks to wait: `Retry-After`, else when its limit is lifted."""
+        """Return the seconds that an answer asks to wait: `Retry-After`, else the time until its rate limit ends."""
         now = self._clock()
         if (seconds_asked := retry_after(answer.headers, now)) is not None:
             return seconds_asked
@@ -147,7 +147,7 @@ class HttpSource:
         return None
 
     def _page(self, answer: HttpAnswer, url: str) -> tuple[Page, list[Any], list[str | None]]:
-        """Return a page, its items, and when each was changed."""
+        """Return a page, its items, and the time of each item's last change."""
         try:
             value = json.loads(answer.body)
         except (ValueError, RecursionError) as error:
@@ -168,7 +168,7 @@ class HttpSource:
     def _drafts(
         self, exchange: Exchange, items: Sequence[Any], changes: Sequence[str | None], size: int, row: int, pause: Pause
     ) -> list[TicketDraft | Rejected] | None:
-        """Return the drafts of a page, None where the pull is to stop before it knows all about its items."""
+        """Return the drafts of a page; None if the pull must stop before all details are known."""
         drafts: list[TicketDraft | Rejected] = []
         for listed, changed in zip(items, changes, strict=True):
             if not self._items.takes(listed):
@@ -182,7 +182,7 @@ class HttpSource:
         return drafts
 
     def _detailed(self, exchange: Exchange, listed: Mapping[str, Any], pause: Pause) -> Mapping[str, Any] | None:
-        """Return an item with the answer to its own request under `details`; None where the pull is to stop."""
+        """Return an item with the answer to its own request under `details`; None if the pull must stop."""
         try:
             request = self._requests.details(listed)
         except TemplateFailure as failure:
@@ -217,11 +217,11 @@ class HttpSource:
             self._tell(text)
 
     def _check_repeated(self, before: Walk, walk: Walk, page: Page, items: Sequence[Any], passed: set[object]) -> None:
-        """Raise `UsageError` where the list leads to a page that was there before: it would never end."""
+        """Raise `UsageError` if the list repeats a page, since it would never end."""
         if walk.ended or self._spec.next is None:
             return
         if self._spec.next.kind in ("page", "offset"):
-            # Asked from another time the same page may come: many items that were changed within one second.
+            # After a change of the cursor the same page may come again, if many items were changed within one second.
             listing = before.since, tuple(self._items.id_of(listed) for listed in items)
             again = before.since == walk.since and listing in passed and page.number > 0
             passed.clear()
@@ -237,7 +237,7 @@ class HttpSource:
 
 
 def _is_limited(answer: HttpAnswer) -> bool:
-    """Tell whether a 403 means too many requests, as GitHub says it."""
+    """Return whether a 403 means too many requests, as with GitHub."""
     is_limit = "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining", "").strip() == "0"
     return answer.status == 403 and is_limit
 

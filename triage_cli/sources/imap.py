@@ -1,8 +1,8 @@
 """A source of type `imap`: the mails of one folder of a mail server, by their UIDs (RFC 3501).
 
-The position is the highest UID that was read, with the folder's UIDVALIDITY: where that has changed, UIDs mean other
-mails, and all are read again. A mail is known by its Message-ID, so that nothing is stored twice. The folder is opened
-for reading alone: no mail is marked as seen.
+The position is the highest UID that was read, with the folder's UIDVALIDITY. If that has changed, UIDs mean other
+mails, so all mails are read again; none is stored twice, because the Message-ID identifies a mail. The folder is opened
+read-only, so no mail is marked as seen.
 """
 
 import base64
@@ -22,21 +22,22 @@ from triage_cli.readers.mail_files import LONGEST, RawMail
 from triage_cli.readers.mail_message import drafts
 from triage_cli.runtime.mail_connections import ImapConnection, ImapError
 
-# UIDs that one search is about: the next asks about more where few are found. A line of the answer holds 1 MB.
+# The number of UIDs in the first search; if few mails are found, the next search covers more. A line of the answer
+# holds 1 MB.
 FEWEST, MOST = 1_000, 100_000
-# Mails of one page, and about how many bytes of them.
+# The most mails of one page, and about how many bytes they may have together.
 MAILS, BYTES = 100, 8 << 20
 _BEGINNING = 1 << 16  # bytes of a mail that is too long
 _UID = re.compile(rb"\bUID (\d+)")
 _SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)")
 _FOREIGN = re.compile(r"[^\x20-\x7e]+")
 
-# Makes a connection; nobody has logged in.
+# Opens a connection, before the login.
 Connect = Callable[[], ImapConnection]
 
 
 class Login(NamedTuple):
-    """Who reads, and which folder."""
+    """The user, the password and the folder."""
 
     user: str
     password: str
@@ -54,17 +55,17 @@ class ImapSource:
         self._connect = connect
 
     def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
-        """Yield the mails that came since, in the order of their UIDs.
+        """Yield the mails after the position, in the order of their UIDs.
 
-        Raises `RefusedError` where the server does not know the user, `UsageError` where it has no such folder, and
-        `UnavailableError` where it cannot be reached or breaks off.
+        Raises `RefusedError` if the login fails, `UsageError` if there is no such folder, and `UnavailableError` if the
+        server cannot be reached or the connection breaks.
         """
         del pause  # a mail server does not say when to come again
         with self._connected() as server:
             yield from self._pages(server, position, plan)
 
     def look(self) -> str:
-        """Log in, open the folder and return what is there. Raises as `pages` does."""
+        """Log in, open the folder and return its state. Raises the same errors as `pages`."""
         with self._connected() as server:
             self._log_in(server)
             mails = self._opened(server).mails
@@ -127,7 +128,7 @@ class ImapSource:
         return _Folder(validity, end, _number(("EXISTS", there), 0))
 
     def _found(self, server: ImapConnection, begin: int, end: int, since: str) -> Iterator[list[int]]:
-        """Yield the UIDs from `begin` to before `end` that there are, in their order."""
+        """Yield the existing UIDs from `begin` up to before `end`, in ascending order."""
         width = FEWEST
         while begin < end:
             stop = min(begin + width, end)
@@ -139,7 +140,7 @@ class ImapSource:
             begin = stop
 
     def _sized_pages(self, server: ImapConnection, uids: Sequence[int], most: int) -> Iterator[list["_MailSize"]]:
-        """Cut UIDs into pages of at most `most`, by the sizes of their mails."""
+        """Yield pages of at most `most` UIDs, and of a limited size in bytes."""
         mail_sizes: list[_MailSize] = []
         left = BYTES
         for begin in range(0, len(uids), MAILS):
@@ -157,7 +158,7 @@ class ImapSource:
             yield mail_sizes
 
     def _fetched(self, server: ImapConnection, mail_sizes: Sequence["_MailSize"]) -> Iterator[RawMail]:
-        """Yield mails; one that is gone meanwhile is left out."""
+        """Yield mails; a mail that was deleted in the meantime is left out."""
         short = [each.uid for each in mail_sizes if each.size <= LONGEST]
         contents = self._contents(server, short, "BODY.PEEK[]") if short else {}
         for uid, size in mail_sizes:
@@ -188,7 +189,7 @@ class ImapSource:
 
 
 class _Folder(NamedTuple):
-    """A folder that is open: its UIDVALIDITY, the UID that the next mail will have, and how many mails there are."""
+    """An open folder: its UIDVALIDITY, the UID of the next mail to arrive, and the number of mails."""
 
     validity: int
     end: int
@@ -214,7 +215,7 @@ def quoted(folder: str) -> str:
 
 
 def imap_day(moment: str) -> str:
-    """Return the day of a time as IMAP has it, in English whatever the locale."""
+    """Return the day of a time in IMAP's format, in English whatever the locale."""
     day = datetime.fromisoformat(moment)
     return f"{day.day:02}-{'JanFebMarAprMayJunJulAugSepOctNovDec'[day.month * 3 - 3 : day.month * 3]}-{day.year}"
 

@@ -1,4 +1,4 @@
-"""Items of a source -> drafts: which are taken, and where in an item each field of a ticket stands."""
+"""Converts items of a source to drafts: which items are taken, and which path fills which field."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.json_reader import text_of
 from triage_cli.readers.values import is_nothing, moment, priority
 
-# Characters of a ticket's text beyond which an item is no ticket.
+# The longest text of a ticket, in characters.
 LONGEST = 1 << 20
 
 
@@ -23,7 +23,7 @@ class ItemReader:
         self._taken = {spec.cursor.field, *(path for paths in spec.fields.values() for path in paths)}
 
     def takes(self, source_item: object) -> bool:
-        """Tell whether an item is one to take: all conditions of `where` hold."""
+        """Return whether an item is taken: all conditions of `where` hold."""
         return all(self._holds(lookup(source_item, path), values) for path, values in self._spec.where.items())
 
     @staticmethod
@@ -31,9 +31,9 @@ class ItemReader:
         return any(value is each if each is None or isinstance(each, bool) else value == each for each in accepted)
 
     def read(self, source_item: object, row: int, size: int, changed: str | None = None) -> TicketDraft | Rejected:
-        """Return the draft of an item, or why it can be none; `size` is about how many characters it holds.
+        """Return the draft of an item, or a rejection with the reason.
 
-        `changed` is when it was changed last.
+        `size` is its approximate number of characters, `changed` the time of its last change.
         """
         if not isinstance(source_item, Mapping):
             return self._rejected(source_item, row, "is no JSON object")
@@ -72,7 +72,7 @@ class ItemReader:
         )
 
     def changed(self, source_item: object) -> str | None:
-        """Return when an item was changed last, as ISO 8601 UTC; None where that cannot be told."""
+        """Return the time of an item's last change as ISO 8601 UTC; None if it is unknown."""
         text = text_of(lookup(source_item, self._spec.cursor.field)) if self._spec.cursor.field else ""
         return moment(text) if text else None
 
@@ -80,7 +80,7 @@ class ItemReader:
         return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), compact(source_item))
 
     def id_of(self, source_item: object) -> str | None:
-        """Return the id of an item, joined of its parts; None where one is missing."""
+        """Return the id of an item, joined from its parts; None if a part is missing."""
         paths = self._spec.fields["external_id"]
         parts = [part for path in paths if (part := _stated(lookup(source_item, path)))]
         if len(parts) < len(paths):
@@ -97,20 +97,20 @@ class ItemReader:
         return "#".join(parts) or None
 
     def _others(self, source_item: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what else is kept of an item: what was chosen, else everything that is no field's and no cursor's."""
+        """Return the `extra` of an item: the chosen paths, else everything but the fields and the cursor."""
         if self._spec.extra is not None:
             return {path: lookup(source_item, path) for path in self._spec.extra}
         return {key: value for key, value in source_item.items() if key not in self._taken}
 
 
 def _stated(value: object) -> str | None:
-    """Return a value's text, None where it is one of the ways to say nothing."""
+    """Return a value's text; None for null, an empty text or another placeholder for nothing."""
     text = text_of(value).strip()
     return None if is_nothing(text) else text
 
 
 def _objection(subject: str | None, description: str | None) -> str:
-    """Say why these texts make no ticket, or nothing."""
+    """Return why these texts cannot be a ticket, else an empty text."""
     text = f"{subject or ''}{description or ''}"
     if not text:
         return "has neither subject nor description"

@@ -1,4 +1,4 @@
-"""The pages of a list: the requests for them, how they follow one another, and what is remembered of the way."""
+"""Pagination: the requests for the pages of a list, how pages follow one another, and the position that is stored."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -20,19 +20,20 @@ from triage_cli.runtime.installation import USER_AGENT
 LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s,;]+))*)")
 RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s,;]+))", re.IGNORECASE)
 
-# Seconds for which the number of a page is good for going on.
+# Seconds for which a stored page number can be used to continue.
 FRESH = 3600
 
-# What the templates of a list may name.
+# The names that the templates of a list may use.
 NAMES = frozenset({"cursor", "cursor_seconds"})
-# Of a page, so many bytes are read.
+# The largest page, in bytes.
 LARGEST = 64 << 20
 
 
 class Page(NamedTuple):
-    """What the way depends on: the answer, where it came from, how many items it held, and when these were changed.
+    """A page as pagination sees it: the answer, its address, the number of items, and the times of their changes.
 
-    `newest` is the last change in seconds since 1970, None where no item tells; `ascending` is the items' order.
+    `newest` is the last change in seconds since 1970, None if no item has a time; `ascending` tells whether the items
+    are in the order of their changes.
     """
 
     answer: Any
@@ -44,11 +45,11 @@ class Page(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """Where a pull is on its way through a list; times are seconds since 1970.
+    """The progress of a pull through a list; times are seconds since 1970.
 
-    `since` is what the list is asked from, `high` the newest change that was seen. `place` is the next page: its
-    number, its offset, its token or its address (None: the first); `pages` is how many there were since the walk last
-    began at the cursor. Nothing is left out by a kill: until a walk has ended, `since` stays where it began.
+    `since` is the time from which the list is requested, `high` the newest change seen. `place` is the next page: its
+    number, offset, token or address (None: the first). `pages` counts the pages since the walk last began at the
+    cursor. `since` does not change until a walk has ended, so a kill leaves nothing out.
     """
 
     since: int
@@ -58,7 +59,7 @@ class Walk(NamedTuple):
     ended: bool = False
 
     def after(self, page: Page, spec: NextSpec | None, now: int) -> "Walk":
-        """Return the walk after a page; what is dated in the future does not count, else nothing older would come."""
+        """Return the walk after a page. Times in the future do not count, else older items would be left out."""
         newest = None if page.newest is None else min(page.newest, now)
         high = max((each for each in (self.high, newest) if each is not None), default=None)
         walk = self._replace(high=high, pages=self.pages + 1)
@@ -73,7 +74,7 @@ class Walk(NamedTuple):
         return walk._replace(ended=ended, place=place if place is not None or not spec.keep else self.place)
 
     def counted(self, page: Page, spec: NextSpec, newest: int | None) -> "Walk":
-        """Return the walk after a page of a list whose pages are counted."""
+        """Return the walk after a page of a list with page numbers or offsets."""
         if page.number == 0 or (spec.size and page.number < spec.size) or (spec.end and lookup(page.answer, spec.end)):
             return self._replace(ended=True, place=None)
         # One second of overlap: whether the cursor's own moment is included differs from list to list.
@@ -84,7 +85,7 @@ class Walk(NamedTuple):
         return self._replace(place=(first if self.place is None else int(self.place)) + step)
 
     def position(self, spec: NextSpec | None, now: int) -> str:
-        """Return what is stored, as JSON."""
+        """Return the position to be stored, as JSON."""
         if not self.ended:
             return compact(
                 {"since": self.since, "high": self.high, "place": self.place, "pages": self.pages, "at": now}
@@ -94,9 +95,9 @@ class Walk(NamedTuple):
 
 
 def begin(position: str | None, since: int | None, cursor: CursorSpec, now: int) -> tuple[Walk, bool]:
-    """Return where a pull begins, and whether it saves how far it came.
+    """Return where a pull begins, and whether it stores its position.
 
-    It does not where it begins after what was stored, since what lies between would be left out.
+    It does not if it begins after the stored position, since the items between would be left out.
     """
     first = int(now - cursor.start) if isinstance(cursor.start, float) else seconds(cursor.start)
     stored = from_json(position) if position else {}
@@ -105,7 +106,7 @@ def begin(position: str | None, since: int | None, cursor: CursorSpec, now: int)
         return Walk(since, stored.get("high")), not stored or before is None or since <= before
     if "place" in stored:
         walk = Walk(stored["since"], stored["high"])
-        # Page numbers mean other pages when the list has changed: after an hour the walk begins again at its cursor.
+        # Page numbers mean other pages once the list has changed, so after an hour the walk begins again at its cursor.
         if isinstance(stored["place"], int) and now - stored["at"] > FRESH:
             return walk, True
         return walk._replace(place=stored["place"], pages=stored["pages"]), True
@@ -125,7 +126,7 @@ def _named_next(page: Page, spec: NextSpec) -> str | None:
 
 
 def linked(header: str, relation: str) -> str | None:
-    """Return the address of this relation in a header `Link`, as it stands there."""
+    """Return the address of this relation in a header `Link`, unchanged."""
     for address, parameters in LINK.findall(header):
         named = RELATION.search(parameters)
         if named and relation.lower() in (named[1] or named[2] or "").lower().split():
@@ -151,7 +152,7 @@ def put(tree: Any, path: str, value: Any) -> Any:
 
 
 def mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:
-    """Yield each template that nothing could be rendered with: its place under the source, and why."""
+    """Yield each invalid template: its place in the source's configuration, and why it is invalid."""
     for key, tree in (("query", spec.query), ("headers", spec.headers), ("body", spec.body)):
         for place, source in leaves(tree, key):
             try:
@@ -166,12 +167,12 @@ def mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:
 
 
 def _names_of_item(template: str) -> frozenset[str]:
-    """Return the names below `item`: what an item holds is known when it is there."""
+    """Return the names below `item` that a template uses; whether an item has them is known only at the pull."""
     return frozenset(re.findall(r"\bitem(?:\.\w+)+", template))
 
 
 class PageRequests:
-    """Renders the requests of a source; `proof` is the header that says who asks. Raises `TemplateMistake`."""
+    """Renders the requests of a source; `proof` is the authentication header. Raises `TemplateMistake`."""
 
     def __init__(self, spec: SourceSpec, proof: tuple[str, str] | None) -> None:
         self._spec = spec
@@ -186,7 +187,7 @@ class PageRequests:
         self._detail = Template(spec.details, _names_of_item(spec.details), "details", as_url_part)
 
     def page(self, walk: Walk) -> HttpRequest:
-        """Return the request for the next page. Raises `UsageError` where that is on another host."""
+        """Return the request for the next page. Raises `UsageError` if it is on another host."""
         following, values = self._spec.next, {"cursor": iso(walk.since), "cursor_seconds": walk.since}
         if following and following.kind in ("link", "path") and isinstance(walk.place, str):
             self._check_origin(walk.place)
@@ -195,7 +196,7 @@ class PageRequests:
         query = {
             key: as_text(template.value(values))
             for key, template in self._query.items()
-            # A token that is kept from pull to pull stands in the place of the cursor.
+            # A token that is kept from pull to pull replaces the cursor.
             if not (token and following and following.keep and "cursor" in self._spec.query[key])
         }
         body = self._body(values)
@@ -211,7 +212,7 @@ class PageRequests:
         return self._request(self._spec.method, url, values, body)
 
     def details(self, item: Mapping[str, Any]) -> HttpRequest:
-        """Return the request for what else there is about an item. Raises `TemplateFailure`."""
+        """Return the request for the details of an item. Raises `TemplateFailure`."""
         url = self._spec.url.rstrip("/") + self._detail.text({"item": item})
         return HttpRequest("GET", url, self._headers, most=LARGEST)
 

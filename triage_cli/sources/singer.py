@@ -1,7 +1,7 @@
-"""A source of type `command`: a program that writes Singer lines, as Singer's taps do.
+"""A source of type `command`: a program that writes Singer messages (a tap).
 
-Written from Singer's specification, https://github.com/singer-io/getting-started/blob/master/docs/SPEC.md: a line is a
-JSON object; `RECORD` holds an item of a stream, `STATE` what the tap is handed back as `--state` when it runs again.
+It follows https://github.com/singer-io/getting-started/blob/master/docs/SPEC.md: each line is a JSON object. `RECORD`
+holds an item of a stream; `STATE` is passed to the tap as `--state` at its next run.
 """
 
 import json
@@ -27,12 +27,15 @@ from triage_cli.runtime.private_files import private
 from triage_cli.runtime.process import at_end
 from triage_cli.sources.items import ItemReader
 
-# A line of a tap, in bytes, beyond which it is no ticket's.
+# The longest line of a tap, in bytes.
 LONGEST = 8 << 20
 
 
 class SingerSource:
-    """Implements `ports.Source` by running a tap in the environment `env`; it gets no time, only its own state."""
+    """Implements `ports.Source` by running a tap in the environment `env`.
+
+    The tap gets its own last state, and no other time to begin at.
+    """
 
     def __init__(self, spec: SourceSpec, env: Mapping[str, str], tell: Callable[[str], None]) -> None:
         self.name = spec.name
@@ -45,7 +48,7 @@ class SingerSource:
     def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
         """Yield the tap's records, each page with the state that follows it.
 
-        Raises `UsageError` where it cannot be run, `UnavailableError` where it fails.
+        Raises `UsageError` if it cannot be run, `UnavailableError` if it fails.
         """
         del pause  # a tap waits by itself
         if plan.since is not None:
@@ -157,7 +160,7 @@ at_end(_kill_all)
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """End a tap and all it has started, where it has not ended by itself."""
+    """Kill a tap and the processes that it has started, unless it has ended."""
     if process.poll() is not None:
         return
     if hasattr(os, "killpg"):

@@ -1,4 +1,4 @@
-"""Counts of tickets, deliveries and answers, kept with each change, so that `stats` and `/metrics` read no large table.
+"""Counts of tickets, deliveries and answers, kept with each change: `stats` and `/metrics` read no large table.
 
 They are written after the event of a change, under the lock on the audit log's chain, so that no two writers wait for
 each other's counts.
@@ -34,7 +34,7 @@ PUT_ANSWERS = """insert into answer_counts values (?, ?, ?, ?) on conflict (clas
     number = answer_counts.number + excluded.number, failures = answer_counts.failures + excluded.failures,
     usd = answer_counts.usd + excluded.usd"""
 LOCK_CHAIN = "update chain set seq = seq"
-# The first new ticket of an urgency: ids grow with time. The first condition is that of the index.
+# Finds the first new ticket of an urgency, since ids grow with time. The first condition lets it use the index.
 OLDEST_NEW = """select stored_at from tickets where status in ('failed', 'new') and status = 'new' and urgency = ?
     order by ticket_id limit 1"""
 URGENCIES = range(4)
@@ -98,7 +98,7 @@ class Counts(Tables):
         write_all(db, PUT_ANSWERS, [(classifier, *numbers) for classifier, numbers in sorted(answers.items())])
 
     def _count_anew(self, db: Any) -> None:
-        """Count all rows, after a change that is not one of tickets."""
+        """Count all rows again, after a change of many rows at once."""
         db.execute(LOCK_CHAIN)
         for statement in COUNT_ALL:
             db.execute(statement)
@@ -141,5 +141,5 @@ def _put(db: Any, statement: str, counts: Mapping[Any, int]) -> None:
 
 
 def _state_after(before: str | None, state: str) -> str:
-    """Return the state that a write leaves: what was accepted stays so, and what was superseded unless it arrives."""
+    """Return the state after a write: `accepted` never changes, and `superseded` changes only to `accepted`."""
     return before if before in ("accepted", "superseded") and state != "accepted" else state

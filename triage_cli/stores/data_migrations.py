@@ -22,7 +22,7 @@ MARK_FORGOTTEN = """update tickets set status = 'forgotten'
     where identity >= '!' and identity < '"' and external_id is null
     and exists (select 1 from events where events.ticket_id = tickets.ticket_id and action = 'forgotten')"""
 
-# To version 9, and when rows change otherwise than one by one: what `stores.counts` keeps, from the rows themselves.
+# To version 9, and after changes of many rows at once: counts all rows for `stores.counts`.
 COUNT_ALL = (
     "delete from ticket_counts",
     """insert into ticket_counts select status, coalesce(category, ''), coalesce(classifier, ''),

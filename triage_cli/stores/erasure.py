@@ -9,8 +9,8 @@ from triage_cli.domain.serialization import compact
 from triage_cli.stores.counts import Counts
 from triage_cli.stores.queries import TYPED
 
-# Erases what holds words of a ticket, or a hash of them, beside `tickets`. A new table that may hold such belongs here.
-# What was still to be sent is not: without the text there is nothing to send.
+# Erases words of a ticket, and hashes of them, from all tables but `tickets`. A new table that may hold them must be
+# added here. Pending deliveries are cancelled, because without the text there is nothing to send.
 ERASE = (
     # First, while `classifications` still has the keys: trials and graded answers refer to no ticket.
     """delete from trials where answer_key in (select answer_key from classifications

@@ -26,7 +26,7 @@ KEEP_SPIKE = f"""insert into spikes ({_SPIKE}) values ({", ".join("?" * len(Sent
 DECIDED = "status not in ('new', 'failed', 'waiting')"
 LABELS = f"""select coalesce(category, suggestion), count(*) from tickets
     where {PERIOD} and {DECIDED} and coalesce(category, suggestion) is not null group by 1"""
-# Of the tickets that no person has decided.
+# Counts the tickets that no person has decided.
 SURE = f"""select count(*), coalesce(sum(case when category is not null then 1 else 0 end), 0) from tickets
     where {PERIOD} and {DECIDED} and verdict = 0"""
 # The last answer of each classifier about tickets with a verdict, and whether it is the verdict.

@@ -19,7 +19,7 @@ from triage_cli.stores.database import Tables
 
 _VERSION = ", ".join(ModelVersion._fields)
 _CALIBRATION = ", ".join(Calibration._fields)
-# All of an answer but its reason, which may quote a customer's text.
+# All fields of an answer except its reason, which may quote a customer's text.
 _TRIAL = (
     "classification_id", "step", "category", "confidence", "confidence_source", "classifier", "actor", "fingerprint",
     "answer_key", "at", "input_tokens", "output_tokens", "cache_read", "cache_write", "cost",
@@ -37,7 +37,7 @@ KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION}) values ({", ".j
 VERDICTS = """select ticket_id, subject, description, extra, category from tickets
     where verdict = 1 and category is not null and (subject is not null or description is not null)
     and ticket_id > ? order by ticket_id limit ?"""
-# By a hash of their content, which is as good as chance and the same each time.
+# In the order of a hash of their content: like a random order, but always the same.
 UNLABELLED = """select ticket_id from tickets where verdict = 0 and (subject is not null or description is not null)
     order by content_hash, ticket_id limit ?"""
 TEXTS = "select ticket_id, subject, description, extra from tickets where ticket_id in (select value from json_each(?))"

@@ -19,8 +19,8 @@ DAY = 24 * 3600.0
 MINUTE = len("2026-01-01T00:00")  # characters of a time down to its minute
 
 _ADD = "on conflict (minute, run_id) do update set usd = bookings.usd + excluded.usd"
-# Books the difference between what a run reports as spent and what its row holds. What other runs settled for it was
-# booked by them.
+# Books the difference between the spending that a run reports and its row. Other runs have booked what they settled for
+# it.
 BOOK = f"""insert into bookings (minute, run_id, usd) select ?, run_id, ? + settled - spent from runs
     where run_id = ? and ? + settled <> spent {_ADD}"""
 PUT = f"insert into bookings (minute, run_id, usd) values (?, ?, ?) {_ADD}"
@@ -30,7 +30,7 @@ SPEND = "update runs set spent = spent + ?, settled = settled + ? where run_id =
 RESERVE = "update runs set reserved = reserved + ? where run_id = ?"
 OF_A_DAY = """select (select coalesce(sum(usd), 0) from bookings where minute >= ?)
     + (select coalesce(sum(reserved), 0) from runs where reserved <> 0 and lease_until > ?)"""
-# What earlier tries of the same request cost: one may have been killed, or still be running elsewhere.
+# The cost of earlier tries of the same request: one may have been killed, or still run elsewhere.
 OF_A_PARCEL = """select coalesce(sum(spent + reserved), 0) from runs
     where parcel = ? and parcel <> '' and started_at >= ?"""
 # Tickets that wait in batches are reserved at their worst case, but not paid yet.

@@ -1,4 +1,4 @@
-"""What is asked for to SQL: selections of tickets, queries of events, groups of counts."""
+"""Translates selections of tickets, queries of events and groups of counts to SQL."""
 
 from typing import Any
 
@@ -13,23 +13,24 @@ CONDITIONS = {
     **{field: f"{field} = :{field}" for field in ("customer_id", "priority", "classifier")},
     "since": "stored_at >= :since",
     "until": "stored_at <= :until",
-    # Not by its index: a walk goes by ticket_id, and would sort the whole period again for each page.
+    # Without its index: pages are read in the order of ticket_id, so the index would sort the whole period for each
+    # page.
     "written_since": "(coalesce(created_at, stored_at) || '') >= :written_since",
     "min_confidence": "confidence >= :min_confidence",
     "max_confidence": "confidence <= :max_confidence",
 }
 SENT_TO = """exists (select 1 from deliveries where deliveries.ticket_id = tickets.ticket_id
     and deliveries.state <> 'superseded' and destination in (select value from json_each(:destinations)))"""
-# What a walk is sorted by, where it is not a text that may be null. Nulls come first: a position is compared with it.
+# The sort expressions of fields other than texts that may be null. Nulls come first, since positions are compared.
 SORT_KEYS = {"priority": "-urgency", "confidence": "coalesce(confidence, -1)", "cost_usd": "cost_usd"}
-# Only the ids are sorted, so many at a time: the memory that a walk takes does not grow with the database.
+# Only ids are sorted, so many at a time, so that memory does not grow with the database.
 SORTED = 20_000
 
 
 def sorted_ids(selection: Selection) -> tuple[str, dict[str, Any]]:
-    """Return a query for the ids of a sorted walk, up to `:page` of them, and its other values.
+    """Return a query for up to `:page` ids in sorted order, and its other values.
 
-    Where it goes on is told by the ticket that came last. Each time the whole selection is looked at.
+    It continues after the last ticket of the page before. Each page reads the whole selection.
     """
     field, _, way = selection.sort.partition(":")
     if field not in SORTS:

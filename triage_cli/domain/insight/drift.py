@@ -1,7 +1,7 @@
-"""Drift: what a period's decisions look like against the period before, and what moved beyond chance.
+"""Drift: compares a period's decisions with those of the period before, and finds shares that moved beyond chance.
 
-Two shares are compared by Fisher's exact test (two-sided, twice the smaller tail). Of the many comparisons of one
-report those count that Holm's procedure rejects (Holm 1979), so that with a probability of 95 % none of them is chance.
+Two shares are compared by Fisher's exact test (two-sided, twice the smaller tail). A comparison counts as moved if
+Holm's procedure rejects it (Holm 1979). So with a probability of 95 % none of those in one report is chance.
 """
 
 import math
@@ -13,7 +13,7 @@ Measure = Literal["label", "sure", "verdicts", "second opinions"]
 
 
 class Count(NamedTuple):
-    """How many there are (`n`), and of how many of them something holds."""
+    """A number of tickets (`n`), and for how many of them something holds."""
 
     n: int = 0
     held: int = 0

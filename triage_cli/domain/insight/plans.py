@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# Where a ticket waits that no rule sends anywhere.
+# Stands for the destination of a ticket that no rule matches.
 PERSON, NOWHERE = "(a person decides)", "(no rule matches)"
 
 
 class Move(NamedTuple):
-    """A ticket that would get another category or other destinations; `pages` if one that pages somebody is new."""
+    """A ticket that would get another category or other destinations; `pages` if a new one of these pages somebody."""
 
     ticket_id: str
     external_id: str | None

@@ -1,9 +1,9 @@
-"""Spikes: categories and groups of like tickets whose share of the inflow is far above that of earlier weeks.
+"""Spikes: categories and groups of similar tickets with a share of the inflow far above that of earlier weeks.
 
-Customers are counted, not tickets, and shares, not numbers: one customer who writes forty times is no spike, and
-neither is a Monday morning. A share is compared with that in the same hours of earlier weeks by the tail of the
-binomial distribution, with the upper confidence bound of the earlier share (Clopper & Pearson 1934), and with the risk
-divided by the number of comparisons (Bonferroni).
+Customers are counted instead of tickets, and shares are compared instead of numbers: neither one customer who writes
+forty times nor a Monday morning is a spike. A share is compared with that in the same hours of earlier weeks by the
+tail of the binomial distribution, with the upper confidence bound of the earlier share (Clopper & Pearson 1934), and
+with the risk divided by the number of comparisons (Bonferroni).
 """
 
 import math
@@ -18,9 +18,9 @@ from triage_cli.domain.evaluation.confidence_intervals import at_least, upper_bo
 from triage_cli.domain.evaluation.disjoint_sets import DisjointSets
 
 WORD = re.compile(r"[^\W\d_]{3,}")
-LONGEST = 200  # words of a text that are looked at
-ALIKE = 0.4  # cosine of the weighed words from which on two texts are alike
-COMMON = 0.1  # words in a larger share of the earlier texts say nothing
+LONGEST = 200  # words at the beginning of a text that are used
+ALIKE = 0.4  # the least cosine of the weighed words of two similar texts
+COMMON = 0.1  # words in a larger share of the earlier texts are not used
 
 
 def words_of(text: str) -> frozenset[str]:
@@ -49,7 +49,7 @@ class Weights:
 
 
 def groups(vectors: Sequence[Mapping[str, float]]) -> Iterator[list[int]]:
-    """Yield the indexes of texts that are alike, directly or by way of others; texts that are alone are left out."""
+    """Yield groups of indexes of texts that are similar, directly or through others; single texts are left out."""
     sets = DisjointSets(len(vectors))
     places: dict[str, list[int]] = defaultdict(list)
     for ticket_index, vector in enumerate(vectors):
@@ -66,7 +66,7 @@ def groups(vectors: Sequence[Mapping[str, float]]) -> Iterator[list[int]]:
 def alike(
     vector: Mapping[str, float], vectors: Sequence[Mapping[str, float]], places: Mapping[str, Collection[int]]
 ) -> Iterator[int]:
-    """Yield the indexes of like texts; `places` has for each word the indexes of texts that hold it."""
+    """Yield the indexes of similar texts; `places` maps each word to the indexes of texts with it."""
     cosines: dict[int, float] = defaultdict(float)
     for word, weight in vector.items():
         for other in places.get(word, ()):
@@ -131,7 +131,7 @@ class Spike(NamedTuple):
 
 
 class SentSpike(NamedTuple):
-    """A spike as it is remembered, so that it is sent once; `delivered_at` is None if that has failed so far."""
+    """A spike as stored, so that it is sent once; `delivered_at` is None until a delivery has succeeded."""
 
     spike_id: str
     kind: str
@@ -143,7 +143,7 @@ class SentSpike(NamedTuple):
     delivered_at: str | None
 
     def goes_on_as(self, spike: Spike) -> bool:
-        """Return whether a spike is this one: the same category, or a group with a ticket in common."""
+        """Return whether a spike continues this one: it has the same category, or a ticket in common."""
         if self.kind != spike.kind:
             return False
         if self.kind == "category":
@@ -178,7 +178,7 @@ class _Finder:
         self._customers_before = sum(len(_customers(period)) for period in before)
 
     def groups(self) -> Iterable[Spike]:
-        """Yield the groups of like tickets that are spikes."""
+        """Yield the groups of similar tickets that are spikes."""
         vectors = [self._weights.vector(distinct) for distinct in self._words]
         several = [g for g in groups(vectors) if len(_customers(self._now[i] for i in g)) >= CUSTOMERS]
         if not several:

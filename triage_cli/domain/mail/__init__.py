@@ -1,1 +1,1 @@
-"""What a mail is made of that matters to a ticket, and threads of mails."""
+"""Tickets that came as mail: the parts of their text, and threads."""

@@ -1,14 +1,14 @@
-"""Tickets that came as mail: which mails their thread has, and what of their text classifiers leave out.
+"""Tickets that came as mail: their Message-ID, and the parts of their text that classifiers do not read.
 
-A ticket's `extra` holds both: under `mail` the Message-ID of the mail that is its text and the parts of that text which
-classifiers do not get, under `thread` the later mails of the same conversation.
+A ticket's `extra` has under `mail` the Message-ID of the mail that is its text, and the left out parts of that text.
+Under `thread` it has the later mails of the conversation.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-# A part of a text: where it begins and where it ends, in characters.
+# A part of a text: its beginning and end, in characters.
 Span = tuple[int, int]
 
 MAIL, THREAD = "mail", "thread"
@@ -26,7 +26,7 @@ class Mail(NamedTuple):
 
 
 def mail_of(extra: Mapping[str, Any]) -> Mail | None:
-    """Return the mail of a draft or a ticket, None if it is no mail, or `extra` was not written by triage."""
+    """Return the mail of a draft or ticket; None if it is no mail, or `extra` was not written by triage."""
     record = extra.get(MAIL)
     if not isinstance(record, dict) or not isinstance(record.get("message_id"), str):
         return None

@@ -14,7 +14,7 @@ LONGEST = 1 << 20
 
 
 def apart(chunks: Iterable[Sequence[TicketDraft | Rejected]]) -> Iterator[Sequence[TicketDraft | Rejected]]:
-    """Yield chunks that hold at most one mail of a thread: the next is decided on what that has made of the ticket."""
+    """Yield chunks with at most one mail of a thread, since a mail is joined to the ticket that earlier mails made."""
     for chunk in chunks:
         begin = 0
         threads: set[tuple[str, str | None]] = set()
@@ -30,11 +30,11 @@ def apart(chunks: Iterable[Sequence[TicketDraft | Rejected]]) -> Iterator[Sequen
 
 
 def joined(known: Ticket, item: Identified) -> Ticket | None:
-    """Return a ticket with one more mail of its thread, or None where it has that mail.
+    """Return a ticket with one more mail of its thread, or None if it has that mail already.
 
-    The ticket's text stays that of the first mail. Where the first mail comes after a reply to it, it takes the
-    reply's place, and the ticket is `new` again unless a verdict holds it. Raises `RowError` for another mail under a
-    Message-ID that is known, and for a thread that is full.
+    The ticket's text stays that of the first mail. If the first mail comes after a reply to it, it replaces the reply
+    as the text, and the ticket is `new` again unless it has a verdict. Raises `RowError` for a different mail with a
+    known Message-ID, and for a full thread.
     """
     draft, extra = item.draft, from_json(known.extra)
     mail, opener = mail_of(draft.extra), mail_of(extra)
@@ -65,12 +65,12 @@ def joined(known: Ticket, item: Identified) -> Ticket | None:
 
 
 def length(ticket: Ticket) -> int:
-    """Return how many mails a ticket's thread has, the first one included."""
+    """Return the number of mails in a ticket's thread, with the first one."""
     return 1 + len(_listed(from_json(ticket.extra).get(THREAD)))
 
 
 def _opened(ticket: Ticket, item: Identified) -> Ticket:
-    """Return a ticket whose text is this mail."""
+    """Return the ticket with this mail as its text."""
     draft: TicketDraft = item.draft
     ticket = ticket._replace(
         content_hash=item.content,
