@@ -17,6 +17,7 @@ from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decisions import DecisionRecorder, answered_by
 from triage_cli.service.delivery.routing_decisions import RoutingDecider
 from triage_cli.service.group_commit import Prepared
+from triage_cli.service.group_delivery import Ended, GroupDeliveries
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_ROUTE
 from triage_cli.service.services import Services
@@ -41,13 +42,14 @@ class NewTicket(NamedTuple):
 class Taken(NamedTuple):
     """The change that stores a new ticket after its further steps, their outcomes, and what is to be sent.
 
-    With a `conflict` nothing was stored.
+    It was sent once the ticket was stored, and its results come to `ended`. With a `conflict` nothing was stored.
     """
 
     change: Change
     classified: Outcome[Decided]
     routed: Outcome[Routed] | None
     to_send: Sequence[OutgoingDelivery]
+    ended: Ended | None = None
     conflict: Conflict | None = None
 
 
@@ -57,7 +59,8 @@ class GroupDecider:
     `shared` returns the run that all share, and what it saves by.
     """
 
-    def __init__(self, parts: Services, shared: Callable[[], RunContext]) -> None:
+    def __init__(self, parts: Services, shared: Callable[[], RunContext], deliveries: GroupDeliveries) -> None:
+        self._deliveries = deliveries
         self._services = parts
         self._shared = shared
         self._labels = frozenset(category.name for category in parts.categories)
@@ -101,7 +104,17 @@ class GroupDecider:
             for one, answer in zip(group, answers, strict=True):
                 taken[one.ticket.ticket_id] = self._taken(one, answer)
         self.answered()  # before they are saved: an error after that would hide from the callers what is stored
-        return [_to_save(taken[one.ticket.ticket_id]) for one in new]
+        return [self._to_save(one, taken[one.ticket.ticket_id]) for one in new]
+
+    def _to_save(self, new: NewTicket, taken: Taken) -> Prepared[Taken]:
+        """Return the change of a ticket; once it is saved, its deliveries are sent while its caller wakes up."""
+
+        def finish(conflicts: Sequence[Conflict | None]) -> Taken:
+            if conflicts[0] is not None:
+                return taken._replace(conflict=conflicts[0])
+            return taken._replace(ended=self._deliveries.send(new.context, taken.to_send))
+
+        return Prepared([taken.change], finish)
 
     def _taken(self, new: NewTicket, answer: Outcome[Answer]) -> Taken:
         """Return the change that creates a ticket, with its further steps added to it."""
@@ -120,10 +133,6 @@ class GroupDecider:
             return Taken(change, classified, routed, ())
         change = _with_step(change, routing, routing.ticket)
         return Taken(change, classified, routed, decider.to_send(routing, ()))
-
-
-def _to_save(taken: Taken) -> Prepared[Taken]:
-    return Prepared([taken.change], lambda conflicts: taken._replace(conflict=conflicts[0]))
 
 
 def _with_step(change: Change, step: Change, after: Ticket | None) -> Change:

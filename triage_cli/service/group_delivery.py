@@ -37,8 +37,8 @@ class _Attempted(NamedTuple):
     destination: Destination | None
 
 
-# What a caller gets of each delivery: its saved result, that it was parked, or why there is no result.
-_Ended = AttemptResult | SharedResult | Exception
+# What comes of each delivery: its saved result, that it was parked, or why there is no result.
+Ended = queue.SimpleQueue[AttemptResult | SharedResult | Exception]
 
 
 class GroupDeliveries:
@@ -55,22 +55,38 @@ class GroupDeliveries:
         self._lock = threading.Lock()
         self._to_free: set[str] = set()  # deliveries that the run holds, and whose results could not be saved
 
-    def deliver(
-        self, context: RunContext, outcome: Outcome[Routed], to_send: Sequence[OutgoingDelivery]
+    def send(self, context: RunContext, to_send: Sequence[OutgoingDelivery]) -> Ended:
+        """Have the deliveries of a saved decision attempted and the results saved, without waiting for them."""
+        ended = Ended()
+
+        def attempted(result: SharedResult | Exception) -> None:
+            if isinstance(result, SharedResult) and result.outcome is not None:
+                attempt = _Attempted(context, result.delivery_id, result.outcome, result.destination)
+                self._committer.put(self._prepare, attempt, ended.put)
+            else:
+                ended.put(result)
+
+        if to_send:
+            self._dispatcher.send(to_send, attempted)
+        return ended
+
+    def outcome(
+        self, context: RunContext, outcome: Outcome[Routed], to_send: Sequence[OutgoingDelivery], ended: Ended
     ) -> Outcome[Routed]:
-        """Attempt the deliveries of a saved decision, and save how each went.
+        """Wait for the results of what was sent, and return the outcome of the ticket with them.
 
         A delivery whose result cannot be saved is freed, and the outcome has the error: the decision stays stored.
         """
         unfinished, unsaved = UnfinishedTicket(outcome, len(to_send)), {o.delivery.delivery_id for o in to_send}
         with self._freed_at_end(unsaved):
-            for ended in self._ended(context, to_send):
-                if isinstance(ended, AttemptResult):
-                    unfinished.add_result(ended, None)
-                    unsaved.difference_update(ended.delivery_ids)
+            for _ in to_send:
+                result = ended.get()
+                if isinstance(result, AttemptResult):
+                    unfinished.add_result(result, None)
+                    unsaved.difference_update(result.delivery_ids)
                     continue
                 try:
-                    parked = self._parked(context, ended)
+                    parked = self._parked(context, result)
                 except TriageError as error:
                     unfinished.add_result(None, error)
                 else:
@@ -90,28 +106,13 @@ class GroupDeliveries:
 
     # -- steps
 
-    def _ended(self, context: RunContext, to_send: Sequence[OutgoingDelivery]) -> Iterator[_Ended]:
-        """Yield what comes of each delivery, as it comes."""
-        ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
-
-        def attempted(result: SharedResult | Exception) -> None:
-            if isinstance(result, SharedResult) and result.outcome is not None:
-                attempt = _Attempted(context, result.delivery_id, result.outcome, result.destination)
-                self._committer.put(self._prepare, attempt, ended.put)
-            else:
-                ended.put(result)
-
-        self._dispatcher.send(to_send, attempted)
-        for _ in to_send:
-            yield ended.get()
-
-    def _parked(self, context: RunContext, ended: SharedResult | Exception) -> SharedResult:
+    def _parked(self, context: RunContext, result: SharedResult | Exception) -> SharedResult:
         """Free a delivery that was parked, and return it. Raises the error of one without a result."""
-        if isinstance(ended, Exception):
-            raise ended
-        because = ended.parked_because
-        self._store.let_go([ended.delivery_id], context.lease, because.sentence() if because else None)
-        return ended
+        if isinstance(result, Exception):
+            raise result
+        because = result.parked_because
+        self._store.let_go([result.delivery_id], context.lease, because.sentence() if because else None)
+        return result
 
     def _prepare(self, attempted: Sequence[_Attempted]) -> list[Prepared[AttemptResult] | Exception]:
         """Return the changes that save results. A ticket that has changed meanwhile is saved again, by itself."""

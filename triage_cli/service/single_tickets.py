@@ -46,8 +46,8 @@ class SingleTickets:
         self._services = parts
         self._store = parts.store
         self._committer = GroupCommitter(parts.store, self._due_lease)
-        self._decider = GroupDecider(parts, self._shared)
         self._deliveries = GroupDeliveries(parts, self._committer, self._shared)
+        self._decider = GroupDecider(parts, self._shared, self._deliveries)
         self._lock = threading.Lock()
         self._context: RunContext | None = None
         self._renew_at = 0.0
@@ -95,7 +95,8 @@ class SingleTickets:
         (conflict,) = context.save([change])
         if conflict is not None:
             return Outcome(None, Action.HELD, Routed(conflict.ticket or ticket), None, ticket)
-        routed = self._deliveries.deliver(context, outcome, decider.to_send(change, existing))
+        to_send = decider.to_send(change, existing)
+        routed = self._deliveries.outcome(context, outcome, to_send, self._deliveries.send(context, to_send))
         self._count(routed)
         return routed
 
@@ -125,10 +126,10 @@ class SingleTickets:
         if taken is None or stored.action != Action.CREATED:
             return Processed(stored)
         stored = stored._replace(value=taken.change.ticket)
-        if taken.routed is None:
+        if taken.routed is None or taken.ended is None:
             self._count(stored, taken.classified)
             return Processed(stored, taken.classified)
-        routed = self._deliveries.deliver(context, taken.routed, taken.to_send)
+        routed = self._deliveries.outcome(context, taken.routed, taken.to_send, taken.ended)
         after = routed.value.ticket if routed.value else stored.value
         self._count(stored, taken.classified, routed)
         return Processed(stored._replace(value=after), taken.classified, routed)
