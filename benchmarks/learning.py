@@ -5,7 +5,7 @@ Call it as: python benchmarks/learning.py few|all|calibration|order|outside DATA
 few          accuracy after so many labels a category, the mean over random draws
 all          all training rows, against TF-IDF + logistic regression of scikit-learn on the same rows
 calibration  expected calibration error on unseen rows before and after `eval --calibrate`
-order        labels needed for the accuracy that random labelling reaches, in the order of review
+order        labels needed in the order of review and at random for the accuracy that both reach
 outside      accuracy in scope and the share of "none of these" that is not answered surely, before and after
 """
 
@@ -19,6 +19,7 @@ from statistics import fmean, stdev
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import NONE_OF_THESE, Labelled, categories_of, read, sample
+from benchmarks.loop import BATCH, TEST, Point, tell
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.inference import Predictor, guesses
 from triage_cli.classifiers.embedded.tokens import tokens_of
@@ -26,12 +27,12 @@ from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error, share
 from triage_cli.domain.tickets import Category
+from triage_cli.service.review_order import WINDOW, Waiting, order_of_review
 
 Set = tuple[Sequence[Category], Labelled, Labelled]
 THRESHOLD = 0.6
 DRAWS = 10
-START, BATCH, ROUNDS = 24, 24, 12  # labels, of the order of review
-POOL = 2_000
+LABELS, POOL, DRAWS_OF_ORDER = 144, 1_500, 4  # of the order of review
 
 
 def opened(folder: Path) -> Set:
@@ -131,39 +132,37 @@ def outside(folder: Path) -> None:
 
 
 def order(folder: Path) -> None:
+    """Walk through the loop in one process, without the comparison of versions and without self-training."""
     categories, train, test = opened(folder)
     train, test = inside(train), inside(test)
-    names = {"random": at_random, "review": in_order_of_review}
-    found: dict[str, list[list[float]]] = {name: [] for name in names}
-    for seed in range(3):
+    test = Random(0).sample(test, min(TEST, len(test)))
+    curves: list[dict[str, list[Point]]] = []
+    for seed in range(DRAWS_OF_ORDER):
         pool = Random(seed).sample(train, min(POOL, len(train)))
-        for name, chosen in names.items():
-            found[name].append([share(graded(model, test)) for model in learned(categories, pool, chosen, seed)])
-    curves = {name: [fmean(column) for column in zip(*runs, strict=True)] for name, runs in found.items()}
-    for name, curve in curves.items():
-        print(f"{folder.name}, {name}: " + " ".join(f"{a:.3f}" for a in curve))
-    goal = curves["random"][-1]
-    labels = START + BATCH * (len(curves["random"]) - 1)
-    place = next((n for n, accuracy in enumerate(curves["review"]) if accuracy >= goal), None)
-    if place is None:
-        print(f"{folder.name}: not reached with {labels} labels")
-        return
-    needed = START + BATCH * place
-    print(f"{folder.name}: {goal:.3f} takes {labels} labels at random, {needed} in the order of review")
-    print(f"{folder.name}: ratio {needed / labels:.2f}")
+        points: dict[str, list[Point]] = {"review": [], "random": []}
+        for name, choose in (("review", in_order_of_review), ("random", at_random)):
+            for number, model in learned(categories, pool, choose, seed):
+                rows = graded(model, test)
+                points[name].append(Point(number, share(rows), calibration_error(rows) or 0))
+            line = " ".join(f"{point.verdicts}:{point.accuracy:.3f}" for point in points[name])
+            print(f"{folder.name}, seed {seed}, {name}: {line}", flush=True)
+        curves.append(points)
+    tell(folder.name, curves)
 
 
 Chooser = Callable[[Model, Labelled, Random], list[int]]
 
 
-def learned(categories: Sequence[Category], pool: Labelled, choose: Chooser, seed: int) -> Iterator[Model]:
-    """Yield the models after each round: first a random start, then what is chosen by the last model."""
-    left, taken = list(pool[START:]), list(pool[:START])
-    chance = Random(seed)
-    for _ in range(ROUNDS):
+def learned(categories: Sequence[Category], pool: Labelled, choose: Chooser, seed: int) -> Iterator[tuple[int, Model]]:
+    """Yield the number of labels and the model after each round, first the built-in one, until nothing is chosen."""
+    left, chance = list(pool), Random(seed)
+    taken: Labelled = []
+    while True:
         model = fit(categories, taken)
-        yield model
-        picked = set(choose(model, left, chance)[:BATCH])
+        yield len(taken), model
+        picked = set(choose(model, left, chance)[:BATCH]) if len(taken) < LABELS else set()
+        if not picked:
+            return
         taken += [left[n] for n in sorted(picked)]
         left = [item for n, item in enumerate(left) if n not in picked]
 
@@ -173,17 +172,15 @@ def at_random(_model: Model, left: Labelled, chance: Random) -> list[int]:
 
 
 def in_order_of_review(model: Model, left: Labelled, _chance: Random) -> list[int]:
-    from triage_cli.service.review_order import Waiting, order_of_review
-
+    answers = guesses(model, [text for text, _ in left])
+    unsure = [n for n, (_, confidence) in enumerate(answers) if (confidence or 0) < THRESHOLD]
+    least = sorted(unsure, key=lambda n: answers[n][1] or 0)[:WINDOW]
     table, waiting = Predictor(model), []
-    for n, (text, _) in enumerate(left):
-        tokens = tokens_of(text)
-        if tokens:
-            chances = table.judge([tokens])[0][0]
-            second, first = sorted(chances.tolist())[-2:]
-            waiting.append(Waiting(str(n), text, first - second))
-    least = sorted(waiting, key=lambda w: w.margin)[:500]
-    return [int(name) for name in order_of_review(least)]
+    for n in least:
+        text = left[n][0]
+        second, first = sorted(table.judge([tokens_of(text)])[0][0].tolist())[-2:] if tokens_of(text) else (0.0, 0.0)
+        waiting.append(Waiting(f"{n:06}", text, first - second if answers[n][1] else 0.0))
+    return [int(name) for name in order_of_review(waiting)]
 
 
 KINDS: dict[str, Callable[[Path], None]] = {

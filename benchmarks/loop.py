@@ -5,7 +5,8 @@ Call it as: python benchmarks/loop.py DATA_DIR [SET…] [--tickets N] [--verdict
 Tickets of train.csv are created and classified. Then, again and again, some get the verdict of their label, and the
 program learns: once those that `triage list --order review` begins with, once random ones. After each round
 `triage eval` asks about test.csv. Told are the accuracy by number of verdicts, how many tickets wait in the end, how
-many verdicts both orders take for the accuracy that both reach, and the calibration error in the end.
+many verdicts both orders take for the accuracy that both reach (interpolated between rounds, on the means over the
+seeds), and the calibration error in the end.
 """
 
 import argparse
@@ -135,17 +136,27 @@ def compared(data: Path, *, seed: int, tickets: int, verdicts: int) -> dict[str,
 
 
 def tell(name: str, found: Sequence[dict[str, list[Point]]]) -> None:
-    """Print how many verdicts both orders take for what both reach, on the means over the seeds."""
-    means = {order: mean([curves[order] for curves in found]) for order in ("review", "random")}
-    goal = min(max(point.accuracy for point in points) for points in means.values())
-    review, random = (next(p.verdicts for p in points if p.accuracy >= goal) for points in means.values())
-    error = fmean(curves["review"][-1].error for curves in found)
-    ratio = f"{review / random:.2f}" if random else "none"
+    """Print how many verdicts both orders take for what both reach, on the means over the seeds, interpolated."""
+    review, random = (mean([curves[order] for curves in found]) for order in ("review", "random"))
+    goal = min(max(point.accuracy for point in points) for points in (review, random))
+    needed, at_random = verdicts_for(goal, review), verdicts_for(goal, random)
+    ratio = f"{needed / at_random:.2f}" if at_random else "none"
     print(
-        f"{name}: {goal:.3f} takes {random} random verdicts and {review} in the order of review, ratio {ratio}; ",
-        end="",
+        f"{name}: {goal:.3f} takes {at_random:.0f} random verdicts, {needed:.0f} in the order of review, ratio {ratio}"
     )
-    print(f"calibration error in the end {error:.3f}", flush=True)
+    last = review[-1]
+    print(f"{name}: {last.accuracy:.3f} with {last.verdicts}, calibration error {last.error:.3f}", flush=True)
+
+
+def verdicts_for(accuracy: float, points: Sequence[Point]) -> float:
+    """Return the number of verdicts with which an accuracy is first reached, interpolated between two points."""
+    before = points[0]
+    for point in points:
+        if point.accuracy >= accuracy:
+            share = (accuracy - before.accuracy) / (point.accuracy - before.accuracy) if point is not before else 0
+            return before.verdicts + share * (point.verdicts - before.verdicts)
+        before = point
+    raise ValueError(f"{accuracy} is not reached")
 
 
 def mean(curves: Sequence[Sequence[Point]]) -> list[Point]:

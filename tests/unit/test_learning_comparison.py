@@ -66,6 +66,7 @@ def test_no_answer_is_about_a_text_that_its_model_was_trained_on() -> None:
     assert (len(found.before), len(found.after)) == (20, 20)
     assert all(row.graded.guess == "b" for row in (*found.before, *found.after))
     assert found.gain[0] > 0, "the new one is trained on more"
+    assert found.continued
     assert found.refusal == ""
 
 
@@ -76,6 +77,7 @@ def test_what_else_the_model_in_use_has_learned_from_counts_for_it() -> None:
     found = compared(trainer, ROWS, NOTHING, (), used, lambda: None)
     assert len(found.before) == 10
     assert found.gain[0] < 0
+    assert not found.continued
     assert "not better" in found.refusal
 
 
@@ -135,6 +137,25 @@ def answered(right: Sequence[bool], loss: float) -> list[Answered]:
 def test_what_is_refused(before: list[Answered], after: list[Answered], refused: str) -> None:
     found = Comparison(before, after).refusal
     assert (refused in found) if refused else not found
+
+
+def losing(*losses: float) -> list[Answered]:
+    return [Answered(Graded("a", "a", 0.9, sure=True), loss) for loss in losses]
+
+
+@pytest.mark.parametrize(
+    ("after", "refused"),
+    [
+        (losing(0.5, 0.5, 0.5, 0.5), ""),
+        (losing(0.3, 0.8, 0.4, 0.7), ""),
+        (losing(0.6, 0.6, 0.6, 0.7), "its log loss is higher by more than chance explains"),
+    ],
+)
+def test_a_version_that_goes_on_is_taken_unless_it_is_worse_beyond_chance(after: list[Answered], refused: str) -> None:
+    before = losing(0.5, 0.5, 0.5, 0.5)
+    found = Comparison(before, after, continued=True).refusal
+    assert (refused in found) if refused else not found
+    assert "its log loss is not lower" in Comparison(before, after).refusal
 
 
 def test_a_paired_interval() -> None:

@@ -31,10 +31,14 @@ class Answered(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The answers of the model in use (`before`) and of new ones (`after`) about the same held-out tickets."""
+    """The answers of the model in use (`before`) and of new ones (`after`) about the same held-out tickets.
+
+    `continued` if that is a learned version, and the new one learns from all that it has learned from, and more.
+    """
 
     before: list[Answered]
     after: list[Answered]
+    continued: bool = False
 
     @property
     def gain(self) -> tuple[float, tuple[float, float]]:
@@ -50,11 +54,16 @@ class Comparison(NamedTuple):
     def refusal(self) -> str:
         """Return why the new model is not to be taken; empty if it is to be.
 
-        Its log loss must be lower, and its right answers must not be fewer by more than chance explains.
+        Neither its right answers may be fewer, nor its log loss higher, by more than chance explains. As a rule, more
+        labels make a model better, but by less than a hundred held-out tickets can show. Where it lacks labels that
+        the model in use has, or is the first to learn, its log loss must be lower.
         """
         pairs = zip(self.before, self.after, strict=True)
         _, (_, most) = paired_interval([float(new.graded.right) - float(old.graded.right) for old, new in pairs])
-        if self.gain[0] <= 0:
+        gain, (_, most_gain) = self.gain
+        if self.continued and most_gain < 0:
+            return "the new model is worse on held-out tickets: its log loss is higher by more than chance explains"
+        if not self.continued and gain <= 0:
             return "the new model is not better on held-out tickets: its log loss is not lower"
         if most < 0:
             return f"the new model is right on {-self.more_right} fewer of {len(self.after)} held-out tickets"
@@ -64,8 +73,8 @@ class Comparison(NamedTuple):
 class InUse(NamedTuple):
     """The model in use, and which of the labelled rows it has learned from (`known`).
 
-    It is `whole` if it has learned from nothing else, so that training it again, without some rows, shows what it knows
-    without them.
+    It is `whole` if it has learned from these rows and nothing else, so that training it again, without some of them,
+    shows what it knows without them.
     """
 
     weights: bytes
@@ -113,7 +122,7 @@ def compared(
             before |= _answered(trainer, without, rows, learned)
         breathe()
         after |= _answered(trainer, trainer.fit([rows[n] for n in rest], more, settings), rows, [*fresh, *learned])
-    return Comparison([before[n] for n in sorted(before)], [after[n] for n in sorted(before)])
+    return Comparison([before[n] for n in sorted(before)], [after[n] for n in sorted(before)], used.whole)
 
 
 def _answered(
