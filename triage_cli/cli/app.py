@@ -19,7 +19,7 @@ from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.process import abandon
 
-# Where each command, or group of commands, is. Its module is imported when it is typed: none waits for others.
+# The module of each command or group of commands. It is imported only when its command is typed, to start fast.
 COMMANDS = {
     "create": "pipeline.create:create",
     "pull": "pipeline.pull:pull",
@@ -53,9 +53,9 @@ COMMANDS = {
 }
 COMPLETES = "_TRIAGE_COMPLETE"  # what a shell sets where Tab is pressed
 TAKES_VALUE = ("--config", "--db", "--remote")
-# The disk, not the program: no space, no quota, a file as big as it may get, a device that fails.
+# Errors of the disk: no space, no quota, a file that is too large, a device that fails.
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-# A place that may not be used, such as a home that is read-only.
+# Errors of a place that may not be used, such as a read-only home.
 CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 VERBOSE = re.compile(r"-q*v[qv]*")
 HELP = """Store, classify and route support tickets, and keep a log of every decision.
@@ -77,20 +77,21 @@ TRIAGE_API_KEY, TRIAGE_TOKEN_COMMAND, TRIAGE_AUDIT_KEY.
 
 def main() -> None:
     """Run the command line and exit with the code that the contract names."""
-    sys.setswitchinterval(0.0005)  # else each return from SQLite waits 5 ms for another thread
+    sys.setswitchinterval(0.0005)  # else each return from SQLite may wait 5 ms for another thread
     gc.freeze()
-    gc.set_threshold(50_000, 50, 100)  # what a chunk allocates is freed by counting: looking for cycles costs 5 %
+    # Reference counts free what a chunk allocates; the search for cycles would cost 5 %.
+    gc.set_threshold(50_000, 50, 100)
     messages.open_closed()
     messages.make_utf8(sys.stdout, sys.stderr)
     code = run(sys.argv[1:])
     messages.close_quietly()
     if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
-        abandon(code)  # threads that still wait for a command or a name would be waited for
+        abandon(code)  # a normal exit would wait for threads that run a command or look up a host name
     sys.exit(code)
 
 
 def run(args: Sequence[str]) -> int:
-    """Run one command line; errors are told on stderr."""
+    """Run one command line and return its exit code; errors go to stderr."""
     try:
         args = _asked_for_help(args)
         answer = build(_typed(args))(args=list(args), prog_name="triage", standalone_mode=False)
@@ -112,8 +113,8 @@ def run(args: Sequence[str]) -> int:
 
 
 def _as_triage_error(error: Exception, args: Sequence[str]) -> TriageError:
-    """Return what a user is told of an error."""
-    if isinstance(error, AmbiguousError):  # of an external id that two sources have there is no more to give
+    """Return an error as one for the user."""
+    if isinstance(error, AmbiguousError):  # two sources have the same external id, so typing more of it does not help
         return AmbiguousError(error.message, hint="name it by its ticket_id; the last 8 characters are enough")
     if isinstance(error, TriageError):
         return exhausted.of(error) or error
@@ -130,7 +131,7 @@ def _as_triage_error(error: Exception, args: Sequence[str]) -> TriageError:
 
 
 def _system_error(error: OSError) -> TriageError | None:
-    """Return what a user is told of an error that is the machine's, None where that is not plain."""
+    """Return the error for the user if this machine caused it (disk, memory, rights); None if it did not."""
     if error.errno == errno.EBADF and messages.is_closed(sys.stdout):
         return messages.stdout_closed()
     if error.errno in DISK:
@@ -171,14 +172,14 @@ def build(name: str | None = None) -> typer.Typer:
 
 
 def _asked_for_help(args: Sequence[str]) -> Sequence[str]:
-    """Return what was typed; `help COMMAND` and `version` are what other programs call `--help` and `--version`."""
+    """Return the arguments, with `help COMMAND` and `version` replaced by `--help` and `--version`."""
     if args[:1] == ["help"]:
         return [*args[1:], "--help"]
     return ["--version"] if list(args) == ["version"] else args
 
 
 def _typed(args: Sequence[str]) -> str | None:
-    """Return the command that was typed, where that is plain."""
+    """Return the typed command, if it is clear which one that is."""
     if COMPLETES in os.environ:
         return None
     if not args:

@@ -1,4 +1,4 @@
-"""`--columns`: which columns of the records are printed, in which order."""
+"""The option `--columns`: which columns of the records are printed, and in which order."""
 
 import csv
 import difflib
@@ -21,7 +21,7 @@ Columns = Annotated[
 
 
 def parsed(typed: str | None) -> tuple[str, ...]:
-    """Return the columns named, none where nothing was typed; a name with a comma is quoted, as in CSV."""
+    """Return the named columns, none if nothing was typed; a name with a comma is quoted, as in CSV."""
     if typed is None:
         return ()
     names = tuple(column_name.strip() for column_name in next(csv.reader([typed], skipinitialspace=True), ()))
@@ -31,7 +31,7 @@ def parsed(typed: str | None) -> tuple[str, ...]:
 
 
 def check(chosen: Sequence[str], known: Sequence[str]) -> None:
-    """Raise `UsageError` where a chosen column, or what it is a part of, is none that the command prints."""
+    """Raise `UsageError` if the command does not print a chosen column, or the column that it is a part of."""
     for column_name in chosen:
         if column_name not in known and ("." not in column_name or column_name.partition(".")[0] not in known):
             near = difflib.get_close_matches(column_name.casefold(), {each.casefold(): each for each in known}, 1)
@@ -41,7 +41,7 @@ def check(chosen: Sequence[str], known: Sequence[str]) -> None:
 
 
 def projected(record: Record, chosen: Sequence[str]) -> Record:
-    """Return a record that has the chosen columns only."""
+    """Return a record with the chosen columns only."""
     return {column_name: _value(record, column_name) for column_name in chosen}
 
 

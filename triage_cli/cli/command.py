@@ -1,6 +1,7 @@
-"""Makes commands of functions: they get the global options and a `CommandContext`, and return an exit code.
+"""Turns functions into commands: they get the global options and a `CommandContext`, and return an exit code.
 
-A parameter that is annotated with a dataclass stands for an option a field, so that commands share groups of options.
+A parameter that is annotated with a dataclass stands for one option per field, so that commands share groups of
+options.
 """
 
 import inspect
@@ -16,33 +17,33 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.exit_codes import ExitCode
 
 R = TypeVar("R")
-# The commands that make the database where there is none.
+# The commands that create a missing database.
 MAKERS: set[Callable[..., Any]] = set()
 
 
 def with_global_options(function: Callable[..., R]) -> Callable[..., R]:
-    """Give a function the global options as its first argument, and the command line the options."""
+    """Add the global options to a command; the function gets them as its first argument."""
     own = list(inspect.signature(function).parameters.values())[1:]
     return _shown_as(function, own, lambda given, kwargs: function(given, **kwargs))
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., int]:
-    """Make a command of a function: it gets a `CommandContext` and returns its exit code. No remote does its work."""
+    """Turn a function, which gets a `CommandContext` and returns an exit code, into a command that refuses a remote."""
     return _command(function, "refused")
 
 
 def remote_command(function: Callable[..., int | None]) -> Callable[..., int]:
-    """Make a command of a function, as `command` does; it works on a remote as well."""
+    """Turn a function into a command, as `command` does; it works on a remote as well."""
     return _command(function, "served")
 
 
 def local_command(function: Callable[..., int | None]) -> Callable[..., int]:
-    """Make a command of a function, as `command` does; a configured remote has nothing to do with it."""
+    """Turn a function into a command, as `command` does; it ignores a configured remote."""
     return _command(function, "passed over")
 
 
 def command_group(purpose: str, **commands: Callable[..., int]) -> typer.Typer:
-    """Return a command that has commands, by name; it prints its help where none of them is typed."""
+    """Return a group of commands by name; without a command it prints its help."""
     group = typer.Typer(help=purpose, rich_markup_mode=None)
     for name, function in commands.items():
         group.command(name)(function)
@@ -56,7 +57,7 @@ def _help_if_bare(ctx: typer.Context) -> None:
 
 
 def makes_database(function: Callable[..., R]) -> Callable[..., R]:
-    """Let a command make the database where there is none; no other does."""
+    """Mark a command that creates a missing database; no other command does."""
     MAKERS.add(function)
     return function
 
@@ -90,7 +91,7 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
 
 
 def _own_options(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
-    """Return the options of a command, and by parameter the dataclasses that stand for several of them."""
+    """Return the options of a command, and the dataclasses that stand for several options, by parameter."""
     options: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
@@ -108,7 +109,7 @@ def _own_options(function: Callable[..., Any]) -> tuple[list[inspect.Parameter],
 def _shown_as(
     function: Callable[..., Any], own: list[inspect.Parameter], call: Callable[[GlobalOptions, dict[str, Any]], R]
 ) -> Callable[..., R]:
-    """Return what typer is to see: the function's own options and the global ones."""
+    """Return the function with the signature for typer: its own options and the global ones."""
 
     def shown(**kwargs: Any) -> R:
         return call(GlobalOptions(*(kwargs.pop(f"_{name}") for name in GlobalOptions._fields)), kwargs)

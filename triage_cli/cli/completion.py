@@ -1,6 +1,6 @@
-"""What Tab offers for a value: constants, names of the configuration, ids of tickets.
+"""Shell completion of values: constants, names of the configuration, ids of tickets.
 
-Only this machine is looked at: where a remote or a database server is configured, nothing is asked over the network.
+It never uses the network: with a remote or a database server it offers no ids.
 """
 
 import inspect
@@ -21,13 +21,13 @@ from triage_cli.domain.explanation.next_step import shell_name
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, Selection
 from triage_cli.domain.views import STATS_KEYS
 
-LOOKED_AT = 1_000  # the newest tickets, among which ids are looked for
+LOOKED_AT = 1_000  # the newest tickets, whose ids are offered
 OFFERED = 100
 SPECIAL = re.compile(r"[^\w@%+=:,./-]")  # to a shell
 
 
 def offer_values(app: typer.Typer) -> None:
-    """Have the commands of an app offer values."""
+    """Add completion of values to the commands of an app."""
     for command in app.registered_commands:
         for parameter in inspect.signature(command.callback).parameters.values() if command.callback else ():
             for info in getattr(parameter.annotation, "__metadata__", ()):
@@ -36,20 +36,20 @@ def offer_values(app: typer.Typer) -> None:
 
 
 def _completing(values: Callable[[Config], Iterable[str]]) -> Callable[..., list[str]]:
-    """Return a function that offers those values that begin as typed; an error offers nothing."""
+    """Return a function that offers the values with the typed beginning; after an error it offers nothing."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         try:
             offered_values = (value for value in map(_as_typed, values(_config(ctx))) if value.startswith(incomplete))
             return list(islice(offered_values, OFFERED))
-        except (TriageError, OSError):  # nothing may be printed into the line that is typed
+        except (TriageError, OSError):  # nothing may be printed into the command line
             return []
 
     return complete
 
 
 def _as_typed(value: str) -> str:
-    """Return a value as it stands in a command line; bash takes it as it is."""
+    """Return a value quoted for the command line; bash quotes it itself."""
     bash = os.environ.get("_TRIAGE_COMPLETE", "").endswith("bash")
     return SPECIAL.sub(r"\\\g<0>", value) if bash else value
 
@@ -69,7 +69,7 @@ def _destinations(config: Config) -> Iterable[str]:
 
 
 def _ids(config: Config) -> Iterator[str]:
-    """Yield names of the newest tickets that a shell reads as they are: an external id may be anything."""
+    """Yield names of the newest tickets that need no quoting in a shell, since an external id may be any text."""
     if config.remote or "://" in config.database:
         return
     for ticket in wiring.stores.open_store(config).find(Selection(limit=LOOKED_AT)):

@@ -1,7 +1,4 @@
-"""Global options, before or after the command, and what a command works with: configuration, use cases, stderr.
-
-Also who runs it, and by which words, as the audit log and the record of runs tell.
-"""
+"""Global options, and the context of a command: configuration, use cases, stderr, the user and the command line."""
 
 import functools
 import getpass
@@ -28,18 +25,18 @@ from triage_cli.service.consultation import LocalConsultation
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 
-if TYPE_CHECKING:  # an annotation is no reason to import httpx
+if TYPE_CHECKING:  # httpx is only needed for annotations
     from triage_cli.client import RemoteTriage
 
 R = TypeVar("R")
 Remote = Literal["served", "refused", "passed over"]
 
-# What a ticket says stays out of the record of runs, as a password does.
+# Options with a ticket's text or a password are left out of the record of runs.
 SPOKEN = ("--subject", "--description", "--note", "--customer-id", "--external-id")
 
 
 class GlobalOptions(NamedTuple):
-    """The global options as typed; None where not."""
+    """The global options as typed; None if not typed."""
 
     config: str | None = None
     db: str | None = None
@@ -50,7 +47,7 @@ class GlobalOptions(NamedTuple):
     verbose: bool | None = None
 
     def over(self, other: "GlobalOptions") -> "GlobalOptions":
-        """Return these options, and the other ones where these were not typed."""
+        """Return these options, with values of the other ones for those that were not typed."""
         return other._replace(**{name: value for name, value in self._asdict().items() if value is not None})
 
 
@@ -86,24 +83,25 @@ OPTIONS: dict[str, Any] = {
 
 
 class CommandContext:
-    """One command at work. The database is opened, or the remote asked, when it is first needed.
+    """One running command.
 
-    `remote` says what the command makes of a remote: `served` works on it, `refused` is for the database here alone,
-    and `passed over` has nothing to do with tickets, so that only the flag itself is refused.
+    The database is opened, or the remote asked, when it is first needed. `remote` tells how the command treats a
+    remote: `served` works on it, `refused` works on a local database only, and `passed over` has nothing to do with
+    tickets, so only the typed flag is refused.
     """
 
     def __init__(self, given: GlobalOptions, remote: Remote = "refused", *, makes: bool = False) -> None:
         self.given = given
         self._remote = remote
-        self.makes = makes  # a database where there is none
+        self.makes = makes  # an empty database in place of a missing one
         self.quiet = bool(given.quiet)
         self.stopper = Stopper()
-        self.leaving = ExitStack()  # what is let go at the end
-        self.stopped: Callable[[], str] | None = None  # says how far a bulk command came, where its bar is shown
+        self.leaving = ExitStack()  # what is closed at the end
+        self.stopped: Callable[[], str] | None = None  # prints the progress of a bulk command, if its bar is shown
 
     @functools.cached_property
     def config(self) -> Config:
-        """Return the configuration that holds here."""
+        """Return the configuration."""
         config = load_config(
             config=self.given.config,
             db=self.given.db,
@@ -122,7 +120,7 @@ class CommandContext:
         return config
 
     def _check_remote(self, config: Config) -> None:
-        """Refuse a remote where it cannot be meant."""
+        """Raise `UsageError` for a remote that this command cannot use."""
         if self._remote == "refused" or (self._remote == "passed over" and self.given.remote is not None):
             origin = config.origins.get("remote", "the configuration")
             hint = "leave it out, or run the command on that machine"
@@ -133,28 +131,28 @@ class CommandContext:
             raise UsageError("both a database and a remote are given", hint="leave out --db or the remote")
 
     def look(self) -> Triage:
-        """Return the use cases for a command that only reads, and say where there is no database."""
+        """Return the use cases for a command that only reads; note if there is no database."""
         if not self.has_database:
             self.say(f"note: there is no database at {self._database} yet; triage create FILE makes one")
         return self._triage
 
     @property
     def store(self) -> Store:
-        """Return the database at hand."""
+        """Return the local database."""
         return self._parts.store
 
     @property
     def has_database(self) -> bool:
-        """Tell whether there is something to look at."""
+        """Return whether there is a database, or a remote."""
         return self.is_remote or self.store.is_there()
 
     def require_database(self) -> None:
-        """Raise `NoDatabaseError` where there is no database, and this command makes none."""
+        """Raise `NoDatabaseError` if there is no database and this command does not create one."""
         if not self.makes and not self.has_database:
             raise NoDatabaseError(self._database)
 
     def lend_database(self) -> None:
-        """Where there is no database, work on an empty one that is gone when the command ends."""
+        """If there is no database, use an empty one that is deleted when the command ends."""
         if not self.has_database:
             folder = self.leaving.enter_context(TemporaryDirectory(prefix="triage-"))
             vars(self)["config"] = wiring.stores.empty_database(self.config, folder)
@@ -166,11 +164,11 @@ class CommandContext:
 
     @property
     def is_remote(self) -> bool:
-        """Tell whether the work is done on another instance."""
+        """Return whether the command works on another instance."""
         return self._remote == "served" and bool(self.config.remote)
 
     def only_here(self, what: str) -> None:
-        """Raise `UsageError` where something that needs the database at hand is asked of a remote."""
+        """Raise `UsageError` if a remote is given for something that needs a local database."""
         if self.is_remote:
             raise UsageError(f"{what} works on a database here only", hint="run it on the machine of the remote")
 
@@ -200,7 +198,7 @@ class CommandContext:
 
     @functools.cached_property
     def consultation(self) -> Consultation:
-        """Return what answers without deciding, as `triage` does."""
+        """Return the consultation, as `triage` does the use cases."""
         self.require_database()
         if self.is_remote:
             from triage_cli.client.remote_consultation import RemoteConsultation
@@ -212,7 +210,7 @@ class CommandContext:
 
     @functools.cached_property
     def local(self) -> LocalTriage:
-        """Return the use cases on the database at hand, for what is no part of `ports.Triage`, as `triage` does."""
+        """Return the local use cases, which have methods that `ports.Triage` does not have, as `triage` does."""
         self.require_database()
         self.stopper.watch(self._opened.stop)
         return self._opened
@@ -226,51 +224,51 @@ class CommandContext:
         return LocalTriage(self._parts, *self.signature)
 
     def exited(self, code: int) -> None:
-        """Have the record of the command's run tell its exit code."""
+        """Record the exit code of the command's run."""
         if "_opened" in vars(self):
             self._opened.exited(code)
 
     @property
     def signature(self) -> tuple[str, str]:
-        """Return who acts, and by which words, for the record of runs."""
+        """Return the user and the command line, for the record of runs."""
         return user(), words_of(sys.argv[1:])
 
     @property
     def guides(self) -> bool:
-        """Tell whether a person is there to be told the next step."""
+        """Return whether hints about the next step are printed: only to a person at a terminal."""
         return not self.quiet and messages.on_terminal(sys.stderr)
 
     def shows_progress(self, output: str) -> bool:
-        """Tell whether a bar is shown: on a terminal to which no records are printed meanwhile."""
+        """Return whether a progress bar is shown: on a terminal to which no records are printed meanwhile."""
         return self.guides and (output == "table" or not messages.on_terminal(sys.stdout))
 
     def agrees(self, question: str) -> bool:
-        """Ask whoever sits at the terminal; where nobody does there is no question."""
+        """Ask a question at the terminal and return whether the answer is yes; without a terminal, return True."""
         if not all(map(messages.on_terminal, (sys.stdin, sys.stdout, sys.stderr))):
             return True
         messages.ask(f"{question}; go on? [y/N] ")
         answer = next(self.stopper.interruptible(sys.stdin), "")
-        if not answer:  # Ctrl-C, or the end of input: the cursor stands behind the question still
+        if not answer:  # Ctrl-C, or the end of input: the cursor is still behind the question
             messages.say("")
         return answer.strip().casefold() in ("y", "yes")
 
     def say(self, text: str) -> None:
-        """Tell something on stderr, unless quiet."""
+        """Print a message to stderr, unless quiet."""
         if text and not self.quiet:
             messages.say(text)
 
 
 def user() -> str:
-    """Return the name by which the audit log knows who runs this command."""
+    """Return the user's name for the audit log."""
     try:
-        # Bytes that are no UTF-8 come in as halves of surrogate pairs, which no database takes.
+        # Bytes that are not UTF-8 become lone surrogates, which no database accepts.
         return getpass.getuser().encode("utf-8", "backslashreplace").decode()
     except (KeyError, OSError, ImportError):  # a container's user without a name
         return f"uid:{os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def words_of(args: list[str]) -> str:
-    """Return a command line as the record of runs keeps it."""
+    """Return a command line for the record of runs."""
     import shlex
 
     kept: list[str] = []

@@ -1,4 +1,4 @@
-"""How help looks: commands under headings, options in words of the house, those of every command in short."""
+"""The format of help pages: commands under headings, a command's own options, and global options in one line."""
 
 import re
 import sys
@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 from triage_cli.cli import terminal
 from triage_cli.cli.context import GlobalOptions
 
-# A summary has room beside its command on 80 columns.
+# Summaries are short enough for 80 columns.
 HEADINGS = {
     "The job": {
         "run": "Store, classify and route in one pass",
@@ -53,19 +53,19 @@ HEADINGS = {
     },
 }
 SUMMARIES = {command_name: summary for commands in HEADINGS.values() for command_name, summary in commands.items()}
-# Of commands whose own text has none.
+# Examples for commands whose docstring has none.
 EXAMPLES = {
     "db path": "sqlite3 $(triage db path)",
     "db backup": "triage db backup triage-$(date +%F).db",
     "db copy": "triage db copy postgresql://triage@db.example.com/triage",
 }
-# What a value is called that has no name of its own, by what typer calls it.
+# The names of values, by typer's names of their types.
 KINDS = {"str": "TEXT", "int": "N", "int range": "N", "float": "X", "path": "FILE"}
 EVERYWHERE = {f"_{option_name}" for option_name in GlobalOptions._fields}
 
 
 def dress(app: typer.Typer) -> None:
-    """Give all commands of the app their help."""
+    """Set the help of all commands of an app."""
     for command in app.registered_commands:
         command.cls, command.short_help = Command, SUMMARIES.get(command.name or "")
     for group in app.registered_groups:
@@ -75,7 +75,7 @@ def dress(app: typer.Typer) -> None:
 
 
 class Coloured:
-    """Gives a help page its colours."""
+    """Adds colours to a help page."""
 
     def get_help(self, ctx: Any) -> str:
         """Return the page."""
@@ -83,16 +83,16 @@ class Coloured:
 
 
 class Command(Coloured, TyperCommand):
-    """A command: its own options are told each, those that every command has in a line."""
+    """A command whose help lists its own options, and mentions the global ones in one line."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return what the usage line says behind the command's name."""
+        """Return the arguments of the usage line."""
         del ctx
         names = ((p.metavar or p.name.upper(), p.required) for p in self.params if p.param_type_name == "argument")
         return ["[OPTIONS]", *(n if needed or n.startswith("[") else f"[{n}]" for n, needed in names)]
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        """Write what the command does, and how it is typed."""
+        """Write the description and the examples."""
         super().format_help_text(ctx, formatter)
         if examples := EXAMPLES.get(ctx.command_path.partition(" ")[2]):
             formatter.write_paragraph()
@@ -119,11 +119,11 @@ class Command(Coloured, TyperCommand):
 
 
 def _told(param: Any, ctx: Any) -> tuple[str, str]:
-    """Return a parameter and what is said of it, without the framework's words for types and ranges."""
+    """Return a parameter and its help, without the framework's texts about types and ranges."""
     if param.metavar is None and not getattr(param, "is_flag", False):
         kind = re.sub(r"^<(?:list\[)?|\]?>$", "", param.display_type(ctx))
         param.metavar = KINDS.get(kind, kind)
-    param.min = param.max = None  # what is typed is checked elsewhere
+    param.min = param.max = None  # the value is checked elsewhere
     name, description = param.get_help_record(ctx)
     if param.param_type_name == "argument":
         return param.metavar.strip("[]"), description.removesuffix("[required]").rstrip()
@@ -131,7 +131,7 @@ def _told(param: Any, ctx: Any) -> tuple[str, str]:
 
 
 class Group(Coloured, TyperGroup):
-    """A command that has commands: each is told by its first sentence, which is not cut."""
+    """A group whose help lists each command with its whole first sentence."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands."""
@@ -145,10 +145,10 @@ class Group(Coloured, TyperGroup):
 
 
 class Overview(Coloured, TyperGroup):
-    """The program: its commands stand under headings."""
+    """The help of the program, with commands under headings."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands, those too whose module was not imported for what is typed."""
+        """Write all commands, also those whose module was not imported."""
         del ctx
         for heading, commands in HEADINGS.items():
             with formatter.section(heading):

@@ -1,4 +1,4 @@
-"""Opens the inputs of a command as tables of tickets; a file that is read is not written."""
+"""Opens the inputs of a command as tables of tickets, and refuses an output file that is also read."""
 
 import os
 from collections import Counter
@@ -18,12 +18,12 @@ from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import MailFolder, ReadOptions, Table, open_table
 
 NamedInput = tuple[str, BinaryIO | MailFolder]
-READ = 1 << 16  # bytes at a time of a pipe that is set aside
+READ = 1 << 16  # bytes that are read at once from a pipe to a temporary file
 
 
 @contextmanager
 def streams(names: Sequence[str] | None) -> Iterator[list[NamedInput]]:
-    """Open the files and folders named, or stdin where none is; on a terminal that is an error, never a wait."""
+    """Open the named files and folders, or stdin without names; stdin at a terminal is an error, so nobody waits."""
     opened: list[NamedInput] = []
     try:
         opened.extend(
@@ -45,7 +45,7 @@ def _open(input_name: str) -> BinaryIO | MailFolder:
 
 
 def check_written(session: CommandContext, path: Path | None, option: str, read: Iterable[int | str] = ()) -> None:
-    """Raise `UsageError` where a file to be written is one that is read, or is triage's own: a destination's too."""
+    """Raise `UsageError` if a file to write is also read, or is one of triage's own files, such as a queue file."""
     if path is not None and is_own(path, session.config):
         problem = f"{path} is a file of triage's own and would be overwritten"
         raise UsageError(problem, hint=f"name another with {option}")
@@ -57,7 +57,7 @@ def check_written(session: CommandContext, path: Path | None, option: str, read:
 
 
 def tables(session: CommandContext, named: Sequence[NamedInput], reading: ReadOptions) -> list[Table]:
-    """Open each input and say what was taken from it; the limit is one for all of them."""
+    """Open each input and print its mapping; the limit is for all inputs together."""
     opened = []
     passed: Counter[str] = Counter()
     for input_name, stream in named:
@@ -76,7 +76,7 @@ def tables(session: CommandContext, named: Sequence[NamedInput], reading: ReadOp
 def _limited(
     rows: Iterator[TicketDraft | Rejected], limit: int, passed: Counter[str]
 ) -> Iterator[TicketDraft | Rejected]:
-    """Yield rows until the inputs before and this one have given as many as are wanted."""
+    """Yield rows until the limit of all inputs is reached."""
     for row in islice(rows, limit - passed["rows"]):
         passed["rows"] += 1
         yield row
@@ -85,9 +85,9 @@ def _limited(
 def looked_through(
     session: CommandContext, named: Sequence[NamedInput], reading: ReadOptions, *, pipes: bool = False
 ) -> list[NamedInput]:
-    """Return the inputs, looked through for ids that now name other tickets: that is told before anything is stored.
+    """Return the inputs, checked for known ids with other texts, so that this is reported before anything is stored.
 
-    What comes through a pipe is set aside for it with `pipes`, else it is looked at while it is stored.
+    With `pipes`, a pipe is copied to a temporary file for the check; else its rows are checked while they are stored.
     """
     checked_inputs: list[NamedInput] = []
     known = not session.is_remote and not wiring.stores.is_empty(session.config)
@@ -115,7 +115,7 @@ def _set_aside(session: CommandContext, stream: BinaryIO) -> BinaryIO:
 
 
 def until_rejected(drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:
-    """Yield drafts up to the first rejected row, that one included."""
+    """Yield drafts up to and including the first rejected row."""
     for draft in drafts:
         yield draft
         if isinstance(draft, Rejected):

@@ -1,4 +1,4 @@
-"""Labelled files: which column holds the label, and their rows as texts with a category."""
+"""Reads labelled files: the column of the label, and rows as texts with a category."""
 
 from io import BytesIO
 from typing import Annotated
@@ -25,7 +25,7 @@ Label = Annotated[
 
 
 def read(session: CommandContext, name: str, label: str | None) -> list[Labelled]:
-    """Return a file's rows that have a label; what was left out is told."""
+    """Return the rows with a label; note how many have none."""
     with input_tables.streams([name]) as [(label_name, stream)]:
         if isinstance(stream, MailFolder):
             raise UsageError(f"{label_name} is a folder of mails, which have no label", hint="name a table with labels")

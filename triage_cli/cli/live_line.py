@@ -1,6 +1,6 @@
-"""The live line at the bottom of stderr's terminal. Nothing stands in for `sys.stdout` or `sys.stderr`.
+"""The live line at the bottom of stderr's terminal.
 
-Whoever else writes to that terminal does so inside `above`, and what is written arrives as it is.
+`sys.stdout` and `sys.stderr` are not replaced. Other code writes to the terminal inside `above`.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Self
 from triage_cli.cli.terminal import DUMB
 from triage_cli.runtime.process import at_end
 
-EVERY = 0.1  # seconds between two drawings; work that takes less shows no line
+EVERY = 0.1  # seconds between two drawings; shorter work shows no line
 CLEAR = "\r\x1b[K"
 UNKNOWN_WIDTH = 80
 
@@ -22,7 +22,7 @@ _lines: list["Line"] = []
 
 
 class Line:
-    """A line that is drawn anew every `EVERY` seconds while its block runs, and is gone after it.
+    """A line that is redrawn every `EVERY` seconds while its block runs, and removed after it.
 
     The cursor stays visible, so that a process that is killed or stopped leaves the terminal as it was.
     `draw` returns the line for so many columns.
@@ -51,20 +51,20 @@ class Line:
                     self.show()
 
     def show(self) -> None:
-        """Draw the line over what stood there."""
+        """Redraw the line."""
         width = _width() - 1  # one that is full would go on in the next
         _write(f"{CLEAR}{self._draw(width)[:width]}")
         self._stands = True
 
     def clear(self) -> bool:
-        """Take the line away; tell whether it stood."""
+        """Remove the line; return whether it was shown."""
         stood, self._stands = self._stands, False
         if stood:
             _write(CLEAR)
         return stood
 
     def leave(self) -> None:
-        """Take the line away for good."""
+        """Remove the line for good."""
         self._done.set()
         with _lock:
             self.clear()
@@ -72,7 +72,7 @@ class Line:
 
 @contextmanager
 def above() -> Iterator[None]:
-    """Keep the line away while whole lines are written to its terminal."""
+    """Hide the line while whole lines are written to its terminal."""
     with _lock:
         stood = [line for line in _lines if line.clear()]
         try:
@@ -96,7 +96,7 @@ def _write(text: str) -> None:
 
 
 def _abandoned() -> None:
-    """Take the line away where the process is abandoned; a terminal that takes nothing is not waited for."""
+    """Remove the line when the process ends at once, without waiting for a terminal that is blocked."""
     for line in _lines:
         leaving = threading.Thread(target=line.leave, daemon=True)
         leaving.start()

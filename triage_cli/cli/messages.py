@@ -1,4 +1,4 @@
-"""What goes to stderr: notes, errors, summaries; and nothing from a ticket reaches a terminal raw."""
+"""Output to stderr: notes, errors, summaries. Text of tickets is made safe before it reaches a terminal."""
 
 import io
 import os
@@ -29,19 +29,19 @@ on_terminal = terminal.is_terminal
 
 
 def safe(text: str) -> str:
-    """Return a text as it may be shown on a terminal: one line, what hides made visible."""
+    """Return a text that is safe on a terminal: on one line, with hidden characters visible."""
     if not text.isascii():
         text = each_hiding(text, _visible)
     return _CONTROL.sub(lambda match: _visible(match.group()), text)
 
 
 def safe_lines(text: str) -> str:
-    """Return a text as it may be shown on a terminal, its lines kept."""
+    """Return a text that is safe on a terminal, with its lines."""
     return "\n".join(safe(line) for line in text.split("\n"))
 
 
 def safe_json(text: str) -> str:
-    """Return JSON as it may be shown on a terminal: the same JSON, what hides escaped, its lines kept."""
+    """Return equivalent JSON that is safe on a terminal: hidden characters are escaped, lines are kept."""
     return _CONTROL.sub(lambda match: _escaped(match.group()), each_hiding(text, _escaped))
 
 
@@ -60,7 +60,7 @@ def _visible(char: str) -> str:
 
 
 def say(text: str) -> None:
-    """Write one line to stderr; that it cannot be told ends no work."""
+    """Write one line to stderr; if that fails, the command goes on."""
     _put(terminal.message(safe(text), sys.stderr) + "\n")
 
 
@@ -71,13 +71,13 @@ def _put(line: str) -> None:
 
 
 def ask(question: str) -> None:
-    """Write a question to stderr; the answer is typed behind it."""
+    """Write a question to stderr, without a line end."""
     sys.stderr.write(safe(question))
     sys.stderr.flush()
 
 
 def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None = None) -> None:
-    """Tell an error: one sentence, or a JSON object where JSON was asked for; before it the trace of its cause."""
+    """Write an error: one sentence, or a JSON object with JSON output; with `trace`, the traceback comes first."""
     for line in "".join(traceback.format_exception(trace)).splitlines() if trace else ():
         say(line)
     problems = problem.problems if isinstance(problem, ConfigError) else ()
@@ -91,40 +91,40 @@ def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None 
 
 
 def remarks(read: "Sequence[Table]") -> Iterator[str]:
-    """Yield what is known of inputs only once they were read, as notes."""
+    """Write the notes about inputs that are known only after reading."""
     for table in read:
         for remark in table.remarks():
             yield f"{f'{table.name}: ' if len(read) > 1 else ''}note: {remark}"
 
 
 def local_times(text: str) -> str:
-    """Return a text in which times in UTC are the reader's own, where that is a person at a terminal."""
+    """Return a text with its UTC times as local times, if a person at a terminal reads it."""
     return MOMENT.sub(_local, text) if on_terminal(sys.stdout) else text
 
 
 def _local(found: re.Match[str]) -> str:
     try:
         return f"{datetime.fromisoformat(found.group()).astimezone():%Y-%m-%d %H:%M:%S}"
-    except (ValueError, OverflowError):  # no time, or none that this machine's clock can show
+    except (ValueError, OverflowError):  # no valid time, or none that this machine can convert
         return found.group()
 
 
 def time_zone() -> str:
-    """Return what the times printed are."""
+    """Return the name of the time zone of printed times."""
     return "local time" if on_terminal(sys.stdout) else "UTC"
 
 
 class Repeats:
-    """Tells what happens to many tickets once, with the first ticket, and at the end how many there were.
+    """Reports a problem of many tickets once, with the first ticket, and at the end their number.
 
-    A problem of the configuration or the machine is told without tickets.
+    A problem of the configuration or the machine is reported without tickets.
     """
 
     def __init__(self) -> None:
         self._number: Counter[str] = Counter()
 
     def tell(self, did: str, problem: TriageError, ticket: Ticket | None) -> None:
-        """Tell what happened to a ticket, if it is something new."""
+        """Report a problem of a ticket, if it is a new one."""
         short = ids.short(ticket.ticket_id) if ticket else ""
         name = (ticket.external_id or short) if ticket and isinstance(problem, ItemError) else ""
         sentence = f"{did}: {problem.sentence().removeprefix(f'{short}: ')}"
@@ -133,7 +133,7 @@ class Repeats:
         self._number[sentence] += isinstance(problem, ItemError)
 
     def close(self) -> None:
-        """Tell how often the same happened."""
+        """Report the numbers of repeated problems."""
         for sentence, number in self._number.items():
             if number > 1:
                 say(f"{sentence} ({number:,} tickets)")
@@ -141,7 +141,7 @@ class Repeats:
 
 
 class Unroutable:
-    """Tells which tickets of a run no rule takes: in one line at its end, also with -q."""
+    """Reports the tickets of a run that no rule matches, in one line at its end, also with -q."""
 
     def __init__(self) -> None:
         self._by_category: Counter[str] = Counter()
@@ -151,7 +151,7 @@ class Unroutable:
         self._by_category[category or "no category"] += 1
 
     def close(self) -> None:
-        """Tell how many there are, of which categories, and what to do."""
+        """Report their number, their categories, and what to do."""
         if not self._by_category:
             return
         number = self._by_category.total()
@@ -173,12 +173,12 @@ def _wants_json(args: Sequence[str]) -> bool:
 
 
 def joined(*parts: str) -> str:
-    """Return the parts that say something, as one line."""
+    """Return the non-empty parts, joined to one line."""
     return "; ".join(filter(None, parts))
 
 
 def plural(number: int, many: str, one: str | None = None) -> str:
-    """Return `3 tickets`, or `1 ticket`: where not told otherwise, one is the first word of many in the singular."""
+    """Return `3 tickets` or `1 ticket`; without `one`, the singular is made from the first word of `many`."""
     return f"{number:,} {_words(number, many, one)}"
 
 
@@ -191,16 +191,16 @@ def _words(number: int, many: str, one: str | None = None) -> str:
 
 
 def counted(counts: Mapping[str, int], always: Iterable[str], labels: Mapping[str, str] | None = None) -> str:
-    """Return counts as `12 created, 0 updated`: those that are always told, and the others that are not 0."""
+    """Return counts as `12 created, 0 updated`: those in `always`, and others that are not 0."""
     numbers = {name: (counts.get(name, 0), (labels or {}).get(name, name)) for name in (*always, *counts)}
     shown = (numbers[name] for name in numbers if name in always or counts.get(name))
     return ", ".join(f"{number} {_words(number, many)}" for number, many in shown)
 
 
 def open_closed() -> None:
-    """Give the numbers 0 to 2 back where the caller closed them: else the next file opened is written to as stdout.
+    """Reopen file descriptors 0 to 2 that the caller closed, else the next opened file would be written to as stdout.
 
-    A stdout that is closed takes nothing; that a stderr is, is no error.
+    Writing to a closed stdout fails; a closed stderr is no error.
     """
     for number, name, mode in ((0, "stdin", ""), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
@@ -212,7 +212,7 @@ def open_closed() -> None:
 
 
 def make_utf8(*streams: Any) -> None:
-    """Write UTF-8 with LF whatever the locale says: scripts rest on the bytes."""
+    """Write UTF-8 with LF in every locale, since scripts depend on the bytes."""
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             errors = "backslashreplace" if stream is sys.stderr else "surrogateescape"
@@ -220,7 +220,7 @@ def make_utf8(*streams: Any) -> None:
 
 
 def close_quietly() -> None:
-    """Flush what is left; a reader that has gone is no error, and what else there is was told before."""
+    """Flush stdout and stderr; a closed pipe is no error, and other errors were reported before."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -229,15 +229,15 @@ def close_quietly() -> None:
 
 
 def drop(stream: TextIO) -> None:
-    """Send what else is written to a stream nowhere, so that closing it cannot fail."""
+    """Discard further output of a stream, so that closing it cannot fail."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def is_closed(stream: TextIO) -> bool:
-    """Tell whether nothing can be written to a stream, since the caller closed it or opened it for reading."""
+    """Return whether a stream cannot be written to, because the caller closed it or opened it for reading."""
     try:
-        import fcntl  # there is none on Windows, and what is told there is told by this module
+        import fcntl  # Windows has none, and this module writes the messages there
 
         return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
     except (OSError, ValueError, ImportError):  # as on Windows
@@ -245,5 +245,5 @@ def is_closed(stream: TextIO) -> bool:
 
 
 def stdout_closed() -> UsageError:
-    """Return the error of a command that has something to print where stdout is closed."""
+    """Return the error of a command that must print to a closed stdout."""
     return UsageError("stdout is closed, and this command prints there", hint="send it elsewhere: > /dev/null")

@@ -22,7 +22,7 @@ AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 DAYS = {"now": 0, "today": 0, "yesterday": 1}
 PERIODS = {"a second": timedelta(seconds=1), "a week": timedelta(weeks=1), "ten years": timedelta(days=3653)}
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-MOST = 2**63 - 1  # what a database takes
+MOST = 2**63 - 1  # the largest integer of the databases
 Files = Annotated[
     list[str] | None,
     typer.Argument(
@@ -132,9 +132,9 @@ def priority(typed: str | None) -> str | None:
 
 
 def moment(typed: str | None) -> str | None:
-    """Return a time as the store compares it, from a date, a time, a day's name or an age such as `7d`.
+    """Return a time in the store's format, from a date, a time, a day's name or an age such as `7d`.
 
-    Where no zone is named it is UTC, so that a command means the same on a terminal and at night.
+    Without a zone it is UTC, so that a command means the same on a terminal and in a cron job.
     """
     if typed is None:
         return None
@@ -158,7 +158,7 @@ def moment(typed: str | None) -> str | None:
 
 
 def check_known(what: str, given: str | None, known: Sequence[str]) -> None:
-    """Raise `UsageError` where a word is none of those that there are."""
+    """Raise `UsageError` for an unknown word."""
     if given is not None and given not in known:
         near = get_close_matches(given, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
@@ -166,7 +166,7 @@ def check_known(what: str, given: str | None, known: Sequence[str]) -> None:
 
 
 def past(age: str | None) -> str | None:
-    """Return the time an age such as `4h` ago, as the store compares it."""
+    """Return the time an age such as `4h` ago, in the store's format."""
     if age is not None and not AGE.fullmatch(age.strip()):
         raise UsageError(f'"{age}" is no age', hint="write 30m, 4h or 7d")
     return moment(age)
@@ -184,7 +184,7 @@ def seconds(typed: str) -> float:
 
 
 def period(option: str, typed: str, least: str, most: str, example: str) -> timedelta:
-    """Return how long a typed period such as `7d` is. Raises `UsageError` if it is not between two of `PERIODS`."""
+    """Return a typed period such as `7d`. Raises `UsageError` if it is not between two of `PERIODS`."""
     length = timedelta(seconds=seconds(typed))
     if not PERIODS[least] <= length <= PERIODS[most]:
         raise UsageError(f"{option} {typed} is not between {least} and {most}", hint=f"write {example}")
@@ -192,12 +192,12 @@ def period(option: str, typed: str, least: str, most: str, example: str) -> time
 
 
 def earliest(*moments: str | None) -> str | None:
-    """Return the earliest of the times that are given, None where none is."""
+    """Return the earliest of the given times; None if there is none."""
     return min((moment for moment in moments if moment is not None), default=None)
 
 
 def sort(typed: str | None) -> str:
-    """Return what is sorted by, as a selection has it; nothing where nothing was typed."""
+    """Return the sort order for a selection; empty if none was typed."""
     field, _, way = (typed or "").partition(":")
     if typed is None or (field in SORTS and way in ("", "asc", "desc")):
         return typed or ""
@@ -207,7 +207,7 @@ def sort(typed: str | None) -> str:
 
 
 def stats_keys(typed: str | None) -> tuple[str, ...]:
-    """Return the keys by which counts are grouped."""
+    """Return the keys for grouping counts."""
     keys = tuple(dict.fromkeys(key.strip() for key in typed.split(","))) if typed is not None else ()
     unknown = [key for key in keys if key not in STATS_KEYS]
     if unknown:
@@ -216,7 +216,7 @@ def stats_keys(typed: str | None) -> tuple[str, ...]:
 
 
 def statuses(names: Sequence[str] | None) -> frozenset[str]:
-    """Return the statuses named, each by an option of its own or several with commas."""
+    """Return the named statuses; each comes in an option of its own, or several with commas."""
     names = [name.strip() for listed in names or () for name in listed.split(",")]
     unknown = [name for name in names if name not in STATUSES]
     if unknown:
@@ -226,7 +226,7 @@ def statuses(names: Sequence[str] | None) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class InputOptions:
-    """The options of `create` and `run`: how inputs are read, and what becomes of rows that are rejected."""
+    """The options of `create` and `run` for reading inputs and for rejected rows."""
 
     mapped: Mapped = None
     source: Source = None
@@ -241,7 +241,7 @@ class InputOptions:
     max_rejects: MaxRejects = "0"
 
     def reading(self) -> ReadOptions:
-        """Return how an input is to be read. Raises `UsageError`."""
+        """Return the options for reading an input. Raises `UsageError`."""
         mapping = {}
         for pair in self.mapped or ():
             field, sign, column = pair.partition("=")
@@ -265,7 +265,7 @@ class ClassifyOptions:
     deadline: Deadline = None
 
     def plan(self, session: CommandContext, *, force: bool = False, batch: bool = False) -> ClassifyPlan:
-        """Return how to classify. Raises `UsageError`."""
+        """Return the plan for `classify`. Raises `UsageError`."""
         if batch:
             session.only_here("--batch")
         known = session.config.classifiers

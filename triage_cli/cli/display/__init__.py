@@ -1,1 +1,1 @@
-"""How records look on a terminal and in reports: tables, events as lines, HTML."""
+"""Records for people: tables and lines on a terminal, HTML reports."""

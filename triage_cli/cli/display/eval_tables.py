@@ -1,4 +1,4 @@
-"""Figures on a terminal: before and after, thresholds to choose from, categories, the confusion matrix as a picture."""
+"""Tables of evaluations: before and after, thresholds, categories, the confusion matrix as a picture."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def span(interval: Sequence[float]) -> str:
 
 
 def lesson(records: Sequence[Record]) -> RenderableType:
-    """Return what came of learning."""
+    """Return the table of the result of learning."""
     (learning,) = records
     table = _table("on held-out tickets", "n", "accuracy", "", "95 % interval", "macro-F1")
     for name in ("before", "after"):
@@ -42,14 +42,14 @@ def lesson(records: Sequence[Record]) -> RenderableType:
                 text(span(figures["interval"])), text(f"{figures['macro_f1']:.3f}"),
             )  # fmt: skip
     if table.row_count:
-        return table  # the summary says what came of it
+        return table  # the summary has the result
     return text(
         f"{learning['outcome']}: {learning['reason']}", "green" if learning["outcome"] == "learned" else "yellow"
     )
 
 
 def suspects(records: Sequence[Record]) -> RenderableType:
-    """Return labels in doubt, what others say, and the ticket's words."""
+    """Return a table of doubtful labels, what other answers say, and the ticket's text."""
     table = AutoWidthTable(("id", "label", "rather", "confidence", "against", "text"), spare=("against", "confidence"))
     for suspect in records:
         table.add_row(
@@ -61,7 +61,7 @@ def suspects(records: Sequence[Record]) -> RenderableType:
 
 
 def evaluations(records: Sequence[Record], *, calibrated: bool = False) -> RenderableType:
-    """Return the classifiers side by side, then each one's figures: those before a calibration on the same labels."""
+    """Return a table that compares classifiers, then each one's figures, before a calibration on the same labels."""
     return Group(
         _side_by_side(records, "sure before these labels" if calibrated else "sure"),
         *(part for evaluation in records for part in _one(evaluation)),
@@ -86,7 +86,7 @@ def _side_by_side(records: Sequence[Record], sure: str) -> Table:
 
 
 def _compared(reduction: float | None) -> str:
-    """Return how many errors fewer there are."""
+    """Return the reduction of errors in words."""
     return "" if reduction is None else f"{abs(reduction):.0%} {'more' if reduction < 0 else 'fewer'} errors"
 
 

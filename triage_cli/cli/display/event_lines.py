@@ -1,4 +1,4 @@
-"""Events of the audit log as lines for people: what happened, without ids and hashes."""
+"""Events of the audit log as lines for people, without ids and hashes."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ DELIVERED = ("delivered", "delivery_failed", "dead_letter")
 
 
 def summary(action: str, detail: Detail, actor: str) -> str:
-    """Return what an event says, in a line. An action that has no line of its own is described by its data."""
+    """Return a line about an event. An action without a line of its own is described by its data."""
     text = SUMMARIES.get(action, _data)(detail)
     if action == "suggested":
         return f"{text} of {actor}"

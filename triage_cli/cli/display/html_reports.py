@@ -1,4 +1,4 @@
-"""The reports of `eval` and `plan`: self-contained HTML pages, in which every text is escaped; no scripts."""
+"""The reports of `eval` and `plan`: self-contained HTML pages without scripts; every text is escaped."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent
 
 
 class Curve(NamedTuple):
-    """What one classifier's line in a chart shows."""
+    """The line of one classifier in a chart."""
 
     name: str
     colour: str
@@ -29,7 +29,7 @@ class Curve(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Curves over shares from 0 to 1, with heights from 0 to `top`; `across` and `up` are what the axes show."""
+    """Curves over shares from 0 to 1, with heights from 0 to `top`; `across` and `up` are the labels of the axes."""
 
     curves: Sequence[Curve]
     top: float
@@ -42,11 +42,11 @@ class Chart(NamedTuple):
     bottom: int = 260
 
     def x(self, share: float) -> float:
-        """Return where a share is drawn, from the left."""
+        """Return the horizontal position of a share."""
         return round(self.left + share * (self.width - self.left - 24), 1)
 
     def y(self, value: float) -> float:
-        """Return where a value is drawn, from above."""
+        """Return the vertical position of a value."""
         return round(self.bottom - value / self.top * (self.bottom - 24), 1)
 
 

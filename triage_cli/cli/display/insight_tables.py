@@ -46,7 +46,7 @@ MOVES = 20  # that are shown
 
 
 def plan(_records: Sequence[object], compared: Plan) -> RenderableType:
-    """Return the whole of a plan, with its first moves."""
+    """Return the tables of a plan, with its first moves."""
     volumes = _table("destination", "before", "after", "change", "pages")
     for v in compared.destinations:
         style = "bold red" if v.pages and v.after > v.before else ""

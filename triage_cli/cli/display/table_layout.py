@@ -1,4 +1,4 @@
-"""A table as wide as the terminal, a line a row: the widest cells are shortened, then some columns left out."""
+"""A table that fits the terminal, one line a row: the widest cells are shortened, then columns are left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,16 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 GAP = 2  # between two columns
-# What a column keeps of its cells before another one is left out; of these more than of others.
+# The least width of a column before another one is left out; larger for these columns.
 FLOORS: Mapping[str, int] = {"subject": 24, "text": 24, "category": 24, "id": 36, "ticket_id": 36}
 FLOOR = 12
-# Where that is still too wide, all but what names a ticket and its state is shortened further.
+# If that is still too wide, all columns are shortened further, except a ticket's name and status.
 WHOLE = ("id", "ticket_id", "status")
 LEAST = 6
 
 
 class AutoWidthTable:
-    """Rows under named columns, made to fit when they are shown; `spare` may be left out, the first one first."""
+    """Rows with named columns that are fitted when shown; columns in `spare` may be left out, in this order."""
 
     def __init__(self, columns: Sequence[str], spare: Sequence[str] = (), title: str = "") -> None:
         self._columns = tuple(columns)
@@ -35,7 +35,7 @@ class AutoWidthTable:
         self._rows.append(cells)
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        """Yield the table that fits."""
+        """Yield the fitted table."""
         widths = self._fit(options.max_width)
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
         if self._title:
@@ -48,7 +48,7 @@ class AutoWidthTable:
         yield table
 
     def _fit(self, room: int) -> dict[str, int]:
-        """Return the columns that are shown, and how wide each is."""
+        """Return the columns to show, with their widths."""
         whole = {
             column_name: max(cell_len(column_name), *(cell_len(row[place].plain) for row in self._rows), 0)
             for place, column_name in enumerate(self._columns)
@@ -64,7 +64,7 @@ class AutoWidthTable:
 
 
 def fits(widths: dict[str, int], room: int, *, last: bool = False) -> bool:
-    """Shorten the widest columns, each down to its floor, until all fit; tell whether they do."""
+    """Shorten the widest columns, each to its least width at most, until all fit; return whether they do."""
 
     def floor(column_name: str) -> int:
         return (

@@ -1,4 +1,4 @@
-"""Tables worth looking at: colour by status, confidence as a bar, as wide as the terminal."""
+"""Tables of tickets, events and counts for a terminal, with colours and bars."""
 
 import io
 import shutil
@@ -64,13 +64,13 @@ def rendered(what: object) -> Iterator[str]:
 
 
 def text(value: object, style: str = "") -> Text:
-    """Return a value as text that no markup and no escape code in it can change; what is no text looks as in JSON."""
+    """Return a value as text in which markup and escape codes have no effect; other values look as in JSON."""
     content = value if isinstance(value, str) else "" if value is None else compact(value)
     return Text(safe(content), style=style)
 
 
 def bar(share: float | None, colour: str = "") -> Text:
-    """Return a share as a bar with its number; a confidence is coloured by how high it is."""
+    """Return a share as a bar with its number; the colour of a confidence depends on its value."""
     if share is None:
         return Text("")
     eighths = round(max(0.0, min(1.0, share)) * BAR * 8)
@@ -81,7 +81,7 @@ def bar(share: float | None, colour: str = "") -> Text:
 
 
 def tickets(records: Sequence[Record]) -> RenderableType:
-    """Return tickets as a table: what each is about, what was decided and where it has arrived."""
+    """Return a table of tickets: text, decision and destinations."""
     columns = ("id", "status", "category", "confidence", "priority", "customer", "text", "routed to")
     table = AutoWidthTable(columns, spare=("customer", "routed to", "priority", "confidence"))
     for record in records:
@@ -96,7 +96,7 @@ def tickets(records: Sequence[Record]) -> RenderableType:
 
 
 def decided(record: Record) -> tuple[Text, Text, Text, Text]:
-    """Return the cells that tell a ticket's external id or the end of its own, its status, category and confidence."""
+    """Return the cells with a ticket's name, status, category and confidence."""
     status, guess, unsure = (record.get(name) for name in ("status", "category", "suggestion"))
     return (
         name_of(record),
@@ -107,14 +107,14 @@ def decided(record: Record) -> tuple[Text, Text, Text, Text]:
 
 
 def name_of(record: Record) -> Text:
-    """Return a ticket's external id, or the end of its own where it has none."""
+    """Return a ticket's external id, or else the end of its ticket id."""
     return (
         text(record["external_id"]) if record.get("external_id") else text(short(str(record["ticket_id"] or "")), "dim")
     )
 
 
 def histories(records: Sequence[Record], *, verbose: bool = False) -> RenderableType:
-    """Return tickets, each with its whole history; their own ids are for who asks for more."""
+    """Return tickets with their whole histories; `verbose` shows ticket ids too."""
     return Group(*(_history(record, verbose=verbose) for record in records))
 
 
@@ -138,7 +138,7 @@ def _history(record: Record, *, verbose: bool) -> RenderableType:
 
 
 def _facts(record: Record, *, verbose: bool) -> Iterator[tuple[str, object]]:
-    """Yield what is known of a ticket beside its text, what people ask for first."""
+    """Yield a ticket's other values, the most important first."""
     external_id = record["external_id"]
     yield "ticket", f"{external_id} ({record['source']})" if external_id else record["ticket_id"]
     yield "ticket_id", record["ticket_id"] if verbose and external_id else None
@@ -178,7 +178,10 @@ def _sent(record: Record, *, verbose: bool) -> tuple[Table, Table]:
 
 
 def events(records: Sequence[Record], names: Mapping[str, str] | None = None) -> RenderableType:
-    """Return events as lines: when, which ticket by `names` (its external id by its own; None: no word), what."""
+    """Return events as lines: time, ticket, what happened.
+
+    `names` maps ticket ids to external ids; None leaves out the ticket.
+    """
     table = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(3 if names is None else 4):
         table.add_column(no_wrap=True)
@@ -192,7 +195,7 @@ def events(records: Sequence[Record], names: Mapping[str, str] | None = None) ->
 
 
 def stats(records: Sequence[Record]) -> RenderableType:
-    """Return counts with their share of all tickets, on one scale, and a bar each."""
+    """Return counts with their shares of all tickets, and bars on one scale."""
     record = records[0]
     parts: list[RenderableType] = [
         text(f"{plural(record['tickets'], 'tickets')}, {plural(record['events'], 'events')}, ${record['cost_usd']:.2f}")
@@ -238,7 +241,7 @@ def plain(records: Sequence[Record], columns: Sequence[str]) -> RenderableType:
 
 
 def checks(records: Sequence[Record]) -> RenderableType:
-    """Return what was tried: a mark, what it is, what it answered, and below a failure what to do."""
+    """Return test results: a mark, the name, the result, and below a failure the hint."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for record in records:
         table.add_row(MARKS[record["works"]], text(record["what"]), text(record["said"]))
@@ -248,7 +251,7 @@ def checks(records: Sequence[Record]) -> RenderableType:
 
 
 def chosen(records: Sequence[Record], columns: Sequence[str]) -> RenderableType:
-    """Return the columns that a user chose as a table, a line a record."""
+    """Return the chosen columns as a table, one line a record."""
     table = AutoWidthTable(columns)
     for record in records:
         table.add_row(*(text(record[column]) for column in columns))
@@ -258,7 +261,7 @@ def chosen(records: Sequence[Record], columns: Sequence[str]) -> RenderableType:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        # What stands here is to be read whole: it goes on in the next line.
+        # These columns are never cut: they continue on the next line.
         table.add_column(column, no_wrap=column in ("id", "status", "confidence", "seq", "timestamp"), overflow="fold")
     return table
 
@@ -271,12 +274,12 @@ def _titled(title: str, *columns: str) -> Table:
 
 
 def cell(value: object) -> Text:
-    """Return a value of any type, in short."""
+    """Return a short text of a value of any type."""
     return text(_short(value))
 
 
 def _moment(at: str | None) -> str:
-    """Return a time to the second: the reader's on a terminal, else UTC."""
+    """Return a time to the second: local time on a terminal, else UTC."""
     return messages.local_times(at or "")[:19].replace("T", " ")
 
 

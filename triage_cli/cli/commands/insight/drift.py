@@ -1,4 +1,4 @@
-"""`triage drift`: whether decisions look different from the time before."""
+"""`triage drift`: compares decisions with those of the time before."""
 
 from datetime import UTC, datetime
 from typing import Annotated

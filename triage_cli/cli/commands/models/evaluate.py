@@ -1,4 +1,4 @@
-"""`triage eval`: how right classifiers are on labelled tickets, what each threshold would do, and what it costs."""
+"""`triage eval`: measures classifiers on labelled tickets: accuracy, thresholds, cost."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -107,7 +107,7 @@ def evaluate(
 
 
 def _tell_promises(session: CommandContext, names: Sequence[str]) -> None:
-    """Tell of the evaluated classifiers, and of their steps, where they keep their `max_error` now."""
+    """Print for each evaluated classifier, and its steps, which categories keep their `max_error` now."""
     specs = session.config.classifiers
     named = {*names, *(step for name in names for step in specs[name].steps)}
     if any(specs[name].max_error is not None for name in named):
@@ -117,7 +117,7 @@ def _tell_promises(session: CommandContext, names: Sequence[str]) -> None:
 
 
 def _choose_database(session: CommandContext, names: Sequence[str], *, calibrate: bool) -> None:
-    """Where there is no database, do without; but what costs, and a calibration, must be kept."""
+    """Do without a missing database, unless paid answers or a calibration must be stored."""
     asked = [session.config.classifiers[name] for name in names if name in session.config.classifiers]
     if calibrate or any(spec.type != "local" for spec in asked):
         session.require_database()
@@ -126,7 +126,7 @@ def _choose_database(session: CommandContext, names: Sequence[str], *, calibrate
 
 
 def _told(session: CommandContext, evaluation: Evaluated, min_accuracy: float | None, *, calibrate: bool) -> ExitCode:
-    """Tell what came of one classifier, and return the exit code it asks for."""
+    """Print the summary of one classifier, and return its exit code."""
     scored = evaluation.scored
     low, high = scored.accuracy_interval
     session.say(f"{scored.classifier}: right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})")
@@ -169,7 +169,7 @@ def _flatters(learned: Learned) -> str:
 
 
 def _taught(evaluation: Evaluated) -> UsageError | None:
-    """Return the error where a calibration fails for tickets that were learned from."""
+    """Return the error for a calibration with tickets that the model has learned from."""
     learned = evaluation.learned
     if learned is None or learned.others >= LEAST:
         return None
@@ -191,7 +191,7 @@ def _write(path: Path, evaluations: Sequence[Evaluated], source: str) -> None:
 
 
 def _check_adversarial(given: Mapping[str, object]) -> None:
-    """Raise `UsageError` for what is about labelled tickets: the attacks are tried on tickets of their own."""
+    """Raise `UsageError` for options about labelled tickets, since attacks are tried on built-in tickets."""
     if wrong := [name for name, value in given.items() if value is not None and value is not False]:
         raise UsageError(
             f"--adversarial tries shipped attacks on shipped tickets, so {wrong[0]} means nothing beside it",
@@ -200,7 +200,7 @@ def _check_adversarial(given: Mapping[str, object]) -> None:
 
 
 def _attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Printer) -> int:
-    """Try the shipped attacks on classifiers and print one record each; no ticket is stored."""
+    """Try the built-in attacks on classifiers and print one record for each; no ticket is stored."""
     printer.check_columns(ATTACK_COLUMNS)
     evaluating = wiring.diagnostics.evaluating(session.config, *session.signature, session.say)
     session.stopper.watch(evaluating.allowance.stop)

@@ -1,4 +1,4 @@
-"""`triage learn`: the embedded classifier learns from verdicts and labelled files, where that makes it better."""
+"""`triage learn`: fits the embedded classifier to verdicts and labelled files, and uses it if it is better."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -66,14 +66,14 @@ def learn(
 
 
 def record(lesson: TrainingReport) -> dict[str, Any]:
-    """Return the record of a lesson."""
+    """Return the record of the result of learning."""
     parts = {name: getattr(lesson, name) for name in ("before", "after", "looked")}
     figures = {name: None if part is None else part._asdict() for name, part in parts.items()}
     return lesson._asdict() | figures
 
 
 def summary(lesson: TrainingReport) -> Iterator[str]:
-    """Yield a line that tells which version is in use and why, and one of what its second look changed."""
+    """Yield a line about the version in use and the reason, and one about the changes of its second look."""
     in_use = f"version {lesson.version}" if lesson.version else "the built-in model"
     if lesson.outcome == "rolled_back":
         yield lesson.reason
@@ -88,7 +88,7 @@ def summary(lesson: TrainingReport) -> Iterator[str]:
 
 
 def _seen_again(looked: Looked) -> str:
-    """Return what a second look changed, in a line."""
+    """Return a line about the changes of a second look."""
     counts = (
         (looked.doubted, "doubted, which wait for a person now", "doubted, which waits for a person now"),
         (looked.settled, "no longer wait", "no longer waits"),

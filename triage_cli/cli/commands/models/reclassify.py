@@ -1,4 +1,4 @@
-"""`triage reclassify`: ask again, look at what flips, let it hold."""
+"""`triage reclassify`: asks again, shows flips, and applies them."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,9 +23,9 @@ from triage_cli.domain.serialization import FLIP_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.service.classification.flip_rules import Bound
 
-# What is asked about again where nothing is named.
+# The statuses that are selected if no ticket is named.
 DECIDED = ("classified", "routing", "routed", "unroutable", "undeliverable")
-# What is printed: where the category that holds and the one answered differ.
+# The outcomes that are printed: the present and the new category differ.
 SHOWN = (Action.FLIP, Action.FLIPPED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED)
 WORDS = {
     "flip": "would flip",
@@ -41,7 +41,7 @@ WORDS = {
 COLUMNS = (
     "ticket_id", "status", "old", "old_confidence", "new", "new_confidence", "old_reason", "new_reason", "applied",
 )  # fmt: skip
-WIDEST = 12  # categories of a matrix that a terminal has room for
+WIDEST = 12  # the most categories of a matrix on a terminal
 
 
 @remote_command
@@ -85,7 +85,7 @@ def reclassify(
     if reroute and not apply:
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
     asked = asking.plan(session, force=force, batch=batch)
-    Bound.read(max_flips)  # what cannot be read is told before any work
+    Bound.read(max_flips)  # so that a bad value is reported before any work
     plan = ReclassifyPlan(asked, apply, max_flips, reroute, doubted)
     printer = printing.printer(quiet=session.quiet)
     named, missing = ticket_names.ids(session, ids)
@@ -140,7 +140,10 @@ def _counted(
 
 
 def table(matrix: Counter[tuple[str, str]]) -> Iterator[str]:
-    """Yield the lines of a matrix, the old categories down and the new ones across; of many only what changed."""
+    """Yield the lines of a matrix: old categories are rows, new ones columns.
+
+    With many categories, only changes are shown.
+    """
     if all(old == new for old, new in matrix):
         return
     names = sorted({name for pair in matrix for name in pair})

@@ -1,4 +1,4 @@
-"""`triage suspects`: labels that several answers contradict, and categories that are taken for each other."""
+"""`triage suspects`: labels that several answers contradict, and categories that are confused."""
 
 from triage_cli import wiring
 from triage_cli.cli import labelled_files, options

@@ -1,4 +1,4 @@
-"""`triage audit`: proof that the log is whole, and the head to keep elsewhere."""
+"""`triage audit`: verifies the log, and prints the head to keep elsewhere."""
 
 import json
 import os
@@ -90,17 +90,14 @@ GROUP = command_group("Prove that the audit log is whole.", verify=verify, head=
 
 
 class HeadsFile:
-    """A head a line, as `triage audit head` prints it: a JSON object, or with `-o id` the hash alone."""
+    """A file with one head a line, as `triage audit head` prints it: a JSON object, or with `-o id` the hash alone."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lines: list[str] = []
 
     def read(self) -> Mapping[str, str]:
-        """Return the hashes and where they stand. Raises `UsageError` for a line that is no head.
-
-        A file that is not there holds none.
-        """
+        """Return the hashes and their lines; none without a file. Raises `UsageError` for a line that is no head."""
         try:
             self._lines = self._path.read_text("utf-8").splitlines()
         except FileNotFoundError:

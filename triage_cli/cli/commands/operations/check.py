@@ -1,4 +1,4 @@
-"""`triage check`: one line and an exit code for a monitor: what waits too long, and what reached nobody."""
+"""`triage check`: compares waiting tickets and deliveries with limits, for a monitor."""
 
 from collections.abc import Iterator
 from typing import Annotated, NamedTuple
@@ -20,7 +20,7 @@ LABELS = {"undeliverable": "undeliverable", "unroutable": "unroutable", "needs_r
 
 
 class Finding(NamedTuple):
-    """What one limit found, in words, and whether it is kept."""
+    """The result of one limit in words, and whether it is kept."""
 
     text: str
     is_kept: bool
@@ -80,7 +80,7 @@ def _findings(
     pending: int | None,
     limits: dict[str, int | None],
 ) -> Iterator[Finding]:
-    """Yield what each limit that was given found."""
+    """Yield the result of each given limit."""
     triage = session.triage
     if age is not None:
         late = Selection(statuses=UNPROCESSED, until=options.past(age), sort="ticket_id", limit=1)
@@ -90,7 +90,8 @@ def _findings(
         yield Finding(f"{age_finding} after {age}", oldest is None)
     stats = triage.stats()
     if delivery_age is not None:
-        # Also one that nobody tries: parked for a private address, a missing secret or a switched off network.
+        # This also finds a delivery that is never tried: for a private address, a missing secret or a switched off
+        # network.
         oldest_delivery, latest = stats.oldest_pending_delivery, options.past(delivery_age) or ""
         late_at = oldest_delivery if oldest_delivery and oldest_delivery <= latest else None
         of = f"a delivery of {messages.safe(late_at)} is still" if late_at else "no delivery is"

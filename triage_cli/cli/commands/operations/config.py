@@ -1,4 +1,4 @@
-"""`triage config`: make one, show what holds and where it comes from, check it."""
+"""`triage config`: writes a configuration, shows the values in use and their origins, checks it."""
 
 import json
 from collections import Counter
@@ -39,14 +39,14 @@ def init(
     if str(path) == "-":
         Printer("table").write(text)
         return
-    left_behind = _left_behind(session, path)  # as long as the new file does not count yet
+    left_behind = _left_behind(session, path)  # before the new file is in use
     try:
         with open(path, "x", encoding="utf-8", opener=private) as file:
             try:
                 file.write(text)
                 file.flush()
             except OSError:
-                path.unlink()  # half of one would be in the way of the next try
+                path.unlink()  # an incomplete file would block the next try
                 raise
     except FileExistsError as error:
         raise ConfigError(f"{path} exists already", hint="name another path, or edit it") from error
@@ -60,13 +60,13 @@ def init(
 
 
 def _left_behind(session: CommandContext, path: Path) -> str:
-    """Return the database in use, if the new configuration names another one and would be heard."""
+    """Return the database in use, if the new configuration names another one and will be used."""
     try:
         config = session.config
         heard = not config.origins.get("database", "").startswith(("flag", "environment"))
         other = config.database != str(path.absolute().with_name("triage.db"))
         return without_password(config.database) if heard and other and session.has_database else ""
-    except TriageError:  # what cannot be read, or has no home, is not in use
+    except TriageError:  # a configuration that cannot be read, or has no home, is not in use
         return ""
 
 
@@ -149,7 +149,7 @@ def _reach_table(records: Sequence[Any]) -> object:
 
 
 def _gone(session: CommandContext, name: str) -> str:
-    """Say what is left of a category that is gone without an heir."""
+    """Return a warning about tickets of a category that was removed without a new name."""
     by_whom = Counter(bool(ticket.verdict) for ticket in session.triage.find(Selection(categories=(name,))))
     left = []
     if by_whom[False]:

@@ -1,4 +1,4 @@
-"""`triage db`: where the database is, a copy of it while it is in use and back again, and its move to PostgreSQL."""
+"""`triage db`: the path of the database, its backup, restore, and copy to PostgreSQL."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer
 from triage_cli.config import without_password
 
-TOLD = 10  # ids in one warning
+TOLD = 10  # the most ids in one warning
 
 
 @local_command

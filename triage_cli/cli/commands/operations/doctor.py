@@ -1,4 +1,4 @@
-"""`triage doctor`: what works and what does not, each with the next step."""
+"""`triage doctor`: tests everything that is configured, and says the next step for each failure."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -52,7 +52,7 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
     try:
         if there:
             stats = session.triage.stats()
-            session.store.renew(Lease(""))  # changes nothing, but only who may write gets so far
+            session.store.renew(Lease(""))  # changes nothing, but fails without the right to write
             contents = f"{messages.plural(stats.tickets, 'tickets')}, {messages.plural(stats.events, 'events')}"
         else:
             wiring.stores.check_place(config)
@@ -95,7 +95,7 @@ def _sources(session: CommandContext) -> Iterator[dict[str, Any]]:
 
 
 def _sent(session: CommandContext, name: str) -> dict[str, Any]:
-    """Send a test ticket; a name that is no destination's is a mistake of who typed it, and no result."""
+    """Send a test ticket. Raises `UsageError` if there is no destination of this name."""
     if name not in session.config.destinations:
         raise UsageError(f'no destination "{name}" in the config', hint="triage config show lists them")
     try:
@@ -128,5 +128,5 @@ def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
 
 
 def _record(what: str, finding: str, hint: str = "", *, works: bool | None = True) -> dict[str, Any]:
-    """Return the record of one thing; `works` None is that nobody knows, which is no failure."""
+    """Return the record of one test; `works` is None if it is unknown, which is no failure."""
     return dict(zip(COLUMNS, (what, works, finding, hint), strict=True))

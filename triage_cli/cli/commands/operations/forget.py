@@ -58,7 +58,7 @@ def _count(session: CommandContext, customer: str) -> int:
 
 
 def _agreed(session: CommandContext, customer: str) -> bool:
-    """Ask first, but not where there is nothing to erase."""
+    """Ask for confirmation, unless there is nothing to erase."""
     number = _count(session, customer)
     return not number or session.agrees(f"this erases {messages.plural(number, 'tickets')} of {customer} for good")
 

@@ -1,4 +1,4 @@
-"""`triage serve`: the HTTP API, and the sending of deliveries that fall due."""
+"""`triage serve`: serves the HTTP API, and sends deliveries that fall due."""
 
 import gc
 import os
@@ -66,7 +66,7 @@ def serve(
     if root_path and not ROOT_PATH.fullmatch(root_path):
         raise UsageError(f'--root-path "{root_path}" is no path', hint="it begins with a slash and ends without one")
     wiring.destinations.check_templates(session.config)
-    gc.set_threshold(5_000, 10, 10)  # a server lives long, and what a request leaves behind has cycles
+    gc.set_threshold(5_000, 10, 10)  # a server runs for long, and requests leave cycles behind
     fd = int(os.environ[FD]) if FD in os.environ else None  # of the process that started this one
     place = api_server.Place(
         host, port, ssl_certfile, ssl_keyfile, behind_proxy, fd, root_path.rstrip("/"), keep_alive, drain
@@ -91,7 +91,7 @@ def serve(
 
 
 def _tell_of_the_start(session: CommandContext) -> None:
-    """Warn of destinations that get nothing, and note that nobody has a key."""
+    """Warn about destinations that get nothing, and note if there is no key."""
     for name in session.config.destinations:
         for warning in wiring.destinations.warnings(session.config, name):
             messages.say(f"warning: {warning}")

@@ -118,7 +118,7 @@ def _preview(
 
 
 def tell_waiting(session: CommandContext) -> None:
-    """Say what is in providers' batches, and since when."""
+    """Print how many tickets wait in providers' batches, and since when."""
     for name, waits in ({} if session.quiet else session.triage.stats().waiting).items():
         since = f"{messages.local_times(waits['since'])[:16].replace('T', ' ')} ({messages.time_zone()})"
         session.say(f"{waits['tickets']:,} wait in batches of {name}, since {since}")

@@ -1,4 +1,4 @@
-"""`triage create`: one ticket typed, or many from tables."""
+"""`triage create`: stores one typed ticket, or many from tables or mail."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -128,7 +128,7 @@ def _outcomes(
 
 
 def _as_stored(draft: TicketDraft) -> TicketDraft:
-    """Return a typed draft with the time it would get; one with an id may be there already, with a time of its own."""
+    """Return a typed draft with its time of creation; a draft with an id may be a stored ticket with its own time."""
     return draft if draft.external_id else draft._replace(created_at=dedup.created_at(draft, now()))
 
 
@@ -167,7 +167,7 @@ def preview(session: CommandContext, printer: Printer, tables: Sequence[Table], 
 
 
 def _shown(session: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
-    """Show what would be stored."""
+    """Print the drafts as they would be stored."""
     empty = dict.fromkeys(TICKET_KEYS)
     records = [empty | {k: v for k, v in d._asdict().items() if k in TICKET_KEYS} for d in drafts]
     printer.many(records, lambda record: record, TICKET_KEYS, TICKETS_TABLE)

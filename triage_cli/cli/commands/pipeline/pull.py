@@ -1,4 +1,4 @@
-"""`triage pull`: what is new in the sources of the configuration becomes tickets."""
+"""`triage pull`: stores new items of the configured sources as tickets."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.adapters import Pause, Source
 
 DIDS = ("created", "updated", "unchanged", "rejected")
-# The way of a pull is measured in parts of its time.
+# The progress of a pull is a share of the period that it reads.
 PARTS = 1000
 Names = Annotated[
     list[str] | None,
@@ -99,7 +99,7 @@ def pull(
 
 
 class _Pulling:
-    """The sources one after another: one that fails does not keep the others from being pulled."""
+    """Pulls the sources one after another; a failed one does not stop the others."""
 
     def __init__(self, session: CommandContext, names: Sequence[str], plan: PullPlan) -> None:
         self._session = session
@@ -111,14 +111,14 @@ class _Pulling:
 
     @property
     def code(self) -> int:
-        """Return the exit code; raise the error where the only one, or the gravest, is one of a whole source."""
+        """Return the exit code. Raises the error if it ended a whole source and is the only or the gravest one."""
         failure = min(self._failures, key=lambda error: PRECEDENCE.index(error.exit_code), default=None)
         if failure is not None:
             raise failure
         return gravest(self._codes)
 
     def outcomes(self, rejected: RejectedItems, *, shown: bool) -> Iterator[Outcome[Ticket]]:
-        """Pull, and yield what came of each item that is not just as it was."""
+        """Pull, and yield the outcome of each item that is not unchanged."""
         for name in self._names:
             counts: Counter[str] = Counter()
             try:
@@ -157,14 +157,14 @@ class _Pulling:
                 self._failed(error)
 
     def _failed(self, error: TriageError) -> None:
-        """Note the error of a source; of several sources each is told at once."""
+        """Record the error of a source; with several sources it is printed at once."""
         self._failures.append(error)
         if len(self._names) > 1:
             messages.say(f"error: {error.sentence()}")
 
 
 class _Watched:
-    """A source whose pages come until a signal does, and which knows how far it is."""
+    """A source that stops at a signal, and reports its progress."""
 
     def __init__(self, source: Source, session: CommandContext) -> None:
         self.name = source.name
@@ -183,7 +183,7 @@ class _Watched:
 
 
 def _no_pause(seconds: float, why: str) -> bool:
-    """End a look at a first page where it would have to wait."""
+    """Stop instead of waiting, since only the first page is wanted."""
     raise UnavailableError(f"{why}, and asks to wait for {seconds:.0f} s", hint="try again later")
 
 

@@ -1,4 +1,4 @@
-"""`triage review`: what waits for a person, or every ticket, in a full-screen application."""
+"""`triage review`: shows tickets that wait for a person, or all, in a full-screen application."""
 
 import os
 import signal
@@ -62,18 +62,18 @@ def review(
 
 
 def _learned(session: CommandContext) -> str:
-    """Learn from all verdicts, and return what came of it."""
+    """Learn from all verdicts, and return a summary."""
     lesson = wiring.diagnostics.learning(session.config, *session.signature, lambda _: None).learn_verdicts()
     return messages.joined(*summary(lesson))
 
 
 def _is_plain() -> bool:
-    """Tell whether the terminal cannot draw; Textual draws on stderr."""
+    """Return whether the terminal cannot draw; Textual draws on stderr."""
     return os.environ.get("TERM", "").lower() in ("", *terminal.DUMB) or not messages.on_terminal(sys.stderr)
 
 
 def _nothing(view: View) -> str:
-    """Return what is told where there is no ticket to show."""
+    """Return the message if there is no ticket to show."""
     if view.filters.line:
         return "no ticket matches the filters"
     return "no tickets yet: triage create FILE stores some" if view.every else "nothing waits for a person"
@@ -118,7 +118,7 @@ def _full_screen(session: CommandContext, sitting: ReviewSession, view: View) ->
 
 @contextmanager
 def _own_wakeup() -> Iterator[None]:
-    """Give the signals' wakeup file back to the stopper after an event loop has had it."""
+    """Restore the stopper's wakeup file descriptor after an event loop has used it."""
     before = signal.set_wakeup_fd(-1)
     try:
         yield

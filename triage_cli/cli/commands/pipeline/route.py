@@ -1,4 +1,4 @@
-"""`triage route`: send tickets where the routing map says, and deliver what is due."""
+"""`triage route`: routes tickets by the routing map, and sends deliveries that are due."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
 
-# Attempts that fall due within this many seconds are waited for.
+# The command waits for attempts that fall due within so many seconds.
 STAY = 15.0
 DIDS = ("routed",)
 PREVIEW_KEYS = ("ticket_id", "request", "error")
@@ -88,7 +88,7 @@ def route(
 
 
 def code_of(outcome: Outcome[Routed], error: TriageError) -> ExitCode:
-    """Return the exit code that a ticket's error asks for: what is due later, or waits, is no failure."""
+    """Return the exit code for a ticket's error; a delivery that is due later or waits is no failure."""
     if not isinstance(error, ItemError):
         return error.exit_code
     failed = outcome.action in (Action.UNDELIVERABLE, Action.UNROUTABLE) or (
@@ -98,7 +98,7 @@ def code_of(outcome: Outcome[Routed], error: TriageError) -> ExitCode:
 
 
 def next_step(places: Counter[str], counts: Counter[str]) -> str:
-    """Say where tickets went, and what is left to a person."""
+    """Print where tickets went, and what a person must do."""
     steps = []
     if places:
         listed = ", ".join(f"{place} ({number:,})" for place, number in places.most_common())
@@ -111,7 +111,7 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
 
 
 def waiting_offline(session: CommandContext) -> str:
-    """Say how many deliveries wait for the network, where that is switched off."""
+    """Print how many deliveries wait for the network, if it is switched off."""
     names = frozenset() if session.is_remote else wiring.destinations.cut_off(session.config)
     owed = session.triage.stats().deliveries if names and not session.quiet else {}
     waits = {name: owed[name]["pending"] for name in sorted(names) if owed.get(name, {}).get("pending")}
@@ -122,7 +122,7 @@ def waiting_offline(session: CommandContext) -> str:
 
 
 def _due_later(session: CommandContext) -> str:
-    """Say where there was nothing to do that there will be."""
+    """If there was nothing to do, print when the next delivery is due."""
     number = sum(states.get("pending", 0) for states in session.triage.stats().deliveries.values())
     due = messages.plural(number, "deliveries are due later", "delivery is due later")
     return f"{due}: triage show ID tells when" if number else ""
@@ -147,14 +147,14 @@ def _counted(
             codes.add(code)
             if ticket is not None and outcome.action == Action.UNROUTABLE:
                 unroutable.add(ticket.category)
-            elif code or not session.quiet:  # what is due later or waits is well
+            elif code or not session.quiet:  # a delivery that is due later or waits is no failure
                 label = WORDS.get(outcome.action, outcome.action)
                 repeats.tell(label, outcome.error, ticket)
         yield outcome
 
 
 def _preview(session: CommandContext, selection: Selection, plan: RoutePlan, printer: Printer, *, as_text: bool) -> int:
-    """Print the requests that would be made, as they are or as records."""
+    """Print the requests that would be made, as text or as records."""
     if selection.ids is None:
         dead = {"undeliverable"} if plan.retry_dead else set()
         selection = selection._replace(statuses=frozenset({"classified", "unroutable", "routing"} | dead))
@@ -173,7 +173,7 @@ def _preview(session: CommandContext, selection: Selection, plan: RoutePlan, pri
 def _requests(
     session: CommandContext, selection: Selection, plan: RoutePlan, number: Counter[str]
 ) -> Iterator[dict[str, str | None]]:
-    """Yield each request that would be made, which is counted, and each ticket that has none, which is told."""
+    """Yield and count the requests that would be made; report tickets without one."""
     map_ = wiring.destinations.routing_map(session.config, session.store)
     known: set[str] = set()
     for ticket in session.look().find(selection):

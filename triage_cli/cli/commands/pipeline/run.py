@@ -1,4 +1,4 @@
-"""`triage run`: create, classify and route in one pass; rows in are rows out, in their order."""
+"""`triage run`: creates, classifies and routes in one pass; it prints one record for each row, in order."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -85,7 +85,7 @@ def run(
 
 
 class RunSummary:
-    """What a run's summary tells."""
+    """The counts for the summary of a run."""
 
     def __init__(self, rejections: RejectWriter, *, quiet: bool) -> None:
         self.rejections = rejections
@@ -118,14 +118,14 @@ class RunSummary:
             self._repeats.tell(WORDS.get(ticket.status, ticket.status), outcome.error, ticket)
 
     def close(self) -> None:
-        """Tell what is left to be told."""
+        """Print the remaining messages."""
         self.rejections.close()
         self._repeats.close()
         self._unroutable.close()
 
     @property
     def exit_code(self) -> ExitCode:
-        """Return the code that the command ends with."""
+        """Return the exit code."""
         codes = self._codes | ({ExitCode.PARTIAL} if self.rejections.too_many else set())
         return gravest(codes)
 
@@ -173,7 +173,7 @@ def _print(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Table]
 
 
 def _ticket(outcome: Done) -> Mapping[str, Any]:
-    """Return the ticket that a row is now, or the row that was rejected."""
+    """Return the ticket of a row, or the rejected row."""
     if outcome.value is not None:
         return ticket_record(outcome.value.ticket)
     error = outcome.error.message if outcome.error else None
@@ -181,14 +181,14 @@ def _ticket(outcome: Done) -> Mapping[str, Any]:
 
 
 def _check_names(tables: Sequence[Table]) -> None:
-    """Raise `UsageError` where a column of the input's own has a name that is added: JSON holds no name twice."""
+    """Raise `UsageError` if an input column has the name of an added one, since a JSON object has each name once."""
     if taken := [name for table in tables for name in named_once(_own(table)) if name in ADDED]:
         hint = "rename it, or take -o csv, where both stand"
         raise UsageError(f'the input has a column "{taken[0]}" of its own, which run adds', hint=hint)
 
 
 def _places(table: Table) -> list[int]:
-    """Return where the input's own columns are: the seven that an earlier run added are not its own."""
+    """Return the indexes of the input's own columns, without the seven that an earlier run added."""
     names = table.columns
     if not {*ADDED} <= {*names}:
         return list(range(len(names)))
@@ -201,12 +201,12 @@ def _own(table: Table) -> list[str]:
 
 
 def _names(tables: Sequence[Table]) -> list[str]:
-    """Return the names of all columns of the output: those of the inputs, and what is added."""
+    """Return the names of all output columns: those of the inputs and the added ones."""
     return list(dict.fromkeys([*(name for table in tables for name in named_once(_own(table))), *ADDED]))
 
 
 def _fitted(table: Table, rows: Iterator[Row]) -> Iterator[Row]:
-    """Yield rows with as many own cells as there are columns, so that what is added stands under its name."""
+    """Yield rows with as many own cells as columns, so that added cells are in their columns."""
     width, places = len(table.columns), _places(table)
     for cells, added in rows:
         padded = [*cells[:width], *[""] * (width - len(cells))]

@@ -81,7 +81,7 @@ def verdict(
 
 
 def _check(name: str | None, category: str | None, rejects: Path | None, *, clear: bool) -> None:
-    """Raise `UsageError` where what was typed names no verdict."""
+    """Raise `UsageError` if the arguments do not make a verdict."""
     if name is None:
         raise UsageError("no ticket is named", hint="triage verdict ID CATEGORY, or triage verdict - with CSV on stdin")
     if clear and category is not None:
@@ -129,7 +129,10 @@ def _outcomes(
 def _drafts(
     rows: Iterator[VerdictRow], given: dict[int, VerdictRow], rejected: "RejectedVerdicts", counts: Counter[str]
 ) -> Iterator[VerdictDraft]:
-    """Yield what can be given; a row that cannot is told and does not stop the rest, one not judged is counted."""
+    """Yield the verdicts.
+
+    A row with a mistake is reported and does not stop the others; a row without a category is counted.
+    """
     for row in rows:
         if row.draft is not None:
             given[row.draft.row] = row

@@ -1,4 +1,4 @@
-"""`triage list`, `show` and `why`: what is there, and how it came about."""
+"""`triage list`, `show` and `why`: tickets, their history, and the explanation of decisions."""
 
 import re
 import sys
@@ -27,8 +27,8 @@ Name = Annotated[
 ]
 ON_TERMINAL = 50
 TIMED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)  ")
-MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # which map decided is for machines
-NARROWEST = 40  # columns to which a story is wrapped at least
+MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # the hash of the routing map is for machines
+NARROWEST = 40  # the least width to which an explanation is wrapped
 HISTORY_KEYS = (*TICKET_KEYS, "classifications", "deliveries", "events")
 LONGEST_SEARCH = 10_000  # SQLite refuses a pattern of 50,000 bytes
 
@@ -172,13 +172,13 @@ def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
 
 
 def _told(lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
-    """Yield a story as a terminal shows it: local times, wrapped at words, what follows a time indented."""
+    """Yield an explanation for a terminal: in local times, wrapped at words, with text after a time indented."""
     width = max(get_terminal_size((120, 24)).columns, NARROWEST)
     coloured = terminal.has_colour(sys.stdout)
     for number, line in enumerate(lines if verbose else map(partial(MAP.sub, ""), lines)):
         timed = TIMED.match(line)
         lead = f"  {messages.local_times(timed[1])}  " if timed else ""
-        # The first line has the ticket's own text, whose times are no times of ours.
+        # The first line has the ticket's own text, in which no time is converted.
         rest = messages.safe(messages.local_times(line[timed.end() if timed else 0 :]) if number else line)
         indent = " " * (len(lead) or 6)
         parts = wrap(rest, width, initial_indent=lead, subsequent_indent=indent, break_on_hyphens=False)
@@ -188,7 +188,7 @@ def _told(lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
 
 
 def _tell_unknown(session: CommandContext, given: Sequence[str] | None, classifier: str | None) -> None:
-    """Tell of a category or a classifier that no ticket can have; neither's case matters for a category."""
+    """Note a category or classifier that no ticket can have; the case of a category does not matter."""
     if not given and classifier is None:
         return
     stats = session.triage.stats()
@@ -206,7 +206,7 @@ def _whole(session: CommandContext) -> Table:
 
 
 def _tell_unknown_word(session: CommandContext, what: str, given: str | None, known: Iterable[str]) -> None:
-    """Tell of a word typed that nothing can have, most likely by mistake."""
+    """Note a typed value that does not exist, most likely a mistake."""
     names = dict.fromkeys(known)
     if given is not None and given not in names:
         near = "".join(f'did you mean "{name}"? ' for name in get_close_matches(given, names, 1))

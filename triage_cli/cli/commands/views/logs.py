@@ -80,7 +80,7 @@ def logs(
 
 
 def _followed(session: CommandContext, query: EventQuery) -> Iterator[LoggedEvent]:
-    """Yield events, then those that come, until a signal or a reader that leaves."""
+    """Yield events, then new ones as they come, until a signal, or until stdout is closed."""
     session.stopper.watch(lambda: None)
     while not session.stopper.code:
         for event in session.triage.events(query):
@@ -95,6 +95,6 @@ def _table(session: CommandContext, records: Any) -> object:
     from triage_cli.cli.display import tables
 
     ids = tuple(dict.fromkeys(record["ticket_id"] for record in records if record["ticket_id"]))
-    # Over a remote each would be a request of its own.
+    # With a remote, each look-up would be a request.
     tickets = () if session.is_remote and len(ids) > 1 else session.triage.find(Selection(ids=ids))
     return tables.events(records, {ticket.ticket_id: ticket.external_id or "" for ticket in tickets})

@@ -1,4 +1,4 @@
-"""`triage runs`: what each bulk command did, at what cost, and how it ended."""
+"""`triage runs`: lists bulk commands with their counts, cost and exit code."""
 
 from collections.abc import Sequence
 from itertools import islice

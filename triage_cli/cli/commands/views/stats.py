@@ -1,7 +1,4 @@
-"""`triage stats`: counts by status, category, classifier and day; cost; the health of deliveries.
-
-Also the start screen: what `triage` prints where no command is typed.
-"""
+"""`triage stats`: counts by status, category, classifier and day, cost, deliveries; and the start screen."""
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -51,7 +48,10 @@ def stats(
 
 @remote_command
 def start(session: CommandContext) -> None:
-    """Print what is in the database, how many tickets need a person, and the next commands; nothing is made."""
+    """Print the start screen: what is in the database, how many tickets need a person, the next commands.
+
+    Creates nothing.
+    """
     config = session.config
     place = config.remote if session.is_remote else without_password(config.database)
     origin = f"{place} (configuration: {config.path or 'the built-in defaults'})"
@@ -71,7 +71,7 @@ def start(session: CommandContext) -> None:
 
 
 def _next_steps(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """Yield three commands and what each does."""
+    """Yield three commands, each with its purpose."""
     steps = {
         "triage review": (counts.get("needs_review", 0), "decide those that need you"),
         "triage classify": (counts.get("new", 0) + counts.get("failed", 0), "give the new ones a category"),
@@ -85,7 +85,7 @@ def _next_steps(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
 
 
 def _grouped(session: CommandContext, query: StatsQuery, printer: Printer) -> None:
-    """Print a record a group; without keys all tickets are one."""
+    """Print a record for each group; without keys all tickets are one group."""
     keys = (*query.by, *GROUP_COUNTS)
     printer.check_columns(keys)
     groups = session.look().stats_by(query)
