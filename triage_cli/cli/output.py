@@ -1,4 +1,4 @@
-"""What goes to stdout: records as a table, JSON, JSON lines, CSV, TSV or ids."""
+"""Output to stdout: records as a table, JSON, JSON lines, CSV, TSV or ids."""
 
 import csv
 import importlib
@@ -33,21 +33,21 @@ Output = Annotated[
     ),
 ]
 Excel = Annotated[bool, typer.Option("--excel", help="CSV that Excel opens correctly: BOM, CRLF, no formulas.")]
-# What a spreadsheet takes for a formula, full-width forms too.
+# The beginning of a formula for a spreadsheet, also in full-width forms.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-# The same behind a semicolon: where lists are parted by it, a spreadsheet begins a cell there. ";-)" is none.
+# The same after a semicolon, where some spreadsheets begin a new cell. ";-)" is no formula.
 PARTED = re.compile("(;)(?=[ \u00a0]*(?:[=+@\uff1d\uff0b\uff20]|[-\uff0d](?!\\))))")
-# TSV has no quotes: what would end a cell or a row is written as PostgreSQL's COPY does.
+# TSV has no quotes: characters that would end a cell or a row are escaped as in PostgreSQL's COPY.
 TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 TABLE_ROWS = 50
-# A reader waits at most so many seconds, and a next record, for one that was written: answers may come slowly.
+# Output is flushed with the next record after so many seconds, since answers may come slowly.
 FLUSH_SECONDS = 0.1
 
 
 class Printer:
-    """Writes records in one format; a reader that goes away is no error (`closed`).
+    """Writes records in one format; a closed pipe is no error (`closed`).
 
-    `columns` are the names typed behind `--columns`; without them each record is printed whole.
+    `columns` are those of `--columns`; without them all are printed.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Printer:
             raise messages.stdout_closed()
 
     def check_columns(self, known: Sequence[str]) -> None:
-        """Raise `UsageError` where a chosen column is none of these: for commands that work before they print."""
+        """Raise `UsageError` for a chosen column that is none of these; for commands that work before they print."""
         column_choice.check(self.chosen, known)
 
     def many(
@@ -82,9 +82,9 @@ class Printer:
         key: str = "ticket_id",
         rows: int | None = None,
     ) -> None:
-        """Write the records of items as they come; each item is taken even where nothing is printed.
+        """Write the records of items as they come; all items are consumed even if nothing is printed.
 
-        Raises `UsageError` before the first item is taken where a chosen column is none of these.
+        Raises `UsageError` for an unknown column, before the first item is consumed.
         """
         self.check_columns(columns)
         if self.silent or self.closed:
@@ -103,7 +103,7 @@ class Printer:
                 self.delimited(columns, ([record.get(c) for c in columns] for record in records))
             else:
                 self._lines(records, key)
-        except KeyboardInterrupt:  # at once: nobody may be there to read what is still to be written
+        except KeyboardInterrupt:  # at once, since the reader may be gone
             self._lose()
             raise
         finally:
@@ -128,7 +128,7 @@ class Printer:
         table: Table,
         key: str = "ticket_id",
     ) -> None:
-        """Write the record of the one thing that was named, once all is done; where there is none, no records."""
+        """Write the record of the one named thing, after all items; without one, write no records."""
         self.check_columns(columns)
         records = [made for item in items if (made := record(item)) is not None]
         if len(records) == 1:
@@ -137,11 +137,11 @@ class Printer:
             self.many(records, lambda record: record, columns, table, key)
 
     def unless_closed(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield items while somebody reads what is printed."""
+        """Yield items until stdout is closed."""
         return takewhile(lambda _: not self.closed, items)
 
     def write(self, text: str) -> bool:
-        """Write to stdout; return False once nobody reads it. On a terminal what is invisible is made visible."""
+        """Write to stdout; return False once it is closed. On a terminal, invisible characters are made visible."""
         if self._watched:
             text = self._safe(text)
         return self.write_safe(text)
@@ -154,7 +154,7 @@ class Printer:
         return messages.safe_lines(text)
 
     def write_safe(self, text: str) -> bool:
-        """Write text in which nothing from outside is raw, its colours kept; return as `write` does."""
+        """Write a safe text with its colours; return as `write` does."""
         if not self.closed:
             try:
                 sys.stdout.write(text)
@@ -202,7 +202,7 @@ class Printer:
             for record in records:
                 self.write(before + "\n" + to_json(record))
                 before = ","
-        finally:  # what stops the command leaves an array too
+        finally:  # a command that is stopped writes a complete array too
             self.write("[]\n" if before == "[" else "\n]\n")
 
     def _table(self, records: Iterator[Record], table: Table, rows: int | None) -> None:
@@ -217,7 +217,7 @@ class Printer:
             messages.say(f"… and {left:,} more: triage list --limit {len(shown) + left}, or -o csv")
 
     def flush(self) -> None:
-        """Hand over what was written."""
+        """Flush stdout."""
         self._flushed = time.monotonic()
         try:
             sys.stdout.flush()
@@ -231,34 +231,34 @@ class Printer:
 
 @dataclass(frozen=True)
 class PrintOptions:
-    """The options of how records are printed."""
+    """The options for printing records."""
 
     output: Output = None
     columns: column_choice.Columns = None
 
     def printer(self, *, quiet: bool = False) -> Printer:
-        """Return what prints so; `quiet`, it prints nothing unless a format or columns were named."""
+        """Return the printer; with `quiet` it prints nothing unless a format or columns were given."""
         return Printer(self.output, self.columns, quiet=quiet)
 
 
 @dataclass(frozen=True)
 class TicketPrintOptions(PrintOptions):
-    """The options of how tickets and events are printed."""
+    """The options for printing tickets and events."""
 
     excel: Excel = False
 
     def printer(self, *, quiet: bool = False) -> Printer:
-        """Return what prints so."""
+        """Return the printer."""
         return Printer(self.output, self.columns, excel=self.excel, quiet=quiet)
 
     @property
     def as_text(self) -> bool:
-        """Tell whether no records were asked for, so that a preview is text."""
+        """Return whether a preview is printed as text, since no format for records was given."""
         return self.output in (None, "table") and not (self.excel or self.columns)
 
 
 class _Sink:
-    """What a csv writer writes to, row by row; it must end rows by CR LF itself, else it quotes no cell with a CR."""
+    """Receives the rows of a csv writer, which must end rows with CR LF: else it would not quote a cell with a CR."""
 
     def __init__(self, printer: Printer, end: str) -> None:
         self._printer = printer

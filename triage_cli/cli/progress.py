@@ -1,4 +1,4 @@
-"""The bar on stderr while a bulk command works: how far, how fast, how long still, what it has cost."""
+"""The progress bar of a bulk command on stderr: share, speed, remaining time, cost."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,20 +11,20 @@ from triage_cli.readers import MailFolder
 
 T = TypeVar("T")
 
-OFTEN = 0.1  # seconds between two looks at how far it is: a look costs more than a row
+OFTEN = 0.1  # seconds between two measurements, since one costs more than a row
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 BAR = 40
 
 
 class ProgressTotal(NamedTuple):
-    """How long the way is (None: nobody knows) and, where that is not counted in items, how far it was gone."""
+    """The total of a command's work (None: unknown) and, if it is not counted in items, how much is done."""
 
     length: int | None = None
     gone: Callable[[], int] | None = None
 
 
 class ProgressBar(NamedTuple):
-    """A command's bar; how long the way is is asked only where it is shown."""
+    """A command's progress bar; the total is computed only if the bar is shown."""
 
     session: CommandContext
     what: str
@@ -32,7 +32,7 @@ class ProgressBar(NamedTuple):
     way: Callable[[], ProgressTotal] = ProgressTotal
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield items, and show how many there were."""
+        """Yield items, and show their number."""
         if not self.shown:
             yield from items
             return
@@ -51,7 +51,7 @@ class ProgressBar(NamedTuple):
 
 
 class _Progress:
-    """How far it is, a line that says so, and what a command that was stopped says at its end."""
+    """The progress, its line, and the message of a command that was stopped."""
 
     def __init__(self, what: str, way: ProgressTotal) -> None:
         self._what = what
@@ -62,7 +62,7 @@ class _Progress:
         self.number = 0  # of items that are done
 
     def see(self, spent: float) -> None:
-        """Take note of how far it is, and what that cost."""
+        """Update the progress and the cost."""
         seconds = time.monotonic() - self._began
         if self._way.length:
             gone = self._way.gone() if self._way.gone else self.number
@@ -75,11 +75,11 @@ class _Progress:
         return f"{self.number:,}, {self._share:.0%}" if self._way.gone else f"{self.number:,} of {self._way.length:,}"
 
     def stopped(self) -> str:
-        """Return how far a command came that was stopped, and how it goes on."""
+        """Return the message of a stopped command: its progress, and how to continue."""
         return f"stopped after {self._done()}; the same command goes on with the rest"
 
     def drawn(self, width: int) -> str:
-        """Return the line: a bar and the time it still takes, where that can be known, else the time it took."""
+        """Return the line: a bar and the remaining time, if the total is known, else the elapsed time."""
         seconds = time.monotonic() - self._began
         turning = SPINNER[int(seconds * 10) % len(SPINNER)]
         left_part = f"{turning} {self._what}{self._far} "
@@ -97,7 +97,7 @@ def _clock(seconds: float) -> str:
 
 
 def through(streams: Sequence[tuple[str, BinaryIO | MailFolder]]) -> ProgressTotal:
-    """Return the way through inputs, in bytes; a pipe has no end in sight."""
+    """Return the total of inputs in bytes, which is unknown for a pipe."""
     files = [stream for _, stream in streams if not isinstance(stream, MailFolder)]
     if len(files) < len(streams) or not all(stream.seekable() for stream in files):
         return ProgressTotal()
@@ -110,7 +110,7 @@ def through(streams: Sequence[tuple[str, BinaryIO | MailFolder]]) -> ProgressTot
 
 
 def among(session: CommandContext, selection: Selection, statuses: Iterable[str]) -> ProgressTotal:
-    """Return the way over the selected tickets, or over all that have one of these statuses."""
+    """Return the number of selected tickets, or of all with one of these statuses."""
     if selection.ids is not None:
         return ProgressTotal(len(selection.ids))
     if selection.since or selection.categories or selection.statuses:

@@ -1,4 +1,4 @@
-"""Rows that were rejected: told with their line and reason, kept in a file, and counted against a bound."""
+"""Rejected rows: reported with line and reason, written to a file, and counted against a limit."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ def opened(path: Path, *, append: bool = False) -> io.TextIOWrapper:
 
 
 class RejectWriter:
-    """Rows that were rejected: told with their line and reason, and written as they were where asked."""
+    """Reports rejected rows with line and reason, and writes them unchanged to a file if asked to."""
 
     def __init__(self, path: Path | None, most: str, *, strict: bool) -> None:
         self._path = path
@@ -43,7 +43,7 @@ class RejectWriter:
         self.total = 0
 
     def begin(self, tables: Sequence[Table]) -> None:
-        """Empty the file, so that no rows of an earlier run seem to be of this one. It is one table."""
+        """Empty the file, which holds one table, so that it has no rows of an earlier run."""
         self._several = len(tables) > 1
         path = self._path
         if path is None:
@@ -55,7 +55,7 @@ class RejectWriter:
         self._file = opened(path)
 
     def see(self, outcome: Outcome[Any], table: Table) -> None:
-        """Take note of one row; with --strict, raise at the first that was rejected."""
+        """Process one outcome; with --strict, raise at the first rejected row."""
         self.total += 1
         if outcome.action != Action.REJECTED or outcome.error is None:
             return
@@ -87,13 +87,13 @@ class RejectWriter:
 
     @property
     def too_many(self) -> bool:
-        """Tell whether more rows were rejected than the caller allows."""
+        """Return whether more rows were rejected than the caller allows."""
         number, share = self._most
         return self.count > (self.total * number / 100 if share else number)
 
 
 class RejectedItems:
-    """Items of sources that were rejected, as they came: a line of JSON each, or a mail as it stands in a mailbox.
+    """Writes rejected items of sources, unchanged: as lines of JSON, or as mails of a mailbox.
 
     They are added to the file, since a later pull does not read them again.
     """
@@ -102,7 +102,7 @@ class RejectedItems:
         self._file = None if path is None else opened(path, append=True)
 
     def add(self, item: object) -> None:
-        """Write one at once, so that it outlives the process."""
+        """Write an item and flush it, so that a kill does not lose it."""
         if self._file is None:
             return
         if isinstance(item, TicketDraft) and item.origin == "mail":

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: once, take no new work and keep what is finished; twice, stop at once."""
+"""Handles Ctrl-C, SIGTERM and SIGHUP: the first signal stops new work and saves the finished work; a second exits."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.runtime.process import abandon
 
-# Seconds after the second signal in which what was begun may be let go of in order.
+# Seconds after the second signal for an orderly exit.
 PATIENCE = 0.7
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class _Wake(BaseException):
 
 
 class Stopper:
-    """Turns signals into `stop` while its block runs; `code` is the exit code they ask for, 0 without one."""
+    """Turns signals into calls of `stop` while its block runs; `code` is their exit code, 0 without a signal."""
 
     def __init__(self) -> None:
         self.code = 0
@@ -40,7 +40,7 @@ class Stopper:
         self._nudger: _Nudger | None = None
         self._swallowed: type[BaseException] | None = None
         self._left = threading.Event()
-        # One that a handler may put into while another one does.
+        # This queue may be used by a handler that interrupts another one.
         self._twice: SimpleQueue[bool] = SimpleQueue()
 
     def watch(self, stop: Callable[[], None]) -> None:
@@ -51,7 +51,7 @@ class Stopper:
         sys.unraisablehook = self._unraisable
         threading.Thread(target=self._insist, daemon=True, name="insisting").start()
         for signal_number in CODES:
-            # What the caller has told us to ignore (nohup) stays ignored.
+            # A signal that the caller set to be ignored (nohup) stays ignored.
             if signal.getsignal(signal_number) is not signal.SIG_IGN:
                 self._before[signal_number] = signal.signal(signal_number, self._on_signal)
         if hasattr(signal, "pthread_kill"):
@@ -72,7 +72,7 @@ class Stopper:
     def _on_signal(self, signal_number: int, _frame: FrameType | None) -> None:
         if self._nudger is not None:
             self._nudger.heard += 1
-        # One line without a call: another signal's handler may run inside this one wherever something is called.
+        # One line without a call, because another handler may interrupt this one at any call.
         before, self.code = self.code, self.code or CODES[signal_number]
         if before:
             self._twice.put(True)
@@ -84,7 +84,7 @@ class Stopper:
             raise _Wake
 
     def _insist(self) -> None:
-        """End the process where the second signal did not, since something is waited for that does not come."""
+        """End the process if the second signal did not, because it is blocked."""
         if self._twice.get() and not self._left.wait(PATIENCE):
             flushing = threading.Thread(target=sys.stdout.flush, daemon=True)  # a reader may have stopped reading
             flushing.start()
@@ -92,7 +92,7 @@ class Stopper:
             abandon(self.code)
 
     def _unraisable(self, what: "sys.UnraisableHookArgs") -> None:
-        # A signal that comes in the midst of a destructor, which can raise nothing, is raised at the next nudge.
+        # An exception in a destructor is lost, so the signal is raised again at the next wake-up.
         if what.exc_type in (KeyboardInterrupt, _Wake):
             self._swallowed = what.exc_type
             if self._nudger is not None:
@@ -109,7 +109,7 @@ class Stopper:
             raise swallowed
 
     def interruptible(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield items until a signal comes, even while the next one is waited for."""
+        """Yield items until a signal comes, even while waiting for the next item."""
         source = iter(items)
         while not self.code:
             try:
@@ -123,7 +123,7 @@ class Stopper:
 
 
 class _Nudger:
-    """Wakes the main thread until it has heard each signal: one that comes just before a blocking call is overslept.
+    """Wakes the main thread until each signal is handled: one just before a blocking call does not interrupt it.
 
     `heard` counts the signals that have reached their handler.
     """
@@ -146,12 +146,12 @@ class _Nudger:
         os.close(self._told)
 
     def again(self) -> None:
-        """Take back that the last signal was heard."""
+        """Count the last signal as not handled."""
         self.heard -= 1
         os.write(self._tell, bytes([signal.SIGURG]))
 
     def close(self) -> None:
-        """Let go of what was taken."""
+        """Close the pipe and restore the handlers."""
         self._done.set()
         signal.set_wakeup_fd(self._told_before)
         os.close(self._tell)

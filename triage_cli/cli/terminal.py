@@ -1,4 +1,4 @@
-"""What a terminal can show: whether there is one, its width, and colour, which `NO_COLOR` and `FORCE_COLOR` decide."""
+"""Properties of the terminal: whether there is one, its width, its colours (`NO_COLOR` and `FORCE_COLOR` count)."""
 
 import os
 import re
@@ -7,8 +7,8 @@ from typing import TextIO
 
 DUMB = ("dumb", "unknown")  # terminals that know no escape codes
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "1;31", "32", "33", "36"
-INDENT = "  "  # of the lines that go on with a message
-NARROWEST = 40  # columns; what is narrower is left to the terminal
+INDENT = "  "  # the indent of a message's further lines
+NARROWEST = 40  # columns; on a narrower terminal, text is not wrapped
 PREFIXES = {"error": RED, "failed": RED, "rejected": RED, "warning": YELLOW, "note": YELLOW, "next": GREEN}
 PREFIX = re.compile(rf"({'|'.join(PREFIXES)}):")
 # Of a help page: a heading, an example, the option or the command at the beginning of a row.
@@ -18,7 +18,7 @@ TERM = re.compile(r"^(  )([^\s\x1b].*?)(?=  +\S)", re.MULTILINE)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether a stream is a terminal; a closed one is none, also one the caller closed."""
+    """Return whether a stream is a terminal; a closed one is none, also if the caller closed it."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:
@@ -26,7 +26,7 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def has_colour(stream: TextIO | None) -> bool:
-    """Tell whether a stream gets colour: by NO_COLOR never, by FORCE_COLOR always, else on a terminal."""
+    """Return whether a stream gets colours: never with NO_COLOR, always with FORCE_COLOR, else on a terminal."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -40,7 +40,7 @@ def styled(text: str, style: str) -> str:
 
 
 def message(line: str, stream: TextIO) -> str:
-    """Return a line of stderr as it is shown: wrapped at words, the word that says what it is in colour."""
+    """Return a line for stderr: wrapped at words, with its first word (such as error) in colour."""
     width = _width(stream) if is_terminal(stream) else 0
     if width >= NARROWEST and len(line) >= width:
         parts = textwrap.wrap(line, width - 1, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
@@ -52,7 +52,7 @@ def message(line: str, stream: TextIO) -> str:
 
 
 def help_page(text: str, stream: TextIO) -> str:
-    """Return a help page as it is shown: headings, examples and names in colour."""
+    """Return a help page with headings, examples and names in colour."""
     if not has_colour(stream):
         return text
     text = EXAMPLE.sub(lambda found: found[1] + styled(found[2], GREEN), text)
@@ -61,7 +61,7 @@ def help_page(text: str, stream: TextIO) -> str:
 
 
 def _width(stream: TextIO) -> int:
-    """Return how many columns a terminal has, 0 where it does not say."""
+    """Return the number of columns; 0 if it is unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):

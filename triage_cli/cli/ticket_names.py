@@ -1,4 +1,4 @@
-"""Names of tickets, typed or piped in: one name a line, a column of a CSV, JSON Lines, or a JSON array."""
+"""Reads names of tickets, typed or from stdin: one a line, a column of a CSV, JSON Lines, or a JSON array."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.domain.errors import InputError, NotFoundError, UsageError
 from triage_cli.readers import csv_rows, json_values
 
-# The better first: beside `triage_ticket_id`, which run adds, the others are the input's own.
+# The better one first: `run` adds `triage_ticket_id`; the others may be columns of the input.
 IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")
 _JSON = re.compile(r'\s*(?:\{|\[\s*(?:[\[{"\]\d]|$))')
 
@@ -27,7 +27,7 @@ def stdin() -> BinaryIO:
 
 
 def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str, ...] | None, int]:
-    """Return the ids of the tickets named, None where none is, and how many piped names fit no ticket."""
+    """Return the ids of the named tickets (None: no names), and the number of piped names without a ticket."""
     if not names:
         return None, 0
     if list(names) != ["-"]:
@@ -44,7 +44,7 @@ def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
 
 
 def opened(stream: BinaryIO) -> tuple[str, Iterator[str]]:
-    """Return the first line that is not blank, nothing where there is none, and the lines after it."""
+    """Return the first line that is not blank, empty if there is none, and the lines after it."""
     lines = _lines(stream)
     return next((name_line for name_line in lines if name_line.strip()), ""), lines
 
@@ -59,12 +59,12 @@ def _lines(stream: BinaryIO) -> Iterator[str]:
 
 
 def is_json(first: str) -> bool:
-    """Tell whether an input is JSON, by its first line; `[X-1]` is a name."""
+    """Return whether an input is JSON, by its first line; `[X-1]` is a name."""
     return _JSON.match(first) is not None
 
 
 def values(first: str, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
-    """Yield the values of JSON Lines or of an array, each with its line. Raises InputError for what is none."""
+    """Yield the values of JSON Lines or of an array, each with its line. Raises `InputError` for malformed JSON."""
     for line, _, value, problem in json_values(chain([first], lines), by_line=first.lstrip().startswith("{")):
         if problem:
             raise InputError(f"line {line}: {problem}", hint="pipe JSON, one object a line or an array of them")

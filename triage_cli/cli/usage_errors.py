@@ -1,4 +1,4 @@
-"""What the command line's framework says of a mistake in typing, in this program's words."""
+"""Translates usage errors of click and typer to sentences of this program."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ import typer
 
 from triage_cli.domain.errors import UsageError
 
-# What people type who know other programs, and what does it here.
+# Commands of other programs, and their counterparts here.
 COMMANDS = {
     "delete": "triage forget --customer-id C erases a customer's text",
     "dump": "triage list -o jsonl prints all tickets",
@@ -34,13 +34,13 @@ OPTIONS = {
     "-l": "--limit",
     "-n": "--limit",
 }
-ALIKE = 0.7  # how much of a word must be right for another one to be suggested
+ALIKE = 0.7  # the least similarity of a suggested word
 NO_COMMAND = re.compile(r"No such command '(.*?)'")
 EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((.*)\)", re.DOTALL)
 NO_VALUE = re.compile(r"Option '(.*)' requires an argument")
 INVALID = re.compile(r"Invalid value for (.*?): (.*)", re.DOTALL)
 MISSING = re.compile(r"Missing (?:argument|option) '(.*?)'")
-# What pydantic says of a value, and what the option takes.
+# Messages about values, and what the option accepts.
 TAKES = (
     (re.compile(r"valid integer|no fractional"), "a whole number"),
     (re.compile(r"valid number"), "a number"),
@@ -52,7 +52,7 @@ TAKES = (
 
 
 def translated(error: typer.TyperException, command: str) -> UsageError:
-    """Return a usage error in one sentence; `command` is the one that was typed, as in `triage list`."""
+    """Return a usage error in one sentence; `command` is the typed one, as in `triage list`."""
     page = f"{getattr(getattr(error, 'ctx', None), 'command_path', command)} --help"
     message = error.format_message().replace(": Value error, ", ": ").rstrip(".")
     if found := NO_COMMAND.match(message):
@@ -72,7 +72,7 @@ def translated(error: typer.TyperException, command: str) -> UsageError:
 
 
 def _command_hint(typed_name: str, error: typer.TyperException, command: str) -> str:
-    """Return what to type instead of a word that is no command, or no command of a group such as `triage db`."""
+    """Return a hint for a word that is no command, or no command of a group such as `triage db`."""
     commands = getattr(getattr(getattr(error, "ctx", None), "command", None), "commands", ())
     near = get_close_matches(typed_name, commands, 1, ALIKE)
     if command == "triage" and typed_name in COMMANDS:
@@ -90,7 +90,7 @@ def _option_hint(typed_name: str, known: Iterable[str], page: str) -> str:
 
 
 def _known(error: typer.TyperException) -> list[str]:
-    """Return the options of the command that was typed."""
+    """Return the options of the typed command."""
     command: Mapping[str, object] = vars(getattr(getattr(error, "ctx", None), "command", None) or error)
     params = command.get("params")
     return [option for param in params for option in param.opts] if isinstance(params, list) else []

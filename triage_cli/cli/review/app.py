@@ -1,4 +1,4 @@
-"""The full-screen application of `triage review`: a queue, the ticket and why, categories as keys."""
+"""The full-screen application of `triage review`: keys, prompts and verdicts."""
 
 import asyncio
 import select
@@ -22,7 +22,7 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.tickets import Selection, Ticket
 
-HANGUP_SECONDS = 1.0  # between two looks at whether the terminal is still there
+HANGUP_SECONDS = 1.0  # seconds between two checks whether the terminal still exists
 PROMPTS = {
     key_bindings.NAME: "category: ",
     key_bindings.NOTE: "note for the next verdict: ",
@@ -31,7 +31,7 @@ PROMPTS = {
 
 
 class ReviewApp(TicketBrowser):
-    """Does what keys, clicks and prompts say."""
+    """Handles keys, clicks and prompts."""
 
     def __init__(self, session: ReviewSession, view: filters.View) -> None:
         super().__init__(session, view)
@@ -61,21 +61,21 @@ class ReviewApp(TicketBrowser):
         }
 
     def on_mount(self) -> None:
-        """Know the loop that runs; Textual calls the handler of the class above too."""
+        """Store the running loop; Textual also calls the handler of the base class."""
         self._loop = asyncio.get_running_loop()
-        if self._stopped:  # before there was a loop to tell
+        if self._stopped:  # before the loop was known
             self.exit(ExitCode.OK)
         self.set_interval(HANGUP_SECONDS, self._end_without_terminal)
 
     def _end_without_terminal(self) -> None:
-        """Leave where the terminal is gone, as after a broken connection: Textual would read its end for ever."""
+        """Exit if the terminal is gone (a broken connection), since Textual would read the end of file for ever."""
         poll = select.poll()
         poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
         if any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0)):
             self.exit(ExitCode.TERMINATED)
 
     def stop(self) -> None:
-        """Leave, from a signal handler."""
+        """Exit; for signal handlers."""
         self._stopped = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.exit, ExitCode.OK)
@@ -83,7 +83,7 @@ class ReviewApp(TicketBrowser):
     # -- keys, mouse, prompts
 
     async def on_key(self, event: events.Key) -> None:
-        """Do what a key says."""
+        """Handle a key."""
         if event.key == "ctrl+c":
             self.exit(ExitCode.INTERRUPTED)
         elif self._asks:
@@ -94,7 +94,7 @@ class ReviewApp(TicketBrowser):
             self.press(event.key, event.character)
 
     def press(self, key: str, character: str | None) -> None:
-        """Do what a key says; an error of it is told."""
+        """Handle a key and show its error."""
         if self.helps:
             self.helps = False
             self.draw()
@@ -116,7 +116,7 @@ class ReviewApp(TicketBrowser):
             self._read_again()
 
     def on_pane_clicked(self, event: Pane.Clicked) -> None:
-        """Go to a ticket, or give a category."""
+        """Handle a click: go to a ticket, or give a category."""
         self.message = ""
         if "place" in event.marks:
             self._tried(partial(self.go_to, event.marks["place"]))
@@ -140,13 +140,13 @@ class ReviewApp(TicketBrowser):
         self.draw()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Tell which categories begin as typed."""
+        """Show which categories begin with the typed text."""
         if self._asks == key_bindings.NAME:
             matching_categories = key_bindings.beginning_with(event.value, self.session.names)
             self.tell(", ".join(matching_categories[:12]) or "no category begins so: esc leaves")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take what was typed."""
+        """Handle the typed text."""
         asked, typed = self._asks, event.value.strip()
         if asked == key_bindings.NAME:
             matching_categories = key_bindings.beginning_with(typed, self.session.names)
@@ -168,7 +168,7 @@ class ReviewApp(TicketBrowser):
     # -- deciding
 
     def take_guess(self) -> None:
-        """Give the category that the machine guessed."""
+        """Give the guessed category."""
         guess = self.session.guess(self.ticket) if self.ticket else None
         if guess is None:
             self.tell("there is no guess to take: a key of the list gives a category")
@@ -193,7 +193,7 @@ class ReviewApp(TicketBrowser):
             self._after(f"{_short(self.ticket)}: skipped; u takes it back")
 
     def undo(self) -> None:
-        """Take the last verdict or skip back, and go to its ticket."""
+        """Undo the last verdict or skip, and go to its ticket."""
         ticket, category = self.session.undo()
         self.marks.pop(ticket.ticket_id, None)
         self.queue.update(ticket)
@@ -253,7 +253,7 @@ class ReviewApp(TicketBrowser):
         self.draw()
 
     def _after(self, message: str) -> None:
-        """Go to the next ticket that nothing was done with, and tell what was done."""
+        """Go to the next ticket without a step, and show a message about the last step."""
         self.message = messages.safe(message)
         place = self.cursor + 1
         while place < len(self.queue.entries) or self.queue.load():
@@ -266,11 +266,11 @@ class ReviewApp(TicketBrowser):
         self.go_to(place)
 
     def _read_again(self) -> None:
-        """Take over what others have made of the ticket that is shown."""
+        """Reload the shown ticket, which others may have changed."""
         if self.ticket is None:
             return
         message = self.message
-        with suppress(TriageError):  # what is wrong is told already
+        with suppress(TriageError):  # the error is shown already
             for ticket in self.session.triage.find(Selection(ids=(self.ticket.ticket_id,))):
                 self.queue.update(ticket)
                 self.go_to(self.cursor)

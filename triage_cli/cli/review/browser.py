@@ -1,4 +1,4 @@
-"""Browses the tickets of a view on a full screen: a queue at the left, the ticket and why at the right."""
+"""The screen of `triage review`: the queue on the left, the ticket and its explanation on the right."""
 
 from functools import partial
 from typing import ClassVar
@@ -19,12 +19,12 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.views import Why
 
 HINT = "? help   enter the guess   s skip   u undo   n note   / name   f filter   o order   r route   q quit"
-STRETCH = 1_000  # tickets that are loaded between two looks at the keys
-IDLE = 0.08  # seconds without a key after which a ticket is explained
+STRETCH = 1_000  # tickets that are loaded before keys are handled again
+IDLE = 0.08  # seconds without a key before the explanation is loaded
 
 
 class TicketBrowser(App[int]):
-    """Shows the tickets of a view, one of them whole, and moves among them; its result is an exit code."""
+    """Shows the tickets of a view and one of them in full, and moves among them; its result is an exit code."""
 
     ENABLE_COMMAND_PALETTE = False
     AUTO_FOCUS = None
@@ -46,9 +46,9 @@ class TicketBrowser(App[int]):
         self.message = ""
         self.note: str | None = None  # for the next verdict
         self.helps = False
-        self.marks: dict[str, str] = {}  # of the tickets that something was done with
+        self.marks: dict[str, str] = {}  # of the tickets with a step
         self._why: Why | None = None
-        self._goes_to: int | None = None  # the place that is loaded for
+        self._goes_to: int | None = None  # the place up to which tickets are being loaded
 
     def compose(self) -> ComposeResult:
         """Lay out the screen."""
@@ -68,7 +68,7 @@ class TicketBrowser(App[int]):
 
     @property
     def failure(self) -> Exception | None:
-        """Return the error that has ended the application, if one has."""
+        """Return the error that ended the application, if any."""
         return self._exception
 
     # -- what is shown
@@ -135,16 +135,16 @@ class TicketBrowser(App[int]):
         self.go_to(0)
 
     def reorder(self) -> None:
-        """Show the tickets in the next order."""
+        """Switch to the next order."""
         following = filters.ORDERS.index(self.view.order) + 1
         self.open(self.view._replace(order=filters.ORDERS[following % len(filters.ORDERS)]))
 
     def move(self, steps: int) -> None:
-        """Go so many tickets on, or back."""
+        """Move forward by so many tickets, or back."""
         self.go_to(self.cursor + steps)
 
     def move_pages(self, pages: int) -> None:
-        """Go so many screens of tickets on, or back."""
+        """Move forward by so many screens of tickets, or back."""
         self.move(pages * max(1, self.query_one("#queue", QueuePane).size.height - 1))
 
     def go_to_end(self) -> None:
@@ -152,7 +152,7 @@ class TicketBrowser(App[int]):
         self.go_to(self.queue.total - 1)
 
     def go_to(self, queue_place: int) -> None:
-        """Go to a place, which is loaded first where it is not yet."""
+        """Go to a place, after loading it if needed."""
         queue_place = max(0, min(queue_place, self.queue.total - 1))
         if queue_place + 1 > len(self.queue.entries) + STRETCH:
             self._goes_to = queue_place
@@ -169,13 +169,13 @@ class TicketBrowser(App[int]):
             self._pane("ticket").set_timer(IDLE, partial(self._explain, self.ticket.ticket_id))
 
     def _load_to(self, queue_place: int) -> None:
-        """Load what has come into view."""
+        """Load the tickets in view."""
         if queue_place >= len(self.queue.entries) and self._goes_to is None:
             self._goes_to = -queue_place - 1
             self._load_on()
 
     def _load_on(self) -> None:
-        """Load a stretch of tickets, and go on once keys were looked at."""
+        """Load some tickets, and continue after pending keys."""
         if self._goes_to is None:
             return
         moves, queue_place = self._goes_to >= 0, max(self._goes_to, -self._goes_to - 1)
@@ -196,7 +196,7 @@ class TicketBrowser(App[int]):
             self.draw()
 
     def _explain(self, ticket_id: str) -> None:
-        """Add why to the ticket, where it is still the one that is shown."""
+        """Add the explanation, if the ticket is still shown."""
         if self.ticket is None or self.ticket.ticket_id != ticket_id or self._why:
             return
         try:
@@ -206,7 +206,7 @@ class TicketBrowser(App[int]):
         self._draw_ticket()
 
     def scroll_text(self, pages: int) -> None:
-        """Show the next page of a long text, or the one before; after the last comes the first."""
+        """Show the next page of a long text, or the previous one; the first follows the last."""
         pane = self.query_one("#ticket", Pane)
         step = max(1, pane.size.height - 1)
         top = pane.scroll_offset.y + pages * step
@@ -220,5 +220,5 @@ class TicketBrowser(App[int]):
         self.draw()
 
     def _fatal_error(self) -> None:
-        """Leave without Textual's traceback, which shows local variables: the command line tells of errors."""
+        """Exit without Textual's traceback, which shows local variables; the command line reports the error."""
         self._close_messages_no_wait()

@@ -1,4 +1,4 @@
-"""Which tickets `triage review` shows: filters as options and as one line that is typed, and the order."""
+"""The filters of `triage review`, as options and as one typed line, and the order."""
 
 import shlex
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ HINT = 'write priority:urgent category:"Bug report" status:routed and words of t
 
 
 class Filters(NamedTuple):
-    """What tickets must meet; in a queue of tickets that wait, `categories` are those that were guessed."""
+    """The conditions on tickets; in a queue of waiting tickets, `categories` are guesses."""
 
     priority: str | None = None
     categories: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class Filters(NamedTuple):
 
     @property
     def line(self) -> str:
-        """Return the filters as they are typed."""
+        """Return the filters as a line."""
         pairs = [("priority", self.priority)] if self.priority else []
         pairs += [("category", name) for name in self.categories]
         pairs += [("status", name) for name in sorted(self.statuses)]
@@ -34,7 +34,7 @@ class Filters(NamedTuple):
 
 
 class View(NamedTuple):
-    """Which tickets are shown: all, or those that wait for a person; in which order, and at most how many."""
+    """The tickets to show: all, or those that wait for a person, with order and limit."""
 
     every: bool = False
     order: Order = "review"

@@ -27,9 +27,9 @@ DIGITS = "123456789"
 
 
 def keys_of(names: Sequence[str]) -> dict[str, str]:
-    """Return the keys that give a category: digits for the first nine, and for each the first free letter of its name.
+    """Return the keys of categories: digits for the first nine, and for each the first free letter of its name.
 
-    Where letters run out, `/` and the beginning of a name still give it.
+    A category without a free letter is given by `/` and the beginning of its name.
     """
     taken = {QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN}
     by_key = dict(zip(DIGITS, names, strict=False))
@@ -44,7 +44,7 @@ def keys_of(names: Sequence[str]) -> dict[str, str]:
 
 
 def beginning_with(typed: str, names: Sequence[str]) -> list[str]:
-    """Return the categories whose names begin so, in any case; one that is typed whole stands alone."""
+    """Return the categories with this beginning, in any case; only one if its whole name was typed."""
     folded = typed.strip().casefold()
     matching_categories = [name for name in names if name.casefold().startswith(folded)]
     return [name for name in matching_categories if name.casefold() == folded] or matching_categories

@@ -1,7 +1,4 @@
-"""What `triage review` shows, as lines of styled text: a ticket with its explanation, keys, and what stands around.
-
-Texts are broken by the columns of the terminal, whatever they are made of.
-"""
+"""The screen of `triage review` as lines of styled text: the ticket with its explanation, the queue, the keys."""
 
 import json
 import re
@@ -21,7 +18,7 @@ from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.views import Why
 
-# A word, or one character of those that are two columns wide, between which a line may end; each with the space before.
+# A word, or one wide character, after which a line may break; each with the space before it.
 WIDE = (
     "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\U0001f000-\U0003fffd"
 )
@@ -35,21 +32,21 @@ CURSOR = Style.parse("reverse")
 PRIORITIES = {"urgent": ALERT, "high": Style.parse("yellow")}
 MOST = 50_000  # characters of a text that are shown
 BAR = 8
-NAME = 24  # columns that a name or a customer's id takes at most
+NAME = 24  # the most columns of a name or a customer's id
 TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d):\d\d(?:\.\d+)?Z")
 TIMED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d)  ")
-SUGGESTIONS = 5  # of agents: the last ones
-MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # which map decided is for machines
+SUGGESTIONS = 5  # the number of agents' suggestions shown, the last ones
+MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # the hash of the routing map is for machines
 
 
 def cut(text: str, width: int) -> str:
-    """Return a text as it may be shown on a terminal, of at most so many columns."""
+    """Return a text that is safe on a terminal, cut to so many columns."""
     shown = messages.safe(text[: width * 2])
     return shown if cell_len(shown) <= width else set_cell_size(shown, width - 1).rstrip() + "…"
 
 
 def padded(text: str, width: int) -> str:
-    """Return a text as it may be shown on a terminal, of exactly so many columns."""
+    """Return a text that is safe on a terminal, of exactly so many columns."""
     return set_cell_size(cut(text, width), width)
 
 
@@ -64,32 +61,32 @@ def wrapped(text: str, width: int) -> list[str]:
             lines[-1] += piece
             used += columns
             continue
-        lines += chop_cells(piece.strip(), width) or [piece.strip()]  # a mark without a letter has no width
+        lines += chop_cells(piece.strip(), width) or [piece.strip()]  # a combining mark has no width
         used = cell_len(lines[-1])
     return lines if lines[0] else lines[1:] or [""]
 
 
 def paragraphs(text: str, width: int) -> list[str]:
-    """Return a text of several lines as it may be shown on a terminal, wrapped; empty lines stay."""
+    """Return a text as wrapped lines that are safe on a terminal; empty lines stay."""
     return [part for line in text.splitlines() for part in wrapped(messages.safe(line), width)]
 
 
 def local(page_text: str) -> str:
-    """Return a text with its UTC times as the reader's own, to the minute."""
+    """Return a text with its UTC times in local time, to the minute."""
 
     def shown(found: re.Match[str]) -> str:
         try:
             return f"{datetime.fromisoformat(found[1]).replace(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
-        except (ValueError, OverflowError):  # no time, or none that this machine's clock can show
+        except (ValueError, OverflowError):  # no valid time, or none that this machine can convert
             return found[1]
 
     return TIME.sub(shown, page_text)
 
 
 def ticket_lines(ticket: Ticket, why: Why | None, names: Collection[str], width: int) -> list[Line]:
-    """Return a ticket as lines of at most so many columns: what it says, what was decided or suggested, and why.
+    """Return a ticket as lines of at most so many columns: its text, the decision or suggestion, and the explanation.
 
-    `names` are the categories that exist.
+    `names` are the existing categories.
     """
     suggested = _suggested(ticket, why.agent_suggestions, width) if why else ()
     story = _why(why.why, width) if why else ()
@@ -159,7 +156,7 @@ def _why(why: Sequence[str], width: int) -> Iterator[Line]:
     if why:
         yield []
         yield [Segment("why", BOLD)]
-    for page_line in why[1:]:  # the first one says what stands above
+    for page_line in why[1:]:  # the first line repeats the lines above
         page_text = local(MAP.sub("", page_line))
         timed = TIMED.match(page_text)
         lead = 2 if timed else 0
@@ -178,7 +175,7 @@ def _wrapped(page_text: str, width: int, style: Style) -> Iterator[Line]:
 
 
 def queue_line(queue_entry: Entry, mark: str, width: int, *, marked: bool) -> Line:
-    """Return a line of the queue: name, guess and confidence, and where there is room what the ticket is about."""
+    """Return a line of the queue: name, guess and confidence, and if there is room the text."""
     name, guess = (9, 10) if width >= 30 else (7, max(4, width - 16))
     unsure = "" if queue_entry.verdict or queue_entry.confidence is None else f"{queue_entry.confidence:.2f}"
     decided = GUESS if mark == "✓" else DIM if mark == "·" else PERSON if queue_entry.verdict else Style.null()
@@ -198,7 +195,7 @@ def queue_line(queue_entry: Entry, mark: str, width: int, *, marked: bool) -> Li
 def category_lines(
     by_key: Mapping[str, str], names: Sequence[str], guess: str | None, width: int, most: int
 ) -> list[Line]:
-    """Return the categories with their keys, as many as so many lines hold; a click on one is told by its index."""
+    """Return as many categories with their keys as fit into `most` lines; a click reports the index."""
     lines: list[list[Line]] = [[]]
     for index, name in enumerate(names):
         found = [key for key, named in by_key.items() if named == name]
@@ -229,7 +226,7 @@ def _with_gaps(entries: Sequence[Line]) -> Iterator[Line]:
 
 
 def _category(name: str, keys: Sequence[str], width: int, click: Style, *, guessed: bool) -> Line:
-    """Return a category: its digit, its name in which its letter is underlined, and enter where it is the guess."""
+    """Return a category: its digit, its name with the letter underlined, and enter if it is the guess."""
     style = GUESS + click if guessed else click
     digits = "".join(key for key in keys if key.isdigit())
     letter = next((key for key in keys if not key.isdigit()), "")

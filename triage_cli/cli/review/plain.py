@@ -1,4 +1,4 @@
-"""`triage review` on a terminal that cannot draw: a ticket after the other, and a line typed for each."""
+"""`triage review` on a terminal that cannot draw: prints one ticket after the other, and reads a line for each."""
 
 import shutil
 import sys
@@ -29,7 +29,7 @@ class PlainReview:
         self._note: str | None = None
 
     def work(self) -> None:
-        """Ask until there are no more tickets, or lines, or somebody quits."""
+        """Ask until there are no more tickets or lines, or the person quits."""
         place = 0
         while place < len(self._queue.entries) or self._queue.load():
             ticket = self._queue.ticket(place)
@@ -53,7 +53,7 @@ class PlainReview:
         self._write(f"\n{'   '.join(listed)}\n{HINT}")
 
     def _asked(self, ticket: Ticket) -> int | None:
-        """Do what lines say of a ticket until one leads on; return how many tickets, None to quit."""
+        """Handle lines about a ticket until one moves on; return by how many tickets, None to quit."""
         self._note = None
         for line in self._lines:
             typed = line.strip()
@@ -67,7 +67,7 @@ class PlainReview:
         return None
 
     def _done(self, ticket: Ticket, typed: str) -> int:
-        """Do what a line says; return how many tickets it leads on."""
+        """Handle a line; return by how many tickets it moves on."""
         if typed == key_bindings.QUIT:
             return 0
         if typed == key_bindings.SKIP:
@@ -88,7 +88,7 @@ class PlainReview:
         return self._give(ticket, typed)
 
     def _beside(self, ticket: Ticket, typed: str) -> None:
-        """Tell why, or keep a note: what leads to no other ticket."""
+        """Handle a line that stays at the ticket: print the explanation, or keep a note."""
         if typed == "w":
             for sentence in self._session.triage.why(ticket.ticket_id).why:
                 self._write(messages.safe(page.local(sentence)))

@@ -1,4 +1,4 @@
-"""One sitting of `triage review`: verdicts, skips, and how they are taken back."""
+"""One session of `triage review`: verdicts, skips and undo."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -13,16 +13,16 @@ from triage_cli.service.learning.train import EVERY
 
 
 class Step(NamedTuple):
-    """What was done with a ticket: the ticket before, and a category, or None where it was skipped."""
+    """A step: the ticket before it, and the given category, or None for a skip."""
 
     ticket: Ticket
     category: str | None
 
 
 class ReviewSession:
-    """Gives verdicts, each stored before the call returns, and remembers them, so that they can be undone.
+    """Gives verdicts, each stored before the call returns, and remembers them for undo.
 
-    `learn` has the embedded model learn from all verdicts, and returns what came of it; None on a remote.
+    `learn` lets the embedded model learn from all verdicts, and returns a summary; it is None on a remote.
     """
 
     def __init__(self, triage: Triage, names: Sequence[str], learn: Callable[[], str] | None = None) -> None:
@@ -30,20 +30,20 @@ class ReviewSession:
         self.names = tuple(names)
         self.steps: list[Step] = []
         self._learn = learn
-        self._learned = 0  # verdicts that had been given when it last learned
+        self._learned = 0  # the number of verdicts when it last learned
 
     @property
     def given(self) -> int:
-        """Return how many verdicts stand."""
+        """Return the number of verdicts that were not undone."""
         return sum(step.category is not None for step in self.steps)
 
     @property
     def skipped(self) -> int:
-        """Return how many tickets were skipped."""
+        """Return the number of skipped tickets."""
         return len(self.steps) - self.given
 
     def summary(self) -> str:
-        """Return what was done in a line, and how many tickets need a person still, where that can be found out."""
+        """Return a summary, with the number of tickets that still need a person if it can be read."""
         done = f"{messages.plural(self.given, 'verdicts given')}, {self.skipped:,} skipped"
         try:
             waiting = self.triage.stats_by(StatsQuery(Selection(statuses=frozenset({"needs_review"}))))
@@ -52,14 +52,14 @@ class ReviewSession:
         return f"{done}, {sum(group.tickets for group in waiting):,} left"
 
     def guess(self, ticket: Ticket) -> str | None:
-        """Return the category that a machine gives or guesses, None where there is none that exists now."""
+        """Return the category that a machine decided or guessed; None if there is none, or it no longer exists."""
         guess = ticket.suggestion or ticket.category
         return guess if guess in self.names and not ticket.verdict else None
 
     def give(self, ticket: Ticket, category: str, note: str | None = None) -> Ticket:
-        """Store a verdict and return the ticket as it is then.
+        """Store a verdict and return the changed ticket.
 
-        Raises `TriageError` where it cannot be given, also where another person has decided since the ticket was read.
+        Raises `TriageError` if it cannot be given, also if another person has decided since the ticket was read.
         """
         for now in self.triage.find(Selection(ids=(ticket.ticket_id,))):
             if now.verdict and (now.verdict, now.category) != (ticket.verdict, ticket.category):
@@ -70,15 +70,12 @@ class ReviewSession:
 
     @property
     def offer(self) -> str:
-        """Return the offer to learn, where enough verdicts were given since the last time; else nothing."""
+        """Return the offer to learn, if there are enough verdicts since the last time; else an empty text."""
         number = self.given - self._learned
         return f"{number} new verdicts: {LEARN} learns from them" if self._learn and number >= EVERY else ""
 
     def learn(self) -> str:
-        """Learn from the verdicts, after which tickets wait in another order; return what came of it.
-
-        Raises `TriageError`.
-        """
+        """Learn from the verdicts, which changes the order of the queue; return a summary. Raises `TriageError`."""
         if self._learn is None:
             raise RowError("learning works on a database here only", hint="run triage learn on the remote's machine")
         self._learned = self.given
@@ -89,13 +86,13 @@ class ReviewSession:
         self.steps.append(Step(ticket, None))
 
     def can_undo(self) -> bool:
-        """Return whether the last step can be taken back; a category that is gone cannot be given again."""
+        """Return whether the last step can be undone; a removed category cannot be given again."""
         return bool(self.steps) and self._gone(self.steps[-1]) is None
 
     def undo(self) -> Step:
-        """Take the last step back, and return it: a verdict that was there before holds again.
+        """Undo the last step, and return it: an earlier verdict holds again.
 
-        Raises `TriageError` where there is no step, or the verdict before is no category now; then the step stays.
+        Raises `TriageError` if there is no step, or the earlier verdict is no category now; then the step stays.
         """
         if not self.steps:
             raise RowError("nothing to undo")
@@ -109,7 +106,7 @@ class ReviewSession:
         return self.steps.pop()
 
     def _gone(self, step: Step) -> str | None:
-        """Return the category that a verdict has replaced, where it does not exist any more."""
+        """Return the category that a verdict replaced, if it no longer exists."""
         before = step.ticket.category if step.category and step.ticket.verdict else None
         return None if before in self.names else before
 

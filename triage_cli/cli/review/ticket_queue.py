@@ -1,4 +1,4 @@
-"""The tickets of `triage review`: loaded a page at a time, counted as they are in the store."""
+"""The tickets of `triage review`, loaded page by page, with their number in the store."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -11,13 +11,13 @@ from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
 
 PAGE = 100  # tickets that are loaded at once
-KEPT = 300  # tickets whose text is kept, the others are read again
-LONG = 20_000  # characters of a text that is not kept
-TITLE = 60  # characters of a text that a list may show
+KEPT = 300  # tickets whose texts stay in memory; others are read again
+LONG = 20_000  # the longest text that is kept, in characters
+TITLE = 60  # characters of a text for the list
 
 
 class Entry(NamedTuple):
-    """A ticket as a list shows it."""
+    """A ticket as the list shows it."""
 
     ticket_id: str
     name: str
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 
 
 def entry_of(ticket: Ticket) -> Entry:
-    """Return what a list shows of a ticket."""
+    """Return the entry of a ticket."""
     return Entry(
         ticket.ticket_id,
         name_of(ticket),
@@ -44,12 +44,12 @@ def entry_of(ticket: Ticket) -> Entry:
 
 
 def name_of(ticket: Ticket) -> str:
-    """Return by which name a ticket is shown."""
+    """Return the name under which a ticket is shown."""
     return ticket.external_id or short(ticket.ticket_id)
 
 
 class TicketQueue:
-    """The tickets of a view, of which `entries` are loaded so far; `total` is how many there are.
+    """The tickets of a view: `entries` are those loaded so far, `total` is the number of all.
 
     An entry takes about 400 bytes, so that 100,000 of them take 40 MB.
     """
@@ -67,7 +67,7 @@ class TicketQueue:
         self.total = self._count()
 
     def again(self) -> "TicketQueue":
-        """Return the tickets of the same view as they are now."""
+        """Return a new queue of the same view."""
         return TicketQueue(self._triage, self._view, self._names)
 
     def load(self, number: int = PAGE) -> bool:
@@ -79,7 +79,7 @@ class TicketQueue:
             self._keep(ticket)
         if len(self.entries) > before:
             return True
-        # A walk in the order of a field passes tickets by where its last one has got another value.
+        # Sorted by a field, tickets are missed if the value of the last loaded one has changed.
         if len(self.entries) < self.total and self._walks < 2:
             self._walks += 1
             self._found = self._walk()
@@ -88,7 +88,7 @@ class TicketQueue:
         return False
 
     def ticket(self, place: int) -> Ticket | None:
-        """Return the ticket at a place, None where it is gone."""
+        """Return the ticket at a place; None if it no longer exists."""
         ticket_id = self.entries[place].ticket_id
         if ticket_id in self._kept:
             return self._kept[ticket_id]
@@ -98,13 +98,13 @@ class TicketQueue:
         return None
 
     def update(self, ticket: Ticket) -> None:
-        """Take over what has become of a ticket."""
+        """Update the entry of a changed ticket."""
         if ticket.ticket_id in self._places:
             self.entries[self._places[ticket.ticket_id]] = entry_of(ticket)
             self._keep(ticket)
 
     def place(self, ticket_id: str) -> int | None:
-        """Return where a ticket stands, None where it is not loaded."""
+        """Return the place of a ticket; None if it is not loaded."""
         return self._places.get(ticket_id)
 
     def _keep(self, ticket: Ticket) -> None:
@@ -124,13 +124,13 @@ class TicketQueue:
     def _selections(self) -> Iterator[Selection]:
         chosen, order = self._view.selection(), self._view.order
         if order == "review" and not self._view.every:
-            yield chosen._replace(order="review")  # a server gives the first of them only; the others follow
+            yield chosen._replace(order="review")  # a server returns only the first ones; the others follow
         yield chosen._replace(sort=SORTS.get(order, "confidence"))
         if self._gone:
             yield self._of_gone()
 
     def _of_gone(self) -> Selection:
-        """Return the tickets whose verdict is a category that is gone."""
+        """Return the tickets whose verdict is a removed category."""
         return self._view.selection()._replace(statuses=frozenset(), categories=self._gone, verdict=True)
 
     def _gone_categories(self, names: frozenset[str]) -> tuple[str, ...]:

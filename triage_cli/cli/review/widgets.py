@@ -1,4 +1,4 @@
-"""Two widgets that draw lines of styled text. Nothing that they draw is read as markup."""
+"""Two widgets that draw lines of styled text and never read it as markup."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,10 +14,10 @@ from triage_cli.cli.review.page import Line
 
 
 class Pane(ScrollView, can_focus=False):
-    """Draws lines of styled text; a click is told with the marks of what was clicked."""
+    """Draws lines of styled text; a click event has the marks of the clicked part."""
 
     class Clicked(Message):
-        """A click on a part of a line that has marks."""
+        """A click on a part of a line with marks."""
 
         def __init__(self, marks: dict[str, int]) -> None:
             super().__init__()
@@ -29,20 +29,20 @@ class Pane(ScrollView, can_focus=False):
         self._lines: Sequence[Line] = ()
 
     def show(self, draw: Callable[[int], Sequence[Line]], *, top: bool = True) -> None:
-        """Show the lines that are drawn for so many columns, from the first one where not told otherwise."""
+        """Show the lines that `draw` returns for the width, from the top by default."""
         self._draw = draw
         if top:
             self.scroll_to(y=0, animate=False)
         self.lay_out()
 
     def on_resize(self) -> None:
-        """Draw for the columns that there are now."""
+        """Draw again for the new width."""
         self.lay_out()
 
     def lay_out(self) -> None:
-        """Have the lines that there are for so many columns."""
+        """Compute the lines for the present width."""
         width = self.scrollable_content_region.width
-        self._lines = self._draw(width) if width > 0 else ()  # before the first layout there is no room
+        self._lines = self._draw(width) if width > 0 else ()  # before the first layout the width is 0
         self.virtual_size = Size(width, len(self._lines))
         self.refresh()
 
@@ -56,14 +56,14 @@ class Pane(ScrollView, can_focus=False):
         return Strip(segments).crop_extend(0, self.scrollable_content_region.width, self.rich_style)
 
     def on_click(self, event: Click) -> None:
-        """Tell what was clicked."""
+        """Post a `Clicked` event."""
         marks = {key: value for key, value in event.style.meta.items() if not key.startswith("@")}
         if marks:
             self.post_message(self.Clicked(marks))
 
 
 class QueuePane(Pane, can_focus=False):
-    """Draws the lines of a queue as they come into view; `line` returns that of a place, for so many columns."""
+    """Draws the visible lines of a queue; `line` returns the line of a place for a width."""
 
     def __init__(self, line: Callable[[int, int], Line], *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
@@ -71,12 +71,12 @@ class QueuePane(Pane, can_focus=False):
         self._number = 0
 
     def resize_to(self, number: int) -> None:
-        """Have so many lines."""
+        """Set the number of lines."""
         self._number = number
         self.lay_out()
 
     def lay_out(self) -> None:
-        """Have as many lines as there are tickets."""
+        """Set the number of lines to that of the tickets."""
         self.virtual_size = Size(self.scrollable_content_region.width, self._number)
         self.refresh()
 

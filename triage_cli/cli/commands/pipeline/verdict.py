@@ -23,12 +23,12 @@ from triage_cli.readers import csv_rows
 
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
 CATEGORIES = ("category", "label", "verdict", "triage_category")
-REASON = "triage_error"  # the column that says why a row was rejected, as `triage run` names it
+REASON = "triage_error"  # the column with the reason of a rejected row, named as in `triage run`
 Record = Mapping[str, Any]
 
 
 class VerdictRow(NamedTuple):
-    """One row: what it says, or why it says nothing. Neither is a row whose category was left empty."""
+    """One row: a verdict, or the reason why it is none. A row with an empty category has neither."""
 
     line: int
     record: Record
@@ -152,7 +152,7 @@ def _read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
     for row, (line, record) in enumerate(
         _objects(first, lines) if ticket_names.is_json(first) else _cells(first, lines)
     ):
-        # The first that is there alone: an export of ours has a `verdict` too, which is no category.
+        # Only the first of these columns is used: triage's own export also has `verdict`, which is no category.
         column = next((name for name in CATEGORIES if name in record), "")
         if column and record[column] in (None, ""):
             yield VerdictRow(line, record)
@@ -166,7 +166,7 @@ def _read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
 
 
 def _read_names(stream: BinaryIO) -> Iterator[VerdictRow]:
-    """Read the tickets whose verdicts are taken back."""
+    """Read the names of tickets whose verdicts are to be removed."""
     for row, name in enumerate(ticket_names.names_in(stream)):
         yield VerdictRow(row + 1, {"ticket_id": name}, VerdictDraft(row, name, None))
 
@@ -197,14 +197,14 @@ def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Record]]:
 
 
 class RejectedVerdicts:
-    """Rows that gave no verdict: told with line, ticket and reason, and written as CSV or JSON Lines where asked."""
+    """Reports rejected rows with line, ticket and reason, and writes them as CSV or JSON Lines if asked to."""
 
     def __init__(self, path: Path | None) -> None:
         self._file = opened(path) if path is not None else None
         self._columns: list[str] = []
 
     def add(self, verdict_row: VerdictRow, error: TriageError) -> None:
-        """Take note of one row."""
+        """Report and write one row."""
         named = _text(verdict_row.record, ("external_id",)) or _text(verdict_row.record, ticket_names.IDS)
         reason = error.sentence().removeprefix(f"{verdict_row.draft.name}: " if verdict_row.draft else "")
         messages.say(f"rejected: line {verdict_row.line}{f' ({named})' if named else ''}: {reason}")
