@@ -1,6 +1,7 @@
 """What the tests share: both kinds of store, a command line in a process, a classifier that says what it is told."""
 
 import fcntl
+import os
 import shutil
 import signal
 import sys
@@ -9,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
@@ -22,10 +23,16 @@ from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 
 FOLDERS = ("project", "e2e", "integration", "contract", "unit")  # from the longest tests to the shortest
-settings.register_profile("long", deadline=None)  # see tests/support/examples.py
-settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+for profile in ("long", "suite"):  # see tests/support/examples.py; a busy machine is no failure
+    settings.register_profile(profile, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 sys.dont_write_bytecode = False  # else each worker compiles all tests anew: half of what collecting them takes
+# Databases wait for the disk at each commit, so the tests' folders are on a RAM disk that has room and runs programs.
+RAM_DISK = Path("/dev/shm")  # noqa: S108 - pytest makes a folder there that others cannot enter
+if RAM_DISK.is_dir():
+    ram = os.statvfs(RAM_DISK)
+    if ram.f_bavail * ram.f_frsize > 4 << 30 and not ram.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(RAM_DISK))
 # Where the tests run in the background these are ignored, and so they would be in each process that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

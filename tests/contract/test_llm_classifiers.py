@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from tests.support.commands import PATIENCE
 from tests.support.llm_classifiers import CATEGORIES, KEY, PRICE, TYPES, WORDS, asked, opened, steps, tickets
 from tests.support.llm_server import (
     Asked,
@@ -546,8 +547,8 @@ def test_what_was_in_flight_at_the_end_is_kept() -> None:
         if n == 3:
             refused.set()
             return failing(401, "no")
-        refused.wait(5)
-        return good(n, one)._replace(delay=0.2)
+        refused.wait(PATIENCE)
+        return good(n, one)._replace(delay=0.5)  # the refusal is there first
 
     def unlocked(server: LlmServer) -> None:
         server._lock = NoLock()  # type: ignore[assignment]
@@ -676,14 +677,16 @@ LOST = {
 @pytest.mark.parametrize("name", LOST)
 def test_a_request_whose_answer_was_lost_stays_on_the_bill_as_its_worst_case(name: str) -> None:
     with serving(first([LOST[name]] * 2)) as server:
-        classifier = opened(server, workers=1, max_retries=2, timeout=0.2, price=PRICE)
+        classifier = opened(server, workers=1, max_retries=20, timeout=0.2, price=PRICE)
         worst = Cost(PRICE._replace(input=PRICE.cache_write or 0)).price_of(
             classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET)
         )
         outcomes, error = asked(classifier, 1, budget := a_budget(100.0))
     assert error is None
-    assert steps(outcomes)[0].cost == pytest.approx(2 * worst + 0.2)
-    assert budget.spent == pytest.approx(2 * worst + 0.2)
+    lost = len(server.asked) - 1  # on a busy machine a good answer may come too late as well
+    assert lost >= 2
+    assert steps(outcomes)[0].cost == pytest.approx(lost * worst + 0.2)
+    assert budget.spent == pytest.approx(lost * worst + 0.2)
     assert budget.reserved == 0
 
 

@@ -184,7 +184,7 @@ def a_command_that_floods_is_read_to_a_bound(tmp_path: Path) -> None:
 def a_command_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> None:
     (tmp_path / "hang.sh").write_text("sleep 300 & echo $! > child; sleep 300\n")
     with pytest.raises(Exception, match="timed out"):
-        run(["sh", "-c", f"cd {tmp_path} && . ./hang.sh"], b"", 1.5, os.environ)
+        run(["sh", "-c", f"cd {tmp_path} && . ./hang.sh"], b"", 3.0, os.environ)
     child = int((tmp_path / "child").read_text())
     until(lambda: not _runs(child), "the end of the grandchild")
 

@@ -298,7 +298,7 @@ def test_a_key_that_waits_for_its_permits_holds_up_no_other(tmp_path: Path, monk
             return permits(key_id, wanted, per_minute, burst)
 
         monkeypatch.setattr(server.served.gate, "permits", slowly)
-        with ThreadPoolExecutor(1) as pool, server.client() as one, server.client("admin", timeout=5) as other:
+        with ThreadPoolExecutor(1) as pool, server.client() as one, server.client("admin", timeout=60) as other:
             waiting = pool.submit(one.get, "/stats", timeout=60)
             try:
                 assert at_it.wait(PATIENCE)

@@ -424,7 +424,7 @@ def test_a_second_signal_ends_the_command_of_a_destination_too(cli: Cli, first: 
     process.send_signal(second)
     process.communicate(timeout=PATIENCE)
     assert process.returncode == code
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
 
     def gone() -> bool:
         try:

@@ -187,7 +187,11 @@ ROUTE = ("route", "all")
 THERE_AND_BACK = [ROUTE, ("verdict", "General"), ROUTE, ("verdict", "Billing"), ROUTE]
 
 
-@settings(examples(25, 100), derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    examples(25, 100),
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(steps=st.lists(STEPS, min_size=3, max_size=14))
 @example(steps=THERE_AND_BACK)
 @example(steps=[("map", "several"), *THERE_AND_BACK])

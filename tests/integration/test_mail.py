@@ -141,7 +141,7 @@ def test_hostile_texts_stay_in_their_place(server: MailStub, tmp_path: Path, tex
     assert received.text.removesuffix("\n") == plain.removesuffix("\n")
 
 
-@settings(examples(25, 100), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(25, 100), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(subject=st.text(max_size=400), external_id=st.text(max_size=20))
 def test_any_text_makes_a_mail_with_one_set_of_headers(tmp_path: Path, subject: str, external_id: str) -> None:
     spec = configured(tmp_path, "{type: mail, host: localhost, from: a@b, to: c@d}").destinations["sys"].mail

@@ -23,7 +23,9 @@ from tests.support.webhook_receiver import SECRET, Receiver, outgoing, sent, tar
 from triage_cli.destinations import webhook
 from triage_cli.destinations.http_sender import WORKERS
 from triage_cli.destinations.webhook import WebhookDestination
+from triage_cli.domain.deliveries import Receipt
 from triage_cli.domain.errors import DeliveryError, PrivateAddressError
+from triage_cli.domain.runs import Outcome
 from triage_cli.domain.webhook_signing import secret_of, signature
 from triage_cli.runtime import unreachable
 from triage_cli.runtime.ssrf_guard import checked, is_public
@@ -148,7 +150,21 @@ class TestRefusals:
 def test_an_answer_counts_though_its_body_never_ends(
     monkeypatch: pytest.MonkeyPatch, head: bytes, accepted: bool, asks: float | None, hangs: bool
 ) -> None:
-    monkeypatch.setattr(webhook, "REST", 0.7)
+    monkeypatch.setattr(webhook, "REST", 0.2 if hangs else PATIENCE)
+    outcome = answered(head, timeout=PATIENCE, hangs=hangs)
+    assert (outcome.error is None) == accepted
+    assert outcome.value is not None
+    assert outcome.value.status == int(head[:3])
+    assert getattr(outcome.error, "retry_after", None) == asks
+
+
+def test_what_follows_the_head_may_take_longer_than_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "REST", 2.1)
+    assert answered(b"200 OK\r\nContent-Length: 5", timeout=2.0, hangs=True).error is None
+
+
+def answered(head: bytes, *, timeout: float, hangs: bool) -> Outcome[Receipt]:
+    """Return what becomes of a delivery whose receiver answers with a head, and then leaves or says nothing more."""
     listening, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
 
     def serve() -> None:
@@ -158,21 +174,18 @@ def test_an_answer_counts_though_its_body_never_ends(
             while not came.endswith(b"}"):
                 came += connection.recv(65_536)
             connection.sendall(b"HTTP/1.1 " + head + b"\r\n\r\n")
-            over.wait(10 if hangs else 0)
+            over.wait(PATIENCE if hangs else 0)
 
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        to = target(f"http://127.0.0.1:{listening.getsockname()[1]}/hook", timeout=0.6)
+        to = target(f"http://127.0.0.1:{listening.getsockname()[1]}/hook", timeout=timeout)
         (outcome,) = sent(WebhookDestination(to, ONLINE), outgoing())
     finally:
         over.set()
         thread.join(PATIENCE)
         listening.close()
-    assert (outcome.error is None) == accepted
-    assert outcome.value is not None
-    assert outcome.value.status == int(head[:3])
-    assert getattr(outcome.error, "retry_after", None) == asks
+    return outcome
 
 
 def test_how_a_refusal_began_is_kept() -> None:

@@ -67,7 +67,7 @@ def sql(store: SqliteStore, said: str, values: Sequence[Any] = ()) -> list[Any]:
     """Run SQL as another program would; it is stored at once."""
     if "://" in store.path:
         return pg_sql(store.path, said, values)
-    db = sqlite3.connect(store.path, isolation_level=None, timeout=10)
+    db = sqlite3.connect(store.path, isolation_level=None, timeout=60)
     try:
         return db.execute(said, values).fetchall()
     finally:

@@ -512,7 +512,9 @@ TREES = st.recursive(
     max_leaves=25,
 )
 FILES = st.dictionaries(st.sampled_from(list(TOP)), TREES, max_size=6)
-anything = settings(examples(40, 150), suppress_health_check=[HealthCheck.function_scoped_fixture])
+anything = settings(
+    examples(40, 150), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 def _loads_or_says_why(home: Path, data: bytes) -> None:

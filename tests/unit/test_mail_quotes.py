@@ -160,4 +160,4 @@ def test_a_column_of_the_same_name_cuts_nothing(record: object) -> None:
 def test_a_hostile_text_costs_little(text: str) -> None:
     began = time.process_time()
     mail_quotes.left_out(text, subject="Re: x", reply=True)
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 4

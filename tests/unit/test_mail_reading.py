@@ -196,14 +196,14 @@ def test_a_deep_tree_is_refused() -> None:
 def test_a_hostile_header_costs_little(header: str) -> None:
     began = time.process_time()
     assert read(mail(more=[header]), "one.eml", format="eml")
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 4
 
 
 @pytest.mark.parametrize("html", ["<div>" * 40_000, "<table><tr><td>" * 12_000, "<" * 200_000, "<!--" * 40_000])
 def test_hostile_html_costs_little(html: str) -> None:
     began = time.process_time()
     assert read(mail(html, more=["Content-Type: text/html"]), "one.eml")
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 4
 
 
 def test_a_mailbox_is_parted_at_its_postmarks_alone() -> None:

@@ -399,15 +399,18 @@ TestCircuit.settings = settings(examples(20, 60), stateful_step_count=30, derand
 def test_a_call_that_is_cancelled_may_have_been_worked_off_all_the_same() -> None:
     lost: list[str] = []
 
-    async def call() -> None:
-        await asyncio.sleep(3600)
-
     async def leaving() -> None:
+        begun = asyncio.Event()
+
+        async def call() -> None:
+            begun.set()
+            await asyncio.sleep(3600)
+
         endpoint = CircuitBreaker("the model", timing=Clock().timing)
         asking = asyncio.ensure_future(
             persist(call, endpoint, Retries(0), timeout=3600, lost=lambda: lost.append("a call"))
         )
-        await asyncio.sleep(0.01)
+        await begun.wait()
         asking.cancel()
         await asyncio.wait([asking])
 
