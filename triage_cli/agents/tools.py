@@ -82,9 +82,9 @@ class ReadTools:
             after=cursor,
             limit=limit + 1,
         )
-        found = list(islice(self._triage.find(selection), limit + 1))
-        more = found[limit - 1].ticket_id if len(found) > limit else None
-        return answers.TicketPage(tickets=self._summaries(found[:limit]), next_cursor=more)
+        found_tickets = list(islice(self._triage.find(selection), limit + 1))
+        more = found_tickets[limit - 1].ticket_id if len(found_tickets) > limit else None
+        return answers.TicketPage(tickets=self._summaries(found_tickets[:limit]), next_cursor=more)
 
     def get_ticket(
         self,

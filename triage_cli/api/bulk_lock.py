@@ -32,10 +32,10 @@ class Held:
         """Take the lock. Raises `BusyError` while the same request runs, `UsageError` if the key had another body."""
         if self._key is None:
             return
-        found = self._gate.open(self._key_id, self._key, self._hash, LEASE)
-        if found is None:
+        stored_response = self._gate.open(self._key_id, self._key, self._hash, LEASE)
+        if stored_response is None:
             return
-        if found.body_hash != self._hash:
+        if stored_response.body_hash != self._hash:
             raise UsageError("this Idempotency-Key came with another request before", hint="take a new key")
         raise BusyError("the first request with this Idempotency-Key is still at work", hint="ask again later")
 

@@ -100,16 +100,16 @@ class ServerProcesses(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield a metric for each number of the processes that live."""
-        found: dict[str, Metric] = {}
+        metrics_by_name: dict[str, Metric] = {}
         for pid in sorted({file.stem.rpartition("_")[2] for file in self._folder.glob("*.db")}):
             if not _has_parent(pid, os.getppid()):
                 continue
             for metric in ProcessCollector(pid=partial(str, pid), registry=None).collect():
-                if (before := found.setdefault(metric.name, metric)) is not metric:
+                if (before := metrics_by_name.setdefault(metric.name, metric)) is not metric:
                     values = before.samples[0].value, metric.samples[0].value
                     total = min(values) if metric.name in self.LOWEST else sum(values)
                     before.samples[0] = before.samples[0]._replace(value=total)
-        yield from found.values()
+        yield from metrics_by_name.values()
 
 
 def _has_parent(pid: str, parent: int) -> bool:

@@ -84,12 +84,12 @@ class TokenVerifier:
         claim = self._spec.claim
         given = claims[claim] if claim in claims else lookup(claims, claim)
         theirs = given if isinstance(given, list) else [given]
-        found = {
+        granted_roles = {
             self._spec.roles[each] for each in (*theirs, "*") if isinstance(each, str) and each in self._spec.roles
         }
-        if not found:
+        if not granted_roles:
             raise RefusedError("the token gives no role here", hint="server.oidc.roles in the config maps roles")
-        return max(found, key=ROLES.index)
+        return max(granted_roles, key=ROLES.index)
 
     def _name(self, claims: Record) -> str:
         """Return the actor of the audit log; no key of ours has such a name, which holds a colon."""
@@ -155,10 +155,10 @@ class _KeySet:
         if time.monotonic() - self._failed < FAILED:
             raise _unreachable()
         try:
-            found = self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
-            if not isinstance(found, dict) or found.get("issuer") != self._issuer:
+            provider_metadata = self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+            if not isinstance(provider_metadata, dict) or provider_metadata.get("issuer") != self._issuer:
                 raise UnavailableError("the identity provider describes another issuer")
-            keys = self._fetch(_address(found.get("jwks_uri")))
+            keys = self._fetch(_address(provider_metadata.get("jwks_uri")))
             if not isinstance(keys, dict) or not isinstance(keys.get("keys"), list):
                 raise UnavailableError("the identity provider's keys cannot be read")
         except TriageError as error:
@@ -175,15 +175,15 @@ def _fits(key: jwt.PyJWK, algorithm: str) -> bool:
 
 def _usable(keys: list[Any]) -> list[tuple[str | None, jwt.PyJWK]]:
     """Return the keys that sign; symmetric ones, and kinds that are not known, are passed over."""
-    found = []
+    signing_keys = []
     for record in keys:
         if not isinstance(record, dict) or record.get("use") == "enc" or record.get("kty") not in KEY_TYPES.values():
             continue
         try:
-            found.append((record.get("kid"), jwt.PyJWK(record)))
+            signing_keys.append((record.get("kid"), jwt.PyJWK(record)))
         except (jwt.PyJWTError, ValueError, TypeError):
             continue
-    return found
+    return signing_keys
 
 
 def _address(address: object) -> str:

@@ -57,7 +57,7 @@ def openapi_method(app: FastAPI) -> Callable[[], Schema]:
 
 
 def _described(app: FastAPI) -> Schema:
-    found = get_openapi(
+    description = get_openapi(
         title=app.title,
         version=app.version,
         summary="Support tickets in, decisions out.",
@@ -68,15 +68,15 @@ def _described(app: FastAPI) -> Schema:
         license_info=LICENSE,
         tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
-    components = found.setdefault("components", {})
+    components = description.setdefault("components", {})
     schemas = components["schemas"] = _schemas(components.get("schemas", {}))
     components |= {"securitySchemes": SECURITY, "headers": HEADERS, "responses": ERROR_RESPONSES}
-    for path, operations in found["paths"].items():
+    for path, operations in description["paths"].items():
         for method, operation in operations.items():
             _describe_operation(operation, path, method, schemas)
-    _strip_titles(found["paths"])
+    _strip_titles(description["paths"])
     _strip_titles(schemas)
-    return found
+    return description
 
 
 def _schemas(derived: Schema) -> Schema:

@@ -123,15 +123,15 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # With the protocol given, asyncio knows that this is TCP and sets TCP_NODELAY; else each response waits 40 ms.
-        found = socket.socket(family, kind, protocol)
+        listening_socket = socket.socket(family, kind, protocol)
         if os.name == "posix":
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(address)
-        found.listen(2048)
+            listening_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening_socket.bind(address)
+        listening_socket.listen(2048)
     except OSError as error:
         hint = "give another --host or --port"
         raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}", hint=hint) from error
-    return found
+    return listening_socket
 
 
 def url_of(listening: socket.socket, *, is_tls: bool) -> str:

@@ -18,13 +18,13 @@ _BESIDE_BARE = 8
 @cache
 def _built_in(language: str) -> Mapping[str, tuple[str, ...]]:
     """Return the built-in examples in a language, by the category's name in lower case."""
-    found: dict[str, list[str]] = {}
+    examples_by_category: dict[str, list[str]] = {}
     for line in (FOLDER / f"{language}.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("["):
-            examples = found.setdefault(line.strip("[]"), [])
+            examples = examples_by_category.setdefault(line.strip("[]"), [])
         elif line and not line.startswith("#"):
             examples.append(line)
-    return {name: tuple(examples) for name, examples in found.items()}
+    return {name: tuple(examples) for name, examples in examples_by_category.items()}
 
 
 def _built_in_of(category: Category, languages: Sequence[str]) -> tuple[str, ...]:
@@ -34,10 +34,10 @@ def _built_in_of(category: Category, languages: Sequence[str]) -> tuple[str, ...
 
 def examples_of(categories: Sequence[Category], languages: Sequence[str] = LANGUAGES[:1]) -> list[tuple[str, ...]]:
     """Return the examples of each category: its own, or the built-in ones of a default category in these languages."""
-    found = [category.examples or _built_in_of(category, languages) for category in categories]
-    if all(found):
-        return found
-    return [category.examples or own[:_BESIDE_BARE] for category, own in zip(categories, found, strict=True)]
+    examples_of_each = [category.examples or _built_in_of(category, languages) for category in categories]
+    if all(examples_of_each):
+        return examples_of_each
+    return [category.examples or own[:_BESIDE_BARE] for category, own in zip(categories, examples_of_each, strict=True)]
 
 
 def are_built_in(categories: Sequence[Category]) -> bool:

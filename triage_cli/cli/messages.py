@@ -102,11 +102,11 @@ def local_times(text: str) -> str:
     return MOMENT.sub(_local, text) if on_terminal(sys.stdout) else text
 
 
-def _local(found: re.Match[str]) -> str:
+def _local(match: re.Match[str]) -> str:
     try:
-        return f"{datetime.fromisoformat(found.group()).astimezone():%Y-%m-%d %H:%M:%S}"
+        return f"{datetime.fromisoformat(match.group()).astimezone():%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError):  # no valid time, or none that this machine can convert
-        return found.group()
+        return match.group()
 
 
 def time_zone() -> str:

@@ -55,9 +55,9 @@ def help_page(text: str, stream: TextIO) -> str:
     """Return a help page with headings, examples and names in colour."""
     if not has_colour(stream):
         return text
-    text = EXAMPLE.sub(lambda found: found[1] + styled(found[2], GREEN), text)
-    text = HEADING.sub(lambda found: styled(found[1] or found[2], BOLD), text)
-    return TERM.sub(lambda found: found[1] + styled(found[2], CYAN), text)
+    text = EXAMPLE.sub(lambda match: match[1] + styled(match[2], GREEN), text)
+    text = HEADING.sub(lambda match: styled(match[1] or match[2], BOLD), text)
+    return TERM.sub(lambda match: match[1] + styled(match[2], CYAN), text)
 
 
 def _width(stream: TextIO) -> int:

@@ -55,19 +55,19 @@ def translated(error: typer.TyperException, command: str) -> UsageError:
     """Return a usage error in one sentence; `command` is the typed one, as in `triage list`."""
     page = f"{getattr(getattr(error, 'ctx', None), 'command_path', command)} --help"
     message = error.format_message().replace(": Value error, ", ": ").rstrip(".")
-    if found := NO_COMMAND.match(message):
-        return UsageError(f'no command "{found[1]}"', hint=_command_hint(found[1], error, command))
+    if match := NO_COMMAND.match(message):
+        return UsageError(f'no command "{match[1]}"', hint=_command_hint(match[1], error, command))
     if typed_name := getattr(error, "option_name", None):
         if NO_VALUE.match(message):
             return UsageError(f"{typed_name} needs a value", hint=f"{page} tells more")
         if message.startswith("No such option"):
             return UsageError(f"no option {typed_name}", hint=_option_hint(typed_name, _known(error), page))
-    if found := EXTRA.match(message):
-        return UsageError(f'"{found[1]}" is more than this command takes', hint=f"{page} tells more")
-    if found := MISSING.match(message):
-        return UsageError(f"{found[1]} is missing", hint=f"{page} tells more")
-    if found := INVALID.match(message):
-        message = _invalid(found[1], found[2])
+    if match := EXTRA.match(message):
+        return UsageError(f'"{match[1]}" is more than this command takes', hint=f"{page} tells more")
+    if match := MISSING.match(message):
+        return UsageError(f"{match[1]} is missing", hint=f"{page} tells more")
+    if match := INVALID.match(message):
+        message = _invalid(match[1], match[2])
     return UsageError(message, hint=f"{page} tells more")
 
 
@@ -99,6 +99,6 @@ def _known(error: typer.TyperException) -> list[str]:
 def _invalid(parameter: str, problem: str) -> str:
     parameter = parameter.rpartition("/ ")[2].strip("'")
     for pattern, takes in TAKES:
-        if found := pattern.search(problem):
-            return f"{parameter} takes {found.expand(takes)}".replace("'", "")
+        if match := pattern.search(problem):
+            return f"{parameter} takes {match.expand(takes)}".replace("'", "")
     return f"{parameter}: {problem}"

@@ -36,17 +36,17 @@ class RemoteKeyRing:
 
     def list(self) -> list[ApiKey]:
         """Return all keys, oldest first."""
-        found = self._triage.connection.get("/keys")[0]
-        return self._triage.converted(lambda record: [_key(one) for one in protocol.rows_of(record)], found)
+        response = self._triage.connection.get("/keys")[0]
+        return self._triage.converted(lambda record: [_key(one) for one in protocol.rows_of(record)], response)
 
     def revoke(self, name: str) -> ApiKey:
         """Revoke a key; it is refused from the next request on."""
-        found = self._triage.connection.request("DELETE", _path(name), None)
-        return self._triage.converted(_key, found)
+        response = self._triage.connection.request("DELETE", _path(name), None)
+        return self._triage.converted(_key, response)
 
     def _sent(self, method: str, path: str, body: Mapping[str, Any], kind: type[T]) -> T:
-        found = self._triage.connection.request(method, path, body)
-        return self._triage.converted(lambda record: protocol.named(kind, record), found)
+        response = self._triage.connection.request(method, path, body)
+        return self._triage.converted(lambda record: protocol.named(kind, record), response)
 
 
 def verify(triage: RemoteTriage, heads: Mapping[str, str]) -> Head:
@@ -54,8 +54,8 @@ def verify(triage: RemoteTriage, heads: Mapping[str, str]) -> Head:
 
     It is asked once: the server sends nothing until it has read the whole log, and would begin anew.
     """
-    found = triage.connection.request("POST", "/audit/verify", {"heads": dict(heads)}, timeout=VERIFY_TIMEOUT)
-    return triage.converted(lambda record: protocol.named(Head, record), found)
+    response = triage.connection.request("POST", "/audit/verify", {"heads": dict(heads)}, timeout=VERIFY_TIMEOUT)
+    return triage.converted(lambda record: protocol.named(Head, record), response)
 
 
 def _path(name: str) -> str:

@@ -31,8 +31,8 @@ class RemoteConsultation:
         """
         body = {**question._asdict(), "classifier": plan.classifier, "max_cost": plan.max_cost}
         try:
-            found = self._triage.connection.request("POST", "/classify/text", body)
-            answer = self._triage.converted(lambda record: _record(TextAnswer, record), found)
+            response = self._triage.connection.request("POST", "/classify/text", body)
+            answer = self._triage.converted(lambda record: _record(TextAnswer, record), response)
         except NOT_BEGUN:
             raise
         except TriageError:
@@ -44,13 +44,13 @@ class RemoteConsultation:
     def preview_route(self, name: str, category: str | None = None) -> RoutePreview:
         """Return where a ticket would be sent now, by the server's routing map."""
         path, params = f"{self._triage.path_of(name)}/route/preview", {"category": category} if category else {}
-        found = self._triage.connection.get(path, params)[0]
-        return self._triage.converted(lambda record: _record(RoutePreview, record), found)
+        response = self._triage.connection.get(path, params)[0]
+        return self._triage.converted(lambda record: _record(RoutePreview, record), response)
 
     def category_profiles(self) -> list[CategoryProfile]:
         """Return the server's categories with their thresholds and rules."""
-        found = self._triage.connection.get("/categories/profiles")[0]
-        return self._triage.converted(lambda record: [_profile(one) for one in protocol.rows_of(record)], found)
+        response = self._triage.connection.get("/categories/profiles")[0]
+        return self._triage.converted(lambda record: [_profile(one) for one in protocol.rows_of(record)], response)
 
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
         """Record an agent's suggestion, in the name of the key."""
@@ -58,8 +58,8 @@ class RemoteConsultation:
         return self._post(f"{self._triage.path_of(draft.name)}/suggestions", body, AgentSuggestion)
 
     def _post(self, path: str, body: Mapping[str, Any], kind: type[T]) -> T:
-        found = self._triage.connection.post(path, body, ids.new_id())
-        return self._triage.converted(lambda record: _record(kind, record), found)
+        response = self._triage.connection.post(path, body, ids.new_id())
+        return self._triage.converted(lambda record: _record(kind, record), response)
 
 
 def _profile(record: Any) -> CategoryProfile:

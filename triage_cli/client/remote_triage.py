@@ -74,8 +74,8 @@ class RemoteTriage:
             return Outcome(draft.row, Action.REJECTED, None, draft.error, draft)
         fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
         body = {field: value for field in fields if (value := getattr(draft, field)) is not None}
-        found = self.connection.post("/tickets", body, ids.new_id())
-        return Outcome(draft.row, Action.CREATED, self.converted(protocol.ticket_in, found), None, draft)
+        response = self.connection.post("/tickets", body, ids.new_id())
+        return Outcome(draft.row, Action.CREATED, self.converted(protocol.ticket_in, response), None, draft)
 
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
@@ -193,8 +193,8 @@ class RemoteTriage:
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, ordered by their keys."""
-        found = self.connection.get("/stats/groups", {**_params(query.where), "by": query.by})[0]
-        return self.converted(lambda r: [_group(one, query.by) for one in protocol.rows_of(r)], found)
+        response = self.connection.get("/stats/groups", {**_params(query.where), "by": query.by})[0]
+        return self.converted(lambda r: [_group(one, query.by) for one in protocol.rows_of(r)], response)
 
     def audit_head(self) -> Head:
         """Return the head of the audit log."""
@@ -202,25 +202,25 @@ class RemoteTriage:
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
-        found = self.connection.get("/categories")[0]
-        return self.converted(lambda r: tuple(protocol.category_of(one) for one in protocol.rows_of(r)), found)
+        response = self.connection.get("/categories")[0]
+        return self.converted(lambda r: tuple(protocol.category_of(one) for one in protocol.rows_of(r)), response)
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Yield the bulk commands and requests, the latest first: the last RUNS at most."""
         if limit != 0:
-            found = self.connection.get("/runs", {"limit": min(limit or RUNS, RUNS)})[0]
-            for record in self.converted(protocol.rows_of, found):
+            response = self.connection.get("/runs", {"limit": min(limit or RUNS, RUNS)})[0]
+            for record in self.converted(protocol.rows_of, response):
                 yield self.converted(protocol.run_of, record)
 
     def _paged(self, path: str, params: Params) -> Iterator[Any]:
         """Yield the records of all pages."""
-        found, following = self.connection.get(path, params)
-        yield from self.converted(protocol.rows_of, found)
+        response, following = self.connection.get(path, params)
+        yield from self.converted(protocol.rows_of, response)
         while following is not None:
             # Only the query of the link is used, so that it cannot lead to another server or path.
             query = parse_qsl(urlsplit(following).query, keep_blank_values=True)
-            found, following = self.connection.get(path, query)
-            yield from self.converted(protocol.rows_of, found)
+            response, following = self.connection.get(path, query)
+            yield from self.converted(protocol.rows_of, response)
 
     def converted(self, make: Callable[[Any], T], record: Any) -> T:
         """Convert a record. Raises `UnavailableError` if it does not follow the protocol."""

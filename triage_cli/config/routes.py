@@ -40,8 +40,8 @@ def share(most: float) -> Check:
     )
     def check(setting: ConfigNode) -> float:
         value = setting.value
-        if isinstance(value, str) and (found := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?) ?%", value.strip())):
-            value = float(found[1]) / 100
+        if isinstance(value, str) and (percentage := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?) ?%", value.strip())):
+            value = float(percentage[1]) / 100
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
             raise ConfigValueError(
                 f"must be a share above 0% and up to {most:.0%}, such as 2%, not {setting.node.text[:40]}"

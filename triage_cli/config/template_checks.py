@@ -92,12 +92,12 @@ def texts(check_name: Callable[[ConfigNode, str], None] = lambda _setting, _name
 
     @accepts({"type": "object", "additionalProperties": schema_of(scalar)})
     def read(setting: ConfigNode) -> dict[str, str]:
-        found = {}
+        compiled_templates = {}
         for name, inner in setting.entries().items():
             check_name(inner, name)
             if (template := inner.read(scalar)) is not None:
-                found[name] = template
-        return found
+                compiled_templates[name] = template
+        return compiled_templates
 
     return read
 
@@ -114,10 +114,10 @@ def tree(setting: ConfigNode) -> Any:
     return _marked(setting, setting.value) if isinstance(setting.value, str) else setting.value
 
 
-def raise_all(config: Config, section: str, found: Iterable[tuple[str, str, str]]) -> None:
+def raise_all(config: Config, section: str, mistakes: Iterable[tuple[str, str, str]]) -> None:
     """Raise one `ConfigError` with all mistakes, each the name of its entry in a section, its place there, and why."""
     problems = []
-    for name, setting, reason in found:
+    for name, setting, reason in mistakes:
         key = f"{section}.{name}.{setting}"
         origin = config.origins.get(key) or config.origins.get(f"{section}.{name}.type", "the configuration")
         problems.append(f"{origin}: {key}: {reason}")

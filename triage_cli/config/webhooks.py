@@ -62,16 +62,16 @@ def _webhook(name: str, setting: ConfigNode) -> HookSpec:
 
 def _contradictions(spec: HookSpec) -> list[tuple[str, str]]:
     """Return the contradictions between keys of a signature, each with its key."""
-    found = []
+    contradictions = []
     if spec.timestamp_header and spec.timestamp_in:
-        found.append(("timestamp_in", "timestamp_header is given too; the time stands in one place"))
+        contradictions.append(("timestamp_in", "timestamp_header is given too; the time stands in one place"))
     if spec.base and "{timestamp}" in spec.base and not spec.timed:
-        found.append(("base", "{timestamp} needs timestamp_header or timestamp_in"))
+        contradictions.append(("base", "{timestamp} needs timestamp_header or timestamp_in"))
     if spec.base and "{timestamp}" not in spec.base and spec.timed and spec.type == "hmac":
-        found.append(("base", "needs {timestamp}: a time that is not signed proves nothing"))
+        contradictions.append(("base", "needs {timestamp}: a time that is not signed proves nothing"))
     if spec.type == "hmac" and spec.prefix and re.search(r"[\s,]", spec.prefix):
-        found.append(("prefix", "blanks and commas stand between signatures, and in none of them"))
-    return found
+        contradictions.append(("prefix", "blanks and commas stand between signatures, and in none of them"))
+    return contradictions
 
 
 @accepts({"type": "string", "pattern": r"^([^{}]|\{timestamp\})*\{body\}([^{}]|\{timestamp\})*$"})

@@ -52,10 +52,10 @@ class HttpDestination:
     async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
         try:
             question = self._requests.question(outgoing)
-            found = await self._answered(send, question) if question else {}
-            search = self._requests.search(outgoing, found) if outgoing.delivery.doubtful else None
-            undos = list(self._requests.undos(outgoing, found))
-            request = self._requests.delivery(outgoing, found)
+            kept_values = await self._answered(send, question) if question else {}
+            search = self._requests.search(outgoing, kept_values) if outgoing.delivery.doubtful else None
+            undos = list(self._requests.undos(outgoing, kept_values))
+            request = self._requests.delivery(outgoing, kept_values)
         except TemplateFailure as failure:
             raise DeliveryError(
                 f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True
@@ -83,12 +83,12 @@ class HttpDestination:
             raise DeliveryError(f"{self.name} answered what find asks with more than can be read, or half of it")
         paths = self._http.find.keep if self._http.find else {}
         content = _content(answer)
-        found = {name: lookup(content, path) for name, path in paths.items()}
-        if missing := [path for name, path in paths.items() if found[name] is None]:
+        kept_values = {name: lookup(content, path) for name, path in paths.items()}
+        if missing := [path for name, path in paths.items() if kept_values[name] is None]:
             error = DeliveryError(f"{self.name} has nothing at {missing[0]}, which find asks for", final=True)
             error.answer = self._beginning(answer)
             raise error
-        return found
+        return kept_values
 
     async def _found(self, send: Send, search: HttpRequest, contains: str) -> Receipt | None:
         """Search for the result of an earlier attempt whose answer was lost."""
@@ -139,10 +139,10 @@ class HttpDestination:
 
     def _kept(self, content: Any) -> str | None:
         """Return the values to keep, as JSON; a value that is long, a list or an object is not kept."""
-        found = {name: lookup(content, path) for name, path in self._http.keep.items()}
+        kept_values = {name: lookup(content, path) for name, path in self._http.keep.items()}
         plain = {
             name: encodable(self._secrets.hidden_in(value)) if isinstance(value, str) else value
-            for name, value in found.items()
+            for name, value in kept_values.items()
             if isinstance(value, str | int | float) and len(str(value)) <= KEPT
         }
         return compact(plain) if plain else None
@@ -164,11 +164,11 @@ def _holds(test: AnswerTest, status: int, content: Any, usual: range = range(100
         return False
     if test.path is None:
         return True
-    found = lookup(content, test.path)
+    actual = lookup(content, test.path)
     if test.contains:
-        return isinstance(found, str) and test.contains in found
+        return isinstance(actual, str) and test.contains in actual
     # 1 and true are different values here.
-    return found is not None if not test.value else (type(found), found) == (type(test.value[0]), test.value[0])
+    return actual is not None if not test.value else (type(actual), actual) == (type(test.value[0]), test.value[0])
 
 
 def as_text(http: HttpSpec, outgoing: OutgoingDelivery) -> str:
@@ -176,8 +176,12 @@ def as_text(http: HttpSpec, outgoing: OutgoingDelivery) -> str:
     requests = HttpRequests(http, hidden_secrets(http))
     try:
         question = requests.question(outgoing)
-        found = {name: f"<{name}>" for name in http.find.keep} if http.find else {}
-        made = (*([question] if question else ()), *requests.undos(outgoing, found), requests.delivery(outgoing, found))
+        kept_values = {name: f"<{name}>" for name in http.find.keep} if http.find else {}
+        made = (
+            *([question] if question else ()),
+            *requests.undos(outgoing, kept_values),
+            requests.delivery(outgoing, kept_values),
+        )
     except TemplateFailure as failure:
         return f"(nothing is sent: {failure})"
     return "\n\n".join(map(shown, made))

@@ -39,8 +39,8 @@ class _Parts(NamedTuple):
 
 
 def _parts(spec: HttpSpec) -> Iterator[_Parts]:
-    given, found = frozenset(spec.given), spec.find.keep if spec.find else {}
-    public = delivery_names(frozenset([*spec.keep, *found]), given)
+    given, kept_values = frozenset(spec.given), spec.find.keep if spec.find else {}
+    public = delivery_names(frozenset([*spec.keep, *kept_values]), given)
     private = public | {"key"} if spec.key_env else public  # a key may be used in no address and in no header
     yield _Parts("url", spec.url or "", public, as_url_part)
     yield _Parts("endpoint", spec.endpoint, public, as_url_part)
@@ -88,7 +88,7 @@ class HttpRequests:
     """Renders the requests of a destination, with these secrets.
 
     Raises `TemplateMistake`. Its methods raise `TemplateFailure` if a template cannot be rendered with a delivery's
-    values, or the result is no valid request. `found` are the values that the request from `question` returned.
+    values, or the result is no valid request. `kept_values` are the values that the request from `question` returned.
     """
 
     def __init__(self, spec: HttpSpec, secrets: Secrets) -> None:
@@ -103,9 +103,9 @@ class HttpRequests:
         values = self._values(outgoing, {})
         return self._request("GET", self._url(self._render["find.get"](values), values, query=False), {}, None)
 
-    def delivery(self, outgoing: OutgoingDelivery, found: Mapping[str, Any]) -> HttpRequest:
+    def delivery(self, outgoing: OutgoingDelivery, kept_values: Mapping[str, Any]) -> HttpRequest:
         """Return the request that delivers."""
-        values = self._values(outgoing, found)
+        values = self._values(outgoing, kept_values)
         body, kind = None, None
         if self._spec.form:
             fields = self._render["form"](values).items()
@@ -117,12 +117,12 @@ class HttpRequests:
         headers = own | {name.lower(): _header(name, each) for name, each in self._render["headers"](values).items()}
         return self._request(self._spec.method, self._own_url(values), headers, outgoing.delivery.delivery_id, body)
 
-    def search(self, outgoing: OutgoingDelivery, found: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
+    def search(self, outgoing: OutgoingDelivery, kept_values: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
         """Return the request that searches for an earlier attempt's result, and the text that shows that it arrived."""
         once = self._spec.once
         if once is None:
             return None
-        values = self._values(outgoing, found)
+        values = self._values(outgoing, kept_values)
         contains = self._render["once.contains"](values)
         if once.body is None:
             url = self._url(self._render["once.get"](values), values, query=False)
@@ -131,7 +131,7 @@ class HttpRequests:
         body = _encoded(self._render["once.body"](values))
         return self._request("POST", url, headers, None, body)._replace(most=SEARCHED), contains
 
-    def undos(self, outgoing: OutgoingDelivery, found: Mapping[str, Any]) -> Iterator[HttpRequest]:
+    def undos(self, outgoing: OutgoingDelivery, kept_values: Mapping[str, Any]) -> Iterator[HttpRequest]:
         """Yield the requests that undo earlier deliveries of other categories to this destination.
 
         These are the delivery accepted last, and later ones that may have arrived.
@@ -139,24 +139,24 @@ class HttpRequests:
         undo = self._spec.undo
         for before in reversed(outgoing.earlier) if undo else ():
             if undo and before.arrived and before.category != outgoing.delivery.category:
-                yield self._undo(undo, outgoing, before, found)
+                yield self._undo(undo, outgoing, before, kept_values)
             if before.state == "accepted":
                 return
 
     def _undo(
-        self, spec: UndoSpec, outgoing: OutgoingDelivery, before: Delivery, found: Mapping[str, Any]
+        self, spec: UndoSpec, outgoing: OutgoingDelivery, before: Delivery, kept_values: Mapping[str, Any]
     ) -> HttpRequest:
         replaced = {"category": before.category, "delivery_id": before.delivery_id}
-        values = {**self._values(outgoing, found), "replaced": replaced}
+        values = {**self._values(outgoing, kept_values), "replaced": replaced}
         body, headers = None, {}
         if spec.body is not None:
             body, headers = _encoded(self._render["undo.body"](values)), {"content-type": "application/json"}
         url = self._url(self._render["undo.endpoint"](values), values, query=False)
         return self._request(spec.method, url, headers, f"{before.delivery_id}-undo", body)
 
-    def _values(self, outgoing: OutgoingDelivery, found: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _values(self, outgoing: OutgoingDelivery, kept_values: Mapping[str, Any]) -> Mapping[str, Any]:
         key = {"key": self._secrets.key} if self._secrets.key else {}
-        remote = {**_remote(outgoing.earlier), **found}
+        remote = {**_remote(outgoing.earlier), **kept_values}
         return template_values(outgoing, remote=remote, **self._spec.given, **key)
 
     def _own_url(self, values: Mapping[str, Any]) -> str:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 def to_seconds(moment: str) -> float:
     """Return a time of ISO 8601 as seconds since 1970; without a zone it is UTC. Raises `ValueError`."""
-    found = datetime.fromisoformat(moment)
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    parsed_time = datetime.fromisoformat(moment)
+    return (parsed_time if parsed_time.tzinfo else parsed_time.replace(tzinfo=UTC)).timestamp()
 
 
 def whole_second(moment: datetime) -> str:

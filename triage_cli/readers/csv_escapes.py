@@ -34,7 +34,7 @@ def hidden(text: str) -> str:
 def plain_cell(cell: str) -> str:
     """Return the value of a cell whose escapes were hidden."""
     if "\\" in cell:
-        cell = _CONTROL.sub(lambda found: _CONTROLS.get(found[1], found[1]), cell)
+        cell = _CONTROL.sub(lambda escape: _CONTROLS.get(escape[1], escape[1]), cell)
     return cell.translate(_MEANT)
 
 

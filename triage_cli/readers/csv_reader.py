@@ -178,8 +178,8 @@ class CsvRecords:
                 is_last = is_last or not block
                 if (row_end.broken and not searched_next_row) or (is_last and row_end.is_open):
                     searched_next_row = True
-                    if found := self._next_row(spool):
-                        yield self._unclosed(spool, *found, block)
+                    if row_start := self._next_row(spool):
+                        yield self._unclosed(spool, *row_start, block)
                         return
                 if is_last:
                     break

@@ -78,13 +78,13 @@ def _is_object(line: str) -> bool:
 
 def _wrapped(sample_text: str, begin: int) -> dict[str, int]:
     """Return the keys of an object that have a list of objects, with the position of the first item."""
-    depth, found = 0, {}
+    depth, list_starts = 0, {}
     for part in PARTS.finditer(sample_text, begin):
         mark = part.group()
         if mark[0] == '"':
             opening = _LIST.match(sample_text, part.end()) if depth == 1 else None
             if opening:
-                found[mark.strip('"')] = opening.end()
+                list_starts[mark.strip('"')] = opening.end()
         else:
             depth += 1 if mark in "{[" else -1
-    return found
+    return list_starts

@@ -85,24 +85,24 @@ def repeated(mail_lines: Sequence[str]) -> list[bool]:
     Below an attribution only lines with ">" do, so that an answer below the quote is kept. If no line has ">", or after
     a divider or headers, all remaining lines do.
     """
-    found = [line.startswith(">") for line in mail_lines]
+    is_quoted = [line.startswith(">") for line in mail_lines]
     index = 0
     while index < len(mail_lines):
         if end := _attribution_end(mail_lines, index):
             below = next((n for n in range(end, len(mail_lines)) if mail_lines[n].strip()), len(mail_lines))
-            quotes = below < len(mail_lines) and found[below]
+            quotes = below < len(mail_lines) and is_quoted[below]
             if quotes or _names_someone("".join(mail_lines[index:end])):
                 last = below if quotes else len(mail_lines)
                 index = _without_blanks(mail_lines, index)
-                found[index:last] = [True] * (last - index)
+                is_quoted[index:last] = [True] * (last - index)
                 index = last
                 continue
-        elif not found[index] and (_is_divider(mail_lines, index) or _are_headers(mail_lines, index)):
+        elif not is_quoted[index] and (_is_divider(mail_lines, index) or _are_headers(mail_lines, index)):
             index = _without_blanks(mail_lines, index)
-            found[index:] = [True] * (len(mail_lines) - index)
+            is_quoted[index:] = [True] * (len(mail_lines) - index)
             break
         index += 1
-    return found
+    return is_quoted
 
 
 def _without_blanks(mail_lines: Sequence[str], index: int) -> int:

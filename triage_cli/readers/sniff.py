@@ -132,10 +132,10 @@ def delimiter_of(given: str | None) -> str | None:
     """Return the given delimiter, None if there is none. Raises `UsageError` for an invalid one."""
     if given is None:
         return None
-    found = _NAMED.get(given.lower(), given)
-    if len(found) != 1 or found in '"\r\n\0':
+    delimiter = _NAMED.get(given.lower(), given)
+    if len(delimiter) != 1 or delimiter in '"\r\n\0':
         raise UsageError(f'"{given}" cannot delimit cells', hint="give one character, such as ';', or tab")
-    return found
+    return delimiter
 
 
 def sampled(text: str, delimiter: str | None, *, whole: bool) -> Sample:
@@ -150,9 +150,9 @@ def sampled(text: str, delimiter: str | None, *, whole: bool) -> Sample:
     if delimiter is None:
         delimiter = max(_DELIMITERS, key=lambda each: _fitness([row for _, row in _rows(lines, each)]))
     escaped = is_escaped(lines, delimiter)
-    found = _rows(map(hidden, lines) if escaped else lines, delimiter)
-    rows = [list(map(plain_cell, row)) if escaped else row for _, row in found]
-    return Sample(delimiter, rows, [line for line, _ in found], skip, escaped)
+    numbered_rows = _rows(map(hidden, lines) if escaped else lines, delimiter)
+    rows = [list(map(plain_cell, row)) if escaped else row for _, row in numbered_rows]
+    return Sample(delimiter, rows, [line for line, _ in numbered_rows], skip, escaped)
 
 
 def _rows(lines: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:

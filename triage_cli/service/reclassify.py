@@ -188,16 +188,16 @@ class ReclassifyRun:
         fingerprints = self._classifier.fingerprints
         keys = {t.ticket_id: {ids.answer_key(f, t.text) for f in fingerprints} for t in tickets}
         decisions = self._store.decisions([t.decision_id for t in tickets if t.decision_id])
-        found: dict[str, Classification] = {}
+        reused_answers: dict[str, Classification] = {}
         for answer in decisions.values():
             if answer.answer_key in keys[answer.ticket_id] and self._is_last(answer):
-                found[answer.ticket_id] = answer
-        left = [ticket_id for ticket_id in keys if ticket_id not in found]
+                reused_answers[answer.ticket_id] = answer
+        left = [ticket_id for ticket_id in keys if ticket_id not in reused_answers]
         last_answers: dict[str, Classification] = {}
         for answer in self._store.answers(left, fingerprints) if left else ():
             if answer.answer_key in keys[answer.ticket_id]:
                 last_answers[answer.ticket_id] = answer
-        return found | {i: answer for i, answer in last_answers.items() if self._is_last(answer)}
+        return reused_answers | {i: answer for i, answer in last_answers.items() if self._is_last(answer)}
 
     def _is_last(self, answer: Classification) -> bool:
         """Return whether no further step would be asked after this answer: it is sure, or the last step's."""

@@ -169,17 +169,17 @@ class ImapSource:
                 yield RawMail(f"UID {uid}", uid, contents.pop(uid))
 
     def _contents(self, server: ImapConnection, uids: Sequence[int], item: str) -> dict[int, bytes]:
-        found, before = {}, b""
+        mails_by_uid, before = {}, b""
         for piece in self._asked(server, "FETCH", f"{_set(uids)} (UID {item})"):
             if isinstance(piece, tuple):
                 before, content = piece[0], piece[1]
                 if match := _UID.search(before):
-                    found[int(match[1])] = content
+                    mails_by_uid[int(match[1])] = content
                     before = b""
             elif before and piece and (match := _UID.search(piece)):  # a server may name the UID after the text
-                found[int(match[1])] = content
+                mails_by_uid[int(match[1])] = content
                 before = b""
-        return found
+        return mails_by_uid
 
     def _asked(self, server: ImapConnection, command: str, what: str) -> list[bytes | tuple[bytes, bytes]]:
         status, answer = server.uid(command, *([what] if command == "SEARCH" else what.split(" ", 1)))

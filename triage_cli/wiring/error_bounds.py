@@ -45,19 +45,19 @@ def has_learned(config: Config, store: Store, texts: Sequence[str]) -> list[bool
     return [seen and bool(text) for text, seen in zip(texts, fitted.has_learned(model, texts), strict=True)]
 
 
-def thresholds_of(found: Mapping[str, ErrorBound]) -> dict[str, float]:
+def thresholds_of(error_bounds: Mapping[str, ErrorBound]) -> dict[str, float]:
     """Return the thresholds of the categories that have one."""
-    return {name: bound.threshold for name, bound in found.items() if bound.threshold is not None}
+    return {name: bound.threshold for name, bound in error_bounds.items() if bound.threshold is not None}
 
 
 def promised_thresholds(config: Config, store: Store) -> Callable[[str, str, float], float]:
     """Return a function from (fingerprint, category, max_error) to the confidence that a routing rule asks for."""
 
     @cache
-    def found(fingerprint: str, max_error: float) -> Mapping[str, float]:
+    def thresholds_for(fingerprint: str, max_error: float) -> Mapping[str, float]:
         return thresholds_of(find(config, store, fingerprint, max_error))
 
-    return lambda fingerprint, category, max_error: found(fingerprint, max_error).get(category, NEVER)
+    return lambda fingerprint, category, max_error: thresholds_for(fingerprint, max_error).get(category, NEVER)
 
 
 def needed_confidence(config: Config, store: Store, category: str) -> dict[str, float | None]:
@@ -78,14 +78,14 @@ def record(
     registry: ModelRegistry,
     spec: ClassifierSpec,
     fingerprint: str,
-    found: Mapping[str, ErrorBound],
+    error_bounds: Mapping[str, ErrorBound],
     event: Callable[[Mapping[str, object]], Event],
     warn: Callable[[str], None],
 ) -> None:
     """Store the bounds of a classifier that have changed, with an event; tell what is withdrawn and what is missing."""
     before = [b for b in registry.error_bounds() if (b.classifier, b.max_error) == (spec.name, spec.max_error)]
     earlier, at = {bound.category: bound for bound in before}, ids.now()
-    present = [StoredBound(spec.name, fingerprint, *bound, at) for bound in found.values()]
+    present = [StoredBound(spec.name, fingerprint, *bound, at) for bound in error_bounds.values()]
     changed = [now for now in present if (was := earlier.get(now.category)) is None or was._replace(at=at) != now]
     if not changed:
         return

@@ -51,10 +51,10 @@ def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], tri
         after=query.after,
         order=query.order,
     )
-    found = list(islice(triage.find(selection), query.limit + 1))
-    shown = found[: query.limit]
+    found_tickets = list(islice(triage.find(selection), query.limit + 1))
+    shown = found_tickets[: query.limit]
     answer = reply(Done(200, [ticket_record(t) for t in shown]))
-    more = len(found) > query.limit and query.order == "newest"
+    more = len(found_tickets) > query.limit and query.order == "newest"
     return _with_next(answer, request, shown[-1].ticket_id if more else None)
 
 
@@ -108,10 +108,10 @@ def _events(request: Request, triage: Triage, query: requests.EventQueryIn, tick
     selection = EventQuery(ticket_id, query.action, query.actor, moment(query.since), moment(query.until))
     if query.after is None:
         return reply(Done(200, [event_record(e) for e in triage.events(selection._replace(limit=query.limit))]))
-    found = list(islice(triage.events(selection._replace(after=query.after)), query.limit + 1))
-    shown = found[: query.limit]
+    found_events = list(islice(triage.events(selection._replace(after=query.after)), query.limit + 1))
+    shown = found_events[: query.limit]
     answer = reply(Done(200, [event_record(e) for e in shown]))
-    return _with_next(answer, request, str(shown[-1].seq) if len(found) > query.limit else None)
+    return _with_next(answer, request, str(shown[-1].seq) if len(found_events) > query.limit else None)
 
 
 @router.get("/stats", response_model=reports.Stats)

@@ -131,9 +131,9 @@ class AskingClassifier:
 
     def question(self, ticket: Ticket, limit: int = prompt.LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
         """Return the question about a ticket, and the kinds of text that were masked in it."""
-        subject, found = redact(ticket.subject or "", self.spec.redact)
+        subject, masked_kinds = redact(ticket.subject or "", self.spec.redact)
         description, more = redact(ticket.body or "", self.spec.redact)
-        return prompt.question(self.categories, subject, description, limit), tuple(dict.fromkeys(found + more))
+        return prompt.question(self.categories, subject, description, limit), tuple(dict.fromkeys(masked_kinds + more))
 
     def outcome(
         self,

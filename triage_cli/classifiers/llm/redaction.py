@@ -46,16 +46,16 @@ def redact(text: str, kinds: Collection[str]) -> tuple[str, tuple[str, ...]]:
     """Return the text with `[email]` and the like in place of matches, and the kinds that were found."""
     if not kinds:
         return text, ()
-    found: set[str] = set()
+    kinds_masked: set[str] = set()
     # An invisible character may be inside a number, or in the place of a blank.
     for gap in ("", " ") if hides(text) else ("",):
         page = _Page(text, gap)
         for kind, masks in _MASKS.items():
             for pattern, span_of in masks if kind in kinds else ():
                 if page.mask(pattern, span_of, f"[{kind}]"):
-                    found.add(kind)
+                    kinds_masked.add(kind)
         text = "".join(page.cells)
-    return text, tuple(kind for kind in _MASKS if kind in found)
+    return text, tuple(kind for kind in _MASKS if kind in kinds_masked)
 
 
 class _Page:
@@ -115,7 +115,7 @@ def _iban(match: Match[str]) -> _Span:
 def _card(match: Match[str]) -> _Span:
     """Mask a card number with a valid checksum; the match may include an expiry date or an amount."""
     groups = list(_GROUP.finditer(match.group()))
-    found = [(groups[0], groups[-1])] if _is_card("".join(group.group() for group in groups)) else []
+    cards = [(groups[0], groups[-1])] if _is_card("".join(group.group() for group in groups)) else []
     for index, first in enumerate(groups):
         number = ""
         for last in groups[index:]:
@@ -123,9 +123,9 @@ def _card(match: Match[str]) -> _Span:
             if len(last.group()) < 3 or len(number) > 19:
                 break
             if _is_card(number):
-                found.append((first, last))
+                cards.append((first, last))
     offset = match.start()
-    return (offset + min(f.start() for f, _ in found), offset + max(last.end() for _, last in found)) if found else None
+    return (offset + min(f.start() for f, _ in cards), offset + max(last.end() for _, last in cards)) if cards else None
 
 
 def _is_card(number: str) -> bool:

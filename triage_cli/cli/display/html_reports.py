@@ -50,16 +50,16 @@ class Chart(NamedTuple):
         return round(self.bottom - value / self.top * (self.bottom - 24), 1)
 
 
-def evaluation_page(found: Sequence[Evaluated], source: str, at: str) -> str:
+def evaluation_page(evaluations: Sequence[Evaluated], source: str, at: str) -> str:
     """Return the report of one or several classifiers on one labelled file."""
-    scored = [each.scored for each in found]
+    scored = [each.scored for each in evaluations]
     errors = [[(t["coverage"], t["error"] or 0.0) for t in s.thresholds if t["answered"]] for s in scored]
     highest = max((error for points in errors for _, error in points), default=0.0)
     top = next((step for step in (0.05, 0.1, 0.2, 0.3, 0.5) if highest <= step), 1.0)
     trust = [[(b["confidence"], b["right"]) for b in s.reliability] for s in scored]
     return _rendered(
         "eval_report.html",
-        found=found,
+        evaluations=evaluations,
         scored=scored,
         tickets=plural(scored[0].n, "labelled tickets", "labelled ticket"),
         source=source,

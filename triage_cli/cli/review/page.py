@@ -74,11 +74,11 @@ def paragraphs(text: str, width: int) -> list[str]:
 def local(page_text: str) -> str:
     """Return a text with its UTC times in local time, to the minute."""
 
-    def shown(found: re.Match[str]) -> str:
+    def shown(match: re.Match[str]) -> str:
         try:
-            return f"{datetime.fromisoformat(found[1]).replace(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
+            return f"{datetime.fromisoformat(match[1]).replace(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
         except (ValueError, OverflowError):  # no valid time, or none that this machine can convert
-            return found[1]
+            return match[1]
 
     return TIME.sub(shown, page_text)
 
@@ -198,8 +198,8 @@ def category_lines(
     """Return as many categories with their keys as fit into `most` lines; a click reports the index."""
     lines: list[list[Line]] = [[]]
     for index, name in enumerate(names):
-        found = [key for key, named in by_key.items() if named == name]
-        category = _category(name, found, width, Style.from_meta({"category": index}), guessed=name == guess)
+        category_keys = [key for key, named in by_key.items() if named == name]
+        category = _category(name, category_keys, width, Style.from_meta({"category": index}), guessed=name == guess)
         if lines[-1] and _columns([*lines[-1], category]) > width:
             lines.append([])
         lines[-1].append(category)

@@ -139,15 +139,15 @@ class Suspicion:
 
     def traces(self, tokens: Sequence[str]) -> list[int]:
         """Return for each lower-case word which pieces of the literals it contains, as bits."""
-        found = [0] * len(tokens)
+        token_marks = [0] * len(tokens)
         joined = f" {' '.join(tokens)} "
         starts = list(accumulate((len(word) + 1 for word in tokens[:-1]), initial=1))
         for piece, bit in self._bits:
             at = joined.find(piece)
             while at >= 0:
-                found[bisect_right(starts, at + piece.startswith(" ")) - 1] |= bit
+                token_marks[bisect_right(starts, at + piece.startswith(" ")) - 1] |= bit
                 at = joined.find(piece, at + 1)
-        return found
+        return token_marks
 
     def found(self, ticket_text: str) -> tuple[str, ...]:
         """Return the kinds of text addressed to a classifier that a text contains."""

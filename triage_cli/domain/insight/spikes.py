@@ -25,7 +25,7 @@ COMMON = 0.1  # words in a larger share of the earlier texts are not used
 
 def words_of(text: str) -> frozenset[str]:
     """Return the distinct words at the beginning of a text."""
-    return frozenset(found[0] for found in islice(WORD.finditer(text.casefold()), LONGEST))
+    return frozenset(word[0] for word in islice(WORD.finditer(text.casefold()), LONGEST))
 
 
 class Weights:
@@ -60,7 +60,7 @@ def groups(vectors: Sequence[Mapping[str, float]]) -> Iterator[list[int]]:
     members: dict[int, list[int]] = defaultdict(list)
     for ticket_index in range(len(vectors)):
         members[sets.root(ticket_index)].append(ticket_index)
-    yield from (found for found in members.values() if len(found) > 1)
+    yield from (group for group in members.values() if len(group) > 1)
 
 
 def alike(
@@ -160,10 +160,10 @@ def find_spikes(now: Period, before: Sequence[Period]) -> list[Spike]:
     Tickets of a group that is a spike are not counted again for their category.
     """
     finder = _Finder(now, before)
-    found = list(finder.groups())
-    inside = {ticket_id for spike in found for ticket_id in spike.members}
-    found += finder.categories([ticket for ticket in now if ticket.ticket_id not in inside])
-    return sorted(found, key=lambda spike: (-spike.customers, spike.name))
+    spikes_found = list(finder.groups())
+    inside = {ticket_id for spike in spikes_found for ticket_id in spike.members}
+    spikes_found += finder.categories([ticket for ticket in now if ticket.ticket_id not in inside])
+    return sorted(spikes_found, key=lambda spike: (-spike.customers, spike.name))
 
 
 class _Finder:
@@ -208,8 +208,8 @@ class _Finder:
                 before = [
                     w for w, (_, t) in zip(self._earlier, self._earlier_tickets, strict=True) if t.category == name
                 ]
-                found = telling((words_of(ticket.text) for ticket in tickets), before, self._weights)
-                yield self._spike("category", name, found, tickets, len(earlier))
+                telling_words = telling((words_of(ticket.text) for ticket in tickets), before, self._weights)
+                yield self._spike("category", name, telling_words, tickets, len(earlier))
 
     def _is_spike(self, tickets: Period, customers_before: int, comparisons: int) -> bool:
         customers = len(_customers(tickets))

@@ -248,9 +248,9 @@ def batched(open_batcher: Callable[[str], Batcher], deciding: DecisionRecorder, 
 
     @cache
     def batcher(classifier_name: str) -> Batcher:
-        found = open_batcher(classifier_name)
-        found.breathe = deciding.context.heartbeat
-        return found
+        batcher = open_batcher(classifier_name)
+        batcher.breathe = deciding.context.heartbeat
+        return batcher
 
     return BatchCollector(BatchContext(deciding.context, deciding, batcher), deciding.classifier, proposals=proposals)
 

@@ -18,15 +18,15 @@ def named(store: Store, identified_drafts: list[Identified]) -> list[Identified]
     ]
     if not ours:
         return identified_drafts
-    found = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(ours)))}
-    return [i._replace(identity=found.get(i.draft.external_id or "", i.identity)) for i in identified_drafts]
+    identities_by_id = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(ours)))}
+    return [i._replace(identity=identities_by_id.get(i.draft.external_id or "", i.identity)) for i in identified_drafts]
 
 
 def known_as(store: Store, identity: str) -> Ticket | None:
     """Return the ticket with an identity, even if it was forgotten."""
     gone = ids.forgotten(identity)
-    found = store.known([identity, gone])
-    return found.get(identity) or found.get(gone)
+    known_tickets = store.known([identity, gone])
+    return known_tickets.get(identity) or known_tickets.get(gone)
 
 
 def check_rewritten(store: Store, drafts: Iterable[TicketDraft | Rejected]) -> None:

@@ -27,7 +27,9 @@ def statements(file: Path = FILE) -> Iterator[str]:
 
 def tables(sql: Iterator[str]) -> list[str]:
     """Return the names of the tables that statements create, in their order."""
-    return [found[1] for each in sql if (found := re.search(r"^create table (\w+) \(", each, re.MULTILINE))]
+    return [
+        create_table[1] for each in sql if (create_table := re.search(r"^create table (\w+) \(", each, re.MULTILINE))
+    ]
 
 
 def build(connection: sqlite3.Connection, version: int) -> None:

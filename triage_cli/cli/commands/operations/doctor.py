@@ -111,8 +111,8 @@ def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
         version = wiring.diagnostics.learned_version(session.config)
         if version is not None:
             yield _record("learned model", version[0], "" if version[1] else "triage learn", works=version[1])
-        for name, found, holds in wiring.diagnostics.calibrations(session.config):
-            fitted = f"fitted to {found.n:,} labelled tickets on {found.at[:10]}"
+        for name, calibration, holds in wiring.diagnostics.calibrations(session.config):
+            fitted = f"fitted to {calibration.n:,} labelled tickets on {calibration.at[:10]}"
             if holds:
                 yield _record(f"calibration {name}", fitted)
             else:

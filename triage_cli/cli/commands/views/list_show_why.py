@@ -123,14 +123,14 @@ def list_tickets(
         raise UsageError("ids go with no filter and no sorting", hint="leave one of them out")
     named, missing = ticket_names.ids(session, ids) if ids and session.has_database else (None, 0)
     selection = selection._replace(ids=named if named is None else named[:limit], limit=ON_TERMINAL if cut else limit)
-    found = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
-    first = list(islice(found, 1))
+    found_tickets = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
+    first = list(islice(found_tickets, 1))
     if not first and limit != 0 and session.has_database:
         _tell_unknown(session, category, classifier)
     if not first and limit != 0 and session.guides and session.has_database and printer.format == "table":
         there = session.triage.stats().tickets
         session.say("no tickets match" if there else "no tickets yet: triage create FILE stores some")
-    printer.many(chain(first, found), ticket_record, TICKET_KEYS, TICKETS_TABLE, rows=limit)
+    printer.many(chain(first, found_tickets), ticket_record, TICKET_KEYS, TICKETS_TABLE, rows=limit)
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
