@@ -116,8 +116,14 @@ class IdempotentRequest:
 async def current_once(request: Request, idempotency_key: IdempotencyKey = None) -> IdempotentRequest:
     """Return what runs a request's work once."""
     server_state, caller = await current_server(request), await current_caller(request)
-    path = f"{request.method} {request.url.path}" + (f"?{request.url.query}" if request.url.query else "")
+    path = _path(request) if idempotency_key else ""  # only used with a key, and to parse a URL takes its time
     return IdempotentRequest(server_state, caller.key_id, idempotency_key, path, asyncio.get_running_loop())
+
+
+def _path(request: Request) -> str:
+    """Return the method, path and query of a request, by which a repetition is recognised."""
+    url = request.url
+    return f"{request.method} {url.path}" + (f"?{url.query}" if url.query else "")
 
 
 OnceHere = Annotated[IdempotentRequest, Depends(current_once)]
