@@ -1,4 +1,4 @@
-"""The HTTP API. `app` makes the application for a server or a test of one's own."""
+"""The HTTP API. `app` makes the application, for your own server or test."""
 
 from collections.abc import Mapping
 from pathlib import Path

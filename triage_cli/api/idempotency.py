@@ -31,7 +31,7 @@ IdempotencyKey = Annotated[
     Header(
         alias=KEY_HEADER,
         pattern=KEY,
-        description="sent again with the same body, the request is answered as the first time; empty: none",
+        description="a repetition with the same body gets the first answer; empty: no key",
         examples=KEY_EXAMPLES,
     ),
 ]

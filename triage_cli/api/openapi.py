@@ -18,7 +18,7 @@ from triage_cli.api.schemas import bulk, responses
 
 Schema = dict[str, Any]
 
-SERVERS = [{"url": "http://127.0.0.1:8000", "description": "where `triage serve` listens unless it is told otherwise"}]
+SERVERS = [{"url": "http://127.0.0.1:8000", "description": "the default address of `triage serve`"}]
 CONTACT = {"name": "The triage project"}
 LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
 SECURITY = {
@@ -27,7 +27,7 @@ SECURITY = {
 }
 TAGS = {
     "tickets": "One ticket: store it, classify it, route it, set its verdict.",
-    "bulk": "Many tickets in one request: what comes of each is a line of the answer.",
+    "bulk": "Many tickets in one request: the answer has one line for each.",
     "reads": "Tickets, their history and explanation, the audit log, counts.",
     "consultation": "Questions whose answers change no ticket, and what agents suggest.",
     "webhooks": "Events of helpdesks, signed by their sender.",

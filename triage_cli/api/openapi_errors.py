@@ -12,7 +12,7 @@ Record = dict[str, Any]
 TEXT = {"type": "string"}
 HEADERS: Record = {
     "XRequestId": {
-        "description": "the id of the request, as the server's log has it; one that is sent along is kept",
+        "description": "the id of the request, as the server's log has it; an id that the request has is kept",
         "schema": TEXT,
         "example": "01a20e9c-1d27-7000-8f6f-e2de12e6ffde",
     },
@@ -39,12 +39,18 @@ HEADERS: Record = {
 # An error of each status, with a sentence such as it has.
 ERRORS: tuple[tuple[errors.TriageError, str], ...] = (
     (errors.NotClassifiedError("01a20e9c has no category yet", hint="classify it first"), "The ticket has no category"),
-    (errors.UnauthenticatedError("no such key", hint="triage keys create makes one"), "No valid key came along"),
+    (errors.UnauthenticatedError("no such key", hint="triage keys create makes one"), "The request has no valid key"),
     (errors.BudgetError("the next call might exceed the budget"), "The budget is used up"),
-    (errors.RefusedError('the key "ada" is a reader', hint="this takes a key of role agent"), "The role may not"),
-    (errors.NotFoundError('no ticket "T-1001"'), "There is none of this name"),
+    (
+        errors.RefusedError('the key "ada" is a reader', hint="this takes a key of role agent"),
+        "The key's role may not do this",
+    ),
+    (errors.NotFoundError('no ticket "T-1001"'), "Nothing has this name"),
     (errors.RequestTimeoutError("the body did not come in time", hint="send it again"), "The body came too slowly"),
-    (errors.BusyError("the first request is still at work", hint="ask again later"), "Something stands against it now"),
+    (
+        errors.BusyError("the first request is still at work", hint="ask again later"),
+        "The present state does not allow it",
+    ),
     (
         errors.TooLargeError("the body is larger than 1,048,576 bytes", hint="send less at once"),
         "The body is too large",

@@ -38,20 +38,20 @@ def list_keys(ring: RingHere) -> Response:
 
 @router.post("/keys", status_code=201, response_model=admin.IssuedKey)
 def create_key(body: admin.KeyIn, ring: RingHere) -> Response:
-    """Make an API key. It is shown this once: only its hash is stored."""
+    """Create an API key. It is shown only now, since only its hash is stored."""
     return reply(Done(201, ring.create(body.name, body.role, body.expires_in)._asdict()))
 
 
 @router.post("/keys/{name}/rotate", response_model=admin.IssuedKey)
 def rotate_key(name: KeyName, ring: RingHere, body: admin.RotateIn | None = None) -> Response:
-    """Make the next key of this name, under which the audit log goes on; it is shown this once."""
+    """Create the next key with this name, which the audit log keeps. The key is shown only now."""
     body = body or admin.RotateIn()
     return reply(Done(200, ring.rotate(name, body.overlap, body.expires_in)._asdict()))
 
 
 @router.delete("/keys/{name}", response_model=admin.Key)
 def revoke_key(name: KeyName, ring: RingHere) -> Response:
-    """Revoke an API key: it opens nothing from the next request on, and its name stays taken."""
+    """Revoke an API key: the next request with it is refused. Its name cannot be used again."""
     return reply(Done(200, _record(ring.revoke(name))))
 
 
@@ -59,7 +59,7 @@ def revoke_key(name: KeyName, ring: RingHere) -> Response:
 def forget(body: admin.ForgetIn, server_state: CurrentServer, triage: TriageHere) -> Lines:
     """Erase the text of a customer's tickets; the audit log holds none and stays valid.
 
-    What was delivered, exported or backed up is out of reach: a line's ticket says in `routed_to` where its text is.
+    Deliveries, exports and backups are not erased: `routed_to` of a line's ticket says where its text is.
     """
     return streamed(server_state, triage, triage.forget(body.customer_id))
 
@@ -74,7 +74,7 @@ def list_runs(query: Annotated[admin.RunQuery, Query()], triage: TriageHere) -> 
 def verify_audit_log(server_state: CurrentServer, body: admin.VerifyIn | None = None) -> Response:
     """Recompute the whole audit log, and return its head.
 
-    409 with the code `check_failed` names the first event that was changed, moved, put in or taken out.
+    409 with the code `check_failed` names the first event that was changed, moved, inserted or removed.
     """
     heads = (body or admin.VerifyIn()).heads
     places = heads if isinstance(heads, dict) else dict.fromkeys(heads, "that was expected")

@@ -64,16 +64,16 @@ async def batch(
         Header(
             alias=KEY_HEADER,
             pattern=KEY,
-            description="while a request is at work, none of the same key is let through",
+            description="while a request runs, others with the same key are refused",
             examples=KEY_EXAMPLES,
         ),
     ] = None,
 ) -> Lines:
-    """Store many tickets, and with `do=classify,route` let them flow through.
+    """Store many tickets, and with `do=classify,route` also classify and route them.
 
-    The body is a table with a header, or an object a line; of `application/octet-stream` it is found out which. None is
-    no tickets. Sent again it changes nothing: a ticket is known by its external id, else by its content and its
-    how-manieth occurrence.
+    The body is a table with a header, or one JSON object a line; with `application/octet-stream` the format is
+    detected. Without a body there are no tickets. A repeated request changes nothing: a ticket is recognised by its
+    external id, else by its content and its occurrence number.
     """
     uploaded = await _spooled(request)
     with ExitStack() as undoing:
@@ -100,7 +100,7 @@ async def batch(
     "/classify", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)]
 )
 def classify_many(server_state: CurrentServer, triage: TriageHere, body: shapes.ClassifyManyIn | None = None) -> Lines:
-    """Ask a classifier about the selected tickets, or about every one that is new or failed, urgent first."""
+    """Ask a classifier about the selected tickets, or about all that are new or failed, urgent ones first."""
     body = body or shapes.ClassifyManyIn()
     return streamed(
         server_state, triage, triage.classify(_selected(triage, body.selection), ClassifyPlan(**dict(body.plan)))
@@ -109,7 +109,7 @@ def classify_many(server_state: CurrentServer, triage: TriageHere, body: shapes.
 
 @router.post("/route", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)])
 def route_many(server_state: CurrentServer, triage: TriageHere, body: shapes.RouteManyIn | None = None) -> Lines:
-    """Send the selected tickets where the routing map says, or every classified one and what is due."""
+    """Route the selected tickets by the routing map, or all classified ones and deliveries that are due."""
     body = body or shapes.RouteManyIn()
     return streamed(server_state, triage, triage.route(_selected(triage, body.selection), RoutePlan(**dict(body.plan))))
 
@@ -120,9 +120,9 @@ def route_many(server_state: CurrentServer, triage: TriageHere, body: shapes.Rou
 def reclassify_many(
     server_state: CurrentServer, triage: TriageHere, body: shapes.ReclassifyManyIn | None = None
 ) -> Lines:
-    """Ask again about tickets that a machine decided: the answers are proposals, or hold, all or none.
+    """Ask again about tickets that a machine decided. The answers are proposals, or are all applied, or none.
 
-    A line's `flip` is the category that holds beside the one just answered.
+    A line's `flip` compares the present category with the new answer.
     """
     body = body or shapes.ReclassifyManyIn()
     asked = dict(body.plan) | {"classify": ClassifyPlan(**dict(body.plan.classify))}
@@ -133,7 +133,7 @@ def reclassify_many(
     "/verdicts", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)]
 )
 def judge_many(body: shapes.VerdictsIn, server_state: CurrentServer, triage: TriageHere) -> Lines:
-    """Set people's categories, or take them back; of two for one ticket the later one holds."""
+    """Set people's categories, or remove them; of two for one ticket the later one holds."""
     drafts = [VerdictDraft(row, v.name, v.category, v.note) for row, v in enumerate(body.verdicts)]
     return streamed(server_state, triage, triage.give_verdicts(drafts))
 

@@ -31,7 +31,7 @@ ConsultationHere = Annotated[Consultation, Depends(_consultation)]
 def classify_text(body: consultation.ClassifyTextIn, consult: ConsultationHere) -> Response:
     """Classify a text without storing it; what it costs counts against the budget.
 
-    No answer is kept under an `Idempotency-Key`: it may repeat words of the text.
+    No answer is stored under an `Idempotency-Key`, since it may repeat words of the text.
     """
     plan = ClassifyPlan(body.classifier, max_cost=body.max_cost, max_wait=MAX_WAIT)
     question = TextQuestion(body.subject, body.description)
@@ -42,13 +42,13 @@ def classify_text(body: consultation.ClassifyTextIn, consult: ConsultationHere) 
 def preview_route(
     ticket_id: TicketName, consult: ConsultationHere, query: Annotated[consultation.PreviewQuery, Query()]
 ) -> Response:
-    """Tell where a ticket would be sent now, and why; nothing is sent."""
+    """Return where a ticket would be sent now, and why; nothing is sent."""
     return reply(Done(200, consult.preview_route(ticket_id, query.category)._asdict()))
 
 
 @router.get("/categories/profiles", response_model=list[consultation.CategoryProfile])
 def category_profiles(consult: ConsultationHere) -> Response:
-    """Return the categories with the confidence that they need, and where their tickets go."""
+    """Return the categories, the confidence that each needs, and where its tickets go."""
     profiles = consult.category_profiles()
     return reply(Done(200, [p._asdict() | {"rules": [rule._asdict() for rule in p.rules]} for p in profiles]))
 

@@ -15,13 +15,13 @@ TEXT = {"schema": {"type": "string"}, "example": 'triage_database_tickets{status
 
 @router.get("/health", response_model=responses.Health)
 async def health() -> dict[str, str]:
-    """Tell that the process is alive."""
+    """Return 200 while the process is alive."""
     return {"status": "ok"}
 
 
 @router.get("/ready", response_model=responses.Health)
 async def ready(server_state: CurrentServer, request: Request) -> dict[str, str]:
-    """Tell whether requests are to be sent here: the database answers, and the server is not about to end."""
+    """Return whether the server takes requests: the database answers, and the server is not about to stop."""
     if server_state.draining:
         raise UnavailableError("the server is about to end", hint="ask another one")
     await run_sync(server_state.gate.ping, limiter=request.app.state.probes)
@@ -31,7 +31,7 @@ async def ready(server_state: CurrentServer, request: Request) -> dict[str, str]
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"description": "Metrics, a line each", "content": {"text/plain": TEXT}}},
+    responses={200: {"description": "Metrics, one line each", "content": {"text/plain": TEXT}}},
 )
 def metrics(server_state: CurrentServer) -> Response:
     """Return the numbers that a monitor watches, in Prometheus's text format."""

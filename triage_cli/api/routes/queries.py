@@ -23,7 +23,7 @@ from triage_cli.ports.triage import Triage
 
 
 async def _no_repetition(request: Request) -> None:
-    """Refuse a parameter that is repeated where one is taken: else the last would hold, and nobody would be told."""
+    """Refuse a repeated parameter that takes one value, since otherwise the first one would be ignored silently."""
     counts = Counter(name for name, _ in request.query_params.multi_items())
     if repeated := [name for name, number in counts.items() if number > 1 and name not in REPEATABLE]:
         raise UsageError(f"{repeated[0]} is given more than once", hint="give it once, or ask for each by itself")
@@ -86,7 +86,7 @@ def show(ticket_id: TicketName, triage: TriageHere) -> Response:
 
 @router.get("/tickets/{ticket_id}/why", response_model=responses.Why)
 def why(ticket_id: TicketName, triage: TriageHere) -> Response:
-    """Tell in words how one ticket was decided, and what happens next."""
+    """Explain in sentences how one ticket was decided, and what happens next."""
     return reply(Done(200, why_record(triage.why(ticket_id))))
 
 

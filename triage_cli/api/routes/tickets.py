@@ -36,12 +36,12 @@ TicketName = Annotated[
         examples=[requests.NAME],
     ),
 ]
-# Seconds that an outage of a provider is waited for while the caller waits.
+# How many seconds to wait for a provider's outage, while the caller waits.
 MAX_WAIT = 20.0
 
 
 class Desk(NamedTuple):
-    """What one request works with: single tickets share transactions, and `triage` is for what needs its own run."""
+    """The use cases of one request: single tickets share transactions; `triage` is for work that needs its own run."""
 
     server_state: ServerState
     caller: Caller
@@ -82,7 +82,7 @@ class Desk(NamedTuple):
 
 
 async def _desk(request: Request, idempotency_key: IdempotencyKey = None) -> Desk:
-    """Return the one dependency of these endpoints: FastAPI takes as long for each as for a small endpoint."""
+    """Return the only dependency of these endpoints: each dependency takes FastAPI as long as a small endpoint."""
     await json_only(request)
     once = await current_once(request, idempotency_key)
     return Desk(await current_server(request), await current_caller(request), once, command_line(request))
@@ -95,9 +95,9 @@ DeskHere = Annotated[Desk, Depends(_desk)]
     "/tickets", status_code=201, response_model=responses.Created, responses={200: {"model": responses.Created}}
 )
 def create(body: requests.TicketIn, desk: DeskHere, query: Annotated[requests.CreateQuery, Query()]) -> Response:
-    """Store a ticket: 201, or 200 where the external id was known and the ticket was updated, or is as it was.
+    """Store a ticket: 201, or 200 if the external id was known (the ticket was updated, or is unchanged).
 
-    With `do=classify` or `do=classify,route` it takes these steps too; what kept it from one is `problem`.
+    With `do=classify` or `do=classify,route` the ticket takes these steps too; if one fails, `problem` has the error.
     """
     drafted, once, singles = draft(body), desk.once, desk.server_state.singles
     if not query.do:
@@ -192,7 +192,7 @@ def created(outcome: Outcome[Ticket], once: IdempotentRequest | None = None) -> 
 
 @router.post("/tickets/{ticket_id}/classify", response_model=responses.Classified)
 def classify(ticket_id: TicketName, desk: DeskHere, body: requests.ClassifyIn | None = None) -> Response:
-    """Ask a classifier about one ticket, and let the answer hold if it is sure."""
+    """Ask a classifier about one ticket; a sure answer holds."""
     body = body or requests.ClassifyIn()
     plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
 
@@ -237,7 +237,7 @@ def _busy(ticket_id: str) -> BusyError:
 
 @router.post("/tickets/{ticket_id}/route", response_model=responses.Routed)
 def route(ticket_id: TicketName, desk: DeskHere, body: requests.RouteIn | None = None) -> Response:
-    """Send one ticket where the routing map says; what a destination does not take now is due later.
+    """Route one ticket by the routing map; a delivery that fails now is due later.
 
     400: it has no category yet. 409: no rule matches it.
     """
@@ -263,7 +263,7 @@ def route(ticket_id: TicketName, desk: DeskHere, body: requests.RouteIn | None =
 
 @router.post("/tickets/{ticket_id}/verdict", response_model=responses.Ticket)
 def verdict(ticket_id: TicketName, body: requests.VerdictIn, desk: DeskHere) -> Response:
-    """Set a person's category, which no machine overrules; null takes it back."""
+    """Set a person's category, which no machine changes; null removes it."""
     return desk.once(body, lambda: Done(200, _judged(desk.triage, ticket_id, body)))
 
 

@@ -48,11 +48,10 @@ def receive(
     server_state: CurrentServer,
     body: Annotated[bytes, Depends(_body)],
 ) -> Response:
-    """Take a helpdesk's event, as `webhooks` in the configuration says: 201, or 200 for a ticket that is known.
+    """Receive a helpdesk's event, as `webhooks` in the configuration says: 201, or 200 for a known ticket.
 
-    An event that comes again is answered with the ticket of the first time, and changes nothing. A challenge is
-    answered with it. 202: the configuration leaves such events out; nothing is stored. 401: the signature is missing,
-    wrong, or too old.
+    A repeated event is answered with its ticket, and changes nothing. A challenge is sent back. 202: the configuration
+    leaves out such events; nothing is stored. 401: the signature is missing, wrong, or too old.
     """
     hook = server_state.hooks.get(source)
     if hook is None:
@@ -63,7 +62,7 @@ def receive(
         return reply(Done(200, {"challenge": challenge}))
     if not all(_at(event, path) in values for path, values in hook.spec.when.items()):
         return reply(Done(202, {"ignored": True}))
-    # A body alone does not identify its event: the same body after another event of the ticket is no repetition.
+    # A body alone does not identify an event: the same body after another event of the ticket is a new event.
     names_event = hook.spec.timed
     first = server_state.gate.hook_ticket(source, hook_id) if names_event else None
     if first is not None:
@@ -94,7 +93,7 @@ def parsed(headers: Headers, body: bytes) -> Any:
 
 
 def _challenge(spec: HookSpec, headers: Headers, event: object) -> str | None:
-    """Return what a sender asks to be sent back before it uses this address."""
+    """Return the challenge that a sender wants back before it uses this address."""
     if spec.challenge_header and (challenge := headers.get(spec.challenge_header)):
         return challenge
     return _at(event, "challenge") if _at(event, "type") == "url_verification" else None

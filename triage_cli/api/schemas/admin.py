@@ -1,4 +1,4 @@
-"""What goes into the endpoints for administrators and what comes out, as the description shows it."""
+"""Requests and responses of the endpoints for administrators, for the API's description."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -17,23 +17,23 @@ Places = Annotated[
 Role = Literal["metrics", "reader", "agent", "admin"]
 Seconds = Annotated[float, Field(ge=0, le=100 * 366 * 86_400)]
 ROLE = "what it may do: read the metrics, read, also work on tickets, all"
-EXPIRES_IN = "seconds after which it opens nothing"
+EXPIRES_IN = "seconds until it expires"
 
 
 class KeyIn(In):
-    """An API key to be made."""
+    """An API key to create."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=NAME)] = Field(
-        description="who uses it; the audit log calls its actor so"
+        description="who uses it; the audit log shows this name as the actor"
     )
     role: Role = Field(description=ROLE)
     expires_in: Seconds | None = Field(None, description=EXPIRES_IN)
 
 
 class RotateIn(In):
-    """How to make the next key of a name."""
+    """The options for the next key with a name."""
 
-    overlap: Seconds = Field(0.0, description="seconds for which the old key is taken beside the new one")
+    overlap: Seconds = Field(0.0, description="seconds for which the old key stays valid")
     expires_in: Seconds | None = Field(None, description=f"{EXPIRES_IN}; null: its expiry stays as it is")
 
 
@@ -45,12 +45,12 @@ class Key(BaseModel):
     key_id: str = Field(description="how its text begins, after `trg_`")
     created_at: datetime = Field(description="when it was made or rotated")
     last_used_at: datetime | None = Field(description="to the minute")
-    expires_at: datetime | None = Field(description="when it opens nothing any more")
+    expires_at: datetime | None = Field(description="when it expires")
     revoked_at: datetime | None = Field(description="when it was revoked")
 
 
 class IssuedKey(BaseModel):
-    """An API key that was just made."""
+    """An API key that was just created."""
 
     name: str = Field(description="who uses it")
     role: Role = Field(description=ROLE)
@@ -58,7 +58,7 @@ class IssuedKey(BaseModel):
 
 
 class ForgetIn(In):
-    """Whose text is erased."""
+    """The customer whose text is erased."""
 
     customer_id: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)] = Field(
         description="the customer"
@@ -66,13 +66,13 @@ class ForgetIn(In):
 
 
 class RunQuery(Asked):
-    """How many runs."""
+    """The number of runs."""
 
     limit: int = Field(50, ge=1, le=1000, description="runs in the answer", examples=[50])
 
 
 class VerifyIn(In):
-    """What must be in the audit log."""
+    """Heads that must be in the audit log."""
 
     heads: Annotated[list[Hash], Field(max_length=10_000)] | Places = Field(
         default_factory=list,

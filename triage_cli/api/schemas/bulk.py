@@ -1,4 +1,4 @@
-"""What goes into the bulk endpoints and what comes out, as the description shows it."""
+"""Requests and responses of the bulk endpoints, for the API's description."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ from triage_cli.api.schemas.responses import Problem, Ticket
 from triage_cli.client import protocol
 from triage_cli.domain.tickets import Status
 
-# The media types of a table, and the format to read each as; None: as its content looks.
+# The media types of a table, with their formats; None: the format is detected.
 TABLES = {
     "text/csv": "csv",
     "text/tab-separated-values": "tsv",
@@ -18,12 +18,12 @@ TABLES = {
     "application/jsonl": "jsonl",
     OCTETS: None,
 }
-# As a binary string, so that generated clients send a body as it is, and hand over the lines as they come.
+# A binary string, so that generated clients send a body unchanged, and return the lines unchanged.
 _BINARY = {"type": "string", "format": "binary"}
 _CSV = "external_id,subject,description\nT-1002,Refund?,I was charged twice\n"
 _JSONL = '{"external_id": "T-1002", "subject": "Refund?", "description": "I was charged twice"}\n'
 _EXAMPLES = {"csv": _CSV, "tsv": _CSV.replace(",", "\t"), "jsonl": _JSONL, None: _CSV}
-# A body that is left out is an empty one.
+# A missing body counts as an empty one.
 TABLE_BODIES = {
     kind: {"schema": _BINARY | {"default": ""}, "example": _EXAMPLES[format_]} for kind, format_ in TABLES.items()
 }
@@ -44,7 +44,7 @@ LINES: dict[int | str, dict[str, Any]] = {
         "content": {protocol.LINES: _LINE_STREAM, OCTETS: _LINE_STREAM},
     }
 }
-# What one request may name.
+# The most names in one request.
 MOST_IDS = 100_000
 MOST_VERDICTS = 1000
 Source = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
@@ -56,28 +56,30 @@ Seconds = Annotated[float, Field(ge=0, le=366 * 86_400)]
 
 
 class BatchQuery(Asked):
-    """What becomes of the tickets of one body, and how they are read and classified."""
+    """The steps for the tickets of one body, and how the tickets are read and classified."""
 
     do: Literal["", "classify,route"] = Field("", description="else they are only stored", examples=["classify,route"])
     source: Source | None = Field(
-        None, description="whose ids these are; else told by the columns, or `import`", examples=["shop"]
+        None,
+        description="the system that the ids come from; else as recognised by the columns, or `import`",
+        examples=["shop"],
     )
     classifier: Name | None = Field(None, description=CLASSIFIER, examples=["local"])
     workers: Workers | None = Field(None, description="calls in flight", examples=[8])
     max_cost: Usd | None = Field(
         None,
-        description="USD that this request may spend, in all the times that it is sent under one Idempotency-Key",
+        description="USD that this request may spend, together with its repetitions under the same Idempotency-Key",
         examples=[1.0],
     )
     spent_before: Usd = Field(
         0.0, description="USD of `max_cost` that earlier parts of the same input have spent", examples=[0.0]
     )
-    max_wait: Seconds = Field(120.0, description="seconds that an outage is waited for", examples=[120.0])
+    max_wait: Seconds = Field(120.0, description="seconds to wait for a provider's outage", examples=[120.0])
     deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun", examples=[600.0])
 
 
 class SelectionIn(In):
-    """Which tickets: by id, or all that match."""
+    """A selection of tickets: by id, or all that match."""
 
     ids: Annotated[list[str], Field(max_length=MOST_IDS)] | None = Field(
         None, description="ids, unambiguous endings of 6 or more characters, or external ids"
@@ -89,7 +91,7 @@ class SelectionIn(In):
     classifier: Short | None = Field(None, description="tickets that this classifier answered")
     since: Moment | None = Field(None, description="stored at this time or later")
     search: Short | None = Field(None, description="a text in subject or description")
-    limit: Count | None = Field(None, description="no more than so many")
+    limit: Count | None = Field(None, description="the most tickets")
 
 
 class ClassifyPlanIn(In):
@@ -99,7 +101,7 @@ class ClassifyPlanIn(In):
     force: bool = Field(False, description="ask anew, and overrule verdicts")
     workers: Workers | None = Field(None, description="calls in flight")
     max_cost: Usd | None = Field(None, description="USD that this request may spend")
-    max_wait: Seconds = Field(120.0, description="seconds that an outage is waited for")
+    max_wait: Seconds = Field(120.0, description="seconds to wait for a provider's outage")
     deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun")
     batch: bool = Field(False, description="leave paid steps to the provider's batches: answers within a day")
 
@@ -109,19 +111,19 @@ class RoutePlanIn(In):
 
     retry_dead: bool = Field(False, description="try dead letters again")
     again: bool = Field(False, description="send again what was accepted already")
-    stay: Annotated[float, Field(ge=0, le=60)] = Field(0.0, description="seconds to stay for attempts that fall due")
+    stay: Annotated[float, Field(ge=0, le=60)] = Field(0.0, description="seconds to wait for attempts that fall due")
 
 
 class ReclassifyPlanIn(In):
-    """How to ask again: as a proposal, or so that the answers hold."""
+    """How to ask again: the answers are proposals, or are applied."""
 
     classify: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn, description="how to ask")
-    apply: bool = Field(False, description="let the answers hold, all or none")
+    apply: bool = Field(False, description="apply the answers, all or none")
     max_flips: Annotated[str, StringConstraints(max_length=20)] | None = Field(
         None, description="with more, nothing changes: a number, or a share such as 2%"
     )
-    reroute: bool = Field(False, description="send on what was routed already")
-    doubted: bool = Field(False, description="what is answered no longer surely waits for a person, routed or not")
+    reroute: bool = Field(False, description="also route tickets again that were routed")
+    doubted: bool = Field(False, description="tickets without a sure answer now wait for a person, also routed ones")
 
 
 class ClassifyManyIn(In):
@@ -146,7 +148,7 @@ class ReclassifyManyIn(In):
 
 
 class NamedVerdict(In):
-    """A person's category for the ticket of this name; one that cannot be is rejected by itself."""
+    """A person's category for the ticket of this name; an impossible one is rejected, the others are stored."""
 
     name: str = Field(description="its id, an ending of it, or its external id")
     category: str | None = Field(description="one of the configuration, in any case; null takes the verdict back")
@@ -160,7 +162,7 @@ class VerdictsIn(In):
 
 
 class ItemError(BaseModel):
-    """Why one item came to nothing."""
+    """The error of one item."""
 
     code: str = Field(description="as in a problem")
     message: str = Field(description="what went wrong")
@@ -174,7 +176,7 @@ class Line(BaseModel):
     did: str | None = Field(None, description="created, updated, unchanged, rejected, classified, routed, …")
     ticket: Ticket | None = Field(None, description="the ticket as it is now")
     flip: dict[str, Any] | None = Field(None, description="the category that holds, and the one just answered")
-    error: ItemError | None = Field(None, description="why this item came to nothing")
-    end: dict[str, int] | None = Field(None, description="how many items came to what; the last line")
+    error: ItemError | None = Field(None, description="the error of this item")
+    end: dict[str, int] | None = Field(None, description="the number of items by result; on the last line")
     problem: Problem | None = Field(None, description="why the work ended early; the last line")
     cost_usd: float | None = Field(None, description="what this request has spent; on the last line")

@@ -1,4 +1,4 @@
-"""What consultations take and answer, as the description shows it: no answer here changes a ticket."""
+"""Requests and responses of consultations, which change no ticket, for the API's description."""
 
 from typing import Annotated, Literal
 
@@ -19,7 +19,7 @@ class ClassifyTextIn(In):
 
 
 class SuggestionIn(In):
-    """A category that an agent suggests. It decides nothing: a person does, or a classifier."""
+    """A category that an agent suggests. It decides nothing; only a person or a classifier decides."""
 
     category: Name = Field(description="one of the configuration, in any case")
     agent: Annotated[str, StringConstraints(min_length=1, max_length=60)] = Field(description="the agent's name")
@@ -27,7 +27,7 @@ class SuggestionIn(In):
 
 
 class PreviewQuery(Asked):
-    """What is assumed of the ticket."""
+    """Assumptions about the ticket."""
 
     category: Name | None = Field(None, description="as if a person had given it this category", examples=["Billing"])
 
@@ -68,7 +68,7 @@ class CategoryRule(BaseModel):
 
 
 class CategoryProfile(BaseModel):
-    """What a category is, how sure an answer must be, and where its tickets go."""
+    """A category, the confidence that its answers need, and where its tickets go."""
 
     name: str = Field(description="its name")
     description: str = Field(description="what belongs to it, as every classifier reads it")

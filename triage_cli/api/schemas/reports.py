@@ -1,4 +1,4 @@
-"""What goes out about the whole database, as the description shows it: counts, the audit log's head."""
+"""Responses about the whole database, for the API's description: counts, the audit log's head."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 
 class Waiting(BaseModel):
-    """What a provider's batches hold."""
+    """The tickets in a provider's batches."""
 
     tickets: int = Field(description="tickets in them")
     batches: int = Field(description="batches")
@@ -14,7 +14,7 @@ class Waiting(BaseModel):
 
 
 class Audited(BaseModel):
-    """How many sure answers of a step the next one was asked to confirm, and how often it did."""
+    """How many sure answers of a step the next step was asked to confirm, and how many it confirmed."""
 
     asked: int = Field(description="answers that were checked")
     agreed: int = Field(description="how many of them were confirmed")
@@ -39,7 +39,7 @@ class Stats(BaseModel):
 
 
 class StatsGroup(BaseModel):
-    """The counts of a group of tickets; the keys that were asked for are there, null where a ticket has none."""
+    """The counts of a group of tickets, with the requested keys; a key is null if the tickets have no value."""
 
     category: str | None = Field(None, description="the group's category")
     status: str | None = Field(None, description="its status")
@@ -64,7 +64,7 @@ class Run(BaseModel):
     started_at: datetime = Field(description="when it began")
     ended_at: datetime | None = Field(description="when it ended")
     seconds: float | None = Field(description="how long it took")
-    counts: dict[str, int] = Field(description="how many tickets came to what")
+    counts: dict[str, int] = Field(description="the number of tickets by result")
     cost_usd: float = Field(description="what its answers have cost")
     exit_code: int | None = Field(description="how it ended")
 

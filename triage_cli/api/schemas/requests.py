@@ -1,4 +1,4 @@
-"""What comes in, as the description shows it: it is checked, and unknown fields are refused."""
+"""Requests, for the API's description: they are checked, and unknown fields are refused."""
 
 import re
 from datetime import datetime
@@ -18,10 +18,10 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import SORTS, Status
 from triage_cli.domain.views import StatsKey
 
-# A blank as Python strips it, and the control characters: a text of nothing else says nothing.
+# The blanks that Python strips, and control characters: a text with nothing else counts as empty.
 BLANK = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
 VISIBLE = f"[^{BLANK}]"
-# Of a ticket, in an address, of which each character may take twelve bytes of the 64 KB that a head may have.
+# The longest name of a ticket in an address: a character may take twelve of the 64 KB that a request's head may have.
 LONGEST_NAME = 4000
 Short = Annotated[str, StringConstraints(max_length=1000)]
 Text = Annotated[str, StringConstraints(max_length=500_000)]
@@ -29,7 +29,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 # RFC 3339, as `format: date-time` means it.
 MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 Priority = Literal["low", "normal", "high", "urgent"]
-# Of examples: what a collection that is imported sends, so they belong together.
+# Values of the examples. An imported collection sends them, so they fit together.
 NAME, TICKET_ID = "T-1001", "01a20e9c-1d27-7000-8f6f-e2de12e6ffde"
 SINCE, UNTIL = "2026-11-01T00:00:00Z", "2099-12-31T00:00:00Z"
 
@@ -46,7 +46,7 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
 def whole(value: object) -> object:
-    """Take 1.0 for 1, as JSON Schema does."""
+    """Accept 1.0 as 1, as JSON Schema does."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -64,7 +64,7 @@ Extra = Annotated[dict[str, Any], AfterValidator(_writable)]
 
 
 class In(BaseModel):
-    """What comes in: a field that is not known is a mistake, not a wish that is passed over, and 0 is not false."""
+    """A request: an unknown field is an error and not ignored, and 0 is not false."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -72,8 +72,8 @@ class In(BaseModel):
 class TicketIn(In):
     """A ticket to be stored. One of subject and description is enough; at least one must say something.
 
-    With an external id it is the ticket of this source and id, which is updated if it is there already. A priority or
-    time that cannot be read is kept as it is in `extra`.
+    With an external id, a stored ticket with this source and id is updated. A priority or time that cannot be read is
+    kept unchanged in `extra`.
     """
 
     subject: Text | None = Field(None, description="what it is about, in a line")
@@ -82,7 +82,7 @@ class TicketIn(In):
     priority: Short | None = Field(None, description="low, normal, high, urgent, or a usual other word for one of them")
     created_at: Short | None = Field(None, description="ISO 8601; without a zone it is UTC")
     external_id: Short | None = Field(None, description="its id where it comes from")
-    # A tab parts the id from its source where tickets are recognised.
+    # In identities, a tab separates the id from the source.
     source: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]{1,80}$")] = Field(
         "api", description="where it comes from; external ids are unique within it"
     )
@@ -104,7 +104,7 @@ class RouteIn(In):
 
 
 class VerdictIn(In):
-    """A person's category for a ticket; null takes it back."""
+    """A person's category for a ticket; null removes it."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"category": "Billing", "note": "a refund, says the invoice"}]}
@@ -117,7 +117,7 @@ class VerdictIn(In):
 
 
 class Asked(BaseModel):
-    """What stands after the question mark, all of it text; an empty parameter counts as not given."""
+    """The parameters of a query, all as text; an empty one counts as not given."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -128,7 +128,7 @@ class Asked(BaseModel):
 
 
 class CreateQuery(Asked):
-    """Which further steps a new ticket takes."""
+    """The further steps for a new ticket."""
 
     do: Literal["", "classify", "classify,route"] = Field(
         "", description="else it is only stored", examples=["classify"]
@@ -140,12 +140,14 @@ SORT = f"^(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?$"
 
 
 class Conditions(Asked):
-    """Which tickets: all conditions must hold."""
+    """A selection of tickets: all conditions must hold."""
 
     status: list[Status] = Field(default_factory=list, description="may be repeated", examples=[["new"]])
     category: list[Short] = Field(default_factory=list, description="may be repeated", examples=[["Billing"]])
     suggestion: list[Short] = Field(
-        default_factory=list, description="the guess of what was unsure; may be repeated", examples=[["Billing"]]
+        default_factory=list,
+        description="the guess of a classifier that was not sure; may be repeated",
+        examples=[["Billing"]],
     )
     customer_id: Short | None = Field(None, description="tickets of this customer", examples=["C-9"])
     priority: Priority | None = Field(None, description="tickets of this priority", examples=["high"])
@@ -154,7 +156,9 @@ class Conditions(Asked):
     until: Moment | None = Field(None, description="stored at this time or earlier", examples=[UNTIL])
     source: list[Short] = Field(default_factory=list, description="may be repeated", examples=[["shop"]])
     destination: list[Short] = Field(
-        default_factory=list, description="one that it has a delivery to; may be repeated", examples=[["billing"]]
+        default_factory=list,
+        description="a destination that the ticket has a delivery to; may be repeated",
+        examples=[["billing"]],
     )
     verdict: bool | None = Field(None, description="whether a person's category holds", examples=[False])
     min_confidence: float | None = Field(None, ge=0, le=1, description="at least so sure", examples=[0.5])
@@ -163,14 +167,14 @@ class Conditions(Asked):
 
 
 class TicketQuery(Conditions):
-    """Which tickets, in which order, and how many of them."""
+    """A selection of tickets, with order and limit."""
 
     name: Annotated[str, StringConstraints(max_length=LONGEST_NAME)] | None = Field(
         None, description="only the one of this name; here it may hold a slash", examples=[NAME]
     )
     sort: Annotated[str, StringConstraints(pattern=SORT)] = Field(
         "",
-        description="a key of the record, downward with `:desc`; equal ones by ticket_id. Else as `order` says",
+        description="a key of the record, descending with `:desc`; ties by ticket_id. Default: `order`",
         examples=["created_at:desc"],
     )
     order: Literal["newest", "review"] = Field(
@@ -185,7 +189,7 @@ class TicketQuery(Conditions):
 
 
 class StatsQueryIn(Conditions):
-    """Which tickets are counted, and by what they are grouped."""
+    """The tickets to count, and the keys of groups."""
 
     by: list[StatsKey] = Field(
         default_factory=list, description="the keys of a group; may be repeated", examples=[["category"]]
@@ -193,7 +197,7 @@ class StatsQueryIn(Conditions):
 
 
 class EventQueryIn(Asked):
-    """Which events: all conditions must hold."""
+    """A selection of events: all conditions must hold."""
 
     action: Short | None = Field(None, description="what happened", examples=["created"])
     actor: Short | None = Field(None, description="who did it", examples=["zendesk-bot"])

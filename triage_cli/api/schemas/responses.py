@@ -1,4 +1,4 @@
-"""What goes out, as the description shows it: tickets, decisions, deliveries, events, errors."""
+"""Responses, for the API's description: tickets, decisions, deliveries, events, errors."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -14,13 +14,15 @@ TICKET = Field(description="the ticket's id")
 RUN = Field(description="the run that did it; null: a single request")
 CATEGORY = Field(description="the category; null: none")
 CONFIDENCE = Field(description="how sure, from 0 to 1")
-CONFIDENCE_SOURCE = Field(description="what the confidence is: `said` by a language model is the least worth")
+CONFIDENCE_SOURCE = Field(
+    description="the source of the confidence; `said` (by a language model) is the least reliable"
+)
 CLASSIFIER = Field(description="the classifier's name in the configuration")
 REASON = Field(description="why, in the classifier's words")
 
 
 class Ticket(BaseModel):
-    """A ticket: all keys always, null where unknown."""
+    """A ticket, always with all keys; unknown values are null."""
 
     ticket_id: str = TICKET
     external_id: str | None = Field(description="its id where it comes from")
@@ -45,7 +47,7 @@ class Ticket(BaseModel):
 
 
 class Challenge(BaseModel):
-    """What a sender of webhooks asked to be sent back."""
+    """The challenge that a sender of webhooks wants back."""
 
     challenge: str = Field(description="as it was sent")
 
@@ -57,7 +59,7 @@ class Ignored(BaseModel):
 
 
 class Classified(BaseModel):
-    """The answer just given, or the one that holds where nobody need be asked (`asked` false)."""
+    """The new answer, or the present one if no classifier needed to be asked (`asked` is false)."""
 
     ticket_id: str = TICKET
     classification: str | None = Field(description="the category answered, sure or not; null: the classifier abstained")
@@ -82,11 +84,11 @@ class Attempt(BaseModel):
     status: int | None = Field(description="the HTTP status that came back")
     error: str | None = Field(description="why it was not accepted")
     seconds: float = Field(description="how long it took")
-    answer: str | None = Field(description="how a refusal began")
+    answer: str | None = Field(description="the beginning of a refusal")
 
 
 class Delivery(BaseModel):
-    """What one destination is owed for one decision."""
+    """What one destination gets for one decision."""
 
     delivery_id: str = Field(description="its id, the same in all attempts")
     ticket_id: str = TICKET
@@ -114,7 +116,7 @@ class Routed(BaseModel):
 
     ticket_id: str = TICKET
     routed_to: str | None = Field(description="the destinations that accepted it")
-    deliveries: list[Delivery] = Field(description="all it was owed so far")
+    deliveries: list[Delivery] = Field(description="all its deliveries so far")
     status: Status = Field(description="where the ticket stands now")
 
 
@@ -131,12 +133,10 @@ class Classification(BaseModel):
     reason: str | None = REASON
     classifier: str = CLASSIFIER
     actor: str = Field(description="who asked")
-    fingerprint: str = Field(
-        description="of text, categories, prompt and model: with the same one, nobody is asked again"
-    )
+    fingerprint: str = Field(description="a hash of the question: model, prompt, categories and options")
     threshold: float | None = Field(description="the confidence at which it is sure")
     probabilities: dict[str, float] | None = Field(description="of each category, where they are known")
-    answer_key: str = Field(description="of the question at the provider")
+    answer_key: str = Field(description="a hash of the question and the text, by which an answer is reused")
     at: datetime = Field(description="when it came")
     reused: str | None = Field(description="the earlier answer that this one repeats")
     input_tokens: int = Field(description="tokens sent")
@@ -166,7 +166,7 @@ class Whole(Ticket):
     """A ticket with its whole history, oldest first."""
 
     classifications: list[Classification] = Field(description="all answers")
-    deliveries: list[Delivery] = Field(description="all it was owed")
+    deliveries: list[Delivery] = Field(description="all its deliveries")
     events: list[Event] = Field(description="its part of the audit log")
 
 
@@ -182,7 +182,7 @@ class AgentSuggestion(BaseModel):
 
 
 class Why(BaseModel):
-    """A ticket's decision in words."""
+    """The explanation of a ticket's decision."""
 
     ticket_id: str = TICKET
     status: Status = Field(description="where it stands")
@@ -200,13 +200,13 @@ class Category(BaseModel):
 
 
 class Health(BaseModel):
-    """How the server is."""
+    """The state of the server."""
 
     status: Literal["ok", "ready"] = Field(description="as asked: alive, or ready")
 
 
 class Problem(BaseModel):
-    """What went wrong, by RFC 9457; `hint` says what to do next."""
+    """An error as RFC 9457 problem details; `hint` says what to do next."""
 
     type: str = Field(description="about:blank")
     status: int = Field(description="the HTTP status")
@@ -217,7 +217,7 @@ class Problem(BaseModel):
 
 
 class Created(BaseModel):
-    """A ticket that was stored. With `do`, also what its further steps did."""
+    """A stored ticket. With `do`, also the results of its further steps."""
 
     ticket_id: str = TICKET
     ticket: Ticket = Field(description="the ticket as it is stored")
@@ -225,4 +225,4 @@ class Created(BaseModel):
         default=None, description="with `do`: the answer just given, or the one that holds; null if there is none"
     )
     deliveries: list[Delivery] = Field(default=[], description="with `do=classify,route`")
-    problem: Problem | None = Field(default=None, description="with `do`: what kept the ticket from a step")
+    problem: Problem | None = Field(default=None, description="with `do`: the error of a step that failed")
