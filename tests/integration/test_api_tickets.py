@@ -22,7 +22,7 @@ from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
-from triage_cli.service import ticket_names
+from triage_cli.service import ticket_lookup
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May", "customer_id": "C-9", "priority": "high"}
 
@@ -209,7 +209,7 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
 
     def named(store: Store, name: str) -> Ticket:
         assert said.wait(PATIENCE), "it is at work until it has said so"
-        return ticket_names.named(store, name)
+        return ticket_lookup.named(store, name)
 
     monkeypatch.setattr(server.served.gate, "renew", renew)
     monkeypatch.setattr(tickets, "named", named)
@@ -242,7 +242,7 @@ def test_a_request_that_is_done_says_no_more_that_it_is_at_work(
 
     def named(store: Store, name: str) -> Ticket:
         assert begun.wait(PATIENCE)
-        return ticket_names.named(store, name)
+        return ticket_lookup.named(store, name)
 
     monkeypatch.setattr(idempotency.IdempotentRequest, "_renewing", renewing)
     monkeypatch.setattr(tickets, "named", named)

@@ -16,7 +16,7 @@ from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, Tic
 from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery, Why
 from triage_cli.ports.adapters import Source
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service import category_renames, review_order, ticket_names
+from triage_cli.service import category_renames, review_order, ticket_lookup
 from triage_cli.service.classification.classify import ClassifyRun, to_ask
 from triage_cli.service.delivery.deliver import routed
 from triage_cli.service.delivery.route import DeliveryRun
@@ -269,7 +269,7 @@ class LocalTriage:
 
     def resolve(self, name: str) -> str:
         """Return the id of the only ticket with this name."""
-        return ticket_names.named(self._store, name).ticket_id
+        return ticket_lookup.named(self._store, name).ticket_id
 
     def history(self, name: str) -> History:
         """Return a ticket with its answers, deliveries, attempts, events and questions."""

@@ -15,7 +15,7 @@ from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.domain.views import History
 from triage_cli.ports.storage import Store
-from triage_cli.service import ticket_names
+from triage_cli.service import ticket_lookup
 from triage_cli.service.classification.decisions import held
 from triage_cli.service.run_context import with_request
 from triage_cli.service.verdicts import Verdicts
@@ -67,7 +67,7 @@ class VerdictRecorder:
         if ids.is_ticket_id(name):
             for ticket in self._store.find(Selection(ids=(name,))):
                 return ticket
-        return ticket_names.named(self._store, name)
+        return ticket_lookup.named(self._store, name)
 
     def _settle(self, unsaved: dict[str, "_ResolvedVerdict"], outcomes: dict[int, Outcome[Ticket]]) -> None:
         """Save the verdicts; a ticket that has changed meanwhile is read and saved again."""

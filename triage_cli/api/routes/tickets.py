@@ -24,7 +24,7 @@ from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDra
 from triage_cli.ports.triage import Triage
 from triage_cli.readers import values
 from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.ticket_names import named
+from triage_cli.service.ticket_lookup import named
 
 router = APIRouter(tags=["tickets"])
 TicketName = Annotated[
