@@ -163,6 +163,15 @@ def test_a_refused_change_leaves_neither_rows_nor_event_and_the_rest_of_its_batc
     assert [e.ticket_id for e in store.events(EventQuery())][3:] == [calm.ticket_id, new.event.ticket_id]
 
 
+def test_a_refused_change_is_not_counted(store: SqliteStore) -> None:
+    moved, calm = filled(store, a_ticket("1"), a_ticket("2"))
+    store.save([changed(moved, status="needs_review")])
+    late, fine = changed(moved, status="failed"), changed(calm, status="classified", category="Billing")
+    assert [refusal is None for refusal in store.save([late, fine])] == [False, True]
+    assert store.stats().by_status == {"needs_review": 1, "classified": 1}
+    assert store.stats().by_category == {"Billing": 1}
+
+
 def test_a_save_that_fails_half_way_leaves_nothing(store: SqliteStore) -> None:
     """An answer about a ticket that does not exist is refused at the end of the transaction."""
     with pytest.raises(INTEGRITY):
