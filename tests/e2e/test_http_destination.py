@@ -169,7 +169,7 @@ def test_an_unset_variable_costs_no_attempt(bugs: Cli, stub: HttpStub) -> None:
     del bugs.env["BUGS_TOKEN"]
     done = bugs("route")
     assert (done.returncode, stub.got) == (2, [])
-    assert 'destination "bugs" needs what BUGS_TOKEN holds, and it is not set' in done.stderr
+    assert 'destination "bugs" needs the variable BUGS_TOKEN, which is not set' in done.stderr
     (delivery,) = json.loads(bugs("show", "T-1", "-o", "json").stdout)["deliveries"]
     assert (delivery["state"], delivery["attempts"]) == ("pending", 0)
     bugs.env |= SECRETS

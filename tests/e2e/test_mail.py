@@ -103,7 +103,7 @@ def test_what_may_pass_is_tried_again(mailing: Cli, server: MailStub) -> None:
 def test_without_its_login_or_a_network_mail_waits(mailing: Cli, server: MailStub) -> None:
     done = mailing("route", "-q")
     assert done.returncode == 2
-    assert "needs what SMTP_USER holds, and it is not set" in done.stderr
+    assert "needs the variable SMTP_USER, which is not set" in done.stderr
     assert mailing("route", "--offline", "-q", **LOGIN).returncode == 0
     assert rows(mailing.db, "select state, attempts from deliveries") == [("pending", 0)] * 2
     assert server.got == []

@@ -367,7 +367,7 @@ def test_mistakes_of_a_source_have_their_lines(cli: Cli) -> None:
     mistakes = cli("config", "check").stderr.splitlines()
     assert [line.removeprefix("config.yaml:") for line in mistakes[:-1]] == [
         "4: sources.shop.url: must begin with https://, since http:// is for this machine alone (127.0.0.1, localhost)",
-        "5: sources.shop.fields: external_id is missing: a ticket that comes again must be known again",
+        "5: sources.shop.fields: external_id is missing; without it a repeated ticket is not recognised",
         "6: sources.shop.next: token needs query, the parameter that takes it, or body, the path where it goes",
         "7: sources.shop.cursor.start: must be a duration such as 30s, 5m, 12h, 7d or 4w",
     ]

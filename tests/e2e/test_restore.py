@@ -351,7 +351,7 @@ def test_who_was_forgotten_since_and_which_keys_were_revoked_is_told(cli: Cli) -
     back = [row[0] for row in rows(cli.db, "select ticket_id from tickets where customer_id is not null order by 1")]
     assert len(back) == 2, "the one that came after the backup is gone, and one was forgotten before"
     assert done.stderr.splitlines() == [
-        "warning: 2 tickets that were forgotten are back with text: triage show tells whose, triage forget erases it: "
+        "warning: 2 tickets that were forgotten are back with text: triage show says whose, triage forget erases it: "
         + ", ".join(back),
         "warning: API keys that were revoked are valid again: triage keys revoke NAME (eve)",
     ]

@@ -237,8 +237,8 @@ def test_a_token_that_is_never_taken_is_asked_for_once_more_and_then_told(
     ("command", "kind", "message"),
     [
         ("false", RefusedError, "ended with 1"),
-        ("true", RefusedError, "no token"),
-        ("echo two words", RefusedError, "no token"),
+        ("true", RefusedError, "no valid token"),
+        ("echo two words", RefusedError, "no valid token"),
         ("no-such-program-here", UsageError, "cannot be run"),
         ("'", UsageError, "cannot be run"),
         (" ", UsageError, "cannot be run"),

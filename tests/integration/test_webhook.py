@@ -126,7 +126,7 @@ class TestRefusals:
         broken.__cause__ = OSError(101, "Network is unreachable")
         assert unreachable.reason(broken) == "the system says: Network is unreachable"
         broken.__cause__ = ExceptionGroup("several", [ssl.SSLCertVerificationError(), OSError()])
-        assert unreachable.reason(broken) == "its certificate does not hold"
+        assert unreachable.reason(broken) == "its certificate is not valid"
         assert unreachable.host_of("http://a:port/") == "an address that cannot be read"
 
     def test_a_receiver_that_hangs_ends_at_the_timeout(self, receiver: Receiver) -> None:

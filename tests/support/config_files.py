@@ -44,7 +44,7 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("routes: {yes: https://x.example}", '1: routes.yes: a key must be text; quote it: "yes"'),
     ("routes: {[a]: b}", "1: routes: a key must be plain text"),
     ("x: &x {type: local}\nclassifiers: {a: {<<: *x}}", "2: classifiers.a.<<: merging is not supported"),
-    ("api_key: sk-1", "1: api_key: secrets do not belong into this file; put it into the environment and"),
+    ("api_key: sk-1", "1: api_key: secrets do not belong in this file; put it into the environment and"),
     # plain values
     ("database: {host: x}", "1: database: must be text, not a mapping"),
     ("database: 12", '1: database: is a number to YAML; quote it: "12"'),
@@ -92,7 +92,7 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("classifiers: {a: {type: local, model: m}}", '1: classifiers.a.model: means nothing to type "local"'),
     (
         "classifiers: {a: {type: openai, model: m, api_key: sk-1}}",
-        "1: classifiers.a.api_key: secrets do not belong into this file; put it into the environment and name",
+        "1: classifiers.a.api_key: secrets do not belong in this file; put it into the environment and name",
     ),
     (
         "classifiers: {a: {type: openai, model: m, api_key_env: sk-1-2}}",
@@ -104,7 +104,7 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ),
     (
         "classifiers: {a: {type: openai, model: m, base_url: https://me:pw@x.example}}",
-        "1: classifiers.a.base_url: holds a user name or password; secrets do not belong into a URL",
+        "1: classifiers.a.base_url: holds a user name or password; secrets do not belong in a URL",
     ),
     (
         "classifiers: {a: {type: openai, model: m, base_url: https://x.example}}",
@@ -135,7 +135,7 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("destinations: {a: {type: webhook, url: 'https://x y/'}}", "1: destinations.a.url: is not a valid URL"),
     (
         "destinations: {a: {type: webhook, url: https://x, secret: whsec_1}}",
-        "1: destinations.a.secret: secrets do not belong into this file; put it into the environment and name",
+        "1: destinations.a.secret: secrets do not belong in this file; put it into the environment and name",
     ),
     ("destinations: {a: {type: command, run: ./x y}}", "1: destinations.a.run: must be a list, since no shell"),
     ("destinations: {a: {type: command, run: [x], final_exit: 0}}", "1: destinations.a.final_exit: must be a whole"),
@@ -165,7 +165,7 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ),
     (
         "destinations: {a: {type: mail, host: h, from: a@b, to: c@d, password: sk-1}}",
-        "1: destinations.a.password: secrets do not belong into this file; put it into the environment and name",
+        "1: destinations.a.password: secrets do not belong in this file; put it into the environment and name",
     ),
     ("destinations: {a: {type: mail, host: h, from: a@b, to: c@d, url: x}}", "1: destinations.a.url: unknown key"),
     ("destinations: {a: {type: file, path: x, max_attempts: 0}}", "1: destinations.a.max_attempts: must be a"),
@@ -224,7 +224,7 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("webhooks: {d: {preset: slack, fields: {subject: a}}}", "1: webhooks.d: secret_env is missing"),
     (
         "webhooks: {d: {preset: github, secret: s3cr3t, secret_env: S, fields: {subject: a}}}",
-        "1: webhooks.d.secret: secrets do not belong into this file; put it into the environment and name",
+        "1: webhooks.d.secret: secrets do not belong in this file; put it into the environment and name",
     ),
     ("webhooks: {d: {type: token, secret_env: S, fields: {subject: a}}}", "1: webhooks.d: header is missing"),
     (

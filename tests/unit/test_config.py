@@ -206,7 +206,7 @@ def test_a_foreign_config_yaml_is_passed_over_with_a_note(home: Path, foreign: s
     (home.parent / "cwd/config.yaml").write_bytes(foreign.encode("latin-1"))
     config = load(home)
     assert config.path is None
-    assert config.notes == ("./config.yaml has none of triage's keys and was passed over",)
+    assert config.notes == ("./config.yaml has none of triage's keys and was ignored",)
 
 
 def test_a_broken_file_with_our_keys_is_not_passed_over(home: Path) -> None:

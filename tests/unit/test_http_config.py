@@ -64,8 +64,8 @@ MISTAKES = [
     ([URL, "auth:"], "auth: must be a mapping"),
     ([URL, "auth: {bearer: sk-123456}"], "takes the name of an environment variable, never the secret itself"),
     ([URL, "auth: {header: X-Key}"], "auth needs env"),
-    ([URL, "auth: {token: abc}"], "secrets do not belong into this file"),
-    ([URL, "token: abc"], "secrets do not belong into this file"),
+    ([URL, "auth: {token: abc}"], "secrets do not belong in this file"),
+    ([URL, "token: abc"], "secrets do not belong in this file"),
     ([URL, "ok: {is: 1}"], "needs status, or path and what is there"),
     ([URL, "ok: {status: 99}"], "from 100 to 599"),
     ([URL, "keep: {'a-b': x}"], "stands in templates as remote.NAME"),
@@ -166,11 +166,11 @@ def test_what_is_shown_names_variables_alone(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("env", "message"),
     [
-        ({}, 'destination "d" needs what HOOK holds, and it is not set'),
+        ({}, 'destination "d" needs the variable HOOK, which is not set'),
         ({"HOOK": "https://h.example.com/s3cret\nx"}, "HOOK holds a line break"),
         ({"HOOK": "http://h.example.com/s3cret"}, "the address in HOOK must begin with https://"),
         ({"HOOK": "https://h.example.com/{{ s3cret }}"}, "the address in HOOK holds a template"),
-        ({"HOOK": "https://h.example.com/"}, 'destination "d" needs what TOKEN holds'),
+        ({"HOOK": "https://h.example.com/"}, 'destination "d" needs the variable TOKEN'),
     ],
 )
 def test_a_variable_that_is_missing_or_wrong_is_named_and_not_shown(

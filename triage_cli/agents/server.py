@@ -88,7 +88,7 @@ def _alone(tool: Callable[..., Any], lock: threading.Lock) -> Callable[..., Any]
 
 
 def _sentence(name: str, error: ToolError) -> str:
-    """Return what an agent is told of an error."""
+    """Return the message about an error for the agent."""
     cause = error.__cause__
     if isinstance(cause, NotFoundError):
         return _shown(f"{cause.message}; search_tickets finds tickets by their text")

@@ -47,7 +47,7 @@ CategoryName = Annotated[str, Field(min_length=1, max_length=80, description="on
 
 
 class ReadTools:
-    """What changes nothing. `max_cost` limits what all texts of the session may cost, in USD."""
+    """The tools that change nothing. `max_cost` limits what all texts of the session may cost, in USD."""
 
     def __init__(self, triage: Triage, consultation: Consultation, max_cost: float) -> None:
         self._triage = triage
@@ -91,7 +91,7 @@ class ReadTools:
         ticket: TicketName,
         offset: Annotated[int, Field(ge=0, description="next_offset, for more of a long description")] = 0,
     ) -> answers.TicketAnswer:
-        """Read one ticket: its text, what it was decided by, where it was sent, and the story of its decisions."""
+        """Read one ticket: its text, who decided it, where it was sent, and the explanation of its decisions."""
         history = self._triage.history(ticket)
         why = self._triage.why(history.ticket.ticket_id)
         return answers.TicketAnswer.of_history(history, why, self._suspicion, offset)
@@ -120,7 +120,7 @@ class ReadTools:
         )
 
     def list_waiting(self, kind: Waiting = "needs_review", limit: Limit = 20) -> answers.WaitingPage:
-        """Tell how many tickets wait for something, and list the first of one kind.
+        """Count the tickets that wait, and list the first ones of one kind.
 
         needs_review: for a person's decision, the most informative first. failed, new: for a classifier.
         pending_delivery: for the next attempt. dead_letter: deliveries that were given up. unroutable: no rule matches.
@@ -135,7 +135,7 @@ class ReadTools:
         )
 
     def explain_category(self, category: CategoryName | None = None) -> answers.CategoryList:
-        """Explain a category, or all: what belongs to it, the confidence that it needs, and where its tickets go."""
+        """Explain one category, or all: what belongs to it, the confidence that it needs, and where its tickets go."""
         profiles = self._consultation.category_profiles()
         chosen = [p for p in profiles if category is None or category.casefold() in map(str.casefold, (p.name, *p.was))]
         if not chosen:
@@ -144,7 +144,7 @@ class ReadTools:
         return answers.CategoryList(categories=[answers.CategoryAnswer.of(profile) for profile in chosen])
 
     def preview_route(self, ticket: TicketName, category: CategoryName | None = None) -> answers.RouteAnswer:
-        """Tell where a ticket would be sent now and why; nothing is sent.
+        """Return where a ticket would be sent now and why; nothing is sent.
 
         With `category`: as if a person had given it that one.
         """
@@ -159,7 +159,7 @@ class ReadTools:
             str | None, Field(max_length=80, description="one of the configuration; else its default")
         ] = None,
     ) -> answers.TextClassification:
-        """Tell how a ticket with this text would be classified; nothing is stored.
+        """Return how a ticket with this text would be classified; nothing is stored.
 
         A classifier that asks a language model costs money each time, within the limit of this session.
         """
@@ -172,7 +172,7 @@ class ReadTools:
 
 
 class WriteTools:
-    """What `--allow-writes` adds: nothing here sets a category or sends a ticket."""
+    """The tools that `--allow-writes` adds; none sets a category or sends a ticket."""
 
     def __init__(self, triage: Triage, consultation: Consultation) -> None:
         self._triage = triage
@@ -188,7 +188,7 @@ class WriteTools:
     ) -> answers.CreatedTicket:
         """Store a new ticket, with your name as its source; each call makes another one.
 
-        It is new: the next `triage classify` and `triage route` take it on.
+        It gets the status new: the next `triage classify` and `triage route` process it.
         """
         draft = TicketDraft(
             subject=_clean(subject),

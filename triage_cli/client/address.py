@@ -1,4 +1,4 @@
-"""The address of a server, and the credential for it: an API key, or what the user's own command prints."""
+"""The address of a server, and its credential: an API key, or the token that a command of the user prints."""
 
 import shlex
 import subprocess
@@ -15,7 +15,8 @@ SECONDS = 60.0
 def printed_token(token_command: str) -> str:
     """Run the command, without a shell, and return the token that it prints.
 
-    Raises `UsageError` if it cannot be run, and `RefusedError` if it gives no token. What it prints is not repeated.
+    Raises `UsageError` if it cannot be run, and `RefusedError` if it gives no token. The output is never shown, since
+    it may be a secret.
     """
     try:
         arguments = shlex.split(token_command)
@@ -31,17 +32,17 @@ def printed_token(token_command: str) -> str:
         raise RefusedError(f"{VARIABLE} ended with {done.returncode}", hint="run it by itself, and log in if it asks")
     token = done.stdout.decode("utf-8", "replace").strip()
     if not is_credential(token):
-        raise RefusedError(f"{VARIABLE} printed what is no token", hint="run it by itself")
+        raise RefusedError(f"{VARIABLE} printed no valid token", hint="run it by itself")
     return token
 
 
 def is_credential(text: str) -> bool:
-    """Return whether a text can stand in the header of a credential: printable ASCII without blanks."""
+    """Return whether a text can be sent as a credential in a header: printable ASCII without blanks."""
     return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 class Address(NamedTuple):
-    """The URL of a server, and the API key for it; `token_command` makes a new one when it is no longer taken."""
+    """The URL of a server and its API key; `token_command` prints a new token once the server refuses the old one."""
 
     url: str
     key: str
@@ -65,12 +66,12 @@ def checked(url: str, key: str, *, token_command: str = "", insecure: bool) -> A
         )
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname or ""):
         raise UsageError(
-            f"{parts.netloc} is another machine, and by http:// key and tickets would cross the network in the clear",
+            f"{parts.netloc} is another machine, and over http:// key and tickets would be sent unencrypted",
             hint="use https://, or --insecure where the network is your own",
         )
     if not key and not token_command:
         hint = "export TRIAGE_API_KEY; triage keys create makes one there"
         raise RefusedError(f"{parts.netloc} takes a key", hint=hint)
     if key and not is_credential(key):
-        raise RefusedError("TRIAGE_API_KEY holds what is no key", hint="copy it again as triage keys create printed it")
+        raise RefusedError("TRIAGE_API_KEY holds no valid key", hint="copy it again as triage keys create printed it")
     return Address(url.rstrip("/"), key or printed_token(token_command), "" if key else token_command)

@@ -37,7 +37,7 @@ Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 
 class ConnectionLostError(UnavailableError):
-    """The server could not be reached, or its response broke off; it is unknown what it has done."""
+    """The server could not be reached, or its response broke off, so it is unknown what the server has done."""
 
 
 class UnreachableError(ConnectionLostError):
@@ -150,7 +150,7 @@ class Connection:
                 self._client.headers[KEY_HEADER] = printed_token(self._token_command)
 
     def wait(self, seconds: float) -> bool:
-        """Wait, and return whether to go on: not after a stop, and no longer than `PATIENCE` in all."""
+        """Wait, and return whether to continue: False after a stop, or after `PATIENCE` seconds in total."""
         self._patience -= seconds
         until = time.monotonic() + seconds
         while self._patience >= 0 and self.stopped_at is None:
@@ -177,7 +177,7 @@ class Connection:
     def strange(self, why: object) -> UnavailableError:
         """Return the error for a response that does not follow the protocol."""
         hint = "check the address, the versions, and what stands in between"
-        return UnavailableError(f"{self.host} answered what triage does not understand: {why}", hint=hint)
+        return UnavailableError(f"{self.host} sent an answer that triage does not understand: {why}", hint=hint)
 
     def translated(self) -> "_Translated":
         """Return a context manager that raises the errors of httpx as ours."""
@@ -259,7 +259,7 @@ class Stream:
 
 
 class StreamAbortedError(Exception):
-    """The stream was left because of a stop."""
+    """The stream was closed because of a stop."""
 
 
 def _kind(answer: httpx.Response) -> str:

@@ -1,4 +1,4 @@
-"""What administrators do over a running `triage serve`: its API keys, and proof of its audit log."""
+"""Administration of a running `triage serve`: its API keys, and the verification of its audit log."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -52,7 +52,7 @@ class RemoteKeyRing:
 def verify(triage: RemoteTriage, heads: Mapping[str, str]) -> Head:
     """Have a server verify its audit log, and return its head. Raises `CheckError` for the first contradiction.
 
-    It is asked once: the server sends nothing until it has read the whole log, and would begin anew.
+    The request is never repeated: the server answers only after it has read the whole log, and would begin again.
     """
     response = triage.connection.request("POST", "/audit/verify", {"heads": dict(heads)}, timeout=VERIFY_TIMEOUT)
     return triage.converted(lambda record: protocol.named(Head, record), response)

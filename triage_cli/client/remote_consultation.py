@@ -12,7 +12,7 @@ from triage_cli.domain.consultation import CategoryProfile, CategoryRule, RouteP
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UsageError
 
-# The errors of a server that has asked no provider, or was not reached.
+# The errors after which no provider can have been asked, since the server refused the request or was not reached.
 NOT_BEGUN = (UsageError, RefusedError, BusyError, UnreachableError)
 T = TypeVar("T", TextAnswer, RoutePreview, CategoryProfile, CategoryRule, AgentSuggestion)
 

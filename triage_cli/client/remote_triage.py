@@ -31,7 +31,7 @@ VERDICTS = 500
 SITTING = 1000
 # Runs that a server lists.
 RUNS = 1000
-# The fields of a selection that an address may repeat, by its name for one of them.
+# The query parameters that may be repeated, with their fields of a selection.
 REPEATED = {
     "statuses": "status", "categories": "category", "suggestions": "suggestion",
     "sources": "source", "destinations": "destination",
@@ -240,7 +240,7 @@ def _request_body(selection: Selection, plan: ClassifyPlan | RoutePlan | Reclass
 
 
 def _params(selection: Selection) -> dict[str, Any]:
-    """Return a selection as an address asks for it: what may be repeated has its name in the singular."""
+    """Return a selection as query parameters; those that may be repeated have names in the singular."""
     record = protocol.selection_record(selection._replace(categories=())) | {"categories": selection.categories}
     return {REPEATED.get(key, key): value for key, value in record.items()}
 

@@ -102,7 +102,7 @@ def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
 def command(setting: ConfigNode) -> tuple[str, ...]:
     """Read a command as a list; a program given with a slash is found beside the file."""
     if isinstance(setting.value, str):
-        raise ConfigValueError("must be a list, since no shell takes it apart: [program, argument]")
+        raise ConfigValueError("must be a list, since no shell is used: [program, argument]")
     argv: tuple[str, ...] = several(text, alone=False, least=1)(setting)
     if argv and ("/" in argv[0] or argv[0].startswith("~")):
         return (str(absolute(argv[0], setting.diagnostics.folder, setting.diagnostics.home)), *argv[1:])

@@ -23,7 +23,7 @@ def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
     """Return the value of a variable. Raises `ConfigError` if it is not set, or cannot be part of a header."""
     secret_value = env.get(variable, "").strip()
     if not secret_value:
-        raise ConfigError(f"{owner} needs what {variable} holds, and it is not set", hint=f"export {variable}")
+        raise ConfigError(f"{owner} needs the variable {variable}, which is not set", hint=f"export {variable}")
     if CONTROL.search(secret_value):
         raise ConfigError(f"{owner}: {variable} holds a line break or another control character")
     return secret_value

@@ -115,7 +115,7 @@ def _find(
         config_file = _open(local, "config.yaml", home)
         if config_file.ours:
             return config_file, ()
-        notes = ("./config.yaml has none of triage's keys and was passed over",)
+        notes = ("./config.yaml has none of triage's keys and was ignored",)
     folder = _xdg(env, home, "XDG_CONFIG_HOME", ".config")
     elsewhere = folder / "triage" / "config.yaml" if folder else None
     return (_open(elsewhere, str(elsewhere), home) if elsewhere and _is_file(elsewhere) else None), notes

@@ -20,7 +20,7 @@ def issuer(setting: ConfigNode) -> str:
     value = url(setting)
     parts = urlsplit(value)
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
-        raise ConfigValueError("must be https://: whoever is in between could sign tokens")
+        raise ConfigValueError("must be https://, else somebody in between could sign tokens")
     return value
 
 

@@ -63,7 +63,7 @@ def _source(source_name: str, setting: ConfigNode) -> SourceSpec:
     if source_values.get("type") == "imap":
         return _imap(source_name, source_values)
     if "fields" in keys and "external_id" not in keys["fields"].value:
-        keys["fields"].wrong("external_id is missing: a ticket that comes again must be known again")
+        keys["fields"].wrong("external_id is missing; without it a repeated ticket is not recognised")
     following, cursor = source_values.get("next"), source_values.get("cursor")
     if following and following.most and not (cursor and cursor.field):
         keys["next"].wrong("most needs cursor.field, from which the walk begins again")
@@ -87,7 +87,7 @@ def _imap(source_name: str, source_values: dict[str, Any]) -> SourceSpec:
 def _address(setting: ConfigNode) -> str:
     """Accept the address of a list: https, or http to this machine. Templates are only allowed in `query`."""
     value = text(setting)
-    if objection := no_address(value) or ("holds a template; what changes belongs into query" if "{{" in value else ""):
+    if objection := no_address(value) or ("holds a template; put it into query" if "{{" in value else ""):
         raise ConfigValueError(objection)
     return value
 
@@ -128,9 +128,9 @@ def _next(setting: ConfigNode) -> NextSpec:
     if spec.kind == "offset" and not spec.size:
         raise ConfigValueError("offset needs size, the number of items of a page")
     if spec.most and spec.kind not in ("page", "offset"):
-        raise ConfigValueError("most means something to page and offset only")
+        raise ConfigValueError("most is only for page and offset")
     if spec.keep and spec.kind != "token":
-        raise ConfigValueError("keep means something to token only")
+        raise ConfigValueError("keep is only for token")
     return spec
 
 

@@ -17,5 +17,5 @@ def ticket_fields(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
     """Accept the paths of a ticket's fields. Raises `ConfigValueError` if there is none for subject or description."""
     values = record(setting, FIELDS, setting.path)
     if not {"subject", "description"} & values.keys():
-        raise ConfigValueError("needs subject or description: a ticket without text is none")
+        raise ConfigValueError("needs subject or description, since a ticket must have a text")
     return values

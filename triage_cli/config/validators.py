@@ -61,7 +61,7 @@ def unknown_key(key: str, known: Collection[str], instead: str) -> str:
     """Return the message about an unknown key."""
     if _SECRET.fullmatch(key) and not suggestion(key, known, 0.9):
         into = f" and name the variable in {instead}" if instead else ""
-        return f"secrets do not belong into this file; put it into the environment{into}"
+        return f"secrets do not belong in this file; put it into the environment{into}"
     return f"unknown key{suggestion(key, known) or '; known are ' + ', '.join(known)}"
 
 
@@ -241,7 +241,7 @@ def no_url(url: str) -> str:
     if parts.scheme not in ("http", "https"):
         return "must be a URL that begins with https:// or http://"
     if "@" in parts.netloc:
-        return "holds a user name or password; secrets do not belong into a URL"
+        return "holds a user name or password; secrets do not belong in a URL"
     if not parts.hostname or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", url):
         return "is not a valid URL"
     return ""

@@ -80,7 +80,7 @@ class HttpDestination:
         """Return the values that the `find` request returned. Raises `DeliveryError` if one is missing."""
         answer = await self._aside(send, question)
         if not answer.complete:
-            raise DeliveryError(f"{self.name} answered what find asks with more than can be read, or half of it")
+            raise DeliveryError(f"{self.name} answered find with more than can be read, or incompletely")
         paths = self._http.find.keep if self._http.find else {}
         content = _content(answer)
         kept_values = {name: lookup(content, path) for name, path in paths.items()}
@@ -96,7 +96,7 @@ class HttpDestination:
         if contains and contains.encode() in answer.body:
             return Receipt(answer.status)
         if not answer.complete:
-            raise DeliveryError(f"{self.name} answered the search of once with more than can be read, or half of it")
+            raise DeliveryError(f"{self.name} answered the search of once with more than can be read, or incompletely")
         content, path = _content(answer), self._http.once.found if self._http.once else ""
         if contains or lookup(content, path) in (None, False, "", [], {}):
             return None
@@ -131,7 +131,7 @@ class HttpDestination:
         )  # else the ticket in that system is gone, not the system
         error.answer = self._beginning(answer)
         if error.answer:
-            error.hint = "triage why tells what it said"
+            error.hint = "triage why shows its answer"
         return error
 
     def _beginning(self, answer: HttpAnswer) -> str | None:

@@ -121,7 +121,7 @@ def login_of(name: str, spec: MailSpec, env: Mapping[str, str]) -> Login | None:
     for variable in (spec.user_env, spec.password_env):
         if not env.get(variable):
             raise ConfigError(
-                f'destination "{name}" needs what {variable} holds, and it is not set', hint=f"export {variable}"
+                f'destination "{name}" needs the variable {variable}, which is not set', hint=f"export {variable}"
             )
         if not env[variable].isascii() or CONTROL.search(env[variable]):
             raise ConfigError(f'destination "{name}": {variable} holds a character that no login over SMTP can carry')
@@ -234,7 +234,7 @@ class MailDestination:
 
     def _refusal(self, code: int, text: bytes | str) -> DeliveryError:
         answer = self._kept(text) or None
-        hint = "triage why tells what it said" if answer else ""
+        hint = "triage why shows its answer" if answer else ""
         return DeliveryError(
             f"{self.name} answered {code}", hint=hint, final=500 <= code < 600, status=code, answer=answer
         )

@@ -97,7 +97,7 @@ class Labelled(NamedTuple):
 
 
 class Unlabelled(NamedTuple):
-    """Texts without a known category, and how much what is guessed of each counts beside a labelled text's 1."""
+    """Texts without a known category, and the weight of a guess about one, compared with 1 for a labelled text."""
 
     texts: tuple[str, ...] = ()
     weight: float = 0.0

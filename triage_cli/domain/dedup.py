@@ -168,7 +168,7 @@ def _merged(known_extra: str, draft: TicketDraft) -> str:
 
 
 def encoded(extra: Mapping[str, Any]) -> str:
-    """Return what else is known of a ticket as JSON."""
+    """Return the extra columns as JSON."""
     return encodable(compact(extra)) if extra else "{}"
 
 

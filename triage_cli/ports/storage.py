@@ -61,7 +61,7 @@ class Store(Protocol):
     ) -> None:
         """Free pending deliveries that a run holds; those that it `attempted` may have arrived.
 
-        `why` they were not attempted is kept with them as their last error; without it that stays as it was.
+        `why` is the reason that they were not attempted; it becomes their last error. Without it that stays the same.
         """
 
     def switched_off(self) -> frozenset[str]:
@@ -267,7 +267,7 @@ class ApiAccessStore(Protocol):
         """Record that a webhook event was processed, and which ticket it created or changed."""
 
     def ping(self) -> None:
-        """Raise where the database does not answer."""
+        """Raise an error if the database does not answer."""
 
 
 class Inflow(Protocol):

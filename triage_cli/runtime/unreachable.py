@@ -24,7 +24,7 @@ def _certificate(error: BaseException) -> str:
     if getattr(error, "verify_code", None) in UNKNOWN_AUTHORITY:
         return "its certificate is not trusted (SSL_CERT_FILE names your own authority)"
     reason = str(getattr(error, "verify_message", "")).rstrip(".")
-    return f"its certificate does not hold{f': {reason}' if reason else ''}"
+    return f"its certificate is not valid{f': {reason}' if reason else ''}"
 
 
 # The first class that is among an error and its causes gives the sentence.

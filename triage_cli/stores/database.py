@@ -47,7 +47,7 @@ class Database(Protocol):
         """Return the rows of a query; within a transaction, it sees what that wrote."""
 
     def read_at_once(self, sql: str, values: Values = ()) -> list[Any] | None:
-        """Return the rows of a query, or None where that would wait for a network or a lock."""
+        """Return the rows of a query, or None if it would wait for a network or a lock."""
 
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
         """Return the first tickets, up to `limit` and about `streams.BYTES` of text, and whether there may be more."""

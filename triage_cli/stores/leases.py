@@ -32,7 +32,7 @@ class Leases(Tables):
     def _tend_leases(self, db: Any, now: float) -> None:
         """End the leases of dead runs of this machine, and extend those of live runs that cannot do so themselves.
 
-        A lease is extended only where the start of the process is known, because process ids are used again.
+        A lease is extended only if the start of the process is known, because process ids are used again.
         """
         for run_id, pid, process_start in db.execute(RUNS_OF_THIS_MACHINE, (place(),)).fetchall():
             if not alive(pid, process_start):

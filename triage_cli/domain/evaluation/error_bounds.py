@@ -26,7 +26,7 @@ NEVER = 2.0
 class GradedAnswer(NamedTuple):
     """A classifier's answer about a labelled text, with the confidence before calibration.
 
-    `text` is given where the embedded model may have learned from it, and is empty else.
+    `text` is given if the embedded model may have learned from it, else it is empty.
     """
 
     category: str

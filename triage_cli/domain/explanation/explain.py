@@ -67,7 +67,7 @@ def _decision(history: History) -> str:
 
 
 def _unasked(history: History) -> Iterator[str]:
-    """Say how much of a mail no classifier is asked about."""
+    """Return a sentence about the parts of a mail that classifiers do not read."""
     ticket = history.ticket
     if unread := len(ticket.description or "") - len(ticket.body or ""):
         whole = f"{unread:,} of the {len(ticket.description or ''):,} characters of the mail"
@@ -194,7 +194,7 @@ def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, 
 
 
 def _classifier(name: str, kind: str, model: str) -> str:
-    """Return how a classifier is called: the embedded model by what it has learned, another one by its model."""
+    """Return a classifier's name for sentences: the embedded model with what it has learned, another with its model."""
     if kind != "local":
         return f"{name} ({kind} {model})"
     learned = f" ({model.partition(', ')[2]})" if ", " in model else ""

@@ -94,7 +94,7 @@ LEAST_GROUPS = 5  # groups that are counted at least in the correction: they wer
 
 
 class InflowTicket(NamedTuple):
-    """A ticket of the inflow; `customer` is its own id where the customer is unknown."""
+    """A ticket of the inflow; `customer` is the ticket's id if the customer is unknown."""
 
     ticket_id: str
     written_at: str

@@ -95,7 +95,7 @@ def _verify(db: DialectConnection, head: tuple[int, str, str | None], rows: dict
     if copied_head != Head(last, seq):
         raise CheckError(
             f"the audit log ends at event {copied_head.events}, and not at {seq} as it says itself; nothing was copied",
-            hint="triage audit verify tells more",
+            hint="triage audit verify shows more",
         )
     for table, number in rows.items():
         (counted,) = db.execute(f"select count(*) from {table}").fetchone() or (0,)

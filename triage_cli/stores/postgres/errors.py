@@ -87,7 +87,7 @@ _REFUSALS: tuple[tuple[str, type[TriageError], str, str], ...] = (
 # By the first characters of SQLSTATE (PostgreSQL's manual, appendix A).
 _STATES: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
     (("57P", "08", "53300"), UnavailableError, "the connection to {shown} was lost", NOTHING_LOST),
-    (tuple(ROLLED_BACK), UnavailableError, "{shown}: other programs were faster again and again", NOTHING_LOST),
+    (tuple(ROLLED_BACK), UnavailableError, "{shown}: other programs kept changing the same rows", NOTHING_LOST),
     (("57014", "55P03", "25P0"), UnavailableError, "{shown} took too long over one statement", NOTHING_LOST),
     (("25006",), UnavailableError, "{shown} is read-only, as a standby is", "name the primary server"),
     (("53",), UnavailableError, "{shown} has no room left: {detail}", NOTHING_LOST),

@@ -146,7 +146,7 @@ class SqliteDatabase:
 
 
 class ReadOnlyDatabase(SqliteDatabase):
-    """A file of which no byte is written, not even by what SQLite does when a connection is closed."""
+    """A database that is never written to, not even when SQLite closes a connection."""
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection, which refuses to write."""

@@ -57,7 +57,7 @@ def restore(
         number = messages.plural(
             len(replaced.tickets), "tickets that were forgotten are", "ticket that was forgotten is"
         )
-        messages.say(f"warning: {number} back with text: triage show tells whose, triage forget erases it: {names}")
+        messages.say(f"warning: {number} back with text: triage show says whose, triage forget erases it: {names}")
     if replaced.keys:
         names = ", ".join(replaced.keys)
         messages.say(f"warning: API keys that were revoked are valid again: triage keys revoke NAME ({names})")

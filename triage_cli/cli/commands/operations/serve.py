@@ -52,7 +52,7 @@ def serve(
         raise UsageError("--ssl-keyfile is given without --ssl-certfile", hint="give both")
     if not (ssl_certfile or behind_proxy or is_loopback(host)):
         raise UsageError(
-            f"{host} is reached by other machines, and keys would cross the network in the clear",
+            f"{host} is reached by other machines, and keys would be sent unencrypted",
             hint="give --ssl-certfile and --ssl-keyfile, or --behind-proxy if a gateway in front of this ends TLS",
         )
     try:

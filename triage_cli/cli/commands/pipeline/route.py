@@ -125,7 +125,7 @@ def _due_later(session: CommandContext) -> str:
     """If there was nothing to do, print when the next delivery is due."""
     number = sum(states.get("pending", 0) for states in session.triage.stats().deliveries.values())
     due = messages.plural(number, "deliveries are due later", "delivery is due later")
-    return f"{due}: triage show ID tells when" if number else ""
+    return f"{due}: triage show ID shows when" if number else ""
 
 
 def _counted(
