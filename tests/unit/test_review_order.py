@@ -1,5 +1,7 @@
 """The order of review: the most informative tickets first."""
 
+from math import hypot, log, sqrt
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,13 +36,19 @@ def test_without_likeness_the_least_sure_come_first() -> None:
     assert list(order_of_review(tickets)) == ["b", "c", "d", "a"]
 
 
-def test_likeness_is_the_cosine_of_words_without_the_common_ones() -> None:
-    many = [f"the {chr(97 + n)}" for n in range(16)]
-    texts = ["Printer, fire!", "the printer is on fire", "THE printer", "the", *many]
+def test_likeness_is_the_cosine_of_words_by_their_rarity() -> None:
+    many = [f"the {chr(97 + n) * 3}" for n in range(13)]
+    texts = ["Printer, fire! 7", "the printer is on fire", "THE printer", *many]
     found = [dict(row) for row in likenesses(texts)]
-    assert found[0] == pytest.approx({0: 1.0, 1: 1.0, 2: 0.5**0.5})
-    assert found[2] == pytest.approx({2: 1.0, 0: 0.5**0.5, 1: 0.5**0.5})
-    assert found[3] == {3: 1.0}
+    printer, fire, the = log(16 / 3), log(16 / 2), log(16 / 15)
+    length = sqrt(printer**2 + fire**2)
+    assert found[0] == pytest.approx(
+        {0: 1.0, 1: length / hypot(length, the), 2: printer**2 / length / hypot(printer, the)}
+    )
+    assert found[2][0] == found[0][2]
+    assert found[2][3] == pytest.approx(the / hypot(printer, the))
+    assert found[3][3] == 1.0
+    assert found[3][4] == pytest.approx(1.0)
 
 
 @given(st.lists(st.tuples(st.text("ab c", max_size=12), st.floats(0, 1)), max_size=40))

@@ -1,11 +1,11 @@
 """The order of review: the most informative tickets first, so that few verdicts teach a classifier much."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import chain
-from math import fsum, sqrt
+from math import fsum, log, sqrt
 from typing import NamedTuple
 
 from triage_cli.domain.streams import chunked
@@ -14,8 +14,6 @@ from triage_cli.ports.storage import Store
 
 # How many tickets are ordered together, the least sure first: more than a person reviews in an hour.
 WINDOW = 500
-# The share of the texts from which on a word says nothing about what makes two of them alike.
-COMMON = 0.2
 WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -62,21 +60,24 @@ def order_of_review(waiting: Sequence[Waiting]) -> Iterator[str]:
 def likenesses(texts: Sequence[str]) -> list[list[tuple[int, float]]]:
     """Return for each text the indexes of those that are like it, itself among them, and how much, up to 1.
 
-    It is the cosine of their distinct words, without words that many of the texts have (`COMMON`), or only one.
+    It is the cosine of their distinct words, weighted by inverse document frequency; a word of one text has no weight.
     """
-    distinct = [frozenset(WORD.findall(text.casefold())) for text in texts]
-    most = max(2, COMMON * len(texts))
+    distinct = [sorted(set(WORD.findall(text.casefold()))) for text in texts]  # else sums would depend on hash seeds
     counts = Counter(chain.from_iterable(distinct))
-    bits = {word: 1 << n for n, word in enumerate(word for word, count in counts.items() if 1 < count <= most)}
-    masks = [sum(bits.get(word, 0) for word in each) for each in distinct]  # sets as numbers are compared fastest
-    sizes = [mask.bit_count() for mask in masks]
+    rarity = {word: log(len(texts) / count) for word, count in counts.items() if 1 < count < len(texts)}
+    earlier: dict[str, list[tuple[int, float]]] = defaultdict(list)
     found = [[(number, 1.0)] for number in range(len(texts))]
-    for one, mask in enumerate(masks):
-        for other in range(one):
-            if common := (mask & masks[other]).bit_count():
-                likeness = common / sqrt(sizes[one] * sizes[other])
-                found[one].append((other, likeness))
-                found[other].append((one, likeness))
+    for number, own in enumerate(distinct):
+        weights = {word: rarity[word] for word in own if word in rarity}
+        length = sqrt(fsum(weight**2 for weight in weights.values()))
+        cosines: dict[int, float] = defaultdict(float)
+        for word, weight in weights.items():
+            for other, others_weight in earlier[word]:
+                cosines[other] += weight / length * others_weight
+            earlier[word].append((number, weight / length))
+        for other, cosine in cosines.items():
+            found[number].append((other, min(cosine, 1.0)))
+            found[other].append((number, min(cosine, 1.0)))
     return found
 
 
