@@ -4,7 +4,6 @@ import json
 import re
 import resource
 import subprocess
-from collections.abc import Callable
 
 import pytest
 
@@ -351,16 +350,27 @@ def test_a_server_that_is_not_there_is_exit_6_and_no_password_is_shown(cli: Cli)
 # -- a full disk
 
 
-def limited(size: int) -> Callable[[], None]:
-    """Return what makes every file of a child process at most so many bytes long."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+def limited(cli: Cli, size: int, *args: str) -> "subprocess.Popen[bytes]":
+    """Start a command none of whose files can be longer than so many bytes.
+
+    It writes no bytecode: Python keeps what it could write of it, and no later process could import the module.
+    """
+    cli.env["PYTHONDONTWRITEBYTECODE"] = "1"
+    try:
+        return cli.start(
+            *args,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY)),
+        )
+    finally:
+        del cli.env["PYTHONDONTWRITEBYTECODE"]
 
 
 @pytest.mark.parametrize("size", [40_000, 400_000, 900_000])
 def test_a_full_disk_is_exit_6_and_the_same_command_finishes_later(cli: Cli, size: int) -> None:
     text = many(3000)
     (cli.folder / "in.csv").write_text(text)
-    with cli.start("create", "-q", "in.csv", stdin=subprocess.DEVNULL, preexec_fn=limited(size)) as process:
+    with limited(cli, size, "create", "-q", "in.csv") as process:
         assert process.stderr is not None
         told = process.stderr.read().decode()
     assert process.returncode == 6
@@ -377,7 +387,7 @@ def test_a_full_disk_is_exit_6_and_the_same_command_finishes_later(cli: Cli, siz
 
 def test_a_full_disk_during_run_loses_nothing(fitted: Cli) -> None:
     (fitted.folder / "in.csv").write_text(many(3000))
-    with fitted.start("run", "-q", "in.csv", stdin=subprocess.DEVNULL, preexec_fn=limited(900_000)) as process:
+    with limited(fitted, 900_000, "run", "-q", "in.csv") as process:
         assert process.stderr is not None
         told = process.stderr.read().decode()
     assert process.returncode == 6
@@ -391,7 +401,7 @@ def test_a_full_disk_during_run_loses_nothing(fitted: Cli) -> None:
 
 def test_a_backup_that_finds_the_disk_full_leaves_nothing_and_is_made_by_the_same_command(cli: Cli) -> None:
     assert cli("create", "-q", stdin=many(1000)).returncode == 0
-    with cli.start("db", "backup", "copy.db", stdin=subprocess.DEVNULL, preexec_fn=limited(100_000)) as process:
+    with limited(cli, 100_000, "db", "backup", "copy.db") as process:
         assert process.stderr is not None
         told = process.stderr.read().decode()
     assert process.returncode == 6
@@ -413,7 +423,7 @@ def test_a_backup_is_as_private_as_the_database_and_there_only_when_it_is_whole(
 
 
 def test_a_first_configuration_that_finds_the_disk_full_is_not_left_half_written(cli: Cli) -> None:
-    with cli.start("config", "init", stdin=subprocess.DEVNULL, preexec_fn=limited(100)) as process:
+    with limited(cli, 100, "config", "init") as process:
         assert process.stderr is not None
         assert "cannot write config.yaml: " in process.stderr.read().decode()
     assert process.returncode != 0

@@ -113,6 +113,7 @@ def _prepare(order: Order, tell: int) -> None:
         _set_back()
     elif order.how == "small disk":
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        sys.dont_write_bytecode = True  # Python would keep the part of it that has room
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.at, order.at))
     elif order.how == "impatient":
         from triage_cli.stores.sqlite import connection
