@@ -79,7 +79,7 @@ class Attempt(BaseModel):
     """One try at a delivery."""
 
     delivery_id: str = Field(description="the delivery")
-    number: int = Field(description="the how-manieth try")
+    number: int = Field(description="the number of the try, from 1")
     at: datetime = Field(description="when it ended")
     status: int | None = Field(description="the HTTP status that came back")
     error: str | None = Field(description="why it was not accepted")
