@@ -83,6 +83,16 @@ def test_each_format_prints_the_columns_chosen() -> None:
         Printer("id", "subject")
 
 
+@pytest.mark.parametrize("output", ["json", "jsonl"])
+def test_a_record_is_out_before_the_next_message(monkeypatch: pytest.MonkeyPatch, output: Any) -> None:
+    """Where stdout and stderr are one file, their order must not depend on how long a command takes."""
+    monkeypatch.setattr("triage_cli.cli.output.FLUSH_SECONDS", float("inf"))
+    written = io.BytesIO()
+    with redirect_stdout(io.TextIOWrapper(written)):
+        Printer(output).one(RECORD, lambda _: "", KNOWN)
+        assert b"gold" in written.getvalue()
+
+
 def test_no_text_breaks_a_row_of_tsv() -> None:
     record = {"ticket_id": "1", "subject": 'tab\tline\nreturn\r\\n "quoted", ,', "extra": {"k\t": "v\n"}}
     text = printed([record], None, "tsv")

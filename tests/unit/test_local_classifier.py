@@ -1,6 +1,7 @@
 """The embedded classifier: what it answers, how sure it is, and that it stays small, offline and the same."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -185,8 +186,15 @@ def test_many_examples_of_one_category_do_not_swallow_the_others() -> None:
     assert one(classifier(fit(chatty), chatty), "the engine of my chain saw is broken").category == "Machines"
 
 
-def test_equal_inputs_give_equal_bytes(default: Model) -> None:
-    assert fit(DEFAULT_CATEGORIES).to_bytes() == default.to_bytes()
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_equal_inputs_give_equal_bytes(default: Model, seed: str) -> None:
+    script = """import sys
+from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.config import DEFAULT_CATEGORIES
+sys.stdout.buffer.write(fit(DEFAULT_CATEGORIES).to_bytes())"""
+    env = os.environ | {"PYTHONHASHSEED": seed}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, env=env)
+    assert done.stdout == default.to_bytes()
 
 
 def test_labelled_texts_are_learned(garden: Model) -> None:

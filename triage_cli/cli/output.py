@@ -117,6 +117,7 @@ class Printer:
             return
         if self.format == "json":
             self.write(to_json(column_choice.projected(record, self.chosen) if self.chosen else record) + "\n")
+            self.flush()
         else:
             self.many([record], lambda record: record, columns, table, key)
 

@@ -89,7 +89,7 @@ class Corpus:
             ngrams, counts = ngrams[kept], counts[kept]
         text_counts: dict[str, int] = {}
         for distinct in self.texts:
-            for word in {self._bare[w] for w in distinct}:
+            for word in dict.fromkeys(self._bare[w] for w in distinct):  # in an order that no hash decides
                 text_counts[word] = text_counts.get(word, 0) + 1
         common = {word: number for word, number in text_counts.items() if number >= COMMON and word}
         all_counts = np.concatenate([counts, np.fromiter(common.values(), np.int64, len(common))])

@@ -164,6 +164,7 @@ def _preview(session: CommandContext, selection: Selection, plan: RoutePlan, pri
         for record in records:
             if record["request"] is not None:
                 printer.write(record["request"] + "\n")
+        printer.flush()
     else:
         printer.many(records, lambda record: record, PREVIEW_KEYS, TICKETS_TABLE)
     session.say(f"{messages.plural(number['requests'], 'requests')} would be made (--dry-run)")
