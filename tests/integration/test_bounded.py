@@ -9,7 +9,7 @@ import pytest
 from benchmarks.commands import TRIAGE, peak_mb
 from tests.support.fake_destination import FakeDestination, run
 from tests.support.read_tables import read
-from tests.support.stored_tickets import a_run, a_ticket, filled
+from tests.support.stored_tickets import a_run, a_ticket, ended, filled
 from tests.support.world import World
 from triage_cli.domain.deliveries import OutgoingDelivery
 from triage_cli.domain.streams import BYTES, CHUNK, bounded
@@ -59,6 +59,20 @@ def test_a_claim_takes_no_more_than_can_be_held(store: SqliteStore) -> None:
         selection = selection._replace(after=f"{chunk[-1].urgency}{chunk[-1].ticket_id}")
     assert [name for names in claims for name in names] == expected
     assert len(claims) > 1
+
+
+def test_pages_of_a_run_are_kept_in_memory_no_longer_than_it_lasts(tmp_path: Path) -> None:
+    store = SqliteStore(str(tmp_path / "triage.db"))
+
+    def cache() -> int:
+        size: int = store.database.connection().execute("pragma cache_size").fetchone()[0]
+        return size
+
+    usual = cache()
+    lease = a_run(store)
+    assert cache() < usual < 0, "in KiB, and so negative"
+    ended(store, lease)
+    assert cache() == usual
 
 
 def test_those_that_are_named_are_claimed_all(store: SqliteStore) -> None:

@@ -51,6 +51,13 @@ def test_likeness_is_the_cosine_of_words_by_their_rarity() -> None:
     assert found[3][4] == pytest.approx(1.0)
 
 
+def test_of_a_long_text_the_rarest_words_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["usual often seldom", "usual often", "usual often", "seldom", "usual", "other"]
+    assert {0, 1, 2, 3, 4} == set(dict(likenesses(texts)[0]))
+    monkeypatch.setattr("triage_cli.service.review_order.RAREST", 1)
+    assert likenesses(texts)[0] == [(0, 1.0), (3, pytest.approx(1.0))]
+
+
 @given(st.lists(st.tuples(st.text("ab c", max_size=12), st.floats(0, 1)), max_size=40))
 @settings(max_examples=100, deadline=None)
 def test_the_order_holds_each_ticket_once_and_does_not_depend_on_where_it_stood(

@@ -15,6 +15,7 @@ from triage_cli.ports.storage import Store
 # How many tickets are ordered together, the least sure first: more than a person reviews in an hour.
 WINDOW = 500
 WORD = re.compile(r"[^\W\d_]{2,}")
+RAREST = 200  # of a long text, so many words are compared: frequent ones would pair it with every other text
 
 
 class Waiting(NamedTuple):
@@ -60,15 +61,17 @@ def order_of_review(waiting: Sequence[Waiting]) -> Iterator[str]:
 def likenesses(texts: Sequence[str]) -> list[list[tuple[int, float]]]:
     """Return for each text the indexes of those that are like it, itself among them, and how much, up to 1.
 
-    It is the cosine of their distinct words, weighted by inverse document frequency; a word of one text has no weight.
+    It is the cosine of their rarest distinct words, weighted by inverse document frequency; a word of one text has no
+    weight.
     """
-    distinct = [sorted(set(WORD.findall(text.casefold()))) for text in texts]  # else sums would depend on hash seeds
+    distinct = [set(WORD.findall(text.casefold())) for text in texts]
     counts = Counter(chain.from_iterable(distinct))
     rarity = {word: log(len(texts) / count) for word, count in counts.items() if 1 < count < len(texts)}
     earlier: dict[str, list[tuple[int, float]]] = defaultdict(list)
     found = [[(number, 1.0)] for number in range(len(texts))]
     for number, own in enumerate(distinct):
-        weights = {word: rarity[word] for word in own if word in rarity}
+        rarest = sorted((word for word in own if word in rarity), key=lambda word: (-rarity[word], word))
+        weights = {word: rarity[word] for word in rarest[:RAREST]}
         length = sqrt(fsum(weight**2 for weight in weights.values()))
         cosines: dict[int, float] = defaultdict(float)
         for word, weight in weights.items():

@@ -17,6 +17,7 @@ PRIOR, SLOPE_PRIOR, OFFSET_PRIOR = 20.0, 10.0, 30.0
 SLOPES, OFFSETS = (0.2, 3.0), (-2.0, 2.0)  # bounds of the curve, which has to rise
 EDGE = 1e-4  # bounds a probability whose logit is taken
 LEAST = np.float32(1e-12)  # bounds what the labels behind the best one share
+LEAD = 1e-6  # how far the best label stays above the second one at least; float32 rounds less than that
 
 
 class ScoreCalibration(NamedTuple):
@@ -42,7 +43,7 @@ class ScoreCalibration(NamedTuple):
         others = chances.sum(axis=1)
         second = chances.max(axis=1) / others  # its share of what the best label leaves
         curved = 1 / (1 + np.exp(-self.slope * logit(first) - self.offset))
-        curved = np.maximum(curved, second / (1 + second)).astype(np.float32)  # no less than the second label's
+        curved = np.maximum(curved, second / (1 + second) + LEAD).astype(np.float32)  # above the second label's
         chances *= ((1 - curved) / others)[:, None]
         chances[rows, best] = curved
         return chances

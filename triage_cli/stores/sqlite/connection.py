@@ -16,6 +16,7 @@ VERSION = 10
 BUSY_SECONDS = 30.0
 # The pages that a chunk of a bulk command changes, in KiB; with SQLite's 2 MB they are written and read twice.
 BULK_CACHE = 8_000
+USUAL_CACHE = 2_000  # KiB, SQLite's own default
 IN_MEMORY = ":memory:"
 OLDEST_SQLITE = (3, 35)  # the first with `returning`
 # Finds a database of another program. One statement, so that a database that is just being built is not taken for one.

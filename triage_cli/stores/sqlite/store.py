@@ -25,7 +25,7 @@ from triage_cli.runtime.private_files import make_private
 from triage_cli.runtime.process import began, machine, place
 from triage_cli.stores import categories, queries, selections
 from triage_cli.stores.sql_store import SqlStore
-from triage_cli.stores.sqlite.connection import BULK_CACHE, translate
+from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE, translate
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
 from triage_cli.stores.sqlite.head_file import keep_head, write_head
 
@@ -79,8 +79,10 @@ class SqliteStore(SqlStore):
 
     def end(self, run: Run) -> None:
         """Record how a run ended, free its tickets, and write the head file."""
+        db = self.database.connection()
+        db.execute(f"pragma cache_size = -{USUAL_CACHE}")  # a server has many connections
         super().end(run)
-        keep_head(self.database.connection(), self.path)
+        keep_head(db, self.path)
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Claim up to `limit` tickets that no live run holds, urgent first, then oldest.
