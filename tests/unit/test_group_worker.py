@@ -1,5 +1,6 @@
 """The thread that does the work of concurrent callers in groups."""
 
+import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,10 @@ class Doubling:
         if 13 in group:
             raise ValueError("all of them")
         return [KeyError(number) if number == 7 else 2 * number for number in group]
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def queued(worker: GroupWorker[int, int]) -> int:
@@ -74,4 +79,16 @@ def test_after_its_end_a_worker_refuses_what_comes(calls: int) -> None:
     worker.close()
     with pytest.raises(UnavailableError):
         worker(1)
+    worker.close()
+
+
+def test_a_thread_that_cannot_be_started_is_started_for_the_next_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = GroupWorker[int, int]("doubling", lambda group: [2 * number for number in group])
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError):
+            worker(1)
+    ended = queue.SimpleQueue[int | Exception]()
+    worker.put(2, ended.put)
+    assert ended.get(timeout=60) == 4
     worker.close()

@@ -65,8 +65,9 @@ class GroupWorker(Generic[A, B]):
             if self._closed:
                 raise UnavailableError("the server is stopping", hint="ask again in a moment")
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work_until_closed, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work_until_closed, name=self._name, daemon=True)
+                thread.start()  # if that fails, the next caller tries again
+                self._thread = thread
             self._waiting.put(_Item(item, end))
 
     def close(self) -> None:

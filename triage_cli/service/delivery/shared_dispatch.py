@@ -65,8 +65,9 @@ class SharedDispatcher:
         with self._lock:
             if not self._closed:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="dispatching", daemon=True)
-                    self._thread.start()
+                    thread = threading.Thread(target=self._run, name="dispatching", daemon=True)
+                    thread.start()  # if that fails, the next caller tries again
+                    self._thread = thread
                 self._submitted.put(_Submitted(to_send, hand_over))
                 return
         for outgoing in to_send:
