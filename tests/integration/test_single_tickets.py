@@ -3,16 +3,19 @@
 import json
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from tests.support.commands import PATIENCE, until
 from tests.support.counted_anew import kept_and_anew
 from tests.support.fake_destination import FakeDestination
 from tests.support.stored_tickets import POSTED, a_run
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, NoRouteError, NotClassifiedError
@@ -132,6 +135,41 @@ def test_concurrent_callers_share_transactions_and_each_delivery_is_made_once(
     kept, anew = kept_and_anew(world.store)
     assert kept == anew
     assert world.store.gauges().by_status == {"routed": 40}
+
+
+def test_results_of_one_ticket_share_a_transaction_whatever_their_retries(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creating, gathered = threading.Event(), threading.Event()
+    save, saved = world.store.save, list[list[str]]()
+
+    def held_up(changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
+        saved.append([change.event.action for change in changes])
+        if len(saved) == 2:  # the ticket without deliveries; meanwhile the results of the other one gather
+            creating.set()
+            assert gathered.wait(PATIENCE)
+        return save(changes, *more)
+
+    def answer(_: object) -> None:
+        assert creating.wait(PATIENCE)
+
+    a, b = (FakeDestination(name, answer) for name in ("a", "b"))
+    b.max_attempts = a.max_attempts + 1
+    world.destinations, world.rules = {"a": a, "b": b}, (Rule("all", ("a", "b")),)
+    singles = SingleTickets(world.services())
+    monkeypatch.setattr(world.store, "save", held_up)
+    with ThreadPoolExecutor(2) as callers:
+        request = callers.submit(singles.process, POSTED, "ada", None, BOTH, ClassifyPlan())
+        until(lambda: len(saved) == 1, "the decision")
+        callers.submit(singles.create, POSTED, "ada")
+        until(lambda: singles._committer._worker._waiting.qsize() == 2, "both results")
+        gathered.set()
+        routed = request.result(PATIENCE).routed
+    singles.close()
+    assert routed
+    assert routed.value
+    assert (routed.value.ticket.status, [d.state for d in routed.value.deliveries]) == ("routed", ["accepted"] * 2)
+    assert saved == [["created"], ["created"], ["delivered", "delivered"]]
 
 
 def test_each_event_of_a_shared_transaction_names_its_own_request(world: World, singles: SingleTickets) -> None:

@@ -110,6 +110,21 @@ def test_two_changes_of_one_ticket_are_two_transactions() -> None:
     assert store.saved == [["first"], ["routed"], ["verdict"]]
 
 
+def test_a_ticket_that_is_changed_often_leaves_the_others_together() -> None:
+    results, store = together([
+        lambda committer: committer.save([change_of("routed", "t-1")]),
+        lambda committer: committer.save([change_of("delivered", "t-1")]),
+        lambda committer: committer.save([change_of("other", "t-2")]),
+        lambda committer: committer.ask(measured, "new"),
+        lambda committer: committer.save([change_of("verdict", "t-1")]),
+        lambda committer: committer.save([change_of("late", "t-2")]),
+    ])  # fmt: skip
+    assert results == [[None], [None], [None], (1, False), [None], [Conflict(None)]]
+    assert [sorted(saved) for saved in store.saved] == [
+        ["first"], ["new", "other", "routed"], ["delivered", "late"], ["verdict"]
+    ]  # fmt: skip
+
+
 def test_an_error_of_the_last_step_comes_to_its_caller_alone() -> None:
     def failing_at_last(texts: Sequence[str]) -> list[Prepared[float] | Exception]:
         return [Prepared([change_of(text)], lambda _: 1 / 0) for text in texts]

@@ -92,12 +92,18 @@ def _finished(prepared: Prepared[Any], conflicts: Sequence[Conflict | None]) -> 
         return error
 
 
-def _apart(prepared: Mapping[int, Prepared[Any]]) -> list[Mapping[int, Prepared[Any]]]:
-    """Return all in one group, or each in its own if a ticket is changed twice.
+def _apart(prepared: Mapping[int, Prepared[Any]]) -> list[dict[int, Prepared[Any]]]:
+    """Return the groups to save one after another: the second change of a ticket is in the second, and so on.
 
     Two changes of one ticket need two transactions: the second was decided on the state before the first.
     """
-    updated = [c.ticket.ticket_id for one in prepared.values() for c in one.changes if c.ticket and c.expects]
-    if len(set(updated)) == len(updated):
-        return [prepared]
-    return [{number: one} for number, one in prepared.items()]
+    groups: list[dict[int, Prepared[Any]]] = []
+    next_group: dict[str, int] = {}  # by ticket
+    for number, one in prepared.items():
+        updated = {change.ticket.ticket_id for change in one.changes if change.ticket and change.expects}
+        position = max((next_group.get(ticket_id, 0) for ticket_id in updated), default=0)
+        next_group |= dict.fromkeys(updated, position + 1)
+        if position == len(groups):
+            groups.append({})
+        groups[position][number] = one
+    return groups

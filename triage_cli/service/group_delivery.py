@@ -119,15 +119,10 @@ class GroupDeliveries:
         shared = self._shared()
         by_itself = RunContext(self._store, shared.run, shared.stop)
         recorder = AttemptRecorder(by_itself, {one.delivery_id: one.context for one in attempted})
-        by_policy: dict[RetryPolicy, list[Outcome[Receipt]]] = {}
-        for one in attempted:
-            by_policy.setdefault(_policy(one.destination), []).append(one.outcome)
-        changes = {
-            result.delivery_ids: (change, result)
-            for policy, outcomes in by_policy.items()
-            for change, result in recorder.changes(outcomes, policy)
-        }
-        return [_to_save(recorder, one, *changes[one.delivery_id,]) for one in attempted]
+        policies = {one.delivery_id: _policy(one.destination) for one in attempted}
+        changes = recorder.changes([one.outcome for one in attempted], policies)
+        by_delivery = {result.delivery_ids: (change, result) for change, result in changes}
+        return [_to_save(recorder, one, *by_delivery[one.delivery_id,]) for one in attempted]
 
     def _heartbeat(self) -> None:
         self._shared().heartbeat()

@@ -38,7 +38,7 @@ class AttemptRecorder:
         self._switch_off_the_gone(outcomes)
         unsaved, tickets = {_delivery_id(outcome): outcome for outcome in outcomes}, _tickets(outcomes)
         for _ in range(TRIES):
-            changes, results = self._results(unsaved, tickets, policy)
+            changes, results = self._results(unsaved, tickets, dict.fromkeys(unsaved, policy))
             conflicts = self._context.save(changes)
             tickets = {}
             for result, conflict in zip(results, conflicts, strict=True):
@@ -55,15 +55,21 @@ class AttemptRecorder:
         )
 
     def changes(
-        self, outcomes: Sequence[Outcome[Receipt]], policy: "RetryPolicy"
+        self, outcomes: Sequence[Outcome[Receipt]], policies: Mapping[str, "RetryPolicy"]
     ) -> Iterator[tuple[Change, "AttemptResult"]]:
-        """Return a change that is to be saved for each result, for a caller that saves it with others."""
+        """Return a change that is to be saved for each result, for a caller that saves it with others.
+
+        `policies` are by delivery id. One change updates a ticket, however many results it has.
+        """
         self._switch_off_the_gone(outcomes)
         by_delivery = {_delivery_id(outcome): outcome for outcome in outcomes}
-        return zip(*self._results(by_delivery, _tickets(outcomes), policy), strict=True)
+        return zip(*self._results(by_delivery, _tickets(outcomes), policies), strict=True)
 
     def _results(
-        self, unsaved: Mapping[str, Outcome[Receipt]], tickets: Mapping[str, Ticket], policy: "RetryPolicy"
+        self,
+        unsaved: Mapping[str, Outcome[Receipt]],
+        tickets: Mapping[str, Ticket],
+        policies: Mapping[str, "RetryPolicy"],
     ) -> tuple[list[Change], list["AttemptResult"]]:
         at = ids.now()
         standing = self._store.deliveries(list(tickets))
@@ -75,7 +81,7 @@ class AttemptRecorder:
         for ticket_id, before in tickets.items():
             ticket_outcomes = by_ticket[ticket_id]
             stored = {d.delivery_id: d for d in standing.get(ticket_id, ())}
-            attempted = [policy.after(o, at, stored[_delivery_id(o)]) for o in ticket_outcomes]
+            attempted = [policies[_delivery_id(o)].after(o, at, stored[_delivery_id(o)]) for o in ticket_outcomes]
             if ids.is_forgotten(before.identity):
                 attempted = _without_answers(attempted)
             now = {d.delivery_id: d for d, _ in attempted}
