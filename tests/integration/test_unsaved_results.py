@@ -124,6 +124,97 @@ def test_a_ticket_that_keeps_conflicting_fails_no_other_caller(
     assert [delivery_of(world, one).state for one in routed.values()] == ["accepted", "pending", "accepted"]
 
 
+def freed_unsent(world: World) -> Delivery:
+    """Return the only delivery that no run holds, and that certainly did not arrive."""
+    ids = [ticket.ticket_id for ticket in world.store.find(Selection())]
+    pending = [d for of_ticket in world.store.deliveries(ids).values() for d in of_ticket if d.state == "pending"]
+    (delivery,) = pending
+    assert (delivery.run_id, delivery.doubtful, delivery.attempts) == (None, 0, 0)
+    return delivery
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_decision_whose_commit_is_not_confirmed_leaves_its_delivery_to_the_next_run(
+    at_once: bool, world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = world.store.save
+
+    def unconfirmed(changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
+        save(changes, *more)
+        if any("routed" in {event.action for event in (change.event, *change.further)} for change in changes):
+            raise UnavailableError("the connection was lost while something was being stored")
+        return [None] * len(changes)
+
+    classified = singles.process(POSTED, "ada", None, ("classify",), ClassifyPlan()).stored.value
+    assert classified
+    monkeypatch.setattr(world.store, "save", unconfirmed)
+    with pytest.raises(UnavailableError):
+        process(singles) if at_once else singles.route(classified, "ada")
+    delivery = freed_unsent(world)
+    monkeypatch.undo()
+    list(world.triage().route(Selection(ids=(delivery.ticket_id,)), RoutePlan()))
+    assert outlet.got == [delivery.delivery_id]
+
+
+def test_without_a_thread_to_send_a_delivery_it_is_left_to_the_next_run_and_later_ones_are_sent(
+    world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == "dispatching":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError):
+            process(singles)
+    freed_unsent(world)
+    assert delivery_of(world, process(singles)).state == "accepted"
+    assert len(outlet.got) == 1
+
+
+def test_a_failed_read_of_what_is_switched_off_concerns_no_delivery_in_flight(
+    world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable() -> frozenset[str]:
+        raise UnavailableError("the database cannot be reached")
+
+    outlet.hangs = True
+    with ThreadPoolExecutor(1) as callers:
+        first = callers.submit(process, singles)
+        until(lambda: len(outlet.got) == 1, "the attempt")
+        with monkeypatch.context() as patched:
+            patched.setattr(singles._deliveries._dispatcher, "_off", unreadable)
+            second = process(singles)
+        outlet.hangs = False
+        assert first.result(PATIENCE).error is None
+    assert isinstance(second.error, UnavailableError)
+    assert freed_unsent(world) == delivery_of(world, second)
+    assert outlet.got == [delivery_of(world, first.result()).delivery_id]
+
+
+def test_a_lease_that_cannot_be_renewed_ends_no_attempt(
+    world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[Lease] = []
+
+    def failing(lease: Lease) -> None:
+        tries.append(lease)
+        raise UnavailableError("the database cannot be reached")
+
+    outlet.hangs = True
+    monkeypatch.setattr("triage_cli.service.run_context.RENEW", 0.0)
+    monkeypatch.setattr(world.store, "renew", failing)
+    with ThreadPoolExecutor(1) as callers:
+        first = callers.submit(process, singles)
+        until(lambda: first.done() or (outlet.got and len(tries) >= 3), "the renewals")
+        outlet.hangs = False
+        assert first.result(PATIENCE).error is None
+    assert len(outlet.got) == 1
+
+
 class SlowCaller(FakeDestination):
     """A destination that holds the caller up between the attempt at a delivery and the saving of its result."""
 

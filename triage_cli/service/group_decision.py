@@ -29,7 +29,7 @@ CHECK_SECONDS = 1.0
 class NewTicket(NamedTuple):
     """A ticket that `change` is to store, and what its caller wants: `context` has its name, `routes` the second step.
 
-    All contexts are those of one run.
+    All contexts are those of one run. `to_send` gets the deliveries that are stored with the ticket.
     """
 
     context: RunContext
@@ -37,6 +37,7 @@ class NewTicket(NamedTuple):
     change: Change
     ticket: Ticket
     routes: bool
+    to_send: list[OutgoingDelivery]
 
 
 class Taken(NamedTuple):
@@ -108,6 +109,7 @@ class GroupDecider:
 
     def _to_save(self, new: NewTicket, taken: Taken) -> Prepared[Taken]:
         """Return the change of a ticket; once it is saved, its deliveries are sent while its caller wakes up."""
+        new.to_send.extend(taken.to_send)
 
         def finish(conflicts: Sequence[Conflict | None]) -> Taken:
             if conflicts[0] is not None:

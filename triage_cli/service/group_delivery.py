@@ -1,8 +1,9 @@
 """Attempts the deliveries of concurrent callers, and saves how each went with what other callers save."""
 
+import logging
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ from triage_cli.service.services import Services
 
 # Seconds that the end waits for requests whose deliveries were attempted, until they have saved the results.
 CLOSE_SECONDS = 20.0
+
+errors = logging.getLogger("triage.errors")
 
 
 class _Attempted(NamedTuple):
@@ -53,7 +56,8 @@ class GroupDeliveries:
         self._delivering = 0  # requests that wait for deliveries or their results
         self._delivered_all = threading.Condition()
         self._lock = threading.Lock()
-        self._to_free: set[str] = set()  # deliveries that the run holds, and whose results could not be saved
+        # Deliveries that the run holds though nobody sends them, and whether they were attempted.
+        self._to_free: dict[str, bool] = {}
 
     def send(self, context: RunContext, to_send: Sequence[OutgoingDelivery]) -> Ended:
         """Have the deliveries of a saved decision attempted and the results saved, without waiting for them."""
@@ -77,22 +81,37 @@ class GroupDeliveries:
 
         A delivery whose result cannot be saved is freed, and the outcome has the error: the decision stays stored.
         """
-        unfinished, unsaved = UnfinishedTicket(outcome, len(to_send)), {o.delivery.delivery_id for o in to_send}
+        unfinished = UnfinishedTicket(outcome, len(to_send))
+        unsaved = {outgoing.delivery.delivery_id: True for outgoing in to_send}
         with self._freed_at_end(unsaved):
             for _ in to_send:
                 result = ended.get()
                 if isinstance(result, AttemptResult):
                     unfinished.add_result(result, None)
-                    unsaved.difference_update(result.delivery_ids)
+                    for delivery_id in result.delivery_ids:
+                        unsaved.pop(delivery_id, None)
                     continue
                 try:
                     parked = self._parked(context, result)
                 except TriageError as error:
                     unfinished.add_result(None, error)
+                    if isinstance(result, SharedResult):
+                        unsaved[result.delivery_id] = False
                 else:
                     unfinished.add_result(None, parked.parked_because)
-                    unsaved.discard(parked.delivery_id)
+                    del unsaved[parked.delivery_id]
         return with_offline_error(unfinished.outcome, self._map.offline)
+
+    @contextmanager
+    def freed_on_error(self, to_send: Collection[OutgoingDelivery]) -> Iterator[None]:
+        """After an error before deliveries are sent, free them: the decision may be stored all the same."""
+        try:
+            yield
+        except Exception:
+            with self._lock:
+                self._to_free |= {outgoing.delivery.delivery_id: False for outgoing in to_send}
+            self._free()
+            raise
 
     def stop(self) -> None:
         """Begin no more attempts."""
@@ -125,11 +144,15 @@ class GroupDeliveries:
         return [_to_save(recorder, one, *by_delivery[one.delivery_id,]) for one in attempted]
 
     def _heartbeat(self) -> None:
-        self._shared().heartbeat()
+        """Renew the lease, and free what is to be freed. What fails is tried again, and ends no attempt."""
+        try:
+            self._shared().heartbeat()
+        except TriageError as error:
+            errors.warning("the lease on deliveries was not renewed: %s", error.sentence())
         self._free()
 
     @contextmanager
-    def _freed_at_end(self, unsaved: Collection[str]) -> Iterator[None]:
+    def _freed_at_end(self, unsaved: Mapping[str, bool]) -> Iterator[None]:
         """Count a request as delivering; at its end, free the deliveries whose results are not saved by then."""
         with self._delivered_all:
             self._delivering += 1
@@ -137,24 +160,26 @@ class GroupDeliveries:
             yield
         finally:
             with self._lock:
-                self._to_free.update(unsaved)
+                self._to_free |= unsaved
             self._free()
             with self._delivered_all:
                 self._delivering -= 1
                 self._delivered_all.notify_all()
 
     def _free(self) -> None:
-        """Free the deliveries whose results could not be saved; what cannot be freed now, the next heartbeat frees."""
-        with self._lock:
-            freed = list(self._to_free)
-        if not freed:
-            return
-        try:
-            self._store.let_go(freed, self._shared().lease, attempted=True)
-        except UnavailableError:
-            return
-        with self._lock:
-            self._to_free.difference_update(freed)
+        """Free the deliveries that nobody sends; what cannot be freed now, the next heartbeat frees."""
+        for attempted in (True, False):
+            with self._lock:
+                freed = [delivery_id for delivery_id, tried in self._to_free.items() if tried == attempted]
+            if not freed:
+                continue
+            try:
+                self._store.let_go(freed, self._shared().lease, attempted=attempted)
+            except UnavailableError:
+                return
+            with self._lock:
+                for delivery_id in freed:
+                    self._to_free.pop(delivery_id, None)
 
     def _open_dispatcher(self) -> Dispatcher:
         return Dispatcher(self._map.destination, breakers=self._map.circuits, at_once=True)

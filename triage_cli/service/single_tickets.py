@@ -92,11 +92,13 @@ class SingleTickets:
         )
         if change is None:
             return None if outcome.action == Action.ROUTING else outcome
-        (conflict,) = context.save([change])
-        if conflict is not None:
-            return Outcome(None, Action.HELD, Routed(conflict.ticket or ticket), None, ticket)
         to_send = decider.to_send(change, existing)
-        routed = self._deliveries.outcome(context, outcome, to_send, self._deliveries.send(context, to_send))
+        with self._deliveries.freed_on_error(to_send):
+            (conflict,) = context.save([change])
+            if conflict is not None:
+                return Outcome(None, Action.HELD, Routed(conflict.ticket or ticket), None, ticket)
+            ended = self._deliveries.send(context, to_send)
+        routed = self._deliveries.outcome(context, outcome, to_send, ended)
         self._count(routed)
         return routed
 
@@ -118,8 +120,9 @@ class SingleTickets:
             (change,) = changes
             if change.expects or change.ticket is None or change.ticket.status != "new":
                 return self._committer.save(changes)
-            new = NewTicket(context, classifier, change, change.ticket, "route" in steps)
-            taken = self._committer.ask(self._decider.prepare, new)
+            new = NewTicket(context, classifier, change, change.ticket, "route" in steps, [])
+            with self._deliveries.freed_on_error(new.to_send):
+                taken = self._committer.ask(self._decider.prepare, new)
             return [taken.conflict]
 
         stored = Intake(self._store, actor, Verdicts(self._services.categories, actor), None).one(draft, identity, save)

@@ -37,8 +37,9 @@ class _Submitted(NamedTuple):
 class SharedDispatcher:
     """Has one `Dispatcher` at a time, in a thread that begins with the first delivery.
 
-    `open_dispatcher` makes one, and `off` returns the destinations that are switched off. `heartbeat` is called several
-    times a minute, to renew the lease on the deliveries.
+    `open_dispatcher` makes one, and `off` returns the destinations that are switched off; if it raises a `TriageError`,
+    what was to be sent is parked. `heartbeat` is called several times a minute, to renew the lease on the deliveries;
+    it must not raise.
     """
 
     def __init__(
@@ -108,8 +109,14 @@ class SharedDispatcher:
             self._heartbeat()
         taken = [one for one in submitted if one]
         self._waiting |= {o.delivery.delivery_id: one.hand_over for one in taken for o in one.to_send}
-        off = self._off() if taken else frozenset[str]()
-        for outgoing in (outgoing for one in taken for outgoing in one.to_send):
+        to_send = [outgoing for one in taken for outgoing in one.to_send]
+        try:
+            off = self._off() if to_send else frozenset[str]()
+        except TriageError as error:  # it concerns nothing that is being sent
+            for outgoing in to_send:
+                self._hand_over(SharedResult(outgoing.delivery.delivery_id, None, None, error))
+            return None in submitted
+        for outgoing in to_send:
             if (name := outgoing.delivery.destination) in off:
                 refused = Outcome[Receipt](None, Action.FAILED, None, switched_off(name), outgoing)
                 self._hand_over(SharedResult(outgoing.delivery.delivery_id, None, refused))
