@@ -224,6 +224,37 @@ def test_a_verdict_that_comes_meanwhile_holds(world: World, singles: SingleTicke
     assert events_of(world, ticket.ticket_id)[-1] == ("classified", "ada")
 
 
+def test_an_answer_holds_although_an_earlier_delivery_ended_meanwhile(world: World, singles: SingleTickets) -> None:
+    draft, answering = POSTED._replace(external_id="A-1"), threading.Event()
+
+    def delivered() -> bool:
+        return any(event.action == "delivered" for event in world.store.events(EventQuery()))
+
+    def held_up(_: object) -> None:
+        assert answering.wait(PATIENCE)
+
+    def category(_: Ticket) -> tuple[str, float]:
+        answering.set()
+        until(delivered, "the delivery of the earlier text")
+        return "Technical", 0.9
+
+    world.destinations["outlet"] = FakeDestination("outlet", held_up)
+    with ThreadPoolExecutor(1) as callers:
+        first = callers.submit(singles.process, draft, "ada", None, BOTH, ClassifyPlan())
+        until(lambda: world.store.gauges().by_status == {"routing": 1}, "the decision")
+        updated = singles.create(draft._replace(description="It crashes"), "ada")
+        assert updated.value
+        world.classifier = FakeClassifier(category)
+        outcome = singles.classify(updated.value, ClassifyPlan(), "ada")
+        first.result(PATIENCE)
+    assert outcome
+    assert outcome.value
+    assert (outcome.action, outcome.value.ticket.status) == ("classified", "classified")
+    history = world.store.history(updated.value.ticket_id)
+    assert (history.ticket.category, history.ticket.revision) == ("Technical", outcome.value.ticket.revision)
+    assert [event.action for event in history.events][-3:] == ["updated", "delivered", "classified"]
+
+
 def test_an_unsure_answer_waits_for_a_person_and_is_sent_nowhere(
     world: World, outlet: FakeDestination, singles: SingleTickets
 ) -> None:

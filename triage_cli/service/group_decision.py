@@ -25,6 +25,9 @@ from triage_cli.service.services import Services
 # Seconds between two checks of the categories.
 CHECK_SECONDS = 1.0
 
+# How often an answer is saved again if results of deliveries keep changing its ticket.
+TRIES = 5
+
 
 class NewTicket(NamedTuple):
     """A ticket that `change` is to store, and what its caller wants: `context` has its name, `routes` the second step.
@@ -89,6 +92,18 @@ class GroupDecider:
             outcomes = chain.from_iterable(classifier.classify([[ticket for _, ticket in asked]], budget))
             by_ticket = {outcome.ticket.ticket_id: outcome for outcome in outcomes}
         return [_signed(by_ticket[ticket.ticket_id], context) for context, ticket in asked]
+
+    def save(self, recorder: DecisionRecorder, answer: Outcome[Answer]) -> Outcome[Decided]:
+        """Save an answer. It holds too if only results of earlier deliveries have changed its ticket meanwhile."""
+        for _ in range(TRIES):
+            change = recorder.change(answer.ticket, answer, ids.now())
+            (conflict,) = recorder.context.save([change])
+            now = conflict.ticket if conflict else None
+            if now is None or now != answer.ticket._replace(status=now.status, revision=now.revision):
+                break
+            answer = answer._replace(item=now)
+        (outcome,) = recorder.saved([answer], [change], [conflict])
+        return outcome
 
     def answered(self) -> None:
         """Note that answers came."""

@@ -61,7 +61,7 @@ class SingleTickets:
         return intake.one(draft, identity, self._committer.save)
 
     def classify(self, ticket: Ticket, plan: ClassifyPlan, actor: str) -> Outcome[Decided] | None:
-        """Classify a ticket, in one transaction."""
+        """Classify a ticket, in one transaction unless it changes meanwhile."""
         classifier = self._services.kept(plan)
         if classifier is None:
             return None
@@ -71,7 +71,8 @@ class SingleTickets:
             return Outcome(None, Action.HELD, Decided(ticket, None, False), None, ticket)
         if settled := recorder.settled([ticket]).get(ticket.ticket_id):
             return Outcome(None, settled, Decided(ticket, None, False), None, ticket)
-        (outcome,) = recorder.save(self._decider.answers(classifier, [(context, ticket)]))
+        (answer,) = self._decider.answers(classifier, [(context, ticket)])
+        outcome = self._decider.save(recorder, answer)
         self._decider.answered()
         self._count(outcome)
         return outcome

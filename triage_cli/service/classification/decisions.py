@@ -92,11 +92,15 @@ class DecisionRecorder:
         self.note()
         at = ids.now()
         changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
-        conflicts = self.context.save(changes)
+        return self.saved(outcomes, changes, self.context.save(changes))
+
+    def saved(
+        self, outcomes: Sequence[Outcome[Answer]], changes: Sequence[Change], conflicts: Sequence[Conflict | None]
+    ) -> list[Outcome[Decided]]:
+        """Return the outcomes of saved changes; the answers of those that were refused are stored as late."""
         if any(conflicts):
             changes = without_forgotten_text(changes, conflicts)
-            too_late = [late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None]
-            self.context.save(too_late)
+            self.context.save([late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None])
         saved = []
         for change, conflict, outcome in zip(changes, conflicts, outcomes, strict=True):
             if isinstance(outcome.value, Unfinished):
