@@ -133,27 +133,52 @@ def freed_unsent(world: World) -> Delivery:
     return delivery
 
 
+def leave_decisions_unconfirmed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the store save all changes, and then raise for those that route a ticket."""
+    save = world.store.save
+
+    def unconfirmed(changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
+        conflicts = save(changes, *more)
+        if any(event.action == "routed" for change in changes for event in (change.event, *change.further)):
+            raise UnavailableError("the connection was lost while something was being stored")
+        return conflicts
+
+    monkeypatch.setattr(world.store, "save", unconfirmed)
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_decision_whose_commit_is_not_confirmed_leaves_its_delivery_to_the_next_run(
     at_once: bool, world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = world.store.save
-
-    def unconfirmed(changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
-        save(changes, *more)
-        if any("routed" in {event.action for event in (change.event, *change.further)} for change in changes):
-            raise UnavailableError("the connection was lost while something was being stored")
-        return [None] * len(changes)
-
     classified = singles.process(POSTED, "ada", None, ("classify",), ClassifyPlan()).stored.value
     assert classified
-    monkeypatch.setattr(world.store, "save", unconfirmed)
+    leave_decisions_unconfirmed(world, monkeypatch)
     with pytest.raises(UnavailableError):
         process(singles) if at_once else singles.route(classified, "ada")
     delivery = freed_unsent(world)
     monkeypatch.undo()
     list(world.triage().route(Selection(ids=(delivery.ticket_id,)), RoutePlan()))
     assert outlet.got == [delivery.delivery_id]
+
+
+def test_what_cannot_be_freed_after_the_first_request_is_freed_later(
+    world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_dispatch, "IDLE_SECONDS", 0.01)
+    let_go, freed = world.store.let_go, threading.Event()
+
+    def freeing(delivery_ids: Sequence[str], lease: Lease, why: str | None = None, **more: Any) -> None:
+        if threading.current_thread().name != "dispatching":
+            raise UnavailableError("the database cannot be reached")
+        let_go(delivery_ids, lease, why, **more)
+        freed.set()
+
+    leave_decisions_unconfirmed(world, monkeypatch)
+    monkeypatch.setattr(world.store, "let_go", freeing)
+    with pytest.raises(UnavailableError):
+        process(singles)
+    assert freed.wait(PATIENCE)
+    freed_unsent(world)
 
 
 def test_without_a_thread_to_send_a_delivery_it_is_left_to_the_next_run_and_later_ones_are_sent(

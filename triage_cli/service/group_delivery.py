@@ -111,6 +111,7 @@ class GroupDeliveries:
             with self._lock:
                 self._to_free |= {outgoing.delivery.delivery_id: False for outgoing in to_send}
             self._free()
+            self._dispatcher.begin()  # its heartbeat frees what cannot be freed now
             raise
 
     def stop(self) -> None:

@@ -35,7 +35,7 @@ class _Submitted(NamedTuple):
 
 
 class SharedDispatcher:
-    """Has one `Dispatcher` at a time, in a thread that begins with the first delivery.
+    """Has one `Dispatcher` at a time, in a thread that begins with the first delivery or by `begin`.
 
     `open_dispatcher` makes one, and `off` returns the destinations that are switched off; if it raises a `TriageError`,
     what was to be sent is parked. `heartbeat` is called several times a minute, to renew the lease on the deliveries;
@@ -58,17 +58,22 @@ class SharedDispatcher:
         self._thread: threading.Thread | None = None
         self._stopping = self._closed = False
 
+    def begin(self) -> None:
+        """Begin the thread, and with it the heartbeat, unless it has begun or all has ended."""
+        with self._lock:
+            if self._thread is None and not self._closed:
+                thread = threading.Thread(target=self._run, name="dispatching", daemon=True)
+                thread.start()  # if that fails, the next caller tries again
+                self._thread = thread
+
     def send(self, to_send: Sequence[OutgoingDelivery], hand_over: HandOver) -> None:
         """Have deliveries attempted without waiting; after the end, all are parked.
 
         `hand_over` gets the result of each; what a destination raises, each gets that has no result yet.
         """
+        self.begin()
         with self._lock:
             if not self._closed:
-                if self._thread is None:
-                    thread = threading.Thread(target=self._run, name="dispatching", daemon=True)
-                    thread.start()  # if that fails, the next caller tries again
-                    self._thread = thread
                 self._submitted.put(_Submitted(to_send, hand_over))
                 return
         for outgoing in to_send:
