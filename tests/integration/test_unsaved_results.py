@@ -127,8 +127,7 @@ def test_a_ticket_that_keeps_conflicting_fails_no_other_caller(
 def freed_unsent(world: World) -> Delivery:
     """Return the only delivery that no run holds, and that certainly did not arrive."""
     ids = [ticket.ticket_id for ticket in world.store.find(Selection())]
-    pending = [d for of_ticket in world.store.deliveries(ids).values() for d in of_ticket if d.state == "pending"]
-    (delivery,) = pending
+    (delivery,) = [d for several in world.store.deliveries(ids).values() for d in several if d.state == "pending"]
     assert (delivery.run_id, delivery.doubtful, delivery.attempts) == (None, 0, 0)
     return delivery
 
@@ -165,19 +164,18 @@ def test_what_cannot_be_freed_after_the_first_request_is_freed_later(
     world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_dispatch, "IDLE_SECONDS", 0.01)
-    let_go, freed = world.store.let_go, threading.Event()
+    let_go = world.store.let_go
 
-    def freeing(delivery_ids: Sequence[str], lease: Lease, why: str | None = None, **more: Any) -> None:
+    def freeing(*given: Any, **more: Any) -> None:
         if threading.current_thread().name != "dispatching":
             raise UnavailableError("the database cannot be reached")
-        let_go(delivery_ids, lease, why, **more)
-        freed.set()
+        let_go(*given, **more)
 
     leave_decisions_unconfirmed(world, monkeypatch)
     monkeypatch.setattr(world.store, "let_go", freeing)
     with pytest.raises(UnavailableError):
         process(singles)
-    assert freed.wait(PATIENCE)
+    until(lambda: not singles._deliveries._to_free, "the delivery")
     freed_unsent(world)
 
 
@@ -258,8 +256,7 @@ class SlowCaller(FakeDestination):
 
 
 def test_the_end_waits_for_a_request_that_has_a_result_to_save(world: World, singles: SingleTickets) -> None:
-    slow = SlowCaller()
-    world.destinations["outlet"] = slow
+    world.destinations["outlet"] = slow = SlowCaller()
     with ThreadPoolExecutor(1) as callers:
         request = callers.submit(process, singles)
         assert slow.reached.wait(PATIENCE)
