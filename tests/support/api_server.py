@@ -1,13 +1,16 @@
 """A real server for tests: uvicorn on 127.0.0.1 in a thread, over a database of the test's own, with a key a role."""
 
+import asyncio
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
+import uvicorn.server
 
 from tests.support.commands import PATIENCE
 from triage_cli import wiring
@@ -19,6 +22,9 @@ from triage_cli.domain import api_key_format, ids
 from triage_cli.domain.api_keys import ROLES, ApiKey
 from triage_cli.ports.storage import ApiAccessStore
 from triage_cli.service.services import Services
+
+# uvicorn waits for tenths of a second until it sees that it is to end, and tests end hundreds of servers.
+vars(uvicorn.server)["asyncio"] = SimpleNamespace(**vars(asyncio) | {"sleep": lambda time: asyncio.sleep(time / 10)})
 
 
 def make_key(gate: ApiAccessStore, name: str, role: str) -> str:
