@@ -1,5 +1,6 @@
 """One test body on both sides of the wire: `LocalTriage`, and `RemoteTriage` over a server on the same parts."""
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -148,6 +149,24 @@ def test_a_run_gives_every_row_back_within_the_window(side: Side) -> None:
     assert all(o.place <= place + WINDOW for place, o in enumerate(outcomes))
     assert [o.row for o in in_order(outcomes)] == list(range(NUMBER))
     assert {o.value.ticket.status for o in outcomes if o.value} == {"unroutable", "routed"}
+
+
+def test_why_names_the_run_that_ended_before_it_came_to_a_ticket(side: Side) -> None:
+    list(side.make().create([a_row(0)]))
+
+    def failing(_: Ticket) -> tuple[str | None, float]:
+        raise BudgetError("the money is gone", hint="tomorrow")
+
+    side.world.classifier._answer = failing
+    with pytest.raises(BudgetError):
+        list(side.make().classify(Selection(), ClassifyPlan()))
+    *_, early, following = side.make().why("E-0").why
+    reason = "ended because the next call might have passed its cost limit or the budget"
+    assert re.search(rf"Z  triage classify \(run \w+, begun at .*Z\) {reason} .*\(exit code 7\)$", early)
+    assert following.startswith("Next: triage classify asks about it, as far as the budget allows: raise --max-cost")
+    side.world.classifier._answer = lambda _: ("Billing", 0.9)
+    list(side.make().classify(Selection(), ClassifyPlan()))
+    assert early not in side.make().why("E-0").why, "it was classified since"
 
 
 def test_a_tickets_own_failure_is_a_value_and_a_runs_failure_ends_it(side: Side) -> None:

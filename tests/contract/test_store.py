@@ -374,6 +374,35 @@ def test_what_a_dead_process_of_this_machine_held_is_free_at_the_next_begin(stor
     assert len(store.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1)) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "exit_code", "early"),
+    [*(("classify", code, True) for code in (1, 4, 6, 7, 130, 143)), ("run", 7, True), ("classify", 0, False),
+     ("classify", 3, False), ("route", 7, False)],
+)  # fmt: skip
+def test_a_history_names_the_run_that_ended_early_since_the_last_event(
+    store: SqliteStore, kind: str, exit_code: int, early: bool
+) -> None:
+    (waiting,) = filled(store, a_ticket())
+    run = store.begin(Run(ids.new_id(), kind, "tester", kind, ids.ago(60)))
+    assert store.history(waiting.ticket_id).ended_early is None, "it is still at work"
+    store.end(run._replace(ended_at=ids.ago(-60), exit_code=exit_code))
+    found = store.history(waiting.ticket_id).ended_early
+    assert (found and (found.run_id, found.exit_code)) == ((run.run_id, exit_code) if early else None)
+    sql(store, "update runs set ended_at = ?", (ids.ago(30),))
+    assert store.history(waiting.ticket_id).ended_early is None, "the ticket has changed since"
+
+
+def test_a_history_names_the_run_that_was_killed(store: SqliteStore) -> None:
+    (waiting,) = filled(store, a_ticket())
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    killed = a_run(store)
+    sql(store, "update runs set pid = ? where run_id = ?", (gone.pid, killed.run_id))
+    found = store.history(waiting.ticket_id).ended_early
+    assert found is not None
+    assert (found.run_id, found.exit_code) == (killed.run_id, 137)
+
+
 @pytest.mark.parametrize("elsewhere", ["replace(place, ' ', '.example ')", "place || '9'", "''"])
 def test_a_process_of_another_machine_or_container_is_not_taken_for_dead(store: SqliteStore, elsewhere: str) -> None:
     """Containers may have one host name, each with numbers of its own for its processes."""

@@ -22,7 +22,7 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, RoutePlan, Rule
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.json_paths import lookup
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.runs import Action, Outcome, Run
 from triage_cli.domain.streams import chunked, in_order
 from triage_cli.domain.tickets import URGENCY, Selection, Ticket, TicketDraft
 from triage_cli.domain.views import History
@@ -553,6 +553,37 @@ def test_why_tells_each_failed_attempt_with_its_own_error(world: World, tmp_path
         f"TIME  box did not take it at the first attempt: cannot append to {tmp_path}/box.jsonl: Is a directory",
         f"TIME  box did not take it at the second attempt: cannot append to {tmp_path}/a file/box.jsonl: File exists",
     ]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "following"),
+    [
+        (1, "ended with an unexpected error", "triage classify asks about it; if that ends so again, run it with -v"),
+        (4, "ended because a key was missing or refused", "triage doctor tells which key is missing or wrong; then tr"),
+        (6, "ended because a provider or the disk was unavailable", "triage doctor tells whether everything answers"),
+        (7, "ended because the next call might have passed its", "triage classify asks about it, as far as the budget"),
+        (130, "was interrupted", "triage classify asks about it."),
+        (143, "was terminated", "triage classify asks about it."),
+        (137, "was killed", "triage classify asks about it."),
+    ],
+)
+def test_why_tells_of_a_run_that_ended_early_and_what_to_do(
+    world: World, code: int, reason: str, following: str
+) -> None:
+    history = world.store.history(stored(world).ticket_id)
+    run = Run("0" * 28 + "1234ABCD", "classify", "cron", "", "2026-01-02T03:04:05.6Z", exit_code=code)
+    *_, told, last = explain(history._replace(ended_early=run))
+    at = "2026-01-02 03:04:05Z"
+    assert told.startswith(f"{at}  triage classify (run 1234ABCD, begun at {at}) {reason}")
+    assert told.endswith(f"before it was done with this ticket (exit code {code})")
+    assert last.startswith(f"Next: {following}")
+
+
+def test_a_used_up_budget_keeps_no_classified_ticket_from_its_destination(world: World) -> None:
+    history = world.store.history(stored(world).ticket_id)
+    run = Run(ids.new_id(), "run", "cron", "", ids.now(), ended_at=ids.now(), exit_code=7)
+    classified = history._replace(ticket=history.ticket._replace(status="classified"), ended_early=run)
+    assert list(explain(classified))[-1] == "Next: triage route sends it on."
 
 
 def test_why_tells_of_verdicts(world: World) -> None:

@@ -20,6 +20,9 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+KILLED = 137  # the exit code that a shell reports for SIGKILL; recorded for a run that was killed
+
+
 # If several apply, the first of these is returned.
 PRECEDENCE = (
     ExitCode.INTERRUPTED, ExitCode.TERMINATED, ExitCode.UNEXPECTED, ExitCode.USAGE, ExitCode.REFUSED,

@@ -8,11 +8,15 @@ from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.evaluation.error_bounds import StoredBound
+from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Selection, Ticket
 
 
 class History(NamedTuple):
-    """One ticket with all its records, oldest first, and the error bounds that its classifiers keep now."""
+    """One ticket with all its records, oldest first, and the error bounds that its classifiers keep now.
+
+    `ended_early` is the latest run that should have taken it up since its last event, and ended before.
+    """
 
     ticket: Ticket
     classifications: tuple[Classification, ...]
@@ -21,6 +25,7 @@ class History(NamedTuple):
     events: tuple[LoggedEvent, ...]
     askings: Mapping[str, QuestionSpec]
     bounds: tuple[StoredBound, ...] = ()
+    ended_early: Run | None = None
 
 
 class Why(NamedTuple):

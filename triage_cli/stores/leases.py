@@ -4,14 +4,17 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.errors import TakenOverError
+from triage_cli.domain.exit_codes import KILLED
+from triage_cli.domain.explanation import early_end
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.process import alive, place
-from triage_cli.stores.database import Tables
+from triage_cli.stores.database import Tables, Values
 from triage_cli.stores.queries import RUN_COLUMNS, TYPED
 
-KILLED = 137  # the exit code that a shell reports for SIGKILL
 # A live run whose lease has fewer seconds left than this is suspended or stuck, and cannot renew the lease itself.
 SHORT_LEASE = 30.0
 RUNS_OF_THIS_MACHINE = "select run_id, pid, process from runs where ended_at is null and place = ? order by run_id"
@@ -22,6 +25,10 @@ EXTEND_LEASE = f"""update runs set lease_until = :now + :seconds
     where run_id = :run and lease_until < :now + {SHORT_LEASE} and {TYPED} and words <> 'serve'"""
 CLAIMS_OF = """select ticket_id, lease_until from claims join runs using (run_id)
     where ticket_id in (select value from json_each(?)) and ended_at is null"""
+# Runs that ended early after a ticket's last event, or began after it and were killed, or wrote it: the latest first.
+ENDED_EARLY = f"""where kind in (select value from json_each(:kinds))
+    and (exit_code is null or exit_code in ({", ".join(str(int(code)) for code in early_end.REASONS)}))
+    and (run_id = :run or started_at >= :since or ended_at >= :since and exit_code <> {KILLED})"""
 HELD_CLAIMS = """update claims set run_id = run_id where run_id = :run
     and ticket_id in (select value from json_each(:ids)) returning ticket_id"""
 
@@ -76,10 +83,20 @@ class Leases(Tables):
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Yield runs, the latest first. A killed run has no end, and the exit code 137."""
+        return self._runs("", {}, "" if limit is None else f" limit {int(limit)}")
+
+    def _ended_early(self, ticket: Ticket, events: Sequence[LoggedEvent]) -> Run | None:
+        """Return the latest run that should have taken up a ticket since its last event, and ended before."""
+        if ticket.status not in early_end.KINDS or not events:
+            return None
+        last, kinds = events[-1], compact(early_end.KINDS[ticket.status])
+        values = {"kinds": kinds, "run": last.run_id or "", "since": last.timestamp}
+        return next((run for run in self._runs(ENDED_EARLY, values) if run.exit_code is not None), None)
+
+    def _runs(self, where: str, bound_values: Values, most: str = "") -> Iterator[Run]:
         own_place, now, columns = place(), self.database.clock(), ", ".join(RUN_COLUMNS)
-        most = "" if limit is None else f" limit {int(limit)}"
-        query = f"select {columns}, lease_until, place, process from runs order by run_id desc{most}"
-        for *values, lease_until, run_place, process_start in self.database.read(query):
+        query = f"select {columns}, lease_until, place, process from runs {where} order by run_id desc{most}"
+        for *values, lease_until, run_place, process_start in self.database.read(query, bound_values):
             run = Run(*values)
             is_alive = (
                 alive(run.pid, process_start) and (process_start or lease_until > now)

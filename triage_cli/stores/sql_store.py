@@ -182,7 +182,9 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         askings = {a[0]: QuestionSpec(*a) for a in self.database.read(queries.ASKINGS_OF, values)}
         events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
         bounds = tuple(StoredBound(*row) for row in self.database.read(queries.BOUNDS_OF, values))
-        return History(ticket, answers, deliveries, attempts, events, askings, bounds)
+        return History(
+            ticket, answers, deliveries, attempts, events, askings, bounds, self._ended_early(ticket, events)
+        )
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield events, oldest first; with a limit, the newest of them."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.explanation.early_end import advice
 from triage_cli.domain.ids import is_forgotten, short
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.views import History
@@ -47,7 +48,8 @@ def _machine_step(history: History, owed: Sequence[str] | None) -> str:
         )
     if owed is None and status == "routed":
         return "nothing; it stays where it is, though no rule of the routing map matches it now"
-    return NEXT_BY_STATUS[status]
+    step = NEXT_BY_STATUS[status]
+    return step if history.ended_early is None else advice(history.ended_early, status, step)
 
 
 def offline_clause(history: History, offline: Collection[str]) -> str:

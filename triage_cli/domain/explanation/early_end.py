@@ -1,0 +1,42 @@
+"""Explains that a run ended before it was done with a ticket, by its exit code, and what to do about that."""
+
+from triage_cli.domain.exit_codes import KILLED, ExitCode
+from triage_cli.domain.ids import short
+from triage_cli.domain.runs import Run
+
+# The kinds of runs that take up a ticket of a status.
+KINDS: dict[str, tuple[str, ...]] = {
+    "new": ("classify", "run"),
+    "failed": ("classify", "run"),
+    "classified": ("route", "run"),
+    "routing": ("route", "run"),
+}
+REASONS: dict[int, str] = {
+    ExitCode.UNEXPECTED: "ended with an unexpected error",
+    ExitCode.REFUSED: "ended because a key was missing or refused",
+    ExitCode.UNAVAILABLE: "ended because a provider or the disk was unavailable",
+    ExitCode.BUDGET: "ended because the next call might have passed its cost limit or the budget",
+    ExitCode.INTERRUPTED: "was interrupted",
+    ExitCode.TERMINATED: "was terminated",
+    KILLED: "was killed",
+}
+ADVICE: dict[int, str] = {
+    ExitCode.UNEXPECTED: "{step}; if that ends so again, run it with -v and report what it prints",
+    ExitCode.REFUSED: "triage doctor tells which key is missing or wrong; then {step}",
+    ExitCode.UNAVAILABLE: "triage doctor tells whether everything answers again; then {step}",
+    ExitCode.BUDGET: "{step}, as far as the budget allows: raise --max-cost or the budget, or run it again tomorrow",
+}
+COSTLY = frozenset({"new", "failed"})  # only the next step of these asks a classifier
+
+
+def early_end(run: Run) -> str:
+    """Return a sentence about a run that ended early."""
+    code = run.exit_code or 0
+    begun = f"run {short(run.run_id)}, begun at {run.started_at[:19].replace('T', ' ')}Z"
+    return f"triage {run.kind} ({begun}) {REASONS[code]} before it was done with this ticket (exit code {code})"
+
+
+def advice(run: Run, status: str, step: str) -> str:
+    """Return what to do after a run ended early; `step` is what comes next for a ticket of this status otherwise."""
+    code = run.exit_code or 0
+    return step if code == ExitCode.BUDGET and status not in COSTLY else ADVICE.get(code, "{step}").format(step=step)
