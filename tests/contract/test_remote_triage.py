@@ -120,6 +120,15 @@ def test_an_id_that_stands_in_two_parcels_with_another_text_is_rejected(side: Si
     assert "is already in this input" in error.message
 
 
+def test_a_record_that_shares_its_line_is_rejected_by_its_number(side: Side) -> None:
+    drafts = [a_row(n, line=1, record=n + 1) for n in range(2)]
+    drafts.append(a_row(2, line=1, record=3, verdict="Nothing like that"))
+    drafts.append(a_row(3, "E-0", line=1, record=4, subject="another"))
+    errors = [outcome.error for outcome in side.make().create(drafts)]
+    places = [error and error.message.partition(":")[0] for error in errors]
+    assert places == [None, None, "line 1, record 3", "line 1, record 4"]
+
+
 @pytest.mark.slow
 def test_other_tickets_under_known_ids_are_told_by_the_whole_input(side: Side) -> None:
     """A parcel full of changes stops nothing where what came before was unchanged; nor does it hide a doubt."""

@@ -102,11 +102,29 @@ def test_a_bad_item_of_an_array_is_rejected_and_the_rest_goes_on() -> None:
         (5, None),
     ]
     assert [row.error.message for row in rows if isinstance(row, Rejected)] == [
-        "line 2: not JSON (Expecting value)",
-        "line 3: not a JSON object",
-        "line 4: not a JSON object",
-        "line 5: the input ends in the middle of this object",
+        "line 2, record 2: not JSON (Expecting value)",
+        "line 3, record 3: not a JSON object",
+        "line 4, record 4: not a JSON object",
+        "line 5, record 6: the input ends in the middle of this object",
     ]
+
+
+def test_a_rejected_element_of_an_array_on_one_line_names_its_number() -> None:
+    rows = read('[{"id": 1, "subject": "a"}, 5, {"id": 2, "subject": ""}, null, {"id": 3, "subject": "b"}]')
+    assert [row.error.message for row in rows if isinstance(row, Rejected)] == [
+        "line 1, record 2: not a JSON object",
+        "line 1, record 3: neither subject nor description",
+        "line 1, record 4: not a JSON object",
+    ]
+    last = rows[-1]
+    assert isinstance(last, TicketDraft)
+    assert last.place == "line 1, record 5"
+
+
+def test_a_line_of_json_lines_needs_no_number() -> None:
+    (row,) = read('{"id": 1, "subject": "a"}\n{"id": 2, "subject": ""}\n', "t.jsonl")[1:]
+    assert isinstance(row, Rejected)
+    assert row.error.message == "line 2: neither subject nor description"
 
 
 @pytest.mark.parametrize("layout", ["array", "lines"])
@@ -118,9 +136,9 @@ def test_an_item_over_one_megabyte_is_rejected(layout: str) -> None:
     rows = read("[" + ",\n".join(items) + "]" if layout == "array" else "\n".join(items))
     assert [row.error.message if isinstance(row, Rejected) else row.subject for row in rows] == [
         "help",
-        "line 2: over 1 MB",
+        "line 2, record 2: over 1 MB",
         "help",
-        "line 4: over 1 MB",
+        "line 4, record 4: over 1 MB",
         "help",
         "big",
     ]
@@ -134,7 +152,7 @@ def test_what_no_store_can_keep_is_told_or_mended() -> None:
     assert half.subject.startswith("half \ufffd")
     assert half.subject.endswith("smile 😀")
     assert isinstance(zero, Rejected)
-    assert zero.error.message == "line 1: holds NUL characters"
+    assert zero.error.message == "line 1, record 2: holds NUL characters"
 
 
 def test_values_of_other_types_are_read() -> None:
@@ -171,7 +189,7 @@ def test_one_nested_value_is_its_row_s_own_matter(at: int) -> None:
     rows = read(json.dumps(items))
     bad = rows.pop(at + 1)
     assert isinstance(bad, Rejected)
-    assert bad.error.message == "line 1: the id under id is a list or an object"
+    assert bad.error.message == f"line 1, record {at + 2}: the id under id is a list or an object"
     drafts = [row for row in rows if isinstance(row, TicketDraft)]
     assert [row.external_id for row in drafts] == [str(n) for n in range(300) if n != at + 1]
     assert drafts[at].description == '{"html":"it broke"}'

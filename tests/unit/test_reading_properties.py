@@ -89,7 +89,7 @@ def test_no_bytes_raise_anything_but_our_errors_and_every_row_is_accounted_for(s
     assert lines == sorted(lines)
     for row in rows:
         if isinstance(row, Rejected):
-            assert row.error.message.startswith(f"line {row.line}: ")
+            assert row.error.message.startswith((f"line {row.line}: ", f"line {row.line}, record {row.row + 1}: "))
         else:
             assert row.subject or row.description
 

@@ -176,6 +176,8 @@ def draft_line(draft: TicketDraft, seen: int) -> str:
         wire_record["verdict"] = draft.verdict
     if seen:
         wire_record["seen"] = seen
+    if draft.record:
+        wire_record["record"] = draft.record
     if draft.silent:
         wire_record["silent"] = draft.silent
     if draft.origin in ("typed", "mail"):
@@ -187,7 +189,7 @@ def draft_of(wire_record: Any) -> TicketDraft:
     """Return a draft from its record."""
     if not isinstance(wire_record, dict):
         raise ProtocolError("a line is no draft")
-    numbers = [wire_record.get(key, 0) for key in ("row", "line", "seen")]
+    numbers = [wire_record.get(key, 0) for key in ("row", "line", "seen", "record")]
     texts = [wire_record.get(key) for key in (*DRAFT_KEYS[2:8], "verdict")]
     source, extra = wire_record.get("source", "import"), wire_record.get("extra", {})
     if not all(type(n) is int and 0 <= n < 1 << 53 for n in numbers) or not all(isinstance(t, TEXT) for t in texts):
@@ -200,11 +202,11 @@ def draft_of(wire_record: Any) -> TicketDraft:
     typed, mail = wire_record.get("typed", False), wire_record.get("mail", False)
     if not isinstance(typed, bool) or not isinstance(mail, bool) or (mail and mail_of(extra) is None):
         raise ProtocolError("a draft does not say properly whether it was typed, or came as mail")
-    row, line, seen = numbers
+    row, line, seen, record = numbers
     subject, description, customer_id, priority, created_at, external_id, verdict = texts
     return TicketDraft(
         row, line, subject, description, customer_id, priority, created_at, external_id, source, extra, verdict,
-        seen=seen, silent=tuple(silent), origin="typed" if typed else "mail" if mail else "row",
+        seen=seen, silent=tuple(silent), origin="typed" if typed else "mail" if mail else "row", record=record,
     )  # fmt: skip
 
 

@@ -151,9 +151,9 @@ class RewriteGuard:
 
 def repeated(identified: Identified) -> RowError:
     """Return the error for an external id that occurs twice in an input, with different texts."""
+    draft = identified.draft
     return RowError(
-        f'line {identified.draft.line}: the id "{identified.draft.external_id}" is already in this input, with '
-        "another text",
+        f'{draft.place}: the id "{draft.external_id}" is already in this input, with another text',
         hint="if this column holds no ids, write --map external_id= with nothing behind it",
     )
 

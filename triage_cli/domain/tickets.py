@@ -50,6 +50,11 @@ class Renamed(NamedTuple):
     moved: int = 0
 
 
+def place_of(line: int, record: int = 0) -> str:
+    """Return the place of a record in its input, for a message; its number (0: none) if several may share a line."""
+    return f"line {line}, record {record}" if record else f"line {line}"
+
+
 class TicketDraft(NamedTuple):
     """A ticket as read from an input, before it is stored.
 
@@ -58,7 +63,8 @@ class TicketDraft(NamedTuple):
     `silent` names the columns of `extra` that are empty. If an input comes in parts, `seen` is how often the earlier
     parts had this identity. `size` is the approximate number of characters of the row. `origin` is a row of an input, a
     mail (whose thread `external_id` names), options typed at a command, or a request of its own.
-    `changed_at` is when its source last changed it (ISO 8601 UTC), if known.
+    `changed_at` is when its source last changed it (ISO 8601 UTC), if known. `record` is its number among the JSON
+    records of an input where several may share a line (from 1; 0 elsewhere).
     """
 
     row: int = 0
@@ -78,6 +84,12 @@ class TicketDraft(NamedTuple):
     size: int = 0
     origin: Literal["row", "mail", "typed", "request"] = "row"
     changed_at: str | None = None
+    record: int = 0
+
+    @property
+    def place(self) -> str:
+        """Return where it is in its input, for a message."""
+        return place_of(self.line, self.record)
 
     @property
     def text(self) -> str:

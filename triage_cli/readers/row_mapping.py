@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from triage_cli.domain.errors import RowError
-from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.domain.tickets import Rejected, TicketDraft, place_of
 from triage_cli.readers.csv_reader import Record
 from triage_cli.readers.values import NOTHING, NOTHING_LENGTH, is_ambiguous, moment, priority
 
@@ -64,6 +64,7 @@ class Plan(NamedTuple):
     header: tuple[str, ...] | None = None  # rows equal to it are repeated headers
     ours: frozenset[str] = frozenset()  # columns of our own export, which the store has already
     plain: str = ""  # the JSON key of the id, which must not be a list or an object
+    numbered: bool = False  # whether several records may share a line, so that each has a number
 
 
 def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[TicketDraft | Rejected]:
@@ -104,7 +105,7 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
             if problem or json_item is not None or raw.strip():  # blank lines are no rows
                 row += 1
                 reason = "the header once more" if cells == header else "neither subject nor description"
-                error = RowError(f"line {line}: {problem or reason}")
+                error = RowError(f"{place_of(line, row + 1 if plan.numbered else 0)}: {problem or reason}")
                 yield Rejected(row, line, error, raw, _original(cells, json_item, plan), rest)
             continue
         row += 1
@@ -149,6 +150,7 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
             sum(map(len, cells or ())) + _CELL_SIZE * width
             if json_item is None
             else len(records.raw()) + _CELL_SIZE * len(json_item),
+            record=row + 1 if plan.numbered else 0,
         )
 
 

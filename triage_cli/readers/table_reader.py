@@ -166,6 +166,7 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
         dates.day_first,
         ours=_own_columns(columns),
         plain="" if at_id is None else columns[at_id],
+        numbered=not layout.by_line,
     )
     return Table(
         columns,

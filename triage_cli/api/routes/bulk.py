@@ -217,7 +217,7 @@ def _checked(draft: TicketDraft) -> TicketDraft | Rejected:
     """Return a draft with the checks that reading a table would have made."""
     subject, description = (draft.subject or "").strip() or None, (draft.description or "").strip() or None
     if not (subject or description):
-        return Rejected(draft.row, draft.line, RowError(f"line {draft.line}: neither subject nor description"))
+        return Rejected(draft.row, draft.line, RowError(f"{draft.place}: neither subject nor description"))
     if draft.priority not in (None, *PRIORITIES):
         raise protocol_errors.ProtocolError("a draft has a priority that is none")
     if draft.created_at is not None and values.moment(draft.created_at) != draft.created_at:

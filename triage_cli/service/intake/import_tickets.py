@@ -225,7 +225,7 @@ class Intake:
         draft = identified.draft
         verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
-            return Action.REJECTED, None, None, self._verdicts.unknown(draft.verdict, f"line {draft.line}: ")
+            return Action.REJECTED, None, None, self._verdicts.unknown(draft.verdict, f"{draft.place}: ")
         alone = draft.origin != "row" and identified.counts_occurrences
         if known is None or alone:
             ticket = dedup.new_ticket(identified, ids.new_id(), at, self._holder)
