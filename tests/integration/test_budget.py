@@ -117,6 +117,19 @@ def test_eight_runs_at_once_are_granted_the_budget_and_not_a_cent_more(store: Sq
         assert sum(pool.map(spend, range(8))) == 20
 
 
+def test_a_used_up_budget_of_a_day_names_what_all_runs_of_the_day_spent(store: SqliteStore) -> None:
+    with running(store, "classify", "tester", "", StopControl()) as earlier:
+        budget = earlier.context.open_budget(None, 2.0)
+        assert budget.set_aside([1.5]) == 1
+        budget.settle(1.5, 1.25)
+    with running(store, "classify", "tester", "", StopControl()) as later:
+        budget = later.context.open_budget(10.0, 2.0)
+        assert budget.set_aside([1.0]) == 0
+        message = budget.exceeded(1.0).message
+        assert message.endswith("the budget of $2 a day ($1.25 spent or set aside in the last 24 hours)")
+        assert budget.exceeded(11.0).message.endswith("the limit of $10 ($0 spent)")
+
+
 # -- a purse: many calls, few writes
 
 

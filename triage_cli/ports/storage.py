@@ -96,6 +96,9 @@ class Store(Protocol):
         `per_day` is the budget of a day: it limits what all runs spent in 24 hours or have set aside.
         """
 
+    def spent_of_day(self) -> float:
+        """Return what counts against the budget of a day now, in USD: what all runs spent in 24 hours or set aside."""
+
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """Return earlier answers of paid classifiers, by answer key."""
 

@@ -41,6 +41,7 @@ class Budget:
         self.reserved = 0.0
         self.settled = 0  # number of settlements
         self.grant = grant
+        self.spent_by_all: Callable[[], float] | None = None  # what counts against the budget of the day, in USD
         self.hold: Callable[[Sequence[str]], Held] | None = None  # returns which of these tickets the run still holds
         self._allowance = allowance
         self._open = 0
@@ -129,8 +130,11 @@ class Budget:
         with self._lock:
             own = per_day is None or not self._fitting_limit([usd])
         bound = f"limit of {_dollars(limit or 0)}" if own else f"budget of {_dollars(per_day or 0)} a day"
+        counted = f"{_dollars(self.brought)} spent"
+        if not own and self.spent_by_all is not None:
+            counted = f"{_dollars(self.spent_by_all())} spent or set aside in the last 24 hours"
         return BudgetError(
-            f"the next call might pass the {bound} ({_dollars(self.brought)} spent)",
+            f"the next call might pass the {bound} ({counted})",
             hint="the other tickets stay new; raise --max-cost or the budget, or run again tomorrow",
         )
 

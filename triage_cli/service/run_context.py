@@ -56,6 +56,7 @@ class RunContext:
 
         bounds = Bounds(max_cost, per_day, self.run.spent)
         self.budget = Budget(self.stop, bounds, None if max_cost is None and per_day is None else grant)
+        self.budget.spent_by_all = self.store.spent_of_day
         return self.budget
 
     def event(self, action: str, ticket_id: str | None, data: Mapping[str, Any], at: str | None = None) -> Event:

@@ -50,11 +50,14 @@ class MoneyTables(Tables):
         self.renew_lease(db, lease)
         number = len(amounts)
         if per_day is not None:
-            values = (_minute(ids.ago(DAY)), time.time() - DAY)
-            number = fitting(amounts, per_day - db.execute(OF_A_DAY, values).fetchone()[0])
+            number = fitting(amounts, per_day - db.execute(OF_A_DAY, _last_day()).fetchone()[0])
         if number:
             db.execute(RESERVE, (sum(amounts[:number]), lease.run_id))
         return number
+
+    def spent_of_day(self) -> float:
+        """Return what counts against the budget of a day now, in USD."""
+        return float(self.database.read(OF_A_DAY, _last_day())[0][0])
 
     def _book(self, db: Any, run_id: str, spent: float | None) -> None:
         """Book what a run has newly spent. Must come before `spent` is written to the run's row."""
@@ -83,6 +86,11 @@ class MoneyTables(Tables):
     def cost(self) -> float:
         """Return what all runs spent, in USD, including answers that were lost or that a killed run never saved."""
         return max(0.0, float(self.database.read(IN_ALL)[0][0]))
+
+
+def _last_day() -> tuple[str, float]:
+    """Return the values for `OF_A_DAY`."""
+    return _minute(ids.ago(DAY)), time.time() - DAY
 
 
 def _minute(at: str) -> str:
