@@ -114,14 +114,25 @@ def test_otrs_is_known_in_portuguese() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["Total,5,", "Grand total,,5", ",Total: 1 234,", "Gesamt,5,17", "TOTAL,5.5,33 %", "Summe:,5,\n\n"]
+    "line",
+    [
+        "Total,5,",
+        "Grand total,,5",
+        ",Total: 1 234,",
+        "Gesamt,5,17",
+        "TOTAL,5.5,33 %",
+        "Summe:,5,\n\n",
+        "Gesamtsumme,2 Tickets,",
+        ",Total: 1 ticket,",
+        "Total général,,€ 12.50",
+        "Summe,,5",  # without text, so rejected before
+        "Total:,,",
+    ],
 )
 def test_a_last_row_of_totals_is_no_ticket(line: str) -> None:
     found = read(f"id,subject,priority\n1,printer is broken,high\n{line}\n")
     assert [type(row) for row in found] == [TicketDraft, Rejected]
-    assert reasons(found)[0].startswith("line 3: ")
-    if line.startswith("Total"):
-        assert reasons(found) == ["line 3: the totals of the rows above, not a ticket"]
+    assert reasons(found) == ["line 3: the totals of the rows above, not a ticket"]
 
 
 @pytest.mark.parametrize(
@@ -133,12 +144,23 @@ def test_a_last_row_of_totals_is_no_ticket(line: str) -> None:
         ["7,Total,"],
         ["7,Total 5 is wrong,"],
         ["Total loss,5,"],
+        ["Total,2 errors,"],
+        ["Total,2024-05-01,"],
+        [",Total: 2 tickets are lost,"],
+        ["Total,5 tickets,", "2,more,low"],
     ],
 )
 def test_a_row_that_only_looks_like_totals_is_a_ticket(lines: list[str]) -> None:
     found = read("\n".join(["id,subject,priority", "1,printer is broken,high", *lines]) + "\n")
     assert [type(row) for row in found] == [TicketDraft] * (1 + len(lines))
     assert [row.row for row in found] == list(range(1 + len(lines)))
+
+
+def test_several_last_rows_of_totals_are_no_tickets() -> None:
+    found = read("id;subject;priority\n1;printer is broken;high\nSubtotal;1;\nSumme;;5\nTotal:;;\n")
+    assert [row.row for row in found] == [0, 1, 2, 3]
+    assert reasons(found) == [f"line {line}: the totals of the rows above, not a ticket" for line in (3, 4, 5)]
+    assert [row.raw for row in found if isinstance(row, Rejected)] == ["Subtotal;1;\n", "Summe;;5\n", "Total:;;\n"]
 
 
 def test_a_text_of_one_column_is_never_totals() -> None:
