@@ -9,6 +9,7 @@ from triage_cli import wiring
 from triage_cli.config import load_config
 from triage_cli.domain.errors import StoreError
 from triage_cli.runtime.private_files import write_obstacle
+from triage_cli.wiring.destinations import unwritable
 
 
 def test_a_file_and_one_in_folders_that_are_to_be_made_can_be_written(tmp_path: Path) -> None:
@@ -30,6 +31,24 @@ def test_rights_count(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir(0o500)
     assert write_obstacle(tmp_path / "file") == tmp_path / "file"
     assert write_obstacle(tmp_path / "folder" / "a" / "new") == tmp_path / "folder"
+
+
+@pytest.mark.parametrize(
+    ("free", "flags", "obstacle"),
+    [
+        (0, 0, "there is no space left on its disk; free some space"),
+        (64, os.ST_RDONLY, "its file system is read-only; mount it for writing"),
+        (64, 0, None),
+    ],
+)
+def test_a_queue_file_needs_a_disk_with_space_that_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, flags: int, obstacle: str | None
+) -> None:
+    disk = os.statvfs_result((4096, 4096, 256, free, free, 0, 0, 0, flags, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    problem = unwritable(tmp_path / "new" / "queue.jsonl")
+    expected = obstacle and f"cannot write {tmp_path}/new/queue.jsonl: {obstacle}, or name another path"
+    assert (problem and problem.sentence()) == expected
 
 
 def test_a_database_needs_a_folder_in_which_it_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,23 @@ def write_obstacle(path: Path) -> Path | None:
     That is the file itself, or the nearest of its folders that exists. Nothing is written.
     """
     path = path.absolute()
-    nearest = next(place for place in (path, *path.parents) if os.access(place, os.F_OK))
+    nearest = _nearest(path)
     mode = os.W_OK if nearest == path else os.W_OK | os.X_OK
     return None if nearest.is_dir() == (nearest != path) and os.access(nearest, mode) else nearest
+
+
+def is_read_only(path: Path) -> bool:
+    """Return whether the file system on which a file is, or would be made, is mounted read-only."""
+    return bool(os.statvfs(_nearest(path.absolute())).f_flag & os.ST_RDONLY)
+
+
+def is_full(path: Path) -> bool:
+    """Return whether the disk on which a file is, or would be made, has no space left; a device has no disk."""
+    nearest = _nearest(path.absolute())
+    disk = os.statvfs(nearest)
+    return bool(disk.f_blocks) and not disk.f_bavail and (nearest.is_dir() or nearest.is_file())
+
+
+def _nearest(path: Path) -> Path:
+    """Return a file itself, or the nearest of its folders that exists."""
+    return next(place for place in (path, *path.parents) if os.access(place, os.F_OK))

@@ -19,7 +19,7 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.private_files import write_obstacle
+from triage_cli.runtime.private_files import is_full, is_read_only, write_obstacle
 from triage_cli.runtime.ssrf_guard import is_public
 from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.wiring.error_bounds import promised_thresholds
@@ -150,6 +150,13 @@ def warnings(config: Config, receiver: str) -> Iterator[str]:
 def unwritable(path: Path) -> ConfigError | None:
     """Return the error for a file that this user cannot write; None if it can be. Nothing is written."""
     obstacle = write_obstacle(path)
+    if is_read_only(path):
+        hint = "mount it for writing, or name another path"
+        return ConfigError(f"cannot write {path}: its file system is read-only", hint=hint)
+    if obstacle is None and is_full(path):
+        return ConfigError(
+            f"cannot write {path}: there is no space left on its disk", hint="free some space, or name another path"
+        )
     if obstacle is None:
         return None
     kind = "file that this user may write" if obstacle == path else "folder that this user may write in"
