@@ -54,6 +54,10 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("remote: ftp://x", "1: remote: must be a URL that begins with https:// or http://"),
     ("budget: 5", "1: budget: must be a mapping (key: value), not a number"),
     ("budget: {per_day: '5'}", "1: budget.per_day: must be a number, not text; write it without quotes"),
+    (
+        "destinations: {q: {type: file, path: q, retry_schedule: [1s, 2]}}",
+        "1: destinations.q.retry_schedule[0]: must be a number of seconds, such as 1, not text",
+    ),
     ("budget: {per_day: -1}", "1: budget.per_day: must be a number from 0 to 1e+06, not -1"),
     ("budget: {per_day: .nan}", "1: budget.per_day: must be a number from 0 to 1e+06, not .nan"),
     ("budget: {per_day: yes}", "1: budget.per_day: must be a number, not a yes or no"),

@@ -110,7 +110,6 @@ def test_a_file_that_says_nothing_means_the_defaults(home: Path, config: str) ->
         ("a.db", "b.db", "c.db", "cwd/a.db", "flag --db"),
         (None, "b.db", "c.db", "cwd/b.db", "environment TRIAGE_DB"),
         (None, None, "c.db", "cwd/c.db", "config.yaml:1"),
-        (None, "", "c.db", "cwd/c.db", "config.yaml:1"),
         (None, None, "~/c.db", "home/c.db", "config.yaml:1"),
         (None, None, None, "home/.local/share/triage/triage.db", "default"),
     ],
@@ -559,3 +558,10 @@ def test_a_former_name_may_hold_what_no_name_may_hold_now(home: Path) -> None:
     """So that a category whose name hid something can be given a name that does not."""
     config = load(home, 'categories: [General, {name: Billing, was: "Bil\\u200bling"}]')
     assert config.categories[1].was == ("Bil\u200bling",)
+
+
+@pytest.mark.parametrize("variable", ["TRIAGE_DB", "TRIAGE_REMOTE", "TRIAGE_CONFIG"])
+def test_an_empty_variable_that_names_a_place_is_refused(tmp_path: Path, variable: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, env={variable: ""})
+    assert f"environment {variable}: is empty" in "; ".join([caught.value.message, *caught.value.problems])

@@ -3,6 +3,8 @@
 import pytest
 
 from triage_cli.cli import app
+from triage_cli.cli.rejects import RejectWriter
+from triage_cli.domain.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,9 @@ def test_help_and_version_may_be_typed_as_commands(capsys: pytest.CaptureFixture
             app.run(words.split())
             pages.append(capsys.readouterr().out)
         assert pages[0] == pages[1] != ""
+
+
+def test_a_share_of_rejects_over_all_rows_is_refused() -> None:
+    with pytest.raises(UsageError, match="--max-rejects 200% is more than all rows"):
+        RejectWriter(None, "200%", strict=False)
+    RejectWriter(None, "200", strict=False)

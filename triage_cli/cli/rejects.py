@@ -135,4 +135,6 @@ def _bound(most: str) -> tuple[float, bool]:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", most.strip())
     if not match:
         raise UsageError(f'--max-rejects "{most}" is no number', hint="write 10 or 2%")
+    if match[2] and float(match[1]) > 100:
+        raise UsageError(f"--max-rejects {most} is more than all rows", hint="write 2%, or 100% to accept any number")
     return float(match[1]), bool(match[2])

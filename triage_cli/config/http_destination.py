@@ -13,10 +13,10 @@ from triage_cli.config.validators import Field, header, number, one_of, record, 
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
 
 # Keys of every destination.
-TIMEOUT = number(0.1, 3600)
+TIMEOUT = number(0.1, 3600, unit="seconds")
 RETRIES: Mapping[str, Field] = {
     "max_attempts": Field(number(1, 100, whole=True)),
-    "retry_schedule": Field(several(number(0, 30 * 86_400), least=1, most=100)),
+    "retry_schedule": Field(several(number(0, 30 * 86_400, unit="seconds"), least=1, most=100)),
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # Headers that the program sets itself, or that hold secrets and so have a key of their own.

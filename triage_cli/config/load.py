@@ -105,9 +105,11 @@ def _find(
     config: str | None, env: Mapping[str, str], cwd: Path, home: Path | None
 ) -> tuple[_Found | None, tuple[str, ...]]:
     """Return the file in use, and a note about a file that was skipped."""
-    named = ((config, "--config"), (env.get("TRIAGE_CONFIG") or None, "TRIAGE_CONFIG"))
+    named = ((config, "--config"), (env.get("TRIAGE_CONFIG"), "TRIAGE_CONFIG"))
     for name, origin in named:
         if name is not None:
+            if origin == "TRIAGE_CONFIG" and not name.strip():
+                raise ConfigError("environment TRIAGE_CONFIG: is empty", hint="name the file, or unset it")
             return _open(_typed(name, origin, cwd, home), name, home, f" ({origin})"), ()
     notes: tuple[str, ...] = ()
     local = cwd / "config.yaml"
@@ -218,7 +220,7 @@ class _Settling:
 
     def value(self, key: str, flag: str | None, names: tuple[str, str], objection: Callable[[str], str]) -> str | None:
         """Return the value of this key; `names` are those of its flag and its variable."""
-        outside = ((flag, f"flag {names[0]}"), (self.env.get(names[1]) or None, f"environment {names[1]}"))
+        outside = ((flag, f"flag {names[0]}"), (self.env.get(names[1]), f"environment {names[1]}"))
         for given, origin in outside:
             if given is not None:
                 problem = objection(given) if given.strip() else "is empty"

@@ -166,16 +166,18 @@ def one_of(*choices: str) -> Check:
     return check
 
 
-def number(low: float, high: float, *, whole: bool = False) -> Check:
-    """Accept a number from low to high."""
+def number(low: float, high: float, *, whole: bool = False, unit: str = "") -> Check:
+    """Accept a number from low to high; a message names its unit."""
     sort = "a whole number" if whole else "a number"
 
     @accepts({"type": "integer" if whole else "number", "minimum": low, "maximum": high})
     def check(setting: ConfigNode) -> float:
         yaml_value = setting.value
         if isinstance(yaml_value, bool) or not isinstance(yaml_value, int | float):
-            hint = "; write it without quotes" if isinstance(yaml_value, str) and yaml_value.strip() else ""
-            raise ConfigValueError(f"must be {sort}, not {kind(setting.node)}{hint}")
+            quoted = isinstance(yaml_value, str) and yaml_value.strip()[-1:].isdigit()
+            hint = "; write it without quotes" if quoted else ""
+            of_unit = f" of {unit}, such as {max(low, 1):g}," if unit else ","
+            raise ConfigValueError(f"must be {sort}{of_unit} not {kind(setting.node)}{hint}")
         is_of_sort = isinstance(yaml_value, int) or not whole
         if not is_of_sort or not math.isfinite(yaml_value) or not low <= yaml_value <= high:
             raise ConfigValueError(f"must be {sort} from {low:g} to {high:g}, not {setting.node.text[:40]}")
