@@ -217,6 +217,14 @@ def test_a_body_is_json_or_nothing(server: Running, kind: str, body: bytes, stat
     assert (stored(server) == before) == (status != 201)
 
 
+def test_a_malformed_body_is_answered_with_its_reason_and_position(server: Running) -> None:
+    with server.client() as client:
+        answer = client.post("/tickets", content=b'{"subject": oops}', headers={"content-type": "application/json"})
+    problem = answer.json()
+    assert problem["detail"] == "the body is not JSON: Expecting value at character 13"
+    assert problem["hint"] == "send a valid JSON object"
+
+
 @pytest.mark.parametrize(
     "path",
     [

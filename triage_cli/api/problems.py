@@ -90,6 +90,10 @@ def install(app: FastAPI) -> None:
 
     async def invalid(_: Request, error: Exception) -> Response:
         errors = error.errors() if isinstance(error, RequestValidationError) else ()
+        if errors and errors[0]["type"] == "json_invalid":
+            reason, position = errors[0]["ctx"]["error"], errors[0]["loc"][-1] + 1
+            detail = f"the body is not JSON: {reason} at character {position}"
+            return _answer(_record(422, "usage", detail, "send a valid JSON object"))
         detail = "; ".join(
             f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors
         )  # never the value: it may be text
