@@ -97,8 +97,11 @@ def test_a_path_in_a_file_with_a_tilde_is_a_mistake_with_its_line(folder: Path) 
     assert said.startswith("config.yaml:3: destinations.a.path: begins with ~, and there is no home directory;")
 
 
-def test_a_remote_needs_no_home(folder: Path) -> None:
-    code, said = homeless(folder, {"TRIAGE_API_KEY": "k"}, "list", "--remote", "http://127.0.0.1:9")
+def test_a_remote_needs_no_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIAGE_API_KEY", "k")
+    command = ("list", "--remote", "http://127.0.0.1:9")
+    app.run(command)  # what it needs is imported while the files can be read
+    code, said = homeless(folder, {"TRIAGE_API_KEY": "k"}, *command)
     assert (code, "127.0.0.1:9" in said) == (6, True), said
     assert homeless(folder, {"TRIAGE_REMOTE": "http://127.0.0.1:9"}, "db", "path") == (2, f"error: {NONE}\n")
     assert homeless(folder, {"TRIAGE_REMOTE": "http://127.0.0.1:9"}, "db", "backup", "x") == (2, f"error: {NONE}\n")

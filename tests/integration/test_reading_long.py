@@ -80,7 +80,7 @@ def test_the_rejects_of_a_long_json_item_are_whole(cli: Cli, layout: str) -> Non
     items = ['{"subject": "a"}', big, '{"subject": "b"}']
     text = "[" + ",\n".join(items) + "]" if layout == "array" else "\n".join(items)
     done = cli("create", "-q", "--rejects", "bad.jsonl", stdin=text)
-    assert (done.returncode, done.stderr) == (3, "rejected: line 2: over 1 MB\n")
+    assert (done.returncode, done.stderr) == (3, "rejected: line 2, record 2: over 1 MB\n")
     assert (cli.folder / "bad.jsonl").read_text() == f"{big}\n"
     assert rows(cli.db, "select subject from tickets order by subject") == [("a",), ("b",)]
 
