@@ -1,6 +1,7 @@
 """Whether a file can be written is told without writing it."""
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from triage_cli import wiring
 from triage_cli.config import load_config
 from triage_cli.domain.errors import StoreError
 from triage_cli.runtime.private_files import write_obstacle
+from triage_cli.stores.sqlite import connection
 from triage_cli.wiring.destinations import unwritable
 
 
@@ -49,6 +51,18 @@ def test_a_queue_file_needs_a_disk_with_space_that_can_be_written(
     problem = unwritable(tmp_path / "new" / "queue.jsonl")
     expected = obstacle and f"cannot write {tmp_path}/new/queue.jsonl: {obstacle}, or name another path"
     assert (problem and problem.sentence()) == expected
+
+
+def test_a_database_on_a_read_only_disk_is_reported_as_that_and_not_as_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+    assert "check the rights" in connection.translate(error, str(tmp_path / "t.db")).sentence()
+    disk = os.statvfs_result((4096, 4096, 256, 64, 64, 0, 0, 0, os.ST_RDONLY, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    told = connection.translate(error, str(tmp_path / "t.db"))
+    assert told.message == f"cannot use {tmp_path}/t.db: it is on a read-only file system"
 
 
 def test_a_database_needs_a_folder_in_which_it_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from triage_cli.domain.errors import StoreError, UnavailableError
 from triage_cli.runtime import exhausted
 from triage_cli.runtime.installation import NEWER
-from triage_cli.runtime.private_files import FOLDER, make_private
+from triage_cli.runtime.private_files import FOLDER, is_read_only, make_private
 
 VERSION = 10
 BUSY_SECONDS = 30.0
@@ -24,6 +24,8 @@ FOREIGN = """select 1 from pragma_user_version where exists (select 1 from sqlit
     and (user_version = 0 or not exists (select 1 from sqlite_master where name = 'chain'))"""
 
 
+# The file, or one beside it, cannot be opened or written; that says nothing about what is in it.
+NOT_OPENED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 # Identity of a file: device and inode; None if there is no file.
 FileId = tuple[int, int] | None
 OPEN_TRIES = 10  # some file systems have no stable inodes: after so many tries the last one is taken
@@ -181,10 +183,12 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
         )
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM) and (lack := exhausted.of(error, probing=True)):
         return lack  # SQLite does not say why it cannot open a file
-    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-        return StoreError(
-            f"cannot use {path}: {error}", hint="check the rights of the file and its folder, or name another with --db"
-        )
+    if code in NOT_OPENED:
+        why, hint = str(error), "check the rights of the file and its folder, or name another with --db"
+        if path != IN_MEMORY and is_read_only(Path(path)):
+            why = "it is on a read-only file system"
+            hint = "copy the database and the files beside it to another disk, or mount this one for writing"
+        return StoreError(f"cannot use {path}: {why}", hint=hint)
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return StoreError(
             f"{path} is no usable database: {error}", hint="restore a backup, or name another file with --db"
