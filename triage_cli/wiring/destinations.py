@@ -150,13 +150,11 @@ def warnings(config: Config, receiver: str) -> Iterator[str]:
 def unwritable(path: Path) -> ConfigError | None:
     """Return the error for a file that this user cannot write; None if it can be. Nothing is written."""
     obstacle = write_obstacle(path)
-    if is_read_only(path):
-        hint = "mount it for writing, or name another path"
-        return ConfigError(f"cannot write {path}: its file system is read-only", hint=hint)
+    disk = ("its file system is read-only", "mount it for writing") if is_read_only(path) else None
     if obstacle is None and is_full(path):
-        return ConfigError(
-            f"cannot write {path}: there is no space left on its disk", hint="free some space, or name another path"
-        )
+        disk = ("there is no space left on its disk", "free some space")
+    if disk:
+        return ConfigError(f"cannot write {path}: {disk[0]}", hint=f"{disk[1]}, or name another path")
     if obstacle is None:
         return None
     kind = "file that this user may write" if obstacle == path else "folder that this user may write in"
