@@ -253,10 +253,7 @@ def send_test(config: Config, receiver: str) -> str:
 
 
 def try_destination(config: Config, receiver: str) -> str:
-    """Check a destination without sending anything, and return its description.
-
-    Raises what a run would raise.
-    """
+    """Check a destination without sending to it, and return its description. Raises what a run would raise."""
     open_destination(config, receiver)
     spec = config.destinations[receiver]
     if spec.type == "command":
