@@ -5,6 +5,7 @@ import importlib
 import re
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def test_each_module_says_in_one_sentence_what_it_is_for() -> None:
         doc = ast.get_docstring(ast.parse(path.read_text()))
         assert doc, path
         assert doc.splitlines()[0][-1] in ".?!", path
+
+
+def test_modules_fit_a_reading_and_folders_a_look() -> None:
+    modules = list((ROOT / "triage_cli").rglob("*.py"))
+    assert not [path for path in modules if len(path.read_text().splitlines()) > 300]
+    folders = Counter(path.parent for path in modules if path.name != "__init__.py")
+    assert not [folder for folder, number in folders.items() if number > 24]
 
 
 def test_the_command_line_holds_no_sql_and_speaks_no_http() -> None:
