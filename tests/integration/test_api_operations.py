@@ -173,6 +173,7 @@ def test_a_signal_ends_it_when_what_is_in_flight_has_ended(fitted: Cli, number: 
 
         def body() -> Iterator[bytes]:
             yield b'{"subject": '
+            client.get("/health")  # the server has read what came before
             process.send_signal(number)
             until(lambda: refused(url), "it accepts nothing new")
             yield b'"late"}'
