@@ -3,6 +3,7 @@
 from triage_cli.domain.exit_codes import KILLED, ExitCode
 from triage_cli.domain.ids import short
 from triage_cli.domain.runs import Run
+from triage_cli.domain.times import readable
 
 # The kinds of runs that take up a ticket of a status.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -26,17 +27,17 @@ ADVICE: dict[int, str] = {
     ExitCode.UNAVAILABLE: "triage doctor tells whether everything answers again; then {step}",
     ExitCode.BUDGET: "{step}, as far as the budget allows: raise --max-cost or the budget, or run it again tomorrow",
 }
-COSTLY = frozenset({"new", "failed"})  # only the next step of these asks a classifier
 
 
 def early_end(run: Run) -> str:
     """Return a sentence about a run that ended early."""
     code = run.exit_code or 0
-    begun = f"run {short(run.run_id)}, begun at {run.started_at[:19].replace('T', ' ')}Z"
+    begun = f"run {short(run.run_id)}, begun at {readable(run.started_at)}"
     return f"triage {run.kind} ({begun}) {REASONS[code]} before it was done with this ticket (exit code {code})"
 
 
 def advice(run: Run, status: str, step: str) -> str:
     """Return what to do after a run ended early; `step` is what comes next for a ticket of this status otherwise."""
     code = run.exit_code or 0
-    return step if code == ExitCode.BUDGET and status not in COSTLY else ADVICE.get(code, "{step}").format(step=step)
+    is_free = "classify" not in KINDS[status]  # the budget does not hold it up
+    return step if code == ExitCode.BUDGET and is_free else ADVICE.get(code, "{step}").format(step=step)

@@ -8,8 +8,9 @@ from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.evaluation.promises import bound_of, threshold_clause
 from triage_cli.domain.explanation.early_end import early_end
-from triage_cli.domain.explanation.next_step import comma_list, next_step, offline_clause, timestamp
+from triage_cli.domain.explanation.next_step import comma_list, next_step, offline_clause
 from triage_cli.domain.ids import short
+from triage_cli.domain.times import readable
 from triage_cli.domain.views import History
 
 SOURCES = {
@@ -42,9 +43,9 @@ def explain(
     for event in history.events:
         detail = json.loads(event.detail)
         for sentence in _event_sentences(event, detail, history, answers, replies):
-            yield f"{timestamp(event.timestamp)}  {sentence}"
+            yield f"{readable(event.timestamp)}  {sentence}"
     if (run := history.ended_early) is not None:
-        yield f"{timestamp(run.ended_at or run.started_at)}  {early_end(run)}"
+        yield f"{readable(run.ended_at or run.started_at)}  {early_end(run)}"
     gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
     yield f"Next: {offline_clause(history, offline)}{next_step(history, gone, owed)}"
 

@@ -9,6 +9,7 @@ from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.explanation.early_end import advice
 from triage_cli.domain.ids import is_forgotten, short
 from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.times import readable
 from triage_cli.domain.views import History
 
 SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
@@ -62,7 +63,7 @@ def offline_clause(history: History, offline: Collection[str]) -> str:
 def _due_delivery(delivery: Delivery) -> str:
     after = f" after {delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}" if delivery.attempts else ""
     due_at = datetime.fromtimestamp(delivery.due_at, UTC).isoformat()
-    return f"{delivery.destination}{after}, due at {timestamp(due_at)}"
+    return f"{delivery.destination}{after}, due at {readable(due_at)}"
 
 
 def _why_held(history: History, delivery: Delivery) -> str | None:
@@ -84,11 +85,6 @@ def _batch_clause(history: History) -> str:
         return ""
     since = f"{sent[-1].timestamp[:16].replace('T', ' ')}Z"
     return f'it waits in a batch of classifier "{json.loads(sent[-1].detail).get("classifier")}" since {since}; '
-
-
-def timestamp(at: str) -> str:
-    """Return a time to the second, as sentences have it."""
-    return f"{at[:19].replace('T', ' ')}Z"
 
 
 def comma_list(names: Sequence[str] | None) -> str:
