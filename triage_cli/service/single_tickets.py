@@ -57,8 +57,7 @@ class SingleTickets:
 
     def create(self, draft: TicketDraft, actor: str, identity: str | None = None) -> Outcome[Ticket]:
         """Store one draft. With an `identity`, for a draft without an external id, repeated calls store it once."""
-        intake = Intake(self._store, actor, Verdicts(self._services.categories, actor), None)
-        return intake.one(draft, identity, self._committer.save)
+        return self._intake(actor).one(draft, identity, self._committer.save)
 
     def classify(self, ticket: Ticket, plan: ClassifyPlan, actor: str) -> Outcome[Decided] | None:
         """Classify a ticket, in one transaction unless it changes meanwhile."""
@@ -126,7 +125,7 @@ class SingleTickets:
                 taken = self._committer.ask(self._decider.prepare, new)
             return [taken.conflict]
 
-        stored = Intake(self._store, actor, Verdicts(self._services.categories, actor), None).one(draft, identity, save)
+        stored = self._intake(actor).one(draft, identity, save)
         if taken is None or stored.action != Action.CREATED:
             return Processed(stored)
         stored = stored._replace(value=taken.change.ticket)
@@ -166,6 +165,9 @@ class SingleTickets:
         """Return the shared run in the name of an actor, for the request that is being served."""
         shared = self._shared()
         return RunContext(self._store, shared.run._replace(actor=actor), shared.stop, self._save)
+
+    def _intake(self, actor: str) -> Intake:
+        return Intake(self._store, actor, Verdicts(self._services.categories, actor), None)
 
     def _save(self, changes: Sequence[Change], _: Lease) -> Sequence[Conflict | None]:
         """Save changes with those of other callers. The run spends nothing."""

@@ -22,7 +22,6 @@ from triage_cli.service.run_context import RunContext
 # Failures after which a ticket goes to review.
 FAILURES_TO_REVIEW = 3
 STATUS = Ticket._fields.index("status")
-_ACTIONS = {action.value: action for action in Action}
 
 
 @lru_cache(8)
@@ -147,7 +146,7 @@ class DecisionRecorder:
         if ticket.error and ticket.status != "needs_review":
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}")
             return Outcome(None, Action.FAILED, Decided(ticket, now, True), error, item)
-        action = Action.CLASSIFIED if ticket.status in SETTLED else _ACTIONS[ticket.status]
+        action = Action.CLASSIFIED if ticket.status in SETTLED else Action(ticket.status)
         return Outcome(None, action, Decided(ticket, now, True), None, item)
 
     def change(self, ticket_before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
