@@ -11,8 +11,7 @@ import openai
 
 from triage_cli.classifiers.llm.openai import OpenAIClient, complaint, usage_of
 from triage_cli.classifiers.llm.prompt import Question
-from triage_cli.classifiers.llm.provider import UNREADABLE, ProviderError, Reply, is_page, legible, page, size_of
-from triage_cli.classifiers.llm.response_limit import is_oversize
+from triage_cli.classifiers.llm.provider import ProviderError, Reply, is_page, legible, page, size_of
 from triage_cli.config import WIRES, ClassifierSpec
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.tickets import Category
@@ -49,14 +48,8 @@ class DecisionProvider(OpenAIClient):
         del budget
         try:
             answer, wire = await self._answer(question)
-        except openai.APIStatusError as error:
-            raise self.failure(complaint(error)) from None
-        except (openai.OpenAIError, ValueError) as error:
-            if is_oversize(error):
-                return UNREADABLE
-            raise self.translated(error) from None
-        except Exception:  # noqa: BLE001 - the SDK fails at unexpected content
-            return UNREADABLE
+        except Exception as error:  # noqa: BLE001 - the SDK fails at unexpected content
+            return self.without_answer(error)
         return self.reply(answer, wire)
 
     def heeded(self, *, form: bool) -> None:

@@ -71,6 +71,12 @@ class OpenAIClient(Client[openai.AsyncOpenAI]):
             return unconnected(error)
         return TemporaryError("the answer could not be read", lost=True)
 
+    def without_answer(self, error: Exception) -> Reply:
+        """Return the reply for an answer that the SDK cannot read. Raises the error of a request that failed."""
+        if isinstance(error, openai.OpenAIError | ValueError) and not is_oversize(error):
+            raise self.translated(error) from None
+        return UNREADABLE
+
 
 def complaint(error: openai.APIStatusError) -> ProviderError:
     """Read a status error of the SDK, from the full response: its `body` has only the field `error`."""
@@ -112,12 +118,8 @@ class OpenAIProvider(OpenAIClient):
             except openai.APIStatusError as error:
                 if not self.learned(complaint(error), form, without):
                     raise self.translated(error) from None
-            except (openai.OpenAIError, ValueError) as error:
-                if is_oversize(error):
-                    return UNREADABLE
-                raise self.translated(error) from None
-            except Exception:  # noqa: BLE001 - the SDK fails at unexpected content
-                return UNREADABLE
+            except Exception as error:  # noqa: BLE001 - the SDK fails at unexpected content
+                return self.without_answer(error)
             else:
                 return self.reply(answer, question)
 
