@@ -11,9 +11,9 @@ import pytest
 from tests.support.api_server import Running, serving
 from tests.support.commands import until
 from tests.support.webhook_receiver import Receiver
-from triage_cli.api import failed_keys
+from triage_cli.api import auth
+from triage_cli.api.auth import FailedKeys
 from triage_cli.api.dependencies import Limits
-from triage_cli.api.failed_keys import FailedKeys
 from triage_cli.api.server import Place
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
@@ -116,7 +116,7 @@ def test_events_name_the_request_that_they_come_from(server: Running) -> None:
 def test_many_keys_that_are_none_are_refused_and_warned_of_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(failed_keys, "PER_SECOND", 0.001)
+    monkeypatch.setattr(auth, "FAILURES_PER_SECOND", 0.001)
     caplog.set_level("INFO")
     limits = Limits(failed_keys=3)
     with (
@@ -135,7 +135,7 @@ def test_many_keys_that_are_none_are_refused_and_warned_of_once(
 
 
 def test_a_bucket_fills_again_and_few_addresses_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failed_keys, "MOST", 2)
+    monkeypatch.setattr(auth, "MOST_ADDRESSES", 2)
     now = [0.0]
     keys = FailedKeys(2, lambda: now[0])
     assert [keys.count("a") for _ in range(3)] == [0.0, 0.0, 1.0]

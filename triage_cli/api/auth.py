@@ -1,11 +1,15 @@
-"""Authentication by API key, which is stored as a hash, and the rate limit of each key."""
+"""Access to the API: which role a request takes, who sends it, and limits for each key and for wrong keys."""
 
 import hmac
+import logging
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
+from typing import NamedTuple
 
 from triage_cli.api.dependencies import Caller, Limits
+from triage_cli.api.docs_page import FILES as DOCS_FILES
 from triage_cli.domain import api_key_format, ids
 from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
@@ -15,6 +19,33 @@ from triage_cli.ports.storage import ApiAccessStore
 TOUCH_SECONDS = 60.0
 # A process takes permits in blocks of 1/BLOCKS of a minute's, so that not every request writes to the database.
 BLOCKS = 20
+# Once the burst of wrong keys from an address is over, so many a second are answered 401, and the others 429.
+FAILURES_PER_SECOND = 1.0
+# Addresses with wrong keys that are remembered; the one unseen for longest is forgotten first.
+MOST_ADDRESSES = 10_000
+# Seconds between two warnings about one address.
+WARN_SECONDS = 60.0
+# All other paths require a key, so that no new route is open by mistake. Webhooks are signed instead.
+OPEN = ("/health", "/ready", "/openapi.json", "/docs", *DOCS_FILES)
+SIGNED = "/webhooks/"
+ADMIN = ("/keys", "/forget", "/runs", "/audit/verify")
+METRICS = "/metrics"
+
+errors = logging.getLogger("triage.errors")
+
+
+def is_open(path: str) -> bool:
+    """Return whether a path is served to callers without a key."""
+    return path in OPEN or path.startswith(SIGNED)
+
+
+def required_role(method: str, path: str) -> str:
+    """Return the least role that may send a request which is not open."""
+    if any(path == at or path.startswith(f"{at}/") for at in ADMIN):
+        return "admin"
+    if path == METRICS:
+        return "metrics"
+    return "reader" if method in ("GET", "HEAD", "OPTIONS") else "agent"
 
 
 class Authenticator:
@@ -123,3 +154,41 @@ def _ratelimit_headers(per_minute: int, left: int, reset: float) -> dict[str, st
         "ratelimit-policy": f'"minute";q={per_minute};w=60',
         "ratelimit": f'"minute";r={left};t={max(1, round(reset))}',
     }
+
+
+class _Bucket(NamedTuple):
+    left: float
+    at: float
+    warned_at: float = -WARN_SECONDS
+
+
+class FailedKeys:
+    """Counts requests with a wrong key by address, and warns of them once a minute.
+
+    A caller with a key is never refused for wrong keys of others at its address.
+    """
+
+    def __init__(self, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._burst = burst
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def count(self, address: str) -> float:
+        """Count a failure; return 0, or the seconds until the next one is answered as such."""
+        now = self._clock()
+        with self._lock:
+            bucket = self._buckets.pop(address, _Bucket(self._burst, now))
+            left = min(self._burst, bucket.left + (now - bucket.at) * FAILURES_PER_SECOND)
+            is_over = left < 1
+            bucket = bucket._replace(left=left if is_over else left - 1, at=now)
+            is_due = is_over and now - bucket.warned_at >= WARN_SECONDS
+            if is_due:
+                errors.warning(
+                    "%s keeps sending keys that are none; more of them get 429 and no line in the log", address
+                )
+                bucket = bucket._replace(warned_at=now)
+            self._buckets[address] = bucket
+            if len(self._buckets) > MOST_ADDRESSES:
+                self._buckets.popitem(last=False)
+        return (1 - left) / FAILURES_PER_SECOND if is_over else 0.0

@@ -1,4 +1,7 @@
-"""Requests with an `Idempotency-Key` are processed once; a repetition gets the first response."""
+"""Requests with an `Idempotency-Key` are processed once; a repetition gets the first response.
+
+A repetition of a bulk request, whose response is a stream, is refused while the first one runs.
+"""
 
 import asyncio
 import hashlib
@@ -17,7 +20,7 @@ from triage_cli.domain.errors import BusyError, TriageError, UsageError
 from triage_cli.domain.serialization import to_json
 
 # Seconds after which an unfinished request is given up, and the next one with its key may run. A running request renews
-# its lease every RENEW seconds.
+# its lease every RENEW seconds, a bulk request with the lines of its response.
 LEASE = 30.0
 RENEW = 10.0
 # How long a repeated request waits for the running one, and how often it checks, in seconds.
@@ -104,13 +107,62 @@ class IdempotentRequest:
         until = time.monotonic() + PATIENCE
         while (found := self._gate.open(self._caller_id, key, body_hash, LEASE)) is not None:
             if found.body_hash != body_hash:
-                raise UsageError("this Idempotency-Key came with another request before", hint="take a new key")
+                raise _other_body()
             if found.status is not None:
                 return Response(found.answer or "", found.status, media_type="application/json")
             if time.monotonic() > until:
-                raise BusyError("the first request with this Idempotency-Key is still at work", hint="ask again later")
+                raise _still_at_work()
             time.sleep(LOOK)
         return None
+
+
+class BulkRequestLock:
+    """Refuses repetitions of a bulk request while it runs.
+
+    No response is stored: what the request stored is recognised by its identity.
+    """
+
+    def __init__(self, server_state: ServerState, key_id: str, key: str | None, body_hash: str) -> None:
+        self._gate = server_state.gate
+        self._key_id = key_id
+        self._key = key or None
+        self._hash = body_hash
+
+    @property
+    def name(self) -> str:
+        """Return the request's name in the record of runs; a repetition finds by it what earlier tries have spent."""
+        if self._key is None:
+            return ""
+        return hashlib.sha256(f"{self._key_id}\n{self._key}\n{self._hash}".encode()).hexdigest()
+
+    def take(self) -> None:
+        """Take the lock. Raises `BusyError` while the same request runs, `UsageError` if the key had another body."""
+        if self._key is None:
+            return
+        stored_response = self._gate.open(self._key_id, self._key, self._hash, LEASE)
+        if stored_response is None:
+            return
+        raise _still_at_work() if stored_response.body_hash == self._hash else _other_body()
+
+    def renew(self) -> None:
+        """Renew the lease of the lock."""
+        if self._key is not None:
+            self._gate.renew(self._key_id, self._key, LEASE)
+
+    def __enter__(self) -> None:
+        """Keep the lock."""
+
+    def __exit__(self, *_: object) -> None:
+        if self._key is not None:
+            self._gate.give_up(self._key_id, self._key)
+
+
+def _other_body() -> UsageError:
+    return UsageError("this Idempotency-Key came with another request before", hint="take a new key")
+
+
+def _still_at_work() -> BusyError:
+    return BusyError("the first request with this Idempotency-Key is still at work", hint="ask again later")
 
 
 async def current_once(request: Request, idempotency_key: IdempotencyKey = None) -> IdempotentRequest:

@@ -12,10 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 
 from triage_cli.api import problems
-from triage_cli.api.auth import Authenticator
+from triage_cli.api.auth import Authenticator, FailedKeys, is_open, required_role
 from triage_cli.api.dependencies import Caller, ServerState
-from triage_cli.api.failed_keys import FailedKeys
-from triage_cli.api.roles import is_open, required_role
 from triage_cli.domain import ids
 from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.errors import (

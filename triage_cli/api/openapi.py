@@ -12,8 +12,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from triage_cli.api.auth import is_open, required_role
 from triage_cli.api.openapi_errors import ERROR_RESPONSES, HEADERS, error_statuses, header_refs, response_name
-from triage_cli.api.roles import is_open, required_role
 from triage_cli.api.schemas import bulk, responses
 
 Schema = dict[str, Any]

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from triage_cli.api.auth import OPEN, SIGNED
 from triage_cli.api.problems import MEDIA_TYPE, record, title
-from triage_cli.api.roles import OPEN, SIGNED
 from triage_cli.domain import errors
 
 Record = dict[str, Any]

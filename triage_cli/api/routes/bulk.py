@@ -13,9 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from triage_cli.api import problems
-from triage_cli.api.bulk_lock import Held
 from triage_cli.api.dependencies import CallerHere, CurrentServer, ServerState, TriageHere, json_only
-from triage_cli.api.idempotency import KEY, KEY_EXAMPLES, KEY_HEADER
+from triage_cli.api.idempotency import KEY, KEY_EXAMPLES, KEY_HEADER, BulkRequestLock
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.schemas import bulk as shapes
@@ -80,20 +79,20 @@ async def batch(
         undoing.callback(uploaded.file.close)
         server_state.room.take()
         undoing.callback(server_state.room.leave)
-        held = Held(server_state, caller.key_id, idempotency_key, uploaded.hash)
-        await run_in_threadpool(held.take)
+        lock = BulkRequestLock(server_state, caller.key_id, idempotency_key, uploaded.hash)
+        await run_in_threadpool(lock.take)
         before, drafts = await run_in_threadpool(_drafts, uploaded, query)
         undoing.pop_all()
     plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
-    part = before._replace(spent=query.spent_before, parcel=held.name)
+    part = before._replace(spent=query.spent_before, parcel=lock.name)
     within = _within(drafts, server_state.limits.rows)
     outcomes: Iterable[Outcome[Any]] = triage.run(within, plan, part) if query.do else triage.create(within, part)
 
     def made() -> Iterator[str]:
-        with uploaded.file, held:
+        with uploaded.file, lock:
             yield from _answer_lines(server_state, triage, outcomes)
 
-    return Lines(server_state.room, made, triage.stop, held.renew)
+    return Lines(server_state.room, made, triage.stop, lock.renew)
 
 
 @router.post(
