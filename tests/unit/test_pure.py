@@ -20,6 +20,8 @@ from triage_cli.domain import audit_chain, dedup, ids, routing, serialization
 from triage_cli.domain.audit import Event, EventQuery, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, RoutePlan, Rule
+from triage_cli.domain.exit_codes import EARLY_END
+from triage_cli.domain.explanation import early_end
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.json_paths import lookup
 from triage_cli.domain.runs import Action, Outcome, Run
@@ -577,6 +579,10 @@ def test_why_tells_of_a_run_that_ended_early_and_what_to_do(
     assert told.startswith(f"{at}  triage classify (run 1234ABCD, begun at {at}) {reason}")
     assert told.endswith(f"before it was done with this ticket (exit code {code})")
     assert last.startswith(f"Next: {following}")
+
+
+def test_each_exit_code_of_an_early_end_has_its_sentence() -> None:
+    assert early_end.REASONS.keys() == EARLY_END
 
 
 def test_a_used_up_budget_keeps_no_classified_ticket_from_its_destination(world: World) -> None:

@@ -22,6 +22,11 @@ class ExitCode(IntEnum):
 
 KILLED = 137  # the exit code that a shell reports for SIGKILL; recorded for a run that was killed
 
+# The exit codes of a run that ended before it was done with all of its tickets.
+EARLY_END: frozenset[int] = frozenset({
+    ExitCode.UNEXPECTED, ExitCode.REFUSED, ExitCode.UNAVAILABLE, ExitCode.BUDGET, ExitCode.INTERRUPTED,
+    ExitCode.TERMINATED, KILLED,
+})  # fmt: skip
 
 # If several apply, the first of these is returned.
 PRECEDENCE = (

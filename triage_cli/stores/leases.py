@@ -6,7 +6,7 @@ from typing import Any
 
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.errors import TakenOverError
-from triage_cli.domain.exit_codes import KILLED
+from triage_cli.domain.exit_codes import EARLY_END, KILLED
 from triage_cli.domain.explanation import early_end
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.serialization import compact
@@ -27,7 +27,7 @@ CLAIMS_OF = """select ticket_id, lease_until from claims join runs using (run_id
     where ticket_id in (select value from json_each(?)) and ended_at is null"""
 # Runs that ended early after a ticket's last event, or began after it and were killed, or wrote it: the latest first.
 ENDED_EARLY = f"""where kind in (select value from json_each(:kinds))
-    and (exit_code is null or exit_code in ({", ".join(str(int(code)) for code in early_end.REASONS)}))
+    and (exit_code is null or exit_code in ({", ".join(str(int(code)) for code in sorted(EARLY_END))}))
     and (run_id = :run or started_at >= :since or ended_at >= :since and exit_code <> {KILLED})"""
 HELD_CLAIMS = """update claims set run_id = run_id where run_id = :run
     and ticket_id in (select value from json_each(:ids)) returning ticket_id"""

@@ -12,7 +12,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "classified": ("route", "run"),
     "routing": ("route", "run"),
 }
-REASONS: dict[int, str] = {
+REASONS: dict[int, str] = {  # one for each of `EARLY_END`
     ExitCode.UNEXPECTED: "ended with an unexpected error",
     ExitCode.REFUSED: "ended because a key was missing or refused",
     ExitCode.UNAVAILABLE: "ended because a provider or the disk was unavailable",
