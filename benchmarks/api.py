@@ -36,8 +36,9 @@ def inserting(folder: Path, which: str) -> Any:
     from fastapi.security import APIKeyHeader
     from pydantic import BaseModel
 
-    from triage_cli.domain.ids import new_id, now
+    from triage_cli.domain.ids import new_id
     from triage_cli.domain.tickets import Ticket
+    from triage_cli.domain.times import now
     from triage_cli.stores.sqlite.connection import connect
 
     class In(BaseModel):
@@ -100,14 +101,14 @@ def ours(folder: Path) -> tuple[Any, str]:
     from triage_cli.api.application import create_app
     from triage_cli.api.dependencies import Limits, ServerState
     from triage_cli.config import load_config
-    from triage_cli.domain import api_key_format, ids
+    from triage_cli.domain import api_key_format, times
     from triage_cli.domain.api_keys import ApiKey
 
     config = load_config(db=str(folder / "ours.db"), env={"HOME": str(folder)}, cwd=folder)
     parts = wiring.parts(config, guarded=True, make=True)
     gate = wiring.stores.open_gate(parts.store)
     made = api_key_format.new_key()
-    gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_key_format.digest(made.text), "agent", ids.now()))
+    gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_key_format.digest(made.text), "agent", times.now()))
     return create_app(ServerState(parts, gate, Limits(per_minute=1_000_000))), made.text
 
 

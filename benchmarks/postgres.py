@@ -22,7 +22,7 @@ from tests.support.chain import first_break
 from tests.support.llm_server import Step, chat, verdict
 from tests.support.llm_server import serving as answering
 from tests.support.pg_server import PgServer, serving, sql
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.streams import BYTES
@@ -87,18 +87,18 @@ def queue(server: PgServer, size: int) -> None:
         sql(url, FILL, (first, min(size, first + 999_999)))
     sql(url, "vacuum analyze")
     store = PostgresStore(url, network=Network(offline=False))
-    lease = Lease(store.begin(Run(ids.new_id(), "classify", "bench", "bench", ids.now())).run_id)
-    selection, times = Selection(statuses=frozenset({"new", "failed"})), []
+    lease = Lease(store.begin(Run(ids.new_id(), "classify", "bench", "bench", times.now())).run_id)
+    selection, milliseconds = Selection(statuses=frozenset({"new", "failed"})), []
     for _ in range(20):
         start = time.perf_counter()
         claimed = store.claim(selection, lease, 100)
-        times.append(1000 * (time.perf_counter() - start))
+        milliseconds.append(1000 * (time.perf_counter() - start))
         selection = selection._replace(after=f"{claimed[-1].urgency}{claimed[-1].ticket_id}")
     where, values = selections.position(selection)
     said = pg_queries.page(
         " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
     )
-    told("claim of 100", times, url, said, values | {"limit": 100, "bytes": BYTES})
+    told("claim of 100", milliseconds, url, said, values | {"limit": 100, "bytes": BYTES})
     for name, wanted in LISTS.items():
         where, values = selections.where(wanted)
         said = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
@@ -111,20 +111,20 @@ def queue(server: PgServer, size: int) -> None:
 
 
 def timed(work: Callable[[], Any]) -> list[float]:
-    times = []
+    milliseconds = []
     for _ in range(10):
         start = time.perf_counter()
         work()
-        times.append(1000 * (time.perf_counter() - start))
-    return times
+        milliseconds.append(1000 * (time.perf_counter() - start))
+    return milliseconds
 
 
-def told(name: str, times: list[float], url: str, said: str, values: dict[str, Any]) -> None:
+def told(name: str, milliseconds: list[float], url: str, said: str, values: dict[str, Any]) -> None:
     """Print median and slowest in ms, and how the server finds the tickets."""
     with psycopg.connect(url, autocommit=True) as db:
         plan = [row[0].strip(" ->") for row in db.execute(b"explain " + translated(said), values).fetchall()]
     scans = [step.partition("  (")[0] for step in plan if "Scan" in step and "tickets" in step]
-    print(f"{name:24} {statistics.median(times):7.1f} ms, at most {max(times):7.1f}: {'; '.join(scans)}")
+    print(f"{name:24} {statistics.median(milliseconds):7.1f} ms, at most {max(milliseconds):7.1f}: {'; '.join(scans)}")
 
 
 def imports(server: PgServer, size: int) -> None:

@@ -8,9 +8,9 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import DeliveryError, UnavailableError
-from triage_cli.domain.ids import timestamp
 from triage_cli.domain.insight.drift import Count
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
+from triage_cli.domain.times import timestamp
 from triage_cli.service.insight.spikes import look, send
 from triage_cli.stores.inflow import SqlInflow
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.audit import Event, EventQuery
 from triage_cli.domain.decisions import Calibration, ClassifyPlan, Labelled, ModelVersion
 from triage_cli.domain.runs import Lease, Run
@@ -67,7 +67,7 @@ def test_a_later_calibration_takes_the_place_of_the_earlier(store: Store) -> Non
 
 def test_a_paid_answer_is_kept_without_its_reason(world: World) -> None:
     shelf = SqlModelRegistry(world.store)
-    run = world.store.begin(Run(ids.new_id(), "eval", "ann", "eval", ids.now()))
+    run = world.store.begin(Run(ids.new_id(), "eval", "ann", "eval", times.now()))
     draft = TicketDraft(subject="hello", external_id="X-1")
     (created,) = world.triage().create([draft])
     assert created.value is not None

@@ -38,7 +38,7 @@ from tests.support.stored_tickets import (
     sql,
     stored,
 )
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.audit import Event, EventQuery
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification, QuestionSpec
@@ -63,14 +63,14 @@ TO_ROUTE = frozenset({"classified", "unroutable"})
 def an_answer(ticket: Ticket, category: str = "Billing") -> Classification:
     return Classification(
         ids.new_id(), ticket.ticket_id, None, "fake", category, 0.9, "model", "because", "fake", "tester", "print-1",
-        0.6, None, "key", ids.now(),
+        0.6, None, "key", times.now(),
     )  # fmt: skip
 
 
 def a_delivery(ticket: Ticket, destination: str = "box", **fields: Any) -> Delivery:
     delivery = Delivery(
         ids.delivery_id(ticket.ticket_id, "Billing", destination, 0), ticket.ticket_id, None, "Billing", destination,
-        "rule", "map-1", None, "pending", 0, 0.0, None, None, None, ids.now(),
+        "rule", "map-1", None, "pending", 0, 0.0, None, None, None, times.now(),
     )  # fmt: skip
     return delivery._replace(**fields)
 
@@ -383,12 +383,12 @@ def test_a_history_names_the_run_that_ended_early_since_the_last_event(
     store: SqliteStore, kind: str, exit_code: int, early: bool
 ) -> None:
     (waiting,) = filled(store, a_ticket())
-    run = store.begin(Run(ids.new_id(), kind, "tester", kind, ids.ago(60)))
+    run = store.begin(Run(ids.new_id(), kind, "tester", kind, times.ago(60)))
     assert store.history(waiting.ticket_id).ended_early is None, "it is still at work"
-    store.end(run._replace(ended_at=ids.ago(-60), exit_code=exit_code))
+    store.end(run._replace(ended_at=times.ago(-60), exit_code=exit_code))
     found = store.history(waiting.ticket_id).ended_early
     assert (found and (found.run_id, found.exit_code)) == ((run.run_id, exit_code) if early else None)
-    sql(store, "update runs set ended_at = ?", (ids.ago(30),))
+    sql(store, "update runs set ended_at = ?", (times.ago(30),))
     assert store.history(waiting.ticket_id).ended_early is None, "the ticket has changed since"
 
 
@@ -634,7 +634,7 @@ def test_find_by_ids_keeps_their_order_over_pages_and_passes_over_strangers(stor
 
 def test_history_holds_everything_oldest_first(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
-    asking = QuestionSpec("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", ids.now())
+    asking = QuestionSpec("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", times.now())
     store.note_asking(asking)
     store.note_asking(asking._replace(prompt="another"))
     answers = (an_answer(ticket), an_answer(ticket, "Technical"))
@@ -938,7 +938,7 @@ def test_a_database_of_version_1_is_brought_forward_and_goes_on(tmp_path: Path) 
     store = SqliteStore(path)
     assert [(run.run_id, run.spent, run.reserved) for run in store.runs(None)] == [("r1", 2.5, 0.5)]
     assert sql(store, "pragma user_version") == [(VERSION,)]
-    assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now())).spent == 3
+    assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).spent == 3
     assert sql(store, "select inherited from runs order by started_at") == [(0,), (3,)]
     said = "select usd, minute = substr(started_at, 1, 16) from bookings join runs using (run_id)"
     assert sql(store, said) == [(2.5, 1)]

@@ -24,7 +24,7 @@ from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
 from triage_cli.classifiers.llm.batch.api import Limits
 from triage_cli.classifiers.llm.batch.openai import OpenAIWire
 from triage_cli.config import load_config
-from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.decisions import Calibration, ClassifyPlan, Decided, ReclassifyPlan
 from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
@@ -106,7 +106,7 @@ class Shop:
     def age(self) -> None:
         """Let so much time pass that a batch which a provider does not know will not turn up any more."""
         with closing(sqlite3.connect(self.db, timeout=30, isolation_level=None)) as db:
-            db.execute("update batches set sent_at = ? where state = 'sending'", (ids.ago(3600),))
+            db.execute("update batches set sent_at = ? where state = 'sending'", (times.ago(3600),))
 
 
 @pytest.fixture(params=KINDS)
@@ -236,8 +236,8 @@ def test_answers_from_a_batch_are_as_sure_as_they_are_worth(shop: Shop, server: 
     shop.classify()
     server.finish()
     shelf, (fingerprint,) = open_shelf(SqliteStore(str(shop.db))), shop.rows("select fingerprint from batches")[0]
-    curve = Calibration(fingerprint, "gpt", "[[0.0, 0.3]]", "constant", 30, 0.5, 0.1, ids.now())
-    shelf.keep_calibration(curve, Event("calibrated", None, None, "tester", ids.now()))
+    curve = Calibration(fingerprint, "gpt", "[[0.0, 0.3]]", "constant", 30, 0.5, 0.1, times.now())
+    shelf.keep_calibration(curve, Event("calibrated", None, None, "tester", times.now()))
     assert dids(shop.classify()) == {"needs_review": 1}
     assert shop.rows("select confidence, raw from classifications") == [(0.3, 0.9)]
     assert shop.tickets()["t0"].suggestion == "Billing"

@@ -14,7 +14,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows
 from tests.support.helpdesk import BEGAN, Helpdesk
 from tests.support.http_stub import Got, Reply
-from triage_cli.domain.ids import now
+from triage_cli.domain.times import now
 from triage_cli.sources.pagination import seconds
 
 

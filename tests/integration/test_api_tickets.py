@@ -16,7 +16,7 @@ from tests.support.api_server import Running, serving
 from tests.support.commands import PATIENCE, rows
 from triage_cli.api import idempotency
 from triage_cli.api.routes import tickets
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Lease, Run
@@ -312,11 +312,11 @@ def test_an_earlier_delivery_hides_no_missing_rule_and_no_missing_category(
 def test_a_ticket_that_another_run_is_at_work_on_is_busy(client: httpx.Client, server: Running) -> None:
     ticket_id = client.post("/tickets", json=TICKET).json()["ticket_id"]
     store = server.served.parts.store
-    run = store.begin(Run(ids.new_id(), "classify", "somebody", "elsewhere", ids.now()))
+    run = store.begin(Run(ids.new_id(), "classify", "somebody", "elsewhere", times.now()))
     assert store.claim(Selection(ids=(ticket_id,)), Lease(run.run_id), 1)
     busy = client.post(f"/tickets/{ticket_id}/classify")
     assert (busy.status_code, busy.json()["code"], busy.headers["retry-after"]) == (409, "busy", "1")
-    store.end(run._replace(ended_at=ids.now()))
+    store.end(run._replace(ended_at=times.now()))
     assert client.post(f"/tickets/{ticket_id}/classify").json()["asked"]
 
 

@@ -12,7 +12,7 @@ from tests.support.commands import PATIENCE
 from tests.support.stored_tickets import a_run, a_ticket, an_event, ended, sql
 from tests.support.world import World, a_budget
 from triage_cli.classifiers.llm.reservations import BudgetReserver
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.runs import InputPart, Lease, Run
@@ -30,7 +30,7 @@ def kill(store: SqliteStore, lease: Lease) -> None:
 
 def a_day_later(store: SqliteStore) -> None:
     """Let a day pass over all that was booked, and all that was set aside."""
-    sql(store, "update bookings set minute = ?", (ids.ago(DAY + 120)[:16],))
+    sql(store, "update bookings set minute = ?", (times.ago(DAY + 120)[:16],))
     sql(store, "update runs set lease_until = lease_until - ?", (DAY + 120,))
 
 
@@ -80,7 +80,7 @@ def test_the_day_goes_by_the_time_of_each_booking_and_not_by_the_begin_of_its_ru
     assert store.set_aside(new, [1.0], 2.0) == 1
     assert store.set_aside(old._replace(spent=1.5, reserved=0.5), [0.1], 2.0) == 0
     assert store.set_aside(old._replace(spent=1.7, reserved=0.0), [0.3], 2.0) == 1, "itself counts once"
-    store.end(Run(old.run_id, "classify", "tester", "classify", "", ended_at=ids.now(), spent=2.0))
+    store.end(Run(old.run_id, "classify", "tester", "classify", "", ended_at=times.now(), spent=2.0))
     assert store.set_aside(new._replace(spent=1.0), [0.1], 2.0) == 0, "also once it has ended"
 
 
@@ -89,7 +89,7 @@ def test_what_a_batch_was_set_aside_for_counts_no_more_when_its_answers_are_book
     old, new = a_run(store)._replace(spent=0.0, reserved=0.0), a_run(store)._replace(spent=0.0, reserved=0.0)
     store.renew(old._replace(spent=3.0))
     a_day_later(store)
-    opened = ids.ago(DAY + 120)
+    opened = times.ago(DAY + 120)
     store.save([Change(an_event(a_ticket("1"), "classified"), adds=(Spent(old.run_id, 1.0, 3.0, opened),))])
     assert store.set_aside(new, [1.1], 2.0) == 0
     assert store.set_aside(new, [1.0], 2.0) == 1, "what was given back makes no room in another day"
@@ -252,7 +252,7 @@ def test_sums_of_floating_point_numbers_fill_a_room_to_the_cent() -> None:
 
 def test_what_killed_runs_of_one_command_spent_bounds_the_next_and_is_counted_once(store: SqliteStore) -> None:
     for spent, before in ((3.0, 0.0), (1.0, 3.25), (0.5, 4.5)):
-        run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now()))
+        run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now()))
         assert run.spent == before
         store.renew(Lease(run.run_id, spent=spent, reserved=0.25))
         kill(store, Lease(run.run_id))
@@ -260,7 +260,7 @@ def test_what_killed_runs_of_one_command_spent_bounds_the_next_and_is_counted_on
     last = a_run(store)
     assert store.set_aside(last, [1.0, 1.0], 3.25 + 1.25 + 0.75 + 1.0) == 1, "what it inherited counts once"
     ended(store, last)
-    assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now())).spent == 0
+    assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).spent == 0
 
 
 @pytest.mark.parametrize(
@@ -276,20 +276,20 @@ def test_what_a_killed_run_spent_is_no_other_command_s(
     store: SqliteStore, died: tuple[str, str, float], next_one: tuple[str, str]
 ) -> None:
     actor, words, seconds = died
-    run = store.begin(Run(ids.new_id(), "classify", actor, words, ids.ago(seconds)))
+    run = store.begin(Run(ids.new_id(), "classify", actor, words, times.ago(seconds)))
     store.renew(Lease(run.run_id, spent=3.0, reserved=0.0))
     kill(store, Lease(run.run_id))
-    assert store.begin(Run(ids.new_id(), "classify", *next_one, ids.now())).spent == 0
+    assert store.begin(Run(ids.new_id(), "classify", *next_one, times.now())).spent == 0
     assert in_all(store) == 3
 
 
 def test_a_request_that_comes_again_goes_on_with_what_its_earlier_tries_have_spent(store: SqliteStore) -> None:
     def begun(parcel: str, spent: float = 0.0) -> Run:
-        return store.begin(Run(ids.new_id(), "run", "tester", "POST /x", ids.now(), spent=spent, parcel=parcel))
+        return store.begin(Run(ids.new_id(), "run", "tester", "POST /x", times.now(), spent=spent, parcel=parcel))
 
     first = begun("p", spent=10.0)
     assert first.spent == 10, "what earlier requests of the command have spent"
-    store.end(first._replace(ended_at=ids.now(), spent=2.0))
+    store.end(first._replace(ended_at=times.now(), spent=2.0))
     second = begun("p", spent=10.0)
     assert second.spent == 12
     store.renew(Lease(second.run_id, spent=1.0, reserved=0.5))
@@ -300,7 +300,7 @@ def test_a_request_that_comes_again_goes_on_with_what_its_earlier_tries_have_spe
 
 def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:
     for _ in range(4):
-        run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now()))
+        run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now()))
         budget = RunContext(store, run, StopControl()).open_budget(10.0, None)
         if budget.set_aside([4.0]):
             budget.settle(4.0, 4.0)
@@ -326,10 +326,10 @@ def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(
 def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(store: SqliteStore) -> None:
     with running(store, "eval", "tester", "eval", StopControl()) as tally:
         tally.context.open_budget(None, None).book(2.0)
-    run = store.begin(Run(ids.new_id(), "eval", "tester", "eval", ids.now(), spent=tally.context.budget.brought))
+    run = store.begin(Run(ids.new_id(), "eval", "tester", "eval", times.now(), spent=tally.context.budget.brought))
     store.renew(Lease(run.run_id, spent=1.0, reserved=0.0))
     kill(store, Lease(run.run_id))
-    assert store.begin(Run(ids.new_id(), "eval", "tester", "eval", ids.now())).spent == 3
+    assert store.begin(Run(ids.new_id(), "eval", "tester", "eval", times.now())).spent == 3
     assert in_all(store) == 3
 
 
@@ -352,14 +352,14 @@ def test_what_is_in_flight_as_a_run_breaks_down_stays_on_its_account(store: Sqli
 def test_what_others_put_on_a_run_s_account_outlasts_what_it_says_itself(store: SqliteStore) -> None:
     lease = a_run(store)
     store.renew(lease._replace(spent=5.0, reserved=0.0))
-    store.save([Change(an_event(a_ticket("1"), "returned"), adds=(Spent(lease.run_id, 0.5, 2.0, ids.now()),))])
+    store.save([Change(an_event(a_ticket("1"), "returned"), adds=(Spent(lease.run_id, 0.5, 2.0, times.now()),))])
     assert booked(store) == [(3.5, 0.0)]
     store.renew(lease._replace(spent=6.0, reserved=0.5))
     assert booked(store) == [(4.5, 0.5)]
     store.renew(lease)
     assert booked(store) == [(4.5, 0.5)]
     assert store.set_aside(lease._replace(spent=6.0, reserved=0.5), [1.0, 1.0], 6.0) == 1
-    store.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=ids.now(), spent=7.0))
+    store.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=times.now(), spent=7.0))
     assert booked(store) == [(5.5, 0.0)]
 
 

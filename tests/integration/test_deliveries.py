@@ -28,7 +28,7 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.api import background
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.webhook import WebhookDestination
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
@@ -582,7 +582,7 @@ def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
 
 def holding(world: World) -> tuple[AttemptRecorder, OutgoingDelivery]:
     """Begin a run that takes hold of what destination a is owed; return what tells of its attempts, and the parcel."""
-    run = world.store.begin(Run(ids.new_id(), "route", "test", ids.new_id(), ids.now()))
+    run = world.store.begin(Run(ids.new_id(), "route", "test", ids.new_id(), times.now()))
     (outgoing,) = world.store.due("a", Lease(run.run_id), 10)
     return AttemptRecorder(RunContext(world.store, run, StopControl())), outgoing
 

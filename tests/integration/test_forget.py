@@ -19,7 +19,7 @@ from tests.support.forgotten_tickets import drafts, forgotten
 from tests.support.llm_server import Asked, Step, chat, serving, verdict
 from tests.support.typed_terminal import Typist
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import dedup, ids
+from triage_cli.domain import dedup, ids, times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
@@ -432,7 +432,7 @@ def test_a_name_by_which_a_ticket_was_called_leaves_the_record_of_runs(world: Wo
     for n, who in enumerate(("C-1", "C-2")):
         list(world.triage().create([TicketDraft(0, 2, "hello", "text", who, external_id=(name, "5")[n], cells=())]))
     for words in (["classify", name, name, "5", "--limit", "55"], ["route", "5"]):
-        world.store.end(world.store.begin(Run(ids.new_id(), words[0], "x", shlex.join(words), ids.now())))
+        world.store.end(world.store.begin(Run(ids.new_id(), words[0], "x", shlex.join(words), times.now())))
     forgotten(world)
     kept = {row[0] for row in world.store.database.read("select words from runs")}
     assert {"classify … … 5 --limit 55", "route 5"} <= kept
@@ -460,7 +460,7 @@ def test_a_ticket_that_was_forgotten_on_its_way_into_the_store_is_refused(world:
     list(world.triage().forget("C-1"))
     assert created.value is not None
     late = created.value._replace(ticket_id=ids.new_id())
-    (conflict,) = world.store.save([Change(Event("created", late.ticket_id, None, "me", ids.now()), late)])
+    (conflict,) = world.store.save([Change(Event("created", late.ticket_id, None, "me", times.now()), late)])
     assert conflict is not None
     assert conflict.ticket is not None
     assert ids.is_forgotten(conflict.ticket.identity)

@@ -17,7 +17,7 @@ from triage_cli.cli import options, ticket_names
 from triage_cli.cli.context import words_of
 from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import line
-from triage_cli.domain import audit_chain, dedup, ids, routing, serialization
+from triage_cli.domain import audit_chain, dedup, ids, routing, serialization, times
 from triage_cli.domain.audit import Event, Head, LoggedEvent
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Rule
 from triage_cli.domain.errors import CheckError, TriageError, UsageError
@@ -43,7 +43,7 @@ quickly = examples(40, 150)
 
 def a_ticket(**fields: Any) -> Ticket:
     draft = TicketDraft(0, 2, "s", "d", cells=())
-    return dedup.new_ticket(dedup.identify(draft), ids.new_id(), ids.now(), None)._replace(**fields)
+    return dedup.new_ticket(dedup.identify(draft), ids.new_id(), times.now(), None)._replace(**fields)
 
 
 # -- codec
@@ -102,7 +102,7 @@ SAID = st.lists(st.tuples(st.booleans(), TEXT, st.dictionaries(TEXT, JSON, max_s
 def test_any_events_make_a_log_that_holds_and_is_told_as_json(
     said: list[tuple[bool, str, Mapping[str, Any]]], key: bytes | None
 ) -> None:
-    plain = [Event("did", ids.new_id() if of else None, None, actor, ids.now(), data) for of, actor, data in said]
+    plain = [Event("did", ids.new_id() if of else None, None, actor, times.now(), data) for of, actor, data in said]
     rows, head = audit_chain.append(Head(audit_chain.GENESIS, 0), plain, key)
     log = [LoggedEvent(*row[:7], prev="", hash=row[7]) for row in rows]
     assert audit_chain.verify(log, key, {head.head: "kept"}) == head

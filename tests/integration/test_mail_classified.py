@@ -12,7 +12,7 @@ from tests.support.llm_classifiers import TYPES, opened
 from tests.support.llm_server import serving
 from tests.support.mails import mail, mbox
 from tests.support.world import World, a_budget
-from triage_cli.domain import dedup, ids
+from triage_cli.domain import dedup, ids, times
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.readers import open_table
@@ -28,7 +28,7 @@ def a_ticket() -> Ticket:
     (draft,) = open_table(io.BytesIO(MAIL), "box").rows
     assert isinstance(draft, TicketDraft)
     assert draft.text == f"Re: Question\n{ASK}"
-    return dedup.new_ticket(dedup.identify(draft), ids.new_id(), ids.now(), None)
+    return dedup.new_ticket(dedup.identify(draft), ids.new_id(), times.now(), None)
 
 
 @pytest.mark.parametrize("kind", TYPES)

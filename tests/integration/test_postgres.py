@@ -23,10 +23,11 @@ from triage_cli.config import without_password
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
-from triage_cli.domain.ids import new_id, now
+from triage_cli.domain.ids import new_id
 from triage_cli.domain.runs import Run
 from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Selection
+from triage_cli.domain.times import now
 from triage_cli.stores import queries, selections
 from triage_cli.stores.categories import BEARS
 from triage_cli.stores.postgres import database as pg_database

@@ -11,7 +11,7 @@ from tests.support.api_server import serving
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, many, until
 from tests.support.world import World
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Selection, TicketDraft
@@ -35,7 +35,7 @@ FATES = pytest.mark.parametrize(("fate", "says"), [(removed, "was removed"), (re
 
 
 def a_run() -> Run:
-    return Run(ids.new_id(), "create", "tester", "create", ids.now())
+    return Run(ids.new_id(), "create", "tester", "create", times.now())
 
 
 @FATES

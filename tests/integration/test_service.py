@@ -17,7 +17,7 @@ from tests.support.chain import first_break
 from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.file import FileDestination
-from triage_cli.domain import ids, streams
+from triage_cli.domain import ids, streams, times
 from triage_cli.domain.audit import Event, EventQuery
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
@@ -522,7 +522,7 @@ def test_a_ticket_named_twice_is_asked_about_and_delivered_once(world: World, tm
 
 def test_tickets_that_another_run_holds_are_left_to_it(world: World) -> None:
     mine, theirs = made(world, 2)
-    other = Lease(world.store.begin(Run(ids.new_id(), "classify", "other", "", ids.now())).run_id)
+    other = Lease(world.store.begin(Run(ids.new_id(), "classify", "other", "", times.now())).run_id)
     world.store.claim(Selection(ids=(theirs.ticket_id,)), other, 1)
     assert {o.row: o.action for o in classify(world, mine, theirs)} == {0: "classified", 1: "held"}
     assert world.classifier.asked == [mine.ticket_id]
@@ -718,7 +718,7 @@ def test_run_again_does_only_what_is_left(world: World, tmp_path: Path) -> None:
 
 def test_run_takes_over_what_a_dead_run_held(world: World, tmp_path: Path) -> None:
     lines = to_file(world, tmp_path)
-    dead = world.store.begin(Run(ids.new_id(), "run", "tester", "", ids.now()))
+    dead = world.store.begin(Run(ids.new_id(), "run", "tester", "", times.now()))
     (ticket,) = made(world)
     world.store.claim(ALL, Lease(dead.run_id), 10)
     (outcome,) = run(world, drafts(1))

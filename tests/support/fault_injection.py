@@ -181,7 +181,7 @@ def _at_the_network(step: Callable[[Callable[[], None]], None], _how: str) -> No
 
 
 def _set_back() -> None:
-    from triage_cli.domain import ids
+    from triage_cli.domain import times
 
     plain, plain_ns = time.time, time.time_ns
     time.time = lambda: plain() - BACK
@@ -192,8 +192,8 @@ def _set_back() -> None:
         def now(cls, tz: Any = None) -> Self:
             return super().now(tz) - timedelta(seconds=BACK)
 
-    # `ids.now` looks `datetime` up when it is called, so all that have imported it see the earlier time too.
-    vars(ids)["datetime"] = Earlier
+    # `times.now` looks `datetime` up when it is called, so all that have imported it see the earlier time too.
+    vars(times)["datetime"] = Earlier
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from sqlite_utils import Database, Migrations
 
 from tests.support.old_schemas import first_release
 from tests.support.pg_server import sql as pg_sql
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.audit import Event, EventQuery
 from triage_cli.domain.changes import Change
 from triage_cli.domain.runs import Lease, Run
@@ -22,7 +22,7 @@ POSTED = TicketDraft(0, 0, "Refund?", "I was charged twice", "C-1", source="api"
 def a_ticket(name: str = "1", **fields: Any) -> Ticket:
     ticket = Ticket(
         ids.new_id(), f"{name}\timport", "import", name, f"hash-{name}", f"Subject {name}", "Text", None, None, 2, None,
-        ids.now(),
+        times.now(),
     )  # fmt: skip
     if "priority" in fields:
         fields["urgency"] = URGENCY[fields["priority"]]
@@ -30,7 +30,7 @@ def a_ticket(name: str = "1", **fields: Any) -> Ticket:
 
 
 def an_event(ticket: Ticket | None, action: str = "created", **data: Any) -> Event:
-    return Event(action, ticket.ticket_id if ticket else None, None, "tester", ids.now(), data)
+    return Event(action, ticket.ticket_id if ticket else None, None, "tester", times.now(), data)
 
 
 def created(ticket: Ticket) -> Change:
@@ -42,11 +42,11 @@ def changed(before: Ticket, **fields: Any) -> Change:
 
 
 def a_run(store: SqliteStore) -> Lease:
-    return Lease(store.begin(Run(ids.new_id(), "classify", "tester", "classify", ids.now())).run_id)
+    return Lease(store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).run_id)
 
 
 def ended(store: SqliteStore, lease: Lease) -> None:
-    store.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=ids.now(), exit_code=0))
+    store.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=times.now(), exit_code=0))
 
 
 def filled(store: SqliteStore, *tickets: Ticket) -> list[Ticket]:
@@ -91,5 +91,5 @@ def as_of_version_1(path: str) -> None:
     db.close()
 
 
-OLD_RUN = f"""insert into runs values ('r1', 'classify', 'tester', 'classify', '{ids.ago(3600)}', 'here', 1,
+OLD_RUN = f"""insert into runs values ('r1', 'classify', 'tester', 'classify', '{times.ago(3600)}', 'here', 1,
     null, 2.5, 0.5, null, '{{}}', null, null, 1)"""

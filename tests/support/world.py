@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.runs import Action, Outcome
@@ -52,7 +52,7 @@ class FakeClassifier:
         return (self.fingerprint,)
 
     def askings(self) -> tuple[QuestionSpec, ...]:
-        return (QuestionSpec(self.fingerprint, "fake", "m", "", "", NAMES, "{}", ids.now()),)
+        return (QuestionSpec(self.fingerprint, "fake", "m", "", "", NAMES, "{}", times.now()),)
 
     def rejudged(self, answer: Classification) -> Classification:
         return answer.at_threshold(self.threshold)
@@ -66,7 +66,7 @@ class FakeClassifier:
         category, confidence = self._answer(ticket)
         step = Classification(
             ids.new_id(), ticket.ticket_id, None, "fake", category, confidence, "model", "because", "fake", "test",
-            self.fingerprint, self.threshold, None, ids.answer_key(self.fingerprint, ticket.text), ids.now(),
+            self.fingerprint, self.threshold, None, ids.answer_key(self.fingerprint, ticket.text), times.now(),
         )  # fmt: skip
         return Outcome(n, Action.ANSWERED, Answer(ticket, (step,), confidence >= self.threshold), None, ticket)
 

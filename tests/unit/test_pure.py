@@ -16,7 +16,7 @@ from tests.support.chain import first_break
 from tests.support.examples import examples
 from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.file import FileDestination
-from triage_cli.domain import audit_chain, dedup, ids, routing, serialization
+from triage_cli.domain import audit_chain, dedup, ids, routing, serialization, times
 from triage_cli.domain.audit import Event, EventQuery, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, RoutePlan, Rule
@@ -362,7 +362,7 @@ def test_what_is_no_ticket_id(text: str) -> None:
 
 
 def test_now_is_utc_with_milliseconds() -> None:
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", ids.now())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", times.now())
 
 
 @quick
@@ -397,7 +397,7 @@ DRAFTS = st.builds(
 @given(DRAFTS)
 def test_what_was_imported_says_nothing_new_and_can_be_stored(draft: TicketDraft) -> None:
     item = dedup.identify(draft)
-    ticket = dedup.new_ticket(item, ids.new_id(), ids.now(), None)
+    ticket = dedup.new_ticket(item, ids.new_id(), times.now(), None)
     assert dedup.updated_ticket(ticket, dedup.identify(draft)) is None
     assert dedup.identify(draft) == item
     for value in ticket:
@@ -410,7 +410,7 @@ def test_what_was_imported_says_nothing_new_and_can_be_stored(draft: TicketDraft
 @quick
 @given(DRAFTS, DRAFTS, st.booleans())
 def test_an_update_changes_what_the_draft_says_and_nothing_else(old: TicketDraft, new: TicketDraft, held: bool) -> None:
-    before = dedup.new_ticket(dedup.identify(old), ids.new_id(), ids.now(), None)._replace(
+    before = dedup.new_ticket(dedup.identify(old), ids.new_id(), times.now(), None)._replace(
         status="routed", category="Billing", confidence=0.9, verdict=int(held), revision=5
     )
     item = dedup.identify(new)
@@ -587,7 +587,7 @@ def test_each_exit_code_of_an_early_end_has_its_sentence() -> None:
 
 def test_a_used_up_budget_keeps_no_classified_ticket_from_its_destination(world: World) -> None:
     history = world.store.history(stored(world).ticket_id)
-    run = Run(ids.new_id(), "run", "cron", "", ids.now(), ended_at=ids.now(), exit_code=7)
+    run = Run(ids.new_id(), "run", "cron", "", times.now(), ended_at=times.now(), exit_code=7)
     classified = history._replace(ticket=history.ticket._replace(status="classified"), ended_early=run)
     assert list(explain(classified))[-1] == "Next: triage route sends it on."
 

@@ -9,7 +9,7 @@ from mcp.server.mcpserver import Context
 from pydantic import Field
 
 from triage_cli.agents import answers
-from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft, agent_name
 from triage_cli.domain.consultation import TextQuestion
 from triage_cli.domain.decisions import ClassifyPlan
@@ -239,6 +239,6 @@ def _time(text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        return ids.timestamp(datetime.fromtimestamp(to_seconds(text), UTC))
+        return times.timestamp(datetime.fromtimestamp(to_seconds(text), UTC))
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(f'"{text}" is no time', hint="write it as 2026-11-01 or 2026-11-01T08:00:00Z") from error

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from triage_cli.api.dependencies import Caller, Limits
 from triage_cli.api.docs_page import FILES as DOCS_FILES
-from triage_cli.domain import api_key_format, ids
+from triage_cli.domain import api_key_format, times
 from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
 from triage_cli.ports.storage import ApiAccessStore
@@ -145,7 +145,7 @@ def _is_right(key: ApiKey, credential: str) -> bool:
 
 
 def _is_expired(key: ApiKey) -> bool:
-    return bool(key.expires_at and key.expires_at <= ids.now())
+    return bool(key.expires_at and key.expires_at <= times.now())
 
 
 def _ratelimit_headers(per_minute: int, left: int, reset: float) -> dict[str, str]:

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from triage_cli.api import problems
 from triage_cli.api.auth import Authenticator, FailedKeys, is_open, required_role
 from triage_cli.api.dependencies import Caller, ServerState
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.errors import (
     MediaTypeError,
@@ -209,7 +209,7 @@ class _RequestLog:
         if self.is_silent or not access.isEnabledFor(logging.INFO):
             return
         line = {
-            "time": ids.now(),
+            "time": times.now(),
             "request_id": self.request_id,
             "method": self._scope["method"],
             "path": self._scope["path"][:200],

@@ -24,7 +24,7 @@ from triage_cli import wiring
 from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Caller, Hook, Limits, ServerState
 from triage_cli.config import Config
-from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.webhook_signing import secret_of
@@ -271,7 +271,11 @@ class _JsonLineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if record.name == "triage.access":
             return record.getMessage()
-        fields: dict[str, Any] = {"time": ids.now(), "level": record.levelname.lower(), "message": record.getMessage()}
+        fields: dict[str, Any] = {
+            "time": times.now(),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
         kind, error, trace = record.exc_info or (None, None, None)
         if kind is not None and error is not None:
             fields["error"] = kind.__name__

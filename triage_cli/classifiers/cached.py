@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.classifiers.wrapper import WrappedClassifier
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer, Classification
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.streams import FlushNow
@@ -70,7 +70,7 @@ class Remembering(WrappedClassifier):
         return [self._reused(other, last)._replace(error=outcome.error) for other in same]
 
     def _reused(self, ticket: Ticket, before: Classification) -> Outcome[Answer]:
-        step = self.rejudged(before).copy(ids.new_id(), self._run_id, ids.now())
+        step = self.rejudged(before).copy(ids.new_id(), self._run_id, times.now())
         step = step._replace(ticket_id=ticket.ticket_id, step=self.name, classifier=self.name, actor=self._actor)
         sure = step.category is not None and step.confidence is not None and step.confidence >= self._threshold
         return Outcome(0, Action.ANSWERED, Answer(ticket, (step,), sure), None, ticket)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.tickets import Ticket
 
@@ -71,7 +71,7 @@ def suggested(ticket: Ticket, draft: AgentSuggestionDraft, category: str, actor:
         threshold=None,
         probabilities=None,
         answer_key=ids.answer_key(CLASSIFIER, ticket.text),
-        at=ids.now(),
+        at=times.now(),
     )
 
 

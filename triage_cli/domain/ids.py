@@ -5,7 +5,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 _lock = threading.Lock()
 _last = 0
@@ -33,21 +32,6 @@ def new_id() -> str:
 def is_ticket_id(text: str) -> bool:
     """Return whether a text has the format of `new_id`."""
     return len(text) == 36 and text[14] == "7" and text.count("-") == 4
-
-
-def now() -> str:
-    """Return the present time as ISO 8601 in UTC, with milliseconds and Z."""
-    return timestamp(datetime.now(UTC))
-
-
-def timestamp(moment: datetime) -> str:
-    """Return a moment in UTC as `now` has it, so that the texts of two compare as the moments do."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def ago(seconds: float) -> str:
-    """Return the time so many seconds ago, in the format of `now`."""
-    return timestamp(datetime.now(UTC) - timedelta(seconds=seconds))
 
 
 def content_hash(subject: str | None, description: str | None) -> str:

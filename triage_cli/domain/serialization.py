@@ -11,9 +11,9 @@ from typing import Any
 from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.decisions import Classification, Decided, Decision, Flip, Standing
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
-from triage_cli.domain.ids import timestamp
 from triage_cli.domain.runs import Outcome, Run
 from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.times import timestamp
 from triage_cli.domain.views import History, StatsGroup, Why
 
 TICKET_KEYS = (

@@ -1,6 +1,21 @@
 """Times as ISO 8601 and as seconds since 1970."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+
+def now() -> str:
+    """Return the present time as ISO 8601 in UTC, with milliseconds and Z."""
+    return timestamp(datetime.now(UTC))
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment in UTC as `now` has it, so that the texts of two compare as the moments do."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def ago(seconds: float) -> str:
+    """Return the time so many seconds ago, in the format of `now`."""
+    return timestamp(datetime.now(UTC) - timedelta(seconds=seconds))
 
 
 def to_seconds(moment: str) -> float:

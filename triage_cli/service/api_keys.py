@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from triage_cli.domain import api_key_format, ids
+from triage_cli.domain import api_key_format, times
 from triage_cli.domain.api_keys import ApiKey, CreatedKey
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
@@ -17,7 +17,7 @@ NAME = re.compile(r"[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?")
 def after(seconds: float) -> str:
     """Return the time in so many seconds. Raises `UsageError` if it is beyond all calendars."""
     try:
-        return ids.timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
+        return times.timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
     except OverflowError as error:
         raise UsageError("no key is valid for so long", hint="give a shorter time, such as 90d") from error
 
@@ -42,7 +42,7 @@ class KeyRing:
         made = api_key_format.new_key()
         expires_at = None if seconds is None else after(seconds)
         digest = api_key_format.digest(made.text)
-        self._gate.add_key(ApiKey(made.key_id, name, digest, role, ids.now(), expires_at=expires_at))
+        self._gate.add_key(ApiKey(made.key_id, name, digest, role, times.now(), expires_at=expires_at))
         self._log("key_created", {"key": made.key_id, "name": name, "role": role} | _expiry(expires_at))
         return CreatedKey(name, role, made.text)
 
@@ -53,7 +53,7 @@ class KeyRing:
         """
         made = api_key_format.new_key()
         expires_at = None if seconds is None else after(seconds)
-        new = ApiKey(made.key_id, name, api_key_format.digest(made.text), "", ids.now(), expires_at=expires_at)
+        new = ApiKey(made.key_id, name, api_key_format.digest(made.text), "", times.now(), expires_at=expires_at)
         key = self._gate.rotate(new, after(overlap))
         self._log("key_rotated", {"key": made.key_id, "name": name, "overlap": overlap} | _expiry(key.expires_at))
         return CreatedKey(name, key.role, made.text)
@@ -69,4 +69,4 @@ class KeyRing:
         return key
 
     def _log(self, action: str, data: Mapping[str, object]) -> None:
-        self._store.save([Change(Event(action, None, None, self._actor, ids.now(), data))])
+        self._store.save([Change(Event(action, None, None, self._actor, times.now(), data))])

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket
@@ -27,7 +27,7 @@ def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], 
     roots = {old: done[old].root if old in again else root_of(old, done.values()) for old in pending}
     destinations = renamed_destinations(pending, rules)
     for old, new in pending.items():
-        event = Event("renamed", None, run_id, actor, ids.now(), {"from": old, "to": new})
+        event = Event("renamed", None, run_id, actor, times.now(), {"from": old, "to": new})
         store.rename(Renamed(old, new, roots[old]), event, destination=old in destinations)
 
 

@@ -2,7 +2,7 @@
 
 from itertools import chain
 
-from triage_cli.domain import ids, routing
+from triage_cli.domain import ids, routing, times
 from triage_cli.domain.agent_suggestions import (
     MOST_AGENTS,
     AgentSuggestion,
@@ -56,7 +56,7 @@ class LocalConsultation:
         if not ticket.text.strip():
             raise UsageError("the text is empty", hint="give a subject or a description")
         if self._services.kept(plan) is not None:  # it asks no provider
-            nobody = RunContext(self._store, Run("", "classify_text", self._actor, "", ids.now()), self._stop)
+            nobody = RunContext(self._store, Run("", "classify_text", self._actor, "", times.now()), self._stop)
             return self._answer(self._services.classifier(plan, self._actor, ""), ticket, nobody.budget)
         with running(self._store, "classify_text", self._actor, self._command_line, self._stop) as recorder:
             context = recorder.context

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.agent_suggestions import is_agents
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
@@ -24,7 +24,7 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
     """
     store, selection, row = context.store, Selection(customer_id=customer_id), 0
     while chunk := context.claim(selection, CHUNK):
-        at, ticket_ids = ids.now(), [ticket.ticket_id for ticket in chunk]
+        at, ticket_ids = times.now(), [ticket.ticket_id for ticket in chunk]
         sent = store.deliveries(ticket_ids)
         store.erase(ticket_ids)
         taken = {t.ticket_id: [d for d in sent.get(t.ticket_id, ()) if d.state == "accepted"] for t in chunk}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from triage_cli.domain import ids, routing
+from triage_cli.domain import routing, times
 from triage_cli.domain.agent_suggestions import standing
 from triage_cli.domain.consultation import RoutePreview, conditions
 from triage_cli.domain.deliveries import Delivery, Rule
@@ -77,7 +77,7 @@ def _decision_today(
     destinations = category_renames.renamed_destinations(heirs, routes.rules)
     existing = [_with_new_names(d, heirs, destinations) for d in history.deliveries]
     return routing.needed_deliveries(
-        history.ticket, rule, existing, again=False, config_hash="", at=ids.now(), due_at=0.0, run_id=None
+        history.ticket, rule, existing, again=False, config_hash="", at=times.now(), due_at=0.0, run_id=None
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, Decided
 from triage_cli.domain.deliveries import OutgoingDelivery, Routed
@@ -96,7 +96,7 @@ class GroupDecider:
     def save(self, recorder: DecisionRecorder, answer: Outcome[Answer]) -> Outcome[Decided]:
         """Save an answer. It holds too if only results of earlier deliveries have changed its ticket meanwhile."""
         for _ in range(TRIES):
-            change = recorder.change(answer.ticket, answer, ids.now())
+            change = recorder.change(answer.ticket, answer, times.now())
             (conflict,) = recorder.context.save([change])
             now = conflict.ticket if conflict else None
             if now is None or now != answer.ticket._replace(status=now.status, revision=now.revision):
@@ -136,7 +136,7 @@ class GroupDecider:
     def _taken(self, new: NewTicket, answer: Outcome[Answer]) -> Taken:
         """Return the change that creates a ticket, with its further steps added to it."""
         recorder = self.recorder(new.classifier, new.context)
-        classifying = recorder.change(new.ticket, answer, ids.now())
+        classifying = recorder.change(new.ticket, answer, times.now())
         classified = recorder.outcome(classifying, answered_by(classifying), None, new.ticket)
         after = classifying.ticket or new.ticket
         change = _with_step(new.change, classifying, after)
@@ -144,7 +144,7 @@ class GroupDecider:
             return Taken(change, classified, None, ())
         decider = RoutingDecider(new.context, self._services.map)
         routed, routing = decider.decide(
-            after, (), ids.now(), again=False, holder=new.context.run.run_id, answer=answered_by(classifying)
+            after, (), times.now(), again=False, holder=new.context.run.run_id, answer=answered_by(classifying)
         )
         if routing is None:
             return Taken(change, classified, routed, ())

@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from itertools import chain, islice
 from typing import TypeVar
 
-from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.dedup import RewriteGuard
@@ -153,7 +153,7 @@ class LocalTriage:
 
     def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
         """Yield the tickets that `classify` would ask about, in its order, without claiming them."""
-        nobody = RunContext(self._store, Run("", "classify", self._actor, "", ids.now()), self._allowance)
+        nobody = RunContext(self._store, Run("", "classify", self._actor, "", times.now()), self._allowance)
         return to_ask(self._services.recorder(nobody, plan), selection)
 
     # -- route

@@ -7,7 +7,7 @@ their answers are compared with the present thresholds.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import (
     Answer,
@@ -208,7 +208,7 @@ class ReclassifyRun:
     def _save_proposals(self, outcomes: Sequence[Outcome[Answer]], rows: dict[str, int]) -> list[FlipDecision]:
         """Save answers as proposals and free their tickets; a ticket that has changed meanwhile is left alone."""
         self._deciding.note()
-        at, changes, judged = ids.now(), [], []
+        at, changes, judged = times.now(), [], []
         for outcome in outcomes:
             steps = steps_within(outcome.value, self._labels)
             ticket_before, new = self._deciding.since_begun(outcome.ticket, steps)
@@ -248,7 +248,7 @@ class ReclassifyRun:
     def apply(self, judged: Iterable[FlipDecision]) -> list[FlipDecision]:
         """Apply answers in one transaction; tickets that have changed since the comparison are left alone."""
         self._deciding.check.before()
-        at, changes, done = ids.now(), [], []
+        at, changes, done = times.now(), [], []
         for each in judged:
             new_answer, ticket_before = each.now, each.ticket
             if new_answer is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.runs import Lease, Run
@@ -62,7 +62,7 @@ class RunContext:
     def event(self, action: str, ticket_id: str | None, data: Mapping[str, Any], at: str | None = None) -> Event:
         """Return an event of this run, with the present time if none is given."""
         return Event(
-            action, ticket_id, self.run.run_id, self.actor, at or ids.now(), with_request(data, self.request_id)
+            action, ticket_id, self.run.run_id, self.actor, at or times.now(), with_request(data, self.request_id)
         )
 
     def save(self, changes: Sequence[Change]) -> Sequence[Conflict | None]:

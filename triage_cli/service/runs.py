@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import ItemError, TriageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
@@ -61,7 +61,7 @@ def running(
 
     What `part` has spent before counts against the cost limit of the command.
     """
-    begun = Run(ids.new_id(), kind, actor, command_line, ids.now(), spent=part.spent, parcel=part.parcel)
+    begun = Run(ids.new_id(), kind, actor, command_line, times.now(), spent=part.spent, parcel=part.parcel)
     recorder = RunRecorder(RunContext(store, store.begin(begun), stop))
     try:
         yield recorder
@@ -79,7 +79,7 @@ def running(
             recorder.codes.add(ExitCode.INTERRUPTED)
         budget = recorder.context.budget
         run = recorder.context.run._replace(
-            ended_at=ids.now(),
+            ended_at=times.now(),
             spent=budget.spent + budget.reserved,  # calls in flight may still be charged
             counts=compact(dict(sorted(recorder.counts.items()))),
             exit_code=int(recorder.exit_code),

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Routed
@@ -88,7 +88,7 @@ class SingleTickets:
         existing = self._store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
         answer = self._services.map.answers(self._store, [ticket]).get(ticket.decision_id or "")
         outcome, change = decider.decide(
-            ticket, existing, ids.now(), again=False, holder=context.run.run_id, answer=answer
+            ticket, existing, times.now(), again=False, holder=context.run.run_id, answer=answer
         )
         if change is None:
             return None if outcome.action == Action.ROUTING else outcome
@@ -147,7 +147,7 @@ class SingleTickets:
         self._committer.close()
         if self._context is not None:
             counts = compact(dict(sorted(self._counts.items())))
-            self._store.end(self._context.run._replace(ended_at=ids.now(), counts=counts, exit_code=0))
+            self._store.end(self._context.run._replace(ended_at=times.now(), counts=counts, exit_code=0))
 
     # -- the shared run
 
@@ -155,7 +155,7 @@ class SingleTickets:
         """Return the shared run; the first call begins it."""
         with self._lock:
             if self._context is None:
-                run = self._store.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, ids.now()))
+                run = self._store.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, times.now()))
                 rules = self._services.map.rules
                 category_renames.follow(self._store, self._services.categories, rules, ACTOR, run.run_id)
                 self._context = RunContext(self._store, run, StopControl(), self._save)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification, Decision
@@ -101,7 +101,7 @@ class VerdictRecorder:
 
     def _change(self, resolved: "_ResolvedVerdict") -> Change | None:
         draft, before, category = resolved
-        at, run_id = ids.now(), self._lease.run_id if self._lease else None
+        at, run_id = times.now(), self._lease.run_id if self._lease else None
         adds: tuple[Classification, ...] = ()
         if category is None:
             if not before.verdict:

@@ -10,7 +10,7 @@ from typing import Any
 
 from triage_cli.domain.api_keys import ApiKey, StoredResponse
 from triage_cli.domain.errors import NotFoundError, UsageError
-from triage_cli.domain.ids import now
+from triage_cli.domain.times import now
 from triage_cli.stores.database import Database
 
 # For how many seconds responses and the ids of webhook events are kept.

@@ -9,9 +9,9 @@ from typing import Any
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.ids import now
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Renamed
+from triage_cli.domain.times import now
 from triage_cli.stores.counts import Counts
 from triage_cli.stores.database import Database
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from triage_cli.domain.deliveries import Attempt, Delivery
-from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.times import now
 from triage_cli.stores import queries
 from triage_cli.stores.database import Tables
 

@@ -4,8 +4,8 @@ import shlex
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from triage_cli.domain.ids import now
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.times import now
 from triage_cli.stores.counts import Counts
 from triage_cli.stores.queries import TYPED
 

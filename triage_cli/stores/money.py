@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.changes import Spent
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.runtime.budget import fitting
@@ -62,14 +62,14 @@ class MoneyTables(Tables):
     def _book(self, db: Any, run_id: str, spent: float | None) -> None:
         """Book what a run has newly spent. Must come before `spent` is written to the run's row."""
         if spent is not None:
-            db.execute(BOOK, (_minute(ids.now()), spent, run_id, spent))
+            db.execute(BOOK, (_minute(times.now()), spent, run_id, spent))
 
     def _spend(self, db: Any, added: Sequence[object]) -> None:
         """Book `Spent` rows on their runs, and release what was reserved for them."""
         bookings: dict[tuple[str, str], float] = {}
         for row in added:
             if isinstance(row, Spent):
-                for at, usd in ((ids.now(), row.usd), (row.since, -row.released)):
+                for at, usd in ((times.now(), row.usd), (row.since, -row.released)):
                     if usd:
                         key = row.run_id, _minute(at)
                         bookings[key] = bookings.get(key, 0.0) + usd
@@ -81,7 +81,7 @@ class MoneyTables(Tables):
         """Return what earlier tries of the request that begins this run have cost, or may still cost."""
         if not run.parcel:
             return 0.0
-        return float(db.execute(OF_A_PARCEL, (run.parcel, ids.ago(queries.CONTINUABLE_SECONDS))).fetchone()[0])
+        return float(db.execute(OF_A_PARCEL, (run.parcel, times.ago(queries.CONTINUABLE_SECONDS))).fetchone()[0])
 
     def cost(self) -> float:
         """Return what all runs spent, in USD, including answers that were lost or that a killed run never saved."""
@@ -90,7 +90,7 @@ class MoneyTables(Tables):
 
 def _last_day() -> tuple[str, float]:
     """Return the values for `OF_A_DAY`."""
-    return _minute(ids.ago(DAY)), time.time() - DAY
+    return _minute(times.ago(DAY)), time.time() - DAY
 
 
 def _minute(at: str) -> str:

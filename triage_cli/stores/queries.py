@@ -11,9 +11,9 @@ from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
-from triage_cli.domain.ids import ago
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.times import ago
 
 # Rows in one statement: a third faster than single rows, and SQLite works on them without holding the GIL. SQLite takes
 # 32,766 values at most.

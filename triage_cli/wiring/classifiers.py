@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import ClassifierSpec, Config
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.decisions import Classification, ClassifyPlan
 from triage_cli.domain.errors import ConfigError, UsageError
@@ -102,7 +102,7 @@ def _bounded(
     if caller.warn is not None:
 
         def event(data: Mapping[str, object]) -> Event:
-            return Event("bounded", None, caller.run_id, caller.actor, ids.now(), data)
+            return Event("bounded", None, caller.run_id, caller.actor, times.now(), data)
 
         error_bounds.record(open_shelf(store), spec, classifier.fingerprint, category_bounds, event, caller.warn)
     return Bounded(classifier, error_bounds.thresholds_of(category_bounds))
@@ -229,7 +229,7 @@ def _local(
         actor=caller.actor,
         run_id=caller.run_id,
         categories=config.categories,
-        clock=ids.now,
+        clock=times.now,
         new_id=ids.new_id,
         version=origin if model and origin else "",
         overlapping=not caller.waits,

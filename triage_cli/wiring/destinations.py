@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from triage_cli.config import Config, DestinationSpec, template_checks
 from triage_cli.config.secrets import secret_variables
-from triage_cli.domain import ids, routing
+from triage_cli.domain import ids, routing, times
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.tickets import Ticket
@@ -188,8 +188,9 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
     names = {old: category.name for category in config.categories for old in category.was}  # a run renames them first
     stored = store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
     existing = [delivery._replace(category=names.get(delivery.category, delivery.category)) for delivery in stored]
+    config_hash = config.routing_hash()
     needed_deliveries = routing.needed_deliveries(
-        ticket, rule, existing, again=plan.again, config_hash=config.routing_hash(), at=ids.now(), due_at=0.0, run_id=""
+        ticket, rule, existing, again=plan.again, config_hash=config_hash, at=times.now(), due_at=0.0, run_id=""
     )
     gone = {delivery.delivery_id for delivery in needed_deliveries.superseded}
     kept = [d for d in existing if d.delivery_id not in gone and d.category == ticket.category]
@@ -231,7 +232,7 @@ def send_test(config: Config, receiver: str) -> str:
     category = next(
         (c.name for c in config.categories if receiver in routing.reach(config.routes, c.name).destinations), ""
     )
-    at, ticket_id, mark = ids.now(), ids.new_id(), f"triage-test-{ids.short(ids.new_id())}"
+    at, ticket_id, mark = times.now(), ids.new_id(), f"triage-test-{ids.short(ids.new_id())}"
     ticket = Ticket(
         ticket_id, "", "doctor", mark, "", "Test of triage: please ignore",
         f"triage doctor --send {receiver} sent this at {at}. Nothing is to be done.", mark, "low", 3, at, at,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from triage_cli.config import ClassifierSpec, Config
-from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.evaluation import promises
 from triage_cli.domain.evaluation.calibration import Curve
@@ -84,7 +84,7 @@ def record(
 ) -> None:
     """Store the bounds of a classifier that have changed, with an event; tell what is withdrawn and what is missing."""
     before = [b for b in registry.error_bounds() if (b.classifier, b.max_error) == (spec.name, spec.max_error)]
-    earlier, at = {bound.category: bound for bound in before}, ids.now()
+    earlier, at = {bound.category: bound for bound in before}, times.now()
     present = [StoredBound(spec.name, fingerprint, *bound, at) for bound in error_bounds.values()]
     changed = [now for now in present if (was := earlier.get(now.category)) is None or was._replace(at=at) != now]
     if not changed:

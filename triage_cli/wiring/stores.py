@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config, is_postgres, no_home, without_password
-from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.audit import Head
 from triage_cli.domain.audit_chain import GENESIS
 from triage_cli.domain.errors import CheckError, ConfigError, StoreError, UsageError
@@ -151,7 +151,7 @@ def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, st
             prove(at_work.trail(), log_key, {GENESIS: "of an empty log"})  # its own head is not required
         except CheckError as error:  # reported; the backup is restored all the same
             doubts = error.message
-        head, replaced = at_work.carry_out(actor, ids.now())
+        head, replaced = at_work.carry_out(actor, times.now())
     return head, replaced, doubts
 
 

@@ -14,7 +14,7 @@ from triage_cli.classifiers.llm.provider import BUDGET, Provider, RejectedError,
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.classifiers.llm.reservations import BudgetReserver
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import AnswerError, ConfigError, TemporaryError, TriageError
 from triage_cli.domain.runs import Action, Outcome
@@ -35,7 +35,7 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     env: Mapping[str, str],
     actor: str,
     run_id: str | None,
-    clock: Callable[[], str] = ids.now,
+    clock: Callable[[], str] = times.now,
     new_id: Callable[[], str] = ids.new_id,
     max_wait: float = 120.0,
     network: Network,
@@ -76,7 +76,7 @@ class AnswerStamp(NamedTuple):
 
     actor: str
     run_id: str | None
-    clock: Callable[[], str] = ids.now
+    clock: Callable[[], str] = times.now
     new_id: Callable[[], str] = ids.new_id
 
 

@@ -9,8 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from triage_cli.cli.display.eval_tables import percent, span
 from triage_cli.cli.messages import plural, safe
 from triage_cli.domain.evaluation.metrics import Scored
-from triage_cli.domain.ids import now
 from triage_cli.domain.insight.plans import Plan
+from triage_cli.domain.times import now
 from triage_cli.service.learning.evaluate import Evaluated
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.batches import Batch, BatchItem, BatchResult
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.decisions import Answer, Classification, Decided, Postponed, Standing
@@ -99,7 +99,7 @@ class BatchCollector:
             about = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": batch.requests}
             event = context.run.event("batch_submitted", None, {**about, "provider_batch": provider_id, "found": True})
             return submitted if context.advance(submitted, "sending", event) else batch
-        if (batch.sent_at or "") < ids.ago(LOST_AFTER_SECONDS):
+        if (batch.sent_at or "") < times.ago(LOST_AFTER_SECONDS):
             context.give_back(batch, "it never arrived")
         return batch
 
@@ -124,7 +124,7 @@ class BatchCollector:
                     if batch_result.error is not None and batch_result.error.stops_run:
                         self._errors_by_classifier.setdefault(batch.classifier, batch_result.error)
                 yield self._settled(batch, batcher, {batch_result.number: batch_result for batch_result in results})
-        ended = batch._replace(state="ended", ended_at=ids.now(), options=batcher.options)
+        ended = batch._replace(state="ended", ended_at=times.now(), options=batcher.options)
         event = context.run.event("batch_ended", None, {"batch": batch.batch_id, "provider_batch": batch.provider_id})
         context.give_back(ended, "no answer came")
         context.advance(ended, "submitted", event)
@@ -165,7 +165,7 @@ class BatchCollector:
         outcome = _copied_answer(outcome, ticket)
         if not batch_item.was:
             return self._proposed(batch, batch_item, ticket, outcome)
-        change = context.deciding.change(ticket._replace(status=batch_item.was), outcome, ids.now())
+        change = context.deciding.change(ticket._replace(status=batch_item.was), outcome, times.now())
         cost = costs(step for step in change.adds if isinstance(step, Classification))
         adds = (*change.adds, batch_item._replace(state="answered", reserved=0.0), paid(batch, batch_item, cost))
         change = change._replace(event=change.event.with_data(batch=batch.batch_id), adds=adds)

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import IO, NamedTuple, cast
 
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.batches import Batch, BatchItem, BatchRequest
 from triage_cli.domain.changes import Change, Spent
@@ -55,7 +55,7 @@ class BatchContext(NamedTuple):
             tickets = self.tickets(items)
             self.save([self.returned(batch, batch_item, tickets[batch_item.ticket_id], why) for batch_item in items])
         if batch.state not in ("ended", "returned"):
-            gone = batch._replace(state="returned", ended_at=ids.now(), error=why)
+            gone = batch._replace(state="returned", ended_at=times.now(), error=why)
             event = self.run.event("batch_returned", None, {"batch": batch.batch_id, "why": why})
             self.advance(gone, batch.state, event)
 
@@ -194,7 +194,7 @@ class BatchSubmitter:
         batch = self._batch = Batch(
             ids.new_id(), batcher.name, batcher.address, batcher.fingerprint,
             json.dumps(batcher.labels, ensure_ascii=False), batcher.options,
-            run_id, ids.now(), run_id=run_id,
+            run_id, times.now(), run_id=run_id,
         )  # fmt: skip
         self._spool = spooled()
         self._size = self._number = 0
@@ -259,7 +259,7 @@ class BatchSubmitter:
 
         def mark() -> bool:
             nonlocal sending
-            sending = sending._replace(sent_at=ids.now())
+            sending = sending._replace(sent_at=times.now())
             return context.advance(sending, "gathering", context.run.event("batch_sent", None, about))
 
         try:

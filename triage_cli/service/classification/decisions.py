@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from triage_cli.domain import ids
+from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, Classification, Decided, Decision, Standing, Unfinished
 from triage_cli.domain.errors import AnswerError, TriageError
@@ -89,7 +89,7 @@ class DecisionRecorder:
         An `Unfinished` answer is stored for the next step to decide, and has no outcome yet.
         """
         self.note()
-        at = ids.now()
+        at = times.now()
         changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
         return self.saved(outcomes, changes, self.context.save(changes))
 

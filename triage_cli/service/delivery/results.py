@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from triage_cli.domain import ids, routing
+from triage_cli.domain import ids, routing, times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery, Receipt, Routed
@@ -71,7 +71,7 @@ class AttemptRecorder:
         tickets: Mapping[str, Ticket],
         policies: Mapping[str, "RetryPolicy"],
     ) -> tuple[list[Change], list["AttemptResult"]]:
-        at = ids.now()
+        at = times.now()
         standing = self._store.deliveries(list(tickets))
         changes, results = [], []
         by_ticket: dict[str, list[Outcome[Receipt]]] = {}

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from triage_cli.domain import ids, routing
+from triage_cli.domain import routing, times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.deliveries import OutgoingDelivery, Routed
 from triage_cli.domain.runs import Action, Outcome
@@ -168,7 +168,7 @@ class DeliveryRun:
     def _decide(
         self, tickets: Sequence[Ticket], *, again: bool, holder: str | None
     ) -> tuple[list[Outcome[Routed]], list[OutgoingDelivery]]:
-        at = ids.now()
+        at = times.now()
         existing = self._store.deliveries([t.ticket_id for t in tickets])
         outcomes: list[Outcome[Routed]] = []
         changes: list[Change] = []

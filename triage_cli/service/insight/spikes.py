@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from triage_cli.domain.audit import Event
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.ids import now, timestamp
 from triage_cli.domain.insight.spikes import SentSpike, Spike, find_spikes
 from triage_cli.domain.tickets import URGENCY, Ticket
+from triage_cli.domain.times import now, timestamp
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Inflow
 

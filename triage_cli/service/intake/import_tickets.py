@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
 
-from triage_cli.domain import dedup, ids
+from triage_cli.domain import dedup, ids, times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification
@@ -103,7 +103,7 @@ class Intake:
             if again and known is not None:  # a repeated call, whose response was lost
                 return Outcome(draft.row, Action.UNCHANGED, known, None, draft)
             last_verdicts = self._imported_verdicts([identified], {identified.identity: known} if known else {})
-            action, ticket, change, error = self._decide(identified, known, ids.now(), last_verdicts, repeated=False)
+            action, ticket, change, error = self._decide(identified, known, times.now(), last_verdicts, repeated=False)
             if change is None or save([change]) == [None]:
                 return Outcome(draft.row, action, ticket, error, draft)
         raise UnavailableError("another program keeps changing the same ticket", hint="try again")
@@ -178,7 +178,7 @@ class Intake:
         known = {**self._store.known([identified.identity for identified in imported]), **saving}
         known |= self._forgotten([identified.identity for identified in imported if identified.identity not in known])
         last_verdicts = self._imported_verdicts(imported, known)
-        at = ids.now()
+        at = times.now()
         met = rewritten = 0
         for identified in imported:
             row = identified.draft.row

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.mail import threads
 from triage_cli.domain.runs import Outcome
@@ -60,7 +60,7 @@ class SourcePull:
             is_whole = sum(map(len, before)) + len(last) == len(page.drafts)
             cursor = None
             if is_whole and page.position is not None and page.position != saved:
-                cursor, saved = SourceCursor(self._source.name, page.position, ids.now()), page.position
+                cursor, saved = SourceCursor(self._source.name, page.position, times.now()), page.position
             yield self._intake.page(last, cursor)
             if self._left == 0 or self._stop.stopping:
                 break

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.decisions import Answer, Calibration, Classification, ClassifyPlan, Labelled, Unfinished
 from triage_cli.domain.errors import BudgetError, TriageError
@@ -221,7 +221,7 @@ class EvaluationRun:
             curve = calibration.fit(pairs)
             found = Calibration(
                 fingerprint, name, compact(curve.points), curve.method, len(pairs),
-                _error(pairs), _error(calibration.held_out(pairs)), ids.now(),
+                _error(pairs), _error(calibration.held_out(pairs)), times.now(),
             )  # fmt: skip
             data = {"classifier": found.classifier, "fingerprint": fingerprint, "n": found.n, "method": found.method}
             event = Event("calibrated", None, recorder.context.run.run_id, self._actor, found.at, data)

@@ -18,7 +18,7 @@ from triage_cli.domain.evaluation import promises
 from triage_cli.domain.evaluation.calibration import LEAST
 from triage_cli.domain.evaluation.metrics import Scored
 from triage_cli.domain.exit_codes import ExitCode, gravest
-from triage_cli.domain.ids import now
+from triage_cli.domain.times import now
 from triage_cli.runtime.private_files import private
 from triage_cli.service.learning import attacks
 from triage_cli.service.learning.attacks import Steering
@@ -102,7 +102,7 @@ def evaluate(
         _write(report, evaluations, file or "stdin")
         session.say(f"wrote {report}")
     _tell_promises(session, [plan.classifier or "" for plan in plans])
-    codes = {_told(session, each, min_accuracy, calibrate=calibrate) for each in evaluations}
+    codes = {_report(session, each, min_accuracy, calibrate=calibrate) for each in evaluations}
     return gravest(codes)
 
 
@@ -125,7 +125,7 @@ def _choose_database(session: CommandContext, names: Sequence[str], *, calibrate
     session.lend_database()
 
 
-def _told(session: CommandContext, evaluation: Evaluated, min_accuracy: float | None, *, calibrate: bool) -> ExitCode:
+def _report(session: CommandContext, evaluation: Evaluated, min_accuracy: float | None, *, calibrate: bool) -> ExitCode:
     """Print the summary of one classifier, and return its exit code."""
     scored = evaluation.scored
     low, high = scored.accuracy_interval

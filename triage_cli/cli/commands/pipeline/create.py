@@ -17,10 +17,10 @@ from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain import dedup
 from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.ids import now
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
+from triage_cli.domain.times import now
 from triage_cli.readers import Table
 
 SHOWN = 3  # tickets of each table that a dry run shows

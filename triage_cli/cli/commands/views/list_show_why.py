@@ -164,14 +164,14 @@ def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
     """
     explanation = session.look().why(name)
     if printing.output in (None, "table") and printing.columns is None:
-        shown = _told(explanation.why, verbose=bool(session.given.verbose))
+        shown = _terminal_lines(explanation.why, verbose=bool(session.given.verbose))
         for line in shown if messages.on_terminal(sys.stdout) else map(messages.safe, explanation.why):
             Printer("table").write_safe(line + "\n")
         return
     printing.printer().one(why_record(explanation), _whole(session), explanation._fields)
 
 
-def _told(lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
+def _terminal_lines(lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
     """Yield an explanation for a terminal: in local times, wrapped at words, with text after a time indented."""
     width = max(get_terminal_size((120, 24)).columns, NARROWEST)
     coloured = terminal.has_colour(sys.stdout)
