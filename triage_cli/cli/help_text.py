@@ -101,7 +101,7 @@ class Command(Coloured, TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options."""
-        rows = {heading: [_told(p, ctx) for p in params] for heading, params in self._by_heading().items()}
+        rows = {heading: [_option_row(p, ctx) for p in params] for heading, params in self._by_heading().items()}
         for heading in ("Arguments", "Options"):
             if rows[heading]:
                 with formatter.section(heading):
@@ -118,7 +118,7 @@ class Command(Coloured, TyperCommand):
         return headings
 
 
-def _told(param: Any, ctx: Any) -> tuple[str, str]:
+def _option_row(param: Any, ctx: Any) -> tuple[str, str]:
     """Return a parameter and its help, without the framework's texts about types and ranges."""
     if param.metavar is None and not getattr(param, "is_flag", False):
         kind = re.sub(r"^<(?:list\[)?|\]?>$", "", param.display_type(ctx))

@@ -36,12 +36,12 @@ class Stopper:
         self.code = 0
         self._stops: list[Callable[[], None]] = []
         self._waiting = False
-        self._before: dict[int, Any] = {}
+        self._handlers_before: dict[int, Any] = {}
         self._nudger: _Nudger | None = None
-        self._swallowed: type[BaseException] | None = None
-        self._left = threading.Event()
+        self._lost_error: type[BaseException] | None = None
+        self._has_ended = threading.Event()
         # This queue may be used by a handler that interrupts another one.
-        self._twice: SimpleQueue[bool] = SimpleQueue()
+        self._second_signals: SimpleQueue[bool] = SimpleQueue()
 
     def watch(self, stop: Callable[[], None]) -> None:
         """Call `stop` at the first signal."""
@@ -53,7 +53,7 @@ class Stopper:
         for signal_number in CODES:
             # A signal that the caller set to be ignored (nohup) stays ignored.
             if signal.getsignal(signal_number) is not signal.SIG_IGN:
-                self._before[signal_number] = signal.signal(signal_number, self._on_signal)
+                self._handlers_before[signal_number] = signal.signal(signal_number, self._on_signal)
         if hasattr(signal, "pthread_kill"):
             self._nudger = _Nudger(self._on_nudge)
         return self
@@ -61,9 +61,9 @@ class Stopper:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._left.set()
-        self._twice.put(False)
-        for signal_number, handler in self._before.items():
+        self._has_ended.set()
+        self._second_signals.put(False)
+        for signal_number, handler in self._handlers_before.items():
             signal.signal(signal_number, handler)
         sys.unraisablehook = sys.__unraisablehook__
         if self._nudger is not None:
@@ -71,11 +71,11 @@ class Stopper:
 
     def _on_signal(self, signal_number: int, _frame: FrameType | None) -> None:
         if self._nudger is not None:
-            self._nudger.heard += 1
+            self._nudger.handled += 1
         # One line without a call, because another handler may interrupt this one at any call.
         before, self.code = self.code, self.code or CODES[signal_number]
         if before:
-            self._twice.put(True)
+            self._second_signals.put(True)
         if before or not self._stops:
             raise KeyboardInterrupt
         for stop in self._stops:
@@ -85,7 +85,7 @@ class Stopper:
 
     def _insist(self) -> None:
         """End the process if the second signal did not, because it is blocked."""
-        if self._twice.get() and not self._left.wait(PATIENCE):
+        if self._second_signals.get() and not self._has_ended.wait(PATIENCE):
             flushing = threading.Thread(target=sys.stdout.flush, daemon=True)  # a reader may have stopped reading
             flushing.start()
             flushing.join(0.1)
@@ -94,19 +94,19 @@ class Stopper:
     def _unraisable(self, what: "sys.UnraisableHookArgs") -> None:
         # An exception in a destructor is lost, so the signal is raised again at the next wake-up.
         if what.exc_type in (KeyboardInterrupt, _Wake):
-            self._swallowed = what.exc_type
+            self._lost_error = what.exc_type
             if self._nudger is not None:
                 self._nudger.again()
         else:
             sys.__unraisablehook__(what)
 
     def _on_nudge(self, _number: int, _frame: FrameType | None) -> None:
-        swallowed, self._swallowed = self._swallowed, None
-        if swallowed is None or self._nudger is None:
+        lost_error, self._lost_error = self._lost_error, None
+        if lost_error is None or self._nudger is None:
             return
-        self._nudger.heard += 1
-        if swallowed is KeyboardInterrupt or self._waiting:
-            raise swallowed
+        self._nudger.handled += 1
+        if lost_error is KeyboardInterrupt or self._waiting:
+            raise lost_error
 
     def interruptible(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items until a signal comes, even while waiting for the next item."""
@@ -125,34 +125,34 @@ class Stopper:
 class _Nudger:
     """Wakes the main thread until each signal is handled: one just before a blocking call does not interrupt it.
 
-    `heard` counts the signals that have reached their handler.
+    `handled` counts the signals that have reached their handler.
     """
 
     def __init__(self, on_nudge: Callable[[int, FrameType | None], None]) -> None:
-        self.heard = 0
-        self._nudged = signal.signal(signal.SIGURG, on_nudge)
-        self._told, self._tell = os.pipe()
-        os.set_blocking(self._tell, False)
-        self._told_before = signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
+        self.handled = 0
+        self._handler_before = signal.signal(signal.SIGURG, on_nudge)
+        self._read_fd, self._write_fd = os.pipe()
+        os.set_blocking(self._write_fd, False)
+        self._wakeup_fd_before = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         self._done = threading.Event()
         threading.Thread(target=self._nudge, args=(threading.get_ident(),), daemon=True, name="nudger").start()
 
     def _nudge(self, main: int) -> None:
         came = 0
-        while byte := os.read(self._told, 1):
+        while byte := os.read(self._read_fd, 1):
             came += byte[0] != signal.SIGURG
-            while self.heard < came and not self._done.wait(0.02):
+            while self.handled < came and not self._done.wait(0.02):
                 signal.pthread_kill(main, signal.SIGURG)
-        os.close(self._told)
+        os.close(self._read_fd)
 
     def again(self) -> None:
         """Count the last signal as not handled."""
-        self.heard -= 1
-        os.write(self._tell, bytes([signal.SIGURG]))
+        self.handled -= 1
+        os.write(self._write_fd, bytes([signal.SIGURG]))
 
     def close(self) -> None:
         """Close the pipe and restore the handlers."""
         self._done.set()
-        signal.set_wakeup_fd(self._told_before)
-        os.close(self._tell)
-        signal.signal(signal.SIGURG, self._nudged)
+        signal.set_wakeup_fd(self._wakeup_fd_before)
+        os.close(self._write_fd)
+        signal.signal(signal.SIGURG, self._handler_before)
