@@ -24,8 +24,8 @@ from tests.support.llm_server import serving as answering
 from tests.support.pg_server import PgServer, serving, sql
 from triage_cli.domain import ids, times
 from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Selection
 from triage_cli.runtime.network import Network
 from triage_cli.stores import selections

@@ -18,6 +18,7 @@ from triage_cli.client.address import Address, checked
 from triage_cli.client.http import ConnectionLostError
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.chunks import WINDOW, in_order
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.errors import (
@@ -30,7 +31,6 @@ from triage_cli.domain.errors import (
     RowError,
 )
 from triage_cli.domain.runs import Outcome
-from triage_cli.domain.streams import WINDOW, in_order
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
 

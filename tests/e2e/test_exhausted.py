@@ -24,7 +24,7 @@ from triage_cli.domain.errors import DeliveryError, ExhaustedError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection, TicketDraft
-from triage_cli.runtime import exhausted
+from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import AsyncBridge
 
 TICKETS = "id,subject,description,verdict\n" + "".join(f"T-{n},Refund,invoice {n},Billing\n" for n in range(40))
@@ -106,7 +106,7 @@ def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
     class Lacking(FakeDestination):
         def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
             for outcomes in super().deliver(chunks):
-                yield [o._replace(error=o.error and exhausted.of(o.error)) for o in outcomes]
+                yield [o._replace(error=o.error and resource_exhaustion.lack_of(o.error)) for o in outcomes]
 
     def lack(outgoing: object) -> DeliveryError | None:
         del outgoing
@@ -152,16 +152,16 @@ def test_what_we_lack_is_known_by_its_cause(error: Exception, told: str) -> None
     outer = RuntimeError("a library's own")
     outer.__cause__ = error
     for each in (error, outer):
-        lack = exhausted.of(each)
+        lack = resource_exhaustion.lack_of(each)
         assert lack is not None
         assert told in lack.message
 
 
 def test_other_errors_are_none_of_it() -> None:
     for error in (OSError(errno.ENOENT, "x"), ConnectionRefusedError(), socket.gaierror(-2, "x"), ValueError()):
-        assert exhausted.of(error) is None
-        assert exhausted.of(error, probing=True) is None
-    exhausted.check()
+        assert resource_exhaustion.lack_of(error) is None
+        assert resource_exhaustion.lack_of(error, probing=True) is None
+    resource_exhaustion.check()
 
 
 def a_loop_is_not_begun(folder: Path) -> None:

@@ -23,7 +23,7 @@ from tests.support.commands import PATIENCE, is_pending, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, verdict
 from tests.support.watched_terminal import Came, raw_terminal, until_gone, unwatched, watched
 from triage_cli.cli import app, live_line, progress
-from triage_cli.domain.streams import CHUNK
+from triage_cli.domain.chunks import CHUNK
 from triage_cli.readers.decoding import BLOCK
 
 FORMATS = ("csv", "tsv", "json", "jsonl", "id", "table")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.support.api_server import Running, serving
 from tests.support.identity_provider import IdentityProvider, identity_provider
-from triage_cli.api import oidc
+from triage_cli.api import token_verifier
 from triage_cli.client import RemoteTriage
 from triage_cli.client.address import checked
 from triage_cli.domain.errors import RefusedError, TriageError, UsageError
@@ -145,10 +145,10 @@ def test_keys_are_kept_and_those_of_a_rotation_are_found(
     provider.keys["second"] = ec.generate_private_key(ec.SECP256R1())
     assert ask(server, provider.token("second")).status_code == 401, "asked for less than a minute ago"
     assert len(provider.asked) == 2
-    monkeypatch.setattr(oidc, "UNKNOWN", 0.0)
+    monkeypatch.setattr(token_verifier, "UNKNOWN", 0.0)
     assert ask(server, provider.token("second")).status_code == 200
     del provider.keys["first"]
-    monkeypatch.setattr(oidc, "KEPT", 0.0)
+    monkeypatch.setattr(token_verifier, "KEPT", 0.0)
     provider.keys["third"] = rsa.generate_private_key(65_537, 2048)
     assert ask(server, provider.token("third")).status_code == 200
 
@@ -192,7 +192,7 @@ def test_keys_at_an_address_that_could_be_changed_on_the_way_are_not_taken(
 def test_a_provider_that_does_not_answer_holds_up_nobody_else(
     server: Running, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(oidc, "TIMEOUT", 0.5)
+    monkeypatch.setattr(token_verifier, "TIMEOUT", 0.5)
     answers: list[int] = []
     with provider.lock:  # the provider waits for it too
         asking = threading.Thread(target=lambda: answers.append(ask(server, provider.token()).status_code))

@@ -22,11 +22,11 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.domain import dedup, ids, times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
+from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, UnavailableError
 from triage_cli.domain.runs import Action, Lease, Outcome, Run
-from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.service.erasure import blank
 from triage_cli.service.single_tickets import SingleTickets

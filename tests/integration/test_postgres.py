@@ -21,11 +21,11 @@ from tests.support.pg_server import PgServer, sql
 from tests.support.stored_tickets import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
 from triage_cli.config import without_password
 from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
 from triage_cli.domain.ids import new_id
 from triage_cli.domain.runs import Run
-from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Selection
 from triage_cli.domain.times import now
 from triage_cli.stores import queries, selections

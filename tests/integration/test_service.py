@@ -17,7 +17,7 @@ from tests.support.chain import first_break
 from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.file import FileDestination
-from triage_cli.domain import ids, streams, times
+from triage_cli.domain import chunks, ids, times
 from triage_cli.domain.audit import Event, EventQuery
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
@@ -176,7 +176,7 @@ def test_a_repeated_id_is_noticed_however_far_away(
 ) -> None:
     """Also where identities have gone to the disk meanwhile."""
     monkeypatch.setattr(occurrence_counter, "IN_MEMORY", in_memory)
-    rows = drafts(streams.CHUNK + 300)
+    rows = drafts(chunks.CHUNK + 300)
     at = len(rows)
     rows += [a_draft(at, "3", subject="Subject 3"), a_draft(at + 1, "700", subject="Other"), a_draft(at + 2, None)]
     rows += [a_draft(at + 3, None, subject=f"Subject {at + 2}")]
@@ -253,13 +253,13 @@ def test_up_to_half_of_the_known_texts_may_change(world: World) -> None:
 
 
 def test_what_was_stored_before_an_import_stops_is_told(world: World) -> None:
-    number = streams.CHUNK + 20
-    create(world, [a_draft(row) for row in range(streams.CHUNK, number)])
-    others = [d if d.row < streams.CHUNK else d._replace(description="Other") for d in drafts(number)]
+    number = chunks.CHUNK + 20
+    create(world, [a_draft(row) for row in range(chunks.CHUNK, number)])
+    others = [d if d.row < chunks.CHUNK else d._replace(description="Other") for d in drafts(number)]
     told: list[Outcome[Ticket]] = []
     with pytest.raises(InputError):
         told.extend(world.triage().create(others))
-    assert dids(told) == ["created"] * streams.CHUNK
+    assert dids(told) == ["created"] * chunks.CHUNK
     assert Counter(dids(create(world, drafts(number)))) == {"unchanged": number}
 
 
@@ -537,7 +537,7 @@ def test_classify_goes_urgent_first_then_oldest_and_stops_at_its_limit(world: Wo
 
 
 def test_stop_ends_a_run_between_chunks_and_frees_the_rest(world: World) -> None:
-    made(world, streams.CHUNK + 600)
+    made(world, chunks.CHUNK + 600)
     world.classifier.chunk_size = 100
     triage = world.triage()
     number = 0
@@ -545,7 +545,7 @@ def test_stop_ends_a_run_between_chunks_and_frees_the_rest(world: World) -> None
         if number == 3:
             triage.stop()
     held_at_once = 2 * world.classifier.chunk_size
-    left = streams.CHUNK + 600 - held_at_once
+    left = chunks.CHUNK + 600 - held_at_once
     assert number == held_at_once
     assert Counter(statuses(world).values()) == {"classified": held_at_once, "new": left}
     assert held(world) == 0
@@ -649,7 +649,7 @@ def test_an_interruption_at_any_save_loses_and_doubles_nothing(
     tmp_path: Path, at: int, error: BaseException, *, after: bool
 ) -> None:
     """The same command again finishes the work: every ticket once in the store, once in the file or told again."""
-    number = streams.CHUNK + 50
+    number = chunks.CHUNK + 50
     rows = drafts(number)
     broken = World(Interrupted(str(tmp_path / "triage.db"), at, error, after=after))
     to_file(broken, tmp_path)
@@ -660,7 +660,7 @@ def test_an_interruption_at_any_save_loses_and_doubles_nothing(
     again = World(SqliteStore(broken.store.path))
     lines = to_file(again, tmp_path)
     outcomes = run(again, rows)
-    assert [o.row for o in streams.in_order(outcomes)] == list(range(number))
+    assert [o.row for o in chunks.in_order(outcomes)] == list(range(number))
     route(again)
     assert set(statuses(again).values()) == {"routed"}
     assert len(statuses(again)) == number
@@ -693,7 +693,7 @@ def test_run_gives_a_row_for_every_row_in_order(world: World, tmp_path: Path, cl
     rows[1150] = a_draft(1150, "3", subject="Subject 3")
     rows[4] = a_draft(4, "3", subject="Subject 3")
     world.classifier = classifier()
-    outcomes = list(streams.in_order(run(world, rows)))
+    outcomes = list(chunks.in_order(run(world, rows)))
     assert [o.row for o in outcomes] == list(range(1200))
     assert Counter(dids(outcomes)) == {"created": 1197, "rejected": 1, "unchanged": 2}
     tickets = [o.value.ticket if o.value else None for o in outcomes]

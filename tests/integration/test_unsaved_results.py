@@ -17,7 +17,7 @@ from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Lease, Outcome
 from triage_cli.domain.tickets import Selection
-from triage_cli.service.delivery import shared_dispatch
+from triage_cli.service import group_dispatch
 from triage_cli.service.single_tickets import SingleTickets
 
 
@@ -74,7 +74,7 @@ def test_a_result_that_cannot_be_saved_frees_its_delivery_which_may_have_arrived
 def test_a_delivery_that_cannot_be_freed_at_once_is_freed_later(
     world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_dispatch, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(group_dispatch, "IDLE_SECONDS", 0.01)
     ResultSaves(world, monkeypatch)
     down, let_go = True, world.store.let_go
 
@@ -163,7 +163,7 @@ def test_a_decision_whose_commit_is_not_confirmed_leaves_its_delivery_to_the_nex
 def test_what_cannot_be_freed_after_the_first_request_is_freed_later(
     world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared_dispatch, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(group_dispatch, "IDLE_SECONDS", 0.01)
     let_go = world.store.let_go
 
     def freeing(*given: Any, **more: Any) -> None:

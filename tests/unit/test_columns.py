@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from triage_cli.cli import columns
+from triage_cli.cli import column_selection
 from triage_cli.cli.output import Printer
 from triage_cli.domain.errors import UsageError
 
@@ -36,17 +36,19 @@ def printed(
 
 
 def test_columns_come_in_the_order_typed() -> None:
-    assert columns.parsed('subject, ticket_id,"a, b"') == ("subject", "ticket_id", "a, b")
-    assert columns.parsed(None) == ()
+    assert column_selection.parsed('subject, ticket_id,"a, b"') == ("subject", "ticket_id", "a, b")
+    assert column_selection.parsed(None) == ()
     for typed in ("", " ", "a,,b", "a,"):
         with pytest.raises(UsageError, match="names no column"):
-            columns.parsed(typed)
+            column_selection.parsed(typed)
 
 
 def test_part_of_a_column_is_found_by_dots() -> None:
-    found = columns.projected(RECORD, ("extra.plan", "extra.a.b.c", "extra.none", "extra.missing", "subject.x"))
+    found = column_selection.projected(
+        RECORD, ("extra.plan", "extra.a.b.c", "extra.none", "extra.missing", "subject.x")
+    )
     assert list(found.values()) == ["gold", [1, 2], None, None, None]
-    assert columns.projected({"a.b": 1, "a": {"b": 2}}, ("a.b",)) == {"a.b": 1}
+    assert column_selection.projected({"a.b": 1, "a": {"b": 2}}, ("a.b",)) == {"a.b": 1}
 
 
 @pytest.mark.parametrize(

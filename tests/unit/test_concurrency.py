@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from triage_cli.domain.streams import FlushNow
+from triage_cli.domain.chunks import FlushNow
 from triage_cli.runtime import async_bridge
 from triage_cli.runtime.async_bridge import bridge
 

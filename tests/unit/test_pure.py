@@ -18,6 +18,7 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain import audit_chain, dedup, ids, routing, serialization, times
 from triage_cli.domain.audit import Event, EventQuery, LoggedEvent
+from triage_cli.domain.chunks import chunked, in_order
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, RoutePlan, Rule
 from triage_cli.domain.exit_codes import EARLY_END
@@ -25,7 +26,6 @@ from triage_cli.domain.explanation import early_end
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.json_paths import lookup
 from triage_cli.domain.runs import Action, Outcome, Run
-from triage_cli.domain.streams import chunked, in_order
 from triage_cli.domain.tickets import URGENCY, Selection, Ticket, TicketDraft
 from triage_cli.domain.views import History
 

@@ -94,7 +94,7 @@ def tokens(config: Config) -> Callable[[str], Caller] | None:
     if config.oidc is None:
         return None
     try:
-        from triage_cli.api.oidc import TokenVerifier, fetching
+        from triage_cli.api.token_verifier import TokenVerifier, fetching
     except ImportError as error:
         raise UsageError("server.oidc needs a package that is not installed", hint=with_extra("oidc")) from error
     return TokenVerifier(config.oidc, fetching(Network(config.offline))).caller

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.classifiers.wrapper import WrappedClassifier
 from triage_cli.domain import ids, times
+from triage_cli.domain.chunks import FlushNow
 from triage_cli.domain.decisions import Answer, Classification
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.streams import FlushNow
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
 from triage_cli.runtime.budget import Budget

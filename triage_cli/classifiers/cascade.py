@@ -4,10 +4,10 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from triage_cli.domain.chunks import FlushNow
 from triage_cli.domain.decisions import Answer, Classification, Postponed, QuestionSpec, Unfinished
 from triage_cli.domain.errors import AnswerError, TakenOverError, TriageError, UnavailableError
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.streams import FlushNow
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
 from triage_cli.runtime.budget import Budget

@@ -16,7 +16,7 @@ from triage_cli.cli import context, help_text, messages
 from triage_cli.cli.command import with_global_options
 from triage_cli.domain.errors import AmbiguousError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.runtime import exhausted
+from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.process import abandon
 
 # The module of each command or group of commands. It is imported only when its command is typed, to start fast.
@@ -117,7 +117,7 @@ def _as_triage_error(error: Exception, args: Sequence[str]) -> TriageError:
     if isinstance(error, AmbiguousError):  # two sources have the same external id, so typing more of it does not help
         return AmbiguousError(error.message, hint="name it by its ticket_id; the last 8 characters are enough")
     if isinstance(error, TriageError):
-        return exhausted.of(error) or error
+        return resource_exhaustion.lack_of(error) or error
     if isinstance(error, typer.TyperException):
         from triage_cli.cli import usage_errors
 
@@ -125,7 +125,7 @@ def _as_triage_error(error: Exception, args: Sequence[str]) -> TriageError:
     system = _system_error(error) if isinstance(error, OSError) else None
     return (
         system
-        or exhausted.of(error)
+        or resource_exhaustion.lack_of(error)
         or TriageError(f"unexpected {type(error).__name__}", hint="run it again with -v and report what it prints")
     )
 

@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from triage_cli.cli import columns as column_choice
-from triage_cli.cli import messages
+from triage_cli.cli import column_selection, messages
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import to_json
 
@@ -59,7 +58,7 @@ class Printer:
             raise UsageError("--columns does not go with -o id", hint="take -o tsv")
         self._watched = messages.on_terminal(sys.stdout)
         self.format: Format = output or ("table" if self._watched else "jsonl")
-        self.chosen = column_choice.parsed(columns)
+        self.chosen = column_selection.parsed(columns)
         self.silent = quiet and output is None and not excel and not self.chosen
         self.closed = False
         self._flushed = time.monotonic()
@@ -71,7 +70,7 @@ class Printer:
 
     def check_columns(self, known: Sequence[str]) -> None:
         """Raise `UsageError` for a chosen column that is none of these; for commands that work before they print."""
-        column_choice.check(self.chosen, known)
+        column_selection.check(self.chosen, known)
 
     def many(
         self,
@@ -93,7 +92,7 @@ class Printer:
         records = (made for item in items if (made := record(item)) is not None)
         if self.chosen:
             columns, table = self.chosen, drawn_by("tables.chosen", columns=self.chosen)
-            records = (column_choice.projected(whole, self.chosen) for whole in records)
+            records = (column_selection.projected(whole, self.chosen) for whole in records)
         try:
             if self.format == "table":
                 self._table(iter(records), table, rows)
@@ -116,7 +115,7 @@ class Printer:
         if self.silent:
             return
         if self.format == "json":
-            self.write(to_json(column_choice.projected(record, self.chosen) if self.chosen else record) + "\n")
+            self.write(to_json(column_selection.projected(record, self.chosen) if self.chosen else record) + "\n")
             self.flush()
         else:
             self.many([record], lambda record: record, columns, table, key)
@@ -235,7 +234,7 @@ class PrintOptions:
     """The options for printing records."""
 
     output: Output = None
-    columns: column_choice.Columns = None
+    columns: column_selection.Columns = None
 
     def printer(self, *, quiet: bool = False) -> Printer:
         """Return the printer; with `quiet` it prints nothing unless a format or columns were given."""

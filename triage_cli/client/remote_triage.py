@@ -12,11 +12,11 @@ from triage_cli.client.http import Connection, Params, StreamAbortedError
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import ids
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
+from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.runs import Action, Outcome, Run
 from triage_cli.domain.serialization import encodable
-from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery, Why
 from triage_cli.runtime.network import Network

@@ -13,7 +13,7 @@ from triage_cli.config.models import (
     Price,
     without_password,
 )
-from triage_cli.config.own_files import is_own
+from triage_cli.config.protected_files import is_own
 from triage_cli.config.schema import schema
 from triage_cli.config.show import shown
 from triage_cli.config.starter import STARTER, every_key

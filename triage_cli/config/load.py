@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from triage_cli.config.models import DEFAULT_CATEGORIES, KEY_VARIABLES, Config, DestinationSpec
-from triage_cli.config.own_files import is_among, own_files
+from triage_cli.config.protected_files import is_among, own_files
 from triage_cli.config.routes import default_routes
 from triage_cli.config.schema import LOCAL, TOP, Sections, read
 from triage_cli.config.validators import absolute, is_postgres, no_database, no_url

@@ -15,7 +15,7 @@ from triage_cli.config.http_destination import auth, own_header
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.source_specs import CursorSpec, ImapSpec, NextSpec, SourceSpec
-from triage_cli.config.template_checks import address, endpoint, no_address, texts, tree
+from triage_cli.config.template_settings import address, endpoint, no_address, texts, tree
 from triage_cli.config.ticket_fields import FIELDS, ticket_fields
 from triage_cli.config.validators import Field, named, number, one_of, optional, record, several, text, truth, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind

@@ -15,7 +15,7 @@ from triage_cli.destinations.payload import line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.runtime import exhausted
+from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.process import at_end
 
@@ -89,7 +89,7 @@ class CommandDestination:
             message = f"{self._run[0]} took longer than {self._timeout:g} s"
             error = DeliveryError(message, hint="raise its timeout", doubtful=True)
         except OSError as failure:
-            if lack := exhausted.of(failure):
+            if lack := resource_exhaustion.lack_of(failure):
                 return Outcome(0, Action.FAILED, None, lack, outgoing)
             error = DeliveryError(
                 f"cannot run {self._run[0]}: {failure.strerror}", hint="check its path and its rights"

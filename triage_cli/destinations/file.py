@@ -12,7 +12,7 @@ from triage_cli.destinations.payload import line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.runtime import exhausted
+from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.private_files import FOLDER, private
 
 # Deliveries of one write. Large, since each write waits for the disk once.
@@ -49,7 +49,7 @@ class FileDestination:
             try:
                 self._append(b"".join(line(outgoing) for outgoing in chunk))
             except OSError as error:
-                failure = exhausted.of(error) or DeliveryError(
+                failure = resource_exhaustion.lack_of(error) or DeliveryError(
                     f"cannot append to {self._path}: {error.strerror}", hint="check the folder and the disk"
                 )
                 yield [Outcome(n, Action.FAILED, None, failure, outgoing) for n, outgoing in enumerate(chunk)]

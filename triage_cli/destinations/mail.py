@@ -25,7 +25,7 @@ from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, causes
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import encodable
-from triage_cli.runtime import exhausted
+from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.mail_connections import MailConnectionLost, MailError, MailRefusal, MailServer, SmtpConnection
 from triage_cli.runtime.network import Network
@@ -197,7 +197,7 @@ class MailDestination:
         except MailRefusal as refusal:
             error = self._refusal(refusal.smtp_code, refusal.smtp_error)
         except OSError as failure:
-            if lack := exhausted.of(failure, probing=True):
+            if lack := resource_exhaustion.lack_of(failure, probing=True):
                 return Outcome(0, Action.FAILED, None, lack, outgoing)
             error = self._unreached(failure, connection)
         else:

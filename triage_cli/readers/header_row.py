@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.errors import InputError
-from triage_cli.readers.columns import Columns, has_text, known, matched
+from triage_cli.readers.column_mapping import Columns, has_text, known, matched
 from triage_cli.readers.sniff import Sample
 from triage_cli.readers.values import is_nothing, moment
 

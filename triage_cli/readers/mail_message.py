@@ -18,9 +18,10 @@ from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
 from triage_cli.domain.errors import RowError, UsageError
+from triage_cli.domain.mail import quotes_and_signatures
 from triage_cli.domain.mail.parts import MAIL, Mail
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers import mail_html, mail_quotes
+from triage_cli.readers import mail_html
 from triage_cli.readers.decoding import LONGEST, decoded
 from triage_cli.readers.mail_files import RawMail, as_mbox
 from triage_cli.readers.table import ReadOptions, Table
@@ -101,7 +102,7 @@ def draft_of(mail_bytes: bytes, *, whole: bool = True) -> TicketDraft:
     before = next(
         (each for header_name in ("references", "in-reply-to") for each in _ids(raw, header_name) if each != own), None
     )
-    spans = mail_quotes.left_out(text or "", subject=subject, reply=before is not None)
+    spans = quotes_and_signatures.left_out(text or "", subject=subject, reply=before is not None)
     named = {"from": _header(raw, "from"), "to": _header(raw, "to"), "cc": _header(raw, "cc"), "date": strange_date}
     extra: dict[str, Any] = {header_name: header_value for header_name, header_value in named.items() if header_value}
     if mail_parts.attachments:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 from triage_cli.domain.serialization import ADDED_KEYS, TICKET_KEYS
-from triage_cli.readers.columns import Columns, has_text, matched
+from triage_cli.readers.column_mapping import Columns, has_text, matched
 from triage_cli.readers.csv_escapes import EscapedRecords
 from triage_cli.readers.csv_reader import CsvRecords, Record, named_once
 from triage_cli.readers.decoding import Decoder, after_ascii, texts

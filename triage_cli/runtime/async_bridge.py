@@ -9,8 +9,8 @@ from concurrent.futures import wait
 from functools import cache
 from typing import Generic, TypeVar
 
-from triage_cli.domain.streams import FlushNow
-from triage_cli.runtime import exhausted
+from triage_cli.domain.chunks import FlushNow
+from triage_cli.runtime import resource_exhaustion
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -23,7 +23,7 @@ class AsyncBridge:
     """An event loop in a thread of its own, for the lifetime of the process."""
 
     def __init__(self) -> None:
-        exhausted.check()  # a half-made loop would print a warning when it is collected
+        resource_exhaustion.check()  # a half-made loop would print a warning when it is collected
         self.loop = asyncio.new_event_loop()
         self._arrivals = _Arrivals()
         threading.Thread(target=self._serve, name="bridge", daemon=True).start()

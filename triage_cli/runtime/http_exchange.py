@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import httpx
 
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.runtime import exhausted
+from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.ssrf_guard import Resolver, checked
@@ -110,7 +110,7 @@ async def exchange(
     except httpx.InvalidURL as wrong:
         raise DeliveryError(f"{name} has a url that leads nowhere", hint="check the config", final=True) from wrong
     except httpx.HTTPError as problem:
-        if lack := exhausted.of(problem, probing=True):
+        if lack := resource_exhaustion.lack_of(problem, probing=True):
             raise lack from problem
         at = f" at {host}" if host else ""
         raise DeliveryError(

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from triage_cli.domain import ids, times
 from triage_cli.domain.agent_suggestions import is_agents
 from triage_cli.domain.changes import Change
+from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.run_context import RunContext
 

@@ -20,8 +20,8 @@ from triage_cli.service.delivery.results import (
     UnfinishedTicket,
     with_offline_error,
 )
-from triage_cli.service.delivery.shared_dispatch import SharedDispatcher, SharedResult
 from triage_cli.service.group_commit import GroupCommitter, Prepared
+from triage_cli.service.group_dispatch import GroupDispatcher, GroupResult
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.services import Services
 
@@ -41,7 +41,7 @@ class _Attempted(NamedTuple):
 
 
 # What comes of each delivery: its saved result, that it was parked, or why there is no result.
-Ended = queue.SimpleQueue[AttemptResult | SharedResult | Exception]
+Ended = queue.SimpleQueue[AttemptResult | GroupResult | Exception]
 
 
 class GroupDeliveries:
@@ -52,7 +52,7 @@ class GroupDeliveries:
         self._store = parts.store
         self._committer = committer
         self._shared = shared
-        self._dispatcher = SharedDispatcher(self._open_dispatcher, parts.store.switched_off, self._heartbeat)
+        self._dispatcher = GroupDispatcher(self._open_dispatcher, parts.store.switched_off, self._heartbeat)
         self._delivering = 0  # requests that wait for deliveries or their results
         self._delivered_all = threading.Condition()
         self._lock = threading.Lock()
@@ -63,8 +63,8 @@ class GroupDeliveries:
         """Have the deliveries of a saved decision attempted and the results saved, without waiting for them."""
         ended = Ended()
 
-        def attempted(result: SharedResult | Exception) -> None:
-            if isinstance(result, SharedResult) and result.outcome is not None:
+        def attempted(result: GroupResult | Exception) -> None:
+            if isinstance(result, GroupResult) and result.outcome is not None:
                 attempt = _Attempted(context, result.delivery_id, result.outcome, result.destination)
                 self._committer.put(self._prepare, attempt, ended.put)
             else:
@@ -95,7 +95,7 @@ class GroupDeliveries:
                     parked = self._parked(context, result)
                 except TriageError as error:
                     unfinished.add_result(None, error)
-                    if isinstance(result, SharedResult):
+                    if isinstance(result, GroupResult):
                         unsaved[result.delivery_id] = False
                 else:
                     unfinished.add_result(None, parked.parked_because)
@@ -126,7 +126,7 @@ class GroupDeliveries:
 
     # -- steps
 
-    def _parked(self, context: RunContext, result: SharedResult | Exception) -> SharedResult:
+    def _parked(self, context: RunContext, result: GroupResult | Exception) -> GroupResult:
         """Free a delivery that was parked, and return it. Raises the error of one without a result."""
         if isinstance(result, Exception):
             raise result

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.decisions import DecisionRecorder
 from triage_cli.service.delivery.route import DeliveryRun

@@ -9,6 +9,7 @@ from itertools import chain, islice
 
 from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change
+from triage_cli.domain.chunks import bounded
 from triage_cli.domain.decisions import (
     Answer,
     Classification,
@@ -22,7 +23,6 @@ from triage_cli.domain.decisions import (
 from triage_cli.domain.errors import AnswerError, CheckError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import decision_data
-from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.batch.collect import BatchCollector
 from triage_cli.service.classification.decisions import (

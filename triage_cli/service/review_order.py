@@ -8,7 +8,7 @@ from itertools import chain
 from math import fsum, log, sqrt
 from typing import NamedTuple
 
-from triage_cli.domain.streams import chunked
+from triage_cli.domain.chunks import chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
 

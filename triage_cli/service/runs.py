@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from triage_cli.domain import ids, times
+from triage_cli.domain.chunks import CHUNK, NAMED, chunked
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import ItemError, TriageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.runs import WHOLE, InputPart, Outcome, Run
 from triage_cli.domain.serialization import compact
-from triage_cli.domain.streams import CHUNK, NAMED, chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl

@@ -6,12 +6,12 @@ from typing import NamedTuple
 from triage_cli.domain import ids, times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
+from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Classification, Decision
 from triage_cli.domain.dedup import reset
 from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, UnavailableError
 from triage_cli.domain.runs import Action, Lease, Outcome
 from triage_cli.domain.serialization import last_decision
-from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.domain.views import History
 from triage_cli.ports.storage import Store

@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from triage_cli.config.source_specs import SourceSpec
+from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.errors import InputError, UnavailableError, UsageError
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import PullPlan, SourcePage
-from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.adapters import Pause
 from triage_cli.runtime.private_files import private

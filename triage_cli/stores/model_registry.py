@@ -8,12 +8,12 @@ from typing import Any
 
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
+from triage_cli.domain.chunks import NAMED, chunked
 from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer, StoredBound
 from triage_cli.domain.mail.parts import left_out, without
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
-from triage_cli.domain.streams import NAMED, chunked
 from triage_cli.domain.tickets import text_of
 from triage_cli.stores.database import Tables
 

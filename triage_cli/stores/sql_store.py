@@ -7,6 +7,7 @@ from typing import Any
 from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.chunks import NAMED, chunked
 from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.evaluation.error_bounds import StoredBound
@@ -14,7 +15,6 @@ from triage_cli.domain.ids import forgotten
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
-from triage_cli.domain.streams import NAMED, chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.times import now
 from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery

@@ -11,9 +11,9 @@ from triage_cli.runtime.network import Network
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.services import Services
 from triage_cli.wiring import destinations, diagnostics, sources, stores
+from triage_cli.wiring.classifier_pool import ClassifierPool
 from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
-from triage_cli.wiring.error_bounds import needed_confidence
-from triage_cli.wiring.kept_classifiers import KeptClassifiers
+from triage_cli.wiring.promised_thresholds import needed_confidence
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
@@ -49,7 +49,7 @@ def parts(
     map_ = destinations.routing_map(config, store, guarded=guarded)
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
     check = stores.category_check(config, store, warn) if warn else Unchecked
-    kept, thresholds = KeptClassifiers(config, store, tell), partial(needed_confidence, config, store)
+    kept, thresholds = ClassifierPool(config, store, tell), partial(needed_confidence, config, store)
     return Services(
         store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept, thresholds
     )

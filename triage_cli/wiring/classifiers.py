@@ -96,16 +96,16 @@ def _bounded(
     if spec.max_error is None:
         return None
     from triage_cli.classifiers.calibrated import Bounded
-    from triage_cli.wiring import error_bounds
+    from triage_cli.wiring import promised_thresholds
 
-    category_bounds = error_bounds.find(config, store, classifier.fingerprint, spec.max_error)
+    category_bounds = promised_thresholds.find(config, store, classifier.fingerprint, spec.max_error)
     if caller.warn is not None:
 
         def event(data: Mapping[str, object]) -> Event:
             return Event("bounded", None, caller.run_id, caller.actor, times.now(), data)
 
-        error_bounds.record(open_shelf(store), spec, classifier.fingerprint, category_bounds, event, caller.warn)
-    return Bounded(classifier, error_bounds.thresholds_of(category_bounds))
+        promised_thresholds.record(open_shelf(store), spec, classifier.fingerprint, category_bounds, event, caller.warn)
+    return Bounded(classifier, promised_thresholds.thresholds_of(category_bounds))
 
 
 def _calibration(

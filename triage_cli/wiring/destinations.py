@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from triage_cli.config import Config, DestinationSpec, template_checks
+from triage_cli.config import Config, DestinationSpec, template_settings
 from triage_cli.config.secrets import secret_variables
 from triage_cli.domain import ids, routing, times
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, RoutePlan, Rule
@@ -22,7 +22,7 @@ from triage_cli.runtime.network import Network
 from triage_cli.runtime.private_files import is_full, is_read_only, write_obstacle
 from triage_cli.runtime.ssrf_guard import is_public
 from triage_cli.service.delivery.routing_decisions import RoutingTable
-from triage_cli.wiring.error_bounds import promised_thresholds
+from triage_cli.wiring.promised_thresholds import promised_thresholds
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.destinations.webhook import Target
@@ -103,12 +103,12 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
     template_mistakes = (
         (receiver, *mistake) for receiver in chosen for mistake in _template_mistakes(config.destinations[receiver])
     )
-    template_checks.raise_all(config, "destinations", template_mistakes)
+    template_settings.raise_all(config, "destinations", template_mistakes)
 
 
 def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:
     if spec.http is not None:
-        from triage_cli.destinations.http_request import mistakes
+        from triage_cli.destinations.http_rendering import mistakes
 
         yield from mistakes(spec.http)
     if spec.mail is not None:

@@ -21,8 +21,8 @@ from triage_cli.service.classification.decisions import DecisionRecorder
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import running
 from triage_cli.wiring.classifiers import Caller, built_in, encoder_of, open_asked, open_classifier, paid_steps
-from triage_cli.wiring.error_bounds import find, has_learned
 from triage_cli.wiring.learned_models import suited, unsuited
+from triage_cli.wiring.promised_thresholds import find, has_learned
 from triage_cli.wiring.stores import known, open_shelf, open_store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg

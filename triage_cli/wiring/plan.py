@@ -15,7 +15,7 @@ from triage_cli.service.runs import RunRecorder, running
 from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
 from triage_cli.wiring.destinations import routing_map
 from triage_cli.wiring.diagnostics import estimate
-from triage_cli.wiring.error_bounds import has_learned
+from triage_cli.wiring.promised_thresholds import has_learned
 from triage_cli.wiring.stores import known, open_shelf, open_store
 
 # Presets, and parts of a name, of destinations that page somebody.

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from triage_cli.cli.display.table_layout import AutoWidthTable
+from triage_cli.cli.display.layout import AutoWidthTable
 from triage_cli.cli.display.tables import bar, text
 from triage_cli.domain.ids import short
 

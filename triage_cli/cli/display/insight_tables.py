@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from triage_cli.cli.display.eval_tables import percent
-from triage_cli.cli.display.table_layout import AutoWidthTable
+from triage_cli.cli.display.layout import AutoWidthTable
 from triage_cli.cli.display.tables import text
 from triage_cli.domain.ids import short
 from triage_cli.domain.insight.plans import Move, Plan

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from triage_cli.cli import messages
 from triage_cli.cli.display import event_lines
-from triage_cli.cli.display.table_layout import AutoWidthTable
+from triage_cli.cli.display.layout import AutoWidthTable
 from triage_cli.cli.messages import on_terminal, plural, safe, safe_lines
 from triage_cli.cli.terminal import has_colour
 from triage_cli.domain.agent_suggestions import answerer

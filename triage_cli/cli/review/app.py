@@ -11,9 +11,9 @@ from textual import events, work
 from textual.widgets import Input
 
 from triage_cli.cli import messages
-from triage_cli.cli.review import filters, key_bindings, page
+from triage_cli.cli.review import filters, key_bindings, rendering
 from triage_cli.cli.review.browser import TicketBrowser
-from triage_cli.cli.review.page import cut
+from triage_cli.cli.review.rendering import cut
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import name_of
 from triage_cli.cli.review.widgets import Pane
@@ -279,4 +279,4 @@ class ReviewApp(TicketBrowser):
 
 def _short(ticket: Ticket) -> str:
     """Return a ticket's name for a message."""
-    return cut(name_of(ticket), page.NAME)
+    return cut(name_of(ticket), rendering.NAME)

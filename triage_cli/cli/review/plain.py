@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from triage_cli.cli import messages
-from triage_cli.cli.review import key_bindings, page
+from triage_cli.cli.review import key_bindings, rendering
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue, name_of
 from triage_cli.domain.errors import TriageError
@@ -46,7 +46,7 @@ class PlainReview:
         width = max(20, shutil.get_terminal_size((80, 24)).columns - 1)
         self._write(f"\nreview {place + 1:,} of {self._queue.total:,}")
         why = self._session.triage.why(ticket.ticket_id)._replace(why=())
-        for line in page.ticket_lines(ticket, why, self._session.names, width):
+        for line in rendering.ticket_lines(ticket, why, self._session.names, width):
             self._write("".join(segment.text for segment in line))
         by_name = {name: [key for key, named in self._by_key.items() if named == name] for name in self._session.names}
         listed = (f"{'/'.join(category_keys)} {messages.safe(name)}".strip() for name, category_keys in by_name.items())
@@ -91,7 +91,7 @@ class PlainReview:
         """Handle a line that stays at the ticket: print the explanation, or keep a note."""
         if typed == "w":
             for sentence in self._session.triage.why(ticket.ticket_id).why:
-                self._write(messages.safe(page.local(sentence)))
+                self._write(messages.safe(rendering.local(sentence)))
         else:
             self._note = typed[2:].strip()
             self._write("noted for the verdict")

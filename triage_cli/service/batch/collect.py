@@ -6,11 +6,11 @@ from functools import cache
 from triage_cli.domain import ids, times
 from triage_cli.domain.batches import Batch, BatchItem, BatchResult
 from triage_cli.domain.changes import Change, Spent
+from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Answer, Classification, Decided, Postponed, Standing
 from triage_cli.domain.errors import ConfigError, TriageError, UnknownOutcomeError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import decision_data
-from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.service.batch.submit import BatchContext, BatchSubmitter, paid, released, spooled, waits_for

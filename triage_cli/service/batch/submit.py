@@ -9,10 +9,10 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.batches import Batch, BatchItem, BatchRequest
 from triage_cli.domain.changes import Change, Spent
+from triage_cli.domain.chunks import CHUNK, chunked
 from triage_cli.domain.decisions import Answer, Decided
 from triage_cli.domain.errors import BudgetError, TriageError, UnknownOutcomeError
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.streams import CHUNK, chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.adapters import Batcher
 from triage_cli.service.classification.decisions import DecisionRecorder, texts_of

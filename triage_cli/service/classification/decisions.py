@@ -6,13 +6,13 @@ from typing import Any
 
 from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import Answer, Classification, Decided, Decision, Standing, Unfinished
 from triage_cli.domain.errors import AnswerError, TriageError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.routing import SETTLED, woken
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import decision_data
-from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
 from triage_cli.service.classification.category_check import Unchecked

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, count
 
+from triage_cli.domain.chunks import NAMED, chunked
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.streams import NAMED, chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.service.delivery.results import with_offline_error

@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from triage_cli.domain.chunks import BYTES, FlushNow
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError, TriageError
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.streams import BYTES, FlushNow
 from triage_cli.ports.adapters import Destination
 from triage_cli.runtime.circuit_breaker import Circuit
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.domain import routing, times
 from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.chunks import NAMED, bounded
 from triage_cli.domain.deliveries import OutgoingDelivery, Routed
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.streams import NAMED, bounded
 from triage_cli.domain.tickets import Ticket
 from triage_cli.service.delivery.dispatcher import QUEUE_LIMIT, Dispatcher, QueueResults
 from triage_cli.service.delivery.results import (

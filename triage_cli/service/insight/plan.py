@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Answer, Classification, Postponed
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.insight.plans import NOWHERE, PERSON, Move, Plan, PlanAccuracy, volumes
 from triage_cli.domain.runs import Outcome
-from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.adapters import Classifier

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from triage_cli.domain import dedup, ids
+from triage_cli.domain.chunks import bounded
 from triage_cli.domain.dedup import Identified, RewriteGuard
-from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter

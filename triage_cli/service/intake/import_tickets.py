@@ -8,6 +8,7 @@ from typing import NamedTuple
 from triage_cli.domain import dedup, ids, times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.chunks import bounded
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.errors import RowError, TriageError, UnavailableError
@@ -15,7 +16,6 @@ from triage_cli.domain.mail import threads
 from triage_cli.domain.routing import woken
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.sources import SourceCursor
-from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from triage_cli.domain import times
+from triage_cli.domain.chunks import bounded
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.mail import threads
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.sources import PullPlan, SourceCursor, SourcePage
-from triage_cli.domain.streams import bounded
 from triage_cli.domain.tickets import Category, Rejected, Ticket, TicketDraft
 from triage_cli.ports.adapters import Source
 from triage_cli.service.intake.corrections import Corrections, PulledFrom

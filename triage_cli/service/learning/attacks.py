@@ -11,10 +11,10 @@ from importlib.resources import files
 from itertools import islice
 from typing import Any, NamedTuple
 
+from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Answer, Unfinished
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
-from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.adapters import Classifier
 from triage_cli.runtime.budget import Budget

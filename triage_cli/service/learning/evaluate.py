@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from triage_cli.domain import times
 from triage_cli.domain.audit import Event
+from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Answer, Calibration, Classification, ClassifyPlan, Labelled, Unfinished
 from triage_cli.domain.errors import BudgetError, TriageError
 from triage_cli.domain.evaluation import calibration
@@ -14,7 +15,6 @@ from triage_cli.domain.evaluation.confidence_intervals import wilson
 from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored
 from triage_cli.domain.runs import InputPart, Outcome
 from triage_cli.domain.serialization import compact
-from triage_cli.domain.streams import chunked
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.adapters import Classifier
 from triage_cli.ports.model_registry import ModelRegistry

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from triage_cli.domain.chunks import CHUNK, bounded
 from triage_cli.domain.decisions import Answer, Decided
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.streams import CHUNK, bounded
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.decisions import DecisionRecorder, steps_within
 from triage_cli.service.classification.flip_rules import is_sure, judge

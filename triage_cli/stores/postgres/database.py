@@ -13,8 +13,8 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from triage_cli.config import without_password
+from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.network import Network
 from triage_cli.stores.database import Values

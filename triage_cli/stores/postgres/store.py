@@ -14,13 +14,13 @@ from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import Event, Head
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import NoDatabaseError, UsageError
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
-from triage_cli.domain.streams import BYTES
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.times import now
 from triage_cli.runtime.network import Network

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from triage_cli.domain.errors import StoreError, UnavailableError
-from triage_cli.runtime import exhausted
+from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.installation import NEWER
 from triage_cli.runtime.private_files import FOLDER, is_read_only, make_private
 
@@ -181,8 +181,9 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
             f"cannot write {path}: {error}",
             hint="nothing finished was lost; free some space and run the same command again",
         )
-    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM) and (lack := exhausted.of(error, probing=True)):
-        return lack  # SQLite does not say why it cannot open a file
+    is_vague = code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM)  # SQLite does not say why it cannot open a file
+    if is_vague and (lack := resource_exhaustion.lack_of(error, probing=True)):
+        return lack
     if code in NOT_OPENED:
         why, hint = str(error), "check the rights of the file and its folder, or name another with --db"
         if path != IN_MEMORY and is_read_only(Path(path)):

@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from triage_cli.domain.chunks import first_of
 from triage_cli.domain.errors import NoDatabaseError
 from triage_cli.domain.serialization import encodable
-from triage_cli.domain.streams import first_of
 from triage_cli.domain.tickets import Ticket
 from triage_cli.stores.database import Values
 from triage_cli.stores.sqlite.connection import (

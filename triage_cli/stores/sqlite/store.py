@@ -12,13 +12,13 @@ from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import Head
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.chunks import first_of
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import NoDatabaseError, StoreError, UnavailableError, UsageError
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
-from triage_cli.domain.streams import first_of
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.times import now
 from triage_cli.runtime.private_files import make_private

@@ -14,6 +14,7 @@ from triage_cli.classifiers.llm.interpretation import failed, interpretation_of
 from triage_cli.classifiers.llm.prices import Cost, half, used
 from triage_cli.classifiers.llm.provider import BUDGET, Reply
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
+from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import Answer, Classification, Postponed, QuestionSpec
 from triage_cli.domain.errors import (
     AnswerError,
@@ -24,7 +25,6 @@ from triage_cli.domain.errors import (
     UsageError,
 )
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.streams import CHUNK
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from triage_cli.cli import messages, options
-from triage_cli.cli.columns import Columns
+from triage_cli.cli.column_selection import Columns
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Format, Printer, drawn_by

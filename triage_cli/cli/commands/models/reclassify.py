@@ -163,7 +163,7 @@ def table(matrix: Counter[tuple[str, str]]) -> Iterator[str]:
 
 def _table(records: Sequence[Any]) -> object:
     from triage_cli.cli.display import tables
-    from triage_cli.cli.display.table_layout import AutoWidthTable
+    from triage_cli.cli.display.layout import AutoWidthTable
 
     shown = AutoWidthTable(COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
     for r in records:

@@ -14,6 +14,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import DELIMITED, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, through
 from triage_cli.cli.rejects import RejectWriter
+from triage_cli.domain.chunks import in_order
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import ItemError, UsageError
@@ -21,7 +22,6 @@ from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import ADDED_KEYS as ADDED
 from triage_cli.domain.serialization import TICKET_KEYS, ticket_record
-from triage_cli.domain.streams import in_order
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import Table
 from triage_cli.readers.csv_reader import named_once

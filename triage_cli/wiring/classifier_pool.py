@@ -22,7 +22,7 @@ class _Kept(NamedTuple):
     until: float
 
 
-class KeptClassifiers:
+class ClassifierPool:
     """Opens each classifier once, and again when what it is made of has changed."""
 
     def __init__(self, config: Config, store: Store, tell: Callable[[str], None] | None) -> None:

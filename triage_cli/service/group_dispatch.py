@@ -16,7 +16,7 @@ from triage_cli.service.delivery.dispatcher import Dispatcher, switched_off
 IDLE_SECONDS = 10.0
 
 
-class SharedResult(NamedTuple):
+class GroupResult(NamedTuple):
     """How one delivery ended; without an outcome it was parked, for a reason that may be an error."""
 
     delivery_id: str
@@ -26,7 +26,7 @@ class SharedResult(NamedTuple):
 
 
 # Gets the result of a delivery in the thread that sends, and must not raise.
-HandOver = Callable[[SharedResult | Exception], None]
+HandOver = Callable[[GroupResult | Exception], None]
 
 
 class _Submitted(NamedTuple):
@@ -34,7 +34,7 @@ class _Submitted(NamedTuple):
     hand_over: HandOver
 
 
-class SharedDispatcher:
+class GroupDispatcher:
     """Has one `Dispatcher` at a time, in a thread that begins with the first delivery or by `begin`.
 
     `open_dispatcher` makes one, and `off` returns the destinations that are switched off; if it raises a `TriageError`,
@@ -77,7 +77,7 @@ class SharedDispatcher:
                 self._submitted.put(_Submitted(to_send, hand_over))
                 return
         for outgoing in to_send:
-            hand_over(SharedResult(outgoing.delivery.delivery_id, None, None))
+            hand_over(GroupResult(outgoing.delivery.delivery_id, None, None))
 
     def stop(self) -> None:
         """Start no more attempts: what waits is parked."""
@@ -119,12 +119,12 @@ class SharedDispatcher:
             off = self._off() if to_send else frozenset[str]()
         except TriageError as error:  # it concerns nothing that is being sent
             for outgoing in to_send:
-                self._hand_over(SharedResult(outgoing.delivery.delivery_id, None, None, error))
+                self._hand_over(GroupResult(outgoing.delivery.delivery_id, None, None, error))
             return None in submitted
         for outgoing in to_send:
             if (name := outgoing.delivery.destination) in off:
                 refused = Outcome[Receipt](None, Action.FAILED, None, switched_off(name), outgoing)
-                self._hand_over(SharedResult(outgoing.delivery.delivery_id, None, refused))
+                self._hand_over(GroupResult(outgoing.delivery.delivery_id, None, refused))
             else:
                 if self._dispatcher is None:
                     self._dispatcher = self._open_dispatcher()
@@ -146,16 +146,16 @@ class SharedDispatcher:
             for outcome in collected.outcomes:
                 if not isinstance(outcome.item, OutgoingDelivery):
                     raise TypeError(outcome)
-                self._hand_over(SharedResult(outcome.item.delivery.delivery_id, collected.destination, outcome))
+                self._hand_over(GroupResult(outcome.item.delivery.delivery_id, collected.destination, outcome))
             for parked in collected.parked:
                 has_parked = True
                 self._hand_over(
-                    SharedResult(parked.delivery.delivery_id, collected.destination, None, collected.parked_because)
+                    GroupResult(parked.delivery.delivery_id, collected.destination, None, collected.parked_because)
                 )
         if has_parked and not dispatcher.open:  # a destination that could not be opened is opened anew next time
             self._close_dispatcher()
 
-    def _hand_over(self, result: SharedResult) -> None:
+    def _hand_over(self, result: GroupResult) -> None:
         self._waiting.pop(result.delivery_id)(result)
 
     def _close_dispatcher(self) -> None:

@@ -16,7 +16,7 @@ LACKS = {
 NEEDED = 8
 
 
-def of(error: BaseException, *, probing: bool = False) -> ExhaustedError | None:
+def lack_of(error: BaseException, *, probing: bool = False) -> ExhaustedError | None:
     """Return the lack that caused an error, None if it has another cause.
 
     With `probing`, also test whether files can be opened now, because some libraries do not report the cause.
