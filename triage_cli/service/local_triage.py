@@ -18,8 +18,7 @@ from triage_cli.ports.adapters import Source
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames, review_order, ticket_lookup
 from triage_cli.service.classification.classify import ClassifyRun, to_ask
-from triage_cli.service.delivery.deliver import routed
-from triage_cli.service.delivery.route import DeliveryRun
+from triage_cli.service.delivery.route import DeliveryRun, routed
 from triage_cli.service.erasure import forget
 from triage_cli.service.explanation import why
 from triage_cli.service.intake.identities import check_rewritten
