@@ -94,6 +94,18 @@ def test_the_text_of_a_key_is_in_no_idempotency_record(server: Running, admin: h
     assert made["key"].encode() not in held
 
 
+def test_a_request_is_repeated_after_its_key_was_rotated(server: Running, admin: httpx.Client) -> None:
+    """By a client that still has the old key, and by one that has the new one."""
+    once = {"Idempotency-Key": "order-1"}
+    with server.client("agent") as old:
+        first = old.post("/tickets", json={"subject": "Refund?"}, headers=once)
+        new = admin.post("/keys/agent/rotate", json={"overlap": 3600}).json()["key"]
+        again = old.post("/tickets", json={"subject": "Refund?"}, headers=once)
+        later = old.post("/tickets", json={"subject": "Refund?"}, headers=once | {"X-API-Key": new})
+    assert [(each.status_code, each.text) for each in (again, later)] == [(201, first.text)] * 2
+    assert len(admin.get("/tickets").json()) == 1
+
+
 def test_a_person_is_forgotten_and_the_log_stays_whole(admin: httpx.Client) -> None:
     for number in range(3):
         admin.post("/tickets", json={"subject": f"My secret {number}", "customer_id": "C-9" if number else "C-1"})

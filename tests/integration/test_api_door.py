@@ -217,6 +217,15 @@ def test_a_body_is_json_or_nothing(server: Running, kind: str, body: bytes, stat
     assert (stored(server) == before) == (status != 201)
 
 
+@pytest.mark.parametrize("path", ["/classify", "/route", "/reclassify"])
+def test_half_a_surrogate_pair_in_a_name_is_no_crash(server: Running, path: str) -> None:
+    """JSON can name it, and no answer in UTF-8 can repeat it."""
+    with server.client() as client:
+        body = b'{"selection": {"ids": ["\\ud800"]}}'
+        answer = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["detail"]) == (404, 'no ticket "?"')
+
+
 def test_a_malformed_body_is_answered_with_its_reason_and_position(server: Running) -> None:
     with server.client() as client:
         answer = client.post("/tickets", content=b'{"subject": oops}', headers={"content-type": "application/json"})
@@ -297,13 +306,13 @@ def test_a_key_has_so_many_requests_a_minute(tmp_path: Path) -> None:
 def test_a_key_that_waits_for_its_permits_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at_it, go_on = threading.Event(), threading.Event()
     with serving(tmp_path, limits=Limits(per_minute=40)) as server:
-        agent, permits = api_key_format.key_id_of(server.keys["agent"]), server.served.gate.permits
+        permits = server.served.gate.permits
 
-        def slowly(key_id: str, wanted: int, per_minute: int, burst: int) -> float:
-            if key_id == agent:
+        def slowly(caller_id: str, wanted: int, per_minute: int, burst: int) -> float:
+            if caller_id == "agent":
                 at_it.set()
                 assert go_on.wait(PATIENCE)
-            return permits(key_id, wanted, per_minute, burst)
+            return permits(caller_id, wanted, per_minute, burst)
 
         monkeypatch.setattr(server.served.gate, "permits", slowly)
         with ThreadPoolExecutor(1) as pool, server.client() as one, server.client("admin", timeout=60) as other:

@@ -56,9 +56,9 @@ class Authenticator:
         self._tokens = tokens
         self._per_minute = limits.per_minute
         self._touched: dict[str, float] = {}
-        self._permits: dict[str, tuple[int, float]] = {}  # by key: permits left, and their expiry
-        self._closed: dict[str, float] = {}  # by key: until when there are none, so that a flood causes no queries
-        self._locks: dict[str, threading.Lock] = {}  # by key: taking permits delays no other key
+        self._permits: dict[str, tuple[int, float]] = {}  # by caller: permits left, and their expiry
+        self._closed: dict[str, float] = {}  # by caller: until when there are none, so that a flood causes no queries
+        self._locks: dict[str, threading.Lock] = {}  # by caller: taking permits delays no other
 
     def admit(self, credential: str, headers: MutableMapping[str, str]) -> Caller:
         """Return the caller with this credential, and add the rate limit to the response's `headers`.
@@ -67,7 +67,7 @@ class Authenticator:
         revoked key is refused from the next one on.
         """
         caller = self._caller(credential)
-        self._take_permit(caller.key_id, headers)
+        self._take_permit(caller.caller_id, headers)
         return caller
 
     def admit_at_once(self, credential: str, headers: MutableMapping[str, str]) -> Caller | None:
@@ -80,15 +80,15 @@ class Authenticator:
         if key is None or not _is_right(key, credential) or _is_expired(key) or self._is_touch_due(key):
             return None
         if self._per_minute is not None:
-            lock = self._lock(key.key_id)
+            lock = self._lock(key.name)
             if not lock.acquire(blocking=False):
                 return None
             try:
-                if not self._take_ready_permit(key.key_id, self._per_minute, headers):
+                if not self._take_ready_permit(key.name, self._per_minute, headers):
                     return None
             finally:
                 lock.release()
-        return Caller(key.key_id, key.name, key.role)
+        return Caller(key.name, key.name, key.role)  # no key ever takes the name of another one
 
     def _caller(self, credential: str) -> Caller:
         if not credential:
@@ -105,39 +105,39 @@ class Authenticator:
         if self._is_touch_due(key):
             self._touched[key.key_id] = time.monotonic()
             self._gate.touch(key.key_id)
-        return Caller(key.key_id, key.name, key.role)
+        return Caller(key.name, key.name, key.role)
 
     def _is_touch_due(self, key: ApiKey) -> bool:
         return time.monotonic() - self._touched.get(key.key_id, -TOUCH_SECONDS) >= TOUCH_SECONDS
 
-    def _take_permit(self, key_id: str, headers: MutableMapping[str, str]) -> None:
+    def _take_permit(self, caller_id: str, headers: MutableMapping[str, str]) -> None:
         if self._per_minute is None:
             return
         block = max(1, self._per_minute // BLOCKS)
-        with self._lock(key_id):
-            if self._take_ready_permit(key_id, self._per_minute, headers):
+        with self._lock(caller_id):
+            if self._take_ready_permit(caller_id, self._per_minute, headers):
                 return
-            wait = self._closed.get(key_id, 0.0) - time.monotonic()
+            wait = self._closed.get(caller_id, 0.0) - time.monotonic()
             if wait <= 0:
-                wait = self._gate.permits(key_id, block, self._per_minute, self._per_minute)
-                self._closed[key_id] = time.monotonic() + wait
+                wait = self._gate.permits(caller_id, block, self._per_minute, self._per_minute)
+                self._closed[caller_id] = time.monotonic() + wait
             if wait > 0:
                 headers.update(_ratelimit_headers(self._per_minute, 0, wait))
                 raise RateLimitedError("too many requests", hint=f"wait {wait:.0f} s", retry_after=wait)
-            self._permits[key_id] = block, time.monotonic() + 60.0
-            self._take_ready_permit(key_id, self._per_minute, headers)
+            self._permits[caller_id] = block, time.monotonic() + 60.0
+            self._take_ready_permit(caller_id, self._per_minute, headers)
 
-    def _take_ready_permit(self, key_id: str, per_minute: int, headers: MutableMapping[str, str]) -> bool:
-        """Take a permit that this process has, under the key's lock; return whether there was one."""
-        left, until = self._permits.get(key_id, (0, 0.0))
+    def _take_ready_permit(self, caller_id: str, per_minute: int, headers: MutableMapping[str, str]) -> bool:
+        """Take a permit that this process has, under the caller's lock; return whether there was one."""
+        left, until = self._permits.get(caller_id, (0, 0.0))
         if left <= 0 or time.monotonic() > until:  # unused permits expire
             return False
-        self._permits[key_id] = left - 1, until
+        self._permits[caller_id] = left - 1, until
         headers.update(_ratelimit_headers(per_minute, left - 1, 60.0 / BLOCKS))
         return True
 
-    def _lock(self, key_id: str) -> threading.Lock:
-        return self._locks.setdefault(key_id, threading.Lock())
+    def _lock(self, caller_id: str) -> threading.Lock:
+        return self._locks.setdefault(caller_id, threading.Lock())
 
 
 def _is_right(key: ApiKey, credential: str) -> bool:

@@ -42,9 +42,12 @@ class Limits(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """The caller of a request and its role: reader, agent or admin. The audit log records the name."""
+    """The caller of a request and its role: reader, agent or admin. The audit log records the name.
 
-    key_id: str
+    Limits and idempotency keys go by `caller_id`, which stays the same when a key is rotated.
+    """
+
+    caller_id: str
     name: str
     role: str
 

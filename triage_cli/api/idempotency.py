@@ -51,7 +51,7 @@ class Done(NamedTuple):
 
 def reply(done: Done) -> Response:
     """Return the record as a JSON response."""
-    return Response(to_json(done.record), done.status, media_type="application/json")
+    return Response(to_json(done.record).encode("utf-8", "replace"), done.status, media_type="application/json")
 
 
 class IdempotentRequest:
@@ -122,9 +122,9 @@ class BulkRequestLock:
     No response is stored: what the request stored is recognised by its identity.
     """
 
-    def __init__(self, server_state: ServerState, key_id: str, key: str | None, body_hash: str) -> None:
+    def __init__(self, server_state: ServerState, caller_id: str, key: str | None, body_hash: str) -> None:
         self._gate = server_state.gate
-        self._key_id = key_id
+        self._caller_id = caller_id
         self._key = key or None
         self._hash = body_hash
 
@@ -133,13 +133,13 @@ class BulkRequestLock:
         """Return the request's name in the record of runs; a repetition finds by it what earlier tries have spent."""
         if self._key is None:
             return ""
-        return hashlib.sha256(f"{self._key_id}\n{self._key}\n{self._hash}".encode()).hexdigest()
+        return hashlib.sha256(f"{self._caller_id}\n{self._key}\n{self._hash}".encode()).hexdigest()
 
     def take(self) -> None:
         """Take the lock. Raises `BusyError` while the same request runs, `UsageError` if the key had another body."""
         if self._key is None:
             return
-        stored_response = self._gate.open(self._key_id, self._key, self._hash, LEASE)
+        stored_response = self._gate.open(self._caller_id, self._key, self._hash, LEASE)
         if stored_response is None:
             return
         raise _still_at_work() if stored_response.body_hash == self._hash else _other_body()
@@ -147,14 +147,14 @@ class BulkRequestLock:
     def renew(self) -> None:
         """Renew the lease of the lock."""
         if self._key is not None:
-            self._gate.renew(self._key_id, self._key, LEASE)
+            self._gate.renew(self._caller_id, self._key, LEASE)
 
     def __enter__(self) -> None:
         """Keep the lock."""
 
     def __exit__(self, *_: object) -> None:
         if self._key is not None:
-            self._gate.give_up(self._key_id, self._key)
+            self._gate.give_up(self._caller_id, self._key)
 
 
 def _other_body() -> UsageError:
@@ -169,7 +169,7 @@ async def current_once(request: Request, idempotency_key: IdempotencyKey = None)
     """Return what runs a request's work once."""
     server_state, caller = await current_server(request), await current_caller(request)
     path = _path(request) if idempotency_key else ""  # only used with a key, and to parse a URL takes its time
-    return IdempotentRequest(server_state, caller.key_id, idempotency_key, path, asyncio.get_running_loop())
+    return IdempotentRequest(server_state, caller.caller_id, idempotency_key, path, asyncio.get_running_loop())
 
 
 def _path(request: Request) -> str:

@@ -50,7 +50,7 @@ def unexpected() -> Response:
 
 
 def _answer(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    return Response(to_json(problem), problem["status"], headers, MEDIA_TYPE)
+    return Response(to_json(problem).encode("utf-8", "replace"), problem["status"], headers, MEDIA_TYPE)
 
 
 def _allowed(request: Request) -> set[str]:

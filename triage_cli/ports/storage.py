@@ -244,23 +244,23 @@ class ApiAccessStore(Protocol):
     def touch(self, key_id: str) -> None:
         """Record that a key was used now."""
 
-    def permits(self, key_id: str, tokens: int, per_minute: int, burst: int) -> float:
+    def permits(self, caller_id: str, tokens: int, per_minute: int, burst: int) -> float:
         """Take permits for so many tokens and return 0, or take none and return the seconds until they are free."""
 
-    def open(self, key_id: str, key: str, body_hash: str, seconds: float) -> StoredResponse | None:
+    def open(self, caller_id: str, key: str, body_hash: str, seconds: float) -> StoredResponse | None:
         """Begin a request under an idempotency key; return the earlier request with this key, if there is one.
 
         None means that the caller holds the key for `seconds`. A request whose time has passed is taken over by the
         next caller with the same body.
         """
 
-    def close(self, key_id: str, key: str, status: int, answer: str) -> None:
+    def close(self, caller_id: str, key: str, status: int, answer: str) -> None:
         """Store the response to a request."""
 
-    def renew(self, key_id: str, key: str, seconds: float) -> None:
+    def renew(self, caller_id: str, key: str, seconds: float) -> None:
         """Renew the lease of a request that is still being processed, for `seconds`."""
 
-    def give_up(self, key_id: str, key: str) -> None:
+    def give_up(self, caller_id: str, key: str) -> None:
         """Free the idempotency key of a request that failed."""
 
     def hook_ticket(self, source: str, hook_id: str) -> str | None:

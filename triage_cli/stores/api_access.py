@@ -112,51 +112,51 @@ class StoreGate:
 
     # -- rate limits
 
-    def permits(self, key_id: str, tokens: int, per_minute: int, burst: int) -> float:
+    def permits(self, caller_id: str, tokens: int, per_minute: int, burst: int) -> float:
         """Take permits and return 0, or take none and return the seconds until they are available."""
         at, cost, burst_seconds = time.time(), tokens * 60.0 / per_minute, burst * 60.0 / per_minute
-        values = {"key_id": key_id, "now": at, "cost": cost, "burst": burst_seconds}
+        values = {"key_id": caller_id, "now": at, "cost": cost, "burst": burst_seconds}
         if self._write(TAKE_PERMITS, values):
             return 0.0
-        full_at = self._select("select full_at from rate_limits where key_id = ?", (key_id,))[0][0]
+        full_at = self._select("select full_at from rate_limits where key_id = ?", (caller_id,))[0][0]
         return max(0.001, float(full_at) + cost - burst_seconds - at)
 
     # -- repeated requests
 
-    def open(self, key_id: str, key: str, body_hash: str, seconds: float) -> StoredResponse | None:
+    def open(self, caller_id: str, key: str, body_hash: str, seconds: float) -> StoredResponse | None:
         """Begin a request under an idempotency key; return the earlier request with this key, if there is one."""
-        stored_response = self._stored_response(key_id, key)
+        stored_response = self._stored_response(caller_id, key)
         if stored_response is None or stored_response.status is None:
             at = time.time()
             with self._database.transaction() as db:
                 db.execute("delete from idempotency where at < ?", (at - RESPONSE_SECONDS,))
-                taken = db.execute(TAKE_KEY, (key_id, key, body_hash, at + seconds, at)).fetchall()
+                taken = db.execute(TAKE_KEY, (caller_id, key, body_hash, at + seconds, at)).fetchall()
             if taken:
                 return None
-            stored_response = self._stored_response(key_id, key)
+            stored_response = self._stored_response(caller_id, key)
         return stored_response or StoredResponse(
             body_hash, None, None
         )  # the other request just gave up: the caller retries
 
-    def _stored_response(self, key_id: str, key: str) -> StoredResponse | None:
+    def _stored_response(self, caller_id: str, key: str) -> StoredResponse | None:
         query = "select body_hash, status, answer from idempotency where key_id = ? and key = ?"
-        rows = self._select(query, (key_id, key))
+        rows = self._select(query, (caller_id, key))
         return StoredResponse(*rows[0]) if rows else None
 
-    def close(self, key_id: str, key: str, status: int, answer: str) -> None:
+    def close(self, caller_id: str, key: str, status: int, answer: str) -> None:
         """Store the response to a request."""
         statement = "update idempotency set status = ?, answer = ? where key_id = ? and key = ? returning 1"
-        self._write(statement, (status, answer, key_id, key))
+        self._write(statement, (status, answer, caller_id, key))
 
-    def renew(self, key_id: str, key: str, seconds: float) -> None:
+    def renew(self, caller_id: str, key: str, seconds: float) -> None:
         """Renew the lease of a request that is still being processed."""
         statement = "update idempotency set lease_until = ? where key_id = ? and key = ? and status is null returning 1"
-        self._write(statement, (time.time() + seconds, key_id, key))
+        self._write(statement, (time.time() + seconds, caller_id, key))
 
-    def give_up(self, key_id: str, key: str) -> None:
+    def give_up(self, caller_id: str, key: str) -> None:
         """Free the idempotency key of a request that failed."""
         self._write(
-            "delete from idempotency where key_id = ? and key = ? and status is null returning 1", (key_id, key)
+            "delete from idempotency where key_id = ? and key = ? and status is null returning 1", (caller_id, key)
         )
 
     def hook_ticket(self, source: str, hook_id: str) -> str | None:

@@ -79,7 +79,7 @@ async def batch(
         undoing.callback(uploaded.file.close)
         server_state.room.take()
         undoing.callback(server_state.room.leave)
-        lock = BulkRequestLock(server_state, caller.key_id, idempotency_key, uploaded.hash)
+        lock = BulkRequestLock(server_state, caller.caller_id, idempotency_key, uploaded.hash)
         await run_in_threadpool(lock.take)
         before, drafts = await run_in_threadpool(_drafts, uploaded, query)
         undoing.pop_all()
