@@ -22,7 +22,7 @@ from triage_cli import wiring
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.classifier import build
 from triage_cli.config import load_config
-from triage_cli.config.models import DEFAULT_CATEGORIES, ClassifierSpec
+from triage_cli.config.specs import DEFAULT_CATEGORIES, ClassifierSpec
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.budget import Bounds, Budget

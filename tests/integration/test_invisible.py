@@ -17,7 +17,7 @@ from tests.support.llm_server import serving
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.cli import messages
-from triage_cli.config.models import DEFAULT_CATEGORIES, REDACTABLE
+from triage_cli.config.specs import DEFAULT_CATEGORIES, REDACTABLE
 from triage_cli.domain.hostile_text.invisible import BLANKS, CONTROLS, TABLE, readable
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 

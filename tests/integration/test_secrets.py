@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.support.cli import Cli
-from triage_cli.config import Config, destinations, http_auth, http_destination, load_config, sources, webhooks
-from triage_cli.config.models import KEY_VARIABLES
+from triage_cli.config import Config, destinations, http_destination, load_config, sources, webhooks
 from triage_cli.config.secrets import secret_variables
+from triage_cli.config.specs import KEY_VARIABLES
 from triage_cli.config.validators import Field, variable
 from triage_cli.config.yaml_document import ConfigNode, Diagnostics, Node
 
@@ -44,7 +44,7 @@ def within(check: object) -> Iterator[object]:
 
 def tables() -> dict[str, Mapping[str, Field]]:
     """Return the tables of keys that the schema has, by their name."""
-    modules = (SCHEMA, destinations, http_auth, http_destination, sources, webhooks)
+    modules = (SCHEMA, destinations, http_destination, sources, webhooks)
     places = [vars(module).items() for module in modules]
     found = {name: value for items in places for name, value in items if isinstance(value, Mapping) and name.isupper()}
     return {name: table for name, table in found.items() if table and isinstance(next(iter(table.values())), Field)}

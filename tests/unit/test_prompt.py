@@ -21,7 +21,7 @@ from triage_cli.classifiers.llm.prompt import (
     schema,
     system,
 )
-from triage_cli.config.models import DEFAULT_CATEGORIES
+from triage_cli.config.specs import DEFAULT_CATEGORIES
 from triage_cli.domain.tickets import Category
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"

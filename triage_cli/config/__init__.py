@@ -1,21 +1,21 @@
 """The configuration: a checked `Config`, read from one YAML file, the environment and the global options."""
 
+from triage_cli.config.destination_specs import DestinationSpec
 from triage_cli.config.load import load_config, no_home
-from triage_cli.config.models import (
+from triage_cli.config.protected_files import is_own
+from triage_cli.config.schema import schema
+from triage_cli.config.secrets import without_password
+from triage_cli.config.show import shown
+from triage_cli.config.specs import (
     DEFAULT_CATEGORIES,
     REDACTABLE,
     WIRES,
     ClassifierSpec,
     Config,
-    DestinationSpec,
     HookSpec,
     OidcSpec,
     Price,
-    without_password,
 )
-from triage_cli.config.protected_files import is_own
-from triage_cli.config.schema import schema
-from triage_cli.config.show import shown
 from triage_cli.config.starter import STARTER, every_key
 from triage_cli.config.validators import is_postgres
 

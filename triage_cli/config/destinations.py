@@ -1,10 +1,12 @@
-"""Destinations of config.yaml: webhooks, commands and files; types `http` and `mail` have modules of their own."""
+"""Destinations of config.yaml: webhooks, commands, files and mail; type `http` has a module of its own."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+from triage_cli.config.destination_specs import DestinationSpec, MailSpec
 from triage_cli.config.http_destination import COMMON, RETRIES, TIMEOUT, http_schema, read_http
 from triage_cli.config.json_schema import Schema, accepts, named_schema, record_schema, schema_of
-from triage_cli.config.models import DestinationSpec, MailSpec
 from triage_cli.config.validators import (
     Field,
     absolute,
@@ -21,6 +23,7 @@ from triage_cli.config.validators import (
     variable,
 )
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
+from triage_cli.domain.tickets import Category
 from triage_cli.runtime.network import is_loopback
 
 SUBMISSIONS = 465  # the port of SMTP with TLS from the start (RFC 8314)
@@ -96,6 +99,29 @@ def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
             inner.wrong(inner.diagnostics.untrusted)
         destinations[destination_name] = DestinationSpec(destination_name, **{"type": "", **destination_values})
     return destinations
+
+
+def unnamed_webhook(address: str, setting: ConfigNode) -> DestinationSpec:
+    """Return the destination for an address in the routing map, which is also its name."""
+    spec = DestinationSpec(address, "webhook", url(setting))
+    setting.origin(f"destinations.{address}.url")
+    return spec
+
+
+def default_destinations(categories: Iterable[Category], folder: Path) -> dict[str, DestinationSpec]:
+    """Return a file for each category, for a configuration without a routing map."""
+    names = [category.name for category in categories]
+    return {name: DestinationSpec(name, "file", path=folder / _file_name(name)) for name in names}
+
+
+def _file_name(category: str) -> str:
+    """Return a name for a category's file that is safe everywhere; an altered one gets a hash of its own."""
+    safe = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", category).strip(" .-").encode()[:200].decode(errors="ignore")
+    if safe != category:
+        import hashlib
+
+        safe = f"{safe or 'category'}-{hashlib.sha256(category.encode()).hexdigest()[:6]}"
+    return f"{safe}.jsonl"
 
 
 @accepts(lambda: schema_of(several(text, alone=False, least=1)))

@@ -4,9 +4,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from triage_cli.config.http_auth import AuthSpec
+from triage_cli.config.destination_specs import (
+    AnswerTest,
+    AuthSpec,
+    DestinationSpec,
+    FindSpec,
+    HttpSpec,
+    OnceSpec,
+    UndoSpec,
+)
 from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
-from triage_cli.config.models import AnswerTest, DestinationSpec, FindSpec, HttpSpec, OnceSpec, UndoSpec
 from triage_cli.config.presets import filled, load_preset, preset_names
 from triage_cli.config.template_settings import address, address_or_endpoint, endpoint, scalar, texts, tree
 from triage_cli.config.validators import Field, header, number, one_of, record, several, text, truth, variable

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from triage_cli.config.models import DEFAULT_CATEGORIES, KEY_VARIABLES, Config, DestinationSpec
+from triage_cli.config.destination_specs import DestinationSpec
+from triage_cli.config.destinations import default_destinations
 from triage_cli.config.protected_files import is_among, own_files
 from triage_cli.config.routes import default_routes
 from triage_cli.config.schema import LOCAL, TOP, Sections, read
+from triage_cli.config.specs import DEFAULT_CATEGORIES, KEY_VARIABLES, Config
 from triage_cli.config.validators import absolute, is_postgres, no_database, no_url
 from triage_cli.config.yaml_document import (
     MAX_BYTES,
@@ -74,7 +76,8 @@ def load_config(
     destinations, routes = sections.destinations, sections.routes
     if routes is None:
         beside = (config_file.path.parent if config_file else cwd) if is_postgres(database) else Path(database).parent
-        destinations, routes = default_routes(sections.categories, destinations, beside / "queues")
+        destinations = {**default_destinations(sections.categories, beside / "queues"), **destinations}
+        routes = default_routes(sections.categories)
     return Config(
         config_file.path if config_file else None,
         database,

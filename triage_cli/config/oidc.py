@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from triage_cli.config.json_schema import accepts, record_schema, schema_of
-from triage_cli.config.models import OidcSpec
+from triage_cli.config.specs import OidcSpec
 from triage_cli.config.validators import Field, one_of, record, several, text, url
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 from triage_cli.domain.api_keys import ROLES

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 
-from triage_cli.config.models import Config
+from triage_cli.config.specs import Config
 from triage_cli.config.validators import is_postgres
 
 # The database, the files that SQLite keeps beside it, and the head of its audit log.

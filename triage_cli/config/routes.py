@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
+from triage_cli.config.destination_specs import DestinationSpec
+from triage_cli.config.destinations import unnamed_webhook
 from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
-from triage_cli.config.models import DestinationSpec
 from triage_cli.config.validators import (
     Field,
     label,
@@ -185,26 +185,11 @@ class Routes:
             return name
         if "://" not in name:
             raise ConfigValueError(f'no destination "{name}"{suggestion(name, self.destinations)}')
-        self.destinations[name] = DestinationSpec(name, "webhook", url(setting))
-        setting.origin(f"destinations.{name}.url")
+        self.destinations[name] = unnamed_webhook(name, setting)
         return name
 
 
-def default_routes(
-    categories: Iterable[Category], destinations: Mapping[str, DestinationSpec], folder: Path
-) -> tuple[Mapping[str, DestinationSpec], tuple[Rule, ...]]:
-    """Send each category to the destination of its name, which is a file unless the configuration says otherwise."""
+def default_routes(categories: Iterable[Category]) -> tuple[Rule, ...]:
+    """Send each category to the destination of its name."""
     names = [category.name for category in categories]
-    queues = {name: DestinationSpec(name, "file", path=folder / _file_name(name)) for name in names}
-    rules = tuple(Rule(f"routes.{name}", (name,), {"category": (name,)}) for name in names)
-    return {**queues, **destinations}, rules
-
-
-def _file_name(category: str) -> str:
-    """Return a name for a category's file that is safe everywhere; an altered one gets a hash of its own."""
-    safe = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", category).strip(" .-").encode()[:200].decode(errors="ignore")
-    if safe != category:
-        import hashlib
-
-        safe = f"{safe or 'category'}-{hashlib.sha256(category.encode()).hexdigest()[:6]}"
-    return f"{safe}.jsonl"
+    return tuple(Rule(f"routes.{name}", (name,), {"category": (name,)}) for name in names)

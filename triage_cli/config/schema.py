@@ -4,20 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from triage_cli.config.destination_specs import DestinationSpec
 from triage_cli.config.destinations import read_destinations
 from triage_cli.config.json_schema import DIALECT, accepts, named_schema, or_null, record_schema, schema_of
-from triage_cli.config.models import (
-    DEFAULT_CATEGORIES,
-    KEY_VARIABLES,
-    REDACTABLE,
-    WIRES,
-    ClassifierSpec,
-    DestinationSpec,
-    Price,
-)
 from triage_cli.config.oidc import read_oidc
 from triage_cli.config.routes import MOST_ERROR, Routes, later, routes_schema, share
 from triage_cli.config.sources import read_sources
+from triage_cli.config.specs import DEFAULT_CATEGORIES, KEY_VARIABLES, REDACTABLE, WIRES, ClassifierSpec, Price
 from triage_cli.config.validators import (
     Field,
     absolute,

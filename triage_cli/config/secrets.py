@@ -1,10 +1,14 @@
-"""Which environment variables hold secrets: commands do not get them, and no output shows them."""
+"""Secrets of the configuration: the variables that hold them, their values, and texts without them."""
 
 import re
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 
-from triage_cli.config.models import Config, without_password
+from triage_cli.config.destination_specs import AuthSpec
+from triage_cli.config.specs import Config
+from triage_cli.domain.errors import ConfigError
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # The variables of triage, the SDKs and libpq; they count whatever the configuration names.
 USUAL = re.compile(
     r"TRIAGE_\w*(KEY|TOKEN|SECRET|PASSWORD)\w*"
@@ -21,3 +25,29 @@ def secret_variables(config: Config, env: Mapping[str, str]) -> frozenset[str]:
     named = {name for name in env if name in config.secret_variables or USUAL.fullmatch(name)}
     address = env.get("TRIAGE_DB", "")
     return frozenset(named | ({"TRIAGE_DB"} if without_password(address) != address else set()))
+
+
+def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
+    """Return the value of a variable. Raises `ConfigError` if it is not set, or cannot be part of a header."""
+    secret_value = env.get(variable, "").strip()
+    if not secret_value:
+        raise ConfigError(f"{owner} needs the variable {variable}, which is not set", hint=f"export {variable}")
+    if CONTROL.search(secret_value):
+        raise ConfigError(f"{owner}: {variable} holds a line break or another control character")
+    return secret_value
+
+
+def proof(auth: AuthSpec, values: Sequence[str]) -> str:
+    """Return the value of the header.
+
+    A user without a password is an API key, and gets the password X as helpdesks expect.
+    """
+    if auth.kind == "basic":
+        return "Basic " + b64encode(":".join(values if len(values) > 1 else [*values, "X"]).encode()).decode()
+    return ("Bearer " if auth.kind == "bearer" else auth.prefix) + values[0]
+
+
+def without_password(database: str) -> str:
+    """Return the database as it may be printed."""
+    hidden = re.sub(r"(?<=://)([^/@?#:]*):[^?#]*(?=@)", r"\1:***", database)
+    return re.sub(r"(?i)([?&](?:ssl)?password=)[^&#]*", r"\1***", hidden) if "://" in database else database

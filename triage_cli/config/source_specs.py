@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from triage_cli.config.http_auth import AuthSpec
+from triage_cli.config.destination_specs import AuthSpec
 
 
 class NextSpec(NamedTuple):

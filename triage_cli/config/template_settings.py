@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from triage_cli.config.json_schema import accepts, schema_of
-from triage_cli.config.models import Config
+from triage_cli.config.specs import Config
 from triage_cli.config.validators import no_url, text
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
 from triage_cli.domain.errors import ConfigError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from triage_cli.config.json_schema import NAME, accepts, or_null, schema_of
-from triage_cli.config.models import without_password
+from triage_cli.config.secrets import without_password
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
 from triage_cli.domain.hostile_text.invisible import first_hiding
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
-from triage_cli.config.models import HookSpec
 from triage_cli.config.presets import filled, preset_names
+from triage_cli.config.specs import HookSpec
 from triage_cli.config.ticket_fields import ticket_fields
 from triage_cli.config.validators import (
     Field,

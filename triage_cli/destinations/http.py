@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.config.models import AnswerTest, DestinationSpec, HttpSpec
+from triage_cli.config.destination_specs import AnswerTest, DestinationSpec, HttpSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.config.templates import is_template
 from triage_cli.destinations.http_rendering import HttpRequests

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from triage_cli.config.http_auth import proof, secret
-from triage_cli.config.models import HttpSpec
+from triage_cli.config.destination_specs import HttpSpec
+from triage_cli.config.secrets import proof, secret
 from triage_cli.config.template_settings import no_address
 from triage_cli.config.templates import is_template
 from triage_cli.domain.errors import ConfigError

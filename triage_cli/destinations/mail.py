@@ -17,7 +17,7 @@ from email.utils import format_datetime
 from operator import itemgetter
 from typing import NamedTuple
 
-from triage_cli.config.models import DestinationSpec, MailSpec
+from triage_cli.config.destination_specs import DestinationSpec, MailSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.config.templates import Template, TemplateMistake, delivery_names
 from triage_cli.destinations.payload import template_values

@@ -47,8 +47,8 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
         return SingerSource(spec, env, tell)
     if spec.imap is not None:
         return _mailbox(config, spec, spec.imap)
-    from triage_cli.config.http_auth import proof
-    from triage_cli.config.http_auth import secret as secret_of
+    from triage_cli.config.secrets import proof
+    from triage_cli.config.secrets import secret as secret_of
     from triage_cli.runtime.http_exchange import Endpoint, open_exchange
     from triage_cli.runtime.unreachable import host_of
     from triage_cli.sources.http import HttpSource
@@ -86,7 +86,7 @@ def _no_pause(seconds: float, why: str) -> bool:
 
 
 def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> "ImapSource":
-    from triage_cli.config.http_auth import secret
+    from triage_cli.config.secrets import secret
     from triage_cli.sources.imap import ImapSource, Login
 
     what = f'source "{spec.name}"'

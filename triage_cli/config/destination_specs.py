@@ -1,0 +1,138 @@
+"""The records of `destinations` in the configuration, with the defaults."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+
+class AuthSpec(NamedTuple):
+    """The authentication of a request: one header, made from the values of the variables `env`."""
+
+    kind: Literal["basic", "bearer", "header"]
+    env: tuple[str, ...] = ()
+    header: str = "authorization"
+    prefix: str = ""
+
+
+class AnswerTest(NamedTuple):
+    """A test of an answer: one of these statuses (none: any), and this value at a path (none: any but null).
+
+    `contains` is a text that the value at the path must contain.
+    """
+
+    status: tuple[int, ...] = ()
+    path: str | None = None
+    value: tuple[Any, ...] = ()
+    contains: str = ""
+
+
+class OnceSpec(NamedTuple):
+    """A search before a repeated attempt, if the outcome of the first one is unknown.
+
+    It is a GET of an address, or a body posted to the destination's own address. It has found something if there is a
+    value at the path `found`, or if the answer contains a text.
+    """
+
+    get: str = ""
+    body: Any = None
+    found: str = ""
+    contains: str = ""
+
+
+class FindSpec(NamedTuple):
+    """A GET request before each attempt; values at these paths of its answer are `remote.NAME` in the main request."""
+
+    get: str
+    keep: Mapping[str, str] = {}
+
+
+class UndoSpec(NamedTuple):
+    """The request, sent before a new delivery, that undoes an earlier delivery to the same destination."""
+
+    endpoint: str
+    method: str = "DELETE"
+    body: Any = None
+
+
+class HttpSpec(NamedTuple):
+    """The request of a destination of type `http`; string leaves of its trees are templates.
+
+    `endpoint` follows the address. `given` are the values of the keys that a preset needs, for its templates.
+    """
+
+    preset: str | None = None
+    method: str = "POST"
+    url: str | None = None
+    url_env: str | None = None
+    endpoint: str = ""
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    auth: AuthSpec | None = None
+    key_env: str | None = None
+    body: Any = None
+    form: Mapping[str, str] = {}
+    ok: AnswerTest = AnswerTest()
+    retry: AnswerTest | None = None
+    keep: Mapping[str, str] = {}
+    find: FindSpec | None = None
+    once: OnceSpec | None = None
+    undo: UndoSpec | None = None
+    given: Mapping[str, str] = {}
+
+
+# The default templates of a mail.
+SUBJECT = "[{{ category }}] {{ ticket.subject | one_line | truncate(150) }}"
+TEXT = """\
+{{ ticket.description | truncate(20000) }}
+
+--
+category: {{ category }}
+confidence: {{ confidence | default("-") }}
+priority: {{ ticket.priority | default("-") }}
+customer: {{ ticket.customer_id | default("-") }}
+ticket: {{ ticket.external_id | default(ticket.ticket_id) }}
+rule: {{ rule }}
+"""
+
+
+class MailSpec(NamedTuple):
+    """The mail of a destination of type `mail`, and the mail server; `subject` and `text` are templates."""
+
+    host: str
+    sender: str
+    to: tuple[str, ...] = ()
+    port: int = 587
+    tls: Literal["implicit", "starttls", "none"] = "starttls"
+    user_env: str | None = None
+    password_env: str | None = None
+    subject: str = SUBJECT
+    text: str = TEXT
+
+
+class DestinationSpec(NamedTuple):
+    """One destination as configured; paths in it are absolute, `secret_env` names the newest secret first."""
+
+    name: str
+    type: str  # webhook | http | mail | command | file
+    url: str | None = None
+    secret_env: tuple[str, ...] = ()
+    max_attempts: int = 7
+    timeout: float = 15
+    run: tuple[str, ...] = ()
+    final_exit: tuple[int, ...] = ()
+    path: Path | None = None
+    retry_schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
+    allow_private: bool = False
+    http: HttpSpec | None = None
+    mail: MailSpec | None = None
+
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """Yield the variables with its secrets, each with its key in the configuration."""
+        yield from (("secret_env", name) for name in self.secret_env)
+        if self.http:
+            named = (("url_env", self.http.url_env), ("key_env", self.http.key_env))
+            yield from ((key, name) for key, name in named if name)
+            yield from (("auth", name) for name in (self.http.auth.env if self.http.auth else ()))
+        if self.mail:
+            login = (("user_env", self.mail.user_env), ("password_env", self.mail.password_env))
+            yield from ((key, name) for key, name in login if name)
