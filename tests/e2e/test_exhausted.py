@@ -143,6 +143,7 @@ def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
         (OSError(errno.EMFILE, "x"), "this process has too many open files"),
         (OSError(errno.ENFILE, "x"), "the system has too many open files"),
         (OSError(errno.ENOMEM, "x"), "there is not enough memory"),
+        (RuntimeError("can't start new thread"), "this process cannot start another thread"),
         (MemoryError(), "there is not enough memory"),
         (ImportError("libx.so: cannot open shared object file: Too many open files"), "this process has too many"),
         (ExceptionGroup("several", [OSError(errno.EMFILE, "x")]), "this process has too many open files"),

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,3 +118,24 @@ def test_a_page_of_an_allowed_origin_may_call_and_no_other(tmp_path: Path) -> No
 def test_no_page_may_call_where_none_is_configured(client: httpx.Client) -> None:
     answer = client.get("/stats", headers={"origin": "https://desk.example.com"})
     assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (200, False)
+
+
+@pytest.mark.parametrize("name", ["AnyIO worker thread", "writer"])
+def test_a_request_for_which_there_is_no_thread_is_to_be_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with serving(tmp_path) as server, server.client() as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refused)
+            answer = client.post("/tickets", json=TICKET, headers={"Idempotency-Key": "1"})
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["code"] == "exhausted"
+        assert client.post("/tickets", json=TICKET, headers={"Idempotency-Key": "1"}).status_code == 201

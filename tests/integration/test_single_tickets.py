@@ -162,7 +162,7 @@ def test_results_of_one_ticket_share_a_transaction_whatever_their_retries(
         request = callers.submit(singles.process, POSTED, "ada", None, BOTH, ClassifyPlan())
         until(lambda: len(saved) == 1, "the decision")
         callers.submit(singles.create, POSTED, "ada")
-        until(lambda: singles._committer._worker._waiting.qsize() == 2, "both results")
+        until(lambda: singles._committer._worker._thread.queue.qsize() == 2, "both results")
         gathered.set()
         routed = request.result(PATIENCE).routed
     singles.close()

@@ -14,7 +14,7 @@ from tests.support.world import World
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
-from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.errors import ExhaustedError, UnavailableError
 from triage_cli.domain.runs import Lease, Outcome
 from triage_cli.domain.tickets import Selection
 from triage_cli.service import group_dispatch
@@ -114,7 +114,7 @@ def test_a_ticket_that_keeps_conflicting_fails_no_other_caller(
         first = callers.submit(process, singles, "first")  # its result is being saved, so that the others' gather
         assert reached.wait(PATIENCE)
         rest = [callers.submit(process, singles, subject) for subject in others]
-        until(lambda: singles._committer._worker._waiting.qsize() == len(others), "the second group")
+        until(lambda: singles._committer._worker._thread.queue.qsize() == len(others), "the second group")
         gathered.set()
         assert first.result().error is None
         routed = {subject: one.result() for subject, one in zip(others, rest, strict=True)}
@@ -191,7 +191,7 @@ def test_without_a_thread_to_send_a_delivery_it_is_left_to_the_next_run_and_late
 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refused)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(ExhaustedError):
             process(singles)
     freed_unsent(world)
     assert delivery_of(world, process(singles)).state == "accepted"
@@ -288,7 +288,7 @@ def test_a_request_that_outlives_the_end_is_answered_and_sends_nothing(
         request = callers.submit(process, singles)
         assert reached.wait(PATIENCE)
         closing = callers.submit(singles.close)
-        until(lambda: singles._deliveries._dispatcher._closed, "the end of the deliveries")
+        until(lambda: singles._deliveries._dispatcher._thread._closed, "the end of the deliveries")
         go.set()
         closing.result(PATIENCE)
         delivery = delivery_of(world, request.result(PATIENCE))

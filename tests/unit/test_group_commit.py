@@ -53,7 +53,7 @@ def failing(_: Sequence[str]) -> list[Prepared[None] | Exception]:
 
 
 def is_waiting(committer: GroupCommitter, number: int) -> bool:
-    return committer._worker._waiting.qsize() == number
+    return committer._worker._thread.queue.qsize() == number
 
 
 def together(calls: Sequence[Any]) -> tuple[list[Any], HeldStore]:

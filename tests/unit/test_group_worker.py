@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.errors import ExhaustedError, UnavailableError
 from triage_cli.runtime.group_worker import GroupWorker
 
 
@@ -32,7 +32,7 @@ def no_thread(_: threading.Thread) -> None:
 
 
 def queued(worker: GroupWorker[int, int]) -> int:
-    return worker._waiting.qsize()
+    return worker._thread.queue.qsize()
 
 
 def test_what_comes_while_one_group_is_worked_on_is_the_next_group() -> None:
@@ -86,7 +86,7 @@ def test_a_thread_that_cannot_be_started_is_started_for_the_next_caller(monkeypa
     worker = GroupWorker[int, int]("doubling", lambda group: [2 * number for number in group])
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", no_thread)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(ExhaustedError, match="another thread"):
             worker(1)
     ended = queue.SimpleQueue[int | Exception]()
     worker.put(2, ended.put)

@@ -27,6 +27,7 @@ from triage_cli.domain.errors import (
 )
 from triage_cli.domain.serialization import to_json
 from triage_cli.runtime.request_id import request_id
+from triage_cli.runtime.resource_exhaustion import lack_of
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -73,11 +74,13 @@ class AccessMiddleware:
                 await self._app(scope, receive, request_log.send)
             except TriageError as error:
                 await problems.answer(error)(scope, receive, request_log.send)
-            except Exception:
+            except Exception as error:
                 errors.exception("request %s failed", request_log.request_id)
                 if request_log.status:
                     raise
-                await problems.unexpected()(scope, receive, request_log.send)
+                lack = lack_of(error)
+                response = problems.answer(lack) if lack else problems.unexpected()
+                await response(scope, receive, request_log.send)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self._server_state.meter.answered(request_log.method, route, request_log.status, request_log.seconds)

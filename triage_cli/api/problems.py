@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from triage_cli.domain.errors import BusyError, TriageError, UnauthenticatedError, UsageError
+from triage_cli.domain.errors import BusyError, ExhaustedError, TriageError, UnauthenticatedError, UsageError
 from triage_cli.domain.serialization import to_json
 
 MEDIA_TYPE = "application/problem+json"
@@ -37,7 +37,7 @@ def _record(status: int, code: str, detail: str, hint: str = "") -> dict[str, An
 def answer(error: TriageError) -> Response:
     """Return an error as a response."""
     headers: dict[str, str] = {}
-    if isinstance(error, BusyError):
+    if isinstance(error, BusyError | ExhaustedError):
         headers["retry-after"] = str(max(1, -int(-error.retry_after // 1)))
     if isinstance(error, UnauthenticatedError):
         headers["www-authenticate"] = 'Bearer realm="triage"'

@@ -102,7 +102,9 @@ class UnavailableError(TriageError, code="unavailable", exit_code=ExitCode.UNAVA
 
 
 class ExhaustedError(UnavailableError, code="exhausted"):
-    """This process or its machine has no file descriptors or memory left."""
+    """This process or its machine has no file descriptors, memory or threads left; `retry_after` is in seconds."""
+
+    retry_after = 1.0
 
 
 # Errors of deliveries that were not attempted: nothing was sent, and they stay pending.

@@ -1,11 +1,11 @@
 """A thread that does what concurrent callers ask for in groups."""
 
-import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from triage_cli.domain.errors import UnavailableError
+from triage_cli.runtime.queue_thread import QueueThread
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -43,12 +43,8 @@ class GroupWorker(Generic[A, B]):
     """
 
     def __init__(self, name: str, work: Callable[[Sequence[A]], Sequence[B | Exception]]) -> None:
-        self._name = name
         self._work = work
-        self._waiting: queue.SimpleQueue[_Item[A, B] | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._closed = False
+        self._thread = QueueThread[_Item[A, B]](name, self._work_until_closed)
 
     def __call__(self, item: A) -> B:
         """Have the work done for an item; return its result or raise its error; `UnavailableError` after the end."""
@@ -61,22 +57,12 @@ class GroupWorker(Generic[A, B]):
 
         `end` gets the result in the worker's thread, and must not raise.
         """
-        with self._lock:
-            if self._closed:
-                raise UnavailableError("the server is stopping", hint="ask again in a moment")
-            if self._thread is None:
-                thread = threading.Thread(target=self._work_until_closed, name=self._name, daemon=True)
-                thread.start()  # if that fails, the next caller tries again
-                self._thread = thread
-            self._waiting.put(_Item(item, end))
+        if not self._thread.put(_Item(item, end)):
+            raise UnavailableError("the server is stopping", hint="ask again in a moment")
 
     def close(self) -> None:
         """Do what waits, and end the thread."""
-        with self._lock:
-            self._closed = True
-            self._waiting.put(None)  # the last: nothing is put after it
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.close()
 
     def _work_until_closed(self) -> None:
         closing = False
@@ -88,9 +74,10 @@ class GroupWorker(Generic[A, B]):
 
     def _gathered(self) -> Iterator[_Item[A, B] | None]:
         """Yield the first that comes, and all that have come by then."""
-        yield self._waiting.get()
-        for _ in range(self._waiting.qsize()):
-            yield self._waiting.get()
+        waiting = self._thread.queue
+        yield waiting.get()
+        for _ in range(waiting.qsize()):
+            yield waiting.get()
 
     def _serve(self, group: Sequence[_Item[A, B]]) -> None:
         results: Sequence[B | Exception]

@@ -1,4 +1,4 @@
-"""Detection of errors that come from a lack of file descriptors or memory in this process."""
+"""Detection of errors that come from a lack of file descriptors, memory or threads in this process."""
 
 import errno
 import os
@@ -12,6 +12,9 @@ LACKS = {
     errno.ENFILE: ("the system has too many open files", f"end other programs and {AGAIN}"),
     errno.ENOMEM: ("there is not enough memory", f"free some and {AGAIN}"),
 }
+# The interpreter's text when the system gives it no thread; it has no error of its own for that.
+NO_THREAD = "can't start new thread"
+NO_THREAD_LACK = ("this process cannot start another thread", f"raise its limit (ulimit -u) and {AGAIN}")
 # File descriptors that an event loop, a connection and its certificates need.
 NEEDED = 8
 
@@ -28,6 +31,8 @@ def lack_of(error: BaseException, *, probing: bool = False) -> ExhaustedError | 
             return _lack(errno.ENOMEM)
         if isinstance(cause, OSError) and cause.errno in LACKS:
             return _lack(cause.errno)
+        if isinstance(cause, RuntimeError) and str(cause) == NO_THREAD:
+            return _error(NO_THREAD_LACK)
         # The loader of shared libraries gives only a text.
         if isinstance(cause, ImportError) and os.strerror(errno.EMFILE) in str(cause):
             return _lack(errno.EMFILE)
@@ -41,7 +46,11 @@ def check() -> None:
 
 
 def _lack(number: int) -> ExhaustedError:
-    message, hint = LACKS[number]
+    return _error(LACKS[number])
+
+
+def _error(lack: tuple[str, str]) -> ExhaustedError:
+    message, hint = lack
     return ExhaustedError(message, hint=hint)
 
 

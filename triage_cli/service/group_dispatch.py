@@ -1,7 +1,6 @@
 """Sends deliveries of concurrent callers from one thread, so that those to one file are one write."""
 
 import queue
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.ports.adapters import Destination
+from triage_cli.runtime.queue_thread import QueueThread
 from triage_cli.service.delivery.dispatcher import Dispatcher, switched_off
 
 # Seconds without a delivery after which the destinations are closed, with their connections.
@@ -51,31 +51,22 @@ class GroupDispatcher:
         self._open_dispatcher = open_dispatcher
         self._off = off
         self._heartbeat = heartbeat
-        self._submitted: queue.SimpleQueue[_Submitted | None] = queue.SimpleQueue()
+        self._thread = QueueThread[_Submitted]("dispatching", self._run)
         self._waiting: dict[str, HandOver] = {}
         self._dispatcher: Dispatcher | None = None
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopping = self._closed = False
+        self._stopping = False
 
     def begin(self) -> None:
-        """Begin the thread, and with it the heartbeat, unless it has begun or all has ended."""
-        with self._lock:
-            if self._thread is None and not self._closed:
-                thread = threading.Thread(target=self._run, name="dispatching", daemon=True)
-                thread.start()  # if that fails, the next caller tries again
-                self._thread = thread
+        """Begin the thread, and with it the heartbeat, unless it has begun or ended. Raises `ExhaustedError`."""
+        self._thread.begin()
 
     def send(self, to_send: Sequence[OutgoingDelivery], hand_over: HandOver) -> None:
         """Have deliveries attempted without waiting; after the end, all are parked.
 
         `hand_over` gets the result of each; what a destination raises, each gets that has no result yet.
         """
-        self.begin()
-        with self._lock:
-            if not self._closed:
-                self._submitted.put(_Submitted(to_send, hand_over))
-                return
+        if self._thread.put(_Submitted(to_send, hand_over)):
+            return
         for outgoing in to_send:
             hand_over(GroupResult(outgoing.delivery.delivery_id, None, None))
 
@@ -86,11 +77,7 @@ class GroupDispatcher:
     def close(self) -> None:
         """End the thread, after what is being attempted."""
         self.stop()
-        with self._lock:
-            self._closed = True
-            self._submitted.put(None)  # the last: nothing is put after it
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.close()
 
     def _run(self) -> None:
         ending = False
@@ -133,9 +120,9 @@ class GroupDispatcher:
 
     def _gathered(self) -> Iterator[_Submitted | None]:
         with suppress(queue.Empty):
-            yield self._submitted.get(block=not self._waiting, timeout=IDLE_SECONDS)
+            yield self._thread.queue.get(block=not self._waiting, timeout=IDLE_SECONDS)
             while True:
-                yield self._submitted.get_nowait()
+                yield self._thread.queue.get_nowait()
 
     def _collect(self, dispatcher: Dispatcher) -> None:
         self._heartbeat()

@@ -1,0 +1,57 @@
+"""A thread that works on what concurrent callers put into its queue; it begins when it is first needed."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from triage_cli.runtime.resource_exhaustion import lack_of
+
+A = TypeVar("A")
+
+
+class QueueThread(Generic[A]):
+    """Runs `work`, which takes from `queue` and returns after it has taken None: nothing comes after that."""
+
+    def __init__(self, name: str, work: Callable[[], None]) -> None:
+        self.queue: queue.SimpleQueue[A | None] = queue.SimpleQueue()
+        self._name = name
+        self._work = work
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def begin(self) -> None:
+        """Begin, unless it has begun or is closed. Raises `ExhaustedError`; the next caller then tries again."""
+        with self._lock:
+            if not self._closed:
+                self._begin()
+
+    def put(self, item: A) -> bool:
+        """Put an item into the queue; return False if the thread is closed. Raises `ExhaustedError` as `begin` does."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._begin()
+            self.queue.put(item)
+            return True
+
+    def close(self) -> None:
+        """Let the thread do what waits and end."""
+        with self._lock:
+            self._closed = True
+            self.queue.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _begin(self) -> None:
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if lack := lack_of(error):
+                raise lack from error
+            raise
+        self._thread = thread
