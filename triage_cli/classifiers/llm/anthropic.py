@@ -10,21 +10,16 @@ from triage_cli.classifiers.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
     SLACK,
-    UNREADABLE,
     Client,
-    ProviderError,
     Reply,
     Usage,
-    is_page,
     legible,
-    page,
     size_of,
     tokens,
-    unconnected,
 )
-from triage_cli.classifiers.llm.response_limit import hooks, is_oversize
+from triage_cli.classifiers.llm.provider_errors import ProviderError, is_page, page
+from triage_cli.classifiers.llm.response_limit import hooks
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain.errors import TemporaryError, TriageError
 from triage_cli.runtime.network import Network
 
 HOME = "https://api.anthropic.com"
@@ -35,6 +30,8 @@ PROBLEMS = {"max_tokens": "cut", "model_context_window_exceeded": "cut", "refusa
 class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
     """Asks for JSON with a schema; the static part of the prompt is marked for the provider's cache."""
 
+    sdk_error = anthropic.AnthropicError
+    connection_error = anthropic.APIConnectionError
     bounded = True  # answers are short, so their size is limited
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
@@ -60,17 +57,10 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
             try:
                 request = self.request(question, budget, plain=plain)
                 answer: object = await self.sdk.messages.create(**request)
-            except anthropic.APIStatusError as error:
-                complaint = ProviderError.of(error.status_code, error.body, error.response.headers)
-                if self.learned(complaint, plain=plain):
-                    continue
-                raise self.failure(complaint) from None
-            except (anthropic.AnthropicError, ValueError) as error:
-                if is_oversize(error):
-                    return UNREADABLE
-                raise translated(error) from None
-            except Exception:  # noqa: BLE001 - the SDK fails at unexpected content
-                return UNREADABLE
+            except Exception as error:  # noqa: BLE001 - the SDK fails at unexpected content
+                complaint = self.complaint(error)
+                if complaint is None or not self.learned(complaint, plain=plain):
+                    return self.without_answer(error)
             else:
                 return self.reply(answer)
 
@@ -92,6 +82,12 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
     def remember(self, options: Mapping[str, Any]) -> None:
         """Start with the refused features that an earlier process found."""
         self._plain = bool(options.get("plain"))
+
+    def complaint(self, error: Exception) -> ProviderError | None:
+        """Read a status error of the SDK; None for another error."""
+        if not isinstance(error, anthropic.APIStatusError):
+            return None
+        return ProviderError.of(error.status_code, error.body, error.response.headers)
 
     def learned(self, complaint: ProviderError, *, plain: bool) -> bool:
         """Leave out the schema if the server refuses it; return whether to ask again."""
@@ -138,10 +134,3 @@ def usage_of(usage: object) -> Usage | None:
         return None
     taken, written, read, stored = counts
     return Usage(taken + read + stored, written, read, stored)
-
-
-def translated(error: Exception) -> TriageError:
-    """Translate an error of the SDK without a status. The request, which contains the key, is left out."""
-    if isinstance(error, anthropic.APIConnectionError):
-        return unconnected(error)
-    return TemporaryError("the answer could not be read", lost=True)

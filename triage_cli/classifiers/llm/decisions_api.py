@@ -9,9 +9,10 @@ from typing import Any
 
 import openai
 
-from triage_cli.classifiers.llm.openai import OpenAIClient, complaint, usage_of
+from triage_cli.classifiers.llm.openai import OpenAIClient, read_complaint, usage_of
 from triage_cli.classifiers.llm.prompt import Question
-from triage_cli.classifiers.llm.provider import ProviderError, Reply, is_page, legible, page, size_of
+from triage_cli.classifiers.llm.provider import Reply, legible, size_of
+from triage_cli.classifiers.llm.provider_errors import ProviderError, is_page, page
 from triage_cli.config import WIRES, ClassifierSpec
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.tickets import Category
@@ -61,7 +62,7 @@ class DecisionProvider(OpenAIClient):
         try:
             answer = await self._request(question, wire)
         except openai.APIStatusError as error:
-            if wire in (self._wire, SYSTEM_ONE) or not _wants_system_one(complaint(error)):
+            if wire in (self._wire, SYSTEM_ONE) or not _wants_system_one(read_complaint(error)):
                 raise
             wire = SYSTEM_ONE
             try:

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from triage_cli.classifiers.llm import prompt
-from triage_cli.classifiers.llm.provider import RejectedError, Reply, TooLongError
+from triage_cli.classifiers.llm.provider import Reply
+from triage_cli.classifiers.llm.provider_errors import RejectedError, TooLongError
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.domain.errors import AnswerError, TriageError
 

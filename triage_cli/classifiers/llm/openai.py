@@ -16,21 +16,16 @@ from triage_cli.classifiers.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
     SLACK,
-    UNREADABLE,
     Client,
-    ProviderError,
     Reply,
     Usage,
-    is_page,
     legible,
-    page,
     size_of,
     tokens,
-    unconnected,
 )
-from triage_cli.classifiers.llm.response_limit import hooks, is_oversize
+from triage_cli.classifiers.llm.provider_errors import ProviderError, is_page, page
+from triage_cli.classifiers.llm.response_limit import hooks
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain.errors import TemporaryError, TriageError
 from triage_cli.runtime.network import Network
 
 HOME = "https://api.openai.com/v1"
@@ -49,8 +44,10 @@ REFUSABLE_FEATURES = (
 
 
 class OpenAIClient(Client[openai.AsyncOpenAI]):
-    """Holds the SDK's client and translates its errors."""
+    """Holds the SDK's client."""
 
+    sdk_error = openai.OpenAIError
+    connection_error = openai.APIConnectionError
     bounded = True  # answers are short, so their size is limited
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
@@ -63,22 +60,12 @@ class OpenAIClient(Client[openai.AsyncOpenAI]):
             api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
         )  # fmt: skip
 
-    def translated(self, error: Exception) -> TriageError:
-        """Translate an error of the SDK. The request, which contains the key, is left out."""
-        if isinstance(error, openai.APIStatusError):
-            return self.failure(complaint(error))
-        if isinstance(error, openai.APIConnectionError):
-            return unconnected(error)
-        return TemporaryError("the answer could not be read", lost=True)
-
-    def without_answer(self, error: Exception) -> Reply:
-        """Return the reply for an answer that the SDK cannot read. Raises the error of a request that failed."""
-        if isinstance(error, openai.OpenAIError | ValueError) and not is_oversize(error):
-            raise self.translated(error) from None
-        return UNREADABLE
+    def complaint(self, error: Exception) -> ProviderError | None:
+        """Read a status error of the SDK; None for another error."""
+        return read_complaint(error) if isinstance(error, openai.APIStatusError) else None
 
 
-def complaint(error: openai.APIStatusError) -> ProviderError:
+def read_complaint(error: openai.APIStatusError) -> ProviderError:
     """Read a status error of the SDK, from the full response: its `body` has only the field `error`."""
     body = error.body
     with suppress(ValueError):
@@ -116,7 +103,7 @@ class OpenAIProvider(OpenAIClient):
                 body = self.request(question, budget)
                 answer: object = await self.sdk.post("/chat/completions", body=body, cast_to=ChatCompletion)
             except openai.APIStatusError as error:
-                if not self.learned(complaint(error), form, without):
+                if not self.learned(read_complaint(error), form, without):
                     raise self.translated(error) from None
             except Exception as error:  # noqa: BLE001 - the SDK fails at unexpected content
                 return self.without_answer(error)

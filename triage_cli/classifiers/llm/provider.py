@@ -1,20 +1,18 @@
-"""What all providers share: the protocol, keys, and the meaning of failed requests."""
+"""What all providers share: the protocol, keys, and how errors of their SDKs are translated."""
 
 import json
 import logging
 import re
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from triage_cli.classifiers.llm.prompt import Question, shown
-from triage_cli.classifiers.llm.redaction import redact
+from triage_cli.classifiers.llm.prompt import Question
+from triage_cli.classifiers.llm.provider_errors import ProviderError, failure, unconnected
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain.errors import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError
+from triage_cli.domain.errors import RefusedError, TemporaryError, TriageError
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.retry import retry_after
 
 MOST_TOKENS = 1 << 31  # larger counts are cut
 BUDGET = 256  # tokens of an answer at most; after a cut answer, twice as many
@@ -117,7 +115,10 @@ S = TypeVar("S", bound=Sdk)
 
 
 class Client(Generic[S]):
-    """Holds a vendor's client during a run."""
+    """Holds a vendor's client during a run, and translates its errors; each `connection_error` is an `sdk_error`."""
+
+    sdk_error: type[Exception]
+    connection_error: type[Exception]
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str], home: str, package: str) -> None:
         self._spec = spec
@@ -148,21 +149,33 @@ class Client(Generic[S]):
         """Return a server's message without our key, whatever its format."""
         return text.replace(self._key, "[secret]") if self._spec.api_key_env else text
 
-    def failure(self, complaint: "ProviderError") -> TriageError:
+    def failure(self, complaint: ProviderError) -> TriageError:
         """Return the error for a failed request, without the key, which the server may repeat."""
         return failure(complaint._replace(message=self.masked(complaint.message)), self._spec, self.address)
+
+    def complaint(self, error: Exception) -> ProviderError | None:
+        """Return what a server said in an error with a status; None for another error."""
+        raise NotImplementedError
+
+    def translated(self, error: Exception) -> TriageError:
+        """Translate an error of the SDK. The request, which contains the key, is left out."""
+        if complaint := self.complaint(error):
+            return self.failure(complaint)
+        if isinstance(error, self.connection_error):
+            return unconnected(error)
+        return TemporaryError("the answer could not be read", lost=True)
+
+    def without_answer(self, error: Exception) -> Reply:
+        """Return the reply for an answer that the SDK cannot read. Raises the error of a request that failed."""
+        from triage_cli.classifiers.llm.response_limit import is_oversize
+
+        if isinstance(error, (self.sdk_error, ValueError)) and not is_oversize(error):
+            raise self.translated(error) from None
+        return UNREADABLE
 
 
 BY_SCHEMA = "held to the list by a JSON schema"
 BY_NOTHING = "held to the list by nothing there, only checked here"
-
-
-class TooLongError(AnswerError):
-    """The ticket does not fit into the model's context."""
-
-
-class RejectedError(AnswerError):
-    """The server refused the request."""
 
 
 def key_of(spec: ClassifierSpec, env: Mapping[str, str]) -> str:
@@ -193,98 +206,3 @@ def hush(*packages: str) -> None:
     for name in [*packages, *logging.root.manager.loggerDict]:
         if name.split(".")[0] in packages:
             logging.getLogger(name).disabled = True
-
-
-class ProviderError(NamedTuple):
-    """A failed request: its status, and what the body says."""
-
-    status: int
-    message: str
-    code: str
-    param: str
-    headers: Mapping[str, str]
-    html: bool
-
-    @classmethod
-    def of(cls, status: int, body: object, headers: Mapping[str, str]) -> "ProviderError":
-        """Read the body of an error: `{"error": {…}}`, `{"error": "…", "code": "…"}`, a text, or a page."""
-        inner = body.get("error", body) if isinstance(body, Mapping) else body
-        fields = next((part for part in (inner, body) if isinstance(part, Mapping)), {})
-        message = inner or ""
-        if isinstance(inner, Mapping):
-            message = inner.get("message") or inner.get("detail") or inner.get("error") or ""
-        code = " ".join(str(fields[key]) for key in ("code", "type", "reason") if fields.get(key))
-        return cls(status, str(message), code, str(fields.get("param") or ""), headers, is_page(message))
-
-    def says(self, pattern: str) -> bool:
-        """Return whether message, code or parameter match a pattern."""
-        return re.search(pattern, f"{self.message[:2000]}\n{self.code}\n{self.param}", re.IGNORECASE) is not None
-
-    @property
-    def summary(self) -> str:
-        """Return the message to show: one line of bounded length, without anything that looks like a key."""
-        text = " ".join(shown(self.message[:2000]).split())
-        return redact(text, ("secret",))[0][:200]
-
-
-def is_page(body: object) -> bool:
-    """Return whether a body is a web page."""
-    return isinstance(body, str) and re.match(r"\s*<(!doctype|html|head|body|\?xml)", body, re.IGNORECASE) is not None
-
-
-OUT_OF_MONEY = (
-    r"insufficient_quota|billing_(hard_limit|not_active|error)|credit balance is too low|exceeded your current quota"
-)
-TOO_LONG = (
-    r"context_length_exceeded|(context|token)[^.]{0,40}(length|size|window|limit)|prompt is too long|too many tokens"
-    r"|STATE_TRUNCATED|STATE_TOO_LONG"
-)
-FILTERED = r"content_filter|content management policy|content_policy|safety"
-NO_MODEL = (
-    r"model_not_found|(no such|unknown|invalid) model"
-    r"|\bmodel\b.{0,80}(not found|not exist|does not exist|not supported)"
-)
-
-
-def failure(complaint: ProviderError, spec: ClassifierSpec, address: str) -> TriageError:  # noqa: PLR0911 - a table
-    """Return the error for a failed request: one that ends the run, or that fails only its ticket."""
-    status, host = complaint.status, urlsplit(address).netloc
-    reply = f" ({status}: {complaint.summary})" if complaint.summary and not complaint.html else f" ({status})"
-    key = f"check {spec.api_key_env}" if spec.api_key_env else "the server wants a key: set api_key_env"
-    if status == 402 or complaint.says(OUT_OF_MONEY):
-        return RefusedError(f'{host}: the account of classifier "{spec.name}" is out of quota{reply}', hint="top it up")
-    if complaint.html and status < 500 and status != 429:
-        return page(spec, address, status)
-    if status in (401, 403, 407):
-        return RefusedError(f'{host} refused the key of classifier "{spec.name}"{reply}', hint=key)
-    if status == 404 or (status in (400, 422) and complaint.says(NO_MODEL)):
-        return ConfigError(f'{host} knows no model "{spec.model}"{reply}', hint="check model and base_url")
-    if status in (405, 501):
-        return ConfigError(f'{host} cannot do what type "{spec.type}" asks{reply}', hint="choose another type")
-    if status in (408, 409, 425, 429) or status >= 500:
-        wait = retry_after(complaint.headers, time.time())
-        return TemporaryError(f"{host} failed{reply}", retry_after=wait, limited=status in (429, 529))
-    if status == 413 or complaint.says(TOO_LONG):
-        return TooLongError("the ticket is too long for the model")
-    if complaint.says(FILTERED):
-        return AnswerError("refused by the provider's content filter")
-    return RejectedError(f"{host} did not take the request{reply}")
-
-
-def unconnected(error: Exception) -> TemporaryError:
-    """Return the error for a connection that could not be opened, or that broke."""
-    import httpx2
-
-    from triage_cli.runtime.unreachable import reason
-
-    if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
-        return TemporaryError(f"no connection: {reason(error)}", reached=False)
-    return TemporaryError("the connection was cut", lost=True)
-
-
-def page(spec: ClassifierSpec, address: str, status: int) -> TriageError:
-    """Return the error for a web page in place of an answer."""
-    where = f'{urlsplit(address).netloc} answered classifier "{spec.name}" with a web page ({status})'
-    if status in (401, 403, 407):
-        return RefusedError(where, hint="there may be a proxy or a login page in between")
-    return ConfigError(where, hint="check base_url; there may be a proxy in between")

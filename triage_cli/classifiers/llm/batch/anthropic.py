@@ -9,12 +9,12 @@ import httpx2
 from anthropic.types import Message
 from anthropic.types.messages import MessageBatch
 
-from triage_cli.classifiers.llm.anthropic import AnthropicProvider, translated
+from triage_cli.classifiers.llm.anthropic import AnthropicProvider
 from triage_cli.classifiers.llm.batch.api import SKEW, Limits, Line, as_line, custom_id, since
 from triage_cli.classifiers.llm.prompt import Question
-from triage_cli.classifiers.llm.provider import ProviderError
+from triage_cli.classifiers.llm.provider_errors import ProviderError
 from triage_cli.domain.batches import Batch, BatchLook
-from triage_cli.domain.errors import TriageError, UnknownOutcomeError
+from triage_cli.domain.errors import UnknownOutcomeError
 
 LONG = 900.0  # the SDK's timeout for a whole batch, in seconds
 # HTTP statuses by the type of an error, because results have only the type.
@@ -48,7 +48,7 @@ class AnthropicWire(AnthropicProvider):
                 requests=[json.loads(line) for line in uploaded], timeout=LONG
             )
         except (anthropic.AnthropicError, ValueError) as error:
-            raise self._translated(error) from None
+            raise self.translated(error) from None
         return batch.id
 
     async def find(self, batch: Batch, known: frozenset[str]) -> str | None:
@@ -65,7 +65,7 @@ class AnthropicWire(AnthropicProvider):
                 elif await self._id_prefix(other.id) == custom_id(batch.batch_id, ""):
                     return other.id
         except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
-            raise self._translated(error) from None
+            raise self.translated(error) from None
         if unclear:
             raise UnknownOutcomeError("a batch that may be ours is still under way", hint="a later run looks again")
         return None
@@ -84,10 +84,10 @@ class AnthropicWire(AnthropicProvider):
             batch = await self.sdk.messages.batches.retrieve(provider_id)
         except anthropic.NotFoundError as error:
             if ProviderError.of(404, error.body, {}).html:
-                raise self._translated(error) from None
+                raise self.translated(error) from None
             return BatchLook("gone"), ()
         except (anthropic.AnthropicError, ValueError) as error:
-            raise self._translated(error) from None
+            raise self.translated(error) from None
         if batch.processing_status != "ended":
             return BatchLook("waiting"), ()
         if not batch.results_url:
@@ -103,7 +103,7 @@ class AnthropicWire(AnthropicProvider):
         except anthropic.NotFoundError:
             return False
         except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
-            raise self._translated(error) from None
+            raise self.translated(error) from None
         return True
 
     def read(self, line: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> Line:  # noqa: ARG002
@@ -118,12 +118,6 @@ class AnthropicWire(AnthropicProvider):
         if self.learned(complaint, plain=bool(options.get("plain"))):
             return Line(name, again=True)
         return Line(name, error=self.failure(complaint))
-
-    def _translated(self, error: Exception) -> TriageError:
-        if isinstance(error, anthropic.APIStatusError):
-            complaint = ProviderError.of(error.status_code, error.body, error.response.headers)
-            return self.failure(complaint)
-        return translated(error)
 
 
 def _counts(batch: MessageBatch) -> tuple[int, ...]:

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import IO, Any, NamedTuple, Protocol
 
 from triage_cli.classifiers.llm import prompt
-from triage_cli.classifiers.llm.provider import ProviderError, Reply, failure
+from triage_cli.classifiers.llm.provider import Reply
+from triage_cli.classifiers.llm.provider_errors import ProviderError, failure
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError

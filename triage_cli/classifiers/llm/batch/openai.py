@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletion
 from triage_cli.classifiers.llm.batch.api import SKEW, Limits, Line, as_line, refused, since
 from triage_cli.classifiers.llm.openai import HOME, OpenAIProvider
 from triage_cli.classifiers.llm.prompt import Question
-from triage_cli.classifiers.llm.provider import ProviderError
+from triage_cli.classifiers.llm.provider_errors import ProviderError
 from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import ConfigError, TemporaryError, TriageError
 
