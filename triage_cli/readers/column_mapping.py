@@ -1,4 +1,4 @@
-"""Matches column names to ticket fields: by the names of a known helpdesk, or by common words of seven languages."""
+"""Matches columns to ticket fields: by the names of a helpdesk, common words of seven languages, or their content."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.errors import UsageError
 from triage_cli.readers.helpdesks import recognised
-from triage_cli.readers.values import plain
+from triage_cli.readers.values import moment, plain
 
 FIELDS = ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
 
@@ -87,6 +87,7 @@ _DECOYS = _set(
     "organization group team role queue service solution error auto bot closing last url html link format size custom "
     "by name"
 )
+_PROSE = 4  # mean number of words per cell from which on a column is prose
 _PERSON = _set("fullname firstname lastname contactname jobtitle middlename surname")
 
 
@@ -229,3 +230,30 @@ def _containing(ticket_field: str, headers: Sequence[str], indexes: Sequence[int
         if header_words & names and header_words.isdisjoint(_DECOYS):
             return column_index
     return None
+
+
+def by_content(sample_rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
+    """Return the column index of each field that a sample of rows shows; empty without a column of prose."""
+    columns: list[list[str]] = [[] for _ in range(width)]
+    for sample_row in sample_rows:  # row by row, because one row may be a thousand times as wide as the others
+        for column, cell in zip(columns, map(str.strip, sample_row), strict=False):
+            if cell:
+                column.append(cell)
+    mean_words = [sum(len(cell.split()) for cell in column) / max(len(column), 1) for column in columns]
+    prose = [column_index for column_index in range(width) if mean_words[column_index] >= _PROSE]
+    prose = sorted(prose, key=lambda column_index: -mean_words[column_index])[:2]
+    if not prose:
+        return {}
+    fields = {"description": prose[0]}
+    if len(prose) == 2:
+        fields["subject"] = prose[1]
+    for column_index, column in enumerate(columns):
+        if column_index in prose or not column:
+            continue
+        if "created_at" not in fields and all(moment(cell) is not None and not cell.isdigit() for cell in column):
+            fields["created_at"] = column_index
+        elif (
+            column_index == 0 and mean_words[column_index] == 1 and len(set(column)) == len(column) == len(sample_rows)
+        ):
+            fields["external_id"] = column_index
+    return fields

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import StringIO
-from itertools import chain, count
+from itertools import chain
 from typing import Any, NamedTuple
 
 from triage_cli.readers.csv_row_end import RowEnd
@@ -242,14 +242,3 @@ class CsvRecords:
         except csv.Error:
             return False
         return len(cells) == self._width and (self._width > 1 or line.startswith('"'))
-
-
-def named_once(columns: Sequence[str]) -> list[str]:
-    """Return unique column names for `extra`: `Comment (2)` for a second `Comment`, the number for an empty name."""
-    names: dict[str, None] = {}
-    numbers: dict[str, Iterator[int]] = {}
-    for number, column in enumerate(columns, start=1):
-        first = column.strip() or f"column {number}"
-        numbered = (f"{first} ({n})" for n in numbers.setdefault(first, count(2)))
-        names[first if first not in names else next(name for name in numbered if name not in names)] = None
-    return list(names)

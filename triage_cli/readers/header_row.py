@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.errors import InputError
-from triage_cli.readers.column_mapping import Columns, has_text, known, matched
+from triage_cli.readers.column_mapping import Columns, by_content, has_text, known, matched
 from triage_cli.readers.sniff import Sample
 from triage_cli.readers.values import is_nothing, moment
 
@@ -13,40 +13,12 @@ _VALUE = re.compile(
     r"^(?:[-+]?[\d.,:/ -]*\d[\d.,:/ %-]*|\S+@\S+\.\w+|https?://\S+|#?\w*[-_]?\d{3,}|[0-9a-f-]{32,36})$", re.IGNORECASE
 )
 _LONGEST = 60  # characters of a column name; a longer cell is text, and patterns are not tried on it
-_PROSE = 4  # mean number of words per cell from which on a column is prose
 
 
 def looks_like_data(sample_row: Sequence[str]) -> bool:
     """Return whether a first row has values instead of column names: a date, number, address, id or sentence."""
     cells = [cell.strip() for cell in sample_row if cell.strip()]
     return any(len(cell) > _LONGEST or _VALUE.match(cell) or moment(cell) is not None for cell in cells)
-
-
-def by_content(sample_rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
-    """Return the column index of each field that a sample of rows shows; empty without a column of prose."""
-    columns: list[list[str]] = [[] for _ in range(width)]
-    for sample_row in sample_rows:  # row by row, because one row may be a thousand times as wide as the others
-        for column, cell in zip(columns, map(str.strip, sample_row), strict=False):
-            if cell:
-                column.append(cell)
-    mean_words = [sum(len(cell.split()) for cell in column) / max(len(column), 1) for column in columns]
-    prose = [column_index for column_index in range(width) if mean_words[column_index] >= _PROSE]
-    prose = sorted(prose, key=lambda column_index: -mean_words[column_index])[:2]
-    if not prose:
-        return {}
-    fields = {"description": prose[0]}
-    if len(prose) == 2:
-        fields["subject"] = prose[1]
-    for column_index, column in enumerate(columns):
-        if column_index in prose or not column:
-            continue
-        if "created_at" not in fields and all(moment(cell) is not None and not cell.isdigit() for cell in column):
-            fields["created_at"] = column_index
-        elif (
-            column_index == 0 and mean_words[column_index] == 1 and len(set(column)) == len(column) == len(sample_rows)
-        ):
-            fields["external_id"] = column_index
-    return fields
 
 
 _NO_HEADER = (

@@ -1,8 +1,10 @@
-"""The options for opening an input, and the opened table."""
+"""The options for opening an input, the opened table, and the names of its columns."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import NamedTuple
 
+from triage_cli.domain.serialization import ADDED_KEYS, TICKET_KEYS
 from triage_cli.domain.tickets import Rejected, TicketDraft
 
 
@@ -39,3 +41,33 @@ class Table(NamedTuple):
     headed: bool = True
     remarks: Callable[[], list[str]] = list
     trusts_ids: bool = False
+
+    def own_indexes(self) -> list[int]:
+        """Return the indexes of the input's own columns, without the seven that an earlier `run` added."""
+        names = self.columns
+        if not {*ADDED_KEYS} <= {*names}:
+            return list(range(len(names)))
+        added = {max(index for index, name in enumerate(names) if name == each) for each in ADDED_KEYS}
+        return [index for index in range(len(names)) if index not in added]
+
+    def own_columns(self) -> list[str]:
+        """Return the names of the input's own columns."""
+        return [self.columns[index] for index in self.own_indexes()]
+
+
+def triage_columns(columns: Sequence[str]) -> frozenset[str]:
+    """Return the columns that triage wrote, if this is its own export or the output of `run`."""
+    if {*TICKET_KEYS} <= {*columns}:
+        return frozenset((*TICKET_KEYS, "asked"))
+    return frozenset(ADDED_KEYS) if {*ADDED_KEYS} <= {*columns} else frozenset()
+
+
+def named_once(columns: Sequence[str]) -> list[str]:
+    """Return unique column names for `extra`: `Comment (2)` for a second `Comment`, the number for an empty name."""
+    names: dict[str, None] = {}
+    numbers: dict[str, Iterator[int]] = {}
+    for number, column in enumerate(columns, start=1):
+        first = column.strip() or f"column {number}"
+        numbered = (f"{first} ({n})" for n in numbers.setdefault(first, count(2)))
+        names[first if first not in names else next(name for name in numbered if name not in names)] = None
+    return list(names)

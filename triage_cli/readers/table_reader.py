@@ -6,10 +6,9 @@ from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
-from triage_cli.domain.serialization import ADDED_KEYS, TICKET_KEYS
 from triage_cli.readers.column_mapping import Columns, has_text, matched
 from triage_cli.readers.csv_escapes import EscapedRecords
-from triage_cli.readers.csv_reader import CsvRecords, Record, named_once
+from triage_cli.readers.csv_reader import CsvRecords, Record
 from triage_cli.readers.decoding import Decoder, after_ascii, texts
 from triage_cli.readers.header_row import check_width, empty_columns, header_of, no_text
 from triage_cli.readers.json_layout import Layout, layout_of
@@ -18,7 +17,7 @@ from triage_cli.readers.mail_files import MailFolder, mail_format
 from triage_cli.readers.mail_message import mail_table
 from triage_cli.readers.row_mapping import Plan, Records, UnreadDates, drafts
 from triage_cli.readers.sniff import HEAD, Sample, decoder_for, delimiter_of, format_of, refuse_non_tables, sampled
-from triage_cli.readers.table import ReadOptions, Table
+from triage_cli.readers.table import ReadOptions, Table, named_once, triage_columns
 from triage_cli.readers.totals_row import without_totals
 from triage_cli.readers.values import is_ambiguous, orders
 
@@ -124,7 +123,7 @@ def _csv_table(table_input: _Input, sample: Sample) -> Table:
         column_mapping.numbers,
         dates.day_first,
         columns if header.before else None,
-        _own_columns(columns),
+        triage_columns(columns),
     )
     how = [decoder.described, "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"]
     rows = _AfterHeader(records(table_input.blocks()), sample.skip + header.before)
@@ -164,7 +163,7 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
         options.source or column_mapping.helpdesk or "import",
         column_mapping.numbers,
         dates.day_first,
-        ours=_own_columns(columns),
+        ours=triage_columns(columns),
         plain="" if at_id is None else columns[at_id],
         numbered=not layout.by_line,
     )
@@ -232,16 +231,9 @@ def _mostly_nested(items: Sequence[Mapping[str, Any]]) -> set[str]:
     return {key for key, more in balance.items() if more > 0}
 
 
-def _own_columns(columns: Sequence[str]) -> frozenset[str]:
-    """Return the columns of our own export, or of the output of `run`, if this is one."""
-    if {*TICKET_KEYS} <= {*columns}:
-        return frozenset((*TICKET_KEYS, "asked"))
-    return frozenset(ADDED_KEYS) if {*ADDED_KEYS} <= {*columns} else frozenset()
-
-
 def _no_id_note(column_mapping: Columns, columns: Sequence[str], mapping: Mapping[str, str]) -> str:
     """Return a note with the columns that could be the id, if no column is and the caller did not decide that."""
-    others = {*columns} - {columns[index] for index in column_mapping.fields.values()} - _own_columns(columns)
+    others = {*columns} - {columns[index] for index in column_mapping.fields.values()} - triage_columns(columns)
     names = [name.strip() for name in columns if name in others and name.strip()]
     if "external_id" in (column_mapping.fields.keys() | mapping.keys()) or not names:
         return ""

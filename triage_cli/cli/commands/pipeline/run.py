@@ -24,7 +24,7 @@ from triage_cli.domain.serialization import ADDED_KEYS as ADDED
 from triage_cli.domain.serialization import TICKET_KEYS, ticket_record
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import Table
-from triage_cli.readers.csv_reader import named_once
+from triage_cli.readers.table import named_once
 
 Done = Outcome[Routed]
 Row = tuple[Sequence[Any], list[Any]]
@@ -164,7 +164,7 @@ def _print(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Table]
         printer.many(done, _ticket, TICKET_KEYS, TICKETS_TABLE)
         return
     if printer.format in DELIMITED and not (printer.silent or printer.chosen):
-        header = (*_own(tables[0]), *ADDED)
+        header = (*tables[0].own_columns(), *ADDED)
         printer.delimited(header, ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t))))
         printer.flush()
         return
@@ -182,38 +182,25 @@ def _ticket(outcome: Done) -> Mapping[str, Any]:
 
 def _check_names(tables: Sequence[Table]) -> None:
     """Raise `UsageError` if an input column has the name of an added one, since a JSON object has each name once."""
-    if taken := [name for table in tables for name in named_once(_own(table)) if name in ADDED]:
+    if taken := [name for table in tables for name in named_once(table.own_columns()) if name in ADDED]:
         hint = "rename it, or take -o csv, where both stand"
         raise UsageError(f'the input has a column "{taken[0]}" of its own, which run adds', hint=hint)
 
 
-def _places(table: Table) -> list[int]:
-    """Return the indexes of the input's own columns, without the seven that an earlier run added."""
-    names = table.columns
-    if not {*ADDED} <= {*names}:
-        return list(range(len(names)))
-    added = {max(place for place, name in enumerate(names) if name == each) for each in ADDED}
-    return [place for place in range(len(names)) if place not in added]
-
-
-def _own(table: Table) -> list[str]:
-    return [table.columns[place] for place in _places(table)]
-
-
 def _names(tables: Sequence[Table]) -> list[str]:
     """Return the names of all output columns: those of the inputs and the added ones."""
-    return list(dict.fromkeys([*(name for table in tables for name in named_once(_own(table))), *ADDED]))
+    return list(dict.fromkeys([*(name for table in tables for name in named_once(table.own_columns())), *ADDED]))
 
 
 def _fitted(table: Table, rows: Iterator[Row]) -> Iterator[Row]:
     """Yield rows with as many own cells as columns, so that added cells are in their columns."""
-    width, places = len(table.columns), _places(table)
+    width, indexes = len(table.columns), table.own_indexes()
     for cells, added in rows:
         padded = [*cells[:width], *[""] * (width - len(cells))]
-        yield padded if len(places) == width else [padded[place] for place in places], added
+        yield padded if len(indexes) == width else [padded[index] for index in indexes], added
 
 
 def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, Any]]]:
-    names = (*named_once(_own(table)), *ADDED)
+    names = (*named_once(table.own_columns()), *ADDED)
     for cells, added in _fitted(table, rows):
         yield zip(names, (*cells, *added), strict=True)
