@@ -18,7 +18,7 @@ from tests.support.api_server import Running, make_key, serving
 from tests.support.commands import PATIENCE, rows
 from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Limits
-from triage_cli.api.server import HeadTimeoutProtocol
+from triage_cli.api.http_protocol import TimeoutProtocol
 from triage_cli.domain import api_key_format
 from triage_cli.service.api_keys import KeyRing
 
@@ -169,7 +169,7 @@ def test_a_slow_body_is_given_up_on(server: Running) -> None:
 
 @pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
 def test_a_slow_head_is_given_up_on(server: Running, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
-    monkeypatch.setattr(HeadTimeoutProtocol, "head_seconds", 0.2)
+    monkeypatch.setattr(TimeoutProtocol, "head_seconds", 0.2)
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
         raw.sendall(before)
         came = raw.recv(4096) if before else b""

@@ -1,17 +1,22 @@
 """What clients can send on one connection: bounds of what is kept, and no request that passes for another."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import closing
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from uvicorn.server import ServerState
 
 from tests.support.api_server import Running, serving
-from tests.support.commands import PATIENCE
-from triage_cli.api.server import HeadTimeoutProtocol
+from tests.support.commands import PATIENCE, until
+from triage_cli.api.http_protocol import TimeoutProtocol
+from triage_cli.api.server import configured
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 ENDLESS = [b"a" * 10_000] * 60
 TICKET = b'{"description": "I was charged twice"}'
@@ -110,6 +115,68 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(server: Running
 
 
 def test_blank_lines_do_not_keep_a_connection(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HeadTimeoutProtocol, "head_seconds", 0.2)
+    monkeypatch.setattr(TimeoutProtocol, "head_seconds", 0.2)
     came = exchanged(server, HEALTH, b"\r\n")
     assert came.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+def test_a_body_that_nobody_reads_does_not_keep_a_connection(
+    server: Running, monkeypatch: pytest.MonkeyPatch, length: str
+) -> None:
+    monkeypatch.setattr(TimeoutProtocol, "head_seconds", 0.2)
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)) as raw:
+        raw.sendall(posting(server, f"{length}\r\n", key=""))
+        came = b""
+        while not came.endswith(b"}"):
+            came += raw.recv(1 << 16)
+        assert came.startswith(b"HTTP/1.1 401")
+        raw.sendall(b"5")
+        assert raw.recv(1 << 16) == b""
+
+
+def test_a_client_that_reads_nothing_does_not_keep_a_connection(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TimeoutProtocol, "stalled_seconds", 0.2)
+    connections = server.server.server_state.connections
+    with closing(socket.socket()) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        raw.settimeout(PATIENCE)
+        raw.connect(("127.0.0.1", server.port))
+        raw.sendall(OPENAPI * 40)
+        until(lambda: connections, "the connection")
+        until(lambda: not connections, "its end")
+
+
+class SlowlyRead(asyncio.Transport):
+    """A transport whose client has so many bytes left to read, each time that somebody looks."""
+
+    def __init__(self, *left: int) -> None:
+        super().__init__()
+        self.left = list(left)
+        self.aborted = asyncio.Event()
+
+    def get_write_buffer_size(self) -> int:
+        return self.left.pop(0)
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+def test_a_client_that_reads_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TimeoutProtocol, "stalled_seconds", 0.0)
+
+    async def read() -> list[int]:
+        transport = SlowlyRead(300, 200, 100, 100, 50)
+        protocol = TimeoutProtocol(configured(Starlette()), ServerState(), {}, asyncio.get_running_loop())
+        protocol.connection_made(transport)
+        protocol.pause_writing()
+        await asyncio.wait_for(transport.aborted.wait(), PATIENCE)
+        protocol.connection_lost(None)
+        return transport.left
+
+    assert asyncio.run(read()) == [50]

@@ -15,14 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from triage_cli import wiring
 from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Caller, Hook, Limits, ServerState
+from triage_cli.api.http_protocol import TimeoutProtocol
 from triage_cli.config import Config
 from triage_cli.domain import times
 from triage_cli.domain.errors import ConfigError, UsageError
@@ -149,41 +148,11 @@ def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
         "proxy_headers": False,
         "timeout_graceful_shutdown": GRACE,
         # httptools takes a fifth less CPU, but loses the body of a POST that offers HTTP/2, as Java's client does.
-        "http": HeadTimeoutProtocol,
+        "http": TimeoutProtocol,
         "loop": "asyncio",
         "ws": "none",
     }
     return uvicorn.Config(app, **given | options)
-
-
-class HeadTimeoutProtocol(H11Protocol):
-    """HTTP/1.1 on one connection, which is closed if the head of a request takes longer than `head_seconds`."""
-
-    head_seconds = 20.0
-    _head_timeout: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Start the timeout for the first request."""
-        super().connection_made(transport)
-        self._head_timeout = self.loop.call_later(self.head_seconds, transport.close)
-
-    def data_received(self, data: bytes) -> None:
-        """Keep the timeout running while the head is incomplete, from its first byte on."""
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._cancel_timeout()
-        elif self._head_timeout is None:
-            self._head_timeout = self.loop.call_later(self.head_seconds, self.transport.close)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the timeout."""
-        self._cancel_timeout()
-        super().connection_lost(exc)
-
-    def _cancel_timeout(self) -> None:
-        if self._head_timeout is not None:
-            self._head_timeout.cancel()
-            self._head_timeout = None
 
 
 class Server(uvicorn.Server):
