@@ -6,6 +6,7 @@ import shlex
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.support.api_server import Running, serving
+from tests.support.commands import PATIENCE
 from tests.support.identity_provider import IdentityProvider, identity_provider
 from triage_cli.api import token_verifier
+from triage_cli.api.application import THREADS
 from triage_cli.client import RemoteTriage
 from triage_cli.client.address import checked
 from triage_cli.domain.errors import RefusedError, TriageError, UsageError
@@ -201,6 +204,20 @@ def test_a_provider_that_does_not_answer_holds_up_nobody_else(
             assert client.get("/stats").status_code == 200
         asking.join(60)
     assert answers == [503]
+
+
+def test_tokens_that_wait_for_a_provider_leave_threads_to_all_others(
+    server: Running, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can send tokens that name a key which nobody knows."""
+    monkeypatch.setattr(token_verifier, "PATIENCE", 2 * PATIENCE)
+    monkeypatch.setattr(token_verifier, "TIMEOUT", 3 * PATIENCE)
+    token = provider.token(head={"kid": "nobody's"})
+    with ThreadPoolExecutor(THREADS) as pool, server.client() as client, provider.lock:  # it waits for that, too
+        waiting = [pool.submit(ask, server, token, timeout=3 * PATIENCE) for _ in range(THREADS)]
+        refused = next(as_completed(waiting, PATIENCE)).result()
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert client.get("/stats").status_code == 200
 
 
 def test_a_remote_gets_its_tokens_by_a_command_anew_when_one_has_expired(

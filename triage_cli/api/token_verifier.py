@@ -39,6 +39,9 @@ TIMEOUT = 3.0  # seconds for connecting, and for each piece of an answer
 DEADLINE = 5.0  # seconds for a whole answer
 MOST = 1 << 18  # bytes of an answer
 PATIENCE = 6.0  # seconds that a request waits for another one's fetch
+# Requests that fetch keys or wait for that, each with a thread of the server: the other threads stay free for callers
+# whose keys are known.
+WAITING = 50
 
 Record = Mapping[str, Any]
 Fetch = Callable[[str], Any]
@@ -125,6 +128,7 @@ class _KeySet:
         self._issuer = issuer
         self._fetch = fetch
         self._lock = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(WAITING)
         self._keys: tuple[tuple[str | None, jwt.PyJWK], ...] = ()
         self._fetched = self._failed = float("-inf")
 
@@ -132,6 +136,16 @@ class _KeySet:
         """Return the key that a token names, None if there is none. Raises `UnavailableError`."""
         if time.monotonic() - self._fetched < KEPT and (key := self._kept(key_id, algorithm)):
             return key
+        if not self._waiting.acquire(blocking=False):
+            raise _unreachable()
+        try:
+            self._refresh_once(key_id, algorithm)
+        finally:
+            self._waiting.release()
+        return self._kept(key_id, algorithm)
+
+    def _refresh_once(self, key_id: object, algorithm: str) -> None:
+        """Fetch the keys, unless another request has just done so."""
         if not self._lock.acquire(timeout=PATIENCE):
             raise _unreachable()
         try:
@@ -140,7 +154,6 @@ class _KeySet:
                 self._refresh()
         finally:
             self._lock.release()
-        return self._kept(key_id, algorithm)
 
     def _kept(self, key_id: object, algorithm: str) -> jwt.PyJWK | None:
         """Return the only kept key of this name, or of all where a token names none, that fits the algorithm."""
