@@ -96,14 +96,14 @@ def _child(order: Order, tell: int) -> None:
         if order.how == f"no {name}":
             getattr(sys, name).close()
             setattr(sys, name, None)  # as Python itself starts where the number is closed
-    from triage_cli.cli import app, messages
+    from triage_cli.cli import app, terminal
 
     sys.argv = ["triage", *order.args]
     _prepare(order, tell)
-    messages.open_closed()
-    messages.make_utf8(sys.stdout, sys.stderr)
+    terminal.open_closed()
+    terminal.make_utf8(sys.stdout, sys.stderr)
     code = app.run(order.args)
-    messages.close_quietly()
+    terminal.close_quietly()
     os._exit(code)
 
 

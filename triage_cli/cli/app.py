@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import __version__
-from triage_cli.cli import context, help_text, messages
+from triage_cli.cli import context, help_text, messages, terminal
 from triage_cli.cli.command import with_global_options
 from triage_cli.domain.errors import AmbiguousError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
@@ -81,10 +81,10 @@ def main() -> None:
     gc.freeze()
     # Reference counts free what a chunk allocates; the search for cycles would cost 5 %.
     gc.set_threshold(50_000, 50, 100)
-    messages.open_closed()
-    messages.make_utf8(sys.stdout, sys.stderr)
+    terminal.open_closed()
+    terminal.make_utf8(sys.stdout, sys.stderr)
     code = run(sys.argv[1:])
-    messages.close_quietly()
+    terminal.close_quietly()
     if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         abandon(code)  # a normal exit would wait for threads that run a command or look up a host name
     sys.exit(code)
@@ -132,10 +132,10 @@ def _as_triage_error(error: Exception, args: Sequence[str]) -> TriageError:
 
 def _system_error(error: OSError) -> TriageError | None:
     """Return the error for the user if this machine caused it (disk, memory, rights); None if it did not."""
-    if error.errno == errno.EBADF and messages.is_closed(sys.stdout):
-        return messages.stdout_closed()
+    if error.errno == errno.EBADF and terminal.is_closed(sys.stdout):
+        return terminal.stdout_closed()
     if error.errno in DISK:
-        messages.drop(sys.stdout)  # what is still to be written there would fail again
+        terminal.drop(sys.stdout)  # what is still to be written there would fail again
         hint = "what is stored stays; free some space and run the same command again"
         return UnavailableError(f"cannot write: {error.strerror}", hint=hint)
     if error.errno in CLOSED and error.filename:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages
+from triage_cli.cli import messages, terminal
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
 from triage_cli.domain.errors import NoDatabaseError, UsageError
@@ -236,15 +236,15 @@ class CommandContext:
     @property
     def guides(self) -> bool:
         """Return whether hints about the next step are printed: only to a person at a terminal."""
-        return not self.quiet and messages.on_terminal(sys.stderr)
+        return not self.quiet and terminal.is_terminal(sys.stderr)
 
     def shows_progress(self, output: str) -> bool:
         """Return whether a progress bar is shown: on a terminal to which no records are printed meanwhile."""
-        return self.guides and (output == "table" or not messages.on_terminal(sys.stdout))
+        return self.guides and (output == "table" or not terminal.is_terminal(sys.stdout))
 
     def agrees(self, question: str) -> bool:
         """Ask a question at the terminal and return whether the answer is yes; without a terminal, return True."""
-        if not all(map(messages.on_terminal, (sys.stdin, sys.stdout, sys.stderr))):
+        if not all(map(terminal.is_terminal, (sys.stdin, sys.stdout, sys.stderr))):
             return True
         messages.ask(f"{question}; go on? [y/N] ")
         answer = next(self.stopper.interruptible(sys.stdin), "")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from triage_cli.cli import column_selection, messages
+from triage_cli.cli import column_selection, messages, terminal
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import to_json
 
@@ -56,7 +56,7 @@ class Printer:
             raise UsageError(f"--excel is CSV or TSV, not {output}", hint="leave one of them out")
         if columns is not None and output == "id":
             raise UsageError("--columns does not go with -o id", hint="take -o tsv")
-        self._watched = messages.on_terminal(sys.stdout)
+        self._watched = terminal.is_terminal(sys.stdout)
         self.format: Format = output or ("table" if self._watched else "jsonl")
         self.chosen = column_selection.parsed(columns)
         self.silent = quiet and output is None and not excel and not self.chosen
@@ -65,8 +65,8 @@ class Printer:
         self._excel = excel
         if excel and output is None:
             self.format = "csv"
-        if not self.silent and messages.is_closed(sys.stdout):
-            raise messages.stdout_closed()
+        if not self.silent and terminal.is_closed(sys.stdout):
+            raise terminal.stdout_closed()
 
     def check_columns(self, known: Sequence[str]) -> None:
         """Raise `UsageError` for a chosen column that is none of these; for commands that work before they print."""
@@ -148,10 +148,10 @@ class Printer:
 
     def _safe(self, text: str) -> str:
         if self.format in ("json", "jsonl"):
-            return messages.safe_json(text)
+            return terminal.safe_json(text)
         if self.format == "tsv":
-            return "\t".join(map(messages.safe_lines, text.split("\t")))
-        return messages.safe_lines(text)
+            return "\t".join(map(terminal.safe_lines, text.split("\t")))
+        return terminal.safe_lines(text)
 
     def write_safe(self, text: str) -> bool:
         """Write a safe text with its colours; return as `write` does."""
@@ -206,7 +206,7 @@ class Printer:
             self.write("[]\n" if before == "[" else "\n]\n")
 
     def _table(self, records: Iterator[Record], table: Table, rows: int | None) -> None:
-        shown = list(islice(records, rows or (TABLE_ROWS if messages.on_terminal(sys.stdout) else None)))
+        shown = list(islice(records, rows or (TABLE_ROWS if terminal.is_terminal(sys.stdout) else None)))
         left = _exhaust(records)
         if shown:
             from triage_cli.cli.display import tables
@@ -226,7 +226,7 @@ class Printer:
 
     def _lose(self) -> None:
         self.closed = True
-        messages.drop(sys.stdout)
+        terminal.drop(sys.stdout)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,15 @@
-"""Properties of the terminal: whether there is one, its width, its colours (`NO_COLOR` and `FORCE_COLOR` count)."""
+"""Standard streams and the terminal: what it can do, what is safe on it, and streams that are closed."""
 
+import io
 import os
 import re
+import sys
 import textwrap
-from typing import TextIO
+from contextlib import suppress
+from typing import Any, TextIO
+
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.hostile_text.invisible import each_hiding
 
 DUMB = ("dumb", "unknown")  # terminals that know no escape codes
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "1;31", "32", "33", "36"
@@ -14,6 +20,7 @@ PREFIX = re.compile(rf"({'|'.join(PREFIXES)}):")
 # Of a help page: a heading, an example, the option or the command at the beginning of a row.
 HEADING = re.compile(r"^(?=\S)(.+:)$|^(Usage:)", re.MULTILINE)
 EXAMPLE = re.compile(r"^(  )(triage .*?)(?=   |$)", re.MULTILINE)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 TERM = re.compile(r"^(  )([^\s\x1b].*?)(?=  +\S)", re.MULTILINE)
 
 
@@ -66,3 +73,86 @@ def _width(stream: TextIO) -> int:
         return os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
         return 0
+
+
+def safe(text: str) -> str:
+    """Return a text that is safe on a terminal: on one line, with hidden characters visible."""
+    if not text.isascii():
+        text = each_hiding(text, _visible)
+    return _CONTROL.sub(lambda match: _visible(match.group()), text)
+
+
+def safe_lines(text: str) -> str:
+    """Return a text that is safe on a terminal, with its lines."""
+    return "\n".join(safe(line) for line in text.split("\n"))
+
+
+def safe_json(text: str) -> str:
+    """Return equivalent JSON that is safe on a terminal: hidden characters are escaped, lines are kept."""
+    return _CONTROL.sub(lambda match: _escaped(match.group()), each_hiding(text, _escaped))
+
+
+def _escaped(char: str) -> str:
+    if char == "\n":
+        return char
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
+
+
+def _visible(char: str) -> str:
+    if char in "\n\r\t":
+        return " "
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def open_closed() -> None:
+    """Reopen file descriptors 0 to 2 that the caller closed, else the next opened file would be written to as stdout.
+
+    Writing to a closed stdout fails; a closed stderr is no error.
+    """
+    for number, name, mode in ((0, "stdin", ""), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if number == 1 else os.O_RDWR)  # the lowest number that is free
+            if mode:
+                setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def make_utf8(*streams: Any) -> None:
+    """Write UTF-8 with LF in every locale, since scripts depend on the bytes."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            errors = "backslashreplace" if stream is sys.stderr else "surrogateescape"
+            stream.reconfigure(encoding="utf-8", errors=errors, newline="\n")
+
+
+def close_quietly() -> None:
+    """Flush stdout and stderr; a closed pipe is no error, and other errors were reported before."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            drop(stream)
+
+
+def drop(stream: TextIO) -> None:
+    """Discard further output of a stream, so that closing it cannot fail."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def is_closed(stream: TextIO) -> bool:
+    """Return whether a stream cannot be written to, because the caller closed it or opened it for reading."""
+    try:
+        import fcntl  # Windows has none, and gets its message by this module
+
+        return fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    except (OSError, ValueError, ImportError):  # as on Windows
+        return False
+
+
+def stdout_closed() -> UsageError:
+    """Return the error of a command that must print to a closed stdout."""
+    return UsageError("stdout is closed, and this command prints there", hint="send it elsewhere: > /dev/null")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, BinaryIO
 
-from triage_cli.cli import messages
+from triage_cli.cli import messages, terminal
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.errors import InputError, NotFoundError, UsageError
 from triage_cli.readers import csv_rows, json_values
@@ -21,7 +21,7 @@ def stdin() -> BinaryIO:
     """Return stdin, unless it is a terminal or closed."""
     if sys.stdin is None or sys.stdin.closed:
         raise UsageError("stdin is closed", hint="name a file")
-    if messages.on_terminal(sys.stdin):
+    if terminal.is_terminal(sys.stdin):
         raise UsageError("nothing is piped in", hint="name a file, or pipe one in")
     return sys.stdin.buffer
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from triage_cli.cli.display.eval_tables import percent, span
-from triage_cli.cli.messages import plural, safe
+from triage_cli.cli.messages import plural
+from triage_cli.cli.terminal import safe
 from triage_cli.domain.evaluation.metrics import Scored
 from triage_cli.domain.insight.plans import Plan
 from triage_cli.domain.times import now

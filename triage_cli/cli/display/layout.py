@@ -1,12 +1,22 @@
-"""A table that fits the terminal, one line a row: the widest cells are shortened, then columns are left out."""
+"""The layout of a terminal's columns: texts that are cut, padded and wrapped, and tables that fit."""
 
+import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from triage_cli.cli.terminal import safe
+
+# A word, or one wide character, after which a line may break; each with the space before it.
+WIDE = (
+    "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\U0001f000-\U0003fffd"
+)
+MARKS = "\u0300-\u036f\u3099\u309a\ufe00-\ufe0f\U0001f3fb-\U0001f3ff"
+PIECE = re.compile(rf"\s*(?:[{WIDE}][{MARKS}]*|[^\s{WIDE}]+)")
 GAP = 2  # between two columns
 # The least width of a column before another one is left out; larger for these columns.
 FLOORS: Mapping[str, int] = {"subject": 24, "text": 24, "category": 24, "id": 36, "ticket_id": 36}
@@ -16,8 +26,43 @@ WHOLE = ("id", "ticket_id", "status")
 LEAST = 6
 
 
+def cut(text: str, width: int) -> str:
+    """Return a text that is safe on a terminal, cut to so many columns."""
+    shown = safe(text[: width * 2])
+    return shown if cell_len(shown) <= width else set_cell_size(shown, width - 1).rstrip() + "…"
+
+
+def padded(text: str, width: int) -> str:
+    """Return a text that is safe on a terminal, of exactly so many columns."""
+    return set_cell_size(cut(text, width), width)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Break a line of text into lines of at most so many columns: at spaces, and between wide characters."""
+    if text.isascii():
+        return textwrap.wrap(text, width) or [""]
+    lines, used = [""], 0
+    for piece in PIECE.findall(text):
+        columns = cell_len(piece)
+        if used + columns <= width:
+            lines[-1] += piece
+            used += columns
+            continue
+        lines += chop_cells(piece.strip(), width) or [piece.strip()]  # a combining mark has no width
+        used = cell_len(lines[-1])
+    return lines if lines[0] else lines[1:] or [""]
+
+
+def paragraphs(text: str, width: int) -> list[str]:
+    """Return a text as wrapped lines that are safe on a terminal; empty lines stay."""
+    return [part for line in text.splitlines() for part in wrapped(safe(line), width)]
+
+
 class AutoWidthTable:
-    """Rows with named columns that are fitted when shown; columns in `spare` may be left out, in this order."""
+    """Rows with named columns that are fitted when shown, one line a row: the widest cells are shortened.
+
+    If that is not enough, columns in `spare` are left out, in this order.
+    """
 
     def __init__(self, columns: Sequence[str], spare: Sequence[str] = (), title: str = "") -> None:
         self._columns = tuple(columns)

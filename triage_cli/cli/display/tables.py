@@ -11,11 +11,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from triage_cli.cli import messages
+from triage_cli.cli import local_time
 from triage_cli.cli.display import event_lines
 from triage_cli.cli.display.layout import AutoWidthTable
-from triage_cli.cli.messages import on_terminal, plural, safe, safe_lines
-from triage_cli.cli.terminal import has_colour
+from triage_cli.cli.messages import plural
+from triage_cli.cli.terminal import has_colour, is_terminal, safe, safe_lines
 from triage_cli.domain.agent_suggestions import answerer
 from triage_cli.domain.ids import short
 from triage_cli.domain.serialization import compact
@@ -53,7 +53,7 @@ BLOCKS = " ▏▎▍▌▋▊▉█"
 
 def rendered(what: object) -> Iterator[str]:
     """Return a renderable as lines of text, coloured on a terminal only."""
-    watched, coloured = on_terminal(sys.stdout), has_colour(sys.stdout)
+    watched, coloured = is_terminal(sys.stdout), has_colour(sys.stdout)
     width = shutil.get_terminal_size((120, 24)).columns if watched else 160
     console = Console(
         file=io.StringIO(), force_terminal=watched or coloured, width=width, no_color=None if coloured else True
@@ -191,7 +191,7 @@ def events(records: Sequence[Record], names: Mapping[str, str] | None = None) ->
         named = () if names is None else (text(names.get(ticket_id) or short(ticket_id)),)
         line = event_lines.summary(e["action"], e["detail"], e["actor"])
         table.add_row(text(_moment(e["timestamp"]), "dim"), *named, text(e["action"], "bold"), text(line))
-    return Group(table, text(f"({messages.time_zone()}; -o jsonl has ids and hashes)", "dim")) if records else table
+    return Group(table, text(f"({local_time.time_zone()}; -o jsonl has ids and hashes)", "dim")) if records else table
 
 
 def stats(records: Sequence[Record]) -> RenderableType:
@@ -237,7 +237,7 @@ def plain(records: Sequence[Record], columns: Sequence[str]) -> RenderableType:
     for record in records:
         table.add_row(*(cell(record.get(column)) for column in columns))
     timed = any(_is_time(record.get(column)) for record in records for column in columns)
-    return Group(table, text(f"({messages.time_zone()})", "dim")) if timed else table
+    return Group(table, text(f"({local_time.time_zone()})", "dim")) if timed else table
 
 
 def checks(records: Sequence[Record]) -> RenderableType:
@@ -280,11 +280,11 @@ def cell(value: object) -> Text:
 
 def _moment(at: str | None) -> str:
     """Return a time to the second: local time on a terminal, else UTC."""
-    return messages.local_times(at or "")[:19].replace("T", " ")
+    return local_time.local_times(at or "")[:19].replace("T", " ")
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, str) and messages.MOMENT.fullmatch(value) is not None
+    return isinstance(value, str) and local_time.MOMENT.fullmatch(value) is not None
 
 
 def _short(value: object) -> str:

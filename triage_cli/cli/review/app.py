@@ -10,10 +10,10 @@ from functools import partial
 from textual import events, work
 from textual.widgets import Input
 
-from triage_cli.cli import messages
+from triage_cli.cli import messages, terminal
+from triage_cli.cli.display.layout import cut
 from triage_cli.cli.review import filters, key_bindings, rendering
 from triage_cli.cli.review.browser import TicketBrowser
-from triage_cli.cli.review.rendering import cut
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import name_of
 from triage_cli.cli.review.widgets import Pane
@@ -198,7 +198,7 @@ class ReviewApp(TicketBrowser):
         self.marks.pop(ticket.ticket_id, None)
         self.queue.update(ticket)
         place = self.queue.place(ticket.ticket_id)
-        self.message = messages.safe(f"taken back: {category}" if category else "back")
+        self.message = terminal.safe(f"taken back: {category}" if category else "back")
         self.go_to(self.cursor if place is None else place)
 
     def route(self) -> None:
@@ -223,7 +223,7 @@ class ReviewApp(TicketBrowser):
         self._routes = False
         for ticket in self.session.triage.find(Selection(ids=(ticket_id,))):
             self.queue.update(ticket)
-            self.message = messages.safe(f"{_short(ticket)}: {message}")
+            self.message = terminal.safe(f"{_short(ticket)}: {message}")
             if self.ticket is not None and self.ticket.ticket_id == ticket_id:
                 self.go_to(self.cursor)
 
@@ -254,7 +254,7 @@ class ReviewApp(TicketBrowser):
 
     def _after(self, message: str) -> None:
         """Go to the next ticket without a step, and show a message about the last step."""
-        self.message = messages.safe(message)
+        self.message = terminal.safe(message)
         place = self.cursor + 1
         while place < len(self.queue.entries) or self.queue.load():
             if self._mark(self.queue.entries[place]) == " ":

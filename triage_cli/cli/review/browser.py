@@ -8,9 +8,9 @@ from textual.app import App, ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input
 
-from triage_cli.cli import messages
+from triage_cli.cli import terminal
+from triage_cli.cli.display.layout import cut
 from triage_cli.cli.review import filters, key_bindings, rendering
-from triage_cli.cli.review.rendering import cut
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, Entry, TicketQueue
 from triage_cli.cli.review.widgets import Pane, QueuePane
@@ -216,7 +216,7 @@ class TicketBrowser(App[int]):
 
     def tell(self, message: str) -> None:
         """Show a message in the last line."""
-        self.message = messages.safe(message)
+        self.message = terminal.safe(message)
         self.draw()
 
     def _fatal_error(self) -> None:

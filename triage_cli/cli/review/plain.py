@@ -4,7 +4,8 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 
-from triage_cli.cli import messages
+from triage_cli.cli import messages, terminal
+from triage_cli.cli.local_time import localized
 from triage_cli.cli.review import key_bindings, rendering
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue, name_of
@@ -49,7 +50,7 @@ class PlainReview:
         for line in rendering.ticket_lines(ticket, why, self._session.names, width):
             self._write("".join(segment.text for segment in line))
         by_name = {name: [key for key, named in self._by_key.items() if named == name] for name in self._session.names}
-        listed = (f"{'/'.join(category_keys)} {messages.safe(name)}".strip() for name, category_keys in by_name.items())
+        listed = (f"{'/'.join(category_keys)} {terminal.safe(name)}".strip() for name, category_keys in by_name.items())
         self._write(f"\n{'   '.join(listed)}\n{HINT}")
 
     def _asked(self, ticket: Ticket) -> int | None:
@@ -60,7 +61,7 @@ class PlainReview:
             try:
                 step = self._done(ticket, typed)
             except TriageError as error:
-                self._write(messages.safe(error.sentence()))
+                self._write(terminal.safe(error.sentence()))
                 continue
             if step != 0 or typed == key_bindings.QUIT:
                 return step or None
@@ -79,7 +80,7 @@ class PlainReview:
             return -1
         if typed == key_bindings.LEARN:
             self._write("learning from the verdicts")
-            self._write(messages.safe(self._session.learn()))
+            self._write(terminal.safe(self._session.learn()))
             self._queue = self._queue.again()
             return FIRST
         if typed == "w" or typed.startswith(f"{key_bindings.NOTE} "):
@@ -91,7 +92,7 @@ class PlainReview:
         """Handle a line that stays at the ticket: print the explanation, or keep a note."""
         if typed == "w":
             for sentence in self._session.triage.why(ticket.ticket_id).why:
-                self._write(messages.safe(rendering.local(sentence)))
+                self._write(terminal.safe(localized(sentence, rendering.TO_THE_MINUTE)))
         else:
             self._note = typed[2:].strip()
             self._write("noted for the verdict")
@@ -104,12 +105,12 @@ class PlainReview:
         if not typed:
             matching_categories = [guess] if guess else []
         if len(matching_categories) != 1:
-            self._write(", ".join(map(messages.safe, matching_categories)) or f"that is no key and no category; {HINT}")
+            self._write(", ".join(map(terminal.safe, matching_categories)) or f"that is no key and no category; {HINT}")
             return 0
         self._session.give(ticket, matching_categories[0], self._note)
         self._write(
             messages.joined(
-                f"{messages.safe(name_of(ticket))}: {messages.safe(matching_categories[0])}", self._session.offer
+                f"{terminal.safe(name_of(ticket))}: {terminal.safe(matching_categories[0])}", self._session.offer
             )
         )
         return 1

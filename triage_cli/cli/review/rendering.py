@@ -2,28 +2,20 @@
 
 import json
 import re
-import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import chain
 
-from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
-from triage_cli.cli import messages
+from triage_cli.cli.display.layout import cut, padded, paragraphs, wrapped
+from triage_cli.cli.local_time import localized
 from triage_cli.cli.review.key_bindings import COMMANDS
 from triage_cli.cli.review.ticket_queue import Entry, name_of
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.views import Why
-
-# A word, or one wide character, after which a line may break; each with the space before it.
-WIDE = (
-    "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\U0001f000-\U0003fffd"
-)
-MARKS = "\u0300-\u036f\u3099\u309a\ufe00-\ufe0f\U0001f3fb-\U0001f3ff"
-PIECE = re.compile(rf"\s*(?:[{WIDE}][{MARKS}]*|[^\s{WIDE}]+)")
 
 Line = list[Segment]
 DIM, BOLD, GUESS, PERSON, ALERT = (Style.parse(s) for s in ("dim", "bold", "bold green", "bold cyan", "bold red"))
@@ -33,54 +25,10 @@ PRIORITIES = {"urgent": ALERT, "high": Style.parse("yellow")}
 MOST = 50_000  # characters of a text that are shown
 BAR = 8
 NAME = 24  # the most columns of a name or a customer's id
-TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d):\d\d(?:\.\d+)?Z")
+TO_THE_MINUTE = "%Y-%m-%d %H:%M"
 TIMED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d)  ")
 SUGGESTIONS = 5  # the number of agents' suggestions shown, the last ones
 MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # the hash of the routing map is for machines
-
-
-def cut(text: str, width: int) -> str:
-    """Return a text that is safe on a terminal, cut to so many columns."""
-    shown = messages.safe(text[: width * 2])
-    return shown if cell_len(shown) <= width else set_cell_size(shown, width - 1).rstrip() + "…"
-
-
-def padded(text: str, width: int) -> str:
-    """Return a text that is safe on a terminal, of exactly so many columns."""
-    return set_cell_size(cut(text, width), width)
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """Break a line of text into lines of at most so many columns: at spaces, and between wide characters."""
-    if text.isascii():
-        return textwrap.wrap(text, width) or [""]
-    lines, used = [""], 0
-    for piece in PIECE.findall(text):
-        columns = cell_len(piece)
-        if used + columns <= width:
-            lines[-1] += piece
-            used += columns
-            continue
-        lines += chop_cells(piece.strip(), width) or [piece.strip()]  # a combining mark has no width
-        used = cell_len(lines[-1])
-    return lines if lines[0] else lines[1:] or [""]
-
-
-def paragraphs(text: str, width: int) -> list[str]:
-    """Return a text as wrapped lines that are safe on a terminal; empty lines stay."""
-    return [part for line in text.splitlines() for part in wrapped(messages.safe(line), width)]
-
-
-def local(page_text: str) -> str:
-    """Return a text with its UTC times in local time, to the minute."""
-
-    def shown(match: re.Match[str]) -> str:
-        try:
-            return f"{datetime.fromisoformat(match[1]).replace(tzinfo=UTC).astimezone():%Y-%m-%d %H:%M}"
-        except (ValueError, OverflowError):  # no valid time, or none that this machine can convert
-            return match[1]
-
-    return TIME.sub(shown, page_text)
 
 
 def ticket_lines(ticket: Ticket, why: Why | None, names: Collection[str], width: int) -> list[Line]:
@@ -102,7 +50,11 @@ def _head(ticket: Ticket, names: Collection[str], width: int) -> Iterator[Line]:
     shown = "  ".join(cut(fact, NAME) for fact in facts if fact)
     yield from _wrapped(shown, width, PRIORITIES.get(ticket.priority or "", DIM))
     if ticket.created_at or ticket.stored_at:
-        yield [Segment(cut(f"since {local(ticket.created_at or ticket.stored_at)} (local time)", width), DIM)]
+        yield [
+            Segment(
+                cut(f"since {localized(ticket.created_at or ticket.stored_at, TO_THE_MINUTE)} (local time)", width), DIM
+            )
+        ]
     if ticket.verdict:
         yield from _wrapped(f"{label}, decided by a person{gone}", width, PERSON)
     elif label:
@@ -157,7 +109,7 @@ def _why(why: Sequence[str], width: int) -> Iterator[Line]:
         yield []
         yield [Segment("why", BOLD)]
     for page_line in why[1:]:  # the first line repeats the lines above
-        page_text = local(MAP.sub("", page_line))
+        page_text = localized(MAP.sub("", page_line), TO_THE_MINUTE)
         timed = TIMED.match(page_text)
         lead = 2 if timed else 0
         for number, part in enumerate(wrapped(_one_line(page_text), max(8, width - lead))):

@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from triage_cli.cli import messages, options
+from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.options import MOST
@@ -85,7 +85,7 @@ def _findings(
     if age is not None:
         late = Selection(statuses=UNPROCESSED, until=options.past(age), sort="ticket_id", limit=1)
         oldest = next(iter(triage.find(late)), None)
-        name = "" if oldest is None else messages.safe(oldest.external_id or oldest.ticket_id)
+        name = "" if oldest is None else terminal.safe(oldest.external_id or oldest.ticket_id)
         age_finding = f"ticket {name} is not classified" if oldest else "no ticket is new or failed"
         yield Finding(f"{age_finding} after {age}", oldest is None)
     stats = triage.stats()
@@ -94,7 +94,7 @@ def _findings(
         # network.
         oldest_delivery, latest = stats.oldest_pending_delivery, options.past(delivery_age) or ""
         late_at = oldest_delivery if oldest_delivery and oldest_delivery <= latest else None
-        of = f"a delivery of {messages.safe(late_at)} is still" if late_at else "no delivery is"
+        of = f"a delivery of {terminal.safe(late_at)} is still" if late_at else "no delivery is"
         yield Finding(f"{of} pending after {delivery_age}", late_at is None)
     if pending is not None:
         number = sum(states.get("pending", 0) for states in stats.deliveries.values())

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from triage_cli.cli import messages
+from triage_cli.cli import terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.errors import UsageError
@@ -39,7 +39,7 @@ def mcp(
     from triage_cli.agents.server import AgentServer, serve
 
     server = AgentServer(session.triage, session.consultation, max_cost=max_cost, allow_writes=allow_writes)
-    if messages.on_terminal(sys.stdin):
+    if terminal.is_terminal(sys.stdin):
         session.say("this speaks MCP over stdin and stdout, so an agent's host is to start it; Ctrl-C ends it")
     serve(server, session.stopper.watch, verbose=bool(session.given.verbose))
     return 0

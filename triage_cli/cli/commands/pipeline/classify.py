@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages, options, ticket_names
+from triage_cli.cli import local_time, messages, options, terminal, ticket_names
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -105,7 +105,7 @@ def _preview(
         figures = (estimate.tickets, estimate.tokens, estimate.cost, estimate.prompt or None)
         printer.one(dict(zip(PREVIEW_KEYS, figures, strict=True)), TICKETS_TABLE, PREVIEW_KEYS, "tickets")
     elif estimate.prompt:
-        Printer("table").write(messages.safe_lines(estimate.prompt) + "\n")
+        Printer("table").write(terminal.safe_lines(estimate.prompt) + "\n")
     if estimate.cost is None:
         cost = "at a price that is not configured"
     else:
@@ -120,5 +120,5 @@ def _preview(
 def tell_waiting(session: CommandContext) -> None:
     """Print how many tickets wait in providers' batches, and since when."""
     for name, waits in ({} if session.quiet else session.triage.stats().waiting).items():
-        since = f"{messages.local_times(waits['since'])[:16].replace('T', ' ')} ({messages.time_zone()})"
+        since = f"{local_time.local_times(waits['since'])[:16].replace('T', ' ')} ({local_time.time_zone()})"
         session.say(f"{waits['tickets']:,} wait in batches of {name}, since {since}")

@@ -46,7 +46,7 @@ def review(
     triage review --order urgent --category Billing
     triage review --all --search refund
     """
-    if not (messages.on_terminal(sys.stdin) and messages.on_terminal(sys.stdout)):
+    if not (terminal.is_terminal(sys.stdin) and terminal.is_terminal(sys.stdout)):
         raise UsageError(
             "review needs a terminal",
             hint="triage list --status needs_review -o csv gives a table to fill in, triage verdict - takes it",
@@ -69,7 +69,7 @@ def _learned(session: CommandContext) -> str:
 
 def _is_plain() -> bool:
     """Return whether the terminal cannot draw; Textual draws on stderr."""
-    return os.environ.get("TERM", "").lower() in ("", *terminal.DUMB) or not messages.on_terminal(sys.stderr)
+    return os.environ.get("TERM", "").lower() in ("", *terminal.DUMB) or not terminal.is_terminal(sys.stderr)
 
 
 def _nothing(view: View) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from triage_cli.cli import messages, options, terminal, ticket_names
+from triage_cli.cli import local_time, options, terminal, ticket_names
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
@@ -99,7 +99,7 @@ def list_tickets(
     printer = printing.printer()
     if search is not None and len(search) > LONGEST_SEARCH:
         raise UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint="search for a part of the text")
-    cut = limit is None and messages.on_terminal(sys.stdout)
+    cut = limit is None and terminal.is_terminal(sys.stdout)
     selection = Selection(
         statuses=options.statuses(status),
         categories=tuple(category or ()),
@@ -165,7 +165,7 @@ def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
     explanation = session.look().why(name)
     if printing.output in (None, "table") and printing.columns is None:
         shown = _terminal_lines(explanation.why, verbose=bool(session.given.verbose))
-        for line in shown if messages.on_terminal(sys.stdout) else map(messages.safe, explanation.why):
+        for line in shown if terminal.is_terminal(sys.stdout) else map(terminal.safe, explanation.why):
             Printer("table").write_safe(line + "\n")
         return
     printing.printer().one(why_record(explanation), _whole(session), explanation._fields)
@@ -177,9 +177,9 @@ def _terminal_lines(lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
     coloured = terminal.has_colour(sys.stdout)
     for number, line in enumerate(lines if verbose else map(partial(MAP.sub, ""), lines)):
         timed = TIMED.match(line)
-        lead = f"  {messages.local_times(timed[1])}  " if timed else ""
+        lead = f"  {local_time.local_times(timed[1])}  " if timed else ""
         # The first line has the ticket's own text, in which no time is converted.
-        rest = messages.safe(messages.local_times(line[timed.end() if timed else 0 :]) if number else line)
+        rest = terminal.safe(local_time.local_times(line[timed.end() if timed else 0 :]) if number else line)
         indent = " " * (len(lead) or 6)
         parts = wrap(rest, width, initial_indent=lead, subsequent_indent=indent, break_on_hyphens=False)
         style = terminal.BOLD if not number else terminal.GREEN if line.startswith("Next: ") else ""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from triage_cli.cli import messages, options
+from triage_cli.cli import options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
@@ -68,7 +68,7 @@ def logs(
     """
     printer = printing.printer()
     options.check_known("action", action, ACTIONS)
-    if limit is None and messages.on_terminal(sys.stdout):
+    if limit is None and terminal.is_terminal(sys.stdout):
         limit = ON_TERMINAL
     ticket_id = session.look().resolve(name) if name is not None else None
     query = EventQuery(ticket_id, action, actor, options.moment(since), options.moment(until), limit)
