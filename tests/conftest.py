@@ -1,6 +1,7 @@
 """What the tests share: both kinds of store, a command line in a process, a classifier that says what it is told."""
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -27,6 +28,7 @@ for profile in ("long", "suite"):  # see tests/support/examples.py; a busy machi
     settings.register_profile(profile, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 sys.dont_write_bytecode = False  # else each worker compiles all tests anew: half of what collecting them takes
+gc.set_threshold(50_000, 50, 100)  # as the program does it; looking for garbage in all modules is a tenth of the tests
 # Databases wait for the disk at each commit, so the tests' folders are on a RAM disk that has room and runs programs.
 RAM_DISK = Path("/dev/shm")  # noqa: S108 - pytest makes a folder there that others cannot enter
 if RAM_DISK.is_dir():
@@ -53,6 +55,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store" in metafunc.fixturenames:
         only_sqlite = any(metafunc.definition.iter_markers("sqlite"))
         metafunc.parametrize("store", ["sqlite"] if only_sqlite else ["sqlite", "postgres"], indirect=True)
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and tests out of what is searched for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,6 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
         telemetry={"logs": False},  # they would hold what was refused
     )
@@ -71,7 +70,7 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     problems.install(app)
     groups = (docs_page, monitoring, bulk, tickets, queries, consultation, webhooks, admin)
     for router in (group.router for group in groups):
-        app.include_router(router)
+        app.router.routes += router.routes  # as they are; `include_router` makes each anew at the first request
     app.openapi = openapi_method(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     app.add_middleware(GZipMiddleware, COMPRESSED, 5, exclude_content_types=STREAMED)
     app.add_middleware(AccessMiddleware, server_state=server_state, root_path=root_path)

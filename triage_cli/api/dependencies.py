@@ -6,6 +6,7 @@ from typing import Annotated, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 
 from triage_cli.api.background import Worker
@@ -139,6 +140,11 @@ async def current_caller(request: Request) -> Caller:
 async def _triage(request: Request) -> LocalTriage:
     server_state, caller = await current_server(request), await current_caller(request)
     return server_state.session(caller.name, command_line(request))
+
+
+def operation_name(route: APIRoute) -> str:
+    """Return the id that an endpoint has in the API's description."""
+    return route.name
 
 
 def command_line(request: Request) -> str:

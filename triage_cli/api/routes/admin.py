@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, CurrentServer, TriageHere, json_only
+from triage_cli.api.dependencies import CallerHere, CurrentServer, TriageHere, json_only, operation_name
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.bulk import streamed
@@ -15,7 +15,9 @@ from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.serialization import run_record
 from triage_cli.service.api_keys import KeyRing
 
-router = APIRouter(tags=["administration"], dependencies=[Depends(json_only)])
+router = APIRouter(
+    tags=["administration"], dependencies=[Depends(json_only)], generate_unique_id_function=operation_name
+)
 KeyName = Annotated[str, Path(max_length=80, description="the key's name", examples=["prometheus"])]
 
 

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from triage_cli.api import problems
-from triage_cli.api.dependencies import CallerHere, CurrentServer, ServerState, TriageHere, json_only
+from triage_cli.api.dependencies import CallerHere, CurrentServer, ServerState, TriageHere, json_only, operation_name
 from triage_cli.api.idempotency import KEY, KEY_EXAMPLES, KEY_HEADER, BulkRequestLock
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
@@ -29,7 +29,7 @@ from triage_cli.ports.triage import Triage
 from triage_cli.readers import ReadOptions, open_table, values
 from triage_cli.service.local_triage import LocalTriage
 
-router = APIRouter(tags=["bulk"])
+router = APIRouter(tags=["bulk"], generate_unique_id_function=operation_name)
 errors = logging.getLogger("triage.errors")
 
 # Bytes of a body that are kept in memory; a larger one is kept on disk.

@@ -5,11 +5,11 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CurrentServer
+from triage_cli.api.dependencies import CurrentServer, operation_name
 from triage_cli.api.schemas import responses
 from triage_cli.domain.errors import UnavailableError
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], generate_unique_id_function=operation_name)
 TEXT = {"schema": {"type": "string"}, "example": 'triage_database_tickets{status="new"} 3.0\n'}
 
 

@@ -11,7 +11,15 @@ from pydantic import AfterValidator
 from starlette.responses import Response
 
 from triage_cli.api import problems
-from triage_cli.api.dependencies import Caller, ServerState, command_line, current_caller, current_server, json_only
+from triage_cli.api.dependencies import (
+    Caller,
+    ServerState,
+    command_line,
+    current_caller,
+    current_server,
+    json_only,
+    operation_name,
+)
 from triage_cli.api.idempotency import Done, IdempotencyKey, IdempotentRequest, current_once
 from triage_cli.api.schemas import requests, responses
 from triage_cli.domain import ids
@@ -26,7 +34,7 @@ from triage_cli.readers import values
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.ticket_lookup import named
 
-router = APIRouter(tags=["tickets"])
+router = APIRouter(tags=["tickets"], generate_unique_id_function=operation_name)
 TicketName = Annotated[
     str,
     AfterValidator(unquote),  # the middleware keeps some characters encoded
