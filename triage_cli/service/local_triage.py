@@ -140,6 +140,8 @@ class LocalTriage:
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Classify the selected tickets, or all that are new or failed."""
         with self._running("classify") as recorder:
+            if self._services.is_idle(selection, plan):
+                return
             deciding = self._services.deciding(recorder.context, plan)
             classifying = ClassifyRun(deciding, recorder)
             batching = self._services.batches(plan, deciding) if plan.batch else None

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.tickets import Category
+from triage_cli.domain.tickets import Category, Selection
 from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.service.batch.collect import BatchCollector, batched
@@ -13,6 +13,7 @@ from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decisions import DecisionRecorder
 from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.service.run_context import RunContext
+from triage_cli.service.runs import TO_CLASSIFY
 
 
 class Services(NamedTuple):
@@ -21,7 +22,8 @@ class Services(NamedTuple):
     `hysteresis` maps classifier names to the margin that a flip needs. `batcher` opens the batches of a classifier.
     `check` makes the check of a run's categories. `kept` returns an open classifier that answers at once, in the
     caller's thread, and costs nothing; None if that of the plan is no such. `thresholds` maps a category to the
-    confidence that each step of the default classifier needs, as in `CategoryProfile`.
+    confidence that each step of the default classifier needs, as in `CategoryProfile`. `only_loads` returns whether the
+    classifier of a plan can be left unopened if nothing is asked, because that checks and records nothing.
     """
 
     store: Store
@@ -34,6 +36,14 @@ class Services(NamedTuple):
     check: Callable[[], Unchecked] = Unchecked
     kept: Callable[[ClassifyPlan], Classifier | None] = lambda _: None
     thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
+    only_loads: Callable[[ClassifyPlan], bool] = lambda _: False
+
+    def is_idle(self, selection: Selection, plan: ClassifyPlan) -> bool:
+        """Return whether there is nothing to classify, so that the classifier need not be opened."""
+        if not self.only_loads(plan) or selection.ids is not None:
+            return False
+        first = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent", limit=1)
+        return next(self.store.find(first), None) is None
 
     def recorder(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
         """Open the classifier of a plan, and return the recorder of its answers; nothing can be spent yet."""

@@ -12,7 +12,7 @@ from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.services import Services
 from triage_cli.wiring import destinations, diagnostics, sources, stores
 from triage_cli.wiring.classifier_pool import ClassifierPool
-from triage_cli.wiring.classifiers import Caller, open_batcher, open_classifier
+from triage_cli.wiring.classifiers import Caller, only_loads, open_batcher, open_classifier
 from triage_cli.wiring.promised_thresholds import needed_confidence
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
@@ -51,8 +51,9 @@ def parts(
     check = stores.category_check(config, store, warn) if warn else Unchecked
     kept, thresholds = ClassifierPool(config, store, tell), partial(needed_confidence, config, store)
     return Services(
-        store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept, thresholds
-    )
+        store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept, thresholds,
+        partial(only_loads, config),
+    )  # fmt: skip
 
 
 def remote(config: Config, key: str, *, token_command: str = "", insecure: bool) -> "RemoteTriage":

@@ -81,6 +81,18 @@ def open_classifier(
     return _judged(config, store, spec, _asking(config, store, spec, plan, caller), caller, tell)
 
 
+def only_loads(config: Config, plan: ClassifyPlan) -> bool:
+    """Return whether opening a plan's classifier loads models and does nothing else that a user would miss.
+
+    The others may lack a key, or find new thresholds.
+    """
+    spec = config.classifiers.get(plan.classifier or config.classifier)
+    if spec is None or plan.batch:
+        return False
+    steps = [config.classifiers[name] for name in spec.steps] if spec.type == "cascade" else [spec]
+    return all(step.type == "local" and step.encoder is None and step.max_error is None for step in steps)
+
+
 def _judged(
     config: Config, store: Store, spec: ClassifierSpec, classifier: Classifier, caller: Caller,
     tell: Callable[[str], None] | None,

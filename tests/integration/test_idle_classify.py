@@ -1,0 +1,72 @@
+"""`classify` with nothing to do: an embedded model is not loaded for it, and every error still comes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.world import World
+from triage_cli.config import load_config
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.runs import Action
+from triage_cli.domain.tickets import Selection, TicketDraft
+from triage_cli.ports.adapters import Classifier
+from triage_cli.service.local_triage import LocalTriage
+from triage_cli.wiring.classifiers import only_loads
+
+CLASSIFIERS = """classifiers:
+  plain: {type: local}
+  strict: {type: local, max_error: 5%}
+  far: {type: local, encoder: encoder-folder}
+  gpt: {type: openai, model: m, api_key_env: NO_SUCH_KEY}
+  mixed: {type: cascade, steps: [plain, gpt]}
+"""
+
+
+def test_no_classifier_is_opened_to_ask_about_nothing(world: World) -> None:
+    opened: list[ClassifyPlan] = []
+
+    def classifier(plan: ClassifyPlan, *_: str) -> Classifier:
+        opened.append(plan)
+        return world.classifier
+
+    services = world.services()._replace(classifier=classifier, only_loads=lambda _: True)
+    triage, plan = LocalTriage(services, "tester", "test"), ClassifyPlan()
+    assert list(triage.classify(Selection(), plan)) == []
+    assert not opened
+    list(triage.create([TicketDraft(0, 2, "refund", external_id="1")]))
+    assert [outcome.action for outcome in triage.classify(Selection(), plan)] == [Action.CLASSIFIED]
+    assert len(opened) == 1
+    assert list(triage.classify(Selection(), plan)) == []
+    assert len(opened) == 1
+    (ticket,) = world.store.find(Selection())
+    named = Selection(ids=(ticket.ticket_id,))
+    assert [outcome.action for outcome in triage.classify(named, plan)] == [Action.UNCHANGED]
+    assert [run.exit_code for run in triage.runs(None)] == [0] * 5
+
+
+@pytest.mark.parametrize(
+    ("plan", "is_left"),
+    [
+        (ClassifyPlan("plain"), True),
+        (ClassifyPlan("plain", batch=True), False),
+        (ClassifyPlan("strict"), False),
+        (ClassifyPlan("far"), False),
+        (ClassifyPlan("gpt"), False),
+        (ClassifyPlan("mixed"), False),
+        (ClassifyPlan("nobody"), False),
+    ],
+)
+def test_what_may_be_wrong_with_a_classifier_is_looked_at_all_the_same(
+    tmp_path: Path, plan: ClassifyPlan, *, is_left: bool
+) -> None:
+    (tmp_path / "config.yaml").write_text(CLASSIFIERS)
+    config = load_config(db=str(tmp_path / "t.db"), env={"HOME": str(tmp_path)}, cwd=tmp_path)
+    assert only_loads(config, plan) == is_left
+
+
+def test_a_missing_key_is_told_though_there_is_nothing_to_ask(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(CLASSIFIERS)
+    assert fitted("classify", "--classifier", "plain").returncode == 0
+    for name, code in (("mixed", 4), ("nobody", 2)):
+        assert fitted("classify", "--classifier", name).returncode == code
