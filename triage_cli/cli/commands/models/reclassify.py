@@ -30,7 +30,7 @@ SHOWN = (Action.FLIP, Action.FLIPPED, Action.REHOMED, Action.UNHOUSED, Action.DO
 WORDS = {
     "flip": "would flip",
     "flipped": "flipped",
-    "doubted": "doubted",
+    "unanswered": "left as before for lack of a sure answer",
     "within": "within the hysteresis",
     "waiting": "waiting in a batch",
     "locked": "locked by a verdict",
@@ -38,6 +38,7 @@ WORDS = {
     "rehomed": "of categories that are gone find another",
     "unhoused": "of categories that are gone need a person",
 }
+CHANGED = {"doubted": "need review", "settled": "no longer wait"}  # with --apply
 COLUMNS = (
     "ticket_id", "status", "old", "old_confidence", "new", "new_confidence", "old_reason", "new_reason", "applied",
 )  # fmt: skip
@@ -106,7 +107,7 @@ def reclassify(
         for line in table(matrix):
             session.say(line)
         unroutable.close()
-        labels = WORDS | {"settled": "no longer wait" if apply else "would no longer wait"}
+        labels = WORDS | {action: words if apply else f"would {words}" for action, words in CHANGED.items()}
         session.say(messages.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), labels))
     if batch:
         tell_waiting(session)
@@ -127,7 +128,8 @@ def _counted(
     unroutable: messages.Unroutable,
 ) -> Iterator[Outcome[Flip]]:
     for outcome in outcomes:
-        counts[outcome.action] += 1
+        has_failed = outcome.action == Action.UNANSWERED and outcome.error is not None
+        counts["failed" if has_failed else outcome.action] += 1
         if outcome.value is not None and outcome.value.old and outcome.value.new:
             matrix[outcome.value.old, outcome.value.new] += 1
         if outcome.value is not None and outcome.value.applied and outcome.value.status == "unroutable":
