@@ -231,13 +231,17 @@ def test_a_run_that_works_has_no_end_yet_and_a_killed_one_is_told_as_such(cli: C
     with serving(lambda n, asked: by_number(n, asked)._replace(delay=0.05)) as server:
         configure(cli, server)
         tickets(cli, 200)
+        cli.env["COLUMNS"] = "200"
         process = cli.start("classify", "-q")
         until(lambda: len(server.asked) > 4, "calls")
         assert json.loads(cli("runs", "last").stdout)["exit_code"] is None
+        assert "still at work" in cli("runs", "last", "-o", "table").stdout
         process.kill()
         process.communicate()
         record = json.loads(cli("runs", "last").stdout)
         assert (record["exit_code"], record["ended_at"], record["seconds"]) == (137, None, None)
+        assert record["counts"] == {}
+        assert "killed before it counted" in cli("runs", "last", "-o", "table").stdout
 
 
 # -- the crontab and the timer, as they are written

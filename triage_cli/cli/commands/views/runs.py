@@ -11,12 +11,15 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.domain.errors import NotFoundError
+from triage_cli.domain.exit_codes import KILLED
 from triage_cli.domain.serialization import RUN_KEYS, run_record
 
 KINDS = (
     "create", "pull", "classify", "route", "run", "reclassify", "plan", "verdict", "learn", "eval", "forget",
     "doctor", "serve", "classify_text",
 )  # fmt: skip
+# What a table has in place of the counts, which a run stores at its end, by exit code.
+UNCOUNTED = {None: "still at work", KILLED: "killed before it counted; triage logs has what it did"}
 SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
 
@@ -50,5 +53,8 @@ def runs(
 
 
 def _table(records: Sequence[Any]) -> object:
-    rows = [r | {"counts": ", ".join(f"{n:,} {did}" for did, n in r["counts"].items())} for r in records]
-    return drawn_by("tables.plain", columns=SHOWN)(rows)
+    return drawn_by("tables.plain", columns=SHOWN)([r | {"counts": _counts(r)} for r in records])
+
+
+def _counts(record: Any) -> str:
+    return ", ".join(f"{n:,} {did}" for did, n in record["counts"].items()) or UNCOUNTED.get(record["exit_code"], "")
