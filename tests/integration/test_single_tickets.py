@@ -255,6 +255,47 @@ def test_an_answer_holds_although_an_earlier_delivery_ended_meanwhile(world: Wor
     assert [event.action for event in history.events][-3:] == ["updated", "delivered", "classified"]
 
 
+def test_a_ticket_that_changes_while_it_is_routed_is_decided_on_as_it_is_then(
+    world: World, outlet: FakeDestination, singles: SingleTickets
+) -> None:
+    draft = POSTED._replace(external_id="A-1")
+    before = singles.create(draft, "ada").value
+    assert before
+    decided = singles.classify(before, ClassifyPlan(), "ada")
+    assert decided
+    assert decided.value
+    singles.create(draft._replace(priority="urgent"), "ada")
+    routed = singles.route(decided.value.ticket, "ada")
+    assert routed
+    assert routed.value
+    assert (routed.action, routed.value.ticket.status, routed.value.ticket.priority) == ("routed", "routed", "urgent")
+    assert len(outlet.got) == 1
+    assert [a for a, _ in events_of(world, before.ticket_id)] == [
+        "created", "classified", "updated", "routed", "delivered",
+    ]  # fmt: skip
+
+
+def test_a_ticket_that_changes_at_every_try_is_left_to_others(
+    world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, tries = world.store.save, Counter[str]()
+
+    def overtaken(changes: Sequence[Change], *more: Any) -> Sequence[Conflict | None]:
+        tries.update(change.event.action for change in changes)
+        if changes[0].event.action == "routed":
+            return [Conflict(changes[0].ticket)]
+        return save(changes, *more)
+
+    decided = singles.classify(a_new_ticket(singles), ClassifyPlan(), "ada")
+    assert decided
+    assert decided.value
+    monkeypatch.setattr(world.store, "save", overtaken)
+    routed = singles.route(decided.value.ticket._replace(status="classified"), "ada")
+    assert routed
+    assert (routed.action, outlet.got) == ("held", [])
+    assert 1 < tries["routed"] < 10
+
+
 def test_an_unsure_answer_waits_for_a_person_and_is_sent_nowhere(
     world: World, outlet: FakeDestination, singles: SingleTickets
 ) -> None:

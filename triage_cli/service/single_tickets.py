@@ -29,6 +29,8 @@ from triage_cli.service.verdicts import Verdicts
 
 # The run's kind and its command line, which is that of a request: it is continued by no other run.
 KIND, COMMAND_LINE, ACTOR = "serve", "POST /tickets", "serve"
+# How often a ticket is routed anew because it changed while that was decided, as by the result of a delivery.
+ROUTE_TRIES = 5
 
 
 class Processed(NamedTuple):
@@ -79,8 +81,19 @@ class SingleTickets:
     def route(self, ticket: Ticket, actor: str) -> Outcome[Routed] | None:
         """Route a ticket: its decision is one transaction, the result of its delivery another.
 
-        Deliveries that are due need a run of their own.
+        It is decided again if the ticket changes meanwhile. Deliveries that are due need a run of their own.
         """
+        for _ in range(ROUTE_TRIES):
+            routed = self._route(ticket, actor)
+            if not isinstance(routed, Conflict):
+                return routed
+            if routed.ticket is None:
+                break
+            ticket = routed.ticket
+        return Outcome(None, Action.HELD, Routed(ticket), None, ticket)
+
+    def _route(self, ticket: Ticket, actor: str) -> Outcome[Routed] | Conflict | None:
+        """Route a ticket as `route` does; return the conflict if it has changed."""
         if self._store.claimed([ticket.ticket_id]):
             return None
         context = self._acting(actor)
@@ -96,7 +109,7 @@ class SingleTickets:
         with self._deliveries.freed_on_error(to_send):
             (conflict,) = context.save([change])
             if conflict is not None:
-                return Outcome(None, Action.HELD, Routed(conflict.ticket or ticket), None, ticket)
+                return conflict
             ended = self._deliveries.send(context, to_send)
         routed = self._deliveries.outcome(context, outcome, to_send, ended)
         self._count(routed)
