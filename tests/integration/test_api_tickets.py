@@ -289,6 +289,38 @@ def test_what_no_rule_matches_is_a_conflict(tmp_path: Path, fitted_database: Pat
         assert client.get(path).json()["status"] == "unroutable"
 
 
+def test_why_a_delivery_is_still_due_is_told(
+    tmp_path: Path, fitted_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(fitted_database, tmp_path / "triage.db")
+    config = "routes:\n  - {to: kept}\ndestinations:\n  kept: {type: file, path: k.jsonl}\n"
+    with serving(tmp_path, config=config) as server, server.client() as client:
+
+        def routed() -> tuple[int, str, str | None]:
+            path = f"/tickets/{client.post('/tickets', json=TICKET).json()['ticket_id']}"
+            client.post(f"{path}/verdict", json={"category": "Technical"})
+            answer = client.post(f"{path}/route")
+            record = answer.json()
+            [delivery] = record["deliveries"]
+            return answer.status_code, delivery["state"], record["problem"] and record["problem"]["code"]
+
+        assert routed() == (200, "accepted", None)
+        (tmp_path / "k.jsonl").unlink()
+        (tmp_path / "k.jsonl").mkdir()
+        assert routed() == (200, "pending", "delivery_failed")
+        (tmp_path / "k.jsonl").rmdir()
+        store = server.served.parts.store
+        save = store.save
+
+        def unsaved(changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
+            if any(change.event.action == "delivered" for change in changes):
+                raise UnavailableError("the disk is full")
+            return save(changes, *more)
+
+        monkeypatch.setattr(store, "save", unsaved)
+        assert routed() == (200, "pending", "unavailable")
+
+
 def test_an_earlier_delivery_hides_no_missing_rule_and_no_missing_category(
     tmp_path: Path, fitted_database: Path
 ) -> None:

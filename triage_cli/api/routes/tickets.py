@@ -245,7 +245,7 @@ def _busy(ticket_id: str) -> BusyError:
 
 @router.post("/tickets/{ticket_id}/route", response_model=responses.Routed)
 def route(ticket_id: TicketName, desk: DeskHere, body: requests.RouteIn | None = None) -> Response:
-    """Route one ticket by the routing map; a delivery that fails now is due later.
+    """Route one ticket by the routing map; a delivery that fails now is due later, and `problem` has the error.
 
     400: it has no category yet. 409: no rule matches it.
     """
@@ -263,6 +263,7 @@ def route(ticket_id: TicketName, desk: DeskHere, body: requests.RouteIn | None =
                 "routed_to": ticket.routed_to,
                 "deliveries": _deliveries(desk.server_state, ticket.ticket_id, routed.deliveries),
                 "status": ticket.status,
+                "problem": problems.record(outcome.error) if outcome.error else None,
             },
         )
 

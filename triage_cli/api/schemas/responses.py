@@ -111,6 +111,17 @@ class Delivery(BaseModel):
     tries: list[Attempt] = Field(description="its attempts, the first one first")
 
 
+class Problem(BaseModel):
+    """An error as RFC 9457 problem details; `hint` says what to do next."""
+
+    type: str = Field(description="about:blank")
+    status: int = Field(description="the HTTP status")
+    title: str = Field(description="the status in words")
+    detail: str = Field(description="what went wrong")
+    code: str = Field(description="what went wrong, for programs", json_schema_extra={"enum": [*codes()]})
+    hint: str = Field(description="what to do next")
+
+
 class Routed(BaseModel):
     """Where a ticket went."""
 
@@ -118,6 +129,9 @@ class Routed(BaseModel):
     routed_to: str | None = Field(description="the destinations that accepted it")
     deliveries: list[Delivery] = Field(description="all its deliveries so far")
     status: Status = Field(description="where the ticket stands now")
+    problem: Problem | None = Field(
+        default=None, description="why a delivery is still due, or its result was not saved: code `unavailable`"
+    )
 
 
 class Classification(BaseModel):
@@ -203,17 +217,6 @@ class Health(BaseModel):
     """The state of the server."""
 
     status: Literal["ok", "ready"] = Field(description="as asked: alive, or ready")
-
-
-class Problem(BaseModel):
-    """An error as RFC 9457 problem details; `hint` says what to do next."""
-
-    type: str = Field(description="about:blank")
-    status: int = Field(description="the HTTP status")
-    title: str = Field(description="the status in words")
-    detail: str = Field(description="what went wrong")
-    code: str = Field(description="what went wrong, for programs", json_schema_extra={"enum": [*codes()]})
-    hint: str = Field(description="what to do next")
 
 
 class Created(BaseModel):
