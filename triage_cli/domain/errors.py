@@ -102,9 +102,9 @@ class UnavailableError(TriageError, code="unavailable", exit_code=ExitCode.UNAVA
 
 
 class ExhaustedError(UnavailableError, code="exhausted"):
-    """This process or its machine has no file descriptors, memory or threads left; `retry_after` is in seconds."""
+    """This process or its machine has no file descriptors, memory or threads left."""
 
-    retry_after = 1.0
+    retry_after = 1.0  # seconds to wait
 
 
 # Errors of deliveries that were not attempted: nothing was sent, and they stay pending.
