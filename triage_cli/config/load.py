@@ -202,6 +202,8 @@ def _raise(config_file: _Found | None, diagnostics: Diagnostics) -> None:
     if not (problems := diagnostics.problems):
         return
     inside = config_file and any(problem.startswith(f"{diagnostics.label}:") for problem in problems)
+    if len(problems) == 1 and not inside:
+        raise ConfigError(problems[0])
     where = diagnostics.label if inside else "the configuration"
     count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
     keys = config_file.root.value if config_file and config_file.root else ()
