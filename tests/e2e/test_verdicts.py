@@ -114,7 +114,7 @@ def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None
         ("a,b\n1,2\n", "among a, b"),
         ('{"ticket_id": \n', "line 1: not JSON"),
         ("{}[]\n", "line 1: text follows"),
-        ("[1]\n", "line 1 is no JSON object"),
+        ("[1]\n", "line 1, record 1 is no JSON object"),
         ('{"a": ' * 100_000, "line 1: not JSON (nested too deeply)"),
         ('[{"a": ' + "[" * 100_000, "the input ends in the middle"),
     ],
@@ -130,6 +130,11 @@ def test_an_input_that_holds_no_verdicts_is_2(three: Cli, stdin: str, said: str)
     [
         ('{"ticket_id": "A-1"}\n{"id": "A-2", "label": "General"}\n', "rejected: line 1 (A-1): no category for A-1"),
         ("ticket_id,category\n,Billing\nA-2,General\n", "rejected: line 2: no ticket_id"),
+        ('id,category,note\n\nA-1,,\n,Billing,"two\nlines"\nA-2,General,\n', "rejected: line 4: no ticket_id"),
+        (
+            '[{"id": "A-2", "label": "General"}, {"id": "A-3", "label": "Sales"}]',
+            "rejected: line 1, record 2 (A-3): no category",
+        ),
         ('{"category": "Billing"}\n{"id": "A-2", "label": "General"}\n', "rejected: line 1: no ticket_id"),
         ('{"ticket_id": "A-1", "category": false}\n{"id": "A-2", "label": "General"}\n', "no category for A-1"),
     ],
@@ -157,6 +162,7 @@ def test_what_is_listed_can_be_piped_back_and_all_taken_back(three: Cli) -> None
     before = tickets(three)
     assert three("verdict", "-", "-q", stdin=three("list", "-o", "csv").stdout).returncode == 0
     assert all(t["verdict"] for t in tickets(three).values())
+    assert "rejected: record 2 (A-9): no ticket" in three("verdict", "-", "--clear", stdin="A-8\n\nA-9\n").stderr
     done = three("verdict", "-", "--clear", stdin=three("list", "-o", "id").stdout)
     assert done.stderr.splitlines()[-1] == "3 taken back, 0 unchanged, 0 rejected"
     assert three("route", "-q").returncode == 0

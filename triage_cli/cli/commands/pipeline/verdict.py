@@ -18,7 +18,7 @@ from triage_cli.domain.errors import InputError, RowError, TriageError, UsageErr
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record, to_json
-from triage_cli.domain.tickets import Ticket, VerdictDraft
+from triage_cli.domain.tickets import Ticket, VerdictDraft, place_of
 from triage_cli.readers import csv_rows
 
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
@@ -30,7 +30,7 @@ Record = Mapping[str, Any]
 class VerdictRow(NamedTuple):
     """One row: a verdict, or the reason why it is none. A row with an empty category has neither."""
 
-    line: int
+    place: str  # in the input, for messages
     record: Record
     draft: VerdictDraft | None = None
     error: RowError | None = None
@@ -149,26 +149,25 @@ def _read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
     first, lines = ticket_names.opened(stream)
     if not first:
         return
-    for row, (line, record) in enumerate(
-        _objects(first, lines) if ticket_names.is_json(first) else _cells(first, lines)
-    ):
+    rows = _objects(first, lines) if ticket_names.is_json(first) else _cells(first, lines)
+    for row, (place, record) in enumerate(rows):
         # Only the first of these columns is used: triage's own export also has `verdict`, which is no category.
         column = next((name for name in CATEGORIES if name in record), "")
         if column and record[column] in (None, ""):
-            yield VerdictRow(line, record)
+            yield VerdictRow(place, record)
             continue
         name, category = _text(record, ticket_names.IDS), _text(record, (column,))
         if name and category:
-            yield VerdictRow(line, record, VerdictDraft(row, name, category, _text(record, ("note",)) or note))
+            yield VerdictRow(place, record, VerdictDraft(row, name, category, _text(record, ("note",)) or note))
         else:
             problem = f"no category for {name}" if name else "no ticket_id"
-            yield VerdictRow(line, record, error=RowError(problem, hint="verdict - --clear takes verdicts back"))
+            yield VerdictRow(place, record, error=RowError(problem, hint="verdict - --clear takes verdicts back"))
 
 
 def _read_names(stream: BinaryIO) -> Iterator[VerdictRow]:
     """Read the names of tickets whose verdicts are to be removed."""
     for row, name in enumerate(ticket_names.names_in(stream)):
-        yield VerdictRow(row + 1, {"ticket_id": name}, VerdictDraft(row, name, None))
+        yield VerdictRow(f"record {row + 1}", {"ticket_id": name}, VerdictDraft(row, name, None))
 
 
 def _text(record: Record, keys: Sequence[str]) -> str:
@@ -176,14 +175,18 @@ def _text(record: Record, keys: Sequence[str]) -> str:
     return next((str(v).strip() for v in cells if isinstance(v, str | int) and not isinstance(v, bool) and v != ""), "")
 
 
-def _objects(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Record]]:
-    for line, record in ticket_names.values(first, lines):
+def _objects(first: str, lines: Iterator[str]) -> Iterator[tuple[str, Record]]:
+    """Yield the objects of JSON Lines or of an array, in which several may share a line, each with its place."""
+    is_array = first.lstrip().startswith("[")
+    for number, (line, record) in enumerate(ticket_names.values(first, lines), 1):
+        place = place_of(line, number if is_array else 0)
         if not isinstance(record, dict):
-            raise InputError(f"line {line} is no JSON object", hint='write {"ticket_id": …, "category": …}')
-        yield line, record
+            raise InputError(f"{place} is no JSON object", hint='write {"ticket_id": …, "category": …}')
+        yield place, record
 
 
-def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Record]]:
+def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[str, Record]]:
+    """Yield the rows of a CSV, each with the line on which it begins."""
     delimiter = max(",;\t", key=first.count)
     reader = csv_rows(chain([first], lines), delimiter)
     columns = [column.strip().lower() for column in next(reader)]
@@ -191,13 +194,15 @@ def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[int, Record]]:
         raise InputError(
             f"no columns ticket_id and category among {', '.join(columns)}", hint="name them so in the first line"
         )
+    last = reader.line_num
     for cells in reader:
+        begins, last = last + 1, reader.line_num
         if any(cell.strip() for cell in cells):
-            yield reader.line_num, dict(zip_longest(columns, map(str.strip, cells[: len(columns)]), fillvalue=""))
+            yield place_of(begins), dict(zip_longest(columns, map(str.strip, cells[: len(columns)]), fillvalue=""))
 
 
 class RejectedVerdicts:
-    """Reports rejected rows with line, ticket and reason, and writes them as CSV or JSON Lines if asked to."""
+    """Reports rejected rows with place, ticket and reason, and writes them as CSV or JSON Lines if asked to."""
 
     def __init__(self, path: Path | None) -> None:
         self._file = opened(path) if path is not None else None
@@ -207,7 +212,7 @@ class RejectedVerdicts:
         """Report and write one row."""
         named = _text(verdict_row.record, ("external_id",)) or _text(verdict_row.record, ticket_names.IDS)
         reason = error.sentence().removeprefix(f"{verdict_row.draft.name}: " if verdict_row.draft else "")
-        messages.say(f"rejected: line {verdict_row.line}{f' ({named})' if named else ''}: {reason}")
+        messages.say(f"rejected: {verdict_row.place}{f' ({named})' if named else ''}: {reason}")
         if self._file is None:
             return
         record = {**verdict_row.record, REASON: reason}
