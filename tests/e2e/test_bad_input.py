@@ -230,6 +230,18 @@ def test_a_dry_run_reads_all_rows_and_ends_as_the_real_one(cli: Cli, command: st
     assert (strict.returncode, strict.stderr.count("rejected: line")) == (3, 1)
 
 
+@pytest.mark.parametrize("command", ["create", "run"])
+def test_a_dry_run_finds_ids_that_come_twice(fitted: Cli, command: str) -> None:
+    text = "id,subject\n1,Refund\n2,Login\n1,Refund\n2,Log out\n2,Login\n2,Log out\n,Refund\n,Refund\n"
+    done = fitted(command, "--dry-run", "-o", "id", stdin=text)
+    assert (done.returncode, done.stderr.count("is already in this input, with another text")) == (3, 2)
+    assert "\n4 tickets, 2 repeated, 2 rejected\n" in done.stderr
+    stored = fitted("create", "-o", "id", stdin=text)
+    assert (stored.returncode, stored.stderr.splitlines()[-1]) == (3, "4 created, 0 updated, 2 unchanged, 2 rejected")
+    rejected = [[line for line in d.stderr.splitlines() if line.startswith("rejected")] for d in (done, stored)]
+    assert rejected[0] == rejected[1]
+
+
 def test_a_dry_run_makes_no_database(cli: Cli) -> None:
     assert cli("create", "--dry-run", stdin=TICKETS).returncode == 0
     assert not cli.db.exists()

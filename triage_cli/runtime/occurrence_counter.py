@@ -22,7 +22,7 @@ class OccurrenceCounter:
     def count(self, identities: Sequence[str]) -> list[int]:
         """Return how often each identity was counted before, including earlier in this list, and count them."""
         keys = [hash(identity) for identity in identities]
-        numbers = self._in_memory if self._db is None else self._stored_counts(self._db, keys)
+        numbers = self._numbers(keys)
         before = []
         for key in keys:
             number = numbers.get(key, 0)
@@ -35,6 +35,16 @@ class OccurrenceCounter:
             self._store_counts(self._db, numbers)
             self._in_memory = {}
         return before
+
+    def counted(self, identities: Sequence[str]) -> list[int]:
+        """Return how often each identity was counted before, without counting it."""
+        keys = [hash(identity) for identity in identities]
+        numbers = self._numbers(keys)
+        return [numbers.get(key, 0) for key in keys]
+
+    def _numbers(self, keys: list[int]) -> dict[int, int]:
+        """Return the counts of these keys at least."""
+        return self._in_memory if self._db is None else self._stored_counts(self._db, keys)
 
     @staticmethod
     def _open_file() -> sqlite3.Connection:

@@ -1,11 +1,12 @@
 """Finds the stored tickets that an input's drafts belong to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 from triage_cli.domain import dedup, ids
 from triage_cli.domain.chunks import bounded
 from triage_cli.domain.dedup import Identified, RewriteGuard
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter
@@ -27,6 +28,36 @@ def known_as(store: Store, identity: str) -> Ticket | None:
     gone = ids.forgotten(identity)
     known_tickets = store.known([identity, gone])
     return known_tickets.get(identity) or known_tickets.get(gone)
+
+
+def foreseen(rows: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[TicketDraft]]:
+    """Yield what an import of these rows into an empty database would do, in their order.
+
+    An id that comes again is unchanged, or rejected if its text is another than that of the first row with it.
+    """
+    with closing(OccurrenceCounter()) as ids_met, closing(OccurrenceCounter()) as first_texts:
+        for chunk in bounded(rows):
+            with_id = [
+                dedup.identify(r) for r in chunk if type(r) is TicketDraft and r.external_id and r.origin != "mail"
+            ]
+            before = ids_met.count([i.identity for i in with_id])
+            first_texts.count([_with_text(i) for i, n in zip(with_id, before, strict=True) if not n])
+            repeated = [i for i, n in zip(with_id, before, strict=True) if n]
+            is_equal = first_texts.counted([_with_text(i) for i in repeated])
+            repeats = {i.draft.row: None if equal else i for i, equal in zip(repeated, is_equal, strict=True)}
+            for row in chunk:
+                if isinstance(row, Rejected):
+                    yield Outcome(row.row, Action.REJECTED, None, row.error, row)
+                elif row.row not in repeats:
+                    yield Outcome(row.row, Action.CREATED, row)
+                elif identified := repeats[row.row]:
+                    yield Outcome(row.row, Action.REJECTED, None, dedup.repeated(identified), row)
+                else:
+                    yield Outcome(row.row, Action.UNCHANGED, row)
+
+
+def _with_text(identified: Identified) -> str:
+    return f"{identified.identity}\0{identified.content}"
 
 
 def check_rewritten(store: Store, drafts: Iterable[TicketDraft | Rejected]) -> None:

@@ -19,9 +19,10 @@ from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
-from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
+from triage_cli.domain.tickets import Ticket, TicketDraft
 from triage_cli.domain.times import now
 from triage_cli.readers import Table
+from triage_cli.service.intake.identities import foreseen
 
 SHOWN = 3  # tickets of each table that a dry run shows
 DIDS = ("created", "updated", "unchanged", "rejected")
@@ -144,24 +145,24 @@ def _one(session: CommandContext, printer: Printer, draft: TicketDraft) -> int:
 
 
 def preview(session: CommandContext, printer: Printer, tables: Sequence[Table], given: options.InputOptions) -> int:
-    """Show the first three tickets of each table as they would be stored, and every row that cannot be read."""
+    """Show the first three tickets of each table as they would be stored, and every row that would be rejected."""
     rejections = RejectWriter(None, given.max_rejects, strict=given.strict)
     rejections.begin(tables)
     first: list[TicketDraft] = []
-    tickets = 0
+    tickets = repeated = 0
     for table in tables:
         before = len(first)
-        for row in session.stopper.interruptible(table.rows):
-            if isinstance(row, Rejected):
-                rejections.see(Outcome(row.row, Action.REJECTED, error=row.error), table)
-                continue
-            rejections.see(Outcome(row.row, Action.CREATED), table)
-            tickets += 1
-            if len(first) - before < SHOWN:
-                first.append(row)
+        for outcome in foreseen(session.stopper.interruptible(table.rows)):
+            rejections.see(outcome, table)
+            repeated += outcome.action == Action.UNCHANGED
+            if outcome.action == Action.CREATED and outcome.value:
+                tickets += 1
+                if len(first) - before < SHOWN:
+                    first.append(outcome.value)
     for remark in messages.remarks(tables):
         session.say(remark)
-    session.say(f"{messages.plural(tickets, 'tickets')}, {rejections.count:,} rejected")
+    again = f"{repeated:,} repeated, " if repeated else ""
+    session.say(f"{messages.plural(tickets, 'tickets')}, {again}{rejections.count:,} rejected")
     _shown(session, printer, first)
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 
