@@ -1,5 +1,6 @@
 """What programs send that people would not: null bodies, 1.0 for 1, parameters twice, bytes of no kind."""
 
+import asyncio
 import gzip
 import json
 import threading
@@ -8,8 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from tests.support.api_server import Running, serving
+from tests.support.commands import PATIENCE
+from triage_cli.api.ndjson import Lines, StreamSlots
 
 EXPOSED = "access-control-expose-headers"
 TICKET = {"subject": "Refund?", "description": "I was charged twice"}
@@ -118,6 +122,35 @@ def test_a_page_of_an_allowed_origin_may_call_and_no_other(tmp_path: Path) -> No
 def test_no_page_may_call_where_none_is_configured(client: httpx.Client) -> None:
     answer = client.get("/stats", headers={"origin": "https://desk.example.com"})
     assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (200, False)
+
+
+def test_a_stream_for_which_there_is_no_thread_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, refused = threading.Thread.start, list[str]()
+
+    def refused_once(thread: threading.Thread) -> None:
+        if not refused:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def connected() -> Message:
+        await asyncio.Event().wait()
+        return {}
+
+    async def sent(_: Message) -> None:
+        pass
+
+    async def served() -> None:
+        room = StreamSlots()
+        room.take()
+        lines = Lines(room, lambda: iter(("{}\n",)), lambda: None, lambda: None)
+        monkeypatch.setattr(threading.Thread, "start", refused_once)
+        async with asyncio.timeout(PATIENCE):
+            await lines({"type": "http", "headers": []}, connected, sent)
+
+    with pytest.raises(RuntimeError, match="new thread"):
+        asyncio.run(served())
+    assert refused == ["AnyIO worker thread"]
 
 
 @pytest.mark.parametrize("name", ["AnyIO worker thread", "writer"])

@@ -32,7 +32,7 @@ class WorkerProcesses:
         self._command = [sys.executable, "-m", "triage_cli", *command_line]
         self._number = number
         self._running: dict[subprocess.Popen[bytes], float] = {}
-        self._ended: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[_Ended | None] = queue.SimpleQueue()  # None: they are to stop
         self._stopping = False
 
     def serve_until_stopped(self) -> int:
@@ -42,7 +42,10 @@ class WorkerProcesses:
             for _ in range(self._number):
                 self._start(metrics)
             while self._running:
-                process, has_served = self._ended.get()
+                if (ended := self._ended.get()) is None:
+                    self._listening.close()  # else connections would come in until the last process has ended
+                    continue
+                process, has_served = ended
                 began = self._running.pop(process)
                 if self._stopping:
                     continue
@@ -59,6 +62,7 @@ class WorkerProcesses:
         self._stopping = True
         for process in tuple(self._running):
             process.terminate()
+        self._ended.put(None)
 
     def _start(self, metrics: str) -> None:
         fd = self._listening.fileno()
