@@ -27,7 +27,7 @@ from tests.support.llm_server import (
 from tests.support.online import ONLINE
 from tests.support.world import a_budget
 from triage_cli.classifiers.llm.classifier import build
-from triage_cli.classifiers.llm.prices import Cost
+from triage_cli.classifiers.llm.costs import Cost
 from triage_cli.classifiers.llm.prompt import LIMITS
 from triage_cli.classifiers.llm.provider import BUDGET
 from triage_cli.config.specs import ClassifierSpec, Price

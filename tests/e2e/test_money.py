@@ -299,7 +299,7 @@ def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
     }  # fmt: skip
     assert all(args[0].endswith("per_day") for args in opened.values())
     # One asks the person in front of it, two ask the store about many tickets at once.
-    free = {"cli/context.py", "classifiers/llm/claim_check.py", "classifiers/llm/reservations.py"}
+    free = {"cli/context.py", "classifiers/llm/claim_check.py", "classifiers/llm/costs.py"}
     committing = {"service/group_commit.py", "service/single_tickets.py"}  # asks the thread that saves, not a provider
     asking = set(calls(".ask")) - free - committing
     assert asking == {"classifiers/llm/classifier.py"}, "a provider is asked by whoever sets money aside alone"

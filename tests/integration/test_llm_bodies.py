@@ -17,9 +17,9 @@ from tests.support.cli import Cli
 from tests.support.llm_classifiers import CATEGORIES, PRICE, TYPES, asked, opened, steps, tickets
 from tests.support.llm_server import Step, chat, decision, message, serving, verdict
 from tests.support.local_server import Handler, LocalServer
+from triage_cli.classifiers.llm.costs import Cost, used
 from triage_cli.classifiers.llm.decisions_api import DecisionProvider
 from triage_cli.classifiers.llm.interpretation import interpretation_of
-from triage_cli.classifiers.llm.prices import Cost, used
 from triage_cli.classifiers.llm.prompt import question
 from triage_cli.classifiers.llm.provider import BUDGET, Reply
 from triage_cli.domain.errors import TriageError

@@ -26,8 +26,8 @@ from triage_cli.domain.errors import (
     UnauthenticatedError,
 )
 from triage_cli.domain.serialization import to_json
-from triage_cli.runtime.request_id import request_id
 from triage_cli.runtime.resource_exhaustion import lack_of
+from triage_cli.service.run_context import request_id
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from triage_cli.classifiers.wrapper import WrappedClassifier
+from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
 from triage_cli.domain import ids, times
 from triage_cli.domain.chunks import FlushNow
 from triage_cli.domain.decisions import Answer, Classification

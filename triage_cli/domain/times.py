@@ -1,6 +1,10 @@
 """Times as ISO 8601 and as seconds since 1970."""
 
+import re
 from datetime import UTC, datetime, timedelta
+
+# RFC 3339, as `format: date-time` means it.
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def now() -> str:
@@ -16,6 +20,13 @@ def timestamp(moment: datetime) -> str:
 def ago(seconds: float) -> str:
     """Return the time so many seconds ago, in the format of `now`."""
     return timestamp(datetime.now(UTC) - timedelta(seconds=seconds))
+
+
+def rfc3339(moment: str) -> datetime:
+    """Return a time of RFC 3339. Raises `ValueError`."""
+    if not _RFC_3339.fullmatch(moment):
+        raise ValueError("is no time of RFC 3339, such as 2026-11-24T08:00:00Z")
+    return datetime.fromisoformat(moment.upper())
 
 
 def to_seconds(moment: str) -> float:

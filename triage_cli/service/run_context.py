@@ -1,6 +1,7 @@
 """What the parts of one run share: its store, lease, actor, budget and heartbeat."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from triage_cli.domain import times
@@ -10,9 +11,10 @@ from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Bounds, Budget
-from triage_cli.runtime.request_id import request_id
 from triage_cli.runtime.stop import StopControl
 
+# The request that a server answers, which events and deliveries name; threads that begin for it inherit it.
+request_id: ContextVar[str] = ContextVar("request_id", default="")
 # Seconds between two renewals of the lease.
 RENEW = 15.0
 

@@ -88,19 +88,19 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
     if paid is None:
         return Estimate(sum(1 for _ in tickets))
     from triage_cli.classifiers.llm import classifier as llm_classifier
-    from triage_cli.classifiers.llm import prices
+    from triage_cli.classifiers.llm import costs
     from triage_cli.classifiers.llm.provider import BUDGET
 
     asked = llm_classifier.build(
         paid, config.categories, env=os.environ, actor="", run_id=None, network=Network(config.offline)
     )
-    bill = prices.Cost(prices.half(paid.price) if plan.batch else paid.price)
+    bill = costs.Cost(costs.half(paid.price) if plan.batch else paid.price)
     number = tokens = 0
     cost, most, prompt = 0.0, 0.0, ""
     for ticket in tickets:
         question, _ = asked.question(ticket)
         worst = asked.worst(question, BUDGET)
-        usage = prices.expected(worst)
+        usage = costs.expected(worst)
         number, tokens = number + 1, tokens + usage.input + usage.output
         cost, most = cost + bill.price_of(usage), most + bill.price_of(worst)
         prompt = prompt or f"{question.system}\n\n{question.user}"

@@ -17,7 +17,7 @@ from triage_cli.classifiers.llm.provider import (
     size_of,
     tokens,
 )
-from triage_cli.classifiers.llm.provider_errors import ProviderError, is_page, page
+from triage_cli.classifiers.llm.provider_errors import ProviderError, is_page, web_page_error
 from triage_cli.classifiers.llm.response_limit import hooks
 from triage_cli.config import ClassifierSpec
 from triage_cli.runtime.network import Network
@@ -116,7 +116,7 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
     def _read(self, answer: object) -> Reply:
         if isinstance(answer, str):
             if is_page(answer):
-                raise page(self._spec, self.address, 200)
+                raise web_page_error(self._spec, self.address, 200)
             return Reply(answer)
         content = getattr(answer, "content", None) or ()
         parts = [getattr(block, "text", None) for block in content]

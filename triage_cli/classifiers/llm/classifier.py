@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.claim_check import ClaimCheck
+from triage_cli.classifiers.llm.costs import BudgetReserver, Cost, expected, used, worst_of
 from triage_cli.classifiers.llm.interpretation import MEANING, Interpretation, described, failed, interpretation_of
-from triage_cli.classifiers.llm.prices import Cost, expected, used, worst_of
 from triage_cli.classifiers.llm.provider import BUDGET, Provider, Usage
 from triage_cli.classifiers.llm.provider_errors import RejectedError
 from triage_cli.classifiers.llm.redaction import redact
-from triage_cli.classifiers.llm.reservations import BudgetReserver
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec

@@ -12,7 +12,7 @@ import openai
 from triage_cli.classifiers.llm.openai import OpenAIClient, read_complaint, usage_of
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider import Reply, legible, size_of
-from triage_cli.classifiers.llm.provider_errors import ProviderError, is_page, page
+from triage_cli.classifiers.llm.provider_errors import ProviderError, is_page, web_page_error
 from triage_cli.config import WIRES, ClassifierSpec
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.tickets import Category
@@ -99,7 +99,7 @@ class DecisionProvider(OpenAIClient):
 
     def _read(self, answer: object, wire: str) -> Reply:
         if isinstance(answer, str) and is_page(answer):
-            raise page(self._spec, self.address, 200)
+            raise web_page_error(self._spec, self.address, 200)
         body: Any = answer if isinstance(answer, Mapping) else _as_mapping(answer)
         if isinstance(body.get("error"), Mapping):
             raise self.failure(ProviderError.of(500, body, {}))

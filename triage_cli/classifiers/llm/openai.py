@@ -23,7 +23,7 @@ from triage_cli.classifiers.llm.provider import (
     size_of,
     tokens,
 )
-from triage_cli.classifiers.llm.provider_errors import ProviderError, is_page, page
+from triage_cli.classifiers.llm.provider_errors import ProviderError, is_page, web_page_error
 from triage_cli.classifiers.llm.response_limit import hooks
 from triage_cli.config import ClassifierSpec
 from triage_cli.runtime.network import Network
@@ -177,7 +177,7 @@ class OpenAIProvider(OpenAIClient):
 
     def _read(self, answer: object, question: Question) -> Reply:
         if isinstance(answer, str) and is_page(answer):
-            raise page(self._spec, self.address, 200)
+            raise web_page_error(self._spec, self.address, 200)
         if isinstance(wrapped := getattr(answer, "error", None), Mapping):  # some gateways fail with a 200
             code = str(wrapped.get("code") or "")
             raise self.failure(ProviderError.of(int(code) if code.isdigit() else 500, wrapped, {}))

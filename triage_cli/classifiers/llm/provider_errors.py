@@ -80,7 +80,7 @@ def failure(complaint: ProviderError, spec: ClassifierSpec, address: str) -> Tri
     if status == 402 or complaint.says(OUT_OF_MONEY):
         return RefusedError(f'{host}: the account of classifier "{spec.name}" is out of quota{reply}', hint="top it up")
     if complaint.html and status < 500 and status != 429:
-        return page(spec, address, status)
+        return web_page_error(spec, address, status)
     if status in (401, 403, 407):
         return RefusedError(f'{host} refused the key of classifier "{spec.name}"{reply}', hint=key)
     if status == 404 or (status in (400, 422) and complaint.says(NO_MODEL)):
@@ -108,7 +108,7 @@ def unconnected(error: Exception) -> TemporaryError:
     return TemporaryError("the connection was cut", lost=True)
 
 
-def page(spec: ClassifierSpec, address: str, status: int) -> TriageError:
+def web_page_error(spec: ClassifierSpec, address: str, status: int) -> TriageError:
     """Return the error for a web page in place of an answer."""
     where = f'{urlsplit(address).netloc} answered classifier "{spec.name}" with a web page ({status})'
     if status in (401, 403, 407):

@@ -22,6 +22,7 @@ TABLE = (
 CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff"
 UNSEEN = re.compile(f"[{TABLE}{CONTROLS}]")
 _CONTROL = re.compile(f"[{CONTROLS}]")
+_NOT_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # any control character but lines and tabs
 
 # Scripts in which joiners choose the form of a letter: Arabic to Sinhala, South-East Asia, Mongolia, Indonesia.
 _JOINING = "\u0620-\u0dff\u0f00-\u109f\u1780-\u17b3\u17b6-\u180a\u1810-\u18af\u1900-\u1cff\ua800-\uabff\ufb50-\ufdff"
@@ -76,6 +77,17 @@ def each_hiding(text: str, instead: Callable[[str], str]) -> str:
     if not hides(text):
         return text
     return _hidden_pattern().sub(lambda match: match.group(1) or instead(match.group()), text)
+
+
+def visible(text: str) -> str:
+    """Return a text whose hidden and control characters are written as escapes; lines and tabs stay."""
+    shown = text if text.isascii() else each_hiding(text, _escape)
+    return _NOT_TEXT.sub(lambda match: _escape(match.group()), shown)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 @cache

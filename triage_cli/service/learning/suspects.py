@@ -7,7 +7,7 @@ from typing import NamedTuple
 from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.tickets import Category
 from triage_cli.ports.adapters import Trainer
-from triage_cli.service.learning.material import SURE, splits, too_few
+from triage_cli.service.learning.training_data import SURE, splits, too_few
 
 Opinions = Mapping[str, Mapping[str, tuple[str, float | None]]]  # ModelRegistry.opinions
 

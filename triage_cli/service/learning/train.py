@@ -14,9 +14,9 @@ from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.learning import suspects
-from triage_cli.service.learning.comparison import Comparison, Figures, InUse, compared, figures, shared_settings
-from triage_cli.service.learning.material import LEAST, Material, gathered, too_few
+from triage_cli.service.learning.model_comparison import Comparison, Figures, InUse, compared, figures, shared_settings
 from triage_cli.service.learning.second_look import Look, Looked
+from triage_cli.service.learning.training_data import LEAST, Material, gathered, too_few
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import running
 from triage_cli.service.verdicts import Verdicts

@@ -10,8 +10,8 @@ from typing import IO, Any, TypeVar
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.batch.api import Wire, custom_id
 from triage_cli.classifiers.llm.classifier import AskingClassifier
+from triage_cli.classifiers.llm.costs import Cost, half, used
 from triage_cli.classifiers.llm.interpretation import failed, interpretation_of
-from triage_cli.classifiers.llm.prices import Cost, half, used
 from triage_cli.classifiers.llm.provider import BUDGET, Reply
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
 from triage_cli.domain.chunks import CHUNK
