@@ -14,8 +14,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows
 from tests.support.helpdesk import BEGAN, Helpdesk
 from tests.support.http_stub import Got, Reply
-from triage_cli.domain.times import now
-from triage_cli.sources.pagination import seconds
+from triage_cli.domain.times import now, to_seconds
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def night(cli: Cli, pull: int = 0) -> None:
 
 def from_now_on(desk: Helpdesk) -> None:
     """Let the helpdesk's clock be that of this machine."""
-    desk.now = lambda: seconds(now()) - BEGAN.timestamp()
+    desk.now = lambda: int(to_seconds(now())) - BEGAN.timestamp()
 
 
 def labelled(desk: Helpdesk) -> list[str]:

@@ -1,8 +1,6 @@
 """A command: the ticket as JSON on its stdin, never through a shell."""
 
 import asyncio
-import os
-import signal
 import subprocess
 import threading
 import time
@@ -17,7 +15,7 @@ from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import bridge
-from triage_cli.runtime.process import at_end
+from triage_cli.runtime.process import children, kill_group
 
 # How much of a command's stderr is kept.
 KEPT = 500
@@ -118,7 +116,7 @@ def run(command: Sequence[str], data: bytes, timeout: float, env: Mapping[str, s
         start_new_session=True,
         env=env,
     )
-    _running.add(process)
+    children.add(process)
     output = bytearray()
     # Processes that it has started may keep the pipes open after it has ended, so the end of the pipes is not waited
     # for.
@@ -128,24 +126,13 @@ def run(command: Sequence[str], data: bytes, timeout: float, env: Mapping[str, s
     try:
         status = process.wait(timeout)
     except subprocess.TimeoutExpired:
-        _kill(process)
+        kill_group(process)
         process.wait()
         raise
     finally:
-        _running.discard(process)
+        children.discard(process)
     listener.join(LAST_WORDS)
     return status, bytes(output).decode("utf-8", "replace").strip()
-
-
-_running: set["subprocess.Popen[bytes]"] = set()
-
-
-def _kill_all() -> None:
-    for process in tuple(_running):
-        _kill(process)
-
-
-at_end(_kill_all)
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:
@@ -157,10 +144,3 @@ def _listen(pipe: IO[bytes], kept: bytearray) -> None:
     with pipe:
         while piece := pipe.read1(65_536):  # type: ignore[attr-defined] # a buffered reader has it
             kept += piece[: KEPT - len(kept)]
-
-
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # it was not waited for yet, so its process id is still its own
-    process.kill()

@@ -22,6 +22,13 @@ def lookup(value: Any, path: str) -> Any:
     return value
 
 
+def placed(tree: Any, path: str, value: Any) -> Any:
+    """Return a tree of mappings with a value at a dotted path."""
+    key, _, rest = path.partition(".")
+    inside: Mapping[str, Any] = tree if isinstance(tree, Mapping) else {}
+    return {**inside, key: placed(inside.get(key), rest, value) if rest else value}
+
+
 def joined_id(parts: list[str]) -> str:
     """Return the texts of several paths as one id.
 

@@ -43,3 +43,8 @@ def readable(moment: str) -> str:
 def whole_second(moment: datetime) -> str:
     """Return a moment in UTC as ISO 8601 with Z, without a fraction of a second."""
     return moment.replace(tzinfo=None, microsecond=0).isoformat() + "Z"
+
+
+def from_seconds(moment: int) -> str:
+    """Return seconds since 1970 as ISO 8601 in UTC."""
+    return whole_second(datetime.fromtimestamp(moment, UTC))

@@ -1,12 +1,18 @@
-"""Processes: which one this is, whether another one is alive, and ending this one at once."""
+"""Processes: which one this is, whether another one is alive, and ending children, or this one, at once."""
 
 import os
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+if TYPE_CHECKING:  # most commands start no process
+    import subprocess
+
+# Children that end with this process; each leads a process group.
+children: set["subprocess.Popen[bytes]"] = set()
 _ends: list[Callable[[], None]] = []
 
 
@@ -50,14 +56,27 @@ def alive(pid: int, since: str = "") -> bool:
     return True
 
 
+def kill_group(leader: "subprocess.Popen[bytes]") -> None:
+    """Kill a child and the processes that it has started, unless it was waited for."""
+    if leader.returncode is not None:
+        return
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader.pid, signal.SIGKILL)
+    leader.kill()
+
+
 def at_end(end: Callable[[], None]) -> None:
-    """Register a function that `abandon` calls, for example to end a child process."""
+    """Register a function that `abandon` calls."""
     _ends.append(end)
 
 
 def abandon(code: int) -> NoReturn:
-    """End the process now, whatever its threads are doing."""
+    """End the process now, with its children, whatever its threads are doing."""
     for end in _ends:
         with suppress(Exception):
             end()
+    for child in tuple(children):
+        with suppress(Exception):
+            kill_group(child)
     os._exit(code)

@@ -14,11 +14,12 @@ from triage_cli.domain.errors import DeliveryError, InputError, RefusedError, Un
 from triage_cli.domain.json_paths import lookup
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.domain.times import from_seconds, to_seconds
 from triage_cli.ports.adapters import Pause
 from triage_cli.runtime.http_exchange import Exchange, HttpAnswer, HttpRequest
 from triage_cli.runtime.retry import retry_after
 from triage_cli.sources.items import ItemReader
-from triage_cli.sources.pagination import LARGEST, Page, PageRequests, Walk, begin, iso, seconds
+from triage_cli.sources.pagination import LARGEST, Page, PageRequests, Walk, begin
 
 # The most retries of a request in a row: if the answer says when to retry, and if it does not.
 TOLD, UNTOLD = 100, 8
@@ -53,7 +54,7 @@ class HttpSource:
 
         Raises `UsageError`, `InputError`, `RefusedError` or `UnavailableError`, depending on the answer.
         """
-        since = None if plan.since is None else seconds(plan.since)
+        since = None if plan.since is None else int(to_seconds(plan.since))
         walk, saves = begin(position, since, self._spec.cursor, int(self._clock()))
         with self._opened() as exchange:
             for after, drafts, progress in self._walked(exchange, walk, pause):
@@ -160,7 +161,7 @@ class HttpSource:
             place = f'at "{self._spec.items}"' if self._spec.items else "at the top"
             raise InputError(f"{self.name}: the answer has no list {place} (it has {there})", hint="check items")
         changes = [self._items.changed(listed) for listed in items]
-        changed = [seconds(at) for at in changes if at]
+        changed = [int(to_seconds(at)) for at in changes if at]
         ascending = all(a <= b for a, b in pairwise(changed))
         newest = max(changed, default=None)
         return Page(value, url, answer.headers.get("link", ""), len(items), newest, ascending), items, changes
@@ -202,7 +203,7 @@ class HttpSource:
     def _look_at(self, page: Page, now: int) -> None:
         if page.newest and page.newest > now + AHEAD:
             self._tell_once(
-                f"{self.name}: items are dated later than now ({iso(page.newest)}), so a clock is off; "
+                f"{self.name}: items are dated later than now ({from_seconds(page.newest)}), so a clock is off; "
                 "these are read again by each pull"
             )
         if self._spec.next and self._spec.next.most and not page.ascending:

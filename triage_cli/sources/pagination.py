@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -10,9 +9,9 @@ from triage_cli.config.source_specs import CursorSpec, NextSpec, SourceSpec
 from triage_cli.config.template_filters import as_text, as_url_part
 from triage_cli.config.templates import Template, TemplateMistake, check, compiled, is_template, leaves
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.json_paths import lookup
+from triage_cli.domain.json_paths import lookup, placed
 from triage_cli.domain.serialization import compact, from_json
-from triage_cli.domain.times import to_seconds, whole_second
+from triage_cli.domain.times import from_seconds, to_seconds
 from triage_cli.runtime.http_exchange import HttpRequest
 from triage_cli.runtime.installation import USER_AGENT
 
@@ -99,7 +98,7 @@ def begin(position: str | None, since: int | None, cursor: CursorSpec, now: int)
 
     It does not if it begins after the stored position, since the items between would be left out.
     """
-    first = int(now - cursor.start) if isinstance(cursor.start, float) else seconds(cursor.start)
+    first = int(now - cursor.start) if isinstance(cursor.start, float) else int(to_seconds(cursor.start))
     stored = from_json(position) if position else {}
     if since is not None:
         before = stored.get("since", stored.get("high"))
@@ -132,23 +131,6 @@ def linked(header: str, relation: str) -> str | None:
         if named and relation.lower() in (named[1] or named[2] or "").lower().split():
             return str(address)
     return None
-
-
-def seconds(moment: str) -> int:
-    """Return a time of ISO 8601 as seconds since 1970; without a zone it is UTC."""
-    return int(to_seconds(moment))
-
-
-def iso(moment: int) -> str:
-    """Return seconds since 1970 as ISO 8601 UTC."""
-    return whole_second(datetime.fromtimestamp(moment, UTC))
-
-
-def put(tree: Any, path: str, value: Any) -> Any:
-    """Return a tree of mappings with a value at a dotted path."""
-    key, _, rest = path.partition(".")
-    inside: Mapping[str, Any] = tree if isinstance(tree, Mapping) else {}
-    return {**inside, key: put(inside.get(key), rest, value) if rest else value}
 
 
 def mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:
@@ -188,7 +170,7 @@ class PageRequests:
 
     def page(self, walk: Walk) -> HttpRequest:
         """Return the request for the next page. Raises `UsageError` if it is on another host."""
-        following, values = self._spec.next, {"cursor": iso(walk.since), "cursor_seconds": walk.since}
+        following, values = self._spec.next, {"cursor": from_seconds(walk.since), "cursor_seconds": walk.since}
         if following and following.kind in ("link", "path") and isinstance(walk.place, str):
             self._check_origin(walk.place)
             return self._request(self._spec.method, walk.place, values)
@@ -205,7 +187,7 @@ class PageRequests:
         elif following and token is not None and following.query:
             query[following.query] = str(token)
         elif following and token is not None:
-            body = put(body, following.body, token)
+            body = placed(body, following.body, token)
         url = self._base
         if query:
             url += ("&" if "?" in url else "?") + urlencode(query, quote_via=quote)

@@ -5,13 +5,10 @@ holds an item of a stream; `STATE` is passed to the tap as `--state` at its next
 """
 
 import json
-import os
-import signal
 import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -24,7 +21,7 @@ from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.adapters import Pause
 from triage_cli.runtime.private_files import private
-from triage_cli.runtime.process import at_end
+from triage_cli.runtime.process import children, kill_group
 from triage_cli.sources.items import ItemReader
 
 # The longest line of a tap, in bytes.
@@ -76,7 +73,7 @@ class SingerSource:
             raise UsageError(
                 f"cannot run {command[0]}: {error.strerror}", hint="check its path and its rights"
             ) from error
-        _running.add(process)
+        children.add(process)
         last_words: deque[bytes] = deque(maxlen=1)
         listener = threading.Thread(target=_listen, args=(process.stderr, last_words), daemon=True)
         listener.start()
@@ -84,9 +81,9 @@ class SingerSource:
             yield from self._pages(process.stdout)
             status = process.wait()
         finally:
-            _kill(process)
+            kill_group(process)
             process.wait()
-            _running.discard(process)
+            children.discard(process)
             if process.stdout:
                 process.stdout.close()
         listener.join(1)
@@ -146,24 +143,3 @@ def _listen(stream: IO[bytes], kept: deque[bytes]) -> None:
         while singer_line := stream.readline(65_536):
             if singer_line.strip():
                 kept.append(singer_line)
-
-
-_running: set["subprocess.Popen[bytes]"] = set()
-
-
-def _kill_all() -> None:
-    for process in tuple(_running):
-        _kill(process)
-
-
-at_end(_kill_all)
-
-
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a tap and the processes that it has started, unless it has ended."""
-    if process.poll() is not None:
-        return
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
