@@ -1,13 +1,12 @@
 """Explains how a ticket was decided, and where the present routing map would send it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from triage_cli.domain import routing, times
 from triage_cli.domain.agent_suggestions import standing
-from triage_cli.domain.consultation import RoutePreview, conditions
+from triage_cli.domain.consultation import RoutePreview
 from triage_cli.domain.deliveries import Delivery, Rule
-from triage_cli.domain.explanation.explain import explain
-from triage_cli.domain.explanation.next_step import comma_list
+from triage_cli.domain.explanation.explain import explain, route_sentences
 from triage_cli.domain.routing import RoutingDecision
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Category
@@ -30,29 +29,9 @@ def route_preview(history: History, categories: Sequence[Category], routes: Rout
     rule = _rule(history, routes) if ticket.category and ticket.status != "forgotten" else None
     decision = rule and _decision_today(history, rule, categories, routes)
     new = tuple(delivery.destination for delivery in decision.new) if decision else ()
-    why = tuple(_route_sentences(history, rule, new, routes))
+    why = tuple(route_sentences(history.ticket, rule, new, routes.offline))
     to = rule.to if rule else ()
     return RoutePreview(ticket.ticket_id, ticket.status, ticket.category, rule and rule.name, to, new, why)
-
-
-def _route_sentences(history: History, rule: Rule | None, new: Sequence[str], routes: RoutingTable) -> Iterator[str]:
-    ticket = history.ticket
-    if ticket.status == "forgotten":
-        yield "Its text was forgotten, so it is never sent."
-    elif ticket.category is None:
-        yield f"It has no category yet ({ticket.status}), so no rule is looked up: a category must be decided first."
-    elif rule is None:
-        yield f"No rule of the routing map matches {ticket.category}, so it would be unroutable."
-    else:
-        further = conditions(rule)
-        yield (
-            f"Rule {rule.name} is the first that matches {ticket.category}{f' ({further})' if further else ''}; "
-            f"it sends to {comma_list(rule.to)}."
-        )
-        if left := [name for name in rule.to if name not in new]:
-            yield f"It was routed to {comma_list(left)} already: no new delivery is made there."
-        if waits := [name for name in new if name in routes.offline]:
-            yield f"The network is off, so {comma_list(waits)} would wait."
 
 
 def _owed_today(history: History, categories: Sequence[Category], routes: RoutingTable) -> tuple[str, ...] | None:
