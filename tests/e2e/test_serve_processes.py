@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -79,6 +80,31 @@ def test_several_processes_share_a_port_and_end_together(fitted: Cli, how: signa
         assert process.wait(60) == (143 if how == signal.SIGTERM else -how)
         until(lambda: all(map(is_gone, children)), "they end with their parent")
     assert "Traceback" not in log()
+
+
+def test_several_processes_accept_no_connection_while_they_complete_what_is_in_flight(fitted: Cli) -> None:
+    """It would be reset when the last of them ends; a gateway would have found another server."""
+    key = key_of(fitted)
+    with serving(fitted, "--workers", "2") as (process, url, _), closing(socket.socket()) as raw:
+        address = httpx.URL(url).host, httpx.URL(url).port
+
+        def is_refused() -> bool:
+            try:
+                socket.create_connection(address).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        raw.connect(address)
+        body = json.dumps(TICKET).encode()
+        head = f"POST /tickets HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Type: application/json\r\n"
+        raw.sendall(f"{head}Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert raw.recv(1000).startswith(b"HTTP/1.1 100")  # it reads the body
+        process.send_signal(signal.SIGTERM)
+        until(is_refused, "no process accepts connections")
+        raw.sendall(body)
+        assert raw.recv(10_000).startswith(b"HTTP/1.1 201")
+        assert process.wait(60) == 143
 
 
 def test_processes_that_cannot_serve_end_with_their_reason(fitted: Cli) -> None:
