@@ -75,6 +75,7 @@ class Lines(StreamingResponse):
         threads = CapacityLimiter(2)
         making = asyncio.ensure_future(run_sync(outbox.fill, self._make, limiter=threads))
         making.add_done_callback(lambda _: self._room.leave())
+        making.add_done_callback(lambda _: outbox.close())  # where no thread could be started, nothing else does
         leaving = asyncio.ensure_future(_disconnected(receive))
         leaving.add_done_callback(lambda _: None if outbox.closed else self._stop())
         try:
@@ -122,9 +123,13 @@ class _Outbox:
             for line in make():
                 self._put(line)
         finally:
-            with self._room:
-                self.closed = True
-            self._notify_loop()
+            self.close()
+
+    def close(self) -> None:
+        """Note that no more lines come."""
+        with self._room:
+            self.closed = True
+        self._notify_loop()
 
     def _put(self, line: str) -> None:
         with self._room:
