@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from triage_cli import __version__
 from triage_cli.agents.tools import ReadTools, WriteTools
 from triage_cli.agents.untrusted import INSTRUCTIONS, one_line
-from triage_cli.domain.errors import NotFoundError, TriageError
+from triage_cli.domain.errors import AmbiguousError, NotFoundError, TriageError
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.triage import Triage
 
@@ -92,6 +92,8 @@ def _sentence(name: str, error: ToolError) -> str:
     cause = error.__cause__
     if isinstance(cause, NotFoundError):
         return _shown(f"{cause.message}; search_tickets finds tickets by their text")
+    if isinstance(cause, AmbiguousError):  # its message quotes the tickets
+        return "several tickets have this name; name one by its ticket_id, which search_tickets tells"
     if isinstance(cause, TriageError):
         return _shown(cause.sentence())
     if isinstance(cause, ValidationError):
