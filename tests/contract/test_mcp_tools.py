@@ -1,7 +1,8 @@
 """What an agent reads and may do over MCP: one test body over a database here and over another instance."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.support.api_server import serving
 from tests.support.fake_destination import FakeDestination
-from tests.support.mcp_client import Agent, ToolFailedError, answer_of, in_process
+from tests.support.mcp_client import Agent, ToolFailedError, connected, in_process
 from tests.support.online import ONLINE
 from tests.support.world import FakeClassifier, World
 from triage_cli.agents.server import AgentServer
@@ -37,18 +38,22 @@ WRITES = {"create_ticket", "suggest_category"}
 
 
 class Desk:
-    """A world, and servers over it."""
+    """A world, servers over it, and an agent's connections to them, which last for the test."""
 
-    def __init__(self, world: World, triage: Triage, consultation: Consultation) -> None:
+    def __init__(self, world: World, triage: Triage, consultation: Consultation, connections: ExitStack) -> None:
         self.world = world
         self.triage = triage
         self.consultation = consultation
+        self._connections = connections
+        self._tools: dict[bool, Callable[..., dict[str, Any]]] = {}
 
     def server(self, *, writes: bool = False) -> AgentServer:
         return AgentServer(self.triage, self.consultation, max_cost=1.0, allow_writes=writes)
 
     def call(self, tool: str, *, writes: bool = False, **arguments: Any) -> dict[str, Any]:
-        return answer_of(self.server(writes=writes), tool, **arguments)
+        if writes not in self._tools:
+            self._tools[writes] = self._connections.enter_context(connected(self.server(writes=writes)))
+        return self._tools[writes](tool, **arguments)
 
     def refuses(self, tool: str, *, writes: bool = False, **arguments: Any) -> str:
         with pytest.raises(ToolFailedError) as failed:
@@ -70,12 +75,13 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     list(world.triage().classify(Selection(), ClassifyPlan()))
     list(world.triage().route(Selection(), RoutePlan()))
     if request.param == "local":
-        yield Desk(world, world.triage(), LocalConsultation(world.services(), "tester"))
+        with ExitStack() as connections:
+            yield Desk(world, world.triage(), LocalConsultation(world.services(), "tester"), connections)
         return
-    with serving(tmp_path, parts=world.services()) as running:
+    with serving(tmp_path, parts=world.services()) as running, ExitStack() as connections:
         remote = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
-        yield Desk(world, remote, RemoteConsultation(remote))
-        remote.close()
+        connections.callback(remote.close)
+        yield Desk(world, remote, RemoteConsultation(remote), connections)
 
 
 def store(world: World, **fields: Any) -> str:
@@ -248,12 +254,9 @@ def test_an_unexpected_error_tells_no_inside(desk: Desk, monkeypatch: pytest.Mon
     def broken() -> None:
         raise KeyError("/secret/place")
 
-    server = desk.server()
     monkeypatch.setattr(desk.triage, "stats", broken)
-    with pytest.raises(ToolFailedError) as failed:
-        answer_of(server, "get_stats")
-    assert (
-        str(failed.value) == "get_stats failed unexpectedly with KeyError; what triage mcp -v prints helps to mend it"
+    assert desk.refuses("get_stats") == (
+        "get_stats failed unexpectedly with KeyError; what triage mcp -v prints helps to mend it"
     )
 
 
@@ -278,9 +281,10 @@ def test_with_writes_an_agent_creates_and_suggests_and_decides_nothing(desk: Des
 def test_a_reader_s_key_reads_and_no_more_whatever_the_flags(tmp_path: Path) -> None:
     world = World(SqliteStore(str(tmp_path / "triage.db")))
     store(world, subject="Refund?", external_id="A-1", origin="request")
-    with serving(tmp_path, parts=world.services()) as running:
+    with serving(tmp_path, parts=world.services()) as running, ExitStack() as connections:
         remote = RemoteTriage(Address(running.url, running.keys["reader"]), ONLINE)
-        desk = Desk(world, remote, RemoteConsultation(remote))
+        connections.callback(remote.close)
+        desk = Desk(world, remote, RemoteConsultation(remote), connections)
         assert desk.call("get_ticket", ticket="A-1")["status"] == "new"
         assert desk.call("preview_route", ticket="A-1")["rule"] is None
         before = changes(world)
@@ -291,4 +295,3 @@ def test_a_reader_s_key_reads_and_no_more_whatever_the_flags(tmp_path: Path) -> 
         ):
             assert "has the role reader; this takes the role agent" in desk.refuses(tool, writes=True, **arguments)
         assert changes(world) == before
-        remote.close()

@@ -22,7 +22,7 @@ from tests.support.billing_server import KINDS, USD, Till, billed, configuration
 from tests.support.cli import Cli
 from tests.support.llm_classifiers import TYPES, opened
 from tests.support.llm_server import Script, failing, good
-from tests.support.mcp_client import ToolFailedError, answer_of
+from tests.support.mcp_client import ToolFailedError, connected
 from tests.support.world import a_budget
 from triage_cli import wiring
 from triage_cli.agents.server import AgentServer
@@ -219,10 +219,10 @@ def test_no_text_of_an_agent_is_classified_beyond_the_budget(
         config = load_config(db=str(db), env={"HOME": str(tmp_path)}, cwd=tmp_path)
         parts = wiring.parts(config)
         consult = LocalConsultation(parts, "ada")
-        server = AgentServer(LocalTriage(parts, "ada"), consult, max_cost=max_cost)
-        for number in range(2):
-            with nullcontext() if called else pytest.raises(ToolFailedError, match="the next call might pass the"):
-                answer_of(server, "classify_text", text=f"The case {number} of a crash", classifier="gpt")
+        with connected(AgentServer(LocalTriage(parts, "ada"), consult, max_cost=max_cost)) as call:
+            for number in range(2):
+                with nullcontext() if called else pytest.raises(ToolFailedError, match="the next call might pass the"):
+                    call("classify_text", text=f"The case {number} of a crash", classifier="gpt")
     assert till.calls == called
     assert parts.store.stats().cost_usd == pytest.approx(till.usd)
     assert consult.spent == pytest.approx(till.usd)

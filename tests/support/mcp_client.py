@@ -1,11 +1,14 @@
 """An agent's side of `triage mcp`: a client of the official SDK, in this process or over the stdio of another one."""
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from tempfile import TemporaryFile
 from typing import Any
 
 import anyio
+from anyio.from_thread import start_blocking_portal
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import Implementation, TextContent, Tool
@@ -52,21 +55,17 @@ def in_process(server: AgentServer, script: Callable[[Agent], Awaitable[None]]) 
     anyio.run(run)
 
 
-def answer_of(server: AgentServer, tool: str, **arguments: Any) -> dict[str, Any]:
-    """Return what one tool of a server answers. Raises `ToolFailedError`."""
-    found: list[dict[str, Any] | ToolFailedError] = []
+@contextmanager
+def connected(server: AgentServer) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Connect an agent to a server of this process; what is yielded calls a tool. Raises `ToolFailedError`."""
+    connection = Client(server, client_info=NAME)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(connection) as client:
+        agent = Agent(client)
 
-    async def script(agent: Agent) -> None:
-        try:
-            found.append(await agent.call(tool, **arguments))
-        except ToolFailedError as failed:
-            found.append(failed)
+        def call(tool: str, **arguments: Any) -> dict[str, Any]:
+            return portal.call(partial(agent.call, tool, **arguments))
 
-    in_process(server, script)
-    (answer,) = found
-    if isinstance(answer, ToolFailedError):
-        raise answer
-    return answer
+        yield call
 
 
 async def at_work(cli: Cli, args: Sequence[str], script: Callable[[Agent], Awaitable[None]]) -> str:
