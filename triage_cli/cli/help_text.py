@@ -9,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from triage_cli.cli import terminal
 from triage_cli.cli.context import GlobalOptions
+from triage_cli.cli.quick_values import spare_conversions
 
 # Summaries are short enough for 80 columns.
 HEADINGS = {
@@ -75,7 +76,13 @@ def dress(app: typer.Typer) -> None:
 
 
 class Coloured:
-    """Adds colours to a help page."""
+    """Adds colours to a help page, and spares values that have their type already a conversion."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the command's options and arguments, `--help` too."""
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        spare_conversions(params)
+        return params
 
     def get_help(self, ctx: Any) -> str:
         """Return the page."""
