@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from tests.support.api_server import Running, make_key, serving
+from tests.support.api_server import UNENCRYPTED, Running, make_key, serving
 from tests.support.commands import PATIENCE, rows
 from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Limits
@@ -82,7 +82,7 @@ def test_every_route_is_closed_to_those_without_a_good_key(server: Running) -> N
         for kind, headers in shown.items():
             params = {"api_key": server.keys["admin"], "X-API-Key": server.keys["admin"]} if kind == "query" else {}
             raw = {k.encode(): v.encode("latin-1") for k, v in headers.items()}
-            answer = httpx.request(method, server.url + path, headers=raw, params=params, json=None)
+            answer = httpx.request(method, server.url + path, headers=raw, params=params, json=None, verify=UNENCRYPTED)
             said = (method, path, kind, answer.status_code)
             assert answer.status_code == 401, said
             assert answer.headers["content-type"] == "application/problem+json", said

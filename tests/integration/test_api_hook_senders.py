@@ -15,7 +15,7 @@ import httpx
 import pytest
 from starlette.datastructures import Headers
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import UNENCRYPTED, Running, serving
 from tests.support.commands import rows
 from triage_cli.api.dependencies import Hook
 from triage_cli.api.signature_check import checked
@@ -133,7 +133,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> I
 def send(server: Running, source: str, body: bytes, headers: dict[str, str], kind: str = "json") -> httpx.Response:
     content_type = {"json": "application/json", "form": "application/x-www-form-urlencoded"}.get(kind, kind)
     sent = {name.encode(): value.encode() for name, value in ({"content-type": content_type} | headers).items()}
-    return httpx.post(f"{server.url}/webhooks/{source}", content=body, headers=sent)
+    return httpx.post(f"{server.url}/webhooks/{source}", content=body, headers=sent, verify=UNENCRYPTED)
 
 
 def event(number: str, **more: object) -> bytes:

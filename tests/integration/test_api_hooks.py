@@ -15,7 +15,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import UNENCRYPTED, Running, serving
 from tests.support.commands import rows, until
 from triage_cli import wiring
 from triage_cli.stores.postgres.store import PostgresStore
@@ -64,7 +64,7 @@ def event(number: int) -> dict[str, Any]:
 
 def send(server: Running, source: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
     headers = {"content-type": "application/json", **headers}
-    return httpx.post(f"{server.url}/webhooks/{source}", content=body, headers=headers)
+    return httpx.post(f"{server.url}/webhooks/{source}", content=body, headers=headers, verify=UNENCRYPTED)
 
 
 def standard(body: bytes, event_id: str, at: float | None = None) -> dict[str, str]:

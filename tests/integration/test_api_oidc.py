@@ -16,7 +16,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import UNENCRYPTED, Running, serving
 from tests.support.commands import PATIENCE
 from tests.support.identity_provider import IdentityProvider, identity_provider
 from triage_cli.api import token_verifier
@@ -48,7 +48,7 @@ def server(tmp_path: Path, provider: IdentityProvider) -> Iterator[Running]:
 
 def ask(server: Running, token: str, method: str = "GET", path: str = "/stats", **options: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.request(method, server.url + path, headers=headers, trust_env=False, **options)
+    return httpx.request(method, server.url + path, headers=headers, trust_env=False, verify=UNENCRYPTED, **options)
 
 
 def roles(*names: str) -> dict[str, Any]:

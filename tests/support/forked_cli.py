@@ -143,6 +143,7 @@ def prepare() -> None:
     from triage_cli.classifiers.embedded import word_vectors
     from triage_cli.cli import app
 
+    gc.disable()  # nothing of what is imported is garbage
     for module in pkgutil.walk_packages(triage_cli.__path__, "triage_cli."):
         if not module.name.startswith(LEFT_OUT):
             importlib.import_module(module.name)
@@ -156,6 +157,7 @@ def prepare() -> None:
         return build(name) if app.COMPLETES in os.environ else commands[name]
 
     app.build = built
+    gc.enable()
     gc.freeze()
 
 
