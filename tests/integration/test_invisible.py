@@ -18,7 +18,7 @@ from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.cli import terminal
 from triage_cli.config.specs import DEFAULT_CATEGORIES, REDACTABLE
-from triage_cli.domain.hostile_text.invisible import BLANKS, CONTROLS, TABLE, readable
+from triage_cli.domain.hostile_text.invisible import BLANKS, CONTROLS, TABLE, is_plain, readable
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
 EVERY = "".join(map(chr, range(0x110000)))
@@ -39,6 +39,11 @@ SECRETS = {
     "email": "jane.doe@example.com",
     "iban": "DE89370400440532013000",
 }
+
+
+def test_plain_is_visible_ascii_and_the_line_feed() -> None:
+    visible = "".join(char for char in EVERY if char.isascii() and char.isprintable())
+    assert "".join(filter(is_plain, EVERY)) == "\n" + visible
 
 
 def test_the_table_is_unicode_s_and_some_blanks() -> None:

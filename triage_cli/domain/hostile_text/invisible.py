@@ -46,12 +46,13 @@ _SHAPING = "|".join(
 # A shaping character matches with a group, a hidden one without. The lookahead makes the search fast.
 _HIDDEN = f"(?=[{TABLE}])(?:({_SHAPING})|.)"
 _LINE_ENDS = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
+_VISIBLE_ASCII = bytes(range(ord(" "), ord("~") + 1)) + b"\n"
 _INVISIBLE_RUN = re.compile(f"[{TABLE}{CONTROLS}]+")
 
 
 def is_plain(text: str) -> bool:
     """Return whether a text is visible ASCII, as most are: a quick check, for which a tab is not plain."""
-    return text.isascii() and text.replace("\n", "").isprintable()
+    return text.isascii() and not text.encode().translate(None, _VISIBLE_ASCII)
 
 
 def hides(text: str) -> bool:
