@@ -45,7 +45,7 @@ class DecisionRecorder:
         self._force = force
         self.noted = False  # the questions are recorded
         self._begun: dict[str, tuple[Ticket, frozenset[str]]] = {}  # tickets with a further step, ids of answers
-        self._endpoints: dict[str, str] = {}  # by fingerprint; empty if nothing is sent elsewhere
+        self._endpoints: dict[str, str] = {}  # by fingerprint, of classifiers elsewhere
 
     @property
     def handful(self) -> int:
@@ -131,7 +131,8 @@ class DecisionRecorder:
         """Record the questions, once."""
         for asking in self.classifier.askings() if not self.noted else ():
             self.context.store.note_asking(asking)
-            self._endpoints[asking.fingerprint] = asking.endpoint
+            if asking.endpoint:
+                self._endpoints[asking.fingerprint] = asking.endpoint
         self.noted = True
 
     def outcome(
@@ -166,7 +167,8 @@ class DecisionRecorder:
             "confidence": ticket.confidence,
             "threshold": last_answer.threshold if last_answer else None,
         }
-        if sent := [door for s in new if not s.reused and (door := self._endpoints.get(s.fingerprint))]:
+        doors = self._endpoints
+        if doors and (sent := [doors[s.fingerprint] for s in new if not s.reused and s.fingerprint in doors]):
             data["sent"] = dict.fromkeys(sent, texts_of(ticket_before))
         if last_answer and last_answer.redacted:
             data["masked"] = last_answer.redacted  # the kinds of data that were masked
@@ -222,7 +224,12 @@ def texts_of(ticket: Ticket) -> list[str]:
 
 def steps_within(answer: Answer | None, labels: frozenset[str]) -> tuple[Classification, ...]:
     """Return an answer's steps without categories that are not in the list: no such label is ever stored."""
-    return tuple([_within(step, labels) for step in answer.steps]) if answer else ()
+    if answer is None:
+        return ()
+    for step in answer.steps:
+        if step.category is not None and step.category not in labels:
+            return tuple([_within(step, labels) for step in answer.steps])
+    return answer.steps
 
 
 def _within(step: Classification, labels: frozenset[str]) -> Classification:
