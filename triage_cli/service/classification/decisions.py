@@ -190,7 +190,10 @@ class DecisionRecorder:
 
 def answered_by(change: Change) -> Classification | None:
     """Return the last answer that a change adds."""
-    return next((added for added in reversed(change.adds) if isinstance(added, Classification)), None)
+    for added in reversed(change.adds):
+        if isinstance(added, Classification):
+            return added
+    return None
 
 
 def held(doubts: Sequence[str], reason: str | None) -> str:
