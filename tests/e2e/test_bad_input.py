@@ -242,6 +242,17 @@ def test_a_dry_run_finds_ids_that_come_twice(fitted: Cli, command: str) -> None:
     assert rejected[0] == rejected[1]
 
 
+@pytest.mark.parametrize("command", ["create", "run"])
+def test_a_dry_run_finds_verdicts_that_are_no_category(fitted: Cli, command: str) -> None:
+    text = "id,subject,verdict\n1,Refund,Sales\n2,Login,billing\n1,Refund,Billing\n2,Login,Sales\n"
+    done, stored = (fitted(command, *given, "--map", "verdict=verdict", stdin=text) for given in (["--dry-run"], []))
+    assert (done.returncode, stored.returncode) == (3, 3)
+    assert "\n2 tickets, 2 rejected\n" in done.stderr
+    rejected = [[line for line in d.stderr.splitlines() if line.startswith("rejected")] for d in (done, stored)]
+    assert rejected[0] == rejected[1]
+    assert "line 5: no category" in rejected[0][1]
+
+
 def test_a_dry_run_makes_no_database(cli: Cli) -> None:
     assert cli("create", "--dry-run", stdin=TICKETS).returncode == 0
     assert not cli.db.exists()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
@@ -19,10 +20,11 @@ from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
-from triage_cli.domain.tickets import Ticket, TicketDraft
+from triage_cli.domain.tickets import Category, Ticket, TicketDraft
 from triage_cli.domain.times import now
 from triage_cli.readers import Table
 from triage_cli.service.intake.identities import foreseen
+from triage_cli.service.verdicts import Verdicts
 
 SHOWN = 3  # tickets of each table that a dry run shows
 DIDS = ("created", "updated", "unchanged", "rejected")
@@ -150,9 +152,10 @@ def preview(session: CommandContext, printer: Printer, tables: Sequence[Table], 
     rejections.begin(tables)
     first: list[TicketDraft] = []
     tickets = repeated = 0
+    verdicts = None if session.is_remote else Verdicts(_categories(session), "")
     for table in tables:
         before = len(first)
-        for outcome in foreseen(session.stopper.interruptible(table.rows)):
+        for outcome in foreseen(session.stopper.interruptible(table.rows), verdicts):
             rejections.see(outcome, table)
             repeated += outcome.action == Action.UNCHANGED
             if outcome.action == Action.CREATED and outcome.value:
@@ -165,6 +168,11 @@ def preview(session: CommandContext, printer: Printer, tables: Sequence[Table], 
     session.say(f"{messages.plural(tickets, 'tickets')}, {again}{rejections.count:,} rejected")
     _shown(session, printer, first)
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
+
+
+def _categories(session: CommandContext) -> Sequence[Category]:
+    config = session.config
+    return (wiring.stores.known(config, session.store) if session.has_database else config).categories
 
 
 def _shown(session: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
