@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from triage_cli.cli import terminal
 from triage_cli.cli.display.layout import cut, wrapped
-from triage_cli.cli.review import filters, rendering
+from triage_cli.cli.review import filters, screen_lines
 from triage_cli.cli.review.key_bindings import beginning_with, keys_of
 from triage_cli.cli.review.ticket_queue import entry_of
 from triage_cli.domain.agent_suggestions import AgentSuggestion
@@ -38,13 +38,13 @@ def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(text: str, width
 RAW = re.compile("[\x00-\x1f\x7f-\x9f\u202e\u2066\ud800-\udfff]")
 
 
-def texts(lines: list[rendering.Line]) -> list[str]:
+def texts(lines: list[screen_lines.Line]) -> list[str]:
     return ["".join(segment.text for segment in line) for line in lines]
 
 
 def test_of_many_suggestions_the_last_are_drawn_and_the_others_counted() -> None:
     suggestions = tuple(AgentSuggestion("", "Billing", f"agent-{n}", "key", "") for n in range(8))
-    lines = texts(rendering.ticket_lines(TICKET, Why("", "new", ("head",), suggestions), NAMES, 80))
+    lines = texts(screen_lines.ticket_lines(TICKET, Why("", "new", ("head",), suggestions), NAMES, 80))
     drawn = [line for line in lines if "agent" in line]
     assert drawn == [
         *(f"Billing?  suggested by agent agent-{n} of key" for n in range(3, 8)),
@@ -61,10 +61,10 @@ def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: s
     )  # fmt: skip
     suggestion = AgentSuggestion("", subject, text, text, "", subject)
     why = Why("", "new", ("head", f"2026-11-24 08:00:00Z  {text}", text), (suggestion,))
-    lines = texts(rendering.ticket_lines(ticket, why, NAMES, width))
-    lines += texts([rendering.queue_line(entry_of(ticket), " ", width, marked=True)] if width >= 20 else [])
+    lines = texts(screen_lines.ticket_lines(ticket, why, NAMES, width))
+    lines += texts([screen_lines.queue_line(entry_of(ticket), " ", width, marked=True)] if width >= 20 else [])
     lines += (
-        texts(rendering.category_lines(keys_of([text or "x"]), [text or "x"], text, width, 3)) if width >= 20 else []
+        texts(screen_lines.category_lines(keys_of([text or "x"]), [text or "x"], text, width, 3)) if width >= 20 else []
     )
     for line in lines:
         assert not RAW.search(line)
@@ -82,19 +82,19 @@ def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: s
 )
 def test_what_was_guessed_or_decided_and_whether_that_is_a_category(fields: dict[str, Any], expected: str) -> None:
     ticket = TICKET._replace(confidence=0.5)._replace(**fields)
-    assert expected in texts(rendering.ticket_lines(ticket, None, NAMES, 80))
+    assert expected in texts(screen_lines.ticket_lines(ticket, None, NAMES, 80))
 
 
 def test_of_a_very_long_text_the_rest_is_told() -> None:
     ticket = TICKET._replace(description="word " * 200_000)
-    lines = texts(rendering.ticket_lines(ticket, None, NAMES, 80))
+    lines = texts(screen_lines.ticket_lines(ticket, None, NAMES, 80))
     assert len(lines) < 1000
     assert "… 950,000 more characters: triage show A-1" in lines
 
 
 def test_categories_take_no_more_lines_than_they_may_and_the_guess_is_marked() -> None:
     names = [f"Category {n}" for n in range(40)]
-    lines = texts(rendering.category_lines(keys_of(names), names, "Category 1", 60, 3))
+    lines = texts(screen_lines.category_lines(keys_of(names), names, "Category 1", 60, 3))
     assert len(lines) == 3
     assert "2 Category 1↵" in lines[0]
     shown = sum(line.count("Category") for line in lines)

@@ -7,9 +7,9 @@ from typing import Any
 from triage_cli.config.destination_specs import AnswerTest, DestinationSpec, HttpSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.config.templates import is_template
-from triage_cli.destinations.http_rendering import HttpRequests
 from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
 from triage_cli.destinations.http_sender import GONE, KEPT, WORKERS, HttpSender, Send, beginning, refusal, shown
+from triage_cli.destinations.rendered_requests import HttpRequests
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.json_paths import lookup

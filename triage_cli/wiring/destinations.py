@@ -108,7 +108,7 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
 
 def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:
     if spec.http is not None:
-        from triage_cli.destinations.http_rendering import mistakes
+        from triage_cli.destinations.rendered_requests import mistakes
 
         yield from mistakes(spec.http)
     if spec.mail is not None:

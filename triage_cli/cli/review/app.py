@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from triage_cli.cli import messages, terminal
 from triage_cli.cli.display.layout import cut
-from triage_cli.cli.review import filters, key_bindings, rendering
+from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.browser import TicketBrowser
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import name_of
@@ -279,4 +279,4 @@ class ReviewApp(TicketBrowser):
 
 def _short(ticket: Ticket) -> str:
     """Return a ticket's name for a message."""
-    return cut(name_of(ticket), rendering.NAME)
+    return cut(name_of(ticket), screen_lines.NAME)

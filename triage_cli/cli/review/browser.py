@@ -10,7 +10,7 @@ from textual.widgets import Input
 
 from triage_cli.cli import terminal
 from triage_cli.cli.display.layout import cut
-from triage_cli.cli.review import filters, key_bindings, rendering
+from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, Entry, TicketQueue
 from triage_cli.cli.review.widgets import Pane, QueuePane
@@ -81,9 +81,9 @@ class TicketBrowser(App[int]):
         """Draw everything but the prompt."""
         width, height = self.size
         guess = self.session.guess(self.ticket) if self.ticket else None
-        categories = rendering.category_lines(self.by_key, self.session.names, guess, width, max(1, height // 5))
+        categories = screen_lines.category_lines(self.by_key, self.session.names, guess, width, max(1, height // 5))
         text = self.message or (f"note: {self.note}" if self.note else HINT)
-        style = rendering.BOLD if self.message else rendering.DIM
+        style = screen_lines.BOLD if self.message else screen_lines.DIM
         self._pane("head").show(lambda width: [self._headline(width)])
         self._pane("keys").styles.height = len(categories)
         self._pane("keys").show(lambda _: categories)
@@ -100,27 +100,29 @@ class TicketBrowser(App[int]):
     def _draw_ticket(self) -> None:
         ticket, why = self.ticket, self._why
         if self.helps:
-            self._pane("ticket").show(rendering.help_lines)
+            self._pane("ticket").show(screen_lines.help_lines)
         elif ticket is None:
             text = "no ticket matches the filter" if self.view.filters.line else "there are no tickets"
             self._pane("ticket").show(lambda width: [[Segment(cut(text, width))]])
         else:
             names = self.session.names
-            self._pane("ticket").show(lambda width: rendering.ticket_lines(ticket, why, names, width), top=why is None)
+            self._pane("ticket").show(
+                lambda width: screen_lines.ticket_lines(ticket, why, names, width), top=why is None
+            )
 
-    def _headline(self, width: int) -> rendering.Line:
+    def _headline(self, width: int) -> screen_lines.Line:
         number = len(self.queue.entries)
         position = f"{self.cursor + 1:,} of {self.queue.total:,}" if number else "no tickets"
         done = f"{self.session.given:,} given, {self.session.skipped:,} skipped"
         parts = [f"review {position}", done, filters.LABELS[self.view.order], self.view.filters.line]
-        return [Segment(cut("   ".join(filter(None, parts)), width), rendering.BOLD)]
+        return [Segment(cut("   ".join(filter(None, parts)), width), screen_lines.BOLD)]
 
-    def _queue_line(self, queue_place: int, width: int) -> rendering.Line:
+    def _queue_line(self, queue_place: int, width: int) -> screen_lines.Line:
         if queue_place >= len(self.queue.entries):
             self.call_later(self._load_to, queue_place)
-            return [Segment("…", rendering.DIM)]
+            return [Segment("…", screen_lines.DIM)]
         entry = self.queue.entries[queue_place]
-        return rendering.queue_line(entry, self._mark(entry), width, marked=queue_place == self.cursor)
+        return screen_lines.queue_line(entry, self._mark(entry), width, marked=queue_place == self.cursor)
 
     def _mark(self, entry: Entry) -> str:
         return self.marks.get(entry.ticket_id, " ")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from triage_cli.cli import messages, terminal
 from triage_cli.cli.local_time import localized
-from triage_cli.cli.review import key_bindings, rendering
+from triage_cli.cli.review import key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue, name_of
 from triage_cli.domain.errors import TriageError
@@ -47,7 +47,7 @@ class PlainReview:
         width = max(20, shutil.get_terminal_size((80, 24)).columns - 1)
         self._write(f"\nreview {place + 1:,} of {self._queue.total:,}")
         why = self._session.triage.why(ticket.ticket_id)._replace(why=())
-        for line in rendering.ticket_lines(ticket, why, self._session.names, width):
+        for line in screen_lines.ticket_lines(ticket, why, self._session.names, width):
             self._write("".join(segment.text for segment in line))
         by_name = {name: [key for key, named in self._by_key.items() if named == name] for name in self._session.names}
         listed = (f"{'/'.join(category_keys)} {terminal.safe(name)}".strip() for name, category_keys in by_name.items())
@@ -92,7 +92,7 @@ class PlainReview:
         """Handle a line that stays at the ticket: print the explanation, or keep a note."""
         if typed == "w":
             for sentence in self._session.triage.why(ticket.ticket_id).why:
-                self._write(terminal.safe(localized(sentence, rendering.TO_THE_MINUTE)))
+                self._write(terminal.safe(localized(sentence, screen_lines.TO_THE_MINUTE)))
         else:
             self._note = typed[2:].strip()
             self._write("noted for the verdict")

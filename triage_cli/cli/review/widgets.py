@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from triage_cli.cli.review.rendering import Line
+from triage_cli.cli.review.screen_lines import Line
 
 
 class Pane(ScrollView, can_focus=False):

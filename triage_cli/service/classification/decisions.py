@@ -8,20 +8,17 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import Answer, Classification, Decided, Decision, Standing, Unfinished
-from triage_cli.domain.errors import AnswerError, TriageError
+from triage_cli.domain.errors import AnswerError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
-from triage_cli.domain.routing import SETTLED, woken
+from triage_cli.domain.routing import SETTLED
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
+from triage_cli.service.classification.answered_tickets import bearing, decided, steps_within
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.flip_rules import is_sure
 from triage_cli.service.run_context import RunContext
-
-# Failures after which a ticket goes to review.
-FAILURES_TO_REVIEW = 3
-STATUS = Ticket._fields.index("status")
 
 
 @lru_cache(8)
@@ -223,86 +220,3 @@ def _without_text(change: Change) -> Change:
 def texts_of(ticket: Ticket) -> list[str]:
     """Return the names of a ticket's fields that are sent to a classifier."""
     return [field for field in ("subject", "description") if getattr(ticket, field)]
-
-
-def steps_within(answer: Answer | None, labels: frozenset[str]) -> tuple[Classification, ...]:
-    """Return an answer's steps without categories that are not in the list: no such label is ever stored."""
-    if answer is None:
-        return ()
-    for step in answer.steps:
-        if step.category is not None and step.category not in labels:
-            return tuple([_within(step, labels) for step in answer.steps])
-    return answer.steps
-
-
-def _within(step: Classification, labels: frozenset[str]) -> Classification:
-    if step.category is None or step.category in labels:
-        return step
-    return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
-
-
-def decided(ticket_before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool) -> Ticket:
-    """Return a ticket after its answers, with their cost: a sure one holds, an unsure one is a suggestion.
-
-    No answer counts as a failure, which overrules no verdict even with `force`.
-    """
-    last_answer = steps[-1] if steps else None
-    revision = ticket_before.revision + 1
-    if error is not None or last_answer is None or last_answer.error:
-        failures = ticket_before.failures + 1
-        problem = error.message if error else (last_answer.error if last_answer and last_answer.error else "no answer")
-        if ticket_before.verdict:
-            return ticket_before._replace(error=problem, revision=revision, run_id=None)
-        return ticket_before._replace(
-            status="needs_review" if failures >= FAILURES_TO_REVIEW else "failed",
-            category=None,
-            suggestion=None,
-            confidence=None,
-            confidence_source=None,
-            failures=failures,
-            classifier=last_answer.classifier if last_answer else ticket_before.classifier,
-            reason=None,
-            error=problem,
-            verdict=0,
-            decision_id=last_answer.classification_id if last_answer else None,
-            revision=revision,
-            run_id=None,
-        )
-    sure = sure and last_answer.category is not None
-    routed = sure and ticket_before.status in SETTLED
-    # By position, in the order of the fields: this is done for each ticket, and `_replace` takes three times as long.
-    after = Ticket._make((
-        *ticket_before[:STATUS],
-        ticket_before.status if routed else ("classified" if sure else "needs_review"),
-        last_answer.category if sure else None,
-        None if sure else last_answer.category,
-        last_answer.confidence,
-        last_answer.confidence_source,
-        last_answer.classifier,
-        last_answer.reason,
-        0,  # no verdict
-        ticket_before.routed_to,
-        ticket_before.cost_usd,
-        None,  # no error
-        0,  # failures
-        last_answer.classification_id,
-        revision,
-        None,  # no run holds it
-    ))  # fmt: skip
-    return woken(ticket_before, after)
-
-
-def paying(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:
-    """Return a ticket after answers that do not hold: their cost is added, and its claim is freed."""
-    return bearing(ticket, steps)._replace(revision=ticket.revision + 1, run_id=None)
-
-
-def bearing(ticket: Ticket, steps: Iterable[Classification]) -> Ticket:
-    """Return a ticket with the cost of answers added."""
-    cost = costs(steps)
-    return ticket._replace(cost_usd=ticket.cost_usd + cost) if cost else ticket
-
-
-def costs(steps: Iterable[Classification]) -> float:
-    """Return what answers cost that are not reused, in USD."""
-    return sum([step.cost for step in steps if not step.reused])

@@ -107,7 +107,7 @@ def reclassify(
         for line in table(matrix):
             session.say(line)
         unroutable.close()
-        labels = WORDS | {action: words if apply else f"would {words}" for action, words in CHANGED.items()}
+        labels = WORDS | {action: label if apply else f"would {label}" for action, label in CHANGED.items()}
         session.say(messages.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), labels))
     if batch:
         tell_waiting(session)
