@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import NONE_OF_THESE, Labelled, categories_of, read, sample
 from benchmarks.loop import BATCH, TEST, Point, tell
+from triage_cli.classifiers.embedded.facility_location import most_representative
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.inference import Predictor, guesses
 from triage_cli.classifiers.embedded.tokens import tokens_of
@@ -27,7 +28,7 @@ from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error, share
 from triage_cli.domain.tickets import Category
-from triage_cli.service.review_order import WINDOW, Waiting, order_of_review
+from triage_cli.service.review_order import WINDOW
 
 Set = tuple[Sequence[Category], Labelled, Labelled]
 THRESHOLD = 0.6
@@ -174,13 +175,14 @@ def at_random(_model: Model, left: Labelled, chance: Random) -> list[int]:
 def in_order_of_review(model: Model, left: Labelled, _chance: Random) -> list[int]:
     answers = guesses(model, [text for text, _ in left])
     unsure = [n for n, (_, confidence) in enumerate(answers) if (confidence or 0) < THRESHOLD]
-    least = sorted(unsure, key=lambda n: answers[n][1] or 0)[:WINDOW]
-    table, waiting = Predictor(model), []
-    for n in least:
-        text = left[n][0]
-        second, first = sorted(table.judge([tokens_of(text)])[0][0].tolist())[-2:] if tokens_of(text) else (0.0, 0.0)
-        waiting.append(Waiting(f"{n:06}", text, first - second if answers[n][1] else 0.0))
-    return [int(name) for name in order_of_review(waiting)]
+    table, margins = Predictor(model), {}
+    for n in sorted(unsure, key=lambda n: answers[n][1] or 0)[:WINDOW]:
+        tokens = tokens_of(left[n][0])
+        second, first = sorted(table.judge([tokens])[0][0].tolist())[-2:] if tokens else (0.0, 0.0)
+        margins[n] = first - second if answers[n][1] else 0.0
+    waiting = sorted(margins, key=margins.__getitem__)
+    order = most_representative([left[n][0] for n in waiting], [1 - margins[n] for n in waiting])
+    return [waiting[index] for index in order]
 
 
 KINDS: dict[str, Callable[[Path], None]] = {

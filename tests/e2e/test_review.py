@@ -17,7 +17,8 @@ from triage_cli.stores.sqlite.store import SqliteStore
 def unsure(cli: Cli) -> Cli:
     """Four tickets that wait for a person; the model was least sure of the first."""
     world = World(SqliteStore(str(cli.db)))
-    world.classifier = FakeClassifier(lambda t: ("Billing", (int(t.external_id or "") + 1) / 10))
+    world.classifier = FakeClassifier(lambda t: ("Billing", 0.5 + int(t.external_id or "") / 10))
+    world.classifier.threshold = 0.9
     words = ("alpha", "beta", "gamma", "delta")
     drafts = (
         TicketDraft(n, n + 2, f"subject {w}", f"about {w}", external_id=str(n), cells=()) for n, w in enumerate(words)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from triage_cli.classifiers.embedded.facility_location import most_representative
 from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.deliveries import Rule
@@ -88,7 +89,7 @@ class World:
         map_ = RoutingTable(self.rules, "map-1", lambda name: self.destinations[name], promised=self.promised)
         return Services(
             self.store, self.categories, lambda *_: self.classifier, map_, None, self.hysteresis,
-            kept=lambda _: self.classifier, thresholds=self.thresholds,
+            kept=lambda _: self.classifier, thresholds=self.thresholds, ranked=most_representative,
         )  # fmt: skip
 
     def triage(self, actor: str = "tester") -> LocalTriage:

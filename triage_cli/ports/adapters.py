@@ -14,6 +14,9 @@ from triage_cli.runtime.budget import Budget
 # Of a training: strength, share of the wording, and calibration (temperature, slope, offset).
 Settings = Sequence[tuple[float, float, tuple[float, float, float]]]
 
+# Orders texts for review: from texts, each with its doubt (0 to 1), to their indexes, the most informative first.
+Ranking = Callable[[Sequence[str], Sequence[float]], Iterable[int]]
+
 
 class Trainer(Protocol):
     """Trains the embedded classifier on its categories and on texts with a verdict."""

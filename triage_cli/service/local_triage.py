@@ -265,7 +265,7 @@ class LocalTriage:
         if selection.order != "review":
             return category_renames.find(self._store, selection, self._names)
         labels = frozenset((*self._names, *(c.name for c in self._services.categories)))
-        waiting = islice(review_order.queue(self._store, selection, labels), selection.limit)
+        waiting = islice(review_order.queue(self._store, selection, labels, self._services.ranked), selection.limit)
         return (category_renames.today(ticket, self._names) for ticket in waiting)
 
     def resolve(self, name: str) -> str:

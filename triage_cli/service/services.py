@@ -6,7 +6,7 @@ from typing import NamedTuple
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.tickets import Category, Selection
-from triage_cli.ports.adapters import Batcher, Classifier
+from triage_cli.ports.adapters import Batcher, Classifier, Ranking
 from triage_cli.ports.storage import Store
 from triage_cli.service.batch.collect import BatchCollector, batched
 from triage_cli.service.classification.category_check import Unchecked
@@ -23,7 +23,8 @@ class Services(NamedTuple):
     `check` makes the check of a run's categories. `kept` returns an open classifier that answers at once, in the
     caller's thread, and costs nothing; None if that of the plan is no such. `thresholds` maps a category to the
     confidence that each step of the default classifier needs, as in `CategoryProfile`. `only_loads` returns whether the
-    classifier of a plan can be left unopened if nothing is asked, because that checks and records nothing.
+    classifier of a plan can be left unopened if nothing is asked, because that checks and records nothing. `ranked`
+    orders what waits for review.
     """
 
     store: Store
@@ -37,6 +38,7 @@ class Services(NamedTuple):
     kept: Callable[[ClassifyPlan], Classifier | None] = lambda _: None
     thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
     only_loads: Callable[[ClassifyPlan], bool] = lambda _: False
+    ranked: Ranking = lambda texts, _: range(len(texts))
 
     def is_idle(self, selection: Selection, plan: ClassifyPlan) -> bool:
         """Return whether there is nothing to classify, so that the classifier need not be opened."""

@@ -1,6 +1,6 @@
 """Creates the objects behind the ports: the only place that names stores, classifiers and destinations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -52,8 +52,15 @@ def parts(
     kept, thresholds = ClassifierPool(config, store, tell), partial(needed_confidence, config, store)
     return Services(
         store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept, thresholds,
-        partial(only_loads, config),
+        partial(only_loads, config), ranked,
     )  # fmt: skip
+
+
+def ranked(texts: Sequence[str], doubts: Sequence[float]) -> Iterable[int]:
+    """Order texts for review."""
+    from triage_cli.classifiers.embedded.facility_location import most_representative
+
+    return most_representative(texts, doubts)
 
 
 def remote(config: Config, key: str, *, token_command: str = "", insecure: bool) -> "RemoteTriage":

@@ -1,0 +1,50 @@
+"""Orders texts by weighted facility location over what the embedded model knows of them."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from triage_cli.classifiers.embedded.corpus import Corpus
+from triage_cli.classifiers.embedded.tokens import words_of
+from triage_cli.classifiers.embedded.weights import Floats
+
+
+def most_representative(texts: Sequence[str], doubts: Sequence[float]) -> Iterator[int]:
+    """Yield the indexes of texts: first the one that represents all of them best, each counted by its doubt.
+
+    Implements `ports.Ranking`, greedily (Wei, Iyer and Bilmes 2015): the next text is the one that adds most to how
+    well the texts so far represent all. A text represents another one as far as they are alike, so near-duplicates come
+    late: they add little. Of texts that add as much, the first one comes first.
+    """
+    likeness, weights = likenesses(texts), np.array(doubts, np.float32)
+    represented = np.zeros(len(texts), np.float32)
+
+    def added(index: int) -> np.float32:
+        gain: np.float32 = np.maximum(likeness[index] - represented, 0) @ weights
+        return gain
+
+    gains = np.array([added(index) for index in range(len(texts))], np.float32)
+    for _ in texts:
+        best = -1
+        while (first := int(gains.argmax())) != best:
+            best = first
+            gains[best] = added(best)  # less than it was, as others were taken meanwhile
+        yield best
+        represented = np.maximum(represented, likeness[best])
+        gains[best] = -1
+
+
+def likenesses(texts: Sequence[str]) -> Floats:
+    """Return how alike texts are, (texts, texts), up to 1: the cosine of their vectors and terms, as a model has them.
+
+    A text without words is like itself alone.
+    """
+    likeness = np.eye(len(texts), dtype=np.float32)
+    readable = [index for index, text in enumerate(texts) if words_of(text)[0]]
+    if readable:
+        corpus = Corpus([texts[index] for index in readable])
+        design = corpus.design(corpus.terms(), np.float32(1))
+        products = design.vectors @ design.vectors.T + (design.terms @ design.terms.T).toarray()
+        lengths = np.sqrt(products.diagonal())
+        likeness[np.ix_(readable, readable)] = products / lengths[:, None] / lengths
+    return likeness
