@@ -453,6 +453,19 @@ def test_logs_follow_shows_what_comes(filled: Cli) -> None:
     assert (event["seq"], event["action"]) == (4, "created")
 
 
+def test_logs_with_an_end_does_not_follow(filled: Cli) -> None:
+    done = filled("logs", "--follow", "--until", "2001-01-01")
+    assert done.returncode == 2
+    assert done.stderr == "error: --follow goes on without an end, and --until is one; leave one of them out\n"
+
+
+@pytest.mark.parametrize("option", ["--priority", "--customer-id", "--classifier", "--search"])
+def test_list_refuses_a_second_value_that_would_hide_the_tickets_of_the_first(filled: Cli, option: str) -> None:
+    done = filled("list", option, "high", option, "low")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {option} takes one value, not high and low; ask once for each\n"
+
+
 def test_stats_is_an_object(routed: Cli) -> None:
     counted = json.loads(routed("stats", "-o", "json").stdout)
     assert counted["tickets"] == 3
@@ -727,6 +740,19 @@ def test_the_narrowest_terminal_shows_ids_and_statuses_whole(fitted: Cli) -> Non
     told = plain(on_terminal(fitted.folder, fitted.env, "list", columns=40).text).splitlines()
     assert re.match(r"[0-9a-f]{8}  (needs_review|routed) +\w", told[1])
     assert all(cell_len(line) <= 40 for line in told)
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_ticket_whose_external_id_is_too_long_has_the_end_of_its_ticket_id_in_tables(
+    fitted: Cli, columns: int
+) -> None:
+    message_id = f"CAF9hT{'x' * 50}@mail.example.com"
+    stdin = f"id,subject\n{message_id},need to report something to Mr. Jones\n"
+    short = fitted("create", "-q", "-o", "id", stdin=stdin).stdout.strip()[-8:]
+    told = plain(on_terminal(fitted.folder, fitted.env, "list", columns=columns).text).splitlines()
+    assert re.fullmatch(rf"{short}  new +need to report something.*", told[1])
+    told = plain(on_terminal(fitted.folder, fitted.env, "logs", columns=columns).text).splitlines()
+    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d  {short}  created  import, line 2 *", told[0])
 
 
 def test_the_doctor_says_that_no_database_can_be_made(cli: Cli) -> None:

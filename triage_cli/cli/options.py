@@ -76,8 +76,12 @@ Since = Annotated[
     ),
 ]
 Priority = Annotated[str | None, typer.Option(metavar="P", help="low, normal, high or urgent.", show_default=False)]
+PriorityFilter = Annotated[
+    list[str] | None,
+    typer.Option("--priority", metavar="P", help="low, normal, high or urgent.", show_default=False),
+]
 Search = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(metavar="TEXT", help="Tickets with this text in subject or description.", show_default=False),
 ]
 Until = Annotated[
@@ -155,6 +159,13 @@ def moment(typed: str | None) -> str | None:
             ) from error
         typed_time = typed_time.replace(tzinfo=UTC) if typed_time.tzinfo is None else typed_time.astimezone(UTC)
     return timestamp(typed_time)
+
+
+def single(option: str, typed: Sequence[str] | None) -> str | None:
+    """Return the value of a filter that takes one. Raises `UsageError` for several: the last would hide the others."""
+    if typed and len(typed) > 1:
+        raise UsageError(f"{option} takes one value, not {' and '.join(typed)}", hint="ask once for each")
+    return typed[0] if typed else None
 
 
 def check_known(what: str, given: str | None, known: Sequence[str]) -> None:

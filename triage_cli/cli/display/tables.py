@@ -13,7 +13,7 @@ from rich.text import Text
 
 from triage_cli.cli import local_time
 from triage_cli.cli.display import event_lines
-from triage_cli.cli.display.layout import AutoWidthTable
+from triage_cli.cli.display.layout import FLOORS, AutoWidthTable
 from triage_cli.cli.messages import plural
 from triage_cli.cli.terminal import has_colour, is_terminal, safe, safe_lines
 from triage_cli.domain.agent_suggestions import answerer
@@ -107,10 +107,11 @@ def decided(record: Record) -> tuple[Text, Text, Text, Text]:
 
 
 def name_of(record: Record) -> Text:
-    """Return a ticket's external id, or else the end of its ticket id."""
-    return (
-        text(record["external_id"]) if record.get("external_id") else text(short(str(record["ticket_id"] or "")), "dim")
-    )
+    """Return a ticket's external id; the end of its ticket id if it has none, or one that would not be shown whole."""
+    external_id = text(record.get("external_id"))
+    if 0 < external_id.cell_len <= FLOORS["id"]:
+        return external_id
+    return text(short(str(record["ticket_id"] or "")), "dim")
 
 
 def histories(records: Sequence[Record], *, verbose: bool = False) -> RenderableType:
@@ -188,7 +189,7 @@ def events(records: Sequence[Record], names: Mapping[str, str] | None = None) ->
     table.columns[-1].no_wrap, table.columns[-1].overflow = False, "fold"
     for e in records:
         ticket_id = e["ticket_id"] or ""
-        named = () if names is None else (text(names.get(ticket_id) or short(ticket_id)),)
+        named = () if names is None else (name_of({"external_id": names.get(ticket_id), "ticket_id": ticket_id}),)
         line = event_lines.summary(e["action"], e["detail"], e["actor"])
         table.add_row(text(_moment(e["timestamp"]), "dim"), *named, text(e["action"], "bold"), text(line))
     return Group(table, text(f"({local_time.time_zone()}; -o jsonl has ids and hashes)", "dim")) if records else table

@@ -35,7 +35,7 @@ def review(
         list[str] | None,
         typer.Option(metavar="NAME", help="Tickets with this guess or category; may be repeated.", show_default=False),
     ] = None,
-    priority: options.Priority = None,
+    priority: options.PriorityFilter = None,
     search: options.Search = None,
     limit: options.Limit = None,
 ) -> int:
@@ -52,7 +52,8 @@ def review(
             hint="triage list --status needs_review -o csv gives a table to fill in, triage verdict - takes it",
         )
     names = [each.name for each in session.triage.categories()]
-    chosen = filters.checked(priority, category or (), status or (), search, names, every=every)
+    one_priority, searched = options.single("--priority", priority), options.single("--search", search)
+    chosen = filters.checked(one_priority, category or (), status or (), searched, names, every=every)
     view = View(every, order or ("newest" if every else "review"), chosen, limit)
     sitting = ReviewSession(session.triage, names, None if session.is_remote else partial(_learned, session))
     code = _plain(session, sitting, view) if _is_plain() else _full_screen(session, sitting, view)

@@ -43,11 +43,11 @@ def list_tickets(
         typer.Option(metavar="NAME", help="Tickets of this category; may be repeated.", show_default=False),
     ] = None,
     customer_id: Annotated[
-        str | None, typer.Option(metavar="C", help="Tickets of this customer.", show_default=False)
+        list[str] | None, typer.Option(metavar="C", help="Tickets of this customer.", show_default=False)
     ] = None,
-    priority: options.Priority = None,
+    priority: options.PriorityFilter = None,
     classifier: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Tickets that this classifier decided.", show_default=False)
+        list[str] | None, typer.Option(metavar="NAME", help="Tickets that this classifier decided.", show_default=False)
     ] = None,
     source: Annotated[
         list[str] | None,
@@ -97,17 +97,18 @@ def list_tickets(
     triage list --verdict --columns external_id,category,reason -o tsv
     """
     printer = printing.printer()
-    if search is not None and len(search) > LONGEST_SEARCH:
+    searched, decided_by = options.single("--search", search), options.single("--classifier", classifier)
+    if searched is not None and len(searched) > LONGEST_SEARCH:
         raise UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint="search for a part of the text")
     cut = limit is None and terminal.is_terminal(sys.stdout)
     selection = Selection(
         statuses=options.statuses(status),
         categories=tuple(category or ()),
-        customer_id=customer_id,
-        priority=options.priority(priority),
-        classifier=classifier,
+        customer_id=options.single("--customer-id", customer_id),
+        priority=options.priority(options.single("--priority", priority)),
+        classifier=decided_by,
         since=options.moment(since),
-        search=search,
+        search=searched,
         until=options.earliest(options.moment(until), options.past(older_than)),
         sources=tuple(source or ()),
         destinations=tuple(destination or ()),
@@ -126,7 +127,7 @@ def list_tickets(
     found_tickets = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
     first = list(islice(found_tickets, 1))
     if not first and limit != 0 and session.has_database:
-        _tell_unknown(session, category, classifier)
+        _tell_unknown(session, category, decided_by)
     if not first and limit != 0 and session.guides and session.has_database and printer.format == "table":
         there = session.triage.stats().tickets
         session.say("no tickets match" if there else "no tickets yet: triage create FILE stores some")

@@ -13,6 +13,7 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
 from triage_cli.domain.audit import EventQuery, LoggedEvent
+from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import EVENT_KEYS, event_record
 from triage_cli.domain.tickets import Selection
 
@@ -68,6 +69,8 @@ def logs(
     """
     printer = printing.printer()
     options.check_known("action", action, ACTIONS)
+    if follow and until is not None:
+        raise UsageError("--follow goes on without an end, and --until is one", hint="leave one of them out")
     if limit is None and terminal.is_terminal(sys.stdout):
         limit = ON_TERMINAL
     ticket_id = session.look().resolve(name) if name is not None else None
