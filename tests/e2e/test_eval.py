@@ -88,13 +88,14 @@ def test_labels_of_no_category_are_told_apart(fitted: Cli) -> None:
     (record,) = json.loads(done.stdout)
     assert record["n"] == 5
     assert record["outside"] == {"n": 1, "held_back": 1.0}
-    assert "1 tickets have a label that is no category: 100.0% of them were not answered surely" in done.stderr
+    assert "1 ticket has a label that is no category: 100.0% was not answered surely" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("description,label\nx y,Foo\n", "no label of the file is a category"),
+        ("description,label\nx y,\n", "no ticket of the file has a label; name the right column with --label"),
         ("description,team\nrefund,Billing\n", "no column label or category"),
     ],
 )
@@ -255,7 +256,10 @@ def test_the_budget_of_a_day_bounds_an_evaluation(fitted: Cli) -> None:
         with_model(fitted, server.url)
         with (fitted.folder / "config.yaml").open("a") as config:
             config.write("budget: {per_day: 0.01}\n")
-        assert fitted("eval", "l.csv", "--classifier", "gpt").returncode == 7
+        done = fitted("eval", "l.csv", "--classifier", "gpt", "--report", "r.html")
+        assert (done.returncode, done.stdout) == (7, ""), "no figures about no answers"
+        assert "gpt: no answer was measured\n" in done.stderr
+        assert not (fitted.folder / "r.html").exists()
         assert server.asked == []
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import sqlite3
 import subprocess
 import time
@@ -214,6 +215,18 @@ def test_a_file_of_which_no_label_is_a_category_is_exit_2(fitted: Cli) -> None:
         said = "no label of the file is a category (labels: Bar, Foo; categories: Billing, Technical, General)"
         assert said in done.stderr
         assert "--label" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["suspects", "learn"])
+def test_a_signal_ends_a_comparison_at_once(fitted: Cli, command: str) -> None:
+    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(1000)))
+    with fitted.start(command, "teach.csv") as process:
+        assert process.stderr is not None
+        assert "label \u2190 label".encode() in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+        assert process.wait(PATIENCE) == 130
+    assert told == b"", "the comparison was not finished first"
 
 
 def test_a_new_version_looks_again_at_what_waits_and_what_was_decided(fitted: Cli) -> None:

@@ -132,9 +132,13 @@ class CommandContext:
 
     def look(self) -> Triage:
         """Return the use cases for a command that only reads; note if there is no database."""
+        self.note_missing_database()
+        return self._triage
+
+    def note_missing_database(self) -> None:
+        """Note if there is no database."""
         if not self.has_database:
             self.say(f"note: there is no database at {self._database} yet; triage create FILE makes one")
-        return self._triage
 
     @property
     def store(self) -> Store:

@@ -39,7 +39,9 @@ class Verdicts:
 
     def none_of(self, text: Iterable[str]) -> UsageError:
         """Return the error for labelled tickets if none of their labels is a category."""
-        labels = ", ".join(sorted(set(text))[:5]) or "none"
+        labels = ", ".join(sorted(set(text))[:5])
+        if not labels:
+            return UsageError("no ticket of the file has a label", hint="name the right column with --label")
         names = ", ".join(dict.fromkeys(self._names.values()))
         return UsageError(
             f"no label of the file is a category (labels: {labels}; categories: {names})",

@@ -95,11 +95,12 @@ def evaluate(
         evaluations.append(evaluating.evaluate(rows, plan, own, fit=calibrate))
         if evaluations[-1].stopped or evaluating.allowance.stopping:
             break
-    records = [each.scored._asdict() for each in evaluations]
+    measured = [each for each in evaluations if each.scored.n]
+    records = [each.scored._asdict() for each in measured]
     table = drawn_by("eval_tables.evaluations", calibrated=calibrate)
     printer.many(records, lambda r: r, Scored._fields, table, "classifier", len(records))
-    if report is not None:
-        _write(report, evaluations, file or "stdin")
+    if report is not None and measured:
+        _write(report, measured, file or "stdin")
         session.say(f"wrote {report}")
     _tell_promises(session, [plan.classifier or "" for plan in plans])
     codes = {_report(session, each, min_accuracy, calibrate=calibrate) for each in evaluations}
@@ -129,12 +130,16 @@ def _report(session: CommandContext, evaluation: Evaluated, min_accuracy: float 
     """Print the summary of one classifier, and return its exit code."""
     scored = evaluation.scored
     low, high = scored.accuracy_interval
-    session.say(f"{scored.classifier}: right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})")
+    accuracy = f"right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})"
+    session.say(f"{scored.classifier}: {accuracy if scored.n else 'no answer was measured'}")
     if evaluation.learned:
         session.say(_flatters(evaluation.learned))
     if scored.outside:
         n, held = scored.outside["n"], scored.outside["held_back"]
-        session.say(f"{n:,} tickets have a label that is no category: {held:.1%} of them were not answered surely")
+        outside = messages.plural(
+            n, "tickets have a label that is no category", "ticket has a label that is no category"
+        )
+        session.say(f"{outside}: {held:.1%} {'of them were' if n > 1 else 'was'} not answered surely")
     for made in evaluation.calibrations:
         session.say(
             f"calibrated {made.classifier} ({made.method}, {made.n:,} tickets): calibration error "

@@ -29,7 +29,7 @@ def suspects(
     """
     printer = printing.printer()
     printer.check_columns(COLUMNS)
-    session.look()
+    session.note_missing_database()  # without the use cases, which would make a signal wait for the whole comparison
     session.lend_database()
     learning = wiring.diagnostics.learning(session.config, *session.signature, session.say)
     material = learning.material(labelled_files.read(session, file, label) if file else ())
