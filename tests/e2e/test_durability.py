@@ -13,6 +13,9 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, listens, many, rows, until
+from tests.support.stored_tickets import a_run
+from triage_cli.domain.tickets import Selection
+from triage_cli.stores.sqlite.store import SqliteStore
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 NUMBER = 4000
@@ -94,6 +97,16 @@ def test_what_a_killed_run_held_is_free_at_once(fitted: Cli, source: Path) -> No
     assert (done.returncode, done.stderr) == (0, "")
     assert states(fitted) == {"classified": NUMBER}
     assert rows(fitted.db, "select count(*) from classifications") == [(NUMBER,)]
+
+
+def test_run_names_the_tickets_that_another_run_holds(fitted: Cli) -> None:
+    assert fitted("create", "-q", stdin=many(5)).returncode == 0
+    store = SqliteStore(str(fitted.db))
+    assert len(store.claim(Selection(), a_run(store), 2)) == 2
+    done = fitted("run", stdin=many(5))
+    assert done.returncode == 0
+    assert "; 3 routed, 0 need review, 0 failed, 2 new\n" in done.stderr
+    assert done.stderr.endswith("note: 2 new tickets are held by another run, which does the rest\n")
 
 
 def test_two_imports_of_the_same_file_at_once_make_each_ticket_once(cli: Cli, source: Path) -> None:

@@ -31,6 +31,7 @@ Row = tuple[Sequence[Any], list[Any]]
 
 WORDS = {"needs_review": "need review", "routing": "due later"}
 STATUSES = ("routed", "needs_review", "failed")
+ELSEWHERE = ("new tickets are held by another run", "new ticket is held by another run")
 
 
 @remote_command
@@ -79,6 +80,8 @@ def run(
                 f"{messages.counted(summary.dids, DIDS)}; {messages.counted(summary.statuses, STATUSES, WORDS)}"
             )
         session.say(waiting_offline(session))
+    if summary.statuses["new"] and not session.stopper.code:  # a run that ends early raises its reason
+        session.say(f"note: {messages.plural(summary.statuses['new'], *ELSEWHERE)}, which does the rest")
     if session.guides:
         session.say(next_step(summary.places, summary.statuses))
     return summary.exit_code
