@@ -588,25 +588,31 @@ def test_find_filters(store: SqliteStore) -> None:
         a_ticket("2", status="new", customer_id="bob", stored_at="2001-01-01T00:00:00.000Z"),
         a_ticket("3", status="failed", customer_id="ann", subject="100% of A_B", description=None),
         a_ticket("4", status="new", subject=None, description="100x of AxB, c:\\temp"),
+        a_ticket(
+            "5", status="routed", subject="CAF\u00c9", description="\u00c4rger, \u041f\u0420\u0418\u0412\u0415\u0422"
+        ),
     )
 
     def found(**selection: Any) -> list[str | None]:
         return names(store.find(Selection(**selection)))
 
-    assert found() == ["4", "3", "2", "1"]
+    assert found() == ["5", "4", "3", "2", "1"]
     assert found(statuses=frozenset({"new"})) == ["4", "2"]
     assert found(statuses=TO_CLASSIFY) == ["4", "3", "2"]
     assert found(categories=("Billing",)) == found(classifier="gpt") == found(priority="urgent") == ["1"]
     assert found(customer_id="ann") == ["3", "1"]
     assert found(customer_id="ann", statuses=frozenset({"failed"})) == ["3"]
-    assert found(since="2002") == ["4", "3", "1"]
-    assert found(limit=2) == ["4", "3"]
+    assert found(since="2002") == ["5", "4", "3", "1"]
+    assert found(limit=2) == ["5", "4"]
     assert found(limit=0) == []
     assert found(search="100%") == ["3"]
     assert found(search="A_B") == ["3"]
     assert found(search="axb") == ["4"]
     assert found(search="c:\\t") == ["4"]
     assert found(search="' or 1=1 --") == []
+    for text in ("CAF\u00c9", "caf\u00e9", "\u00c4RGER", "\u043f\u0440\u0438\u0432\u0435\u0442"):
+        assert found(search=text) == ["5"]
+    assert found(search="cafe") == []
 
 
 def test_find_walks_over_many_pages_while_others_write(store: SqliteStore) -> None:

@@ -21,6 +21,8 @@ CONDITIONS = {
 }
 SENT_TO = """exists (select 1 from deliveries where deliveries.ticket_id = tickets.ticket_id
     and deliveries.state <> 'superseded' and destination in (select value from json_each(:destinations)))"""
+# `lowered` is a function that SQLite gets from us, and that is translated for PostgreSQL.
+SEARCHED = " or ".join(f"lowered({field}) like lowered(:search) escape '\\'" for field in ("subject", "description"))
 # The sort expressions of fields other than texts that may be null. Nulls come first, since positions are compared.
 SORT_KEYS = {"priority": "-urgency", "confidence": "coalesce(confidence, -1)", "cost_usd": "cost_usd"}
 # Only ids are sorted, so many at a time, so that memory does not grow with the database.
@@ -75,7 +77,7 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     if selection.verdict is not None:
         conditions.append(f"verdict = {int(selection.verdict)}")
     if selection.search is not None:
-        conditions.append("(subject like :search escape '\\' or description like :search escape '\\')")
+        conditions.append(f"({SEARCHED})")
         # SQLite's `like` ends at a NUL; stored texts have U+FFFD in its place.
         values["search"] = f"%{escaped(selection.search.replace(chr(0), chr(0xFFFD)))}%"
     return conditions, values

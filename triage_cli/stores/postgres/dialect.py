@@ -13,7 +13,8 @@ from triage_cli.domain.serialization import encodable
 
 # What must be translated, and literals and casts, which must not.
 _SPECIAL = re.compile(
-    r"'(?:[^']|'')*'|::\w+|\?|:[a-z_]\w*|%|\blike\b|\bvalue from json_each\((\?|:\w+)\)", re.IGNORECASE
+    r"'(?:[^']|'')*'|::\w+|\?|\blowered\((:?\w+)\)|:[a-z_]\w*|%|\blike\b|\bvalue from json_each\((\?|:\w+)\)",
+    re.IGNORECASE,
 )
 _LIST = b"json_array_elements_text"
 NO_TEXT = "\ufffd"
@@ -33,8 +34,11 @@ def _translate(match: re.Match[str]) -> str:
         return "%%"
     if piece.lower() == "like":
         return "ilike"
-    if match[1]:
-        return f"{_LIST.decode()}({_placeholder(match[1])}::json)"
+    if match[1]:  # the collation of the columns, in the order of bytes, knows the letters of English alone
+        text = _placeholder(match[1]) if match[1].startswith(":") else match[1]
+        return f'lower({text}::text collate "default")'
+    if match[2]:
+        return f"{_LIST.decode()}({_placeholder(match[2])}::json)"
     return piece if piece.startswith("::") else _placeholder(piece)
 
 

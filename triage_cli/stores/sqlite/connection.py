@@ -88,6 +88,7 @@ def connect(path: str) -> sqlite3.Connection:
         ) from error
     # Each thread has its own connection, but another thread may close it.
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    _add_lowered(db)
     # Temporary tables hold a chunk at most; in memory, a bulk write is a tenth faster.
     for pragma in ("foreign_keys = on", "synchronous = full", "wal_autocheckpoint = 16000", "temp_store = memory"):
         db.execute(f"pragma {pragma}")
@@ -110,10 +111,16 @@ def connect_read_only(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(
         f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
+    _add_lowered(db)
     if (version := _version(db)) != VERSION:
         hint = NEWER if version > VERSION else "triage list brings it forward"
         raise StoreError(f"{path} has the tables of another triage (schema {version}, not {VERSION})", hint=hint)
     return db
+
+
+def _add_lowered(db: sqlite3.Connection) -> None:
+    """Add the SQL function `lowered`: a text in lower case. SQLite's own `lower` knows the letters of English alone."""
+    db.create_function("lowered", 1, lambda text: text and text.lower(), deterministic=True)
 
 
 def check_sqlite() -> None:
