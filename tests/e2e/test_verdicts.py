@@ -129,7 +129,7 @@ def test_an_input_that_holds_no_verdicts_is_2(three: Cli, stdin: str, said: str)
     ("stdin", "said"),
     [
         ('{"ticket_id": "A-1"}\n{"id": "A-2", "label": "General"}\n', "rejected: line 1 (A-1): no category for A-1"),
-        ("ticket_id,category\n,Billing\nA-2,General\n", "rejected: line 2: no ticket_id"),
+        ("ticket_id,category\n,Billing\nA-2,General\n", "line 2: no ticket_id; fill in ticket_id or external_id\n"),
         ('id,category,note\n\nA-1,,\n,Billing,"two\nlines"\nA-2,General,\n', "rejected: line 4: no ticket_id"),
         (
             '[{"id": "A-2", "label": "General"}, {"id": "A-3", "label": "Sales"}]',

@@ -161,7 +161,8 @@ def _read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
             yield VerdictRow(place, record, VerdictDraft(row, name, category, _text(record, ("note",)) or note))
         else:
             problem = f"no category for {name}" if name else "no ticket_id"
-            yield VerdictRow(place, record, error=RowError(problem, hint="verdict - --clear takes verdicts back"))
+            hint = "verdict - --clear takes verdicts back" if name else "fill in ticket_id or external_id"
+            yield VerdictRow(place, record, error=RowError(problem, hint=hint))
 
 
 def _read_names(stream: BinaryIO) -> Iterator[VerdictRow]:
