@@ -564,6 +564,19 @@ def test_a_ticket_is_named_by_id_by_ending_and_by_external_id(store: SqliteStore
     assert two.external_id == "A-2"
 
 
+def test_a_name_that_ends_no_id_is_not_searched_for_in_all_ids(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 50,000 tickets that took 7 ms, for each of up to 100,000 names of a request."""
+    searched: list[str] = []
+    monkeypatch.setattr(store, "_ending", lambda ending, _: searched.append(ending) or [])
+    filled(store, a_ticket("PROJ-1234"))
+    assert names(store.named("PROJ-1234", 10)) == ["PROJ-1234"]
+    assert names(store.named("a" * 37, 10)) == []
+    assert names(store.named("ABC-12", 10)) == []
+    assert searched == ["ABC-12"]
+
+
 def test_wildcards_in_a_name_are_letters(store: SqliteStore) -> None:
     filled(store, a_ticket("100%"), a_ticket("100x"), a_ticket("______"), a_ticket("a\\b"))
     assert names(store.named("100%", 10)) == ["100%"]

@@ -1,5 +1,6 @@
 """The part of a store that SQLite and PostgreSQL share: reads, and writes of single rows."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -28,6 +29,8 @@ from triage_cli.stores.leases import Leases
 from triage_cli.stores.money import MoneyTables
 
 PAGE = 500
+# What a ticket's id can end with.
+ENDING = re.compile("[0-9A-Fa-f-]{6,36}")
 
 
 class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTables, ABC):
@@ -156,12 +159,12 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         if not rows:
             values = {"low": f"{name}\t", "high": f"{name}\n", "limit": limit}
             rows = self.database.read(queries.NAMED, values)
-            if 6 <= len(name) <= 36:  # a ticket id has 36; a much longer pattern would be an error
+            if ENDING.fullmatch(name):  # else a search through all tickets would find none
                 rows += [row for row in self._ending(name, limit) if row not in rows]
         return [Ticket(*row) for row in rows]
 
     def _ending(self, ending: str, limit: int) -> list[Any]:
-        return self.database.read(queries.ENDING, {"ending": f"%{queries.escaped(ending)}", "limit": limit})
+        return self.database.read(queries.ENDING, {"ending": f"%{ending}", "limit": limit})
 
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
         """Return these answers, by classification id."""
