@@ -28,7 +28,15 @@ CONFIG = "webhooks:\n  desk: {type: standard, secret_env: DESK, fields: {subject
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    limits = Limits(per_minute=None, failed_keys=10_000, body=1 << 16, bulk_body=1 << 17, rows=100, body_seconds=0.5)
+    limits = Limits(
+        per_minute=None,
+        failed_keys=10_000,
+        body=1 << 16,
+        bulk_body=1 << 18,
+        bulk_json=1 << 17,
+        rows=100,
+        body_seconds=0.5,
+    )
     folder = tmp_path_factory.mktemp("door")
     with serving(folder, limits=limits, config=CONFIG, env={"DESK": "x"}) as running:
         yield running
@@ -178,6 +186,16 @@ def test_a_slow_head_is_given_up_on(server: Running, monkeypatch: pytest.MonkeyP
         while piece := raw.recv(4096):
             came += piece
     assert came.count(b"HTTP/1.1 ") == len(before[:1])
+
+
+@pytest.mark.parametrize("path", ["/classify", "/route", "/reclassify", "/verdicts"])
+def test_a_body_that_is_read_at_once_is_smaller_than_a_table(server: Running, path: str) -> None:
+    with server.client() as client:
+        answer = client.post(path, json={"selection": {"ids": ["x" * (1 << 17)]}})
+        table = client.post(
+            "/tickets/batch", content=f"subject\n{'x' * (1 << 17)}\n", headers={"content-type": "text/csv"}
+        )
+    assert (answer.status_code, answer.json()["code"], table.status_code) == (413, "too_large", 200)
 
 
 def test_two_hundred_half_open_requests_hold_nobody_up(server: Running) -> None:

@@ -29,14 +29,16 @@ Session = TypeVar("Session", LocalTriage, LocalConsultation)
 class Limits(NamedTuple):
     """Limits of requests: requests per minute and key (None: no limit), bytes of a body, seconds for it.
 
-    `bulk_body` and `rows` apply to the bulk endpoints; there `body_seconds` limits the wait for the next piece,
-    elsewhere for the whole body. So many `failed_keys` in a row from one address are answered as such; then one a
-    second.
+    `bulk_body` and `rows` apply to tables, which are read row by row, and `bulk_json` to the other bodies of bulk
+    endpoints, which take sixteen times their size in memory. For both, `body_seconds` limits the wait for the next
+    piece, elsewhere for the whole body. So many `failed_keys` in a row from one address are answered as such; then one
+    a second.
     """
 
     per_minute: int | None = 6000
     body: int = MEGABYTE
     bulk_body: int = 256 * MEGABYTE
+    bulk_json: int = 32 * MEGABYTE
     rows: int = 100_000
     body_seconds: float = 20.0
     failed_keys: int = 60

@@ -35,7 +35,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-BULK = ("/tickets/batch", "/classify", "/route", "/reclassify", "/verdicts")
+TABLE = "/tickets/batch"
+BULK = (TABLE, "/classify", "/route", "/reclassify", "/verdicts")
 KEPT_ENCODED = re.compile(r"%(2[5Ff])")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 QUERY = "triage.query"  # where a scope has the query, which telemetry must not see
@@ -118,7 +119,7 @@ class AccessMiddleware:
         if (encoding := Headers(scope=scope).get("content-encoding", "").strip().lower()) not in ("", "identity"):
             raise MediaTypeError(f'a body in the encoding "{encoding[:20]}" is not read here', hint="send it as it is")
         bulk = path in BULK
-        most = limits.bulk_body if bulk else limits.body
+        most = (limits.bulk_body if path == TABLE else limits.bulk_json) if bulk else limits.body
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > most:
             raise _too_large(most)
