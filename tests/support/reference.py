@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from tests.support.pages import ROOT
 from triage_cli.cli import app
-from triage_cli.cli.commands.views.logs import ACTIONS
 from triage_cli.cli.help_text import HEADINGS
+from triage_cli.domain.audit import EventAction
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.serialization import RUN_KEYS
@@ -87,7 +87,7 @@ def _first_sentence(text: str) -> str:
 
 def actions() -> str:
     """Return the actions that an event may have."""
-    return "Actions: " + ", ".join(f"`{action}`" for action in ACTIONS) + "."
+    return "Actions: " + ", ".join(f"`{action}`" for action in EventAction) + "."
 
 
 def run() -> str:

@@ -1,11 +1,56 @@
 """Events of the audit log, before and after they are chained."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 
+class EventAction(StrEnum):
+    """What an event records. The values are stored; `triage logs --action` takes them."""
+
+    # A ticket
+    CREATED = "created"  # it was stored
+    UPDATED = "updated"  # its text or its fields were changed by an import
+    CLASSIFIED = "classified"  # a classifier answered, or failed to
+    VERDICT = "verdict"  # a person decided its category, or took the verdict back
+    SUGGESTED = "suggested"  # an agent suggested a category
+    ROUTED = "routed"  # the destinations of its rule were chosen
+    UNROUTABLE = "unroutable"  # no rule matches it
+    DELIVERED = "delivered"  # a destination accepted it
+    DELIVERY_FAILED = "delivery_failed"  # an attempt failed, and another one is due
+    DEAD_LETTER = "dead_letter"  # an attempt failed, and it was the last one
+    DESTINATION_OFF = "destination_off"  # a destination is gone: nothing is sent there until `route --retry-dead`
+    PROPOSED = "proposed"  # a new answer was stored that does not hold yet
+    RECLASSIFIED = "reclassified"  # a new answer replaced the one before
+
+    # A provider's batch
+    SUBMITTED = "submitted"  # a ticket was put into a batch
+    RETURNED = "returned"  # a ticket came back without an answer
+    BATCH_OPENED = "batch_opened"  # its tickets are gathered
+    BATCH_SENT = "batch_sent"  # it is about to be sent
+    BATCH_SUBMITTED = "batch_submitted"  # the provider has it
+    BATCH_ENDED = "batch_ended"  # its answers are stored
+    BATCH_RETURNED = "batch_returned"  # it ended without answers
+
+    # Models, categories, data, keys
+    LEARNED = "learned"  # a version of the model was stored
+    ROLLED_BACK = "rolled_back"  # an earlier version is in use again
+    CALIBRATED = "calibrated"  # a calibration of confidence was stored
+    BOUNDED = "bounded"  # thresholds were set for a maximum error
+    SPIKES = "spikes"  # spikes were found
+    RENAMED = "renamed"  # a category has another name
+    FORGOTTEN = "forgotten"  # a ticket's text was erased
+    RESTORED = "restored"  # a backup replaced the database
+    KEY_CREATED = "key_created"
+    KEY_ROTATED = "key_rotated"
+    KEY_REVOKED = "key_revoked"
+
+
 class Event(NamedTuple):
-    """An event to be logged; `data` holds names, numbers and hashes, never text of a ticket."""
+    """An event to be logged; `data` holds names, numbers and hashes, never text of a ticket.
+
+    `action` is an `EventAction`, or what a log of another version has.
+    """
 
     action: str
     ticket_id: str | None

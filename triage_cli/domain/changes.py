@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.decisions import Classification, Decision
 from triage_cli.domain.deliveries import Attempt, Delivery
@@ -41,7 +41,7 @@ class Change(NamedTuple):
     @property
     def rewrites(self) -> bool:
         """Return whether the ticket's text changes too; else only its fields from `status` on are written."""
-        return self.event.action in ("updated", "forgotten")
+        return self.event.action in (EventAction.UPDATED, EventAction.FORGOTTEN)
 
 
 class Conflict(NamedTuple):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
-from triage_cli.domain.audit import LoggedEvent
+from triage_cli.domain.audit import EventAction, LoggedEvent
 from triage_cli.domain.decisions import Classification, Decided, Decision, Flip, Standing
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
 from triage_cli.domain.runs import Outcome, Run
@@ -118,10 +118,13 @@ def last_decision(events: Sequence[LoggedEvent]) -> Decision | None:
     """
     for event in reversed(events):
         detail = json.loads(event.detail)
-        if event.action == "updated" and {"subject", "description"} & set(detail.get("fields", ())):
+        if event.action == EventAction.UPDATED and {"subject", "description"} & set(detail.get("fields", ())):
             return None
         passed_over = (Standing.LATE.value, Standing.NEXT.value)
-        if event.action in ("classified", "reclassified") and detail.get("outcome") not in passed_over:
+        if (
+            event.action in (EventAction.CLASSIFIED, EventAction.RECLASSIFIED)
+            and detail.get("outcome") not in passed_over
+        ):
             suspicious = tuple(detail.get("suspicious", ()))
             return Decision(detail.get("decision"), detail.get("status", ""), suspicious=suspicious)
     return None
@@ -132,7 +135,7 @@ def replaced_head(event: LoggedEvent) -> str | None:
 
     Raises `ValueError` if the event was altered so that it is no JSON.
     """
-    return str(json.loads(event.detail).get("replaced")) if event.action == "restored" else None
+    return str(json.loads(event.detail).get("replaced")) if event.action == EventAction.RESTORED else None
 
 
 def why_record(why: Why) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from triage_cli.domain import api_key_format, times
 from triage_cli.domain.api_keys import ApiKey, CreatedKey
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.errors import UsageError
 from triage_cli.ports.storage import ApiAccessStore, Store
@@ -43,7 +43,7 @@ class KeyRing:
         expires_at = None if seconds is None else after(seconds)
         digest = api_key_format.digest(made.text)
         self._gate.add_key(ApiKey(made.key_id, name, digest, role, times.now(), expires_at=expires_at))
-        self._log("key_created", {"key": made.key_id, "name": name, "role": role} | _expiry(expires_at))
+        self._log(EventAction.KEY_CREATED, {"key": made.key_id, "name": name, "role": role} | _expiry(expires_at))
         return CreatedKey(name, role, made.text)
 
     def rotate(self, name: str, overlap: float = 0.0, seconds: float | None = None) -> CreatedKey:
@@ -55,7 +55,9 @@ class KeyRing:
         expires_at = None if seconds is None else after(seconds)
         new = ApiKey(made.key_id, name, api_key_format.digest(made.text), "", times.now(), expires_at=expires_at)
         key = self._gate.rotate(new, after(overlap))
-        self._log("key_rotated", {"key": made.key_id, "name": name, "overlap": overlap} | _expiry(key.expires_at))
+        self._log(
+            EventAction.KEY_ROTATED, {"key": made.key_id, "name": name, "overlap": overlap} | _expiry(key.expires_at)
+        )
         return CreatedKey(name, key.role, made.text)
 
     def list(self) -> list[ApiKey]:
@@ -65,8 +67,8 @@ class KeyRing:
     def revoke(self, name: str) -> ApiKey:
         """Revoke a key; it is refused from the next request on. Raises `NotFoundError`."""
         key = self._gate.revoke(name)
-        self._log("key_revoked", {"key": key.key_id, "name": key.name})
+        self._log(EventAction.KEY_REVOKED, {"key": key.key_id, "name": key.name})
         return key
 
-    def _log(self, action: str, data: Mapping[str, object]) -> None:
+    def _log(self, action: EventAction, data: Mapping[str, object]) -> None:
         self._store.save([Change(Event(action, None, None, self._actor, times.now(), data))])

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from triage_cli.domain import times
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket
 from triage_cli.domain.views import StatsGroup, StatsQuery
@@ -27,7 +27,7 @@ def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], 
     roots = {old: done[old].root if old in again else root_of(old, done.values()) for old in pending}
     destinations = renamed_destinations(pending, rules)
     for old, new in pending.items():
-        event = Event("renamed", None, run_id, actor, times.now(), {"from": old, "to": new})
+        event = Event(EventAction.RENAMED, None, run_id, actor, times.now(), {"from": old, "to": new})
         store.rename(Renamed(old, new, roots[old]), event, destination=old in destinations)
 
 

@@ -11,7 +11,7 @@ from triage_cli.domain.agent_suggestions import (
     suggested,
     suggestion_of,
 )
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAnswer, TextQuestion
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Unfinished
@@ -131,7 +131,7 @@ class LocalConsultation:
         answer = suggested(ticket, draft, category, self._actor)
         # The note is not logged: it may repeat the customer's text.
         data = {"category": category, "agent": draft.agent, "decision": answer.classification_id}
-        event = Event("suggested", ticket.ticket_id, None, self._actor, answer.at, with_request(data))
+        event = Event(EventAction.SUGGESTED, ticket.ticket_id, None, self._actor, answer.at, with_request(data))
         self._store.save([Change(event, adds=(answer,))])
         if any(t.status == "forgotten" for t in self._store.find(Selection(ids=(ticket.ticket_id,)))):  # meanwhile
             self._store.erase([ticket.ticket_id])

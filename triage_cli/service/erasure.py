@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from triage_cli.domain import ids, times
 from triage_cli.domain.agent_suggestions import is_agents
+from triage_cli.domain.audit import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import Classification
@@ -30,7 +31,7 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
         taken = {t.ticket_id: [d for d in sent.get(t.ticket_id, ()) if d.state == "accepted"] for t in chunk}
         changes = [
             Change(
-                context.event("forgotten", t.ticket_id, {}, at),
+                context.event(EventAction.FORGOTTEN, t.ticket_id, {}, at),
                 blank(t, [d.destination for d in taken[t.ticket_id]]),
                 t.revision,
             )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from triage_cli.domain import ids, times
+from triage_cli.domain.audit import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import bounded
 from triage_cli.domain.decisions import (
@@ -211,7 +212,7 @@ class ReclassifyRun:
             last_answer = steps[-1] if steps else None
             this = self._judged(rows.pop(ticket_before.ticket_id), ticket, last_answer, str(outcome.error or ""))
             judged.append(this)
-            event = self._context.event("proposed", ticket.ticket_id, _event_data(this, last_answer), at)
+            event = self._context.event(EventAction.PROPOSED, ticket.ticket_id, _event_data(this, last_answer), at)
             changes.append(Change(event, ticket, ticket_before.revision, new))
         conflicts = self._context.save(changes)
         changes = without_forgotten_text(changes, conflicts)
@@ -262,7 +263,7 @@ class ReclassifyRun:
             )
             decision = Decision(new_answer.classification_id, ticket.status)
             data = _event_data(each, new_answer) | decision_data(decision)
-            event = self._context.event("reclassified", ticket.ticket_id, data, at)
+            event = self._context.event(EventAction.RECLASSIFIED, ticket.ticket_id, data, at)
             changes.append(
                 Change(event, ticket, ticket_before.revision, (new_answer,) if each.rejudged else (), decision)
             )

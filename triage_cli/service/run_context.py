@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from triage_cli.domain import times
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket
@@ -61,7 +61,9 @@ class RunContext:
         self.budget.spent_by_all = self.store.spent_of_day
         return self.budget
 
-    def event(self, action: str, ticket_id: str | None, data: Mapping[str, Any], at: str | None = None) -> Event:
+    def event(
+        self, action: EventAction, ticket_id: str | None, data: Mapping[str, Any], at: str | None = None
+    ) -> Event:
         """Return an event of this run, with the present time if none is given."""
         return Event(
             action, ticket_id, self.run.run_id, self.actor, at or times.now(), with_request(data, self.request_id)

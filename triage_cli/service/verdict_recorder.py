@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Classification, Decision
@@ -115,7 +115,7 @@ class VerdictRecorder:
         ticket = ticket._replace(revision=before.revision + 1, run_id=None)
         # The note is not logged: it may repeat the customer's text.
         data = {"category": category, "was": before.category, "status": ticket.status, "decision": ticket.decision_id}
-        event = Event("verdict", ticket.ticket_id, run_id, self._actor, at, with_request(data))
+        event = Event(EventAction.VERDICT, ticket.ticket_id, run_id, self._actor, at, with_request(data))
         return Change(event, ticket, before.revision, adds)
 
 

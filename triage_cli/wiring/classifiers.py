@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.decisions import Classification, ClassifyPlan
 from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.ports.adapters import Batcher, Classifier
@@ -114,7 +114,7 @@ def _bounded(
     if caller.warn is not None:
 
         def event(data: Mapping[str, object]) -> Event:
-            return Event("bounded", None, caller.run_id, caller.actor, times.now(), data)
+            return Event(EventAction.BOUNDED, None, caller.run_id, caller.actor, times.now(), data)
 
         promised_thresholds.record(open_shelf(store), spec, classifier.fingerprint, category_bounds, event, caller.warn)
     return Bounded(classifier, promised_thresholds.thresholds_of(category_bounds))

@@ -4,17 +4,25 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from triage_cli.domain.audit import EventAction
+
 Detail = Mapping[str, Any]
-DELIVERED = ("delivered", "delivery_failed", "dead_letter")
+DELIVERED = (EventAction.DELIVERED, EventAction.DELIVERY_FAILED, EventAction.DEAD_LETTER)
+# What people do: the line of such an event ends with their name.
+BY_PEOPLE = (
+    EventAction.VERDICT, EventAction.FORGOTTEN, EventAction.KEY_CREATED, EventAction.KEY_ROTATED,
+    EventAction.KEY_REVOKED, EventAction.RESTORED,
+)  # fmt: skip
 
 
 def summary(action: str, detail: Detail, actor: str) -> str:
     """Return a line about an event. An action without a line of its own is described by its data."""
     text = SUMMARIES.get(action, _data)(detail)
-    if action == "suggested":
+    if action == EventAction.SUGGESTED:
         return f"{text} of {actor}"
-    people = action in ("verdict", "forgotten", "key_created", "key_rotated", "key_revoked", "restored")
-    return f"{text}, by {actor}" if people and text else f"by {actor}" if people else text
+    if action not in BY_PEOPLE:
+        return text
+    return f"{text}, by {actor}" if text else f"by {actor}"
 
 
 def _created(detail: Detail) -> str:
@@ -62,13 +70,13 @@ def _data(detail: Detail) -> str:
 
 
 SUMMARIES: Mapping[str, Callable[[Detail], str]] = {
-    "created": _created,
-    "classified": _classified,
-    "reclassified": _classified,
-    "proposed": _classified,
-    "verdict": _verdict,
-    "suggested": _suggested,
-    "routed": _routed,
-    "unroutable": lambda detail: f"no rule matches {detail.get('category')}",
+    EventAction.CREATED: _created,
+    EventAction.CLASSIFIED: _classified,
+    EventAction.RECLASSIFIED: _classified,
+    EventAction.PROPOSED: _classified,
+    EventAction.VERDICT: _verdict,
+    EventAction.SUGGESTED: _suggested,
+    EventAction.ROUTED: _routed,
+    EventAction.UNROUTABLE: lambda detail: f"no rule matches {detail.get('category')}",
     **dict.fromkeys(DELIVERED, _delivery),
 }

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain.audit import LoggedEvent
+from triage_cli.domain.audit import EventAction, LoggedEvent
 from triage_cli.domain.consultation import conditions
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Rule
@@ -27,7 +27,7 @@ ORDINALS = {1: "the first attempt", 2: "the second attempt", 3: "the third attem
 EXCERPT = 60  # characters of a ticket's text in the first line
 LISTED = 6  # categories that are named one by one
 
-OTHER_ACTIONS = {"forgotten": "its text was forgotten, and what was said about it"}
+OTHER_ACTIONS: Mapping[str, str] = {EventAction.FORGOTTEN: "its text was forgotten, and what was said about it"}
 
 
 def explain(
@@ -65,7 +65,7 @@ def _decision(history: History) -> str:
     """Say which category the ticket has and who decided, or what the best guess is."""
     t = history.ticket
     if t.verdict:
-        givers = [event.actor for event in history.events if event.action == "verdict"]
+        givers = [event.actor for event in history.events if event.action == EventAction.VERDICT]
         return f"{t.category}, decided by {givers[-1] if givers else 'a person'}"
     share = "" if t.confidence is None else f" at {_two_decimals(t.confidence)}"
     if t.category:
@@ -89,24 +89,24 @@ def _event_sentences(
     replies: Mapping[tuple[str, int], str | None],
 ) -> Iterator[str]:
     match event.action:
-        case "created" | "updated":
+        case EventAction.CREATED | EventAction.UPDATED:
             yield from _import_sentences(event, detail)
-        case "classified":
+        case EventAction.CLASSIFIED:
             yield from _answer_sentences(detail, answers.get(detail.get("decision") or ""), history)
-        case "submitted":
+        case EventAction.SUBMITTED:
             yield f'put into a batch of classifier "{detail.get("classifier")}", for half the price'
-        case "returned":
+        case EventAction.RETURNED:
             yield f"came back from its batch without an answer: {detail.get('why')}"
-        case "proposed" | "reclassified":
+        case EventAction.PROPOSED | EventAction.RECLASSIFIED:
             yield from _reclassify_sentences(event.action, detail, answers.get(detail.get("decision") or ""), history)
-        case "verdict" | "suggested":
-            sentence = _verdict_sentence if event.action == "verdict" else _suggestion_sentence
+        case EventAction.VERDICT | EventAction.SUGGESTED:
+            sentence = _verdict_sentence if event.action == EventAction.VERDICT else _suggestion_sentence
             yield sentence(event.actor, detail, answers.get(detail.get("decision", "")))
-        case "routed":
+        case EventAction.ROUTED:
             yield _routing_sentence(detail)
-        case "unroutable":
+        case EventAction.UNROUTABLE:
             yield f"no rule of the routing map matches {detail.get('category')} (map {detail.get('config')})"
-        case "delivered" | "delivery_failed" | "dead_letter":
+        case EventAction.DELIVERED | EventAction.DELIVERY_FAILED | EventAction.DEAD_LETTER:
             reply = replies.get((detail.get("delivery", ""), detail.get("attempt", 0)))
             yield _delivery_sentence(event.action, detail, reply)
         case _:
@@ -114,7 +114,7 @@ def _event_sentences(
 
 
 def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
-    if event.action == "created":
+    if event.action == EventAction.CREATED:
         line = f", line {detail['line']}" if detail.get("line") else ""
         yield f"stored from {detail.get('source')}{line}, by {event.actor}"
     elif detail.get("mails"):
@@ -136,7 +136,7 @@ def _reclassify_sentences(
     action: str, detail: Mapping[str, Any], answer: Classification | None, history: History
 ) -> Iterator[str]:
     category, was, outcome = detail.get("category"), detail.get("was"), detail.get("outcome")
-    if action == "reclassified":
+    if action == EventAction.RECLASSIFIED:
         now = {
             "unhoused": f"{was} is gone: a person decides",
             "doubted": f"so {was} is in doubt: a person decides",
@@ -269,11 +269,11 @@ def _delivery_sentence(action: str, detail: Mapping[str, Any], reply: str | None
     number = detail.get("attempt")
     where, attempt = detail.get("destination"), ORDINALS.get(number or 0, f"attempt {number}")
     answer = f" (answer {detail['response']})" if detail.get("response") is not None else ""
-    if action == "delivered":
+    if action == EventAction.DELIVERED:
         kept = f"; of its answer is kept: {reply}" if reply else ""
         return f"{where} accepted it at {attempt}{answer}{kept}"
     why = f": {reply}" if reply else ""
-    if action == "dead_letter":
+    if action == EventAction.DEAD_LETTER:
         return f"{where} refused it for good at {attempt}{answer}{why}"
     return f"{where} did not take it at {attempt}{answer}{why}"
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
+from triage_cli.domain.audit import EventAction
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.explanation.early_end import advice
 from triage_cli.domain.ids import is_forgotten, short
@@ -80,7 +81,7 @@ def shell_name(ticket: Ticket) -> str:
 
 def _batch_clause(history: History) -> str:
     """Return a clause about the batch that the ticket waits in, or nothing."""
-    sent = [event for event in history.events if event.action == "submitted"]
+    sent = [event for event in history.events if event.action == EventAction.SUBMITTED]
     if history.ticket.status != "waiting" or not sent:
         return ""
     since = f"{sent[-1].timestamp[:16].replace('T', ' ')}Z"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 from triage_cli.domain import ids, times
+from triage_cli.domain.audit import EventAction
 from triage_cli.domain.batches import Batch, BatchItem, BatchResult
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.chunks import chunked
@@ -98,7 +99,9 @@ class BatchCollector:
         if provider_id is not None:
             submitted = batch._replace(state="submitted", provider_id=provider_id)
             about = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": batch.requests}
-            event = context.run.event("batch_submitted", None, {**about, "provider_batch": provider_id, "found": True})
+            event = context.run.event(
+                EventAction.BATCH_SUBMITTED, None, {**about, "provider_batch": provider_id, "found": True}
+            )
             return submitted if context.advance(submitted, "sending", event) else batch
         if (batch.sent_at or "") < times.ago(LOST_AFTER_SECONDS):
             context.give_back(batch, "it never arrived")
@@ -126,7 +129,9 @@ class BatchCollector:
                         self._errors_by_classifier.setdefault(batch.classifier, batch_result.error)
                 yield self._settled(batch, batcher, {batch_result.number: batch_result for batch_result in results})
         ended = batch._replace(state="ended", ended_at=times.now(), options=batcher.options)
-        event = context.run.event("batch_ended", None, {"batch": batch.batch_id, "provider_batch": batch.provider_id})
+        event = context.run.event(
+            EventAction.BATCH_ENDED, None, {"batch": batch.batch_id, "provider_batch": batch.provider_id}
+        )
         context.give_back(ended, "no answer came")
         context.advance(ended, "submitted", event)
 
@@ -194,7 +199,10 @@ class BatchCollector:
         adds: tuple[Classification | BatchItem | Spent, ...]
         adds = (*steps, batch_item._replace(state="answered", reserved=0.0), cost)
         return Change(
-            context.run.event("proposed", ticket.ticket_id, data), paying(ticket, steps), ticket.revision, adds
+            context.run.event(EventAction.PROPOSED, ticket.ticket_id, data),
+            paying(ticket, steps),
+            ticket.revision,
+            adds,
         )
 
     # -- submit

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import IO, NamedTuple, cast
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.batches import Batch, BatchItem, BatchRequest
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.chunks import CHUNK, chunked
@@ -56,13 +56,13 @@ class BatchContext(NamedTuple):
             self.save([self.returned(batch, batch_item, tickets[batch_item.ticket_id], why) for batch_item in items])
         if batch.state not in ("ended", "returned"):
             gone = batch._replace(state="returned", ended_at=times.now(), error=why)
-            event = self.run.event("batch_returned", None, {"batch": batch.batch_id, "why": why})
+            event = self.run.event(EventAction.BATCH_RETURNED, None, {"batch": batch.batch_id, "why": why})
             self.advance(gone, batch.state, event)
 
     def returned(self, batch: Batch, batch_item: BatchItem, ticket: Ticket, why: str) -> Change:
         """Return the change that ends a ticket's waiting without an answer."""
         adds = (batch_item._replace(state="returned", reserved=0.0), paid(batch, batch_item, 0.0))
-        event = self.run.event("returned", ticket.ticket_id, {"batch": batch.batch_id, "why": why})
+        event = self.run.event(EventAction.RETURNED, ticket.ticket_id, {"batch": batch.batch_id, "why": why})
         return Change(event, released(ticket, batch_item, batch), ticket.revision, adds)
 
     def tickets(self, items: Sequence[BatchItem]) -> dict[str, Ticket]:
@@ -199,13 +199,13 @@ class BatchSubmitter:
         self._spool = spooled()
         self._size = self._number = 0
         data = {"batch": batch.batch_id, "classifier": batcher.name}
-        self._context.run.store.open_batch(batch, self._context.run.event("batch_opened", None, data))
+        self._context.run.store.open_batch(batch, self._context.run.event(EventAction.BATCH_OPENED, None, data))
         return batch
 
     def _waiting(self, ticket: Ticket, batch_item: BatchItem, outcome: Outcome[Answer]) -> Change:
         data = {"classifier": self._batcher.name, "batch": batch_item.batch_id, "request": batch_item.number}
         data |= {"sent": {self._batcher.address: texts_of(ticket)}}
-        event = self._context.run.event("submitted", ticket.ticket_id, data)
+        event = self._context.run.event(EventAction.SUBMITTED, ticket.ticket_id, data)
         status = ticket.status if self._proposals else "waiting"
         waiting = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
         return Change(event, waiting, ticket.revision, (*(outcome.value.steps if outcome.value else ()), batch_item))
@@ -260,7 +260,7 @@ class BatchSubmitter:
         def mark() -> bool:
             nonlocal sending
             sending = sending._replace(sent_at=times.now())
-            return context.advance(sending, "gathering", context.run.event("batch_sent", None, about))
+            return context.advance(sending, "gathering", context.run.event(EventAction.BATCH_SENT, None, about))
 
         try:
             provider_id = self._batcher.submit(batch, spool, mark)
@@ -270,7 +270,7 @@ class BatchSubmitter:
             context.give_back(sending if sending.sent_at else batch, f"it was not taken: {error.code}")
             return error
         done = sending._replace(state="submitted", provider_id=provider_id)
-        event = context.run.event("batch_submitted", None, {**about, "provider_batch": provider_id})
+        event = context.run.event(EventAction.BATCH_SUBMITTED, None, {**about, "provider_batch": provider_id})
         context.advance(done, "sending", event)
         return None
 

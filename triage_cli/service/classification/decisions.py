@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from triage_cli.domain import ids, times
+from triage_cli.domain.audit import EventAction
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import Answer, Classification, Decided, Decision, Standing, Unfinished
@@ -178,7 +179,7 @@ class DecisionRecorder:
             ticket = bears._replace(revision=ticket_before.revision + 1)
             decision = decision._replace(status=ticket.status, standing=Standing.NEXT)
         data |= decision_data(decision)
-        event = self.context.event("classified", ticket.ticket_id, data, at)
+        event = self.context.event(EventAction.CLASSIFIED, ticket.ticket_id, data, at)
         return Change(event, ticket, ticket_before.revision, new, decision)
 
     def _doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from triage_cli.domain import ids, routing, times
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery, Receipt, Routed
 from triage_cli.domain.errors import DeliveryError, OfflineError, TriageError, UnavailableError
@@ -112,10 +112,10 @@ class AttemptRecorder:
             "attempt": attempt.number,
             "response": attempt.status,
         }
-        action = "delivered"
+        action = EventAction.DELIVERED
         if outcome.error:
             data |= {"error": outcome.error.code}
-            action = "dead_letter" if delivery.state == "dead" else "delivery_failed"
+            action = EventAction.DEAD_LETTER if delivery.state == "dead" else EventAction.DELIVERY_FAILED
         return self._context_of(delivery.delivery_id).event(action, delivery.ticket_id, data, at)
 
     def _context_of(self, delivery_id: str) -> RunContext:
@@ -129,7 +129,7 @@ class AttemptRecorder:
         }
         for name in sorted(gone.keys() - self._store.switched_off()) if gone else ():
             self._store.switch(name, off=True)
-            self._context.save([Change(gone[name].event("destination_off", None, {"destination": name}))])
+            self._context.save([Change(gone[name].event(EventAction.DESTINATION_OFF, None, {"destination": name}))])
 
 
 class AttemptResult(NamedTuple):

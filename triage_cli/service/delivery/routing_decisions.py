@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import ids, routing
+from triage_cli.domain.audit import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule
@@ -135,7 +136,7 @@ class RoutingDecider:
         }
         if waits_for_network := [d.destination for d in needed_deliveries.new if d.destination in self.offline]:
             data["offline"] = waits_for_network
-        event = self._context.event("routed", ticket.ticket_id, data, at)
+        event = self._context.event(EventAction.ROUTED, ticket.ticket_id, data, at)
         return Outcome(None, Action(status), Routed(ticket, tuple(after)), None, before), Change(
             event, ticket, before.revision, adds
         )
@@ -164,7 +165,7 @@ class RoutingDecider:
             "config": self._routing_table.config_hash,
             "superseded": [d.delivery_id for d in superseded],
         }
-        event = self._context.event("unroutable", ticket.ticket_id, data, at)
+        event = self._context.event(EventAction.UNROUTABLE, ticket.ticket_id, data, at)
         settled = {d.delivery_id: d for d in superseded}
         after = tuple(settled.get(d.delivery_id, d) for d in deliveries)
         outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, after), error, before)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.insight.spikes import SentSpike, Spike, find_spikes
@@ -57,7 +57,7 @@ def send(inflow: Inflow, spikes: Sequence[Spike], destination: Destination, wind
         for spike in spikes
     ]  # fmt: skip
     data = {"destination": destination.name, "spikes": sorted(accepted)}
-    inflow.keep_spikes(remembered, Event("spikes", None, None, actor, at, data) if accepted else None)
+    inflow.keep_spikes(remembered, Event(EventAction.SPIKES, None, None, actor, at, data) if accepted else None)
     if failure:
         hint = "the next triage spikes sends it again, under the same id"
         raise UnavailableError(f"{destination.name} did not take a spike: {failure}", hint=hint)

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from triage_cli.domain import dedup, ids, times
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import bounded
 from triage_cli.domain.decisions import Classification
@@ -32,6 +32,8 @@ TRIES = 5
 # Of the callers that change one ticket at the same moment, each round of tries lets one through: so this is how many
 # callers there may be at once.
 CALLERS = 200
+
+EVENT_ACTIONS = {Action.CREATED: EventAction.CREATED, Action.UPDATED: EventAction.UPDATED}
 
 
 class Intake:
@@ -280,7 +282,7 @@ class Intake:
             if holds and ticket.verdict and ticket.category != imported_verdict:
                 data["was"] = ticket.category
             ticket, adds = judged if holds else ticket, (answer,)
-        event = Event(action.value, ticket.ticket_id, self._run_id, self._actor, at, with_request(data))
+        event = Event(EVENT_ACTIONS[action], ticket.ticket_id, self._run_id, self._actor, at, with_request(data))
         return action, ticket, Change(event, ticket, expects, adds), None
 
 

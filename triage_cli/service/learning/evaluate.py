@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from triage_cli.domain import times
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Answer, Calibration, Classification, ClassifyPlan, Labelled, Unfinished
 from triage_cli.domain.errors import BudgetError, TriageError
@@ -224,7 +224,7 @@ class EvaluationRun:
                 _error(pairs), _error(calibration.held_out(pairs)), times.now(),
             )  # fmt: skip
             data = {"classifier": found.classifier, "fingerprint": fingerprint, "n": found.n, "method": found.method}
-            event = Event("calibrated", None, recorder.context.run.run_id, self._actor, found.at, data)
+            event = Event(EventAction.CALIBRATED, None, recorder.context.run.run_id, self._actor, found.at, data)
             self._shelf.keep_calibration(found, event)
             yield found
 

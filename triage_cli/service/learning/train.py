@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import times
-from triage_cli.domain.audit import Event
+from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.decisions import Labelled, ModelVersion
 from triage_cli.domain.errors import UnavailableError, UsageError
 from triage_cli.domain.serialization import compact
@@ -131,7 +131,7 @@ class Learning:
         names = compact([category.name for category in self._categories])
         weights, based_on = self._trainer.fit(rows, more, settings), active.version if active else 0
         version = ModelVersion(0, names, weights, compact(metrics), 1, self._actor, times.now(), based_on)
-        event = Event("learned", None, context.run.run_id, self._actor, version.at, metrics)
+        event = Event(EventAction.LEARNED, None, context.run.run_id, self._actor, version.at, metrics)
         kept = self._registry.add_version(version, event)
         return kept and report._replace(version=kept.version, outcome="learned", reason=_reason(comparison))
 
@@ -144,7 +144,7 @@ class Learning:
     def roll_back(self) -> TrainingReport:
         """Make the previous version active, before the first one the built-in model, and have it look again."""
         with running(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
-            event = Event("rolled_back", None, recorder.context.run.run_id, self._actor, times.now())
+            event = Event(EventAction.ROLLED_BACK, None, recorder.context.run.run_id, self._actor, times.now())
             try:
                 version = self._registry.step_back(event)
             except LookupError:

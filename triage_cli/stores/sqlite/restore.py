@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from triage_cli.domain.audit import Event, Head
+from triage_cli.domain.audit import Event, EventAction, Head
 from triage_cli.domain.changes import Change
 from triage_cli.domain.errors import CheckError, StoreError, UnavailableError, UsageError
 from triage_cli.domain.serialization import compact
@@ -67,7 +67,7 @@ class Restore:
     def carry_out(self, actor: str, at: str) -> tuple[Head, Replaced]:
         """Put the backup in place and log that; return the new head. Raises `UnavailableError` during a run."""
         kept = _backup_name(self._path, at)
-        event = Event("restored", None, None, actor, at)
+        event = Event(EventAction.RESTORED, None, None, actor, at)
         try:
             exists = Path(self._path).exists()
             head, replaced = self._overwrite(kept, event) if exists else self._replace_file(kept, event)

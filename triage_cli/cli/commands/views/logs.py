@@ -12,30 +12,12 @@ from triage_cli.cli import options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
-from triage_cli.domain.audit import EventQuery, LoggedEvent
+from triage_cli.domain.audit import EventAction, EventQuery, LoggedEvent
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import EVENT_KEYS, event_record
 from triage_cli.domain.tickets import Selection
 
 ON_TERMINAL = 100
-ACTIONS = (
-    *("created", "updated", "classified", "verdict", "suggested", "routed", "unroutable"),
-    *("delivered", "delivery_failed", "dead_letter", "destination_off", "proposed", "reclassified"),
-    *("submitted", "returned", "batch_opened", "batch_sent", "batch_submitted", "batch_ended", "batch_returned"),
-    *(
-        "learned",
-        "rolled_back",
-        "calibrated",
-        "bounded",
-        "spikes",
-        "renamed",
-        "forgotten",
-        "restored",
-        "key_created",
-        "key_rotated",
-        "key_revoked",
-    ),
-)
 BREATH = 0.5  # seconds between two looks with --follow
 
 
@@ -68,7 +50,7 @@ def logs(
     triage logs --action classified --since 1d -o csv
     """
     printer = printing.printer()
-    options.check_known("action", action, ACTIONS)
+    options.check_known("action", action, tuple(EventAction))
     if follow and until is not None:
         raise UsageError("--follow goes on without an end, and --until is one", hint="leave one of them out")
     if limit is None and terminal.is_terminal(sys.stdout):
