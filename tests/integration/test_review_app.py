@@ -53,7 +53,8 @@ def store(world: World) -> SqliteStore:
 @pytest.fixture
 def unsure(world: World) -> World:
     """Four tickets that need a person; the model was least sure of the first."""
-    world.classifier = FakeClassifier(lambda t: ("Billing", (int(t.external_id or "0") + 1) / 10))
+    world.classifier = FakeClassifier(lambda t: ("Billing", 0.5 + int(t.external_id or "0") / 10))
+    world.classifier.threshold = 0.9
     list(
         world.triage().create(
             TicketDraft(
