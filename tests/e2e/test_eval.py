@@ -263,6 +263,17 @@ def test_the_budget_of_a_day_bounds_an_evaluation(fitted: Cli) -> None:
         assert server.asked == []
 
 
+@pytest.mark.parametrize("options", [(), ("--min-accuracy", "0.5")])
+def test_questions_without_an_answer_are_named_with_their_reason(fitted: Cli, options: tuple[str, ...]) -> None:
+    answer = Step(chat(verdict("Billing", 0.9)))
+    with serving(lambda n, _asked: answer if n == 0 else Step({}, 400)) as server:
+        with_model(fitted, server.url)
+        done = fitted("eval", "l.csv", "--classifier", "gpt", *options)
+    assert done.returncode == (8 if options else 3)
+    assert "4 tickets got no answer, which counts as wrong: " in done.stderr
+    assert "triage suspects" not in done.stderr  # the labels are not to blame
+
+
 def test_a_check_that_fails_is_told_in_json_where_json_was_asked_for(fitted: Cli) -> None:
     (fitted.folder / "wrong.csv").write_text("text,label\nrefund my invoice please,General\n")
     done = fitted("eval", "wrong.csv", "--min-accuracy", "0.9", "-o", "json")

@@ -1245,6 +1245,15 @@ def test_a_name_must_fit_exactly_one_ticket(world: World) -> None:
     assert two.ticket_id in raised.value.message
 
 
+def test_a_message_id_is_found_with_its_angle_brackets(world: World) -> None:
+    create(world, [a_draft(0, "a1@mail.example", subject="Mail"), a_draft(1, "<kept>", subject="Other")])
+    triage = world.triage()
+    assert triage.resolve("<a1@mail.example>") == triage.resolve("a1@mail.example")
+    assert triage.history("<kept>").ticket.external_id == "<kept>"  # one that is stored with them
+    with pytest.raises(NotFoundError, match=r'no ticket "<a2@mail\.example>"'):
+        triage.resolve("<a2@mail.example>")
+
+
 def test_events_name_actor_and_run(world: World) -> None:
     list(world.triage("ann").create(drafts(1)))
     list(world.triage("bob").classify(ALL, PLAN))

@@ -9,8 +9,13 @@ SHOWN_NAME = 60  # characters: what is piped in by mistake may be a whole ticket
 
 
 def named(store: Store, name: str) -> Ticket:
-    """Return the only ticket with this name. Raises `NotFoundError` or `AmbiguousError`."""
+    """Return the only ticket with this name. Raises `NotFoundError` or `AmbiguousError`.
+
+    A Message-ID may have its angle brackets, which are not stored (RFC 5322, section 3.6.4).
+    """
     named_tickets = store.named(name, SHOWN_MATCHES + 1)
+    if not named_tickets and name.startswith("<") and name.endswith(">"):
+        named_tickets = store.named(name[1:-1], SHOWN_MATCHES + 1)
     if not named_tickets:
         shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
         raise NotFoundError(

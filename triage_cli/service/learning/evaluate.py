@@ -52,7 +52,8 @@ class Learned(NamedTuple):
 class Evaluated(NamedTuple):
     """The result of one evaluation: figures, fitted calibrations, the error that stopped it, the surest mistakes.
 
-    `learned` is None if no ticket was in the training data.
+    `learned` is None if no ticket was in the training data. `first_error` is that of the first ticket that got no
+    answer.
     """
 
     scored: Scored
@@ -60,6 +61,7 @@ class Evaluated(NamedTuple):
     stopped: TriageError | None = None
     mistakes: tuple[Mistake, ...] = ()
     learned: Learned | None = None
+    first_error: TriageError | None = None
 
 
 class Attacked(NamedTuple):
@@ -74,7 +76,7 @@ class _Asked(NamedTuple):
     label: str
     steps: tuple[Classification, ...]
     sure: bool
-    failed: bool
+    error: TriageError | None
     learned: bool = False
 
 
@@ -163,7 +165,8 @@ class EvaluationRun:
                 self._shelf.keep_graded([pair for each in asked for pair in _labelled(each, self._names)])
             fitted = tuple(self._fit(asked, recorder)) if fit and stopped is None else ()
             found = self._scored(classifier.name, asked, own, recorder.context.budget.spent, seconds)
-            return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._report(asked))
+            first_error = next((each.error for each in asked if each.error), None)
+            return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._report(asked), first_error)
 
     def _ask(self, classifier: Classifier, rows: Sequence[Labelled], recorder: RunRecorder) -> Iterator[list[_Asked]]:
         labels = {str(n): row.category for n, row in enumerate(rows)}
@@ -193,19 +196,19 @@ class EvaluationRun:
     def _report(self, asked: Sequence[_Asked]) -> Learned | None:
         inside = [each for each in asked if each.label in self._names]
         others = [each for each in inside if not each.learned]
-        right = sum(bool(each.steps) and not each.failed and each.steps[-1].category == each.label for each in others)
+        right = sum(bool(each.steps) and not each.error and each.steps[-1].category == each.label for each in others)
         return Learned(len(inside) - len(others), len(others), right) if len(others) < len(inside) else None
 
     def _scored(self, name: str, asked: Sequence[_Asked], own: float | None, cost: float, seconds: float) -> Scored:
         rows = []
         for each in asked:
-            last = each.steps[-1] if each.steps and not each.failed else None
+            last = each.steps[-1] if each.steps and not each.error else None
             guess, confidence = (last.category, last.confidence) if last else (None, None)
-            rows.append(Graded(each.label, guess, confidence if guess else None, each.sure and not each.failed))
+            rows.append(Graded(each.label, guess, confidence if guess else None, each.sure and not each.error))
         steps = [step for each in asked for step in each.steps]
         return scored(
-            name, rows, self._names, own=own, cost=cost, seconds=seconds, failed=sum(each.failed for each in asked),
-            reused=sum(bool(step.reused) for step in steps),
+            name, rows, self._names, own=own, cost=cost, seconds=seconds,
+            failed=sum(each.error is not None for each in asked), reused=sum(bool(step.reused) for step in steps),
         )  # fmt: skip
 
     def _fit(self, asked: Sequence[_Asked], recorder: RunRecorder) -> Iterator[Calibration]:
@@ -233,7 +236,7 @@ def _asked(outcome: Outcome[Answer], labels: Mapping[str, str]) -> _Asked:
     ticket, answer = outcome.ticket, outcome.value
     steps = answer.steps if answer else ()
     sure = bool(answer and answer.sure)
-    return _Asked(int(ticket.ticket_id), labels[ticket.ticket_id], steps, sure, outcome.error is not None)
+    return _Asked(int(ticket.ticket_id), labels[ticket.ticket_id], steps, sure, outcome.error)
 
 
 def _gradable(asked: _Asked) -> Iterator[Classification]:

@@ -132,6 +132,9 @@ def _report(session: CommandContext, evaluation: Evaluated, min_accuracy: float 
     low, high = scored.accuracy_interval
     accuracy = f"right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})"
     session.say(f"{scored.classifier}: {accuracy if scored.n else 'no answer was measured'}")
+    if evaluation.first_error is not None:
+        failed = messages.plural(scored.failed, "tickets got no answer", "ticket got no answer")
+        session.say(f"{failed}, which counts as wrong: {evaluation.first_error.message}")
     if evaluation.learned:
         session.say(_flatters(evaluation.learned))
     if scored.outside:
@@ -154,9 +157,10 @@ def _report(session: CommandContext, evaluation: Evaluated, min_accuracy: float 
             return refused.exit_code
         session.say(f"note: nothing was calibrated: it takes {LEAST} answers with a confidence")
     if min_accuracy is not None and scored.accuracy < min_accuracy:
+        hint = "triage suspects finds labels that are likely wrong, triage learn fits it to your tickets"
         problem = CheckError(
             f"{scored.classifier} is right on {scored.accuracy:.1%}, less than --min-accuracy {min_accuracy:.1%}",
-            hint="triage suspects finds labels that are likely wrong, triage learn fits it to your tickets",
+            hint=evaluation.first_error.hint if evaluation.first_error else hint,
         )
         messages.error(problem, sys.argv[1:])
         return problem.exit_code
