@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -57,6 +58,24 @@ def owing(cli: Cli, receiver: Receiver) -> Cli:
         (cli.folder / f"{name}.yaml").write_text(f"destinations: {{{name}: {written}}}\nroutes: [{{to: {name}}}]\n")
     assert cli("create", "-q", "--map", "verdict=verdict", stdin=TICKETS).returncode == 0
     return cli
+
+
+def test_threads_that_run_at_the_end_need_no_file() -> None:
+    script = """
+import resource, sys, threading, time
+from triage_cli.cli import app
+def work():
+    while True:
+        time.sleep(0.0005)
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+sys.argv = ["triage", "--version"]
+app.main()
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (ExitCode.UNAVAILABLE, f"error: {MANY}; nothing is lost\n")
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,10 @@ def main() -> None:
     terminal.make_utf8(sys.stdout, sys.stderr)
     code = run(sys.argv[1:])
     terminal.close_quietly()
-    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
-        abandon(code)  # a normal exit would wait for threads that run a command or look up a host name
+    # A normal exit would wait for threads that run a command or look up a host name. The others it ends with a library
+    # that glibc opens only then: without a free file descriptor that aborts the process.
+    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED) or resource_exhaustion.lacks_files():
+        abandon(code)
     sys.exit(code)
 
 

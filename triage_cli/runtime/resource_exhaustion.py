@@ -45,6 +45,11 @@ def check() -> None:
         raise lack
 
 
+def lacks_files() -> bool:
+    """Return whether almost no file can be opened."""
+    return _probe_descriptors(NEEDED) is not None
+
+
 def _lack(number: int) -> ExhaustedError:
     return _error(LACKS[number])
 
