@@ -1,12 +1,11 @@
 """Dependencies of the endpoints: the server's state, the caller, and the use cases for one request."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, NamedTuple, TypeVar
 from weakref import WeakSet
 
-from fastapi import Depends, Request
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, Depends, Request
 from starlette.datastructures import Headers
 
 from triage_cli.api.background import Worker
@@ -144,9 +143,13 @@ async def _triage(request: Request) -> LocalTriage:
     return server_state.session(caller.name, command_line(request))
 
 
-def operation_name(route: APIRoute) -> str:
-    """Return the id that an endpoint has in the API's description."""
-    return route.name
+def new_router(tag: str, *checks: Callable[[Request], Awaitable[None]]) -> APIRouter:
+    """Return a router whose endpoints have this tag, and the name of their function as id in the API's description.
+
+    `checks` look at each request first.
+    """
+    depends = [Depends(check) for check in checks]
+    return APIRouter(tags=[tag], dependencies=depends, generate_unique_id_function=lambda route: route.name)
 
 
 def command_line(request: Request) -> str:

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import Depends, Path, Query
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, CurrentServer, TriageHere, json_only, operation_name
+from triage_cli.api.dependencies import CallerHere, CurrentServer, TriageHere, json_only, new_router
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.bulk import streamed
@@ -15,9 +15,7 @@ from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.serialization import run_record
 from triage_cli.service.api_keys import KeyRing
 
-router = APIRouter(
-    tags=["administration"], dependencies=[Depends(json_only)], generate_unique_id_function=operation_name
-)
+router = new_router("administration", json_only)
 KeyName = Annotated[str, Path(max_length=80, description="the key's name", examples=["prometheus"])]
 
 

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any, BinaryIO, NamedTuple, cast
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import Depends, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from triage_cli.api import problems
-from triage_cli.api.dependencies import CallerHere, CurrentServer, ServerState, TriageHere, json_only, operation_name
+from triage_cli.api.dependencies import CallerHere, CurrentServer, ServerState, TriageHere, json_only, new_router
 from triage_cli.api.idempotency import KEY, KEY_EXAMPLES, KEY_HEADER, BulkRequestLock
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
@@ -29,7 +29,7 @@ from triage_cli.ports.triage import Triage
 from triage_cli.readers import ReadOptions, open_table, values
 from triage_cli.service.local_triage import LocalTriage
 
-router = APIRouter(tags=["bulk"], generate_unique_id_function=operation_name)
+router = new_router("bulk")
 errors = logging.getLogger("triage.errors")
 
 # Bytes of a body that are kept in memory; a larger one is kept on disk.

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, CurrentServer, json_only, operation_name
+from triage_cli.api.dependencies import CallerHere, CurrentServer, json_only, new_router
 from triage_cli.api.idempotency import Done, OnceHere, reply
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
 from triage_cli.api.schemas import consultation, responses
@@ -15,7 +15,7 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.ports.consultation import Consultation
 from triage_cli.service.consultation import LocalConsultation
 
-router = APIRouter(tags=["consultation"], dependencies=[Depends(json_only)], generate_unique_id_function=operation_name)
+router = new_router("consultation", json_only)
 
 
 async def _consultation(request: Request, server_state: CurrentServer, caller: CallerHere) -> Consultation:

@@ -1,15 +1,15 @@
 """Endpoints for operators: liveness, readiness and metrics."""
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Request
+from fastapi import Request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CurrentServer, operation_name
+from triage_cli.api.dependencies import CurrentServer, new_router
 from triage_cli.api.schemas import responses
 from triage_cli.domain.errors import UnavailableError
 
-router = APIRouter(tags=["operations"], generate_unique_id_function=operation_name)
+router = new_router("operations")
 TEXT = {"schema": {"type": "string"}, "example": 'triage_database_tickets{status="new"} 3.0\n'}
 
 

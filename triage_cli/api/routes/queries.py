@@ -6,10 +6,10 @@ from itertools import islice
 from typing import Annotated, Any, get_origin
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import TriageHere, operation_name
+from triage_cli.api.dependencies import TriageHere, new_router
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import TicketName
 from triage_cli.api.schemas import reports, requests, responses
@@ -29,7 +29,7 @@ async def _no_repetition(request: Request) -> None:
         raise UsageError(f"{repeated[0]} is given more than once", hint="give it once, or ask for each by itself")
 
 
-router = APIRouter(tags=["reads"], dependencies=[Depends(_no_repetition)], generate_unique_id_function=operation_name)
+router = new_router("reads", _no_repetition)
 REPEATABLE = frozenset(
     name
     for query in (requests.TicketQuery, requests.StatsQueryIn, requests.EventQueryIn)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator
 from starlette.responses import Response
 
@@ -18,7 +18,7 @@ from triage_cli.api.dependencies import (
     current_caller,
     current_server,
     json_only,
-    operation_name,
+    new_router,
 )
 from triage_cli.api.idempotency import Done, IdempotencyKey, IdempotentRequest, current_once
 from triage_cli.api.schemas import requests, responses
@@ -34,7 +34,7 @@ from triage_cli.readers import values
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.ticket_lookup import named
 
-router = APIRouter(tags=["tickets"], generate_unique_id_function=operation_name)
+router = new_router("tickets")
 TicketName = Annotated[
     str,
     AfterValidator(unquote),  # the middleware keeps some characters encoded

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import Depends, Path, Request
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import FORM, JSON, CurrentServer, Hook, json_or_form, media_type, operation_name
+from triage_cli.api.dependencies import FORM, JSON, CurrentServer, Hook, json_or_form, media_type, new_router
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
@@ -24,7 +24,7 @@ from triage_cli.domain.serialization import ticket_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.readers.json_reader import text_of
 
-router = APIRouter(tags=["webhooks"], dependencies=[Depends(json_or_form)], generate_unique_id_function=operation_name)
+router = new_router("webhooks", json_or_form)
 EVENT = {"schema": {"type": "object"}, "example": {"id": 17, "title": "Refund?", "body": "I was charged twice"}}
 BODY = {"requestBody": {"required": True, "content": {JSON: EVENT, FORM: EVENT}}}
 
