@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.hostile_text.invisible import each_hiding
+from triage_cli.domain.hostile_text.invisible import each_hiding, escape
 
 DUMB = ("dumb", "unknown")  # terminals that know no escape codes
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "1;31", "32", "33", "36"
@@ -103,7 +103,7 @@ def _visible(char: str) -> str:
     if char in "\n\r\t":
         return " "
     code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return f"\\x{code:02x}" if code < 0x100 else escape(char)
 
 
 def open_closed() -> None:

@@ -82,11 +82,12 @@ def each_hiding(text: str, instead: Callable[[str], str]) -> str:
 
 def visible(text: str) -> str:
     """Return a text whose hidden and control characters are written as escapes; lines and tabs stay."""
-    shown = text if text.isascii() else each_hiding(text, _escape)
-    return _NOT_TEXT.sub(lambda match: _escape(match.group()), shown)
+    shown = text if text.isascii() else each_hiding(text, escape)
+    return _NOT_TEXT.sub(lambda match: escape(match.group()), shown)
 
 
-def _escape(char: str) -> str:
+def escape(char: str) -> str:
+    """Return a character as an escape with 4 hexadecimal digits, or 8, as Python writes it."""
     code = ord(char)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
