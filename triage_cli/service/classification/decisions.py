@@ -165,8 +165,7 @@ class DecisionRecorder:
             "confidence": ticket.confidence,
             "threshold": last_answer.threshold if last_answer else None,
         }
-        doors = self._endpoints
-        if doors and (sent := [doors[s.fingerprint] for s in new if not s.reused and s.fingerprint in doors]):
+        if sent := [door for s in new if not s.reused and (door := self._endpoints.get(s.fingerprint))]:
             data["sent"] = dict.fromkeys(sent, texts_of(ticket_before))
         if last_answer and last_answer.redacted:
             data["masked"] = last_answer.redacted  # the kinds of data that were masked
