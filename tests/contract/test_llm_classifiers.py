@@ -2,7 +2,6 @@
 
 import json
 import logging
-import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from tests.support.llm_server import (
     verdict,
 )
 from tests.support.online import ONLINE
+from tests.support.ports import number_of, reserve_port
 from tests.support.world import a_budget
 from triage_cli.classifiers.llm.classifier import build
 from triage_cli.classifiers.llm.costs import Cost
@@ -567,10 +567,9 @@ class NoLock:
 
 
 def test_nobody_there_is_unavailable() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    outcomes, error = asked(opened(url, workers=2, max_retries=2), 5)
+    with reserve_port() as reserved:
+        url = f"http://127.0.0.1:{number_of(reserved)}/v1"
+        outcomes, error = asked(opened(url, workers=2, max_retries=2), 5)
     assert isinstance(error, UnavailableError)
     assert "base_url" in error.hint
     assert outcomes == []

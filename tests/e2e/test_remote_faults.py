@@ -202,20 +202,21 @@ def test_the_network_in_the_clear_must_be_meant(cli: Cli) -> None:
 @contextmanager
 def answering_once(answer: Callable[[str], bytes]) -> Iterator[str]:
     """Answer one request with what is made of our address, and take no connection from then on."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", 0))  # keeps its port while it refuses connections
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
 
     def serve() -> None:
         connection, _ = listening.accept()
-        listening.close()  # before the answer, so that whoever has read it finds nobody
+        listening.shutdown(socket.SHUT_RDWR)  # before the answer, so that whoever has read it finds nobody
         with connection:
             _take(connection)
             connection.sendall(answer(url))
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    yield url
-    thread.join(PATIENCE)
+    with listening:
+        yield url
+        thread.join(PATIENCE)
 
 
 def test_a_server_that_goes_between_two_requests_is_no_wrong_address(cli: Cli) -> None:

@@ -1,6 +1,5 @@
 """Sources of type `imap` against a real IMAP server."""
 
-import socket
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from tests.support.certificate_authority import Authority
 from tests.support.imap_server import PASSWORD, USER, ImapServer, encrypted, serving
 from tests.support.mails import mail
 from tests.support.online import ONLINE
+from tests.support.ports import number_of, reserve_port
 from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
@@ -130,10 +130,8 @@ def test_what_is_wrong_is_one_sentence(
 
 
 def test_a_server_that_is_away_or_speaks_otherwise_stops_the_pull() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(UnavailableError, match="refused"):
-        pages(source(port))
+    with reserve_port() as reserved, pytest.raises(UnavailableError, match="refused"):
+        pages(source(number_of(reserved)))
 
 
 def test_a_certificate_is_held_against_the_authorities(

@@ -106,7 +106,7 @@ def test_suspicious_text_is_held_as_classify_would(world: World) -> None:
     assert found.moved == 0, "a person decides before and after"
 
 
-@pytest.mark.parametrize("given", ["<script>alert(1)</script>", "{{ 7*7 }}", "a\u202eb", '"><img src=x onerror=y>'])
+@pytest.mark.parametrize("given", ["<script>alert(1)</script>", "{{ 7**9 }}", "a\u202eb", '"><img src=x onerror=y>'])
 def test_no_text_of_a_ticket_is_markup_in_the_report(world: World, given: str) -> None:
     stored(world, a=("Billing", 0.9))
     found = compared(world, {"a": ("Technical", 0.9)})
@@ -115,7 +115,7 @@ def test_no_text_of_a_ticket_is_markup_in_the_report(world: World, given: str) -
     assert "<script" not in html
     assert "<img" not in html
     assert "\u202e" not in html
-    assert "49" not in html.partition("</style>")[2]
+    assert str(7**9) not in html
 
 
 def test_the_database_stays_as_it_is_and_too_many_moves_fail(fitted: Cli) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from tests.support.commands import until
+from tests.support.ports import number_of, reserve_port
 from triage_cli.sources.imap import quoted
 
 USER, PASSWORD = "ann", "secret-canary"
@@ -60,13 +61,13 @@ class ImapServer(NamedTuple):
 @contextmanager
 def serving(certificate: tuple[Path, Path] | None = None) -> Iterator[ImapServer]:
     """Run a server; with a certificate and its key it offers STARTTLS."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    reserved = reserve_port()
+    port = number_of(reserved)
     tls = ["--no-tls"] if certificate is None else ["--cert", str(certificate[0]), "--key", str(certificate[1])]
     program = [sys.executable, "-c", "from pymap.main import main; main()", "--host", "127.0.0.1", "--port", str(port)]
     user = ["dict", "--demo-user", USER, "--demo-password", PASSWORD]
     # A file and no pipe: pymap says much about each client that was killed, and a pipe that nobody reads stops it.
-    with tempfile.TemporaryFile() as log:
+    with reserved, tempfile.TemporaryFile() as log:
         process = subprocess.Popen([*program, *tls, *user], stdout=subprocess.DEVNULL, stderr=log)
         try:
             until(lambda: _answers(process, port, log), "the IMAP server listens")

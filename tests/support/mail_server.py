@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.support.ports import number_of, reserve_port
+
 Answer = Callable[[str], str | None]
 
 
@@ -59,8 +61,8 @@ class MailStub:
             options |= {"tls_context": tls, "require_starttls": True}
         if login:
             options |= {"authenticator": self._authenticate, "auth_require_tls": tls is not None and not implicit}
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self._reserved = reserve_port()
+        self.port = number_of(self._reserved)
         self._controller = Controller(
             self, hostname="127.0.0.1", port=self.port, ssl_context=tls if implicit else None, **options
         )
@@ -70,6 +72,7 @@ class MailStub:
         """End the server."""
         self.hold.set()
         self._controller.stop()
+        self._reserved.close()
 
     def _authenticate(
         self, server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: object

@@ -4,13 +4,13 @@ import json
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, until
+from tests.support.ports import number_of, reserve_port
 
 USER = "ada"
 
@@ -29,8 +29,8 @@ class RemoteCli(Cli):
             shutil.copy(model, self.db)
         for cli in (self, self.server):
             cli.env |= {"USER": USER, "LOGNAME": USER}
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self._reserved = reserve_port()  # until it is closed, since a server is ended and started again
+        self.port = number_of(self._reserved)
         made = self.server("keys", "create", USER, "--role", "admin", "-o", "json")
         assert made.returncode == 0, made.stderr
         self.env |= {"TRIAGE_REMOTE": f"http://127.0.0.1:{self.port}", "TRIAGE_API_KEY": json.loads(made.stdout)["key"]}
@@ -56,6 +56,7 @@ class RemoteCli(Cli):
     def close(self) -> None:
         """End the server, if it still runs."""
         self.server.close()
+        self._reserved.close()
         super().close()
 
 
