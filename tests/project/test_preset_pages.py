@@ -27,6 +27,7 @@ def test_a_page_says_what_is_needed_what_arrives_what_is_repeated_and_how_to_try
     assert re.findall(r"^\*\*(.*?)\*\*", text, re.MULTILINE)[:2] == ["You need", "What arrives"]
     assert re.search(r"^\*\*What (is repeated safely|may arrive twice)\*\*", text, re.MULTILINE)
     assert f"triage doctor --send {next(iter(yaml.safe_load(blocks(preset)[0])['destinations']))}" in text
+    assert f"| [{preset}]({preset}.md) |" in (HOWTO / "destinations.md").read_text()
 
 
 @pytest.mark.parametrize("preset", preset_names())
