@@ -130,7 +130,7 @@ def test_a_suggestion_is_told_and_decides_nothing(side: Side) -> None:
     side.consult.suggest(AgentSuggestionDraft("A/1", "Billing", "other"))
     (after,) = side.triage.find(Selection())
     assert after == before
-    events = list(side.triage.events(EventQuery(action="suggested")))
+    events = list(side.triage.events(EventQuery(actions=("suggested",))))
     assert [event.ticket_id for event in events] == [before.ticket_id] * 2
     assert '"agent":"claude"' in events[0].detail
     assert "a bug" not in events[0].detail, "the note may repeat the customer's text"
@@ -158,4 +158,4 @@ def test_what_cannot_be_suggested(side: Side) -> None:
     assert unknown.value.hint == "the categories are Billing, Technical"
     with pytest.raises(NotFoundError):
         side.consult.suggest(AgentSuggestionDraft("nobody", "Billing", "claude"))
-    assert list(side.triage.events(EventQuery(action="suggested"))) == []
+    assert list(side.triage.events(EventQuery(actions=("suggested",)))) == []

@@ -270,7 +270,7 @@ def test_with_writes_an_agent_creates_and_suggests_and_decides_nothing(desk: Des
     suggested = desk.call("suggest_category", writes=True, ticket="A-1", category="technical", reason="a bug")
     assert (suggested["category"], suggested["agent"]) == ("Technical", "claude-code")
     assert desk.world.store.named("A-1", 2) == [before]
-    (event,) = desk.world.store.events(EventQuery(action="suggested"))
+    (event,) = desk.world.store.events(EventQuery(actions=("suggested",)))
     assert json.loads(event.detail)["agent"] == "claude-code"
     (seen,) = desk.call("get_ticket", ticket="A-1")["agent_suggestions"]
     assert (seen["category"], seen["untrusted"]) == ("Technical", {"agent": "claude-code", "note": "a bug"})

@@ -230,6 +230,18 @@ def test_any_external_id_names_its_ticket(side: Side, name: str) -> None:
     assert [o.action for o in triage.give_verdicts([VerdictDraft(0, name, "Billing")])] == ["verdict"]
 
 
+def test_events_of_several_actions(side: Side) -> None:
+    triage = side.make()
+    assert [o.action for o in triage.create([a_row(0, "A-1")])] == ["created"]
+    assert [o.action for o in triage.give_verdicts([VerdictDraft(0, "A-1", "Billing")])] == ["verdict"]
+    assert [o.action for o in triage.give_verdicts([VerdictDraft(0, "A-1", None)])] == ["cleared"]
+    for actions in (("verdict",), ("verdict", "created"), ("routed", "created")):
+        expected = [action for action in ("created", "verdict", "verdict") if action in actions]
+        assert [e.action for e in triage.events(EventQuery(actions=actions))] == expected
+        ticket_id = triage.resolve("A-1")
+        assert [e.action for e in triage.events(EventQuery(ticket_id, actions, limit=9))] == expected
+
+
 def test_verdicts_flips_and_routes(side: Side) -> None:
     list(side.make().create([a_row(n) for n in range(3)]))
     assert [o.action for o in side.make().classify(Selection(), ClassifyPlan())] == ["classified"] * 3

@@ -270,7 +270,8 @@ def test_events_are_filtered_and_the_limit_keeps_the_last(store: SqliteStore) ->
         return [e.seq for e in store.events(EventQuery(**query))]
 
     assert seqs(ticket_id=one.ticket_id) == [1, 3, 5]
-    assert seqs(action="updated") == [3, 4]
+    assert seqs(actions=("updated",)) == [3, 4]
+    assert seqs(actions=("updated", "verdict")) == [3, 4, 5]
     assert seqs(actor="ann") == [5]
     assert seqs(until="2001-01-01T00:00:00.000Z") == [5]
     assert seqs(since="2001-01-01T00:00:00.001Z") == [1, 2, 3, 4]
@@ -279,7 +280,7 @@ def test_events_are_filtered_and_the_limit_keeps_the_last(store: SqliteStore) ->
     assert seqs(after=3) == [4, 5]
     assert seqs(limit=1, after=3) == [5]
     assert seqs(limit=0) == []
-    assert seqs(action="nothing", limit=5) == []
+    assert seqs(actions=("nothing",), limit=5) == []
 
 
 def test_events_go_over_many_pages(store: SqliteStore) -> None:

@@ -436,6 +436,9 @@ def test_logs_in_each_format_and_filter(routed: Cli) -> None:
     assert [int(e["seq"]) for e in table(routed("logs", "-o", "csv").stdout)] == [e["seq"] for e in logged]
     assert routed("logs", "-o", "id", "--limit", "2").stdout == "11\n12\n"
     assert {e["action"] for e in records(routed("logs", "--action", "created").stdout)} == {"created"}
+    several = records(routed("logs", "--action", "created,routed", "--action", "delivered").stdout)
+    assert several == [e for e in logged if e["action"] in ("created", "routed", "delivered")]
+    assert {e["action"] for e in several} == {"created", "routed", "delivered"}
     assert len(records(routed("logs", "A-1").stdout)) == 4
     assert records(routed("logs", "--actor", "nobody").stdout) == []
     assert records(routed("logs", "--since", "2999-01-01").stdout) == []

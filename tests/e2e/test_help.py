@@ -64,6 +64,7 @@ def test_a_shell_completes_values(cli: Cli) -> None:
         ("triage pull ", ["inbox"]),
         ("triage review --order u", ["urgent"]),
         ("triage stats --by ca", ["category"]),
+        ("triage logs --action rou", ["routed"]),
         ("triage why T-", ["T-2", "T-1"]),
         (f"triage show {hostile[0][:6]}", hostile),
         ("triage classify T-1 T-", ["T-2", "T-1"]),

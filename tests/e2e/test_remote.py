@@ -119,6 +119,7 @@ STEPS = (
     step("classify --deadline 2d --max-wait 30h"),
     step("logs --limit 3 -o csv"),
     step("logs --action verdict"),
+    step("logs --action verdict,created --action routed"),
     step("logs --actor nobody"),
     Step(("logs", "--actor", USER, "--since", "1h", "--until", "2999-01-01")),
     step("logs --since nonsense"),

@@ -46,10 +46,18 @@ def test_a_whole_number_may_have_a_point(client: httpx.Client) -> None:
 
 
 def test_a_parameter_that_is_repeated_in_vain_is_refused(client: httpx.Client) -> None:
-    for path in ("/logs?action=created&action=routed", "/tickets?limit=1&limit=2", "/stats/groups?since=a&since=b"):
+    for path in ("/logs?actor=a&actor=b", "/tickets?limit=1&limit=2", "/stats/groups?since=a&since=b"):
         answer = client.get(path)
         assert (answer.status_code, "more than once" in answer.json()["detail"]) == (422, True), path
     assert client.get("/tickets?category=Billing&category=General").status_code == 200
+
+
+def test_events_of_several_actions(client: httpx.Client) -> None:
+    ticket_id = client.post("/tickets?do=classify", json=TICKET).json()["ticket_id"]
+    for path in ("/logs", f"/tickets/{ticket_id}/logs"):
+        events = client.get(f"{path}?action=created&action=classified").json()
+        assert {event["action"] for event in events} == {"created", "classified"}
+        assert {event["action"] for event in client.get(f"{path}?action=created").json()} == {"created"}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +83,8 @@ def test_a_parameter_without_a_value_is_as_one_that_is_left_out(client: httpx.Cl
     made = client.post("/tickets?do=&classifier=", json={"subject": "Refund?"}, headers={"Idempotency-Key": ""})
     again = client.post("/tickets", json={"subject": "Crash"}, headers={"Idempotency-Key": ""})
     assert [made.status_code, again.status_code] == [201, 201]
-    newest = client.get("/tickets?since=&until=&verdict=&min_confidence=&customer_id=&search=&name=&limit=&after=")
+    conditions = "status=&category=&since=&until=&verdict=&min_confidence=&customer_id=&search=&name="
+    newest = client.get(f"/tickets?{conditions}&limit=&after=")
     assert newest.json()[0]["ticket_id"] == again.json()["ticket_id"]
     assert client.get("/logs?after=&action=").json()[-1]["action"] == "created"
     assert client.get("/logs?after=x").status_code == 422

@@ -253,7 +253,7 @@ def test_an_old_name_that_a_process_with_the_old_configuration_gave_follows_too(
     list(world.triage().classify(Selection(), ClassifyPlan()))
     given(new, "3", "General")
     assert [t.suggestion for t in world.store.find(Selection()) if t.external_id == "4"] == ["Money"]
-    told = [json.loads(e.detail)["tickets"] for e in world.store.events(EventQuery(action="renamed"))]
+    told = [json.loads(e.detail)["tickets"] for e in world.store.events(EventQuery(actions=("renamed",)))]
     assert told == [1, 1, 1]
 
 

@@ -26,7 +26,7 @@ from triage_cli.domain.errors import UsageError
         ("verdict A Billing C", '"C" is more than this command takes; triage verdict --help tells more'),
         ("db foo", 'no command "foo"; triage db --help tells more'),
         ("runs --kind clasify", 'no kind "clasify"; did you mean classify?'),
-        ("logs --action clasified", 'no action "clasified"; did you mean classified?'),
+        ("logs --action created,clasified", 'no action "clasified"; did you mean classified?'),
         ("list --since someday", '"someday" is no time; write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d'),
         ("spikes --baseline 999999d", "--baseline 999999d is not between a week and ten years; write 28d"),
         ("drift --window 0d", "--window 0d is not between a second and ten years; write 7d"),

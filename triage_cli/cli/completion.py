@@ -16,6 +16,7 @@ from typer.models import ParameterInfo
 from triage_cli import wiring
 from triage_cli.cli.context import CommandContext, GlobalOptions
 from triage_cli.config import Config
+from triage_cli.domain.audit import EventAction
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.explanation.next_step import shell_name
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, Selection
@@ -82,6 +83,7 @@ VALUES: dict[str, Callable[[Config], Iterable[str]]] = {
     "priority": lambda _: PRIORITIES,
     "sort": lambda _: SORTS,
     "by": lambda _: STATS_KEYS,
+    "action": lambda _: tuple(EventAction),
     "category": _categories,
     "classifier": lambda config: config.classifiers,
     "source": lambda config: config.sources,

@@ -168,6 +168,11 @@ def single(option: str, typed: Sequence[str] | None) -> str | None:
     return typed[0] if typed else None
 
 
+def listed(typed: Sequence[str] | None) -> list[str]:
+    """Return the values of a repeatable option; each comes in an option of its own, or several with commas."""
+    return [value.strip() for values in typed or () for value in values.split(",")]
+
+
 def check_known(what: str, given: str | None, known: Sequence[str]) -> None:
     """Raise `UsageError` for an unknown word."""
     if given is not None and given not in known:
@@ -227,12 +232,11 @@ def stats_keys(typed: str | None) -> tuple[str, ...]:
 
 
 def statuses(names: Sequence[str] | None) -> frozenset[str]:
-    """Return the named statuses; each comes in an option of its own, or several with commas."""
-    names = [name.strip() for listed in names or () for name in listed.split(",")]
-    unknown = [name for name in names if name not in STATUSES]
+    """Return the named statuses."""
+    unknown = [name for name in listed(names) if name not in STATUSES]
     if unknown:
         raise UsageError(f'no status "{unknown[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
-    return frozenset(names)
+    return frozenset(listed(names))
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,10 @@ VERDICTS = 500
 SITTING = 1000
 # Runs that a server lists.
 RUNS = 1000
-# The query parameters that may be repeated, with their fields of a selection.
+# The query parameters that may be repeated, with their fields of a selection or an event query.
 REPEATED = {
     "statuses": "status", "categories": "category", "suggestions": "suggestion",
-    "sources": "source", "destinations": "destination",
+    "sources": "source", "destinations": "destination", "actions": "action",
 }  # fmt: skip
 
 
@@ -174,7 +174,8 @@ class RemoteTriage:
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the audit log, oldest first."""
-        params = {k: v for k, v in query._asdict().items() if v not in (None, "") and k not in ("ticket_id", "after")}
+        fields = {REPEATED.get(key, key): value for key, value in query._asdict().items()}
+        params = {k: v for k, v in fields.items() if v not in (None, "", ()) and k not in ("ticket_id", "after")}
         path = "/logs" if query.ticket_id is None else self.path_of(query.ticket_id) + "/logs"
         last = params.pop("limit", None)
         if last == 0:

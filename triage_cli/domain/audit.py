@@ -86,10 +86,10 @@ class Head(NamedTuple):
 
 
 class EventQuery(NamedTuple):
-    """A selection of events: `limit` takes the last ones, `after` those with a higher `seq`."""
+    """A selection of events: one of `actions`, `limit` takes the last ones, `after` those with a higher `seq`."""
 
     ticket_id: str | None = None
-    action: str | None = None
+    actions: tuple[str, ...] = ()
     actor: str | None = None
     since: str | None = None
     until: str | None = None

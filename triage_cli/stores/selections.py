@@ -94,13 +94,14 @@ def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
 
 def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
     """Return the condition of an event query and its values, all but `after` and `limit`."""
-    compared = (("ticket_id", "="), ("action", "="), ("actor", "="))
-    conditions = [f"{field} {sign} :{field}" for field, sign in compared if getattr(query, field) is not None]
-    values = {field: getattr(query, field) for field, _ in compared if getattr(query, field) is not None}
-    for field, sign in (("since", ">="), ("until", "<=")):
-        if getattr(query, field) is not None:
-            conditions.append(f"timestamp {sign} :{field}")
-            values[field] = getattr(query, field)
+    compared = {
+        "ticket_id": "ticket_id =", "actor": "actor =", "since": "timestamp >=", "until": "timestamp <=",
+    }  # fmt: skip
+    values = {field: getattr(query, field) for field in compared if getattr(query, field) is not None}
+    conditions = [f"{compared[field]} :{field}" for field in values]
+    if query.actions:
+        conditions.append("action in (select value from json_each(:actions))")
+        values["actions"] = compact(list(query.actions))
     return " and ".join(conditions) or "true", values
 
 

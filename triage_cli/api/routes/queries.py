@@ -105,7 +105,7 @@ def logs(request: Request, query: Annotated[requests.EventQueryIn, Query()], tri
 
 
 def _events(request: Request, triage: Triage, query: requests.EventQueryIn, ticket_id: str | None) -> Response:
-    selection = EventQuery(ticket_id, query.action, query.actor, moment(query.since), moment(query.until))
+    selection = EventQuery(ticket_id, tuple(query.action), query.actor, moment(query.since), moment(query.until))
     if query.after is None:
         return reply(Done(200, [event_record(e) for e in triage.events(selection._replace(limit=query.limit))]))
     found_events = list(islice(triage.events(selection._replace(after=query.after)), query.limit + 1))

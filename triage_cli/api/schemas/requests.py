@@ -118,7 +118,7 @@ class Asked(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_blanks(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in given.items() if value != "" or name not in cls.model_fields}
+        return {name: value for name, value in given.items() if value not in ("", [""]) or name not in cls.model_fields}
 
 
 class CreateQuery(Asked):
@@ -193,7 +193,9 @@ class StatsQueryIn(Conditions):
 class EventQueryIn(Asked):
     """A selection of events: all conditions must hold."""
 
-    action: Short | None = Field(None, description="what happened", examples=["created"])
+    action: list[Short] = Field(
+        default_factory=list, description="what happened; may be repeated", examples=[["created"]]
+    )
     actor: Short | None = Field(None, description="who did it", examples=["zendesk-bot"])
     since: Moment | None = Field(None, description="recorded at this time or later", examples=[SINCE])
     until: Moment | None = Field(None, description="recorded at this time or earlier", examples=[UNTIL])

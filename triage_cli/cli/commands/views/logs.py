@@ -28,8 +28,12 @@ def logs(
         str | None, typer.Argument(metavar="[ID]", help="Only the events of this ticket.", show_default=False)
     ] = None,
     action: Annotated[
-        str | None,
-        typer.Option(metavar="ACTION", help="Only events of this kind, such as created or routed.", show_default=False),
+        list[str] | None,
+        typer.Option(
+            metavar="ACTION",
+            help="Only events of this kind, such as created or routed; repeat it, or write a,b.",
+            show_default=False,
+        ),
     ] = None,
     actor: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only what this user or key did.", show_default=False)
@@ -47,16 +51,18 @@ def logs(
 
     \b
     triage logs ID
-    triage logs --action classified --since 1d -o csv
+    triage logs --action classified,verdict --since 1d -o csv
     """
     printer = printing.printer()
-    options.check_known("action", action, tuple(EventAction))
+    actions = tuple(options.listed(action))
+    for each in actions:
+        options.check_known("action", each, tuple(EventAction))
     if follow and until is not None:
         raise UsageError("--follow goes on without an end, and --until is one", hint="leave one of them out")
     if limit is None and terminal.is_terminal(sys.stdout):
         limit = ON_TERMINAL
     ticket_id = session.look().resolve(name) if name is not None else None
-    query = EventQuery(ticket_id, action, actor, options.moment(since), options.moment(until), limit)
+    query = EventQuery(ticket_id, actions, actor, options.moment(since), options.moment(until), limit)
     events = _followed(session, query) if follow else session.look().events(query)
     if follow and printer.format == "table":
         printer.format = "jsonl"
