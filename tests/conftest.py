@@ -17,7 +17,6 @@ from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, serving
-from tests.support.scheduling import WholeModules
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.deliveries import Rule
 from triage_cli.stores.postgres.store import PostgresStore
@@ -43,11 +42,6 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that no worker is left with it at the end."""
     items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(item.config.rootpath / "tests").parts[0]))
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> WholeModules | None:
-    """Share the tests out so that no two workers make the same module's fixtures."""
-    return WholeModules(config, log) if config.getvalue("dist") == "load" else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -58,6 +58,7 @@ def test_part_of_a_column_is_found_by_dots() -> None:
         ("subjct", 'did you mean "subject"?'),
         ("xyz", "the columns are ticket_id, subject, extra"),
         ("xyz.plan", "the columns are ticket_id, subject, extra"),
+        ("extra.", 'did you mean "extra"?'),
     ],
 )
 def test_unknown_column_is_refused_before_the_first_item_is_taken(typed: str, hint: str) -> None:

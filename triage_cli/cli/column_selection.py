@@ -33,7 +33,8 @@ def parsed(typed: str | None) -> tuple[str, ...]:
 def check(chosen: Sequence[str], known: Sequence[str]) -> None:
     """Raise `UsageError` if the command does not print a chosen column, or the column that it is a part of."""
     for column_name in chosen:
-        if column_name not in known and ("." not in column_name or column_name.partition(".")[0] not in known):
+        column, _, part = column_name.partition(".")
+        if column_name not in known and not (part and column in known):
             near = difflib.get_close_matches(column_name.casefold(), {each.casefold(): each for each in known}, 1)
             same = [each for each in known if near and each.casefold() == near[0]]
             hint = f'did you mean "{same[0]}"?' if same else f"the columns are {', '.join(known)}"
