@@ -186,6 +186,7 @@ def test_many_examples_of_one_category_do_not_swallow_the_others() -> None:
     assert one(classifier(fit(chatty), chatty), "the engine of my chain saw is broken").category == "Machines"
 
 
+@pytest.mark.slow
 def test_equal_inputs_give_equal_bytes(default: Model) -> None:
     script = """import sys
 from triage_cli.classifiers.embedded.fit import fit
@@ -316,6 +317,7 @@ def test_nothing_touches_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one(classifier(fit(GARDEN), GARDEN), "mower engine").category == "Machines"
 
 
+@pytest.mark.slow
 def test_answering_imports_neither_scikit_learn_nor_scipy(default: Model, tmp_path: Path) -> None:
     weights = tmp_path / "model.npz"
     weights.write_bytes(default.to_bytes())
