@@ -1,5 +1,6 @@
 """One test body on both sides of the wire: `LocalTriage`, and `RemoteTriage` over a server on the same parts."""
 
+import json
 import re
 import socket
 import threading
@@ -230,6 +231,32 @@ def test_any_external_id_names_its_ticket(side: Side, name: str) -> None:
     assert [o.action for o in triage.give_verdicts([VerdictDraft(0, name, "Billing")])] == ["verdict"]
 
 
+@pytest.mark.parametrize(
+    ("given", "actions", "holds"),
+    [
+        ([("Billing", "a"), ("Technical", None)], ["unchanged", "verdict"], ("Technical", None)),
+        ([("Billing", "a"), ("Billing", "b")], ["unchanged", "verdict"], ("Billing", "b")),
+        ([("Billing", "a"), ("Billing", None)], ["verdict", "unchanged"], ("Billing", "a")),
+        ([("Billing", "a"), ("Technical", "b"), ("Billing", None)], ["unchanged"] * 2 + ["verdict"], ("Billing", None)),
+        ([("Billing", "a"), (None, None), ("General", None)], ["unchanged"] * 2 + ["verdict"], ("General", None)),
+    ],
+)
+def test_of_several_verdicts_on_a_ticket_the_last_holds_and_a_repetition_changes_nothing(
+    side: Side, given: list[tuple[str | None, str | None]], actions: list[str], holds: tuple[str, str | None]
+) -> None:
+    triage = side.make()
+    (made,) = triage.create([a_row(0, "A-1")])
+    assert made.value is not None
+    names = (made.value.ticket_id, "A-1")
+    drafts = [VerdictDraft(row, names[row % 2], *one) for row, one in enumerate(given)]
+    for expected in (actions, ["unchanged"] * len(given), ["unchanged"] * len(given)):
+        outcomes = list(triage.give_verdicts(drafts))
+        assert ([o.action for o in outcomes], [o.row for o in outcomes]) == (expected, [*range(len(given))])
+        assert {(o.value.category, o.value.reason) for o in outcomes if o.value} == {holds}
+    (event,) = triage.events(EventQuery(actions=("verdict",)))
+    assert json.loads(event.detail)["category"] == holds[0]
+
+
 def test_events_of_several_actions(side: Side) -> None:
     triage = side.make()
     assert [o.action for o in triage.create([a_row(0, "A-1")])] == ["created"]
@@ -245,14 +272,11 @@ def test_events_of_several_actions(side: Side) -> None:
 def test_verdicts_flips_and_routes(side: Side) -> None:
     list(side.make().create([a_row(n) for n in range(3)]))
     assert [o.action for o in side.make().classify(Selection(), ClassifyPlan())] == ["classified"] * 3
-    drafts = [
-        VerdictDraft(5, "E-0", "technical", "because"),
-        VerdictDraft(7, "E-9", "General"),
-        VerdictDraft(8, "E-0", None),
-    ]
+    drafts = [VerdictDraft(5, "E-0", "technical", "because"), VerdictDraft(7, "E-9", "General")]
     given = list(side.make().give_verdicts(drafts))
-    assert [(o.row, o.action) for o in given] == [(5, "verdict"), (7, "rejected"), (8, "cleared")]
+    assert [(o.row, o.action) for o in given] == [(5, "verdict"), (7, "rejected")]
     assert [o.item for o in given] == drafts
+    assert [o.action for o in side.make().give_verdicts([VerdictDraft(8, "E-0", None)])] == ["cleared"]
     side.world.classifier._answer = lambda _: ("Technical", 0.8)
     side.world.classifier.fingerprint = "fake-2"
     flips = list(side.make().reclassify(Selection(), ReclassifyPlan()))

@@ -97,8 +97,8 @@ def test_a_verdict_that_comes_as_its_ticket_is_forgotten_is_refused(world: World
     assert outcome.value is not None
     ticket_id, save = outcome.value.ticket_id, world.store.save
     world.store.save = lambda *args: (setattr(world.store, "save", save), forgotten(world), save(*args))[-1]  # type: ignore[method-assign,func-returns-value]
-    (judged,) = world.triage().give_verdicts([VerdictDraft(0, ticket_id, BILLING)])
-    assert judged.action == "rejected"
+    given = [VerdictDraft(0, ticket_id, "Technical"), VerdictDraft(1, ticket_id, BILLING)]
+    assert [judged.action for judged in world.triage().give_verdicts(given)] == ["rejected", "rejected"]
     assert left(world) == [("forgotten", None)]
 
 

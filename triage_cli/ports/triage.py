@@ -34,7 +34,7 @@ class Triage(Protocol):
         """
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
-        """Set categories by hand, or clear them; one outcome each, in order.
+        """Set categories by hand, or clear them; one outcome each, in order. Of several on a ticket the last one holds.
 
         `action` is `verdict`, `cleared`, `unchanged` or `rejected`; a rejected one has a `RowError`: no such ticket or
         category.

@@ -35,18 +35,24 @@ class VerdictRecorder:
         self._lease = lease
 
     def judge(self, drafts: Iterable[VerdictDraft]) -> Iterator[list[Outcome[Ticket]]]:
-        """Record verdicts and yield their outcomes in order; the later of two verdicts on a ticket holds."""
+        """Record verdicts and yield their outcomes in order; of several verdicts on a ticket the last one holds.
+
+        Those before it in the chunk change nothing: else each repetition of the same input would record them all.
+        """
         for chunk in chunked(drafts, VERDICTS_PER_SAVE):
             outcomes: dict[int, Outcome[Ticket]] = {}
-            unsaved: dict[str, _ResolvedVerdict] = {}
-            for draft in chunk:
-                resolved = self._resolve(draft, outcomes)
-                if resolved is not None and resolved.ticket.ticket_id in unsaved:
-                    self._settle(unsaved, outcomes)
-                    resolved = self._resolve(draft, outcomes)
-                if resolved is not None:
-                    unsaved[resolved.ticket.ticket_id] = resolved
-            self._settle(unsaved, outcomes)
+            verdicts = [one for draft in chunk if (one := self._resolve(draft, outcomes)) is not None]
+            last: dict[str, _ResolvedVerdict] = {}
+            for resolved in verdicts:
+                earlier = last.get(resolved.ticket.ticket_id)
+                if earlier is None or not resolved.repeats(earlier):
+                    last[resolved.ticket.ticket_id] = resolved
+            self._settle(dict(last), outcomes)
+            for resolved in verdicts:
+                holding = last[resolved.ticket.ticket_id]
+                if resolved is not holding:
+                    ticket = outcomes[holding.draft.row].value
+                    outcomes[resolved.draft.row] = _gone(resolved) if ticket is None else _unchanged(resolved, ticket)
             yield [outcomes[draft.row] for draft in chunk]
 
     def _resolve(self, draft: VerdictDraft, outcomes: dict[int, Outcome[Ticket]]) -> "_ResolvedVerdict | None":
@@ -76,20 +82,20 @@ class VerdictRecorder:
             for resolved in list(unsaved.values()):
                 if resolved.ticket.status == "forgotten":
                     del unsaved[resolved.ticket.ticket_id]
-                    outcomes[resolved.draft.row] = _outcome(resolved, Action.REJECTED, None, _gone(resolved))
+                    outcomes[resolved.draft.row] = _gone(resolved)
                     continue
                 change = self._change(resolved)
                 if change is None:
                     del unsaved[resolved.ticket.ticket_id]
-                    outcomes[resolved.draft.row] = _outcome(resolved, Action.UNCHANGED, resolved.ticket)
+                    outcomes[resolved.draft.row] = _unchanged(resolved, resolved.ticket)
                 else:
                     changes.append(change)
             for change, conflict in zip(changes, self._store.save(changes, self._lease), strict=True):
                 ticket_id = change.event.ticket_id or ""
                 resolved = unsaved[ticket_id]
                 if conflict is None:
-                    action = Action.VERDICT if resolved.category else Action.CLEARED
-                    outcomes[resolved.draft.row] = _outcome(resolved, action, change.ticket)
+                    draft, action = resolved.draft, Action.VERDICT if resolved.category else Action.CLEARED
+                    outcomes[draft.row] = Outcome(draft.row, action, change.ticket, None, draft)
                     del unsaved[ticket_id]
                 elif conflict.ticket is not None:
                     unsaved[ticket_id] = resolved._replace(ticket=conflict.ticket)
@@ -124,17 +130,20 @@ class _ResolvedVerdict(NamedTuple):
     ticket: Ticket
     category: str | None
 
-
-def _outcome(
-    resolved: _ResolvedVerdict, action: Action, ticket: Ticket | None, error: RowError | None = None
-) -> Outcome[Ticket]:
-    return Outcome(resolved.draft.row, action, ticket, error, resolved.draft)
+    def repeats(self, earlier: "_ResolvedVerdict") -> bool:
+        """Return whether it adds nothing to an earlier verdict on the same ticket."""
+        return self.category == earlier.category and self.draft.note in (None, earlier.draft.note)
 
 
-def _gone(resolved: _ResolvedVerdict) -> RowError:
-    return RowError(
+def _unchanged(resolved: _ResolvedVerdict, ticket: Ticket) -> Outcome[Ticket]:
+    return Outcome(resolved.draft.row, Action.UNCHANGED, ticket, None, resolved.draft)
+
+
+def _gone(resolved: _ResolvedVerdict) -> Outcome[Ticket]:
+    error = RowError(
         f"{resolved.draft.name}: its text was forgotten, so there is nothing to decide", hint="leave it out"
     )
+    return Outcome(resolved.draft.row, Action.REJECTED, None, error, resolved.draft)
 
 
 def without_verdict(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:

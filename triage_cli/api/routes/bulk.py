@@ -132,7 +132,7 @@ def reclassify_many(
     "/verdicts", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)]
 )
 def judge_many(body: shapes.VerdictsIn, server_state: CurrentServer, triage: TriageHere) -> Lines:
-    """Set people's categories, or remove them; of two for one ticket the later one holds."""
+    """Set people's categories, or remove them; of several for one ticket the last one holds."""
     drafts = [VerdictDraft(row, v.name, v.category, v.note) for row, v in enumerate(body.verdicts)]
     return streamed(server_state, triage, triage.give_verdicts(drafts))
 
