@@ -117,6 +117,35 @@ def test_a_paid_answer_is_still_known_by_the_new_name(cli: Cli) -> None:
         assert len(server.asked) == 4, "that the former name is forgotten in the config changes no question either"
 
 
+def test_a_configuration_from_before_a_rename_gets_its_own_category_back(fitted: Cli) -> None:
+    configure(fitted)
+    assert fitted("run", "-q", stdin=TICKETS).returncode == 0
+    before = holding(fitted)
+    configure(fitted, HEIR)
+    assert fitted("reclassify", "-q", "--apply").returncode == 0
+    configure(fitted)
+    assert "Next: triage reclassify A-1 --apply asks about it again, since Money is no category any more." in (
+        fitted("why", "A-1").stdout
+    )
+    assert fitted("reclassify", "-q", "--apply").returncode == 0
+    assert holding(fitted) == before
+
+
+def test_a_paid_answer_under_a_name_that_is_gone_is_asked_for_again(cli: Cli) -> None:
+    with serving() as server:
+        configure(cli, server=server)
+        assert cli("create", "-q", stdin=many(4)).returncode == 0
+        assert cli("classify", "-q").returncode == 0
+        configure(cli, HEIR, server)
+        assert cli("reclassify", "-q", "--apply").returncode == 0
+        configure(cli, server=server)
+        assert cli("create", "-q", stdin=many(4, "C")).returncode == 0
+        assert cli("classify", "-q", "-o", "id").returncode == 0
+        assert cli("reclassify", "-q", "--apply").returncode == 0
+        assert holding(cli) == {("classified", "Billing"): 8}
+        assert len(server.asked) == 8, "once for each text"
+
+
 def test_pending_deliveries_of_the_default_queue_follow(world: World) -> None:
     def down(name: str) -> Destination:
         raise DeliveryError(f"{name} is down")

@@ -196,8 +196,11 @@ class ReclassifyRun:
         return reused_answers | {i: answer for i, answer in last_answers.items() if self._is_last(answer)}
 
     def _is_last(self, answer: Classification) -> bool:
-        """Return whether no further step would be asked after this answer: it is sure, or the last step's."""
-        if answer.error:
+        """Return whether no further step would be asked after this answer: it is sure, or the last step's.
+
+        An answer whose category is gone (a rename that this configuration is older than) is none.
+        """
+        if answer.error or answer.category not in (None, *self._labels):
             return False
         return answer.fingerprint == self._classifier.fingerprints[-1] or is_sure(self._classifier.rejudged(answer))
 

@@ -168,7 +168,7 @@ NAMED = """select * from tickets where identity between :low and :high
 ENDING = "select * from tickets where ticket_id like :ending escape '\\' order by ticket_id desc limit :limit"
 
 RECALL = """select * from classifications where answer_key in (select value from json_each(?)) and reused is null
-    and error is null and confidence_source not in ('model', 'human')"""
+    and error is null and confidence_source not in ('model', 'human') order by classification_id"""
 # The run is a typed command; the command line of a request is its endpoint.
 TYPED = "substr(words, 1, 6) <> 'POST /'"
 # A killed command is continued by the same command of the same person, which inherits what it had spent. Requests are

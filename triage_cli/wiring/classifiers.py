@@ -209,8 +209,12 @@ def _asking(
         inner = client.Postponing(asked, has_next=has_next)
     shelf = open_shelf(store)
 
+    # A stored answer may have the name of a rename that this configuration is older than.
+    names = {name for category in config.categories for name in (category.name, *category.was)}
+
     def recall(keys: Sequence[str]) -> Mapping[str, Classification]:
-        return {} if plan.force else {**shelf.trials(keys), **store.recall(keys)}
+        known = {} if plan.force else {**shelf.trials(keys), **store.recall(keys)}
+        return {key: answer for key, answer in known.items() if answer.category is None or answer.category in names}
 
     return Remembering(inner, spec.min_confidence, recall, caller.actor, caller.run_id)
 

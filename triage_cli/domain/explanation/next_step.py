@@ -35,10 +35,15 @@ def next_step(history: History, gone: str | None, owed: Sequence[str] | None) ->
     pending = [d for d in deliveries if d.state == "pending"]
     due = f" ({', '.join(map(_due_delivery, pending))})" if pending else ""
     held = "".join(f". {d.destination} was not tried: {why}" for d in pending if (why := _why_held(history, d)))
-    why = f" since {gone} is no category any more" if gone else failed
-    decides = f"a person decides{why}: triage verdict {shell_name(history.ticket)} CATEGORY, or triage review"
-    sentences = decides if ticket.status == "needs_review" or gone else f"{_machine_step(history, owed)}{failed}"
-    return f"{_batch_clause(history)}{sentences}{due}{held}."
+    why = f"since {gone} is no category any more"
+    if gone and not ticket.verdict:
+        step = f"triage reclassify {shell_name(ticket)} --apply asks about it again, {why}"
+    elif gone or ticket.status == "needs_review":
+        because = f" {why}" if gone else failed
+        step = f"a person decides{because}: triage verdict {shell_name(ticket)} CATEGORY, or triage review"
+    else:
+        step = f"{_machine_step(history, owed)}{failed}"
+    return f"{_batch_clause(history)}{step}{due}{held}."
 
 
 def _machine_step(history: History, owed: Sequence[str] | None) -> str:
