@@ -30,7 +30,7 @@ from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, Routed, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
@@ -62,6 +62,26 @@ def test_one_that_hangs_does_not_stop_the_others(
         if seen["routed"] == 4000:
             break
     assert seen["routed"] == 4000
+
+
+def test_a_ticket_that_is_due_later_has_the_error_of_what_is_still_due(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    downs = {name: DeliveryError(f"{name} is down", status=503) for name in ("a", "b")}
+    world.rules = (Rule("r", ("a", "b")),)
+    three["b"]._answer = lambda _: downs["b"]
+    run(world, 1)
+    [ticket] = world.store.find(Selection())
+
+    def reported(*errors: DeliveryError | None) -> object:
+        """Return the error that is reported after these results, of which all but the first are of another try."""
+        first, *later = [Outcome(0, Action.ROUTING, Routed(ticket), error, ticket) for error in errors]
+        [last] = route.last_outcome_per_ticket(world.store, [first], lambda _ids: later)
+        return last.error
+
+    assert reported(downs["b"], None) is downs["b"], "what was accepted after it hides no failure"
+    assert reported(downs["b"], downs["a"]) is downs["b"]
+    assert reported(downs["a"], None) is None, "a has accepted it since"
 
 
 def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: dict[str, FakeDestination]) -> None:

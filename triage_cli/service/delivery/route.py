@@ -8,8 +8,8 @@ from itertools import chain, count
 from triage_cli.domain import routing, times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import NAMED, bounded, chunked
-from triage_cli.domain.deliveries import OutgoingDelivery, Routed, RoutePlan
-from triage_cli.domain.errors import TriageError
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, RoutePlan
+from triage_cli.domain.errors import DeliveryError, TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
@@ -234,7 +234,7 @@ def last_outcome_per_ticket(
 
     `try_again` attempts those deliveries. It is called once, with the ids of their tickets.
     """
-    later: dict[str, tuple[int | None, TriageError | None]] = {}
+    later: dict[str, tuple[int | None, tuple[TriageError, ...]]] = {}
 
     def all_outcomes() -> Iterator[Outcome[Routed]]:
         yield from outcomes
@@ -242,17 +242,24 @@ def last_outcome_per_ticket(
 
     for outcome in all_outcomes():
         ticket_id = outcome.ticket.ticket_id
-        row, _ = later.pop(ticket_id, (outcome.row, None))
+        row, errors = later.pop(ticket_id, (outcome.row, ()))
         if outcome.action == Action.ROUTING:
-            later[ticket_id] = row, outcome.error
+            later[ticket_id] = row, ((outcome.error, *errors) if outcome.error else errors)
         else:
             yield outcome._replace(row=row)
     for ticket_ids in chunked(later, NAMED):
         deliveries = store.deliveries(ticket_ids)
         for ticket in store.find(Selection(ids=tuple(ticket_ids))):
-            row, error = later[ticket.ticket_id]
+            row, errors = later[ticket.ticket_id]
             routed = Routed(ticket, deliveries.get(ticket.ticket_id, ()))
-            yield Outcome(row, Action(ticket.status), routed, error, ticket)
+            yield Outcome(row, Action(ticket.status), routed, _standing(errors, routed.deliveries), ticket)
+
+
+def _standing(errors: Sequence[TriageError], deliveries: Sequence[Delivery]) -> TriageError | None:
+    """Return the latest error that is not about a delivery that was settled since."""
+    stored = {delivery.last_error for delivery in deliveries if delivery.state == "pending"}
+    standing = (e for e in errors if not isinstance(e, DeliveryError) or {e.message, e.sentence()} & stored)
+    return next(standing, None)
 
 
 def due(
