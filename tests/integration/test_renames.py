@@ -2,17 +2,22 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, is_whole, many, rows
+from tests.support.http_stub import HttpStub, a_delivery
 from tests.support.llm_server import LlmServer, Step, chat, serving, verdict
 from tests.support.world import CATEGORIES, FakeClassifier, World
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.decisions import Answer, ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.ids import delivery_id
+from triage_cli.domain.routing import as_sent
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.adapters import Destination
@@ -146,6 +151,57 @@ def test_a_paid_answer_under_a_name_that_is_gone_is_asked_for_again(cli: Cli) ->
         assert len(server.asked) == 8, "once for each text"
 
 
+@pytest.fixture
+def stub() -> Iterator[HttpStub]:
+    with closing(HttpStub()) as stub:
+        yield stub
+
+
+def test_a_label_is_taken_back_by_the_name_that_it_was_sent_with(fitted: Cli, stub: HttpStub) -> None:
+    def use(categories: str) -> None:
+        desk = f"""desk: {{type: http, url: '{stub.root}', method: PUT, body: {{label: '{{{{ category }}}}'}},
+            undo: {{endpoint: /label, body: {{label: '{{{{ replaced.category }}}}'}}}}}}"""
+        configure(fitted, categories)
+        with (fitted.folder / "config.yaml").open("a") as file:
+            file.write(f"destinations: {{{desk}}}\nroutes: [{{to: desk}}]\n")
+
+    def decide(category: str) -> None:
+        assert fitted("verdict", "A-1", category, "-q").returncode == 0
+        assert fitted("route", "-q").returncode == 0
+
+    use("")
+    assert fitted("create", "-q", stdin=TICKETS).returncode == 0
+    decide("Billing")
+    use(HEIR)
+    decide("General")
+    decide("Money")
+    assert [(got.method, got.json["label"]) for got in stub.got] == [
+        ("PUT", "Billing"), ("DELETE", "Billing"), ("PUT", "General"), ("DELETE", "General"), ("PUT", "Money"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("made_as", "done_at", "sent_as"),
+    [
+        ("Billing", "2026-11-01", "Billing"),
+        ("Charges", "2026-11-01", "Charges"),  # two names were merged: the id tells
+        ("Billing", "2026-11-03", "Money"),  # it waited until after the rename
+        ("Billing", "2026-11-05", "Payments"),
+        ("Payments", "2026-11-01", "Payments"),
+    ],
+)
+def test_the_name_that_a_delivery_was_sent_with(made_as: str, done_at: str, sent_as: str) -> None:
+    renames = [
+        Renamed("Billing", "Money", "Billing", at="2026-11-02"),
+        Renamed("Charges", "Money", "Charges", at="2026-11-02"),
+        Renamed("Money", "Payments", "Billing", at="2026-11-04"),
+        Renamed("Bugs", "Technical", "Bugs", at="2026-11-04"),
+    ]
+    made = a_delivery(1, category="Payments", done_at=done_at)
+    made = made._replace(delivery_id=delivery_id(made.ticket_id, made_as, made.destination, 1))
+    assert as_sent(made, renames) == made._replace(category=sent_as)
+
+
 def test_pending_deliveries_of_the_default_queue_follow(world: World) -> None:
     def down(name: str) -> Destination:
         raise DeliveryError(f"{name} is down")
@@ -275,7 +331,7 @@ def test_an_old_name_that_a_process_with_the_old_configuration_gave_follows_too(
     given(new, "3", "General")
     found = {t.external_id: t.category for t in world.store.find(Selection())}
     assert found == {"0": "Money", "1": "Money", "2": "Money", "3": "General"}
-    assert list(world.store.renames()) == [Renamed("Billing", "Money", "Billing", 2)]
+    assert [r._replace(at="") for r in world.store.renames()] == [Renamed("Billing", "Money", "Billing", 2)]
     world.categories = old
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.3))
     list(world.triage().create([TicketDraft(0, 2, "s4", external_id="4", cells=())]))

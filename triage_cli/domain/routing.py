@@ -8,12 +8,15 @@ from triage_cli.domain.deliveries import EXTRA, Delivery, Rule
 from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.ids import delivery_id
 from triage_cli.domain.serialization import compact, from_json
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import Renamed, Ticket
 
 # The statuses of tickets that were routed; they stay so while no field changes that a rule reads.
 SETTLED = ("routing", "routed", "undeliverable", "unroutable")
 # The fields that rules read.
 READ = ("category", "priority", "customer_id", "source", "confidence", "verdict", "extra")
+
+# How often a ticket may have returned to a category for its deliveries' ids to be recognised.
+MOST_RETURNS = 100
 
 
 class RoutingDecision(NamedTuple):
@@ -153,6 +156,24 @@ def earlier(delivery: Delivery, deliveries: Sequence[Delivery]) -> tuple[Deliver
     order = [d.delivery_id for d in deliveries]
     before = deliveries[: order.index(delivery.delivery_id)] if delivery.delivery_id in order else deliveries
     return tuple(d for d in before if d.destination == delivery.destination)
+
+
+def as_sent(delivery: Delivery, renames: Sequence[Renamed]) -> Delivery:
+    """Return a delivery with the category name that it was sent with, whatever the category is called by now.
+
+    Where several names were merged since, the id tells under which one the delivery was made.
+    """
+    names = [delivery.category]
+    for name in names:  # grows
+        later = (r.old for r in renames if r.new == name and r.at > (delivery.done_at or delivery.at))
+        names += [old for old in later if old not in names]
+    made = next((name for name in names if _is_made_for(name, delivery)), names[-1])
+    return delivery._replace(category=made)
+
+
+def _is_made_for(category: str, delivery: Delivery) -> bool:
+    ids = (delivery_id(delivery.ticket_id, category, delivery.destination, nth) for nth in range(MOST_RETURNS))
+    return delivery.delivery_id in ids
 
 
 def decided(before: Ticket, rule: Rule, deliveries: Iterable[Delivery]) -> Ticket:

@@ -42,12 +42,16 @@ class Category(NamedTuple):
 
 
 class Renamed(NamedTuple):
-    """A rename of a category in a store: `root` is its first name there, `moved` the number of changed tickets."""
+    """A rename of a category in a store: `root` is its first name there, `moved` the number of changed tickets.
+
+    `at` is when it was carried out, empty before that.
+    """
 
     old: str
     new: str
     root: str
     moved: int = 0
+    at: str = ""
 
 
 def place_of(line: int, record: int = 0) -> str:

@@ -55,7 +55,7 @@ class Renames(Counts):
 
     def renames(self) -> Iterator[Renamed]:
         """Yield the renames that were carried out, by old name."""
-        for row in self.database.read("select old, new, root, moved from renames order by old"):
+        for row in self.database.read("select old, new, root, moved, at from renames order by old"):
             yield Renamed(*row)
 
     def bears(self, category_name: str) -> bool:

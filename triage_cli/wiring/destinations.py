@@ -21,7 +21,7 @@ from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.private_files import is_full, is_read_only, write_obstacle
 from triage_cli.runtime.ssrf_guard import is_public
-from triage_cli.service.delivery.routing_decisions import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingTable, earlier_deliveries
 from triage_cli.wiring.promised_thresholds import promised_thresholds
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -206,7 +206,7 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
     ):
         ticket = routing.decided(ticket, rule, after.values())
     for delivery in (*due, *dead, *needed_deliveries.new):
-        outgoing = OutgoingDelivery(delivery, ticket, routing.earlier(delivery, existing))
+        outgoing = OutgoingDelivery(delivery, ticket, earlier_deliveries(store, delivery, existing))
         spec = config.destinations.get(delivery.destination)
         if spec is not None and spec.http is not None:
             from triage_cli.destinations.http import as_text as request_text

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count
 
-from triage_cli.domain import routing, times
+from triage_cli.domain import times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import NAMED, bounded, chunked
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, RoutePlan
@@ -21,7 +21,7 @@ from triage_cli.service.delivery.results import (
     UnfinishedTicket,
     with_offline_error,
 )
-from triage_cli.service.delivery.routing_decisions import RoutingDecider, RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingDecider, RoutingTable, earlier_deliveries
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_ROUTE, TicketClaimer
 
@@ -124,7 +124,8 @@ class DeliveryRun:
             return
         deliveries = self._store.deliveries([outgoing.ticket.ticket_id for outgoing in to_send])
         for outgoing in to_send:
-            yield outgoing._replace(earlier=routing.earlier(outgoing.delivery, deliveries[outgoing.ticket.ticket_id]))
+            existing = deliveries[outgoing.ticket.ticket_id]
+            yield outgoing._replace(earlier=earlier_deliveries(self._store, outgoing.delivery, existing))
 
     def _pending_destinations(self, ids: Sequence[str] | None) -> list[str]:
         return [name for name in self._store.pending_destinations(ids) if name not in self.offline]

@@ -24,6 +24,13 @@ def never_promised(_fingerprint: str, _category: str, _max_error: float) -> floa
     return NEVER
 
 
+def earlier_deliveries(store: Store, delivery: Delivery, deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
+    """Return a ticket's earlier deliveries to the same destination, with the names of categories as they were sent."""
+    earlier = routing.earlier(delivery, deliveries)
+    renames = list(store.renames()) if earlier else []
+    return tuple(routing.as_sent(each, renames) for each in earlier) if renames else earlier
+
+
 class RoutingTable(NamedTuple):
     """The routing map: its rules, its hash, a function that opens a destination by name, and the circuit breakers.
 
@@ -80,7 +87,7 @@ class RoutingDecider:
     def _earlier(self, delivery: Delivery, existing: Sequence[Delivery]) -> tuple[Delivery, ...]:
         if delivery.destination not in self._routing_table.remembering:
             return ()
-        return routing.earlier(delivery, existing)
+        return earlier_deliveries(self._context.store, delivery, existing)
 
     def decide(
         self, before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None,
