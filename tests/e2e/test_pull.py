@@ -10,6 +10,7 @@ from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.helpdesk import Helpdesk, moment
 from tests.support.http_stub import Got, Reply
+from tests.support.watched_terminal import watched
 from triage_cli.sources.pagination import linked
 
 
@@ -57,6 +58,25 @@ def test_a_second_pull_asks_for_what_is_newer_and_changes_nothing(cli: Cli, desk
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     assert desk.lists[asked:] == ["GET /api/issues?updated_after=2026-11-01T00%3A00%3A25Z"]
     assert (cursor(cli), rows(cli.db, "select count(*) from events")) == (before, events)
+
+
+def test_the_next_step_is_one_for_the_tickets_that_came(fitted: Cli, desk: Helpdesk) -> None:
+    def next_step() -> str:
+        return watched(fitted, "pull").shown.partition("rejected\n")[2]
+
+    configure(fitted, {"shop": desk.source()})
+    assert next_step() == "next: triage classify\n"
+    assert fitted("classify", "-q").returncode == 0
+    assert fitted("route", "-q").returncode == 0
+    desk.change(4, tags=["later"])
+    assert next_step() == "next: triage route\n"
+    assert next_step() == ""
+    given = watched(fitted, "create", "-", given=b"id,subject,team\n1,refund,Billing\n").shown
+    assert given.endswith("next: triage classify\n")
+    decided = watched(
+        fitted, "create", "-", "--map", "verdict=team", given=b"id,subject,team\n2,refund,Billing\n"
+    ).shown
+    assert decided.endswith("next: triage route\n")
 
 
 def test_what_changed_is_updated_and_another_text_is_asked_about_again(cli: Cli, desk: Helpdesk) -> None:

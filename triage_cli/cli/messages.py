@@ -3,7 +3,7 @@
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -132,6 +132,13 @@ def _words(number: int, many: str, one: str | None = None) -> str:
     first, space, rest = many.partition(" ")
     singular = f"{first[:-3]}y" if first.endswith("ies") else first.removesuffix("s")
     return one or f"{ONE.get(first, singular)}{space}{rest}"
+
+
+def after_storing(statuses: Collection[str]) -> str:
+    """Return what to do next where tickets of these statuses were created or updated; empty if there is nothing."""
+    if "new" in statuses:
+        return "next: triage classify"
+    return "next: triage route" if "classified" in statuses else ""
 
 
 def counted(counts: Mapping[str, int], always: Iterable[str], labels: Mapping[str, str] | None = None) -> str:

@@ -1,7 +1,7 @@
 """`triage create`: stores one typed ticket, or many from tables or mail."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -98,6 +98,7 @@ def create(
         return _shown(session, printer, [_as_stored(draft)]) if given.dry_run else _one(session, printer, draft)
     rejections = RejectWriter(given.rejects, given.max_rejects, strict=given.strict)
     counts: Counter[str] = Counter()
+    statuses: set[str] = set()
     with input_tables.streams(files) as opened:
         if given.dry_run:
             return preview(session, printer, input_tables.tables(session, opened, reading), given)
@@ -108,25 +109,33 @@ def create(
         rejections.begin(tables)
         try:
             bar = ProgressBar(session, "creating", session.shows_progress(printer.format), partial(through, streams))
-            outcomes = _outcomes(bar, tables, rejections, counts, strict=given.strict)
+            outcomes = _outcomes(bar, tables, rejections, counts, statuses, strict=given.strict)
             printer.many(outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
         finally:
             rejections.close()
             for remark in messages.remarks(tables):
                 session.say(remark)
             session.say(messages.counted(counts, DIDS))
-    _next_step(session, counts)
+    _next_step(session, statuses)
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 
 
 def _outcomes(
-    bar: ProgressBar, tables: Sequence[Table], rejections: RejectWriter, counts: Counter[str], *, strict: bool
+    bar: ProgressBar,
+    tables: Sequence[Table],
+    rejections: RejectWriter,
+    counts: Counter[str],
+    statuses: set[str],
+    *,
+    strict: bool,
 ) -> Iterator[Outcome[Ticket]]:
     for table in tables:
         rows = bar.session.stopper.interruptible(input_tables.until_rejected(table.rows) if strict else table.rows)
         for outcome in bar.session.triage.create(bar.over(rows)):
             counts[outcome.action] += 1
             rejections.see(outcome, table)
+            if outcome.value is not None and outcome.action != Action.UNCHANGED:
+                statuses.add(outcome.value.status)
             yield outcome
 
 
@@ -142,7 +151,7 @@ def _one(session: CommandContext, printer: Printer, draft: TicketDraft) -> int:
         raise outcome.error or RowError("the ticket was not stored")
     printer.one(ticket_record(outcome.value), TICKETS_TABLE, TICKET_KEYS)
     session.say(messages.counted({outcome.action: 1}, DIDS))
-    _next_step(session, {outcome.action: 1})
+    _next_step(session, () if outcome.action == Action.UNCHANGED else (outcome.value.status,))
     return ExitCode.OK
 
 
@@ -184,6 +193,6 @@ def _shown(session: CommandContext, printer: Printer, drafts: Sequence[TicketDra
     return ExitCode.OK
 
 
-def _next_step(session: CommandContext, counts: dict[str, int] | Counter[str]) -> None:
-    if session.guides and counts.get("created", 0) + counts.get("updated", 0):
-        session.say("next: triage classify")
+def _next_step(session: CommandContext, statuses: Collection[str]) -> None:
+    if session.guides:
+        session.say(messages.after_storing(statuses))

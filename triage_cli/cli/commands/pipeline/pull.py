@@ -49,7 +49,9 @@ def pull(
     since: Since = None,
     limit: options.Limit = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first page as tickets; store nothing.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Pull everything, as if nothing had been pulled yet.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Pull as the first time; lists begin at cursor.start (7 days ago).")
+    ] = False,
     deadline: options.Deadline = None,
     rejects: Annotated[
         Path | None,
@@ -93,8 +95,8 @@ def pull(
         shown, rejected = session.shows_progress(printer.format), RejectedItems(rejects)
         with closing(rejected):
             printer.many(pulling.outcomes(rejected, shown=shown), outcome_record, TICKET_KEYS, TICKETS_TABLE)
-    if session.guides and pulling.changed:
-        session.say("next: triage classify")
+    if session.guides:
+        session.say(messages.after_storing(pulling.statuses))
     return pulling.code
 
 
@@ -107,7 +109,7 @@ class _Pulling:
         self._plan = plan
         self._codes = {ExitCode.OK}
         self._failures: list[TriageError] = []
-        self.changed = False
+        self.statuses: set[str] = set()  # of the tickets that were created or updated
 
     @property
     def code(self) -> int:
@@ -131,11 +133,11 @@ class _Pulling:
                         self._codes.add(outcome.error.exit_code)
                         messages.say(f"rejected: {outcome.error.sentence()}")
                     if outcome.action != Action.UNCHANGED:
+                        self.statuses |= {outcome.value.status} if outcome.value else set()
                         yield outcome
             except TriageError as error:
                 self._failed(error)
             finally:
-                self.changed |= bool(counts["created"] + counts["updated"])
                 self._session.say(f"{name}: {messages.counted(counts, DIDS)}")
             if self._session.stopper.code:
                 return
