@@ -2,6 +2,7 @@
 
 import io
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.mail import threads
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import from_json
-from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
 from triage_cli.readers import open_table
+from triage_cli.readers.mail_files import RawMail
+from triage_cli.readers.mail_message import drafts
 
 FIRST = mail("I was charged twice.\n\nBest regards,\nAnn", name="1@x")
 SECOND = mail(REPLY, name="2@x", subject="Re: A matter", after=["1@x"], date="Thu, 26 Nov 2026 11:00:00 +0000")
@@ -119,7 +122,12 @@ def test_another_mail_under_a_known_id_is_rejected_and_said(triage: Triage) -> N
     for changed in (mail("x", name="1@x", sender="eve@x.example"), mail("x", name="2@x", after=["1@x"])):
         (outcome,) = stored(triage, changed)
         assert outcome.error is not None
-        assert "is that of another mail" in outcome.error.message
+        assert re.fullmatch(r"line 1: the Message-ID .@x is that of another mail", outcome.error.message)
+    (draft,) = drafts([RawMail("UID 7", 0, mail("x", name="1@x", sender="eve@x.example"))], "mail")
+    assert isinstance(draft, TicketDraft)
+    (outcome,) = triage.create([draft])
+    assert outcome.error is not None
+    assert outcome.error.message == "the mail 1@x: the Message-ID 1@x is that of another mail"
     copy = stored(triage, FIRST.replace(b"twice.", b"twice.\n\n-- \nlist footer"))
     assert actions(copy) == ["unchanged"]
 

@@ -52,7 +52,8 @@ def test_mails_are_read_once_and_stay_unread(shared: ImapServer) -> None:
     shared.put(mail("a", name="a@x"), mail("b", name="b@x"))
     first = pages(source(shared))
     assert texts(first) == ["a", "b"]
-    assert all(row.source == "inbox" for page in first for row in page.drafts if isinstance(row, TicketDraft))
+    drafts = [row for page in first for row in page.drafts if isinstance(row, TicketDraft)]
+    assert [(row.source, row.line) for row in drafts] == [("inbox", 0), ("inbox", 0)], "a UID is no line of a file"
     assert shared.unseen() == 2
     assert pages(source(shared), first[-1].position) == []
     shared.put(mail("c", name="c@x"))

@@ -26,7 +26,7 @@ _OF_MAIL = re.compile(rb"(?im)^(?:message-id|mime-version|received|return-path|d
 
 
 class RawMail(NamedTuple):
-    """One mail of a file: its place, its first line, its bytes, and the remainder if it is too long."""
+    """One mail: its place, its first line (0: it is in no file), its bytes, and the remainder if it is too long."""
 
     place: str
     line: int

@@ -164,9 +164,9 @@ class ImapSource:
         for uid, size in mail_sizes:
             if size > LONGEST:
                 beginning = self._contents(server, [uid], f"BODY.PEEK[]<0.{_BEGINNING}>").get(uid, b"")
-                yield RawMail(f"UID {uid}", uid, beginning, iter(()))
+                yield RawMail(f"UID {uid}", 0, beginning, iter(()))
             elif uid in contents:
-                yield RawMail(f"UID {uid}", uid, contents.pop(uid))
+                yield RawMail(f"UID {uid}", 0, contents.pop(uid))
 
     def _contents(self, server: ImapConnection, uids: Sequence[int], item: str) -> dict[int, bytes]:
         mails_by_uid, before = {}, b""

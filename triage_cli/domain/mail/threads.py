@@ -40,13 +40,14 @@ def joined(known: Ticket, item: Identified) -> Ticket | None:
     mail, opener = mail_of(draft.extra), mail_of(extra)
     if mail is None:
         return None
+    place = draft.place if draft.line else f"the mail {mail.message_id[:200]}"  # of a mail server
     thread = [each for each in _listed(extra.get(THREAD)) if isinstance(each, dict)]
     mails = {each.get("message_id"): (each.get("from"), each.get("date")) for each in thread}
     if opener is not None:
         mails[opener.message_id] = (known.customer_id, known.created_at)
     if mail.message_id in mails:
         if mails[mail.message_id] != (draft.customer_id, draft.created_at):
-            raise RowError(f"line {draft.line}: the Message-ID {mail.message_id[:200]} is that of another mail")
+            raise RowError(f"{place}: the Message-ID {mail.message_id[:200]} is that of another mail")
         return None
     first = mail.message_id == known.external_id and opener is not None
     if first and opener is not None:
@@ -57,7 +58,7 @@ def joined(known: Ticket, item: Identified) -> Ticket | None:
     after = encoded({**extra, THREAD: thread})
     if len(after) > LONGEST:
         raise RowError(
-            f"line {draft.line}: its thread holds {len(thread)} mails and would be over 1 MB",
+            f"{place}: its thread holds {len(thread)} mails and would be over 1 MB",
             hint="a thread that long is rarely one matter: keep the mail where it is",
         )
     ticket = known._replace(extra=after, revision=known.revision + 1)
