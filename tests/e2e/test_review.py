@@ -54,6 +54,16 @@ def test_on_a_terminal_keys_are_stored_at_once_and_kill_9_loses_nothing(unsure: 
     assert standing(unsure)["1"] == ("routed", "Billing", True)
 
 
+def test_what_arrives_with_the_key_of_a_prompt_is_typed_into_it(unsure: Cli) -> None:
+    typist = Typist(unsure, "review")
+    typist.sees("subject alpha")
+    typist.types("nthey want money\r", see="note: they want money")
+    typist.types("2", see="0: Technical")
+    typist.types("q", see="1 verdict given")
+    assert typist.ends() == 0
+    assert json.loads(unsure("show", "0").stdout)["reason"] == "they want money"
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (None, 130)])
 def test_a_signal_and_ctrl_c_leave_the_terminal_as_it_was(unsure: Cli, sent: signal.Signals | None, code: int) -> None:
     typist = Typist(unsure, "review", "--all", "--order", "urgent", "--search", "delta")

@@ -89,6 +89,8 @@ class ReviewApp(TicketBrowser):
         elif self._asks:
             if event.key == "escape":
                 self._close_prompt()
+            elif event.character and event.is_printable:  # it was on its way before the prompt had the focus
+                self.query_one("#prompt", Input).insert_text_at_cursor(event.character)
         elif event.key != "ctrl+q":
             event.stop()
             self.press(event.key, event.character)
