@@ -106,6 +106,9 @@ def test_a_destination_that_is_gone_is_switched_off_until_dead_letters_are_retri
     assert outcome.value is not None
     assert outcome.value.ticket.status == "undeliverable"
     assert len(three["b"].got) == 1, "not asked again"
+    (named,) = world.triage().route(Selection(ids=(outcome.value.ticket.ticket_id,)), RoutePlan())
+    assert (named.action, str(named.error)) == ("undeliverable", "b said that it is gone (410) and was switched off")
+    assert len(three["b"].got) == 1, "nor asked again where it is named"
     assert world.store.switched_off() == {"b"}
     three["b"]._answer = lambda _: None
     list(world.triage().route(Selection(), RoutePlan(retry_dead=True)))

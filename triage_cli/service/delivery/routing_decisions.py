@@ -9,7 +9,7 @@ from triage_cli.domain.audit import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule
-from triage_cli.domain.errors import NoRouteError, NotClassifiedError
+from triage_cli.domain.errors import DeliveryError, NoRouteError, NotClassifiedError
 from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Ticket
@@ -129,8 +129,7 @@ class RoutingDecider:
         after = [settled.get(d.delivery_id, d) for d in deliveries] + list(needed_deliveries.new)
         status = routing.status_of(after, before.category)
         if not adds and before.status == status:
-            action = Action.ROUTING if status == "routing" else Action.UNCHANGED  # deliveries are pending
-            return Outcome(None, action, Routed(before, deliveries), None, before), None
+            return _as_it_is(before, deliveries, status), None
         ticket = routing.decided(before, rule, after)
         data = {
             "rule": rule.name,
@@ -177,3 +176,14 @@ class RoutingDecider:
         after = tuple(settled.get(d.delivery_id, d) for d in deliveries)
         outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, after), error, before)
         return outcome, Change(event, ticket, before.revision, superseded)
+
+
+def _as_it_is(ticket: Ticket, deliveries: tuple[Delivery, ...], status: str) -> Outcome[Routed]:
+    """Return the outcome of a ticket whose deliveries stay as they are; dead letters are its error."""
+    dead = [d.last_error for d in deliveries if d.state == "dead" and d.category == ticket.category]
+    if status == "undeliverable":
+        problem = dead[0] or "a destination did not accept it"
+        error = DeliveryError(problem, hint="triage route --retry-dead tries again", final=True)
+        return Outcome(None, Action.UNDELIVERABLE, Routed(ticket, deliveries), error, ticket)
+    action = Action.ROUTING if status == "routing" else Action.UNCHANGED  # deliveries are pending
+    return Outcome(None, action, Routed(ticket, deliveries), None, ticket)
