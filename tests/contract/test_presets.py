@@ -19,7 +19,8 @@ from tests.support.vendors.samples import SAMPLES
 from tests.support.vendors.server import Answer, Fault, Vendor, leaves
 from tests.support.vendors.trackers import GitHub, Jira, Linear
 from triage_cli.config import load_config
-from triage_cli.config.presets import preset_names
+from triage_cli.config.destination_specs import DestinationSpec, HttpSpec
+from triage_cli.config.presets import load_preset, preset_names
 from triage_cli.config.template_filters import FILTERS
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
@@ -95,6 +96,15 @@ def refused(outcome: Outcome[Receipt]) -> DeliveryError:
 
 def test_each_preset_has_a_stub_and_names_the_pages_it_was_made_from() -> None:
     assert set(preset_names()) == SAMPLES.keys()
+
+
+def test_presets_that_set_a_field_of_a_ticket_are_known() -> None:
+    """Else `pull` would take a field's old value for a newer one."""
+    for name in preset_names():
+        sets_field = "custom_fields" in repr(load_preset(name).value.get("body"))
+        assert DestinationSpec("out", "http", http=HttpSpec(name)).sets_field == sets_field, name
+    kinds = [kind for kind in ("http", "webhook", "command", "mail", "file") if DestinationSpec("out", kind).sets_field]
+    assert kinds == ["http", "webhook", "command"]
     folder = Path(__file__).parents[2] / "triage_cli" / "destinations" / "presets"
     for name in SAMPLES:
         assert re.search(r"^source:\n(  - https://\S+\n)+", (folder / f"{name}.yaml").read_text(), re.MULTILINE), name

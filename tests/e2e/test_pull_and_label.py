@@ -155,6 +155,31 @@ def test_a_later_word_here_stands_until_the_helpdesk_says_something_new(cli: Cli
     assert verdicts(cli)["0"] == ("General", "shop")
 
 
+def test_a_correction_here_stands_where_nothing_sets_the_field_there(cli: Cli, desk: Helpdesk) -> None:
+    """Only what sets the field makes its former value a new one: a file does not, nor do labels or messages."""
+    from_now_on(desk)
+    desk.items[0]["field"] = "General"
+    configure(cli, desk, verdict="field")
+    config = json.loads((cli.folder / "config.yaml").read_text())
+    config["destinations"]["tags"] = {"type": "file", "path": "tags.jsonl"}
+    (cli.folder / "config.yaml").write_text(json.dumps(config))
+    cli("pull", "-q")
+    assert cli("route", "-q").returncode == 0
+    cli("verdict", "0", "Billing")
+    assert cli("route", "-q").returncode == 0
+    from_now_on(desk)
+    desk.change(0, tags=["vip", "late"])
+    cli("pull", "-q")
+    assert verdicts(cli)["0"][0] == "Billing"
+    cli("verdict", "0", "--clear")
+    desk.change(0, tags=["vip", "later"])
+    cli("pull", "-q")
+    assert not verdicts(cli)
+    desk.change(0, field="Technical")
+    cli("pull", "-q")
+    assert verdicts(cli)["0"] == ("Technical", "shop")
+
+
 # -- kills
 
 

@@ -109,6 +109,10 @@ class MailSpec(NamedTuple):
     text: str = TEXT
 
 
+# The presets that set a field of a helpdesk's ticket; the others add labels or messages.
+FIELD_PRESETS = frozenset({"freshdesk"})
+
+
 class DestinationSpec(NamedTuple):
     """One destination as configured; paths in it are absolute, `secret_env` names the newest secret first."""
 
@@ -125,6 +129,16 @@ class DestinationSpec(NamedTuple):
     allow_private: bool = False
     http: HttpSpec | None = None
     mail: MailSpec | None = None
+
+    @property
+    def sets_field(self) -> bool:
+        """Return whether it may set a field of a helpdesk's ticket to the category.
+
+        What a webhook's receiver, a program or a request of one's own sets is not known.
+        """
+        if self.http is not None and self.http.preset is not None:
+            return self.http.preset in FIELD_PRESETS
+        return self.type not in ("file", "mail")
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """Yield the variables with its secrets, each with its key in the configuration."""

@@ -131,7 +131,7 @@ class LocalTriage:
         with each rejected item, before the position behind it is stored.
         """
         with self._running("pull") as recorder:
-            for outcomes in SourcePull(recorder.context, source, plan, self._services.categories, tell, keep).chunks():
+            for outcomes in SourcePull(recorder.context, source, plan, self._services.corrections(tell), keep).chunks():
                 recorder.add(outcomes)
                 yield from outcomes
 

@@ -12,6 +12,7 @@ from triage_cli.service.batch.collect import BatchCollector, batched
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decisions import DecisionRecorder
 from triage_cli.service.delivery.routing_decisions import RoutingTable
+from triage_cli.service.intake.corrections import Corrections
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_CLASSIFY
 
@@ -24,7 +25,7 @@ class Services(NamedTuple):
     caller's thread, and costs nothing; None if that of the plan is no such. `thresholds` maps a category to the
     confidence that each step of the default classifier needs, as in `CategoryProfile`. `only_loads` returns whether the
     classifier of a plan can be left unopened if nothing is asked, because that checks and records nothing. `ranked`
-    orders what waits for review.
+    orders what waits for review. `sets_field` returns whether a destination may set a field of a helpdesk's ticket.
     """
 
     store: Store
@@ -39,6 +40,7 @@ class Services(NamedTuple):
     thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
     only_loads: Callable[[ClassifyPlan], bool] = lambda _: False
     ranked: Ranking = lambda texts, _: range(len(texts))
+    sets_field: Callable[[str], bool] = lambda _: True
 
     def is_idle(self, selection: Selection, plan: ClassifyPlan) -> bool:
         """Return whether there is nothing to classify, so that the classifier need not be opened."""
@@ -46,6 +48,10 @@ class Services(NamedTuple):
             return False
         first = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent", limit=1)
         return next(self.store.find(first), None) is None
+
+    def corrections(self, tell: Callable[[str], None]) -> Corrections:
+        """Return what tells people's categories in a helpdesk from those of triage; `tell` gets its warnings."""
+        return Corrections(self.store, self.categories, self.sets_field, tell)
 
     def recorder(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
         """Open the classifier of a plan, and return the recorder of its answers; nothing can be spent yet."""

@@ -1,7 +1,7 @@
 """Categories that people set in the helpdesk that tickets are pulled from: they count as verdicts."""
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.decisions import Classification
@@ -14,10 +14,21 @@ from triage_cli.service.verdicts import is_imported
 
 
 class Corrections:
-    """Tells a person's category from one that triage itself wrote there; `tell` gets the warnings."""
+    """Tells a person's category from one that triage itself wrote there; `tell` gets the warnings.
 
-    def __init__(self, store: Store, categories: Sequence[Category], tell: Callable[[str], None]) -> None:
+    `sets_field` returns whether a destination may have set the field that holds the category.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        categories: Sequence[Category],
+        sets_field: Callable[[str], bool],
+        tell: Callable[[str], None],
+    ) -> None:
+        self.categories = categories
         self._store = store
+        self._sets_field = sets_field
         self._tell = tell
         self._reported: set[str] = set()
         self._names = {key(name): c.name for c in categories for name in (*c.was, c.name)}
@@ -38,12 +49,33 @@ class Corrections:
             if category is None or ticket is None:
                 return category
             own = ticket.ticket_id
-            counts = _is_news(category, identified, ticket, deliveries.get(own, ()), verdicts.get(own, ()))
+            arrived = [d for d in deliveries.get(own, ()) if d.arrived]
+            counts = self._is_news(category, identified, ticket, arrived, verdicts.get(own, ()))
             return category if counts else None
 
         return [
             identified._replace(draft=identified.draft._replace(verdict=verdict_of(identified))) for identified in items
         ]
+
+    def _is_news(
+        self,
+        category: str,
+        identified: Identified,
+        ticket: Ticket,
+        arrived: Sequence[Delivery],
+        verdicts: Sequence[Classification],
+    ) -> bool:
+        """Return whether a category is a person's, and later than all that triage has delivered or stored."""
+        if category in (ticket.category, arrived[-1].category if arrived else None):
+            return False
+        before = [answer for answer in verdicts if is_imported(answer)]
+        field_set = latest(d for d in arrived if self._sets_field(d.destination))
+        if before and before[-1].category == category and field_set <= to_seconds(before[-1].at):
+            return False  # the source repeats itself, and its field was not set otherwise since
+        held = max((to_seconds(a.at) for a in verdicts if a.classification_id == ticket.decision_id), default=0.0)
+        changed = identified.draft.changed_at
+        # In whole seconds, since some helpdesks have no fractions.
+        return changed is None or int(to_seconds(changed)) >= int(max(latest(arrived), held))
 
     def _category(self, identified: Identified) -> str | None:
         """Return the category that a value names, also with the prefix of the tags that triage writes."""
@@ -63,27 +95,9 @@ class PulledFrom(NamedTuple):
     keep: Callable[[object], None]
 
 
-def _is_news(
-    category: str,
-    identified: Identified,
-    ticket: Ticket,
-    deliveries: Sequence[Delivery],
-    verdicts: Sequence[Classification],
-) -> bool:
-    """Return whether a category is a person's, and later than all that triage has delivered or stored."""
-    arrived = [delivery for delivery in deliveries if delivery.arrived]
-    if category in (ticket.category, arrived[-1].category if arrived else None):
-        return False
-    delivered = max((to_seconds(d.done_at or d.at) for d in arrived), default=0.0)
-    before = [answer for answer in verdicts if is_imported(answer)]
-    if before and before[-1].category == category and delivered <= to_seconds(before[-1].at):
-        return False  # the source repeats itself, and was sent nothing else since
-    held = max(
-        (to_seconds(answer.at) for answer in verdicts if answer.classification_id == ticket.decision_id), default=0.0
-    )
-    changed = identified.draft.changed_at
-    # In whole seconds, since some helpdesks have no fractions.
-    return changed is None or int(to_seconds(changed)) >= int(max(delivered, held))
+def latest(arrived: Iterable[Delivery]) -> float:
+    """Return when the latest of some deliveries arrived, in seconds since 1970; 0 if there is none."""
+    return max((to_seconds(delivery.done_at or delivery.at) for delivery in arrived), default=0.0)
 
 
 def key(name: str) -> str:

@@ -8,7 +8,7 @@ from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.mail import threads
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.sources import PullPlan, SourceCursor, SourcePage
-from triage_cli.domain.tickets import Category, Rejected, Ticket, TicketDraft
+from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.adapters import Source
 from triage_cli.service.intake.corrections import Corrections, PulledFrom
 from triage_cli.service.intake.import_tickets import Intake
@@ -29,12 +29,11 @@ class SourcePull:
         context: RunContext,
         source: Source,
         plan: PullPlan,
-        categories: Sequence[Category],
-        tell: Callable[[str], None],
+        corrections: Corrections,
         keep: Callable[[object], None],
     ) -> None:
-        pulled = PulledFrom(Corrections(context.store, categories, tell), source.keeps_category, keep)
-        verdicts = Verdicts(categories, source.name)
+        pulled = PulledFrom(corrections, source.keeps_category, keep)
+        verdicts = Verdicts(corrections.categories, source.name)
         self._intake = Intake(context.store, source.name, verdicts, context.run.run_id, pulled=pulled)
         self._context = context
         self._stop = context.stop
