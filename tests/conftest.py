@@ -23,8 +23,11 @@ from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 
 FOLDERS = ("project", "e2e", "integration", "contract", "unit")  # from the longest tests to the shortest
-for profile in ("long", "suite"):  # see tests/support/examples.py; a busy machine is no failure
-    settings.register_profile(profile, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The suite tries the same examples each time, `long` others (tests/support/examples.py). A busy machine is no failure.
+for profile in ("long", "suite"):
+    settings.register_profile(
+        profile, deadline=None, derandomize=profile == "suite", suppress_health_check=[HealthCheck.too_slow]
+    )
 settings.load_profile("suite")
 sys.dont_write_bytecode = False  # else each worker compiles all tests anew: half of what collecting them takes
 gc.set_threshold(50_000, 50, 100)  # as the program does it; looking for garbage in all modules is a tenth of the tests

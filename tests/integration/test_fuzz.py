@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -27,12 +27,18 @@ from triage_cli.readers import ReadOptions, open_table
 from triage_cli.stores.sqlite.head_file import kept_head
 
 TEXT = st.text(max_size=30)
+
+
+def texts(*excluded: Literal["Cs", "Cc"]) -> st.SearchStrategy[str]:
+    """Return texts without characters of these categories of Unicode, and without blanks at their ends."""
+    characters = st.characters(exclude_categories=excluded, exclude_characters="\0")
+    return st.text(characters, min_size=1, max_size=30).map(str.strip).filter(bool)
+
+
 # What a database can hold: no halves of surrogate pairs, and no NUL, which readers reject.
-STORED = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30).filter(
-    lambda text: text.strip() == text
-)
-# What is no sign of a file that is no text.
-WRITTEN = STORED.filter(lambda text: not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text))
+STORED = texts("Cs")
+# Without control characters, which are signs of a file that is no text.
+WRITTEN = texts("Cs", "Cc")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
