@@ -30,7 +30,7 @@ from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, Routed, RoutePlan, Rule
+from triage_cli.domain.deliveries import Attempt, OutgoingDelivery, Receipt, Routed, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
@@ -73,9 +73,20 @@ def test_a_ticket_that_is_due_later_has_the_error_of_what_is_still_due(
     run(world, 1)
     [ticket] = world.store.find(Selection())
 
+    def attempted(error: DeliveryError | None) -> tuple[Attempt, ...]:
+        """Return the attempt that failed with an error."""
+        deliveries = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+        return tuple(
+            Attempt(d.delivery_id, 1, d.at, 503, error.message, 0.0, None)
+            for d in deliveries
+            if error and error is downs[d.destination]
+        )
+
     def reported(*errors: DeliveryError | None) -> object:
         """Return the error that is reported after these results, of which all but the first are of another try."""
-        first, *later = [Outcome(0, Action.ROUTING, Routed(ticket), error, ticket) for error in errors]
+        first, *later = [
+            Outcome(0, Action.ROUTING, Routed(ticket, (), attempted(error)), error, ticket) for error in errors
+        ]
         [last] = route.last_outcome_per_ticket(world.store, [first], lambda _ids: later)
         return last.error
 

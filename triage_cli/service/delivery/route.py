@@ -4,12 +4,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count
+from typing import NamedTuple
 
 from triage_cli.domain import times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import NAMED, bounded, chunked
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, RoutePlan
-from triage_cli.domain.errors import DeliveryError, TriageError
+from triage_cli.domain.errors import TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
@@ -235,7 +236,7 @@ def last_outcome_per_ticket(
 
     `try_again` attempts those deliveries. It is called once, with the ids of their tickets.
     """
-    later: dict[str, tuple[int | None, tuple[TriageError, ...]]] = {}
+    later: dict[str, tuple[int | None, tuple[_Failure, ...]]] = {}
 
     def all_outcomes() -> Iterator[Outcome[Routed]]:
         yield from outcomes
@@ -243,24 +244,36 @@ def last_outcome_per_ticket(
 
     for outcome in all_outcomes():
         ticket_id = outcome.ticket.ticket_id
-        row, errors = later.pop(ticket_id, (outcome.row, ()))
+        row, failures = later.pop(ticket_id, (outcome.row, ()))
         if outcome.action == Action.ROUTING:
-            later[ticket_id] = row, ((outcome.error, *errors) if outcome.error else errors)
+            later[ticket_id] = row, (*_failures(outcome), *failures)
         else:
             yield outcome._replace(row=row)
     for ticket_ids in chunked(later, NAMED):
         deliveries = store.deliveries(ticket_ids)
         for ticket in store.find(Selection(ids=tuple(ticket_ids))):
-            row, errors = later[ticket.ticket_id]
+            row, failures = later[ticket.ticket_id]
             routed = Routed(ticket, deliveries.get(ticket.ticket_id, ()))
-            yield Outcome(row, Action(ticket.status), routed, _standing(errors, routed.deliveries), ticket)
+            yield Outcome(row, Action(ticket.status), routed, _standing(failures, routed.deliveries), ticket)
 
 
-def _standing(errors: Sequence[TriageError], deliveries: Sequence[Delivery]) -> TriageError | None:
+class _Failure(NamedTuple):
+    """The error of an outcome, and the deliveries that failed; none if they were not attempted."""
+
+    error: TriageError
+    delivery_ids: frozenset[str]
+
+
+def _failures(outcome: Outcome[Routed]) -> tuple[_Failure, ...]:
+    attempts = outcome.value.attempts if outcome.value else ()
+    failed = frozenset(attempt.delivery_id for attempt in attempts if attempt.error)
+    return (_Failure(outcome.error, failed),) if outcome.error else ()
+
+
+def _standing(failures: Sequence[_Failure], deliveries: Sequence[Delivery]) -> TriageError | None:
     """Return the latest error that is not about a delivery that was settled since."""
-    stored = {delivery.last_error for delivery in deliveries if delivery.state == "pending"}
-    standing = (e for e in errors if not isinstance(e, DeliveryError) or {e.message, e.sentence()} & stored)
-    return next(standing, None)
+    pending = {delivery.delivery_id for delivery in deliveries if delivery.state == "pending"}
+    return next((f.error for f in failures if not f.delivery_ids or f.delivery_ids & pending), None)
 
 
 def due(
@@ -277,7 +290,7 @@ def due(
         for results in delivering.due(ids):
             for result in results:
                 delivered = True
-                routed = Routed(result.ticket, result.deliveries)
+                routed = Routed(result.ticket, result.deliveries, result.attempts)
                 outcome = Outcome(next(rows), Action(result.ticket.status), routed, result.error, result.ticket)
                 yield with_offline_error(outcome, delivering.offline)
         at = context.store.next_due(ids, but=tuple(delivering.offline))
