@@ -78,6 +78,10 @@ def test_a_paid_answer_is_kept_without_its_reason(world: World) -> None:
     kept = shelf.trials([answer.answer_key, "other"])[answer.answer_key]
     assert (kept.category, kept.confidence, kept.cost, kept.reason) == ("Billing", 0.9, 0.5, None)
     assert kept.classification_id == answer.classification_id
+    again = answer._replace(classification_id=ids.new_id(), category="General")
+    shelf.keep_trials([again], Lease(run.run_id, spent=1.0, reserved=0.0))
+    kept = shelf.trials([answer.answer_key])[answer.answer_key]
+    assert (kept.category, kept.classification_id) == ("General", again.classification_id), "it was asked for again"
 
 
 def test_texts_without_a_verdict_are_the_same_each_time(world: World) -> None:

@@ -67,4 +67,4 @@ class ModelRegistry(Protocol):
         """Return answers that earlier evaluations paid for, by answer key."""
 
     def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
-        """Store paid answers, and what the run has spent so far."""
+        """Store paid answers, replacing those to the same questions, and what the run has spent so far."""

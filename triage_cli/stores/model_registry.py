@@ -24,8 +24,9 @@ _TRIAL = (
     "classification_id", "step", "category", "confidence", "confidence_source", "classifier", "actor", "fingerprint",
     "answer_key", "at", "input_tokens", "output_tokens", "cache_read", "cache_write", "cost",
 )  # fmt: skip
+# A question is asked again if its answer is of no use any more, as one under a category that is gone.
 KEEP_TRIAL = f"""insert into trials ({", ".join(_TRIAL)}) values ({", ".join("?" * len(_TRIAL))})
-    on conflict (answer_key) do nothing"""
+    on conflict (answer_key) do update set {", ".join(f"{field} = excluded.{field}" for field in _TRIAL)}"""
 TRIALS = f"select {', '.join(_TRIAL)} from trials where answer_key in (select value from json_each(?))"
 ADD_VERSION = """insert into versions (version, categories, weights, metrics, active, actor, at, based_on)
     select coalesce(max(version), 0) + 1, ?, ?, ?, 1, ?, ?, ? from versions returning version"""
@@ -209,7 +210,7 @@ class SqlModelRegistry:
         return {answer.answer_key: answer for answer in map(_classification, rows)}
 
     def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
-        """Store paid answers, and what the run has spent so far."""
+        """Store paid answers, replacing those to the same questions, and what the run has spent so far."""
         with self._database.transaction() as db:
             self._store.renew_lease(db, lease)
             for answer in answers:
