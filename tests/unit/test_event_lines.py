@@ -13,7 +13,15 @@ from triage_cli.cli.display.event_lines import summary
     [
         ("created", {"source": "import", "line": 5}, "import, line 5"),
         ("created", {"source": "api"}, "api"),
-        ("updated", {"fields": ["subject"]}, 'fields: ["subject"]'),
+        ("updated", {"fields": ["subject"]}, "subject changed"),
+        (
+            "updated",
+            {"source": "import", "line": 3, "fields": ["subject", "extra"], "verdict": "Billing", "was": "General"},
+            "import, line 3: subject, extra changed, verdict Billing instead of General",
+        ),
+        ("updated", {"source": "desk", "line": 0, "fields": [], "said": "Billing"},
+         "desk: Billing was given; a person's verdict stays"),
+        ("updated", {"source": "inbox", "fields": ["extra"], "mails": 3}, "inbox: extra changed, 3 mails"),
         (
             "classified",
             {"category": "Billing", "confidence": 0.87, "classifier": "local", "threshold": 0.6, "decision": "x"},

@@ -30,6 +30,18 @@ def _created(detail: Detail) -> str:
     return f"{detail.get('source')}{line}"
 
 
+def _updated(detail: Detail) -> str:
+    was = f" instead of {detail['was']}" if detail.get("was") else ""
+    changes = (
+        f"{', '.join(detail['fields'])} changed" if detail.get("fields") else "",
+        f"verdict {detail['verdict']}{was}" if detail.get("verdict") else "",
+        f"{detail['said']} was given; a person's verdict stays" if detail.get("said") else "",
+        f"{detail['mails']} mails" if detail.get("mails") else "",
+    )
+    place = _created(detail) if detail.get("source") else ""
+    return ": ".join(filter(None, (place, ", ".join(filter(None, changes)))))
+
+
 def _classified(detail: Detail) -> str:
     category, guess, confidence = detail.get("category"), detail.get("suggestion"), detail.get("confidence")
     if category is None and guess is None:
@@ -71,6 +83,7 @@ def _data(detail: Detail) -> str:
 
 SUMMARIES: Mapping[str, Callable[[Detail], str]] = {
     EventAction.CREATED: _created,
+    EventAction.UPDATED: _updated,
     EventAction.CLASSIFIED: _classified,
     EventAction.RECLASSIFIED: _classified,
     EventAction.PROPOSED: _classified,
