@@ -28,12 +28,14 @@ def test_they_teach_where_they_help(trainer: Trainer) -> None:
     assert trainer.fit(ROWS, more) == trainer.fit(ROWS, more), "the same material makes the same model"
 
 
+@pytest.mark.slow
 def test_what_is_learned_without_a_label_is_no_labelled_text(trainer: Trainer) -> None:
     weights = trainer.fit(ROWS, Unlabelled(tuple(TEXTS), 0.3))
     assert trainer.number_learned(weights) == len(ROWS)
     assert not any(trainer.seen(weights, TEXTS))
 
 
+@pytest.mark.slow
 def test_where_labels_are_at_random_they_teach_nothing(trainer: Trainer) -> None:
     names = [category.name for category in CATEGORIES]
     wrong = [row._replace(category=names[n * 7 % 5 % 3]) for n, row in enumerate(ROWS)]
