@@ -90,7 +90,9 @@ class ReviewApp(TicketBrowser):
             if event.key == "escape":
                 self._close_prompt()
             elif event.character and event.is_printable:  # it was on its way before the prompt had the focus
-                self.query_one("#prompt", Input).insert_text_at_cursor(event.character)
+                prompt = self.query_one("#prompt", Input)
+                prompt.select_on_focus = False  # else the next key would replace this one
+                prompt.insert_text_at_cursor(event.character)
         elif event.key != "ctrl+q":
             event.stop()
             self.press(event.key, event.character)
@@ -130,7 +132,7 @@ class ReviewApp(TicketBrowser):
         self._asks = key
         prompt = self.query_one("#prompt", Input)
         prompt.value = {key_bindings.NOTE: self.note or "", key_bindings.FILTER: self.view.filters.line}.get(key, "")
-        prompt.disabled, prompt.styles.display = False, "block"
+        prompt.disabled, prompt.styles.display, prompt.select_on_focus = False, "block", True
         self.screen.set_focus(prompt)
         self.tell(PROMPTS[key] + "enter takes it, esc leaves")
 
