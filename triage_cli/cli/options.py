@@ -233,10 +233,11 @@ def stats_keys(typed: str | None) -> tuple[str, ...]:
 
 def statuses(names: Sequence[str] | None) -> frozenset[str]:
     """Return the named statuses."""
-    unknown = [name for name in listed(names) if name not in STATUSES]
+    typed = listed(names)
+    unknown = [name for name in typed if name not in STATUSES]
     if unknown:
         raise UsageError(f'no status "{unknown[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
-    return frozenset(listed(names))
+    return frozenset(typed)
 
 
 @dataclass(frozen=True)

@@ -205,8 +205,9 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
         or routing.status_of(after.values(), ticket.category) != ticket.status
     ):
         ticket = routing.decided(ticket, rule, after.values())
+    renames = list(store.renames())
     for delivery in (*due, *dead, *needed_deliveries.new):
-        outgoing = OutgoingDelivery(delivery, ticket, earlier_deliveries(store, delivery, existing))
+        outgoing = OutgoingDelivery(delivery, ticket, earlier_deliveries(renames, delivery, existing))
         spec = config.destinations.get(delivery.destination)
         if spec is not None and spec.http is not None:
             from triage_cli.destinations.http import as_text as request_text

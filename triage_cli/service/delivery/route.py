@@ -22,7 +22,7 @@ from triage_cli.service.delivery.results import (
     UnfinishedTicket,
     with_offline_error,
 )
-from triage_cli.service.delivery.routing_decisions import RoutingDecider, RoutingTable, earlier_deliveries
+from triage_cli.service.delivery.routing_decisions import RoutingDecider, RoutingTable
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_ROUTE, TicketClaimer
 
@@ -126,7 +126,7 @@ class DeliveryRun:
         deliveries = self._store.deliveries([outgoing.ticket.ticket_id for outgoing in to_send])
         for outgoing in to_send:
             existing = deliveries[outgoing.ticket.ticket_id]
-            yield outgoing._replace(earlier=earlier_deliveries(self._store, outgoing.delivery, existing))
+            yield outgoing._replace(earlier=self._decider.earlier(outgoing.delivery, existing))
 
     def _pending_destinations(self, ids: Sequence[str] | None) -> list[str]:
         return [name for name in self._store.pending_destinations(ids) if name not in self.offline]

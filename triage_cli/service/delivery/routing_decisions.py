@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from triage_cli.domain import ids, routing
@@ -12,7 +13,7 @@ from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rul
 from triage_cli.domain.errors import DeliveryError, NoRouteError, NotClassifiedError
 from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import Renamed, Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.service.delivery.dispatcher import DestinationBreakers
@@ -24,10 +25,11 @@ def never_promised(_fingerprint: str, _category: str, _max_error: float) -> floa
     return NEVER
 
 
-def earlier_deliveries(store: Store, delivery: Delivery, deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
+def earlier_deliveries(
+    renames: Sequence[Renamed], delivery: Delivery, deliveries: Sequence[Delivery]
+) -> tuple[Delivery, ...]:
     """Return a ticket's earlier deliveries to the same destination, with the names of categories as they were sent."""
     earlier = routing.earlier(delivery, deliveries)
-    renames = list(store.renames()) if earlier else []
     return tuple(routing.as_sent(each, renames) for each in earlier) if renames else earlier
 
 
@@ -78,16 +80,22 @@ class RoutingDecider:
     def to_send(self, change: Change, existing: Sequence[Delivery]) -> list[OutgoingDelivery]:
         """Return the deliveries of a saved decision; `existing` are the ticket's deliveries before it."""
         return [
-            OutgoingDelivery(added, change.ticket, self._earlier(added, existing), self._context.request_id)
+            OutgoingDelivery(added, change.ticket, self.earlier(added, existing), self._context.request_id)
             for added in change.adds
             if change.ticket and isinstance(added, Delivery)
             if added.state == "pending" and added.destination not in self.offline
         ]
 
-    def _earlier(self, delivery: Delivery, existing: Sequence[Delivery]) -> tuple[Delivery, ...]:
-        if delivery.destination not in self._routing_table.remembering:
+    def earlier(self, delivery: Delivery, existing: Sequence[Delivery]) -> tuple[Delivery, ...]:
+        """Return the earlier ones among a ticket's deliveries, if the destination's requests depend on them."""
+        if not existing or delivery.destination not in self._routing_table.remembering:
             return ()
-        return earlier_deliveries(self._context.store, delivery, existing)
+        return earlier_deliveries(self._renames, delivery, existing)
+
+    @cached_property
+    def _renames(self) -> Sequence[Renamed]:
+        """The renames of categories, which are carried out when a run begins."""
+        return list(self._context.store.renames())
 
     def decide(
         self, before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None,
