@@ -79,6 +79,24 @@ def test_what_is_no_singer_message_and_streams_of_other_names_are_said(cli: Cli)
     assert (done.returncode, "commands run only from a file that others cannot write" in done.stderr) == (2, True)
 
 
+def test_what_no_json_can_hold_again_stops_no_pull(cli: Cli) -> None:
+    numbers = ("NaN", "-Infinity", "1e999", "9" * 5000)
+    values = [*numbers, "[" * 99 + "]" * 99, "[" * 300 + "]" * 300]
+    records = "".join(
+        f"""echo '{{"type":"RECORD","stream":"tickets","record":{{"id":{n},"subject":"s","x":{value}}}}}'\n"""
+        for n, value in enumerate(values)
+    )
+    configure(cli, "#!/bin/sh\n" + records)
+    done = cli("pull", "--rejects", "bad.jsonl")
+    assert done.returncode == 3
+    assert done.stderr == (
+        "rejected: tap: item 6 is nested too deeply\ntap: 5 created, 0 updated, 0 unchanged, 1 rejected\n"
+    )
+    assert json.loads((cli.folder / "bad.jsonl").read_text())["id"] == 5
+    kept = [json.loads(extra) for (extra,) in rows(cli.db, "select extra from tickets order by external_id")]
+    assert kept[:4] == [{}, {}, {"x": "1e999"}, {"x": "9" * 5000}]
+
+
 def is_gone(pid: Path) -> bool:
     return subprocess.run(["kill", "-0", pid.read_text().strip()], capture_output=True, check=False).returncode != 0
 

@@ -108,6 +108,7 @@ def test_what_is_no_table_is_refused_before_anything_is_stored(
         '{"row":0,"subject":"a","priority":"nonsense"}', '{"row":0,"subject":"a","created_at":"yesterday"}',
         '{"row":0,"subject":"a","extra":[]}', '{"row":0,"subject":"a","source":null}', '{"row":true,"subject":"a"}',
         '{"row":0,"seen":1e3,"subject":"a"}', '{"row":0,"subject":"a","source":"B\\timport"}', "[" * 50_000,
+        '{"row":0,"subject":"a","extra":{"x":' + "[" * 300 + "]" * 300 + "}}",
     ],
 )  # fmt: skip
 def test_a_draft_that_no_client_sends_ends_the_stream_as_a_problem(server: Running, world: World, line: str) -> None:

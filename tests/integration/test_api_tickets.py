@@ -25,6 +25,7 @@ from triage_cli.ports.storage import Store
 from triage_cli.service import ticket_lookup
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May", "customer_id": "C-9", "priority": "high"}
+JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -367,9 +368,17 @@ def test_a_ticket_is_found_by_whatever_its_external_id_is(client: httpx.Client, 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", '[{"a": -1e999}]'])
 def test_a_number_that_json_has_no_word_for_is_refused(client: httpx.Client, number: str) -> None:
     body = f'{{"subject": "x", "extra": {{"weight": {number}}}}}'
-    said = client.post("/tickets", content=body, headers={"content-type": "application/json"})
+    said = client.post("/tickets", content=body, headers=JSON)
     assert (said.status_code, said.json()["code"]) == (422, "usage")
     assert "extra" in said.json()["detail"]
+
+
+def test_what_is_nested_too_deeply_to_be_written_again_is_refused(client: httpx.Client) -> None:
+    answers = [
+        client.post("/tickets", content=f'{{"subject": "x", "extra": {{"x": {"[" * n + "]" * n}}}}}', headers=JSON)
+        for n in (99, 100, 600, 5000)
+    ]
+    assert [answer.status_code for answer in answers] == [201, 422, 422, 422]
 
 
 def test_one_that_is_stored_from_before_breaks_no_list(server: Running, client: httpx.Client) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.read_tables import MB, Pipe, opened, read, reasons, texts
 from triage_cli.domain.errors import InputError, UsageError
+from triage_cli.domain.serialization import TICKET_KEYS
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import open_table
 from triage_cli.readers.sniff import HEAD
@@ -418,3 +419,18 @@ def test_columns_of_one_name_are_numbered_in_one_go() -> None:
 def test_a_table_of_absurd_width_is_none(start: str) -> None:
     with pytest.raises(InputError, match=r"columns, more than any table|no column for"):
         read(start + ",a" * 5000 + "\n" + "x,y\n" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("cell", "extra"),
+    [
+        ('{""a"": NaN, ""b"": 1e999}', {"a": None, "b": "1e999"}),
+        ('{""a"": ' + "[" * 200 + "]" * 200 + "}", {"extra": '{"a": ' + "[" * 200 + "]" * 200 + "}"}),
+        ('{""a"": ' + "[" * 5000 + "]" * 5000 + "}", {"extra": '{"a": ' + "[" * 5000 + "]" * 5000 + "}"}),
+    ],
+)
+def test_a_forged_extra_of_an_own_export_can_be_written_again(cell: str, extra: dict[str, Any]) -> None:
+    header = ",".join(TICKET_KEYS)
+    (row,) = read(f'{header}\n,x,import,help,{"," * 15}"{cell}"\n')
+    assert isinstance(row, TicketDraft)
+    assert row.extra == extra

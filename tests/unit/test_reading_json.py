@@ -196,6 +196,22 @@ def test_one_nested_value_is_its_row_s_own_matter(at: int) -> None:
     assert drafts[at - 1].description == f"d{at - 1}"
 
 
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+@pytest.mark.parametrize("layout", ["[{}]", "{}"])
+def test_what_is_nested_too_deeply_to_be_written_again_is_its_row_s_own_matter(layout: str) -> None:
+    """A thousand levels can be read, but not written where the program has called a few functions more."""
+    items = [f'{{"id": {n}, "subject": "caf\\u00e9", "x": {nested(n)}}}' for n in (1, 99, 100, 600, 5000)]
+    separator = "," if layout == "[{}]" else "\n"
+    rows = read(layout.format(separator.join(items)))
+    assert [type(row) for row in rows] == [TicketDraft] * 2 + [Rejected] * 3
+    for row in rows[2:]:
+        assert isinstance(row, Rejected)
+        assert "nested too deeply" in row.error.message
+
+
 def test_a_column_of_nested_values_is_no_field_unless_it_is_named() -> None:
     items = [{"_id": {"$oid": f"x{n}"}, "subject": "s", "comments": [{"body": "b"}] if n % 3 else None} for n in (1, 2)]
     taken = [row for row in read(json.dumps(items)) if isinstance(row, TicketDraft)]

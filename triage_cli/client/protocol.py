@@ -18,7 +18,7 @@ from triage_cli.domain.decisions import Classification, ClassifyPlan, Decided, F
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed, RoutePlan
 from triage_cli.domain.mail.parts import mail_of
 from triage_cli.domain.runs import Action, Outcome, Run
-from triage_cli.domain.serialization import TICKET_KEYS, compact, outcome_record
+from triage_cli.domain.serialization import TICKET_KEYS, compact, is_too_deep, outcome_record
 from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.domain.views import History, Stats, Why
 
@@ -194,7 +194,7 @@ def draft_of(wire_record: Any) -> TicketDraft:
     source, extra = wire_record.get("source", "import"), wire_record.get("extra", {})
     if not all(type(n) is int and 0 <= n < 1 << 53 for n in numbers) or not all(isinstance(t, TEXT) for t in texts):
         raise ProtocolError("a draft holds what is no number or no text")
-    if not isinstance(source, str) or "\t" in source or not isinstance(extra, dict):
+    if not isinstance(source, str) or "\t" in source or not isinstance(extra, dict) or is_too_deep(extra):
         raise ProtocolError("a draft has no proper source or extra")
     silent = wire_record.get("silent", [])
     if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):

@@ -35,6 +35,9 @@ to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
+# Levels of lists and objects in a ticket. Python reads a thousand, but what is read near the bottom of a short stack
+# could not be written from a deep one.
+DEEPEST = 100
 _DIGITS = sys.int_info.default_max_str_digits
 
 
@@ -55,6 +58,29 @@ def decoder() -> json.JSONDecoder:
 
 
 from_json = decoder().decode
+
+
+def foreign(document: str | bytes) -> Any:
+    """Return the value of a JSON document of another program, as `decoder` does. Raises `ValueError`."""
+    try:
+        return json.loads(document, parse_constant=lambda _: None, parse_float=number, parse_int=integer)
+    except RecursionError as exc:
+        raise ValueError("nested too deeply") from exc
+
+
+def is_too_deep(json_value: Any) -> bool:
+    """Return whether a JSON value has more than `DEEPEST` levels of lists and objects."""
+    level = [json_value]
+    for _ in range(DEEPEST):
+        level = [
+            each
+            for value in level
+            for each in (value.values() if isinstance(value, Mapping) else value)
+            if isinstance(each, list | dict)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def encodable(text: str) -> str:

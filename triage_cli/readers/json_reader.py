@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from triage_cli.domain.serialization import decoder
+from triage_cli.domain.serialization import decoder, is_too_deep
 from triage_cli.readers.csv_reader import Record, lines_of
 from triage_cli.readers.decoding import LONGEST
 from triage_cli.readers.spool import Spool
@@ -17,6 +17,7 @@ _GAP = re.compile(r"[\s,\ufeff]*")
 PARTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
 _CUT = "the input ends in the middle of this object"
 _UNENDED = "the input ends before its list does, so there may have been more"
+_TOO_DEEP = "nested too deeply"
 _NEXT = re.compile(r"[,\]\r\n]")
 
 
@@ -29,12 +30,12 @@ def text_of(json_value: object) -> str:
     return json.dumps(json_value, ensure_ascii=False, separators=(",", ":"))
 
 
-def parsed(json_text: str) -> tuple[Any, int]:
-    """Return the JSON value at the start of a text, and its end. Raises `ValueError`."""
+def parsed(json_text: str, position: int = 0) -> tuple[Any, int]:
+    """Return the JSON value at a position of a text, and its end. Raises `ValueError`."""
     try:
-        return _DECODER.raw_decode(json_text)
+        return _DECODER.raw_decode(json_text, position)
     except RecursionError as exc:
-        raise ValueError("nested too deeply") from exc
+        raise ValueError(_TOO_DEEP) from exc
 
 
 def json_values(texts: Iterable[str], *, by_line: bool) -> Iterator[tuple[int, str, Any, str]]:
@@ -75,6 +76,8 @@ class JsonRecords:
             return Record(line, None, problem)
         if not isinstance(json_value, dict):
             return Record(line, None, "not a JSON object")
+        if is_too_deep(json_value):
+            return Record(line, None, _TOO_DEEP)
         item: dict[str, Any] = _without_surrogates(json_value) if "\\u" in json_text else json_value
         if "\\u0000" in json_text and _NUL.search(json_text):
             problem = "holds NUL characters"
@@ -180,11 +183,11 @@ def _item(buffer: str, position: int, *, last: bool, alone: bool) -> tuple[Any, 
         return None, position + 1 if position < len(buffer) else 0, ""
     try:
         if alone and (length := _length(buffer, position)):
-            json_value, end = _DECODER.raw_decode(buffer[position : position + length])
+            json_value, end = parsed(buffer[position : position + length])
             end += position
         else:
-            json_value, end = _DECODER.raw_decode(buffer, position)
-    except (ValueError, RecursionError) as exc:
+            json_value, end = parsed(buffer, position)
+    except ValueError as exc:
         end = _balanced(buffer, position)
         if not end and last:
             return None, len(buffer), _CUT

@@ -1,11 +1,11 @@
 """Turns records into drafts of tickets, or rejects them with a reason; explains unread dates after all rows."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from triage_cli.domain.errors import RowError
+from triage_cli.domain.serialization import foreign, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft, place_of
 from triage_cli.readers.csv_reader import Record
 from triage_cli.readers.values import NOTHING, NOTHING_LENGTH, is_ambiguous, moment, priority
@@ -197,9 +197,10 @@ def _our_extra(cell_value: object) -> dict[str, Any]:
     """Return the column `extra` of our own export: an object, or JSON in a cell."""
     if isinstance(cell_value, str) and cell_value.startswith("{"):
         try:
-            cell_value = json.loads(cell_value)
+            read_value = foreign(cell_value)
         except ValueError:
             return {"extra": cell_value}
+        cell_value = {"extra": cell_value} if is_too_deep(read_value) else read_value
     return dict(cell_value) if isinstance(cell_value, dict) else {}
 
 

@@ -1,6 +1,5 @@
 """A source of type `http`: reads a list of items page by page."""
 
-import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from triage_cli.config.source_specs import SourceSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.domain.errors import DeliveryError, InputError, RefusedError, UnavailableError, UsageError
 from triage_cli.domain.json_paths import lookup
+from triage_cli.domain.serialization import foreign
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.domain.times import from_seconds, to_seconds
@@ -150,8 +150,8 @@ class HttpSource:
     def _page(self, answer: HttpAnswer, url: str) -> tuple[Page, list[Any], list[str | None]]:
         """Return a page, its items, and the time of each item's last change."""
         try:
-            value = json.loads(answer.body)
-        except (ValueError, RecursionError) as error:
+            value = foreign(answer.body)
+        except ValueError as error:
             kind = "an HTML page" if answer.body.lstrip()[:1] == b"<" else "no JSON"
             hint = "check url and auth: it may be a login page instead of the list"
             raise InputError(f"{self.name}: the answer is {kind}", hint=hint) from error
@@ -194,8 +194,8 @@ class HttpSource:
         if answer.status >= 400:
             return listed
         try:
-            return {**listed, "details": json.loads(answer.body)}
-        except (ValueError, RecursionError) as error:
+            return {**listed, "details": foreign(answer.body)}
+        except ValueError as error:
             raise InputError(f"{self.name}: the answer about an item is no JSON", hint="check details") from error
 
     # -- what is odd

@@ -6,7 +6,7 @@ from typing import Any
 from triage_cli.config.source_specs import SourceSpec
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.json_paths import joined_id, lookup
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.serialization import compact, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.json_reader import text_of
 from triage_cli.readers.values import is_nothing, moment, priority
@@ -37,6 +37,8 @@ class ItemReader:
         """
         if not isinstance(source_item, Mapping):
             return self._rejected(source_item, row, "is no JSON object")
+        if is_too_deep(source_item):
+            return self._rejected(source_item, row, "is nested too deeply")
         fields = self._spec.fields
         external_id = self.id_of(source_item)
         if external_id is None:
@@ -77,7 +79,11 @@ class ItemReader:
         return moment(text) if text else None
 
     def _rejected(self, source_item: object, row: int, why: str) -> Rejected:
-        return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), compact(source_item))
+        try:
+            raw = compact(source_item)
+        except RecursionError:
+            raw = ""
+        return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), raw)
 
     def id_of(self, source_item: object) -> str | None:
         """Return the id of an item, joined from its parts; None if a part is missing."""

@@ -4,7 +4,6 @@ It follows https://github.com/singer-io/getting-started/blob/master/docs/SPEC.md
 holds an item of a stream; `STATE` is passed to the tap as `--state` at its next run.
 """
 
-import json
 import subprocess
 import threading
 from collections import deque
@@ -16,7 +15,7 @@ from typing import IO, Any
 from triage_cli.config.source_specs import SourceSpec
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.errors import InputError, UnavailableError, UsageError
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.serialization import compact, foreign
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.adapters import Pause
@@ -121,8 +120,8 @@ class SingerSource:
 
     def _message(self, singer_line: bytes) -> Mapping[str, Any]:
         try:
-            message = json.loads(singer_line)
-        except (ValueError, RecursionError):
+            message = foreign(singer_line)
+        except ValueError:
             message = None
         if not isinstance(message, dict):
             start = singer_line[:80].decode("utf-8", "replace").strip()

@@ -1,6 +1,5 @@
 """The endpoint for helpdesk webhooks: checks the signature, maps the fields, recognises repeated events."""
 
-import json
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ from triage_cli.config import HookSpec
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.domain.json_paths import joined_id, lookup
 from triage_cli.domain.runs import Action
-from triage_cli.domain.serialization import ticket_record
+from triage_cli.domain.serialization import foreign, ticket_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.readers.json_reader import text_of
 
@@ -86,8 +85,8 @@ def parsed(headers: Headers, body: bytes) -> Any:
     is_form = media_type(headers) == FORM
     try:
         form = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000)) if is_form else {}
-        return form if is_form and "payload" not in form else json.loads(form.get("payload", body))
-    except (ValueError, RecursionError) as error:
+        return form if is_form and "payload" not in form else foreign(form.get("payload", body))
+    except ValueError as error:
         what = "form" if is_form else "JSON"
         raise UsageError(f"the body is no {what}", hint=f"send the event as {JSON}") from error
 

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from triage_cli.domain import times
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.serialization import compact, is_too_deep
 from triage_cli.domain.tickets import SORTS, Status
 from triage_cli.domain.views import StatsKey
 
@@ -45,10 +45,10 @@ def whole(value: object) -> object:
 
 
 def _writable(extra: dict[str, Any]) -> dict[str, Any]:
+    if is_too_deep(extra):
+        raise ValueError("is nested too deeply")
     try:
         compact(extra)
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
     except ValueError:
         raise ValueError("holds a number that JSON has no word for, such as NaN") from None
     return extra
