@@ -36,7 +36,7 @@ from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service.delivery import dispatcher, route
+from triage_cli.service.delivery import destination_breakers, dispatcher, route
 from triage_cli.service.delivery.results import AttemptRecorder, RetryPolicy
 from triage_cli.service.run_context import RunContext
 
@@ -46,7 +46,7 @@ def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three:
     statuses = Counter(run(world, 3000))
     assert statuses == {"routed": 2000, "routing": 1000}
     assert len(three["a"].got) == len(three["c"].got) == 1000
-    handed = dispatcher.FAILURES + 2 * three["b"].workers
+    handed = destination_breakers.FAILURES + 2 * three["b"].workers
     assert len(three["b"].got) <= handed, "left alone once it had failed ten times in a row"
 
 
@@ -93,6 +93,32 @@ def test_a_ticket_that_is_due_later_has_the_error_of_what_is_still_due(
     assert reported(downs["b"], None) is downs["b"], "what was accepted after it hides no failure"
     assert reported(downs["b"], downs["a"]) is downs["b"]
     assert reported(downs["a"], None) is None, "a has accepted it since"
+
+
+def test_a_ticket_that_was_not_tried_since_its_destination_keeps_failing_has_that_as_its_error(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    outcomes = world.triage().run(drafts(300), ClassifyPlan())
+    routing = [o for o in outcomes if o.value and o.value.ticket.status == "routing"]
+    errors = Counter(o.error.sentence() if o.error else "" for o in routing)
+    paused = "b keeps failing (last status 503), so it is left alone for 30 s; the next triage route tries it again"
+    assert errors == {"b is down": len(three["b"].got), paused: 100 - len(three["b"].got)}
+    deliveries = world.store.deliveries([o.value.ticket.ticket_id for o in routing if o.value])
+    kept = Counter(d.last_error for own in deliveries.values() for d in own if d.state == "pending")
+    assert kept == errors, "show and why tell it too"
+
+
+def test_what_is_due_soon_elsewhere_does_not_wait_for_one_that_is_left_alone(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    downs = iter([DeliveryError("a is down", status=503)])
+    three["a"]._answer = lambda _: next(downs, None)
+    three["a"].schedule = (1.0,)
+    assert Counter(run(world, 300)) == {"routed": 199, "routing": 101}
+    statuses = Counter(o.action for o in world.triage().route(Selection(), RoutePlan(stay=3)))
+    assert statuses[Action.ROUTED] == 1
 
 
 def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: dict[str, FakeDestination]) -> None:
@@ -431,7 +457,7 @@ def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dic
     while post.open:
         post.collect()
     three["a"].got.clear()
-    now = dispatcher.PAUSE + 1
+    now = destination_breakers.PAUSE + 1
     post.put(OutgoingDelivery(d._replace(destination="a"), ticket) for d in found)
     while post.open:
         post.collect()
@@ -549,7 +575,7 @@ def test_the_background_leaves_one_that_keeps_failing_alone_over_all_its_looks(
         working.put("desk", ticket_id)
         wanted = "routing" if name % 3 == 1 else "routed"
         until(lambda: status(world, ticket_id) == wanted, "what came later")  # noqa: B023 - called here only
-    assert len(three["b"].got) <= dispatcher.FAILURES + 2 * three["b"].workers
+    assert len(three["b"].got) <= destination_breakers.FAILURES + 2 * three["b"].workers
 
 
 def test_a_mistaken_destination_holds_up_nothing_in_the_background(
@@ -560,7 +586,7 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
             raise ConfigError("b needs a secret")
         return three[name]
 
-    for module in (background, dispatcher):
+    for module in (background, destination_breakers):
         monkeypatch.setattr(module, "PAUSE", 3600.0)
     for module in (background, route):
         monkeypatch.setattr(module, "LOOK", 0.02)
@@ -702,8 +728,10 @@ def test_a_success_has_a_destination_s_failures_counted_anew(world: World, three
     (ticket,) = world.store.find(Selection())
     (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
     three["a"].got.clear()
-    number = 3 * dispatcher.FAILURES
-    three["a"]._answer = lambda _: None if next(nth) % dispatcher.FAILURES == 0 else DeliveryError("down", status=503)
+    number = 3 * destination_breakers.FAILURES
+    three["a"]._answer = lambda _: (
+        None if next(nth) % destination_breakers.FAILURES == 0 else DeliveryError("down", status=503)
+    )
     nth, parked = itertools.count(1), list[OutgoingDelivery]()
     post = dispatcher.Dispatcher(lambda _: three["a"])
     post.put([OutgoingDelivery(delivery, ticket)] * number)

@@ -29,7 +29,8 @@ from triage_cli.domain.runs import Outcome
 from triage_cli.domain.webhook_signing import secret_of, signature
 from triage_cli.runtime import unreachable
 from triage_cli.runtime.ssrf_guard import checked, is_public
-from triage_cli.service.delivery.dispatcher import DestinationBreakers, Dispatcher, QueueResults
+from triage_cli.service.delivery.destination_breakers import DestinationBreakers
+from triage_cli.service.delivery.dispatcher import Dispatcher, QueueResults
 
 OLDER = "whsec_" + base64.b64encode(b"o" * 32).decode()
 

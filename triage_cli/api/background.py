@@ -12,7 +12,7 @@ from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import ItemError, TriageError
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Selection
-from triage_cli.service.delivery.dispatcher import DestinationBreakers
+from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.runs import TO_CLASSIFY
 from triage_cli.service.services import Services

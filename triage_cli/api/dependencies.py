@@ -16,7 +16,7 @@ from triage_cli.domain.audit import Head
 from triage_cli.domain.errors import MediaTypeError, UsageError
 from triage_cli.ports.storage import ApiAccessStore
 from triage_cli.service.consultation import LocalConsultation
-from triage_cli.service.delivery.dispatcher import DestinationBreakers
+from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 from triage_cli.service.single_tickets import SingleTickets

@@ -10,14 +10,11 @@ from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError, TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.ports.adapters import Destination
-from triage_cli.runtime.circuit_breaker import Circuit
+from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 
 # The most deliveries that one destination's queue holds, and about the most characters of their tickets.
 QUEUE_LIMIT = 500
 QUEUE_BYTES = 2 * BYTES
-# After FAILURES failures in a row, a destination is paused for PAUSE seconds; then one delivery is a probe.
-FAILURES = 10
-PAUSE = 30.0
 # A queue without an outcome for so many seconds is stuck: a full one no longer delays the other destinations.
 STUCK_SECONDS = 2.0
 # The most deliveries and characters that a stuck queue holds, since they are kept in memory.
@@ -30,52 +27,15 @@ POLL_SECONDS = 0.003
 class QueueResults(NamedTuple):
     """Outcomes that a destination's queue returned, and its `parked` deliveries, which were not attempted.
 
-    Deliveries are parked while the destination is paused, and if it cannot be used as it is configured or this
-    process has no descriptors or memory left (`parked_because`). Parking uses up no attempt.
+    Deliveries are parked once the run is to stop, and while the destination is paused (`parked_because`): it keeps
+    failing, cannot be used as it is configured, or this process has no descriptors or memory left. Parking uses up no
+    attempt.
     """
 
     destination: Destination | None
     outcomes: Sequence[Outcome[Receipt]]
     parked: Sequence[OutgoingDelivery] = ()
     parked_because: TriageError | None = None
-
-
-class DestinationBreakers:
-    """The circuit breakers of the destinations. A run starts with none; runs of one server share them."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._circuits: dict[str, Circuit] = {}
-        self._reasons: dict[str, TriageError] = {}
-
-    def paused(self) -> list[str]:
-        """Return the destinations that are paused."""
-        return [name for name in self._circuits if self.is_open(name)]
-
-    def is_open(self, name: str) -> bool:
-        """Return whether a destination is paused."""
-        return name in self._circuits and self._circuits[name].is_open(self._clock())
-
-    def is_failing(self, name: str) -> bool:
-        """Return whether a destination has failed so often that only a single delivery is to be attempted."""
-        return name in self._circuits and self._circuits[name].is_failing
-
-    def judge(self, name: str, outcomes: Iterable[Outcome[Receipt]]) -> None:
-        """Count the results of attempts, in order."""
-        self._reasons.pop(name, None)
-        self._circuit(name).judge((outcome.error is not None for outcome in outcomes), self._clock())
-
-    def pause(self, name: str, because: TriageError) -> None:
-        """Pause a destination for `PAUSE` seconds, since it cannot be used."""
-        self._circuit(name).rest(self._clock())
-        self._reasons[name] = because
-
-    def reason(self, name: str) -> TriageError | None:
-        """Return why a paused destination cannot be used; None if it is paused because it fails."""
-        return self._reasons.get(name) if self.is_open(name) else None
-
-    def _circuit(self, name: str) -> Circuit:
-        return self._circuits.setdefault(name, Circuit(FAILURES, PAUSE))
 
 
 class Dispatcher:
@@ -105,6 +65,10 @@ class Dispatcher:
     def open(self) -> int:
         """Return the number of deliveries that are queued or being attempted."""
         return sum(queue.open for queue in self._queues.values())
+
+    def paused(self) -> list[str]:
+        """Return the destinations that are paused."""
+        return self._breakers.paused()
 
     def room(self, name: str) -> int:
         """Return how many more deliveries a destination's queue takes: none while the destination is paused."""

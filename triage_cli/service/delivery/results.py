@@ -244,3 +244,23 @@ def with_offline_error(outcome: Outcome[Routed], offline: AbstractSet[str]) -> O
         return outcome
     problem = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
     return outcome._replace(error=OfflineError(problem, hint="triage route delivers it once the network is on again"))
+
+
+class Failure(NamedTuple):
+    """The error of an outcome, and the deliveries that failed; none if they were not attempted."""
+
+    error: TriageError
+    delivery_ids: frozenset[str]
+
+
+def failures_of(outcome: Outcome[Routed]) -> tuple[Failure, ...]:
+    """Return the failure of an outcome; empty if it has no error."""
+    attempts = outcome.value.attempts if outcome.value else ()
+    failed = frozenset(attempt.delivery_id for attempt in attempts if attempt.error)
+    return (Failure(outcome.error, failed),) if outcome.error else ()
+
+
+def standing_error(failures: Sequence[Failure], deliveries: Sequence[Delivery]) -> TriageError | None:
+    """Return the latest error that is not about a delivery that was settled since."""
+    pending = {delivery.delivery_id for delivery in deliveries if delivery.state == "pending"}
+    return next((f.error for f in failures if not f.delivery_ids or f.delivery_ids & pending), None)

@@ -4,13 +4,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count
-from typing import NamedTuple
 
 from triage_cli.domain import times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import NAMED, bounded, chunked
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, RoutePlan
-from triage_cli.domain.errors import TriageError
+from triage_cli.domain.deliveries import OutgoingDelivery, Routed, RoutePlan
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
@@ -18,8 +16,11 @@ from triage_cli.service.delivery.dispatcher import QUEUE_LIMIT, Dispatcher, Queu
 from triage_cli.service.delivery.results import (
     AttemptRecorder,
     AttemptResult,
+    Failure,
     RetryPolicy,
     UnfinishedTicket,
+    failures_of,
+    standing_error,
     with_offline_error,
 )
 from triage_cli.service.delivery.routing_decisions import RoutingDecider, RoutingTable
@@ -86,6 +87,11 @@ class DeliveryRun:
     def offline(self) -> frozenset[str]:
         """Return the destinations whose deliveries wait for the network."""
         return self._routing_table.offline
+
+    @property
+    def not_sending(self) -> frozenset[str]:
+        """Return the destinations that get nothing for now: those that wait for the network, and those paused."""
+        return self.offline.union(self._dispatcher.paused())
 
     def owe(self, chunk: Sequence[Ticket]) -> list[Outcome[Routed]]:
         """Decide where tickets go, and save the deliveries as due now, for another run to send."""
@@ -236,7 +242,7 @@ def last_outcome_per_ticket(
 
     `try_again` attempts those deliveries. It is called once, with the ids of their tickets.
     """
-    later: dict[str, tuple[int | None, tuple[_Failure, ...]]] = {}
+    later: dict[str, tuple[int | None, tuple[Failure, ...]]] = {}
 
     def all_outcomes() -> Iterator[Outcome[Routed]]:
         yield from outcomes
@@ -246,7 +252,7 @@ def last_outcome_per_ticket(
         ticket_id = outcome.ticket.ticket_id
         row, failures = later.pop(ticket_id, (outcome.row, ()))
         if outcome.action == Action.ROUTING:
-            later[ticket_id] = row, (*_failures(outcome), *failures)
+            later[ticket_id] = row, (*failures_of(outcome), *failures)
         else:
             yield outcome._replace(row=row)
     for ticket_ids in chunked(later, NAMED):
@@ -254,26 +260,7 @@ def last_outcome_per_ticket(
         for ticket in store.find(Selection(ids=tuple(ticket_ids))):
             row, failures = later[ticket.ticket_id]
             routed = Routed(ticket, deliveries.get(ticket.ticket_id, ()))
-            yield Outcome(row, Action(ticket.status), routed, _standing(failures, routed.deliveries), ticket)
-
-
-class _Failure(NamedTuple):
-    """The error of an outcome, and the deliveries that failed; none if they were not attempted."""
-
-    error: TriageError
-    delivery_ids: frozenset[str]
-
-
-def _failures(outcome: Outcome[Routed]) -> tuple[_Failure, ...]:
-    attempts = outcome.value.attempts if outcome.value else ()
-    failed = frozenset(attempt.delivery_id for attempt in attempts if attempt.error)
-    return (_Failure(outcome.error, failed),) if outcome.error else ()
-
-
-def _standing(failures: Sequence[_Failure], deliveries: Sequence[Delivery]) -> TriageError | None:
-    """Return the latest error that is not about a delivery that was settled since."""
-    pending = {delivery.delivery_id for delivery in deliveries if delivery.state == "pending"}
-    return next((f.error for f in failures if not f.delivery_ids or f.delivery_ids & pending), None)
+            yield Outcome(row, Action(ticket.status), routed, standing_error(failures, routed.deliveries), ticket)
 
 
 def due(
@@ -293,7 +280,7 @@ def due(
                 routed = Routed(result.ticket, result.deliveries, result.attempts)
                 outcome = Outcome(next(rows), Action(result.ticket.status), routed, result.error, result.ticket)
                 yield with_offline_error(outcome, delivering.offline)
-        at = context.store.next_due(ids, but=tuple(delivering.offline))
+        at = context.store.next_due(ids, but=tuple(delivering.not_sending))
         if at is None or at > until or (at <= looked and not delivered):  # another run holds what was due already
             return
         context.stop.wait(max(0.0, at - time.time()))

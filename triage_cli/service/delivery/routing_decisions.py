@@ -16,7 +16,7 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Renamed, Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
-from triage_cli.service.delivery.dispatcher import DestinationBreakers
+from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 from triage_cli.service.run_context import RunContext
 
 
