@@ -368,6 +368,35 @@ def test_what_is_owed_to_a_destination_that_was_renamed_goes_on_as_the_error_say
     assert cli("route", "-q").returncode == 0
 
 
+def test_doctor_names_what_is_owed_to_destinations_that_left_the_configuration(cli: Cli, receiver: Receiver) -> None:
+    config = cli.folder / "config.yaml"
+    receiver.answer = lambda _: (503, {})
+    hooks = f"{{type: webhook, url: '{receiver.url}'}}"
+    config.write_text(f"destinations: {{down: {hooks}, old: {hooks}}}\nroutes: [{{to: [down, old]}}]\n")
+    cli("run", "-q", stdin=many(1))
+    receiver.answer = lambda _: (400, {})
+    config.write_text(config.read_text().replace("down", "refuses"))
+    cli("run", "-q", stdin="id,subject\nX-9,I was charged twice and want a refund\n")
+    with closing(sqlite3.connect(cli.db, isolation_level=None)) as db:
+        db.execute("update deliveries set due_at = 0")
+    receiver.answer = lambda _: (200, {})
+    config.write_text(f"destinations: {{new: {hooks}}}\nroutes: [{{to: new}}]\n")
+    done = cli("doctor")
+    owed = {r["what"]: r for r in map(json.loads, done.stdout.splitlines()) if r["what"].startswith("destination ")}
+    findings = {
+        "destination down": "not in the config, but has 1 pending delivery",
+        "destination old": "not in the config, but has 1 pending delivery, 1 dead letter",
+        "destination refuses": "not in the config, but has 1 dead letter",
+    }
+    assert {what: record["said"] for what, record in owed.items() if not record["works"]} == findings
+    assert done.returncode == 8
+    hint = owed["destination refuses"]["next"]
+    typed = hint.partition(": ")[2].replace("triage", f"{sys.executable} -m triage_cli")
+    done = subprocess.run(["sh", "-c", typed], cwd=cli.folder, env=cli.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "2 routed")
+    assert cli("doctor").returncode == 0
+
+
 def test_a_mistaken_destination_holds_up_no_other(cli: Cli, receiver: Receiver) -> None:
     (cli.folder / "config.yaml").write_text(
         f"destinations:\n  hook: {{type: webhook, url: {receiver.url}}}\n"

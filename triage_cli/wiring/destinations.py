@@ -30,23 +30,23 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 
 # The types whose deliveries go over the network.
 NETWORKED = frozenset({"webhook", "http", "mail"})
+# What to do about deliveries to a destination that is not configured any more.
+DECIDE_ANEW = (
+    "add it again, or let the map decide anew: "
+    "triage list --status routing --status undeliverable -o id | triage route -"
+)
 
 
 def cut_off(config: Config) -> frozenset[str]:
     """Return the destinations that wait because the network is switched off."""
-    return frozenset(
-        receiver for receiver, spec in config.destinations.items() if config.offline and spec.type in NETWORKED
-    )
+    return frozenset(name for name, spec in config.destinations.items() if config.offline and spec.type in NETWORKED)
 
 
 def open_destination(config: Config, receiver: str, *, guarded: bool = False) -> Destination:
     """Open a destination by its configuration."""
     spec = config.destinations.get(receiver)
     if spec is None:
-        raise ConfigError(
-            f'no destination "{receiver}" in the config',
-            hint="add it again, or let the map decide anew: triage list --status routing -o id | triage route -",
-        )
+        raise ConfigError(f'no destination "{receiver}" in the config', hint=DECIDE_ANEW)
     if spec.type == "file" and spec.path is not None:
         from triage_cli.destinations.file import FileDestination
 

@@ -10,11 +10,12 @@ from triage_cli.cli import messages
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
-from triage_cli.config import without_password
+from triage_cli.config import Config, without_password
 from triage_cli.domain.errors import DeliveryError, TriageError, UsageError
 from triage_cli.domain.evaluation import promises
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Lease
+from triage_cli.domain.views import Stats
 
 COLUMNS = ("what", "works", "said", "next")
 
@@ -49,6 +50,7 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
     config = session.config
     yield _record("configuration", str(config.path or "the built-in defaults"))
     there = session.has_database
+    stats = None
     try:
         if there:
             stats = session.triage.stats()
@@ -78,8 +80,27 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
             yield _record(f"destination {name}", wiring.destinations.try_destination(config, name))
         except TriageError as error:
             yield _record(f"destination {name}", error.message, error.hint, works=False)
+    if stats is not None:
+        yield from _missing_destinations(config, stats)
     yield from _sources(session)
     yield from _learned(session)
+
+
+def _missing_destinations(config: Config, stats: Stats) -> Iterator[dict[str, Any]]:
+    """Yield the destinations that are not configured any more, though deliveries to them are not settled."""
+    for name, states in sorted(stats.deliveries.items()):
+        pending, dead = states.get("pending", 0), states.get("dead", 0)
+        if name not in config.destinations and (pending or dead):
+            unsettled = [
+                messages.plural(number, many, one)
+                for number, many, one in (
+                    (pending, "pending deliveries", "pending delivery"),
+                    (dead, "dead letters", "dead letter"),
+                )
+                if number
+            ]
+            finding = f"not in the config, but has {', '.join(unsettled)}"
+            yield _record(f"destination {name}", finding, wiring.destinations.DECIDE_ANEW, works=False)
 
 
 def _sources(session: CommandContext) -> Iterator[dict[str, Any]]:
