@@ -41,7 +41,7 @@ from triage_cli.service.learning.attacks import Steering, Tries
 ESCAPES = "\x1b[31m\x1b]52;c;cm0gLXJm\x07\x9b2J\x1b]8;;http://evil.example\x1b\\x\x1b]8;;\x1b\\"
 BIDI = "\u202egnp.exe\u2066\u200b\U000e0041"
 MARKUP = "[/] [link=http://evil.example]x[/link] [bold"
-FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\u00a0=1", "\uff1d1+1", "x\n=cmd|'/c calc'!A1")
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\u00a0=1", "\uff1d1+1")
 LABELS = [category.name for category in CATEGORIES]
 
 
@@ -69,6 +69,7 @@ def a_spreadsheet_gets_no_formula(tmp_path: Path) -> None:
     del tmp_path
     disarmed = {formula: f"'{formula}" for formula in FORMULAS}
     disarmed |= {"x;=1;y": "x;'=1;y", "a; -cmd|' /C calc'!A0": "a;' -cmd|' /C calc'!A0", "fine ;-) a;b": "fine ;-) a;b"}
+    disarmed |= {"x\n=cmd|'/c calc'!A1": "x\n'=cmd|'/c calc'!A1", "\r=1": "'\r'=1", 'x;"=1&";y': 'x;\'"=1&";y'}
     for formula, safe in disarmed.items():
         for excel, shown in ((True, safe), (False, formula)):
             printer = Printer("csv", excel=excel)

@@ -2,7 +2,6 @@
 
 import csv
 import importlib
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import typer
 
 from triage_cli.cli import column_selection, messages, terminal
 from triage_cli.domain.errors import UsageError
+from triage_cli.domain.hostile_text.formulas import guarded
 from triage_cli.domain.serialization import to_json
 
 T = TypeVar("T")
@@ -32,10 +32,6 @@ Output = Annotated[
     ),
 ]
 Excel = Annotated[bool, typer.Option("--excel", help="CSV that Excel opens correctly: BOM, CRLF, no formulas.")]
-# The beginning of a formula for a spreadsheet, also in full-width forms.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-# The same after a semicolon, where some spreadsheets begin a new cell. ";-)" is no formula.
-PARTED = re.compile("(;)(?=[ \u00a0]*(?:[=+@\uff1d\uff0b\uff20]|[-\uff0d](?!\\))))")
 # TSV has no quotes: characters that would end a cell or a row are escaped as in PostgreSQL's COPY.
 TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 TABLE_ROWS = 50
@@ -185,12 +181,8 @@ class Printer:
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, dict | list | tuple):
-            return to_json(value)
-        if self._excel and isinstance(value, str):
-            value = PARTED.sub(r"\1'", value)
-            if any(line.lstrip(" \u00a0").startswith(FORMULA) for line in value.splitlines()):
-                return f"'{value}"
-        return value
+            value = to_json(value)
+        return guarded(value) if self._excel and isinstance(value, str) else value
 
     def _lines(self, records: Iterable[Record], key: str) -> None:
         for record in records:

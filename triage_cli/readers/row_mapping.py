@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from triage_cli.domain.errors import RowError
-from triage_cli.domain.serialization import foreign, is_too_deep
+from triage_cli.domain.serialization import TICKET_KEYS, foreign, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft, place_of
 from triage_cli.readers.csv_reader import Record
 from triage_cli.readers.values import NOTHING, NOTHING_LENGTH, is_ambiguous, moment, priority
@@ -81,6 +81,8 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
     )
     taken = set(plan.fields.values())
     own_columns, id_key = plan.ours, plan.plain
+    # In an export of ours a dash is a text: nothing is empty there.
+    text_or_none = _stripped if {*TICKET_KEYS} <= own_columns else _text_or_none
     extra_columns = tuple(
         (column_name, index)
         for index, column_name in enumerate(plan.names)
@@ -98,8 +100,8 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
             values, problem = _padded(cells, width, problem)  # noqa: PLW2901 (the rare case adds one)
         if json_item and id_key and isinstance(json_item.get(id_key), dict | list):
             problem = problem or f"the id under {id_key} is a list or an object"  # noqa: PLW2901
-        subject = _text_or_none(values[at_subject])
-        description = _text_or_none(values[at_description])
+        subject = text_or_none(values[at_subject])
+        description = text_or_none(values[at_description])
         if problem or not (subject or description) or cells == header:
             raw = records.raw()
             if problem or json_item is not None or raw.strip():  # blank lines are no rows
@@ -131,13 +133,13 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
             line,
             subject,
             description,
-            _text_or_none(values[at_customer]),
+            text_or_none(values[at_customer]),
             urgency,
             created,
-            _text_or_none(values[at_external]),
+            text_or_none(values[at_external]),
             source,
             extra or _EMPTY,
-            _text_or_none(values[at_verdict]),
+            text_or_none(values[at_verdict]),
             _original(cells, json_item, plan),
             0,
             tuple(
@@ -152,6 +154,10 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
             else len(records.raw()) + _CELL_SIZE * len(json_item),
             record=row + 1 if plan.numbered else 0,
         )
+
+
+def _stripped(cell: str) -> str | None:
+    return cell.strip() or None
 
 
 def _text_or_none(cell: str) -> str | None:

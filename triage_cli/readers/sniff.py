@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.errors import InputError, UsageError
-from triage_cli.readers.csv_escapes import hidden, is_escaped, plain_cell
+from triage_cli.readers.csv_escapes import MYSQL, NONE, TSV, Escapes, is_escaped
 from triage_cli.readers.csv_reader import csv_rows, lines_of
 from triage_cli.readers.decoding import NO_TEXTS, Decoder
 from triage_cli.readers.mail_files import FORMATS as MAILS
+from triage_cli.readers.table import triage_columns
 
 HEAD = 1 << 18  # bytes that are examined before the first ticket
 FORMATS = ("csv", "tsv", "json", "jsonl")
@@ -47,14 +48,14 @@ _SEP = re.compile(r'^"?sep=(.)"?\s*$', re.IGNORECASE)
 class Sample(NamedTuple):
     """The first rows of a CSV that are not blank, and the line on which each begins.
 
-    `skip` is the number of lines before the table (`sep=;`); `escaped` if cells have backslash escapes.
+    `skip` is the number of lines before the table (`sep=;`).
     """
 
     delimiter: str
     rows: list[list[str]]
     lines: list[int]
     skip: int = 0
-    escaped: bool = False
+    escapes: Escapes = NONE
 
 
 def refuse_non_tables(head: bytes, name: str) -> None:
@@ -138,8 +139,11 @@ def delimiter_of(given: str | None) -> str | None:
     return delimiter
 
 
-def sampled(text: str, delimiter: str | None, *, whole: bool) -> Sample:
-    """Return the first rows of a CSV, split by the given delimiter, or by the one that fits best."""
+def sampled(text: str, delimiter: str | None, *, whole: bool, marked: bool) -> Sample:
+    """Return the first rows of a CSV, split by the given delimiter, or by the one that fits best.
+
+    `marked` if the input began with a byte order mark, as triage's own exports for spreadsheets do.
+    """
     lines = lines_of(text)
     skip = 0
     if lines and (declared := _SEP.match(lines[0].lstrip("\ufeff"))):
@@ -149,10 +153,17 @@ def sampled(text: str, delimiter: str | None, *, whole: bool) -> Sample:
         lines.pop()  # the last line is incomplete
     if delimiter is None:
         delimiter = max(_DELIMITERS, key=lambda each: _fitness([row for _, row in _rows(lines, each)]))
-    escaped = is_escaped(lines, delimiter)
-    numbered_rows = _rows(map(hidden, lines) if escaped else lines, delimiter)
-    rows = [list(map(plain_cell, row)) if escaped else row for _, row in numbered_rows]
-    return Sample(delimiter, rows, [line for line, _ in numbered_rows], skip, escaped)
+    escapes = _escapes_of(lines, delimiter, marked=marked)
+    numbered_rows = _rows(map(escapes.hide, lines), delimiter)
+    rows = [list(map(escapes.value, row)) for _, row in numbered_rows]
+    return Sample(delimiter, rows, [line for line, _ in numbered_rows], skip, escapes)
+
+
+def _escapes_of(lines: Sequence[str], delimiter: str, *, marked: bool) -> Escapes:
+    header: list[str] = next(csv_rows(lines[:1], delimiter), [])
+    if triage_columns(header):
+        return (TSV if delimiter == "\t" else NONE)._replace(guarded=marked)
+    return MYSQL if is_escaped(lines, delimiter) else NONE
 
 
 def _rows(lines: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:

@@ -1,5 +1,6 @@
 """Opens an input as a table: detects its format from the beginning, and streams the rows."""
 
+import codecs
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
@@ -7,7 +8,7 @@ from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 from triage_cli.readers.column_mapping import Columns, has_text, matched
-from triage_cli.readers.csv_escapes import EscapedRecords
+from triage_cli.readers.csv_escapes import MYSQL, NONE, EscapedRecords
 from triage_cli.readers.csv_reader import CsvRecords, Record
 from triage_cli.readers.decoding import Decoder, after_ascii, texts
 from triage_cli.readers.header_row import check_width, empty_columns, header_of, no_text
@@ -102,7 +103,8 @@ def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = 
             table_input, layout_of(text, name, _is_ticket, whole=table_input.whole, by_line=kind == "jsonl")
         )
     tabbed = "\t" if kind == "tsv" and options.format else None
-    return _csv_table(table_input, sampled(text, delimiter or tabbed, whole=table_input.whole))
+    marked = head.startswith(codecs.BOM_UTF8)
+    return _csv_table(table_input, sampled(text, delimiter or tabbed, whole=table_input.whole, marked=marked))
 
 
 def _csv_table(table_input: _Input, sample: Sample) -> Table:
@@ -111,8 +113,8 @@ def _csv_table(table_input: _Input, sample: Sample) -> Table:
     columns, column_mapping = header.columns, header.matched_columns
 
     def records(blocks: Iterable[str]) -> Records:
-        if sample.escaped:
-            return EscapedRecords(blocks, sample.delimiter, len(columns))
+        if sample.escapes != NONE:
+            return EscapedRecords(blocks, sample.delimiter, len(columns), sample.escapes)
         return CsvRecords(blocks, sample.delimiter, len(columns))
 
     dates = table_input.dates(column_mapping, columns, sample.rows[header.before :], records)
@@ -129,7 +131,7 @@ def _csv_table(table_input: _Input, sample: Sample) -> Table:
     rows = _AfterHeader(records(table_input.blocks()), sample.skip + header.before)
     return Table(
         columns,
-        _mapping_summary(column_mapping, columns, *how, *(["backslash escapes"] if sample.escaped else [])),
+        _mapping_summary(column_mapping, columns, *how, *(["backslash escapes"] if sample.escapes == MYSQL else [])),
         plan.source,
         islice(without_totals(drafts(rows, plan, dates.unread), sample.delimiter), options.limit),
         sample.delimiter,
