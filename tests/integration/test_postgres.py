@@ -606,6 +606,49 @@ def test_an_address_that_cannot_be_read_is_exit_2_and_not_repeated(url: str) -> 
     assert "er2" not in error.sentence()
 
 
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ("connect_timeout=soon", "the address of the database cannot be read"),
+        ("sslmode=maybe", 'invalid sslmode value: "maybe"'),
+        ("options=-cwork_memory%3D1GB", 'unrecognized configuration parameter "work_memory"'),
+        ("service=nobody", 'definition of service "nobody" not found'),
+        ("channel_binding=require", "channel binding required"),
+    ],
+)
+def test_an_address_that_no_server_can_be_reached_by_is_exit_2(pg_server: PgServer, setting: str, why: str) -> None:
+    url = f"{pg_server.url('postgres')}&{setting}"
+    error = refused(url)
+    assert int(error.exit_code) == 2
+    assert why in error.message
+
+
+def test_a_search_path_without_a_schema_is_exit_2(pg_url: str) -> None:
+    error = refused(f"{pg_url}&options=-csearch_path%3Dnobody")
+    assert int(error.exit_code) == 2
+    assert "no schema has been selected to create in" in error.message
+
+
+@pytest.mark.parametrize("encoding", ["sql_ascii", "latin1"])
+def test_a_database_that_cannot_keep_every_text_is_refused_and_left_as_it_is(
+    pg_server: PgServer, encoding: str
+) -> None:
+    pg_server.sql(f"create database {encoding} encoding {encoding} locale 'C' template template0")
+    url = pg_server.url(encoding)
+    error = refused(url)
+    assert int(error.exit_code) == 2
+    assert f"keeps texts in {encoding.upper()}" in error.message
+    assert sql(url, "select 1 from pg_tables where schemaname = 'public'") == []
+
+
+def test_the_environment_s_encoding_changes_no_text(pg_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
+    for url in (pg_url, f"{pg_url}&client_encoding=sql_ascii"):
+        store = PostgresStore(url, network=ONLINE)
+        assert store.database.read("select ? || ''", ("€",)) == [("€",)]
+        store.close()
+
+
 def test_a_password_is_masked_wherever_it_stands() -> None:
     for url in ("postgresql://u:hunt@er2@h/t", "postgresql://u:hunt/er2@h/t", "postgresql://u:hunter2@h/t"):
         assert "er2" not in without_password(url)

@@ -34,6 +34,7 @@ DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3,
     "tcp_user_timeout": 30_000, "application_name": "triage",
 }  # fmt: skip
+ENCODING = {"client_encoding": "utf8"}  # whatever the address or PGCLIENTENCODING says
 BUSY_SECONDS = 30.0
 CLOSING_SECONDS = 1.0
 BEGIN = b"begin isolation level read committed; select pg_current_xact_id()::text"
@@ -63,7 +64,7 @@ class PostgresDatabase:
         self._pool: ConnectionPool[Any] | None = None
         given = psycopg.conninfo.conninfo_to_dict(url)
         options = f"{SETTINGS} {given.get('options') or ''}".strip()
-        self._conninfo = psycopg.conninfo.make_conninfo("", **{**DEFAULTS, **given, "options": options})
+        self._conninfo = psycopg.conninfo.make_conninfo("", **{**DEFAULTS, **given, **ENCODING, "options": options})
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""

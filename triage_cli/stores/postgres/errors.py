@@ -14,6 +14,8 @@ NOTHING_LOST = "nothing that was finished is lost; run the same command again la
 ROLLED_BACK = frozenset({"40001", "40P01"})
 # The server is stopping or starting, or has no free connection.
 SERVER_UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "53300"})
+# What libpq and psycopg write before the reason why a connection failed.
+_BEFORE_REASON = re.compile(r".*(?:failed|is bad|FATAL|host '.*'): +")
 _ADDRESS = re.compile(r"postgres(?:ql)?://(?P<rest>[^/?#]*)")
 
 
@@ -27,7 +29,9 @@ def check_address(url: str) -> None:
         or ("@" not in authority and "@" in url.split("?", maxsplit=1)[0])
     )
     try:
-        port = str(psycopg.conninfo.conninfo_to_dict(url).get("port") or "")
+        settings = psycopg.conninfo.conninfo_to_dict(url)
+        psycopg.conninfo.timeout_from_conninfo(settings)
+        port = str(settings.get("port") or "")
         broken = broken or re.fullmatch(r"[\d,]*", port) is None  # for example, the host was left out
     except psycopg.ProgrammingError:
         broken = True
@@ -82,6 +86,15 @@ _REFUSALS: tuple[tuple[str, type[TriageError], str, str], ...] = (
         "{shown}: the server has no connection to spare",
         "raise max_connections, or run fewer workers",
     ),
+    (
+        (
+            r"invalid (\S+ )?(value|argument)|invalid port number|unrecognized configuration parameter|"
+            r"definition of service|certificate|SSL was required|channel binding required"
+        ),
+        StoreError,
+        "{shown} cannot be reached by this address: {detail}",
+        "correct its settings, or name another with --db",
+    ),
     (r"", UnavailableError, "{shown} cannot be reached: {detail}", NOTHING_LOST),
 )
 # By the first characters of SQLSTATE (PostgreSQL's manual, appendix A).
@@ -92,6 +105,7 @@ _STATES: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
     (("25006",), UnavailableError, "{shown} is read-only, as a standby is", "name the primary server"),
     (("53",), UnavailableError, "{shown} has no room left: {detail}", NOTHING_LOST),
     (("42501",), RefusedError, "{shown}: {detail}", "grant this user the right, or name another database"),
+    (("3F000",), StoreError, "{shown}: {detail}", "make the schema that its search_path names, or name another"),
     (("42P01", "42703"), StoreError, "{shown} is a database, but not one of triage", "name another with --db"),
 )
 
@@ -100,7 +114,7 @@ def translate(error: psycopg.Error, shown: str) -> TriageError:
     """Return the error to show to a user. An error that only a bug can cause is raised unchanged."""
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         message = str(error)
-        reason = (message.strip().splitlines() or ["no answer"])[0].rpartition(": ")[2]
+        reason = _BEFORE_REASON.sub("", (message.strip().splitlines() or ["no answer"])[0])
         kind, sentence, hint = next(row[1:] for row in _REFUSALS if re.search(row[0], message))
         return kind(sentence.format(shown=shown, detail=reason), hint=hint)
     for states, kind, sentence, hint in _STATES:

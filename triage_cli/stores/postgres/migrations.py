@@ -108,10 +108,16 @@ STEPS: dict[int, tuple[str, ...]] = {
 
 
 def check(connection: "psycopg.Connection[Any]", shown: str, *, make: bool) -> None:
-    """Build or migrate the schema if needed. Raises `StoreError` if it is newer than the program.
+    """Build or migrate the schema if needed. Raises `StoreError` if it is newer than the program, or not in UTF-8.
 
     Without `make`, a missing schema raises `NoDatabaseError`.
     """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise StoreError(
+            f"{shown} keeps texts in {encoding}, and triage needs UTF-8",
+            hint="make another with createdb --encoding=UTF8 --template=template0 NAME",
+        )
     version = _version(connection, shown)
     if not version and not make:
         raise NoDatabaseError(shown)
