@@ -64,6 +64,22 @@ def test_what_arrives_with_the_key_of_a_prompt_is_typed_into_it(unsure: Cli) -> 
     assert json.loads(unsure("show", "0").stdout)["reason"] == "they want money"
 
 
+def test_what_arrives_with_the_enter_of_a_prompt_is_pressed_after_it(unsure: Cli) -> None:
+    typist = Typist(unsure, "review")
+    typist.sees("subject alpha")
+    typist.types("nthey want money\r2", see="0: Technical")
+    typist.types("/bill\rs/gen\r", see="3: General")
+    typist.types("q", see="3 verdicts given, 1 skipped")
+    assert typist.ends() == 0
+    assert json.loads(unsure("show", "0").stdout)["reason"] == "they want money"
+    assert standing(unsure) == {
+        "0": ("classified", "Technical", True),
+        "1": ("classified", "Billing", True),
+        "2": ("needs_review", None, False),
+        "3": ("classified", "General", True),
+    }
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (None, 130)])
 def test_a_signal_and_ctrl_c_leave_the_terminal_as_it_was(unsure: Cli, sent: signal.Signals | None, code: int) -> None:
     typist = Typist(unsure, "review", "--all", "--order", "urgent", "--search", "delta")

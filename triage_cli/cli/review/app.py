@@ -23,11 +23,6 @@ from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.tickets import Selection, Ticket
 
 HANGUP_SECONDS = 1.0  # seconds between two checks whether the terminal still exists
-PROMPTS = {
-    key_bindings.NAME: "category: ",
-    key_bindings.NOTE: "note for the next verdict: ",
-    key_bindings.FILTER: "show only: ",
-}
 
 
 class ReviewApp(TicketBrowser):
@@ -36,6 +31,7 @@ class ReviewApp(TicketBrowser):
     def __init__(self, session: ReviewSession, view: filters.View) -> None:
         super().__init__(session, view)
         self._asks = ""  # the key of the prompt that is open
+        self._held: list[events.Event] | None = None  # the keys since the one that ends the prompt, until it is handled
         self._routes = False
         self._learns = False
         self._stopped = False
@@ -57,7 +53,7 @@ class ReviewApp(TicketBrowser):
             key_bindings.LEARN: self.learn,
             key_bindings.HELP: self.help,
             key_bindings.QUIT: partial(self.exit, ExitCode.OK),
-            **{key: partial(self.ask, key) for key in PROMPTS},
+            **{key: partial(self.ask, key) for key in key_bindings.PROMPTS},
         }
 
     def on_mount(self) -> None:
@@ -82,20 +78,33 @@ class ReviewApp(TicketBrowser):
 
     # -- keys, mouse, prompts
 
+    async def on_event(self, event: events.Event) -> None:
+        """Handle keys one after another, though those that arrive together may open a prompt, fill it and end it."""
+        if not isinstance(event, events.Key) or event.is_forwarded or event.key == "ctrl+q":
+            await super().on_event(event)
+        elif self._held is not None:
+            self._held.append(event)
+        elif self._asks:
+            self._held = [] if event.key in ("enter", "escape") else None
+            await super().on_event(event)
+        else:
+            await self.on_key(event)
+
+    async def _handle_held(self) -> None:
+        """Handle the keys that came after the one that was to end the prompt."""
+        held, self._held = self._held or [], None
+        for event in held:
+            await self.on_event(event)
+
     async def on_key(self, event: events.Key) -> None:
-        """Handle a key."""
+        """Handle a key that no prompt takes."""
         if event.key == "ctrl+c":
             self.exit(ExitCode.INTERRUPTED)
-        elif self._asks:
-            if event.key == "escape":
-                self._close_prompt()
-            elif event.character and event.is_printable:  # it was on its way before the prompt had the focus
-                prompt = self.query_one("#prompt", Input)
-                prompt.select_on_focus = False  # else the next key would replace this one
-                prompt.insert_text_at_cursor(event.character)
-        elif event.key != "ctrl+q":
-            event.stop()
+        elif not self._asks:
             self.press(event.key, event.character)
+        elif event.key == "escape":
+            self._close_prompt()
+            await self._handle_held()
 
     def press(self, key: str, character: str | None) -> None:
         """Handle a key and show its error."""
@@ -132,9 +141,9 @@ class ReviewApp(TicketBrowser):
         self._asks = key
         prompt = self.query_one("#prompt", Input)
         prompt.value = {key_bindings.NOTE: self.note or "", key_bindings.FILTER: self.view.filters.line}.get(key, "")
-        prompt.disabled, prompt.styles.display, prompt.select_on_focus = False, "block", True
+        prompt.disabled, prompt.styles.display = False, "block"
         self.screen.set_focus(prompt)
-        self.tell(PROMPTS[key] + "enter takes it, esc leaves")
+        self.tell(key_bindings.PROMPTS[key] + "enter takes it, esc leaves")
 
     def _close_prompt(self) -> None:
         self._asks, self.message = "", ""
@@ -149,9 +158,13 @@ class ReviewApp(TicketBrowser):
             matching_categories = key_bindings.beginning_with(event.value, self.session.names)
             self.tell(", ".join(matching_categories[:12]) or "no category begins so: esc leaves")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Handle the typed text."""
-        asked, typed = self._asks, event.value.strip()
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Handle the typed text, and then the keys that came after it."""
+        self._submit(event.value.strip())
+        await self._handle_held()
+
+    def _submit(self, typed: str) -> None:
+        asked = self._asks
         if asked == key_bindings.NAME:
             matching_categories = key_bindings.beginning_with(typed, self.session.names)
             if len(matching_categories) == 1:

@@ -23,6 +23,7 @@ COMMANDS = {
     HELP: "this page",
     QUIT: "quit; what is shown as stored is stored",
 }
+PROMPTS = {NAME: "category: ", NOTE: "note for the next verdict: ", FILTER: "show only: "}
 DIGITS = "123456789"
 
 
