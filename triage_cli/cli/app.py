@@ -1,6 +1,5 @@
 """The `triage` command: which module holds which subcommand, and how an error becomes an exit code."""
 
-import errno
 import gc
 import importlib
 import os
@@ -14,7 +13,8 @@ import typer
 from triage_cli import __version__
 from triage_cli.cli import context, help_text, messages, terminal
 from triage_cli.cli.command import with_global_options
-from triage_cli.domain.errors import AmbiguousError, TriageError, UnavailableError, UsageError
+from triage_cli.cli.unexpected_errors import as_triage_error
+from triage_cli.domain.errors import AmbiguousError, TriageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.process import abandon
@@ -53,10 +53,6 @@ COMMANDS = {
 }
 COMPLETES = "_TRIAGE_COMPLETE"  # what a shell sets where Tab is pressed
 TAKES_VALUE = ("--config", "--db", "--remote")
-# Errors of the disk: no space, no quota, a file that is too large, a device that fails.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-# Errors of a place that may not be used, such as a read-only home.
-CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 VERBOSE = re.compile(r"-q*v[qv]*")
 HELP = """Store, classify and route support tickets, and keep a log of every decision.
 
@@ -118,31 +114,11 @@ def _as_triage_error(error: Exception, args: Sequence[str]) -> TriageError:
     """Return an error as one for the user."""
     if isinstance(error, AmbiguousError):  # two sources have the same external id, so typing more of it does not help
         return AmbiguousError(error.message, hint="name it by its ticket_id; the last 8 characters are enough")
-    if isinstance(error, TriageError):
-        return resource_exhaustion.lack_of(error) or error
     if isinstance(error, typer.TyperException):
         from triage_cli.cli import usage_errors
 
         return usage_errors.translated(error, f"triage {_typed(args) or ''}".rstrip())
-    system = _system_error(error) if isinstance(error, OSError) else None
-    return (
-        system
-        or resource_exhaustion.lack_of(error)
-        or TriageError(f"unexpected {type(error).__name__}", hint="run it again with -v and report what it prints")
-    )
-
-
-def _system_error(error: OSError) -> TriageError | None:
-    """Return the error for the user if this machine caused it (disk, memory, rights); None if it did not."""
-    if error.errno == errno.EBADF and terminal.is_closed(sys.stdout):
-        return terminal.stdout_closed()
-    if error.errno in DISK:
-        terminal.drop(sys.stdout)  # what is still to be written there would fail again
-        hint = "what is stored stays; free some space and run the same command again"
-        return UnavailableError(f"cannot write: {error.strerror}", hint=hint)
-    if error.errno in CLOSED and error.filename:
-        return UsageError(f"cannot use {error.filename}: {error.strerror}", hint="check its name and its rights")
-    return None
+    return as_triage_error(error)
 
 
 def build(name: str | None = None) -> typer.Typer:

@@ -6,13 +6,15 @@ options.
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 import typer
 
 from triage_cli.cli.context import OPTIONS, CommandContext, GlobalOptions, Remote
+from triage_cli.cli.unexpected_errors import as_triage_error
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.exit_codes import ExitCode
 
@@ -73,13 +75,10 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
         if session.given.remote is not None or os.environ.get("TRIAGE_REMOTE"):
             session.config  # noqa: B018 - what a remote cannot do is told before any work
         try:
-            with session.stopper, session.leaving:
+            with session.stopper, session.leaving, _recording(session):
                 code = function(session, **kwargs)
         except KeyboardInterrupt:  # typer would make 130 of SIGTERM too
             return session.stopper.code or ExitCode.INTERRUPTED
-        except TriageError as error:
-            session.exited(error.exit_code)
-            raise
         if session.stopper.code and session.stopped is not None:
             session.say(session.stopped())
         code = session.stopper.code or int(code or 0)
@@ -88,6 +87,22 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
 
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     return _shown_as(function, [context, *own], called)
+
+
+@contextmanager
+def _recording(session: CommandContext) -> Iterator[None]:
+    """Record the exit code of a command that an error or a signal ends."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # the reader has gone: the run was interrupted, and the command ends with 0
+    except KeyboardInterrupt:
+        session.exited(session.stopper.code or ExitCode.INTERRUPTED)
+        raise
+    except Exception as error:
+        with suppress(TriageError):  # the error that ends the command counts
+            session.exited(as_triage_error(error).exit_code)
+        raise
 
 
 def _own_options(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], dict[str, Any]]:

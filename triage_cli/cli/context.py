@@ -23,6 +23,7 @@ from triage_cli.ports.storage import Store
 from triage_cli.ports.triage import Triage
 from triage_cli.service.consultation import LocalConsultation
 from triage_cli.service.local_triage import LocalTriage
+from triage_cli.service.runs import RunRecorder
 from triage_cli.service.services import Services
 
 if TYPE_CHECKING:  # httpx is only needed for annotations
@@ -96,6 +97,7 @@ class CommandContext:
         self.makes = makes  # an empty database in place of a missing one
         self.quiet = bool(given.quiet)
         self.stopper = Stopper()
+        self.runs: list[RunRecorder] = []  # those of other use cases than `triage`
         self.leaving = ExitStack()  # what is closed at the end
         self.stopped: Callable[[], str] | None = None  # prints the progress of a bulk command, if its bar is shown
 
@@ -228,9 +230,11 @@ class CommandContext:
         return LocalTriage(self._parts, *self.signature)
 
     def exited(self, code: int) -> None:
-        """Record the exit code of the command's run."""
+        """Record the exit code of the command's last run."""
         if "_opened" in vars(self):
             self._opened.exited(code)
+        for recorder in self.runs[-1:]:
+            recorder.exited(code)
 
     @property
     def signature(self) -> tuple[str, str]:

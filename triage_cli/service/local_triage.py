@@ -56,11 +56,8 @@ class LocalTriage:
 
     def exited(self, code: int) -> None:
         """Record the exit code of the command, if it differs from its run's."""
-        if self._recorder is None or self._recorder.exit_code == code:
-            return
-        self._recorder.exit_code_given = code
-        if self._recorder.ended:
-            self._store.exited(self._recorder.context.run.run_id, code)
+        if self._recorder is not None:
+            self._recorder.exited(code)
 
     @property
     def spent(self) -> float:

@@ -4,7 +4,7 @@ Tickets are claimed a chunk at a time, so that overlapping runs share the work.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,6 +51,17 @@ class RunRecorder:
         if self.exit_code_given is not None:
             return self.exit_code_given
         return next(code for code in PRECEDENCE if code in self.codes)
+
+    def exited(self, code: int) -> None:
+        """Record the exit code of the command, if it differs from the run's."""
+        if self.exit_code == code:
+            return
+        self.exit_code_given = code
+        if self.ended:
+            self.context.store.exited(self.context.run.run_id, code)
+
+
+Began = Callable[[RunRecorder], object]
 
 
 @contextmanager

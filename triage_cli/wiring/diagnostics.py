@@ -19,7 +19,7 @@ from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.classification.decisions import DecisionRecorder
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import running
+from triage_cli.service.runs import Began, running
 from triage_cli.wiring.classifiers import Caller, built_in, encoder_of, open_asked, open_classifier, paid_steps
 from triage_cli.wiring.learned_models import suited, unsuited
 from triage_cli.wiring.promised_thresholds import find, has_learned
@@ -115,8 +115,13 @@ def _encoder(spec: ClassifierSpec) -> str:
     return f"; encoder of {encoder.vectors(['a']).shape[1]} dimensions, sha256 {encoder.fingerprint[:12]}…"
 
 
-def learning(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "Learning":
-    """Return the training use cases. After a training, its version looks again at what embedded classifiers decided."""
+def learning(
+    config: Config, actor: str, command_line: str, tell: Callable[[str], None], began: Began = lambda _: None
+) -> "Learning":
+    """Return the training use cases. After a training, its version looks again at what embedded classifiers decided.
+
+    `began` gets the run.
+    """
     from triage_cli.classifiers.embedded.trainer import Trainer
     from triage_cli.service.learning.second_look import Looked, SecondLook
     from triage_cli.service.learning.train import Learning
@@ -142,7 +147,10 @@ def learning(config: Config, actor: str, command_line: str, tell: Callable[[str]
     local = (spec for spec in config.classifiers.values() if spec.encoder is not None)
     encoder = next(map(encoder_of, local), None)  # there is one learned model, so one encoder stands beside it
     trainer = Trainer(present.categories, lambda: built_in(present, store, tell, encoder).to_bytes(), encoder)
-    return Learning(store, open_shelf(store), trainer, present.categories, look, actor=actor, command_line=command_line)
+    return Learning(
+        store, open_shelf(store), trainer, present.categories, look,
+        actor=actor, command_line=command_line, began=began,
+    )  # fmt: skip
 
 
 def evaluating(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "EvaluationRun":

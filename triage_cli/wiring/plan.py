@@ -11,7 +11,7 @@ from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.insight.plan import Names, Planning, Side, Stream, unasked_budget
-from triage_cli.service.runs import RunRecorder, running
+from triage_cli.service.runs import Began, RunRecorder, running
 from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
 from triage_cli.wiring.destinations import routing_map
 from triage_cli.wiring.diagnostics import estimate
@@ -23,11 +23,15 @@ PAGING_PRESETS, PAGING_NAMES = ("pagerduty", "opsgenie"), ("page", "on-call", "o
 
 
 class Asking(NamedTuple):
-    """Who asks about tickets without a stored answer, by which command, and how much that may cost in USD."""
+    """Who asks about tickets without a stored answer, by which command, and how much that may cost in USD.
+
+    `began` gets the run.
+    """
 
     actor: str
     command_line: str
     max_cost: float | None
+    began: Began = lambda _: None
 
 
 def plan(
@@ -44,6 +48,7 @@ def plan(
         comparison = planning.compare(selection, unasked_budget(stop))
     else:
         with running(store, "plan", ask.actor, ask.command_line, stop) as recorder:
+            ask.began(recorder)
             budget = recorder.context.open_budget(ask.max_cost, new_config.per_day)
             caller = Caller(ask.actor, recorder.context.run.run_id, {})
             planning = _planning(config, new_config, store, caller, tell, asking=True)

@@ -21,7 +21,7 @@ from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.learning.attacks import Steering, Tries
-from triage_cli.service.runs import RunRecorder, running
+from triage_cli.service.runs import Began, RunRecorder, running
 from triage_cli.service.verdicts import Verdicts
 
 MISTAKES = 25
@@ -83,7 +83,7 @@ class _Asked(NamedTuple):
 class EvaluationRun:
     """Evaluates for one list of categories, as one actor; `classifier` opens one for a plan and a run id.
 
-    `learned` returns for each text whether the embedded model was trained on it.
+    `learned` returns for each text whether the embedded model was trained on it; `began` gets each run.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class EvaluationRun:
         self._per_day = per_day
         self._actor = actor
         self._command_line = command_line
+        self.began: Began = lambda _: None
         self.allowance = StopControl()
         self._brought = 0.0  # USD that this command has spent
 
@@ -110,6 +111,7 @@ class EvaluationRun:
         with running(
             self._store, "eval", self._actor, self._command_line, self.allowance, InputPart(spent=self._brought)
         ) as recorder:
+            self.began(recorder)
             recorder.context.open_budget(plan.max_cost, self._per_day)
             try:
                 yield recorder, self._classifier(plan, recorder.context.run.run_id)

@@ -18,7 +18,7 @@ from triage_cli.service.learning.model_comparison import Comparison, Figures, In
 from triage_cli.service.learning.second_look import Look, Looked
 from triage_cli.service.learning.training_data import LEAST, Material, gathered, too_few
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import running
+from triage_cli.service.runs import Began, running
 from triage_cli.service.verdicts import Verdicts
 
 TRIES = 5  # trainings, if others become active meanwhile
@@ -51,11 +51,14 @@ class TrainingReport(NamedTuple):
 
 
 class Learning:
-    """Trains for one list of categories, as one actor; `look` has the version in use look again at tickets."""
+    """Trains for one list of categories, as one actor.
+
+    `look` has the version in use look again at tickets; `began` gets each run.
+    """
 
     def __init__(
         self, store: Store, registry: ModelRegistry, trainer: Trainer, categories: Sequence[Category], look: Look,
-        *, actor: str, command_line: str,
+        *, actor: str, command_line: str, began: Began,
     ) -> None:  # fmt: skip
         self._store = store
         self._registry = registry
@@ -64,6 +67,7 @@ class Learning:
         self._look = look
         self._actor = actor
         self._command_line = command_line
+        self._began = began
 
     def material(self, rows: Iterable[Labelled]) -> Material:
         """Return the training data: the rows of a file, and the verdicts in the store, which overrule them.
@@ -84,6 +88,7 @@ class Learning:
         `UnavailableError` if others keep learning.
         """
         with running(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
+            self._began(recorder)
             report = self._trained(material, recorder.context)
             if report.version is None:
                 return report
@@ -144,6 +149,7 @@ class Learning:
     def roll_back(self) -> TrainingReport:
         """Make the previous version active, before the first one the built-in model, and have it look again."""
         with running(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
+            self._began(recorder)
             event = Event(EventAction.ROLLED_BACK, None, recorder.context.run.run_id, self._actor, times.now())
             try:
                 version = self._registry.step_back(event)

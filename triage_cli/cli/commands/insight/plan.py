@@ -111,7 +111,7 @@ def _asking(session: CommandContext, config: Config, max_cost: float | None, *, 
         return None
     if max_cost is None and config.per_day is None:
         raise UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
-    return Asking(*session.signature, max_cost)
+    return Asking(*session.signature, max_cost, session.runs.append)
 
 
 def _summary(compared: Plan, since: str) -> str:

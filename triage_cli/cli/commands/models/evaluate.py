@@ -22,7 +22,7 @@ from triage_cli.domain.times import now
 from triage_cli.runtime.private_files import private
 from triage_cli.service.learning import attacks
 from triage_cli.service.learning.attacks import Steering
-from triage_cli.service.learning.evaluate import Evaluated, Learned
+from triage_cli.service.learning.evaluate import Evaluated, EvaluationRun, Learned
 
 Names = Annotated[
     list[str] | None,
@@ -85,8 +85,7 @@ def evaluate(
     input_tables.check_written(session, report, "--report", [0 if file in (None, "-") else file])
     printer = printing.printer()
     printer.check_columns(Scored._fields)
-    evaluating = wiring.diagnostics.evaluating(session.config, *session.signature, session.say)
-    session.stopper.watch(evaluating.allowance.stop)
+    evaluating = _evaluating(session)
     rows = evaluating.rows(labelled_files.read(session, file or "-", label)[:limit])
     evaluations: list[Evaluated] = []
     for plan in plans:
@@ -105,6 +104,14 @@ def evaluate(
     _tell_promises(session, [plan.classifier or "" for plan in plans])
     codes = {_report(session, each, min_accuracy, calibrate=calibrate) for each in evaluations}
     return gravest(codes)
+
+
+def _evaluating(session: CommandContext) -> EvaluationRun:
+    """Return the evaluation use cases; a signal stops them, and their runs get the command's exit code."""
+    evaluating = wiring.diagnostics.evaluating(session.config, *session.signature, session.say)
+    session.stopper.watch(evaluating.allowance.stop)
+    evaluating.began = session.runs.append
+    return evaluating
 
 
 def _tell_promises(session: CommandContext, names: Sequence[str]) -> None:
@@ -211,8 +218,7 @@ def _check_adversarial(given: Mapping[str, object]) -> None:
 def _attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Printer) -> int:
     """Try the built-in attacks on classifiers and print one record for each; no ticket is stored."""
     printer.check_columns(ATTACK_COLUMNS)
-    evaluating = wiring.diagnostics.evaluating(session.config, *session.signature, session.say)
-    session.stopper.watch(evaluating.allowance.stop)
+    evaluating = _evaluating(session)
     results: list[Steering] = []
     stopped: TriageError | None = None
     for plan in plans:

@@ -41,7 +41,7 @@ def learn(
     printer = printing.printer(quiet=session.quiet)
     printer.check_columns(COLUMNS)
     session.require_database()
-    learning = wiring.diagnostics.learning(session.config, *session.signature, session.say)
+    learning = wiring.diagnostics.learning(session.config, *session.signature, session.say, session.runs.append)
     if rollback:
         lesson = learning.roll_back()
     else:
