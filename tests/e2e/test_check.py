@@ -51,6 +51,34 @@ def test_what_people_and_receivers_leave_undone_is_counted(cli: Cli) -> None:
     assert done.stdout == "exceeded: a delivery of 2026-01-05T10:00:00.000Z is still pending after 1d\n"
 
 
+def test_what_can_never_be_delivered_is_settled_by_a_rule_that_sends_it_elsewhere(cli: Cli) -> None:
+    config = (
+        "destinations:\n"
+        "  label: {type: command, run: [/bin/sh, -c, 'exit 64'], final_exit: [64]}\n"
+        "  closed: {type: file, path: closed.jsonl}\n"
+        "routes:\n"
+    )
+    (cli.folder / "config.yaml").write_text(f"{config}  - {{to: label}}\n")
+    cli("create", "-q", "--map", "verdict=verdict", stdin="id,subject,verdict\n17,x,Billing\n18,x,General\n")
+    assert cli("route", "-q").returncode == 3
+    done = cli("check", "--max-undeliverable", "0")
+    assert (done.returncode, done.stdout) == (8, "exceeded: 2 undeliverable (limit 0)\n")
+    assert done.stderr == (
+        "undeliverable: triage why ID says why, and triage route --retry-dead tries again; "
+        "what a destination will never take, a rule sends elsewhere (when: {external_id: ...}), then triage route ID\n"
+    )
+    assert cli("check", "-q", "--max-undeliverable", "0").stderr == ""
+    (cli.folder / "config.yaml").write_text(
+        f"{config}  - {{when: {{external_id: ['17', '18']}}, to: closed}}\n  - {{to: label}}\n"
+    )
+    assert cli("route", "17", "-q").returncode == 0
+    assert cli("check", "-q", "--max-undeliverable", "0").stdout == "exceeded: 1 undeliverable (limit 0)\n"
+    assert cli("route", "-q", "-", stdin=cli("list", "--status", "undeliverable", "-o", "id").stdout).returncode == 0
+    assert cli("check", "-q", "--max-undeliverable", "0").returncode == 0
+    assert len((cli.folder / "closed.jsonl").read_text().splitlines()) == 2
+    assert "rule routes[0] sent it to closed, instead of where it went before" in cli("why", "17").stdout
+
+
 def test_a_mistyped_database_and_no_limit_are_mistakes(cli: Cli) -> None:
     assert cli("check", "--max-age", "1h").returncode == 2
     done = cli("check")

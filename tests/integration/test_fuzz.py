@@ -147,7 +147,7 @@ def test_any_bytes_beside_a_database_are_a_head_or_an_error(
 
 
 WHEN = st.dictionaries(
-    st.sampled_from(["category", "priority", "customer_id", "source", "extra.a", "verdict"]),
+    st.sampled_from(["category", "priority", "customer_id", "external_id", "source", "extra.a", "verdict"]),
     st.lists(TEXT).map(tuple),
     max_size=3,
 )

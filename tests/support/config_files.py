@@ -202,7 +202,10 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("routes: [{to: https://x, when: {priority: hi}}]", '1: routes[0].when.priority: "hi" is none of low,'),
     ("routes: [{to: https://x, when: {customer_id: 7}}]", "1: routes[0].when.customer_id: is a number to YAML"),
     ("routes: [{to: https://x, when: {cat: a}}]", "1: routes[0].when.cat: unknown key"),
-    ("routes: [{to: https://x, when: {extra: a}}]", "1: routes[0].when.extra: unknown key; known are category, priori"),
+    (
+        "routes: [{to: https://x, when: {extra: a}}]",
+        '1: routes[0].when.extra: unknown key; did you mean "extra.COLUMN"',
+    ),
     ("routes:\n- to: https://x\n  when:\n    extra.: a", "4: routes[0].when.extra.: unknown key"),
     (
         "routes:\n- to: https://x\n  when:\n    extra.seats: 5",

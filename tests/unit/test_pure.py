@@ -54,6 +54,8 @@ def a_ticket(**fields: Any) -> Ticket:
         ({"category": ("Billing",), "priority": ("urgent",)}, None, {}, False),
         ({"priority": ("normal",)}, None, {"priority": None}, False),
         ({"customer_id": ("c1",), "source": ("import",)}, None, {}, True),
+        ({"external_id": ("1", "2")}, None, {}, True),
+        ({"external_id": ("2",)}, None, {}, False),
         ({"source": ("jira",)}, None, {}, False),
         ({"extra.plan": ("gold", "silver")}, None, {"extra": '{"plan":"gold"}'}, True),
         ({"extra.plan": ("gold",)}, None, {"extra": '{"plan":"Gold"}'}, False),

@@ -93,6 +93,7 @@ WHEN: Mapping[str, Field] = {
     "category": Field(several(text, least=1)),
     "priority": Field(several(one_of(*PRIORITIES), least=1)),
     "customer_id": Field(several(text, least=1)),
+    "external_id": Field(several(text, least=1)),
     "source": Field(several(text, least=1)),
     COLUMN: Field(several(text, least=1)),
     "verdict": Field(_whether),

@@ -70,7 +70,8 @@ def suggestion(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
     import difflib
 
     by_lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), by_lower, 1, cutoff)
+    longer = [name for name in by_lower if name.startswith(f"{word.lower()}.")]  # as extra.COLUMN for extra
+    near = longer or difflib.get_close_matches(word.lower(), by_lower, 1, cutoff)
     return f'; did you mean "{by_lower[near[0]]}"?' if near else ""
 
 

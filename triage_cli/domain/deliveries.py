@@ -12,9 +12,9 @@ EXTRA = "extra."
 class Rule(NamedTuple):
     """A route: the first rule whose conditions all hold sends the ticket to its destinations.
 
-    `when` maps `category`, `priority`, `customer_id`, `source`, `verdict` or `extra.COLUMN` to the accepted values.
-    Without conditions, a rule matches every ticket. `max_error` is the share of wrong answers that the ticket's answer
-    must be promised to stay below.
+    `when` maps `category`, `priority`, `customer_id`, `external_id`, `source`, `verdict` or `extra.COLUMN` to the
+    accepted values. Without conditions, a rule matches every ticket. `max_error` is the share of wrong answers that
+    the ticket's answer must be promised to stay below.
     """
 
     name: str

@@ -13,7 +13,7 @@ from triage_cli.domain.tickets import Renamed, Ticket
 # The statuses of tickets that were routed; they stay so while no field changes that a rule reads.
 SETTLED = ("routing", "routed", "undeliverable", "unroutable")
 # The fields that rules read.
-READ = ("category", "priority", "customer_id", "source", "confidence", "verdict", "extra")
+READ = ("category", "priority", "customer_id", "external_id", "source", "confidence", "verdict", "extra")
 
 # How often a ticket may have returned to a category for its deliveries' ids to be recognised.
 MOST_RETURNS = 100

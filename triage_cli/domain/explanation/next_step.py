@@ -20,7 +20,7 @@ NEXT_BY_STATUS = {
     "failed": "the next triage classify asks again",
     "waiting": "a later triage classify --batch collects the answer",
     "unroutable": "add a rule to routes in the config; the next triage route takes it up",
-    "undeliverable": "triage route --retry-dead tries its dead letters again",
+    "undeliverable": "triage route --retry-dead tries its dead letters again, or a rule sends it elsewhere",
     "routing": "triage route delivers what is due",
     "routed": "nothing; it is where it belongs",
 }

@@ -17,13 +17,18 @@ from triage_cli.domain.tickets import Selection
 # Statuses of tickets that the next run works on; those that wait for a person have a limit of their own.
 UNPROCESSED = frozenset({"new", "failed"})
 LABELS = {"undeliverable": "undeliverable", "unroutable": "unroutable", "needs_review": "to review"}
+HINTS = {
+    "undeliverable": "undeliverable: triage why ID says why, and triage route --retry-dead tries again; "
+    "what a destination will never take, a rule sends elsewhere (when: {external_id: ...}), then triage route ID"
+}
 
 
 class Finding(NamedTuple):
-    """The result of one limit in words, and whether it is kept."""
+    """The result of one limit in words, whether it is kept, and what to do if it is not."""
 
     text: str
     is_kept: bool
+    hint: str = ""
 
 
 def _most(name: str, what: str) -> object:
@@ -70,6 +75,8 @@ def check(
     if exceeded or not session.quiet:
         line = f"exceeded: {'; '.join(exceeded)}" if exceeded else f"ok: {'; '.join(f.text for f in findings)}"
         Printer("table").write(line + "\n")
+    for finding in findings:
+        session.say("" if finding.is_kept else finding.hint)
     return ExitCode.CHECK_FAILED if exceeded else ExitCode.OK
 
 
@@ -102,4 +109,4 @@ def _findings(
     for status, most in limits.items():
         if most is not None:
             number = stats.by_status.get(status, 0)
-            yield Finding(f"{number:,} {LABELS[status]} (limit {most:,})", number <= most)
+            yield Finding(f"{number:,} {LABELS[status]} (limit {most:,})", number <= most, HINTS.get(status, ""))
