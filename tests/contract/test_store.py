@@ -844,6 +844,17 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(store: SqliteStore) -> None
     assert Path(store.path).read_bytes() == before
 
 
+@pytest.mark.sqlite
+def test_who_has_a_database_open_that_a_newer_program_migrates_writes_nothing_more(store: SqliteStore) -> None:
+    filled(store, a_ticket("1"))
+    sql(store, f"pragma user_version = {VERSION + 1}")
+    with pytest.raises(StoreError, match="newer triage"):
+        filled(store, a_ticket("2"))
+    assert store.stats().tickets == 1
+    sql(store, f"pragma user_version = {VERSION}")
+    filled(store, a_ticket("2"))
+
+
 @pytest.mark.parametrize("its_version", [0, VERSION])
 def test_another_program_s_database_is_refused_and_left_as_it_is(tmp_path: Path, its_version: int) -> None:
     path = tmp_path / "other.db"

@@ -174,6 +174,32 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(pg_server: PgServer) -> Non
     assert sql(url, "select version from schema_version") == [(VERSION + 1,)]
 
 
+def test_who_has_a_database_open_that_a_newer_program_migrates_writes_nothing_more(pg_server: PgServer) -> None:
+    url = pg_server.database(like=pg_server.template)
+    store = PostgresStore(url, network=ONLINE)
+    filled(store, a_ticket("1"))  # type: ignore[arg-type]
+    sql(url, "update schema_version set version = version + 1")
+    with pytest.raises(StoreError, match="newer triage"):
+        filled(store, a_ticket("2"))  # type: ignore[arg-type]
+    assert store.stats().tickets == 1
+    sql(url, "update schema_version set version = version - 1")
+    filled(store, a_ticket("2"))  # type: ignore[arg-type]
+    store.close()
+
+
+def test_a_migration_may_take_as_long_as_it_needs(pg_server: PgServer) -> None:
+    url = pg_server.of_version_2(pg_server.template)
+    sql(
+        url,
+        """create function check_timeout() returns event_trigger language plpgsql as
+        $$begin if current_setting('statement_timeout') <> '0' then raise 'there is a timeout'; end if; end$$""",
+    )
+    sql(url, "create event trigger at_each_change on ddl_command_start execute function check_timeout()")
+    store = PostgresStore(url, network=ONLINE)
+    assert store.stats().tickets == 0
+    store.close()
+
+
 def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_server: PgServer) -> None:
     url = pg_server.database()
     for statement in first_release("postgres"):
@@ -447,8 +473,8 @@ def test_a_transaction_whose_number_a_crash_has_freed_is_done_again(
         freed = str(int(freed) + 1000)
     begin, commit, lost = pg_database._begin, pg_database.PostgresDatabase._commit, iter([True])
 
-    def begin_under_it(door: DialectConnection) -> str:
-        begin(door)
+    def begin_under_it(door: DialectConnection, shown: str) -> str:
+        begin(door, shown)
         return freed
 
     def lose(server: pg_database.PostgresDatabase, door: DialectConnection) -> None:

@@ -21,6 +21,7 @@ from triage_cli.stores.database import Values
 from triage_cli.stores.postgres import migrations, queries
 from triage_cli.stores.postgres.dialect import DialectConnection, adapt
 from triage_cli.stores.postgres.errors import check_address, is_lost, is_retryable, is_starting, translate
+from triage_cli.stores.sqlite.connection import VERSION, newer
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ DEFAULTS: dict[str, str | int] = {
 ENCODING = {"client_encoding": "utf8"}  # whatever the address or PGCLIENTENCODING says
 BUSY_SECONDS = 30.0
 CLOSING_SECONDS = 1.0
-BEGIN = b"begin isolation level read committed; select pg_current_xact_id()::text"
+BEGIN = b"begin isolation level read committed; select pg_current_xact_id()::text, (select version from schema_version)"
 
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
@@ -123,9 +124,9 @@ class PostgresDatabase:
     def _transaction(self) -> Iterator[DialectConnection]:
         lost = None
         with self._connection() as db:
-            number = _begin(db)
             self._local.db = db
             try:
+                number = _begin(db, self.shown)
                 yield db
             except BaseException:
                 with suppress(psycopg.Error):
@@ -233,11 +234,14 @@ class PostgresDatabase:
             pool.close(CLOSING_SECONDS)
 
 
-def _begin(db: DialectConnection) -> str:
+def _begin(db: DialectConnection, shown: str) -> str:
     # In one round trip with its number, which `_state` needs if the commit is not confirmed.
     cursor = db.connection.execute(BEGIN)
     cursor.nextset()
-    number: str = (cursor.fetchone() or ("",))[0]
+    number: str
+    number, version = cursor.fetchone() or ("", VERSION)
+    if version > VERSION:  # a newer program has migrated it since it was opened
+        raise newer(shown, version)
     return number
 
 

@@ -126,6 +126,7 @@ def check(connection: "psycopg.Connection[Any]", shown: str, *, make: bool) -> N
     if version < VERSION:
         with connection.transaction():
             connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+            connection.execute("set local statement_timeout = 0")  # a large table may take longer
             migrate(connection, _version(connection, shown), shown)
 
 
@@ -155,6 +156,8 @@ def migrate(connection: "psycopg.Connection[Any]", version: int, shown: str) -> 
         connection.execute("create table schema_version (version bigint not null)")
         connection.execute("insert into schema_version values (%s)", (VERSION,))
         return
+    # Each transaction reads it first: those of older programs end before, and later ones are refused.
+    connection.execute("lock table schema_version")
     for number in range(version + 1, VERSION + 1):
         _run(connection, STEPS[number])
     connection.execute("update schema_version set version = %s", (VERSION,))

@@ -92,12 +92,17 @@ def connect(path: str) -> sqlite3.Connection:
     # Temporary tables hold a chunk at most; in memory, a bulk write is a tenth faster.
     for pragma in ("foreign_keys = on", "synchronous = full", "wal_autocheckpoint = 16000", "temp_store = memory"):
         db.execute(f"pragma {pragma}")
+    if check_version(db, path) < VERSION:
+        _build(db, path)
+    return db
+
+
+def check_version(db: sqlite3.Connection, path: str) -> int:
+    """Return the version of the tables. Raises `StoreError` if it is newer than the program."""
     version = _version(db)
     if version > VERSION:
         raise newer(path, version)
-    if version < VERSION:
-        _build(db, path)
-    return db
+    return version
 
 
 def newer(shown: str, version: int) -> StoreError:

@@ -17,6 +17,7 @@ from triage_cli.stores.sqlite.connection import (
     IN_MEMORY,
     Connection,
     FileId,
+    check_version,
     connect,
     connect_read_only,
     file_id,
@@ -91,6 +92,7 @@ class SqliteDatabase:
             # `immediate` takes the write lock before anything is read, so that reads still hold at the write.
             db.execute("begin immediate")
             try:
+                check_version(db, self.path)  # a newer program may have migrated it since it was opened
                 yield db
                 self._check_same_file()
                 db.execute("commit")
