@@ -191,11 +191,13 @@ def test_a_deep_tree_is_refused() -> None:
         "Subject: " + "=?utf-8?q?a?= " * 20_000,
         "To: " + "<" * 200_000,
         "References: " + "<" * 200_000,
+        "From: " + "(a" * 20_000,
     ],
 )
 def test_a_hostile_header_costs_little(header: str) -> None:
     began = time.process_time()
-    assert read(mail(more=[header]), "one.eml", format="eml")
+    (row,) = read(f"{header}\n".encode() + mail(), "one.eml", format="eml")
+    assert isinstance(row, TicketDraft) or "is broken" in row.error.message
     assert time.process_time() - began < 4
 
 

@@ -215,7 +215,10 @@ def _own_id(raw: dict[str, str], *what: str | None) -> str:
 def _sender(raw: dict[str, str]) -> str | None:
     """Return the sender of a mail: the address, or else the text of the header."""
     header_value = raw.get("from", "")[:_HEADER]
-    addresses = [address for _, address in getaddresses([header_value]) if "@" in address]
+    try:
+        addresses = [address for _, address in getaddresses([header_value]) if "@" in address]
+    except RecursionError:  # comments inside of comments
+        addresses = []
     sender = addresses[0] if addresses else _header(raw, "from")
     return decoded(_bytes(sender), None)[:320] or None
 
