@@ -191,6 +191,8 @@ def shown(preset: str, text: str, body: Any) -> bool:
     found = ["\n".join(line.removeprefix("    ") for line in leaf.split("\n")) for leaf in leaves(body)]
     if preset == "slack":
         found = [html.unescape(re.sub(r"&[a-z]*…$", "…", leaf)) for leaf in found]
+    if preset == "discord":
+        found = [leaf.replace("]\\(", "](") for leaf in found]
     if preset in ("github", "linear"):
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = text.strip()

@@ -104,6 +104,8 @@ class Discord(Vendor):
         need(total <= 6000, 400, {"code": 50035})
         if "everyone" in call.body.get("allowed_mentions", {"parse": ["everyone"]}).get("parse", ["everyone"]):
             self.pings += re.findall(r"@everyone|@here|<@[^>]*>", content)
+        for text in (content, *(embed.get("description", "") for embed in embeds)):
+            self.pings += re.findall(r"\[[^\]]*\]\([^)]*\)", text)  # links that hide where they lead
         self.accepted.append(call.body)
         number = str(len(self.accepted))
         return Answer(200, {"id": number, "content": content}) if call.query.get("wait") == "true" else Answer(204)
