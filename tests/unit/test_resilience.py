@@ -150,6 +150,26 @@ def test_a_pause_longer_than_patience_ends_the_run_at_once(asked_for: float, max
     assert clock.now == 1000
 
 
+@pytest.mark.parametrize(
+    ("failure", "why"),
+    [
+        (
+            TemporaryError("x", brief="a answered 503", retry_after=3600.0),
+            "a answered 503 and asks to wait for 3,600 s",
+        ),
+        (TemporaryError("x", brief="a answered 429", limited=True), "a answered 429"),
+        (TemporaryError("no complete answer within 5 s"), "no complete answer within 5 s"),
+    ],
+)
+def test_who_gives_up_says_what_failed_last_and_not_in_the_words_of_the_other_side(
+    failure: TemporaryError, why: str
+) -> None:
+    clock = Clock()
+    with pytest.raises(UnavailableError) as raised:
+        run(asked(Server(clock, *[failure] * 99), CircuitBreaker("e", max_wait=2, timing=clock.timing), 50))
+    assert raised.value.message == f"e is not available ({why}): the next try would be later than --max-wait of 2 s"
+
+
 def test_the_circuit_opens_tries_one_and_gives_up_in_time() -> None:
     clock = Clock(chance=0.0)
     endpoint = CircuitBreaker("e", timing=clock.timing)

@@ -198,20 +198,23 @@ class OfflineError(ItemError, code="offline", exit_code=ExitCode.OK, http_status
 class TemporaryError(TriageError, code="temporary", exit_code=ExitCode.UNAVAILABLE, http_status=503, stops_run=False):
     """One request failed, and a retry may help; raised to the retry loop.
 
-    `retry_after` is the wait that the other side asked for, in seconds; `limited` means too many requests; `reached`
-    that the other side answered; `lost` that it may have processed the request, which must then be paid.
+    `brief` is the message without text of the other side, which may quote a ticket. `retry_after` is the wait that the
+    other side asked for, in seconds; `limited` means too many requests; `reached` that the other side answered; `lost`
+    that it may have processed the request, which must then be paid.
     """
 
     def __init__(
         self,
         message: str,
         *,
+        brief: str | None = None,
         retry_after: float | None = None,
         limited: bool = False,
         reached: bool = True,
         lost: bool = False,
     ) -> None:
         super().__init__(message)
+        self.brief = brief or message
         self.retry_after = retry_after
         self.limited = limited
         self.reached = reached

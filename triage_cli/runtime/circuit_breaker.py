@@ -95,6 +95,7 @@ class CircuitBreaker(Circuit):
         self.reached = False  # whether the endpoint ever answered
         self._down_since: float | None = None
         self._probing = False
+        self._why = ""  # the last failure
         self._rate_limiter = shared or RateLimiter()
 
     async def enter(self, tokens: float, stopping: Callable[[], bool]) -> float:
@@ -134,7 +135,8 @@ class CircuitBreaker(Circuit):
         began = now if self._down_since is None else self._down_since
         if max(now, self.paused_until) > began + self.max_wait:
             raise UnavailableError(
-                f"{self.name} is not available: the next try would be later than --max-wait of {self.max_wait:g} s",
+                f"{self.name} is not available ({self._why}): "
+                f"the next try would be later than --max-wait of {self.max_wait:g} s",
                 hint="nothing is lost, and the other tickets stay new; try again later",
             )
 
@@ -154,8 +156,10 @@ class CircuitBreaker(Circuit):
         now = self.timing.clock()
         self._probing = False
         self.reached = self.reached or error.reached
+        self._why = error.brief
         if error.retry_after:
             self.pause(now + error.retry_after)
+            self._why += f" and asks to wait for {math.ceil(error.retry_after):,} s"
         if error.limited:  # being too fast is no sign of being broken
             self._rate_limiter.slow(began, now)
         else:

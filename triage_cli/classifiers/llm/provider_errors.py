@@ -89,7 +89,8 @@ def failure(complaint: ProviderError, spec: ClassifierSpec, address: str) -> Tri
         return ConfigError(f'{host} cannot do what type "{spec.type}" asks{reply}', hint="choose another type")
     if status in (408, 409, 425, 429) or status >= 500:
         wait = retry_after(complaint.headers, time.time())
-        return TemporaryError(f"{host} failed{reply}", retry_after=wait, limited=status in (429, 529))
+        brief, limited = f"{host} answered {status}", status in (429, 529)
+        return TemporaryError(f"{host} failed{reply}", brief=brief, retry_after=wait, limited=limited)
     if status == 413 or complaint.says(TOO_LONG):
         return TooLongError("the ticket is too long for the model")
     if complaint.says(FILTERED):
