@@ -273,14 +273,22 @@ def prose(_n: int, asked: Asked) -> Step:
     return Step(chat(f"I cannot sort {asked.ticket}"))
 
 
-def quoting(_n: int, asked: Asked) -> Step:
-    return failing(400, f"bad request: {asked.ticket}; key {asked.headers.get('authorization')}")
+def quoting(status: int) -> Script:
+    def script(_n: int, asked: Asked) -> Step:
+        return failing(status, f"bad request: {asked.ticket}; key {asked.headers.get('authorization')}")
+
+    return script
 
 
 ERROR_PATHS: tuple[tuple[str, Script, int, tuple[str, ...]], ...] = (
     ("a provider that refuses the key", lambda _n, _a: failing(401, "no key " + KEYS["OPENAI_API_KEY"]), 200, ()),
     ("a provider that fails", lambda _n, _a: failing(500), 200, ("--max-wait", "0s")),
-    ("a provider that quotes what it refuses", quoting, 200, ()),
+    ("a provider that quotes what it refuses", quoting(400), 200, ()),
+    ("a provider that quotes what it may not do", quoting(401), 200, ()),
+    ("a provider that quotes what it is not paid for", quoting(402), 200, ()),
+    ("a provider that quotes what it has no model for", quoting(404), 200, ()),
+    ("a provider that quotes what it cannot do", quoting(405), 200, ()),
+    ("a provider that quotes what it has no time for", quoting(503), 200, ("--max-wait", "0s")),
     ("a provider that talks", prose, 200, ()),
     ("a provider that hangs up", lambda _n, _a: Step(chat(verdict()), cut=-1), 200, ("--max-wait", "0s")),
     ("a webhook that fails", good, 500, ()),

@@ -9,14 +9,21 @@ from typing import NamedTuple
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.claim_check import ClaimCheck
 from triage_cli.classifiers.llm.costs import BudgetReserver, Cost, expected, used, worst_of
-from triage_cli.classifiers.llm.interpretation import MEANING, Interpretation, described, failed, interpretation_of
+from triage_cli.classifiers.llm.interpretation import (
+    MEANING,
+    Interpretation,
+    described,
+    failed,
+    interpretation_of,
+    without_quote,
+)
 from triage_cli.classifiers.llm.provider import BUDGET, Provider, Usage
 from triage_cli.classifiers.llm.provider_errors import RejectedError
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
-from triage_cli.domain.errors import AnswerError, ConfigError, TemporaryError, TriageError
+from triage_cli.domain.errors import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.async_bridge import bridge
@@ -276,6 +283,8 @@ class _AskRun:
                     described(error, question), hint="not one ticket was accepted; check model and base_url"
                 ) from None
             return failed(error, question)
+        except (ConfigError, RefusedError) as error:
+            raise without_quote(error, question) from None
         finally:
             reservation.settle(0.0)
         self._rejected = -(10**9)  # after one accepted request, a rejection concerns only its ticket

@@ -1,6 +1,6 @@
 """The meaning of a reply, or of a failed request, for its ticket."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.provider import Reply
@@ -8,6 +8,7 @@ from triage_cli.classifiers.llm.provider_errors import RejectedError, TooLongErr
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.domain.errors import AnswerError, TriageError
 
+E = TypeVar("E", bound=TriageError)
 QUOTE = 20  # equal characters from which on an error message counts as quoting the ticket
 MEANING = {
     "empty": "the model said nothing",
@@ -47,6 +48,16 @@ def failed(error: TriageError, question: prompt.Question) -> Interpretation:
 def described(error: TriageError, question: prompt.Question) -> str:
     """Return a provider's message without secrets; if it quotes the ticket, only the error's code."""
     message, _ = redact(error.message, ("secret",))
-    if any(message[at : at + QUOTE] in question.user for at in range(len(message) - QUOTE + 1)):
-        return error.code
-    return message
+    return message if _quote_in(message, question) is None else error.code
+
+
+def without_quote(error: E, question: prompt.Question) -> E:
+    """Return an error that ends the run; its message ends where it begins to quote the ticket."""
+    start = _quote_in(error.message, question)
+    return error if start is None else type(error)(f"{error.message[:start]}…", hint=error.hint)
+
+
+def _quote_in(message: str, question: prompt.Question) -> int | None:
+    """Return where a message begins to quote the ticket; None if it does not."""
+    starts = range(len(message) - QUOTE + 1)
+    return next((start for start in starts if message[start : start + QUOTE] in question.user), None)
