@@ -179,6 +179,16 @@ def test_safe_text_is_one_visible_line(text: str) -> None:
         assert shown == text
 
 
+@pytest.mark.parametrize("pile", ["\u0301", "\u0336\u20dd", "\u064b\u200d", "\u0e47", "\ufe0f"])
+def test_no_character_has_a_pile_of_marks(pile: str) -> None:
+    """A terminal draws them over the lines above."""
+    text = f"x {pile * 40} é ก็ y"
+    for shown in (terminal.safe(text), *tables.rendered(tables.text(text)), terminal.safe_json(f'"{text}"')):
+        assert "é ก็ y" in shown
+        assert len(re.findall("[\u0301\u0336\u20dd\u064b\u0e47\ufe0f]", shown)) <= 8 + 2
+    assert json.loads(terminal.safe_json(f'"{text}"')) == text
+
+
 @given(st.text() | st.lists(st.sampled_from(NASTY)).map("".join))
 def test_a_cell_of_a_table_says_its_text_and_nothing_else(text: str) -> None:
     cell = tables.text(text, "red")

@@ -5,6 +5,8 @@ import os
 import re
 import sys
 import textwrap
+import unicodedata
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -20,6 +22,8 @@ PREFIX = re.compile(rf"({'|'.join(PREFIXES)}):")
 # Of a help page: a heading, an example, the option or the command at the beginning of a row.
 HEADING = re.compile(r"^(?=\S)(.+:)$|^(Usage:)", re.MULTILINE)
 EXAMPLE = re.compile(r"^(  )(triage .*?)(?=   |$)", re.MULTILINE)
+MOST_MARKS = 8  # on one character; more than in any language
+_MAYBE_PILED = re.compile(rf"[^\w\s\x00-\x7f]{{{MOST_MARKS + 1},}}")  # marks are neither letters nor blanks
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 TERM = re.compile(r"^(  )([^\s\x1b].*?)(?=  +\S)", re.MULTILINE)
 
@@ -78,7 +82,7 @@ def _width(stream: TextIO) -> int:
 def safe(text: str) -> str:
     """Return a text that is safe on a terminal: on one line, with hidden characters visible."""
     if not text.isascii():
-        text = each_hiding(text, _visible)
+        text = _without_piles(each_hiding(text, _visible), _visible)
     return _CONTROL.sub(lambda match: _visible(match.group()), text)
 
 
@@ -89,7 +93,24 @@ def safe_lines(text: str) -> str:
 
 def safe_json(text: str) -> str:
     """Return equivalent JSON that is safe on a terminal: hidden characters are escaped, lines are kept."""
-    return _CONTROL.sub(lambda match: _escaped(match.group()), each_hiding(text, _escaped))
+    shown = _without_piles(each_hiding(text, _escaped), _escaped)
+    return _CONTROL.sub(lambda match: _escaped(match.group()), shown)
+
+
+def _without_piles(text: str, instead: Callable[[str], str]) -> str:
+    """Return a text in which no character has a pile of marks, which would cover the lines above it."""
+
+    def lowered(run: re.Match[str]) -> str:
+        height, shown = 0, []
+        for char in run.group():
+            if (kind := unicodedata.category(char)) in ("Mn", "Me"):
+                height += 1
+            elif kind != "Cf":
+                height = 0
+            shown.append(char if height <= MOST_MARKS else instead(char))
+        return "".join(shown)
+
+    return _MAYBE_PILED.sub(lowered, text)
 
 
 def _escaped(char: str) -> str:
