@@ -19,11 +19,11 @@ class Cascade:
     """Implements `ports.Classifier`; the answers of all steps are kept, the last one decides.
 
     `audit_rate` is the share of sure answers, chosen by ticket id, that the next step is asked to confirm. A step that
-    is unavailable is skipped for the rest of the run, and `tell` gets a message; if the last one is, the run ends.
+    is unavailable is skipped for the rest of the run, and `warn` gets a message; if the last one is, the run ends.
     """
 
     def __init__(
-        self, name: str, steps: Sequence[Classifier], audit_rate: float = 0.0, tell: Callable[[str], None] | None = None
+        self, name: str, steps: Sequence[Classifier], audit_rate: float = 0.0, warn: Callable[[str], None] | None = None
     ) -> None:
         self.name = name
         self.fingerprints = tuple(fingerprint for step in steps for fingerprint in step.fingerprints)
@@ -31,7 +31,7 @@ class Cascade:
         self.chunk_size = steps[0].chunk_size
         self._steps = tuple(steps)
         self._audit_rate = audit_rate
-        self._tell = tell
+        self._warn = warn
 
     def askings(self) -> tuple[QuestionSpec, ...]:
         """Return the questions of all steps."""
@@ -96,8 +96,8 @@ class Cascade:
         except TakenOverError:
             raise  # the run ends
         except UnavailableError as error:
-            if self._tell is not None:
-                self._tell(f"{error.message}; the next step of {self.name} is asked instead")
+            if self._warn is not None:
+                self._warn(f"warning: {error.message}; the next step of {self.name} is asked instead")
             yield [_unavailable_outcome(ticket, step) for ticket in unanswered.values()]
             for chunk in chunks:
                 yield [_unavailable_outcome(ticket, step) for ticket in chunk]

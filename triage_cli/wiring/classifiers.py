@@ -29,7 +29,7 @@ class Caller(NamedTuple):
     """Who asks, and in which run. `paces` holds the rate limiter of each provider, shared by all callers.
 
     With `waits`, the embedded model answers in the caller's own thread. With `warn`, thresholds that were found for
-    `max_error` are recorded, and it gets messages about what changed.
+    `max_error` are recorded, and it gets messages about what changed, and about a cascade's step that is unavailable.
     """
 
     actor: str
@@ -77,7 +77,7 @@ def open_classifier(
             else open_classifier(config, store, plan._replace(classifier=step, batch=False), caller, tell)
             for step in kept
         ]
-        return Cascade(classifier_name, steps, spec.audit_rate, tell) if len(steps) > 1 else steps[0]
+        return Cascade(classifier_name, steps, spec.audit_rate, caller.warn or tell) if len(steps) > 1 else steps[0]
     return _judged(config, store, spec, _asking(config, store, spec, plan, caller), caller, tell)
 
 
