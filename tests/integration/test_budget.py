@@ -16,6 +16,7 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.runs import InputPart, Lease, Run
+from triage_cli.domain.serialization import run_record
 from triage_cli.runtime.budget import fitting
 from triage_cli.runtime.stop import StopControl, StoppingError
 from triage_cli.service.run_context import RunContext
@@ -59,6 +60,15 @@ def test_without_a_budget_all_is_granted_and_written_down(store: SqliteStore) ->
     lease = a_run(store)
     assert store.set_aside(lease._replace(spent=1.0, reserved=0.5), [2.0, 3.0], None) == 2
     assert booked(store) == [(1.0, 5.5)]
+
+
+def test_sums_of_costs_have_no_noise(store: SqliteStore) -> None:
+    for spent in (0.1, 0.2):
+        store.renew(a_run(store)._replace(spent=spent))
+    lease = a_run(store)
+    store.renew(lease._replace(spent=0.0, reserved=0.3))
+    assert store.stats().cost_usd == 0.6
+    assert [run_record(run)["cost_usd"] for run in store.runs(None)] == [0.3, 0.2, 0.1]
 
 
 def test_what_was_spent_before_the_day_began_leaves_the_budget_alone(store: SqliteStore) -> None:

@@ -48,6 +48,11 @@ class Run(NamedTuple):
     parcel: str = ""  # identifies the request that began it, if it may be repeated
 
 
+def rounded_usd(amount: float) -> float:
+    """Return a sum of costs without the noise of floating-point numbers, which begins far below a token's price."""
+    return round(amount, 12)
+
+
 class InputPart(NamedTuple):
     """What the earlier parts of an input did, if it comes in several requests.
 

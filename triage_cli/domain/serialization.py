@@ -11,7 +11,7 @@ from typing import Any
 from triage_cli.domain.audit import EventAction, LoggedEvent
 from triage_cli.domain.decisions import Classification, Decided, Decision, Flip, Standing
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
-from triage_cli.domain.runs import Outcome, Run
+from triage_cli.domain.runs import Outcome, Run, rounded_usd
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import timestamp
 from triage_cli.domain.views import History, StatsGroup, Why
@@ -196,7 +196,7 @@ def run_record(run: Run) -> dict[str, Any]:
     record = run._asdict() | {
         "words": run.command_line,
         "counts": from_json(run.counts),
-        "cost_usd": run.spent,
+        "cost_usd": rounded_usd(run.spent + run.reserved),  # calls in flight at a kill may be charged
         "seconds": None,
     }
     if run.ended_at:

@@ -10,7 +10,7 @@ from typing import Any
 
 from triage_cli.domain import times
 from triage_cli.domain.changes import Spent
-from triage_cli.domain.runs import Lease, Run
+from triage_cli.domain.runs import Lease, Run, rounded_usd
 from triage_cli.runtime.budget import fitting
 from triage_cli.stores import queries
 from triage_cli.stores.database import Tables
@@ -85,7 +85,7 @@ class MoneyTables(Tables):
 
     def cost(self) -> float:
         """Return what all runs spent, in USD, including answers that were lost or that a killed run never saved."""
-        return max(0.0, float(self.database.read(IN_ALL)[0][0]))
+        return rounded_usd(max(0.0, float(self.database.read(IN_ALL)[0][0])))
 
 
 def _last_day() -> tuple[str, float]:
