@@ -30,7 +30,7 @@ from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import Attempt, OutgoingDelivery, Receipt, Routed, RoutePlan, Rule
+from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Receipt, Routed, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
@@ -73,19 +73,15 @@ def test_a_ticket_that_is_due_later_has_the_error_of_what_is_still_due(
     run(world, 1)
     [ticket] = world.store.find(Selection())
 
-    def attempted(error: DeliveryError | None) -> tuple[Attempt, ...]:
-        """Return the attempt that failed with an error."""
+    def failed(error: DeliveryError | None) -> tuple[Failure, ...]:
+        """Return the failure of the delivery to the destination of an error."""
         deliveries = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
-        return tuple(
-            Attempt(d.delivery_id, 1, d.at, 503, error.message, 0.0, None)
-            for d in deliveries
-            if error and error is downs[d.destination]
-        )
+        return tuple(Failure(d.delivery_id, error) for d in deliveries if error and error is downs[d.destination])
 
     def reported(*errors: DeliveryError | None) -> object:
         """Return the error that is reported after these results, of which all but the first are of another try."""
         first, *later = [
-            Outcome(0, Action.ROUTING, Routed(ticket, (), attempted(error)), error, ticket) for error in errors
+            Outcome(0, Action.ROUTING, Routed(ticket, failures=failed(error)), error, ticket) for error in errors
         ]
         [last] = route.last_outcome_per_ticket(world.store, [first], lambda _ids: later)
         return last.error
@@ -119,6 +115,58 @@ def test_what_is_due_soon_elsewhere_does_not_wait_for_one_that_is_left_alone(
     assert Counter(run(world, 300)) == {"routed": 199, "routing": 101}
     statuses = Counter(o.action for o in world.triage().route(Selection(), RoutePlan(stay=3)))
     assert statuses[Action.ROUTED] == 1
+
+
+def test_a_ticket_tells_of_each_destination_that_did_not_take_it(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    world.rules = (Rule("r", ("a", "b", "c")),)
+    three["a"]._answer = lambda _: DeliveryError("a is down", hint="wait", status=503)
+    three["b"]._answer = lambda _: DeliveryError("b is down", hint="wait", status=503)
+    [outcome] = world.triage().run(drafts(1), ClassifyPlan())
+    assert outcome.error is not None
+    assert outcome.error.sentence() in ("a is down; b is down; wait", "b is down; a is down; wait")
+
+
+def test_a_ticket_is_undeliverable_for_a_reason_whichever_delivery_ends_last(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    world.rules = (Rule("r", ("a", "b")),)
+    downs = iter([DeliveryError("b is down", status=503)])
+    three["a"]._answer = lambda _: DeliveryError("a refused it", status=422, final=True)
+    three["b"]._answer = lambda _: next(downs, None)
+    three["b"].schedule = (0.1,)
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    [outcome] = world.triage().route(Selection(), RoutePlan(stay=PATIENCE))
+    assert (outcome.action, str(outcome.error)) == (Action.UNDELIVERABLE, "a refused it")
+
+
+def test_a_ticket_that_was_refused_before_is_undeliverable_for_that_reason_still(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    world.rules = (Rule("r", ("a", "b")),)
+    three["a"]._answer = lambda _: DeliveryError("a refused it", status=422, final=True)
+    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    run(world, 1)
+    three["b"]._answer = lambda _: None
+    with world.store.database.transaction() as db:
+        db.execute("update deliveries set due_at = 0 where state = 'pending'")
+    [outcome] = world.triage().route(Selection(), RoutePlan())
+    assert (outcome.action, str(outcome.error)) == (Action.UNDELIVERABLE, "a refused it")
+
+
+def test_a_mistake_of_the_configuration_is_not_hidden_by_a_destination_that_fails(cli: Cli, receiver: Receiver) -> None:
+    receiver.answer = lambda _: (503, {})
+    (cli.folder / "config.yaml").write_text(
+        f"destinations:\n  hook: {{type: webhook, url: {receiver.url}, retry_schedule: [0.1, 600]}}\n"
+        "  other: {type: webhook, url: 'https://x.example/', secret_env: HOOK_SECRET}\n"
+        "routes:\n  - to: [hook, other]\n"
+    )
+    cli("create", "-q", "--map", "verdict=v", stdin="id,subject,v\n1,refund,Billing\n")
+    done = cli("route")
+    assert done.returncode == 2
+    assert "HOOK_SECRET, which is not set" in done.stderr
 
 
 def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: dict[str, FakeDestination]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Ticket
 
 # The prefix of a condition on a column of a ticket's `extra`.
@@ -103,12 +104,20 @@ class Receipt(NamedTuple):
     kept: str | None = None
 
 
+class Failure(NamedTuple):
+    """Why a delivery was not accepted, or not even attempted; its id is empty if the error may be about several."""
+
+    delivery_id: str
+    error: TriageError
+
+
 class Routed(NamedTuple):
-    """A ticket after `route`, with its deliveries, and the attempts that this call made."""
+    """A ticket after `route`, with its deliveries, and this call's attempts and failures."""
 
     ticket: Ticket
     deliveries: tuple[Delivery, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 class RoutePlan(NamedTuple):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, Routed
+from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Receipt, Routed
 from triage_cli.domain.errors import TriageError, UnavailableError
 from triage_cli.domain.runs import Outcome
 from triage_cli.ports.adapters import Destination
@@ -87,18 +87,18 @@ class GroupDeliveries:
             for _ in to_send:
                 result = ended.get()
                 if isinstance(result, AttemptResult):
-                    unfinished.add_result(result, None)
-                    for delivery_id in result.delivery_ids:
-                        unsaved.pop(delivery_id, None)
+                    unfinished.add_result(result, result.failures)
+                    unsaved.pop(result.delivery_id, None)
                     continue
                 try:
                     parked = self._parked(context, result)
                 except TriageError as error:
-                    unfinished.add_result(None, error)
+                    unfinished.add_result(None, [Failure("", error)])
                     if isinstance(result, GroupResult):
                         unsaved[result.delivery_id] = False
                 else:
-                    unfinished.add_result(None, parked.parked_because)
+                    because = parked.parked_because
+                    unfinished.add_result(None, [Failure(parked.delivery_id, because)] if because else [])
                     del unsaved[parked.delivery_id]
         return with_offline_error(unfinished.outcome, self._map.offline)
 
@@ -141,8 +141,8 @@ class GroupDeliveries:
         recorder = AttemptRecorder(by_itself, {one.delivery_id: one.context for one in attempted})
         policies = {one.delivery_id: _policy(one.destination) for one in attempted}
         changes = recorder.changes([one.outcome for one in attempted], policies)
-        by_delivery = {result.delivery_ids: (change, result) for change, result in changes}
-        return [_to_save(recorder, one, *by_delivery[one.delivery_id,]) for one in attempted]
+        by_delivery = {result.delivery_id: (change, result) for change, result in changes}
+        return [_to_save(recorder, one, *by_delivery[one.delivery_id]) for one in attempted]
 
     def _heartbeat(self) -> None:
         """Renew the lease, and free what is to be freed. What fails is tried again, and ends no attempt."""

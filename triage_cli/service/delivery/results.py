@@ -9,8 +9,8 @@ from typing import NamedTuple
 from triage_cli.domain import ids, routing, times
 from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.changes import Change
-from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery, Receipt, Routed
-from triage_cli.domain.errors import DeliveryError, OfflineError, TriageError, UnavailableError
+from triage_cli.domain.deliveries import Attempt, Delivery, Failure, OutgoingDelivery, Receipt, Routed
+from triage_cli.domain.errors import DeliveryError, ItemError, OfflineError, TriageError, UnavailableError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.service.run_context import RunContext
@@ -43,8 +43,7 @@ class AttemptRecorder:
             tickets = {}
             for result, conflict in zip(results, conflicts, strict=True):
                 if conflict is None:
-                    for delivery_id in result.delivery_ids:
-                        del unsaved[delivery_id]
+                    del unsaved[result.delivery_id]
                     yield result
                 elif conflict.ticket is not None:
                     tickets[conflict.ticket.ticket_id] = conflict.ticket
@@ -94,15 +93,13 @@ class AttemptRecorder:
             ):
                 status = "classified"  # the latest decision assumed that this would not arrive
             ticket = before._replace(status=status, revision=before.revision + 1)
-            errors = [o.error for o in ticket_outcomes if o.error]
             for (delivery, attempt), outcome in zip(attempted, ticket_outcomes, strict=True):
                 last = delivery is attempted[-1][0]
                 event = self._event(delivery, attempt, outcome, at)
                 changes.append(
                     Change(event, ticket if last else None, before.revision if last else 0, (delivery, attempt))
                 )
-                first = errors[0] if errors else None
-                results.append(AttemptResult(ticket, deliveries, first, (delivery.delivery_id,), (attempt,)))
+                results.append(AttemptResult(ticket, deliveries, outcome.error, delivery.delivery_id, (attempt,)))
         return changes, results
 
     def _event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
@@ -133,18 +130,23 @@ class AttemptRecorder:
 
 
 class AttemptResult(NamedTuple):
-    """A ticket after attempts at its deliveries, and those that were made."""
+    """A ticket and its deliveries after one of them was attempted, or could not be attempted because of an error."""
 
     ticket: Ticket
     deliveries: tuple[Delivery, ...]
     error: TriageError | None
-    delivery_ids: tuple[str, ...]
+    delivery_id: str
     attempts: tuple[Attempt, ...] = ()
 
     @property
     def ticket_id(self) -> str:
         """Return the ticket's id."""
         return self.ticket.ticket_id
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Return the failure, if it is one."""
+        return (Failure(self.delivery_id, self.error),) if self.error else ()
 
 
 class RetryPolicy(NamedTuple):
@@ -217,22 +219,61 @@ class UnfinishedTicket:
         self.outcome = outcome
         self._unfinished = unfinished
 
-    def add_result(self, result: AttemptResult | None, error: TriageError | None) -> bool:
+    def add_result(self, result: AttemptResult | None, failures: Sequence[Failure]) -> bool:
         """Add the result of one delivery (None: it was parked, or not saved); return whether it was the last.
 
-        `error` is why it was parked or not saved.
+        `failures` say why it was not accepted, parked or not saved; there are none if the run is to stop.
         """
         self._unfinished -= 1
-        if error is not None:
-            self.outcome = self.outcome._replace(error=self.outcome.error or error)
+        value = self.outcome.value or Routed(self.outcome.ticket)
         if result is not None:
-            earlier = self.outcome.value.attempts if self.outcome.value else ()
-            self.outcome = self.outcome._replace(
-                action=Action(result.ticket.status),
-                value=Routed(result.ticket, result.deliveries, (*earlier, *result.attempts)),
-                error=self.outcome.error or result.error,
-            )
-        return self._unfinished == 0
+            value = Routed(result.ticket, result.deliveries, (*value.attempts, *result.attempts), value.failures)
+            self.outcome = self.outcome._replace(action=Action(result.ticket.status))
+        self.outcome = self.outcome._replace(value=value._replace(failures=(*value.failures, *failures)))
+        if self._unfinished:
+            return False
+        self.outcome = self.outcome._replace(error=standing_error(self.outcome))
+        return True
+
+
+def error_of(failures: Sequence[Failure]) -> TriageError | None:
+    """Return one error for failures of a ticket: the first that concerns more than this ticket, else all in one."""
+    errors = list({failure.error.sentence(): failure.error for failure in failures}.values())
+    general = [error for error in errors if not isinstance(error, ItemError)]
+    if general or len(errors) < 2:
+        return (*general, *errors, None)[0]
+    hints = dict.fromkeys(error.hint for error in errors if error.hint)
+    return DeliveryError("; ".join(error.message for error in errors), hint="; ".join(hints))
+
+
+def standing_error(outcome: Outcome[Routed], earlier: Sequence[Failure] = ()) -> TriageError | None:
+    """Return the error of a ticket's last outcome; `earlier` are its failures in the same run, oldest first.
+
+    A delivery that was settled since has none. An undeliverable ticket has one, even if it failed in another run.
+    """
+    if outcome.value is None or outcome.action not in (Action.ROUTING, Action.UNDELIVERABLE):
+        return outcome.error
+    ticket, deliveries, *_ = outcome.value
+    unsettled = {"", *(d.delivery_id for d in deliveries if d.state in ("pending", "dead"))}
+    failures = dead_letters(ticket, deliveries) if outcome.action == Action.UNDELIVERABLE else ()
+    failures = (*failures, *(f for f in (*earlier, *outcome.value.failures) if f.delivery_id in unsettled))
+    return error_of(list({failure.delivery_id: failure for failure in failures}.values())) or outcome.error
+
+
+def dead_letters(ticket: Ticket, deliveries: Sequence[Delivery]) -> tuple[Failure, ...]:
+    """Return the failures of a ticket that its dead letters keep."""
+    return tuple(
+        Failure(
+            d.delivery_id,
+            DeliveryError(
+                d.last_error or "a destination did not accept it",
+                hint="triage route --retry-dead tries again",
+                final=True,
+            ),
+        )
+        for d in deliveries
+        if d.state == "dead" and d.category == ticket.category
+    )
 
 
 def with_offline_error(outcome: Outcome[Routed], offline: AbstractSet[str]) -> Outcome[Routed]:
@@ -244,23 +285,3 @@ def with_offline_error(outcome: Outcome[Routed], offline: AbstractSet[str]) -> O
         return outcome
     problem = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
     return outcome._replace(error=OfflineError(problem, hint="triage route delivers it once the network is on again"))
-
-
-class Failure(NamedTuple):
-    """The error of an outcome, and the deliveries that failed; none if they were not attempted."""
-
-    error: TriageError
-    delivery_ids: frozenset[str]
-
-
-def failures_of(outcome: Outcome[Routed]) -> tuple[Failure, ...]:
-    """Return the failure of an outcome; empty if it has no error."""
-    attempts = outcome.value.attempts if outcome.value else ()
-    failed = frozenset(attempt.delivery_id for attempt in attempts if attempt.error)
-    return (Failure(outcome.error, failed),) if outcome.error else ()
-
-
-def standing_error(failures: Sequence[Failure], deliveries: Sequence[Delivery]) -> TriageError | None:
-    """Return the latest error that is not about a delivery that was settled since."""
-    pending = {delivery.delivery_id for delivery in deliveries if delivery.state == "pending"}
-    return next((f.error for f in failures if not f.delivery_ids or f.delivery_ids & pending), None)

@@ -8,7 +8,8 @@ from itertools import chain, count
 from triage_cli.domain import times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import NAMED, bounded, chunked
-from triage_cli.domain.deliveries import OutgoingDelivery, Routed, RoutePlan
+from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Routed, RoutePlan
+from triage_cli.domain.errors import TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
@@ -16,10 +17,8 @@ from triage_cli.service.delivery.dispatcher import QUEUE_LIMIT, Dispatcher, Queu
 from triage_cli.service.delivery.results import (
     AttemptRecorder,
     AttemptResult,
-    Failure,
     RetryPolicy,
     UnfinishedTicket,
-    failures_of,
     standing_error,
     with_offline_error,
 )
@@ -159,7 +158,9 @@ class DeliveryRun:
         if collected.parked_because is None:
             return []
         return [
-            AttemptResult(outgoing.ticket, (outgoing.delivery,), collected.parked_because, ())
+            AttemptResult(
+                outgoing.ticket, (outgoing.delivery,), collected.parked_because, outgoing.delivery.delivery_id
+            )
             for outgoing in collected.parked
         ]
 
@@ -167,11 +168,16 @@ class DeliveryRun:
         """Return the outcomes of the tickets whose deliveries have all been attempted or parked."""
         ready = []
         for collected in self._collect():
-            finished: list[tuple[str, AttemptResult | None]] = [(r.ticket_id, r) for r in self._record(collected)]
-            finished += [(outgoing.ticket.ticket_id, None) for outgoing in collected.parked]
-            for ticket_id, result in finished:
+            finished: list[tuple[str, AttemptResult | None, tuple[Failure, ...]]]
+            finished = [(result.ticket_id, result, result.failures) for result in self._record(collected)]
+            because = collected.parked_because
+            finished += [
+                (o.ticket.ticket_id, None, (Failure(o.delivery.delivery_id, because),) if because else ())
+                for o in collected.parked
+            ]
+            for ticket_id, result, failures in finished:
                 unfinished = waiting.get(ticket_id)
-                if unfinished is not None and unfinished.add_result(result, collected.parked_because):
+                if unfinished is not None and unfinished.add_result(result, failures):
                     ready.append(with_offline_error(waiting.pop(ticket_id).outcome, self.offline))
         return ready
 
@@ -242,7 +248,7 @@ def last_outcome_per_ticket(
 
     `try_again` attempts those deliveries. It is called once, with the ids of their tickets.
     """
-    later: dict[str, tuple[int | None, tuple[Failure, ...]]] = {}
+    later: dict[str, tuple[int | None, tuple[Failure, ...], TriageError | None]] = {}
 
     def all_outcomes() -> Iterator[Outcome[Routed]]:
         yield from outcomes
@@ -250,17 +256,19 @@ def last_outcome_per_ticket(
 
     for outcome in all_outcomes():
         ticket_id = outcome.ticket.ticket_id
-        row, failures = later.pop(ticket_id, (outcome.row, ()))
+        row, earlier, error = later.pop(ticket_id, (outcome.row, (), None))
         if outcome.action == Action.ROUTING:
-            later[ticket_id] = row, (*failures_of(outcome), *failures)
+            failures = outcome.value.failures if outcome.value else ()
+            later[ticket_id] = row, (*earlier, *failures), error if failures else outcome.error
         else:
-            yield outcome._replace(row=row)
+            yield outcome._replace(row=row, error=standing_error(outcome, earlier))
     for ticket_ids in chunked(later, NAMED):
         deliveries = store.deliveries(ticket_ids)
         for ticket in store.find(Selection(ids=tuple(ticket_ids))):
-            row, failures = later[ticket.ticket_id]
+            row, earlier, error = later[ticket.ticket_id]  # an error without failures: the network is switched off
             routed = Routed(ticket, deliveries.get(ticket.ticket_id, ()))
-            yield Outcome(row, Action(ticket.status), routed, standing_error(failures, routed.deliveries), ticket)
+            outcome = Outcome(row, Action(ticket.status), routed, error, ticket)
+            yield outcome._replace(error=standing_error(outcome, earlier))
 
 
 def due(
@@ -277,7 +285,7 @@ def due(
         for results in delivering.due(ids):
             for result in results:
                 delivered = True
-                routed = Routed(result.ticket, result.deliveries, result.attempts)
+                routed = Routed(result.ticket, result.deliveries, result.attempts, result.failures)
                 outcome = Outcome(next(rows), Action(result.ticket.status), routed, result.error, result.ticket)
                 yield with_offline_error(outcome, delivering.offline)
         at = context.store.next_due(ids, but=tuple(delivering.not_sending))

@@ -10,13 +10,14 @@ from triage_cli.domain.audit import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule
-from triage_cli.domain.errors import DeliveryError, NoRouteError, NotClassifiedError
+from triage_cli.domain.errors import NoRouteError, NotClassifiedError
 from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Renamed, Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
+from triage_cli.service.delivery.results import dead_letters, error_of
 from triage_cli.service.run_context import RunContext
 
 
@@ -188,10 +189,8 @@ class RoutingDecider:
 
 def _as_it_is(ticket: Ticket, deliveries: tuple[Delivery, ...], status: str) -> Outcome[Routed]:
     """Return the outcome of a ticket whose deliveries stay as they are; dead letters are its error."""
-    dead = [d.last_error for d in deliveries if d.state == "dead" and d.category == ticket.category]
     if status == "undeliverable":
-        problem = dead[0] or "a destination did not accept it"
-        error = DeliveryError(problem, hint="triage route --retry-dead tries again", final=True)
+        error = error_of(dead_letters(ticket, deliveries))
         return Outcome(None, Action.UNDELIVERABLE, Routed(ticket, deliveries), error, ticket)
     action = Action.ROUTING if status == "routing" else Action.UNCHANGED  # deliveries are pending
     return Outcome(None, action, Routed(ticket, deliveries), None, ticket)
