@@ -168,6 +168,7 @@ def test_a_signal_ends_it_when_what_is_in_flight_has_ended(fitted: Cli, number: 
         made = client.post("/tickets", json={"subject": words}, headers=given)
         assert (made.status_code, made.headers["x-request-id"]) == (201, "my-id")
         client.get("/tickets", params={"search": words})
+        client.get("/tickets/%C2%9B31m%E2%80%AEgnp")  # codes that a terminal obeys, in UTF-8
         slow = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=PATIENCE)
         answers: list[int] = []
 
@@ -186,8 +187,10 @@ def test_a_signal_ends_it_when_what_is_in_flight_has_ended(fitted: Cli, number: 
     assert rows(fitted.db, "select count(*) from tickets") == [(2,)]
     logged = [json.loads(line) for line in started.lines if line.startswith("{") and "/health" not in line]
     assert [(x["method"], x["path"], x["status"], x["actor"]) for x in logged] == [
-        ("POST", "/tickets", 201, "ada"), ("GET", "/tickets", 200, "ada"), ("POST", "/tickets", 201, "ada"),
+        ("POST", "/tickets", 201, "ada"), ("GET", "/tickets", 200, "ada"),
+        ("GET", "/tickets/\x9b31m\u202egnp", 404, "ada"), ("POST", "/tickets", 201, "ada"),
     ]  # fmt: skip
+    assert all(line.isascii() for line in started.lines)
     assert logged[0]["request_id"] == "my-id"
     assert not any(words in line or key in line for line in started.lines)
 
