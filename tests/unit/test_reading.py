@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.read_tables import MB, Pipe, opened, read, reasons, texts
+from triage_cli.domain import dedup
 from triage_cli.domain.errors import InputError, UsageError
 from triage_cli.domain.serialization import TICKET_KEYS
 from triage_cli.domain.tickets import Rejected, TicketDraft
@@ -434,3 +435,73 @@ def test_a_forged_extra_of_an_own_export_can_be_written_again(cell: str, extra: 
     (row,) = read(f'{header}\n,x,import,help,{"," * 15}"{cell}"\n')
     assert isinstance(row, TicketDraft)
     assert row.extra == extra
+
+
+def test_files_that_were_joined_have_byte_order_marks_and_headers_inside() -> None:
+    one = "\ufeffid,subject\n1,first\n"
+    for joined in (one + one.replace("1,first", "2,second"), one + one.replace("id", '"id"').replace("1,f", "2,f")):
+        rows = read(joined)
+        assert [row.external_id for row in rows if isinstance(row, TicketDraft)] == ["1", "2"]
+        assert reasons(rows) == ["line 3: the header once more"]
+
+
+def test_the_end_of_a_file_of_dos_is_no_row() -> None:
+    assert len(read("id,subject\r\n1,a\r\n\x1a")) == 1
+
+
+@pytest.mark.parametrize(
+    ("above", "header"),
+    [
+        ("Ticket,,,Customer,\n", "ID,Subject,Description,Name,Email\n"),  # groups of columns
+        ("Report generated, by Bob, for Al\n\n", "ID,Subject,Description,Name,Email\n"),
+    ],
+)
+def test_the_header_is_found_under_another_line(above: str, header: str) -> None:
+    table = opened(above + header + "1,Refund,I want money,Bob,b@x.example\n" * 3)
+    assert table.taken.startswith("subject ← Subject, description ← Description, customer_id ← Email")
+    assert len(list(table.rows)) == 3
+
+
+def test_a_row_of_data_is_no_header_under_an_unknown_one() -> None:
+    with pytest.raises(InputError, match="its columns are Numer, Temat, Rodzaj, Typ"):
+        read("Numer;Temat;Rodzaj;Typ\n1;Logowanie;Question;Request\n2;Faktura;Problem;Issue\n")
+
+
+@pytest.mark.parametrize(
+    "data", [",".join(f"column {n} {'x' * 200}" for n in range(4000)) + "\n1\n", f'[{{"{"x" * 100_000}": 1}}]']
+)
+def test_a_wrong_file_does_not_fill_a_screen(data: str) -> None:
+    mappings: tuple[dict[str, str], ...] = ({}, {"subject": "zz"})
+    for mapping in mappings:
+        with pytest.raises((InputError, UsageError)) as refused:
+            read(data, mapping=mapping)
+        assert len(refused.value.sentence()) < 2000
+    *_, again = read(f"id,subject\n{'x' * 9000},a\n")
+    assert isinstance(again, TicketDraft)
+    assert len(dedup.repeated(dedup.identify(again)).message) < 200
+
+
+def test_a_key_that_is_no_word_is_in_no_command_that_is_proposed() -> None:
+    with pytest.raises(InputError) as refused:
+        read('{"x; rm -rf ~;": [{"a": 1}], "other things": [{"a": 1}]}', "t.json")
+    assert refused.value.hint == "take one of them: jq .NAME FILE | triage create -"
+
+
+@pytest.mark.parametrize("cell", ['="00042"', '"=""00042"""'])
+def test_an_id_that_a_spreadsheet_keeps_as_text_is_the_id(cell: str) -> None:
+    (row,) = read(f'id,subject,customer_id\n{cell},="1",{cell}\n')
+    assert isinstance(row, TicketDraft)
+    assert (row.external_id, row.subject, row.customer_id) == ("00042", '="1"', "00042")
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "says"),
+    [
+        ("id^subject^body\n1^Login^cannot\n", "t.csv", "name it with --delimiter"),
+        ('[{"id": 1, "fields": {"summary": "x"}}]', "t.json", "must be taken out first, for example by jq"),
+    ],
+)
+def test_the_hint_fits_what_was_found(data: str, name: str, says: str) -> None:
+    with pytest.raises(InputError) as refused:
+        read(data, name)
+    assert says in refused.value.hint

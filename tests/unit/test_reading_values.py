@@ -47,6 +47,7 @@ NUMBERS = {"1": "urgent", "5": "low"}
         ("mittel", "normal"),
         ("niedrig", "low"),
         ("Sehr hoch", "urgent"),
+        ("Très élevée", "urgent"),
         ("haute", "high"),
         ("moyenne", "normal"),
         ("basse", "low"),
@@ -112,6 +113,7 @@ def test_a_bare_number_means_nothing_where_its_meaning_is_not_known() -> None:
         ("Sun, 15 Dec 2024 02:22:38 -0800", "2024-12-15T10:22:38Z"),
         ("Sun, 15 Dec 2024 02:22:38 GMT", "2024-12-15T02:22:38Z"),
         ("Dec 15, 2024 2:05 PM", "2024-12-15T14:05:00Z"),
+        ("15/12/2024 2:05 p. m.", "2024-12-15T14:05:00Z"),
         ("December 15th, 2024", "2024-12-15T00:00:00Z"),
         ("15 de diciembre de 2024", "2024-12-15T00:00:00Z"),
         ("15. März 2024 10:00", "2024-03-15T10:00:00Z"),
@@ -160,6 +162,9 @@ def taken(header: str, **mapping: str) -> dict[str, str]:
         "onderwerp,omschrijving,klantnummer,prioriteit,aangemaakt op,nummer",
         "Ticket Subject,Ticket Description,Customer Email,Ticket Priority,Created At,Ticket #",
         "SUBJECT ,Description,Customer_ID,PRIORITY,Created_At, ID",
+        "Zusammenfassung,Beschreibung,E-Mail-Adresse,Priorität,Erstellungszeit,Vorgangsschlüssel",
+        "Asunto,Descripción,Dirección de correo electrónico,Prioridad,Marca temporal,Clave de incidencia",
+        "onderwerp,omschrijving,E-mailadres,prioriteit,Tijdstempel,nummer",
     ],
 )
 def test_headers_of_seven_languages(header: str) -> None:

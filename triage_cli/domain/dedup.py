@@ -10,6 +10,7 @@ from triage_cli.domain.tickets import URGENCY, Ticket, TicketDraft
 
 # Known tickets from which on `RewriteGuard` judges their share of new texts.
 ENOUGH_TO_DOUBT = 10
+_SHOWN_LENGTH = 80  # characters of an id in a message
 
 
 class Identified(NamedTuple):
@@ -152,8 +153,10 @@ class RewriteGuard:
 def repeated(identified: Identified) -> RowError:
     """Return the error for an external id that occurs twice in an input, with different texts."""
     draft = identified.draft
+    name = draft.external_id or ""
+    shown = name if len(name) <= _SHOWN_LENGTH else f"{name[:_SHOWN_LENGTH]}…"
     return RowError(
-        f'{draft.place}: the id "{draft.external_id}" is already in this input, with another text',
+        f'{draft.place}: the id "{shown}" is already in this input, with another text',
         hint="if this column holds no ids, write --map external_id= with nothing behind it",
     )
 

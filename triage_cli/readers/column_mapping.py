@@ -40,7 +40,8 @@ _NAMES = {
         "idclient codicecliente klantnummer klantid customeremail customeremailaddress requesteremail clientemail "
         "contactemail useremail associatedcontactemail senderemail fromemail email emailaddress mail kundenemail "
         "customer requester caller client cliente kunde klant aanvrager anfragender solicitante demandeur richiedente "
-        "sender from absender customercode"
+        "sender from absender customercode fromaddress vonadresse anrufer emailadresse adresseemail indirizzoemail "
+        "direcciondecorreoelectronico correoelectronico enderecodeemail emailadres"
     ),
     "priority": (
         "priority ticketpriority prio prioritat priorite prioridad prioridade priorita prioriteit actualpriority "
@@ -53,7 +54,8 @@ _NAMES = {
         "requestedat requested erstellt erstelltam erstellungsdatum angelegtam eingangsdatum eroffnetam creeele "
         "creele datedecreation datecreation creadoel fechadecreacion fechacreacion creado criadoem datadecriacao "
         "datacriacao dataabertura datadeabertura datadicreazione datacreazione creatoil aangemaaktop aangemaakt "
-        "aanmaakdatum timestamp datetime date datum fecha data zeitstempel"
+        "aanmaakdatum timestamp datetime date datum fecha data zeitstempel erstellungszeit "
+        "geoffnet ouvert horodateur marcatemporal carimbodedatahora informazionicronologiche tijdstempel"
     ),
     "external_id": (
         "ticketid ticketnumber ticketno ticketnr ticketnum ticketref ticketkey issuekey casenumber caseid caseno "
@@ -63,7 +65,7 @@ _NAMES = {
         "idduticket numeroduticket idchamado numerodochamado chamado protocolo ndeticket idtiquete nummerticket "
         "ticketnumero numerodelticket meldingsnummer id number issueid key nummer numero nr no num ticket caso "
         "incident reference ref referenz referencia referencenumber messageid uuid guid rowid recordid identifier "
-        "kennung triageticketid"
+        "kennung vorgangsschlussel cledeticket clavedeincidencia triageticketid"
     ),
 }
 _RANK = {
@@ -87,6 +89,8 @@ _DECOYS = _set(
     "organization group team role queue service solution error auto bot closing last url html link format size custom "
     "by name"
 )
+_SHOWN = 30  # columns in a message, so that a wrong file does not fill a screen
+_SHOWN_LENGTH = 40  # characters of each
 _PROSE = 4  # mean number of words per cell from which on a column is prose
 _PERSON = _set("fullname firstname lastname contactname jobtitle middlename surname")
 
@@ -97,6 +101,17 @@ class Columns(NamedTuple):
     fields: dict[str, int]
     helpdesk: str = ""
     numbers: Mapping[str, str] = {}
+
+
+def shown(header: str) -> str:
+    """Return a column's name for a message; the name may be any text."""
+    name = header.strip() or "(no name)"
+    return name if len(name) <= _SHOWN_LENGTH else f"{name[:_SHOWN_LENGTH]}…"
+
+
+def listing(headers: Sequence[str], most: int = _SHOWN) -> str:
+    """Return the names of at most so many columns for a message."""
+    return ", ".join([*map(shown, headers[:most]), *["…"] * (len(headers) > most)])
 
 
 def compact(header: str) -> str:
@@ -165,12 +180,11 @@ def _mapped(ticket_field: str, name: str, headers: Sequence[str]) -> int | None:
         if form(name) in (options := [form(header) for header in headers]):
             return options.index(form(name))
     near = difflib.get_close_matches(name.casefold(), [h.casefold() for h in headers], 1, 0.6)
-    listed = ", ".join(h.strip() or "(no name)" for h in headers)
     same = [h for h in headers if near and h.casefold() == near[0]]
     none = "; for an input without ids write --map external_id=" if ticket_field == "external_id" else ""
     raise UsageError(
         f'--map {ticket_field}: the input has no column "{name}"',
-        hint=f'did you mean "{same[0].strip()}"?' if same else f"its columns are {listed}{none}",
+        hint=f'did you mean "{same[0].strip()}"?' if same else f"its columns are {listing(headers)}{none}",
     )
 
 

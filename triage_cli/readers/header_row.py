@@ -1,11 +1,11 @@
 """Finds the header row of a CSV: the first row, a row under a title, or none."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.errors import InputError
-from triage_cli.readers.column_mapping import Columns, by_content, has_text, known, matched
+from triage_cli.readers.column_mapping import Columns, by_content, has_text, known, listing, matched
 from triage_cli.readers.sniff import Sample
 from triage_cli.readers.values import is_nothing, moment
 
@@ -53,8 +53,10 @@ def header_of(sample: Sample, name: str, mapping: Mapping[str, str], *, headed: 
     if matched_columns and has_text(matched_columns.fields):
         return HeaderRow(first_row, matched_columns, 1)
     titled = not matched_columns and sum(map(bool, first_row)) <= 2
-    for row_index, sample_row in enumerate(sample_rows[1:_PREAMBLE] if titled else (), start=1):
-        if len(sample_row) <= _WIDEST and known(sample_row) > 1:
+    # A longer first row may be a note, or the names of groups of columns.
+    grouped = not titled and not looks_like_data(first_row)
+    for row_index, sample_row in enumerate(sample_rows[1:_PREAMBLE] if titled or grouped else (), start=1):
+        if len(sample_row) <= _WIDEST and known(sample_row) > 1 and not (grouped and looks_like_data(sample_row)):
             later = matched(sample_row, mapping, empty=empty_columns(sample_rows[row_index + 1 :], len(sample_row)))
             if has_text(later.fields):
                 above = f"{sample.lines[row_index] - 1} line(s) above the header were passed over"
@@ -101,11 +103,14 @@ def check_width(width: int, name: str) -> None:
         raise InputError(f"{name} has {width:,} columns, more than any table of tickets", hint="is it the right file?")
 
 
-def no_text(name: str, columns: Iterable[str]) -> InputError:
-    """Return the error for an input without a subject or description."""
-    columns = list(columns)
-    shown = ", ".join(column.strip() or "(no name)" for column in columns[:30]) + (", …" if len(columns) > 30 else "")
+def no_text(name: str, columns: Sequence[str], *, nested: bool = False) -> InputError:
+    """Return the error for an input without a subject or description; `nested` if it has objects in objects."""
+    hint = 'name one with --map description="COLUMN"'
+    if nested:
+        hint += "; a value inside of an object must be taken out first, for example by jq"
+    elif len(columns) == 1:
+        hint += "; if a rare character separates the columns, name it with --delimiter"
     return InputError(
-        f"{name} has no column for a subject or a description; its columns are {shown}",
-        hint='name one with --map description="COLUMN"',
+        f"{name} has no column for a subject or a description; its columns are {listing(columns)}",
+        hint=hint,
     )

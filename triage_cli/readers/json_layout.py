@@ -6,10 +6,12 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from triage_cli.domain.errors import InputError
+from triage_cli.readers.column_mapping import listing
 from triage_cli.readers.json_reader import PARTS, JsonRecords, gap_end, parsed
 
 _LIST = re.compile(r"\s*:\s*\[(?=\s*[{\]])")
 _LISTS = ("tickets", "issues", "incidents", "requests", "results", "records", "data", "items", "rows", "value")
+_PLAIN = re.compile(r"\w{1,40}", re.ASCII)
 _SAMPLE = 200  # objects whose keys are collected
 
 
@@ -58,9 +60,10 @@ def _objects(
     if len(lists) == 1 and is_single:
         return False, lists.popitem()[1]
     if lists and is_single:
+        first_plain = next(filter(_PLAIN.fullmatch, lists), "NAME")  # any other key could be a command of a shell
         raise InputError(
-            f"{name} is one object with several lists: {', '.join(lists)}",
-            hint=f"take one of them: jq .{next(iter(lists))} FILE | triage create -",
+            f"{name} is one object with several lists: {listing(list(lists))}",
+            hint=f"take one of them: jq .{first_plain} FILE | triage create -",
         )
     if first is None and not object_lines:
         raise InputError(f"{name} is not JSON ({reason})", hint="is the file complete?")

@@ -8,10 +8,11 @@ from triage_cli.domain.errors import RowError
 from triage_cli.domain.serialization import TICKET_KEYS, foreign, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft, place_of
 from triage_cli.readers.csv_reader import Record
-from triage_cli.readers.values import NOTHING, NOTHING_LENGTH, is_ambiguous, moment, priority
+from triage_cli.readers.values import NOTHING, NOTHING_LENGTH, is_ambiguous, moment, plain_id, priority
 
 _Reader = Callable[[str], tuple[str | None, str]]
 _EMPTY: Mapping[str, Any] = {}
+_END = "\x1a"  # Ctrl-Z, with which programs of DOS end a file
 _CELL_SIZE = 100  # characters that a cell counts for in `size`, besides its text
 _CACHE_SIZE = 4096  # distinct priorities and times that are cached
 
@@ -104,7 +105,7 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
         description = text_or_none(values[at_description])
         if problem or not (subject or description) or cells == header:
             raw = records.raw()
-            if problem or json_item is not None or raw.strip():  # blank lines are no rows
+            if problem or json_item is not None or raw.replace(_END, "").strip():  # blank lines are no rows
                 row += 1
                 reason = "the header once more" if cells == header else "neither subject nor description"
                 error = RowError(f"{place_of(line, row + 1 if plan.numbered else 0)}: {problem or reason}")
@@ -133,10 +134,10 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
             line,
             subject,
             description,
-            text_or_none(values[at_customer]),
+            text_or_none(plain_id(values[at_customer])),
             urgency,
             created,
-            text_or_none(values[at_external]),
+            text_or_none(plain_id(values[at_external])),
             source,
             extra or _EMPTY,
             text_or_none(values[at_verdict]),

@@ -1,13 +1,14 @@
 """Opens an input as a table: detects its format from the beginning, and streams the rows."""
 
 import codecs
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
-from triage_cli.readers.column_mapping import Columns, has_text, matched
+from triage_cli.readers.column_mapping import Columns, has_text, listing, matched, shown
 from triage_cli.readers.csv_escapes import MYSQL, NONE, EscapedRecords
 from triage_cli.readers.csv_reader import CsvRecords, Record
 from triage_cli.readers.decoding import Decoder, after_ascii, texts
@@ -22,8 +23,7 @@ from triage_cli.readers.table import ReadOptions, Table, named_once, triage_colu
 from triage_cli.readers.totals_row import without_totals
 from triage_cli.readers.values import is_ambiguous, orders
 
-_SHOWN = 6  # columns in a note
-_SHOWN_LENGTH = 40  # characters of each
+_OFFERED = 6  # columns in a note
 
 
 class _Input(NamedTuple):
@@ -112,7 +112,11 @@ def _csv_table(table_input: _Input, sample: Sample) -> Table:
     header = header_of(sample, table_input.name, options.mapping, headed=options.header)
     columns, column_mapping = header.columns, header.matched_columns
 
+    # Files that were joined have byte order marks inside, before the header that is repeated.
+    joint = re.compile(f'^\ufeff(?="?{re.escape(columns[0])})', re.MULTILINE)
+
     def records(blocks: Iterable[str]) -> Records:
+        blocks = (joint.sub("", block) if "\ufeff" in block else block for block in blocks)
         if sample.escapes != NONE:
             return EscapedRecords(blocks, sample.delimiter, len(columns), sample.escapes)
         return CsvRecords(blocks, sample.delimiter, len(columns))
@@ -152,7 +156,7 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
     empty = empty_columns(rows, len(columns))
     column_mapping = matched(columns, options.mapping, nested, empty) if columns else Columns({})
     if columns and not has_text(column_mapping.fields):
-        raise no_text(table_input.name, columns)
+        raise no_text(table_input.name, columns, nested=bool(nested))
 
     def records(blocks: Iterable[str]) -> JsonRecords:
         return JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
@@ -236,18 +240,16 @@ def _mostly_nested(items: Sequence[Mapping[str, Any]]) -> set[str]:
 def _no_id_note(column_mapping: Columns, columns: Sequence[str], mapping: Mapping[str, str]) -> str:
     """Return a note with the columns that could be the id, if no column is and the caller did not decide that."""
     others = {*columns} - {columns[index] for index in column_mapping.fields.values()} - triage_columns(columns)
-    names = [name.strip() for name in columns if name in others and name.strip()]
+    names = [name for name in columns if name in others and name.strip()]
     if "external_id" in (column_mapping.fields.keys() | mapping.keys()) or not names:
         return ""
-    shown = [name if len(name) <= _SHOWN_LENGTH else f"{name[:_SHOWN_LENGTH]}…" for name in names[:_SHOWN]]
-    listed = ", ".join(shown + ["…"] * (len(names) > _SHOWN))
     return (
         "no column is an id, so tickets are recognised by their content; "
-        f"without a field: {listed} (--map external_id=COLUMN)"
+        f"without a field: {listing(names, _OFFERED)} (--map external_id=COLUMN)"
     )
 
 
 def _mapping_summary(column_mapping: Columns, columns: Sequence[str], *how: str) -> str:
-    pairs = ", ".join(f"{field} ← {columns[index].strip()}" for field, index in column_mapping.fields.items())
+    pairs = ", ".join(f"{field} ← {shown(columns[index])}" for field, index in column_mapping.fields.items())
     desk = (f"{column_mapping.helpdesk} export",) if column_mapping.helpdesk else ()
     return "; ".join(part for part in (pairs, ", ".join(desk + how)) if part)

@@ -39,7 +39,7 @@ def is_nothing(cell: str) -> bool:
 _PRIORITIES = {
     "urgent": "urgent critical blocker highest emergency immediate veryhigh p0 p1 sev0 sev1 s1 prio1 showstopper "
     "kritisch dringend sehrhoch sofort hochste notfall critique bloquant urgente urgentissimo tresurgent treshaute "
-    "critica critico muyalta muitoalta maxima massima altissima spoedeisend zeerhoog hoogste spoed",
+    "treselevee critica critico muyalta muitoalta maxima massima altissima spoedeisend zeerhoog hoogste spoed",
     "high": "high major important p2 sev2 s2 prio2 hoch wichtig haute eleve elevee important importante majeur majeure "
     "alta alto elevada elevado hoog",
     "normal": "normal medium med moderate average standard regular default p3 sev3 s3 prio3 mittel moyenne moyen media "
@@ -89,7 +89,7 @@ _ZONES = {
 
 _CLOCK = (
     r"(?:(?:,|,?[ T]\s*|,? (?:at|um|à|a las) )(?P<h>\d{1,2})[:h](?P<min>\d\d)(?::(?P<s>\d\d)(?:[.,]\d+)?)?"
-    r"(?:\s*(?P<half>[ap])\.?m\.?| uhr)?)?\s*(?P<zone>z|[a-z]{3,4}|(?:utc|gmt)?[+-]\d\d:?\d\d)?(?: \([^()]*\))?$"
+    r"(?:\s*(?P<half>[ap])\.?\s?m\.?| uhr)?)?\s*(?P<zone>z|[a-z]{3,4}|(?:utc|gmt)?[+-]\d\d:?\d\d)?(?: \([^()]*\))?$"
 )
 _DAY = r"^(?:[^\W\d]{2,10}\.?,? )?"
 _FORMS = (
@@ -111,6 +111,7 @@ _FORMS = (
         re.IGNORECASE,
     ),
 )
+_TEXT_FORMULA = re.compile(r'\s*="([^"]*)"\s*')
 _SLASHED = re.compile(r"^(\d{1,2})[/-](\d{1,2})[/-]\d{2,4}\b")
 _EXCEL = re.compile(r"^[2-7]\d{4}\.\d+$")
 _EXCEL_START = datetime(1899, 12, 30, tzinfo=UTC)
@@ -122,6 +123,12 @@ def plain(cell_text: str) -> str:
     if not cell_text.isascii():
         cell_text = "".join(c for c in unicodedata.normalize("NFKD", cell_text) if not unicodedata.combining(c))
     return " ".join(re.findall(r"\w+", cell_text.casefold().replace("_", " ")))
+
+
+def plain_id(cell: str) -> str:
+    """Return an id without the formula that keeps its zeros in a spreadsheet, such as ="00042"."""
+    match = _TEXT_FORMULA.fullmatch(cell) if '="' in cell else None
+    return match[1] if match else cell
 
 
 def priority(cell_text: str, numbers: Mapping[str, str]) -> str | None:
