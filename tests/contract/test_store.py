@@ -44,7 +44,7 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import StoreError, UsageError
-from triage_cli.domain.runs import Run
+from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.process import machine, place
 from triage_cli.stores import money, queries, selections
@@ -391,6 +391,24 @@ def test_a_history_names_the_run_that_ended_early_since_the_last_event(
     assert (found and (found.run_id, found.exit_code)) == ((run.run_id, exit_code) if early else None)
     sql(store, "update runs set ended_at = ?", (times.ago(30),))
     assert store.history(waiting.ticket_id).ended_early is None, "the ticket has changed since"
+
+
+def test_a_history_names_the_run_that_holds_the_ticket(store: SqliteStore) -> None:
+    held, free = filled(store, a_ticket("1"), a_ticket("2"))
+    run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now()))
+    assert store.claim(Selection(ids=(held.ticket_id,)), Lease(run.run_id), 1)
+    found = store.history(held.ticket_id).holder
+    assert found is not None
+    assert found.run_id == run.run_id
+    assert store.history(free.ticket_id).holder is None
+    store.end(run._replace(ended_at=times.now(), exit_code=0))
+    assert store.history(held.ticket_id).holder is None, "it has ended"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    killed = a_run(store)
+    assert store.claim(Selection(ids=(held.ticket_id,)), killed, 1)
+    sql(store, "update runs set pid = ? where run_id = ?", (gone.pid, killed.run_id))
+    assert store.history(held.ticket_id).holder is None, "it was killed"
 
 
 def test_a_history_names_the_run_that_was_killed(store: SqliteStore) -> None:

@@ -109,6 +109,19 @@ def test_run_names_the_tickets_that_another_run_holds(fitted: Cli) -> None:
     assert done.stderr.endswith("note: 2 new tickets are held by another run, which does the rest\n")
 
 
+def test_classify_says_that_another_run_holds_what_is_new(fitted: Cli) -> None:
+    fitted("create", "-q", stdin=many(3))
+    store = SqliteStore(str(fitted.db))
+    assert len(store.claim(Selection(statuses=frozenset({"new"})), a_run(store), 3)) == 3
+    note = "note: 3 tickets are still new: another run holds them, or they have just come"
+    assert fitted("classify").stderr.splitlines() == ["0 classified, 0 need review, 0 failed", note]
+    assert fitted("classify", "-q").stderr == ""
+    ticket = rows(fitted.db, "select ticket_id from tickets")[0][0]
+    assert "is at work on it" in fitted("why", ticket).stdout
+    store.close()
+    assert note not in fitted("classify", "--limit", "1").stderr
+
+
 def test_two_imports_of_the_same_file_at_once_make_each_ticket_once(cli: Cli, source: Path) -> None:
     cli("list")
     both = [cli.start("create", str(source), "-q", stdin=subprocess.DEVNULL) for _ in range(2)]

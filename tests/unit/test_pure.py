@@ -583,6 +583,16 @@ def test_why_tells_of_a_run_that_ended_early_and_what_to_do(
     assert last.startswith(f"Next: {following}")
 
 
+def test_why_names_the_run_that_is_at_work_on_a_ticket(world: World) -> None:
+    history = world.store.history(stored(world).ticket_id)
+    run = Run("0" * 28 + "1234ABCD", "classify", "cron", "", "2026-01-02T03:04:05.6Z")
+    held = "Next: triage classify (run 1234ABCD, begun at 2026-01-02 03:04:05Z) is at work on it."
+    assert list(explain(history._replace(holder=run)))[-1] == held
+    failed = history.ticket._replace(status="failed", failures=1, error="refused")
+    *_, last = explain(history._replace(ticket=failed))
+    assert last == "Next: the next triage classify asks again (it failed once: refused)."
+
+
 def test_each_exit_code_of_an_early_end_has_its_sentence() -> None:
     assert early_end.REASONS.keys() == EARLY_END
 

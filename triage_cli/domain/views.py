@@ -15,7 +15,8 @@ from triage_cli.domain.tickets import Selection, Ticket
 class History(NamedTuple):
     """One ticket with all its records, oldest first, and the error bounds that its classifiers keep now.
 
-    `ended_early` is the latest run that should have taken it up since its last event, and ended before.
+    `ended_early` is the latest run that should have taken it up since its last event, and ended before. `holder` is the
+    live run that holds it.
     """
 
     ticket: Ticket
@@ -26,6 +27,7 @@ class History(NamedTuple):
     askings: Mapping[str, QuestionSpec]
     bounds: tuple[StoredBound, ...] = ()
     ended_early: Run | None = None
+    holder: Run | None = None
 
 
 class Why(NamedTuple):

@@ -29,6 +29,7 @@ CLAIMS_OF = """select ticket_id, lease_until from claims join runs using (run_id
 ENDED_EARLY = f"""where kind in (select value from json_each(:kinds))
     and (exit_code is null or exit_code in ({", ".join(str(int(code)) for code in sorted(EARLY_END))}))
     and (run_id = :run or started_at >= :since or ended_at >= :since and exit_code <> {KILLED})"""
+HOLDER = "where ended_at is null and run_id in (select run_id from claims where ticket_id = :ticket)"
 HELD_CLAIMS = """update claims set run_id = run_id where run_id = :run
     and ticket_id in (select value from json_each(:ids)) returning ticket_id"""
 
@@ -92,6 +93,11 @@ class Leases(Tables):
         last, kinds = events[-1], compact(early_end.KINDS[ticket.status])
         values = {"kinds": kinds, "run": last.run_id or "", "since": last.timestamp}
         return next((run for run in self._runs(ENDED_EARLY, values) if run.exit_code is not None), None)
+
+    def _holder(self, ticket_id: str) -> Run | None:
+        """Return the live run that holds a ticket."""
+        runs = self._runs(HOLDER, {"ticket": ticket_id})
+        return next((run for run in runs if run.exit_code is None), None)
 
     def _runs(self, where: str, bound_values: Values, most: str = "") -> Iterator[Run]:
         own_place, now, columns = place(), self.database.clock(), ", ".join(RUN_COLUMNS)

@@ -187,7 +187,15 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
         bounds = tuple(StoredBound(*row) for row in self.database.read(queries.BOUNDS_OF, values))
         return History(
-            ticket, answers, deliveries, attempts, events, askings, bounds, self._ended_early(ticket, events)
+            ticket,
+            answers,
+            deliveries,
+            attempts,
+            events,
+            askings,
+            bounds,
+            self._ended_early(ticket, events),
+            self._holder(ticket_id),
         )
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:

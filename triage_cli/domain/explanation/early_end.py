@@ -32,8 +32,12 @@ ADVICE: dict[int, str] = {
 def early_end(run: Run) -> str:
     """Return a sentence about a run that ended early."""
     code = run.exit_code or 0
-    begun = f"run {short(run.run_id)}, begun at {readable(run.started_at)}"
-    return f"triage {run.kind} ({begun}) {REASONS[code]} before it was done with this ticket (exit code {code})"
+    return f"{named(run)} {REASONS[code]} before it was done with this ticket (exit code {code})"
+
+
+def named(run: Run) -> str:
+    """Return a run's command, id and begin."""
+    return f"triage {run.kind} (run {short(run.run_id)}, begun at {readable(run.started_at)})"
 
 
 def advice(run: Run, status: str, step: str) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from triage_cli.domain.audit import EventAction
 from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.explanation.early_end import advice
+from triage_cli.domain.explanation.early_end import KINDS, advice, named
 from triage_cli.domain.ids import is_forgotten, short
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import readable
@@ -31,7 +31,8 @@ def next_step(history: History, gone: str | None, owed: Sequence[str] | None) ->
     ticket, deliveries = history.ticket, history.deliveries
     if is_forgotten(ticket.identity):
         return "nothing; its text was forgotten, and nothing more is sent."
-    failed = f" (it failed {ticket.failures} times: {ticket.error})" if ticket.failures else ""
+    times = "once" if ticket.failures == 1 else f"{ticket.failures} times"
+    failed = f" (it failed {times}: {ticket.error})" if ticket.failures else ""
     pending = [d for d in deliveries if d.state == "pending"]
     due = f" ({', '.join(map(_due_delivery, pending))})" if pending else ""
     held = "".join(f". {d.destination} was not tried: {why}" for d in pending if (why := _why_held(history, d)))
@@ -49,6 +50,8 @@ def next_step(history: History, gone: str | None, owed: Sequence[str] | None) ->
 def _machine_step(history: History, owed: Sequence[str] | None) -> str:
     """Return what comes next for a ticket that needs no person."""
     status = history.ticket.status
+    if history.holder is not None and status in KINDS:
+        return f"{named(history.holder)} is at work on it"
     if owed and status != "unroutable":
         return (
             f"triage route {shell_name(history.ticket)} sends it to {comma_list(owed)}, as the routing map has it now"

@@ -72,6 +72,8 @@ def classify(
         session.say(messages.counted(counts, DIDS, WORDS))
     if batch:
         tell_waiting(session)
+    if named is None and since is None and limit is None and not session.stopper.code:
+        tell_new(session)
     if session.guides:
         steps = []
         if counts["classified"]:
@@ -115,6 +117,14 @@ def _preview(
         f"about {estimate.tokens:,} tokens, {cost} (--dry-run)"
     )
     return ExitCode.OK
+
+
+def tell_new(session: CommandContext) -> None:
+    """Print how many tickets are still new after all that no other run holds were asked about."""
+    new = 0 if session.quiet else session.triage.stats().by_status.get("new", 0)
+    if new:
+        still = messages.plural(new, "tickets are still new", "ticket is still new")
+        session.say(f"note: {still}: another run holds them, or they have just come")
 
 
 def tell_waiting(session: CommandContext) -> None:
