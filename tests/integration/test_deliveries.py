@@ -98,7 +98,7 @@ def test_a_ticket_that_was_not_tried_since_its_destination_keeps_failing_has_tha
     outcomes = world.triage().run(drafts(300), ClassifyPlan())
     routing = [o for o in outcomes if o.value and o.value.ticket.status == "routing"]
     errors = Counter(o.error.sentence() if o.error else "" for o in routing)
-    paused = "b keeps failing (last status 503), so it is left alone for 30 s; the next triage route tries it again"
+    paused = "b keeps failing (last status 503), so it is paused for 30 s; the next triage route tries it again"
     assert errors == {"b is down": len(three["b"].got), paused: 100 - len(three["b"].got)}
     deliveries = world.store.deliveries([o.value.ticket.ticket_id for o in routing if o.value])
     kept = Counter(d.last_error for own in deliveries.values() for d in own if d.state == "pending")

@@ -1,4 +1,4 @@
-"""The one circuit that endpoints and destinations are left alone by."""
+"""The one circuit that endpoints and destinations are paused by."""
 
 from hypothesis import given
 from hypothesis import strategies as st

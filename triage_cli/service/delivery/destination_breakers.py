@@ -39,7 +39,7 @@ class DestinationBreakers:
         circuit.judge((outcome.error is not None for outcome in outcomes), self._clock())
         self._reasons.pop(name, None)
         if outcomes and circuit.is_failing:
-            self._reasons[name] = _left_alone(name, outcomes[-1].error)
+            self._reasons[name] = _paused_error(name, outcomes[-1].error)
 
     def pause(self, name: str, because: TriageError) -> None:
         """Pause a destination for `PAUSE` seconds, since it cannot be used."""
@@ -54,7 +54,7 @@ class DestinationBreakers:
         return self._circuits.setdefault(name, Circuit(FAILURES, PAUSE))
 
 
-def _left_alone(name: str, failure: TriageError | None) -> DeliveryError:
+def _paused_error(name: str, failure: TriageError | None) -> DeliveryError:
     """Return the error of deliveries to a destination that keeps failing.
 
     It is stored with each of them, so it has nothing of the last failure's message, which may repeat a ticket's text.
@@ -62,6 +62,6 @@ def _left_alone(name: str, failure: TriageError | None) -> DeliveryError:
     status = getattr(failure, "status", None)
     last = "" if status is None else f" (last status {status})"
     return DeliveryError(
-        f"{name} keeps failing{last}, so it is left alone for {PAUSE:g} s",
+        f"{name} keeps failing{last}, so it is paused for {PAUSE:g} s",
         hint="the next triage route tries it again",
     )

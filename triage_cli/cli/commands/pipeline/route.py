@@ -122,10 +122,10 @@ def waiting_offline(session: CommandContext) -> str:
 
 
 def _due_later(session: CommandContext) -> str:
-    """If there was nothing to do, print how many deliveries are due later, and what tells why and when."""
+    """If there was nothing to do, print how many deliveries are due later, and what says why and when."""
     number = sum(states.get("pending", 0) for states in session.triage.stats().deliveries.values())
     due = messages.plural(number, "deliveries are due later", "delivery is due later")
-    return f"{due}: triage why ID tells why, and when" if number else ""
+    return f"{due}: triage why ID says why, and when" if number else ""
 
 
 def _counted(
