@@ -445,6 +445,23 @@ def test_doctor_names_what_is_owed_to_destinations_that_left_the_configuration(c
     assert cli("doctor").returncode == 0
 
 
+def test_doctor_names_a_destination_that_is_switched_off(cli: Cli, receiver: Receiver) -> None:
+    receiver.answer = lambda _: (410, {})
+    (cli.folder / "config.yaml").write_text(
+        f"destinations: {{hook: {{type: webhook, url: '{receiver.url}'}}}}\nroutes: [{{to: hook}}]\n"
+    )
+    cli("create", "-q", "--map", "verdict=v", stdin="id,subject,v\n1,refund,Billing\n")
+    assert cli("route", "-q").returncode == 3
+    done = cli("doctor", "-o", "csv")
+    assert done.returncode == 8
+    assert "destination hook,false,it answered that it is gone (410) and is switched off,triage route --retry-dead" in (
+        done.stdout
+    )
+    receiver.answer = lambda _: (200, {})
+    assert cli("route", "-q", "--retry-dead").returncode == 0
+    assert cli("doctor", "-o", "csv").returncode == 0
+
+
 def test_a_mistaken_destination_holds_up_no_other(cli: Cli, receiver: Receiver) -> None:
     (cli.folder / "config.yaml").write_text(
         f"destinations:\n  hook: {{type: webhook, url: {receiver.url}}}\n"

@@ -75,7 +75,12 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
             )
         except TriageError as error:
             yield _record(f"classifier {name}", error.message, error.hint, works=False)
+    off = session.store.switched_off() if there else frozenset()
     for name in config.destinations:
+        if name in off:
+            why = "it answered that it is gone (410) and is switched off"
+            yield _record(f"destination {name}", why, "triage route --retry-dead switches it on again", works=False)
+            continue
         try:
             yield _record(f"destination {name}", wiring.destinations.try_destination(config, name))
         except TriageError as error:
