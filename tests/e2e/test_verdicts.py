@@ -158,6 +158,19 @@ def test_a_sheet_for_review_is_filled_in_row_by_row(cli: Cli, output: str) -> No
     assert done.stderr == "1 verdict given, 0 unchanged, 0 rejected, 2 skipped\n"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "delimiter", "first"),
+    [("cp1252", ";", ""), ("utf-16", "\t", ""), ("utf-8-sig", ";", "sep=;\r\n"), ("utf-8-sig", ",", "")],
+)
+def test_a_sheet_that_a_spreadsheet_has_saved_is_read(three: Cli, encoding: str, delimiter: str, first: str) -> None:
+    lines = ["external_id,category,note", "A-1,General,für später", "A-2,Billing,", ",,"]
+    text = first + "\r\n".join(lines).replace(",", delimiter) + "\r\n\x1a"
+    done = three("verdict", "-", "-o", "id", stdin=text.encode(encoding))
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, "2 verdicts given, 0 unchanged, 0 rejected")
+    assert rows(three.db, "select note from verdicts where note is not null") == [("für später",)]
+    assert len(three("classify", "-", "-o", "id", stdin=text.encode(encoding)).stdout.split()) == 2
+
+
 def test_what_is_listed_can_be_piped_back_and_all_taken_back(three: Cli) -> None:
     before = tickets(three)
     assert three("verdict", "-", "-q", stdin=three("list", "-o", "csv").stdout).returncode == 0

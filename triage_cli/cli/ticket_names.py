@@ -1,6 +1,5 @@
 """Reads names of tickets, typed or from stdin: one a line, a column of a CSV, JSON Lines, or a JSON array."""
 
-import io
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +9,7 @@ from typing import Any, BinaryIO
 from triage_cli.cli import messages, terminal
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.errors import InputError, NotFoundError, UsageError
-from triage_cli.readers import csv_rows, json_values
+from triage_cli.readers import csv_rows, json_values, text_lines
 
 # The better one first: `run` adds `triage_ticket_id`; the others may be columns of the input.
 IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")
@@ -45,17 +44,14 @@ def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
 
 def opened(stream: BinaryIO) -> tuple[str, Iterator[str]]:
     """Return the first line that is not blank, empty if there is none, and the lines after it."""
-    lines = _lines(stream)
+    lines = text_lines(stream)
     return next((name_line for name_line in lines if name_line.strip()), ""), lines
 
 
-def _lines(stream: BinaryIO) -> Iterator[str]:
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline="")
-    try:
-        yield from text
-    finally:
-        if not stream.closed:  # as where both are let go at once
-            text.detach()  # whose stream it is closes it
+def columns_of(first: str) -> tuple[str, list[str]]:
+    """Return the delimiter and the column names of a CSV by its first line; a name of a ticket is one column."""
+    found = [(each, [c.strip().lower() for c in next(csv_rows([first], each), [])]) for each in ",;\t"]
+    return next((each for each in found if {*each[1]} & {*IDS}), found[0])
 
 
 def is_json(first: str) -> bool:
@@ -77,11 +73,11 @@ def names_in(stream: BinaryIO) -> Iterator[str]:
     if is_json(first):
         yield from (_name_in(line, value) for line, value in values(first, lines))
         return
-    columns = [c.strip().lower() for c in next(csv_rows([first]), [])]
+    delimiter, columns = columns_of(first)
     column = next((c for c in IDS if c in columns), None)
     if column is not None:
         at = columns.index(column)
-        yield from (row[at].strip() for row in csv_rows(lines) if len(row) > at and row[at].strip())
+        yield from (row[at].strip() for row in csv_rows(lines, delimiter) if len(row) > at and row[at].strip())
         return
     if len(columns) > 1:
         raise InputError(f"no column of ticket ids among {', '.join(columns)}", hint="name one ticket_id")

@@ -4,7 +4,8 @@ from triage_cli.readers.csv_reader import csv_rows
 from triage_cli.readers.json_reader import json_values
 from triage_cli.readers.mail_files import MailFolder
 from triage_cli.readers.mail_message import rewritten
+from triage_cli.readers.sniff import text_lines
 from triage_cli.readers.table import ReadOptions, Table
 from triage_cli.readers.table_reader import open_table
 
-__all__ = ["MailFolder", "ReadOptions", "Table", "csv_rows", "json_values", "open_table", "rewritten"]
+__all__ = ["MailFolder", "ReadOptions", "Table", "csv_rows", "json_values", "open_table", "rewritten", "text_lines"]

@@ -4,8 +4,9 @@ import codecs
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import BinaryIO, NamedTuple
 
 from triage_cli.domain.errors import InputError, UsageError
 from triage_cli.readers.csv_escapes import MYSQL, NONE, TSV, Escapes, is_escaped
@@ -117,6 +118,19 @@ def decoder_for(head: bytes, encoding: str | None) -> Decoder:
 
 def _no_encoding(name: str) -> UsageError:
     return UsageError(f'there is no encoding "{name}"', hint="try utf-8, utf-16, cp1252 or mac-roman")
+
+
+def text_lines(stream: BinaryIO) -> Iterator[str]:
+    """Yield the lines of a list in any encoding, without what spreadsheets (`sep=;`) and DOS (Ctrl-Z) add."""
+    start = stream.readline()
+    decoder = Decoder("utf-8-sig")
+    if encoding := wide_encoding(start):
+        texts: Iterable[str] = [(start + stream.read()).decode(encoding, "replace")]
+    else:
+        texts = (decoder.decode(encoded_line) for encoded_line in chain([start], stream))
+    for number, line in enumerate(chain.from_iterable(map(lines_of, texts))):
+        if line.strip() != "\x1a" and (number or not _SEP.match(line.lstrip("\ufeff"))):
+            yield line
 
 
 def format_of(text: str, name: str, given: str | None) -> str:

@@ -188,7 +188,7 @@ def _objects(first: str, lines: Iterator[str]) -> Iterator[tuple[str, Record]]:
 
 def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[str, Record]]:
     """Yield the rows of a CSV, each with the line on which it begins."""
-    delimiter = max(",;\t", key=first.count)
+    delimiter, _ = ticket_names.columns_of(first)
     reader = csv_rows(chain([first], lines), delimiter)
     columns = [column.strip().lower() for column in next(reader)]
     if not {*columns} & {*ticket_names.IDS} or not {*columns} & {*CATEGORIES}:
