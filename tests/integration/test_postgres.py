@@ -551,6 +551,21 @@ def test_a_statement_that_takes_too_long_is_exit_6_and_nothing_is_half_done(pg: 
     assert actions(pg) == []  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("option", "timeout", "source"),
+    [("", "1min", "session"), ("&options=-cstatement_timeout%3D5s", "5s", "client")],
+)
+def test_a_connection_begins_without_options_since_pgbouncer_refuses_them(
+    pg_url: str, option: str, timeout: str, source: str
+) -> None:
+    store = PostgresStore(f"{pg_url}{option}", network=ONLINE)
+    setting = store.database.read(
+        "select current_setting('statement_timeout'), source from pg_settings where name = 'statement_timeout'"
+    )
+    assert setting == [(timeout, source)]
+    store.close()
+
+
 def test_a_worker_that_stops_in_mid_transaction_does_not_hold_up_the_others(pg: PostgresStore) -> None:
     frozen = PostgresStore(
         f"{pg.path}&options=-cidle_in_transaction_session_timeout%3D300ms", network=ONLINE, patience=0.0

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -30,7 +31,8 @@ MOST = 10
 # For how many seconds a server that was reached before is retried: a restart, a failover.
 PATIENCE = 30.0
 # A worker that hangs in a transaction and holds the lock on the chain blocks the others no longer than this.
-SETTINGS = "-c statement_timeout=60s -c lock_timeout=30s -c idle_in_transaction_session_timeout=30s"
+# Set after connecting, because pgbouncer refuses such options of a connection; the address has precedence.
+SETTINGS = {"statement_timeout": "60s", "lock_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
 DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3,
     "tcp_user_timeout": 30_000, "application_name": "triage",
@@ -64,7 +66,9 @@ class PostgresDatabase:
         self._lock = threading.Lock()
         self._pool: ConnectionPool[Any] | None = None
         given = psycopg.conninfo.conninfo_to_dict(url)
-        options = f"{SETTINGS} {given.get('options') or ''}".strip()
+        options = str(given.get("options") or "")
+        settings = (f"set {name} = '{value}'" for name, value in SETTINGS.items() if name not in options)
+        self._configure = partial(_configure, "; ".join(settings).encode())  # a method would keep this object alive
         self._conninfo = psycopg.conninfo.make_conninfo("", **{**DEFAULTS, **given, **ENCODING, "options": options})
 
     def close(self) -> None:
@@ -217,10 +221,11 @@ class PostgresDatabase:
         with self._lock:
             if self._pool is None:
                 with self._network.postgres(self._conninfo, self.shown) as connection:
+                    self._configure(connection)
                     migrations.check(connection, self.shown, make=self._make)
                 self._was_reached = True
                 self._pool = self._network.postgres_pool(
-                    self._conninfo, self.shown, configure=adapt, min_size=1, max_size=self._most,
+                    self._conninfo, self.shown, configure=self._configure, min_size=1, max_size=self._most,
                     open=True, name="triage", num_workers=1,
                 )  # fmt: skip
                 weakref.finalize(self, self._pool.close, CLOSING_SECONDS)
@@ -232,6 +237,11 @@ class PostgresDatabase:
                 self._pool = None
         if pool is not None:
             pool.close(CLOSING_SECONDS)
+
+
+def _configure(settings: bytes, connection: "psycopg.Connection[Any]") -> None:
+    adapt(connection)
+    connection.execute(settings)
 
 
 def _begin(db: DialectConnection, shown: str) -> str:

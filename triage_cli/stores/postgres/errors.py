@@ -89,7 +89,7 @@ _REFUSALS: tuple[tuple[str, type[TriageError], str, str], ...] = (
     (
         (
             r"invalid (\S+ )?(value|argument)|invalid port number|unrecognized configuration parameter|"
-            r"definition of service|certificate|SSL was required|channel binding required"
+            r"unsupported startup parameter|definition of service|certificate|SSL was required|channel binding required"
         ),
         StoreError,
         "{shown} cannot be reached by this address: {detail}",
