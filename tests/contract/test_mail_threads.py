@@ -59,6 +59,13 @@ def thread(ticket: Ticket) -> list[dict[str, Any]]:
     return found
 
 
+def test_a_mail_cannot_choose_a_ticket_by_the_id_that_triage_gave_it(triage: Triage) -> None:
+    (made,) = triage.create([TicketDraft(subject="Refund", external_id="A-1")])
+    assert made.value is not None
+    assert actions(stored(triage, mail("Mine", name="8@x", after=[made.value.ticket_id]))) == ["created"]
+    assert tickets(triage)["A-1"] == made.value
+
+
 def test_a_reply_joins_its_ticket_and_changes_nothing_else(triage: Triage) -> None:
     assert actions(stored(triage, FIRST, SECOND, THIRD, OTHER)) == ["created", "updated", "updated", "created"]
     found = tickets(triage)

@@ -171,6 +171,14 @@ def test_what_cannot_be_a_ticket_is_one_sentence_and_the_rest_goes_on(data: byte
     assert data.rstrip(b"\n") in rows[0].raw.encode("utf-8", "surrogateescape")
 
 
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\r\n", b"\n\n"])
+def test_what_an_editor_puts_before_a_mail_is_no_part_of_it(before: bytes) -> None:
+    (row,), (same,) = read(before + mail(), "one.eml"), read(mail(), "one.eml")
+    assert isinstance(row, TicketDraft)
+    assert isinstance(same, TicketDraft)
+    assert row._replace(size=0) == same._replace(size=0)
+
+
 def test_a_mail_that_is_only_a_subject_is_a_ticket() -> None:
     assert texts(read(mail(""), "one.eml")) == [("A matter", None)]
 

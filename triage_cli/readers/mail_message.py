@@ -6,6 +6,7 @@ The external id is the Message-ID of the thread's first mail, so that a reply fi
 
 import hashlib
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from email import policy
 from email.errors import HeaderParseError
@@ -79,7 +80,8 @@ def draft_of(mail_bytes: bytes, *, whole: bool = True) -> TicketDraft:
     _check(mail_bytes, whole=whole)
     mail_parts = _Found([], [], [], [])
     try:
-        message = BytesParser(policy=_POLICY).parsebytes(mail_bytes)
+        # Editors put a byte order mark or an empty line before the headers.
+        message = BytesParser(policy=_POLICY).parsebytes(mail_bytes.removeprefix(BOM_UTF8).lstrip(b"\r\n"))
         _read(message, mail_parts, _DEEPEST)
         if not mail_parts.texts and mail_parts.mails:  # a mail without text that forwards another mail
             _read(mail_parts.mails[0], mail_parts, _DEEPEST)

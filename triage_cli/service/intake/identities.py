@@ -15,14 +15,24 @@ from triage_cli.service.verdicts import Verdicts
 
 
 def named(store: Store, identified_drafts: list[Identified]) -> list[Identified]:
-    """Return the drafts; one whose external id is a ticket id of this store gets the identity of that ticket."""
-    ours = [
-        i.draft.external_id for i in identified_drafts if i.draft.external_id and ids.is_ticket_id(i.draft.external_id)
-    ]
+    """Return the drafts; one whose external id is a ticket id of this store gets the identity of that ticket.
+
+    Mails do not, since whoever writes one chooses its ids.
+    """
+    ours = {
+        i.draft.external_id
+        for i in identified_drafts
+        if i.draft.external_id and ids.is_ticket_id(i.draft.external_id) and i.draft.origin != "mail"
+    }
     if not ours:
         return identified_drafts
     identities_by_id = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(ours)))}
-    return [i._replace(identity=identities_by_id.get(i.draft.external_id or "", i.identity)) for i in identified_drafts]
+    return [
+        i
+        if i.draft.origin == "mail"
+        else i._replace(identity=identities_by_id.get(i.draft.external_id or "", i.identity))
+        for i in identified_drafts
+    ]
 
 
 def known_as(store: Store, identity: str) -> Ticket | None:
