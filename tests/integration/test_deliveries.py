@@ -169,6 +169,20 @@ def test_a_mistake_of_the_configuration_is_not_hidden_by_a_destination_that_fail
     assert "HOOK_SECRET, which is not set" in done.stderr
 
 
+def test_why_tells_a_refusal_for_good_from_attempts_that_are_used_up(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    world.rules = (Rule("r", ("a", "b")),)
+    three["a"]._answer = lambda _: DeliveryError("a does not know it", status=404, final=True)
+    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    three["b"].max_attempts = 1
+    assert run(world, 1) == ["undeliverable"]
+    [ticket] = world.store.find(Selection())
+    sentences = [line.partition("Z  ")[2] for line in world.triage().why(ticket.ticket_id).why]
+    assert "a refused it for good at the first attempt: a does not know it" in sentences
+    assert "b did not take it at the first attempt, the last one: b is down" in sentences
+
+
 def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: dict[str, FakeDestination]) -> None:
     three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
     run(world, 90)

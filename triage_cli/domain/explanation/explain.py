@@ -273,9 +273,10 @@ def _delivery_sentence(action: str, detail: Mapping[str, Any], reply: str | None
         kept = f"; of its answer is kept: {reply}" if reply else ""
         return f"{where} accepted it at {attempt}{answer}{kept}"
     why = f": {reply}" if reply else ""
-    if action == EventAction.DEAD_LETTER:
+    if action == EventAction.DEAD_LETTER and detail.get("final", True):  # older logs do not tell
         return f"{where} refused it for good at {attempt}{answer}{why}"
-    return f"{where} did not take it at {attempt}{answer}{why}"
+    last = ", the last one" if action == EventAction.DEAD_LETTER else ""
+    return f"{where} did not take it at {attempt}{answer}{last}{why}"
 
 
 def _two_decimals(number: float | None) -> str:

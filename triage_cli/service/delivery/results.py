@@ -112,7 +112,10 @@ class AttemptRecorder:
         action = EventAction.DELIVERED
         if outcome.error:
             data |= {"error": outcome.error.code}
-            action = EventAction.DEAD_LETTER if delivery.state == "dead" else EventAction.DELIVERY_FAILED
+            action = EventAction.DELIVERY_FAILED
+            if delivery.state == "dead":
+                action = EventAction.DEAD_LETTER
+                data |= {"final": isinstance(outcome.error, DeliveryError) and outcome.error.final}
         return self._context_of(delivery.delivery_id).event(action, delivery.ticket_id, data, at)
 
     def _context_of(self, delivery_id: str) -> RunContext:
