@@ -338,6 +338,15 @@ def test_a_verdict_column_owns_its_tickets(world: World) -> None:
     assert now(world, ticket).category == "General"
 
 
+def test_a_note_that_cannot_be_stored_as_it_is_is_no_other_note_when_it_comes_again(world: World) -> None:
+    made(world)
+    draft = VerdictDraft(0, "0", "Billing", "the till\0 is \ud800 broken")
+    given = [outcome for _ in range(2) for outcome in world.triage().give_verdicts([draft])]
+    assert [outcome.action for outcome in given] == ["verdict", "unchanged"]
+    assert given[1].value is not None
+    assert given[1].value.reason == "the till\ufffd is ? broken"
+
+
 def test_an_export_that_says_the_same_again_is_no_later_word_than_a_person_s(world: World) -> None:
     def exported(category: str) -> tuple[str, str | None, int]:
         [outcome] = create(world, [a_draft(0, verdict=category)])

@@ -15,7 +15,7 @@ from triage_cli.domain.consultation import TextQuestion
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import TriageError, UsageError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
-from triage_cli.domain.serialization import encodable, group_record
+from triage_cli.domain.serialization import group_record, storable_text
 from triage_cli.domain.tickets import Selection, Status, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
 from triage_cli.domain.views import StatsKey, StatsQuery
@@ -232,7 +232,7 @@ def _name(context: Context) -> str:
 
 def _clean(text: str | None) -> str | None:
     """Return a text without surrounding blanks, or None; NUL is replaced, which PostgreSQL does not accept."""
-    return encodable(text or "").replace("\0", "\ufffd").strip() or None
+    return storable_text(text or "").strip() or None
 
 
 def _time(text: str | None) -> str | None:

@@ -8,7 +8,7 @@ from functools import cache
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.serialization import encodable
+from triage_cli.domain.serialization import storable_text
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.http_exchange import READ, Endpoint, HttpAnswer, HttpConnections, HttpRequest, exchange
 from triage_cli.runtime.network import Network
@@ -114,4 +114,4 @@ def refusal(name: str, answer: HttpAnswer, now: float, *, retried: bool = False)
 def beginning(answer: HttpAnswer, hiding: Callable[[str], str] = str) -> str | None:
     """Return the beginning of a refusal's body, without what `hiding` removes; None if it is empty."""
     text = hiding(answer.body[:READ].decode("utf-8", "replace"))
-    return encodable(text).replace("\0", "\ufffd")[:KEPT] or None  # PostgreSQL keeps no NUL
+    return storable_text(text)[:KEPT] or None

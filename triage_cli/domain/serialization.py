@@ -88,6 +88,11 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def storable_text(text: str) -> str:
+    """Return a text that every database keeps as it is: without lone surrogates and NUL characters."""
+    return encodable(text).replace("\0", "\ufffd")
+
+
 def all_encodable(json_value: Any) -> Any:
     """Return a JSON value with `encodable` applied to all texts in it."""
     if isinstance(json_value, str):

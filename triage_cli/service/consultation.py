@@ -17,7 +17,7 @@ from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAn
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Unfinished
 from triage_cli.domain.errors import AnswerError, RowError, UsageError
 from triage_cli.domain.runs import Outcome, Run
-from triage_cli.domain.serialization import encodable
+from triage_cli.domain.serialization import storable_text
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.views import History
 from triage_cli.ports.adapters import Classifier
@@ -117,7 +117,7 @@ class LocalConsultation:
         ticket = history.ticket
         if ticket.status == "forgotten":
             raise RowError(f"{ids.short(ticket.ticket_id)}: its text was forgotten", hint="leave it out")
-        note = encodable(draft.note or "").replace("\0", "\ufffd").strip()  # PostgreSQL takes no NUL
+        note = storable_text(draft.note or "").strip()
         draft = draft._replace(note=note or None)
         suggestions = standing(ticket, history.classifications)
         for earlier in suggestions:

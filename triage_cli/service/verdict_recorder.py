@@ -11,7 +11,7 @@ from triage_cli.domain.decisions import Classification, Decision
 from triage_cli.domain.dedup import reset
 from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, UnavailableError
 from triage_cli.domain.runs import Action, Lease, Outcome
-from triage_cli.domain.serialization import last_decision
+from triage_cli.domain.serialization import last_decision, storable_text
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.domain.views import History
 from triage_cli.ports.storage import Store
@@ -62,8 +62,9 @@ class VerdictRecorder:
         if draft.category is not None and category is None:
             error = self._verdicts.unknown(draft.category, f"{draft.name}: ")
         else:
+            note = None if draft.note is None else storable_text(draft.note)  # else the same note would be another one
             try:
-                return _ResolvedVerdict(draft, self._ticket(draft.name), category)
+                return _ResolvedVerdict(draft._replace(note=note), self._ticket(draft.name), category)
             except (NotFoundError, AmbiguousError) as missing:
                 error = RowError(missing.message, hint=missing.hint)
         outcomes[draft.row] = Outcome(draft.row, Action.REJECTED, None, error, draft)

@@ -7,7 +7,6 @@ from triage_cli.domain import ids
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.routing import SETTLED, woken
-from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Category, Ticket
 
 # The `step` of a verdict from an import. If a later import repeats it, it does not overrule a person's verdict.
@@ -52,7 +51,6 @@ class Verdicts:
         self, ticket: Ticket, category: str, note: str | None, at: str, run_id: str | None, *, step: str = "verdict"
     ) -> tuple[Ticket, Classification]:
         """Return a ticket with a verdict, its revision unchanged, and the verdict's record."""
-        note = None if note is None else encodable(note)
         answer = Classification(
             classification_id=ids.new_id(),
             ticket_id=ticket.ticket_id,

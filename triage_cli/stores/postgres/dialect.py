@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.adapt import Loader
 
-from triage_cli.domain.serialization import encodable
+from triage_cli.domain.serialization import storable_text
 
 # What must be translated, and literals and casts, which must not.
 _SPECIAL = re.compile(
@@ -48,9 +48,7 @@ def _placeholder(mark: str) -> str:
 
 def storable(bound_value: Any) -> Any:
     """Return a value that PostgreSQL can store: NUL characters and lone surrogates are replaced."""
-    if isinstance(bound_value, str):
-        return encodable(bound_value).replace("\0", NO_TEXT)
-    return bound_value
+    return storable_text(bound_value) if isinstance(bound_value, str) else bound_value
 
 
 def is_unstorable(error: Exception) -> bool:
