@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import sys
 import threading
 import time
@@ -37,6 +38,7 @@ from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, 
 from triage_cli.runtime import occurrence_counter
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
+from triage_cli.service.intake.identities import foreseen
 from triage_cli.stores.sqlite.store import SqliteStore
 
 PLAN = ClassifyPlan()
@@ -218,6 +220,23 @@ def test_a_typed_ticket_is_always_a_new_one_unless_its_external_id_is_known(worl
     named = typed._replace(external_id="X-1")
     assert dids(create(world, [named]) + create(world, [named])) == ["created", "unchanged"]
     assert world.triage().resolve("X-1") == create(world, [named])[0].value.ticket_id  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("field", ["external_id", "customer_id"])
+def test_an_id_that_no_index_can_hold_is_its_row_s_own_matter(world: World, field: str) -> None:
+    dice = random.Random(7)  # a text that cannot be compressed
+    name = "".join(chr(dice.randrange(0x4E00, 0x9FFF)) for _ in range(3000))
+
+    def named(length: int) -> dict[str, Any]:
+        return {field: name[:length]}
+
+    rows = [a_draft(n)._replace(**named(length)) for n, length in enumerate((666, 667, 3000, 1))]
+    outcomes = list(world.triage().create(rows))
+    assert [outcome.action.value for outcome in outcomes] == ["created", "rejected", "rejected", "created"]
+    assert [outcome.action for outcome in foreseen(rows, None)] == [outcome.action for outcome in outcomes]
+    error = outcomes[2].error
+    assert error is not None
+    assert error.message == f'line {rows[2].line}: {field} has more than 2,000 bytes: "{name[:80]}…"'
 
 
 def test_rejected_rows_stand_in_their_place(world: World) -> None:

@@ -10,6 +10,8 @@ from triage_cli.domain.tickets import URGENCY, Ticket, TicketDraft
 
 # Known tickets from which on `RewriteGuard` judges their share of new texts.
 ENOUGH_TO_DOUBT = 10
+# Bytes of an external id or a customer's; PostgreSQL cannot have more than 2,700 in an index.
+LONGEST_ID = 2000
 _SHOWN_LENGTH = 80  # characters of an id in a message
 
 
@@ -153,12 +155,26 @@ class RewriteGuard:
 def repeated(identified: Identified) -> RowError:
     """Return the error for an external id that occurs twice in an input, with different texts."""
     draft = identified.draft
-    name = draft.external_id or ""
-    shown = name if len(name) <= _SHOWN_LENGTH else f"{name[:_SHOWN_LENGTH]}…"
     return RowError(
-        f'{draft.place}: the id "{shown}" is already in this input, with another text',
+        f'{draft.place}: the id "{_shown(draft.external_id or "")}" is already in this input, with another text',
         hint="if this column holds no ids, write --map external_id= with nothing behind it",
     )
+
+
+def oversized(draft: TicketDraft) -> RowError | None:
+    """Return the error for an id that is too long to be stored, None if both can be stored."""
+    for field, name in (("external_id", draft.external_id), ("customer_id", draft.customer_id)):
+        if name and len(name) * 4 > LONGEST_ID and len(name.encode("utf-8", "replace")) > LONGEST_ID:
+            place = f"{draft.place}: " if draft.line else ""
+            return RowError(
+                f'{place}{field} has more than {LONGEST_ID:,} bytes: "{_shown(name)}"',
+                hint=f"if this is no id, name the right column with --map {field}=COLUMN",
+            )
+    return None
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _SHOWN_LENGTH else f"{name[:_SHOWN_LENGTH]}…"
 
 
 def _merged(known_extra: str, draft: TicketDraft) -> str:

@@ -73,6 +73,8 @@ def _error(row: TicketDraft | Rejected, verdicts: Verdicts | None) -> TriageErro
     """Return why a row is rejected whatever the others are."""
     if isinstance(row, Rejected):
         return row.error
+    if error := dedup.oversized(row):
+        return error
     if verdicts is None or not row.verdict or verdicts.category(row.verdict):
         return None
     return verdicts.unknown(row.verdict, f"{row.place}: ")

@@ -225,9 +225,12 @@ class Intake:
         self, identified: Identified, known: Ticket | None, at: str, last_verdicts: Mapping[str, str], *, repeated: bool
     ) -> _Decided:
         draft = identified.draft
+        error = dedup.oversized(draft)
         verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
-            return Action.REJECTED, None, None, self._verdicts.unknown(draft.verdict, f"{draft.place}: ")
+            error = error or self._verdicts.unknown(draft.verdict, f"{draft.place}: ")
+        if error:
+            return Action.REJECTED, None, None, error
         alone = draft.origin != "row" and identified.counts_occurrences
         if known is None or alone:
             ticket = dedup.new_ticket(identified, ids.new_id(), at, self._holder)
