@@ -3,7 +3,9 @@
 import sqlite3
 from contextlib import closing
 
+from tests.support.batch_server import batching
 from tests.support.cli import Cli
+from triage_cli.domain import times
 
 
 def test_a_limit_that_is_kept_is_0_and_one_that_is_exceeded_8(cli: Cli) -> None:
@@ -19,6 +21,32 @@ def test_a_limit_that_is_kept_is_0_and_one_that_is_exceeded_8(cli: Cli) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (8, "exceeded: ticket A-1 is not classified after 0s\n", "")
     done = cli("check", "-q", "--max-age", "1d")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_batch_that_nobody_collects_is_found_a_day_later(cli: Cli) -> None:
+    with batching() as server:
+        (cli.folder / "config.yaml").write_text(
+            "classifier: gpt\nclassifiers:\n"
+            f"  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null}}\n"
+        )
+        cli("create", "-q", stdin="id,subject\n1,Charged twice\n2,Crash at start\n")
+        assert cli("classify", "--batch", "-q").returncode == 0
+    limit = ("check", "--max-age", "1h")
+    since(cli, hours=24.9)
+    assert cli(*limit).stdout == "ok: no ticket is new or failed after 1h\n", "a batch may take a day"
+    begun = since(cli, hours=25.1)
+    done = cli(*limit)
+    assert done.returncode == 8
+    assert done.stdout == f"exceeded: 2 tickets wait in batches of gpt since {begun}, 1h after the day that one takes\n"
+    assert done.stderr == "batches: triage classify --batch collects their answers, triage why ID tells about one\n"
+
+
+def since(cli: Cli, *, hours: float) -> str:
+    """Put the begin of all batches so many hours ago, and return it."""
+    begun = times.ago(hours * 3600)
+    with closing(sqlite3.connect(cli.db)) as db, db:
+        db.execute("update batches set opened_at = ?", (begun,))
+    return begun
 
 
 def test_what_people_and_receivers_leave_undone_is_counted(cli: Cli) -> None:

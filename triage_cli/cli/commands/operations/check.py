@@ -1,5 +1,6 @@
 """`triage check`: compares waiting tickets and deliveries with limits, for a monitor."""
 
+import time
 from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
@@ -10,9 +11,11 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.options import MOST
 from triage_cli.cli.output import Printer
+from triage_cli.domain import times
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.tickets import Selection
+from triage_cli.domain.views import Stats
 
 # Statuses of tickets that the next run works on; those that wait for a person have a limit of their own.
 UNPROCESSED = frozenset({"new", "failed"})
@@ -21,6 +24,8 @@ HINTS = {
     "undeliverable": "undeliverable: triage why ID says why, and triage route --retry-dead tries again; "
     "what a destination will never take, a rule sends elsewhere (when: {external_id: ...}), then triage route ID"
 }
+BATCH_HINT = "batches: triage classify --batch collects their answers, triage why ID tells about one"
+DAY = 24 * 3600.0  # seconds in which a provider answers a batch
 
 
 class Finding(NamedTuple):
@@ -42,7 +47,10 @@ def check(
     age: Annotated[
         str | None,
         typer.Option(
-            "--max-age", metavar="AGE", help="No ticket is new or failed for longer, as in 1h.", show_default=False
+            "--max-age",
+            metavar="AGE",
+            show_default=False,
+            help="No ticket is new or failed for longer, as in 1h, or a day longer in a batch.",
         ),
     ] = None,
     delivery_age: Annotated[
@@ -96,6 +104,8 @@ def _findings(
         age_finding = f"ticket {name} is not classified" if oldest else "no ticket is new or failed"
         yield Finding(f"{age_finding} after {age}", oldest is None)
     stats = triage.stats()
+    if age is not None:
+        yield from _late_batches(stats, age)
     if delivery_age is not None:
         # This also finds a delivery that is never tried: for a private address, a missing secret or a switched off
         # network.
@@ -110,3 +120,14 @@ def _findings(
         if most is not None:
             number = stats.by_status.get(status, 0)
             yield Finding(f"{number:,} {LABELS[status]} (limit {most:,})", number <= most, HINTS.get(status, ""))
+
+
+def _late_batches(stats: Stats, age: str) -> Iterator[Finding]:
+    """Yield the batches that were not collected: a provider takes up to a day, and `age` has passed since."""
+    latest = time.time() - DAY - options.seconds(age)
+    for name, waits in stats.waiting.items():
+        if times.to_seconds(waits["since"]) <= latest:
+            wait = messages.plural(waits["tickets"], "tickets wait", "ticket waits")
+            batches = f"{wait} in batches of {terminal.safe(name)} since {waits['since']}"
+            text = f"{batches}, {age} after the day that one takes"
+            yield Finding(text, is_kept=False, hint=BATCH_HINT)
