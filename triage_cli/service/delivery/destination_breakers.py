@@ -14,7 +14,10 @@ PAUSE = 30.0
 
 
 class DestinationBreakers:
-    """The circuit breakers of the destinations. A run starts with none; runs of one server share them."""
+    """The circuit breakers of the destinations.
+
+    A run starts with none; a server's background work and its requests about single tickets share theirs.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
