@@ -211,6 +211,15 @@ def test_a_table_takes_any_text_in_any_column(text: str, column: str) -> None:
     assert shown.startswith("id ")
 
 
+@pytest.mark.parametrize("nasty", NASTY)
+def test_the_name_of_a_column_is_as_harmless(nasty: str) -> None:
+    """It comes from the header of somebody's file."""
+    column = f"extra.{nasty}"
+    shown = "".join(tables.rendered(tables.chosen([{column: "a"}], [column])))
+    assert harmless(shown)
+    assert shown.count("\n") == 2
+
+
 def test_a_password_in_an_address_is_not_in_the_record_of_runs() -> None:
     from triage_cli.cli.context import words_of
 

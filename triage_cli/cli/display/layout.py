@@ -65,8 +65,8 @@ class AutoWidthTable:
     """
 
     def __init__(self, columns: Sequence[str], spare: Sequence[str] = (), title: str = "") -> None:
-        self._columns = tuple(columns)
-        self._spare = tuple(spare)
+        self._columns = tuple(map(safe, columns))
+        self._spare = tuple(map(safe, spare))
         self._title = title
         self._rows: list[tuple[Text, ...]] = []
 
