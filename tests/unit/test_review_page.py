@@ -15,6 +15,7 @@ from triage_cli.cli.review.key_bindings import beginning_with, keys_of
 from triage_cli.cli.review.ticket_queue import entry_of
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.errors import UsageError
+from triage_cli.domain.ids import short
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.views import Why
 
@@ -90,6 +91,15 @@ def test_of_a_very_long_text_the_rest_is_told() -> None:
     lines = texts(screen_lines.ticket_lines(ticket, None, NAMES, 80))
     assert len(lines) < 1000
     assert "… 950,000 more characters: triage show A-1" in lines
+
+
+def test_no_command_that_is_proposed_holds_what_a_shell_would_run() -> None:
+    ticket = TICKET._replace(external_id="x; rm -rf ~", description="word " * 20_000)
+    suggestions = tuple(AgentSuggestion("", "Billing", f"agent-{n}", "key", "") for n in range(8))
+    lines = texts(screen_lines.ticket_lines(ticket, Why("", "new", ("head",), suggestions), NAMES, 80))
+    proposed = [line for line in lines if ": triage " in line]
+    assert len(proposed) == 2
+    assert all(line.endswith(short(ticket.ticket_id)) for line in proposed)
 
 
 def test_categories_take_no_more_lines_than_they_may_and_the_guess_is_marked() -> None:

@@ -14,6 +14,7 @@ from triage_cli.cli.local_time import localized
 from triage_cli.cli.review.key_bindings import COMMANDS
 from triage_cli.cli.review.ticket_queue import Entry, name_of
 from triage_cli.domain.agent_suggestions import AgentSuggestion
+from triage_cli.domain.explanation.next_step import shell_name
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.views import Why
 
@@ -73,7 +74,7 @@ def _suggested(ticket: Ticket, suggestions: Sequence[AgentSuggestion], width: in
         because = f": {each.note}" if each.note else ""
         yield from _wrapped(f"{each.category}?  suggested by agent {each.agent} of {each.actor}{because}", width, AGENT)
     if len(suggestions) > SUGGESTIONS:
-        rest = f"and {len(suggestions) - SUGGESTIONS} more of agents: triage why {name_of(ticket)}"
+        rest = f"and {len(suggestions) - SUGGESTIONS} more of agents: triage why {shell_name(ticket)}"
         yield from _wrapped(rest, width, DIM)
 
 
@@ -90,7 +91,7 @@ def _text(ticket: Ticket, width: int) -> Iterator[Line]:
     for page_line in paragraphs(description[:MOST], width):
         yield [Segment(page_line)]
     if len(description) > MOST:
-        rest = f"… {len(description) - MOST:,} more characters: triage show {name_of(ticket)}"
+        rest = f"… {len(description) - MOST:,} more characters: triage show {shell_name(ticket)}"
         yield from _wrapped(rest, width, DIM)
 
 
