@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +22,10 @@ from tests.support.stored_tickets import OLD_RUN, a_run, a_ticket, actions, chan
 from triage_cli.config import without_password
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.chunks import BYTES
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
 from triage_cli.domain.ids import new_id
-from triage_cli.domain.runs import Run
+from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection
 from triage_cli.domain.times import now
 from triage_cli.stores import queries, selections
@@ -429,6 +429,33 @@ def test_connections_that_are_cut_at_any_moment_lose_and_double_nothing(pg: Post
     assert pg.stats().tickets == 201
     assert len(actions(pg)) == 201  # type: ignore[arg-type]
     assert is_whole(pg)
+
+
+@pytest.mark.parametrize(
+    ("table", "step"),
+    [
+        ("runs", lambda pg, lease: pg.renew(lease)),
+        ("runs", lambda pg, lease: pg.hold(lease, ["T-1"])),
+        ("runs", lambda pg, lease: pg.hold_batches(lease)),
+        ("runs", lambda pg, _lease: pg.end(next(pg.runs(1)))),
+        ("runs", lambda pg, lease: pg.exited(lease.run_id, 0)),
+        ("deliveries", lambda pg, lease: pg.let_go(["msg_1"], lease)),
+        ("switched_off", lambda pg, _lease: pg.switch("box", off=True)),
+        ("askings", lambda pg, _lease: pg.note_asking(QuestionSpec("f", "local", "m", "", "", "", "", now()))),
+        ("models", lambda pg, _lease: pg.keep_model("f", b"weights", {})),
+    ],
+    ids=["renew", "hold", "hold batches", "end", "exit code", "let go", "switch off", "question", "model"],
+)
+def test_each_step_of_a_command_is_done_again_if_its_connection_is_cut(
+    pg: PostgresStore, table: str, step: Callable[[PostgresStore, Lease], object]
+) -> None:
+    lease = a_run(pg)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(1) as pool:
+        with holding(pg.path, f"lock table {table} in share row exclusive mode"):
+            stepping = pool.submit(step, pg, lease)
+            waits_for_a_lock(pg.path)
+            sql(pg.path, "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'")
+        stepping.result(PATIENCE)
 
 
 @pytest.mark.parametrize("done", [False, True])

@@ -10,7 +10,7 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
 from triage_cli.stores import queries
-from triage_cli.stores.database import Tables
+from triage_cli.stores.database import Db, Tables
 
 OPEN = "('gathering', 'sending', 'submitted')"
 # A batch that has ended is taken up again if a ticket with the same text joined it in the meantime.
@@ -34,26 +34,34 @@ class BatchTables(Tables):
     def hold_batches(self, lease: Lease) -> list[Batch]:
         """Claim the batches that are not settled and that no live run holds; return them, oldest first."""
         values = {"run": lease.run_id, "now": time.time()}
-        with self.database.transaction() as db:
+
+        def hold(db: Db) -> list[Any]:
             self.renew_lease(db, lease)
-            rows = db.execute(HOLD.format(free=self.FREE_BATCH, open=OPEN), values).fetchall()
-        return sorted(Batch(*row) for row in rows)
+            return db.execute(HOLD.format(free=self.FREE_BATCH, open=OPEN), values).fetchall()
+
+        return sorted(Batch(*row) for row in self.database.write(hold))
 
     def open_batch(self, batch: Batch, event: Event) -> None:
         """Record a new batch, before anything is sent to the provider."""
-        with self.database.transaction() as db:
+
+        def open_batch(db: Db) -> None:
             db.execute(f"insert into batches values ({', '.join('?' * len(batch))})", batch)
             self.log(db, [Change(event)])
 
+        self.database.write(open_batch)
+
     def advance_batch(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
         """Write a batch's next state; return False if it is no longer in the state `was`, or another run holds it."""
-        with self.database.transaction() as db:
+
+        def advance(db: Db) -> bool:
             self.renew_lease(db, lease)
             values = batch._asdict() | {"was": was, "run_id": lease.run_id}
-            done: bool = db.execute(ADVANCE, values).rowcount == 1
+            done = db.execute(ADVANCE, values).rowcount == 1
             if done and event is not None:
                 self.log(db, [Change(event)])
-        return done
+            return done
+
+        return self.database.write(advance)
 
     def batch_items(
         self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None

@@ -5,13 +5,15 @@ these.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from triage_cli.domain.changes import Change
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Ticket
+
+T = TypeVar("T")
 
 Values = Sequence[Any] | Mapping[str, Any]
 
@@ -52,6 +54,9 @@ class Database(Protocol):
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
         """Return the first tickets, up to `limit` and about `streams.BYTES` of text, and whether there may be more."""
 
+    def write(self, work: Callable[[Db], T]) -> T:
+        """Run a function in one transaction, and again if that was lost with its connection; return its result."""
+
     def transaction(self) -> AbstractContextManager[Db]:
         """Return a transaction that is committed at the end of its block, or rolled back if that raises."""
 
@@ -71,3 +76,7 @@ class Tables(ABC):
     @abstractmethod
     def renew_lease(self, db: Any, lease: Lease) -> None:
         """Renew a run's lease and record what it has spent, in an open transaction."""
+
+    def _write(self, sql: str, values: Values) -> None:
+        """Run one statement in a transaction of its own."""
+        self.database.write(lambda db: db.execute(sql, values))

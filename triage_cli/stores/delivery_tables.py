@@ -52,8 +52,7 @@ class DeliveryTables(Tables):
     ) -> None:
         """Free pending deliveries that a run holds, and keep why; those that it `attempted` may have arrived."""
         values = {"run": lease.run_id, "ids": compact(list(delivery_ids)), "why": why, "attempted": int(attempted)}
-        with self.database.transaction() as db:
-            db.execute(LET_GO, values)
+        self._write(LET_GO, values)
 
     def switched_off(self) -> frozenset[str]:
         """Return the destinations that are switched off, because they answered that they are gone for good."""
@@ -61,8 +60,7 @@ class DeliveryTables(Tables):
 
     def switch(self, destination: str, *, off: bool) -> None:
         """Switch a destination off, or on again."""
-        with self.database.transaction() as db:
-            if off:
-                db.execute("insert into switched_off values (?, ?) on conflict do nothing", (destination, now()))
-            else:
-                db.execute("delete from switched_off where destination = ?", (destination,))
+        if off:
+            self._write("insert into switched_off values (?, ?) on conflict do nothing", (destination, now()))
+        else:
+            self._write("delete from switched_off where destination = ?", (destination,))

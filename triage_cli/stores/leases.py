@@ -12,7 +12,7 @@ from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.process import alive, place
-from triage_cli.stores.database import Tables, Values
+from triage_cli.stores.database import Db, Tables, Values
 from triage_cli.stores.queries import RUN_COLUMNS, TYPED
 
 # A live run whose lease has fewer seconds left than this is suspended or stuck, and cannot renew the lease itself.
@@ -50,20 +50,22 @@ class Leases(Tables):
 
     def renew(self, lease: Lease) -> None:
         """Renew a run's lease and record what it has spent; then look after the other runs of this machine."""
-        with self.database.transaction() as db:
-            self.renew_lease(db, lease)
+        self.database.write(lambda db: self.renew_lease(db, lease))
         now = self.database.clock()
-        with self.database.transaction() as db:  # its own, so that two runs never wait for each other's locks
-            self._tend_leases(db, now)
+        # Its own transaction, so that two runs never wait for each other's locks.
+        self.database.write(lambda db: self._tend_leases(db, now))
 
     def hold(self, lease: Lease, ticket_ids: Sequence[str]) -> Held:
         """Renew a run's lease; return which of these tickets it holds. Raises `TakenOverError` if the run was ended."""
         now = self.database.clock()
-        with self.database.transaction() as db:
+
+        def hold(db: Db) -> Held:
             unbroken = self._check_run(db, lease) > now
             self.renew_lease(db, lease)
             values = {"run": lease.run_id, "ids": compact(list(ticket_ids))}
             return Held(frozenset(row[0] for row in db.execute(HELD_CLAIMS, values).fetchall()), unbroken)
+
+        return self.database.write(hold)
 
     def claimed(self, ticket_ids: Sequence[str]) -> frozenset[str]:
         """Return which of these tickets a live run holds."""

@@ -43,8 +43,7 @@ class MoneyTables(Tables):
 
     def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
         """Set further sums aside, in order, while the budget of the day allows; return how many were set aside."""
-        with self.database.transaction() as db:
-            return self._set_aside(db, lease, amounts, per_day)
+        return self.database.write(lambda db: self._set_aside(db, lease, amounts, per_day))
 
     def _set_aside(self, db: Any, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
         self.renew_lease(db, lease)

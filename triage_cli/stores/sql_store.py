@@ -44,11 +44,14 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
 
     def end(self, run: Run) -> None:
         """Record how a run ended, and free its tickets."""
-        with self.database.transaction() as db:
+
+        def end(db: Db) -> None:
             self._book(db, run.run_id, run.spent)
             values = (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id)
             db.execute(queries.END, values)
             db.execute("delete from claims where run_id = ?", (run.run_id,))
+
+        self.database.write(end)
 
     def due(
         self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
@@ -68,22 +71,18 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
 
     def exited(self, run_id: str, code: int) -> None:
         """Record the exit code of a run that has ended."""
-        with self.database.transaction() as db:
-            db.execute("update runs set exit_code = ? where run_id = ?", (code, run_id))
+        self._write("update runs set exit_code = ? where run_id = ?", (code, run_id))
 
     def note_asking(self, asking: QuestionSpec) -> None:
         """Record a question, once per fingerprint."""
         if not self.database.read("select 1 from askings where fingerprint = ?", (asking.fingerprint,)):
-            with self.database.transaction() as db:
-                db.execute("insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing", asking)
+            self._write("insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing", asking)
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
         """Store the weights of a model under its fingerprint; a store that only reads does without."""
         if self.read_only:
             return
-        with self.database.transaction() as db:
-            values = (fingerprint, weights, audit_chain.canonical(metrics), now())
-            db.execute(queries.PUT_MODEL, values)
+        self._write(queries.PUT_MODEL, (fingerprint, weights, audit_chain.canonical(metrics), now()))
 
     # -- reads
 

@@ -3,10 +3,10 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from triage_cli.domain.chunks import first_of
 from triage_cli.domain.errors import NoDatabaseError
@@ -25,6 +25,8 @@ from triage_cli.stores.sqlite.connection import (
     replaced,
     translate,
 )
+
+T = TypeVar("T")
 
 
 class SqliteDatabase:
@@ -82,6 +84,11 @@ class SqliteDatabase:
             return db.execute(sql, bound_values)
         except UnicodeEncodeError:  # a lone surrogate, which no stored text holds
             return db.execute(sql, _encodable(bound_values))
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function in one transaction and return its result."""
+        with self.transaction() as db:
+            return work(db)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
