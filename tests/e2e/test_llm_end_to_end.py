@@ -269,6 +269,19 @@ def test_a_cascade_goes_on_where_a_step_is_not_available_and_the_log_says_what_w
         assert detail["sent"][second.url] == ["subject"]
 
 
+def test_why_tells_of_each_step_of_a_cascade(cli: Cli) -> None:
+    with serving() as server:
+        more = "  local: {type: local, min_confidence: 0.99}\n  both: {type: cascade, steps: [local, gpt]}\n"
+        configure(cli, server.url, more, "both")
+        tickets(cli, 1, "The refund {n} and a crash at the start of the app")
+        assert cli("classify", "-q").returncode == 0
+        (name,) = cli("list", "-o", "id").stdout.split()
+        _, _, first, second, _ = cli("why", name).stdout.splitlines()
+    assert "the embedded model answered Billing at 0." in first
+    assert first.endswith("below its threshold of 0.99, so the next step is asked")
+    assert "gpt (openai m) answered Billing" in second
+
+
 @pytest.mark.parametrize("command", ["classify", "reclassify", "eval"])
 def test_what_stops_a_later_step_loses_no_answer_of_an_earlier_one(cli: Cli, command: str) -> None:
     allowed = 0  # every so many requests are refused by the second step, which ends the run

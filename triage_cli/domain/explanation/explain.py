@@ -24,6 +24,7 @@ SOURCES = {
 }
 
 ORDINALS = {1: "the first attempt", 2: "the second attempt", 3: "the third attempt"}
+ANSWERED = (EventAction.CLASSIFIED, EventAction.PROPOSED)
 EXCERPT = 60  # characters of a ticket's text in the first line
 LISTED = 6  # categories that are named one by one
 
@@ -42,15 +43,29 @@ def explain(
     yield _headline(history)
     yield from _unasked(history)
     answers = {a.classification_id: a for a in history.classifications}
-    replies = _replies(history)
+    replies, steps = _replies(history), _earlier_steps(history)
     for event in history.events:
         detail = json.loads(event.detail)
+        for step in steps.get(detail.get("decision") or "", ()) if event.action in ANSWERED else ():
+            for sentence in _answer_sentences({"outcome": "next"}, step, history):
+                yield f"{readable(event.timestamp)}  {sentence}"
         for sentence in _event_sentences(event, detail, history, answers, replies):
             yield f"{readable(event.timestamp)}  {sentence}"
     if (run := history.ended_early) is not None:
         yield f"{readable(run.ended_at or run.started_at)}  {early_end(run)}"
     gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
     yield f"Next: {offline_clause(history, offline)}{next_step(history, gone, owed)}"
+
+
+def _earlier_steps(history: History) -> dict[str, list[Classification]]:
+    """Return the answers of a cascade's earlier steps on which no event rests, by the next answer with one."""
+    decisive = {json.loads(event.detail).get("decision") for event in history.events}
+    steps, before = {}, list[Classification]()
+    for answer in history.classifications:
+        before = [*(step for step in before if step.run_id == answer.run_id), answer]
+        if answer.classification_id in decisive:
+            steps[answer.classification_id], before = before[:-1], []
+    return steps
 
 
 def _headline(history: History) -> str:
