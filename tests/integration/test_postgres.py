@@ -181,6 +181,8 @@ def test_who_has_a_database_open_that_a_newer_program_migrates_writes_nothing_mo
     sql(url, "update schema_version set version = version + 1")
     with pytest.raises(StoreError, match="newer triage"):
         filled(store, a_ticket("2"))  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match="newer triage"):
+        store.database.ping()
     assert store.stats().tickets == 1
     sql(url, "update schema_version set version = version - 1")
     filled(store, a_ticket("2"))  # type: ignore[arg-type]

@@ -10,12 +10,14 @@ import pytest
 from tests.support.api_server import serving
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, many, until
+from tests.support.stored_tickets import sql
 from tests.support.world import World
 from triage_cli.domain import ids, times
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.stores.api_access import StoreGate
+from triage_cli.stores.sqlite.connection import VERSION
 from triage_cli.stores.sqlite.store import SqliteStore
 
 
@@ -126,6 +128,15 @@ def test_a_server_says_503_from_then_on(tmp_path: Path) -> None:
             assert "was replaced" in answer.json()["detail"]
         assert client.get("/health").status_code == 200
     assert [t.subject for t in SqliteStore(str(db)).find(Selection())] == ["before"]
+
+
+def test_a_server_whose_database_a_newer_program_has_migrated_is_not_ready(tmp_path: Path) -> None:
+    with serving(tmp_path) as running, running.client("admin") as client:
+        assert client.get("/ready").status_code == 200
+        sql(SqliteStore(str(tmp_path / "triage.db")), f"pragma user_version = {VERSION + 1}")
+        for answer in (client.post("/tickets", json={"subject": "after"}), client.get("/ready")):
+            assert answer.status_code == 500
+            assert "was written by a newer triage" in answer.json()["detail"]
 
 
 def test_a_copy_of_the_same_bytes_is_another_file_too(tmp_path: Path) -> None:

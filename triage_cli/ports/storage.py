@@ -270,7 +270,7 @@ class ApiAccessStore(Protocol):
         """Record that a webhook event was processed, and which ticket it created or changed."""
 
     def ping(self) -> None:
-        """Raise an error if the database does not answer."""
+        """Raise an error if the database does not answer, or a newer program has migrated it."""
 
 
 class Inflow(Protocol):

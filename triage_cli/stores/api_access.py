@@ -174,8 +174,8 @@ class StoreGate:
     # -- monitoring
 
     def ping(self) -> None:
-        """Raise if the database does not answer."""
-        self._select("select 1 from chain")
+        """Raise if the database does not answer, or a newer program has migrated it."""
+        self._database.ping()
 
     def _select(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._database.read(sql, values)

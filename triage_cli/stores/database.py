@@ -51,6 +51,9 @@ class Database(Protocol):
     def read_at_once(self, sql: str, values: Values = ()) -> list[Any] | None:
         """Return the rows of a query, or None if it would wait for a network or a lock."""
 
+    def ping(self) -> None:
+        """Raise an error if the database does not answer, or a newer program has migrated it."""
+
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
         """Return the first tickets, up to `limit` and about `streams.BYTES` of text, and whether there may be more."""
 

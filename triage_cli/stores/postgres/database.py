@@ -84,6 +84,11 @@ class PostgresDatabase:
     def read_at_once(self, sql: str, values: Values = ()) -> None:
         """Return None: a query waits for the network."""
 
+    def ping(self) -> None:
+        """Raise an error if the database does not answer, or a newer program has migrated it."""
+        for (version,) in self.read("select version from schema_version"):
+            _check_version(version, self.shown)
+
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
         """Return the first tickets, up to `limit` and about `streams.BYTES` of text, and whether there may be more."""
         rows = self.read(queries.page(where, order), {**values, "limit": limit, "bytes": BYTES})
@@ -250,9 +255,14 @@ def _begin(db: DialectConnection, shown: str) -> str:
     cursor.nextset()
     number: str
     number, version = cursor.fetchone() or ("", VERSION)
-    if version > VERSION:  # a newer program has migrated it since it was opened
-        raise newer(shown, version)
+    _check_version(version, shown)
     return number
+
+
+def _check_version(version: int, shown: str) -> None:
+    """Raise `StoreError` if a newer program has migrated the database since it was opened."""
+    if version > VERSION:
+        raise newer(shown, version)
 
 
 def _state(db: DialectConnection, number: str) -> str | None:

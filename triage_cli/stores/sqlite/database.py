@@ -69,6 +69,12 @@ class SqliteDatabase:
         except (sqlite3.Error, UnicodeEncodeError):  # `read` waits, and translates errors
             return None
 
+    def ping(self) -> None:
+        """Raise an error if the database does not answer, or a newer program has migrated it."""
+        self.read("select 1 from chain")
+        with self.errors_translated():
+            check_version(self.connection(), self.path)
+
     def page(self, where: str, order: str, limit: int, bound_values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
         """Return the first tickets, up to `limit` and about `streams.BYTES` of text, and whether there may be more."""
         query = f"select * from tickets where {where} order by {order} limit {limit}"
