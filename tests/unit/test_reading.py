@@ -467,6 +467,12 @@ def test_a_row_of_data_is_no_header_under_an_unknown_one() -> None:
         read("Numer;Temat;Rodzaj;Typ\n1;Logowanie;Question;Request\n2;Faktura;Problem;Issue\n")
 
 
+def test_a_header_that_is_named_is_the_header_whatever_a_ticket_holds() -> None:
+    text = "Temat;Rodzaj;Typ\nLogowanie;subject;description\nFaktura;inne;inne\n"
+    for name in ("Temat", " temat"):
+        assert texts(read(text, mapping={"subject": name})) == [("Logowanie", None), ("Faktura", None)]
+
+
 @pytest.mark.parametrize(
     "data", [",".join(f"column {n} {'x' * 200}" for n in range(4000)) + "\n1\n", f'[{{"{"x" * 100_000}": 1}}]']
 )

@@ -165,11 +165,9 @@ def oversized(draft: TicketDraft) -> RowError | None:
     """Return the error for an id that is too long to be stored, None if both can be stored."""
     for field, name in (("external_id", draft.external_id), ("customer_id", draft.customer_id)):
         if name and len(name) * 4 > LONGEST_ID and len(name.encode("utf-8", "replace")) > LONGEST_ID:
-            place = f"{draft.place}: " if draft.line else ""
-            return RowError(
-                f'{place}{field} has more than {LONGEST_ID:,} bytes: "{_shown(name)}"',
-                hint=f"if this is no id, name the right column with --map {field}=COLUMN",
-            )
+            problem = f'{field} has more than {LONGEST_ID:,} bytes: "{_shown(name)}"'
+            hint = f"if this is no id, name the right column with --map {field}=COLUMN"
+            return RowError(f"{draft.place}: {problem}", hint=hint) if draft.line else RowError(problem)
     return None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.errors import InputError
-from triage_cli.readers.column_mapping import Columns, by_content, has_text, known, listing, matched
+from triage_cli.readers.column_mapping import Columns, by_content, compact, has_text, known, listing, matched
 from triage_cli.readers.sniff import Sample
 from triage_cli.readers.values import is_nothing, moment
 
@@ -54,7 +54,8 @@ def header_of(sample: Sample, name: str, mapping: Mapping[str, str], *, headed: 
         return HeaderRow(first_row, matched_columns, 1)
     titled = not matched_columns and sum(map(bool, first_row)) <= 2
     # A longer first row may be a note, or the names of groups of columns.
-    grouped = not titled and not looks_like_data(first_row)
+    named = {*map(compact, mapping.values())} & {*map(compact, first_row)} - {""}
+    grouped = not (titled or named or looks_like_data(first_row))
     for row_index, sample_row in enumerate(sample_rows[1:_PREAMBLE] if titled or grouped else (), start=1):
         if len(sample_row) <= _WIDEST and known(sample_row) > 1 and not (grouped and looks_like_data(sample_row)):
             later = matched(sample_row, mapping, empty=empty_columns(sample_rows[row_index + 1 :], len(sample_row)))
