@@ -183,6 +183,44 @@ def test_why_tells_a_refusal_for_good_from_attempts_that_are_used_up(
     assert "b did not take it at the first attempt, the last one: b is down" in sentences
 
 
+def test_why_does_not_claim_that_a_destination_has_what_is_tried_again_or_due(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    world.rules = (Rule("r", ("a", "b")),)
+    three["a"]._answer = lambda _: DeliveryError("a refused it", status=422, final=True)
+    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    run(world, 1)
+    [ticket] = world.store.find(Selection())
+    named = Selection(ids=(ticket.ticket_id,))
+
+    def decisions() -> list[str]:
+        lines = [line.partition("Z  ")[2] for line in world.triage().why(ticket.ticket_id).why]
+        return [line for line in lines if line.startswith("rule r ")]
+
+    list(world.triage().route(named, RoutePlan(retry_dead=True)))
+    list(world.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, "Billing", None)]))
+    list(world.triage().route(named, RoutePlan()))
+    assert decisions() == [
+        "rule r sent it to a, b (map map-1)",
+        "rule r sends it to a, b; its dead letter to a is tried again (map map-1)",
+        "rule r sends it to a, b, as before (map map-1)",
+    ]
+
+
+def test_a_named_ticket_that_is_due_later_says_why(world: World, three: dict[str, FakeDestination]) -> None:
+    three["a"]._answer = lambda _: DeliveryError("a is down", status=503)
+    run(world, 1)
+    [ticket] = world.store.find(Selection())
+    [outcome] = world.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan())
+    assert outcome.error is not None
+    assert outcome.error.sentence() == "a is down; triage why tells when it is tried again"
+    with world.store.database.transaction() as db:
+        db.execute("update deliveries set due_at = 0 where state = 'pending'")
+    three["a"]._answer = lambda _: DeliveryError("a is down still", status=503)
+    [outcome] = world.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan())
+    assert str(outcome.error) == "a is down still"
+
+
 def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: dict[str, FakeDestination]) -> None:
     three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
     run(world, 90)

@@ -241,12 +241,14 @@ def _answer_sentence(answer: Classification, who: str, names: Sequence[str]) -> 
 
 
 def _routing_sentence(detail: Mapping[str, Any]) -> str:
-    to, rule = comma_list(detail.get("to")), detail.get("rule")
+    to, rule, retried = comma_list(detail.get("to")), detail.get("rule"), detail.get("retried")
+    again = f"; its dead letter to {comma_list(retried)} is tried again" if retried else ""
     if not detail.get("new"):
-        return f"rule {rule} sends it to {to}, which has it already (map {detail.get('config')})"
+        has_it = ", which has it already" if detail.get("status") == "routed" else ", as before"
+        return f"rule {rule} sends it to {to}{again or has_it} (map {detail.get('config')})"
     instead = ", instead of where it went before" if detail.get("superseded") else ""
     waits = f"; offline, so {comma_list(detail['offline'])} waited" if detail.get("offline") else ""
-    return f"rule {rule} sent it to {to}{instead}{waits} (map {detail.get('config')})"
+    return f"rule {rule} sent it to {to}{instead}{waits}{again} (map {detail.get('config')})"
 
 
 def route_sentences(ticket: Ticket, rule: Rule | None, new: Sequence[str], offline: Collection[str]) -> Iterator[str]:

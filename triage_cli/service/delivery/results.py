@@ -279,6 +279,13 @@ def dead_letters(ticket: Ticket, deliveries: Sequence[Delivery]) -> tuple[Failur
     )
 
 
+def due_later(deliveries: Sequence[Delivery]) -> tuple[Failure, ...]:
+    """Return the failures that pending deliveries keep from earlier attempts."""
+    hint = "triage why tells when it is tried again"
+    pending = (d for d in deliveries if d.state == "pending" and d.attempts and d.last_error)
+    return tuple(Failure(d.delivery_id, DeliveryError(str(d.last_error), hint=hint)) for d in pending)
+
+
 def with_offline_error(outcome: Outcome[Routed], offline: AbstractSet[str]) -> Outcome[Routed]:
     """Add an `OfflineError` to an outcome without error, if a delivery to one of the `offline` destinations waits."""
     if not offline or outcome.error is not None or outcome.value is None:

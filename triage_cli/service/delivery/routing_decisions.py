@@ -17,7 +17,7 @@ from triage_cli.domain.tickets import Renamed, Ticket
 from triage_cli.ports.adapters import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
-from triage_cli.service.delivery.results import dead_letters, error_of
+from triage_cli.service.delivery.results import dead_letters, due_later, error_of
 from triage_cli.service.run_context import RunContext
 
 
@@ -131,9 +131,8 @@ class RoutingDecider:
             run_id=holder,
         )
         adds = needed_deliveries.superseded + needed_deliveries.new
-        if self._retry_dead:
-            revived = self._revived_dead_letters(deliveries, adds)
-            adds += revived
+        revived = self._revived_dead_letters(deliveries, adds) if self._retry_dead else ()
+        adds += revived
         settled = {d.delivery_id: d for d in adds}
         after = [settled.get(d.delivery_id, d) for d in deliveries] + list(needed_deliveries.new)
         status = routing.status_of(after, before.category)
@@ -151,6 +150,8 @@ class RoutingDecider:
         }
         if waits_for_network := [d.destination for d in needed_deliveries.new if d.destination in self.offline]:
             data["offline"] = waits_for_network
+        if revived:
+            data["retried"] = [d.destination for d in revived]
         event = self._context.event(EventAction.ROUTED, ticket.ticket_id, data, at)
         return Outcome(None, Action(status), Routed(ticket, tuple(after)), None, before), Change(
             event, ticket, before.revision, adds
@@ -188,9 +189,12 @@ class RoutingDecider:
 
 
 def _as_it_is(ticket: Ticket, deliveries: tuple[Delivery, ...], status: str) -> Outcome[Routed]:
-    """Return the outcome of a ticket whose deliveries stay as they are; dead letters are its error."""
+    """Return the outcome of a ticket whose deliveries stay as they are; its error tells what failed before."""
     if status == "undeliverable":
         error = error_of(dead_letters(ticket, deliveries))
         return Outcome(None, Action.UNDELIVERABLE, Routed(ticket, deliveries), error, ticket)
-    action = Action.ROUTING if status == "routing" else Action.UNCHANGED  # deliveries are pending
-    return Outcome(None, action, Routed(ticket, deliveries), None, ticket)
+    if status != "routing":
+        return Outcome(None, Action.UNCHANGED, Routed(ticket, deliveries), None, ticket)
+    failures = due_later(deliveries)
+    routed = Routed(ticket, deliveries, failures=failures)
+    return Outcome(None, Action.ROUTING, routed, error_of(failures), ticket)
