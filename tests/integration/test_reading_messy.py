@@ -214,6 +214,11 @@ def test_backslashes_are_backslashes_elsewhere(row: str) -> None:
     assert "\n" not in str(draft.subject)
 
 
+def test_no_ticket_decides_how_the_backslashes_of_others_are_read() -> None:
+    rows = opened("id,subject,description\n1,C:\\Users\\new,x\n2,\\N,y\n").rows
+    assert [row.subject for row in rows if isinstance(row, TicketDraft)] == ["C:\\Users\\new", None]
+
+
 def sorted_export(days: int) -> str:
     each = (HEAD // 12) // 40
     return "id,subject,created_at\n" + "".join(

@@ -50,12 +50,17 @@ NONE = Escapes(controls=False)
 def is_escaped(lines: Sequence[str], delimiter: str) -> bool:
     r"""Return whether cells have backslash escapes: a `\"` that closes no cell, or `\N` for nothing.
 
-    Otherwise a backslash is an ordinary character: `"C:\new\"` is a folder.
+    Otherwise a backslash is an ordinary character: `"C:\new\"` is a folder. One ticket may consist of `\N`, so that
+    counts only if no other backslash is an ordinary one, as in `C:\Users`.
     """
     limits = re.escape(delimiter)
     quote = re.compile(rf'(?<!\\)(?:\\\\)*\\"(?!["\r\n{limits}]|$)')
     nothing = re.compile(rf"(?:^|{limits})\\N(?:{limits}|[\r\n]|$)")
-    return any(quote.search(line) or nothing.search(line) for line in lines if "\\" in line)
+    ordinary = re.compile(rf"(?<!\\)(?:\\\\)*\\(?![\\\"'0bnrtZN\r\n{limits}]|$)")
+    having = [line for line in lines if "\\" in line]
+    if any(map(quote.search, having)):
+        return True
+    return any(map(nothing.search, having)) and not any(map(ordinary.search, having))
 
 
 class EscapedRecords(CsvRecords):
