@@ -88,7 +88,7 @@ def test_a_ticket_that_is_due_later_has_the_error_of_what_is_still_due(
 
     assert reported(downs["b"], None) is downs["b"], "what was accepted after it hides no failure"
     assert reported(downs["b"], downs["a"]) is downs["b"]
-    assert reported(downs["a"], None) is None, "a has accepted it since"
+    assert str(reported(downs["a"], None)) == "b is down", "a has accepted it since, and b failed before"
 
 
 def test_a_ticket_that_was_not_tried_since_its_destination_keeps_failing_has_that_as_its_error(
@@ -219,6 +219,22 @@ def test_a_named_ticket_that_is_due_later_says_why(world: World, three: dict[str
     three["a"]._answer = lambda _: DeliveryError("a is down still", status=503)
     [outcome] = world.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan())
     assert str(outcome.error) == "a is down still"
+
+
+def test_a_dead_letter_is_tried_again_though_another_delivery_of_its_ticket_is_due_later(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    world.rules = (Rule("r", ("a", "b")),)
+    three["a"]._answer = lambda _: DeliveryError("a refused it", status=422, final=True)
+    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    assert run(world, 3) == ["routing"] * 3
+    three["a"]._answer = lambda _: None
+    outcomes = list(world.triage().route(Selection(), RoutePlan(retry_dead=True)))
+    assert sorted((o.action, str(o.error)) for o in outcomes) == [(Action.ROUTING, "b is down")] * 3, (
+        "each with its reason"
+    )
+    assert len(three["a"].got) == 6
+    assert len(three["b"].got) == 3, "their next attempt is later"
 
 
 def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: dict[str, FakeDestination]) -> None:

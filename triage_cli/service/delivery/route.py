@@ -19,6 +19,8 @@ from triage_cli.service.delivery.results import (
     AttemptResult,
     RetryPolicy,
     UnfinishedTicket,
+    due_later,
+    error_of,
     standing_error,
     with_offline_error,
 )
@@ -221,7 +223,7 @@ def routed(
     context: RunContext, delivering: DeliveryRun, selection: Selection, plan: RoutePlan
 ) -> Iterator[Outcome[Routed]]:
     """Route the selected tickets, then deliver what is due, for as long as `plan.stay`; rows count from 0."""
-    statuses = TO_ROUTE | {"undeliverable"} if plan.retry_dead else TO_ROUTE
+    statuses = TO_ROUTE | {"undeliverable", "routing"} if plan.retry_dead else TO_ROUTE
     rows: dict[str, int] = {}
     numbers = count()
 
@@ -268,7 +270,8 @@ def last_outcome_per_ticket(
             row, earlier, error = later[ticket.ticket_id]  # an error without failures: the network is switched off
             routed = Routed(ticket, deliveries.get(ticket.ticket_id, ()))
             outcome = Outcome(row, Action(ticket.status), routed, error, ticket)
-            yield outcome._replace(error=standing_error(outcome, earlier))
+            failed_before = error_of(due_later(routed.deliveries))
+            yield outcome._replace(error=standing_error(outcome, earlier) or failed_before)
 
 
 def due(
