@@ -678,8 +678,9 @@ def test_a_limit_that_no_database_takes_is_exit_2(filled: Cli, command: str) -> 
 def test_a_name_or_a_search_of_any_length_is_no_unexpected_error(filled: Cli) -> None:
     long = "x" * 60_000
     assert filled("show", long).returncode == 5
-    assert filled("create", "--subject", "s", "--external-id", long, "-q").returncode == 0
-    assert json.loads(filled("show", long).stdout)["external_id"] == long
+    assert filled("create", "--subject", "s", "--external-id", long, "-q").returncode == 3
+    assert filled("create", "--subject", "s", "--external-id", long[:2000], "-q").returncode == 0
+    assert json.loads(filled("show", long[:2000]).stdout)["external_id"] == long[:2000]
     assert filled("route", "-", stdin="y" * 60_000).returncode == 3
     assert filled("list", "--search", "x" * 10_000).returncode == 0
     done = filled("list", "--search", long)
