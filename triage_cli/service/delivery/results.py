@@ -240,8 +240,9 @@ class UnfinishedTicket:
 
 
 def error_of(failures: Sequence[Failure]) -> TriageError | None:
-    """Return one error for failures of a ticket: the first that concerns more than this ticket, else all in one."""
-    errors = list({failure.error.sentence(): failure.error for failure in failures}.values())
+    """Return one error for failures of a ticket: one that concerns more than this ticket, else all in one."""
+    by_sentence = {failure.error.sentence(): failure.error for failure in failures}
+    errors = [by_sentence[sentence] for sentence in sorted(by_sentence)]  # equal for tickets with equal failures
     general = [error for error in errors if not isinstance(error, ItemError)]
     if general or len(errors) < 2:
         return (*general, *errors, None)[0]
