@@ -48,8 +48,7 @@ def test_a_rollback_of_what_an_older_program_kept_goes_by_the_numbers(store: Sto
     shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
     shelf.add_version(VERSION, EVENT)
     shelf.add_version(VERSION._replace(based_on=1), EVENT)
-    with store.database.transaction() as db:  # type: ignore[attr-defined]
-        db.execute("update versions set based_on = null")
+    store.database.write(lambda db: db.execute("update versions set based_on = null"))  # type: ignore[attr-defined]
     before = shelf.step_back(EVENT)
     assert before is not None
     assert (before.version, shelf.step_back(EVENT)) == (1, None)

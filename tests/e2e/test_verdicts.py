@@ -229,8 +229,7 @@ def test_a_ticket_that_moves_on_meanwhile_is_decided_again(world: World) -> None
         nonlocal first
         if first:
             first = False
-            with world.store.database.transaction() as db:
-                db.execute("update tickets set revision = revision + 1")
+            world.store.database.write(lambda db: db.execute("update tickets set revision = revision + 1"))
         return save(changes, lease)  # type: ignore[arg-type]
 
     world.store.save = racing  # type: ignore[method-assign,assignment]

@@ -268,8 +268,8 @@ def test_the_ticket_of_an_event_is_kept_and_of_one_of_before_it_is_not_known(
 ) -> None:
     gate = wiring.stores.open_gate(store)
     assert gate.hook_ticket("desk", "evt") is None
-    with store.database.transaction() as db:  # as a database of version 2 has it
-        db.execute("insert into hook_ids (source, hook_id, at) values (?, ?, ?)", ("desk", "evt", time.time()))
+    of_version_2 = "insert into hook_ids (source, hook_id, at) values (?, ?, ?)"
+    store.database.write(lambda db: db.execute(of_version_2, ("desk", "evt", time.time())))
     assert gate.hook_ticket("desk", "evt") is None
     gate.note_hook("desk", "evt", "a ticket")
     assert gate.hook_ticket("desk", "evt") == "a ticket"

@@ -164,12 +164,14 @@ def test_an_idempotency_key_holds_for_one_request_of_one_caller(client: httpx.Cl
         assert admin.post("/tickets", json=TICKET, headers=key).json()["ticket_id"] != first.json()["ticket_id"]
 
 
+def change(server: Running, sql: str, *values: object) -> None:
+    server.served.parts.store.database.write(lambda db: db.execute(sql, values))  # type: ignore[attr-defined]
+
+
 def test_a_crash_between_ticket_and_answer_makes_no_second_ticket(client: httpx.Client, server: Running) -> None:
     key = {"Idempotency-Key": "crashed"}
     first = client.post("/tickets", json={"subject": "crash"}, headers=key)
-    store = server.served.parts.store
-    with store.database.transaction() as db:  # type: ignore[attr-defined]
-        db.execute("update idempotency set status = null, answer = null, lease_until = 0 where key = 'crashed'")
+    change(server, "update idempotency set status = null, answer = null, lease_until = 0 where key = 'crashed'")
     assert client.post("/tickets", json={"subject": "crash"}, headers=key).json() == first.json()
     assert len(client.get("/tickets?search=crash").json()) == 1
 
@@ -179,8 +181,7 @@ def test_a_key_that_is_used_again_when_nobody_knows_it_any_more_stores_another_t
 ) -> None:
     key = {"Idempotency-Key": "order-1"}
     first = client.post("/tickets", json={"subject": "of Monday"}, headers=key)
-    with server.served.parts.store.database.transaction() as db:  # type: ignore[attr-defined]
-        db.execute("update idempotency set at = at - 90000, lease_until = 0 where key = 'order-1'")
+    change(server, "update idempotency set at = at - 90000, lease_until = 0 where key = 'order-1'")
     assert client.post("/tickets", json={"subject": "x"}, headers={"Idempotency-Key": "order-2"}).status_code == 201
     second = client.post("/tickets", json={"subject": "of Wednesday"}, headers=key)
     assert (first.status_code, second.status_code) == (201, 201)
@@ -191,8 +192,7 @@ def test_while_the_first_is_at_work_its_twin_is_told_so(client: httpx.Client, se
     with server.client() as slow:
         made = slow.post("/tickets", json={"subject": "busy"}, headers={"Idempotency-Key": "busy"})
         assert made.status_code == 201
-    with server.served.parts.store.database.transaction() as db:  # type: ignore[attr-defined]
-        db.execute("update idempotency set status = null, answer = null where key = 'busy'")
+    change(server, "update idempotency set status = null, answer = null where key = 'busy'")
     answer = client.post("/tickets", json={"subject": "busy"}, headers={"Idempotency-Key": "busy"})
     assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (409, "busy", "1")
 
@@ -385,8 +385,7 @@ def test_one_that_is_stored_from_before_breaks_no_list(server: Running, client: 
     ticket_id = client.post("/tickets", json=TICKET).json()["ticket_id"]
     lines = '{"subject": "refund", "weight": NaN}\n{"subject": "refund", "weight": 1e999}\n'
     done = client.post("/tickets/batch", content=lines, headers={"content-type": "application/x-ndjson"})
-    with server.served.parts.store.database.transaction() as db:  # type: ignore[attr-defined]
-        db.execute('update tickets set extra = \'{"a":Infinity,"b":[NaN,1]}\' where ticket_id = ?', (ticket_id,))
+    change(server, 'update tickets set extra = \'{"a":Infinity,"b":[NaN,1]}\' where ticket_id = ?', ticket_id)
     for answer in (done, client.get("/tickets"), client.get(f"/tickets/{ticket_id}")):
         assert answer.status_code == 200
         assert "Infinity" not in answer.text

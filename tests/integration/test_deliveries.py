@@ -152,8 +152,7 @@ def test_a_ticket_that_was_refused_before_is_undeliverable_for_that_reason_still
     three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
     run(world, 1)
     three["b"]._answer = lambda _: None
-    with world.store.database.transaction() as db:
-        db.execute("update deliveries set due_at = 0 where state = 'pending'")
+    world.store.database.write(lambda db: db.execute("update deliveries set due_at = 0 where state = 'pending'"))
     [outcome] = world.triage().route(Selection(), RoutePlan())
     assert (outcome.action, str(outcome.error)) == (Action.UNDELIVERABLE, "a refused it")
 
@@ -216,8 +215,7 @@ def test_a_named_ticket_that_is_due_later_says_why(world: World, three: dict[str
     [outcome] = world.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan())
     assert outcome.error is not None
     assert outcome.error.sentence() == "a is down; triage why tells when it is tried again"
-    with world.store.database.transaction() as db:
-        db.execute("update deliveries set due_at = 0 where state = 'pending'")
+    world.store.database.write(lambda db: db.execute("update deliveries set due_at = 0 where state = 'pending'"))
     three["a"]._answer = lambda _: DeliveryError("a is down still", status=503)
     [outcome] = world.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan())
     assert str(outcome.error) == "a is down still"
@@ -243,8 +241,7 @@ def test_what_was_left_alone_is_delivered_once_it_is_back(world: World, three: d
     three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
     run(world, 90)
     three["b"]._answer = lambda _: None
-    with world.store.database.transaction() as db:
-        db.execute("update deliveries set due_at = 0 where state = 'pending'")
+    world.store.database.write(lambda db: db.execute("update deliveries set due_at = 0 where state = 'pending'"))
     list(world.triage().route(Selection(), RoutePlan()))
     assert {t.status for t in world.store.find(Selection())} == {"routed"}
     assert set(Counter(three["a"].got).values()) == {1}
@@ -296,8 +293,7 @@ def test_what_was_to_be_sent_waits_for_the_next_decision_once_its_ticket_has_cha
 ) -> None:
     three["a"]._answer = lambda _: DeliveryError("a is down", status=503)
     run(world, 6)
-    with world.store.database.transaction() as db:
-        db.execute("update deliveries set due_at = 0 where state = 'pending'")
+    world.store.database.write(lambda db: db.execute("update deliveries set due_at = 0 where state = 'pending'"))
     three["a"]._answer = lambda _: None
     three["a"].got.clear()
     judged, rewritten = (t for t in world.store.find(Selection()) if t.external_id in ("3", "0"))
@@ -819,8 +815,7 @@ def taken_over(
     list(world.triage().classify(Selection(), ClassifyPlan()))
     list(world.triage().owe(Selection()))
     early = holding(world)
-    with world.store.database.transaction() as db:
-        db.execute("update runs set lease_until = 1")
+    world.store.database.write(lambda db: db.execute("update runs set lease_until = 1"))
     return early, holding(world)
 
 

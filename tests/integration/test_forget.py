@@ -30,6 +30,7 @@ from triage_cli.domain.runs import Action, Lease, Outcome, Run
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.service.erasure import blank
 from triage_cli.service.single_tickets import SingleTickets
+from triage_cli.stores.database import Db
 from triage_cli.stores.sqlite.store import SqliteStore
 
 # One canary for each place where a person's words may come to lie.
@@ -306,8 +307,7 @@ def test_a_kill_in_between_is_finished_by_the_same_command(cli: Cli) -> None:
 
 def meanwhile(world: World) -> None:
     """Forget all, though a run that was thought dead still works on them."""
-    with world.store.database.transaction() as db:
-        db.execute("update runs set lease_until = 0")
+    world.store.database.write(lambda db: db.execute("update runs set lease_until = 0"))
     assert len(forgotten(world)) == 1
 
 
@@ -400,7 +400,8 @@ def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
     list(world.triage().classify(Selection(), ClassifyPlan()))
     tickets = list(world.store.find(Selection()))
     keys = dict(world.store.database.read("select ticket_id, answer_key from classifications"))
-    with world.store.database.transaction() as db:
+
+    def add_batch(db: Db) -> None:
         db.execute(
             "insert into batches values "
             "('b', 'c', 'a', 'f', '[]', '{}', 'p', 't', 'submitted', 3, 't', null, null, null, null)"
@@ -416,6 +417,8 @@ def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
             )
             answer = f'{{"ticket": {{"ticket_id": "{ticket.ticket_id}", "subject": "{ticket.subject}"}}}}'
             db.execute("insert into idempotency values ('k', ?, 'h', 0.0, 201, ?, 0.0)", (str(n), answer))
+
+    world.store.database.write(add_batch)
     forgotten(world)
     assert len(world.store.database.read("select 1 from idempotency")) == 1
     assert len(world.store.database.read("select 1 from trials")) == 1

@@ -133,8 +133,9 @@ class Desk:
         if named or ticket.status in TO_ROUTE or (retry_dead and ticket.status == "undeliverable"):
             rule = routing.match(self.world.rules, ticket)
             self.receivers.named = rule.to if rule else ()
-        with self.world.store.database.transaction() as db:
-            db.execute("update deliveries set due_at = 0 where state = 'pending'")
+        self.world.store.database.write(
+            lambda db: db.execute("update deliveries set due_at = 0 where state = 'pending'")
+        )
         selection = Selection(ids=(ticket.ticket_id,)) if named else Selection()
         with suppress(Killed):
             list(self.world.triage().route(selection, RoutePlan(retry_dead=retry_dead)))

@@ -20,16 +20,22 @@ from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from tests.support.stored_tickets import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
 from triage_cli.config import without_password
-from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.api_keys import ApiKey
+from triage_cli.domain.audit import Event, EventAction, EventQuery
 from triage_cli.domain.chunks import BYTES
-from triage_cli.domain.decisions import Classification, QuestionSpec
+from triage_cli.domain.decisions import Classification, ModelVersion, QuestionSpec
 from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
 from triage_cli.domain.ids import new_id
+from triage_cli.domain.insight.spikes import SentSpike
 from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain.tickets import Renamed, Selection
 from triage_cli.domain.times import now
 from triage_cli.stores import queries, selections
-from triage_cli.stores.categories import BEARS
+from triage_cli.stores.api_access import StoreGate
+from triage_cli.stores.categories import BEARS, CategoryMemory
+from triage_cli.stores.database import Db
+from triage_cli.stores.inflow import SqlInflow
+from triage_cli.stores.model_registry import SqlModelRegistry
 from triage_cli.stores.postgres import database as pg_database
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres import schema
@@ -97,11 +103,13 @@ def test_rows_come_out_with_the_types_that_sqlite_gives(pg: PostgresStore) -> No
 
 
 def test_a_transaction_reads_what_it_wrote_and_nobody_else_does(pg: PostgresStore) -> None:
-    with pg.database.transaction() as db:
+    def switch_off(db: Db) -> None:
         db.execute("insert into switched_off values (?, ?)", ("box", "now"))
         assert pg.switched_off() == {"box"}
         with ThreadPoolExecutor(1) as other:
             assert other.submit(pg.switched_off).result() == frozenset()
+
+    pg.database.write(switch_off)
     assert pg.switched_off() == {"box"}
 
 
@@ -433,6 +441,14 @@ def test_connections_that_are_cut_at_any_moment_lose_and_double_nothing(pg: Post
     assert is_whole(pg)
 
 
+CHANGED = Event(EventAction.LEARNED, None, None, "ann", "2026-01-01T00:00:00Z")
+LEARNED = ModelVersion(0, '["A"]', b"weights", "{}", 1, "ann", "2026-01-01T00:00:00Z", based_on=0)
+PAID = Classification(
+    "c-1", "T-1", None, "gpt", "Billing", 0.9, "said", "", "gpt", "ada", "f", 0.5, None, "k", "2026-01-01T00:00:00Z"
+)
+SPIKE = SentSpike("s", "volume", None, ("T-1",), "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", "box", None)
+
+
 @pytest.mark.parametrize(
     ("table", "step"),
     [
@@ -445,8 +461,38 @@ def test_connections_that_are_cut_at_any_moment_lose_and_double_nothing(pg: Post
         ("switched_off", lambda pg, _lease: pg.switch("box", off=True)),
         ("askings", lambda pg, _lease: pg.note_asking(QuestionSpec("f", "local", "m", "", "", "", "", now()))),
         ("models", lambda pg, _lease: pg.keep_model("f", b"weights", {})),
+        ("tickets", lambda pg, _lease: pg.rename(Renamed("Old", "New", "Old"), CHANGED, destination=True)),
+        ("trials", lambda pg, _lease: pg.erase(["T-1"])),
+        ("versions", lambda pg, _lease: SqlModelRegistry(pg).add_version(LEARNED, CHANGED)),
+        ("trials", lambda pg, lease: SqlModelRegistry(pg).keep_trials([PAID], lease)),
+        ("graded_answers", lambda pg, _lease: SqlModelRegistry(pg).keep_graded([(PAID, "Billing")])),
+        ("spikes", lambda pg, _lease: SqlInflow(pg).keep_spikes([SPIKE], CHANGED)),
+        ("classified_by", lambda pg, _lease: CategoryMemory(pg.database).keep(["A"], None, "here")),
+        ("api_keys", lambda pg, _lease: StoreGate(pg.database).add_key(ApiKey("k", "ann", b"", "admin", now()))),
+        ("idempotency", lambda pg, _lease: StoreGate(pg.database).open("k", "once", "hash", 30.0)),
+        ("hook_ids", lambda pg, _lease: StoreGate(pg.database).note_hook("desk", "e-1", "T-1")),
     ],
-    ids=["renew", "hold", "hold batches", "end", "exit code", "let go", "switch off", "question", "model"],
+    ids=[
+        "renew",
+        "hold",
+        "hold batches",
+        "end",
+        "exit code",
+        "let go",
+        "switch off",
+        "question",
+        "model",
+        "rename",
+        "forget",
+        "learned version",
+        "paid trial",
+        "graded answer",
+        "spike",
+        "categories",
+        "key",
+        "request",
+        "webhook",
+    ],
 )
 def test_each_step_of_a_command_is_done_again_if_its_connection_is_cut(
     pg: PostgresStore, table: str, step: Callable[[PostgresStore, Lease], object]
@@ -481,13 +527,8 @@ def test_a_commit_nobody_heard_of_is_looked_up_and_done_exactly_once(
     assert stored(pg, ticket).revision == ticket.revision + 1  # type: ignore[arg-type]
     assert actions(pg) == ["created", "updated", "created"]  # type: ignore[arg-type]
     lost = iter([True])
-    if done:
-        with pg.database.transaction() as db:
-            db.execute("insert into switched_off values (?, ?)", ("box", "now"))
-    else:
-        with pytest.raises(UnavailableError), pg.database.transaction() as db:
-            db.execute("insert into switched_off values (?, ?)", ("box", "now"))
-    assert pg.switched_off() == (frozenset({"box"}) if done else frozenset())
+    pg.database.write(lambda db: db.execute("insert into switched_off values (?, ?)", ("box", "now")))
+    assert pg.switched_off() == {"box"}
 
 
 @pytest.mark.parametrize("given", ["to nobody", "to another"])
@@ -495,9 +536,12 @@ def test_a_transaction_whose_number_a_crash_has_freed_is_done_again(
     pg: PostgresStore, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     """What had not reached the server's disk is forgotten with its number, and the number is used again."""
-    with pg.database.transaction() as db:
+
+    def switch_off(db: Db) -> str:
         db.execute("insert into switched_off values (?, ?)", ("box", "now"))
-        (freed,) = db.execute("select pg_current_xact_id()::text").fetchone() or ("",)
+        return str(db.execute("select pg_current_xact_id()::text").fetchone()[0])
+
+    freed = pg.database.write(switch_off)
     if given == "to nobody":
         freed = str(int(freed) + 1000)
     begin, commit, lost = pg_database._begin, pg_database.PostgresDatabase._commit, iter([True])
@@ -599,10 +643,14 @@ def test_a_worker_that_stops_in_mid_transaction_does_not_hold_up_the_others(pg: 
     frozen = PostgresStore(
         f"{pg.path}&options=-cidle_in_transaction_session_timeout%3D300ms", network=ONLINE, patience=0.0
     )
-    with pytest.raises(UnavailableError), frozen.database.transaction() as db:  # noqa: PT012 - the block is what is undone
+
+    def hang(db: Db) -> None:
         db.execute("select 1 from chain for update")
         assert pg.save([created(a_ticket("1"))]) == [None]
         db.execute("update chain set seq = 99")
+
+    with pytest.raises(UnavailableError):
+        frozen.database.write(hang)
     frozen.close()
     assert is_whole(pg)
     assert pg.stats().events == 1

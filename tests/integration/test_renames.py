@@ -364,8 +364,7 @@ def test_a_healed_rename_keeps_its_root(world: World) -> None:
     now(Category("Money", was=("Billing",)))
     now(payments)
     before = list(world.store.renames())
-    with world.store.database.transaction() as db:
-        db.execute("update tickets set category = 'Money'")
+    world.store.database.write(lambda db: db.execute("update tickets set category = 'Money'"))
     now(payments)
     assert [(r.old, r.new, r.root) for r in world.store.renames()] == [(r.old, r.new, r.root) for r in before]
     assert root_of("Payments", world.store.renames()) == "Billing"

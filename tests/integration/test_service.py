@@ -752,8 +752,9 @@ def test_run_takes_over_what_a_dead_run_held(world: World, tmp_path: Path) -> No
     (outcome,) = run(world, drafts(1))
     assert outcome.value is not None
     assert outcome.value.ticket.status == "new", "while it lives, it is left to it"
-    with world.store.database.transaction() as db:
-        db.execute("update runs set lease_until = 0 where run_id = ?", (dead.run_id,))
+    world.store.database.write(
+        lambda db: db.execute("update runs set lease_until = 0 where run_id = ?", (dead.run_id,))
+    )
     (outcome,) = run(world, drafts(1))
     assert outcome.value is not None
     assert outcome.value.ticket.status == now(world, ticket).status == "routed"
@@ -1020,8 +1021,7 @@ def owing_two(world: World) -> tuple[Box, Ticket, Ticket]:
 def test_what_is_due_of_a_named_ticket_is_delivered_and_nothing_else(world: World) -> None:
     box, named, other = owing_two(world)
     assert dids(route(world, named)) == ["routing"], "it is not due yet"
-    with world.store.database.transaction() as db:
-        db.execute("update deliveries set due_at = 0")
+    world.store.database.write(lambda db: db.execute("update deliveries set due_at = 0"))
     assert dids(route(world, named)) == ["routed"]
     assert [p.ticket.ticket_id for p in box.taken] == [named.ticket_id]
     assert now(world, other).status == "routing"

@@ -99,8 +99,9 @@ class Machine(RuleBasedStateMachine):
         self.prints += 1
         run = self.world.store.begin(Run(f"dead-{self.prints}", "classify", "tester", "", ""))
         self.world.store.claim(Selection(), Lease(run.run_id), NUMBER)
-        with self.world.store.database.transaction() as db:
-            db.execute("update runs set lease_until = 0 where run_id = ?", (run.run_id,))
+        self.world.store.database.write(
+            lambda db: db.execute("update runs set lease_until = 0 where run_id = ?", (run.run_id,))
+        )
 
     @invariant()
     def no_verdict_has_changed(self) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from triage_cli.stores.data_migrations import COUNT_ALL
+from triage_cli.stores.database import Db
 from triage_cli.stores.sql_store import SqlStore
 
 TABLES = ("ticket_counts", "delivery_counts", "answer_counts")
@@ -11,13 +12,15 @@ TABLES = ("ticket_counts", "delivery_counts", "answer_counts")
 def kept_and_anew(store: SqlStore) -> tuple[list[Any], list[Any]]:
     """Return the kept counts that are not 0, and the same from the rows, each in order."""
 
-    def counts() -> list[Any]:
+    def counts(db: Db) -> list[Any]:
         return sorted(
             tuple(row) for t in TABLES for row in db.execute(f"select * from {t} where number <> 0").fetchall()
         )
 
-    with store.database.transaction() as db:
-        kept = counts()
+    def count(db: Db) -> tuple[list[Any], list[Any]]:
+        kept = counts(db)
         for statement in COUNT_ALL:
             db.execute(statement)
-        return kept, counts()
+        return kept, counts(db)
+
+    return store.database.write(count)

@@ -549,8 +549,7 @@ def test_why_tells_each_failed_attempt_with_its_own_error(world: World, tmp_path
     classified(world, lambda _: ("Billing", 0.9))
     (tmp_path / "box.jsonl").mkdir()
     routed(world, tmp_path)
-    with world.store.database.transaction() as db:
-        db.execute("update deliveries set due_at = 0")
+    world.store.database.write(lambda db: db.execute("update deliveries set due_at = 0"))
     (tmp_path / "a file").touch()
     routed(world, tmp_path / "a file")
     assert [line for line in story(world, ticket) if "did not take it" in line] == [

@@ -11,7 +11,7 @@ from typing import Any
 from triage_cli.domain.api_keys import ApiKey, StoredResponse
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.domain.times import now
-from triage_cli.stores.database import Database
+from triage_cli.stores.database import Database, Db
 
 # For how many seconds responses and the ids of webhook events are kept.
 RESPONSE_SECONDS = 24 * 3600.0
@@ -79,7 +79,8 @@ class StoreGate:
 
     def rotate(self, new: ApiKey, old_until: str) -> ApiKey:
         """Replace the key of the same name, which is taken until `old_until` beside the new one; return the new key."""
-        with self._database.transaction() as db:
+
+        def rotate(db: Db) -> ApiKey:
             rows = db.execute("select * from api_keys where name = ?", (new.name,)).fetchall()
             if not rows:
                 raise unknown_key(new.name)
@@ -94,7 +95,9 @@ class StoreGate:
             db.execute(
                 "update api_keys set key_id = ?, hash = ?, created_at = ?, expires_at = ? where name = ?", values
             )
-        return old._replace(key_id=new.key_id, hash=new.hash, created_at=new.created_at, expires_at=expires_at)
+            return old._replace(key_id=new.key_id, hash=new.hash, created_at=new.created_at, expires_at=expires_at)
+
+        return self._database.write(rotate)
 
     def key(self, key_id: str) -> ApiKey | None:
         """Return the key with this id, or None; also one that was rotated away and is still taken."""
@@ -128,10 +131,12 @@ class StoreGate:
         stored_response = self._stored_response(caller_id, key)
         if stored_response is None or stored_response.status is None:
             at = time.time()
-            with self._database.transaction() as db:
+
+            def take(db: Db) -> bool:
                 db.execute("delete from idempotency where at < ?", (at - RESPONSE_SECONDS,))
-                taken = db.execute(TAKE_KEY, (caller_id, key, body_hash, at + seconds, at)).fetchall()
-            if taken:
+                return db.execute(TAKE_KEY, (caller_id, key, body_hash, at + seconds, at)).fetchone() is not None
+
+            if self._database.write(take):
                 return None
             stored_response = self._stored_response(caller_id, key)
         return stored_response or StoredResponse(
@@ -167,9 +172,12 @@ class StoreGate:
     def note_hook(self, source: str, hook_id: str, ticket_id: str) -> None:
         """Record that a webhook event was processed, and which ticket it created or changed."""
         at = time.time()
-        with self._database.transaction() as db:
+
+        def note(db: Db) -> None:
             db.execute("delete from hook_ids where at < ?", (at - HOOK_SECONDS,))
             db.execute(RECORD_HOOK, (source, hook_id, at, ticket_id))
+
+        self._database.write(note)
 
     # -- monitoring
 
@@ -181,6 +189,4 @@ class StoreGate:
         return self._database.read(sql, values)
 
     def _write(self, sql: str, values: Any) -> list[Any]:
-        with self._database.transaction() as db:
-            rows: list[Any] = db.execute(sql, values).fetchall()
-            return rows
+        return self._database.write(lambda db: db.execute(sql, values).fetchall())

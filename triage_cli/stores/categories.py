@@ -13,7 +13,7 @@ from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Renamed
 from triage_cli.domain.times import now
 from triage_cli.stores.counts import Counts
-from triage_cli.stores.database import Database
+from triage_cli.stores.database import Database, Db
 
 # The tables that hold the name. A ticket's revision grows, so that a run that read it earlier does not write the old
 # name back.
@@ -75,7 +75,8 @@ class Renames(Counts):
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
         """Rename a category in all tables, with `destination` also the destination of that name; return the counts."""
         values = {"old": what.old, "new": what.new, "listed_old": compact(what.old), "listed_new": compact(what.new)}
-        with self.database.transaction() as db:
+
+        def rename(db: Db) -> Renamed:
             for statement in self.FIRST:
                 db.execute(statement)
             moved = sum(max(0, db.execute(statement, values).rowcount) for statement in RENAME_IN_TABLES[:2])
@@ -86,7 +87,9 @@ class Renames(Counts):
             if moved:
                 self.log(db, [Change(event.with_data(tickets=moved))])
             self._count_anew(db)
-        return renamed
+            return renamed
+
+        return self.database.write(rename)
 
 
 def _renamed(answer: Classification, category_names: Mapping[str, str]) -> Classification:
@@ -117,5 +120,5 @@ class CategoryMemory:
 
     def keep(self, categories: Sequence[str], path: str | None, host: str) -> None:
         """Record the categories of the latest classification, replacing the earlier ones."""
-        with self._database.transaction() as db:
-            db.execute(KEEP, (compact(list(categories)), path, host, now()))
+        values = (compact(list(categories)), path, host, now())
+        self._database.write(lambda db: db.execute(KEEP, values))

@@ -6,7 +6,6 @@ these.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from triage_cli.domain.changes import Change
@@ -59,9 +58,6 @@ class Database(Protocol):
 
     def write(self, work: Callable[[Db], T]) -> T:
         """Run a function in one transaction, and again if that was lost with its connection; return its result."""
-
-    def transaction(self) -> AbstractContextManager[Db]:
-        """Return a transaction that is committed at the end of its block, or rolled back if that raises."""
 
     def clock(self) -> float:
         """Return the time of the clock that leases are measured by, in seconds since 1970."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.times import now
 from triage_cli.stores.counts import Counts
+from triage_cli.stores.database import Db
 from triage_cli.stores.queries import TYPED
 
 # Erases words of a ticket, and hashes of them, from all tables but `tickets`. A new table that may hold them must be
@@ -57,7 +58,8 @@ class Forgetting(Counts):
 
     def erase(self, ticket_ids: Sequence[str]) -> None:
         """Erase the text of tickets from all tables but `tickets`. Repeating it changes nothing."""
-        with self.database.transaction() as db:
+
+        def erase(db: Db) -> None:
             for statement in ERASE:
                 db.execute(statement, {"ids": compact(list(ticket_ids)), "at": now()})
             for ticket_id in ticket_ids:
@@ -67,6 +69,8 @@ class Forgetting(Counts):
                 if (erased := _without_names(command_line, names)) != command_line:
                     db.execute("update runs set words = ? where words = ?", (erased, command_line))
             self._count_anew(db)
+
+        self.database.write(erase)
 
     def forgot(self) -> bool:
         """Return whether any ticket may have been forgotten; a cheap query."""

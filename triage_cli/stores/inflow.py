@@ -12,7 +12,7 @@ from triage_cli.domain.insight.spikes import InflowTicket, SentSpike
 from triage_cli.domain.mail.parts import left_out, without
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import text_of
-from triage_cli.stores.database import Tables
+from triage_cli.stores.database import Db, Tables
 
 # As the index has it.
 WRITTEN_AT = "coalesce(created_at, stored_at)"
@@ -72,12 +72,15 @@ class SqlInflow:
 
     def keep_spikes(self, spikes: Sequence[SentSpike], event: Event | None) -> None:
         """Store spikes, replacing those with the same id."""
-        with self._database.transaction() as db:
+
+        def keep(db: Db) -> None:
             for spike in spikes:
                 values = spike._asdict() | {"members": compact(list(spike.members))}
                 db.execute(KEEP_SPIKE, tuple(values.values()))
             if event is not None:
                 self._store.log(db, [Change(event)])
+
+        self._database.write(keep)
 
     def counts(self, since: str, until: str) -> PeriodCounts:
         """Return the counts of the tickets written from `since` up to before `until`."""

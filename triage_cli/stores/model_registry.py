@@ -15,7 +15,7 @@ from triage_cli.domain.mail.parts import left_out, without
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import text_of
-from triage_cli.stores.database import Tables
+from triage_cli.stores.database import Db, Tables
 
 _VERSION = ", ".join(ModelVersion._fields)
 _CALIBRATION = ", ".join(Calibration._fields)
@@ -87,7 +87,8 @@ class SqlModelRegistry:
 
         Returns None if `based_on` is no longer the active version, since the new one was not compared with that.
         """
-        with self._database.transaction() as db:
+
+        def add(db: Db) -> ModelVersion | None:
             db.execute(LOCK_CHAIN)
             active = db.execute(ACTIVE).fetchone()
             if (active[0] if active else 0) != version.based_on:
@@ -96,14 +97,17 @@ class SqlModelRegistry:
             values = (*version[1:4], version.actor, version.at, version.based_on)
             added = version._replace(version=db.execute(ADD_VERSION, values).fetchone()[0], active=1)
             self._store.log(db, [Change(event.with_data(version=added.version))])
-        return added
+            return added
+
+        return self._database.write(add)
 
     def step_back(self, event: Event) -> ModelVersion | None:
         """Make the version active that the active one is based on; return it, or None for the built-in model.
 
         Raises `LookupError` if the built-in model is in use already.
         """
-        with self._database.transaction() as db:
+
+        def step_back(db: Db) -> None:
             db.execute(LOCK_CHAIN)
             active = db.execute(ACTIVE).fetchone()
             if active is None:
@@ -115,6 +119,8 @@ class SqlModelRegistry:
             db.execute("update versions set active = 0 where active = 1")
             db.execute("update versions set active = 1 where version = ?", (previous,))
             self._store.log(db, [Change(event.with_data(version=previous, instead_of=version))])
+
+        self._database.write(step_back)
         return self.active()
 
     def _versions(self, condition: str, *, weights: bool = True) -> list[ModelVersion]:
@@ -167,9 +173,12 @@ class SqlModelRegistry:
 
     def keep_calibration(self, calibration: Calibration, event: Event) -> None:
         """Store a calibration, replacing an earlier one with the same fingerprint."""
-        with self._database.transaction() as db:
+
+        def keep(db: Db) -> None:
             db.execute(KEEP_CALIBRATION, tuple(calibration))
             self._store.log(db, [Change(event)])
+
+        self._database.write(keep)
 
     # -- labels, and the error bounds that follow from them
 
@@ -185,10 +194,13 @@ class SqlModelRegistry:
 
     def keep_graded(self, answers: Sequence[tuple[Classification, str]]) -> None:
         """Store answers with the labels of their texts."""
-        with self._database.transaction() as db:
+
+        def keep(db: Db) -> None:
             for answer, label in answers:
                 key = (answer.fingerprint, answer.answer_key)
                 db.execute(KEEP_GRADED, (*key, answer.category, answer.raw_confidence, label, answer.at))
+
+        self._database.write(keep)
 
     def error_bounds(self) -> list[StoredBound]:
         """Return the bounds that were found last, by classifier and category."""
@@ -197,10 +209,13 @@ class SqlModelRegistry:
 
     def keep_error_bounds(self, bounds: Sequence[StoredBound], event: Event) -> None:
         """Store bounds, replacing those of the same classifier, category and error."""
-        with self._database.transaction() as db:
+
+        def keep(db: Db) -> None:
             for bound in bounds:
                 db.execute(KEEP_BOUND, tuple(bound))
             self._store.log(db, [Change(event)])
+
+        self._database.write(keep)
 
     # -- answers paid for by `eval`
 
@@ -211,10 +226,13 @@ class SqlModelRegistry:
 
     def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
         """Store paid answers, replacing those to the same questions, and what the run has spent so far."""
-        with self._database.transaction() as db:
+
+        def keep(db: Db) -> None:
             self._store.renew_lease(db, lease)
             for answer in answers:
                 db.execute(KEEP_TRIAL, tuple(getattr(answer, field) for field in _TRIAL))
+
+        self._database.write(keep)
 
 
 def _classification(row: Sequence[Any]) -> Classification:

@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -120,12 +120,6 @@ class PostgresDatabase:
             return result  # noqa: RET504 - after the commit
 
         return self._retry(attempt)
-
-    @contextmanager
-    def transaction(self) -> Iterator[DialectConnection]:
-        """Return a transaction whose block is not retried. Raises `UnavailableError` if it was rolled back."""
-        with self._errors_translated(), ExitStack() as stack:
-            yield self._retry(lambda: stack.enter_context(self._transaction()))
 
     # -- below: transactions
 
