@@ -231,7 +231,7 @@ def _name(context: Context) -> str:
 
 
 def _clean(text: str | None) -> str | None:
-    """Return a text without surrounding blanks, or None; NUL is replaced, which PostgreSQL does not accept."""
+    """Return a text without surrounding blanks, as it can be stored; None if nothing remains."""
     return storable_text(text or "").strip() or None
 
 

@@ -27,7 +27,7 @@ from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import BusyError, NoRouteError, NotClassifiedError, RowError, TriageError, UsageError
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.serialization import delivery_record, ticket_record
+from triage_cli.domain.serialization import delivery_record, storable_text, ticket_record
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
 from triage_cli.readers import values
@@ -184,8 +184,8 @@ def draft(body: requests.TicketIn) -> TicketDraft:
 
 
 def _stripped(text: str | None) -> str | None:
-    """Return a text without surrounding blanks, or None; NUL is replaced, which PostgreSQL does not accept."""
-    return (text or "").replace("\0", "\ufffd").strip() or None
+    """Return a text without surrounding blanks, as it can be stored; None if nothing remains."""
+    return storable_text(text or "").strip() or None
 
 
 def created(outcome: Outcome[Ticket], once: IdempotentRequest | None = None) -> Done:

@@ -19,20 +19,20 @@ def named(store: Store, identified_drafts: list[Identified]) -> list[Identified]
 
     Mails do not, since whoever writes one chooses its ids.
     """
-    ours = {
-        i.draft.external_id
-        for i in identified_drafts
-        if i.draft.external_id and ids.is_ticket_id(i.draft.external_id) and i.draft.origin != "mail"
-    }
-    if not ours:
+    ticket_ids = {i.draft.external_id or "" for i in identified_drafts if _may_name_a_ticket(i.draft)}
+    if not ticket_ids:
         return identified_drafts
-    identities_by_id = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(ours)))}
+    identities_by_id = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(ticket_ids)))}
     return [
-        i
-        if i.draft.origin == "mail"
-        else i._replace(identity=identities_by_id.get(i.draft.external_id or "", i.identity))
+        i._replace(identity=identities_by_id.get(i.draft.external_id or "", i.identity))
+        if _may_name_a_ticket(i.draft)
+        else i
         for i in identified_drafts
     ]
+
+
+def _may_name_a_ticket(draft: TicketDraft) -> bool:
+    return draft.origin != "mail" and ids.is_ticket_id(draft.external_id or "")
 
 
 def known_as(store: Store, identity: str) -> Ticket | None:
