@@ -65,6 +65,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_server_that_wants_a_state_is_asked_in_its_own_wire_from_then_on(refusal: str) -> None:
     with serving(system_one(REFUSALS[refusal])) as server:

@@ -487,6 +487,7 @@ def test_one_call_and_as_many_as_retries(kind: str, retries: int) -> None:
     assert len(server.asked) == 3 * (retries + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [Step(chat(verdict()), drip=0.05), Step(hang=True)], ids=["drips", "hangs"])
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_no_server_stretches_the_deadline(kind: str, step: Step) -> None:
@@ -540,6 +541,7 @@ def test_what_ends_a_run_ends_it_at_once(kind: str, name: str) -> None:
     assert len(server.asked) <= 4 * (2 if kind == "decision" and "model" not in step.body else 1)
 
 
+@pytest.mark.slow
 def test_what_was_in_flight_at_the_end_is_kept() -> None:
     refused = threading.Event()
 
@@ -673,6 +675,7 @@ LOST = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOST)
 def test_a_request_whose_answer_was_lost_stays_on_the_bill_as_its_worst_case(name: str) -> None:
     with serving(first([LOST[name]] * 2)) as server:

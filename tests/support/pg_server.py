@@ -71,15 +71,27 @@ class PgServer:
         """Empty the database that tests share, and return its address."""
         if not hasattr(self, "shared"):
             self.shared = self.database(like=self.template)
-        with psycopg.connect(self.shared, autocommit=True) as db:
-            db.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() "
-                       "and pid <> pg_backend_pid() and backend_type = 'client backend'")  # fmt: skip
-            db.execute("set session_replication_role = replica")  # no trigger, no foreign key
-            emptying = "; ".join(f"delete from {table}" for table in tables())
-            start = f"insert into chain values (1, 0, '{GENESIS}')"
-            kept = f"delete from last_head; insert into last_head values (1, 0, '{GENESIS}')"
-            db.execute(f"begin; {emptying}; {start}; {kept}; commit".encode())
+            self._emptying = self._open_shared()
+        try:
+            self._empty(self._emptying)
+        except psycopg.OperationalError:  # a test has cut it, or stopped the server
+            self._emptying = self._open_shared()
+            self._empty(self._emptying)
         return self.shared
+
+    def _open_shared(self) -> psycopg.Connection:
+        """Connect for all the times that the shared database is emptied: a new connection takes longer than that."""
+        db = psycopg.connect(self.shared, autocommit=True)
+        db.execute("set session_replication_role = replica")  # no trigger, no foreign key
+        return db
+
+    def _empty(self, db: psycopg.Connection) -> None:
+        db.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() "
+                   "and pid <> pg_backend_pid() and backend_type = 'client backend'")  # fmt: skip
+        emptying = "; ".join(f"delete from {table}" for table in tables())
+        start = f"insert into chain values (1, 0, '{GENESIS}')"
+        kept = f"delete from last_head; insert into last_head values (1, 0, '{GENESIS}')"
+        db.execute(f"begin; {emptying}; {start}; {kept}; commit".encode())
 
     def of_version_2(self, url: str) -> str:
         """Make a database as version 2 of the schema had it, with the rows of another one; return its address."""
@@ -104,6 +116,8 @@ class PgServer:
 
     def stop(self) -> None:
         """Stop in good order."""
+        if hasattr(self, "_emptying"):
+            self._emptying.close()
         self._server.cleanup()
 
     def crash(self) -> None:

@@ -28,6 +28,7 @@ def twice_the_smaller_tail(held: int, n: int, other_held: int, other_n: int) -> 
     return min(Fraction(1), Fraction(2 * min(below, above), total))
 
 
+@pytest.mark.slow
 @quick
 @given(counts, counts)
 def test_the_p_value_is_twice_the_smaller_tail(one: tuple[int, int], other: tuple[int, int]) -> None:

@@ -142,6 +142,7 @@ def test_a_column_of_the_same_name_cuts_nothing(record: object) -> None:
     assert left_out(compact({"mail": record})) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

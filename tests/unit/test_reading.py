@@ -389,6 +389,7 @@ QUARTER = 256 * 1024
 SOON = 4.0  # seconds of this process; by the square of its length each of these took from 7 s to minutes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cell", ["1" * QUARTER + "x", "a@" * (QUARTER // 2), "@" * QUARTER + "." * QUARTER, "#" + "a1111" * QUARTER]
 )

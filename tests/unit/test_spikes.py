@@ -27,6 +27,7 @@ def test_planted_spikes_are_found(case: object) -> None:
     assert [len(case(Inflow(seed))) for seed in SEEDS].count(1) >= len(SEEDS) - 1
 
 
+@pytest.mark.slow
 def test_quiet_windows_seldom_raise_an_alarm() -> None:
     alarms = [case.__name__ for case in NONE for seed in SEEDS if case(Inflow(seed))]
     assert len(alarms) <= 1, alarms
