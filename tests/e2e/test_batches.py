@@ -603,7 +603,7 @@ def test_a_cascade_answers_what_it_can_here_and_submits_the_rest(fitted: Cli, se
     by = {r["external_id"]: r for r in map(json.loads, done.stdout.splitlines())}
     assert (by["1"]["classifier"], by["1"]["status"]) == ("local", "classified")
     assert by["2"]["status"] == "waiting"
-    assert "1 wait in batches of gpt, since 20" in done.stderr
+    assert "1 waits in batches of gpt, since 20" in done.stderr
     server.finish()
     assert fitted("classify", "--batch", "-q").returncode == 0
     kept = json.loads(fitted("show", "2", "-o", "json").stdout)
@@ -678,6 +678,29 @@ def test_the_command_line_is_silent_with_q_and_tells_half_the_price(cli: Cli, se
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         server.finish()
     assert [json.loads(line)["status"] for line in cli("list").stdout.splitlines()] == ["classified"] * 2
+
+
+def test_a_named_ticket_that_waits_is_not_paid_for_again_unless_it_is_forced(cli: Cli, server: BatchServer) -> None:
+    configured(
+        cli.folder, server, more=f"  other: {{type: openai, model: n, base_url: {server.url}, api_key_env: TEST_KEY}}\n"
+    )
+    cli.env["TEST_KEY"] = "sk-canary"
+    assert cli("create", "-q", stdin="id,subject\n1,one\n").returncode == 0
+    assert cli("classify", "--batch", "-q").returncode == 0
+    calls = server.calls.copy()
+    assert "0 tickets would be asked" in cli("classify", "1", "--dry-run").stderr
+    done = cli("classify", "1")
+    assert (done.returncode, server.calls) == (0, calls), done.stderr
+    record = json.loads(done.stdout)
+    assert (record["status"], record["asked"]) == ("waiting", False)
+    assert "1 waiting in a batch" in done.stderr
+    assert re.search(r"1 waits in batches of gpt, since \d{4}-\d\d-\d\d \d\d:\d\d", done.stderr), done.stderr
+    assert "triage classify --batch collects the answers; --force asks now, at the full price" in done.stderr
+    server.fail["create"] = (400, {})
+    for asks in (("--force",), ("--classifier", "other")):
+        calls = server.calls.copy()
+        cli("classify", "1", *asks)
+        assert server.calls != calls, "another question is asked, and the same one if that is forced"
 
 
 def table(number: int) -> str:

@@ -53,6 +53,7 @@ class DecisionRecorder:
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, Action]:
         """Return the tickets that need no classifier: `held` by a verdict, or `unchanged` since the same question.
 
+        One that is `waiting` for the batch with the same question would be paid for twice.
         One that waits for a person although its answer is sure by now does need it, for the answer to hold. A forgotten
         ticket has no text, and is `held` even with `force`.
         """
@@ -66,7 +67,14 @@ class DecisionRecorder:
             keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
             if stored and stored.answer_key in keys and not self._is_sure_by_now(ticket, stored):
                 named[ticket.ticket_id] = Action.UNCHANGED
-        return named
+        return named | dict.fromkeys(self._in_batches(tickets) - named.keys(), Action.WAITING)
+
+    def _in_batches(self, tickets: Sequence[Ticket]) -> set[str]:
+        """Return the ids of tickets that wait in a batch for the answer to a question of this classifier."""
+        waiting = [t for t in tickets if t.status == "waiting"]
+        keys = [ids.answer_key(fingerprint, t.text) for fingerprint in self.classifier.fingerprints for t in waiting]
+        requests = self.context.store.joinable(keys) if keys else {}
+        return {t.ticket_id for t in waiting for _, _, waits in requests.values() if t.ticket_id in waits}
 
     def _is_sure_by_now(self, ticket: Ticket, stored: Classification) -> bool:
         """Return whether a ticket waits whose stored answer reaches the present threshold."""

@@ -41,7 +41,11 @@ def classify(
     ] = False,
     batch: options.InBatches = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Ask about every ticket again, also about those that a person decided.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Ask about every ticket again, also about those that a person decided, or that wait in a batch.",
+        ),
     ] = False,
     printing: TicketPrintOptions,
 ) -> int:
@@ -70,15 +74,17 @@ def classify(
             printer.many(outcomes, outcome_record, COLUMNS, TICKETS_TABLE)
     finally:
         session.say(messages.counted(counts, DIDS, WORDS))
-    if batch:
+    if batch or counts["waiting"]:
         tell_waiting(session)
+    if counts["waiting"] and not batch:
+        session.say("triage classify --batch collects the answers; --force asks now, at the full price")
     if named is None and since is None and limit is None and not session.stopper.code:
         tell_new(session)
     if session.guides:
         steps = []
         if counts["classified"]:
             steps.append("triage route")
-        if counts["waiting"]:
+        if counts["waiting"] and batch:
             steps.append("triage classify --batch, again later, collects the answers")
         if counts["needs_review"]:
             steps.append(f"{counts['needs_review']:,} need you: triage review")
@@ -131,4 +137,5 @@ def tell_waiting(session: CommandContext) -> None:
     """Print how many tickets wait in providers' batches, and since when."""
     for name, waits in ({} if session.quiet else session.triage.stats().waiting).items():
         since = f"{local_time.local_times(waits['since'])[:16].replace('T', ' ')} ({local_time.time_zone()})"
-        session.say(f"{waits['tickets']:,} wait in batches of {name}, since {since}")
+        waiting = messages.plural(waits["tickets"], "wait in batches", "waits in batches")
+        session.say(f"{waiting} of {name}, since {since}")
