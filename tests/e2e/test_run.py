@@ -5,11 +5,13 @@ import io
 import json
 import re
 import string
+from pathlib import Path
 
 import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, many, rows
+from tests.support.remotes import RemoteCli
 
 ADDED = [
     "triage_ticket_id", "triage_category", "triage_suggestion", "triage_confidence", "triage_status",
@@ -288,3 +290,37 @@ def test_a_dry_run_shows_what_would_be_stored_and_does_nothing(cli: Cli) -> None
     assert [row[1] for row in parsed(done.stdout)[1:]] == [row[0] for row in parsed(TICKETS)[1:]]
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "nothing was stored (--dry-run)")
     assert not cli.db.exists()
+
+
+DOWN = """destinations: {down: {type: command, run: ["false"], retry_schedule: [0], max_attempts: 2}}
+routes: {Billing: down}
+"""
+DEAD = re.compile(r"undeliverable: [^\n]*\(1\)\n")
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_a_dead_letter_of_what_an_earlier_run_left_is_told_and_counted(tmp_path: Path, is_remote: bool) -> None:
+    """As `route` tells it: a nightly job hears of it, though it is no row of the input."""
+    cli = RemoteCli(tmp_path) if is_remote else Cli(tmp_path)
+    home = cli.server if isinstance(cli, RemoteCli) else cli
+    (home.folder / "config.yaml").write_text(DOWN)
+    if isinstance(cli, RemoteCli):
+        cli.serve()
+    try:
+        first = cli("run", "-q", "--map", "verdict=v", stdin="id,subject,v\n1,refund,Billing\n")
+        assert (first.returncode, first.stderr) == (0, "")
+        done = cli("run", "-o", "csv", "--map", "verdict=v", stdin="id,subject,v\n2,invoice,Billing\n")
+        assert done.returncode == 3, done.stderr
+        assert [row[0] for row in parsed(done.stdout)] == ["id", "2"], "rows in are rows out"
+        assert DEAD.search(done.stderr), done.stderr
+        assert done.stderr.endswith(
+            "1 created, 0 updated, 0 unchanged, 0 rejected; "
+            "0 routed, 0 need review, 0 failed, 1 undeliverable, 1 due later\n"
+        )
+        record = json.loads(home("runs", "last", "-o", "json").stdout)
+        assert (record["exit_code"], record["counts"]["undeliverable"]) == (3, 1)
+        quiet = cli("run", "-q", "--map", "verdict=v", stdin="id,subject,v\n3,invoice,Billing\n")
+        assert quiet.returncode == 3
+        assert quiet.stderr.startswith("undeliverable: ")
+    finally:
+        cli.close()

@@ -249,10 +249,11 @@ def outcome_line(outcome: Outcome[Any]) -> str:
     return compact(wire_record)
 
 
-def outcome_of(wire_record: Record, value: Callable[[Record], T]) -> Outcome[T]:
-    """Return an outcome from its record; `value` converts its ticket or flip."""
+def outcome_of(wire_record: Record, value: Callable[[Record], T], *, rowless: bool = False) -> Outcome[T]:
+    """Return an outcome from its record; `value` converts its ticket or flip. With `rowless`, it may have no row."""
     row, did, error = wire_record.get("row"), wire_record.get("did"), wire_record.get("error")
-    if type(row) is not int or not isinstance(did, str) or did not in _ACTIONS:
+    row_fits = type(row) is int or (rowless and row is None and "ticket" in wire_record)
+    if not row_fits or not isinstance(did, str) or did not in _ACTIONS:
         raise ProtocolError("a line that is no outcome")
     left = value(wire_record) if "ticket" in wire_record or "flip" in wire_record else None
     return Outcome(row, _ACTIONS[did], left, None if error is None else error_of(error))

@@ -103,10 +103,13 @@ class Upload(Generic[T]):
             stream = upload_chunk.stream()
             for record in stream.records(GRACE):
                 try:
-                    outcome = protocol.outcome_of(record, self._plan.value)
+                    outcome = protocol.outcome_of(record, self._plan.value, rowless="do" in self._plan.params)
                 except protocol_errors.ProtocolError as error:
                     raise self._connection.strange(error) from error
-                draft = upload_chunk.waiting.pop(outcome.place, None)
+                if outcome.row is None:  # of an earlier run's delivery
+                    yield outcome
+                    continue
+                draft = upload_chunk.waiting.pop(outcome.row, None)
                 if draft is not None:
                     yield from upload_chunk.rejected(outcome.row)
                     yield outcome._replace(item=draft)

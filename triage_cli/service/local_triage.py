@@ -24,7 +24,7 @@ from triage_cli.service.explanation import why
 from triage_cli.service.intake.identities import check_rewritten
 from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.intake.pull import SourcePull
-from triage_cli.service.pipeline import Pipeline
+from triage_cli.service.pipeline import Pipeline, dead_letters
 from triage_cli.service.reclassify import ReclassifyRun
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_ROUTE, RunRecorder, TicketClaimer, running
@@ -190,8 +190,9 @@ class LocalTriage:
             created = intake.chunks(self._until_stopped(drafts))
             deciding = self._services.deciding(recorder.context, plan)
             with closing(self._delivery_run(recorder)) as delivering:
-                for _ in delivering.due():  # deliveries that an interrupted run left
-                    pass
+                for outcome in dead_letters(recorder.context, delivering):
+                    recorder.add([outcome])
+                    yield outcome
                 passing = Pipeline(recorder.context, deciding, delivering)
                 for outcomes in passing.through(created):
                     recorder.add(outcomes)

@@ -1,6 +1,7 @@
 """`run`: rows pass through create, classify and route in one pass; a row is yielded after its last step."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import count
 
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.deliveries import Routed
@@ -8,9 +9,17 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.decisions import DecisionRecorder
-from triage_cli.service.delivery.route import DeliveryRun
+from triage_cli.service.delivery.route import DeliveryRun, due, last_outcome_per_ticket
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_CLASSIFY, TO_ROUTE
+
+
+def dead_letters(context: RunContext, delivering: DeliveryRun) -> Iterator[Outcome[Routed]]:
+    """Deliver what earlier runs left; yield the tickets of which a delivery became a dead letter, without a row."""
+    sent = due(context, delivering, count(), stay=0.0)
+    for outcome in last_outcome_per_ticket(context.store, sent, lambda _: ()):
+        if outcome.action == Action.UNDELIVERABLE:
+            yield outcome._replace(row=None)
 
 
 class Pipeline:

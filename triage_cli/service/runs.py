@@ -39,7 +39,7 @@ class RunRecorder:
         for outcome in outcomes:
             self.counts[outcome.action] += 1
             status = outcome.value.ticket.status if isinstance(outcome.value, Routed) else ""
-            if self.context.run.kind == "run" and status:
+            if self.context.run.kind == "run" and status and outcome.row is not None:
                 self.counts[status] += 1  # besides the action of the row, the status of its ticket
             due_later = status == "routing" and isinstance(outcome.error, ItemError)
             if outcome.error is not None and not due_later:

@@ -172,7 +172,9 @@ class ItemError(BaseModel):
 class Line(BaseModel):
     """A line of an answer: an outcome, or the last line, which is `end` with the counts, or `problem`."""
 
-    row: int | None = Field(None, description="the item's place in the input")
+    row: int | None = Field(
+        None, description="the item's place in the input; null for an earlier ticket that became undeliverable now"
+    )
     did: str | None = Field(None, description="created, updated, unchanged, rejected, classified, routed, …")
     ticket: Ticket | None = Field(None, description="the ticket as it is now")
     flip: dict[str, Any] | None = Field(None, description="the category that holds, and the one just answered")

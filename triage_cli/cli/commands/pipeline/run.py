@@ -101,8 +101,9 @@ class RunSummary:
         self._codes = {ExitCode.OK}
 
     def add(self, outcome: Outcome[Routed]) -> None:
-        """Count one row."""
-        self.dids[outcome.action] += 1
+        """Count one row, or a ticket that is no row of this input: an earlier run's delivery became a dead letter."""
+        if outcome.row is not None:
+            self.dids[outcome.action] += 1
         ticket = outcome.value.ticket if outcome.value else None
         if ticket is None:
             return
@@ -119,6 +120,14 @@ class RunSummary:
         well = ticket.status == "routing" and isinstance(outcome.error, ItemError) and self._quiet
         if outcome.error is not None and ticket.status in ("failed", "undeliverable", "routing") and not well:
             self._repeats.tell(WORDS.get(ticket.status, ticket.status), outcome.error, ticket)
+
+    def of_rows(self, outcomes: Iterable[Done]) -> Iterator[Done]:
+        """Yield the outcomes of rows; the others are only counted and reported."""
+        for outcome in outcomes:
+            if outcome.row is None:
+                self.add(outcome)
+            else:
+                yield outcome
 
     def close(self) -> None:
         """Print the remaining messages."""
@@ -137,7 +146,7 @@ def _outcomes(
     bar: ProgressBar, table: Table, plan: ClassifyPlan, summary: RunSummary, *, strict: bool
 ) -> Iterator[Done]:
     rows = bar.session.stopper.interruptible(input_tables.until_rejected(table.rows) if strict else table.rows)
-    for outcome in in_order(bar.session.triage.run(bar.over(rows), plan)):
+    for outcome in in_order(summary.of_rows(bar.session.triage.run(bar.over(rows), plan))):
         summary.add(outcome)
         summary.rejections.see(outcome, table)
         yield outcome
