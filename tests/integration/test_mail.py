@@ -22,9 +22,11 @@ from tests.support.http_stub import a_delivery, a_parcel, configured
 from tests.support.mail_server import MailStub, Received, scripted
 from tests.support.online import ONLINE
 from triage_cli.destinations.mail import LONGEST, MailDestination, MailMessages, as_text, login_of
+from triage_cli.domain.dedup import encoded
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, UsageError
 from triage_cli.domain.runs import Outcome
+from triage_cli.readers.mail_message import draft_of
 from triage_cli.runtime.network import Network
 
 LOGIN = ("desk", "swordfish-9")
@@ -117,6 +119,17 @@ def test_an_external_id_that_is_no_message_id_is_no_reference(external_id: str, 
     assert spec is not None
     message = MailMessages(spec).message(a_parcel(external_id=external_id), datetime.now(UTC))
     assert (message["references"], message["in-reply-to"], message["bcc"]) == (None, None, None)
+
+
+def test_a_mail_about_a_ticket_that_came_as_mail_joins_its_thread(tmp_path: Path) -> None:
+    """A mailbox that is pulled may get it: as a ticket of its own it would be mailed again, and so without an end."""
+    spec = configured(tmp_path, "{type: mail, host: localhost, from: a@b, to: c@d}").destinations["sys"].mail
+    assert spec is not None
+    came = draft_of(b"From: ann@example.com\nMessage-ID: <a1@example.com>\nSubject: Refund\n\nTwice.\n")
+    outgoing = a_parcel(external_id=came.external_id, extra=encoded(came.extra))
+    message = MailMessages(spec).message(outgoing, datetime.now(UTC))
+    assert (message["in-reply-to"], message["references"]) == ("<a1@example.com>", "<a1@example.com>")
+    assert draft_of(message.as_bytes(policy=SMTP)).external_id == came.external_id
 
 
 HOSTILE = [

@@ -23,8 +23,10 @@ from triage_cli.config.templates import Template, TemplateMistake, delivery_name
 from triage_cli.destinations.payload import template_values
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, causes
+from triage_cli.domain.mail.parts import mail_of
 from triage_cli.domain.runs import Action, Outcome
-from triage_cli.domain.serialization import encodable
+from triage_cli.domain.serialization import encodable, from_json
+from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.mail_connections import MailConnectionLost, MailError, MailRefusal, MailServer, SmtpConnection
@@ -65,11 +67,22 @@ class MailMessages:
         message["Date"] = format_datetime(now)
         message["Message-ID"] = f"<{outgoing.delivery.delivery_id}@{domain(self._spec.sender)}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: vacation notices do not answer it
-        about = outgoing.ticket.external_id or ""
-        if len(about) <= LONGEST and MESSAGE_ID.fullmatch(about):
+        if about := _answered(outgoing.ticket):
             message["In-Reply-To"] = message["References"] = about
         message.set_content(encodable(self._text.text(values)), cte="quoted-printable")
         return message
+
+
+def _answered(ticket: Ticket) -> str | None:
+    """Return the Message-ID that a mail about a ticket replies to, in angle brackets; None if the ticket has none.
+
+    A ticket that came as mail has its id without them. So the mail joins its thread, also if it comes back to a mailbox
+    that is pulled.
+    """
+    about = ticket.external_id or ""
+    if mail_of(from_json(ticket.extra)) is not None:
+        about = f"<{about}>"
+    return about if len(about) <= LONGEST and MESSAGE_ID.fullmatch(about) else None
 
 
 def mistakes(spec: MailSpec) -> Iterator[tuple[str, str]]:
