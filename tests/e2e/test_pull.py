@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.support.commands import rows
 from tests.support.helpdesk import Helpdesk, moment
 from tests.support.http_stub import Got, Reply
 from tests.support.watched_terminal import watched
+from triage_cli.sources.http import EMPTY
 from triage_cli.sources.pagination import linked
 
 
@@ -283,6 +285,59 @@ def test_a_list_that_ignores_its_page_is_not_read_for_ever(cli: Cli, desk: Helpd
     done = cli("pull", "-q")
     assert (done.returncode, len(desk.lists)) == (2, 2)
     assert "the next page is one that was there before" in done.stderr
+
+
+@pytest.mark.parametrize("size", [10, 3])
+def test_pages_that_lack_what_the_user_may_not_see_do_not_end_a_list(cli: Cli, desk: Helpdesk, size: int) -> None:
+    """As in ServiceNow, which takes rows out of a page that it has cut already, and names the next one all the same."""
+    hidden = {3, *range(10, 20)}  # one row of the first page, all of the second
+
+    def answer(_number: int, got: Got) -> Reply:
+        at = int(parse_qs(urlsplit(got.path).query)["skip"][0])
+        rows = [desk.items[n] for n in range(at, min(at + size, 25)) if n not in hidden]
+        more = {"link": f'<{desk.url}?skip={at + size}>;rel="next"'} if at + size < 25 else {}
+        return Reply(200, json.dumps({"data": rows}), more)
+
+    desk.fail = answer
+    configure(cli, {"shop": desk.source(next={"offset": "skip", "size": size})})
+    assert cli("pull", "-q").stderr == ""
+    assert set(map(int, stored(cli))) == set(range(25)) - hidden
+
+
+def test_empty_pages_that_all_name_a_next_one_are_not_read_for_ever(cli: Cli, desk: Helpdesk) -> None:
+    desk.fail = lambda number, _: Reply(200, '{"data": []}', {"link": f'<{desk.url}?page={number + 1}>; rel="next"'})
+    configure(cli, {"shop": desk.source(next={"page": "page"})})
+    done = cli("pull", "-q")
+    assert (done.returncode, len(desk.lists) <= EMPTY + 2) == (2, True)
+    assert "so the list would never end" in done.stderr
+
+
+def test_what_was_changed_since_a_pull_without_news_is_not_skipped(cli: Cli, desk: Helpdesk) -> None:
+    """If the first pull finds nothing, the next one begins where it began, however long ago that was."""
+    desk.items.clear()
+    configure(cli, {"shop": desk.source()})
+    cli("pull", "-q")
+    configure(cli, {"shop": desk.source(cursor={"field": "updated_at", "start": "7d", "overlap": "0"})})
+    cli("pull", "-q")
+    assert desk.lists[1:] == ["GET /api/issues?updated_after=2026-11-01T00%3A00%3A00Z"]
+
+
+def test_a_position_that_a_wrong_clock_stored_is_not_waited_for(cli: Cli, desk: Helpdesk) -> None:
+    configure(cli, {"shop": desk.source(cursor={"field": "updated_at", "start": "2050-01-01"})})
+    cli("pull", "-q")
+    configure(cli, {"shop": desk.source()})
+    assert "25 created" in cli("pull").stderr
+
+
+def test_the_same_host_in_another_spelling_is_no_other_host(cli: Cli, desk: Helpdesk) -> None:
+    configure(cli, {"shop": desk.source(url=desk.url.replace("127.0.0.1", "LOCALHOST"))})
+    desk.fail = lambda number, got: _at_localhost(desk, got) if number == 1 else None
+    assert "25 created" in cli("pull").stderr
+
+
+def _at_localhost(desk: Helpdesk, got: Got) -> Reply:
+    body = str(desk.page(got).body)
+    return Reply(200, body.replace('"/api', f'"{desk.stub.root.replace("127.0.0.1", "localhost")}/api'))
 
 
 def test_a_window_moves_so_that_no_item_slips_through_while_others_change(cli: Cli, desk: Helpdesk) -> None:

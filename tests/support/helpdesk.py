@@ -96,10 +96,11 @@ class Helpdesk:
             return failure
         path = urlsplit(got.path).path
         if path == "/api/issues":
-            return self._page(got)
+            return self.page(got)
         return self._labelled(got, int(path.split("/")[-2 if path.endswith("tags") else -1]))
 
-    def _page(self, got: Got) -> Reply:
+    def page(self, got: Got) -> Reply:
+        """Return a page of the list."""
         query = {key: values[0] for key, values in parse_qs(urlsplit(got.path).query).items()}
         since = query.get("updated_after", "")
         found = sorted(

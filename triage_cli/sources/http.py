@@ -19,13 +19,13 @@ from triage_cli.ports.adapters import Pause
 from triage_cli.runtime.http_exchange import Exchange, HttpAnswer, HttpRequest
 from triage_cli.runtime.retry import retry_after
 from triage_cli.sources.items import ItemReader
-from triage_cli.sources.pagination import LARGEST, Page, PageRequests, Walk, begin
+from triage_cli.sources.pagination import AHEAD, LARGEST, Page, PageRequests, Walk, begin
 
 # The most retries of a request in a row: if the answer says when to retry, and if it does not.
 TOLD, UNTOLD = 100, 8
 FIRST_DELAY, LONGEST_DELAY = 0.25, 60.0
-# If an item's time is more than this many seconds ahead, a clock must be wrong.
-AHEAD = 300
+# The most pages in a row without items, after which a list that still names a next page is taken to have no end.
+EMPTY = 100
 
 
 class HttpSource:
@@ -84,7 +84,7 @@ class HttpSource:
             now = int(self._clock())
             self._look_at(page, now)
             before, walk = walk, walk.after(page, self._spec.next, now)
-            self._check_repeated(before, walk, page, items, passed)
+            self._check_repeated(before, walk, items, passed)
             progress = (page.newest - began) / (now - began) if page.newest and page.ascending and now > began else None
             yield walk, drafts, progress
 
@@ -217,15 +217,16 @@ class HttpSource:
             self._reported.add(text.partition("(")[0])
             self._tell(text)
 
-    def _check_repeated(self, before: Walk, walk: Walk, page: Page, items: Sequence[Any], passed: set[object]) -> None:
+    def _check_repeated(self, before: Walk, walk: Walk, items: Sequence[Any], passed: set[object]) -> None:
         """Raise `UsageError` if the list repeats a page, since it would never end."""
         if walk.ended or self._spec.next is None:
             return
         if self._spec.next.kind in ("page", "offset"):
             # After a change of the cursor the same page may come again, if many items were changed within one second.
-            listing = before.since, tuple(self._items.id_of(listed) for listed in items)
-            again = before.since == walk.since and listing in passed and page.number > 0
-            passed.clear()
+            listing = before.since, tuple(self._items.id_of(listed) for listed in items) or before.place
+            again = (before.since == walk.since and listing in passed) or len(passed) > EMPTY
+            if items:
+                passed.clear()
             passed.add(listing)
         else:
             passed.add(before.place)

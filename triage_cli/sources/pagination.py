@@ -22,6 +22,9 @@ RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s,;]+))", re.IGNORECAS
 # Seconds for which a stored page number can be used to continue.
 FRESH = 3600
 
+# If a time is more than this many seconds ahead, a clock must be wrong.
+AHEAD = 300
+
 # The names that the templates of a list may use.
 NAMES = frozenset({"cursor", "cursor_seconds"})
 # The largest page, in bytes.
@@ -74,7 +77,9 @@ class Walk(NamedTuple):
 
     def counted(self, page: Page, spec: NextSpec, newest: int | None) -> "Walk":
         """Return the walk after a page of a list with page numbers or offsets."""
-        if page.number == 0 or (spec.size and page.number < spec.size) or (spec.end and lookup(page.answer, spec.end)):
+        # A short page is the last one unless the answer names a next page: rows that the user may not see are left out.
+        is_short = page.number == 0 or bool(spec.size and page.number < spec.size)
+        if (is_short and not linked(page.link, "next")) or (spec.end and lookup(page.answer, spec.end)):
             return self._replace(ended=True, place=None)
         # One second of overlap: whether the cursor's own moment is included differs from list to list.
         moves = spec.most and self.pages >= spec.most and page.ascending and newest and newest - 1 > self.since
@@ -100,17 +105,25 @@ def begin(position: str | None, since: int | None, cursor: CursorSpec, now: int)
     """
     first = int(now - cursor.start) if isinstance(cursor.start, float) else int(to_seconds(cursor.start))
     stored = from_json(position) if position else {}
+    high = stored.get("high")
+    if high is not None and high > now + AHEAD:
+        high = None
     if since is not None:
-        before = stored.get("since", stored.get("high"))
-        return Walk(since, stored.get("high")), not stored or before is None or since <= before
+        before = stored.get("since", high)
+        return _from(since, high, cursor), not stored or before is None or since <= before
     if "place" in stored:
         walk = Walk(stored["since"], stored["high"])
         # Page numbers mean other pages once the list has changed, so after an hour the walk begins again at its cursor.
         if isinstance(stored["place"], int) and now - stored["at"] > FRESH:
             return walk, True
         return walk._replace(place=stored["place"], pages=stored["pages"]), True
-    high = stored.get("high")
-    return Walk(first if high is None else int(high - cursor.overlap), high, stored.get("token")), True
+    walk = _from(first if high is None else int(high - cursor.overlap), high, cursor)
+    return walk._replace(place=stored.get("token")), True
+
+
+def _from(since: int, high: int | None, cursor: CursorSpec) -> Walk:
+    """Return a walk from a time. A list without items has been read from there, too: the next pull does not skip on."""
+    return Walk(since, since if high is None and cursor.field else high)
 
 
 def _named_next(page: Page, spec: NextSpec) -> str | None:
@@ -206,8 +219,14 @@ class PageRequests:
         return HttpRequest(method, url, headers, compact(body).encode("utf-8", "replace"), most=LARGEST)
 
     def _check_origin(self, url: str) -> None:
-        if urlsplit(url)[:2] != urlsplit(self._base)[:2]:
+        if _origin(url) != _origin(self._base):
             raise UsageError(
                 f"{self._spec.name}: the next page is on another host, which is not handed the key",
                 hint="name in url the host that the answers name",
             )
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Return the scheme, host and port of an address."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
