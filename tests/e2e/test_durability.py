@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, listens, many, rows, until
-from tests.support.stored_tickets import a_run
+from tests.support.stored_tickets import a_run, ended
 from triage_cli.domain.tickets import Selection
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -120,6 +120,27 @@ def test_classify_says_that_another_run_holds_what_is_new(fitted: Cli) -> None:
     assert "is at work on it" in fitted("why", ticket).stdout
     store.close()
     assert note not in fitted("classify", "--limit", "1").stderr
+
+
+def test_route_says_that_another_run_holds_what_it_leaves(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    (cli.folder / "config.yaml").write_text(
+        'destinations: {down: {type: command, run: ["false"], retry_schedule: [600]}}\nroutes: [{to: down}]\n'
+    )
+    judged = "id,subject,v\n1,refund,Billing\n2,invoice,Billing\n"
+    assert cli("create", "-q", "--map", "verdict=v", stdin=judged).returncode == 0
+    store = SqliteStore(str(cli.db))
+    lease = a_run(store)
+    assert len(store.claim(Selection(statuses=frozenset({"classified"})), lease, 3)) == 2
+    note = "note: 2 tickets are still classified: another run holds them, or they have just come"
+    assert cli("route").stderr.splitlines() == ["0 routed", note]
+    assert cli("route", "-q").stderr == ""
+    assert note not in cli("route", "--limit", "1").stderr
+    ended(store, lease)
+    store.close()
+    assert cli("route", "--no-wait").stderr.splitlines()[-1] == "0 routed, 2 due later", "it has said so of each"
+    note = "note: 2 tickets are still routing: another run holds them, or their deliveries are due later"
+    assert cli("route").stderr.splitlines() == ["0 routed", f"{note}: triage why ID says why, and when"]
 
 
 def test_two_imports_of_the_same_file_at_once_make_each_ticket_once(cli: Cli, source: Path) -> None:

@@ -134,6 +134,17 @@ def _words(number: int, many: str, one: str | None = None) -> str:
     return one or f"{ONE.get(first, singular)}{space}{rest}"
 
 
+def still(number: int, status: str) -> str:
+    """Return a note about tickets that a command for all of this status has left, or nothing."""
+    one = number == 1
+    if status == "routing":
+        otherwise = f"{'its' if one else 'their'} deliveries are due later: triage why ID says why, and when"
+    else:
+        otherwise = "it has just come" if one else "they have just come"
+    left = plural(number, f"tickets are still {status}", f"ticket is still {status}")
+    return f"note: {left}: another run holds {'it' if one else 'them'}, or {otherwise}" if number > 0 else ""
+
+
 def after_storing(statuses: Collection[str]) -> str:
     """Return what to do next where tickets of these statuses were created or updated; empty if there is nothing."""
     if "new" in statuses:

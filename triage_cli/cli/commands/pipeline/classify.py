@@ -79,7 +79,8 @@ def classify(
     if counts["waiting"] and not batch:
         session.say("triage classify --batch collects the answers; --force asks now, at the full price")
     if named is None and since is None and limit is None and not session.stopper.code:
-        tell_new(session)
+        new = 0 if session.quiet else session.triage.stats().by_status.get("new", 0)
+        session.say(messages.still(new, "new"))
     if session.guides:
         steps = []
         if counts["classified"]:
@@ -123,14 +124,6 @@ def _preview(
         f"about {estimate.tokens:,} tokens, {cost} (--dry-run)"
     )
     return ExitCode.OK
-
-
-def tell_new(session: CommandContext) -> None:
-    """Print how many tickets are still new after all that no other run holds were asked about."""
-    new = 0 if session.quiet else session.triage.stats().by_status.get("new", 0)
-    if new:
-        still = messages.plural(new, "tickets are still new", "ticket is still new")
-        session.say(f"note: {still}: another run holds them, or they have just come")
 
 
 def tell_waiting(session: CommandContext) -> None:

@@ -81,9 +81,14 @@ def route(
         repeats.close()
         unroutable.close()
         session.say(messages.counted(counts, DIDS, WORDS))
-    session.say(waiting_offline(session))
+    offline = waiting_offline(session)
+    session.say(offline)
+    if named is None and limit is None and not (session.quiet or session.stopper.code):
+        by_status = session.triage.stats().by_status
+        for status in ("classified",) if offline else ("classified", "routing"):
+            session.say(messages.still(by_status.get(status, 0) - counts[status], status))
     if session.guides:
-        session.say(next_step(places, counts) or _due_later(session))
+        session.say(next_step(places, counts))
     return gravest(codes)
 
 
@@ -119,13 +124,6 @@ def waiting_offline(session: CommandContext) -> str:
         return ""
     number = messages.plural(sum(waits.values()), "deliveries wait", "delivery waits")
     return f"offline: {number} for the network ({', '.join(f'{name} {n:,}' for name, n in waits.items())})"
-
-
-def _due_later(session: CommandContext) -> str:
-    """If there was nothing to do, print how many deliveries are due later, and what says why and when."""
-    number = sum(states.get("pending", 0) for states in session.triage.stats().deliveries.values())
-    due = messages.plural(number, "deliveries are due later", "delivery is due later")
-    return f"{due}: triage why ID says why, and when" if number else ""
 
 
 def _counted(
