@@ -189,8 +189,8 @@ def replicas(tmp_path: Path, pg_url: str) -> Iterator[tuple[Running, Running]]:
     for folder in folders:
         folder.mkdir()
     with (
-        serving(folders[0], db=pg_url, limits=limits) as one,  # type: ignore[arg-type]
-        serving(folders[1], db=pg_url, limits=limits, roles="-2") as two,  # type: ignore[arg-type]
+        serving(folders[0], db=pg_url, limits=limits) as one,
+        serving(folders[1], db=pg_url, limits=limits, roles="-2") as two,
     ):
         yield one, two
 

@@ -244,6 +244,14 @@ def test_half_a_surrogate_pair_in_a_name_is_no_crash(server: Running, path: str)
     assert (answer.status_code, answer.json()["detail"]) == (404, 'no ticket "?"')
 
 
+def test_half_a_surrogate_pair_in_another_column_is_no_crash(server: Running) -> None:
+    body = b'{"subject": "x", "extra": {"plan \\ud800": ["\\ud83d"]}}'
+    with server.client() as client:
+        headers = {"content-type": "application/json", "idempotency-key": "surrogate"}
+        answers = [client.post("/tickets", content=body, headers=headers) for _ in range(2)]
+    assert [(a.status_code, a.json()["ticket"]["extra"]) for a in answers] == [(201, {"plan ?": ["?"]})] * 2
+
+
 def test_a_malformed_body_is_answered_with_its_reason_and_position(server: Running) -> None:
     with server.client() as client:
         answer = client.post("/tickets", content=b'{"subject": oops}', headers={"content-type": "application/json"})

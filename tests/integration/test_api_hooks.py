@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import secrets
 import shutil
 import time
 from base64 import b64encode
@@ -250,6 +251,13 @@ def test_an_event_that_is_no_ticket_is_told_so(server: Running, body: bytes) -> 
     assert stored(server) == before
 
 
+def test_half_a_surrogate_pair_does_not_keep_an_event_out(server: Running) -> None:
+    """A helpdesk that cuts a text in the middle of an emoji sends one, and does not send another text next time."""
+    body = json.dumps(issue("acme/shop", 99, "Refund \ud83d")).encode()
+    answer = send(server, "forge", body, {"X-Hub-Signature-256": hmac.digest(b"plain", body, hashlib.sha256).hex()})
+    assert (answer.status_code, answer.json()["ticket"]["subject"]) == (201, "Refund ?")
+
+
 def test_a_source_that_is_not_configured_is_not_there(server: Running) -> None:
     assert send(server, "nobody", b"{}", {}).status_code == 404
 
@@ -261,6 +269,16 @@ def test_what_an_earlier_server_left_undone_flows_on(tmp_path: Path, fitted_data
     with serving(tmp_path, config=CONFIG, env=ENV, roles="again") as server, server.client() as client:
         path = f"/tickets/{made['ticket_id']}"
         until(lambda: client.get(path).json()["status"] == "routed", "the ticket is routed")
+
+
+def test_an_event_with_a_long_id_is_recognised_on_every_database(
+    tmp_path: Path, store: SqliteStore | PostgresStore
+) -> None:
+    long_id = secrets.token_hex(4000)  # compressed it is longer than a key of PostgreSQL may be
+    body = json.dumps(event(1)).encode()
+    with serving(tmp_path, db=store.path, config=CONFIG, env=ENV) as server:
+        answers = [send(server, "desk", body, standard(body, long_id)) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 200], answers[0].text
 
 
 def test_the_ticket_of_an_event_is_kept_and_of_one_of_before_it_is_not_known(

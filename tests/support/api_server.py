@@ -62,7 +62,7 @@ class Running:
 
 @contextmanager
 def serving(
-    folder: Path, *, config: str | None = None, db: Path | None = None, limits: Limits | None = None,
+    folder: Path, *, config: str | None = None, db: Path | str | None = None, limits: Limits | None = None,
     env: Mapping[str, str] | None = None, parts: Services | None = None, roles: str = "", root_path: str = "",
     drain: float = 0.0,
 ) -> Iterator[Running]:  # fmt: skip

@@ -15,6 +15,8 @@ from triage_cli.domain.webhook_signing import signature
 
 # Seconds by which a signature's time may differ from now.
 TOLERANCE = 300.0
+# Characters of an event's id that are stored as they are; a longer one is hashed, since PostgreSQL limits its keys.
+LONGEST_ID = 255
 
 
 def checked(hook: Hook, headers: Headers, body: bytes, now: float) -> str:
@@ -28,7 +30,9 @@ def checked(hook: Hook, headers: Headers, body: bytes, now: float) -> str:
         raise UnauthenticatedError(f"the {what} is missing or wrong", hint="check the secret on both sides")
     if hook.spec.timed and abs(_seconds(at) - now) > TOLERANCE:
         raise UnauthenticatedError("the signature is too old, or from the future", hint="check the clocks")
-    return event or hashlib.sha256(at.encode() + b"\n" + body).hexdigest()
+    if not event:
+        return hashlib.sha256(at.encode() + b"\n" + body).hexdigest()
+    return event if len(event) <= LONGEST_ID else hashlib.sha256(event.encode()).hexdigest()
 
 
 # Each returns the event's id and time, the signatures that were sent, and those that would be good.

@@ -19,7 +19,7 @@ from triage_cli.config import HookSpec
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.domain.json_paths import joined_id, lookup
 from triage_cli.domain.runs import Action
-from triage_cli.domain.serialization import foreign, ticket_record
+from triage_cli.domain.serialization import encodable, foreign, ticket_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.readers.json_reader import text_of
 
@@ -126,4 +126,4 @@ def _joined(event: object, field: str, paths: Sequence[str]) -> str | None:
 def _at(value: Any, path: str) -> str | None:
     """Return the text at a dotted path, or None."""
     value = lookup(value, path)
-    return None if value is None else text_of(value)
+    return None if value is None else encodable(text_of(value))

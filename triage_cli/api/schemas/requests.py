@@ -1,7 +1,7 @@
 """Requests, for the API's description: they are checked, and unknown fields are refused."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from triage_cli.domain import times
-from triage_cli.domain.serialization import compact, is_too_deep
+from triage_cli.domain.serialization import all_encodable, compact, is_too_deep
 from triage_cli.domain.tickets import SORTS, Status
 from triage_cli.domain.views import StatsKey
 
@@ -51,7 +51,7 @@ def _writable(extra: dict[str, Any]) -> dict[str, Any]:
         compact(extra)
     except ValueError:
         raise ValueError("holds a number that JSON has no word for, such as NaN") from None
-    return extra
+    return cast("dict[str, Any]", all_encodable(extra))
 
 
 Extra = Annotated[dict[str, Any], AfterValidator(_writable)]
