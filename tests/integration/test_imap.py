@@ -110,6 +110,15 @@ def test_a_time_is_a_day_to_the_server(shared: ImapServer, folder: str) -> None:
     assert texts(pages(source(shared, folder), None, PullPlan(since="1969-12-01T10:00:00.000Z"))) == ["old"]
 
 
+def test_a_pull_since_a_day_moves_no_position_past_mails_that_it_leaves_out(shared: ImapServer, folder: str) -> None:
+    since = PullPlan(since="1969-12-01T10:00:00.000Z")
+    shared.put(mail("a", name="a@x"), folder=folder)
+    (first,) = pages(source(shared, folder), None, since)
+    assert first.position is not None
+    shared.put(mail("b", name="b@x"), folder=folder)
+    assert [page.position for page in pages(source(shared, folder), first.position, since)] == [None]
+
+
 @pytest.mark.parametrize(
     ("options", "error", "why"),
     [

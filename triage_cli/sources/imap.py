@@ -91,8 +91,9 @@ class ImapSource:
         validity, end, _ = self._opened(server)
         stored = json.loads(position) if position else {}
         last = stored.get("uid", 0) if stored.get("validity") == validity else 0
-        since = ""
+        since, saves = "", True
         if plan.since is not None:
+            saves = last == 0  # else the mails between the position and that day would be left out
             last, since = 0, f"SINCE {imap_day(plan.since)} "
         row = 0
         for uids in self._found(server, last + 1, end, since):
@@ -101,8 +102,9 @@ class ImapSource:
                 for each in drafts(self._fetched(server, mail_sizes), self.name):
                     page.append(each._replace(row=row))
                     row += 1
+                last_uid = mail_sizes[-1].uid
                 yield SourcePage(
-                    page, compact({"validity": validity, "uid": mail_sizes[-1].uid}), mail_sizes[-1].uid / end
+                    page, compact({"validity": validity, "uid": last_uid}) if saves else None, last_uid / end
                 )
 
     def _log_in(self, server: ImapConnection) -> None:
