@@ -14,7 +14,21 @@ _LINES = frozenset((
 ))  # fmt: skip
 _PARAGRAPHS = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "table", "ul", "ol"))
 _UNSEEN = frozenset(("head", "script", "style", "template", "title"))
+_INLINE = (
+    "a", "b", "big", "body", "code", "del", "em", "font", "html", "i", "img", "ins", "kbd", "mark", "s", "small",
+    "span", "strike", "strong", "sub", "sup", "tbody", "td", "th", "thead", "tt", "u",
+)  # fmt: skip
+_MARKUP = re.compile(
+    rf"</?(?:{'|'.join(sorted((*_LINES, *_UNSEEN, *_INLINE)))})(?:\s[^<>]*)?/?>|<!(?:--|doctype)"
+    r"|&(?:amp|lt|gt|quot|apos|nbsp|#\d{1,6}|#x[\da-f]{1,5});",
+    re.IGNORECASE,
+)
 _GAP = re.compile(r"[ \t\r\n\f]+")
+
+
+def is_html(text: str) -> bool:
+    """Return whether a text holds HTML. Some helpdesks give HTML and plain text in the same field."""
+    return _MARKUP.search(text) is not None
 
 
 def text_of(html: str) -> str:

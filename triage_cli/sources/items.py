@@ -97,9 +97,10 @@ class ItemReader:
         paths = self._spec.fields.get(field, ())
         parts = [part for path in paths if (part := _stated(lookup(source_item, path)))]
         if parts and field in self._spec.html:
-            from triage_cli.readers.mail_html import text_of as text_of_html
+            from triage_cli.readers import mail_html
 
-            parts = [part for each in parts if (part := text_of_html(each).strip())]
+            texts = [mail_html.text_of(each).strip() if mail_html.is_html(each) else each for each in parts]
+            parts = [text for text in texts if text]
         return "#".join(parts) or None
 
     def _others(self, source_item: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,7 +112,8 @@ class ItemReader:
 
 def _stated(value: object) -> str | None:
     """Return a value's text; None for null, an empty text or another placeholder for nothing."""
-    text = text_of(value).strip()
+    # Some programs write the id 12 as 12.0 in one answer and as 12 in the next one.
+    text = text_of(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
     return None if is_nothing(text) else text
 
 
