@@ -151,6 +151,24 @@ def test_items_are_chosen_and_their_parts_are_joined(cli: Cli, desk: Helpdesk) -
     assert sorted(stored(cli)) == ["a#0", "a%23b#2"]
 
 
+def test_a_field_of_html_may_hold_plain_text(cli: Cli, desk: Helpdesk) -> None:
+    """As an article of Zammad, whose mails are one or the other."""
+    plain = "Error from <mailer@example.com>:\n\nif a < b and c > d"
+    desk.items[0]["body"], desk.items[1]["body"] = plain, "<div>a &lt; b<br>next</div>"
+    configure(cli, {"shop": desk.source(html="description")})
+    cli("pull", "-q")
+    found = dict(rows(cli.db, "select external_id, description from tickets"))
+    assert (found["0"], found["1"]) == (plain, "a < b\nnext")
+
+
+def test_an_id_written_as_a_whole_number_with_a_fraction_is_the_same_id(cli: Cli, desk: Helpdesk) -> None:
+    configure(cli, {"shop": desk.source()})
+    for form in (3, 3.0, "3"):
+        desk.change(3, id=form)
+        cli("pull", "-q")
+    assert len(stored(cli)) == 25
+
+
 def test_an_item_that_is_none_is_rejected_and_the_rest_goes_on(cli: Cli, desk: Helpdesk) -> None:
     desk.items[3]["id"] = None
     desk.items[4] |= {"title": " ", "body": None}
@@ -231,7 +249,24 @@ def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, d
         (Reply(403), 4, "shop answered 403: the key is wrong or may not read this; check what SHOP_TOKEN holds"),
         (Reply(404, "no such list"), 2, "shop answered 404: no such list; check url, query and next"),
         (Reply(302), 2, "shop redirects, which is not followed; name in url where it leads"),
+        (
+            Reply(302, headers={"location": "https://user:x@login.example/sso?token=secret-of-the-shop"}),
+            2,
+            "shop redirects to https://login.example/sso, which is not followed; name in url where it leads",
+        ),
+        (Reply(302, headers={"location": "http://["}), 2, "shop redirects, which is not followed"),
+        (Reply(301, headers={"location": "/v2/issues"}), 2, "shop redirects to /v2/issues, which is not followed"),
+        (
+            Reply(200, "packed", headers={"content-encoding": "gzip"}),
+            2,
+            "shop: the answer is packed (gzip), which was not asked for",
+        ),
         (Reply(200, "<html>Please sign in</html>"), 2, "shop: the answer is an HTML page; check url and auth"),
+        (
+            Reply(200, "nonsense", {"content-encoding": "identity"}),
+            2,
+            "shop: the answer is no JSON; check url and auth",
+        ),
         (Reply(200, "nonsense"), 2, "shop: the answer is no JSON; check url and auth"),
         (Reply(200, '{"tickets": []}'), 2, 'shop: the answer has no list at "data" (it has tickets); check items'),
         (

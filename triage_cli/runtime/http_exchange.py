@@ -148,7 +148,8 @@ async def _exchanged(
                     if len(body) >= request.most:
                         break
                 else:
-                    complete = "content-encoding" not in answer.headers  # none was asked for, and none is unpacked
+                    # No other encoding was asked for, and none is unpacked.
+                    complete = answer.headers.get("content-encoding", "identity").lower() == "identity"
     finally:
         await answer.aclose()
     return HttpAnswer(answer.status_code, answer.headers, bytes(body), complete)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
 
 from triage_cli.config.source_specs import SourceSpec
 from triage_cli.config.template_filters import TemplateFailure
@@ -124,6 +125,8 @@ class HttpSource:
         if 200 <= status < 300:
             if len(answer.body) >= LARGEST:
                 raise InputError(f"{name}: a page is larger than {LARGEST >> 20} MB", hint="ask for fewer items a page")
+            if packing := answer.headers.get("content-encoding"):
+                raise InputError(f"{name}: the answer is packed ({packing[:40]}), which was not asked for")
             return f"{name}: an answer broke off"
         if answer.is_transient or _is_limited(answer):
             return f"{name} answered {status}"
@@ -132,7 +135,9 @@ class HttpSource:
             hint = f"check what {variables} hold{'s' if ' ' not in variables else ''}" if variables else "give it auth"
             raise RefusedError(f"{name} answered {status}: the key is wrong or may not read this", hint=hint)
         if 300 <= status < 400:
-            raise UsageError(f"{name} redirects, which is not followed", hint="name in url where it leads")
+            raise UsageError(
+                f"{name} redirects{_target(answer)}, which is not followed", hint="name in url where it leads"
+            )
         raise UsageError(f"{name} answered {status}: {_beginning(answer.body)}", hint="check url, query and next")
 
     def _told_wait(self, answer: HttpAnswer) -> float | None:
@@ -242,6 +247,16 @@ def _is_limited(answer: HttpAnswer) -> bool:
     """Return whether a 403 means too many requests, as with GitHub."""
     is_limit = "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining", "").strip() == "0"
     return answer.status == 403 and is_limit
+
+
+def _target(answer: HttpAnswer) -> str:
+    """Return where an answer redirects to, without a query, which may hold a secret."""
+    try:
+        target = urlsplit(answer.headers.get("location", ""))
+    except ValueError:
+        return ""
+    place = f"{target.scheme}://{target.hostname}" if target.hostname else ""
+    return f" to {place}{target.path}"[:200] if place or target.path else ""
 
 
 def _beginning(body: bytes) -> str:
