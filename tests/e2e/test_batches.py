@@ -339,6 +339,41 @@ def test_a_batch_that_is_refused_as_a_whole_ends_the_run_and_its_tickets_are_new
     assert len(server.batches) == 1, "it is not tried again in the same run"
 
 
+SENTENCE = "the canary sentence of a ticket"
+QUOTES = (f'cannot parse {{"content":"{SENTENCE}"}}', f"cannot parse '{SENTENCE}'", f"cannot parse: {SENTENCE}, at 3")
+
+
+@pytest.mark.parametrize("quoting", QUOTES)
+@pytest.mark.parametrize("status", [400, 401, 503])
+def test_a_provider_that_quotes_a_line_of_a_batch_makes_no_error_with_a_ticket_s_text(
+    shop: Shop, server: BatchServer, kind: str, status: int, quoting: str
+) -> None:
+    shop.create(SENTENCE)
+    body = {"error": {"message": quoting, "type": "invalid_request_error"}}
+    for moment in ("upload", "create") if kind == "openai" else ("create",):
+        server.fail = {moment: (status, body)}
+        shop.classify()
+        assert shop.error is not None
+        assert "cannot parse…" in shop.error.message
+        assert SENTENCE not in shop.error.sentence()
+    assert SENTENCE not in str(shop.rows("select * from batches")) + str(shop.rows("select * from events"))
+
+
+@pytest.mark.parametrize("quoting", QUOTES)
+def test_a_batch_that_is_refused_later_makes_no_error_with_a_ticket_s_text(
+    openai_shop: Shop, server: BatchServer, quoting: str
+) -> None:
+    openai_shop.create(SENTENCE)
+    openai_shop.classify()
+    server.batches["batch_1"].errors = [{"code": "invalid_json_line", "message": f"It's no JSON; {quoting}"}]
+    server.finish(lambda _n, _text: None, status="failed")
+    openai_shop.classify()
+    assert openai_shop.error is not None
+    assert "invalid_json_line It's no JSON; cannot parse…" in openai_shop.error.message
+    assert SENTENCE not in openai_shop.error.sentence()
+    assert SENTENCE not in str(openai_shop.rows("select * from batches"))
+
+
 def test_what_a_server_objects_to_is_left_out_of_the_next_batch(openai_shop: Shop, server: BatchServer) -> None:
     openai_shop.create("one", "two")
     openai_shop.classify()

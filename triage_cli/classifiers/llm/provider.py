@@ -119,6 +119,7 @@ class Client(Generic[S]):
 
     sdk_error: type[Exception]
     connection_error: type[Exception]
+    asks_many = False  # one request is about many tickets
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str], home: str, package: str) -> None:
         self._spec = spec
@@ -151,7 +152,8 @@ class Client(Generic[S]):
 
     def failure(self, complaint: ProviderError) -> TriageError:
         """Return the error for a failed request, without the key, which the server may repeat."""
-        return failure(complaint._replace(message=self.masked(complaint.message)), self._spec, self.address)
+        complaint = complaint._replace(message=self.masked(complaint.message), about_many=self.asks_many)
+        return failure(complaint, self._spec, self.address)
 
     def complaint(self, error: Exception) -> ProviderError | None:
         """Return what a server said in an error with a status; None for another error."""

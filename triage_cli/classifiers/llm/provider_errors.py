@@ -21,8 +21,12 @@ class RejectedError(AnswerError):
     """The server refused the request."""
 
 
+# Where a message may begin to quote a request: a quotation mark, which is no apostrophe, a bracket, or a colon.
+QUOTATION = re.compile(r"""["`“”„«»<{[]|(?<!\w)'|:\s""")
+
+
 class ProviderError(NamedTuple):
-    """A failed request: its status, and what the body says."""
+    """A failed request: its status, and what the body says; `about_many` if the request is a batch of tickets."""
 
     status: int
     message: str
@@ -30,6 +34,7 @@ class ProviderError(NamedTuple):
     param: str
     headers: Mapping[str, str]
     html: bool
+    about_many: bool = False
 
     @classmethod
     def of(cls, status: int, body: object, headers: Mapping[str, str]) -> "ProviderError":
@@ -48,8 +53,14 @@ class ProviderError(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """Return the message to show: one line of bounded length, without anything that looks like a key."""
+        """Return the message to show: one line of bounded length, without anything that looks like a key.
+
+        That of a batch ends where it may begin to quote a ticket. It cannot be compared with the tickets, as that about
+        one is: there are up to 50,000, and where a batch is refused later, they are not at hand.
+        """
         text = " ".join(shown(self.message[:2000]).split())
+        if self.about_many and (quotation := QUOTATION.search(text)):
+            text = f"{text[: quotation.start()].rstrip()}…"
         return redact(text, ("secret",))[0][:200]
 
 

@@ -28,6 +28,7 @@ STATUS = {
 class AnthropicWire(AnthropicProvider):
     """Implements `api.Wire`. A batch has no metadata, so only its results show whose it is."""
 
+    asks_many = True
     bounded = False  # the results of a batch are large
     # The provider allows 100,000 requests and 256 MB; ours are smaller, because the body is built in memory.
     limits = Limits(20_000, 60_000_000)

@@ -97,7 +97,7 @@ def since(batch: Batch) -> float:
 
 def refused(message: str, spec: ClassifierSpec, address: str) -> BatchLook:
     """Return the progress of a batch that the provider refused as a whole, with the error for the run."""
-    complaint = ProviderError.of(400, message, {})
+    complaint = ProviderError.of(400, message, {})._replace(about_many=True)
     error = failure(complaint, spec, address)
     if not isinstance(error, RefusedError | ConfigError):
         error = UnavailableError(

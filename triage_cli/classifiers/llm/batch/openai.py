@@ -25,6 +25,7 @@ AGAIN = ("batch_expired", "batch_cancelled")
 class OpenAIWire(OpenAIProvider):
     """Implements `api.Wire`. A batch is found again by its metadata."""
 
+    asks_many = True
     bounded = False  # a file of results is large
     limits = Limits(50_000, 190_000_000)  # the provider allows 200 MB
 
