@@ -1,6 +1,6 @@
 """The application of `triage review`, pressed key by key over a real database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -291,6 +291,94 @@ def test_what_another_person_has_decided_meanwhile_is_not_overruled_unseen(unsur
 
     reviewing(unsure.triage(), script)
     assert standing(unsure)["0"] == ("classified", "Billing", True)
+
+
+def test_undo_leaves_what_another_person_has_decided_since(unsure: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.press("b", "b", see="1: Billing")
+        list(unsure.triage("bob").give_verdicts([VerdictDraft(0, "1", "Technical", "it crashes")]))
+        await reviewer.press("u", see="1: another person has decided since: Technical; that stays")
+        assert standing(unsure)["1"] == ("classified", "Technical", True)
+        await reviewer.press("u", see="taken back: Billing")  # the step before it
+        await reviewer.press("u", see="nothing to undo")
+
+    reviewing(unsure.triage(), script)
+    assert standing(unsure)["0"] == ("needs_review", None, False)
+
+
+def test_undo_brings_back_no_verdict_that_another_person_has_taken_back(unsure: World) -> None:
+    list(unsure.triage("cleo").give_verdicts([VerdictDraft(0, "3", "General")]))
+
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.press("b", see="3: Billing")
+        list(unsure.triage("bob").give_verdicts([VerdictDraft(0, "3", None)]))
+        await reviewer.press("u", see="3: another person has taken the verdict back")
+
+    reviewing(unsure.triage(), script, View(every=True, order="newest"))
+    assert standing(unsure)["3"] == ("needs_review", None, False)
+
+
+def test_no_verdict_is_given_on_a_text_that_was_not_shown_and_its_note_waits(unsure: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.press("n", see="note for the next verdict")
+        await reviewer.type("they want money")
+        await reviewer.press("enter", see="note: they want money")
+        list(unsure.triage().create([TicketDraft(0, 2, "subject alpha", "now it crashes", external_id="0", cells=())]))
+        await reviewer.press("b", see="its text has changed; read it again, then give the category again")
+        assert not standing(unsure)["0"][2]
+        await reviewer.sees("now it crashes")
+        await reviewer.press("2", see="0: Technical")
+
+    reviewing(unsure.triage(), script)
+    by_name = {t.external_id: t for t in unsure.store.find(Selection())}
+    assert (by_name["0"].category, by_name["0"].reason) == ("Technical", "they want money")
+
+
+def plainly(world: World, lines: Iterable[str], learn: Callable[[], str] | None = None) -> str:
+    """Review line by line, and return what was printed."""
+    names, printed = [category.name for category in world.categories], list[str]()
+    session = ReviewSession(world.triage(), names, learn)
+    PlainReview(session, TicketQueue(world.triage(), View(), names), iter(lines), printed.append).work()
+    return "\n".join(printed)
+
+
+def test_the_plain_review_shows_what_another_person_has_decided_and_overrules_it_by_a_second_line(
+    unsure: World,
+) -> None:
+    def lines() -> Iterator[str]:
+        yield "n they want money"
+        list(unsure.triage("bob").give_verdicts([VerdictDraft(0, "0", "General", "no, a question")]))
+        yield from ("b", "b", "q")
+
+    text = plainly(unsure, lines())
+    refused = text.index("another person has decided: General; give it again to overrule that")
+    assert "General, decided by a person" in text[refused:]
+    assert "0: Billing" in text[refused:]
+    by_name = {t.external_id: t for t in unsure.store.find(Selection())}
+    assert (by_name["0"].category, by_name["0"].reason) == ("Billing", "they want money")
+
+
+def test_the_plain_review_goes_back_to_the_ticket_whose_step_is_undone(unsure: World) -> None:
+    def lines() -> Iterator[str]:
+        yield from ("b", "s")
+        list(unsure.triage("bob").give_verdicts([VerdictDraft(0, "0", "General")]))
+        yield from ("u", "u", "q")
+
+    text = plainly(unsure, lines())
+    assert text.index("taken back: skip") < text.index("0: another person has decided since: General; that stays")
+
+
+def test_a_ticket_whose_verdict_is_undone_is_shown_though_the_list_was_made_after_it(unsure: World) -> None:
+    text = plainly(unsure, ["b", "l", "u", "q"], lambda: "learned")
+    assert "subject alpha" in text[text.index("taken back: Billing") :]
+
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.press("b", see="0: Billing")
+        await reviewer.press("o", see="review 1 of 3")
+        await reviewer.press("u", see="taken back: Billing")
+        await reviewer.sees("about alpha")
+
+    reviewing(unsure.triage(), script)
 
 
 def test_an_error_of_the_store_is_told_and_another_ends_it_without_a_traceback(

@@ -198,6 +198,7 @@ class ReviewApp(TicketBrowser):
             return
         before = self.ticket
         self.queue.update(self.session.give(before, category, self.note))
+        self.note = None
         self.marks[before.ticket_id] = "✓"
         undo = "; u takes it back" if self.session.can_undo() else ""
         self._after(messages.joined(f"{_short(before)}: {category}{undo}", self.session.offer))
@@ -211,12 +212,13 @@ class ReviewApp(TicketBrowser):
 
     def undo(self) -> None:
         """Undo the last verdict or skip, and go to its ticket."""
-        ticket, category = self.session.undo()
+        ticket, category, _ = self.session.undo()
         self.marks.pop(ticket.ticket_id, None)
         self.queue.update(ticket)
-        place = self.queue.place(ticket.ticket_id)
         self.message = terminal.safe(f"taken back: {category}" if category else "back")
-        self.go_to(self.cursor if place is None else place)
+        if self.queue.place(ticket.ticket_id) is None:  # the list was made after the verdict
+            self.open(self.view)
+        self.go_to(self.queue.place(ticket.ticket_id) or 0)
 
     def route(self) -> None:
         """Route the ticket that is shown."""
@@ -288,9 +290,8 @@ class ReviewApp(TicketBrowser):
             return
         message = self.message
         with suppress(TriageError):  # the error is shown already
-            for ticket in self.session.triage.find(Selection(ids=(self.ticket.ticket_id,))):
-                self.queue.update(ticket)
-                self.go_to(self.cursor)
+            self.queue.update(self.session.read_again(self.ticket))
+            self.go_to(self.cursor)
         self.tell(message)
 
 

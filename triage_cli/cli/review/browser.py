@@ -163,8 +163,10 @@ class TicketBrowser(App[int]):
         while len(self.queue.entries) <= queue_place and self.queue.load():
             pass
         self.cursor = max(0, min(queue_place, len(self.queue.entries) - 1))
-        self.note, self._why = None, None
+        shown, self._why = self.ticket, None
         self.ticket = self.queue.ticket(self.cursor) if self.queue.entries else None
+        if self.ticket is None or shown is None or self.ticket.ticket_id != shown.ticket_id:
+            self.note = None
         self.draw()
         if self.ticket is not None:
             # The pane's own timer, which ends with it.

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from triage_cli.cli import messages, terminal
 from triage_cli.cli.local_time import localized
@@ -37,8 +38,7 @@ class PlainReview:
             if ticket is None:
                 place += 1
                 continue
-            self._show(ticket, place)
-            step = self._asked(ticket)
+            step = self._asked(ticket, place)
             if step is None:
                 return
             place = max(0, place + step)
@@ -53,8 +53,9 @@ class PlainReview:
         listed = (f"{'/'.join(category_keys)} {terminal.safe(name)}".strip() for name, category_keys in by_name.items())
         self._write(f"\n{'   '.join(listed)}\n{HINT}")
 
-    def _asked(self, ticket: Ticket) -> int | None:
-        """Handle lines about a ticket until one moves on; return by how many tickets, None to quit."""
+    def _asked(self, ticket: Ticket, place: int) -> int | None:
+        """Show a ticket and handle lines until one moves on; return by how many tickets, None to quit."""
+        self._show(ticket, place)
         self._note = None
         for line in self._lines:
             typed = line.strip()
@@ -62,10 +63,21 @@ class PlainReview:
                 step = self._done(ticket, typed)
             except TriageError as error:
                 self._write(terminal.safe(error.sentence()))
+                ticket = self._read_again(ticket, place)
                 continue
             if step != 0 or typed == key_bindings.QUIT:
                 return step or None
         return None
+
+    def _read_again(self, ticket: Ticket, place: int) -> Ticket:
+        """Return the ticket as it is now, shown again if others have changed it."""
+        with suppress(TriageError):  # the error is shown already
+            now = self._session.read_again(ticket)
+            if now != ticket:
+                self._queue.update(now)
+                self._show(now, place)
+            return now
+        return ticket
 
     def _done(self, ticket: Ticket, typed: str) -> int:
         """Handle a line; return by how many tickets it moves on."""
@@ -75,9 +87,7 @@ class PlainReview:
             self._session.skip(ticket)
             return 1
         if typed == key_bindings.UNDO:
-            undone = self._session.undo()
-            self._write(f"taken back: {undone.category or 'skip'}")
-            return -1
+            return self._undo(ticket)
         if typed == key_bindings.LEARN:
             self._write("learning from the verdicts")
             self._write(terminal.safe(self._session.learn()))
@@ -87,6 +97,16 @@ class PlainReview:
             self._beside(ticket, typed)
             return 0
         return self._give(ticket, typed)
+
+    def _undo(self, ticket: Ticket) -> int:
+        undone = self._session.undo()
+        self._write(terminal.safe(f"taken back: {undone.category or 'skip'}"))
+        self._queue.update(undone.ticket)
+        place = self._queue.place(undone.ticket.ticket_id)
+        if place is None:  # the list was made after the verdict
+            self._queue = self._queue.again()
+            return FIRST
+        return place - (self._queue.place(ticket.ticket_id) or 0)
 
     def _beside(self, ticket: Ticket, typed: str) -> None:
         """Handle a line that stays at the ticket: print the explanation, or keep a note."""

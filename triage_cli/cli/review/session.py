@@ -6,6 +6,7 @@ from typing import NamedTuple
 from triage_cli.cli import messages
 from triage_cli.cli.review.key_bindings import LEARN
 from triage_cli.domain.errors import RowError, TriageError
+from triage_cli.domain.ids import short
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
@@ -13,10 +14,11 @@ from triage_cli.service.learning.train import EVERY
 
 
 class Step(NamedTuple):
-    """A step: the ticket before it, and the given category, or None for a skip."""
+    """A step: the ticket before it, the given category, or None for a skip, and the ticket with that category."""
 
     ticket: Ticket
     category: str | None
+    decided: Ticket
 
 
 class ReviewSession:
@@ -59,14 +61,21 @@ class ReviewSession:
     def give(self, ticket: Ticket, category: str, note: str | None = None) -> Ticket:
         """Store a verdict and return the changed ticket.
 
-        Raises `TriageError` if it cannot be given, also if another person has decided since the ticket was read.
+        Raises `TriageError` if it cannot be given, also if another person has decided since the ticket was read, or
+        its text has changed.
         """
-        for now in self.triage.find(Selection(ids=(ticket.ticket_id,))):
-            if now.verdict and (now.verdict, now.category) != (ticket.verdict, ticket.category):
-                raise RowError(f"another person has decided: {now.category}", hint="give it again to overrule that")
+        now = self.read_again(ticket)
+        if now.verdict and (now.verdict, now.category) != (ticket.verdict, ticket.category):
+            raise RowError(f"another person has decided: {now.category}", hint="give it again to overrule that")
+        if (now.subject, now.description) != (ticket.subject, ticket.description) and now.status != "forgotten":
+            raise RowError("its text has changed", hint="read it again, then give the category again")
         decided = self._stored(VerdictDraft(0, ticket.ticket_id, category, note))
-        self.steps.append(Step(ticket, category))
+        self.steps.append(Step(ticket, category, decided))
         return decided
+
+    def read_again(self, ticket: Ticket) -> Ticket:
+        """Return the ticket as it is stored now. Raises `TriageError`."""
+        return next(iter(self.triage.find(Selection(ids=(ticket.ticket_id,)))), ticket)
 
     @property
     def offer(self) -> str:
@@ -83,16 +92,17 @@ class ReviewSession:
 
     def skip(self, ticket: Ticket) -> None:
         """Leave a ticket for later."""
-        self.steps.append(Step(ticket, None))
+        self.steps.append(Step(ticket, None, ticket))
 
     def can_undo(self) -> bool:
         """Return whether the last step can be undone; a removed category cannot be given again."""
         return bool(self.steps) and self._gone(self.steps[-1]) is None
 
     def undo(self) -> Step:
-        """Undo the last step, and return it: an earlier verdict holds again.
+        """Undo the last step, and return it with the ticket as it is now: an earlier verdict holds again.
 
-        Raises `TriageError` if there is no step, or the earlier verdict is no category now; then the step stays.
+        Raises `TriageError` if there is no step, or the earlier verdict is no category now; then the step stays. If
+        another person has decided since, that is raised and stays, and the step is dropped.
         """
         if not self.steps:
             raise RowError("nothing to undo")
@@ -101,9 +111,19 @@ class ReviewSession:
             raise RowError(f"{gone} is no category now, so that it cannot be given again")
         ticket = step.ticket
         if step.category is not None:
+            self._check_holds(step)
             before = (ticket.category, ticket.reason) if ticket.verdict else (None, None)
-            self._stored(VerdictDraft(0, ticket.ticket_id, *before))
-        return self.steps.pop()
+            ticket = self._stored(VerdictDraft(0, ticket.ticket_id, *before))
+        return self.steps.pop()._replace(ticket=ticket)
+
+    def _check_holds(self, step: Step) -> None:
+        """Raise `RowError`, and drop the step, if another person has changed its verdict since."""
+        now, given = self.read_again(step.decided), step.decided
+        if (now.verdict, now.category, now.reason) == (given.verdict, given.category, given.reason):
+            return
+        self.steps.pop()
+        changed = f"decided since: {now.category}; that stays" if now.verdict else "taken the verdict back"
+        raise RowError(f"{now.external_id or short(now.ticket_id)}: another person has {changed}")
 
     def _gone(self, step: Step) -> str | None:
         """Return the category that a verdict replaced, if it no longer exists."""
