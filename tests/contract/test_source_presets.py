@@ -9,7 +9,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.http_stub import HttpStub
-from tests.support.vendor_lists import NUMBER, SIZE, VENDORS, source_of
+from tests.support.vendor_lists import CHANGES, MERGED, NUMBER, SIZE, VENDORS, changed, source_of
 from triage_cli.config.presets import load_preset, preset_names
 from triage_cli.config.sources import PRESETS
 
@@ -65,6 +65,23 @@ def test_zendesk_is_one_request_when_there_is_nothing_new_and_a_field_by_its_id_
     cli("pull", "-q")
     assert stub.calls[before:] == ["GET /api/v2/incremental/tickets/cursor.json?per_page=1000&cursor=7"]
     stub.close()
+
+
+@pytest.mark.slow
+def test_a_ticket_that_was_merged_in_zammad_keeps_its_text(cli: Cli) -> None:
+    stub = VENDORS["zammad"].serve()
+    configure(cli, "zammad", stub)
+    cli("pull", "-q")
+    try:
+        MERGED.add(NUMBER - 1)
+        CHANGES[NUMBER - 1] = changed(NUMBER) + 60
+        cli("pull", "-q")
+    finally:
+        MERGED.clear()
+        CHANGES.clear()
+        stub.close()
+    last = rows(cli.db, f"select description from tickets where external_id = '{NUMBER - 1}'")
+    assert last == [(f"D{NUMBER - 1}",)]
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)

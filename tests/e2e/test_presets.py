@@ -45,6 +45,18 @@ def test_a_correction_in_zendesk_takes_back_what_was_wrong_and_nothing_else(cli:
         assert vendor.tags["41"] == ["vip", "triage_by_hand", "triage_technical"]
 
 
+def test_a_ticket_that_somebody_changes_at_the_same_moment_is_labelled_later(cli: Cli) -> None:
+    with configured(cli, "zendesk", ", retry_schedule: [0]") as vendor:
+        assert isinstance(vendor, Zendesk)
+        vendor.conflicts = 1
+        ticket = ("--subject", "Refund", "--description", "charged twice", "--external-id", "41")
+        assert cli("create", *ticket).returncode == 0
+        assert cli("verdict", "41", "Billing").returncode == 0
+        cli("route")
+        cli("route")
+        assert vendor.tags["41"] == ["vip", "triage_by_hand", "triage_billing"]
+
+
 def test_what_the_vendor_answered_is_shown(cli: Cli) -> None:
     with configured(cli, "jira") as vendor:
         assert isinstance(vendor, Jira)

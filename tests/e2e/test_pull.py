@@ -208,6 +208,7 @@ def test_rejected_items_are_written_as_they_came(cli: Cli, desk: Helpdesk) -> No
 def test_limits_are_waited_for_as_told_and_what_breaks_off_is_asked_for_again(cli: Cli, desk: Helpdesk) -> None:
     failures = {
         1: Reply(429, headers={"retry-after": "0"}),
+        2: Reply(409),
         3: Reply(503),
         4: Reply(200, b'{"data": [', cut=5),
         6: Reply(cut=-1),

@@ -128,7 +128,7 @@ class HttpSource:
             if packing := answer.headers.get("content-encoding"):
                 raise InputError(f"{name}: the answer is packed ({packing[:40]}), which was not asked for")
             return f"{name}: an answer broke off"
-        if answer.is_transient or _is_limited(answer):
+        if answer.is_transient or status == 409 or _is_limited(answer):  # 409: as Zendesk answers while it is busy
             return f"{name} answered {status}"
         if status in (401, 403):
             variables = " and ".join(self._spec.auth.env) if self._spec.auth else ""

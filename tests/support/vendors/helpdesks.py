@@ -11,6 +11,7 @@ class Zendesk(Vendor):
 
     def __init__(self) -> None:
         self.tags: dict[str, list[str]] = {"41": ["vip", "triage_by_hand"]}
+        self.conflicts = 0  # requests during which somebody else changes the same ticket
         super().__init__()
 
     def answer(self, call: Call) -> Answer:
@@ -19,6 +20,8 @@ class Zendesk(Vendor):
         way = re.fullmatch(r"api/v2/tickets/(\d+)/tags(\.json)?", "/".join(call.path))
         need(way and way[1] in self.tags, 404, {"error": "RecordNotFound", "description": "Not found"})
         assert way
+        self.conflicts -= 1
+        need(self.conflicts < 0, 409, {"error": "Conflict"})
         tags = call.body.get("tags") if isinstance(call.body, dict) else None
         need(isinstance(tags, list) and tags, 400, {"error": "Unprocessable"})
         assert tags is not None
