@@ -167,6 +167,53 @@ def test_a_text_of_one_column_is_never_totals() -> None:
     assert texts(read("description\nhello there\ntotal 50\n"))[-1] == (None, "total 50")
 
 
+@pytest.mark.parametrize(
+    "again", ["ID,Subject,Created", " id , subject,created ", "id,subject,created,,", "id,SUBJECT"]
+)
+def test_a_header_that_is_repeated_in_another_writing_is_no_ticket(again: str) -> None:
+    header, more = ("id,subject", "") if again.count(",") == 1 else ("id,subject,created", ",x")
+    found = read(f"{header}\n1,printer is broken{more}\n{again}\n2,it is still broken{more}\n")
+    assert [type(row) for row in found] == [TicketDraft, Rejected, TicketDraft]
+    assert reasons(found) == ["line 3: the header once more"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["id,subject,created", "7,subject,created"],
+        ["id,subject,created", ",subject,"],
+        ["subject", "Subject"],
+        ["id,subject,created", "id,subject,created,2024"],
+    ],
+)
+def test_a_row_that_only_has_a_word_of_the_header_is_not_taken_for_it(lines: list[str]) -> None:
+    assert "line 2: the header once more" not in reasons(read("\n".join([*lines, ""])))
+
+
+@pytest.mark.parametrize(
+    "types", ["string,string,date", "INTEGER,varchar(255),timestamp with time zone", "int64,text,bool"]
+)
+def test_a_line_of_types_below_the_header_is_no_ticket(types: str) -> None:
+    found = read(f"id,subject,seen\n{types}\n1,printer is broken,x\n")
+    assert [type(row) for row in found] == [Rejected, TicketDraft]
+    assert reasons(found) == ["line 2: the types of the columns, not a ticket"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["id,subject,seen", "1,date,text", "2,b,c"],
+        ["id,subject,seen", "1,b,c", "string,string,date"],  # not directly below the header
+        ["id,subject,seen", "string,string,", "2,b,c"],
+        ["subject,description", "date,text"],  # too few columns to be sure
+        ["id,subject,seen", "text,number is wrong,date"],
+    ],
+)
+def test_a_row_that_only_looks_like_types_is_a_ticket(lines: list[str]) -> None:
+    found = read("\n".join([*lines, ""]))
+    assert [type(row) for row in found] == [TicketDraft] * (len(lines) - 1)
+
+
 def test_all_lines_above_the_header_are_counted() -> None:
     table = opened("Report,\nof 2024-05-01,\n\n\nTicket ID,Subject\n1,a\n2,b\n3,c\n")
     assert table.notes == ("4 line(s) above the header were passed over",)

@@ -8,6 +8,7 @@ from triage_cli.domain.errors import RowError
 from triage_cli.domain.serialization import TICKET_KEYS, foreign, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft, place_of
 from triage_cli.readers.csv_reader import Record
+from triage_cli.readers.header_again import about_columns
 from triage_cli.readers.values import NOTHING, NOTHING_LENGTH, is_ambiguous, moment, plain_id, priority
 
 _Reader = Callable[[str], tuple[str | None, str]]
@@ -74,7 +75,6 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
     Dates that cannot be read are added to `unread`.
     """
     width, source = len(plan.names), plan.source
-    header = None if plan.header is None else list(plan.header)
     # A field without a column reads an extra empty cell after the last one.
     at_subject, at_description, at_customer, at_priority, at_created, at_external, at_verdict = (
         plan.fields.get(field, width)
@@ -93,6 +93,7 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
     # Columns whose text may be in `extra` from an earlier import, and is removed if it is empty or readable now.
     not_in_extra = own_columns | {plan.names[index] for index in taken - {at_priority, at_created}}
     maybe_in_extra = tuple(column_name for column_name in plan.names if column_name not in not_in_extra)
+    about_its_columns = about_columns(plan.header, {at_subject, at_description} - {width})
     row = -1
     for line, cells, problem, json_item, rest in records:
         if cells is not None and len(cells) == width:
@@ -103,12 +104,13 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
             problem = problem or f"the id under {id_key} is a list or an object"  # noqa: PLW2901
         subject = text_or_none(values[at_subject])
         description = text_or_none(values[at_description])
-        if problem or not (subject or description) or cells == header:
+        problem = problem or about_its_columns(cells, subject or description, row < 0)  # noqa: PLW2901
+        if problem or not (subject or description):
             raw = records.raw()
             if problem or json_item is not None or raw.replace(_END, "").strip():  # blank lines are no rows
                 row += 1
-                reason = "the header once more" if cells == header else "neither subject nor description"
-                error = RowError(f"{place_of(line, row + 1 if plan.numbered else 0)}: {problem or reason}")
+                reason = problem or "neither subject nor description"
+                error = RowError(f"{place_of(line, row + 1 if plan.numbered else 0)}: {reason}")
                 yield Rejected(row, line, error, raw, _original(cells, json_item, plan), rest)
             continue
         row += 1
