@@ -3,8 +3,10 @@
 import io
 
 import pytest
+from rich.console import Console
 
 from triage_cli.cli import terminal
+from triage_cli.cli.display import tables
 
 
 class Stream(io.StringIO):
@@ -62,3 +64,16 @@ def test_a_message_is_wrapped_at_words_and_indented(monkeypatch: pytest.MonkeyPa
         "  triage create",
     ]
     assert terminal.message(line, Stream(watched=False)) == line
+
+
+@pytest.mark.parametrize("columns", range(60, 130))
+def test_a_table_of_tickets_shows_a_confidence_whole_or_not_at_all(columns: int) -> None:
+    record = {
+        "external_id": "4711", "ticket_id": "01a21a4e", "status": "needs_review", "category": "Technical",
+        "confidence": 0.96, "priority": "urgent", "customer_id": "1016", "subject": "something odd " * 9,
+    }  # fmt: skip
+    console = Console(file=io.StringIO(), width=columns)
+    with console.capture() as capture:
+        console.print(tables.tickets([record]))
+    header, row = capture.get().splitlines()
+    assert ("0.96" in row) == ("confidence" in header)

@@ -19,7 +19,7 @@ MARKS = "\u0300-\u036f\u3099\u309a\ufe00-\ufe0f\U0001f3fb-\U0001f3ff"
 PIECE = re.compile(rf"\s*(?:[{WIDE}][{MARKS}]*|[^\s{WIDE}]+)")
 GAP = 2  # between two columns
 # The least width of a column before another one is left out; larger for these columns.
-FLOORS: Mapping[str, int] = {"subject": 24, "text": 24, "category": 24, "id": 36, "ticket_id": 36}
+FLOORS: Mapping[str, int] = {"subject": 24, "text": 24, "category": 24, "id": 36, "ticket_id": 36, "confidence": 13}
 FLOOR = 12
 # If that is still too wide, all columns are shortened further, except a ticket's name and status.
 WHOLE = ("id", "ticket_id", "status")
