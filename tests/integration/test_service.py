@@ -537,6 +537,9 @@ def test_force_asks_again_and_overrules_a_verdict(world: World) -> None:
     outcomes = classify(world, settled, ruled, plan=ClassifyPlan(force=True))
     assert dids(outcomes) == ["classified"] * 2
     assert (now(world, ruled).category, now(world, ruled).verdict) == ("Billing", 0)
+    overruling = "that overrules the verdict General, as --force demands"
+    assert world.triage().why(ruled.ticket_id).why[-2].endswith(overruling)
+    assert overruling not in "".join(world.triage().why(settled.ticket_id).why)
 
 
 def test_a_ticket_named_twice_is_asked_about_and_delivered_once(world: World, tmp_path: Path) -> None:

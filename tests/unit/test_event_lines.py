@@ -33,6 +33,11 @@ from triage_cli.cli.display.event_lines import summary
             "A? 0.54 (needs 0.60), by local: needs review",
         ),
         ("classified", {"classifier": "gpt", "status": "failed"}, "no category, by gpt: failed"),
+        (
+            "classified",
+            {"category": "Billing", "confidence": 0.87, "classifier": "local", "overruled": "General"},
+            "Billing 0.87, by local, instead of the verdict General",
+        ),
         ("verdict", {"category": "General", "note": 'they "want" it'}, 'General: "they \\"want\\" it", by ada'),
         ("verdict", {"category": None}, "taken back, by ada"),
         ("suggested", {"category": "Billing", "agent": "claude", "decision": "x"}, "Billing?, by agent claude of ada"),

@@ -43,6 +43,11 @@ def _updated(detail: Detail) -> str:
 
 
 def _classified(detail: Detail) -> str:
+    overruled = detail.get("overruled") if detail.get("outcome") != "late" else None
+    return f"{_answered(detail)}{f', instead of the verdict {overruled}' if overruled else ''}"
+
+
+def _answered(detail: Detail) -> str:
     category, guess, confidence = detail.get("category"), detail.get("suggestion"), detail.get("confidence")
     if category is None and guess is None:
         return f"no category, by {detail.get('classifier')}: {_status(detail)}"

@@ -10,7 +10,7 @@ from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.evaluation.promises import bound_of, threshold_clause
 from triage_cli.domain.explanation.early_end import early_end
-from triage_cli.domain.explanation.next_step import comma_list, next_step, offline_clause
+from triage_cli.domain.explanation.next_step import comma_list, next_step, offline_clause, two_decimals
 from triage_cli.domain.ids import short
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import readable
@@ -82,7 +82,7 @@ def _decision(history: History) -> str:
     if t.verdict:
         givers = [event.actor for event in history.events if event.action == EventAction.VERDICT]
         return f"{t.category}, decided by {givers[-1] if givers else 'a person'}"
-    share = "" if t.confidence is None else f" at {_two_decimals(t.confidence)}"
+    share = "" if t.confidence is None else f" at {two_decimals(t.confidence)}"
     if t.category:
         return f"{t.category}{share}"
     return f"no category; the best guess is {t.suggestion}{share}" if t.suggestion else "no category"
@@ -204,7 +204,8 @@ def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, 
     sentence = _answer_sentence(answer, who, names)
     if detail.get("outcome") == "late":
         yield f"{sentence}; that came late: the ticket had changed meanwhile, so it changed nothing"
-    elif detail.get("suspicious"):
+        return
+    if detail.get("suspicious"):
         how = comma_list(detail["suspicious"])
         yield f"{sentence}; its text addresses the classifier ({how}), so a person decides"
     elif answer.threshold is not None:
@@ -213,6 +214,8 @@ def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, 
         yield f"{sentence}; {threshold_clause(answer, answer.threshold, bound, has_next=has_next)}"
     else:
         yield sentence
+    if detail.get("overruled"):
+        yield f"that overrules the verdict {detail['overruled']}, as --force demands"
 
 
 def _classifier(name: str, kind: str, model: str) -> str:
@@ -234,8 +237,8 @@ def _answer_sentence(answer: Classification, who: str, names: Sequence[str]) -> 
         return f"{who} answered {answer.category}{among}{former}, without a confidence{f': {reason}' if reason else ''}"
     source = SOURCES.get(answer.confidence_source or "", "")
     if answer.raw is not None:
-        source = f"calibrated from {_two_decimals(answer.raw)}{f', {source}' if source else ''}"
-    share = f"{_two_decimals(answer.confidence)}{f' ({source})' if source else ''}"
+        source = f"calibrated from {two_decimals(answer.raw)}{f', {source}' if source else ''}"
+    share = f"{two_decimals(answer.confidence)}{f' ({source})' if source else ''}"
     because = f", because of: {reason}" if reason else ""
     return f"{who} answered {answer.category} at {share}{among}{former}{because}"
 
@@ -294,7 +297,3 @@ def _delivery_sentence(action: str, detail: Mapping[str, Any], reply: str | None
         return f"{where} refused it for good at {attempt}{answer}{why}"
     last = ", the last one" if action == EventAction.DEAD_LETTER else ""
     return f"{where} did not take it at {attempt}{answer}{last}{why}"
-
-
-def _two_decimals(number: float | None) -> str:
-    return "unknown" if number is None else f"{number:.2f}"

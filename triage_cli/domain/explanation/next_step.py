@@ -96,6 +96,11 @@ def _batch_clause(history: History) -> str:
     return f'it waits in a batch of classifier "{json.loads(sent[-1].detail).get("classifier")}" since {since}; '
 
 
+def two_decimals(number: float | None) -> str:
+    """Return a share for a sentence."""
+    return "unknown" if number is None else f"{number:.2f}"
+
+
 def comma_list(names: Sequence[str] | None) -> str:
     """Return names with commas between them."""
     return ", ".join(names or []) or "nothing"

@@ -185,6 +185,8 @@ class DecisionRecorder:
         if isinstance(answer, Unfinished):
             ticket = bears._replace(revision=ticket_before.revision + 1)
             decision = decision._replace(status=ticket.status, standing=Standing.NEXT)
+        elif ticket_before.verdict and not ticket.verdict:
+            data["overruled"] = ticket_before.category  # by force
         data |= decision_data(decision)
         event = self.context.event(EventAction.CLASSIFIED, ticket.ticket_id, data, at)
         return Change(event, ticket, ticket_before.revision, new, decision)
