@@ -75,6 +75,17 @@ def test_a_body_is_read_in_its_charset_or_in_what_it_is(charset: str, data: byte
     assert one(head + data).description == "Gebühr"
 
 
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        ("auto-replied", "auto-replied"), ("Auto-Replied (vacation)", "auto-replied"),
+        ("auto-generated; type=x", "auto-generated"), ("no", None), ("No (really)", None), ("", None),
+    ],
+)  # fmt: skip
+def test_what_a_program_wrote_is_known_to_rules(header: str, kept: str | None) -> None:
+    assert one(mail(more=[f"Auto-Submitted: {header}"])).extra.get("auto_submitted") == kept
+
+
 def test_html_becomes_text_and_says_what_it_quotes() -> None:
     html = (
         "<html><head><style>p {color: red}</style><title>no</title></head><body><p>Hello &amp; good&nbsp;day</p>"

@@ -106,6 +106,7 @@ def draft_of(mail_bytes: bytes, *, whole: bool = True) -> TicketDraft:
     )
     spans = quotes_and_signatures.left_out(text or "", subject=subject, reply=before is not None)
     named = {"from": _header(raw, "from"), "to": _header(raw, "to"), "cc": _header(raw, "cc"), "date": strange_date}
+    named["auto_submitted"] = _auto_submitted(raw)
     extra: dict[str, Any] = {header_name: header_value for header_name, header_value in named.items() if header_value}
     if mail_parts.attachments:
         extra["attachments"] = mail_parts.attachments[:_NAMES]
@@ -197,6 +198,12 @@ def _header(raw: dict[str, str], header_name: str) -> str:
         pieces = [(header_value, None)]
     texts = [decoded(_bytes(piece), charset) for piece, charset in pieces]
     return " ".join(_CONTROLS.sub(" ", "".join(texts)).split())
+
+
+def _auto_submitted(raw: dict[str, str]) -> str:
+    """Return which kind of program wrote a mail (RFC 3834): "auto-replied" for vacation notices and bounces; or ""."""
+    keyword = re.split(r"[\s;(]", _header(raw, "auto-submitted").lower(), maxsplit=1)[0]
+    return "" if keyword == "no" else keyword
 
 
 def _bytes(piece: str | bytes) -> bytes:
