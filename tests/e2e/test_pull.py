@@ -213,6 +213,7 @@ def test_limits_are_waited_for_as_told_and_what_breaks_off_is_asked_for_again(cl
         4: Reply(200, b'{"data": [', cut=5),
         6: Reply(cut=-1),
         7: Reply(403, headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}),
+        8: Reply(403, '{"message": "You have exceeded a secondary rate limit. Please wait a few minutes."}'),
     }
     desk.fail = lambda number, _: failures.get(number)
     configure(cli, {"shop": desk.source()})

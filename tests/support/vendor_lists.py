@@ -142,7 +142,7 @@ def github(got: Got) -> Reply:
 
 def servicenow(got: Got) -> Reply:
     asked = query(got)
-    condition = re.fullmatch(r"sys_updated_on>=(.{19})\^ORDERBYsys_updated_on", asked["sysparm_query"])
+    condition = re.fullmatch(r"sys_updated_on>=(.{19})\^ORDERBYsys_updated_on\^ORDERBYsys_id", asked["sysparm_query"])
     found = since(seconds(condition[1])) if condition else since(0)  # what is wrong is passed over
     at = int(asked["sysparm_offset"])
     rows = [

@@ -246,7 +246,7 @@ class HttpSource:
 def _is_limited(answer: HttpAnswer) -> bool:
     """Return whether a 403 means too many requests, as with GitHub."""
     is_limit = "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining", "").strip() == "0"
-    return answer.status == 403 and is_limit
+    return answer.status == 403 and (is_limit or b"rate limit" in answer.body[:1000].lower())
 
 
 def _target(answer: HttpAnswer) -> str:
