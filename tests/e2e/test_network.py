@@ -302,7 +302,7 @@ def offline(folder: Path, args: str, how: Mapping[str, str]) -> tuple["Any", str
 
 
 def test_every_command_has_its_call_here() -> None:
-    assert sorted(CALLS) == EVERY
+    assert set(CALLS) == set(EVERY)
 
 
 @pytest.mark.parametrize("command", EVERY)

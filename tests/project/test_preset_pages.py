@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.support.cli import Cli
-from triage_cli.config import schema
+from triage_cli.config import schema, sources, webhooks
 from triage_cli.config.presets import preset_names
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
@@ -16,13 +16,19 @@ VALIDATOR = jsonschema_rs.Draft202012Validator(schema())
 BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
+def page(preset: str) -> str:
+    path = HOWTO / f"{preset}.md"
+    assert path.exists(), f"the preset {preset} has no page docs/howto/{preset}.md"
+    return path.read_text()
+
+
 def blocks(preset: str) -> list[str]:
-    return BLOCK.findall((HOWTO / f"{preset}.md").read_text())
+    return BLOCK.findall(page(preset))
 
 
 @pytest.mark.parametrize("preset", preset_names())
 def test_a_page_says_what_is_needed_what_arrives_what_is_repeated_and_how_to_try_it(preset: str) -> None:
-    text = (HOWTO / f"{preset}.md").read_text()
+    text = page(preset)
     assert len(text.splitlines()) <= 40
     assert re.findall(r"^\*\*(.*?)\*\*", text, re.MULTILINE)[:2] == ["You need", "What arrives"]
     assert re.search(r"^\*\*What (is repeated safely|may arrive twice)\*\*", text, re.MULTILINE)
@@ -42,3 +48,9 @@ def test_a_page_has_a_configuration_of_a_few_lines_that_passes_the_check(preset:
     (cli.folder / "config.yaml").write_text(text)
     done = cli("config", "check")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("name", "folder"), [("pull", sources.PRESETS), ("webhooks", webhooks.PRESETS)])
+def test_the_page_of_sources_and_the_page_of_webhooks_list_their_presets(name: str, folder: Path) -> None:
+    text = page(name)
+    assert [preset for preset in preset_names(folder) if f"`{preset}`" not in text] == []

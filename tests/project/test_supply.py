@@ -93,8 +93,11 @@ def test_the_wheel_holds_the_package_and_nothing_that_runs_by_itself(wheel: Path
     assert not [name for name in names if name.endswith((".pth", ".so", ".pyc", ".pkl", ".exe", ".sh"))]
     assert {name.split("/")[0] for name in names} == {"triage_cli", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
     assert {"triage_cli/service/learning/attacks.json", "triage_cli/py.typed"} <= set(names)
-    assert sum(name.startswith("triage_cli/destinations/presets/") for name in names) == len(preset_names()) == 12
-    assert sum(name.startswith("triage_cli/api/presets/") for name in names) == 12
+    for kind in ("destinations", "sources", "api"):
+        folder = f"triage_cli/{kind}/presets/"
+        presets = {f"{folder}{name}.yaml" for name in preset_names(ROOT / folder)}
+        assert presets
+        assert {name for name in names if name.startswith(folder)} == presets
     assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
     packed = {name for name in names if name.startswith("triage_cli/") and name.endswith(".py")}
     assert packed == {str(path.relative_to(ROOT)) for path in SOURCES}

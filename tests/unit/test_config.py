@@ -30,7 +30,7 @@ from triage_cli.config import (
 from triage_cli.config.destinations import DESTINATION, MAIL
 from triage_cli.config.http_destination import HTTP
 from triage_cli.config.routes import COLUMN, ROUTE, WHEN
-from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, PRICE, TOP
+from triage_cli.config.schema import BUDGET, CATEGORY, CLASSIFIER, PRICE, SERVER, TOP
 from triage_cli.config.sources import CURSOR, SOURCE
 from triage_cli.config.validators import Field
 from triage_cli.domain.deliveries import Rule
@@ -461,6 +461,12 @@ def test_the_example_holds_every_key(home: Path) -> None:
     set_keys = {part for key in config.origins for part in key.split(".")}
     for name, table in TABLES.items():
         assert {key.partition(".")[0] for key in table} <= set_keys, name
+
+
+def test_config_show_prints_every_key_of_the_example(home: Path) -> None:
+    printed = {key for key, _, _ in shown(load(home, whole_example()))}
+    assert {re.split(r"[.[]", key)[0] for key in printed} == TOP.keys(), "config/show.py yields each key"
+    assert {key.split(".")[1] for key in printed if key.startswith("server.")} == SERVER.keys()
 
 
 @pytest.mark.parametrize("name", TABLES)

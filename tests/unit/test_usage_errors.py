@@ -1,10 +1,13 @@
 """Mistakes in typing: one sentence each, in this program's words."""
 
+from pathlib import Path
+
 import pytest
 
 from triage_cli.cli import app
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain.errors import UsageError
+from triage_cli.stores.sqlite.connection import connect
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,13 @@ from triage_cli.domain.errors import UsageError
         ("drift --window 0d", "--window 0d is not between a second and ten years; write 7d"),
     ],
 )
-def test_a_mistake_is_one_sentence(capsys: pytest.CaptureFixture[str], typed: str, told: str) -> None:
+def test_a_mistake_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, typed: str, told: str
+) -> None:
+    database = str(tmp_path / "t.db")
+    connect(database).close()  # else a note about the missing one may come first
+    for name, value in {"HOME": str(tmp_path), "TRIAGE_DB": database}.items():
+        monkeypatch.setenv(name, value)
     assert app.run(typed.split()) == 2
     assert capsys.readouterr() == ("", f"error: {told}\n")
 
