@@ -112,7 +112,7 @@ def test_a_database_that_is_made_by_the_first_command_is_no_replacement(tmp_path
     assert store.begin(a_run()).spent == 0
 
 
-def test_a_server_says_503_from_then_on(tmp_path: Path) -> None:
+def test_a_server_says_503_from_then_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     db = tmp_path / "triage.db"
     with serving(tmp_path) as running, running.client("admin") as client:
         assert client.post("/tickets", json={"subject": "before"}).status_code == 201
@@ -125,18 +125,21 @@ def test_a_server_says_503_from_then_on(tmp_path: Path) -> None:
             client.get("/metrics"),
         ):
             assert answer.status_code == 503, answer.text
-            assert "was replaced" in answer.json()["detail"]
+            assert answer.json()["detail"] == "the database cannot be used", "no key was seen yet: no path is shown"
+        assert f"{db} was replaced" in caplog.text
         assert client.get("/health").status_code == 200
     assert [t.subject for t in SqliteStore(str(db)).find(Selection())] == ["before"]
 
 
-def test_a_server_whose_database_a_newer_program_has_migrated_is_not_ready(tmp_path: Path) -> None:
+def test_a_server_whose_database_a_newer_program_has_migrated_is_not_ready(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with serving(tmp_path) as running, running.client("admin") as client:
         assert client.get("/ready").status_code == 200
         sql(SqliteStore(str(tmp_path / "triage.db")), f"pragma user_version = {VERSION + 1}")
         for answer in (client.post("/tickets", json={"subject": "after"}), client.get("/ready")):
-            assert answer.status_code == 500
-            assert "was written by a newer triage" in answer.json()["detail"]
+            assert (answer.status_code, answer.json()["hint"]) == (503, "the server's log says why")
+        assert "was written by a newer triage" in caplog.text
 
 
 def test_a_copy_of_the_same_bytes_is_another_file_too(tmp_path: Path) -> None:

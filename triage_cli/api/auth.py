@@ -5,14 +5,22 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from triage_cli.api.dependencies import Caller, Limits
 from triage_cli.api.docs_page import FILES as DOCS_FILES
 from triage_cli.domain import api_key_format, times
 from triage_cli.domain.api_keys import ApiKey
-from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
+from triage_cli.domain.errors import (
+    BusyError,
+    ExhaustedError,
+    RateLimitedError,
+    TriageError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from triage_cli.ports.storage import ApiAccessStore
 
 # Seconds between two records that a key was used.
@@ -32,6 +40,18 @@ ADMIN = ("/keys", "/forget", "/runs", "/audit/verify")
 METRICS = "/metrics"
 
 errors = logging.getLogger("triage.errors")
+
+
+@contextmanager
+def database_errors_hidden() -> Iterator[None]:
+    """Raise errors of the database without its address and user, for callers who may have no key; the log has them."""
+    try:
+        yield
+    except (BusyError, ExhaustedError):
+        raise
+    except TriageError as error:
+        errors.warning("the database cannot be used: %s", error.sentence())
+        raise UnavailableError("the database cannot be used", hint="the server's log says why") from error
 
 
 def is_open(path: str) -> bool:
@@ -76,7 +96,8 @@ class Authenticator:
         The event loop can call it, which saves most requests a turn of another thread.
         """
         key_id = api_key_format.key_id_of(credential)
-        key = self._gate.key_at_once(key_id) if key_id else None
+        with database_errors_hidden():
+            key = self._gate.key_at_once(key_id) if key_id else None
         if key is None or not _is_right(key, credential) or _is_expired(key) or self._is_touch_due(key):
             return None
         if self._per_minute is not None:
@@ -96,7 +117,8 @@ class Authenticator:
         if self._tokens and credential.count(".") == 2:  # as a JSON Web Token has, and none of our keys
             return self._tokens(credential)
         key_id = api_key_format.key_id_of(credential)
-        key = self._gate.key(key_id) if key_id else None
+        with database_errors_hidden():
+            key = self._gate.key(key_id) if key_id else None
         if key is None or not _is_right(key, credential):
             hint = "triage keys create makes one; it was revoked, or a character is wrong"
             raise UnauthenticatedError("no such key", hint=hint)

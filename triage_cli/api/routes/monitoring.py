@@ -5,6 +5,7 @@ from fastapi import Request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
+from triage_cli.api.auth import database_errors_hidden
 from triage_cli.api.dependencies import CurrentServer, new_router
 from triage_cli.api.schemas import responses
 from triage_cli.domain.errors import UnavailableError
@@ -24,7 +25,8 @@ async def ready(server_state: CurrentServer, request: Request) -> dict[str, str]
     """Return whether the server takes requests: the database answers, and the server is not about to stop."""
     if server_state.draining:
         raise UnavailableError("the server is about to end", hint="ask another one")
-    await run_sync(server_state.gate.ping, limiter=request.app.state.probes)
+    with database_errors_hidden():
+        await run_sync(server_state.gate.ping, limiter=request.app.state.probes)
     return {"status": "ready"}
 
 
