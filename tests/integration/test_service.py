@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.chain import first_break
 from tests.support.world import FakeClassifier, World
+from triage_cli.classifiers.cascade import Cascade
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain import chunks, ids, times
@@ -581,6 +582,40 @@ def test_stop_ends_a_run_between_chunks_and_frees_the_rest(world: World) -> None
     assert Counter(statuses(world).values()) == {"classified": held_at_once, "new": left}
     assert held(world) == 0
     assert dids(classify(world)) == ["classified"] * left
+
+
+class FirstStep(FakeClassifier):
+    """A local step, whose chunks are large; it keeps the sizes of the chunks that it gets."""
+
+    def __init__(self, *, sure: Callable[[Ticket], bool]) -> None:
+        super().__init__(lambda ticket: ("Billing", 0.9 if sure(ticket) else 0.1))
+        self.sizes: list[int] = []
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        for chunk in chunks:
+            self.sizes.append(len(chunk))
+            yield from super().classify([chunk], budget)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("is_named", [False, True])
+@pytest.mark.parametrize("unsure", [0, 300, 1500])
+def test_a_cascade_claims_few_tickets_at_once_while_a_further_step_is_asked(
+    world: World, unsure: int, is_named: bool
+) -> None:
+    """Answers of a further step take long, and another run shares the work; those of a local one take no time."""
+    tickets = made(world, 1500)
+    first, last = FirstStep(sure=lambda t: int(t.external_id or 0) >= unsure), FakeClassifier(fingerprint="fake-2")
+    last.chunk_size = 16
+    world.classifier = Cascade("both", (first, last))  # type: ignore[assignment]
+    classify(world, *tickets if is_named else ())
+    assert set(statuses(world).values()) == {"classified"}
+    sizes = [size for size in first.sizes if size]
+    assert sizes[0] == 32
+    if unsure:
+        assert max(sizes[: unsure // 64]) <= 64
+    if unsure < 1500 and not is_named:
+        assert max(sizes) >= 400
 
 
 def test_stop_ends_an_import_and_keeps_what_was_read(world: World) -> None:

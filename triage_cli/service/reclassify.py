@@ -102,6 +102,7 @@ class ReclassifyRun:
         chunks = self._deciding.check.over(self._to_ask(selection, aside, rows))
         for outcomes in self._classifier.classify(chunks, self._context.budget):
             self._context.heartbeat()
+            self._deciding.notice(outcomes)
             if unfinished := [o for o in outcomes if isinstance(o.value, Unfinished)]:
                 self._deciding.save(unfinished)
             answers = [o for o in outcomes if not isinstance(o.value, (Unfinished, Postponed))]
@@ -158,7 +159,8 @@ class ReclassifyRun:
                 else:
                     open_.append(ticket)
             yield []  # lets the outcomes in `aside` be yielded
-            for few in bounded(open_, self._deciding.handful):
+            left = iter(open_)
+            while few := list(islice(left, self._deciding.next_handful())):
                 if self._context.budget.stopping:
                     return
                 claimed = {t.ticket_id: t for t in self._claimed(few)}

@@ -6,10 +6,11 @@ Tickets are claimed a chunk at a time, so that overlapping runs share the work.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.chunks import CHUNK, NAMED, chunked
+from triage_cli.domain.chunks import CHUNK, NAMED
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import ItemError, TriageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
@@ -105,13 +106,16 @@ class TicketClaimer:
     def __init__(self, context: RunContext) -> None:
         self._context = context
 
-    def chunks(self, selection: Selection, statuses: frozenset[str], most: int = CHUNK) -> Iterator[list[Ticket]]:
-        """Claim the selected tickets, or those with these statuses, and yield them in chunks.
+    def chunks(
+        self, selection: Selection, statuses: frozenset[str], most: Callable[[], int] = lambda: CHUNK
+    ) -> Iterator[list[Ticket]]:
+        """Claim the selected tickets, or those with these statuses, and yield them in chunks of `most` tickets.
 
         If the selection has ids, tickets that another run holds are yielded too, unclaimed.
         """
         if selection.ids is not None:
-            for names in chunked(dict.fromkeys(selection.ids), min(most, NAMED)):
+            left_names = iter(dict.fromkeys(selection.ids))
+            while names := list(islice(left_names, min(most(), NAMED))):
                 if self._context.stop.stopping:
                     return
                 named = selection._replace(ids=tuple(names))
@@ -121,7 +125,7 @@ class TicketClaimer:
         selection = selection._replace(statuses=selection.statuses or statuses)
         left = selection.limit
         while (left is None or left > 0) and not self._context.stop.stopping:
-            size = most if left is None else min(left, most)
+            size = most() if left is None else min(left, most())
             chunk = self._context.claim(selection, size)
             if not chunk:
                 return

@@ -37,7 +37,7 @@ class ClassifyRun:
 
     def _to_ask(self, selection: Selection, row: int) -> Iterator[Sequence[Ticket]]:
         """Claim tickets chunk by chunk; those that need no classifier are added to `_aside`."""
-        for chunk in self._claiming.chunks(selection, TO_CLASSIFY, self._deciding.handful):
+        for chunk in self._claiming.chunks(selection, TO_CLASSIFY, self._deciding.next_handful):
             lost = {ticket.ticket_id for ticket in chunk if self._claiming.lost(ticket)}
             settled = self._deciding.settled([ticket for ticket in chunk if ticket.ticket_id not in lost])
             ask = []

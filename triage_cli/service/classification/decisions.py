@@ -21,6 +21,9 @@ from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.flip_rules import is_sure
 from triage_cli.service.run_context import RunContext
 
+# Tickets that a cascade claims at once while a further step is asked: as many as a step of eight workers alone would.
+FEW = 32
+
 
 @lru_cache(8)
 def suspicion_of(labels: frozenset[str]) -> Suspicion:
@@ -42,13 +45,27 @@ class DecisionRecorder:
         self.check = Unchecked()
         self._force = force
         self.noted = False  # the questions are recorded
+        self._handful, self._asked_further = FEW // 2, False
         self._begun: dict[str, tuple[Ticket, frozenset[str]]] = {}  # tickets with a further step, ids of answers
         self._endpoints: dict[str, str] = {}  # by fingerprint, of classifiers elsewhere
 
-    @property
-    def handful(self) -> int:
-        """Return how many tickets to claim at once: few if answers take long, so that runs share the work."""
-        return min(CHUNK, 2 * self.classifier.chunk_size)
+    def next_handful(self) -> int:
+        """Return how many tickets to claim next: few if answers take long, so that runs share the work.
+
+        The first step of a cascade takes no time, so only claims after which no further step was asked become larger.
+        """
+        most = min(CHUNK, 2 * self.classifier.chunk_size)
+        if len(self.classifier.fingerprints) == 1:
+            return most
+        self._handful = FEW if self._asked_further else min(2 * self._handful, most)
+        self._asked_further = False
+        return self._handful
+
+    def notice(self, outcomes: Sequence[Outcome[Answer]]) -> None:
+        """Notice whether a further step of a cascade was asked, for the size of the next claim."""
+        first = self.classifier.fingerprints[0]
+        last_steps = (o.value.steps[-1] for o in outcomes if o.value and o.value.steps)
+        self._asked_further = self._asked_further or any(s.fingerprint != first and not s.reused for s in last_steps)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, Action]:
         """Return the tickets that need no classifier: `held` by a verdict, or `unchanged` since the same question.
@@ -85,6 +102,7 @@ class DecisionRecorder:
         """Classify tickets that this run holds; an outcome's `item` is the ticket as given, and it has no row."""
         for outcomes in self.classifier.classify(self.check.over(chunks), self.context.budget):
             self.context.heartbeat()
+            self.notice(outcomes)
             yield self.save(outcomes) if outcomes else []
             if outcomes:
                 self.check.after()
