@@ -121,6 +121,21 @@ def test_an_agent_s_correction_is_a_verdict_and_learn_uses_it(cli: Cli, desk: He
     assert verdicts(cli) == {i: (other[i], "shop") for i in (first, second)}
 
 
+def test_an_agent_who_takes_a_correction_back_before_it_is_routed_is_heard(cli: Cli, desk: Helpdesk) -> None:
+    """The value is the one that triage delivered last, but the agent has set another one since."""
+    from_now_on(desk)
+    configure(cli, desk, field=True, verdict="field")
+    night(cli)
+    delivered = rows(cli.db, "select category from tickets where external_id = '0'")[0][0]
+    for category in ("General" if delivered != "General" else "Billing", delivered):
+        from_now_on(desk)
+        desk.change(0, field=category)
+        cli("pull", "-q")
+        assert verdicts(cli)["0"] == (category, "shop")
+    cli("route", "-q")
+    assert desk.items[0]["field"] == delivered
+
+
 def test_a_word_that_is_older_than_the_last_delivery_is_none(cli: Cli, desk: Helpdesk) -> None:
     """The page was read before the write-back arrived, or the helpdesk's index is late."""
     from_now_on(desk)

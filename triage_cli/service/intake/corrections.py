@@ -66,9 +66,11 @@ class Corrections:
         verdicts: Sequence[Classification],
     ) -> bool:
         """Return whether a category is a person's, and later than all that triage has delivered or stored."""
-        if category in (ticket.category, arrived[-1].category if arrived else None):
-            return False
         before = [answer for answer in verdicts if is_imported(answer)]
+        # A person may go back to what triage delivered last, having set another value since.
+        is_own = bool(arrived) and not (before and to_seconds(before[-1].at) > latest(arrived))
+        if category == ticket.category or (is_own and category == arrived[-1].category):
+            return False
         field_set = latest(d for d in arrived if self._sets_field(d.destination))
         if before and before[-1].category == category and field_set <= to_seconds(before[-1].at):
             return False  # the source repeats itself, and its field was not set otherwise since
