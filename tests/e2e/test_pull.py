@@ -317,6 +317,14 @@ def test_a_clock_that_is_off_is_said_once_and_does_not_hide_what_comes_later(cli
     assert "1 created" in cli("pull").stderr
 
 
+def test_a_cursor_that_no_item_has_is_named_once(cli: Cli, desk: Helpdesk) -> None:
+    configure(cli, {"shop": desk.source(cursor={"field": "updatedAt", "start": "2026-11-01"})})
+    assert cli("pull").stderr.splitlines() == [
+        "shop: no item has a time at updatedAt, so each pull begins at the same time; check cursor",
+        "shop: 25 created, 0 updated, 0 unchanged, 0 rejected",
+    ]
+
+
 def test_a_list_that_ignores_its_page_is_not_read_for_ever(cli: Cli, desk: Helpdesk) -> None:
     configure(cli, {"shop": desk.source(next={"page": "seite"})})
     done = cli("pull", "-q")

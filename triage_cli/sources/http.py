@@ -65,7 +65,7 @@ class HttpSource:
     def _walked(
         self, exchange: Exchange, walk: Walk, pause: Pause
     ) -> Iterator[tuple[Walk, list[TicketDraft | Rejected], float | None]]:
-        began, row, resumed = walk.since, 0, walk.place is not None
+        began, row, resumed, has_times = walk.since, 0, walk.place is not None, False
         passed: set[object] = set()
         while not walk.ended:
             request = self._requests.page(walk)
@@ -81,13 +81,18 @@ class HttpSource:
             drafts = self._drafts(exchange, items, changes, size, row, pause)
             if drafts is None:
                 return
-            row += len(drafts)
+            row, has_times = row + len(drafts), has_times or page.newest is not None
             now = int(self._clock())
             self._look_at(page, now)
             before, walk = walk, walk.after(page, self._spec.next, now)
             self._check_repeated(before, walk, items, passed)
             progress = (page.newest - began) / (now - began) if page.newest and page.ascending and now > began else None
             yield walk, drafts, progress
+        if row and not has_times and self._spec.cursor.field:
+            place = self._spec.cursor.field
+            self._tell(
+                f"{self.name}: no item has a time at {place}, so each pull begins at the same time; check cursor"
+            )
 
     # -- one answer
 
