@@ -87,6 +87,9 @@ def test_rejected_verdicts_are_written_with_their_reasons(three: Cli) -> None:
     (record,) = map(json.loads, (three.folder / "bad.jsonl").read_text().splitlines())
     assert (record["ticket_id"], record["seen"]) == ("A-9", True)
     assert record["triage_error"].startswith("no ticket")
+    lines = '{"id": "A-1", "label": "General"}\n{"id": "A-9", "label": "General"}\n{"id": "A-3", "la\n'
+    assert three("verdict", "-", "--rejects", "bad.jsonl", stdin=lines).returncode == 3
+    assert '{\\"id\\": \\"A-3\\", \\"la' in (three.folder / "bad.jsonl").read_text()
 
 
 def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None:
@@ -137,6 +140,9 @@ def test_an_input_that_holds_no_verdicts_is_2(three: Cli, stdin: str, said: str)
         ),
         ('{"category": "Billing"}\n{"id": "A-2", "label": "General"}\n', "rejected: line 1: no ticket_id"),
         ('{"ticket_id": "A-1", "category": false}\n{"id": "A-2", "label": "General"}\n', "no category for A-1"),
+        ('{"id": "A-2", "label": "General"}\n{"id": "A-3", "la\n', "rejected: line 2: not JSON"),
+        ('{"id": "A-2", "label": "General"}\n7\n', "rejected: line 2: no JSON object"),
+        ('[{"id": "A-2", "label": "General"}, {"id": "A-3", "la', "rejected: line 1, record 2: the input ends in"),
     ],
 )
 def test_a_row_that_says_too_little_is_told_and_stops_no_other(three: Cli, stdin: str, said: str) -> None:

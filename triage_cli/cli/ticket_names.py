@@ -63,8 +63,13 @@ def values(first: str, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
     """Yield the values of JSON Lines or of an array, each with its line. Raises `InputError` for malformed JSON."""
     for line, _, value, problem in json_values(chain([first], lines), by_line=first.lstrip().startswith("{")):
         if problem:
-            raise InputError(f"line {line}: {problem}", hint="pipe JSON, one object a line or an array of them")
+            raise malformed(line, problem)
         yield line, value
+
+
+def malformed(line: int, problem: str) -> InputError:
+    """Return the error for malformed JSON."""
+    return InputError(f"line {line}: {problem}", hint="pipe JSON, one object a line or an array of them")
 
 
 def names_in(stream: BinaryIO) -> Iterator[str]:

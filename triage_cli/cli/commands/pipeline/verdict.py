@@ -19,12 +19,13 @@ from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record, to_json
 from triage_cli.domain.tickets import Ticket, VerdictDraft, place_of
-from triage_cli.readers import csv_rows
+from triage_cli.readers import csv_rows, json_values
 
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
 CATEGORIES = ("category", "label", "verdict", "triage_category")
 REASON = "triage_error"  # the column with the reason of a rejected row, named as in `triage run`
 Record = Mapping[str, Any]
+Read = tuple[str, Record, RowError | None]  # the place of a row, the row, and why it is none
 
 
 class VerdictRow(NamedTuple):
@@ -34,6 +35,7 @@ class VerdictRow(NamedTuple):
     record: Record
     draft: VerdictDraft | None = None
     error: RowError | None = None
+    is_json: bool = False
 
 
 @remote_command
@@ -149,8 +151,17 @@ def _read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
     first, lines = ticket_names.opened(stream)
     if not first:
         return
-    rows = _objects(first, lines) if ticket_names.is_json(first) else _cells(first, lines)
-    for row, (place, record) in enumerate(rows):
+    if ticket_names.is_json(first):
+        yield from (row._replace(is_json=True) for row in _verdicts(_objects(first, lines), note))
+    else:
+        yield from _verdicts(_cells(first, lines), note)
+
+
+def _verdicts(rows: Iterator[Read], note: str | None) -> Iterator[VerdictRow]:
+    for row, (place, record, malformed) in enumerate(rows):
+        if malformed is not None:
+            yield VerdictRow(place, record, error=malformed)
+            continue
         # Only the first of these columns is used: triage's own export also has `verdict`, which is no category.
         column = next((name for name in CATEGORIES if name in record), "")
         if column and record[column] in (None, ""):
@@ -176,17 +187,27 @@ def _text(record: Record, keys: Sequence[str]) -> str:
     return next((str(v).strip() for v in cells if isinstance(v, str | int) and not isinstance(v, bool) and v != ""), "")
 
 
-def _objects(first: str, lines: Iterator[str]) -> Iterator[tuple[str, Record]]:
-    """Yield the objects of JSON Lines or of an array, in which several may share a line, each with its place."""
+def _objects(first: str, lines: Iterator[str]) -> Iterator[Read]:
+    """Yield the objects of JSON Lines or of an array, in which several may share a line, each with its place.
+
+    Raises `InputError` if the first one is malformed. A later one is rejected, so that no verdict before it is lost.
+    """
     is_array = first.lstrip().startswith("[")
-    for number, (line, record) in enumerate(ticket_names.values(first, lines), 1):
+    values = json_values(chain([first], lines), by_line=first.lstrip().startswith("{"))
+    for number, (line, text, record, problem) in enumerate(values, 1):
         place = place_of(line, number if is_array else 0)
-        if not isinstance(record, dict):
+        if not problem and isinstance(record, dict):
+            yield place, record, None
+        elif number > 1:
+            hint = 'write {"ticket_id": …, "category": …}'
+            yield place, {"text": text.strip()}, RowError(problem or "no JSON object", hint=hint)
+        elif problem:
+            raise ticket_names.malformed(line, problem)
+        else:
             raise InputError(f"{place} is no JSON object", hint='write {"ticket_id": …, "category": …}')
-        yield place, record
 
 
-def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[str, Record]]:
+def _cells(first: str, lines: Iterator[str]) -> Iterator[Read]:
     """Yield the rows of a CSV, each with the line on which it begins."""
     delimiter, _ = ticket_names.columns_of(first)
     reader = csv_rows(chain([first], lines), delimiter)
@@ -199,7 +220,8 @@ def _cells(first: str, lines: Iterator[str]) -> Iterator[tuple[str, Record]]:
     for cells in reader:
         begins, last = last + 1, reader.line_num
         if any(cell.strip() for cell in cells):
-            yield place_of(begins), dict(zip_longest(columns, map(str.strip, cells[: len(columns)]), fillvalue=""))
+            record = dict(zip_longest(columns, map(str.strip, cells[: len(columns)]), fillvalue=""))
+            yield place_of(begins), record, None
 
 
 class RejectedVerdicts:
@@ -217,7 +239,7 @@ class RejectedVerdicts:
         if self._file is None:
             return
         record = {**verdict_row.record, REASON: reason}
-        if any(not isinstance(value, str) for value in record.values()):
+        if verdict_row.is_json:
             self._file.write(to_json(record) + "\n")
             return
         writer = csv.writer(self._file, lineterminator="\n")
