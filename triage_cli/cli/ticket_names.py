@@ -26,7 +26,11 @@ def stdin() -> BinaryIO:
 
 
 def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str, ...] | None, int]:
-    """Return the ids of the named tickets (None: no names), and the number of piped names without a ticket."""
+    """Return the ids of the named tickets (None: no names), and the number of piped names without a ticket.
+
+    The name `-` alone stands for the names on stdin, of which unknown ones are reported. A typed unknown name raises
+    `NotFoundError`.
+    """
     if not names:
         return None, 0
     if list(names) != ["-"]:
@@ -49,7 +53,7 @@ def opened(stream: BinaryIO) -> tuple[str, Iterator[str]]:
 
 
 def columns_of(first: str) -> tuple[str, list[str]]:
-    """Return the delimiter and the column names of a CSV by its first line; a name of a ticket is one column."""
+    """Return the delimiter and the column names of a CSV by its first line; a line with one name is one column."""
     found = [(each, [c.strip().lower() for c in next(csv_rows([first], each), [])]) for each in ",;\t"]
     return next((each for each in found if {*each[1]} & {*IDS}), found[0])
 

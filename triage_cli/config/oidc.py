@@ -15,7 +15,7 @@ ROLE = one_of(*ROLES)
 
 
 @accepts(lambda: schema_of(url))
-def issuer(setting: ConfigNode) -> str:
+def _issuer(setting: ConfigNode) -> str:
     """Accept the address of an identity provider, written as in its tokens."""
     value = url(setting)
     parts = urlsplit(value)
@@ -46,7 +46,7 @@ def read_oidc(setting: ConfigNode) -> OidcSpec | None:
 
 ROLES_TABLE: Mapping[str, Field] = {"claim": Field(text, needed=True), "map": Field(_map, needed=True)}
 OIDC: Mapping[str, Field] = {
-    "issuer": Field(issuer, needed=True),
+    "issuer": Field(_issuer, needed=True),
     "audience": Field(several(text, least=1), needed=True),
     "roles": Field(_roles, needed=True),
     "name": Field(several(text, least=1)),

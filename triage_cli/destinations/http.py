@@ -51,8 +51,8 @@ class HttpDestination:
 
     async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
         try:
-            question = self._requests.question(outgoing)
-            kept_values = await self._answered(send, question) if question else {}
+            find = self._requests.find(outgoing)
+            kept_values = await self._answered(send, find) if find else {}
             search = self._requests.search(outgoing, kept_values) if outgoing.delivery.doubtful else None
             undos = list(self._requests.undos(outgoing, kept_values))
             request = self._requests.delivery(outgoing, kept_values)
@@ -76,9 +76,9 @@ class HttpDestination:
             raise self._refusal(answer, content)
         return Receipt(answer.status, kept=self._kept(content))
 
-    async def _answered(self, send: Send, question: HttpRequest) -> Mapping[str, Any]:
+    async def _answered(self, send: Send, find: HttpRequest) -> Mapping[str, Any]:
         """Return the values that the `find` request returned. Raises `DeliveryError` if one is missing."""
-        answer = await self._aside(send, question)
+        answer = await self._aside(send, find)
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered find with more than can be read, or incompletely")
         paths = self._http.find.keep if self._http.find else {}
@@ -175,10 +175,10 @@ def as_text(http: HttpSpec, outgoing: OutgoingDelivery) -> str:
     """Return the requests of one delivery as `route --dry-run` prints them, with secrets hidden."""
     requests = HttpRequests(http, hidden_secrets(http))
     try:
-        question = requests.question(outgoing)
+        find = requests.find(outgoing)
         kept_values = {name: f"<{name}>" for name in http.find.keep} if http.find else {}
         made = (
-            *([question] if question else ()),
+            *([find] if find else ()),
             *requests.undos(outgoing, kept_values),
             requests.delivery(outgoing, kept_values),
         )

@@ -88,7 +88,7 @@ class HttpRequests:
     """Renders the requests of a destination, with these secrets.
 
     Raises `TemplateMistake`. Its methods raise `TemplateFailure` if a template cannot be rendered with a delivery's
-    values, or the result is no valid request. `kept_values` are the values that the request from `question` returned.
+    values, or the result is no valid request. `kept_values` are what the answer to the request of `find` gave.
     """
 
     def __init__(self, spec: HttpSpec, secrets: Secrets) -> None:
@@ -96,7 +96,7 @@ class HttpRequests:
         self._secrets = secrets
         self._render = {part.place: _renderer(part) for part in _parts(spec)}
 
-    def question(self, outgoing: OutgoingDelivery) -> HttpRequest | None:
+    def find(self, outgoing: OutgoingDelivery) -> HttpRequest | None:
         """Return the `find` request, whose answer the other requests use, if there is one."""
         if self._spec.find is None:
             return None

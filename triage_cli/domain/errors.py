@@ -8,9 +8,10 @@ MAX_CAUSES = 10  # causes of an error that are examined
 
 
 class TriageError(Exception):
-    """An error for a user, in one sentence; `hint` says what to do next.
+    """An error that no other class describes, and the base of those that do.
 
-    The header of a class says how it differs from its base; an error that stops no run is one of an item.
+    The message is one sentence for a user; `hint` says what to do next. The header of a class says how it differs
+    from its base; an error that stops no run is one of an item.
     """
 
     code = "unexpected"

@@ -24,7 +24,7 @@ from triage_cli.runtime.ssrf_guard import is_public
 from triage_cli.service.delivery.routing_decisions import RoutingTable, earlier_deliveries
 from triage_cli.wiring.promised_thresholds import promised_thresholds
 
-if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
+if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.destinations.webhook import Target
 
 
@@ -43,7 +43,7 @@ def cut_off(config: Config) -> frozenset[str]:
 
 
 def open_destination(config: Config, receiver: str, *, guarded: bool = False) -> Destination:
-    """Open a destination by its configuration."""
+    """Open a destination by its configuration. Raises `ConfigError`, also if a secret is not set."""
     spec = config.destinations.get(receiver)
     if spec is None:
         raise ConfigError(f'no destination "{receiver}" in the config', hint=DECIDE_ANEW)

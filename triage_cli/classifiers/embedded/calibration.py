@@ -64,7 +64,7 @@ def logit(chances: Floats) -> Floats:
 
 
 def fitted(scored: Sequence[tuple[Floats, Integers]], usual: float) -> ScoreCalibration:
-    """Return the calibration that is best on the scores and labels of held-out texts, drawn to the usual one."""
+    """Return the calibration that is best on the scores and labels of held-out texts; `usual` draws its temperature."""
     from scipy.optimize import fmin_l_bfgs_b  # answering needs no scipy
 
     _, temperature = best_temperature(scored, usual)
@@ -83,8 +83,8 @@ def fitted(scored: Sequence[tuple[Floats, Integers]], usual: float) -> ScoreCali
 
 
 def best_temperature(scored: Sequence[tuple[Floats, Integers]], usual: float) -> tuple[float, float]:
-    """Return the best temperature on held-out texts, drawn to the usual one, and before it the mean loss with it."""
-    if not scored:  # near duplicates alone
+    """Return the mean loss on held-out texts with the best temperature, and that temperature; `usual` draws it."""
+    if not scored:  # all texts are near-duplicates of each other, so none could be held out
         return 0.0, usual
     scores, labels = np.concatenate([scores for scores, _ in scored]), _labels(scored)
 

@@ -22,7 +22,7 @@ TICK = 5.0
 
 
 class SourcePull:
-    """One pull of one source within a run."""
+    """One pull of one source within a run; `keep` gets each rejected item, before the position behind it is stored."""
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class SourcePull:
         return [*threads.apart(bounded(drafts))] or [[]]
 
     def _pause(self, seconds: float, why: str) -> bool:
+        """Wait, and return whether the run is to stop. Raises `UnavailableError` if the wait is too long."""
         left = self._stop.left
         if seconds > (LONGEST_PAUSE if left is None else left):
             limit = "longer than an hour" if left is None else "beyond --deadline"
