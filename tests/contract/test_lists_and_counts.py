@@ -99,6 +99,37 @@ def test_selections_are_the_same(make: Make, four: list[Ticket]) -> None:
         assert found == [four[n].external_id for n in numbers], selection
 
 
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        Selection(after="\0"),
+        Selection(customer_id="C\0"),
+        Selection(classifier="\0fake"),
+        Selection(sources=("im\0port",)),
+        Selection(sources=("im\0port", "mail")),
+        Selection(categories=("\0", "Billing")),
+        Selection(destinations=("\0",)),
+        Selection(search="\0"),
+    ],
+)
+def test_a_nul_in_a_selection_means_what_is_stored_in_its_place(
+    store: SqliteStore | PostgresStore, hostile: Selection
+) -> None:
+    """No database may answer otherwise than the other: texts are stored with U+FFFD in the place of NUL."""
+    odd = a_ticket("1", customer_id="C\ufffd", classifier="\ufffdfake", source="im\ufffdport", category="\ufffd")
+    plain = a_ticket("2", category="Technical")
+    assert store.save([Change(an_event(ticket), ticket) for ticket in (odd, plain)]) == [None, None]
+    cleaned: dict[str, Any] = {
+        name: value.replace("\0", "\ufffd")
+        if isinstance(value, str)
+        else tuple(v.replace("\0", "\ufffd") for v in value)
+        for name, value in hostile._asdict().items()
+        if isinstance(value, str | tuple)
+    }
+    assert list(store.find(hostile)) == list(store.find(hostile._replace(**cleaned)))
+    assert store.stats_by(StatsQuery(hostile)) == store.stats_by(StatsQuery(hostile._replace(**cleaned)))
+
+
 def test_every_field_sorts_and_a_walk_goes_on_where_it_stopped(
     make: Make, four: list[Ticket], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from triage_cli.domain.audit import EventQuery
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.serialization import compact, storable_text
 from triage_cli.domain.tickets import SORTS, STATUSES, Selection
 from triage_cli.domain.views import StatsQuery
 from triage_cli.stores.queries import escaped
@@ -50,7 +50,10 @@ def sorted_ids(selection: Selection) -> tuple[str, dict[str, Any]]:
 
 
 def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
-    """Return the conditions of a selection and their values, all but `after` and `limit`."""
+    """Return the conditions of a selection and their values, all but `after` and `limit`.
+
+    Texts are compared as they are stored, with U+FFFD in the place of NUL, so that all databases answer the same.
+    """
     conditions: list[str] = []
     values: dict[str, Any] = {}
     if selection.ids is not None:
@@ -65,21 +68,20 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
         value = getattr(selection, field)
         if value is not None:
             conditions.append(condition)
-            values[field] = value
+            values[field] = storable_text(value) if isinstance(value, str) else value
     for field, column in (("categories", "category"), ("sources", "source"), ("suggestions", "suggestion")):
-        if listed := getattr(selection, field):
+        if chosen := [storable_text(value) for value in getattr(selection, field)]:
             one = f"{column} = :{field}"  # an index answers it on PostgreSQL
-            conditions.append(one if len(listed) == 1 else f"{column} in (select value from json_each(:{field}))")
-            values[field] = listed[0] if len(listed) == 1 else compact(list(listed))
+            conditions.append(one if len(chosen) == 1 else f"{column} in (select value from json_each(:{field}))")
+            values[field] = chosen[0] if len(chosen) == 1 else compact(chosen)
     if selection.destinations:
         conditions.append(SENT_TO)
-        values["destinations"] = compact(list(selection.destinations))
+        values["destinations"] = compact([storable_text(name) for name in selection.destinations])
     if selection.verdict is not None:
         conditions.append(f"verdict = {int(selection.verdict)}")
     if selection.search is not None:
         conditions.append(f"({SEARCHED})")
-        # SQLite's `like` ends at a NUL; stored texts have U+FFFD in its place.
-        values["search"] = f"%{escaped(selection.search.replace(chr(0), chr(0xFFFD)))}%"
+        values["search"] = f"%{escaped(storable_text(selection.search))}%"
     return conditions, values
 
 
@@ -97,11 +99,11 @@ def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
     compared = {
         "ticket_id": "ticket_id =", "actor": "actor =", "since": "timestamp >=", "until": "timestamp <=",
     }  # fmt: skip
-    values = {field: getattr(query, field) for field in compared if getattr(query, field) is not None}
+    values = {field: storable_text(value) for field in compared if (value := getattr(query, field)) is not None}
     conditions = [f"{compared[field]} :{field}" for field in values]
     if query.actions:
         conditions.append("action in (select value from json_each(:actions))")
-        values["actions"] = compact(list(query.actions))
+        values["actions"] = compact([storable_text(action) for action in query.actions])
     return " and ".join(conditions) or "true", values
 
 

@@ -14,7 +14,7 @@ from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.evaluation.error_bounds import StoredBound
 from triage_cli.domain.ids import forgotten
 from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.serialization import compact, storable_text
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.times import now
@@ -124,7 +124,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
             where, values = selections.position(selection) if urgent else selections.where(selection)
             if selection.after and not urgent:
                 where.append("ticket_id < :after_id")
-                values |= {"after_id": selection.after}
+                values |= {"after_id": storable_text(selection.after)}
             page = PAGE if remaining is None else min(remaining, PAGE)
             condition = " and ".join(where) or "true"
             tickets, more = self.database.page(condition, order, page, values)
