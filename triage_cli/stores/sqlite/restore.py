@@ -82,6 +82,7 @@ class Restore:
         return head, replaced
 
     def _overwrite(self, kept: Path, event: Event) -> tuple[Head, Replaced]:
+        """Overwrite the database in place, after saving it to `kept`."""
         replacements: list[tuple[Head, Replaced]] = []
 
         def look(status: int, *_: int) -> None:
@@ -100,6 +101,7 @@ class Restore:
         return replacements[0]
 
     def _replaced(self, kept: Path) -> Replaced:
+        """Save the old database to `kept`, and return what the restore replaces. Raises `UnavailableError` in a run."""
         old = SqliteStore(self._path)
         db = old.database.connection()
         for kind, pid, where, host in db.execute(LIVE_RUNS, (time.time(),)).fetchall():
@@ -145,7 +147,7 @@ class Restore:
 
 @contextmanager
 def restoring(path: str, file: Path, key: bytes | None) -> Iterator[Restore]:
-    """Copy a backup beside the database that it is to replace, and migrate the copy.
+    """Copy a backup beside the database that it is to replace, and migrate the copy; `key` is that of the log's hashes.
 
     Raises `StoreError` if it is no database of triage.
     """
