@@ -15,6 +15,7 @@ from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Routed, RoutePlan
+from triage_cli.domain.errors import NotFoundError
 from triage_cli.domain.runs import Action, Outcome, Run
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
@@ -23,6 +24,7 @@ from triage_cli.runtime.network import Network
 
 T = TypeVar("T")
 
+NAMES_HINT = "triage list shows the ids; the last 6 characters of a ticket_id are enough"
 # Tickets or events per page.
 PAGE = 500
 # Verdicts per request.
@@ -131,6 +133,8 @@ class RemoteTriage:
             yield from (self.history(ticket_name).ticket for ticket_name in selection.ids)
             return
         params = _params(selection)
+        if _matches_nothing(params):
+            return
         left = params.pop("limit", None)
         if selection.order == "review":  # one page, since the order depends on all tickets that wait
             left = min(left or SITTING, SITTING)
@@ -154,7 +158,9 @@ class RemoteTriage:
         )
 
     def _id_of_awkward_name(self, ticket_name: str) -> str:
-        """Return the id of a ticket whose name cannot be part of a path."""
+        """Return the id of a ticket whose name cannot be part of a path. Raises `NotFoundError`."""
+        if not ticket_name:  # the server would take an empty parameter for none, and list all tickets
+            raise NotFoundError('no ticket ""', hint=NAMES_HINT)
         for record in self.converted(protocol.rows_of, self.connection.get("/tickets", {"name": ticket_name})[0]):
             return self.converted(protocol.ticket_of, record).ticket_id
         raise self.connection.strange("no ticket where there must be one")
@@ -178,7 +184,7 @@ class RemoteTriage:
         params = {k: v for k, v in fields.items() if v not in (None, "", ()) and k not in ("ticket_id", "after")}
         path = "/logs" if query.ticket_id is None else self.path_of(query.ticket_id) + "/logs"
         last = params.pop("limit", None)
-        if last == 0:
+        if last == 0 or query.actor == "":
             return
         if last is not None and last <= PAGE:
             records: Iterable[Any] = self._paged(path, {**params, "limit": last})
@@ -244,6 +250,12 @@ def _params(selection: Selection) -> dict[str, Any]:
     """Return a selection as query parameters; those that may be repeated have names in the singular."""
     record = protocol.selection_record(selection._replace(categories=())) | {"categories": selection.categories}
     return {REPEATED.get(key, key): value for key, value in record.items()}
+
+
+def _matches_nothing(params: Mapping[str, Any]) -> bool:
+    """Return whether a condition has only empty values: no ticket meets it, and for a server it would be none."""
+    conditions = [value for key, value in params.items() if key != "search" and isinstance(value, str | Sequence)]
+    return any(value == "" or (value and not any(value)) for value in conditions)
 
 
 def _group(record: Any, keys: Sequence[str]) -> StatsGroup:
