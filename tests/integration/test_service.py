@@ -1308,7 +1308,17 @@ def test_a_name_must_fit_exactly_one_ticket(world: World) -> None:
     create(world, [a_draft(0, "1", source="jira", subject="Other")])
     with pytest.raises(AmbiguousError, match='"1" names 2 tickets') as raised:
         triage.resolve("1")
-    assert two.ticket_id in raised.value.message
+    assert f"{two.ticket_id} (import 1)" in raised.value.message
+    assert "ticket_id" in raised.value.hint
+
+
+def test_the_next_step_names_a_ticket_by_a_name_that_no_other_has(world: World) -> None:
+    answering(world, lambda _: ("Billing", 0.3))
+    (ticket,) = made(world)
+    classify(world)
+    assert "triage verdict 0 CATEGORY" in world.triage().why(ticket.ticket_id).why[-1]
+    create(world, [a_draft(0, source="jira", subject="Other")])
+    assert f"triage verdict {ticket.ticket_id[-8:]} CATEGORY" in world.triage().why(ticket.ticket_id).why[-1]
 
 
 def test_a_message_id_is_found_with_its_angle_brackets(world: World) -> None:

@@ -14,7 +14,7 @@ from triage_cli import __version__
 from triage_cli.cli import context, help_text, messages, terminal
 from triage_cli.cli.command import with_global_options
 from triage_cli.cli.unexpected_errors import as_triage_error
-from triage_cli.domain.errors import AmbiguousError, TriageError
+from triage_cli.domain.errors import TriageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.process import abandon
@@ -112,8 +112,6 @@ def run(args: Sequence[str]) -> int:
 
 def _as_triage_error(error: Exception, args: Sequence[str]) -> TriageError:
     """Return an error as one for the user."""
-    if isinstance(error, AmbiguousError):  # two sources have the same external id, so typing more of it does not help
-        return AmbiguousError(error.message, hint="name it by its ticket_id; the last 8 characters are enough")
     if isinstance(error, typer.TyperException):
         from triage_cli.cli import usage_errors
 

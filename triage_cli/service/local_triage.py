@@ -277,7 +277,9 @@ class LocalTriage:
 
     def why(self, name: str) -> Why:
         """Return how a ticket was decided."""
-        return why(self.history(name), self._services.categories, self._services.map)
+        history = self.history(name)
+        history = history._replace(shares_name=ticket_lookup.shares_name(self._store, history.ticket))
+        return why(history, self._services.categories, self._services.map)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the audit log, oldest first."""

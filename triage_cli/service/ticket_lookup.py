@@ -22,6 +22,15 @@ def named(store: Store, name: str) -> Ticket:
             f'no ticket "{shown}"', hint="triage list shows the ids; the last 6 characters of a ticket_id are enough"
         )
     if len(named_tickets) > 1:
-        listed = ", ".join(f"{t.ticket_id} ({t.external_id or t.source})" for t in named_tickets[:SHOWN_MATCHES])
-        raise AmbiguousError(f'"{name}" names {len(named_tickets)} tickets: {listed}', hint="give more of the id")
+        places = [(t.ticket_id, " ".join(filter(None, (t.source, t.external_id)))) for t in named_tickets]
+        listed = ", ".join(f"{ticket_id} ({place})" for ticket_id, place in places[:SHOWN_MATCHES])
+        raise AmbiguousError(
+            f'"{name}" names {len(named_tickets)} tickets: {listed}',
+            hint="name it by its ticket_id; the last 8 characters are enough",
+        )
     return named_tickets[0]
+
+
+def shares_name(store: Store, ticket: Ticket) -> bool:
+    """Return whether a ticket's external id also names another ticket, such as one of another source."""
+    return ticket.external_id is not None and len(store.named(ticket.external_id, 2)) > 1

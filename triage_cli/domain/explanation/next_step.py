@@ -38,10 +38,10 @@ def next_step(history: History, gone: str | None, owed: Sequence[str] | None) ->
     held = "".join(f". {d.destination} was not tried: {why}" for d in pending if (why := _why_held(history, d)))
     why = f"since {gone} is no category any more"
     if gone and not ticket.verdict:
-        step = f"triage reclassify {shell_name(ticket)} --apply asks about it again, {why}"
+        step = f"triage reclassify {_name(history)} --apply asks about it again, {why}"
     elif gone or ticket.status == "needs_review":
         because = f" {why}" if gone else failed
-        step = f"a person decides{because}: triage verdict {shell_name(ticket)} CATEGORY, or triage review"
+        step = f"a person decides{because}: triage verdict {_name(history)} CATEGORY, or triage review"
     else:
         step = f"{_machine_step(history, owed)}{failed}"
     return f"{_batch_clause(history)}{step}{due}{held}."
@@ -53,9 +53,7 @@ def _machine_step(history: History, owed: Sequence[str] | None) -> str:
     if history.holder is not None and status in KINDS:
         return f"{named(history.holder)} is at work on it"
     if owed and status != "unroutable":
-        return (
-            f"triage route {shell_name(history.ticket)} sends it to {comma_list(owed)}, as the routing map has it now"
-        )
+        return f"triage route {_name(history)} sends it to {comma_list(owed)}, as the routing map has it now"
     if owed is None and status == "routed":
         return "nothing; it stays where it is, though no rule of the routing map matches it now"
     step = NEXT_BY_STATUS[status]
@@ -79,6 +77,11 @@ def _why_held(history: History, delivery: Delivery) -> str | None:
     """Return why a delivery was not attempted when its turn came; None if it was, or had no turn."""
     attempts = [a for a in history.attempts if a.delivery_id == delivery.delivery_id]
     return delivery.last_error if not attempts or attempts[-1].error != delivery.last_error else None
+
+
+def _name(history: History) -> str:
+    """Return a name that names this ticket alone."""
+    return short(history.ticket.ticket_id) if history.shares_name else shell_name(history.ticket)
 
 
 def shell_name(ticket: Ticket) -> str:
