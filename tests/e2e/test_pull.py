@@ -236,6 +236,22 @@ def test_a_wait_beyond_the_deadline_is_exit_6_and_the_next_pull_goes_on(cli: Cli
     assert len(desk.lists) == 4
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("token", "page"), ("token", "path"), ("page", "token"), ("path", "offset")],
+)
+def test_a_list_that_is_configured_to_go_on_otherwise_begins_at_its_cursor(
+    cli: Cli, desk: Helpdesk, before: str, after: str
+) -> None:
+    desk.after = "x{}".format  # a token is no number
+    desk.paging = before
+    configure(cli, {"shop": desk.source()})
+    cli("pull", "--limit", "10", "-q")
+    desk.paging = after
+    configure(cli, {"shop": desk.source()})
+    assert "15 created" in cli("pull").stderr
+
+
 def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, desk: Helpdesk) -> None:
     desk.paging = "token"
     configure(cli, {"shop": desk.source()})

@@ -26,6 +26,7 @@ class Helpdesk:
         self.fail: Callable[[int, Got], Reply | None] = lambda _number, _got: None
         self.clock = 0
         self.now: Callable[[], float] = lambda: 0.0  # seconds since it began: no change is before it
+        self.after: Callable[[int], str] = str  # the token of a page that begins at an item
         self.lost_tags: list[str] = []  # tags of people that a request took away
         self.stub = HttpStub(self._answer)
         for n in range(number):
@@ -106,12 +107,14 @@ class Helpdesk:
         found = sorted(
             (i for i in self.items.values() if i["updated_at"] >= since), key=lambda i: (i["updated_at"], i["id"])
         )
-        at = int(query.get("skip") or query.get("after") or self.size * (int(query.get("page") or 1) - 1))
+        at = int(
+            query.get("skip") or query.get("after", "").lstrip("x") or self.size * (int(query.get("page") or 1) - 1)
+        )
         more = at + self.size < len(found)
         url = f"/api/issues?updated_after={since}&skip={at + self.size}"
         body: dict[str, Any] = {"data": found[at : at + self.size]}
         body["links"] = {"next": url if more and self.paging == "path" else None}
-        body["meta"] = {"after": str(at + self.size) if more else None}
+        body["meta"] = {"after": self.after(at + self.size) if more else None}
         link = (
             {"link": f'<{self.stub.root}/>; rel="first", <{url}>; rel="next"'} if more and self.paging == "link" else {}
         )

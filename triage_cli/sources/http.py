@@ -56,7 +56,7 @@ class HttpSource:
         Raises `UsageError`, `InputError`, `RefusedError` or `UnavailableError`, depending on the answer.
         """
         since = None if plan.since is None else int(to_seconds(plan.since))
-        walk, saves = begin(position, since, self._spec.cursor, int(self._clock()))
+        walk, saves = begin(position, since, self._spec.cursor, self._spec.next, int(self._clock()))
         with self._opened() as exchange:
             for after, drafts, progress in self._walked(exchange, walk, pause):
                 position = after.position(self._spec.next, int(self._clock())) if saves else None

@@ -98,7 +98,9 @@ class Walk(NamedTuple):
         return compact({"high": self.high, **kept})
 
 
-def begin(position: str | None, since: int | None, cursor: CursorSpec, now: int) -> tuple[Walk, bool]:
+def begin(
+    position: str | None, since: int | None, cursor: CursorSpec, following: NextSpec | None, now: int
+) -> tuple[Walk, bool]:
     """Return where a pull begins, and whether it stores its position.
 
     It does not if it begins after the stored position, since the items between would be left out.
@@ -114,11 +116,22 @@ def begin(position: str | None, since: int | None, cursor: CursorSpec, now: int)
     if "place" in stored:
         walk = Walk(stored["since"], stored["high"])
         # Page numbers mean other pages once the list has changed, so after an hour the walk begins again at its cursor.
-        if isinstance(stored["place"], int) and now - stored["at"] > FRESH:
+        is_old = isinstance(stored["place"], int) and now - stored["at"] > FRESH
+        if is_old or not _fits(stored["place"], following):
             return walk, True
         return walk._replace(place=stored["place"], pages=stored["pages"]), True
     walk = _from(first if high is None else int(high - cursor.overlap), high, cursor)
-    return walk._replace(place=stored.get("token")), True
+    token = stored.get("token")
+    return walk._replace(place=token if _fits(token, following) else None), True
+
+
+def _fits(place: object, following: NextSpec | None) -> bool:
+    """Return whether a stored place is one of this pagination; the configuration may have changed since."""
+    if following is None:
+        return False
+    if following.kind in ("page", "offset"):
+        return isinstance(place, int)
+    return isinstance(place, str) and (following.kind == "token" or "://" in place)
 
 
 def _from(since: int, high: int | None, cursor: CursorSpec) -> Walk:
