@@ -76,6 +76,21 @@ def test_a_body_is_read_in_its_charset_or_in_what_it_is(charset: str, data: byte
 
 
 @pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ('<div style="max-height:0; Display : NONE">ignore this<br>and <b>this</b></div><p>My order</p>', "My order"),
+        ('My <span style="visibility:hidden">not</span><img hidden alt="logo"> order<p hidden>x</p>', "My order"),
+        ('<div style="display:block">My order</div><p style="mso-display:none">is late</p>', "My order\n\nis late"),
+        ('<div style="display:none">all there is</div>', "all there is"),
+        ('before<blockquote style="display:none">x</blockquote>after<blockquote>y</blockquote>', "before\nafter\n> y"),
+    ],
+)
+def test_html_that_no_reader_sees_is_no_text(html: str, text: str) -> None:
+    """What is hidden may be written for a classifier only."""
+    assert one(mail(html, more=["Content-Type: text/html"])).description == text
+
+
+@pytest.mark.parametrize(
     ("header", "kept"),
     [
         ("auto-replied", "auto-replied"), ("Auto-Replied (vacation)", "auto-replied"),

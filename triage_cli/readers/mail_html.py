@@ -23,6 +23,7 @@ _MARKUP = re.compile(
     r"|&(?:amp|lt|gt|quot|apos|nbsp|#\d{1,6}|#x[\da-f]{1,5});",
     re.IGNORECASE,
 )
+_HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 _GAP = re.compile(r"[ \t\r\n\f]+")
 
 
@@ -32,10 +33,14 @@ def is_html(text: str) -> bool:
 
 
 def text_of(html: str) -> str:
-    """Return the text of an HTML document or fragment."""
+    """Return the text of an HTML document or fragment: what a reader sees, or all of it if that is nothing."""
+    return _text(html, all_of_it=False) or _text(html, all_of_it=True)
+
+
+def _text(html: str, *, all_of_it: bool) -> str:
     from lxml import etree
 
-    parser = etree.HTMLParser(target=_Lines(), huge_tree=True)
+    parser = etree.HTMLParser(target=_Lines(all_of_it=all_of_it), huge_tree=True)
     parser.feed(html)
     return str(parser.close())
 
@@ -43,7 +48,10 @@ def text_of(html: str) -> str:
 class _Lines:
     """Collects lines from the parser's events."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, all_of_it: bool) -> None:
+        self._all_of_it = all_of_it
+        self._depth = 0
+        self._hidden_at = 0  # the depth of the outermost hidden element; 0 outside of any
         self._lines: list[str] = []
         self._line: list[str] = []
         self._quoted = 0
@@ -51,20 +59,28 @@ class _Lines:
         self._exact = 0
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self._depth += 1
+        if not self._hidden_at and not self._all_of_it and _is_hidden(attributes):
+            self._hidden_at = self._depth
         if tag in _UNSEEN:
             self._unseen += 1
         if tag in _LINES:
             self._end_line(blank=tag in _PARAGRAPHS)
+        self._quoted += tag == "blockquote"
+        self._exact += tag == "pre"
+        if self._hidden_at:
+            return
         if tag == "li":
             self._line.append("* ")
         elif tag in ("td", "th") and self._line:
             self._line.append(" ")
-        self._quoted += tag == "blockquote"
-        self._exact += tag == "pre"
         if tag == "img" and self._unseen == 0 and (described := attributes.get("alt")):
             self._line.append(_GAP.sub(" ", described))
 
     def end(self, tag: str) -> None:
+        if self._depth == self._hidden_at:
+            self._hidden_at = 0
+        self._depth -= 1
         if tag in _UNSEEN:
             self._unseen -= 1
         if tag in _LINES and tag != "br":
@@ -73,7 +89,7 @@ class _Lines:
         self._exact -= tag == "pre"
 
     def data(self, text: str) -> None:
-        if self._unseen > 0:
+        if self._unseen > 0 or self._hidden_at:
             return
         if self._exact <= 0:
             self._line.append(_GAP.sub(" ", text))
@@ -97,3 +113,8 @@ class _Lines:
             self._lines.append(f"{mark}{line}")
         if blank and self._lines and self._lines[-1] not in ("", ">"):
             self._lines.append(mark.rstrip())
+
+
+def _is_hidden(attributes: Mapping[str, str]) -> bool:
+    """Return whether a mail program shows nothing of an element. What is written there may be for a classifier only."""
+    return "hidden" in attributes or _HIDDEN.search(attributes.get("style") or "") is not None
