@@ -127,6 +127,7 @@ def test_a_strange_answer_is_one_sentence(cli: Cli, answer: bytes, code: int, sa
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde", 6, "no JSON"),
         (b"HTTP/1.1 429 Slow\r\nRetry-After: 99999\r\nContent-Type: text/plain\r\n\r\n", 6, "answered 429"),
         (PROBLEM % 404 + b'{"detail":"no ticket \\"x\\"","code":"not_found"}', 5, 'no ticket "x"'),
+        (PROBLEM % 404 + b'{"detail":"this server has no such path","code":"no_endpoint"}', 2, "no such path"),
     ],
 )
 def test_a_strange_page_is_one_sentence(cli: Cli, answer: bytes, code: int, said: str) -> None:

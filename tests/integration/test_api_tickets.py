@@ -77,6 +77,12 @@ def test_what_is_not_there_is_not_found(client: httpx.Client) -> None:
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
+def test_a_path_that_is_none_is_told_from_a_ticket_that_is_none(client: httpx.Client) -> None:
+    for path in ("/v1/stats", "/tickets/", "/v1/tickets/nobody-1"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (404, "no_endpoint"), answer.text
+
+
 def test_a_known_external_id_is_that_ticket(client: httpx.Client) -> None:
     first = client.post("/tickets", json=TICKET | {"external_id": "Z-1"})
     again = client.post("/tickets", json=TICKET | {"external_id": "Z-1"})

@@ -10,13 +10,20 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from triage_cli.domain.errors import BusyError, ExhaustedError, TriageError, UnauthenticatedError, UsageError
+from triage_cli.domain.errors import (
+    BusyError,
+    ExhaustedError,
+    NoEndpointError,
+    TriageError,
+    UnauthenticatedError,
+    UsageError,
+)
 from triage_cli.domain.serialization import to_json
 
 MEDIA_TYPE = "application/problem+json"
-# The codes of the router's own errors, by status.
+PATHS_HINT = "check the address and the server's version; /docs describes the API"
 OLD_TITLES = {413: "Request Entity Too Large", 422: "Unprocessable Entity"}
-CODES = {404: "not_found", 405: "method_not_allowed"}
+CODES = {405: "method_not_allowed"}
 
 
 def title(status: int) -> str:
@@ -81,6 +88,8 @@ def install(app: FastAPI) -> None:
             raise TypeError(error)
         if error.status_code == 400:  # FastAPI answers this if the body is no text
             return answer(UsageError("the body is no JSON", hint="send JSON in UTF-8"))
+        if error.status_code == 404:
+            return answer(NoEndpointError("this server has no such path", hint=PATHS_HINT))
         headers = dict(error.headers or {})
         if error.status_code == 405:  # the router names the methods of one route, and several may share a path
             headers["allow"] = ", ".join(sorted(_allowed(request))) or headers.get("Allow", "")

@@ -78,6 +78,10 @@ class AmbiguousError(UsageError, code="ambiguous", http_status=409):
     """Several tickets have this name."""
 
 
+class NoEndpointError(UsageError, code="no_endpoint", http_status=404):
+    """The server has no such path: the address is wrong, or the server is older."""
+
+
 class RefusedError(TriageError, code="refused", exit_code=ExitCode.REFUSED, http_status=403):
     """A key is missing or wrong, or its role may not do this."""
 
