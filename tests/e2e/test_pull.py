@@ -169,6 +169,27 @@ def test_an_id_written_as_a_whole_number_with_a_fraction_is_the_same_id(cli: Cli
     assert len(stored(cli)) == 25
 
 
+def test_an_item_that_is_deleted_before_its_details_are_asked_for_keeps_its_text(cli: Cli, desk: Helpdesk) -> None:
+    gone: set[str] = set()
+
+    def answer(_number: int, got: Got) -> Reply | None:
+        if not got.path.startswith("/api/issues/"):
+            return None
+        return Reply(404) if got.path in gone else Reply(200, '[{"text": "as it was"}]')
+
+    desk.fail = answer
+    fields = {"subject": "title", "description": "details.0.text", "external_id": "id"}
+    template = desk.source(fields=fields, details="/{{ item.id }}/texts")
+    configure(cli, {"shop": template})
+    cli("pull", "-q")
+    gone.add("/api/issues/24/texts")
+    done = cli("pull", "-q", "--full")
+    assert (done.returncode, done.stderr) == (
+        3, 'rejected: shop: item 25 with the id "24" has no details: its request was answered 404\n'
+    )  # fmt: skip
+    assert rows(cli.db, "select distinct description from tickets") == [("as it was",)]
+
+
 def test_an_item_that_is_none_is_rejected_and_the_rest_goes_on(cli: Cli, desk: Helpdesk) -> None:
     desk.items[3]["id"] = None
     desk.items[4] |= {"title": " ", "body": None}

@@ -184,27 +184,30 @@ class HttpSource:
         for listed, changed in zip(items, changes, strict=True):
             if not self._items.takes(listed):
                 continue
-            whole = listed
-            if self._spec.details and isinstance(listed, Mapping) and self._items.id_of(listed) is not None:
-                whole = self._detailed(exchange, listed, pause)
-                if whole is None:
-                    return None
-            drafts.append(self._items.read(whole, row + len(drafts), size, changed))
+            at = row + len(drafts)
+            if not (self._spec.details and isinstance(listed, Mapping) and self._items.id_of(listed) is not None):
+                drafts.append(self._items.read(listed, at, size, changed))
+                continue
+            answer = self._details_of(exchange, listed, pause)
+            if answer is None:
+                return None
+            if answer.status >= 400:  # it was deleted since the list was read: a ticket that is known keeps its text
+                drafts.append(self._items.without_details(listed, at, answer.status))
+            else:
+                drafts.append(self._items.read({**listed, "details": self._json(answer)}, at, size, changed))
         return drafts
 
-    def _detailed(self, exchange: Exchange, listed: Mapping[str, Any], pause: Pause) -> Mapping[str, Any] | None:
-        """Return an item with the answer to its own request under `details`; None if the pull must stop."""
+    def _details_of(self, exchange: Exchange, listed: Mapping[str, Any], pause: Pause) -> HttpAnswer | None:
+        """Return the answer to an item's own request, also that there is none; None if the pull must stop."""
         try:
             request = self._requests.details(listed)
         except TemplateFailure as failure:
             raise UsageError(f"{self.name}: {failure}", hint="check details in the config") from failure
-        answer = self._answer(exchange, request, pause, lenient=True)
-        if answer is None:
-            return None
-        if answer.status >= 400:
-            return listed
+        return self._answer(exchange, request, pause, lenient=True)
+
+    def _json(self, answer: HttpAnswer) -> Any:
         try:
-            return {**listed, "details": foreign(answer.body)}
+            return foreign(answer.body)
         except ValueError as error:
             raise InputError(f"{self.name}: the answer about an item is no JSON", hint="check details") from error
 

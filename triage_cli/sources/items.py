@@ -73,6 +73,11 @@ class ItemReader:
             changed_at=changed,
         )
 
+    def without_details(self, source_item: Mapping[str, Any], row: int, status: int) -> Rejected:
+        """Return the rejection of an item whose own request was answered with this status."""
+        why = f'with the id "{self.id_of(source_item)}" has no details: its request was answered {status}'
+        return self._rejected(source_item, row, why)
+
     def changed(self, source_item: object) -> str | None:
         """Return the time of an item's last change as ISO 8601 UTC; None if it is unknown."""
         text = text_of(lookup(source_item, self._spec.cursor.field)) if self._spec.cursor.field else ""
