@@ -386,6 +386,7 @@ def test_an_export_that_says_the_same_again_is_no_later_word_than_a_person_s(wor
         "the input gave the verdict General instead of Technical: it says something else than before a person decided"
     )
     assert world.triage().why("0").why[-2].endswith(told)
+    assert "General, decided by a person;" in world.triage().why("0").why[0], "whoever decided Technical did not"
     person("Technical")
     assert exported("Technical") == ("updated", "Technical", 1), "it is kept that it says so now"
     [ticket] = world.store.find(ALL)

@@ -6,7 +6,8 @@ from triage_cli.domain import routing, times
 from triage_cli.domain.agent_suggestions import standing
 from triage_cli.domain.consultation import RoutePreview
 from triage_cli.domain.deliveries import Delivery, Rule
-from triage_cli.domain.explanation.explain import explain, route_sentences
+from triage_cli.domain.explanation.explain import explain
+from triage_cli.domain.explanation.next_step import route_sentences
 from triage_cli.domain.routing import RoutingDecision
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Category

@@ -5,14 +5,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from triage_cli.domain.audit import EventAction, LoggedEvent
-from triage_cli.domain.consultation import conditions
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.evaluation.promises import bound_of, threshold_clause
 from triage_cli.domain.explanation.early_end import early_end
 from triage_cli.domain.explanation.next_step import comma_list, next_step, offline_clause, two_decimals
 from triage_cli.domain.ids import short
-from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import readable
 from triage_cli.domain.views import History
 
@@ -80,7 +77,13 @@ def _decision(history: History) -> str:
     """Say which category the ticket has and who decided, or what the best guess is."""
     t = history.ticket
     if t.verdict:
-        givers = [event.actor for event in history.events if event.action == EventAction.VERDICT]
+        givers = [
+            event.actor
+            if event.action == EventAction.VERDICT
+            else "a person"  # whoever imports a verdict has not decided
+            for event in history.events
+            if event.action == EventAction.VERDICT or json.loads(event.detail).get("verdict")
+        ]
         return f"{t.category}, decided by {givers[-1] if givers else 'a person'}"
     share = "" if t.confidence is None else f" at {two_decimals(t.confidence)}"
     if t.category:
@@ -252,26 +255,6 @@ def _routing_sentence(detail: Mapping[str, Any]) -> str:
     instead = ", instead of where it went before" if detail.get("superseded") else ""
     waits = f"; offline, so {comma_list(detail['offline'])} waited" if detail.get("offline") else ""
     return f"rule {rule} sent it to {to}{instead}{waits}{again} (map {detail.get('config')})"
-
-
-def route_sentences(ticket: Ticket, rule: Rule | None, new: Sequence[str], offline: Collection[str]) -> Iterator[str]:
-    """Explain where a ticket would be sent now, by the rule that matches; `new` are the destinations not yet served."""
-    if ticket.status == "forgotten":
-        yield "Its text was forgotten, so it is never sent."
-    elif ticket.category is None:
-        yield f"It has no category yet ({ticket.status}), so no rule is looked up: a category must be decided first."
-    elif rule is None:
-        yield f"No rule of the routing map matches {ticket.category}, so it would be unroutable."
-    else:
-        further = conditions(rule)
-        yield (
-            f"Rule {rule.name} is the first that matches {ticket.category}{f' ({further})' if further else ''}; "
-            f"it sends to {comma_list(rule.to)}."
-        )
-        if left := [name for name in rule.to if name not in new]:
-            yield f"It was routed to {comma_list(left)} already: no new delivery is made there."
-        if waits := [name for name in new if name in offline]:
-            yield f"The network is off, so {comma_list(waits)} would wait."
 
 
 def _replies(history: History) -> dict[tuple[str, int], str | None]:

@@ -1,12 +1,13 @@
-"""What happens to a ticket next, in a sentence."""
+"""What happens to a ticket next, and where it would be sent, in sentences."""
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
 from triage_cli.domain.audit import EventAction
-from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.consultation import conditions
+from triage_cli.domain.deliveries import Delivery, Rule
 from triage_cli.domain.explanation.early_end import KINDS, advice, named
 from triage_cli.domain.ids import is_forgotten, short
 from triage_cli.domain.tickets import Ticket
@@ -107,3 +108,23 @@ def two_decimals(number: float | None) -> str:
 def comma_list(names: Sequence[str] | None) -> str:
     """Return names with commas between them."""
     return ", ".join(names or []) or "nothing"
+
+
+def route_sentences(ticket: Ticket, rule: Rule | None, new: Sequence[str], offline: Collection[str]) -> Iterator[str]:
+    """Explain where a ticket would be sent now, by the rule that matches; `new` are the destinations not yet served."""
+    if ticket.status == "forgotten":
+        yield "Its text was forgotten, so it is never sent."
+    elif ticket.category is None:
+        yield f"It has no category yet ({ticket.status}), so no rule is looked up: a category must be decided first."
+    elif rule is None:
+        yield f"No rule of the routing map matches {ticket.category}, so it would be unroutable."
+    else:
+        further = conditions(rule)
+        yield (
+            f"Rule {rule.name} is the first that matches {ticket.category}{f' ({further})' if further else ''}; "
+            f"it sends to {comma_list(rule.to)}."
+        )
+        if left := [name for name in rule.to if name not in new]:
+            yield f"It was routed to {comma_list(left)} already: no new delivery is made there."
+        if waits := [name for name in new if name in offline]:
+            yield f"The network is off, so {comma_list(waits)} would wait."
