@@ -610,7 +610,7 @@ def test_why_tells_of_verdicts(world: World) -> None:
         "T-1 · Refund · General, decided by a person; classified",
         "TIME  stored from import, line 2, by ann",
         "TIME  the input gave the verdict Technical",
-        "TIME  imported again by ann: nothing changed",
+        "TIME  imported again by ann",
         "TIME  the input gave the verdict General",
         "Next: triage route sends it on.",
     ]

@@ -139,7 +139,9 @@ def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator
         first = ", which is its first one" if "description" in detail.get("fields", ()) else ""
         yield f"another mail of its thread was stored by {event.actor}{first}; it has {detail['mails']} mails now"
     else:
-        yield f"imported again by {event.actor}: {comma_list(detail.get('fields'))} changed"
+        fields = detail.get("fields")
+        changed = f": {comma_list(fields)} changed" if fields or not detail.get("verdict") else ""
+        yield f"imported again by {event.actor}{changed}"
     if detail.get("verdict"):
         was = detail.get("was")
         pulled = event.actor == detail.get("source")  # a person said so there, and whoever pulled has not
