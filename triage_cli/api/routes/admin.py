@@ -42,14 +42,14 @@ def create_key(body: admin.KeyIn, ring: RingHere) -> Response:
     return reply(Done(201, ring.create(body.name, body.role, body.expires_in)._asdict()))
 
 
-@router.post("/keys/{name}/rotate", response_model=admin.IssuedKey)
+@router.post("/keys/{name:path}/rotate", response_model=admin.IssuedKey)
 def rotate_key(name: KeyName, ring: RingHere, body: admin.RotateIn | None = None) -> Response:
     """Create the next key with this name, which the audit log keeps. The key is shown only now."""
     body = body or admin.RotateIn()
     return reply(Done(200, ring.rotate(name, body.overlap, body.expires_in)._asdict()))
 
 
-@router.delete("/keys/{name}", response_model=admin.Key)
+@router.delete("/keys/{name:path}", response_model=admin.Key)
 def revoke_key(name: KeyName, ring: RingHere) -> Response:
     """Revoke an API key: the next request with it is refused. Its name cannot be used again."""
     return reply(Done(200, _record(ring.revoke(name))))
