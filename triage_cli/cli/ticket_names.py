@@ -63,12 +63,9 @@ def is_json(first: str) -> bool:
     return _JSON.match(first) is not None
 
 
-def values(first: str, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
-    """Yield the values of JSON Lines or of an array, each with its line. Raises `InputError` for malformed JSON."""
-    for line, _, value, problem in json_values(chain([first], lines), by_line=first.lstrip().startswith("{")):
-        if problem:
-            raise malformed(line, problem)
-        yield line, value
+def values(first: str, lines: Iterable[str]) -> Iterator[tuple[int, str, Any, str]]:
+    """Yield the values of JSON Lines or of an array, each with its line, its text, and why it is malformed, or ""."""
+    return json_values(chain([first], lines), by_line=first.lstrip().startswith("{"))
 
 
 def malformed(line: int, problem: str) -> InputError:
@@ -80,7 +77,10 @@ def names_in(stream: BinaryIO) -> Iterator[str]:
     """Read names of tickets: one a line, the id column of a CSV, or JSON."""
     first, lines = opened(stream)
     if is_json(first):
-        yield from (_name_in(line, value) for line, value in values(first, lines))
+        for line, _, value, problem in values(first, lines):
+            if problem:
+                raise malformed(line, problem)
+            yield _name_in(line, value)
         return
     delimiter, columns = columns_of(first)
     column = next((c for c in IDS if c in columns), None)

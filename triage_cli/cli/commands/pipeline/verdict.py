@@ -19,10 +19,11 @@ from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record, to_json
 from triage_cli.domain.tickets import Ticket, VerdictDraft, place_of
-from triage_cli.readers import csv_rows, json_values
+from triage_cli.readers import csv_rows
 
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
 CATEGORIES = ("category", "label", "verdict", "triage_category")
+OBJECT_HINT = 'write {"ticket_id": …, "category": …}'
 REASON = "triage_error"  # the column with the reason of a rejected row, named as in `triage run`
 Record = Mapping[str, Any]
 Read = tuple[str, Record, RowError | None]  # the place of a row, the row, and why it is none
@@ -193,18 +194,16 @@ def _objects(first: str, lines: Iterator[str]) -> Iterator[Read]:
     Raises `InputError` if the first one is malformed. A later one is rejected, so that no verdict before it is lost.
     """
     is_array = first.lstrip().startswith("[")
-    values = json_values(chain([first], lines), by_line=first.lstrip().startswith("{"))
-    for number, (line, text, record, problem) in enumerate(values, 1):
+    for number, (line, text, record, problem) in enumerate(ticket_names.values(first, lines), 1):
         place = place_of(line, number if is_array else 0)
         if not problem and isinstance(record, dict):
             yield place, record, None
         elif number > 1:
-            hint = 'write {"ticket_id": …, "category": …}'
-            yield place, {"text": text.strip()}, RowError(problem or "no JSON object", hint=hint)
+            yield place, {"text": text.strip()}, RowError(problem or "no JSON object", hint=OBJECT_HINT)
         elif problem:
             raise ticket_names.malformed(line, problem)
         else:
-            raise InputError(f"{place} is no JSON object", hint='write {"ticket_id": …, "category": …}')
+            raise InputError(f"{place} is no JSON object", hint=OBJECT_HINT)
 
 
 def _cells(first: str, lines: Iterator[str]) -> Iterator[Read]:
