@@ -15,7 +15,7 @@ from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.errors import NotFoundError
+from triage_cli.domain.errors import unknown_ticket
 from triage_cli.domain.runs import Action, Outcome, Run
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
@@ -24,7 +24,6 @@ from triage_cli.runtime.network import Network
 
 T = TypeVar("T")
 
-NAMES_HINT = "triage list shows the ids; the last 6 characters of a ticket_id are enough"
 # Tickets or events per page.
 PAGE = 500
 # Verdicts per request.
@@ -160,7 +159,7 @@ class RemoteTriage:
     def _id_of_awkward_name(self, ticket_name: str) -> str:
         """Return the id of a ticket whose name cannot be part of a path. Raises `NotFoundError`."""
         if not ticket_name:  # the server would take an empty parameter for none, and list all tickets
-            raise NotFoundError('no ticket ""', hint=NAMES_HINT)
+            raise unknown_ticket(ticket_name)
         for record in self.converted(protocol.rows_of, self.connection.get("/tickets", {"name": ticket_name})[0]):
             return self.converted(protocol.ticket_of, record).ticket_id
         raise self.connection.strange("no ticket where there must be one")

@@ -74,6 +74,16 @@ class NotFoundError(TriageError, code="not_found", exit_code=ExitCode.NOT_FOUND,
     """No ticket has this name."""
 
 
+SHOWN_NAME = 60  # characters: what is piped in by mistake may be a whole ticket
+
+
+def unknown_ticket(name: str) -> NotFoundError:
+    """Return the error about a name that no ticket has."""
+    shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
+    hint = "triage list shows the ids; the last 6 characters of a ticket_id are enough"
+    return NotFoundError(f'no ticket "{shown}"', hint=hint)
+
+
 class AmbiguousError(UsageError, code="ambiguous", http_status=409):
     """Several tickets have this name."""
 

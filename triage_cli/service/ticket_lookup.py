@@ -1,11 +1,10 @@
 """Resolves a ticket's name: its id, the end of its id, or its external id."""
 
-from triage_cli.domain.errors import AmbiguousError, NotFoundError
+from triage_cli.domain.errors import AmbiguousError, unknown_ticket
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.storage import Store
 
 SHOWN_MATCHES = 10
-SHOWN_NAME = 60  # characters: what is piped in by mistake may be a whole ticket
 
 
 def named(store: Store, name: str) -> Ticket:
@@ -17,10 +16,7 @@ def named(store: Store, name: str) -> Ticket:
     if not named_tickets and name.startswith("<") and name.endswith(">"):
         named_tickets = store.named(name[1:-1], SHOWN_MATCHES + 1)
     if not named_tickets:
-        shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
-        raise NotFoundError(
-            f'no ticket "{shown}"', hint="triage list shows the ids; the last 6 characters of a ticket_id are enough"
-        )
+        raise unknown_ticket(name)
     if len(named_tickets) > 1:
         places = [(t.ticket_id, " ".join(filter(None, (t.source, t.external_id)))) for t in named_tickets]
         listed = ", ".join(f"{ticket_id} ({place})" for ticket_id, place in places[:SHOWN_MATCHES])
