@@ -42,6 +42,10 @@ golden:
 pictures:
     {{python}} tools/pictures.py
 
+# Fit the model of the default categories that comes with the package
+model:
+    {{python}} tools/make_default_model.py
+
 # Write the lock of the server (the image and CI install it by hash) and the list of its licences anew
 lock:
     .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "just lock" --extra server --extra postgres pyproject.toml -o requirements-server.lock

@@ -70,6 +70,13 @@ def test_a_table_needs_rich_and_a_config_needs_yaml(cli: Cli) -> None:
     assert "pydantic" in imported(cli, "list", "--limit", "5")
 
 
+def test_a_new_database_needs_no_fitting_for_the_default_categories(cli: Cli) -> None:
+    assert cli("create", "-q", "--subject", "the invoice is wrong").returncode == 0
+    assert "scipy" not in imported(cli, "classify")
+    (cli.folder / "config.yaml").write_text("categories: [Invoices, Bugs]\n")
+    assert "scipy" in imported(cli, "classify", "--dry-run")
+
+
 ON_WINDOWS = """
 import sys
 sys.platform = "win32"

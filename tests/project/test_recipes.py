@@ -7,7 +7,7 @@ import yaml
 
 from tests.support.pages import ROOT
 
-RECIPES = {"setup", "fast", "test", "lint", "types", "docs", "golden", "clients", "lock", "bench", "pictures"}
+RECIPES = {"setup", "fast", "test", "lint", "types", "docs", "golden", "clients", "lock", "bench", "pictures", "model"}
 JUSTFILE = (ROOT / "Justfile").read_text(encoding="utf-8")
 
 

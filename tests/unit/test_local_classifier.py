@@ -19,6 +19,7 @@ from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.examples import examples
 from tests.support.world import a_budget
 from triage_cli.classifiers.embedded import classifier as embedded_classifier
+from triage_cli.classifiers.embedded import weights
 from triage_cli.classifiers.embedded.calibration import ScoreCalibration
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
@@ -195,6 +196,41 @@ sys.stdout.buffer.write(fit(DEFAULT_CATEGORIES).to_bytes())"""
     env = os.environ | {"PYTHONHASHSEED": "1"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, env=env)
     assert done.stdout == default.to_bytes()
+
+
+def test_the_model_of_the_default_categories_comes_with_the_package(default: Model) -> None:
+    """If this fails, the categories, their examples or the method have changed: run tools/make_default_model.py."""
+    model = weights.default_model(DEFAULT_CATEGORIES)
+    assert model is not None
+    assert model.fingerprint == default.fingerprint
+    assert model.labels == default.labels
+    for array in ("ngrams", "taught", "seen"):
+        assert np.array_equal(getattr(model, array), getattr(default, array))
+    for text, _ in OBVIOUS:  # weights differ in their last digits from processor to processor
+        given, expected = (one(classifier(each), text) for each in (model, default))
+        assert given.category == expected.category
+        assert given.confidence == pytest.approx(expected.confidence, abs=0.01)
+
+
+def test_other_categories_have_no_model_in_the_package() -> None:
+    assert weights.default_model(GARDEN) is None
+    assert weights.default_model(DEFAULT_CATEGORIES[::-1]) is None
+    assert weights.default_model(DEFAULT_CATEGORIES[:2]) is None
+    own_text = DEFAULT_CATEGORIES[0]._replace(description="all about money")
+    assert weights.default_model((own_text, *DEFAULT_CATEGORIES[1:])) is None
+    renamed = DEFAULT_CATEGORIES[0]._replace(name="Invoices", root=DEFAULT_CATEGORIES[0].name)
+    assert weights.default_model((renamed, *DEFAULT_CATEGORIES[1:])) is not None
+
+
+def test_a_missing_or_damaged_default_model_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "model.npz"
+    monkeypatch.setattr(weights, "DEFAULT_MODEL", file)
+    for content in (None, b"PK\x03\x04 no zip"):
+        if content:
+            file.write_bytes(content)
+        with pytest.raises(TriageError, match="model of the default categories cannot be read") as caught:
+            weights.default_model(DEFAULT_CATEGORIES)
+        assert "install it again" in str(caught.value.hint)
 
 
 def test_labelled_texts_are_learned(garden: Model) -> None:

@@ -265,17 +265,23 @@ def encoder_of(spec: ClassifierSpec) -> "Encoder | None":
 def built_in(
     config: Config, store: Store, tell: Callable[[str], None] | None, encoder: "Encoder | None" = None
 ) -> "Model":
-    """Return the embedded model of the categories alone; it is trained and stored if it is missing."""
+    """Return the embedded model of the categories alone; it is trained and stored if it is missing.
+
+    That of the default categories comes with the package.
+    """
     from triage_cli.classifiers.embedded import weights as fitted
 
-    key = fitted.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
-    weights = store.model(key)
-    if weights is None:
-        from triage_cli.classifiers.embedded import fit
+    model = fitted.default_model(config.categories) if encoder is None else None
+    if model is None:
+        key = fitted.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
+        weights = store.model(key)
+        if weights is None:
+            from triage_cli.classifiers.embedded import fit
 
-        if tell is not None:
-            tell(f"fitting the embedded model to {len(config.categories)} categories, once")
-        weights = fit.fit(config.categories, encoder=encoder).to_bytes()
-        store.keep_model(key, weights, {"categories": len(config.categories)})
+            if tell is not None:
+                tell(f"fitting the embedded model to {len(config.categories)} categories, once")
+            weights = fit.fit(config.categories, encoder=encoder).to_bytes()
+            store.keep_model(key, weights, {"categories": len(config.categories)})
+        model = fitted.Model.from_bytes(weights)
     # Its labels are in the order of the categories, and may be their former names.
-    return fitted.Model.from_bytes(weights)._replace(labels=tuple(c.name for c in config.categories))
+    return model._replace(labels=tuple(c.name for c in config.categories))

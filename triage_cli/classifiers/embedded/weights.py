@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
 from zlib import crc32
@@ -12,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.calibration import ScoreCalibration
-from triage_cli.classifiers.examples import LANGUAGES, examples_of
+from triage_cli.classifiers.examples import LANGUAGES, are_built_in, examples_of
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Category
+from triage_cli.runtime.installation import AGAIN
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 VECTORS = "minilm-words-256"  # the name of the word vectors, for the record
 METHOD = "3"  # to be increased when the same categories would give another model
+DEFAULT_MODEL = Path(__file__).with_name("default_model.npz")
 
 
 class Model(NamedTuple):
@@ -85,6 +88,20 @@ class Model(NamedTuple):
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
+
+
+def default_model(categories: Sequence[Category]) -> Model | None:
+    """Return the model of the default categories, which `tools/make_default_model.py` made; None for other categories.
+
+    Raises `TriageError` if its file is missing or damaged.
+    """
+    if not are_built_in(categories):
+        return None
+    try:
+        model = Model.from_bytes(DEFAULT_MODEL.read_bytes())
+    except (OSError, TriageError) as error:
+        raise TriageError(f"the model of the default categories cannot be read: {error}", hint=AGAIN) from error
+    return model if model.fingerprint == fingerprint(categories) else None
 
 
 def _bytes(model: Model | None) -> NDArray[np.uint8]:

@@ -1,0 +1,18 @@
+"""Fit the model of the default categories, which comes with the package: `python tools/make_default_model.py`.
+
+To be called after a change of the built-in examples, of the default categories, of the word vectors, or of `METHOD` in
+`classifiers/embedded/weights.py`. A new database then need not fit it, which takes most of a first command's time.
+"""
+
+from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.weights import DEFAULT_MODEL
+from triage_cli.config import DEFAULT_CATEGORIES
+
+
+def main() -> None:
+    """Write the file."""
+    DEFAULT_MODEL.write_bytes(fit(DEFAULT_CATEGORIES).to_bytes())
+
+
+if __name__ == "__main__":
+    main()
