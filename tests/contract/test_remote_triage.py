@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.support.api_server import Running, serving
 from tests.support.commands import PATIENCE
 from tests.support.online import ONLINE
 from tests.support.world import World
+from triage_cli.cli.review.session import ReviewSession
 from triage_cli.client import RemoteTriage, http, remote_triage, upload
 from triage_cli.client.address import Address, checked
 from triage_cli.client.http import ConnectionLostError
@@ -255,6 +257,48 @@ def test_of_several_verdicts_on_a_ticket_the_last_holds_and_a_repetition_changes
         assert {(o.value.category, o.value.reason) for o in outcomes if o.value} == {holds}
     (event,) = triage.events(EventQuery(actions=("verdict",)))
     assert json.loads(event.detail)["category"] == holds[0]
+
+
+def test_of_two_people_who_press_a_key_at_once_one_hears_of_the_other(side: Side) -> None:
+    list(side.make().create([a_row(n) for n in range(12)]))
+    shown = list(side.make().find(Selection()))
+    keys = ("Billing", "Technical")
+    people = [ReviewSession(side.make(), keys) for _ in keys]
+    with ThreadPoolExecutor(len(people)) as pool:
+        for ticket in shown:
+            pressed = threading.Barrier(len(people), timeout=PATIENCE)
+
+            def press(person: ReviewSession, key: str, ticket: Ticket, pressed: threading.Barrier) -> str:
+                pressed.wait()
+                try:
+                    return person.give(ticket, key).category or ""
+                except RowError as error:
+                    return error.message
+
+            one, other = sorted(pool.map(press, people, keys, [ticket] * 2, [pressed] * 2))
+            assert (one in keys, other) == (True, f"another person has decided: {one}")
+
+
+def test_a_verdict_on_what_was_shown_is_rejected_once_that_is_another(side: Side) -> None:
+    list(side.make().create([a_row(0)]))
+    (new,) = side.make().find(Selection())
+    changed = "E-0: it has changed since it was shown"
+
+    def given(shown: Ticket, category: str | None, note: str | None = None) -> str:
+        draft = VerdictDraft(0, "E-0", category, note, shown.shown_hash)
+        (outcome,) = side.make().give_verdicts([draft])
+        return outcome.error.message if outcome.error else outcome.action
+
+    list(side.make().classify(Selection(), ClassifyPlan()))  # changes nothing that a person decides by
+    assert given(new, "General", "a question") == "verdict"
+    assert given(new, "Billing") == changed
+    (judged,) = side.make().find(Selection())
+    assert (judged.category, judged.reason) == ("General", "a question")
+    list(side.make().route(Selection(), RoutePlan()))
+    assert given(judged, None) == "cleared"
+    assert given(judged, "Billing") == changed
+    list(side.make().create([a_row(0)._replace(description="another text")]))
+    assert given(new, "Billing") == changed
 
 
 def test_events_of_several_actions(side: Side) -> None:

@@ -230,8 +230,9 @@ def plan_record(plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, An
 
 
 def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
-    """Return a verdict for a request."""
-    return {"name": draft.name, "category": draft.category, "note": draft.note}
+    """Return a verdict for a request; servers that do not know `shown` take a verdict without it."""
+    shown = {} if draft.shown is None else {"shown": draft.shown}
+    return {"name": draft.name, "category": draft.category, "note": draft.note, **shown}
 
 
 # Outcomes

@@ -1,6 +1,7 @@
 """Ids: UUIDv7 for new records, and hashes by which tickets, deliveries and answers are recognised."""
 
 import hashlib
+import json
 import os
 import threading
 import time
@@ -37,6 +38,12 @@ def is_ticket_id(text: str) -> bool:
 def content_hash(subject: str | None, description: str | None) -> str:
     """Return the hash of a ticket's text. Raises `UnicodeEncodeError` for lone surrogates."""
     return hashlib.sha256(f"{subject or ''}\0{description or ''}".encode()).hexdigest()[:32]
+
+
+def shown_hash(subject: str | None, description: str | None, category: str | None, note: str | None) -> str:
+    """Return the hash of what a person decides by: the text of a ticket, and category and note of its verdict."""
+    fields = json.dumps([subject, description, category, note], ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(fields.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def external_identity(source: str, external_id: str) -> str:

@@ -7,6 +7,7 @@ frozen dataclass, and its class a quarter at start-up. Times are ISO 8601 UTC wi
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
+from triage_cli.domain import ids
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.mail import parts
 
@@ -122,12 +123,16 @@ class Rejected(NamedTuple):
 
 
 class VerdictDraft(NamedTuple):
-    """A person's category for the ticket `name` (None: taken back); `row` is its position in the input."""
+    """A person's category for the ticket `name` (None: taken back); `row` is its position in the input.
+
+    With `shown`, the `shown_hash` of the ticket that the person saw, it is rejected if the ticket is another by now.
+    """
 
     row: int
     name: str
     category: str | None
     note: str | None = None
+    shown: str | None = None
 
 
 class Ticket(NamedTuple):
@@ -193,6 +198,12 @@ class Ticket(NamedTuple):
     def text(self) -> str:
         """Return what a classifier reads: subject and body."""
         return text_of(self.subject, self.body)
+
+    @property
+    def shown_hash(self) -> str:
+        """Return the hash of what a person decides by: the text, and a verdict that holds."""
+        verdict = (self.category, self.reason) if self.verdict else (None, None)
+        return ids.shown_hash(self.subject, self.description, *verdict)
 
     @property
     def size(self) -> int:

@@ -9,7 +9,7 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Classification, Decision
 from triage_cli.domain.dedup import reset
-from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, UnavailableError
+from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, TriageError, UnavailableError
 from triage_cli.domain.runs import Action, Lease, Outcome
 from triage_cli.domain.serialization import last_decision, storable_text
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
@@ -51,8 +51,8 @@ class VerdictRecorder:
             for resolved in verdicts:
                 holding = last[resolved.ticket.ticket_id]
                 if resolved is not holding:
-                    ticket = outcomes[holding.draft.row].value
-                    outcomes[resolved.draft.row] = _gone(resolved) if ticket is None else _unchanged(resolved, ticket)
+                    settled = outcomes[holding.draft.row]
+                    outcomes[resolved.draft.row] = _unsaved(resolved, settled.value, settled.error)
             yield [outcomes[draft.row] for draft in chunk]
 
     def _resolve(self, draft: VerdictDraft, outcomes: dict[int, Outcome[Ticket]]) -> "_ResolvedVerdict | None":
@@ -81,14 +81,11 @@ class VerdictRecorder:
         for _ in range(TRIES):
             changes = []
             for resolved in list(unsaved.values()):
-                if resolved.ticket.status == "forgotten":
-                    del unsaved[resolved.ticket.ticket_id]
-                    outcomes[resolved.draft.row] = _gone(resolved)
-                    continue
-                change = self._change(resolved)
+                error = _refusal(resolved)
+                change = None if error else self._change(resolved)
                 if change is None:
                     del unsaved[resolved.ticket.ticket_id]
-                    outcomes[resolved.draft.row] = _unchanged(resolved, resolved.ticket)
+                    outcomes[resolved.draft.row] = _unsaved(resolved, resolved.ticket, error)
                 else:
                     changes.append(change)
             for change, conflict in zip(changes, self._store.save(changes, self._lease), strict=True):
@@ -136,15 +133,21 @@ class _ResolvedVerdict(NamedTuple):
         return self.category == earlier.category and self.draft.note in (None, earlier.draft.note)
 
 
-def _unchanged(resolved: _ResolvedVerdict, ticket: Ticket) -> Outcome[Ticket]:
+def _refusal(resolved: _ResolvedVerdict) -> RowError | None:
+    """Return why the ticket takes no verdict, or not this one."""
+    draft, ticket, _ = resolved
+    if ticket.status == "forgotten":
+        return RowError(f"{draft.name}: its text was forgotten, so there is nothing to decide", hint="leave it out")
+    if draft.shown not in (None, ticket.shown_hash):
+        return RowError(f"{draft.name}: it has changed since it was shown", hint="read it again")
+    return None
+
+
+def _unsaved(resolved: _ResolvedVerdict, ticket: Ticket | None, error: TriageError | None) -> Outcome[Ticket]:
+    """Return the outcome of a verdict that changes nothing."""
+    if error is not None:
+        return Outcome(resolved.draft.row, Action.REJECTED, None, error, resolved.draft)
     return Outcome(resolved.draft.row, Action.UNCHANGED, ticket, None, resolved.draft)
-
-
-def _gone(resolved: _ResolvedVerdict) -> Outcome[Ticket]:
-    error = RowError(
-        f"{resolved.draft.name}: its text was forgotten, so there is nothing to decide", hint="leave it out"
-    )
-    return Outcome(resolved.draft.row, Action.REJECTED, None, error, resolved.draft)
 
 
 def without_verdict(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:

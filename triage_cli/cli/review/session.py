@@ -64,12 +64,13 @@ class ReviewSession:
         Raises `TriageError` if it cannot be given, also if another person has decided since the ticket was read, or
         its text has changed.
         """
-        now = self.read_again(ticket)
-        if now.verdict and (now.verdict, now.category) != (ticket.verdict, ticket.category):
-            raise RowError(f"another person has decided: {now.category}", hint="give it again to overrule that")
-        if (now.subject, now.description) != (ticket.subject, ticket.description) and now.status != "forgotten":
-            raise RowError("its text has changed", hint="read it again, then give the category again")
-        decided = self._stored(VerdictDraft(0, ticket.ticket_id, category, note))
+        try:
+            decided = self._stored(VerdictDraft(0, ticket.ticket_id, category, note, ticket.shown_hash))
+        except RowError as refused:
+            now = self.read_again(ticket)
+            if now.status == "forgotten" or now.shown_hash == ticket.shown_hash:
+                raise
+            raise _since_shown(ticket, now) from refused
         self.steps.append(Step(ticket, category, decided))
         return decided
 
@@ -111,16 +112,16 @@ class ReviewSession:
             raise RowError(f"{gone} is no category now, so that it cannot be given again")
         ticket = step.ticket
         if step.category is not None:
-            self._check_holds(step)
+            now = self._check_holds(step)
             before = (ticket.category, ticket.reason) if ticket.verdict else (None, None)
-            ticket = self._stored(VerdictDraft(0, ticket.ticket_id, *before))
+            ticket = self._stored(VerdictDraft(0, ticket.ticket_id, *before, now.shown_hash))
         return self.steps.pop()._replace(ticket=ticket)
 
-    def _check_holds(self, step: Step) -> None:
-        """Raise `RowError`, and drop the step, if another person has changed its verdict since."""
+    def _check_holds(self, step: Step) -> Ticket:
+        """Return the ticket as it is now. Raises `RowError`, and drops the step, if its verdict is another's."""
         now, given = self.read_again(step.decided), step.decided
         if (now.verdict, now.category, now.reason) == (given.verdict, given.category, given.reason):
-            return
+            return now
         self.steps.pop()
         changed = f"decided since: {now.category}; that stays" if now.verdict else "taken the verdict back"
         raise RowError(f"{now.external_id or short(now.ticket_id)}: another person has {changed}")
@@ -137,3 +138,11 @@ class ReviewSession:
             if outcome.value is not None:
                 return outcome.value
         raise TriageError("the verdict was not stored", hint="try again")
+
+
+def _since_shown(ticket: Ticket, now: Ticket) -> RowError:
+    """Return the error that says what has changed of a ticket since it was shown."""
+    if (now.subject, now.description) != (ticket.subject, ticket.description):
+        return RowError("its text has changed", hint="read it again, then give the category again")
+    done = f"decided: {now.category}" if now.verdict else "taken the verdict back"
+    return RowError(f"another person has {done}", hint="give it again to overrule that")
