@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.certificate_authority import Authority
-from tests.support.imap_server import PASSWORD, USER, ImapServer, encrypted, serving
+from tests.support.imap_server import PASSWORD, USER, ImapServer, encrypted, serving, without_uidnext
 from tests.support.mails import mail
 from tests.support.online import ONLINE
 from tests.support.ports import number_of, reserve_port
@@ -87,6 +87,20 @@ def test_a_folder_that_was_made_anew_is_read_from_its_beginning(shared: ImapServ
     shared.remove(folder)
     shared.put(mail("c", name="c@x"), folder=folder)
     assert texts(pages(source(shared, folder), position)) == ["c"]
+
+
+def test_a_server_that_does_not_name_the_next_uid_is_asked_for_the_last_one(shared: ImapServer, folder: str) -> None:
+    """A UID has 32 bits: to search for all that there may be takes tens of thousands of requests."""
+    shared.put(mail("a", name="a@x"), mail("b", name="b@x"), folder=folder)
+    with without_uidnext(shared.port) as (port, commands):
+        found = pages(source(port, folder))
+        assert (texts(found), found[-1].progress is None or found[-1].progress <= 1) == (["a", "b"], True)
+        assert pages(source(port, folder), found[-1].position) == []
+        shared.put(mail("c", name="c@x"), folder=folder)
+        assert texts(pages(source(port, folder), found[-1].position)) == ["c"]
+        shared.put(folder=f"{folder} empty")
+        assert pages(source(port, f"{folder} empty")) == []
+    assert len(commands) < 50
 
 
 def test_what_cannot_be_read_is_named_by_its_uid_and_the_rest_goes_on(

@@ -126,16 +126,21 @@ class ImapSource:
         status, there = server.select(quoted(self._login.folder), readonly=True)
         if status != "OK":
             raise UsageError(f'{self.name}: no folder "{self._login.folder}"', hint="name another as folder")
-        validity, end = (_number(server.response("UIDVALIDITY"), 0), _number(server.response("UIDNEXT"), 1 << 32))
-        return _Folder(validity, end, _number(("EXISTS", there), 0))
+        validity, mails = _number(server.response("UIDVALIDITY"), 0), _number(("EXISTS", there), 0)
+        end = _number(server.response("UIDNEXT"), 0) or self._behind_last(server, mails)
+        return _Folder(validity, end, mails)
+
+    def _behind_last(self, server: ImapConnection, mails: int) -> int:
+        """Return the UID behind the last mail's, on a server that does not name it: UIDs go up to 4,294,967,295."""
+        last = _uids(self._asked(server, "SEARCH", "UID *")) if mails else set()
+        return max(last, default=0) + 1
 
     def _found(self, server: ImapConnection, begin: int, end: int, since: str) -> Iterator[list[int]]:
         """Yield the existing UIDs from `begin` up to before `end`, in ascending order."""
         width = FEWEST
         while begin < end:
             stop = min(begin + width, end)
-            answer = self._asked(server, "SEARCH", f"{since}UID {begin}:{stop - 1}")
-            uids = {int(each) for line in answer if isinstance(line, bytes) for each in line.split()}
+            uids = _uids(self._asked(server, "SEARCH", f"{since}UID {begin}:{stop - 1}"))
             if uids:
                 yield sorted(uid for uid in uids if begin <= uid < stop)
             width = width if len(uids) > width // 10 else min(width * 4, MOST)
@@ -225,6 +230,11 @@ def imap_day(moment: str) -> str:
 def _number(response: tuple[str, list[bytes | None]], default: int) -> int:
     values = [value for value in response[1] or () if value]
     return int(values[-1]) if values and values[-1].isdigit() else default
+
+
+def _uids(answer: Sequence[bytes | tuple[bytes, bytes]]) -> set[int]:
+    """Return the UIDs that a search found."""
+    return {int(each) for line in answer if isinstance(line, bytes) for each in line.split()}
 
 
 def _set(uids: Sequence[int]) -> str:
