@@ -97,6 +97,39 @@ def test_what_no_json_can_hold_again_stops_no_pull(cli: Cli) -> None:
     assert kept[:4] == [{}, {}, {"x": "1e999"}, {"x": "9" * 5000}]
 
 
+def test_a_line_over_8_mb_rejects_itself_and_the_next_pull_goes_on_behind_it(cli: Cli) -> None:
+    configure(cli, TAP.replace('"hello"', '"hello" if n != 2 else "x" * (9 << 20)'))
+    done = cli("pull", "--rejects", "bad.jsonl")
+    assert done.returncode == 3
+    assert done.stderr == (
+        "rejected: tap: item 3 is on a line over 8 MB\ntap: 4 created, 0 updated, 0 unchanged, 1 rejected\n"
+    )
+    assert (cli.folder / "bad.jsonl").read_text().startswith('{"type": "RECORD"')
+    again = cli("pull", "-q")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def test_a_state_of_null_is_none(cli: Cli) -> None:
+    configure(cli, TAP.replace('{"next": n + 1}', '{"next": n + 1} if n < 3 else None'))
+    assert cli("pull", "-q").returncode == 0
+    assert "tap: 0 created, 0 updated, 2 unchanged" in cli("pull").stderr
+    calls = [json.loads(line)[1] for line in (cli.folder / "calls").read_text().splitlines()]
+    assert calls == [{"next": 0}, {"next": 3}]
+
+
+def test_an_item_with_a_megabyte_beside_its_text_is_rejected(cli: Cli) -> None:
+    tap = TAP.replace('"text": "hello"', '"text": "hello", "log": "x" * (n << 19)')
+    configure(cli, tap)
+    done = cli("pull", "--rejects", "bad.jsonl")
+    assert done.returncode == 3
+    assert 'rejected: tap: item 3 with the id "2" has over 1 MB beside its text; name in extra what' in done.stderr
+    assert "tap: 2 created, 0 updated, 0 unchanged, 3 rejected" in done.stderr
+    assert [json.loads(line)["id"] for line in (cli.folder / "bad.jsonl").read_text().splitlines()] == [2, 3, 4]
+    configure(cli, tap, extra=["priority"])
+    (cli.folder / "there").write_text("6")
+    assert "tap: 1 created, 0 updated, 0 unchanged, 0 rejected" in cli("pull").stderr
+
+
 def is_gone(pid: Path) -> bool:
     return subprocess.run(["kill", "-0", pid.read_text().strip()], capture_output=True, check=False).returncode != 0
 

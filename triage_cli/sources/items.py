@@ -11,7 +11,7 @@ from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.json_reader import text_of
 from triage_cli.readers.values import is_nothing, moment, priority
 
-# The longest text of a ticket, in characters.
+# The longest text of a ticket, and the longest JSON of what is kept beside it, in characters.
 LONGEST = 1 << 20
 
 
@@ -56,6 +56,9 @@ class ItemReader:
             extra["created_at"] = created_text
         if priority_text and urgency is None:
             extra["priority"] = priority_text
+        if len(compact(extra)) > LONGEST:
+            why = "has over 1 MB beside its text; name in extra what of it is kept"
+            return self._rejected(source_item, row, f'with the id "{external_id}" {why}')
         return TicketDraft(
             row,
             0,
@@ -77,6 +80,10 @@ class ItemReader:
         """Return the rejection of an item whose own request was answered with this status."""
         why = f'with the id "{self.id_of(source_item)}" has no details: its request was answered {status}'
         return self._rejected(source_item, row, why)
+
+    def on_long_line(self, beginning: str, row: int) -> Rejected:
+        """Return the rejection of an item of which only the beginning was read, since its line is too long."""
+        return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} is on a line over 8 MB"), beginning)
 
     def changed(self, source_item: object) -> str | None:
         """Return the time of an item's last change as ISO 8601 UTC; None if it is unknown."""

@@ -23,8 +23,9 @@ from triage_cli.runtime.private_files import private
 from triage_cli.runtime.process import children, kill_group
 from triage_cli.sources.items import ItemReader
 
-# The longest line of a tap, in bytes.
+# The longest line of a tap, in bytes; of a longer one so much of the beginning is kept.
 LONGEST = 8 << 20
+_BEGINNING = 1 << 16
 
 
 class SingerSource:
@@ -97,10 +98,15 @@ class SingerSource:
         drafts: list[TicketDraft | Rejected] = []
         row, others = 0, set()
         for singer_line in _lines(lines):
+            if len(singer_line) >= LONGEST:
+                drafts.append(self._items.on_long_line(singer_line[:_BEGINNING].decode("utf-8", "replace"), row))
+                row += 1
+                continue
             message = self._message(singer_line)
             kind = message.get("type")
             if kind == "STATE":
-                yield SourcePage(drafts, compact(message.get("value")))
+                value = message.get("value")  # null is no state: the tap would be handed it as one
+                yield SourcePage(drafts, None if value is None else compact(value))
                 drafts = []
             elif kind == "RECORD" and message.get("stream") != self._spec.stream:
                 others.add(str(message.get("stream")))
@@ -132,7 +138,11 @@ class SingerSource:
 
 
 def _lines(stream: IO[bytes] | None) -> Iterator[bytes]:
+    """Yield the lines of a tap that hold something; of a line over `LONGEST` its beginning, of that length."""
     while stream is not None and (singer_line := stream.readline(LONGEST)):
+        rest = singer_line
+        while len(rest) == LONGEST and not rest.endswith(b"\n"):
+            rest = stream.readline(LONGEST)
         if singer_line.strip():
             yield singer_line
 
