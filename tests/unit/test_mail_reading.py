@@ -340,8 +340,9 @@ def test_folders_of_mails_are_read_file_by_file(tmp_path: Path) -> None:
     assert texts(list(open_table(plain, "plain").rows)) == [("A matter", "c")]
     plain.close()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="is a folder without mails"):
+    with pytest.raises(InputError, match="is a folder without mails") as caught:
         MailFolder(tmp_path / "empty")
+    assert f"name its files, as in {tmp_path}/empty/*.csv" in caught.value.hint
 
 
 def test_a_mail_says_which_parts_nobody_is_asked_about() -> None:

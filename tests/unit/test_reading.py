@@ -134,7 +134,7 @@ def test_options_that_do_not_fit_are_usage_errors(options: dict[str, Any], says:
         (b"<?xml version='1.0'?><rss/>", "web page or XML"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "Git LFS pointer"),
         (b"PK\x03\x04\x14\x00\x06\x00", "Excel"),
-        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"\x1f\x8b\x08\x00", "compressed by gzip; unpack it first: gunzip -k FILE"),
         (bytes(range(256)) * 20, "binary"),
         (b"ID,Client,Priority,Status\n#1,Faye,Medium,Open\n", "its columns are ID, Client, Priority, Status; name"),
         (b'"just text"', "no column for a subject"),
@@ -146,6 +146,12 @@ def test_what_is_no_table_of_tickets_is_one_sentence_with_the_way_out(data: byte
         opened(data)
     assert says in caught.value.sentence()
     assert caught.value.hint
+
+
+def test_json_without_a_text_has_no_hint_about_a_delimiter() -> None:
+    with pytest.raises(InputError) as caught:
+        opened('[{"a": 1}]')
+    assert caught.value.hint == 'name one with --map description="COLUMN"'
 
 
 def test_a_header_alone_is_a_table_without_rows() -> None:

@@ -66,7 +66,8 @@ def header_of(sample: Sample, name: str, mapping: Mapping[str, str], *, headed: 
         return _headless(sample_rows, name, mapping, _NO_HEADER)
     matched_columns = matched(first_row, mapping, empty=empty_columns(sample_rows[1:], len(first_row)))
     if not has_text(matched_columns.fields):
-        raise no_text(name, first_row)
+        alone = "if a rare character separates the columns, name it with --delimiter" if len(first_row) == 1 else ""
+        raise no_text(name, first_row, alone)
     return HeaderRow(first_row, matched_columns, 1)
 
 
@@ -104,14 +105,10 @@ def check_width(width: int, name: str) -> None:
         raise InputError(f"{name} has {width:,} columns, more than any table of tickets", hint="is it the right file?")
 
 
-def no_text(name: str, columns: Sequence[str], *, nested: bool = False) -> InputError:
-    """Return the error for an input without a subject or description; `nested` if it has objects in objects."""
+def no_text(name: str, columns: Sequence[str], advice: str = "") -> InputError:
+    """Return the error for an input without a subject or description, with advice about another cause."""
     hint = 'name one with --map description="COLUMN"'
-    if nested:
-        hint += "; a value inside of an object must be taken out first, for example by jq"
-    elif len(columns) == 1:
-        hint += "; if a rare character separates the columns, name it with --delimiter"
     return InputError(
         f"{name} has no column for a subject or a description; its columns are {listing(columns)}",
-        hint=hint,
+        hint=f"{hint}; {advice}" if advice else hint,
     )

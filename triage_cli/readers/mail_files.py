@@ -52,7 +52,8 @@ class MailFolder:
             raise InputError(f"cannot read {path}: {error.strerror}", hint="check its name and its rights") from error
         if not holds_mails:
             self.close()
-            raise InputError(f"{path} is a folder without mails", hint="name a Maildir, or a folder of .eml files")
+            hint = f"name its files, as in {path}/*.csv, or a Maildir, or a folder of .eml files"
+            raise InputError(f"{path} is a folder without mails", hint=hint)
 
     def mails(self) -> Iterator[RawMail]:
         """Yield the mails in the order of their file names, which begin with a time in a Maildir."""

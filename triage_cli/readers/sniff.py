@@ -34,7 +34,7 @@ _MAGIC = (
         "an old Excel workbook or an Outlook message",
         "save a sheet as CSV, a message as .eml",
     ),
-    (b"\x1f\x8b", "compressed by gzip", "unpack it first: gunzip -c FILE | triage create -"),
+    (b"\x1f\x8b", "compressed by gzip", "unpack it first: gunzip -k FILE"),
     (b"BZh", "compressed by bzip2", "unpack it first"),
     (b"\xfd7zXZ", "compressed by xz", "unpack it first"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it first"),

@@ -156,7 +156,8 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
     empty = empty_columns(rows, len(columns))
     column_mapping = matched(columns, options.mapping, nested, empty) if columns else Columns({})
     if columns and not has_text(column_mapping.fields):
-        raise no_text(table_input.name, columns, nested=bool(nested))
+        advice = "a value inside of an object must be taken out first, for example by jq" if nested else ""
+        raise no_text(table_input.name, columns, advice)
 
     def records(blocks: Iterable[str]) -> JsonRecords:
         return JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
