@@ -229,7 +229,7 @@ def test_a_move_to_a_server_is_refused_before_anything_is_read(fitted: Cli, pg_s
 
 
 def test_online_the_door_is_open(receiver: Receiver) -> None:
-    with ONLINE.http_client("a server", proxies=False) as client:
+    with ONLINE.http_client("a server", "http://a.example", proxies=False) as client:
         assert client.post(receiver.url, content=b"{}").status_code == 200
     ONLINE.check("anything")
     ONLINE.check_postgres("postgresql://u@db.example/d", "a database")

@@ -237,3 +237,51 @@ def test_what_is_trusted_is_looked_at_only_where_a_connection_is_made(
     monkeypatch.setenv("SSL_CERT_FILE", "nowhere.pem")
     with pytest.raises(ConfigError, match=r"nowhere\.pem"):
         trust()
+
+
+# -- a proxy of the environment that cannot be used
+
+PROXIED = (
+    "classifiers:\n"
+    "  m: {type: openai, model: m, base_url: 'https://a.example/v1', api_key_env: null, price: {input: 1, output: 1}}\n"
+    "  c: {type: anthropic, model: m, base_url: 'https://a.example', api_key_env: null, price: {input: 1, output: 1}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "proxy", "why"),
+    [
+        ("ALL_PROXY", "socks5://127.0.0.1:9", "SOCKS needs the package socksio"),
+        ("https_proxy", "foo://127.0.0.1:9", "it is no http proxy's address"),
+        ("HTTPS_PROXY", "http://127.0.0.1:port", "it is no http proxy's address"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_a_mistake_of_the_configuration(
+    fitted: Cli, name: str, proxy: str, why: str
+) -> None:
+    (fitted.folder / "config.yaml").write_text(PROXIED)
+    assert fitted("create", "-q", stdin=TICKET).returncode == 0
+    for args in (
+        ("stats", "--remote", "https://a.example"),
+        ("classify", "-q", "--classifier", "m"),
+        ("classify", "-q", "--classifier", "c"),
+    ):
+        done = fitted(*args, **{name: proxy, "TRIAGE_API_KEY": "key"})
+        assert done.returncode == 2
+        assert f"{name} names a proxy that cannot be used for a.example: {why}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"ALL_PROXY": "socks5://127.0.0.1:9", "NO_PROXY": "0.0.0.0"},  # noqa: S104 - an address to connect to
+        {"ALL_PROXY": "socks5://127.0.0.1:9", "HTTPS_PROXY": "127.0.0.1:9"},
+        {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "[::1]"},  # httpx cannot read it
+        {"HTTP_PROXY": "foo://127.0.0.1:9"},
+    ],
+)
+def test_one_that_is_not_used_stops_nothing(cli: Cli, env: dict[str, str]) -> None:
+    # This machine, by an address that proxies may stand before.
+    done = cli("stats", "--remote", "https://0.0.0.0:9", TRIAGE_API_KEY="key", **env)
+    assert done.returncode == 6, done.stderr
+    assert "it refuses connections" in done.stderr

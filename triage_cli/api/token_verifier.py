@@ -220,7 +220,7 @@ def fetching(network: Network) -> Fetch:
 
     def fetch(address: str) -> Any:
         until, body = time.monotonic() + DEADLINE, b""
-        client = network.http_client("the identity provider", proxies=True, timeout=TIMEOUT)
+        client = network.http_client("the identity provider", address, proxies=True, timeout=TIMEOUT)
         try:
             with client, client.stream("GET", address, headers={"accept": "application/json"}) as answer:
                 if answer.status_code != 200:

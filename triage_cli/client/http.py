@@ -57,6 +57,7 @@ class Connection:
         self.spent = 0.0
         self._client = network.http_client(
             address.host,
+            address.url,
             # A server on this machine is not behind a proxy.
             proxies=not is_loopback(urlsplit(address.url).hostname or ""),
             base_url=address.url,

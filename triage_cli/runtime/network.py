@@ -26,7 +26,7 @@ class Network(NamedTuple):
     """Opens all outgoing connections; none when `offline`.
 
     There is no default instance: whatever needs the network is given one. Each method raises `UsageError` when offline,
-    before a socket is opened, and `ConfigError` for certificate authorities that cannot be read.
+    before a socket is opened, and `ConfigError` for certificate authorities and proxies that cannot be used.
     """
 
     offline: bool
@@ -39,15 +39,17 @@ class Network(NamedTuple):
                 hint="leave out --offline (also TRIAGE_OFFLINE and offline: in the config)",
             )
 
-    def http_client(self, what: str, *, proxies: bool, **options: Any) -> "httpx.Client":
-        """Return a client that follows no redirects, so that a key is sent to no other server.
+    def http_client(self, what: str, url: str, *, proxies: bool, **options: Any) -> "httpx.Client":
+        """Return a client for a server that follows no redirects, so that a key is sent to no other server.
 
         With `proxies`, the proxies of the environment are used.
         """
         self.check(what)
         import httpx
 
-        return httpx.Client(verify=trust(), trust_env=proxies, follow_redirects=False, **options)
+        context = trust()
+        options |= proxy_options(url, context) if proxies else {"trust_env": False}
+        return httpx.Client(verify=context, follow_redirects=False, **options)
 
     def http_connections(self, what: str) -> "Callable[[], httpx.AsyncHTTPTransport]":
         """Return what opens a connection to the given address itself: it knows no proxies, no .netrc, no redirects.
@@ -60,21 +62,23 @@ class Network(NamedTuple):
         context, limits = trust(), httpx.Limits(max_connections=1)
         return lambda: httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
 
-    def openai(self, what: str, *, hooks: Hooks, **options: Any) -> "openai.AsyncOpenAI":
+    def openai(self, what: str, url: str, *, hooks: Hooks, **options: Any) -> "openai.AsyncOpenAI":
         """Return a client of OpenAI's SDK."""
         self.check(what)
         import openai
 
-        client = openai.DefaultAsyncHttpxClient(verify=trust(), event_hooks=hooks)
-        return openai.AsyncOpenAI(http_client=client, **options)
+        context = trust()
+        client = openai.DefaultAsyncHttpxClient(verify=context, event_hooks=hooks, **proxy_options(url, context))
+        return openai.AsyncOpenAI(base_url=url, http_client=client, **options)
 
-    def anthropic(self, what: str, *, hooks: Hooks, **options: Any) -> "anthropic.AsyncAnthropic":
+    def anthropic(self, what: str, url: str, *, hooks: Hooks, **options: Any) -> "anthropic.AsyncAnthropic":
         """Return a client of Anthropic's SDK."""
         self.check(what)
         import anthropic
 
-        client = anthropic.DefaultAsyncHttpxClient(verify=trust(), event_hooks=hooks)
-        return anthropic.AsyncAnthropic(http_client=client, **options)
+        context = trust()
+        client = anthropic.DefaultAsyncHttpxClient(verify=context, event_hooks=hooks, **proxy_options(url, context))
+        return anthropic.AsyncAnthropic(base_url=url, http_client=client, **options)
 
     def mail_server(self, what: str, host: str, port: int, *, tls: "Tls", timeout: float) -> "MailServer":
         """Return a mail server, to which connections can be opened."""
@@ -146,6 +150,38 @@ def trust() -> "ssl.SSLContext":
     if os.path.isdir(paths.openssl_capath):  # noqa: PTH112
         context.load_verify_locations(capath=paths.openssl_capath)
     return context
+
+
+def proxy_options(url: str, context: "ssl.SSLContext") -> dict[str, Any]:
+    """Return the options by which a client of httpx uses the proxies of the environment. Raises `ConfigError`."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    import httpx
+
+    try:
+        httpx.Client(verify=context).close()
+    except (ImportError, ValueError, httpx.InvalidURL):
+        # One variable that it cannot use, even one that is not for this address, keeps httpx from making a client.
+        parts, proxies = urlsplit(url), getproxies()
+    else:
+        return {}
+    scheme = parts.scheme if proxies.get(parts.scheme) else "all"
+    proxy = proxies.get(scheme)
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return {"trust_env": False}
+    options: dict[str, Any] = {"trust_env": False, "proxy": proxy if "://" in proxy else f"http://{proxy}"}
+    try:
+        httpx.Client(verify=context, **options).close()
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        name = f"{scheme}_proxy"  # it goes before the one in capitals
+        name = name if os.environ.get(name) else name.upper()
+        why = "SOCKS needs the package socksio" if isinstance(error, ImportError) else "it is no http proxy's address"
+        raise ConfigError(
+            f"{name} names a proxy that cannot be used for {parts.hostname}: {why}",
+            hint=f"set {name} to http://HOST:PORT, unset it, or add {parts.hostname} to NO_PROXY",
+        ) from error
+    return options
 
 
 def is_loopback(host: str) -> bool:

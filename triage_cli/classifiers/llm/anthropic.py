@@ -42,8 +42,8 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
     def open(self, network: Network) -> None:
         """Make the client, without its own retries and telemetry."""
         self._sdk = network.anthropic(
-            self.who, hooks=hooks() if self.bounded else {}, open_telemetry=False,
-            api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
+            self.who, self._url, hooks=hooks() if self.bounded else {}, open_telemetry=False,
+            api_key=self._key, timeout=self._spec.timeout + SLACK, max_retries=0,
         )  # fmt: skip
 
     def most(self, question: Question, budget: int) -> int:

@@ -56,8 +56,8 @@ class OpenAIClient(Client[openai.AsyncOpenAI]):
     def open(self, network: Network) -> None:
         """Make the client, without its own retries."""
         self._sdk = network.openai(
-            self.who, hooks=hooks() if self.bounded else {},
-            api_key=self._key, base_url=self._url, timeout=self._spec.timeout + SLACK, max_retries=0,
+            self.who, self._url, hooks=hooks() if self.bounded else {},
+            api_key=self._key, timeout=self._spec.timeout + SLACK, max_retries=0,
         )  # fmt: skip
 
     def complaint(self, error: Exception) -> ProviderError | None:
