@@ -188,6 +188,29 @@ def test_what_is_listed_can_be_piped_back_and_all_taken_back(three: Cli) -> None
     assert tickets(three) == before, "what the machine had said, and where each ticket had gone"
 
 
+@pytest.mark.parametrize(
+    ("last", "place", "problem"),
+    [
+        ('{"id": "A-3", "la\n', "line 3", "not JSON"),
+        ('{"label": "General"}\n', "line 3", "no ticket_id"),
+        ('{"id": "A-9"}\n', "line 3 (A-9)", 'no ticket "A-9"'),
+    ],
+)
+def test_a_line_without_a_name_is_rejected_and_the_other_verdicts_are_taken_back(
+    three: Cli, last: str, place: str, problem: str
+) -> None:
+    assert three("verdict", "-", "-q", stdin="id,label\nA-1,General\nA-2,General\n").returncode == 0
+    lines = f'{{"id": "A-1"}}\n"A-2"\n{last}'
+    done = three("verdict", "-", "--clear", "-o", "id", "--rejects", "rejects.jsonl", stdin=lines)
+    assert (done.returncode, len(done.stdout.split())) == (3, 2)
+    assert f"rejected: {place}: {problem}" in done.stderr
+    assert "2 taken back, 0 unchanged, 1 rejected" in done.stderr
+    (rejected,) = map(json.loads, (three.folder / "rejects.jsonl").read_text().splitlines())
+    assert rejected.pop("triage_error").startswith(problem)
+    assert rejected == ({"ticket_id": "A-9"} if "A-9" in last else {"text": last.strip()})
+    assert not any(t["verdict"] for t in tickets(three).values())
+
+
 def test_a_verdict_taken_back_from_a_ticket_nobody_asked_about_leaves_it_new(cli: Cli) -> None:
     assert cli("create", "-q", stdin=many(1)).returncode == 0
     assert cli("verdict", "B-0", "Billing", "-q").returncode == 0

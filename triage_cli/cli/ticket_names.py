@@ -70,18 +70,30 @@ def values(first: str, lines: Iterable[str]) -> Iterator[tuple[int, str, Any, st
 
 def malformed(line: int, problem: str) -> InputError:
     """Return the error for malformed JSON."""
-    return InputError(f"line {line}: {problem}", hint="pipe JSON, one object a line or an array of them")
+    return InputError(f"line {line}: {problem}", hint="pipe objects with a ticket_id, one a line or an array of them")
 
 
 def names_in(stream: BinaryIO) -> Iterator[str]:
     """Read names of tickets: one a line, the id column of a CSV, or JSON."""
     first, lines = opened(stream)
     if is_json(first):
-        for line, _, value, problem in values(first, lines):
+        for line, _, name, problem in json_names(first, lines):
             if problem:
                 raise malformed(line, problem)
-            yield _name_in(line, value)
+            yield name
         return
+    yield from plain_names(first, lines)
+
+
+def json_names(first: str, lines: Iterable[str]) -> Iterator[tuple[int, str, str, str]]:
+    """Read names from JSON, each with its line, its text, and why it is none, or ""."""
+    for line, text, value, problem in values(first, lines):
+        name = "" if problem else _name_in(value)
+        yield line, text, name, problem or ("" if name else "no ticket_id")
+
+
+def plain_names(first: str, lines: Iterable[str]) -> Iterator[str]:
+    """Read names: one a line, or the id column of a CSV."""
     delimiter, columns = columns_of(first)
     column = next((c for c in IDS if c in columns), None)
     if column is not None:
@@ -93,9 +105,7 @@ def names_in(stream: BinaryIO) -> Iterator[str]:
     yield from (name_line.strip() for name_line in chain([first], lines) if name_line.strip())
 
 
-def _name_in(line: int, value: object) -> str:
+def _name_in(value: object) -> str:
     names = [value.get(key) for key in IDS] if isinstance(value, dict) else [value]
-    for name in names:
-        if name and isinstance(name, str | int) and not isinstance(name, bool):
-            return str(name)
-    raise InputError(f"line {line} holds no ticket_id", hint="pipe what triage list -o jsonl or -o json prints")
+    usable = (name for name in names if name and isinstance(name, str | int) and not isinstance(name, bool))
+    return str(next(usable, ""))

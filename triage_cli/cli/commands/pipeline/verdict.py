@@ -24,6 +24,7 @@ from triage_cli.readers import csv_rows
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
 CATEGORIES = ("category", "label", "verdict", "triage_category")
 OBJECT_HINT = 'write {"ticket_id": …, "category": …}'
+NAME_HINT = 'write {"ticket_id": …}'
 REASON = "triage_error"  # the column with the reason of a rejected row, named as in `triage run`
 Record = Mapping[str, Any]
 Read = tuple[str, Record, RowError | None]  # the place of a row, the row, and why it is none
@@ -178,9 +179,24 @@ def _verdicts(rows: Iterator[Read], note: str | None) -> Iterator[VerdictRow]:
 
 
 def _read_names(stream: BinaryIO) -> Iterator[VerdictRow]:
-    """Read the names of tickets whose verdicts are to be removed."""
-    for row, name in enumerate(ticket_names.names_in(stream)):
-        yield VerdictRow(f"record {row + 1}", {"ticket_id": name}, VerdictDraft(row, name, None))
+    """Read the names of tickets whose verdicts are to be removed.
+
+    Raises `InputError` if the first line of JSON is malformed; a later one is rejected.
+    """
+    first, lines = ticket_names.opened(stream)
+    if not ticket_names.is_json(first):
+        for row, name in enumerate(ticket_names.plain_names(first, lines)):
+            yield VerdictRow(f"record {row + 1}", {"ticket_id": name}, VerdictDraft(row, name, None))
+        return
+    is_array = first.lstrip().startswith("[")
+    for row, (line, text, name, problem) in enumerate(ticket_names.json_names(first, lines)):
+        place = place_of(line, row + 1 if is_array else 0)
+        if not problem:
+            yield VerdictRow(place, {"ticket_id": name}, VerdictDraft(row, name, None), is_json=True)
+        elif row:
+            yield VerdictRow(place, {"text": text.strip()}, error=RowError(problem, hint=NAME_HINT), is_json=True)
+        else:
+            raise ticket_names.malformed(line, problem)
 
 
 def _text(record: Record, keys: Sequence[str]) -> str:
