@@ -130,6 +130,15 @@ def test_an_item_with_a_megabyte_beside_its_text_is_rejected(cli: Cli) -> None:
     assert "tap: 1 created, 0 updated, 0 unchanged, 0 rejected" in cli("pull").stderr
 
 
+def test_a_record_that_is_older_than_what_is_stored_changes_nothing(cli: Cli) -> None:
+    record = '{{"type":"RECORD","stream":"tickets","record":{{"id":1,"subject":"{}","at":"2026-11-01T0{}:00:00Z"}}}}'
+    fields = {**FIELDS, "updated_at": "at"}
+    for written, subject in (((("new", 3), ("old", 2)), "new"), ((("older", 1),), "new"), ((("newer", 4),), "newer")):
+        configure(cli, "#!/bin/sh\n" + "".join(f"echo '{record.format(*each)}'\n" for each in written), fields=fields)
+        assert cli("pull", "-q").returncode == 0
+        assert rows(cli.db, "select subject from tickets") == [(subject,)], written
+
+
 def is_gone(pid: Path) -> bool:
     return subprocess.run(["kill", "-0", pid.read_text().strip()], capture_output=True, check=False).returncode != 0
 

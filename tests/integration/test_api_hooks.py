@@ -46,6 +46,11 @@ webhooks:
     secret_env: PLAIN_SECRET
     header: X-Hub-Signature-256
     fields: {subject: [issue.kind, issue.title], external_id: [repository.full_name, issue.number]}
+  dated:
+    type: hmac
+    secret_env: PLAIN_SECRET
+    header: X-Hub-Signature-256
+    fields: {subject: issue.title, external_id: issue.number, updated_at: issue.updated_at}
 """
 ENV = {"DESK_SECRET": SECRET, "NEW_SECRET": "another", "PLAIN_SECRET": "plain"}
 EVENT = {"data": {"id": 7, "title": "Refund?", "messages": [{"body": "I was charged twice"}], "priority": "urgent"}}
@@ -133,6 +138,21 @@ def test_a_repeat_that_comes_late_takes_nothing_back(server: Running) -> None:
     late = send(server, "desk", old, standard(old, "evt_20"))
     assert (late.status_code, late.json()["ticket_id"]) == (200, first.json()["ticket_id"])
     assert late.json()["ticket"]["subject"] == "refund please"
+
+
+def test_an_event_that_is_older_than_what_is_stored_changes_nothing(server: Running) -> None:
+    """Senders repeat what was not answered, and do not keep the order."""
+    sent = [
+        ("refund please", "2026-11-01T10:00:00Z"), ("printer broken", "2026-11-01T09:00:00Z"),
+        ("refund, please", "2026-11-01T12:00:00+02:00"), ("refund!", "1793530860"), ("no time", "yesterday"),
+    ]  # fmt: skip
+    answers = [hashed(server, "dated", issue(None, 30, title, updated_at=at)) for title, at in sent]
+    assert [answer.status_code for answer in answers] == [201, 200, 200, 200, 200]
+    subjects = [answer.json()["ticket"]["subject"] for answer in answers]
+    assert subjects == ["refund please", "refund please", "refund, please", "refund!", "no time"]
+    assert answers[3].json()["ticket"]["extra"] == {"updated_at": "2026-11-01T11:01:00Z"}
+    late = hashed(server, "dated", issue(None, 30, "late", updated_at="2026-11-01T11:00:00Z"))
+    assert (late.status_code, late.json()["ticket"]["subject"]) == (200, "no time")
 
 
 def test_a_body_that_was_seen_before_is_news_where_another_came_in_between(server: Running) -> None:

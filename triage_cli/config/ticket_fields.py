@@ -8,7 +8,7 @@ from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 
 FIELDS: Mapping[str, Field] = {
     field: Field(several(text, least=1, most=10))
-    for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id")
+    for field in ("subject", "description", "customer_id", "priority", "created_at", "updated_at", "external_id")
 }
 
 

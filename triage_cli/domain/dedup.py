@@ -7,12 +7,15 @@ from triage_cli.domain import ids
 from triage_cli.domain.errors import InputError, RowError
 from triage_cli.domain.serialization import compact, encodable, from_json
 from triage_cli.domain.tickets import URGENCY, Ticket, TicketDraft
+from triage_cli.domain.times import to_seconds
 
 # Known tickets from which on `RewriteGuard` judges their share of new texts.
 ENOUGH_TO_DOUBT = 10
 # Bytes of an external id or a customer's; PostgreSQL cannot have more than 2,700 in an index.
 LONGEST_ID = 2000
 _SHOWN_LENGTH = 80  # characters of an id in a message
+# The key of `extra` with the time of a ticket's last change, where its source names one.
+UPDATED_AT = "updated_at"
 
 
 class Identified(NamedTuple):
@@ -111,6 +114,23 @@ def updated_ticket(known_ticket: Ticket, identified: Identified, *, keeps_catego
         return ticket
     ticket = ticket._replace(content_hash=identified.content, subject=draft.subject, description=draft.description)
     return ticket if known_ticket.verdict or keeps_category else reset(ticket)
+
+
+def dated(draft: TicketDraft, changed_at: str | None) -> TicketDraft:
+    """Return a draft with the time of its last change, which is kept so that no older state replaces it."""
+    if changed_at is None:
+        return draft
+    return draft._replace(changed_at=changed_at, extra={**draft.extra, UPDATED_AT: changed_at})
+
+
+def is_outdated(draft: TicketDraft, known_ticket: Ticket) -> bool:
+    """Return whether a draft is an older state of a ticket than the stored one: events may come out of order."""
+    if draft.changed_at is None or f'"{UPDATED_AT}"' not in known_ticket.extra:
+        return False
+    try:
+        return to_seconds(draft.changed_at) < to_seconds(from_json(known_ticket.extra)[UPDATED_AT])
+    except (KeyError, TypeError, ValueError):  # a column of that name from elsewhere
+        return False
 
 
 def reset(ticket: Ticket) -> Ticket:

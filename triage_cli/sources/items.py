@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triage_cli.config.source_specs import SourceSpec
+from triage_cli.domain.dedup import dated
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.json_paths import joined_id, lookup
 from triage_cli.domain.serialization import compact, is_too_deep
@@ -50,6 +51,7 @@ class ItemReader:
         others = self._others(source_item)
         extra = {key: value for key, value in others.items() if value not in (None, "", [], {})}
         created_text, priority_text = self._text(source_item, "created_at"), self._text(source_item, "priority")
+        updated_text = self._text(source_item, "updated_at")
         created = moment(created_text) if created_text else None
         urgency = priority(priority_text, self._spec.numbers) if priority_text else None
         if created_text and created is None:
@@ -59,7 +61,7 @@ class ItemReader:
         if len(compact(extra)) > LONGEST:
             why = "has over 1 MB beside its text; name in extra what of it is kept"
             return self._rejected(source_item, row, f'with the id "{external_id}" {why}')
-        return TicketDraft(
+        draft = TicketDraft(
             row,
             0,
             subject,
@@ -75,6 +77,7 @@ class ItemReader:
             size=size,
             changed_at=changed,
         )
+        return dated(draft, moment(updated_text)) if updated_text else draft
 
     def without_details(self, source_item: Mapping[str, Any], row: int, status: int) -> Rejected:
         """Return the rejection of an item whose own request was answered with this status."""

@@ -16,12 +16,14 @@ from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
 from triage_cli.api.signature_check import checked
 from triage_cli.config import HookSpec
+from triage_cli.domain.dedup import UPDATED_AT, dated
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.domain.json_paths import joined_id, lookup
 from triage_cli.domain.runs import Action
 from triage_cli.domain.serialization import encodable, foreign, ticket_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.readers.json_reader import text_of
+from triage_cli.readers.values import moment
 
 router = new_router("webhooks", json_or_form)
 EVENT = {"schema": {"type": "object"}, "example": {"id": 17, "title": "Refund?", "body": "I was charged twice"}}
@@ -49,8 +51,9 @@ def receive(
 ) -> Response:
     """Receive a helpdesk's event, as `webhooks` in the configuration says: 201, or 200 for a known ticket.
 
-    A repeated event is answered with its ticket, and changes nothing. A challenge is sent back. 202: the configuration
-    leaves out such events; nothing is stored. 401: the signature is missing, wrong, or too old.
+    An event that is repeated, or older than what is stored, is answered with its ticket and changes nothing. A
+    challenge is sent back. 202: the configuration leaves out such events; nothing is stored. 401: the signature is
+    missing, wrong, or too old.
     """
     hook = server_state.hooks.get(source)
     if hook is None:
@@ -67,7 +70,9 @@ def receive(
     if first is not None:
         (ticket,) = server_state.parts.store.find(Selection(ids=(first,)))
         return reply(Done(200, {"ticket_id": first, "ticket": ticket_record(ticket)}))
-    outcome = server_state.singles.create(draft(mapped(hook, event)), f"webhook:{source}", f"hook:{source}:{hook_id}")
+    changed_at = moment(_joined(event, UPDATED_AT, hook.spec.fields.get(UPDATED_AT, ())) or "")
+    changed = dated(draft(mapped(hook, event)), changed_at)
+    outcome = server_state.singles.create(changed, f"webhook:{source}", f"hook:{source}:{hook_id}")
     done = created(outcome)
     if names_event and outcome.value:
         server_state.gate.note_hook(source, hook_id, outcome.value.ticket_id)
@@ -100,7 +105,8 @@ def _challenge(spec: HookSpec, headers: Headers, event: object) -> str | None:
 
 def mapped(hook: Hook, event: object) -> requests.TicketIn:
     """Return the ticket of an event, by the paths of the configuration."""
-    fields: dict[str, Any] = {field: _joined(event, field, paths) for field, paths in hook.spec.fields.items()}
+    paths_by_field = {field: paths for field, paths in hook.spec.fields.items() if field != UPDATED_AT}
+    fields: dict[str, Any] = {field: _joined(event, field, paths) for field, paths in paths_by_field.items()}
     try:
         return requests.TicketIn(**{k: v for k, v in fields.items() if v is not None}, source=hook.spec.name)
     except ValidationError as error:

@@ -78,10 +78,10 @@ class Intake:
     def page(self, drafts: Sequence[TicketDraft | Rejected], cursor: SourceCursor | None) -> list[Outcome[Ticket]]:
         """Store the drafts of a source's page, with the source's new position, in one transaction.
 
-        If an id comes twice with different texts, the last one counts; it is an update, not another ticket.
+        If an id comes twice with different texts, the one changed last counts; it is an update, not another ticket.
         """
         imported = named(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
-        last = {identified.identity: identified for identified in imported}
+        last = {i.identity: i for i in sorted(imported, key=lambda i: (i.draft.changed_at or "")[:19])}
         repeats = {i.draft.row: i.identity for i in imported if last[i.identity] is not i}
         batch = self._begun(drafts, repeats)
         batch.outcomes.update({row: Outcome(row, Action.UNCHANGED) for row in repeats})
@@ -241,7 +241,7 @@ class Intake:
         gone = ids.is_forgotten(known.identity)
         if repeated and not gone and identified.content != known.content_hash:
             return Action.REJECTED, None, None, dedup.repeated(identified)
-        if repeated or gone:
+        if repeated or gone or dedup.is_outdated(draft, known):
             return Action.UNCHANGED, known, None, None
         imported_verdict = last_verdicts.get(known.ticket_id)
         if verdict == (imported_verdict or (known.category if known.verdict else None)):
