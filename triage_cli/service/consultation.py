@@ -25,7 +25,7 @@ from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.classification.answered_tickets import costs, steps_within
-from triage_cli.service.classification.decisions import held, suspicion_of
+from triage_cli.service.classification.decision_recorder import held, suspicion_of
 from triage_cli.service.explanation import route_preview
 from triage_cli.service.run_context import RunContext, with_request
 from triage_cli.service.runs import running

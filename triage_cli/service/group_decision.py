@@ -14,7 +14,7 @@ from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
 from triage_cli.service.classification.category_check import Unchecked
-from triage_cli.service.classification.decisions import DecisionRecorder, answered_by
+from triage_cli.service.classification.decision_recorder import DecisionRecorder, answered_by
 from triage_cli.service.delivery.routing_decisions import RoutingDecider
 from triage_cli.service.group_commit import Prepared
 from triage_cli.service.group_delivery import Ended, GroupDeliveries

@@ -8,7 +8,7 @@ from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.service.classification.decisions import DecisionRecorder
+from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.delivery.route import DeliveryRun, due, last_outcome_per_ticket
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_CLASSIFY, TO_ROUTE

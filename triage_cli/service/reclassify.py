@@ -27,7 +27,7 @@ from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.batch.collect import BatchCollector
 from triage_cli.service.classification.answered_tickets import decided, paying, steps_within
-from triage_cli.service.classification.decisions import DecisionRecorder, without_forgotten_text
+from triage_cli.service.classification.decision_recorder import DecisionRecorder, without_forgotten_text
 from triage_cli.service.classification.flip_rules import CHANGES, Bound, FlipDecision, flip, is_sure, judge
 
 DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})

@@ -10,7 +10,7 @@ from triage_cli.ports.adapters import Batcher, Classifier, Ranking
 from triage_cli.ports.storage import Store
 from triage_cli.service.batch.collect import BatchCollector, batched
 from triage_cli.service.classification.category_check import Unchecked
-from triage_cli.service.classification.decisions import DecisionRecorder
+from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.service.intake.corrections import Corrections
 from triage_cli.service.run_context import RunContext

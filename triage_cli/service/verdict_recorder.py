@@ -16,7 +16,7 @@ from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.domain.views import History
 from triage_cli.ports.storage import Store
 from triage_cli.service import ticket_lookup
-from triage_cli.service.classification.decisions import held
+from triage_cli.service.classification.decision_recorder import held
 from triage_cli.service.run_context import with_request
 from triage_cli.service.verdicts import Verdicts
 

@@ -17,7 +17,7 @@ from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
-from triage_cli.service.classification.decisions import DecisionRecorder
+from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import Began, running
 from triage_cli.wiring.classifiers import Caller, built_in, encoder_of, open_asked, open_classifier, paid_steps

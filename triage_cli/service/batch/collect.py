@@ -17,7 +17,7 @@ from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.service.batch.submit import BatchContext, BatchSubmitter, paid, released, spooled, waits_for
 from triage_cli.service.classification.answered_tickets import costs, paying, steps_within
 from triage_cli.service.classification.classify import ClassifyRun
-from triage_cli.service.classification.decisions import DecisionRecorder, answered_by, late
+from triage_cli.service.classification.decision_recorder import DecisionRecorder, answered_by, late
 from triage_cli.service.classification.flip_rules import judge
 from triage_cli.service.runs import RunRecorder
 

@@ -15,7 +15,7 @@ from triage_cli.domain.errors import BudgetError, TriageError, UnknownOutcomeErr
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.adapters import Batcher
-from triage_cli.service.classification.decisions import DecisionRecorder, texts_of
+from triage_cli.service.classification.decision_recorder import DecisionRecorder, texts_of
 from triage_cli.service.run_context import RunContext
 
 IN_MEMORY = 1 << 24  # bytes of requests that are kept in memory; more go to an unnamed file

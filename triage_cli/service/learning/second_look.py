@@ -13,7 +13,7 @@ from triage_cli.domain.decisions import Answer, Decided
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.answered_tickets import steps_within
-from triage_cli.service.classification.decisions import DecisionRecorder
+from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.classification.flip_rules import is_sure, judge
 from triage_cli.service.run_context import RunContext
 
