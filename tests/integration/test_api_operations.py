@@ -1,6 +1,7 @@
 """Running a server: numbers for a monitor, logs without anybody's words, deliveries that fall due, a clean end."""
 
 import json
+import os
 import re
 import signal
 import ssl
@@ -17,6 +18,7 @@ import pytest
 from tests.support.api_server import serving
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows, until
+from tests.support.pg_server import PgServer, sql
 from triage_cli import __version__
 
 LINE = re.compile(r'[a-z_]+(\{([a-z]+="([^"\\\n]|\\.)*",?)+\})? [0-9.eE+-]+')
@@ -271,3 +273,24 @@ def test_it_speaks_https_with_a_certificate(fitted: Cli, tmp_path: Path) -> None
     finally:
         started.process.terminate()
         assert started.process.wait(PATIENCE) == 143
+
+
+def test_a_database_that_hangs_or_is_down_is_told_before_a_probe_gives_up(
+    tmp_path: Path, pg_server: PgServer, pg_url: str
+) -> None:
+    with serving(tmp_path, db=pg_url) as running, running.client(timeout=10) as client:
+        assert client.get("/ready").status_code == 200
+        pids = [pid for (pid,) in sql(pg_url, "select pid from pg_stat_activity where application_name = 'triage'")]
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            assert client.get("/ready").status_code == 503
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        pg_server.crash()
+        try:
+            assert client.get("/ready").status_code == 503
+        finally:
+            pg_server.start()
+        until(lambda: client.get("/ready").status_code == 200, "the database")

@@ -1,5 +1,6 @@
 """Endpoints for operators: liveness, readiness and metrics."""
 
+import anyio
 from anyio.to_thread import run_sync
 from fastapi import Request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
@@ -12,6 +13,9 @@ from triage_cli.domain.errors import UnavailableError
 
 router = new_router("operations")
 TEXT = {"schema": {"type": "string"}, "example": 'triage_database_tickets{status="new"} 3.0\n'}
+
+# In seconds: a probe waits no longer for a database that hangs.
+PROBE_TIMEOUT = 3.0
 
 
 @router.get("/health", response_model=responses.Health)
@@ -26,7 +30,11 @@ async def ready(server_state: CurrentServer, request: Request) -> dict[str, str]
     if server_state.draining:
         raise UnavailableError("the server is about to end", hint="ask another one")
     with database_errors_hidden():
-        await run_sync(server_state.gate.ping, limiter=request.app.state.probes)
+        try:
+            with anyio.fail_after(PROBE_TIMEOUT):
+                await run_sync(server_state.gate.ping, limiter=request.app.state.probes, abandon_on_cancel=True)
+        except TimeoutError as late:
+            raise UnavailableError(f"it did not answer within {PROBE_TIMEOUT:g} s") from late
     return {"status": "ready"}
 
 

@@ -30,6 +30,7 @@ T = TypeVar("T")
 MOST = 10
 # For how many seconds a server that was reached before is retried: a restart, a failover.
 PATIENCE = 30.0
+PROBE_PATIENCE = 1.0  # for a ping: who asks gives up after a few seconds
 # A worker that hangs in a transaction and holds the lock on the chain blocks the others no longer than this.
 # Set after connecting, because pgbouncer refuses such options of a connection; the address has precedence.
 SETTINGS = {"statement_timeout": "60s", "lock_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
@@ -86,7 +87,12 @@ class PostgresDatabase:
 
     def ping(self) -> None:
         """Raise an error if the database does not answer, or a newer program has migrated it."""
-        for (version,) in self.read("select version from schema_version"):
+
+        def versions() -> list[Any]:
+            with self._connection() as db:
+                return db.execute("select version from schema_version").fetchall()
+
+        for (version,) in self._retry(versions, min(self._patience, PROBE_PATIENCE)):
             _check_version(version, self.shown)
 
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
@@ -171,8 +177,8 @@ class PostgresDatabase:
                 )
             time.sleep(0.1)
 
-    def _retry(self, attempt: Callable[[], T]) -> T:
-        until = time.monotonic() + self._patience
+    def _retry(self, attempt: Callable[[], T], patience: float | None = None) -> T:
+        until = time.monotonic() + (self._patience if patience is None else patience)
         pause = 0.02
         while True:
             with self._errors_translated():
