@@ -63,6 +63,15 @@ def test_what_the_work_raises_comes_to_the_caller_and_the_thread_goes_on() -> No
     worker.close()
 
 
+def test_who_gets_no_result_gets_an_error_and_the_thread_goes_on() -> None:
+    worker = GroupWorker[int, int]("forgetting", lambda group: [number for number in group if number != 13])
+    for number, answer in ((13, ValueError), (4, int)):
+        ended = queue.SimpleQueue[int | Exception]()
+        worker.put(number, ended.put)
+        assert type(ended.get(timeout=30)) is answer
+    worker.close()
+
+
 def test_a_worker_that_nobody_called_has_no_thread_to_end() -> None:
     before = threading.active_count()
     worker = GroupWorker("doubling", Doubling())

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -66,12 +67,20 @@ class GroupWorker(Generic[A, B]):
         self._thread.close()
 
     def _work_until_closed(self) -> None:
+        group: deque[_Item[A, B]] = deque()
         closing = False
         while not closing:
-            gathered = list(self._gathered())
-            closing = None in gathered
-            if group := [item for item in gathered if item]:
-                self._serve(group)
+            try:
+                for item in self._gathered():
+                    if item is None:
+                        closing = True
+                    else:
+                        group.append(item)
+                if group:
+                    self._serve(group)
+            except Exception as error:  # noqa: BLE001 - it belongs to those who wait, whatever raised it
+                while group:
+                    group.popleft().end(error)
 
     def _gathered(self) -> Iterator[_Item[A, B] | None]:
         """Yield the first that comes, and all that have come by then."""
@@ -80,13 +89,11 @@ class GroupWorker(Generic[A, B]):
         for _ in range(waiting.qsize()):
             yield waiting.get()
 
-    def _serve(self, group: Sequence[_Item[A, B]]) -> None:
-        results: Sequence[B | Exception]
-        try:
-            results = self._work([one.item for one in group])
-        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
-            results = [error] * len(group)
-        for one, result in zip(group, results, strict=True):
+    def _serve(self, group: deque[_Item[A, B]]) -> None:
+        """Work for a group, and take those from it who have got their results."""
+        results = self._work([one.item for one in group])
+        for one, result in zip(tuple(group), results, strict=True):
+            group.popleft()
             one.end(result)
 
 

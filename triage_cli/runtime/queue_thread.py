@@ -11,7 +11,10 @@ A = TypeVar("A")
 
 
 class QueueThread(Generic[A]):
-    """Runs `work`, which takes from `queue` and returns after it has taken None: nothing comes after that."""
+    """Runs `work`, which takes from `queue` and returns after it has taken None: nothing comes after that.
+
+    If `work` raises, the next item begins a new thread.
+    """
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         self.queue: queue.SimpleQueue[A | None] = queue.SimpleQueue()
@@ -41,13 +44,14 @@ class QueueThread(Generic[A]):
         with self._lock:
             self._closed = True
             self.queue.put(None)
-        if self._thread is not None:
-            self._thread.join()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
 
     def _begin(self) -> None:
         if self._thread is not None:
             return
-        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         try:
             thread.start()
         except RuntimeError as error:
@@ -55,3 +59,11 @@ class QueueThread(Generic[A]):
                 raise lack from error
             raise
         self._thread = thread
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException:
+            with self._lock:
+                self._thread = None
+            raise

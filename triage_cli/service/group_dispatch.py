@@ -55,6 +55,7 @@ class GroupDispatcher:
         self._waiting: dict[str, HandOver] = {}
         self._dispatcher: Dispatcher | None = None
         self._stopping = False
+        self._ending = False
 
     def begin(self) -> None:
         """Begin the thread, and with it the heartbeat, unless it has begun or ended. Raises `ExhaustedError`."""
@@ -80,34 +81,36 @@ class GroupDispatcher:
         self._thread.close()
 
     def _run(self) -> None:
-        ending = False
-        while not (ending and not self._waiting):
+        while not (self._ending and not self._waiting):
             try:
-                ending = self._take() or ending
+                self._take()
                 if self._dispatcher is not None:
                     self._collect(self._dispatcher)
             except Exception as error:  # noqa: BLE001 - it belongs to those who wait
-                waiting, self._waiting = self._waiting, {}
-                for hand_over in waiting.values():
+                while self._waiting:
+                    _, hand_over = self._waiting.popitem()
                     hand_over(error)
                 self._close_dispatcher()
         self._close_dispatcher()
 
-    def _take(self) -> bool:
-        """Take what callers have submitted, and wait for it if nothing is being sent; return whether to end."""
-        submitted = list(self._gathered())
-        if not submitted and not self._waiting:
+    def _take(self) -> None:
+        """Take what callers have submitted, and wait for it if nothing is being sent."""
+        to_send: list[OutgoingDelivery] = []
+        for submitted in self._gathered():
+            if submitted is None:
+                self._ending = True
+                continue
+            self._waiting |= {o.delivery.delivery_id: submitted.hand_over for o in submitted.to_send}
+            to_send += submitted.to_send
+        if not self._waiting:
             self._close_dispatcher()
             self._heartbeat()
-        taken = [one for one in submitted if one]
-        self._waiting |= {o.delivery.delivery_id: one.hand_over for one in taken for o in one.to_send}
-        to_send = [outgoing for one in taken for outgoing in one.to_send]
         try:
             off = self._off() if to_send else frozenset[str]()
         except TriageError as error:  # it concerns nothing that is being sent
             for outgoing in to_send:
                 self._hand_over(GroupResult(outgoing.delivery.delivery_id, None, None, error))
-            return None in submitted
+            return
         for outgoing in to_send:
             if (name := outgoing.delivery.destination) in off:
                 refused = Outcome[Receipt](None, Action.FAILED, None, switched_off(name), outgoing)
@@ -116,7 +119,6 @@ class GroupDispatcher:
                 if self._dispatcher is None:
                     self._dispatcher = self._open_dispatcher()
                 self._dispatcher.put([outgoing])
-        return None in submitted
 
     def _gathered(self) -> Iterator[_Submitted | None]:
         with suppress(queue.Empty):
@@ -146,6 +148,6 @@ class GroupDispatcher:
         self._waiting.pop(result.delivery_id)(result)
 
     def _close_dispatcher(self) -> None:
-        if self._dispatcher is not None:
-            self._dispatcher.close()
-            self._dispatcher = None
+        dispatcher, self._dispatcher = self._dispatcher, None
+        if dispatcher is not None:
+            dispatcher.close()
