@@ -90,6 +90,16 @@ def test_a_parameter_without_a_value_is_as_one_that_is_left_out(client: httpx.Cl
     assert client.get("/logs?after=x").status_code == 422
 
 
+def test_a_page_begins_after_a_ticket_id_and_nothing_else(client: httpx.Client) -> None:
+    ticket_id = client.post("/tickets", json={"subject": "Crash"}).json()["ticket_id"]
+    assert client.get("/tickets", params={"after": ticket_id}).status_code == 200
+    for after in ("zzz", ticket_id[-8:], ticket_id.upper(), f"{ticket_id}\n"):
+        for sort in ("", "subject"):
+            answer = client.get("/tickets", params={"after": after, "sort": sort})
+            assert (answer.status_code, answer.json()["code"]) == (422, "usage")
+            assert "after" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("kind", ["application/x-ndjson", "text/csv", "application/octet-stream"])
 def test_an_empty_body_is_no_tickets(client: httpx.Client, kind: str) -> None:
     answer = client.post("/tickets/batch?workers=", headers={"content-type": kind, "Idempotency-Key": ""})

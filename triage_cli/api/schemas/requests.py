@@ -25,6 +25,10 @@ VISIBLE = f"[^{BLANK}]"
 LONGEST_NAME = 4000
 Short = Annotated[str, StringConstraints(max_length=1000)]
 Text = Annotated[str, StringConstraints(max_length=500_000)]
+# The id of a ticket as the store makes it, or nothing.
+Position = Annotated[
+    str, StringConstraints(pattern=r"^([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})?$")
+]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 Priority = Literal["low", "normal", "high", "urgent"]
 # Values of the examples. An imported collection sends them, so they fit together.
@@ -177,7 +181,7 @@ class TicketQuery(Conditions):
         examples=["newest"],
     )
     limit: int = Field(50, ge=1, le=1000, description="tickets on one page", examples=[50])
-    after: Short = Field(
+    after: Position = Field(
         "", description="the ticket_id after which a page begins; `Link: rel=next` has it", examples=[TICKET_ID]
     )
 
