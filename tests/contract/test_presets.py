@@ -28,6 +28,7 @@ from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Destination
+from triage_cli.service.delivery.routing_decisions import known_there
 from triage_cli.wiring.destinations import open_destination
 
 LABELS = ("zendesk", "freshdesk", "servicenow", "zammad")
@@ -49,7 +50,7 @@ def outgoing(
     category: str = "Billing", **changes: Any,
 ) -> OutgoingDelivery:  # fmt: skip
     """Return a delivery; `attempts`, `doubtful` and `earlier` are those of the second try and of a correction."""
-    earlier = changes.pop("earlier", ())
+    earlier = tuple(changes.pop("earlier", ()))
     ticket = Ticket(
         f"ticket-{number}", "i", "zendesk", NAMES.get(preset, "41"), "h", subject, description,
         changes.pop("customer", "C-1"), "urgent", 2, None, "now", category=category, confidence=0.9,
@@ -58,7 +59,7 @@ def outgoing(
         f"msg_{number:032x}", ticket.ticket_id, None, category, "out", "r", "m", None, "pending", 0, 0.0, None, None,
         None, "now",
     )  # fmt: skip
-    return OutgoingDelivery(delivery._replace(**changes), ticket, tuple(earlier))
+    return OutgoingDelivery(delivery._replace(**changes), ticket, earlier, known=known_there(earlier, ()))
 
 
 Send = Callable[..., Outcome[Receipt]]
@@ -211,8 +212,8 @@ def test_what_was_taken_and_not_answered_is_not_made_twice(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with sending(preset, tmp_path, monkeypatch) as (vendor, send):
-        if preset == "servicenow":
-            vendor.faults.append(None)  # of the search for the incident
+        if preset in ("servicenow", "freshdesk"):
+            vendor.faults.append(None)  # of the request before, for the incident or the field
         vendor.faults.append(Fault.LOST)
         first = refused(send(1))
         assert first.doubtful
@@ -252,6 +253,22 @@ def test_what_people_have_set_stays_and_a_correction_takes_back_only_our_own(
         assert again.error is None, vendor.refusals
         kept = {"billing"} if isinstance(vendor, ServiceNow) else set()  # a note is no label: the next one corrects it
         assert labels(vendor) == before | kept | {"technical"}
+
+
+@pytest.mark.parametrize(
+    ("there", "stays"), [("VIP", True), ("Technical", True), (7, True), ("", False), ("triage_billing", False)]
+)
+def test_freshdesk_s_field_keeps_what_a_person_has_set(
+    there: object, stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sending("freshdesk", tmp_path, monkeypatch) as (vendor, send):
+        assert isinstance(vendor, Freshdesk)
+        vendor.tickets["41"]["custom_fields"]["cf_triage"] = there
+        outcome = send(1)
+        assert vendor.tickets["41"]["custom_fields"]["cf_triage"] == (there if stays else "Billing")
+        if stays:
+            error = refused(outcome)
+            assert (error.final, error.doubtful, f'holds "{there}"' in error.message) == (True, False, True)
 
 
 def labels(vendor: Vendor) -> set[str]:

@@ -42,6 +42,16 @@ def configure(cli: Cli, desk: Helpdesk, *, field: bool = False, **keys: Any) -> 
     file.chmod(0o600)
 
 
+def guard(cli: Cli, desk: Helpdesk) -> None:
+    """Let the destination look at the field before it sets it, and depend on the state that it saw."""
+    config = json.loads((cli.folder / "config.yaml").read_text())
+    ticket = f"{desk.stub.root}/tickets/{{{{ ticket.external_id }}}}"
+    find = {"get": ticket, "field": "field", "keep": {"stamp": "updated_at"}}
+    body = {"field": "{{ category }}", "safe_update": True, "updated_stamp": "{{ remote.stamp }}"}
+    config["destinations"]["field"] |= {"find": find, "body": body, "retry": {"status": [409]}, "retry_schedule": [0]}
+    (cli.folder / "config.yaml").write_text(json.dumps(config))
+
+
 def night(cli: Cli, pull: int = 0) -> None:
     """Run what a cron job runs."""
     assert cli("pull", "-q").returncode == pull
@@ -119,6 +129,61 @@ def test_an_agent_s_correction_is_a_verdict_and_learn_uses_it(cli: Cli, desk: He
     night(cli)
     assert {desk.items[int(i)]["field"] for i in (first, second)} <= {"Billing", "Technical", "General"}
     assert verdicts(cli) == {i: (other[i], "shop") for i in (first, second)}
+
+
+def test_what_an_agent_has_set_since_the_pull_stays_and_the_next_pull_takes_it_in(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    configure(cli, desk, field=True, verdict="field")
+    guard(cli, desk)
+    cli("pull", "-q")
+    cli("classify", "-q")
+    decided = rows(cli.db, "select category from tickets where external_id = '0'")[0][0]
+    other = "General" if decided != "General" else "Billing"
+    from_now_on(desk)
+    desk.change(0, field=other)
+    done = cli("route", "0")
+    assert (done.returncode, desk.items[0]["field"]) == (3, other)
+    assert (
+        f'field: the ticket there holds "{other}", which somebody has set and which stays; triage pull' in done.stderr
+    )
+    assert json.loads(cli("show", "0").stdout)["status"] == "undeliverable"
+    assert cli("route", "0", "--retry-dead", "-q").returncode == 3
+    assert desk.items[0]["field"] == other
+    cli("pull", "-q")
+    assert verdicts(cli) == {"0": (other, "shop")}
+    assert cli("route", "0", "-q").returncode == 0
+    assert (json.loads(cli("show", "0").stdout)["status"], desk.items[0]["field"]) == ("routed", other)
+    again = next(c for c in ("Billing", "Technical", "General") if c not in (decided, other))
+    cli("verdict", "0", again)
+    assert cli("route", "0", "-q").returncode == 0
+    assert desk.items[0]["field"] == again, "what triage itself has set there is no obstacle"
+
+
+def test_a_value_that_a_pull_has_taken_in_is_replaced_by_a_later_verdict_here(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    desk.items[0]["field"] = "triage_general"
+    configure(cli, desk, field=True, verdict="field")
+    guard(cli, desk)
+    cli("pull", "-q")
+    cli("verdict", "0", "Billing")
+    assert cli("route", "0", "-q").returncode == 0
+    assert desk.items[0]["field"] == "Billing"
+
+
+def test_what_an_agent_sets_between_the_look_and_the_label_stays(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    configure(cli, desk, field=True, verdict="field")
+    guard(cli, desk)
+    cli("pull", "-q")
+    cli("verdict", "0", "Billing")
+
+    def meanwhile(_number: int) -> None:
+        desk.shown = lambda _n: None
+        desk.change(0, field="General")
+
+    desk.shown = meanwhile
+    assert cli("route", "0", "-q").returncode == 3
+    assert desk.items[0]["field"] == "General"
 
 
 def test_an_agent_who_takes_a_correction_back_before_it_is_routed_is_heard(cli: Cli, desk: Helpdesk) -> None:

@@ -27,6 +27,7 @@ class Helpdesk:
         self.clock = 0
         self.now: Callable[[], float] = lambda: 0.0  # seconds since it began: no change is before it
         self.after: Callable[[int], str] = str  # the token of a page that begins at an item
+        self.shown: Callable[[int], None] = lambda _n: None  # called when an item was shown
         self.lost_tags: list[str] = []  # tags of people that a request took away
         self.stub = HttpStub(self._answer)
         for n in range(number):
@@ -121,10 +122,20 @@ class Helpdesk:
         return Reply(200, json.dumps(body), link)
 
     def _labelled(self, got: Got, n: int) -> Reply:
-        """Add tags, as `PUT …/tags` does, or take what a request sets in their place; each bumps the ticket's time."""
+        """Show an item, add tags, as `PUT …/tags` does, or take what a request sets; each change bumps the item's time.
+
+        As in Zendesk, a request with `safe_update` is refused if the item was changed after its `updated_stamp`.
+        """
         item = self.items[n]
+        if got.method == "GET":
+            reply = Reply(200, json.dumps(item))
+            self.shown(n)
+            return reply
         before = set(item["tags"])
         sent = got.json if got.body else {}
+        stamp = sent.pop("updated_stamp", None)
+        if sent.pop("safe_update", False) and stamp != item["updated_at"]:
+            return Reply(409, json.dumps({"error": "UpdateConflict"}))
         if urlsplit(got.path).path.endswith("tags"):
             gone = set(sent.get("tags", ())) if got.method == "DELETE" else set()
             item["tags"] = sorted((before | set(sent.get("tags", ()))) - gone)

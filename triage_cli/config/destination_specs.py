@@ -40,10 +40,14 @@ class OnceSpec(NamedTuple):
 
 
 class FindSpec(NamedTuple):
-    """A GET request before each attempt; values at these paths of its answer are `remote.NAME` in the main request."""
+    """A GET request before each attempt; values at these paths of its answer are `remote.NAME` in the main request.
+
+    `field` is the path of the field that the main request sets: what a person has set there stays.
+    """
 
     get: str
     keep: Mapping[str, str] = {}
+    field: str = ""
 
 
 class UndoSpec(NamedTuple):
@@ -78,6 +82,11 @@ class HttpSpec(NamedTuple):
     once: OnceSpec | None = None
     undo: UndoSpec | None = None
     given: Mapping[str, str] = {}
+
+    @property
+    def remembers(self) -> bool:
+        """Return whether its requests depend on what was delivered of the same ticket before."""
+        return bool(self.keep or self.undo or (self.find and self.find.field))
 
 
 # The default templates of a mail.

@@ -165,6 +165,8 @@ def _once(setting: ConfigNode) -> OnceSpec:
 @accepts(lambda: record_schema(FIND))
 def _find(setting: ConfigNode) -> FindSpec:
     values = record(setting, FIND, setting.path)
+    if not {"keep", "field"} & setting.value.keys():
+        raise ConfigValueError("needs keep, the values that the request uses, or field, which is not overwritten")
     return FindSpec(**{"get": "", **values})
 
 
@@ -193,7 +195,11 @@ ONCE: Mapping[str, Field] = {
     "found": Field(text),
     "contains": Field(scalar),
 }
-FIND: Mapping[str, Field] = {"get": Field(address_or_endpoint, needed=True), "keep": Field(_kept, needed=True)}
+FIND: Mapping[str, Field] = {
+    "get": Field(address_or_endpoint, needed=True),
+    "keep": Field(_kept),
+    "field": Field(text),
+}
 UNDO: Mapping[str, Field] = {
     "endpoint": Field(address_or_endpoint, needed=True),
     "method": Field(one_of(*METHODS)),

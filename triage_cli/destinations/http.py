@@ -15,6 +15,7 @@ from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.json_paths import lookup
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import compact, encodable, from_json
+from triage_cli.domain.tickets import as_tag
 from triage_cli.runtime.http_exchange import Endpoint, HttpAnswer, HttpRequest
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.ssrf_guard import Resolver
@@ -52,7 +53,7 @@ class HttpDestination:
     async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
         try:
             find = self._requests.find(outgoing)
-            kept_values = await self._answered(send, find) if find else {}
+            kept_values = await self._answered(send, find, outgoing) if find else {}
             search = self._requests.search(outgoing, kept_values) if outgoing.delivery.doubtful else None
             undos = list(self._requests.undos(outgoing, kept_values))
             request = self._requests.delivery(outgoing, kept_values)
@@ -76,8 +77,11 @@ class HttpDestination:
             raise self._refusal(answer, content)
         return Receipt(answer.status, kept=self._kept(content))
 
-    async def _answered(self, send: Send, find: HttpRequest) -> Mapping[str, Any]:
-        """Return the values that the `find` request returned. Raises `DeliveryError` if one is missing."""
+    async def _answered(self, send: Send, find: HttpRequest, outgoing: OutgoingDelivery) -> Mapping[str, Any]:
+        """Return the values that the `find` request returned.
+
+        Raises `DeliveryError` if one is missing, or if a person has set the field that the delivery would set.
+        """
         answer = await self._aside(send, find)
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered find with more than can be read, or incompletely")
@@ -88,7 +92,22 @@ class HttpDestination:
             error = DeliveryError(f"{self.name} has nothing at {missing[0]}, which find asks for", final=True)
             error.answer = self._beginning(answer)
             raise error
+        if self._http.find and self._http.find.field:
+            self._check_unset(lookup(content, self._http.find.field), outgoing)
         return kept_values
+
+    def _check_unset(self, there: Any, outgoing: OutgoingDelivery) -> None:
+        """Raise `DeliveryError` if the field holds another value than triage knows of, as its category or its tag."""
+        if there in (None, False, "", [], {}):
+            return
+        value = encodable(self._secrets.hidden_in(there if isinstance(there, str) else compact(there)))
+        known = {as_tag(category) for category in (*outgoing.known, outgoing.delivery.category)}
+        if not known & {as_tag(value), as_tag(value).removeprefix("triage-")}:
+            raise DeliveryError(
+                f'{self.name}: the ticket there holds "{value[:80]}", which somebody has set and which stays; '
+                "triage pull takes it in",
+                hint="if no source reads that field as its verdict, correct or empty it there", final=True,
+            )  # fmt: skip
 
     async def _found(self, send: Send, search: HttpRequest, contains: str) -> Receipt | None:
         """Search for the result of an earlier attempt whose answer was lost."""

@@ -81,14 +81,16 @@ class Attempt(NamedTuple):
 class OutgoingDelivery(NamedTuple):
     """A delivery with its ticket, as handed to a destination.
 
-    `earlier` are the ticket's earlier deliveries to this destination, oldest first, if it asks for them. `request_id`
-    names the request that the delivery comes from, at the attempt that is made while it is served.
+    If the destination asks for them, `earlier` are the ticket's earlier deliveries there, oldest first, and `known` the
+    categories that a field there may hold without anybody's having set it since. `request_id` names the request that
+    the delivery comes from, at the attempt that is made while it is served.
     """
 
     delivery: Delivery
     ticket: Ticket
     earlier: tuple[Delivery, ...] = ()
     request_id: str = ""
+    known: tuple[str, ...] = ()
 
     @property
     def request_headers(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ Records are named tuples, because an import makes four of them per row: built by
 frozen dataclass, and its class a quarter at start-up. Times are ISO 8601 UTC with `Z`; money is USD.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
@@ -40,6 +41,11 @@ class Category(NamedTuple):
     examples: tuple[str, ...] = ()
     was: tuple[str, ...] = ()
     root: str = ""
+
+
+def as_tag(name: str) -> str:
+    """Return a category's name in the form of a tag or a list option."""
+    return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")
 
 
 class Renamed(NamedTuple):

@@ -89,9 +89,7 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
 
 def remembering(config: Config) -> frozenset[str]:
     """Return the destinations whose requests depend on earlier deliveries of the same ticket."""
-    return frozenset(
-        receiver for receiver, spec in config.destinations.items() if spec.http and (spec.http.keep or spec.http.undo)
-    )
+    return frozenset(receiver for receiver, spec in config.destinations.items() if spec.http and spec.http.remembers)
 
 
 def check_templates(config: Config, names: Iterable[str] | None = None) -> None:

@@ -132,8 +132,7 @@ class DeliveryRun:
             return
         deliveries = self._store.deliveries([outgoing.ticket.ticket_id for outgoing in to_send])
         for outgoing in to_send:
-            existing = deliveries[outgoing.ticket.ticket_id]
-            yield outgoing._replace(earlier=self._decider.earlier(outgoing.delivery, existing))
+            yield self._decider.with_past(outgoing, deliveries[outgoing.ticket.ticket_id])
 
     def _pending_destinations(self, ids: Sequence[str] | None) -> list[str]:
         return [name for name in self._store.pending_destinations(ids) if name not in self.offline]

@@ -19,6 +19,7 @@ from triage_cli.ports.storage import Store
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 from triage_cli.service.delivery.results import dead_letters, due_later, error_of
 from triage_cli.service.run_context import RunContext
+from triage_cli.service.verdicts import is_imported
 
 
 def never_promised(_fingerprint: str, _category: str, _max_error: float) -> float:
@@ -32,6 +33,22 @@ def earlier_deliveries(
     """Return a ticket's earlier deliveries to the same destination, with the names of categories as they were sent."""
     earlier = routing.earlier(delivery, deliveries)
     return tuple(routing.as_sent(each, renames) for each in earlier) if renames else earlier
+
+
+def known_there(earlier: Sequence[Delivery], verdicts: Iterable[Classification]) -> tuple[str, ...]:
+    """Return the categories that a field at a destination may hold without anybody's having set it since.
+
+    These are the one that was accepted last, later ones that may have arrived, and the verdict imported last, if since.
+    """
+    known, since = [], ""
+    for before in reversed(earlier):
+        if before.arrived:
+            known.append(before.category)
+        if before.state == "accepted":
+            since = before.done_at or before.at
+            break
+    imported = [verdict.category for verdict in verdicts if is_imported(verdict) and verdict.at >= since]
+    return (*known, *(category for category in imported[-1:] if category))
 
 
 class RoutingTable(NamedTuple):
@@ -81,17 +98,19 @@ class RoutingDecider:
     def to_send(self, change: Change, existing: Sequence[Delivery]) -> list[OutgoingDelivery]:
         """Return the deliveries of a saved decision; `existing` are the ticket's deliveries before it."""
         return [
-            OutgoingDelivery(added, change.ticket, self.earlier(added, existing), self._context.request_id)
+            self.with_past(OutgoingDelivery(added, change.ticket, request_id=self._context.request_id), existing)
             for added in change.adds
             if change.ticket and isinstance(added, Delivery)
             if added.state == "pending" and added.destination not in self.offline
         ]
 
-    def earlier(self, delivery: Delivery, existing: Sequence[Delivery]) -> tuple[Delivery, ...]:
-        """Return the earlier ones among a ticket's deliveries, if the destination's requests depend on them."""
-        if not existing or delivery.destination not in self._routing_table.remembering:
-            return ()
-        return earlier_deliveries(self._renames, delivery, existing)
+    def with_past(self, outgoing: OutgoingDelivery, existing: Sequence[Delivery]) -> OutgoingDelivery:
+        """Return a delivery with the earlier ones of its ticket, if the destination's requests depend on them."""
+        if outgoing.delivery.destination not in self._routing_table.remembering:
+            return outgoing
+        earlier = earlier_deliveries(self._renames, outgoing.delivery, existing) if existing else ()
+        answers = self._context.store.answers([outgoing.ticket.ticket_id], ("",))
+        return outgoing._replace(earlier=earlier, known=known_there(earlier, answers))
 
     @cached_property
     def _renames(self) -> Sequence[Renamed]:

@@ -1,13 +1,12 @@
 """Categories that people set in the helpdesk that tickets are pulled from: they count as verdicts."""
 
-import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.dedup import Identified
 from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.domain.tickets import Category, Ticket, as_tag
 from triage_cli.domain.times import to_seconds
 from triage_cli.ports.storage import Store
 from triage_cli.service.verdicts import is_imported
@@ -31,7 +30,7 @@ class Corrections:
         self._sets_field = sets_field
         self._tell = tell
         self._reported: set[str] = set()
-        self._names = {key(name): c.name for c in categories for name in (*c.was, c.name)}
+        self._names = {as_tag(name): c.name for c in categories for name in (*c.was, c.name)}
 
     def applied(self, items: Collection[Identified]) -> list[Identified]:
         """Return drafts with `verdict` set to a person's category; None if the source repeats what triage wrote."""
@@ -82,7 +81,7 @@ class Corrections:
     def _category(self, identified: Identified) -> str | None:
         """Return the category that a value names, also with the prefix of the tags that triage writes."""
         text = identified.draft.verdict or ""
-        category = self._names.get(key(text)) or self._names.get(key(text).removeprefix("triage-"))
+        category = self._names.get(as_tag(text)) or self._names.get(as_tag(text).removeprefix("triage-"))
         if category is None and text not in self._reported:
             self._reported.add(text)
             self._tell(f'{identified.draft.source}: "{text[:80]}" is no category and was passed over as a verdict')
@@ -100,8 +99,3 @@ class PulledFrom(NamedTuple):
 def latest(arrived: Iterable[Delivery]) -> float:
     """Return when the latest of some deliveries arrived, in seconds since 1970; 0 if there is none."""
     return max((to_seconds(delivery.done_at or delivery.at) for delivery in arrived), default=0.0)
-
-
-def key(name: str) -> str:
-    """Return a category's name in the form of a tag or a list option."""
-    return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")
