@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.support.api_server import Running, serving
+from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.world import World
 from triage_cli.domain.api_keys import ROLES
@@ -142,3 +143,12 @@ def test_any_store_keeps_a_rotated_key_until_its_time(world: World) -> None:
         ring.rotate("nobody")
     with pytest.raises(UsageError):
         after(1e18)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", " a", "a" * 81, "a\n"])
+def test_what_is_no_name_of_a_key_is_refused_in_the_same_words_there(server: Running, cli: Cli, name: str) -> None:
+    create = ("keys", "create", name, "--role", "reader")
+    refused = cli(*create)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    remote = cli("--remote", server.url, *create, TRIAGE_API_KEY=server.keys["admin"])
+    assert (remote.returncode, remote.stdout, remote.stderr) == (2, "", refused.stderr)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from triage_cli.api.schemas.requests import Asked, In
 
-# As service.api_keys.NAME has it, for readers of the description.
+# As service.api_keys.NAME has it, which refuses all else: this is for readers of the description.
 NAME = r"^[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?$"
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Places = Annotated[
@@ -23,8 +23,9 @@ EXPIRES_IN = "seconds until it expires"
 class KeyIn(In):
     """An API key to create."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=NAME)] = Field(
-        description="who uses it; the audit log shows this name as the actor"
+    name: str = Field(
+        description="who uses it; the audit log shows this name as the actor",
+        json_schema_extra={"minLength": 1, "maxLength": 80, "pattern": NAME},
     )
     role: Role = Field(description=ROLE)
     expires_in: Seconds | None = Field(None, description=EXPIRES_IN)
