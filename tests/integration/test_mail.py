@@ -113,7 +113,10 @@ def test_without_templates_the_mail_says_what_was_decided(server: MailStub, tmp_
     assert re.search(r"(?s)^text\n\n--\ncategory: Billing\nconfidence: 0.9\n.*rule: r\n", received.text)
 
 
-@pytest.mark.parametrize("external_id", ["A-7", "a@b", "<a@b", "<a b@c>", "<a@b>\r\nBcc: x@y", f"<{'a' * 300}@b>"])
+@pytest.mark.parametrize(
+    "external_id",
+    ["A-7", "a@b", "<a@b", "<a b@c>", "<a@b>\r\nBcc: x@y", f"<{'a' * 300}@b>", "<=?utf-8?q?=0D=0ABcc:x=40y?=@b>"],
+)
 def test_an_external_id_that_is_no_message_id_is_no_reference(external_id: str, tmp_path: Path) -> None:
     spec = configured(tmp_path, "{type: mail, host: localhost, from: a@b, to: c@d}").destinations["sys"].mail
     assert spec is not None
@@ -135,6 +138,7 @@ def test_a_mail_about_a_ticket_that_came_as_mail_joins_its_thread(tmp_path: Path
 HOSTILE = [
     "a\r\nBcc: thief@example.org", "a\nSubject: other", "a\r\n\r\nbody", "a\0b", "💸" * 1000, "a" * 1_000_000,
     "\x1b[31m", "=?utf-8?q?x?=", "\u2028Bcc: x", "\ud800", "\x85X: y", " \t ", "", "{{ 7*7 }}", "." * 500,
+    "=?utf-8?q?a=0D=0ABcc:_thief=40example.org?=", "x =?utf-8?b?YQ0KQmNjOiB4QHkNCg0KYm9keQ==?= y",
 ]  # fmt: skip
 
 

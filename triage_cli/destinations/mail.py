@@ -40,6 +40,8 @@ LONGEST = 250
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # A Message-ID (RFC 5322, 3.6.4): the external id of a ticket that came as mail.
 MESSAGE_ID = re.compile(r"<[!#-;=?A-Z^-~]+@[!#-;=?A-Z\[\]^-~]+>")
+# Begins an encoded word (RFC 2047). Python decodes those in a header that it is given, also to line breaks.
+ENCODED = "=?"
 
 # How many mails are sent at once: mail servers refuse clients with more connections.
 WORKERS = 4
@@ -63,7 +65,8 @@ class MailMessages:
         message = EmailMessage(policy=SMTP)
         message["From"] = self._spec.sender
         message["To"] = ", ".join(self._spec.to)
-        message["Subject"] = CONTROL.sub(" ", encodable(self._subject.text(values))).strip()[:LONGEST]
+        subject = CONTROL.sub(" ", encodable(self._subject.text(values))).replace(ENCODED, "= ?")
+        message["Subject"] = subject.strip()[:LONGEST]
         message["Date"] = format_datetime(now)
         message["Message-ID"] = f"<{outgoing.delivery.delivery_id}@{domain(self._spec.sender)}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: vacation notices do not answer it
@@ -82,7 +85,8 @@ def _answered(ticket: Ticket) -> str | None:
     about = ticket.external_id or ""
     if mail_of(from_json(ticket.extra)) is not None:
         about = f"<{about}>"
-    return about if len(about) <= LONGEST and MESSAGE_ID.fullmatch(about) else None
+    is_id = len(about) <= LONGEST and ENCODED not in about and MESSAGE_ID.fullmatch(about)
+    return about if is_id else None
 
 
 def mistakes(spec: MailSpec) -> Iterator[tuple[str, str]]:
