@@ -69,6 +69,7 @@ def a_spreadsheet_gets_no_formula(tmp_path: Path) -> None:
     del tmp_path
     disarmed = {formula: f"'{formula}" for formula in FORMULAS}
     disarmed |= {"x;=1;y": "x;'=1;y", "a; -cmd|' /C calc'!A0": "a;' -cmd|' /C calc'!A0", "fine ;-) a;b": "fine ;-) a;b"}
+    disarmed |= {"x\t=1\t-2": "x\t'=1\t'-2", "\t=1": "'\t'=1"}
     disarmed |= {"x\n=cmd|'/c calc'!A1": "x\n'=cmd|'/c calc'!A1", "\r=1": "'\r'=1", 'x;"=1&";y': 'x;\'"=1&";y'}
     for formula, safe in disarmed.items():
         for excel, shown in ((True, safe), (False, formula)):

@@ -210,7 +210,7 @@ def test_two_files_of_the_same_columns_are_one_output(fitted: Cli) -> None:
 
 
 FORMULAS = (
-    "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff201", "  =1", "\u00a0=1",
+    "=1+1", "+1", "-1", "@SUM(A1)", "\t1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff201", "  =1", "\u00a0=1",
 )  # fmt: skip
 HARMLESS = ("a=1", "1-1", "x@y.z", "", "plain")
 
