@@ -10,6 +10,7 @@ from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli.cli.display.html_reports import plan_page
+from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.insight.plans import NOWHERE, PERSON, Plan
@@ -142,6 +143,19 @@ def test_the_database_stays_as_it_is_and_too_many_moves_fail(fitted: Cli) -> Non
     assert (fitted("audit", "head").stdout, after) == before
     remote = fitted("plan", "new.yaml", "--remote", "http://localhost:1")
     assert (remote.returncode, "works on a database here" in remote.stderr) == (2, True)
+
+
+def test_a_rename_that_is_only_planned_asks_the_question_that_will_be_asked(fitted: Cli) -> None:
+    fitted("create", "-q", stdin="id,subject\n1,Please refund the invoice\n2,How do I change my delivery address?\n")
+    fitted("classify", "-q")
+    described = "".join(
+        f"  - {{name: {category.name}, description: {json.dumps(category.description)}}}\n"
+        for category in DEFAULT_CATEGORIES
+    )
+    renamed = described.replace("Billing,", "Rechnung, was: [Billing],").replace("General,", "Rest, was: [General],")
+    (fitted.folder / "new.yaml").write_text(f"categories:\n{renamed}")
+    done = fitted("plan", "new.yaml")
+    assert done.stderr == "0 of 2 tickets of the last 30d would move (0.0%)\n"
 
 
 def test_tickets_before_the_window_are_counted_and_passed_over(fitted: Cli) -> None:

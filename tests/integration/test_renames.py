@@ -259,6 +259,12 @@ def test_a_former_name_that_was_never_seen_here_is_no_root() -> None:
     assert [c.root for c in rooted([Category("Money"), Category("General")], renames)] == ["Billing", "General"]
 
 
+def test_a_rename_that_is_not_carried_out_yet_has_its_root_already() -> None:
+    renames = [Renamed("Billing", "Money", "Billing", 7)]
+    categories = [Category("Cash", was=("Money", "Billing")), Category("Other", was=("General",))]
+    assert [c.root for c in rooted(categories, renames)] == ["Billing", "General"]
+
+
 @pytest.mark.parametrize("verdict", [False, True])
 def test_a_category_that_is_gone_is_told_with_counts(fitted: Cli, verdict: bool) -> None:
     assert fitted("run", "-q", stdin=TICKETS).returncode == 0

@@ -47,9 +47,14 @@ def root_of(name: str, renames: Iterable[Renamed]) -> str:
 
 
 def rooted(categories: Sequence[Category], renames: Iterable[Renamed]) -> tuple[Category, ...]:
-    """Return the categories with their first names as `root`."""
+    """Return the categories with their first names as `root`, also where their rename is yet to be carried out."""
     known = list(renames)
-    return tuple(category._replace(root=root_of(category.name, known)) for category in categories)
+    done = {renamed.new for renamed in known}
+
+    def earliest(category: Category) -> str:
+        return category.was[0] if category.was and category.name not in done else category.name
+
+    return tuple(category._replace(root=root_of(earliest(category), known)) for category in categories)
 
 
 # Reads show present names, even before a rename has been carried out in the store.
