@@ -11,7 +11,7 @@ from triage_cli.config import load_config
 from triage_cli.domain.errors import StoreError
 from triage_cli.runtime.private_files import write_obstacle
 from triage_cli.stores.sqlite import connection
-from triage_cli.wiring.destinations import unwritable
+from triage_cli.wiring.destination_diagnostics import unwritable
 
 
 def test_a_file_and_one_in_folders_that_are_to_be_made_can_be_written(tmp_path: Path) -> None:

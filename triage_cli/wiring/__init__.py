@@ -10,7 +10,7 @@ from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.runtime.network import Network
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.services import Services
-from triage_cli.wiring import destinations, diagnostics, sources, stores
+from triage_cli.wiring import destination_diagnostics, destinations, diagnostics, sources, stores
 from triage_cli.wiring.classifier_pool import ClassifierPool
 from triage_cli.wiring.classifiers import Caller, only_loads, open_batcher, open_classifier
 from triage_cli.wiring.promised_thresholds import needed_confidence
@@ -21,7 +21,17 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.domain.audit import Head
     from triage_cli.runtime.rate_limit import RateLimiter
 
-__all__ = ["destinations", "diagnostics", "parts", "remote", "remote_keys", "remote_verify", "sources", "stores"]
+__all__ = [
+    "destination_diagnostics",
+    "destinations",
+    "diagnostics",
+    "parts",
+    "remote",
+    "remote_keys",
+    "remote_verify",
+    "sources",
+    "stores",
+]
 
 
 def parts(

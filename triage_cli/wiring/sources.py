@@ -14,7 +14,7 @@ from triage_cli.domain.errors import UnavailableError, UsageError
 from triage_cli.domain.sources import PullPlan
 from triage_cli.ports.adapters import Source
 from triage_cli.runtime.network import Network
-from triage_cli.wiring.destinations import checked_program
+from triage_cli.wiring.destination_diagnostics import checked_program
 
 if TYPE_CHECKING:  # an annotation is no reason to import imaplib
     from triage_cli.sources.imap import ImapSource

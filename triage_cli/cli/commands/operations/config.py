@@ -116,7 +116,7 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
     if unused := [name for name in config.destinations if name not in used]:
         messages.say(f"warning: no category reaches {', '.join(unused)}; name it in routes, or remove it")
     for name in config.destinations:
-        for warning in wiring.destinations.warnings(config, name):
+        for warning in wiring.destination_diagnostics.warnings(config, name):
             messages.say(f"warning: {warning}")
     known = {name for category in config.categories for name in (category.name, *category.was)}
     for name in session.triage.stats().by_category if session.has_database else ():

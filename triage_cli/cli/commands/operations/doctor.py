@@ -82,7 +82,7 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
             yield _record(f"destination {name}", why, "triage route --retry-dead switches it on again", works=False)
             continue
         try:
-            yield _record(f"destination {name}", wiring.destinations.try_destination(config, name))
+            yield _record(f"destination {name}", wiring.destination_diagnostics.try_destination(config, name))
         except TriageError as error:
             yield _record(f"destination {name}", error.message, error.hint, works=False)
     if stats is not None:
@@ -125,7 +125,7 @@ def _sent(session: CommandContext, name: str) -> dict[str, Any]:
     if name not in session.config.destinations:
         raise UsageError(f'no destination "{name}" in the config', hint="triage config show lists them")
     try:
-        return _record(f"destination {name}", wiring.destinations.send_test(session.config, name))
+        return _record(f"destination {name}", wiring.destination_diagnostics.send_test(session.config, name))
     except TriageError as error:
         answer = f"; it said: {error.answer}" if isinstance(error, DeliveryError) and error.answer else ""
         hint = "" if answer else error.hint

@@ -93,7 +93,7 @@ def serve(
 def _tell_of_the_start(session: CommandContext) -> None:
     """Warn about destinations that get nothing, and note if there is no key."""
     for name in session.config.destinations:
-        for warning in wiring.destinations.warnings(session.config, name):
+        for warning in wiring.destination_diagnostics.warnings(session.config, name):
             messages.say(f"warning: {warning}")
     store = wiring.stores.open_store(session.config)
     if session.config.oidc is None and not (store.is_there() and wiring.stores.open_gate(store).keys()):

@@ -183,10 +183,10 @@ def _requests(
             messages.say(f"{ticket.ticket_id}: {why}")
             yield {"ticket_id": ticket.ticket_id, "request": None, "error": why}
             continue
-        for name, request in wiring.destinations.preview(session.config, session.store, ticket, rule, plan):
+        for name, request in wiring.destination_diagnostics.preview(session.config, session.store, ticket, rule, plan):
             number["requests"] += 1
             if name in session.config.destinations and name not in known:
                 known.add(name)
-                for warning in wiring.destinations.unset_variables(session.config, name):
+                for warning in wiring.destination_diagnostics.unset_variables(session.config, name):
                     messages.say(f"warning: {warning}")
             yield {"ticket_id": ticket.ticket_id, "request": request, "error": None}

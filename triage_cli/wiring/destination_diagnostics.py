@@ -1,0 +1,180 @@
+"""Checks of destinations for `config check`, `serve`, `doctor` and `route --dry-run`: their warnings and requests."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from triage_cli.config import Config, DestinationSpec
+from triage_cli.domain import ids, routing, times
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, RoutePlan, Rule
+from triage_cli.domain.errors import ConfigError, DeliveryError
+from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.storage import Store
+from triage_cli.runtime.private_files import is_full, is_read_only, write_obstacle
+from triage_cli.runtime.ssrf_guard import is_public
+from triage_cli.service.delivery.routing_decisions import earlier_deliveries
+from triage_cli.wiring.destinations import open_destination, target
+
+
+def unset_variables(config: Config, receiver: str) -> Iterator[str]:
+    """Yield a warning for each variable that a destination needs and that is not set."""
+    for key, variable in config.destinations[receiver].variables():
+        if not os.environ.get(variable):
+            yield f"destinations.{receiver}.{key}: {variable} is not set here; export {variable}"
+
+
+def warnings(config: Config, receiver: str) -> Iterator[str]:
+    """Yield a warning for each reason for which a destination, as far as is known here, gets nothing."""
+    yield from unset_variables(config, receiver)
+    yield from _private_address(config, receiver)
+    spec = config.destinations[receiver]
+    if spec.path is not None and (problem := unwritable(spec.path)):
+        yield f"destinations.{receiver}.path: {problem.message}; {problem.hint}"
+
+
+def unwritable(path: Path) -> ConfigError | None:
+    """Return the error for a file that this user cannot write; None if it can be. Nothing is written."""
+    obstacle = write_obstacle(path)
+    disk = ("its file system is read-only", "mount it for writing") if is_read_only(path) else None
+    if obstacle is None and is_full(path):
+        disk = ("there is no space left on its disk", "free some space")
+    if disk:
+        return ConfigError(f"cannot write {path}: {disk[0]}", hint=f"{disk[1]}, or name another path")
+    if obstacle is None:
+        return None
+    kind = "file that this user may write" if obstacle == path else "folder that this user may write in"
+    return ConfigError(f"cannot write {path}: {obstacle} is no {kind}", hint="change its rights or name another path")
+
+
+def _private_address(config: Config, receiver: str) -> Iterator[str]:
+    """Yield a warning if `serve` does not send to a destination, as far as that is known without resolving a name."""
+    if _is_refused(config.destinations[receiver]):
+        yield (
+            f"destinations.{receiver}: its address is private, so triage serve sends nothing there; "
+            "set allow_private: true if that is meant"
+        )
+
+
+def _is_refused(spec: DestinationSpec) -> bool:
+    if spec.allow_private:
+        return False
+    url = spec.url or (spec.http and (spec.http.url or os.environ.get(spec.http.url_env or ""))) or ""
+    try:
+        host = spec.mail.host if spec.mail else urlsplit(url).hostname
+        return host == "localhost" or not is_public(host or "")
+    except ValueError:  # a name, or no address at all
+        return False
+
+
+def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: RoutePlan) -> Iterator[tuple[str, str]]:
+    """Yield the requests that routing this ticket would make now, with their destinations' names."""
+    names = {old: category.name for category in config.categories for old in category.was}  # a run renames them first
+    stored = store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
+    existing = [delivery._replace(category=names.get(delivery.category, delivery.category)) for delivery in stored]
+    config_hash = config.routing_hash()
+    needed_deliveries = routing.needed_deliveries(
+        ticket, rule, existing, again=plan.again, config_hash=config_hash, at=times.now(), due_at=0.0, run_id=""
+    )
+    gone = {delivery.delivery_id for delivery in needed_deliveries.superseded}
+    kept = [d for d in existing if d.delivery_id not in gone and d.category == ticket.category]
+    due = [d for d in kept if d.state == "pending" and d.due_at <= time.time()]
+    dead = [d for d in kept if d.state == "dead" and plan.retry_dead]
+    after = {d.delivery_id: d for d in (*existing, *needed_deliveries.superseded, *needed_deliveries.new)}
+    after |= {d.delivery_id: d._replace(state="pending") for d in dead}
+    if (
+        needed_deliveries.superseded
+        or needed_deliveries.new
+        or dead
+        or routing.status_of(after.values(), ticket.category) != ticket.status
+    ):
+        ticket = routing.decided(ticket, rule, after.values())
+    renames = list(store.renames())
+    for delivery in (*due, *dead, *needed_deliveries.new):
+        outgoing = OutgoingDelivery(delivery, ticket, earlier_deliveries(renames, delivery, existing))
+        yield delivery.destination, _request_text(config, outgoing)
+
+
+def _request_text(config: Config, outgoing: OutgoingDelivery) -> str:
+    """Return the request of a delivery; for a file, a command or an unknown destination the payload."""
+    spec = config.destinations.get(outgoing.delivery.destination)
+    if spec is not None and spec.http is not None:
+        from triage_cli.destinations.http import as_text as http_text
+
+        return http_text(spec.http, outgoing)
+    if spec is not None and spec.mail is not None:
+        from triage_cli.destinations.mail import as_text as mail_text
+
+        return mail_text(spec.mail, outgoing, datetime.now(UTC))
+    if spec is not None and spec.type == "webhook":
+        from triage_cli.destinations.webhook import as_text as webhook_text
+
+        return webhook_text(target(spec, os.environ), outgoing)
+    from triage_cli.destinations.payload import line
+
+    return line(outgoing).decode().rstrip()
+
+
+def send_test(config: Config, receiver: str) -> str:
+    """Send a destination one marked ticket that is not stored, and return the acceptance as a message.
+
+    Raises what a run would raise, and `DeliveryError` for a refusal.
+    """
+    category = next(
+        (c.name for c in config.categories if receiver in routing.reach(config.routes, c.name).destinations), ""
+    )
+    at, ticket_id, mark = times.now(), ids.new_id(), f"triage-test-{ids.short(ids.new_id())}"
+    ticket = Ticket(
+        ticket_id, "", "doctor", mark, "", "Test of triage: please ignore",
+        f"triage doctor --send {receiver} sent this at {at}. Nothing is to be done.", mark, "low", 3, at, at,
+        extra='{"test":true}', status="routing", category=category, confidence=1.0,
+    )  # fmt: skip
+    delivery = Delivery(
+        ids.delivery_id(ticket_id, category, receiver, 0), ticket_id, None, category, receiver,
+        "doctor", config.routing_hash(), None, "pending", 0, 0.0, None, None, None, at,
+    )  # fmt: skip
+    outgoing = OutgoingDelivery(delivery, ticket)
+    for outcomes in open_destination(config, receiver).deliver([[outgoing]]):
+        for outcome in outcomes:
+            if outcome.error is not None:
+                raise outcome.error
+            answer = f" (answer {outcome.value.status})" if outcome.value and outcome.value.status else ""
+            kept = f", and of its answer is kept: {outcome.value.kept}" if outcome.value and outcome.value.kept else ""
+            return f"accepted the test ticket {mark}{answer}{kept}"
+    raise DeliveryError(f"{receiver} gave no answer", hint="try again later")
+
+
+def try_destination(config: Config, receiver: str) -> str:
+    """Check a destination without sending to it, and return its description. Raises what a run would raise."""
+    open_destination(config, receiver)
+    spec = config.destinations[receiver]
+    if spec.type == "command":
+        return f"runs {checked_program(spec.run[0])}"
+    if spec.type == "file" and spec.path is not None:
+        if problem := unwritable(spec.path):
+            raise problem
+        return f"appends to {spec.path}"
+    limits = ", but waits offline" if config.offline else ""
+    if _is_refused(spec):
+        limits += "; triage serve sends nothing to a private address without allow_private"
+    if spec.mail is not None:
+        means = {"implicit": "by TLS", "starttls": "by STARTTLS", "none": "unencrypted"}[spec.mail.tls]
+        login = f", as {spec.mail.user_env}" if spec.mail.user_env else ""
+        return f"mails to {', '.join(spec.mail.to)} over {spec.mail.host}:{spec.mail.port} {means}{login}{limits}"
+    from triage_cli.runtime.unreachable import host_of
+
+    if spec.http is not None:
+        to = f"the address in {spec.http.url_env}" if spec.http.url_env else host_of(spec.http.url or "")
+        return f"sends {spec.http.method} to {to}{limits}"
+    signed = f", signed by {' and '.join(spec.secret_env)}" if spec.secret_env else ", not signed"
+    return f"posts to {host_of(spec.url or '')}{signed}{limits}"
+
+
+def checked_program(program: str) -> str:
+    """Return a program that can be run. Raises `ConfigError`."""
+    if shutil.which(program) is None:
+        raise ConfigError(f"{program} is no program that can be run", hint="check its path and its rights")
+    return program
