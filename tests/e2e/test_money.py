@@ -18,7 +18,7 @@ import triage_cli
 from tests.support import llm_server
 from tests.support.api_server import Running
 from tests.support.api_server import serving as serving_api
-from tests.support.billing_server import KINDS, USD, Till, billed, configuration
+from tests.support.billing_server import USD, Till, billed, configuration
 from tests.support.cli import Cli
 from tests.support.llm_classifiers import TYPES, opened
 from tests.support.llm_server import Script, failing, good
@@ -136,7 +136,7 @@ def cost(cli: Cli) -> float:
     return float(json.loads(cli("stats", "-o", "json").stdout)["cost_usd"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TYPES)
 def test_no_command_asks_a_provider_beyond_the_budget(fitted: Cli, kind: str) -> None:
     with llm_server.serving(till := Till()) as server:
         url = server.root if kind == "anthropic" else server.url
@@ -145,7 +145,7 @@ def test_no_command_asks_a_provider_beyond_the_budget(fitted: Cli, kind: str) ->
     assert cost(fitted) == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TYPES)
 def test_every_cent_that_a_command_is_billed_is_in_stats(fitted: Cli, kind: str) -> None:
     with llm_server.serving(till := Till(losing=7)) as server:
         url = server.root if kind == "anthropic" else server.url
@@ -240,7 +240,7 @@ def objecting(to: str) -> Script:
     return lambda n, one: failing(400, f"{to} is not known here") if n == 0 else good(n, one)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("to", ["", "logprobs", "temperature", "max_completion_tokens", "maxLength", "json_schema"])
 def test_no_request_is_longer_than_its_worst_case(kind: str, to: str) -> None:
     with llm_server.serving(objecting(to) if to else good) as server:
@@ -262,7 +262,7 @@ def test_every_provider_has_a_worst_case_that_the_tests_above_look_at() -> None:
     asking = {one for one in below(llm_provider.Client) if hasattr(one, "ask")}
     assert asking == {OpenAIProvider, AnthropicProvider, DecisionProvider, OpenAIWire, AnthropicWire}
     assert all(callable(getattr(one, "most", None)) for one in asking)
-    assert set(MODELS) == set(KINDS) == set(TYPES)
+    assert set(MODELS) == set(TYPES)
     assert USD
 
 

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from tests.support.batch_server import BatchServer, End
 from tests.support.llm_server import Asked, Step, chat, decision, message, verdict
 
-KINDS = ("openai", "anthropic", "decision")
 USD = {"input": 3.0, "output": 15.0}  # per million tokens
 DECIDED = {"Billing": 0.9, "Technical": 0.06, "General": 0.03, "none of these": 0.01}
 

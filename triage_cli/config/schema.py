@@ -178,7 +178,7 @@ def _server(setting: ConfigNode) -> dict[str, Any]:
 
 
 @accepts({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+$"})
-def _origin(setting: ConfigNode) -> str:
+def _cors_origin(setting: ConfigNode) -> str:
     """Accept an origin as browsers send it: scheme, host and port."""
     given = url(setting)
     if given.count("/") > len("//") or {"?", "#"} & set(given):
@@ -243,7 +243,7 @@ CLASSIFIER: Mapping[str, Field] = {
 SERVER: Mapping[str, Field] = {
     "requests_per_minute": Field(optional(COUNT)),
     "oidc": Field(read_oidc),
-    "cors_origins": Field(several(_origin)),
+    "cors_origins": Field(several(_cors_origin)),
 }
 SPIKES: Mapping[str, Field] = {"to": Field(text, needed=True)}
 BUDGET: Mapping[str, Field] = {"per_day": Field(optional(MONEY))}
