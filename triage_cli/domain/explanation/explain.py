@@ -25,6 +25,8 @@ ANSWERED = (EventAction.CLASSIFIED, EventAction.PROPOSED)
 EXCERPT = 60  # characters of a ticket's text in the first line
 LISTED = 6  # categories that are named one by one
 
+Events = Sequence[tuple[LoggedEvent, Mapping[str, Any]]]  # each with its parsed detail
+
 OTHER_ACTIONS: Mapping[str, str] = {EventAction.FORGOTTEN: "its text was forgotten, and what was said about it"}
 
 
@@ -37,12 +39,12 @@ def explain(
     destinations to which the present routing map would send a routed ticket; None if no rule matches it. `offline` are
     the destinations that wait for the network.
     """
-    yield _headline(history)
+    events = [(event, json.loads(event.detail)) for event in history.events]
+    yield _headline(history, events)
     yield from _unasked(history)
     answers = {a.classification_id: a for a in history.classifications}
-    replies, steps = _replies(history), _earlier_steps(history)
-    for event in history.events:
-        detail = json.loads(event.detail)
+    replies, steps = _replies(history), _earlier_steps(history, events)
+    for event, detail in events:
         for step in steps.get(detail.get("decision") or "", ()) if event.action in ANSWERED else ():
             for sentence in _answer_sentences({"outcome": "next"}, step, history):
                 yield f"{readable(event.timestamp)}  {sentence}"
@@ -54,9 +56,9 @@ def explain(
     yield f"Next: {offline_clause(history, offline)}{next_step(history, gone, owed)}"
 
 
-def _earlier_steps(history: History) -> dict[str, list[Classification]]:
-    """Return the answers of a cascade's earlier steps on which no event rests, by the next answer with one."""
-    decisive = {json.loads(event.detail).get("decision") for event in history.events}
+def _earlier_steps(history: History, events: Events) -> dict[str, list[Classification]]:
+    """Return the answers of a cascade's earlier steps, which no event names, by the next answer that one names."""
+    decisive = {detail.get("decision") for _, detail in events}
     steps, before = {}, list[Classification]()
     for answer in history.classifications:
         before = [*(step for step in before if step.run_id == answer.run_id), answer]
@@ -65,30 +67,30 @@ def _earlier_steps(history: History) -> dict[str, list[Classification]]:
     return steps
 
 
-def _headline(history: History) -> str:
+def _headline(history: History, events: Events) -> str:
     t = history.ticket
     text = " ".join((t.subject or t.description or "").split())
     excerpt = text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1].rstrip()}…"
-    parts = (t.external_id or short(t.ticket_id), excerpt, _decision(history))
+    parts = (t.external_id or short(t.ticket_id), excerpt, _category_clause(history, events))
     return f"{' · '.join(filter(None, parts))}; {t.status.replace('_', ' ')}"
 
 
-def _decision(history: History) -> str:
-    """Say which category the ticket has and who decided, or what the best guess is."""
+def _category_clause(history: History, events: Events) -> str:
+    """Return the ticket's category and who decided, or the best guess."""
     t = history.ticket
     if t.verdict:
-        givers = [
-            event.actor
-            if event.action == EventAction.VERDICT
-            else "a person"  # whoever imports a verdict has not decided
-            for event in history.events
-            if event.action == EventAction.VERDICT or json.loads(event.detail).get("verdict")
-        ]
-        return f"{t.category}, decided by {givers[-1] if givers else 'a person'}"
+        bringing = (event for event, detail in reversed(events) if _brings_verdict(event, detail))
+        last = next(bringing, None)
+        giver = last.actor if last and last.action == EventAction.VERDICT else "a person"  # who imports does not decide
+        return f"{t.category}, decided by {giver}"
     share = "" if t.confidence is None else f" at {two_decimals(t.confidence)}"
     if t.category:
         return f"{t.category}{share}"
     return f"no category; the best guess is {t.suggestion}{share}" if t.suggestion else "no category"
+
+
+def _brings_verdict(event: LoggedEvent, detail: Mapping[str, Any]) -> bool:
+    return event.action == EventAction.VERDICT or bool(detail.get("verdict"))
 
 
 def _unasked(history: History) -> Iterator[str]:
