@@ -110,9 +110,9 @@ def reclassify(
         labels = WORDS | {action: label if apply else f"would {label}" for action, label in CHANGED.items()}
         session.say(messages.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), labels))
     if batch:
-        tell_waiting(session)
+        tell_waiting(session, session.triage.stats)
     if reroute:
-        session.say(waiting_offline(session))
+        session.say(waiting_offline(session, session.triage.stats))
     if session.guides and (counts["flip"] or counts["settled"]) and not apply:
         session.say("next: the same with --apply; no classifier is asked again")
     elif session.guides and (counts["flipped"] or counts["settled"]):

@@ -1,8 +1,8 @@
 """`triage classify`: ask a classifier about tickets."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from typing import Annotated
 
 import typer
@@ -18,6 +18,7 @@ from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
+from triage_cli.domain.views import Stats
 
 COLUMNS = (*TICKET_KEYS, "asked")
 PREVIEW_KEYS = ("tickets", "tokens", "cost_usd", "prompt")
@@ -74,12 +75,13 @@ def classify(
             printer.many(outcomes, outcome_record, COLUMNS, TICKETS_TABLE)
     finally:
         session.say(messages.counted(counts, DIDS, WORDS))
+    stats = cache(session.triage.stats)  # asked once, after the work
     if batch or counts["waiting"]:
-        tell_waiting(session)
+        tell_waiting(session, stats)
     if counts["waiting"] and not batch:
         session.say("triage classify --batch collects the answers; --force asks now, at the full price")
     if named is None and since is None and limit is None and not session.stopper.code:
-        new = 0 if session.quiet else session.triage.stats().by_status.get("new", 0)
+        new = 0 if session.quiet else stats().by_status.get("new", 0)
         session.say(messages.still(new, "new"))
     if session.guides:
         steps = []
@@ -126,9 +128,9 @@ def _preview(
     return ExitCode.OK
 
 
-def tell_waiting(session: CommandContext) -> None:
+def tell_waiting(session: CommandContext, stats: Callable[[], Stats]) -> None:
     """Print how many tickets wait in providers' batches, and since when."""
-    for name, waits in ({} if session.quiet else session.triage.stats().waiting).items():
+    for name, waits in ({} if session.quiet else stats().waiting).items():
         since = f"{local_time.local_times(waits['since'])[:16].replace('T', ' ')} ({local_time.time_zone()})"
         waiting = messages.plural(waits["tickets"], "wait in batches", "waits in batches")
         session.say(f"{waiting} of {name}, since {since}")

@@ -1,8 +1,8 @@
 """`triage route`: routes tickets by the routing map, and sends deliveries that are due."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from typing import Annotated
 
 import typer
@@ -19,6 +19,7 @@ from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
+from triage_cli.domain.views import Stats
 
 # The command waits for attempts that fall due within so many seconds.
 STAY = 15.0
@@ -81,10 +82,11 @@ def route(
         repeats.close()
         unroutable.close()
         session.say(messages.counted(counts, DIDS, WORDS))
-    offline = waiting_offline(session)
+    stats = cache(session.triage.stats)  # asked once, after the work
+    offline = waiting_offline(session, stats)
     session.say(offline)
     if named is None and limit is None and not (session.quiet or session.stopper.code):
-        by_status = session.triage.stats().by_status
+        by_status = stats().by_status
         for status in ("classified",) if offline else ("classified", "routing"):
             session.say(messages.still(by_status.get(status, 0) - counts[status], status))
     if session.guides:
@@ -115,10 +117,10 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
     return "; ".join(steps)
 
 
-def waiting_offline(session: CommandContext) -> str:
+def waiting_offline(session: CommandContext, stats: Callable[[], Stats]) -> str:
     """Print how many deliveries wait for the network, if it is switched off."""
     names = frozenset() if session.is_remote else wiring.destinations.cut_off(session.config)
-    owed = session.triage.stats().deliveries if names and not session.quiet else {}
+    owed = stats().deliveries if names and not session.quiet else {}
     waits = {name: owed[name]["pending"] for name in sorted(names) if owed.get(name, {}).get("pending")}
     if not waits:
         return ""

@@ -79,7 +79,7 @@ def run(
             session.say(
                 f"{messages.counted(summary.dids, DIDS)}; {messages.counted(summary.statuses, STATUSES, WORDS)}"
             )
-        session.say(waiting_offline(session))
+        session.say(waiting_offline(session, session.triage.stats))
     if summary.statuses["new"] and not session.stopper.code:  # a run that ends early raises its reason
         session.say(f"note: {messages.plural(summary.statuses['new'], *ELSEWHERE)}, which does the rest")
     if session.guides:
