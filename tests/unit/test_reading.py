@@ -139,6 +139,7 @@ def test_options_that_do_not_fit_are_usage_errors(options: dict[str, Any], says:
         (b"ID,Client,Priority,Status\n#1,Faye,Medium,Open\n", "its columns are ID, Client, Priority, Status; name"),
         (b'"just text"', "no column for a subject"),
         (b"1,2,3\n4,5,6\n", "no header row"),
+        (b"1\n2\n3\n", "by its number: --no-header --map description=1"),
     ],
 )
 def test_what_is_no_table_of_tickets_is_one_sentence_with_the_way_out(data: bytes, says: str) -> None:

@@ -94,7 +94,7 @@ def _headless(sample_rows: Sequence[Sequence[str]], name: str, mapping: Mapping[
     if not has_text(fields):
         raise InputError(
             f"{name} has no header row, and no column that holds a text",
-            hint="say which one does, by its number: --no-header --map description=2",
+            hint=f"say which one does, by its number: --no-header --map description={min(2, width)}",
         )
     return HeaderRow(columns, Columns(fields), 0, note)
 
