@@ -59,6 +59,14 @@ def thread(ticket: Ticket) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.parametrize("planted", [[{"message_id": []}], [7], {"message_id": "2@x"}])
+def test_a_thread_that_an_import_has_made_up_stops_no_mail(triage: Triage, planted: object) -> None:
+    row = TicketDraft(0, 1, "A matter", "made up", external_id="1@x", source="mail", extra={"thread": planted})
+    list(triage.create([row]))
+    assert actions(stored(triage, SECOND)) == ["updated"]
+    assert thread(tickets(triage)["1@x"])[-1]["message_id"] == "2@x"
+
+
 def test_a_mail_cannot_choose_a_ticket_by_the_id_that_triage_gave_it(triage: Triage) -> None:
     (made,) = triage.create([TicketDraft(subject="Refund", external_id="A-1")])
     assert made.value is not None

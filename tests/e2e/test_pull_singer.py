@@ -139,6 +139,12 @@ def test_a_record_that_is_older_than_what_is_stored_changes_nothing(cli: Cli) ->
         assert rows(cli.db, "select subject from tickets") == [(subject,)], written
 
 
+def test_a_record_that_says_it_is_a_mail_hides_none_of_its_text(cli: Cli) -> None:
+    configure(cli, TAP.replace('"text": "hello"', '"text": "hello", "mail": {"message_id": "m", "left_out": [[0, 4]]}'))
+    assert cli("pull", "-q").returncode == 0
+    assert json.loads(cli("show", "3", "-o", "json").stdout)["extra"] == {"mail": {"message_id": "m"}}
+
+
 def is_gone(pid: Path) -> bool:
     return subprocess.run(["kill", "-0", pid.read_text().strip()], capture_output=True, check=False).returncode != 0
 

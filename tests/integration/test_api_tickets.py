@@ -92,6 +92,12 @@ def test_a_known_external_id_is_that_ticket(client: httpx.Client) -> None:
     assert changed.json()["ticket"]["priority"] == "urgent"
 
 
+def test_a_ticket_s_extra_hides_none_of_its_text(client: httpx.Client) -> None:
+    spans = {"mail": {"message_id": "7@x", "left_out": [[0, 5]]}, "plan": "gold"}
+    made = client.post("/tickets", json={**TICKET, "extra": spans}).json()
+    assert made["ticket"]["extra"] == {"mail": {"message_id": "7@x"}, "plan": "gold"}
+
+
 def test_what_cannot_be_read_is_kept(client: httpx.Client) -> None:
     said = {"subject": "x", "priority": "purple", "created_at": "someday", "extra": {"shop": 3}}
     ticket = client.post("/tickets", json=said).json()["ticket"]

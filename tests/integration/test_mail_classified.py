@@ -56,6 +56,29 @@ def test_the_store_keeps_the_whole_and_what_is_learned_from_is_the_rest(world: W
     assert labelled.text == f"Re: Question\n{ASK}"
 
 
+def created(world: World, **row: Any) -> Ticket:
+    """Import one row of JSON as of the source of mails, and return its ticket."""
+    rows = open_table(io.BytesIO(json.dumps([row]).encode()), "rows").rows
+    (outcome,) = world.triage().create(row._replace(source="mail") for row in rows if isinstance(row, TicketDraft))
+    assert outcome.value is not None, outcome.error
+    return outcome.value
+
+
+def test_what_says_of_itself_that_it_is_a_mail_hides_none_of_its_text(world: World) -> None:
+    spans = {"message_id": "7@x", "left_out": [[0, 5]]}
+    ticket = created(world, id="7", description="crash or refund", mail=spans, plan="gold")
+    assert ticket.text == "crash or refund"
+    assert json.loads(ticket.extra) == {"mail": {"message_id": "7@x"}, "plan": "gold"}
+    assert created(world, id="7", description="crash or refund", mail=spans) == ticket
+
+
+def test_another_text_of_a_mail_has_no_parts_that_are_left_out(world: World) -> None:
+    list(world.triage().create(open_table(io.BytesIO(MAIL), "box").rows))
+    corrected = "The invoice of November is wrong, and I want my money back by Friday."
+    ticket = created(world, id="1@x", subject="Re: Question", description=corrected)
+    assert (ticket.external_id, ticket.text) == ("1@x", f"Re: Question\n{corrected}")
+
+
 def test_the_embedded_model_is_asked_about_the_rest(fitted: Cli) -> None:
     """Two mails that differ in what is left out alone are one question, which has one answer."""
     other = mail(TEXT.replace(CANARY, "something else"), subject="Re: Question", name="2@x")

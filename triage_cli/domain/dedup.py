@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from triage_cli.domain import ids
 from triage_cli.domain.errors import InputError, RowError
+from triage_cli.domain.mail import parts
 from triage_cli.domain.serialization import compact, encodable, from_json
 from triage_cli.domain.tickets import URGENCY, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
@@ -99,6 +100,8 @@ def updated_ticket(known_ticket: Ticket, identified: Identified, *, keeps_catego
     created = draft.created_at or known_ticket.created_at
     extra = _merged(known_ticket.extra, draft)
     rewritten = identified.content != known_ticket.content_hash
+    if rewritten and parts.MAIL not in draft.extra and parts.left_out(extra):  # the parts are those of the former text
+        extra = encoded(parts.whole(from_json(extra)))
     before = (known_ticket.customer_id, known_ticket.priority, known_ticket.created_at, known_ticket.extra)
     if not rewritten and (customer_id, priority, created, extra) == before:
         return None

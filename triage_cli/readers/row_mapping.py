@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from triage_cli.domain.errors import RowError
+from triage_cli.domain.mail import parts
 from triage_cli.domain.serialization import TICKET_KEYS, foreign, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft, place_of
 from triage_cli.readers.csv_reader import Record
@@ -117,7 +118,7 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
         urgency, unread_priority = read_priority(values[at_priority])
         created, unread_time = read_moment(values[at_created])
         if json_item is not None:
-            extra = _extra_of(json_item, plan)
+            extra = parts.whole(_extra_of(json_item, plan))
         else:
             extra = {
                 column_name: cell_value

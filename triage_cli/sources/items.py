@@ -7,6 +7,7 @@ from triage_cli.config.source_specs import SourceSpec
 from triage_cli.domain.dedup import dated
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.json_paths import joined_id, lookup
+from triage_cli.domain.mail.parts import whole
 from triage_cli.domain.serialization import compact, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.json_reader import text_of
@@ -49,7 +50,7 @@ class ItemReader:
         if problem:
             return self._rejected(source_item, row, f'with the id "{external_id}" {problem}')
         others = self._others(source_item)
-        extra = {key: value for key, value in others.items() if value not in (None, "", [], {})}
+        extra = whole({key: value for key, value in others.items() if value not in (None, "", [], {})})
         created_text, priority_text = self._text(source_item, "created_at"), self._text(source_item, "priority")
         updated_text = self._text(source_item, "updated_at")
         created = moment(created_text) if created_text else None

@@ -26,6 +26,7 @@ from triage_cli.domain import ids
 from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import BusyError, NoRouteError, NotClassifiedError, RowError, TriageError, UsageError
+from triage_cli.domain.mail import parts
 from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import delivery_record, storable_text, ticket_record
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
@@ -162,7 +163,7 @@ def draft(body: requests.TicketIn) -> TicketDraft:
     subject, description = _stripped(body.subject), _stripped(body.description)
     if not any(re.search(requests.VISIBLE, text) for text in (subject or "", description or "")):
         raise UsageError("the ticket has no text", hint="give subject or description")
-    extra = dict(body.extra)
+    extra = dict(parts.whole(body.extra))
     priority, created_at = _stripped(body.priority), _stripped(body.created_at)
     urgency = values.priority(priority, {}) if priority else None
     moment = values.moment(created_at) if created_at else None

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 # A part of a text: its beginning and end, in characters.
 Span = tuple[int, int]
 
-MAIL, THREAD = "mail", "thread"
+MAIL, THREAD, LEFT_OUT = "mail", "thread", "left_out"
 
 
 class Mail(NamedTuple):
@@ -22,7 +22,7 @@ class Mail(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """Return the value for `extra`."""
-        return {"message_id": self.message_id, "left_out": [list(span) for span in self.left_out]}
+        return {"message_id": self.message_id, LEFT_OUT: [list(span) for span in self.left_out]}
 
 
 def mail_of(extra: Mapping[str, Any]) -> Mail | None:
@@ -31,7 +31,7 @@ def mail_of(extra: Mapping[str, Any]) -> Mail | None:
     if not isinstance(record, dict) or not isinstance(record.get("message_id"), str):
         return None
     spans, at = [], 0
-    listed = record.get("left_out")
+    listed = record.get(LEFT_OUT)
     for span in listed if isinstance(listed, list) else ():
         match span:
             case [int(begin), int(end)] if at <= begin < end:
@@ -44,10 +44,18 @@ def mail_of(extra: Mapping[str, Any]) -> Mail | None:
 
 def left_out(extra: str) -> Sequence[Span]:
     """Return the parts of a stored ticket's description that classifiers do not get; `extra` is its JSON."""
-    if '"left_out"' not in extra:  # true for most tickets, and cheaper than parsing the JSON
+    if f'"{LEFT_OUT}"' not in extra:  # true for most tickets, and cheaper than parsing the JSON
         return ()
     mail = mail_of(json.loads(extra))
     return mail.left_out if mail else ()
+
+
+def whole(extra: dict[str, Any]) -> dict[str, Any]:
+    """Return the `extra` of a text of which no part is left out, since it is not the text of the mail."""
+    record = extra.get(MAIL)
+    if not isinstance(record, dict) or LEFT_OUT not in record:
+        return extra
+    return {**extra, MAIL: {key: value for key, value in record.items() if key != LEFT_OUT}}
 
 
 def without(text: str | None, spans: Iterable[Span]) -> str | None:

@@ -42,7 +42,8 @@ def joined(known: Ticket, item: Identified) -> Ticket | None:
         return None
     place = draft.place if draft.line else f"the mail {mail.message_id[:200]}"  # of a mail server
     thread = [each for each in _listed(extra.get(THREAD)) if isinstance(each, dict)]
-    mails = {each.get("message_id"): (each.get("from"), each.get("date")) for each in thread}
+    named = [each for each in thread if isinstance(each.get("message_id"), str)]  # an import may have made it up
+    mails = {each["message_id"]: (each.get("from"), each.get("date")) for each in named}
     if opener is not None:
         mails[opener.message_id] = (known.customer_id, known.created_at)
     if mail.message_id in mails:
