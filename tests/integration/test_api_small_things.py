@@ -191,3 +191,16 @@ def test_a_request_for_which_there_is_no_thread_is_to_be_sent_again(
         assert answer.headers["retry-after"] == "1"
         assert answer.json()["code"] == "exhausted"
         assert client.post("/tickets", json=TICKET, headers={"Idempotency-Key": "1"}).status_code == 201
+
+
+def test_a_wrong_method_needs_no_description_of_the_interface(tmp_path: Path) -> None:
+    """It takes a second to make, in which the server does nothing else."""
+    methods = {
+        "/tickets": "GET, HEAD, POST", "/tickets/x": "GET, HEAD", "/tickets/batch": "POST", "/keys": "GET, HEAD, POST",
+        "/keys/a%2Fb": "DELETE", "/keys/a%2Fb/rotate": "POST", "/health": "GET, HEAD", "/docs": "GET, HEAD",
+    }  # fmt: skip
+    with serving(tmp_path) as running, running.client("admin") as client:
+        answers = {path: client.put(path) for path in methods}
+        assert {path: answer.headers["allow"] for path, answer in answers.items()} == methods
+        assert {answer.status_code for answer in answers.values()} == {405}
+        assert vars(running.server.config.app)["openapi_schema"] is None

@@ -1,6 +1,5 @@
 """Errors as RFC 9457 problem details, made from the classes of `domain.errors`."""
 
-import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -61,9 +60,10 @@ def _answer(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None
 
 
 def _allowed(request: Request) -> set[str]:
-    paths, asked = request.app.openapi()["paths"], request.url.path.removeprefix(request.scope["root_path"])
-    fitting = (ops for path, ops in paths.items() if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), asked))
-    methods = {method.upper() for method in paths.get(asked) or next(fitting, ())}
+    """Return the methods of an address, from all routes with the first path that fits it."""
+    asked = request.url.path.removeprefix(request.scope["root_path"])
+    fitting = [route for route in request.app.routes if route.path_regex.match(asked)]
+    methods = {method for route in fitting if route.path == fitting[0].path for method in route.methods}
     return methods | {"HEAD"} if "GET" in methods else methods
 
 
