@@ -1,5 +1,6 @@
 """Language models behind the port: the vendors' own SDKs against a real server that misbehaves in every known way."""
 
+import asyncio
 import json
 import logging
 import threading
@@ -725,6 +726,16 @@ def test_a_paid_bad_answer_is_kept_when_the_money_ends_before_its_repetition() -
     assert isinstance(error, BudgetError)
     assert [s.error for s in steps(outcomes)] == ["not_json"]
     assert len(server.asked) == 1
+
+
+def test_a_question_that_something_inside_cancels_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    asking = opened("http://127.0.0.1:9/v1")
+    monkeypatch.setattr(asking.provider, "ask", cancelled)
+    with pytest.raises(RuntimeError, match="cancelled"):
+        list(asking.classify([tickets(3)], a_budget()))
 
 
 # --- bad input

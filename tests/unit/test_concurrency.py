@@ -87,3 +87,15 @@ def test_a_source_that_fails_loses_nothing_that_is_in_flight() -> None:
     with pytest.raises(ValueError, match="ends here"):
         answers.extend(answer for some in arriving for answer in some)
     assert sorted(answers) == [(1, 1), (2, 2)]
+
+
+def test_a_call_that_something_inside_cancels_is_answered_with_an_error() -> None:
+    async def call(number: int) -> int:
+        if number == 2:
+            raise asyncio.CancelledError
+        return number
+
+    found = bridge().map([[1, 2, 3]], call, workers=3, stopping=lambda: False)
+    answers = {number: answer for some in found for number, answer in some}
+    assert isinstance(answers.pop(2), RuntimeError)
+    assert answers == {1: 1, 3: 3}

@@ -1,5 +1,6 @@
 """The thread that does the work of concurrent callers in groups."""
 
+import asyncio
 import queue
 import threading
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from triage_cli.domain.errors import ExhaustedError, UnavailableError
-from triage_cli.runtime.group_worker import GroupWorker
+from triage_cli.runtime.group_worker import GroupedQuestions, GroupWorker
 
 
 class Doubling:
@@ -101,3 +102,16 @@ def test_a_thread_that_cannot_be_started_is_started_for_the_next_caller(monkeypa
     worker.put(2, ended.put)
     assert ended.get(timeout=60) == 4
     worker.close()
+
+
+def test_a_question_that_gets_no_answer_gets_an_error() -> None:
+    questions = GroupedQuestions[int](lambda asked: [True for number in asked if number != 13])
+
+    async def all_of_them() -> list[bool | BaseException]:
+        async with asyncio.timeout(30):
+            return await asyncio.gather(*map(questions.ask, (4, 13)), return_exceptions=True)
+
+    answers = asyncio.run(all_of_them())
+    assert answers[0] is True
+    assert isinstance(answers[1], ValueError)
+    assert asyncio.run(questions.ask(4))

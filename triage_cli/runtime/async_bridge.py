@@ -188,6 +188,8 @@ class _WorkQueue(Generic[A, B]):
             answer = await self._call(item)
         except Exception as error:  # noqa: BLE001 - passed to the caller's thread
             answer = error
+        except asyncio.CancelledError:  # by something inside; without an answer the caller would wait forever
+            answer = RuntimeError("the call was cancelled")
         if not self._answered:
             self._first_answered_at = time.monotonic()
         self._answered.append((item, answer))

@@ -123,13 +123,12 @@ class GroupedQuestions(Generic[A]):
             waiting, self._waiting = self._waiting, []
             try:
                 answers = await asyncio.to_thread(self._answer, [question for question, _ in waiting])
-            except Exception as error:  # noqa: BLE001 - raised by all questions
+                for (question, answered), answer in zip(waiting, answers, strict=True):
+                    if not answered.done():
+                        answered.set_result(answer)
+                    elif answer:
+                        self._undo(question)
+            except Exception as error:  # noqa: BLE001 - raised by all questions that have no answer
                 for _, answered in waiting:
                     if not answered.done():
                         answered.set_exception(error)
-                continue
-            for (question, answered), answer in zip(waiting, answers, strict=True):
-                if not answered.done():
-                    answered.set_result(answer)
-                elif answer:
-                    self._undo(question)

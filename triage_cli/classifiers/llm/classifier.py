@@ -236,6 +236,9 @@ class _AskRun:
         except Exception as error:
             self.fatal = self.fatal or error
             raise
+        except asyncio.CancelledError:
+            self.fatal = self.fatal or RuntimeError("a question was cancelled")
+            raise
 
     async def _ask_with_retries(self, ticket: Ticket) -> Outcome[Answer]:
         cost, retries = Cost(self._spec.price), Retries(self._spec.max_retries)
