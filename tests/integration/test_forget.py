@@ -107,7 +107,8 @@ def test_no_byte_of_a_person_is_left_and_the_log_is_whole(written: Cli) -> None:
     assert done.returncode == 0
     assert found_in(written.db) == set()
     assert "2 forgotten\n" in done.stderr
-    assert "out of reach is what was delivered before: box (1)" in done.stderr
+    beside = "backups, exports, files of rejects, single words in a learned model"
+    assert f"note: out of reach: what was delivered before: box (1); {beside}\n" in done.stderr
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [r["status"] for r in printed] == ["forgotten", "forgotten"]
     assert {r["routed_to"] for r in printed} == {"box", None}
@@ -210,6 +211,12 @@ def test_a_dry_run_tells_how_many_and_changes_nothing(written: Cli) -> None:
     assert done.stderr == "2 tickets of CUSTOMERWORD would be erased (--dry-run)\n"
     assert "1 ticket of C-OTHER" in written("forget", "--customer-id", "C-OTHER", "--dry-run").stderr
     assert held(written.db) == before
+
+
+def test_what_is_out_of_reach_is_told_of_what_was_never_delivered_too(cli: Cli) -> None:
+    assert cli("create", "-q", "--subject", "x", "--customer-id", "C-1").returncode == 0
+    assert "note: out of reach: backups, exports," in cli("forget", "--customer-id", "C-1").stderr
+    assert "out of reach" not in cli("forget", "--customer-id", "C-1").stderr
 
 
 def test_names_typed_as_options_are_not_in_the_record_of_runs(written: Cli) -> None:

@@ -18,6 +18,8 @@ from triage_cli.domain.tickets import Category
 
 COMMON = 2  # texts with a word from which on it is a term; rarer words count by their n-grams
 MAX_NGRAMS = 30_000  # terms; the rarest are left out
+# An address or a number of a person is no term, since a model keeps its words readable, and `forget` leaves models.
+PERSONAL = re.compile(r"@|(?:\d\D*){6}")
 
 
 class Example(NamedTuple):
@@ -79,7 +81,7 @@ class Corpus:
         self._vectors = word_vectors().of(all_words)
 
     def terms(self) -> Vocabulary:
-        """Return the terms of these texts: n-grams, and words that occur in at least `COMMON` texts."""
+        """Return the terms of these texts: n-grams, and words of at least `COMMON` texts that are not personal."""
         ngrams, counts = np.unique(
             np.concatenate([np.unique(np.concatenate([self._ngrams[w] for w in distinct])) for distinct in self.texts]),
             return_counts=True,
@@ -91,7 +93,7 @@ class Corpus:
         for distinct in self.texts:
             for word in dict.fromkeys(self._bare[w] for w in distinct):  # in an order that no hash decides
                 text_counts[word] = text_counts.get(word, 0) + 1
-        common = {word: number for word, number in text_counts.items() if number >= COMMON and word}
+        common = {w: number for w, number in text_counts.items() if number >= COMMON and w and not PERSONAL.search(w)}
         all_counts = np.concatenate([counts, np.fromiter(common.values(), np.int64, len(common))])
         rarity = np.log((1 + len(self.texts)) / (1 + all_counts)) + 1
         return Vocabulary(ngrams.astype(np.int32), tuple(common), rarity.astype(np.float32))

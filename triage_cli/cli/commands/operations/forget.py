@@ -76,11 +76,11 @@ def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
     printer.many(counted(), outcome_record, TICKET_KEYS, TICKETS_TABLE)
     session.say(messages.counted(counts, ("forgotten",)))
     sent.pop("", None)
-    if sent:
+    if counts:
         sent_to = ", ".join(f"{name} ({number})" for name, number in sorted(sent.items()))
-        session.say(
-            f"note: out of reach is what was delivered before: {sent_to}; and backups, exports, files of rejects"
-        )
+        delivered = f"what was delivered before: {sent_to}; " if sent else ""
+        beside = "backups, exports, files of rejects, single words in a learned model"
+        session.say(f"note: out of reach: {delivered}{beside}")
     if counts and (kept := wiring.stores.kept_databases(session.config)):
         files = ", ".join(map(str, kept))
         session.say(f"note: {files} may hold the texts as well: db restore kept what was there; delete it")
