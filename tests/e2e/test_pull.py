@@ -287,6 +287,16 @@ def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, d
         (Reply(401), 4, "shop answered 401: the key is wrong or may not read this; check what SHOP_TOKEN holds"),
         (Reply(403), 4, "shop answered 403: the key is wrong or may not read this; check what SHOP_TOKEN holds"),
         (Reply(404, "no such list"), 2, "shop answered 404: no such list; check url, query and next"),
+        (
+            Reply(404, "x" * 180 + " for Bearer secret-of-the-shop"),
+            2,
+            "shop answered 404: " + "x" * 180 + " for ***; check url, query and next",
+        ),
+        (
+            Reply(302, headers={"location": "/no/secret-of-the-shop"}),
+            2,
+            "shop redirects to /no/***, which is not followed",
+        ),
         (Reply(302), 2, "shop redirects, which is not followed; name in url where it leads"),
         (
             Reply(302, headers={"location": "https://user:x@login.example/sso?token=secret-of-the-shop"}),

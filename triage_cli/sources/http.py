@@ -17,7 +17,7 @@ from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.domain.times import from_seconds, to_seconds
 from triage_cli.ports.adapters import Pause
-from triage_cli.runtime.http_exchange import Exchange, HttpAnswer, HttpRequest
+from triage_cli.runtime.http_exchange import READ, Exchange, HttpAnswer, HttpRequest
 from triage_cli.runtime.retry import retry_after
 from triage_cli.sources.items import ItemReader
 from triage_cli.sources.pagination import AHEAD, LARGEST, Page, PageRequests, Walk, begin
@@ -25,12 +25,17 @@ from triage_cli.sources.pagination import AHEAD, LARGEST, Page, PageRequests, Wa
 # The most retries of a request in a row: if the answer says when to retry, and if it does not.
 TOLD, UNTOLD = 100, 8
 FIRST_DELAY, LONGEST_DELAY = 0.25, 60.0
+# How many characters of a refusal are shown.
+SHOWN = 200
 # The most pages in a row without items, after which a list that still names a next page is taken to have no end.
 EMPTY = 100
 
 
 class HttpSource:
-    """Implements `ports.Source`. `opened` opens the client; `tell` gets warnings about odd answers."""
+    """Implements `ports.Source`. `opened` opens the client; `tell` gets warnings about odd answers.
+
+    `hiding` removes the secrets from a text: an answer may repeat its request.
+    """
 
     def __init__(
         self,
@@ -38,6 +43,7 @@ class HttpSource:
         requests: PageRequests,
         opened: Callable[[], AbstractContextManager[Exchange]],
         tell: Callable[[str], None],
+        hiding: Callable[[str], str] = str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = spec.name
@@ -46,6 +52,7 @@ class HttpSource:
         self._requests = requests
         self._opened = opened
         self._tell = tell
+        self._hiding = hiding
         self._clock = clock
         self._items = ItemReader(spec)
         self._reported: set[str] = set()
@@ -141,9 +148,11 @@ class HttpSource:
             raise RefusedError(f"{name} answered {status}: the key is wrong or may not read this", hint=hint)
         if 300 <= status < 400:
             raise UsageError(
-                f"{name} redirects{_target(answer)}, which is not followed", hint="name in url where it leads"
+                f"{name} redirects{self._hiding(_target(answer))[:SHOWN]}, which is not followed",
+                hint="name in url where it leads",
             )
-        raise UsageError(f"{name} answered {status}: {_beginning(answer.body)}", hint="check url, query and next")
+        beginning = self._hiding(_beginning(answer.body))[:SHOWN] or "nothing more"
+        raise UsageError(f"{name} answered {status}: {beginning}", hint="check url, query and next")
 
     def _told_wait(self, answer: HttpAnswer) -> float | None:
         """Return the seconds that an answer asks to wait: `Retry-After`, else the time until its rate limit ends."""
@@ -264,8 +273,8 @@ def _target(answer: HttpAnswer) -> str:
     except ValueError:
         return ""
     place = f"{target.scheme}://{target.hostname}" if target.hostname else ""
-    return f" to {place}{target.path}"[:200] if place or target.path else ""
+    return f" to {place}{target.path}" if place or target.path else ""
 
 
 def _beginning(body: bytes) -> str:
-    return " ".join(body[:200].decode("utf-8", "replace").split()) or "nothing more"
+    return " ".join(body[:READ].decode("utf-8", "replace").split())

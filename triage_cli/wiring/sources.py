@@ -49,6 +49,7 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
         return _mailbox(config, spec, spec.imap)
     from triage_cli.config.secrets import proof
     from triage_cli.config.secrets import secret as secret_of
+    from triage_cli.destinations.http_secrets import Secrets
     from triage_cli.runtime.http_exchange import Endpoint, open_exchange
     from triage_cli.runtime.unreachable import host_of
     from triage_cli.sources.http import HttpSource
@@ -60,7 +61,8 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
     header = (auth.header, proof(auth, values)) if auth else None
     endpoint = Endpoint(f'source "{source_name}"', host_of(spec.url), spec.timeout, spec.timeout)
     opened = partial(open_exchange, endpoint, Network(config.offline))
-    return HttpSource(spec, PageRequests(spec, header), opened, tell)
+    hiding = Secrets(auth=header, values=tuple(values)).hidden_in
+    return HttpSource(spec, PageRequests(spec, header), opened, tell, hiding)
 
 
 def try_source(config: Config, source_name: str, tell: Callable[[str], None]) -> str:
