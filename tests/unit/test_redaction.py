@@ -44,6 +44,15 @@ from triage_cli.config.specs import REDACTABLE
         ("password: hunter22!", "password: [secret]", "secret"),
         ("Mein Passwort lautet geheim7x", "Mein Passwort lautet [secret]", "secret"),
         ("api_key=abcd1234efgh", "api_key=[secret]", "secret"),
+        ("my password is: Hunter2!", "my password is: [secret]", "secret"),
+        ("Mein Passwort lautet: Geheim", "Mein Passwort lautet: [secret]", "secret"),
+        ("client_secret=abcd1234 AUTH_TOKEN=abcd1234", "client_secret=[secret] AUTH_TOKEN=[secret]", "secret"),
+        ("pw: hunter22, passwd=hunter22", "pw: [secret] passwd=[secret]", "secret"),
+        ("Mot de passe : hunter22", "Mot de passe : [secret]", "secret"),
+        ("mi contraseña es hunter22", "mi contraseña es [secret]", "secret"),
+        ("Authorization: Bearer abcdef1234567890", "Authorization: Bearer [secret]", "secret"),
+        ("https://x.example/?mail=ann%40example.com&a=1", "https://x.example/?mail=[email]&a=1", "email"),
+        ("Tel.0176-1234567", "Tel.[phone]", "phone"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----", "[secret]", "secret"),
     ],
 )
@@ -62,6 +71,8 @@ def test_what_is_found(text: str, masked: str, kind: str) -> None:
         "DE88 7104 4044 5532 1130 17 fails too",
         "Please ask @support about ticket #12345678",
         "The secret of a good sk-8 board",
+        "my passwords are gone, the secretary is there, the bearer of bad news",
+        "file.v2.0123456 and .0123456",
         "Tracking 1Z999AA10123456784",
         "error 0x80070005 in 03/04/2026 log",
         "from 9:00 to 17:00, room 0815",
@@ -90,7 +101,7 @@ def test_masked_once_is_masked_for_good(text: str) -> None:
     "part",
     ["a", "a@", "a.", "1", "1 ", "111 ", "1\u200b", "\u200b", "0-", "+", "(", "DE89", "A1 ", "eyJ", "eyJaaaaaaaa.",
      "sk-", "password: ", "password", "pin is ", "-----BEGIN PRIVATE KEY-----", "@a.a", "0123456789 ", "api key = ",
-     "GB82 WEST "],
+     "GB82 WEST ", "%40", "a%40", "bearer ", "mot de passe", "password is:", "a.0"],
 )  # fmt: skip
 def test_a_hostile_text_takes_no_longer(part: str) -> None:
     """10 kB within 50 ms of CPU; three times that, since a busy machine has cold caches."""

@@ -13,14 +13,16 @@ from triage_cli.domain.hostile_text.invisible import CONTROLS, TABLE, UNSEEN, hi
 _TOKENS = re.compile(
     r"(?<![\w-])(?:(?:sk|pk|rk)[-_][\w-]{16,200}|gh[pousr]_\w{20,255}|github_pat_\w{20,255}|trg_\w{16,200}|AKIA[0-9A-Z]{16}"
     r"|xox[abeprs]-[\w-]{10,250}|eyJ[\w-]{8,4000}\.[\w-]{8,4000}\.[\w-]{0,4000})"
+    r"|(?<=[Bb]earer )[\w.~+/-]{16,4000}"
     r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]{0,8000}(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?"
 )
 _NAMED_SECRET = re.compile(
-    r"(\b(?:pass(?:word|wort|phrase|code)|kennwort|pwd|pin|api[ _-]?key|(?:access[ _-]?)?token|secret)\b"
-    r"\s{0,3}(?:[:=]|\bis\b|\bist\b|\blautet\b)\s{0,3})(\S{4,200})",
+    r"((?<![^\W_])(?:pass(?:word|wort|phrase|code|wd)|kennwort|mot de passe|contraseña|pwd?|pin|api[ _-]?key|token"
+    r"|secret)\b"
+    r"\s{0,3}(?:[:=]|\b(?:is|ist|lautet|est|es)\b:?)\s{0,3})(\S{4,200})",
     re.IGNORECASE,
 )
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _IBAN = re.compile(
     r"\b[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}\b"
 )  # no IGNORECASE, which would match the Kelvin sign as k
@@ -28,7 +30,7 @@ _CARD = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,30}(?![\w-])")
 _GROUP = re.compile(r"\d+")
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # twice a digit, and its digit sum if above 9
 _PHONE = re.compile(
-    r"(?<![\w.,/-])(?:\+|\(|0|(?=(?:1[ .-]?\(?)?\d{3}(?:\)[ .-]?|[ .-])\d{3}[ .-]\d{4}))"
+    r"(?<![\w,/-])(?:(?<!\.)|(?<=[^\W\d_]\.))(?:\+|\(|0|(?=(?:1[ .-]?\(?)?\d{3}(?:\)[ .-]?|[ .-])\d{3}[ .-]\d{4}))"
     r"(?:[ ()./-]{0,2}\d){6,15}(?![\w-])"
 )
 _DATE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?!\d)")
