@@ -54,3 +54,22 @@ def test_too_few_labels_are_said(fitted: Cli) -> None:
     done = fitted("suspects")
     assert (done.returncode, done.stdout) == (0, "")
     assert "0 of 0 labels are suspect; it takes 10 to doubt any of them" in done.stderr
+
+
+def test_a_text_with_two_labels_is_suspect_whatever_the_model_thinks(fitted: Cli) -> None:
+    rows = labelled.rows(30)
+    text, label = rows[0]
+    other = "General" if label != "General" else "Billing"
+    (fitted.folder / "l.csv").write_text(labelled.csv([(text, other), *rows]))
+    done = fitted("suspects", "l.csv", "-o", "jsonl")
+    [found] = [each for each in map(json.loads, done.stdout.splitlines()) if each["text"] == text]
+    assert (found["label"], found["suggestion"], found["confidence"]) == (label, other, None)
+    assert found["voices"] == {"cross-validated": label, "another label": other}
+
+
+def test_labels_of_one_category_alone_are_not_called_right(fitted: Cli) -> None:
+    rows = [row for row in labelled.rows(30) if row[1] == "Billing"]
+    (fitted.folder / "l.csv").write_text(labelled.csv([*rows, ("who am I", "Nobody")]))
+    done = fitted("suspects", "l.csv")
+    assert "0 of 30 labels are suspect; it takes two categories to doubt any of them" in done.stderr
+    assert "note: 1 label is no category and is left out: Nobody (1)" in done.stderr

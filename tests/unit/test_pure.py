@@ -26,8 +26,9 @@ from triage_cli.domain.explanation import early_end
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.json_paths import lookup
 from triage_cli.domain.runs import Action, Outcome, Run
-from triage_cli.domain.tickets import URGENCY, Selection, Ticket, TicketDraft
+from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft
 from triage_cli.domain.views import History
+from triage_cli.service.verdicts import Verdicts
 
 quick = settings(examples(40, 150), derandomize=True)
 TEXTS = st.text(st.characters(exclude_categories=[]), max_size=20)  # halves of surrogate pairs too
@@ -644,3 +645,9 @@ def test_why_does_not_say_that_a_late_answer_holds(world: World) -> None:
 )
 def test_a_path_picks_by_key_by_index_and_else_by_id(path: str, value: object) -> None:
     assert lookup({"a": [{"id": 360012, "value": "x"}, {"id": "7", "value": "y"}], "b": ["key"]}, path) == value
+
+
+def test_a_category_is_known_by_its_name_however_its_letters_are_encoded() -> None:
+    composed, decomposed = "St\u00f6rungen", "Sto\u0308rungen"  # the second as macOS writes it
+    assert Verdicts([Category(composed)], "").category(f" {decomposed.upper()} ") == composed
+    assert Verdicts([Category(decomposed)], "").category(composed) == decomposed

@@ -11,6 +11,7 @@ from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.tickets import Rejected
 from triage_cli.readers import MailFolder, ReadOptions, Table, open_table
+from triage_cli.service.learning.training_data import Material
 
 COLUMNS = ("label", "category")
 File = Annotated[
@@ -48,6 +49,16 @@ def read(session: CommandContext, name: str, label: str | None) -> list[Labelled
         ignored = messages.plural(unlabelled, "rows have no label and are left out", "row has no label and is left out")
         session.say(f"note: {ignored}")
     return labelled_rows
+
+
+def note_skipped(session: CommandContext, material: Material) -> None:
+    """Note how many labels are no category, and the most frequent of them."""
+    if material.skipped:
+        names = ", ".join(f"{name} ({n})" for name, n in material.skipped.most_common(5))
+        left = messages.plural(
+            material.skipped.total(), "labels are no category and are left out", "label is no category and is left out"
+        )
+        session.say(f"note: {left}: {names}")
 
 
 def _opened(data: bytes, name: str, label: str | None) -> Table:

@@ -1,6 +1,7 @@
 """Verdicts: a category set by a person owns its ticket, and no classifier changes it."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from triage_cli.domain import ids
@@ -18,20 +19,25 @@ def is_imported(answer: Classification) -> bool:
     return answer.step == IMPORTED and answer.confidence_source == "human"
 
 
+def _folded(text: str) -> str:
+    """Return a form that is equal for the names which a person would take for the same."""
+    return unicodedata.normalize("NFC", text.strip()).casefold()
+
+
 class Verdicts:
     """Creates verdicts for one actor, from one list of categories."""
 
     def __init__(self, categories: Sequence[Category], actor: str) -> None:
-        self._names = {name.casefold(): c.name for c in categories for name in (*c.was, c.name)}
+        self._names = {_folded(name): c.name for c in categories for name in (*c.was, c.name)}
         self._actor = actor
 
     def category(self, text: str) -> str | None:
         """Return the category that a text names, in any case and also by a former name, or None."""
-        return self._names.get(text.strip().casefold())
+        return self._names.get(_folded(text))
 
     def unknown(self, text: str, prefix: str = "") -> RowError:
         """Return the error for a name that is no category."""
-        close = difflib.get_close_matches(text.strip().casefold(), self._names, n=1)
+        close = difflib.get_close_matches(_folded(text), self._names, n=1)
         names = f"the categories are {', '.join(dict.fromkeys(self._names.values()))}"
         hint = f'did you mean "{self._names[close[0]]}"? {names}' if close else names
         return RowError(f'{prefix}no category "{text.strip()}"', hint=hint)

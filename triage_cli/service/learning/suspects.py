@@ -7,18 +7,24 @@ from typing import NamedTuple
 from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.tickets import Category
 from triage_cli.ports.adapters import Trainer
-from triage_cli.service.learning.training_data import SURE, splits, too_few
+from triage_cli.service.learning.training_data import SURE, Material, splits, too_few
 
-Opinions = Mapping[str, Mapping[str, tuple[str, float | None]]]  # ModelRegistry.opinions
+Answer = tuple[str, float | None]  # category and confidence
+Opinions = Mapping[str, Mapping[str, Answer]]  # ModelRegistry.opinions
+Guess = tuple[str | None, float | None]
+OTHER_LABEL = "another label"
 
 
 class Suspect(NamedTuple):
-    """A ticket whose label is contradicted: by which classifiers (`voices`), and by how many (`against`)."""
+    """A ticket whose label is contradicted: by which classifiers or labels (`voices`), and by how many (`against`).
+
+    `confidence` is None if only another label contradicts it.
+    """
 
     ticket_id: str
     label: str
     suggestion: str
-    confidence: float
+    confidence: float | None
     against: int
     voices: Mapping[str, str]
     text: str
@@ -35,12 +41,14 @@ class Confused(NamedTuple):
 
 
 def find(
-    rows: Sequence[Labelled], trainer: Trainer, opinions: Opinions, categories: Sequence[Category]
+    material: Material, trainer: Trainer, opinions: Opinions, categories: Sequence[Category]
 ) -> tuple[list[Suspect], list[Confused]]:
     """Return the labels that several answers contradict, the surest first, and the categories that are confused.
 
-    The answers are those of a model trained on the other labels (cross-validation), and each classifier's last.
+    The answers are those of a model trained on the other labels (cross-validation), and each classifier's last. A label
+    whose text has another label too is always contradicted.
     """
+    rows = material.rows
     if too_few(rows):
         return [], []
     guesses: list[tuple[str | None, float | None]] = [(None, None)] * len(rows)
@@ -51,9 +59,9 @@ def find(
     suspect_labels = [
         suspect
         for labelled, (guess, confidence) in zip(rows, guesses, strict=True)
-        if (suspect := _doubted(labelled, guess, confidence or 0.0, opinions.get(labelled.ticket_id, {})))
+        if (suspect := _doubted(labelled, (guess, confidence), _voices(labelled, opinions, material)))
     ]
-    suspect_labels.sort(key=lambda s: (-s.against, -s.confidence))
+    suspect_labels.sort(key=lambda s: (-s.against, -(s.confidence or 0.0)))
     pairs = [(labelled.category, guess) for labelled, (guess, _) in zip(rows, guesses, strict=True) if guess]
     return suspect_labels, _confused(pairs, categories)
 
@@ -69,21 +77,28 @@ def _confused(pairs: Sequence[tuple[str, str]], categories: Sequence[Category]) 
     ]
 
 
-def _doubted(
-    labelled: Labelled, guess: str | None, confidence: float, opinions: Mapping[str, tuple[str, float | None]]
-) -> Suspect | None:
-    """Return a suspect if most answers name the same other category: a single sure one, or two."""
-    voices = {"cross-validated": guess} if guess else {}
-    voices |= {name: category for name, (category, _) in opinions.items()}
-    other = Counter(category for category in voices.values() if category != labelled.category).most_common(1)
-    if not other:
+def _voices(labelled: Labelled, opinions: Opinions, material: Material) -> dict[str, Answer]:
+    voices = dict(opinions.get(labelled.ticket_id, {}))
+    if other := material.overruled.get(labelled.text):
+        voices[OTHER_LABEL] = (other, None)
+    return voices
+
+
+def _doubted(labelled: Labelled, guess: Guess, others: Mapping[str, Answer]) -> Suspect | None:
+    """Return a suspect if most answers name the same other category: a single sure one, two, or another label."""
+    category, confidence = guess
+    answers = ({"cross-validated": (category, confidence)} if category else {}) | dict(others)
+    contrary = Counter(name for name, _ in answers.values() if name != labelled.category).most_common(1)
+    if not contrary:
         return None
-    suggestion, against = other[0]
-    agreeing = sum(category == labelled.category for category in voices.values())
-    sure = guess == suggestion and confidence >= SURE
-    if against <= agreeing or (against < 2 and not sure):
+    suggestion, against = contrary[0]
+    agreeing = sum(name == labelled.category for name, _ in answers.values())
+    sure = category == suggestion and (confidence or 0.0) >= SURE
+    if OTHER_LABEL not in others and (against <= agreeing or (against < 2 and not sure)):
         return None
-    sureness = confidence if guess == suggestion else max(c or 0.0 for k, c in opinions.values() if k == suggestion)
+    surest = max((c for name, c in answers.values() if name == suggestion and c is not None), default=None)
+    shown = confidence if category == suggestion else surest
     return Suspect(
-        labelled.ticket_id, labelled.category, suggestion, round(sureness, 4), against, voices, labelled.text
-    )
+        labelled.ticket_id, labelled.category, suggestion, None if shown is None else round(shown, 4), against,
+        {voice: name for voice, (name, _) in answers.items()}, labelled.text,
+    )  # fmt: skip

@@ -109,7 +109,7 @@ class Learning:
         used = active if active and self._trainer.suits(active.weights) else None
         report = TrainingReport(
             used.version if used else None, "kept", "", len(rows), sum(bool(row.ticket_id) for row in rows),
-            material.skipped.total(), material.contradictory,
+            material.skipped.total(), len(material.overruled),
         )  # fmt: skip
         in_use = self._in_use(rows, used)
         if reason := too_few(rows) or _nothing_new(in_use):
@@ -163,7 +163,7 @@ class Learning:
 
     def suspects(self, material: Material) -> tuple[list[suspects.Suspect], list[suspects.Confused]]:
         """Return the labels that several answers contradict, and the categories that are confused."""
-        return suspects.find(material.rows, self._trainer, self._registry.opinions(), self._categories)
+        return suspects.find(material, self._trainer, self._registry.opinions(), self._categories)
 
 
 def _nothing_new(used: InUse) -> str:

@@ -1,7 +1,7 @@
 """What the embedded model is trained on: labelled tickets, and how they are split to be held out."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.decisions import Labelled
@@ -15,14 +15,15 @@ SURE = 0.6
 
 
 class Material(NamedTuple):
-    """Labelled tickets, each text once; how many rows had an unknown category, and how many texts had two labels.
+    """Labelled tickets, each text once, and how many rows had an unknown category.
 
-    `given` are the rows of a file that were part of it.
+    `overruled` is the label that does not count of each text with two labels. `given` are the rows of a file that were
+    part of it.
     """
 
     rows: list[Labelled]
     skipped: Counter[str]
-    contradictory: int
+    overruled: Mapping[str, str]
     given: Sequence[Labelled] = ()
 
 
@@ -33,7 +34,7 @@ def gathered(given: Sequence[Labelled], verdicts: Iterable[Labelled], known: Ver
     """
     found: dict[str, Labelled] = {}
     skipped: Counter[str] = Counter()
-    contradicted = set()
+    overruled: dict[str, str] = {}
     if given and not any(known.category(labelled.category) for labelled in given):
         raise known.none_of(labelled.category for labelled in given)
     for labelled in (*given, *verdicts):
@@ -42,9 +43,9 @@ def gathered(given: Sequence[Labelled], verdicts: Iterable[Labelled], known: Ver
             skipped[labelled.category] += 1
             continue
         if labelled.text in found and found[labelled.text].category != category:
-            contradicted.add(labelled.text)
+            overruled[labelled.text] = found[labelled.text].category
         found[labelled.text] = labelled._replace(category=category)
-    return Material(list(found.values()), skipped, len(contradicted), given)
+    return Material(list(found.values()), skipped, overruled, given)
 
 
 def too_few(rows: Sequence[Labelled]) -> str:

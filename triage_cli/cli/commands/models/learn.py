@@ -46,17 +46,10 @@ def learn(
         lesson = learning.roll_back()
     else:
         material = learning.material(labelled_files.read(session, file, label) if file else ())
-        if material.skipped:
-            names = ", ".join(f"{name} ({n})" for name, n in material.skipped.most_common(5))
-            left = messages.plural(
-                material.skipped.total(),
-                "labels are no category and are left out",
-                "label is no category and is left out",
-            )
-            session.say(f"note: {left}: {names}")
-        if material.contradictory:
-            two = messages.plural(material.contradictory, "texts have two labels", "text has two labels")
-            session.say(f"note: {two}: triage suspects looks closer")
+        labelled_files.note_skipped(session, material)
+        if material.overruled:
+            two = messages.plural(len(material.overruled), "texts have two labels", "text has two labels")
+            session.say(f"note: {two}: triage suspects{' FILE' if file else ''} shows them")
         lesson = learning.learn(material)
     printer.one(record(lesson), drawn_by("eval_tables.lesson"), COLUMNS, "version")
     for line in summary(lesson):

@@ -6,7 +6,7 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.domain.serialization import to_json
-from triage_cli.service.learning.training_data import LEAST
+from triage_cli.service.learning.training_data import LEAST, too_few
 
 COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")
 PAIRS = 8
@@ -34,12 +34,14 @@ def suspects(
     learning = wiring.diagnostics.learning(session.config, *session.signature, session.say)
     material = learning.material(labelled_files.read(session, file, label) if file else ())
     suspect_labels, confused = learning.suspects(material)
+    labelled_files.note_skipped(session, material)
     records = [
         suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}
         for suspect in suspect_labels[:limit]
     ]
     printer.many(records, lambda record: record, COLUMNS, drawn_by("eval_tables.suspects"), rows=len(records) or None)
-    few = f"; it takes {LEAST} to doubt any of them" if len(material.rows) < LEAST else ""
+    takes = LEAST if len(material.rows) < LEAST else "two categories"
+    few = f"; it takes {takes} to doubt any of them" if too_few(material.rows) else ""
     are = "is" if len(suspect_labels) == 1 else "are"
     session.say(f"{len(suspect_labels):,} of {len(material.rows):,} labels {are} suspect{few}")
     for pair in confused[:PAIRS]:
