@@ -5,6 +5,8 @@ import json
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.fake_destination import FakeDestination
+from tests.support.labelled_tickets import csv as a_csv
+from tests.support.labelled_tickets import rows as others
 from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli.classifiers.calibrated import Bounded
 from triage_cli.domain.decisions import ClassifyPlan
@@ -104,6 +106,22 @@ def test_a_promise_that_no_longer_holds_is_withdrawn_aloud(fitted: Cli) -> None:
     )
     assert broken in done.stderr
     assert rows(fitted.db, "select status from tickets") == [("needs_review",)]
+
+
+def test_learning_that_ends_a_promise_says_so(fitted: Cli) -> None:
+    promising(fitted, labelled(billing=100))
+    fitted("create", "-q", "--subject", BILLING, "--external-id", "X-1")
+    fitted("classify", "-q")
+    (fitted.folder / "teach.csv").write_text(a_csv(others(20)))
+    done = fitted("learn", "teach.csv", "-q")
+    assert done.returncode == 0
+    assert rows(fitted.db, "select status from tickets") == [("needs_review",)]
+    assert (
+        "local no longer keeps the promise that at most 5% of its Billing is wrong: its model, prompt or categories "
+        "changed; nothing of it is sure now"
+    ) in done.stderr
+    events = fitted("logs", "--action", "bounded").stdout.splitlines()
+    assert json.loads(events[-1])["detail"]["thresholds"]["Billing"] is None
 
 
 def test_verdicts_count_once_and_what_was_learned_does_not(world: World) -> None:

@@ -116,11 +116,12 @@ def _encoder(spec: ClassifierSpec) -> str:
 
 
 def learning(
-    config: Config, actor: str, command_line: str, tell: Callable[[str], None], began: Began = lambda _: None
-) -> "Learning":
+    config: Config, actor: str, command_line: str, tell: Callable[[str], None], began: Began = lambda _: None,
+    warn: Callable[[str], None] | None = None,
+) -> "Learning":  # fmt: skip
     """Return the training use cases. After a training, its version looks again at what embedded classifiers decided.
 
-    `began` gets the run.
+    `began` gets the run, `warn` what the new version no longer promises.
     """
     from triage_cli.classifiers.embedded.trainer import Trainer
     from triage_cli.service.learning.second_look import Looked, SecondLook
@@ -130,7 +131,7 @@ def learning(
 
     def look(context: RunContext) -> Looked:
         category_renames.follow(store, config.categories, config.routes, actor, context.run.run_id)
-        present, caller = known(config, store), Caller(actor, context.run.run_id, {})
+        present, caller = known(config, store), Caller(actor, context.run.run_id, {}, warn=warn)
         names, labels = (
             [spec.name for spec in config.classifiers.values() if spec.type == "local"],
             frozenset(category.name for category in config.categories),

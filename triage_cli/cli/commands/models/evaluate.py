@@ -176,7 +176,8 @@ def _report(session: CommandContext, evaluation: Evaluated, min_accuracy: float 
 
 def _flatters(learned: Learned) -> str:
     n = learned.n + learned.others
-    note = f"note: {learned.n:,} of these {n:,} tickets were learned from, so the accuracy is too high"
+    were = "was" if learned.n == 1 else "were"
+    note = f"note: {learned.n:,} of these {n:,} tickets {were} learned from, so the accuracy is too high"
     if not learned.others:
         return note
     low, high = learned.interval

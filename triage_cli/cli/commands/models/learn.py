@@ -41,7 +41,9 @@ def learn(
     printer = printing.printer(quiet=session.quiet)
     printer.check_columns(COLUMNS)
     session.require_database()
-    learning = wiring.diagnostics.learning(session.config, *session.signature, session.say, session.runs.append)
+    learning = wiring.diagnostics.learning(
+        session.config, *session.signature, session.say, session.runs.append, messages.say
+    )
     if rollback:
         lesson = learning.roll_back()
     else:

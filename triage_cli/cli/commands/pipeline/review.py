@@ -64,8 +64,9 @@ def review(
 
 def _learned(session: CommandContext) -> str:
     """Learn from all verdicts, and return a summary."""
-    lesson = wiring.diagnostics.learning(session.config, *session.signature, lambda _: None).learn_verdicts()
-    return messages.joined(*summary(lesson))
+    warnings: list[str] = []
+    learning = wiring.diagnostics.learning(session.config, *session.signature, lambda _: None, warn=warnings.append)
+    return messages.joined(*summary(learning.learn_verdicts()), *warnings)
 
 
 def _is_plain() -> bool:
