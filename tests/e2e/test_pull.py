@@ -550,3 +550,14 @@ def test_mistakes_of_a_source_have_their_lines(cli: Cli) -> None:
     assert 'config.yaml:6: sources.shop.query.since: name "cursr" is unknown; did you mean "cursor"?' in (
         cli("config", "check").stderr
     )
+
+
+def test_a_check_names_the_variables_of_a_source_that_are_not_set(cli: Cli, desk: Helpdesk) -> None:
+    inbox = {"type": "imap", "host": "mail.example", "user_env": "MAIL_USER", "password_env": "MAIL_PASSWORD"}
+    configure(cli, {"shop": desk.source(auth={"bearer": "SHOP_TOKEN"}), "inbox": inbox})
+    done = cli("config", "check", MAIL_USER="ann")
+    assert done.returncode == 0
+    assert [line for line in done.stderr.splitlines() if "is not set" in line] == [
+        "warning: sources.shop.auth: SHOP_TOKEN is not set here; export SHOP_TOKEN",
+        "warning: sources.inbox.password_env: MAIL_PASSWORD is not set here; export MAIL_PASSWORD",
+    ]

@@ -82,6 +82,13 @@ def try_source(config: Config, source_name: str, tell: Callable[[str], None]) ->
     return f"reads {host_of(spec.url)}, which answers with a list of {len(page.drafts) if page else 0:,} items"
 
 
+def warnings(config: Config, source_name: str) -> Iterator[str]:
+    """Yield a warning for each variable that a source needs and that is not set."""
+    for key, variable in config.sources[source_name].variables():
+        if not os.environ.get(variable):
+            yield f"sources.{source_name}.{key}: {variable} is not set here; export {variable}"
+
+
 def _no_pause(seconds: float, why: str) -> bool:
     del seconds  # a check waits for nothing
     raise UnavailableError(why, hint="try again later")

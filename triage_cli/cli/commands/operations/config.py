@@ -115,6 +115,9 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
     used = {name for reach in reached for name in reach.destinations}
     if unused := [name for name in config.destinations if name not in used]:
         messages.say(f"warning: no category reaches {', '.join(unused)}; name it in routes, or remove it")
+    for name in config.sources:
+        for warning in wiring.sources.warnings(config, name):
+            messages.say(f"warning: {warning}")
     for name in config.destinations:
         for warning in wiring.destination_diagnostics.warnings(config, name):
             messages.say(f"warning: {warning}")
