@@ -95,6 +95,8 @@ def updated_ticket(known_ticket: Ticket, identified: Identified, *, keeps_catego
     export lacks are kept.
     """
     draft = identified.draft
+    if f'"{UPDATED_AT}"' in known_ticket.extra and UPDATED_AT not in draft.extra:
+        draft = dated(draft, draft.changed_at)  # a later state from elsewhere, such as a pull beside a webhook
     customer_id = draft.customer_id or known_ticket.customer_id
     priority = draft.priority or known_ticket.priority
     created = draft.created_at or known_ticket.created_at
