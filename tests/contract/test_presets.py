@@ -59,7 +59,7 @@ def outgoing(
         f"msg_{number:032x}", ticket.ticket_id, None, category, "out", "r", "m", None, "pending", 0, 0.0, None, None,
         None, "now",
     )  # fmt: skip
-    return OutgoingDelivery(delivery._replace(**changes), ticket, earlier, known=known_there(earlier, ()))
+    return OutgoingDelivery(delivery._replace(**changes), ticket, earlier, known=known_there("out", earlier, ()))
 
 
 Send = Callable[..., Outcome[Receipt]]

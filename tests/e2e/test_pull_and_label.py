@@ -170,6 +170,21 @@ def test_a_value_that_a_pull_has_taken_in_is_replaced_by_a_later_verdict_here(cl
     assert desk.items[0]["field"] == "Billing"
 
 
+def test_what_another_destination_has_set_there_is_no_obstacle(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    configure(cli, desk, field=True)
+    guard(cli, desk)
+    config = json.loads((cli.folder / "config.yaml").read_text())
+    config["destinations"]["urgent"] = config["destinations"]["field"]
+    config["routes"] = [{"when": {"category": "Billing"}, "to": "urgent"}, {"to": "field"}]
+    (cli.folder / "config.yaml").write_text(json.dumps(config))
+    cli("pull", "-q")
+    for category in ("General", "Billing", "Technical"):
+        cli("verdict", "0", category)
+        assert cli("route", "0", "-q").returncode == 0
+        assert desk.items[0]["field"] == category
+
+
 def test_what_an_agent_sets_between_the_look_and_the_label_stays(cli: Cli, desk: Helpdesk) -> None:
     from_now_on(desk)
     configure(cli, desk, field=True, verdict="field")

@@ -84,9 +84,14 @@ class HttpSpec(NamedTuple):
     given: Mapping[str, str] = {}
 
     @property
+    def guards_field(self) -> bool:
+        """Return whether what a person has set in a field there is not overwritten."""
+        return self.find is not None and bool(self.find.field)
+
+    @property
     def remembers(self) -> bool:
         """Return whether its requests depend on what was delivered of the same ticket before."""
-        return bool(self.keep or self.undo or (self.find and self.find.field))
+        return bool(self.keep or self.undo) or self.guards_field
 
 
 # The default templates of a mail.

@@ -77,9 +77,10 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
     raise ConfigError(f'destination "{receiver}" has no type that is known', hint="triage config check names the types")
 
 
-def remembering(config: Config) -> frozenset[str]:
-    """Return the destinations whose requests depend on earlier deliveries of the same ticket."""
-    return frozenset(receiver for receiver, spec in config.destinations.items() if spec.http and spec.http.remembers)
+def remembering(config: Config) -> Mapping[str, bool]:
+    """Return the destinations whose requests depend on earlier deliveries of a ticket; true if they guard a field."""
+    requests = {receiver: spec.http for receiver, spec in config.destinations.items() if spec.http}
+    return {receiver: http.guards_field for receiver, http in requests.items() if http.remembers}
 
 
 def check_templates(config: Config, names: Iterable[str] | None = None) -> None:

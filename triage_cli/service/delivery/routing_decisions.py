@@ -35,18 +35,19 @@ def earlier_deliveries(
     return tuple(routing.as_sent(each, renames) for each in earlier) if renames else earlier
 
 
-def known_there(earlier: Sequence[Delivery], verdicts: Iterable[Classification]) -> tuple[str, ...]:
+def known_there(receiver: str, deliveries: Sequence[Delivery], verdicts: Iterable[Classification]) -> tuple[str, ...]:
     """Return the categories that a field at a destination may hold without anybody's having set it since.
 
     These are the one that was accepted last, later ones that may have arrived, and the verdict imported last, if since.
+    `deliveries` are those of all destinations that may set the same field.
     """
-    known, since = [], ""
-    for before in reversed(earlier):
-        if before.arrived:
+    known, since, settled = [], "", set()
+    for before in reversed(deliveries):
+        if before.arrived and before.destination not in settled:
             known.append(before.category)
         if before.state == "accepted":
-            since = before.done_at or before.at
-            break
+            settled.add(before.destination)
+            since = since or (before.done_at or before.at if before.destination == receiver else "")
     imported = [verdict.category for verdict in verdicts if is_imported(verdict) and verdict.at >= since]
     return (*known, *(category for category in imported[-1:] if category))
 
@@ -55,7 +56,8 @@ class RoutingTable(NamedTuple):
     """The routing map: its rules, its hash, a function that opens a destination by name, and the circuit breakers.
 
     `offline` are the destinations that need the network while it is switched off: their deliveries wait.
-    `remembering` are the destinations whose requests depend on earlier deliveries of the same ticket. `promised` maps
+    `remembering` are the destinations whose requests depend on earlier deliveries of the same ticket; true for one that
+    does not overwrite what a person has set in its field. `promised` maps
     (fingerprint, category, max_error) to the confidence from which on answers to that question keep the error.
     """
 
@@ -64,7 +66,7 @@ class RoutingTable(NamedTuple):
     destination: Callable[[str], Destination]
     circuits: DestinationBreakers | None = None
     offline: frozenset[str] = frozenset()
-    remembering: frozenset[str] = frozenset()
+    remembering: Mapping[str, bool] = {}
     promised: Callable[[str, str, float], float] = never_promised
 
     def match(self, ticket: Ticket, answer: Classification | None) -> Rule | None:
@@ -106,11 +108,15 @@ class RoutingDecider:
 
     def with_past(self, outgoing: OutgoingDelivery, existing: Sequence[Delivery]) -> OutgoingDelivery:
         """Return a delivery with the earlier ones of its ticket, if the destination's requests depend on them."""
-        if outgoing.delivery.destination not in self._routing_table.remembering:
+        receiver, remembering = outgoing.delivery.destination, self._routing_table.remembering
+        if receiver not in remembering:
             return outgoing
         earlier = earlier_deliveries(self._renames, outgoing.delivery, existing) if existing else ()
-        answers = self._context.store.answers([outgoing.ticket.ticket_id], ("",))
-        return outgoing._replace(earlier=earlier, known=known_there(earlier, answers))
+        if not remembering[receiver]:
+            return outgoing._replace(earlier=earlier)
+        sent = [routing.as_sent(each, self._renames) for each in existing if remembering.get(each.destination)]
+        verdicts = self._context.store.answers([outgoing.ticket.ticket_id], ("",))
+        return outgoing._replace(earlier=earlier, known=known_there(receiver, sent, verdicts))
 
     @cached_property
     def _renames(self) -> Sequence[Renamed]:
