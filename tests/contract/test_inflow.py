@@ -85,5 +85,11 @@ def test_counts_of_a_period(world: World) -> None:
     assert counts.sure == Count(21, 18)
     assert counts.verdicts == {"fake": Count(3, 2)}
     assert counts.second_opinions == {}
+    renamed = SqlInflow(world.store, {"General": "Billing"})
+    assert renamed.counts(timestamp(UNTIL - 2 * HOUR), timestamp(UNTIL)).labels == {"Billing": 20, "Technical": 4}
+    assert {t.category for t in renamed.written(timestamp(UNTIL - 2 * HOUR), timestamp(UNTIL))} == {
+        "Billing",
+        "Technical",
+    }
     before = inflow.counts(timestamp(UNTIL - WEEK - 2 * HOUR), timestamp(UNTIL - WEEK))
     assert (before.labels, before.sure, before.verdicts) == ({"Billing": 20}, Count(20, 20), {})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,10 @@ def test_a_rename_that_is_only_planned_asks_the_question_that_will_be_asked(fitt
     (fitted.folder / "new.yaml").write_text(f"categories:\n{renamed}")
     done = fitted("plan", "new.yaml")
     assert done.stderr == "0 of 2 tickets of the last 30d would move (0.0%)\n"
+    shutil.copy(fitted.folder / "new.yaml", fitted.folder / "config.yaml")
+    done = fitted("plan", "new.yaml")
+    assert done.stderr == "0 of 2 tickets of the last 30d would move (0.0%)\n"
+    assert {each["name"] for each in map(json.loads, fitted("drift").stdout.splitlines())} == {"Rechnung", "Rest", ""}
 
 
 def test_tickets_before_the_window_are_counted_and_passed_over(fitted: Cli) -> None:

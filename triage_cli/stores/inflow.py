@@ -3,7 +3,8 @@
 The same SQL runs on SQLite and PostgreSQL.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change
@@ -51,17 +52,27 @@ AUDITED = f"""select sure.classifier, count(*),
 
 
 class SqlInflow:
-    """Implements `ports.Inflow` on the connections of a store."""
+    """Implements `ports.Inflow` on the connections of a store.
 
-    def __init__(self, store: Tables) -> None:
+    `names` gives former categories the present names, where a rename is yet to be carried out.
+    """
+
+    def __init__(self, store: Tables, names: Mapping[str, str] = {}) -> None:
         self._store = store
+        self._names = names
         self._database = store.database
 
     def written(self, since: str, until: str) -> list[InflowTicket]:
         """Return the tickets written from `since` up to before `until`, oldest first."""
         rows = self._database.read(WRITTEN, {"since": since, "until": until})
         return [
-            InflowTicket(ticket_id, at, name, customer or ticket_id, text_of(subject, without(body, left_out(extra))))
+            InflowTicket(
+                ticket_id,
+                at,
+                self._names.get(name or "", name),
+                customer or ticket_id,
+                text_of(subject, without(body, left_out(extra))),
+            )
             for ticket_id, at, name, customer, subject, body, extra in rows
         ]
 
@@ -85,7 +96,9 @@ class SqlInflow:
     def counts(self, since: str, until: str) -> PeriodCounts:
         """Return the counts of the tickets written from `since` up to before `until`."""
         period = {"since": since, "until": until}
-        labels = dict(self._database.read(LABELS, period))
+        labels: Counter[str] = Counter()
+        for name, number in self._database.read(LABELS, period):
+            labels[self._names.get(name, name)] += number
         ((decided, sure),) = self._database.read(SURE, period)
         verdicts = {name: Count(n, agreed) for name, n, agreed in self._database.read(AGREEMENT, period)}
         audited = {name: Count(n, agreed) for name, n, agreed in self._database.read(AUDITED, period)}

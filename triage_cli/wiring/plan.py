@@ -64,7 +64,8 @@ def _planning(
     config: Config, new_config: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, asking: bool
 ) -> Planning:
     renamed = category_renames.heirs(new_config.categories)
-    names = Names(renamed, category_renames.renamed_destinations(renamed, new_config.routes))
+    present = category_renames.heirs(config.categories)
+    names = Names(renamed, category_renames.renamed_destinations(renamed, new_config.routes), present)
     return Planning(
         store,
         _side(config, store, caller, tell, asking=False),

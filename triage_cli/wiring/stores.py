@@ -198,11 +198,11 @@ def open_gate(store: Store) -> ApiAccessStore:
     return StoreGate(_tables(store).database)
 
 
-def open_inflow(store: Store) -> Inflow:
-    """Return the tickets by when they were written, and the spikes that were sent."""
+def open_inflow(config: Config, store: Store) -> Inflow:
+    """Return the tickets by when they were written, under present category names, and the spikes that were sent."""
     from triage_cli.stores.inflow import SqlInflow
 
-    return SqlInflow(_tables(store))
+    return SqlInflow(_tables(store), category_renames.heirs(config.categories))
 
 
 def open_shelf(store: Store) -> ModelRegistry:

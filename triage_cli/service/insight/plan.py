@@ -15,6 +15,7 @@ from triage_cli.ports.adapters import Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Bounds, Budget
 from triage_cli.runtime.stop import StopControl
+from triage_cli.service import category_renames
 from triage_cli.service.delivery.routing_decisions import RoutingTable
 
 # Tickets that a configuration has decided on.
@@ -38,10 +39,14 @@ class Side(NamedTuple):
 
 
 class Names(NamedTuple):
-    """The names that the new configuration gives to present categories and destinations."""
+    """The names that the new configuration gives to present categories and destinations.
+
+    `present` are those that the present one gives to stored categories, where a rename is yet to be carried out.
+    """
 
     categories: Mapping[str, str]
     destinations: Mapping[str, str]
+    present: Mapping[str, str] = {}
 
 
 class Planning:
@@ -76,7 +81,7 @@ class Planning:
         """
         selection = selection._replace(statuses=DECIDED)
         decided = self._store.stats_by(StatsQuery(selection._replace(written_since=None)))
-        tickets = self._store.find(selection)
+        tickets = category_renames.find(self._store, selection, self._names.present)
         for outcomes in recorded(
             self._new.classifier.classify(chunked(tickets, self._new.classifier.chunk_size), budget)
         ):

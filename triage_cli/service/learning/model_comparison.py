@@ -66,7 +66,7 @@ class Comparison(NamedTuple):
         if not self.continued and gain <= 0:
             return "the new model is not better on held-out tickets: its log loss is not lower"
         if most < 0:
-            return f"the new model is right on {-self.more_right} fewer of {len(self.after)} held-out tickets"
+            return f"the new model is right on {-self.more_right:,} fewer of {len(self.after):,} held-out tickets"
         return ""
 
 

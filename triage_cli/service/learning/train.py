@@ -179,4 +179,4 @@ def _nothing_new(used: InUse) -> str:
 def _reason(comparison: Comparison) -> str:
     before, after = figures(comparison.before), figures(comparison.after)
     more, than = comparison.more_right, f"log loss {after.log_loss:.2f} instead of {before.log_loss:.2f}"
-    return f"{than}, right on {abs(more)} {'fewer' if more < 0 else 'more'} of {after.n}"
+    return f"{than}, right on {abs(more):,} {'fewer' if more < 0 else 'more'} of {after.n:,}"

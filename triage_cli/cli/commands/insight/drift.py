@@ -42,7 +42,7 @@ def drift(
     until = datetime.now(UTC)
     now, start, before = (timestamp(until - length * n) for n in (0, 1, 2))
     session.require_database()
-    inflow = wiring.stores.open_inflow(session.store)
+    inflow = wiring.stores.open_inflow(session.config, session.store)
     compared_shares = compare(inflow.counts(start, now), inflow.counts(before, start))
     printer.many(
         compared_shares,

@@ -41,7 +41,7 @@ def spikes(
     earlier = options.period("--baseline", baseline, "a week", "ten years", "28d")
     session.require_database()
     session.look()  # from here on a signal waits until what was sent is stored
-    inflow = wiring.stores.open_inflow(session.store)
+    inflow = wiring.stores.open_inflow(session.config, session.store)
     new_spikes = looking.look(inflow, datetime.now(UTC), latest, earlier)
     printer.many(new_spikes, _record, KEYS, drawn_by("insight_tables.spikes"), "spike_id", rows=len(new_spikes) or None)
     session.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}")
