@@ -172,6 +172,12 @@ def test_a_date_that_cannot_be_read_is_kept(date: str) -> None:
     assert (row.created_at, row.extra["date"]) == (None, date)
 
 
+def test_a_sender_is_one_customer_in_whatever_case_the_address_is_written() -> None:
+    """Else `forget` would erase a part of a person's mails, and one person would be several in `spikes`."""
+    row = one(mail(sender="Ann <Ann@X.Example>"))
+    assert (row.customer_id, row.extra["from"]) == ("ann@x.example", "Ann <Ann@X.Example>")
+
+
 def test_a_sender_without_an_address_is_kept_as_it_stands() -> None:
     assert one(mail(sender="=?utf-8?q?J=C3=BCrgen?=")).customer_id == "Jürgen"
 

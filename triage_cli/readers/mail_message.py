@@ -222,13 +222,13 @@ def _own_id(raw: dict[str, str], *what: str | None) -> str:
 
 
 def _sender(raw: dict[str, str]) -> str | None:
-    """Return the sender of a mail: the address, or else the text of the header."""
+    """Return the sender of a mail: the address in lower case, or else the text of the header."""
     header_value = raw.get("from", "")[:_HEADER]
     try:
         addresses = [address for _, address in getaddresses([header_value]) if "@" in address]
     except RecursionError:  # comments inside of comments
         addresses = []
-    sender = addresses[0] if addresses else _header(raw, "from")
+    sender = addresses[0].lower() if addresses else _header(raw, "from")
     return decoded(_bytes(sender), None)[:320] or None
 
 
