@@ -121,6 +121,7 @@ _HIDDEN = re.compile(
     "|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}"
 )
 _BLANKS = re.compile(r"[^\S\n]+")
+_LINE_BREAK = re.compile(r"(?<=\S) ?\n ?(?=\S)")  # within a paragraph, where mail programs put one anywhere
 _RARE = ("  ", "\t", "\r", "\v", "\f")  # an ASCII text without these has only single blanks
 
 
@@ -155,7 +156,10 @@ class Suspicion:
         if not ticket_text.isascii() and _HIDDEN.search(ticket_text):
             kinds[_HIDDEN_TEXT] = None
         for reading in readings(ticket_text):
-            self._find_kinds(_folded(reading), kinds)
+            folded = _folded(reading)
+            self._find_kinds(folded, kinds)
+            if "\n" in folded:
+                self._find_kinds(_LINE_BREAK.sub(" ", folded), kinds)
         return tuple(kinds)
 
     def _find_kinds(self, ticket_text: str, kinds: dict[str, None]) -> None:
