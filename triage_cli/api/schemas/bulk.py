@@ -152,7 +152,7 @@ class NamedVerdict(In):
 
     name: str = Field(description="its id, an ending of it, or its external id")
     category: str | None = Field(description="one of the configuration, in any case; null takes the verdict back")
-    note: str | None = Field(None, description="why; the audit log keeps it")
+    note: str | None = Field(None, description="why; kept with the verdict, and erased by `forget`")
     shown: str | None = Field(
         None,
         description="what the person saw: SHA-256 (hex) of the compact JSON array of subject, description, and the"

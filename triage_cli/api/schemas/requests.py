@@ -110,7 +110,7 @@ class VerdictIn(In):
 
     category: Name | None = Field(description="one of the configuration, in any case")
     note: Annotated[str, StringConstraints(max_length=10_000)] | None = Field(
-        None, description="why; the audit log keeps it"
+        None, description="why; kept with the verdict, and erased by `forget`"
     )
 
 
