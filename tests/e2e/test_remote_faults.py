@@ -128,6 +128,12 @@ def test_a_strange_answer_is_one_sentence(cli: Cli, answer: bytes, code: int, sa
         (b"HTTP/1.1 429 Slow\r\nRetry-After: 99999\r\nContent-Type: text/plain\r\n\r\n", 6, "answered 429"),
         (PROBLEM % 404 + b'{"detail":"no ticket \\"x\\"","code":"not_found"}', 5, 'no ticket "x"'),
         (PROBLEM % 404 + b'{"detail":"this server has no such path","code":"no_endpoint"}', 2, "no such path"),
+        (
+            PROBLEM % 401 + b'{"status":401,"detail":"no key %b","hint":"check %b"}' % (KEY.encode(), KEY.encode()),
+            4,
+            "no key ***",
+        ),
+        (b"HTTP/1.1 403 No %b\r\n\r\n" % KEY.encode(), 4, "answered 403 No ***"),
     ],
 )
 def test_a_strange_page_is_one_sentence(cli: Cli, answer: bytes, code: int, said: str) -> None:
@@ -135,6 +141,7 @@ def test_a_strange_page_is_one_sentence(cli: Cli, answer: bytes, code: int, said
         done = cli("--remote", url, "stats", TRIAGE_API_KEY=KEY)
     assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), done.stderr
     assert said in done.stderr
+    assert KEY not in done.stderr
 
 
 @pytest.mark.parametrize(

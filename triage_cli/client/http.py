@@ -136,7 +136,7 @@ class Connection:
             if answer.is_success:
                 self._patience = PATIENCE
                 return answer
-            error = self._refusal(answer)
+            error = self._without_key(self._refusal(answer))
             if answer.status_code == 401 and self._token_command and not has_renewed:
                 self._renew(request.headers[KEY_HEADER])
                 has_renewed = True
@@ -174,6 +174,12 @@ class Connection:
         if answer.status_code >= 500 or answer.status_code == 429:
             return ConnectionLostError(status, hint=AGAIN)
         return UsageError(f"{status}, as no triage server does", hint="check the address given with --remote")
+
+    def _without_key(self, error: TriageError) -> TriageError:
+        """Return an error without the key, which whatever stands in between may repeat."""
+        if key := self._client.headers[KEY_HEADER]:
+            error.message, error.hint = (text.replace(key, "***") for text in (error.message, error.hint))
+        return error
 
     def strange(self, why: object) -> UnavailableError:
         """Return the error for a response that does not follow the protocol."""
