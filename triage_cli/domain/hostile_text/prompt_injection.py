@@ -80,7 +80,7 @@ SIGNS = (
         "忽略|无视|無視",
         r"(?:忽略|无视)[^\n。]{0,12}(?:指令|指示|说明|规则)|(?:指示|命令|ルール)を?[^\n。]{0,6}無視",
     ),
-    _sign(_FORGERY, "categor|label", r"[\"'](?:category|label)[\"'] ?: ?[\"']"),
+    _sign(_FORGERY, "categor|label", r"[\"'“”„](?:category|label)[\"'“”] ?: ?[\"'“”„]"),
     _sign(
         _FORGERY,
         "<|inst]",
@@ -121,6 +121,14 @@ _HIDDEN = re.compile(
     "|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}"
 )
 _BLANKS = re.compile(r"[^\S\n]+")
+# Cyrillic and Greek letters that look like Latin ones; within a word of Latin letters they are read as these.
+_ALIKE = str.maketrans(
+    "\u0430\u0441\u0435\u04bb\u0456\u0458\u043e\u0440\u0455\u0443\u0445\u0501\u051b\u051d"
+    "\u0432\u043a\u043c\u0442\u043d\u03b1\u03bf\u03c1\u03c5\u03bd\u03c4\u03b9\u03ba",
+    "acehijopsyxdqwbkmthaopyvtik",
+)
+_OTHER = "\u03b1-\u03c9\u0430-\u052f"
+_MIXED = re.compile(f"(?<![a-z{_OTHER}])(?:[a-z]+[{_OTHER}]|[{_OTHER}]+[a-z])[a-z{_OTHER}]*")
 _LINE_BREAK = re.compile(r"(?<=\S) ?\n ?(?=\S)")  # within a paragraph, where mail programs put one anywhere
 _RARE = ("  ", "\t", "\r", "\v", "\f")  # an ASCII text without these has only single blanks
 
@@ -190,6 +198,7 @@ class Suspicion:
 def _folded(ticket_text: str) -> str:
     """Return a text in lower case with single blanks."""
     if not ticket_text.isascii():
-        return _BLANKS.sub(" ", unicodedata.normalize("NFKC", ticket_text).casefold())
+        ticket_text = _BLANKS.sub(" ", unicodedata.normalize("NFKC", ticket_text).casefold())
+        return _MIXED.sub(lambda mixed: mixed.group().translate(_ALIKE), ticket_text)
     ticket_text = ticket_text.casefold()
     return _BLANKS.sub(" ", ticket_text) if any(blanks in ticket_text for blanks in _RARE) else ticket_text
