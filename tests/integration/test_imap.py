@@ -1,5 +1,7 @@
 """Sources of type `imap` against a real IMAP server."""
 
+import socket
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -156,6 +158,29 @@ def test_what_is_wrong_is_one_sentence(
 def test_a_server_that_is_away_or_speaks_otherwise_stops_the_pull() -> None:
     with reserve_port() as reserved, pytest.raises(UnavailableError, match="refused"):
         pages(source(number_of(reserved)))
+
+
+def test_a_password_that_a_server_repeats_is_hidden() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rb") as lines:
+            connection.sendall(b"* OK ready\r\n")
+            for line in lines:
+                tag = line.split()[0]
+                if b"LOGIN" in line:
+                    connection.sendall(b"* BYE what is " + line)
+                    return
+                connection.sendall(b"* CAPABILITY IMAP4rev1\r\n" + tag + b" OK done\r\n")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with pytest.raises(UnavailableError, match=r"cannot be read: .*what is .* LOGIN ann .*\*\*\*") as raised:
+        pages(source(int(listening.getsockname()[1])))
+    thread.join()
+    listening.close()
+    assert PASSWORD not in raised.value.sentence()
 
 
 def test_a_certificate_is_held_against_the_authorities(

@@ -82,9 +82,13 @@ class ImapSource:
                     server.logout()
         except (OSError, ImapError) as error:
             raise UnavailableError(
-                f"{self.name}: the mail server {self._host} cannot be read: {error}",
+                f"{self.name}: the mail server {self._host} cannot be read: {self._without_password(error)}",
                 hint="what came before is stored; the same command goes on from there",
             ) from error
+
+    def _without_password(self, error: Exception) -> str:
+        """Return what an error says, without the password, which a server may repeat."""
+        return str(error).replace(self._login.password, "***")
 
     def _pages(self, server: ImapConnection, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
         self._log_in(server)
