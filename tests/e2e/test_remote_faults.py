@@ -78,6 +78,7 @@ def _take(connection: socket.socket) -> None:
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html>", 6, "answered 502 Bad Gateway"),
         (b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\n\r\n<html>", 4, "answered 403 Forbidden"),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", 2, "answered 404 Not Found, as no triage server does"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\nThe plain HTTP request was sent to HTTPS port", 2, "give --remote https://"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://evil.example/\r\n\r\n", 2, "it is elsewhere"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", 6, "broke off"),
         (b"", 6, "broke off"),

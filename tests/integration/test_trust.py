@@ -164,6 +164,13 @@ def test_a_remote_on_this_machine_is_reached_by_an_authority_of_ones_own(
     assert "its certificate is not trusted (SSL_CERT_FILE names your own authority)" in refused.stderr
 
 
+def test_http_where_the_server_speaks_tls_is_told_so(remote: tuple[Cli, int]) -> None:
+    cli, port = remote
+    done = cli("--remote", f"http://127.0.0.1:{port}", "stats")
+    assert done.returncode == 6
+    assert f"give --remote https://127.0.0.1:{port} if the server speaks TLS" in done.stderr
+
+
 # -- what is trusted
 
 

@@ -49,6 +49,8 @@ class Connection:
 
     def __init__(self, address: Address, network: Network) -> None:
         self.host = address.host
+        is_plain = urlsplit(address.url).scheme == "http"
+        self._tls_hint = f"give --remote https://{address.host} if the server speaks TLS" if is_plain else ""
         self._token_command = address.token_command
         self._renewing = threading.Lock()
         self._has_answered = False
@@ -173,7 +175,8 @@ class Connection:
             return RefusedError(status, hint="a gateway in front of it may want a login; ask who runs it")
         if answer.status_code >= 500 or answer.status_code == 429:
             return ConnectionLostError(status, hint=AGAIN)
-        return UsageError(f"{status}, as no triage server does", hint="check the address given with --remote")
+        hint = self._tls_hint if answer.status_code == 400 else ""  # what a TLS gateway answers to plain HTTP
+        return UsageError(f"{status}, as no triage server does", hint=hint or "check the address given with --remote")
 
     def _without_key(self, error: TriageError) -> TriageError:
         """Return an error without the key, which whatever stands in between may repeat."""
@@ -188,14 +191,15 @@ class Connection:
 
     def translated(self) -> "_Translated":
         """Return a context manager that raises the errors of httpx as ours."""
-        return _Translated(self.host, has_answered=self._has_answered)
+        return _Translated(self.host, "" if self._has_answered else self._tls_hint, has_answered=self._has_answered)
 
 
 class _Translated:
     """Raises the errors of httpx as ours."""
 
-    def __init__(self, host: str, *, has_answered: bool) -> None:
+    def __init__(self, host: str, tls_hint: str, *, has_answered: bool) -> None:
         self._host = host
+        self._tls_hint = tls_hint
         self._has_answered = has_answered  # a server that has answered before has the right address
 
     def __enter__(self) -> None:
@@ -208,7 +212,8 @@ class _Translated:
         if isinstance(error, httpx.TimeoutException):
             raise ConnectionLostError(f"{self._host} has gone silent", hint=AGAIN) from error
         if isinstance(error, httpx.TransportError | httpx.DecodingError):
-            raise ConnectionLostError(f"the connection to {self._host} broke off", hint=AGAIN) from error
+            hint = f"{AGAIN}, or {self._tls_hint}" if self._tls_hint else AGAIN
+            raise ConnectionLostError(f"the connection to {self._host} broke off", hint=hint) from error
         if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
             raise UsageError(f"{self._host} is no address", hint="give --remote https://HOST") from error
 
