@@ -137,6 +137,10 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("destinations: {a: {type: webhook, url: 'https://'}}", "1: destinations.a.url: is not a valid URL"),
     ("destinations: {a: {type: webhook, url: 'https://x:99999'}}", "1: destinations.a.url: is not a valid URL"),
     ("destinations: {a: {type: webhook, url: 'https://x y/'}}", "1: destinations.a.url: is not a valid URL"),
+    ("destinations: {a: {type: webhook, url: 'https://a..b/'}}", "1: destinations.a.url: is not a valid URL"),
+    ("destinations: {a: {type: webhook, url: 'https://256.1.1.1/'}}", "1: destinations.a.url: is not a valid URL"),
+    ("destinations: {a: {type: webhook, url: 'https://1.1.1.01/'}}", "1: destinations.a.url: is not a valid URL"),
+    ("destinations: {a: {type: webhook, url: 'https://xn--0.com/'}}", "1: destinations.a.url: is not a valid URL"),
     (
         "destinations: {a: {type: webhook, url: https://x, secret: whsec_1}}",
         "1: destinations.a.secret: secrets do not belong in this file; put it into the environment and name",

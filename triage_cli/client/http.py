@@ -57,15 +57,16 @@ class Connection:
         self._patience = PATIENCE
         self.stopped_at: float | None = None
         self.spent = 0.0
-        self._client = network.http_client(
-            address.host,
-            address.url,
-            # A server on this machine is not behind a proxy.
-            proxies=not is_loopback(urlsplit(address.url).hostname or ""),
-            base_url=address.url,
-            headers={KEY_HEADER: address.key, "user-agent": USER_AGENT, "accept-encoding": "identity"},
-            timeout=TIMEOUT,
-        )
+        with self.translated():  # httpx refuses some names
+            self._client = network.http_client(
+                address.host,
+                address.url,
+                # A server on this machine is not behind a proxy.
+                proxies=not is_loopback(urlsplit(address.url).hostname or ""),
+                base_url=address.url,
+                headers={KEY_HEADER: address.key, "user-agent": USER_AGENT, "accept-encoding": "identity"},
+                timeout=TIMEOUT,
+            )
 
     def stop(self) -> None:
         """End all waiting; a signal handler may call this."""

@@ -238,14 +238,15 @@ def no_url(url: str) -> str:
 
     try:
         parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
+        host, port = (parts.hostname or "").encode("idna").decode("idna"), parts.port
+    except ValueError:  # also for a part of the name that is empty, or longer than 63 characters
         return "is not a valid URL"
     if parts.scheme not in ("http", "https"):
         return "must be a URL that begins with https:// or http://"
     if "@" in parts.netloc:
         return "holds a user name or password; secrets do not belong in a URL"
-    if not parts.hostname or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", url):
+    is_no_ip = re.fullmatch(r"\d+(\.\d+){3}", host) and {*host.split(".")} - {*map(str, range(256))}
+    if not host or is_no_ip or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", url):
         return "is not a valid URL"
     return ""
 
