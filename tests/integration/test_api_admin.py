@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,7 @@ from tests.support.api_server import Running, serving
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.world import World
+from triage_cli.domain import api_key_format
 from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.service.api_keys import KeyRing, after
@@ -143,6 +145,16 @@ def test_any_store_keeps_a_rotated_key_until_its_time(world: World) -> None:
         ring.rotate("nobody")
     with pytest.raises(UsageError):
         after(1e18)
+
+
+def test_rotations_at_the_same_time_come_one_after_another(world: World) -> None:
+    gate = open_gate(world.store)
+    ring = KeyRing(world.store, gate, "tester")
+    first = ring.create("bot", "agent").key
+    with ThreadPoolExecutor(8) as pool:
+        made = [first, *(key.key for key in pool.map(lambda _: ring.rotate("bot", 60.0), range(16)))]
+    key_ids = [api_key_format.key_id_of(text) for text in made]
+    assert len([key for key_id in key_ids if key_id and (key := gate.key(key_id))]) == 17
 
 
 @pytest.mark.parametrize("name", ["", "a/b", " a", "a" * 81, "a\n"])

@@ -81,7 +81,8 @@ class StoreGate:
         """Replace the key of the same name, which is taken until `old_until` beside the new one; return the new key."""
 
         def rotate(db: Db) -> ApiKey:
-            rows = db.execute("select * from api_keys where name = ?", (new.name,)).fetchall()
+            # An update locks the row, so that another rotation waits, and then finds the new key.
+            rows = db.execute("update api_keys set name = name where name = ? returning *", (new.name,)).fetchall()
             if not rows:
                 raise unknown_key(new.name)
             old = ApiKey(*rows[0])
