@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
-from triage_cli.domain import ids
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.mail import parts
 
@@ -208,6 +207,8 @@ class Ticket(NamedTuple):
     @property
     def shown_hash(self) -> str:
         """Return the hash of what a person decides by: the text, and a verdict that holds."""
+        from triage_cli.domain import ids
+
         verdict = (self.category, self.reason) if self.verdict else (None, None)
         return ids.shown_hash(self.subject, self.description, *verdict)
 
