@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows, until
-from tests.support.llm_server import Step, chat, good, serving, verdict
+from tests.support.llm_server import Asked, Step, chat, good, serving, verdict
 
 LABELLED = "subject,label\n" + "".join(f"What about case {n}?,Billing\n" for n in range(8))
 
@@ -66,10 +66,17 @@ def test_a_plan_that_would_move_too_much(fitted: Cli) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the device is Linux's")  # noqa: PTH110
-def test_a_full_disk_under_stdout(fitted: Cli) -> None:
-    with serving() as server:
+@pytest.mark.parametrize("command", [("classify",), ("run", "labelled.csv"), ("run", "labelled.csv", "-o", "csv")])
+def test_a_full_disk_under_stdout_leaves_no_paid_answer_unsaved(fitted: Cli, command: tuple[str, ...]) -> None:
+    def slow(number: int, asked: Asked) -> Step:
+        return good(number, asked)._replace(delay=0.05)  # so that others are in flight while one is written
+
+    with serving(slow) as server:
         configure(fitted, server.url)
         fitted("create", "-q", "labelled.csv")
-        with Path("/dev/full").open("wb") as full, fitted.start("classify", stdout=full) as process:
+        with Path("/dev/full").open("wb") as full, fitted.start(*command, stdout=full) as process:
             assert process.wait(PATIENCE) == 6
-    assert recorded(fitted) == [("classify", 6)]
+        assert recorded(fitted) == [(command[0], 6)]
+        asked = len(server.asked)
+        assert asked or "csv" in command  # a header may be refused before anything is asked
+        assert rows(fitted.db, "select count(*) from classifications") == [(asked,)]

@@ -1,6 +1,7 @@
 """Results of deliveries of single tickets that cannot be saved, and requests that outlive their server."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,10 +15,10 @@ from tests.support.world import World
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
-from triage_cli.domain.errors import ExhaustedError, UnavailableError
+from triage_cli.domain.errors import ExhaustedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.runs import Lease, Outcome
 from triage_cli.domain.tickets import Selection
-from triage_cli.service import group_dispatch
+from triage_cli.service import group_delivery, group_dispatch
 from triage_cli.service.single_tickets import SingleTickets
 
 
@@ -71,8 +72,9 @@ def test_a_result_that_cannot_be_saved_frees_its_delivery_which_may_have_arrived
     assert outlet.got == [delivery.delivery_id] * 2
 
 
+@pytest.mark.parametrize("error", [UnavailableError("the disk is full"), UsageError("the database is read-only")])
 def test_a_delivery_that_cannot_be_freed_at_once_is_freed_later(
-    world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+    world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch, error: TriageError
 ) -> None:
     monkeypatch.setattr(group_dispatch, "IDLE_SECONDS", 0.01)
     ResultSaves(world, monkeypatch)
@@ -80,7 +82,7 @@ def test_a_delivery_that_cannot_be_freed_at_once_is_freed_later(
 
     def freeing(delivery_ids: Sequence[str], lease: Lease, why: str | None = None, **more: Any) -> None:
         if down:
-            raise UnavailableError("the disk is full")
+            raise error
         let_go(delivery_ids, lease, why, **more)
 
     monkeypatch.setattr(world.store, "let_go", freeing)
@@ -90,6 +92,22 @@ def test_a_delivery_that_cannot_be_freed_at_once_is_freed_later(
     down = False
     until(lambda: delivery_of(world, routed).run_id is None, "the delivery")
     assert delivery_of(world, routed).doubtful
+
+
+def test_a_request_that_ends_unexpectedly_is_not_waited_for_at_the_end(
+    world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any, **__: Any) -> None:
+        raise TypeError
+
+    ResultSaves(world, monkeypatch)
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store, "let_go", failing)
+        with pytest.raises(TypeError):
+            process(singles)
+    began = time.monotonic()
+    singles.close()
+    assert time.monotonic() - began < group_delivery.CLOSE_SECONDS / 2
 
 
 def test_a_ticket_that_keeps_conflicting_fails_no_other_caller(

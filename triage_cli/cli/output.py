@@ -5,6 +5,7 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from triage_cli.cli import column_selection, messages, terminal
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain.errors import TriageError, UsageError
 from triage_cli.domain.hostile_text.formulas import guarded
 from triage_cli.domain.serialization import to_json
 
@@ -21,6 +22,7 @@ Format = Literal["table", "json", "jsonl", "csv", "tsv", "id"]
 DELIMITED = ("csv", "tsv")
 Record = Mapping[str, Any]
 Table = Callable[[Sequence[Record]], object]
+Stop = Callable[[], None] | None
 Output = Annotated[
     Format | None,
     typer.Option(
@@ -42,12 +44,14 @@ FLUSH_SECONDS = 0.1
 class Printer:
     """Writes records in one format; a closed pipe is no error (`closed`).
 
-    `columns` are those of `--columns`; without them all are printed.
+    `columns` are those of `--columns`; without them all are printed. If a record cannot be written, `stop` is to begin
+    nothing new, and what is in flight is completed and saved before the error is raised.
     """
 
     def __init__(
-        self, output: Format | None, columns: str | None = None, *, excel: bool = False, quiet: bool = False
-    ) -> None:
+        self, output: Format | None, columns: str | None = None, *, excel: bool = False, quiet: bool = False,
+        stop: Stop = None,
+    ) -> None:  # fmt: skip
         if excel and output not in (None, *DELIMITED):
             raise UsageError(f"--excel is CSV or TSV, not {output}", hint="leave one of them out")
         if columns is not None and output == "id":
@@ -57,6 +61,7 @@ class Printer:
         self.chosen = column_selection.parsed(columns)
         self.silent = quiet and output is None and not excel and not self.chosen
         self.closed = False
+        self._stop = stop
         self._flushed = time.monotonic()
         self._excel = excel
         if excel and output is None:
@@ -101,9 +106,18 @@ class Printer:
         except KeyboardInterrupt:  # at once, since the reader may be gone
             self._lose()
             raise
+        except Exception:
+            self._complete(items)
+            raise
         finally:
             if not self.closed:
                 self.flush()
+
+    def _complete(self, items: Iterable[object]) -> None:
+        if self._stop is not None:
+            self._stop()
+            with suppress(TriageError):  # the first error counts
+                _exhaust(items)
 
     def one(self, record: Record, table: Table, columns: Sequence[str], key: str = "ticket_id") -> None:
         """Write one record: an object in JSON."""
@@ -167,13 +181,15 @@ class Printer:
         if for_file:
             self.write("\ufeff")
         all_rows = ([self._cell(value) for value in row] for row in chain([columns], rows))
-        if self.format == "tsv":
-            for row in all_rows:
-                self.write("\t".join(str(value).translate(TSV_ESCAPES) for value in row) + end)
-            return
-        writer = csv.writer(_Sink(self, end))
-        for row in all_rows:
-            writer.writerow(row)
+        try:
+            if self.format == "tsv":
+                for row in all_rows:
+                    self.write("\t".join(str(value).translate(TSV_ESCAPES) for value in row) + end)
+            else:
+                csv.writer(_Sink(self, end)).writerows(all_rows)
+        except Exception:
+            self._complete(rows)
+            raise
 
     def _cell(self, value: Any) -> Any:
         if value is None:
@@ -228,9 +244,9 @@ class PrintOptions:
     output: Output = None
     columns: column_selection.Columns = None
 
-    def printer(self, *, quiet: bool = False) -> Printer:
+    def printer(self, *, quiet: bool = False, stop: Stop = None) -> Printer:
         """Return the printer; with `quiet` it prints nothing unless a format or columns were given."""
-        return Printer(self.output, self.columns, quiet=quiet)
+        return Printer(self.output, self.columns, quiet=quiet, stop=stop)
 
 
 @dataclass(frozen=True)
@@ -239,9 +255,9 @@ class TicketPrintOptions(PrintOptions):
 
     excel: Excel = False
 
-    def printer(self, *, quiet: bool = False) -> Printer:
+    def printer(self, *, quiet: bool = False, stop: Stop = None) -> Printer:
         """Return the printer."""
-        return Printer(self.output, self.columns, excel=self.excel, quiet=quiet)
+        return Printer(self.output, self.columns, excel=self.excel, quiet=quiet, stop=stop)
 
     @property
     def as_text(self) -> bool:

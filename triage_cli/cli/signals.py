@@ -35,6 +35,7 @@ class Stopper:
     def __init__(self) -> None:
         self.code = 0
         self._stops: list[Callable[[], None]] = []
+        self._stopped = False
         self._waiting = False
         self._handlers_before: dict[int, Any] = {}
         self._nudger: _Nudger | None = None
@@ -46,6 +47,12 @@ class Stopper:
     def watch(self, stop: Callable[[], None]) -> None:
         """Call `stop` at the first signal."""
         self._stops.append(stop)
+
+    def stop(self) -> None:
+        """Begin no new work and read no further input, as after a signal."""
+        self._stopped = True
+        for stop in self._stops:
+            stop()
 
     def __enter__(self) -> Self:
         sys.unraisablehook = self._unraisable
@@ -111,7 +118,7 @@ class Stopper:
     def interruptible(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items until a signal comes, even while waiting for the next item."""
         source = iter(items)
-        while not self.code:
+        while not (self.code or self._stopped):
             try:
                 self._waiting = True
                 item = next(source)

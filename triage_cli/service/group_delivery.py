@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Receipt, Routed
-from triage_cli.domain.errors import TriageError, UnavailableError
+from triage_cli.domain.errors import TriageError
 from triage_cli.domain.runs import Outcome
 from triage_cli.ports.adapters import Destination
 from triage_cli.service.delivery.dispatcher import Dispatcher
@@ -160,12 +160,14 @@ class GroupDeliveries:
         try:
             yield
         finally:
-            with self._lock:
-                self._to_free |= unsaved
-            self._free()
-            with self._delivered_all:
-                self._delivering -= 1
-                self._delivered_all.notify_all()
+            try:
+                with self._lock:
+                    self._to_free |= unsaved
+                self._free()
+            finally:
+                with self._delivered_all:
+                    self._delivering -= 1
+                    self._delivered_all.notify_all()
 
     def _free(self) -> None:
         """Free the deliveries that nobody sends; what cannot be freed now, the next heartbeat frees."""
@@ -176,7 +178,7 @@ class GroupDeliveries:
                 continue
             try:
                 self._store.let_go(freed, self._shared().lease, attempted=attempted)
-            except UnavailableError:
+            except TriageError:
                 return
             with self._lock:
                 for delivery_id in freed:

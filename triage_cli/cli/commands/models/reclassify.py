@@ -88,7 +88,7 @@ def reclassify(
     asked = asking.plan(session, force=force, batch=batch)
     Bound.read(max_flips)  # so that a bad value is reported before any work
     plan = ReclassifyPlan(asked, apply, max_flips, reroute, doubted)
-    printer = printing.printer(quiet=session.quiet)
+    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     named, missing = ticket_names.ids(session, ids)
     selection = Selection(
         named[:limit] if named is not None else None, options.statuses(status),

@@ -57,7 +57,7 @@ def classify(
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
     plan = asking.plan(session, force=force, batch=batch)
-    printer = printing.printer(quiet=session.quiet)
+    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     named, missing = ticket_names.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, since=options.moment(since), limit=limit)
     if dry_run:

@@ -89,7 +89,7 @@ def create(
     triage create support.mbox
     """
     reading = given.reading()
-    printer = printing.printer(quiet=session.quiet)
+    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     printer.check_columns(TICKET_KEYS)
     if typed != TypedTicket():
         if files:

@@ -85,7 +85,7 @@ def pull(
             "--rejects writes mails or items, and these sources give both", hint="name the sources of one kind"
         )
     plan = PullPlan(moment, limit, full, options.seconds(deadline) if deadline else None)
-    printer = printing.printer(quiet=session.quiet)
+    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     pulling = _Pulling(session, chosen, plan)
     if dry_run:
         printer.many(pulling.first_pages(), _draft_record, TICKET_KEYS, TICKETS_TABLE)

@@ -52,7 +52,7 @@ def route(
     triage route --dry-run
     triage route -q
     """
-    printer = printing.printer(quiet=session.quiet)
+    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     if not session.is_remote:
         wiring.destinations.check_templates(session.config)
     named, missing = ticket_names.ids(session, ids)

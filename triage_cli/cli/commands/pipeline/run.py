@@ -53,7 +53,7 @@ def run(
     """
     plan = asking.plan(session)
     reading = given.reading()
-    printer = printing.printer(quiet=session.quiet)
+    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     if not session.is_remote:
         wiring.destinations.check_templates(session.config)
     summary = RunSummary(RejectWriter(given.rejects, given.max_rejects, strict=given.strict), quiet=session.quiet)

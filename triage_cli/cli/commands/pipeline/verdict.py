@@ -69,7 +69,7 @@ def verdict(
     triage verdict - < decided.csv         columns ticket_id (or external_id), category, note
     """
     _check(name, category, rejects, clear=clear)
-    printer = printing.printer(quiet=session.quiet)
+    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     printer.check_columns(TICKET_KEYS)
     if name == "-":
         return _many(session, printer, note, rejects, clear=clear)
