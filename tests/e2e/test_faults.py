@@ -59,6 +59,15 @@ def test_a_full_disk(job: Job) -> None:
         job.finishes(lost=NUMBER)
 
 
+def test_a_disk_that_is_nearly_full_is_told_before_anything_is_paid_for(job: Job) -> None:
+    done = job.triage(*COMMAND, how="nearly full disk", at=3 << 20)
+    told(done, 6)
+    assert "has less than 4 MB left" in done.err
+    assert job.server.asked == []
+    job.holds()
+    job.finishes()
+
+
 def test_a_database_that_another_program_keeps_locked(job: Job) -> None:
     with closing(sqlite3.connect(job.folder / "t.db", isolation_level=None)) as other:
         other.execute("begin immediate")

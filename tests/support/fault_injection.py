@@ -7,6 +7,7 @@ code and the number of calls that were made at the seam. It has one thread, so t
 import json
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -115,12 +116,15 @@ def _prepare(order: Order, tell: int) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         sys.dont_write_bytecode = True  # Python would keep the part of it that has room
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.at, order.at))
+    elif order.how == "nearly full disk":
+        usage = shutil.disk_usage
+        shutil.disk_usage = lambda path: usage(path)._replace(free=order.at)
     elif order.how == "impatient":
         from triage_cli.stores.sqlite import connection
 
         connection.BUSY_SECONDS = 0.1
 
-    left = order.at if order.how != "small disk" else 0
+    left = order.at if not order.how.endswith("disk") else 0
 
     def step(fail: Callable[[], None]) -> None:
         nonlocal left

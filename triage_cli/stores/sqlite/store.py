@@ -1,6 +1,7 @@
 """The store in a SQLite file."""
 
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from triage_cli.domain.chunks import first_of
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import NoDatabaseError, StoreError, UnavailableError, UsageError
-from triage_cli.domain.runs import Lease, Run
+from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
@@ -28,6 +29,9 @@ from triage_cli.stores.sql_store import SqlStore
 from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE, translate
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
 from triage_cli.stores.sqlite.head_file import keep_head, write_head
+
+# Bytes that must be free for a question that costs: more than the answers take that are in flight at once.
+ROOM = 4 << 20
 
 
 class SqliteStore(SqlStore):
@@ -55,6 +59,17 @@ class SqliteStore(SqlStore):
     def is_there(self) -> bool:
         """Return whether there is a file, without creating one."""
         return self.database.is_there()
+
+    def hold(self, lease: Lease, ticket_ids: Sequence[str]) -> Held:
+        """Hold tickets as `Store.hold` does. Raises `UnavailableError` if answers about them may find no room."""
+        held = super().hold(lease, ticket_ids)
+        disk = shutil.disk_usage(Path(self.path).parent)
+        if disk.total and disk.free < ROOM:
+            raise UnavailableError(
+                f"the disk of {self.path} has less than {ROOM >> 20} MB left: paid answers might find no room",
+                hint="nothing was lost; free some space and run the same command again",
+            )
+        return held
 
     def close(self) -> None:
         """Close this thread's connection."""
