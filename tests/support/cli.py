@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.support.commands import PATIENCE
+from tests.support.commands import PATIENCE, STARTED
 from tests.support.forked_cli import AT_START, forked
 
 
@@ -52,6 +52,7 @@ class Cli:
         else:
             started = forked().start(args, self.folder, self.env, **piped | kwargs)
         self.processes.append(started)
+        STARTED.add(started)
         return started
 
     def _in_interpreter(self, env: Mapping[str, str]) -> bool:
@@ -60,6 +61,7 @@ class Cli:
 
     def close(self) -> None:
         """End what a test that failed has left running."""
+        STARTED.clear()
         for process in self.processes:
             with process:
                 process.kill()

@@ -14,10 +14,12 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from tests.support.chain import first_break
 from tests.support.forked_cli import forked
 from triage_cli.domain.audit import EventQuery
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.stores.sqlite.store import SqliteStore
 
 HEADER = "Id,Subject,Body,Customer,Priority\n"
@@ -28,6 +30,7 @@ ROWS = (
 )
 TICKETS = HEADER + ROWS
 PATIENCE = 180.0  # seconds until a test that waits for something gives up
+STARTED: "WeakSet[subprocess.Popen[bytes]]" = WeakSet()  # the commands that the present test has started
 
 
 def many(number: int, prefix: str = "B") -> str:
@@ -86,13 +89,16 @@ def on_terminal(
 
 
 def until(holds: Callable[[], Any], what: str) -> None:
-    """Wait until something holds; used on states that another process reaches."""
+    """Wait until something holds; used on states that another process reaches, unless an unexpected error ends it."""
     tick = threading.Event()
     for _ in range(int(PATIENCE * 200)):
+        ended = [process.args for process in tuple(STARTED) if process.poll() == ExitCode.UNEXPECTED]
         if holds():
             return
+        if ended:
+            break
         tick.wait(0.005)
-    raise AssertionError(f"never came: {what}")
+    raise AssertionError(f"never came: {what}; ended with 1: {ended}")
 
 
 def listens(process: "subprocess.Popen[bytes]") -> bool:
