@@ -98,6 +98,20 @@ def test_a_suspended_run_keeps_what_it_holds_and_goes_on(night: Night, words: tu
     assert night.runs() == [(0,), (0,)]
 
 
+@pytest.mark.parametrize("night", ["sqlite"], indirect=True)
+def test_answers_that_came_while_a_run_was_suspended_for_longer_than_its_timeout_are_not_paid_for_again(
+    night: Night,
+) -> None:
+    config = night.cli.folder / "config.yaml"
+    config.write_text(config.read_text().replace("model: m,", "model: m, timeout: 2,"))
+    first = night.suspended("classify", "-q")
+    since = time.clock_gettime(CLOCK)
+    until(lambda: time.clock_gettime(CLOCK) > since + 8, "the end of the timeout, and of the client's own")
+    first.send_signal(signal.SIGCONT)
+    assert (first.communicate()[1], first.returncode) == (b"", 0)
+    assert night.asked() == dict.fromkeys(range(NUMBER), 1)
+
+
 @PAIRS
 def test_a_run_that_was_taken_for_dead_elsewhere_pays_for_nothing_more(night: Night, words: tuple[str, ...]) -> None:
     """From another machine its process cannot be seen: once its lease is over, others take what it held."""

@@ -101,7 +101,7 @@ class Provider(Protocol):
         """Record whether an answer had the form that was asked for."""
 
 
-SLACK = 5.0  # seconds after our own deadline at which the SDK times out
+SLACK = 600.0  # seconds after our own deadline at which the SDK times out, also if the process was suspended
 
 
 class Sdk(Protocol):
