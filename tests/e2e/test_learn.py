@@ -65,6 +65,15 @@ def test_a_labelled_file_is_learned_and_told_with_intervals(fitted: Cli) -> None
     assert is_whole(fitted.db)
 
 
+def test_a_category_without_a_label_is_named_since_nothing_was_measured_about_it(fitted: Cli) -> None:
+    two = [row for row in labelled.rows(20) if row[1] != "General"]
+    (fitted.folder / "two.csv").write_text(labelled.csv(two))
+    done = fitted("learn", "two.csv")
+    assert "version 1 is in use" in done.stderr
+    assert "note: no labelled ticket is General, so this says nothing about such tickets" in done.stderr
+    assert "no labelled ticket is" not in taught(fitted).stderr
+
+
 def test_verdicts_are_learned_and_overrule_the_file(fitted: Cli) -> None:
     text = labelled.csv(labelled.rows(20), "team")
     done = fitted("create", "-q", "--map", "verdict=team", stdin=text)

@@ -15,6 +15,7 @@ from triage_cli.service.learning.second_look import Looked
 from triage_cli.service.learning.train import TrainingReport
 
 COLUMNS = TrainingReport._fields
+NAMED = 5
 
 
 @command
@@ -44,6 +45,7 @@ def learn(
     learning = wiring.diagnostics.learning(
         session.config, *session.signature, session.say, session.runs.append, messages.say
     )
+    unmeasured: list[str] = []
     if rollback:
         lesson = learning.roll_back()
     else:
@@ -53,11 +55,20 @@ def learn(
             two = messages.plural(len(material.overruled), "texts have two labels", "text has two labels")
             session.say(f"note: {two}: triage suspects{' FILE' if file else ''} shows them")
         lesson = learning.learn(material)
+        labels = {row.category for row in material.rows}
+        unmeasured = [category.name for category in session.config.categories if category.name not in labels]
     printer.one(record(lesson), drawn_by("eval_tables.lesson"), COLUMNS, "version")
     for line in summary(lesson):
         session.say(line)
+    if unmeasured and lesson.after:
+        session.say(f"note: no labelled ticket is {_some(unmeasured)}, so this says nothing about such tickets")
     if session.guides and lesson.looked and (lesson.looked.doubted or lesson.looked.waiting):
         session.say("next: triage review")
+
+
+def _some(names: list[str]) -> str:
+    others = f" or {len(names) - NAMED:,} others" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{others}"
 
 
 def record(lesson: TrainingReport) -> dict[str, Any]:
