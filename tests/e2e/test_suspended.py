@@ -19,6 +19,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, serving, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
+from tests.support.webhook_receiver import Receiver
 from triage_cli.classifiers.llm.claim_check import CLOCK, VALID_SECONDS
 from triage_cli.runtime.process import alive, began
 
@@ -110,6 +111,28 @@ def test_answers_that_came_while_a_run_was_suspended_for_longer_than_its_timeout
     first.send_signal(signal.SIGCONT)
     assert (first.communicate()[1], first.returncode) == (b"", 0)
     assert night.asked() == dict.fromkeys(range(NUMBER), 1)
+
+
+def test_an_acceptance_that_came_meanwhile_is_no_reason_to_send_again(cli: Cli) -> None:
+    with closing(Receiver()) as receiver:
+        receiver.hold.clear()
+        (cli.folder / "config.yaml").write_text(
+            f"destinations: {{hook: {{type: webhook, url: {receiver.url}, timeout: 2, retry_schedule: [0.05]}}}}\n"
+            "routes: [{to: hook}]\n"
+        )
+        assert cli("create", "-q", "--subject", "x", "--external-id", "x").returncode == 0
+        assert cli("verdict", "x", "Billing", "-q").returncode == 0
+        cli.fresh = True
+        process = cli.start("route", "-q")
+        until(lambda: receiver.got, "the delivery")
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        receiver.hold.set()
+        since = time.clock_gettime(CLOCK)
+        until(lambda: time.clock_gettime(CLOCK) > since + 3, "the end of the timeout")
+        process.send_signal(signal.SIGCONT)
+        assert (process.communicate()[1], process.returncode) == (b"", 0)
+        assert len(receiver.got) == 1
 
 
 @PAIRS

@@ -13,6 +13,7 @@ from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.ssrf_guard import Resolver, checked
+from triage_cli.runtime.timeouts import within
 from triage_cli.runtime.unreachable import reason
 
 # Errors that occur before a byte of the request is sent.
@@ -102,7 +103,7 @@ async def exchange(
     name, host = endpoint.name, endpoint.host
     try:
         with connections.one() as connection:
-            async with asyncio.timeout(endpoint.timeout) as until:
+            async with within(endpoint.timeout) as until:
                 return await _exchanged(connection, endpoint, request, resolver, until)
     except TimeoutError as late:
         message = f"{name} did not answer within {endpoint.timeout:g} s"

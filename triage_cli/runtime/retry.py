@@ -1,21 +1,20 @@
 """Retrying requests: with exponential backoff, or after the wait that a response asks for."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from triage_cli.domain.errors import TemporaryError, UnavailableError
 from triage_cli.runtime.circuit_breaker import CircuitBreaker
+from triage_cli.runtime.timeouts import within
 
 T = TypeVar("T")
 
 
 FIRST_DELAY = 0.5  # seconds, doubled each time
 LONGEST_DELAY = 8.0
-GRACE = 1.0  # at most so many seconds after a timeout that comes late itself
 FOREVER = 1e9  # seconds; longer waits are cut to this
 
 
@@ -32,19 +31,6 @@ class Retries:
             return False
         self.used += 1
         return True
-
-
-@asynccontextmanager
-async def _within(seconds: float) -> AsyncIterator[None]:
-    """Raise `TimeoutError` after so many seconds; later if the process was suspended, to read what came meanwhile."""
-    loop = asyncio.get_running_loop()
-    due = loop.time() + seconds
-    async with asyncio.timeout(None) as limit:
-        timer = loop.call_at(due, lambda: limit.reschedule(loop.time() + min(loop.time() - due, GRACE)))
-        try:
-            yield
-        finally:
-            timer.cancel()
 
 
 async def _nothing() -> None:
@@ -73,7 +59,7 @@ async def persist(
         await ready()
         began = await endpoint.enter(tokens, stopping)
         try:
-            async with _within(timeout):
+            async with within(timeout):
                 answer = await call()
         except TimeoutError:
             failure = TemporaryError(f"no complete answer within {timeout:g} s", lost=True)
