@@ -25,7 +25,7 @@ from tests.support.webhook_receiver import Receiver
 from tests.support.world import CATEGORIES, FakeClassifier, World, a_budget
 from triage_cli.classifiers.llm import prompt
 from triage_cli.cli import terminal
-from triage_cli.cli.display import tables
+from triage_cli.cli.display import layout, tables
 from triage_cli.cli.output import Printer
 from triage_cli.config import load_config
 from triage_cli.destinations.command import run
@@ -60,7 +60,7 @@ def the_terminal_shows_escape_codes_as_text(tmp_path: Path) -> None:
 def a_table_takes_markup_for_text(tmp_path: Path) -> None:
     del tmp_path
     record = dict.fromkeys(serialization.TICKET_KEYS) | {"subject": MARKUP, "customer_id": MARKUP, "category": MARKUP}
-    shown = "".join(tables.rendered(tables.tickets([record])))
+    shown = "".join(layout.rendered(tables.tickets([record])))
     assert "[/]" in shown
     assert "\x1b" not in shown
 

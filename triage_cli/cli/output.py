@@ -217,9 +217,9 @@ class Printer:
         shown = list(islice(records, rows or (TABLE_ROWS if terminal.is_terminal(sys.stdout) else None)))
         left = _exhaust(records)
         if shown:
-            from triage_cli.cli.display import tables
+            from triage_cli.cli.display import layout
 
-            for line in tables.rendered(table(shown)):
+            for line in layout.rendered(table(shown)):
                 self.write_safe(line)
         if left:
             messages.say(f"… and {left:,} more: triage list --limit {len(shown) + left}, or -o csv")

@@ -1,15 +1,20 @@
 """The layout of a terminal's columns: texts that are cut, padded and wrapped, and tables that fit."""
 
+import io
 import re
+import shutil
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
-from triage_cli.cli.terminal import safe
+from triage_cli.cli.terminal import has_colour, is_terminal, safe
 
 # A word, or one wide character, after which a line may break; each with the space before it.
 WIDE = (
@@ -24,6 +29,29 @@ FLOOR = 12
 # If that is still too wide, all columns are shortened further, except a ticket's name and status.
 WHOLE = ("id", "ticket_id", "status")
 LEAST = 6
+
+
+def rendered(what: Any) -> Iterator[str]:
+    """Return a renderable as lines of text, coloured on a terminal only."""
+    watched, coloured = is_terminal(sys.stdout), has_colour(sys.stdout)
+    width = shutil.get_terminal_size((120, 24)).columns if watched else 160
+    console = Console(
+        file=io.StringIO(), force_terminal=watched or coloured, width=width, no_color=None if coloured else True
+    )
+    with console.capture() as capture:
+        for line in console.render_lines(what, pad=False):
+            console.print(Segments([*_unpadded(line), Segment.line()]), end="")
+    yield capture.get()
+
+
+def _unpadded(line: Sequence[Segment]) -> list[Segment]:
+    """Return a line without the blanks at its end, except those with a background."""
+    kept = list(line)
+    while kept and not (kept[-1].style and kept[-1].style.bgcolor):
+        last = kept.pop()
+        if last.text.strip():
+            return [*kept, Segment(last.text.rstrip(), last.style)]
+    return kept
 
 
 def cut(text: str, width: int) -> str:

@@ -1,13 +1,12 @@
 """Tables of tickets, events and counts for a terminal, with colours and bars."""
 
-import io
-import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rich.bar import Bar
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +14,7 @@ from triage_cli.cli import local_time
 from triage_cli.cli.display import event_lines
 from triage_cli.cli.display.layout import FLOORS, AutoWidthTable
 from triage_cli.cli.messages import plural
-from triage_cli.cli.terminal import has_colour, is_terminal, safe, safe_lines
+from triage_cli.cli.terminal import safe, safe_lines
 from triage_cli.domain.agent_suggestions import answerer
 from triage_cli.domain.ids import short
 from triage_cli.domain.serialization import compact
@@ -42,6 +41,7 @@ COLOURS = {
 MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("?", "yellow")}
 PRIORITIES = {"urgent": "bold red", "high": "yellow", "low": "dim"}
 BAR = 8
+WIDEST = 24  # a bar of all tickets
 BLOCKS_OF_STATS = {
     "by_status": "by status",
     "by_category": "by category",
@@ -49,18 +49,6 @@ BLOCKS_OF_STATS = {
     "by_day": "by day of storing (UTC)",
 }
 BLOCKS = " ▏▎▍▌▋▊▉█"
-
-
-def rendered(what: object) -> Iterator[str]:
-    """Return a renderable as lines of text, coloured on a terminal only."""
-    watched, coloured = is_terminal(sys.stdout), has_colour(sys.stdout)
-    width = shutil.get_terminal_size((120, 24)).columns if watched else 160
-    console = Console(
-        file=io.StringIO(), force_terminal=watched or coloured, width=width, no_color=None if coloured else True
-    )
-    with console.capture() as capture:
-        console.print(what)
-    yield "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def text(value: object, style: str = "") -> Text:
@@ -210,7 +198,8 @@ def stats(records: Sequence[Record]) -> RenderableType:
         table.columns[1].min_width, table.columns[2].min_width = len(f"{record['tickets']:,}"), len("100%")
         for key, number in counts.items():
             share = number / (record["tickets"] or 1)
-            drawn = Text("█" * max(1, round(24 * share)), style=COLOURS.get(key, "cyan"))
+            drawn = Bar(1, 0, max(share, 1 / WIDEST), width=WIDEST)  # narrower where there is less room
+            drawn.style = Style.parse(COLOURS.get(key, "cyan"))
             table.add_row(text(key), text(f"{number:,}"), text(f"{share:.0%}"), drawn)
         parts.append(table)
     waiting = _titled("waiting", "classifier", "tickets", "batches", "since")
