@@ -292,7 +292,7 @@ def test_a_bar_never_wraps_and_leaves_nothing(desk: Desk, term: str, columns: in
     drawn = [part for part in came.shown.split(live_line.CLEAR) if part and part[0] in progress.SPINNER]
     assert (len(drawn) > 1) == (term == "xterm" and columns != 1)
     assert all(len(line) < (columns or live_line.UNKNOWN_WIDTH) for line in drawn)
-    assert told(came.shown).startswith(f"{ROUTED} routed\n")
+    assert told(came.shown).startswith(f"{ROUTED} routed to ")
     assert ("\x1b" in came.shown) == (term == "xterm")
     assert "\x1b[?25l" not in came.shown, "the cursor stays visible, whatever becomes of the process"
 

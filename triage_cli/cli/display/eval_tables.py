@@ -42,10 +42,13 @@ def lesson(records: Sequence[Record]) -> RenderableType:
                 text(span(figures["interval"])), text(f"{figures['macro_f1']:.3f}"),
             )  # fmt: skip
     if table.row_count:
-        return table  # the summary has the result
-    return text(
-        f"{learning['outcome']}: {learning['reason']}", "green" if learning["outcome"] == "learned" else "yellow"
-    )
+        return table
+    table = _table("outcome", "version", "labelled")  # the summary has the reason
+    table.add_row(
+        text(learning["outcome"].replace("_", " "), "yellow"), text(learning["version"] or "built-in"),
+        text(learning["labelled"]),
+    )  # fmt: skip
+    return table
 
 
 def suspects(records: Sequence[Record]) -> RenderableType:

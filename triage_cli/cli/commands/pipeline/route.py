@@ -81,7 +81,8 @@ def route(
     finally:
         repeats.close()
         unroutable.close()
-        session.say(messages.counted(counts, DIDS, WORDS))
+        where = {"routed": f"routed to {_listed(places)}"} if session.guides and places else {}
+        session.say(messages.counted(counts, DIDS, WORDS | where))
     stats = cache(session.triage.stats)  # asked once, after the work
     offline = waiting_offline(session, stats)
     session.say(offline)
@@ -90,7 +91,7 @@ def route(
         for status in ("classified",) if offline else ("classified", "routing"):
             session.say(messages.still(by_status.get(status, 0) - counts[status], status))
     if session.guides:
-        session.say(next_step(places, counts))
+        session.say(next_step(Counter(), counts))
     return gravest(codes)
 
 
@@ -108,13 +109,16 @@ def next_step(places: Counter[str], counts: Counter[str]) -> str:
     """Print where tickets went, and what a person must do."""
     steps = []
     if places:
-        listed = ", ".join(f"{place} ({number:,})" for place, number in places.most_common())
-        steps.append(f"{sum(places.values()):,} routed to {listed}")
+        steps.append(f"{sum(places.values()):,} routed to {_listed(places)}")
     if counts["needs_review"]:
         steps.append(f"{counts['needs_review']:,} need you: triage review")
     if counts["undeliverable"]:
         steps.append("triage show ID has the attempts; triage route --retry-dead tries again")
     return "; ".join(steps)
+
+
+def _listed(places: Counter[str]) -> str:
+    return ", ".join(f"{place} ({number:,})" for place, number in places.most_common())
 
 
 def waiting_offline(session: CommandContext, stats: Callable[[], Stats]) -> str:

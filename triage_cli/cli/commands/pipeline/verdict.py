@@ -16,7 +16,7 @@ from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.rejects import opened
 from triage_cli.domain.errors import InputError, RowError, TriageError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record, to_json
 from triage_cli.domain.tickets import Ticket, VerdictDraft, place_of
 from triage_cli.readers import csv_rows
@@ -79,6 +79,8 @@ def verdict(
             raise UsageError(outcome.error.message.removeprefix(f"{draft.name}: "), hint=outcome.error.hint)
         if outcome.value is not None:
             printer.one(ticket_record(outcome.value), TICKETS_TABLE, TICKET_KEYS)
+            if clear and outcome.action == Action.UNCHANGED:
+                session.say(f"note: {name} has no verdict to take back")
             if session.guides and outcome.value.status == "classified":
                 session.say("next: triage route")
     return ExitCode.OK

@@ -39,9 +39,10 @@ def runs(
     triage runs --kind reclassify --limit 7
     """
     printer = printing.printer()
-    run_records = (run_record(run) for run in session.look().runs(None if kind else limit))
     if kind:
         options.check_known("kind", kind, KINDS)
+    run_records = (run_record(run) for run in session.look().runs(None if kind else limit))
+    if kind:
         run_records = (record for record in run_records if record["kind"] == kind)
     if which == "last":
         record = next(run_records, None)

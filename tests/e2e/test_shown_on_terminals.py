@@ -1,0 +1,69 @@
+"""What a person sees on terminals of any width: nothing twice, nothing padded, bars that fit."""
+
+import re
+
+import pytest
+from rich.cells import cell_len
+
+from tests.support.cli import Cli
+from tests.support.commands import TICKETS, many
+from tests.support.watched_terminal import STREAMS, watched
+
+CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def shown(cli: Cli, *args: str, columns: int = 80) -> str:
+    """Return what a terminal shows, without colours."""
+    came = watched(cli, *args, on=STREAMS, columns=columns, NO_COLOR="")
+    lines = [CODES.sub("", line) for line in came.shown.splitlines()]
+    assert [line for line in lines if line != line.rstrip()] == [], "no line is padded"
+    return "\n".join(lines)
+
+
+@pytest.fixture
+def three(fitted: Cli) -> Cli:
+    assert fitted("run", "-q", stdin=TICKETS).returncode == 0
+    return fitted
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_the_bars_of_stats_are_on_one_scale_and_fit(three: Cli, columns: int) -> None:
+    assert three("create", "-q", stdin=many(5)).returncode == 0
+    lines = shown(three, "stats", columns=columns).splitlines()
+    assert max(map(cell_len, lines)) <= columns
+    bars = {line.split()[0]: line.count("█") for line in lines if "█" in line}
+    (whole,) = {line.count("█") for line in lines if "100%" in line} or {0}
+    new, routed = bars["new"], bars["routed"]
+    assert whole >= new > routed > 0
+    assert len([line for line in lines if line.strip("█ ") == "" and "█" in line]) == 0, "no bar wraps"
+
+
+@pytest.mark.parametrize("args", [["list"], ["show", "A-1"], ["why", "A-1"], ["logs"], ["runs"]])
+def test_no_line_is_padded(three: Cli, args: list[str]) -> None:
+    assert shown(three, *args)
+
+
+def test_what_was_learned_is_told_once(fitted: Cli) -> None:
+    assert fitted("create", "-q", stdin=many(3)).returncode == 0
+    told = shown(fitted, "learn", columns=200)
+    assert told.count("too few labelled tickets") == 1
+    assert "kept" in told
+
+
+def test_taking_back_a_verdict_that_is_not_there_says_so(three: Cli) -> None:
+    assert "A-1 has no verdict" in three("verdict", "A-1", "--clear", "-o", "id").stderr
+    assert three("verdict", "A-1", "General", "-q").returncode == 0
+    assert "no verdict" not in three("verdict", "A-1", "--clear").stderr
+    assert three("verdict", "A-1", "--clear", "-q").stderr == ""
+
+
+def test_where_tickets_went_is_told_once(three: Cli) -> None:
+    assert three("verdict", "A-1", "General", "-q").returncode == 0
+    told = shown(three, "route", "-o", "id")
+    assert [line for line in told.splitlines() if "routed" in line] == ["1 routed to General (1)"]
+    assert three("route", "-o", "id").stderr == "0 routed\n"
+
+
+def test_a_mistake_is_told_before_a_database_is_missed(cli: Cli) -> None:
+    done = cli("runs", "--kind", "clasify")
+    assert (done.returncode, done.stderr) == (2, 'error: no kind "clasify"; did you mean classify?\n')
