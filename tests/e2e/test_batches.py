@@ -778,6 +778,23 @@ def test_reclassify_asks_in_batches_keeps_proposals_and_applies_all_at_once(cli:
     assert is_whole(cli.db)
 
 
+def test_what_waits_in_a_batch_for_a_proposal_is_not_asked_at_once_too(cli: Cli, server: BatchServer) -> None:
+    configured(cli.folder, server, more="  local: {type: local, min_confidence: 0.0}\n", name="local")
+    cli.env["TEST_KEY"] = "sk-canary"
+    assert cli("run", "-q", "--map", "verdict=said", stdin=SURE).returncode == 0
+    again = ("reclassify", "--classifier", "gpt", "--apply")
+    assert "1 waiting in a batch" in cli("reclassify", "1", *again[1:], "--batch").stderr
+    done = cli(*again)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "1 waiting in a batch" in done.stderr
+    assert "1 waits in batches of gpt, since 20" in done.stderr
+    assert "triage reclassify --batch collects the answers" in done.stderr
+    assert (server.calls["asked at once"], set(server.asked.values())) == (1, {1})
+    server.finish()
+    assert cli(*again, "--batch").returncode == 0
+    assert rows(cli.db, "select sum(cost) from classifications") == [(pytest.approx(3 * EACH),)]
+
+
 def test_flips_from_a_batch_hold_only_once_nothing_waits(openai_shop: Shop, server: BatchServer) -> None:
     configured(openai_shop.folder, server, more="  local: {type: local, min_confidence: 0.0}\n", name="local")
     openai_shop.create("I was charged twice", "my refund is missing")

@@ -221,6 +221,10 @@ class _Handler(Handler):
                 self._send({"id": name, "object": "file", "purpose": "batch", "bytes": len(body), "created_at": 1,
                             "filename": "x", "status": "processed"})  # fmt: skip
             return
+        if path.endswith("/chat/completions"):
+            fake.at("asked at once")
+            self._send(chat(verdict()))
+            return
         fake.at("create received")
         if self._failed("create"):
             return

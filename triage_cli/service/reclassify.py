@@ -146,7 +146,10 @@ class ReclassifyRun:
                 return
             numbers = {ticket.ticket_id: row + n for n, ticket in enumerate(chunk)}
             row += len(chunk)
-            open_, answered = [], self._answered([t for t in chunk if self._may_change(t)])
+            open_, may_change = [], [t for t in chunk if self._may_change(t)]
+            answered = self._answered(may_change)
+            # A question that is in a batch would be paid for twice.
+            waiting = self._deciding.in_batches([t for t in may_change if t.ticket_id not in answered])
             for ticket in chunk:
                 number = numbers[ticket.ticket_id]
                 if not self._may_change(ticket):
@@ -156,6 +159,8 @@ class ReclassifyRun:
                     stored = answered[ticket.ticket_id]
                     new_answer = self._classifier.rejudged(stored)
                     aside.append(self._judged(number, ticket, new_answer)._replace(rejudged=new_answer != stored))
+                elif ticket.ticket_id in waiting:
+                    aside.append(FlipDecision(number, ticket, Action.WAITING, None))
                 else:
                     open_.append(ticket)
             yield []  # lets the outcomes in `aside` be yielded

@@ -84,14 +84,15 @@ class DecisionRecorder:
             keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
             if stored and stored.answer_key in keys and not self._is_sure_by_now(ticket, stored):
                 named[ticket.ticket_id] = Action.UNCHANGED
-        return named | dict.fromkeys(self._in_batches(tickets) - named.keys(), Action.WAITING)
+        waiting = self.in_batches([t for t in tickets if t.status == "waiting"])
+        return named | dict.fromkeys(waiting - named.keys(), Action.WAITING)
 
-    def _in_batches(self, tickets: Sequence[Ticket]) -> set[str]:
-        """Return the ids of tickets that wait in a batch for the answer to a question of this classifier."""
-        waiting = [t for t in tickets if t.status == "waiting"]
-        keys = [ids.answer_key(fingerprint, t.text) for fingerprint in self.classifier.fingerprints for t in waiting]
+    def in_batches(self, tickets: Sequence[Ticket]) -> set[str]:
+        """Return the ids of tickets about which a batch asks a question of this classifier."""
+        keys = [ids.answer_key(fingerprint, t.text) for fingerprint in self.classifier.fingerprints for t in tickets]
         requests = self.context.store.joinable(keys) if keys else {}
-        return {t.ticket_id for t in waiting for _, _, waits in requests.values() if t.ticket_id in waits}
+        asked_about = {ticket_id for _, _, ticket_ids in requests.values() for ticket_id in ticket_ids}
+        return asked_about & {t.ticket_id for t in tickets}
 
     def _is_sure_by_now(self, ticket: Ticket, stored: Classification) -> bool:
         """Return whether a ticket waits whose stored answer reaches the present threshold."""

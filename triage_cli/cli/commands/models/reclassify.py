@@ -109,8 +109,10 @@ def reclassify(
         unroutable.close()
         labels = WORDS | {action: label if apply else f"would {label}" for action, label in CHANGED.items()}
         session.say(messages.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), labels))
-    if batch:
+    if batch or counts["waiting"]:
         tell_waiting(session, session.triage.stats)
+    if counts["waiting"] and not batch:
+        session.say("triage reclassify --batch collects the answers")
     if reroute:
         session.say(waiting_offline(session, session.triage.stats))
     if session.guides and (counts["flip"] or counts["settled"]) and not apply:
