@@ -1,5 +1,6 @@
 """What a person sees on terminals of any width: nothing twice, nothing padded, bars that fit."""
 
+import json
 import re
 
 import pytest
@@ -18,6 +19,21 @@ def shown(cli: Cli, *args: str, columns: int = 80) -> str:
     lines = [CODES.sub("", line) for line in came.shown.splitlines()]
     assert [line for line in lines if line != line.rstrip()] == [], "no line is padded"
     return "\n".join(lines)
+
+
+LONG = "https://shop.example.com/orders/" + "7" * 80
+HOSTILE = {
+    "id": "H-1", "subject": "\x1b[31mrefund\x1b[0m \u202egnp.exe\nsecond line 🧾👩‍👩‍👧", "plan": LONG,
+    "description": "I was charged twice\tfor my invoice \x9b2J " + "w" * 300, "customer_id": "C-1",
+}  # fmt: skip
+
+
+@pytest.fixture
+def hostile(fitted: Cli) -> Cli:
+    """A ticket with escape codes, an override, emoji, long words and line breaks; a person decided it."""
+    assert fitted("run", "-q", stdin=json.dumps(HOSTILE)).returncode in (0, 3)
+    assert fitted("verdict", "H-1", "Billing", "--note", "an invoice", "-q").returncode == 0
+    return fitted
 
 
 @pytest.fixture
@@ -67,3 +83,34 @@ def test_where_tickets_went_is_told_once(three: Cli) -> None:
 def test_a_mistake_is_told_before_a_database_is_missed(cli: Cli) -> None:
     done = cli("runs", "--kind", "clasify")
     assert (done.returncode, done.stderr) == (2, 'error: no kind "clasify"; did you mean classify?\n')
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("command", ["list", "show H-1", "why H-1", "logs", "runs", "stats", "doctor", "suspects"])
+def test_a_hostile_ticket_stays_inside_its_lines(hostile: Cli, command: str, columns: int) -> None:
+    lines = shown(hostile, *command.split(), columns=columns).splitlines()
+    assert max(map(cell_len, lines)) <= columns
+    assert not re.search("[\x00-\x1f\x80-\x9f\u202a-\u202e\u2066-\u2069]", "".join(lines))
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_nothing_of_a_history_is_cut_on_a_narrow_terminal(hostile: Cli, columns: int) -> None:
+    whole = "".join(shown(hostile, "show", "H-1", columns=columns).split())
+    assert whole.count(LONG) == 1
+    for command in ("show", "logs"):
+        lines = shown(hostile, command, "H-1", columns=columns).splitlines()
+        timed = [line for line in lines if re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", line)]
+        assert len(timed) >= 3, lines
+        assert "Billing" in " ".join(lines[lines.index(timed[-1]) :])
+
+
+def test_runs_are_lines_of_key_and_value_on_a_narrow_terminal(three: Cli) -> None:
+    lines = shown(three, "runs", columns=40).splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["started_at", "kind", "seconds", "exit_code"]
+    assert "3 created, 3 routed" in " ".join(" ".join(lines).split())
+    assert shown(three, "runs", columns=100).splitlines()[0].split()[:2] == ["started_at", "kind"]
+
+
+def test_a_path_is_shown_whole_by_doctor(three: Cli) -> None:
+    whole = "".join(shown(three, "doctor", columns=40).split())
+    assert "/queues/Billing.jsonl" in whole

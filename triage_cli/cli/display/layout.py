@@ -5,11 +5,12 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.padding import Padding
 from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
@@ -29,6 +30,7 @@ FLOOR = 12
 # If that is still too wide, all columns are shortened further, except a ticket's name and status.
 WHOLE = ("id", "ticket_id", "status")
 LEAST = 6
+LEAST_TEXT = 16  # columns that a long text needs beside other cells
 
 
 def rendered(what: Any) -> Iterator[str]:
@@ -84,6 +86,76 @@ def wrapped(text: str, width: int) -> list[str]:
 def paragraphs(text: str, width: int) -> list[str]:
     """Return a text as wrapped lines that are safe on a terminal; empty lines stay."""
     return [part for line in text.splitlines() for part in wrapped(safe(line), width)]
+
+
+def facts(rows: Iterable[Sequence[RenderableType]]) -> Table:
+    """Return rows whose last cell continues on the next line, also within a long word."""
+    table = Table.grid(padding=(0, GAP, 0, 0))
+    for cells in rows:
+        table.add_row(*cells)
+    if table.columns:
+        table.columns[-1].overflow = "fold"
+    return table
+
+
+class StackingTable:
+    """Rows of short cells and a long one, which stands below the short ones if there is too little room beside them."""
+
+    def __init__(self, *columns: str, title: str = "") -> None:
+        self._columns = columns
+        self._title = title
+        self._rows: list[tuple[Text, ...]] = []
+
+    @property
+    def row_count(self) -> int:
+        """Return how many rows there are."""
+        return len(self._rows)
+
+    def add_row(self, *cells: Text) -> None:
+        """Add a row."""
+        self._rows.append(cells)
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Yield the rows as a table, or stacked."""
+        if self._title:
+            yield Text(f"\n{self._title}", "bold")
+        headed = [tuple(map(Text, self._columns)), *self._rows]
+        used = sum(max(row[place].cell_len for row in headed) + GAP for place in range(len(self._columns) - 1))
+        if used + LEAST_TEXT <= options.max_width:
+            table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+            table.show_header = any(self._columns)
+            for column_name in self._columns:
+                table.add_column(column_name, no_wrap=True)
+            table.columns[-1].no_wrap, table.columns[-1].overflow = False, "fold"
+            for row in self._rows:
+                table.add_row(*row)
+            yield table
+            return
+        for row in self._rows:
+            yield Text(" " * GAP).join(cell for cell in row[:-1] if cell)
+            yield Padding(row[-1], (0, 0, 0, GAP))
+
+
+class UnfoldingTable:
+    """A table, or where its headers do not fit, lines of header and cell for each row."""
+
+    def __init__(self, table: Table, rows: Sequence[Sequence[Text]]) -> None:
+        self._table = table
+        self._rows = rows
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Yield the table, or the lines."""
+        names = [str(column.header) for column in self._table.columns]
+        widths = [
+            max([cell_len(name), *(row[place].cell_len for row in self._rows if column.no_wrap)])
+            for place, (name, column) in enumerate(zip(names, self._table.columns, strict=True))
+        ]
+        if sum(widths) + GAP * (len(widths) - 1) <= options.max_width:
+            yield self._table
+            return
+        for number, row in enumerate(self._rows):
+            yield Text("\n" if number else "", end="")
+            yield facts((Text(name, "dim"), cell) for name, cell in zip(names, row, strict=True))
 
 
 class AutoWidthTable:

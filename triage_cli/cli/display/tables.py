@@ -12,7 +12,7 @@ from rich.text import Text
 
 from triage_cli.cli import local_time
 from triage_cli.cli.display import event_lines
-from triage_cli.cli.display.layout import FLOORS, AutoWidthTable
+from triage_cli.cli.display.layout import FLOORS, AutoWidthTable, StackingTable, UnfoldingTable, facts
 from triage_cli.cli.messages import plural
 from triage_cli.cli.terminal import safe, safe_lines
 from triage_cli.domain.agent_suggestions import answerer
@@ -108,12 +108,13 @@ def histories(records: Sequence[Record], *, verbose: bool = False) -> Renderable
 
 
 def _history(record: Record, *, verbose: bool) -> RenderableType:
-    facts = Table.grid(padding=(0, 2))
-    for key, value in _facts(record, verbose=verbose):
-        if value not in (None, ""):
-            facts.add_row(text(key, "dim"), value if isinstance(value, Text) else text(value))
+    known = facts(
+        (text(key, "dim"), value if isinstance(value, Text) else text(value))
+        for key, value in _facts(record, verbose=verbose)
+        if value not in (None, "")
+    )
     body = [Text(safe_lines(part), style) for part, style in _body(record) if part]
-    answers = _titled("classifications", "at", "classifier", "category", "confidence", "reason")
+    answers = StackingTable("at", "classifier", "category", "confidence", "reason", title="classifications")
     for a in record.get("classifications", ()):
         answers.add_row(
             text(_moment(a["at"])),
@@ -123,7 +124,7 @@ def _history(record: Record, *, verbose: bool) -> RenderableType:
             text(a["reason"] or a["error"]),
         )
     history = [Text("\nevents", "bold"), events(record["events"])] if record.get("events") else []
-    return Group(facts, *body, *(t for t in (answers, *_sent(record, verbose=verbose)) if t.row_count), *history)
+    return Group(known, *body, *(t for t in (answers, *_sent(record, verbose=verbose)) if t.row_count), *history)
 
 
 def _facts(record: Record, *, verbose: bool) -> Iterator[tuple[str, object]]:
@@ -171,10 +172,7 @@ def events(records: Sequence[Record], names: Mapping[str, str] | None = None) ->
 
     `names` maps ticket ids to external ids; None leaves out the ticket.
     """
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for _ in range(3 if names is None else 4):
-        table.add_column(no_wrap=True)
-    table.columns[-1].no_wrap, table.columns[-1].overflow = False, "fold"
+    table = StackingTable(*[""] * (3 if names is None else 4))
     for e in records:
         ticket_id = e["ticket_id"] or ""
         named = () if names is None else (name_of({"external_id": names.get(ticket_id), "ticket_id": ticket_id}),)
@@ -224,20 +222,22 @@ def plain(records: Sequence[Record], columns: Sequence[str]) -> RenderableType:
         if all(isinstance(record.get(name), int | float) for record in records):
             column.justify = "right"
         column.no_wrap = column.no_wrap or any(_is_time(record.get(name)) for record in records)
-    for record in records:
-        table.add_row(*(cell(record.get(column)) for column in columns))
+    rows = [[cell(record.get(column)) for column in columns] for record in records]
+    for row in rows:
+        table.add_row(*row)
     timed = any(_is_time(record.get(column)) for record in records for column in columns)
-    return Group(table, text(f"({local_time.time_zone()})", "dim")) if timed else table
+    fitted = UnfoldingTable(table, rows)
+    return Group(fitted, text(f"({local_time.time_zone()})", "dim")) if timed else fitted
 
 
 def checks(records: Sequence[Record]) -> RenderableType:
     """Return test results: a mark, the name, the result, and below a failure the hint."""
-    table = Table.grid(padding=(0, 2, 0, 0))
+    rows = []
     for record in records:
-        table.add_row(MARKS[record["works"]], text(record["what"]), text(record["said"]))
+        rows.append((MARKS[record["works"]], text(record["what"]), text(record["said"])))
         if record["next"]:
-            table.add_row(Text(), Text(), text(f"next: {record['next']}", "dim"))
-    return table
+            rows.append((Text(), Text(), text(f"next: {record['next']}", "dim")))
+    return facts(rows)
 
 
 def chosen(records: Sequence[Record], columns: Sequence[str]) -> RenderableType:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from triage_cli.cli import messages, terminal
+from triage_cli.cli.display.layout import wrapped
 from triage_cli.cli.local_time import localized
 from triage_cli.cli.review import key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
@@ -51,7 +52,7 @@ class PlainReview:
             self._write("".join(segment.text for segment in line))
         by_name = {name: [key for key, named in self._by_key.items() if named == name] for name in self._session.names}
         listed = (f"{'/'.join(category_keys)} {terminal.safe(name)}".strip() for name, category_keys in by_name.items())
-        self._write(f"\n{'   '.join(listed)}\n{HINT}")
+        self._write("\n" + "\n".join((*wrapped("   ".join(listed), width), *wrapped(HINT, width))))
 
     def _asked(self, ticket: Ticket, place: int) -> int | None:
         """Show a ticket and handle lines until one moves on; return by how many tickets, None to quit."""
