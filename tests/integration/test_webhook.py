@@ -67,6 +67,12 @@ def test_any_body_verifies_with_the_reference_library_under_either_secret(text: 
         assert Webhook(secret).verify(body.decode(), headers) == {"text": text}
 
 
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_no base64"])
+def test_a_secret_with_which_anybody_could_sign_is_refused(secret: str) -> None:
+    with pytest.raises(DeliveryError, match="after whsec_"):
+        secret_of(secret)
+
+
 class TestRefusals:
     cases: ClassVar[list[tuple[int, dict[str, str], bool, float | None]]] = [
         (500, {}, False, None),

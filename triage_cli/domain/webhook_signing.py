@@ -13,9 +13,12 @@ def secret_of(text: str) -> bytes:
     if not text.startswith("whsec_"):
         return text.encode()
     try:
-        return base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        secret = base64.b64decode(text.removeprefix("whsec_"), validate=True)
     except ValueError as error:
         raise DeliveryError("a webhook secret is no base64 after whsec_", hint="copy it again", final=False) from error
+    if not secret:  # anybody can sign with an empty key
+        raise DeliveryError("a webhook secret has nothing after whsec_", hint="copy it again", final=False)
+    return secret
 
 
 def signature(secrets: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> str:
