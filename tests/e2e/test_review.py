@@ -104,6 +104,8 @@ def test_a_terminal_that_cannot_draw_is_asked_line_by_line(unsure: Cli) -> None:
     typist.sees("review 1 of 4")
     typist.types("te\n", see="0: Technical")
     typist.types("x\n", see="that is no key and no category")
+    typist.types("?\n", see="enter: the guess")
+    assert typist.shown.count("no key") == 1
     typist.types("n they want money\n", see="noted")
     typist.types("w\n", see="because of: because")
     typist.types("\n", see="1: Billing")

@@ -117,15 +117,16 @@ def test_categories_take_no_more_lines_than_they_may_and_the_guess_is_marked() -
 def test_each_key_gives_one_category_and_none_is_a_command(names: list[str]) -> None:
     keys = keys_of(names)
     assert set(keys.values()) <= set(names)
-    assert not set(keys) & set("qsunforl/? \r\n\x1b")
+    assert not set(keys) & set("qsunforlw/? \r\n\x1b")
     assert set(names[:40]) <= set(keys.values())
     assert all(len(key) == 1 for key in keys)
 
 
 def test_the_first_letter_of_a_name_is_its_key_where_it_is_free() -> None:
-    keys = keys_of(["Billing", "Technical", "General", "Outage", "Quotes"])
+    keys = keys_of(["Billing", "Technical", "General", "Outage", "Quotes", "Warranty"])
     assert (keys["b"], keys["t"], keys["g"], keys["a"]) == ("Billing", "Technical", "General", "Outage")
     assert keys["e"] == "Quotes", "q quits, u undoes, o orders, and t is taken"
+    assert "w" not in keys, "it explains, on a terminal that cannot draw"
     assert (keys["1"], keys["5"]) == ("Billing", "Quotes")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN = "q", "s", "u", "n", "f", "o", "r", "l"
 NAME, HELP = "/", "?"
+WHY = "w"  # only where one line is read at a time; the full screen always shows why
 COMMANDS = {
     "enter": "take the guess",
     "1-9, a letter": "that category",
@@ -32,7 +33,7 @@ def keys_of(names: Sequence[str]) -> dict[str, str]:
 
     A category without a free letter is given by `/` and the beginning of its name.
     """
-    taken = {QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN}
+    taken = {QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN, WHY}
     by_key = dict(zip(DIGITS, names, strict=False))
     for name in names:
         letters = [c for c in name.casefold() if c in string.ascii_lowercase]

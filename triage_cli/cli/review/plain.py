@@ -94,7 +94,7 @@ class PlainReview:
             self._write(terminal.safe(self._session.learn()))
             self._queue = self._queue.again()
             return FIRST
-        if typed == "w" or typed.startswith(f"{key_bindings.NOTE} "):
+        if typed in (key_bindings.WHY, key_bindings.HELP) or typed.startswith(f"{key_bindings.NOTE} "):
             self._beside(ticket, typed)
             return 0
         return self._give(ticket, typed)
@@ -110,8 +110,10 @@ class PlainReview:
         return place - (self._queue.place(ticket.ticket_id) or 0)
 
     def _beside(self, ticket: Ticket, typed: str) -> None:
-        """Handle a line that stays at the ticket: print the explanation, or keep a note."""
-        if typed == "w":
+        """Handle a line that stays at the ticket: print the explanation or the keys, or keep a note."""
+        if typed == key_bindings.HELP:
+            self._write(HINT)
+        elif typed == key_bindings.WHY:
             for sentence in self._session.triage.why(ticket.ticket_id).why:
                 self._write(terminal.safe(localized(sentence, screen_lines.TO_THE_MINUTE)))
         else:
