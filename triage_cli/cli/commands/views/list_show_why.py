@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from itertools import chain, islice
@@ -33,60 +34,96 @@ HISTORY_KEYS = (*TICKET_KEYS, "classifications", "deliveries", "events")
 LONGEST_SEARCH = 10_000  # SQLite refuses a pattern of 50,000 bytes
 
 
-@remote_command
-def list_tickets(
-    session: CommandContext,
-    ids: options.Ids = None,
-    status: options.Statuses = None,
+@dataclass(frozen=True)
+class TicketFilters:
+    """The options of `list` that select tickets and sort them."""
+
+    status: options.Statuses = None
     category: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Tickets of this category; may be repeated.", show_default=False),
-    ] = None,
+    ] = None
     customer_id: Annotated[
         list[str] | None, typer.Option(metavar="C", help="Tickets of this customer.", show_default=False)
-    ] = None,
-    priority: options.PriorityFilter = None,
+    ] = None
+    priority: options.PriorityFilter = None
     classifier: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Tickets that this classifier decided.", show_default=False)
-    ] = None,
+    ] = None
     source: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Tickets from this source; may be repeated.", show_default=False),
-    ] = None,
+    ] = None
     destination: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Tickets with a delivery to it; may be repeated.", show_default=False),
-    ] = None,
+    ] = None
     verdict: Annotated[
         bool | None,
         typer.Option(
             "--verdict/--no-verdict", help="Only tickets that a person decided, or only others.", show_default=False
         ),
-    ] = None,
+    ] = None
     min_confidence: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="X", help="At this confidence or above.", show_default=False)
-    ] = None,
+    ] = None
     max_confidence: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="X", help="At this confidence or below.", show_default=False)
-    ] = None,
-    since: options.Since = None,
-    until: options.Until = None,
+    ] = None
+    since: options.Since = None
+    until: options.Until = None
     older_than: Annotated[
         str | None, typer.Option(metavar="AGE", help="Stored longer ago than this, such as 4h.", show_default=False)
-    ] = None,
-    search: options.Search = None,
+    ] = None
+    search: options.Search = None
     sort: Annotated[
         str | None,
         typer.Option(
             metavar="FIELD[:desc]", help="Sort by a field, such as confidence or created_at.", show_default=False
         ),
-    ] = None,
+    ] = None
     order: Annotated[
         Literal["newest", "review"],
         typer.Option(help="review: what waits for a person, the most informative first.", show_default=False),
-    ] = "newest",
-    limit: options.Limit = None,
+    ] = "newest"
+
+    def selection(self) -> Selection:
+        """Return the selection of tickets. Raises `UsageError`."""
+        searched = options.single("--search", self.search)
+        classifier = options.single("--classifier", self.classifier)
+        if searched is not None and len(searched) > LONGEST_SEARCH:
+            hint = "search for a part of the text"
+            raise UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint=hint)
+        selection = Selection(
+            statuses=options.statuses(self.status),
+            categories=tuple(self.category or ()),
+            customer_id=options.single("--customer-id", self.customer_id),
+            priority=options.priority(options.single("--priority", self.priority)),
+            classifier=classifier,
+            since=options.moment(self.since),
+            search=searched,
+            until=options.earliest(options.moment(self.until), options.past(self.older_than)),
+            sources=tuple(self.source or ()),
+            destinations=tuple(self.destination or ()),
+            verdict=self.verdict,
+            min_confidence=self.min_confidence,
+            max_confidence=self.max_confidence,
+            order=self.order,
+            sort=options.sort(self.sort),
+        )
+        if self.order == "review" and (self.sort or selection.statuses - {"needs_review"}):
+            hint = "leave out --sort and --status"
+            raise UsageError("--order review has an order and a status of its own", hint=hint)
+        return selection
+
+
+@remote_command
+def list_tickets(
+    session: CommandContext,
+    ids: options.Ids = None,
     *,
+    filters: TicketFilters,
+    limit: options.Limit = None,
     printing: TicketPrintOptions,
 ) -> int:
     """List tickets, newest first: 50 on a terminal, all in a pipe. With ids, or - for ids on stdin: those, in order.
@@ -97,37 +134,16 @@ def list_tickets(
     triage list --verdict --columns external_id,category,reason -o tsv
     """
     printer = printing.printer()
-    searched, decided_by = options.single("--search", search), options.single("--classifier", classifier)
-    if searched is not None and len(searched) > LONGEST_SEARCH:
-        raise UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint="search for a part of the text")
-    cut = limit is None and terminal.is_terminal(sys.stdout)
-    selection = Selection(
-        statuses=options.statuses(status),
-        categories=tuple(category or ()),
-        customer_id=options.single("--customer-id", customer_id),
-        priority=options.priority(options.single("--priority", priority)),
-        classifier=decided_by,
-        since=options.moment(since),
-        search=searched,
-        until=options.earliest(options.moment(until), options.past(older_than)),
-        sources=tuple(source or ()),
-        destinations=tuple(destination or ()),
-        verdict=verdict,
-        min_confidence=min_confidence,
-        max_confidence=max_confidence,
-        order=order,
-        sort=options.sort(sort),
-    )
-    if order == "review" and (sort or selection.statuses - {"needs_review"}):
-        raise UsageError("--order review has an order and a status of its own", hint="leave out --sort and --status")
+    selection = filters.selection()
     if ids and selection != Selection():
         raise UsageError("ids go with no filter and no sorting", hint="leave one of them out")
     named, missing = ticket_names.ids(session, ids) if ids and session.has_database else (None, 0)
+    cut = limit is None and terminal.is_terminal(sys.stdout)
     selection = selection._replace(ids=named if named is None else named[:limit], limit=ON_TERMINAL if cut else limit)
     found_tickets = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
     first = list(islice(found_tickets, 1))
     if not first and limit != 0 and session.has_database:
-        _tell_unknown(session, category, decided_by)
+        _tell_unknown(session, selection)
     if not first and limit != 0 and session.guides and session.has_database and printer.format == "table":
         there = session.triage.stats().tickets
         session.say("no tickets match" if there else "no tickets yet: triage create FILE stores some")
@@ -188,18 +204,18 @@ def _terminal_lines(lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
     yield terminal.styled("(local time)", terminal.DIM) if coloured else "(local time)"
 
 
-def _tell_unknown(session: CommandContext, given: Sequence[str] | None, classifier: str | None) -> None:
+def _tell_unknown(session: CommandContext, selection: Selection) -> None:
     """Note a category or classifier that no ticket can have; the case of a category does not matter."""
-    if not given and classifier is None:
+    if not selection.categories and selection.classifier is None:
         return
     stats = session.triage.stats()
     categories = session.triage.categories()
     names = [name for each in categories for name in (each.name, *each.was)]
-    for category in given or ():
+    for category in selection.categories:
         known = (*names, *stats.by_category)
         _tell_unknown_word(session, "category", category_renames.typed(categories, category), known)
     configured = () if session.is_remote else session.config.classifiers
-    _tell_unknown_word(session, "classifier", classifier, (*configured, *stats.by_classifier, "verdict"))
+    _tell_unknown_word(session, "classifier", selection.classifier, (*configured, *stats.by_classifier, "verdict"))
 
 
 def _whole(session: CommandContext) -> Table:
