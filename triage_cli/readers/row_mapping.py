@@ -75,89 +75,125 @@ def drafts(records: Records, plan: Plan, unread: UnreadDates) -> Iterator[Ticket
 
     Dates that cannot be read are added to `unread`.
     """
-    width, source = len(plan.names), plan.source
-    # A field without a column reads an extra empty cell after the last one.
-    at_subject, at_description, at_customer, at_priority, at_created, at_external, at_verdict = (
-        plan.fields.get(field, width)
-        for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
-    )
-    taken = set(plan.fields.values())
-    own_columns, id_key = plan.ours, plan.plain
-    # In an export of ours a dash is a text: nothing is empty there.
-    text_or_none = _stripped if {*TICKET_KEYS} <= own_columns else _text_or_none
-    extra_columns = tuple(
-        (column_name, index)
-        for index, column_name in enumerate(plan.names)
-        if index not in taken and column_name not in own_columns
-    )
-    read_priority, read_moment = _value_readers(plan)
-    # Columns whose text may be in `extra` from an earlier import, and is removed if it is empty or readable now.
-    not_in_extra = own_columns | {plan.names[index] for index in taken - {at_priority, at_created}}
-    maybe_in_extra = tuple(column_name for column_name in plan.names if column_name not in not_in_extra)
-    about_its_columns = about_columns(plan.header, {at_subject, at_description} - {width})
-    row = -1
-    for line, cells, problem, json_item, rest in records:
-        if cells is not None and len(cells) == width:
-            values = [*cells, ""]
-        else:
-            values, problem = _padded(cells, width, problem)  # noqa: PLW2901 (the rare case adds one)
-        if json_item and id_key and isinstance(json_item.get(id_key), dict | list):
-            problem = problem or f"the id under {id_key} is a list or an object"  # noqa: PLW2901
-        subject = text_or_none(values[at_subject])
-        description = text_or_none(values[at_description])
-        problem = problem or about_its_columns(cells, subject or description, row < 0)  # noqa: PLW2901
+    mapper = _RowMapper(plan, records.raw, unread)
+    row = 0
+    for record in records:
+        mapped = mapper.mapped(record, row)
+        if mapped is not None:
+            row += 1
+            yield mapped
+
+
+class _RowMapper:
+    """Makes tickets of records, as a plan says; `raw` returns the original text of the last record."""
+
+    def __init__(self, plan: Plan, raw: Callable[[], str], unread: UnreadDates) -> None:
+        self._plan = plan
+        self._raw = raw
+        self._unread = unread
+        self._width = width = len(plan.names)
+        # A field without a column reads an extra empty cell after the last one.
+        (
+            self._subject,
+            self._description,
+            self._customer,
+            self._priority,
+            self._created,
+            self._external,
+            self._verdict,
+        ) = (
+            plan.fields.get(field, width)
+            for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
+        )
+        # In an export of ours a dash is a text: nothing is empty there.
+        self._text_or_none = _stripped if {*TICKET_KEYS} <= plan.ours else _text_or_none
+        taken = set(plan.fields.values())
+        self._extra_columns = tuple(
+            (column_name, index)
+            for index, column_name in enumerate(plan.names)
+            if index not in taken and column_name not in plan.ours
+        )
+        # Columns whose text may be in `extra` from an earlier import, and is removed if it is empty or readable now.
+        self._not_in_extra = plan.ours | {plan.names[index] for index in taken - {self._priority, self._created}}
+        self._maybe_in_extra = tuple(name for name in plan.names if name not in self._not_in_extra)
+        self._read_priority = _cached(lambda text: priority(text, plan.numbers))
+        self._read_moment = _cached(lambda text: moment(text, day_first=plan.day_first))
+        self._about_its_columns = about_columns(plan.header, {self._subject, self._description} - {width})
+
+    def mapped(self, record: Record, row: int) -> TicketDraft | Rejected | None:
+        """Return the draft of a record, or its rejection; None for a blank line, which is no row."""
+        values, problem = self._values(record)
+        text_or_none = self._text_or_none
+        subject, description = text_or_none(values[self._subject]), text_or_none(values[self._description])
+        problem = problem or self._about_its_columns(record.cells, subject or description, row == 0)
         if problem or not (subject or description):
-            raw = records.raw()
-            if problem or json_item is not None or raw.replace(_END, "").strip():  # blank lines are no rows
-                row += 1
-                reason = problem or "neither subject nor description"
-                error = RowError(f"{place_of(line, row + 1 if plan.numbered else 0)}: {reason}")
-                yield Rejected(row, line, error, raw, _original(cells, json_item, plan), rest)
-            continue
-        row += 1
-        urgency, unread_priority = read_priority(values[at_priority])
-        created, unread_time = read_moment(values[at_created])
-        if json_item is not None:
-            extra = parts.whole(_extra_of(json_item, plan))
+            return self._rejected(record, row, problem)
+        urgency, unread_priority = self._read_priority(values[self._priority])
+        created, unread_time = self._read_moment(values[self._created])
+        extra = self._extra(record, values)
+        if unread_priority:
+            extra[self._plan.names[self._priority]] = unread_priority
+        if unread_time:
+            extra[self._plan.names[self._created]] = unread_time
+            self._unread.add(unread_time, record.line)
+        return TicketDraft(
+            row=row,
+            line=record.line,
+            subject=subject,
+            description=description,
+            customer_id=text_or_none(plain_id(values[self._customer])),
+            priority=urgency,
+            created_at=created,
+            external_id=text_or_none(plain_id(values[self._external])),
+            source=self._plan.source,
+            extra=extra or _EMPTY,
+            verdict=text_or_none(values[self._verdict]),
+            cells=_original(record.cells, record.item, self._plan),
+            silent=self._silent(record, extra),
+            size=self._size(record),
+            record=row + 1 if self._plan.numbered else 0,
+        )
+
+    def _values(self, record: Record) -> tuple[list[str], str]:
+        """Return the cells, with an empty one behind the last column, and the problem of the record."""
+        cells, problem, id_key = record.cells, record.problem, self._plan.plain
+        if record.item and id_key and isinstance(record.item.get(id_key), dict | list):
+            problem = problem or f"the id under {id_key} is a list or an object"
+        if cells is not None and len(cells) == self._width:
+            return [*cells, ""], problem
+        return _padded(cells, self._width, problem)
+
+    def _rejected(self, record: Record, row: int, problem: str) -> Rejected | None:
+        raw = self._raw()
+        if not problem and record.item is None and not raw.replace(_END, "").strip():
+            return None
+        place = place_of(record.line, row + 1 if self._plan.numbered else 0)
+        error = RowError(f"{place}: {problem or 'neither subject nor description'}")
+        return Rejected(row, record.line, error, raw, _original(record.cells, record.item, self._plan), record.rest)
+
+    def _extra(self, record: Record, values: Sequence[str]) -> dict[str, Any]:
+        """Return the columns that are no field of a ticket and have a value."""
+        if record.item is not None:
+            extra = parts.whole(_extra_of(record.item, self._plan))
         else:
             extra = {
                 column_name: cell_value
-                for column_name, index in extra_columns
+                for column_name, index in self._extra_columns
                 if (cell_value := values[index]) and not cell_value.isspace()
             }
-        if "extra" in own_columns:
-            extra |= _our_extra(json_item["extra"] if json_item else values[plan.names.index("extra")])
-        if unread_priority:
-            extra[plan.names[at_priority]] = unread_priority
-        if unread_time:
-            extra[plan.names[at_created]] = unread_time
-            unread.add(unread_time, line)
-        yield TicketDraft(
-            row,
-            line,
-            subject,
-            description,
-            text_or_none(plain_id(values[at_customer])),
-            urgency,
-            created,
-            text_or_none(plain_id(values[at_external])),
-            source,
-            extra or _EMPTY,
-            text_or_none(values[at_verdict]),
-            _original(cells, json_item, plan),
-            0,
-            tuple(
-                [
-                    column_name
-                    for column_name in (maybe_in_extra if json_item is None else json_item)
-                    if column_name not in extra and column_name not in not_in_extra
-                ]
-            ),
-            sum(map(len, cells or ())) + _CELL_SIZE * width
-            if json_item is None
-            else len(records.raw()) + _CELL_SIZE * len(json_item),
-            record=row + 1 if plan.numbered else 0,
-        )
+        if "extra" in self._plan.ours:
+            extra |= _our_extra(record.item["extra"] if record.item else values[self._plan.names.index("extra")])
+        return extra
+
+    def _silent(self, record: Record, extra: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the columns whose text an earlier import may have put into `extra`, and that have none now."""
+        columns = self._maybe_in_extra if record.item is None else record.item
+        return tuple([name for name in columns if name not in extra and name not in self._not_in_extra])
+
+    def _size(self, record: Record) -> int:
+        if record.item is None:
+            return sum(map(len, record.cells or ())) + _CELL_SIZE * self._width
+        return len(self._raw()) + _CELL_SIZE * len(record.item)
 
 
 def _stripped(cell: str) -> str | None:
@@ -168,13 +204,6 @@ def _text_or_none(cell: str) -> str | None:
     """Return a cell's text, None if it is a placeholder for nothing."""
     text = cell.strip()
     return None if len(text) <= NOTHING_LENGTH and text in NOTHING else text
-
-
-def _value_readers(plan: Plan) -> tuple[_Reader, _Reader]:
-    return (
-        _cached(lambda text: priority(text, plan.numbers)),
-        _cached(lambda text: moment(text, day_first=plan.day_first)),
-    )
 
 
 def _cached(read: Callable[[str], str | None]) -> _Reader:
