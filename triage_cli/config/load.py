@@ -60,8 +60,7 @@ def load_config(
     settled = _Settling(sections.values, diagnostics, env)
     database = settled.value("database", db, ("--db", "TRIAGE_DB"), no_database)
     if database is None:
-        data = _xdg(env, home, "XDG_DATA_HOME", ".local/share")
-        database = str(data / "triage" / "triage.db") if data else ""
+        database = _default_database(env, home)
     elif not is_postgres(database):
         database = str(_typed(database, diagnostics.origins["database"], cwd, home))
     given_remote = settled.value("remote", remote, ("--remote", "TRIAGE_REMOTE"), no_url)
@@ -78,27 +77,34 @@ def load_config(
         beside = (config_file.path.parent if config_file else cwd) if is_postgres(database) else Path(database).parent
         destinations = {**default_destinations(sections.categories, beside / "queues"), **destinations}
         routes = default_routes(sections.categories)
+    server = sections.values.get("server", {})
     return Config(
-        config_file.path if config_file else None,
-        database,
-        sections.categories,
-        sections.classifier,
-        sections.classifiers,
-        destinations,
-        routes,
-        sections.values.get("budget"),
-        given_remote,
-        is_offline,
-        diagnostics.origins,
-        notes,
-        sections.values.get("webhooks", {}),
-        sections.values.get("server", {}).get("requests_per_minute", Config._field_defaults["requests_per_minute"]),
-        frozenset(diagnostics.variables | set(KEY_VARIABLES.values())),
-        sections.values.get("sources", {}),
-        sections.values.get("server", {}).get("oidc"),
-        sections.values.get("spikes"),
-        sections.values.get("server", {}).get("cors_origins", ()),
+        path=config_file.path if config_file else None,
+        database=database,
+        categories=sections.categories,
+        classifier=sections.classifier,
+        classifiers=sections.classifiers,
+        destinations=destinations,
+        routes=routes,
+        per_day=sections.values.get("budget"),
+        remote=given_remote,
+        offline=is_offline,
+        origins=diagnostics.origins,
+        notes=notes,
+        webhooks=sections.values.get("webhooks", {}),
+        requests_per_minute=server.get("requests_per_minute", Config._field_defaults["requests_per_minute"]),
+        secret_variables=frozenset(diagnostics.variables | set(KEY_VARIABLES.values())),
+        sources=sections.values.get("sources", {}),
+        oidc=server.get("oidc"),
+        spikes_to=sections.values.get("spikes"),
+        cors_origins=server.get("cors_origins", ()),
     )
+
+
+def _default_database(env: Mapping[str, str], home: Path | None) -> str:
+    """Return the path of the database if none is named; empty without a home directory."""
+    data = _xdg(env, home, "XDG_DATA_HOME", ".local/share")
+    return str(data / "triage" / "triage.db") if data else ""
 
 
 # Finding the file

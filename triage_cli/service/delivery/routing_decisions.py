@@ -158,8 +158,7 @@ class RoutingDecider:
         adds = needed_deliveries.superseded + needed_deliveries.new
         revived = self._revived_dead_letters(deliveries, adds) if self._retry_dead else ()
         adds += revived
-        settled = {d.delivery_id: d for d in adds}
-        after = [settled.get(d.delivery_id, d) for d in deliveries] + list(needed_deliveries.new)
+        after = (*_with_changes(deliveries, adds), *needed_deliveries.new)
         status = routing.status_of(after, before.category)
         if not adds and before.status == status:
             return _as_it_is(before, deliveries, status), None
@@ -178,9 +177,8 @@ class RoutingDecider:
         if revived:
             data["retried"] = [d.destination for d in revived]
         event = self._context.event(EventAction.ROUTED, ticket.ticket_id, data, at)
-        return Outcome(None, Action(status), Routed(ticket, tuple(after)), None, before), Change(
-            event, ticket, before.revision, adds
-        )
+        outcome = Outcome[Routed](None, Action(status), Routed(ticket, after), None, before)
+        return outcome, Change(event, ticket, before.revision, adds)
 
     def _revived_dead_letters(self, deliveries: Iterable[Delivery], adds: Sequence[Delivery]) -> tuple[Delivery, ...]:
         dropped = {d.delivery_id for d in adds}
@@ -207,10 +205,15 @@ class RoutingDecider:
             "superseded": [d.delivery_id for d in superseded],
         }
         event = self._context.event(EventAction.UNROUTABLE, ticket.ticket_id, data, at)
-        settled = {d.delivery_id: d for d in superseded}
-        after = tuple(settled.get(d.delivery_id, d) for d in deliveries)
+        after = _with_changes(deliveries, superseded)
         outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, after), error, before)
         return outcome, Change(event, ticket, before.revision, superseded)
+
+
+def _with_changes(deliveries: Iterable[Delivery], changed: Iterable[Delivery]) -> tuple[Delivery, ...]:
+    """Return deliveries, each as it is after the change of some of them."""
+    changed_by_id = {d.delivery_id: d for d in changed}
+    return tuple(changed_by_id.get(d.delivery_id, d) for d in deliveries)
 
 
 def _as_it_is(ticket: Ticket, deliveries: tuple[Delivery, ...], status: str) -> Outcome[Routed]:
