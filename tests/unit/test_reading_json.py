@@ -84,6 +84,16 @@ def test_a_bad_line_is_rejected_and_the_rest_goes_on() -> None:
     assert bad[0].raw == '{"subject": "cut\n'
 
 
+@pytest.mark.parametrize(
+    "data", ['{"subject": "a"}\n{"subject": "cut\n{"subject": "b"}\n', '[{"subject": "a"},\n{"subject": "c\nut"}]']
+)
+def test_the_reason_why_a_piece_is_not_json_names_no_second_place(data: str) -> None:
+    _, bad, *_ = read(data, "t.jsonl")
+    assert isinstance(bad, Rejected)
+    assert bad.error.message.startswith("line 2")
+    assert bad.error.message.partition("not JSON")[2] in (" (Unterminated string)", " (Invalid control character)")
+
+
 def test_a_bad_first_line_does_not_hide_the_others() -> None:
     rows = read('{"subject": oops}\n{"subject": "a"}\n{"subject": "b"}\n', "t.jsonl")
     assert [type(row).__name__ for row in rows] == ["Rejected", "TicketDraft", "TicketDraft"]

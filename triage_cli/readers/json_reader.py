@@ -169,7 +169,7 @@ def _line(number: int, json_text: str) -> Iterator[tuple[int, str, object, str]]
         json_value, end = parsed(stripped)
         problem = "" if end == len(stripped) else "text follows the JSON object"
     except ValueError as exc:
-        json_value, problem = None, f"not JSON ({exc})"
+        json_value, problem = None, f"not JSON ({_reason(exc)})"
     yield number, json_text, json_value, problem
 
 
@@ -191,10 +191,15 @@ def _item(buffer: str, position: int, *, last: bool, alone: bool) -> tuple[Any, 
         end = _balanced(buffer, position)
         if not end and last:
             return None, len(buffer), _CUT
-        return None, end, f"not JSON ({str(exc).split(':')[0]})" if end else ""
+        return None, end, f"not JSON ({_reason(exc)})" if end else ""
     if end == len(buffer) and not last and not isinstance(json_value, dict | list | str):
         return None, 0, ""  # a number may continue in the next block
     return json_value, end, "over 1 MB" if end - position > LONGEST else ""
+
+
+def _reason(error: ValueError) -> str:
+    """Return what is wrong with a piece of JSON, without the place, which counts from the piece's own beginning."""
+    return str(error).partition(":")[0].removesuffix(" starting at").removesuffix(" at")
 
 
 def _length(buffer: str, position: int) -> int:
