@@ -284,4 +284,4 @@ def _short(value: object) -> str:
         return f"{value:.3g}"
     if isinstance(value, list | tuple):
         return ", ".join(map(_short, value))
-    return "" if value is None else str(value)
+    return value if isinstance(value, str) else "" if value is None else compact(value)
