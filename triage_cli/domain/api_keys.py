@@ -8,8 +8,8 @@ ROLES = ("metrics", "reader", "agent", "admin")  # each role includes the ones b
 class ApiKey(NamedTuple):
     """An API key as stored: `hash` is the SHA-256 of the key, whose text is not stored.
 
-    Of a key that was rotated away it is the old hash, `expires_at` is when that is no longer taken, and `key_id` is
-    that of the new key, so that limits and idempotency keys go on.
+    A rotated key that is still accepted has its old `hash`, and `expires_at` says until when. Its `key_id` is that of
+    the new key, so that limits and idempotency keys hold for both.
     """
 
     key_id: str

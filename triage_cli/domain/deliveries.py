@@ -81,9 +81,9 @@ class Attempt(NamedTuple):
 class OutgoingDelivery(NamedTuple):
     """A delivery with its ticket, as handed to a destination.
 
-    If the destination asks for them, `earlier` are the ticket's earlier deliveries there, oldest first, and `known` the
-    categories that a field there may hold without anybody's having set it since. `request_id` names the request that
-    the delivery comes from, at the attempt that is made while it is served.
+    Two fields are filled only for a destination that asks for them: `earlier` are the ticket's earlier deliveries
+    there, oldest first; `known` are the categories that its field there may have without a person having set it.
+    `request_id` names the request that the delivery comes from, at the attempt that is made while it is served.
     """
 
     delivery: Delivery

@@ -124,8 +124,8 @@ class LocalTriage:
     ) -> Iterator[Outcome[Ticket]]:
         """Store what is new at a source. It is for the user of this machine, so it is not in `ports.Triage`.
 
-        `tell` is called once for each category that a person set in the source and that is not in the list, and `keep`
-        with each rejected item, before the position behind it is stored.
+        `tell` is called once for each unknown category that a person has set in the source. `keep` gets each rejected
+        item, before the position behind it is stored.
         """
         with self._running("pull") as recorder:
             for outcomes in SourcePull(recorder.context, source, plan, self._services.corrections(tell), keep).chunks():

@@ -1,9 +1,9 @@
 """Spikes: categories and groups of similar tickets with a share of the inflow far above that of earlier weeks.
 
 Customers are counted instead of tickets, and shares are compared instead of numbers: neither one customer who writes
-forty times nor a Monday morning is a spike. A share is compared with that in the same hours of earlier weeks by the
-tail of the binomial distribution, with the upper confidence bound of the earlier share (Clopper & Pearson 1934), and
-with the risk divided by the number of comparisons (Bonferroni).
+forty times nor a Monday morning is a spike. A share is compared with the share in the same hours of earlier weeks, by
+the tail of the binomial distribution. In place of the earlier share stands its upper confidence bound (Clopper &
+Pearson 1934), and the risk is divided by the number of comparisons (Bonferroni).
 """
 
 import math
