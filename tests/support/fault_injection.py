@@ -20,13 +20,15 @@ from typing import Any, NamedTuple, Self
 
 from tests.support import forked_cli
 
-SEAMS = ("database", "network")
 CODES = {"full": sqlite3.SQLITE_FULL, "io": sqlite3.SQLITE_IOERR, "readonly": sqlite3.SQLITE_READONLY}
 BACK = 3600.0  # seconds that a clock is set back
 
 
 class Order(NamedTuple):
-    """One command and its fault: at the `at`th call of a seam it fails `how`, or from the start."""
+    """One command and its fault `how`, at the `at`th call of a seam: `database` or `network`.
+
+    A fault that needs no call, such as `clock`, is there from the start. For a `small disk`, `at` is its size in bytes.
+    """
 
     args: tuple[str, ...]
     seam: str = "database"
