@@ -114,7 +114,8 @@ def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None
 @pytest.mark.parametrize(
     ("stdin", "said"),
     [
-        ("a,b\n1,2\n", "among a, b"),
+        ("a,b\n1,2\n", "no column ticket_id and no column category; its columns are a, b; "),
+        ("external_id;Kategorie\nA-1;Billing\n", "no column category; its columns are external_id, Kategorie; "),
         ('{"ticket_id": \n', "line 1: not JSON"),
         ("{}[]\n", "line 1: text follows"),
         ("[1]\n", "line 1, record 1 is no JSON object"),

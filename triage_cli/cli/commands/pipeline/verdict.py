@@ -228,10 +228,13 @@ def _cells(first: str, lines: Iterator[str]) -> Iterator[Read]:
     """Yield the rows of a CSV, each with the line on which it begins."""
     delimiter, _ = ticket_names.columns_of(first)
     reader = csv_rows(chain([first], lines), delimiter)
-    columns = [column.strip().lower() for column in next(reader)]
-    if not {*columns} & {*ticket_names.IDS} or not {*columns} & {*CATEGORIES}:
+    header = list(map(str.strip, next(reader)))
+    columns = list(map(str.lower, header))
+    needed = (("ticket_id", ticket_names.IDS), ("category", CATEGORIES))
+    if missing := [name for name, names in needed if not {*columns} & {*names}]:
         raise InputError(
-            f"no columns ticket_id and category among {', '.join(columns)}", hint="name them so in the first line"
+            f"the input has no column {' and no column '.join(missing)}; its columns are {', '.join(header)}",
+            hint="name ticket_id (or external_id) and category in the first line",
         )
     last = reader.line_num
     for cells in reader:
