@@ -139,7 +139,7 @@ class LocalTriage:
         with self._running("classify") as recorder:
             if self._services.is_idle(selection, plan):
                 return
-            deciding = self._services.deciding(recorder.context, plan)
+            deciding = self._services.recorder_with_budget(recorder.context, plan)
             classifying = ClassifyRun(deciding, recorder)
             batching = self._services.batches(plan, deciding) if plan.batch else None
             if batching is None:
@@ -188,7 +188,7 @@ class LocalTriage:
         with self._running("run", part) as recorder:
             intake = self._intake(verdicts, recorder, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
-            deciding = self._services.deciding(recorder.context, plan)
+            deciding = self._services.recorder_with_budget(recorder.context, plan)
             with closing(self._delivery_run(recorder)) as delivering:
                 for outcome in dead_letters(recorder.context, delivering):
                     recorder.add([outcome])
@@ -216,7 +216,7 @@ class LocalTriage:
         """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""
         with self._running("reclassify") as recorder, closing(self._delivery_run(recorder)) as delivering:
             asked = plan.classify._replace(force=False)  # `force` overrules verdicts, and still reuses stored answers
-            deciding = self._services.deciding(recorder.context, asked)
+            deciding = self._services.recorder_with_budget(recorder.context, asked)
             batching = self._services.batches(asked, deciding, proposals=True) if asked.batch else None
             again = ReclassifyRun(deciding, plan, self._services.hysteresis, batching)
             selection = category_renames.meant(selection, self._services.categories, self._names)

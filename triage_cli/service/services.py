@@ -58,13 +58,13 @@ class Services(NamedTuple):
         classifier = self.classifier(plan, context.actor, context.run.run_id)
         return DecisionRecorder(context, classifier, frozenset(c.name for c in self.categories), force=plan.force)
 
-    def deciding(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
+    def recorder_with_budget(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
         """Open a run's budget, deadline and classifier, and return the recorder of its answers."""
         context.open_budget(plan.max_cost, self.per_day)
         context.stop.end_in(plan.deadline)
-        deciding = self.recorder(context, plan)
-        deciding.check = self.check()
-        return deciding
+        recorder = self.recorder(context, plan)
+        recorder.check = self.check()
+        return recorder
 
     def batches(self, plan: ClassifyPlan, deciding: DecisionRecorder, *, proposals: bool = False) -> BatchCollector:
         """Return a run's batch work. Raises `UsageError` if no batches can be opened."""
