@@ -790,6 +790,8 @@ def test_what_waits_in_a_batch_for_a_proposal_is_not_asked_at_once_too(cli: Cli,
     assert "1 waits in batches of gpt, since 20" in done.stderr
     assert "triage reclassify --batch collects the answers" in done.stderr
     assert (server.calls["asked at once"], set(server.asked.values())) == (1, {1})
+    assert "1 waiting in a batch" in cli("classify", "1", "--classifier", "gpt").stderr
+    assert server.calls["asked at once"] == 1
     server.finish()
     assert cli(*again, "--batch").returncode == 0
     assert rows(cli.db, "select sum(cost) from classifications") == [(pytest.approx(3 * EACH),)]

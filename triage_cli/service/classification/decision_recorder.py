@@ -70,7 +70,7 @@ class DecisionRecorder:
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, Action]:
         """Return the tickets that need no classifier: `held` by a verdict, or `unchanged` since the same question.
 
-        One that is `waiting` for the batch with the same question would be paid for twice.
+        One about which a batch asks the same question would be paid for twice: it is `waiting`.
         One that waits for a person although its answer is sure by now does need it, for the answer to hold. A forgotten
         ticket has no text, and is `held` even with `force`.
         """
@@ -84,7 +84,7 @@ class DecisionRecorder:
             keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
             if stored and stored.answer_key in keys and not self._is_sure_by_now(ticket, stored):
                 named[ticket.ticket_id] = Action.UNCHANGED
-        waiting = self.in_batches([t for t in tickets if t.status == "waiting"])
+        waiting = self.in_batches([t for t in tickets if t.status not in ("new", "failed")])
         return named | dict.fromkeys(waiting - named.keys(), Action.WAITING)
 
     def in_batches(self, tickets: Sequence[Ticket]) -> set[str]:
