@@ -1,8 +1,9 @@
 """`triage config`: writes a configuration, shows the values in use and their origins, checks it."""
 
 import json
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from triage_cli.cli import messages
 from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
-from triage_cli.config import STARTER, every_key, schema, shown, without_password
+from triage_cli.config import STARTER, Config, every_key, schema, shown, without_password
 from triage_cli.domain import routing
 from triage_cli.domain.errors import ConfigError, TriageError
 from triage_cli.domain.tickets import Selection
@@ -86,6 +87,18 @@ def show(session: CommandContext, *, printing: PrintOptions) -> None:
     printing.printer().many(records, lambda record: record, COLUMNS, table, "key", rows=len(records))
 
 
+def _unset(config: Config) -> Iterator[str]:
+    """Yield a warning for each variable that is not set, and for what else a destination lacks."""
+    for name in config.sources:
+        yield from wiring.sources.warnings(config, name)
+    for name, webhook in config.webhooks.items():
+        for variable in webhook.secret_env:
+            if not os.environ.get(variable):
+                yield f"webhooks.{name}.secret_env: {variable} is not set here; export {variable}"
+    for name in config.destinations:
+        yield from wiring.destination_diagnostics.warnings(config, name)
+
+
 @local_command
 def check(session: CommandContext, *, printing: PrintOptions) -> None:
     """Check the configuration, and show which categories reach which destinations.
@@ -115,12 +128,8 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
     used = {name for reach in reached for name in reach.destinations}
     if unused := [name for name in config.destinations if name not in used]:
         messages.say(f"warning: no category reaches {', '.join(unused)}; name it in routes, or remove it")
-    for name in config.sources:
-        for warning in wiring.sources.warnings(config, name):
-            messages.say(f"warning: {warning}")
-    for name in config.destinations:
-        for warning in wiring.destination_diagnostics.warnings(config, name):
-            messages.say(f"warning: {warning}")
+    for warning in _unset(config):
+        messages.say(f"warning: {warning}")
     known = {name for category in config.categories for name in (category.name, *category.was)}
     for name in session.triage.stats().by_category if session.has_database else ():
         if name not in known:
