@@ -182,11 +182,11 @@ def main() -> None:
                 if number:  # the first round warms up
                     shares.append([found["ours"][0] / found[other][0] for other in ("plain", "bare")])
                     tails.append([found["ours"][1] / found[other][1] for other in ("plain", "bare")])
-                    told = "  ".join(
+                    line = "  ".join(
                         f"{which} {rate:5.0f}/s p99 {p99:4.0f} ms cpu {cpu:.2f} ms"
                         for which, (rate, p99, cpu) in found.items()
                     )
-                    print(f"{told}  load {os.getloadavg()[0]:.1f}")
+                    print(f"{line}  load {os.getloadavg()[0]:.1f}")
             for other, share, tail in zip(
                 ("plain", "bare"), zip(*shares, strict=True), zip(*tails, strict=True), strict=True
             ):

@@ -45,9 +45,9 @@ def compare(name: str, ours: list[str], theirs: list[str], clean: list[Path]) ->
             for file in path.parent.glob(f"{path.name}*"):
                 file.unlink()
         pairs.append((seconds(*ours), seconds(*theirs)))
-    mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(theirs / mine for mine, theirs in pairs)
-    print(f"{name:28} {mine:7.2f} s  against {other:7.2f} s: {ratio:.2f} times as fast")
+    own, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(theirs / own for own, theirs in pairs)
+    print(f"{name:28} {own:7.2f} s  against {other:7.2f} s: {ratio:.2f} times as fast")
 
 
 def splitting_alone(file: Path) -> float:
@@ -87,7 +87,7 @@ def main(rows: int) -> None:
         for part in folder.glob("copy.db*"):
             part.unlink()
     speed, alone = (statistics.median(column) for column in zip(*pairs, strict=True))
-    name, ratio = "classify, stored and logged", statistics.median(mine / theirs for mine, theirs in pairs)
+    name, ratio = "classify, stored and logged", statistics.median(own / theirs for own, theirs in pairs)
     print(f"{name:28} {speed:7,.0f}/s against {alone:,.0f}/s of splitting into words: {ratio:.2f}")
     small = peak_mb(*ours[:-1], str(folder / "small.db"))
     big = folder / "big.csv"

@@ -70,12 +70,12 @@ def everything(folder: Path) -> None:
 
     categories, train, test = opened(folder)
     train, test = inside(train), inside(test)
-    words = TfidfVectorizer()
-    features, labels = words.fit_transform([text for text, _ in train]), [label for _, label in train]
+    vectorizer = TfidfVectorizer()
+    features, labels = vectorizer.fit_transform([text for text, _ in train]), [label for _, label in train]
     theirs = [
         LogisticRegression(C=strength, max_iter=1000)
         .fit(features, labels)
-        .score(words.transform([text for text, _ in test]), [label for _, label in test])
+        .score(vectorizer.transform([text for text, _ in test]), [label for _, label in test])
         for strength in (1.0, 10.0)
     ]
     start = time.perf_counter()

@@ -78,11 +78,11 @@ def bare(url: str, workers: int, count: int) -> None:
             for ticket in queue:
                 asked = prompt.question(DEFAULT_CATEGORIES, ticket.subject, ticket.description)
                 turns = [turn for shot in asked.shots for turn in zip(("user", "assistant"), shot, strict=True)]
-                said = [("system", asked.system), *turns, ("user", asked.user)]
+                messages = [("system", asked.system), *turns, ("user", asked.user)]
                 form = {"name": "verdict", "strict": True, "schema": prompt.schema(asked.labels, bounded=True)}
                 request: dict[str, Any] = {
                     "model": "m", "temperature": 0, "max_completion_tokens": 256, "logprobs": True, "top_logprobs": 10,
-                    "messages": [{"role": role, "content": text} for role, text in said],
+                    "messages": [{"role": role, "content": text} for role, text in messages],
                     "response_format": {"type": "json_schema", "json_schema": form},
                 }  # fmt: skip
                 reply = await client.chat.completions.create(**request)
@@ -134,8 +134,8 @@ SIDES: dict[str, Callable[[str, int, int], None]] = {"bare": bare, "ours": ours,
 def measured(side: str, url: str, workers: int, count: int) -> tuple[float, float]:
     """Return tickets a second and milliseconds of CPU a ticket, in a fresh process that has warmed up."""
     command = [sys.executable, __file__, side, url, str(workers), str(count)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    return float(said[0]), float(said[1])
+    figures = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return float(figures[0]), float(figures[1])
 
 
 def main() -> None:
@@ -148,12 +148,12 @@ def main() -> None:
                 rounds = [{side: measured(side, url, workers, count) for side in SIDES} for _ in range(3)]
                 fast = {side: max(r[side][0] for r in rounds) for side in SIDES}
                 cpu = {side: min(r[side][1] for r in rounds) for side in SIDES}
-                told = (
+                parts = (
                     f"{side} {fast[side]:.0f}/s {cpu[side]:.2f} ms"
                     f" (throughput x{fast[side] / fast['bare']:.2f}, CPU x{cpu[side] / cpu['bare']:.2f})"
                     for side in SIDES
                 )
-                print(f"{workers} workers: " + ", ".join(told))
+                print(f"{workers} workers: " + ", ".join(parts))
         finally:
             server.terminate()
 

@@ -50,15 +50,15 @@ class Shop:
         self.labels = labels
         self.chance = Random(seed)
 
-    def triage(self, *words: str, stdin: str | None = None) -> str:
+    def triage(self, *arguments: str, stdin: str | None = None) -> str:
         """Run a command here and return its output."""
         places = {f"XDG_{name}_HOME": str(self.folder) for name in ("CONFIG", "DATA")}
         done = subprocess.run(
-            [sys.executable, "-m", "triage_cli", *words], input=stdin, capture_output=True, text=True, check=False,
+            [sys.executable, "-m", "triage_cli", *arguments], input=stdin, capture_output=True, text=True, check=False,
             cwd=self.folder, env={**os.environ, **places},
         )  # fmt: skip
         if done.returncode:
-            raise SystemExit(f"triage {' '.join(words)}: exit {done.returncode}\n{done.stderr}")
+            raise SystemExit(f"triage {' '.join(arguments)}: exit {done.returncode}\n{done.stderr}")
         return done.stdout
 
     def teach(self, names: Sequence[str]) -> None:

@@ -52,7 +52,7 @@ class Provider:
         writer.close()
 
     async def run(self) -> None:
-        """Serve until told to end."""
+        """Serve until it is to end."""
         server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         print(server.sockets[0].getsockname()[1], flush=True)
         await server.serve_forever()
@@ -60,10 +60,10 @@ class Provider:
 
 def _answer(body: bytes) -> bytes:
     number = int(NUMBER.findall(body)[-1])
-    said = {"category": NAMES[number * 7919 % len(NAMES)], "confidence": 0.9, "reason": "r"}
+    answer = {"category": NAMES[number * 7919 % len(NAMES)], "confidence": 0.9, "reason": "r"}
     choice = {
         "index": 0, "finish_reason": "stop", "logprobs": None,
-        "message": {"role": "assistant", "content": json.dumps(said)},
+        "message": {"role": "assistant", "content": json.dumps(answer)},
     }  # fmt: skip
     usage = {"prompt_tokens": 200, "completion_tokens": 20, "total_tokens": 220}
     record = {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
@@ -97,7 +97,7 @@ class Night:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
 
     def run(self, *args: str) -> tuple[int, str, float]:
-        """Run a command; return its exit code, all it said, and the seconds it took."""
+        """Run a command; return its exit code, all it printed, and the seconds it took."""
         began = time.perf_counter()
         process = self.start(*args)
         out, err = process.communicate()
@@ -133,13 +133,13 @@ def disturbed(night: Night, number: int, workers: int) -> None:
         _, err = process.communicate()
         ends.append((process.returncode, err.decode().strip()))
     night.calls("/back")
-    code, said, seconds = night.run("classify", "-q")
+    code, printed, seconds = night.run("classify", "-q")
     calls = night.calls()
     print(f"killed at {killed:,}, overlapped, gone (exits {[e[0] for e in ends]}), then {code} after {seconds:.0f} s")
-    print(f"  said when gone: {ends[0][1]}")
+    print(f"  printed when gone: {ends[0][1]}")
     took = time.perf_counter() - began
     print(f"  {calls:,} calls for {number:,} tickets (bound {number + 3 * workers:,}), {took:.0f} s")
-    assert (code, said) == (0, "")
+    assert (code, printed) == (0, "")
     assert {end[0] for end in ends} == {6}
     assert calls <= number + 3 * workers
 
@@ -165,18 +165,18 @@ def main() -> None:
             shutil.copy(bad.db, good.db)
             disturbed(bad, number, workers)
             before = good.calls()
-            code, said, seconds = good.run("classify", "-q")
-            assert (code, said) == (0, "")
+            code, printed, seconds = good.run("classify", "-q")
+            assert (code, printed) == (0, "")
             print(f"undisturbed: {good.calls() - before:,} calls, {seconds:.0f} s, {number / seconds:.0f}/s")
             assert bad.categories() == good.categories()
             print("final categories: the same")
             before = bad.calls()
-            for words in (["reclassify", "--apply"], ["classify"]):
-                code, said, seconds = bad.run(*words, "-q")
+            for command in (["reclassify", "--apply"], ["classify"]):
+                code, printed, seconds = bad.run(*command, "-q")
                 print(
-                    f"{' '.join(words)} -q, nothing new: {seconds:.1f} s, {bad.calls() - before} calls, said {said!r}"
+                    f"{' '.join(command)} -q, nothing new: {seconds:.1f} s, {bad.calls() - before} calls, printed {printed!r}"
                 )
-                assert (code, said, bad.calls()) == (0, "", before)
+                assert (code, printed, bad.calls()) == (0, "", before)
             print(bad.run("runs", "last")[1].strip())
         finally:
             server.terminate()

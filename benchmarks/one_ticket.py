@@ -100,11 +100,11 @@ def main() -> None:
                 }
                 if number:  # the first round warms up
                     shares.append(speed["one call"][0] / speed["create"][0])
-                    told = "  ".join(
+                    line = "  ".join(
                         f"{how} {rate:4.0f}/s p99 {p99:3.0f} ms cpu {cpu:.2f} ms"
                         for how, (rate, p99, cpu) in speed.items()
                     )
-                    print(f"{told}  share {shares[-1]:.2f}  load {os.getloadavg()[0]:.1f}")
+                    print(f"{line}  share {shares[-1]:.2f}  load {os.getloadavg()[0]:.1f}")
             print(f"median share {median(shares):.2f} (bar 0.35)")
         finally:
             server.terminate()

@@ -95,18 +95,20 @@ def queue(server: PgServer, size: int) -> None:
         milliseconds.append(1000 * (time.perf_counter() - start))
         selection = selection._replace(after=f"{claimed[-1].urgency}{claimed[-1].ticket_id}")
     where, values = selections.position(selection)
-    said = pg_queries.page(
+    query = pg_queries.page(
         " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
     )
-    told("claim of 100", milliseconds, url, said, values | {"limit": 100, "bytes": BYTES})
-    for name, wanted in LISTS.items():
-        where, values = selections.where(wanted)
-        said = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
+    report("claim of 100", milliseconds, url, query, values | {"limit": 100, "bytes": BYTES})
+    for name, selection in LISTS.items():
+        where, values = selections.where(selection)
+        query = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
         values |= {"limit": 50, "bytes": BYTES}
-        told(name, timed(lambda wanted=wanted: list(store.find(wanted._replace(limit=50)))), url, said, values)  # type: ignore[misc]
+        report(
+            name, timed(lambda selection=selection: list(store.find(selection._replace(limit=50)))), url, query, values
+        )  # type: ignore[misc]
     ending = claimed[0].ticket_id[-8:]
     values = {"ending": ending, "limit": 10}
-    told("show, by an ending", timed(lambda: store.named(ending, 10)), url, pg_queries.ENDING, values)
+    report("show, by an ending", timed(lambda: store.named(ending, 10)), url, pg_queries.ENDING, values)
     store.close()
 
 
@@ -119,10 +121,10 @@ def timed(work: Callable[[], Any]) -> list[float]:
     return milliseconds
 
 
-def told(name: str, milliseconds: list[float], url: str, said: str, values: dict[str, Any]) -> None:
+def report(name: str, milliseconds: list[float], url: str, query: str, values: dict[str, Any]) -> None:
     """Print median and slowest in ms, and how the server finds the tickets."""
     with psycopg.connect(url, autocommit=True) as db:
-        plan = [row[0].strip(" ->") for row in db.execute(b"explain " + translated(said), values).fetchall()]
+        plan = [row[0].strip(" ->") for row in db.execute(b"explain " + translated(query), values).fetchall()]
     scans = [step.partition("  (")[0] for step in plan if "Scan" in step and "tickets" in step]
     print(f"{name:24} {statistics.median(milliseconds):7.1f} ms, at most {max(milliseconds):7.1f}: {'; '.join(scans)}")
 
@@ -156,11 +158,11 @@ WHAT: dict[str, tuple[Callable[[PgServer, int], None], int]] = {
 }  # fmt: skip
 
 
-def main(words: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     with serving(durable=True) as server:
-        for name in words[:1] or WHAT:
+        for name in arguments[:1] or WHAT:
             run, size = WHAT[name]
-            run(server, int(words[1]) if len(words) > 1 else size)
+            run(server, int(arguments[1]) if len(arguments) > 1 else size)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,8 @@ class Server:
 
     def peak(self) -> int:
         """Return the most memory it ever had, in MB."""
-        said = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.findall(r"VmHWM:\s*(\d+)", said)[0]) // 1024
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s*(\d+)", status)[0]) // 1024
 
     def close(self) -> None:
         """End it."""
@@ -68,15 +68,15 @@ def compare(command: list[str], source: Path, model: Path) -> tuple[float, float
     folder = Path(tempfile.mkdtemp())
     (folder / "triage").mkdir()
     shutil.copy(model, folder / "triage" / "triage.db")
-    here = seconds(command, source, environment(folder), folder)
+    local = seconds(command, source, environment(folder), folder)
     server = Server(model)
     try:
-        there = seconds(command, source, server.env, server.folder)
+        remote = seconds(command, source, server.env, server.folder)
         peak = server.peak()
     finally:
         server.close()
     shutil.rmtree(folder)
-    return here, there, peak
+    return local, remote, peak
 
 
 def main(rows: int, rounds: int) -> None:
@@ -88,11 +88,11 @@ def main(rows: int, rounds: int) -> None:
     model = folder / "triage" / "triage.db"
     for command in (["run", "-", "-q", "-o", "csv"], ["create", "-", "-q", "-o", "csv"]):
         found = [compare(command, source, model) for _ in range(rounds)]
-        here, there = median(f[0] for f in found), median(f[1] for f in found)
+        local, remote = median(f[0] for f in found), median(f[1] for f in found)
         ratios = ", ".join(f"{f[0] / f[1]:.2f}" for f in found)
         print(
-            f"{command[0]:6} {rows:,} rows: here {rows / here:,.0f}/s, over --remote {rows / there:,.0f}/s, "
-            f"ratio {here / there:.2f} (each {ratios}); the server's peak {max(f[2] for f in found)} MB"
+            f"{command[0]:6} {rows:,} rows: here {rows / local:,.0f}/s, over --remote {rows / remote:,.0f}/s, "
+            f"ratio {local / remote:.2f} (each {ratios}); the server's peak {max(f[2] for f in found)} MB"
         )
     shutil.rmtree(folder)
 

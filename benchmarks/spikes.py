@@ -37,10 +37,10 @@ class Inflow:
         self.shares = [6.0, 2, 2, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]
         self._number = 0
 
-    def ticket(self, words: list[str], category: str, customer: str) -> InflowTicket:
+    def ticket(self, topic: list[str], category: str, customer: str) -> InflowTicket:
         """Return a ticket with five words of a topic and some filler."""
         self._number += 1
-        text = self.random.sample(words, min(len(words), 5)) + self.random.sample(FILLER.split(), WORDS - 5)
+        text = self.random.sample(topic, min(len(topic), 5)) + self.random.sample(FILLER.split(), WORDS - 5)
         self.random.shuffle(text)
         return InflowTicket(
             f"t{self._number:08}", f"2026-01-01T00:00:{self._number % 60:02}Z", category, customer, " ".join(text)
@@ -57,8 +57,8 @@ class Inflow:
 
     def planted(self, tickets: int, customers: int) -> list[InflowTicket]:
         """Return tickets about a new topic, in a category that was there before."""
-        words = ["".join(self.random.choices(LETTERS, k=8)) for _ in range(7)]
-        return [self.ticket(words, "category 5", f"p{n % customers}") for n in range(tickets)]
+        topic = ["".join(self.random.choices(LETTERS, k=8)) for _ in range(7)]
+        return [self.ticket(topic, "category 5", f"p{n % customers}") for n in range(tickets)]
 
 
 def usual(inflow: Inflow) -> tuple[list[InflowTicket], list[list[InflowTicket]]]:

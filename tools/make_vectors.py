@@ -166,19 +166,19 @@ def main(model: Path, data: Path, work: Path) -> None:
             values.append(share / total)
     a = csr_matrix((values, (rows, columns)), shape=(len(texts), len(entries)))
 
-    words = (of_words - of_words.mean(0)).astype(np.float64)
+    embeddings = (of_words - of_words.mean(0)).astype(np.float64)
     goal = of_texts - of_texts.mean(0)
     goal = LENGTH * goal / np.linalg.norm(goal, axis=1, keepdims=True)
-    before = a @ words
-    words += least_squares(a, goal - before)
-    print(f"error {((goal - before) ** 2).sum(1).mean():.3f} -> {((goal - a @ words) ** 2).sum(1).mean():.3f}")
-    words -= words.mean(0)
-    _, vectors = np.linalg.eigh(words.T @ words)
+    before = a @ embeddings
+    embeddings += least_squares(a, goal - before)
+    print(f"error {((goal - before) ** 2).sum(1).mean():.3f} -> {((goal - a @ embeddings) ** 2).sum(1).mean():.3f}")
+    embeddings -= embeddings.mean(0)
+    _, vectors = np.linalg.eigh(embeddings.T @ embeddings)
     axes = vectors[:, ::-1][:, :DIMENSIONS]
     axes *= np.sign(axes[np.abs(axes).argmax(0), np.arange(DIMENSIONS)])  # an eigenvector's sign is arbitrary
-    words = words @ axes * weight[:, None]
-    scale = np.abs(words).max(1) / 127
-    whole = np.rint(words / scale[:, None]).astype(np.int8)
+    embeddings = embeddings @ axes * weight[:, None]
+    scale = np.abs(embeddings).max(1) / 127
+    whole = np.rint(embeddings / scale[:, None]).astype(np.int8)
     with FILE.open("wb") as file:
         np.savez(
             file,

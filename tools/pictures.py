@@ -57,7 +57,7 @@ VARYING = (
 )
 
 
-def screen(folder: Path, width: int, *words: str) -> str:
+def screen(folder: Path, width: int, *arguments: str) -> str:
     """Return what a command shows on a terminal of so many columns, colours included."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
@@ -65,7 +65,7 @@ def screen(folder: Path, width: int, *words: str) -> str:
         "PATH": os.environ["PATH"], "HOME": str(folder), "TERM": "xterm-256color", "TZ": "UTC",
         "USER": "ada", "LOGNAME": "ada", "TRIAGE_DB": "demo.db",
     }  # fmt: skip
-    command = [sys.executable, "-m", "triage_cli", *words]
+    command = [sys.executable, "-m", "triage_cli", *arguments]
     with subprocess.Popen(command, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs):
         os.close(theirs)
         shown = b"".join(iter(lambda: _read(ours), b""))
@@ -98,7 +98,7 @@ def svg(name: str, command: str, shown: str, width: int, theme: TerminalTheme) -
 
 def review(folder: Path, width: int, theme: str) -> str:
     """Return a picture of `triage review`."""
-    here = Path.cwd()
+    before = Path.cwd()
     os.chdir(folder)
     try:
         session = CommandContext(GlobalOptions(db=str(folder / "demo.db")))
@@ -114,7 +114,7 @@ def review(folder: Path, width: int, theme: str) -> str:
         drawn = asyncio.run(look())
         session.leaving.close()
     finally:
-        os.chdir(here)
+        os.chdir(before)
     return re.sub(r"terminal-\d+", "triage-review", cleaned(drawn, folder))
 
 
