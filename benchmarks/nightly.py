@@ -174,7 +174,7 @@ def main() -> None:
             for command in (["reclassify", "--apply"], ["classify"]):
                 code, printed, seconds = bad.run(*command, "-q")
                 print(
-                    f"{' '.join(command)} -q, nothing new: {seconds:.1f} s, {bad.calls() - before} calls, printed {printed!r}"
+                    f"{' '.join(command)} -q, nothing new: {seconds:.1f} s, {bad.calls() - before} calls, {printed!r}"
                 )
                 assert (code, printed, bad.calls()) == (0, "", before)
             print(bad.run("runs", "last")[1].strip())

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.network import Network
 from triage_cli.stores import selections
 from triage_cli.stores.postgres import queries as pg_queries
@@ -103,9 +104,8 @@ def queue(server: PgServer, size: int) -> None:
         where, values = selections.where(selection)
         query = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
         values |= {"limit": 50, "bytes": BYTES}
-        report(
-            name, timed(lambda selection=selection: list(store.find(selection._replace(limit=50)))), url, query, values
-        )  # type: ignore[misc]
+        few = selection._replace(limit=50)
+        report(name, timed(partial(found, store, few)), url, query, values)
     ending = claimed[0].ticket_id[-8:]
     values = {"ending": ending, "limit": 10}
     report("show, by an ending", timed(lambda: store.named(ending, 10)), url, pg_queries.ENDING, values)
@@ -119,6 +119,10 @@ def timed(work: Callable[[], Any]) -> list[float]:
         work()
         milliseconds.append(1000 * (time.perf_counter() - start))
     return milliseconds
+
+
+def found(store: PostgresStore, selection: Selection) -> list[Ticket]:
+    return list(store.find(selection))
 
 
 def report(name: str, milliseconds: list[float], url: str, query: str, values: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """`triage run -` and `create -` over `--remote` on loopback beside the same commands on a database here.
 
-`python benchmarks/remote.py [rows] [rounds]`: the two take turns, each on an empty database with a fitted model.
+`python benchmarks/remote.py [rows] [rounds]`: the two take turns, each on a new database.
 """
 
 import json
@@ -33,10 +33,8 @@ def seconds(command: list[str], source: Path, env: dict[str, str], folder: Path)
 class Server:
     """A server on a new database, and the environment of its client."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        (self.folder / "triage").mkdir()
-        shutil.copy(model, self.folder / "triage" / "triage.db")
         env = environment(self.folder)
         made = subprocess.run(
             [*TRIAGE, "keys", "create", "bench", "--role", "agent", "-o", "json"],
@@ -64,12 +62,10 @@ class Server:
         shutil.rmtree(self.folder)
 
 
-def compare(command: list[str], source: Path, model: Path) -> tuple[float, float, int]:
+def compare(command: list[str], source: Path) -> tuple[float, float, int]:
     folder = Path(tempfile.mkdtemp())
-    (folder / "triage").mkdir()
-    shutil.copy(model, folder / "triage" / "triage.db")
     local = seconds(command, source, environment(folder), folder)
-    server = Server(model)
+    server = Server()
     try:
         remote = seconds(command, source, server.env, server.folder)
         peak = server.peak()
@@ -83,11 +79,8 @@ def main(rows: int, rounds: int) -> None:
     folder = Path(tempfile.mkdtemp())
     source = folder / "tickets.csv"
     make_tickets(rows, source)
-    env = environment(folder)
-    subprocess.run([*TRIAGE, "classify", "-q"], env=env, cwd=folder, check=True, stderr=subprocess.DEVNULL)
-    model = folder / "triage" / "triage.db"
     for command in (["run", "-", "-q", "-o", "csv"], ["create", "-", "-q", "-o", "csv"]):
-        found = [compare(command, source, model) for _ in range(rounds)]
+        found = [compare(command, source) for _ in range(rounds)]
         local, remote = median(f[0] for f in found), median(f[1] for f in found)
         ratios = ", ".join(f"{f[0] / f[1]:.2f}" for f in found)
         print(
