@@ -74,10 +74,11 @@ def pg_url(pg_server: PgServer) -> str:
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteStore | PostgresStore]:
+    opened: SqliteStore | PostgresStore
     if request.param == "sqlite":
-        yield SqliteStore(str(tmp_path / "triage.db"))
-        return
-    opened = PostgresStore(request.getfixturevalue("pg_url"), network=ONLINE)
+        opened = SqliteStore(str(tmp_path / "triage.db"))
+    else:
+        opened = PostgresStore(request.getfixturevalue("pg_url"), network=ONLINE)
     yield opened
     opened.close()
 
