@@ -7,7 +7,6 @@ code and the number of calls that were made at the seam. It has one thread, so t
 import json
 import os
 import resource
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -119,8 +118,13 @@ def _prepare(order: Order, tell: int) -> None:
         sys.dont_write_bytecode = True  # Python would keep the part of it that has room
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.at, order.at))
     elif order.how == "nearly full disk":
-        usage = shutil.disk_usage
-        shutil.disk_usage = lambda path: usage(path)._replace(free=order.at)
+        of_disk = os.statvfs
+
+        def nearly_full(path: str) -> os.statvfs_result:
+            disk = of_disk(path)
+            return os.statvfs_result((*disk[:4], order.at // disk.f_frsize, *disk[5:]))
+
+        os.statvfs = nearly_full  # type: ignore[assignment]
     elif order.how == "impatient":
         from triage_cli.stores.sqlite import connection
 

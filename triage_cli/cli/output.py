@@ -100,7 +100,7 @@ class Printer:
             elif self.format == "json":
                 self._array(records)
             elif self.format in DELIMITED:
-                self.delimited(columns, ([record.get(c) for c in columns] for record in records))
+                self._delimited(columns, ([record.get(c) for c in columns] for record in records))
             else:
                 self._lines(records, key)
         except KeyboardInterrupt:  # at once, since the reader may be gone
@@ -175,21 +175,24 @@ class Printer:
         return not self.closed
 
     def delimited(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Write rows of CSV or TSV under a header."""
+        """Write rows of CSV or TSV under a header; if one cannot be written, complete them as `many` does."""
+        try:
+            self._delimited(columns, rows)
+        except Exception:
+            self._complete(rows)
+            raise
+
+    def _delimited(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         for_file = self._excel and not self._watched
         end = "\r\n" if for_file else "\n"
         if for_file:
             self.write("\ufeff")
         all_rows = ([self._cell(value) for value in row] for row in chain([columns], rows))
-        try:
-            if self.format == "tsv":
-                for row in all_rows:
-                    self.write("\t".join(str(value).translate(TSV_ESCAPES) for value in row) + end)
-            else:
-                csv.writer(_Sink(self, end)).writerows(all_rows)
-        except Exception:
-            self._complete(rows)
-            raise
+        if self.format == "tsv":
+            for row in all_rows:
+                self.write("\t".join(str(value).translate(TSV_ESCAPES) for value in row) + end)
+        else:
+            csv.writer(_Sink(self, end)).writerows(all_rows)
 
     def _cell(self, value: Any) -> Any:
         if value is None:

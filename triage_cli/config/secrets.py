@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.config.destination_specs import AuthSpec
 from triage_cli.config.specs import Config
@@ -35,6 +35,13 @@ def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
     if CONTROL.search(secret_value):
         raise ConfigError(f"{owner}: {variable} holds a line break or another control character")
     return secret_value
+
+
+def unset(owner: str, variables: Iterable[tuple[str, str]], env: Mapping[str, str]) -> Iterator[str]:
+    """Yield a warning for each variable that is not set; `variables` has each with its key in the configuration."""
+    for key, variable in variables:
+        if not env.get(variable):
+            yield f"{owner}.{key}: {variable} is not set here; export {variable}"
 
 
 def proof(auth: AuthSpec, values: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.json_paths import lookup
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import compact, encodable, from_json
-from triage_cli.domain.tickets import as_tag
+from triage_cli.domain.tickets import as_tag, tags_of
 from triage_cli.runtime.http_exchange import Endpoint, HttpAnswer, HttpRequest
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.ssrf_guard import Resolver
@@ -102,7 +102,7 @@ class HttpDestination:
             return
         value = encodable(self._secrets.hidden_in(there if isinstance(there, str) else compact(there)))
         known = {as_tag(category) for category in (*outgoing.known, outgoing.delivery.category)}
-        if not known & {as_tag(value), as_tag(value).removeprefix("triage-")}:
+        if known.isdisjoint(tags_of(value)):
             raise DeliveryError(
                 f'{self.name}: the ticket there holds "{value[:80]}", which somebody has set and which stays; '
                 "triage pull takes it in",

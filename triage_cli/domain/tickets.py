@@ -47,6 +47,12 @@ def as_tag(name: str) -> str:
     return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")
 
 
+def tags_of(text: str) -> tuple[str, str]:
+    """Return a text in the form of a tag, and without the prefix of the tags that triage writes."""
+    tag = as_tag(text)
+    return tag, tag.removeprefix("triage-")
+
+
 class Renamed(NamedTuple):
     """A rename of a category in a store: `root` is its first name there, `moved` the number of changed tickets.
 
@@ -207,7 +213,7 @@ class Ticket(NamedTuple):
     @property
     def shown_hash(self) -> str:
         """Return the hash of what a person decides by: the text, and a verdict that holds."""
-        from triage_cli.domain import ids
+        from triage_cli.domain import ids  # imports hashlib, which most commands need not
 
         verdict = (self.category, self.reason) if self.verdict else (None, None)
         return ids.shown_hash(self.subject, self.description, *verdict)

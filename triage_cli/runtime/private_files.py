@@ -35,11 +35,14 @@ def is_read_only(path: Path) -> bool:
     return bool(os.statvfs(_nearest(path.absolute())).f_flag & os.ST_RDONLY)
 
 
-def is_full(path: Path) -> bool:
-    """Return whether the disk on which a file is, or would be made, has no space left; a device has no disk."""
+def is_full(path: Path, room: int = 1) -> bool:
+    """Return whether the disk on which a file is, or would be made, has less than `room` bytes left.
+
+    A device has no disk.
+    """
     nearest = _nearest(path.absolute())
     disk = os.statvfs(nearest)
-    return bool(disk.f_blocks) and not disk.f_bavail and (nearest.is_dir() or nearest.is_file())
+    return bool(disk.f_blocks) and disk.f_bavail * disk.f_frsize < room and (nearest.is_dir() or nearest.is_file())
 
 
 def _nearest(path: Path) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from triage_cli.config import Config, DestinationSpec
+from triage_cli.config.secrets import unset
 from triage_cli.domain import ids, routing, times
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
@@ -22,9 +23,7 @@ from triage_cli.wiring.destinations import open_destination, target
 
 def unset_variables(config: Config, receiver: str) -> Iterator[str]:
     """Yield a warning for each variable that a destination needs and that is not set."""
-    for key, variable in config.destinations[receiver].variables():
-        if not os.environ.get(variable):
-            yield f"destinations.{receiver}.{key}: {variable} is not set here; export {variable}"
+    yield from unset(f"destinations.{receiver}", config.destinations[receiver].variables(), os.environ)
 
 
 def warnings(config: Config, receiver: str) -> Iterator[str]:

@@ -77,10 +77,14 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
     raise ConfigError(f'destination "{receiver}" has no type that is known', hint="triage config check names the types")
 
 
-def remembering(config: Config) -> Mapping[str, bool]:
-    """Return the destinations whose requests depend on earlier deliveries of a ticket; true if they guard a field."""
-    requests = {receiver: spec.http for receiver, spec in config.destinations.items() if spec.http}
-    return {receiver: http.guards_field for receiver, http in requests.items() if http.remembers}
+def remembering(config: Config) -> frozenset[str]:
+    """Return the destinations whose requests depend on earlier deliveries of the same ticket."""
+    return frozenset(name for name, spec in config.destinations.items() if spec.http and spec.http.remembers)
+
+
+def guarding(config: Config) -> frozenset[str]:
+    """Return the destinations that do not overwrite what a person has set in a field."""
+    return frozenset(name for name, spec in config.destinations.items() if spec.http and spec.http.guards_field)
 
 
 def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
@@ -129,5 +133,6 @@ def routing_map(config: Config, store: Store, *, guarded: bool = False) -> Routi
 
     return RoutingTable(
         config.routes, config.routing_hash(), destination, offline=cut_off(config), remembering=remembering(config),
+        guarding=guarding(config),
         promised=promised_thresholds(config, store),
     )  # fmt: skip

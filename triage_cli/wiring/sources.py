@@ -84,9 +84,9 @@ def try_source(config: Config, source_name: str, tell: Callable[[str], None]) ->
 
 def warnings(config: Config, source_name: str) -> Iterator[str]:
     """Yield a warning for each variable that a source needs and that is not set."""
-    for key, variable in config.sources[source_name].variables():
-        if not os.environ.get(variable):
-            yield f"sources.{source_name}.{key}: {variable} is not set here; export {variable}"
+    from triage_cli.config.secrets import unset
+
+    yield from unset(f"sources.{source_name}", config.sources[source_name].variables(), os.environ)
 
 
 def _no_pause(seconds: float, why: str) -> bool:

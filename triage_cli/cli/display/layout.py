@@ -98,11 +98,11 @@ def facts(rows: Iterable[Sequence[RenderableType]]) -> Table:
     return table
 
 
-class StackingTable:
-    """Rows of short cells and a long one, which stands below the short ones if there is too little room beside them."""
+class _Rows:
+    """The rows of a table that is laid out when it is shown."""
 
-    def __init__(self, *columns: str, title: str = "") -> None:
-        self._columns = columns
+    def __init__(self, columns: Sequence[str], title: str) -> None:
+        self._columns = tuple(columns)
         self._title = title
         self._rows: list[tuple[Text, ...]] = []
 
@@ -114,6 +114,13 @@ class StackingTable:
     def add_row(self, *cells: Text) -> None:
         """Add a row."""
         self._rows.append(cells)
+
+
+class StackingTable(_Rows):
+    """Rows of short cells and a long one, which stands below the short ones if there is too little room beside them."""
+
+    def __init__(self, *columns: str, title: str = "") -> None:
+        super().__init__(columns, title)
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield the rows as a table, or stacked."""
@@ -158,26 +165,15 @@ class UnfoldingTable:
             yield facts((Text(name, "dim"), cell) for name, cell in zip(names, row, strict=True))
 
 
-class AutoWidthTable:
+class AutoWidthTable(_Rows):
     """Rows with named columns that are fitted when shown, one line a row: the widest cells are shortened.
 
     If that is not enough, columns in `spare` are left out, in this order.
     """
 
     def __init__(self, columns: Sequence[str], spare: Sequence[str] = (), title: str = "") -> None:
-        self._columns = tuple(map(safe, columns))
+        super().__init__(tuple(map(safe, columns)), title)
         self._spare = tuple(map(safe, spare))
-        self._title = title
-        self._rows: list[tuple[Text, ...]] = []
-
-    @property
-    def row_count(self) -> int:
-        """Return how many rows there are."""
-        return len(self._rows)
-
-    def add_row(self, *cells: Text) -> None:
-        """Add a row."""
-        self._rows.append(cells)
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield the fitted table."""

@@ -20,6 +20,7 @@ from triage_cli.service.classification.answered_tickets import bearing, decided,
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.flip_rules import is_sure
 from triage_cli.service.run_context import RunContext
+from triage_cli.service.runs import TO_CLASSIFY
 
 # Tickets that a cascade claims at once while a further step is asked: as many as a step of eight workers alone would.
 FEW = 32
@@ -77,15 +78,16 @@ class DecisionRecorder:
         named = {t.ticket_id: Action.HELD for t in tickets if not t.text or (t.verdict and not self._force)}
         if self._force:
             return named
-        asked = [t for t in tickets if t.ticket_id not in named and t.decision_id and t.status not in ("new", "failed")]
+        once_decided = [t for t in tickets if t.ticket_id not in named and t.status not in TO_CLASSIFY]
+        asked = [t for t in once_decided if t.decision_id]
         decisions = self.context.store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
         for ticket in asked:
             stored = decisions.get(ticket.decision_id or "")
             keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
             if stored and stored.answer_key in keys and not self._is_sure_by_now(ticket, stored):
                 named[ticket.ticket_id] = Action.UNCHANGED
-        waiting = self.in_batches([t for t in tickets if t.status not in ("new", "failed")])
-        return named | dict.fromkeys(waiting - named.keys(), Action.WAITING)
+        waiting = self.in_batches([t for t in once_decided if t.ticket_id not in named])
+        return named | dict.fromkeys(waiting, Action.WAITING)
 
     def in_batches(self, tickets: Sequence[Ticket]) -> set[str]:
         """Return the ids of tickets about which a batch asks a question of this classifier."""

@@ -56,9 +56,9 @@ class RoutingTable(NamedTuple):
     """The routing map: its rules, its hash, a function that opens a destination by name, and the circuit breakers.
 
     `offline` are the destinations that need the network while it is switched off: their deliveries wait.
-    `remembering` are the destinations whose requests depend on earlier deliveries of the same ticket; true for one that
-    does not overwrite what a person has set in its field. `promised` maps
-    (fingerprint, category, max_error) to the confidence from which on answers to that question keep the error.
+    `remembering` are the destinations whose requests depend on earlier deliveries of the same ticket; `guarding` are
+    those of them that do not overwrite what a person has set in a field. `promised` maps (fingerprint, category,
+    max_error) to the confidence from which on answers to that question keep the error.
     """
 
     rules: tuple[Rule, ...]
@@ -66,7 +66,8 @@ class RoutingTable(NamedTuple):
     destination: Callable[[str], Destination]
     circuits: DestinationBreakers | None = None
     offline: frozenset[str] = frozenset()
-    remembering: Mapping[str, bool] = {}
+    remembering: frozenset[str] = frozenset()
+    guarding: frozenset[str] = frozenset()
     promised: Callable[[str, str, float], float] = never_promised
 
     def match(self, ticket: Ticket, answer: Classification | None) -> Rule | None:
@@ -108,13 +109,13 @@ class RoutingDecider:
 
     def with_past(self, outgoing: OutgoingDelivery, existing: Sequence[Delivery]) -> OutgoingDelivery:
         """Return a delivery with the earlier ones of its ticket, if the destination's requests depend on them."""
-        receiver, remembering = outgoing.delivery.destination, self._routing_table.remembering
-        if receiver not in remembering:
+        receiver, guarding = outgoing.delivery.destination, self._routing_table.guarding
+        if receiver not in self._routing_table.remembering:
             return outgoing
         earlier = earlier_deliveries(self._renames, outgoing.delivery, existing) if existing else ()
-        if not remembering[receiver]:
+        if receiver not in guarding:
             return outgoing._replace(earlier=earlier)
-        sent = [routing.as_sent(each, self._renames) for each in existing if remembering.get(each.destination)]
+        sent = [routing.as_sent(each, self._renames) for each in existing if each.destination in guarding]
         verdicts = self._context.store.answers([outgoing.ticket.ticket_id], ("",))
         return outgoing._replace(earlier=earlier, known=known_there(receiver, sent, verdicts))
 

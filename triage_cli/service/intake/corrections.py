@@ -6,7 +6,7 @@ from typing import NamedTuple
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.dedup import Identified
 from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.tickets import Category, Ticket, as_tag
+from triage_cli.domain.tickets import Category, Ticket, as_tag, tags_of
 from triage_cli.domain.times import to_seconds
 from triage_cli.ports.storage import Store
 from triage_cli.service.verdicts import is_imported
@@ -81,7 +81,7 @@ class Corrections:
     def _category(self, identified: Identified) -> str | None:
         """Return the category that a value names, also with the prefix of the tags that triage writes."""
         text = identified.draft.verdict or ""
-        category = self._names.get(as_tag(text)) or self._names.get(as_tag(text).removeprefix("triage-"))
+        category = next((self._names[tag] for tag in tags_of(text) if tag in self._names), None)
         if category is None and text not in self._reported:
             self._reported.add(text)
             self._tell(f'{identified.draft.source}: "{text[:80]}" is no category and was passed over as a verdict')

@@ -1,7 +1,6 @@
 """The store in a SQLite file."""
 
 import os
-import shutil
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.times import now
-from triage_cli.runtime.private_files import make_private
+from triage_cli.runtime.private_files import is_full, make_private
 from triage_cli.runtime.process import began, machine, place
 from triage_cli.stores import categories, queries, selections
 from triage_cli.stores.sql_store import SqlStore
@@ -63,8 +62,7 @@ class SqliteStore(SqlStore):
     def hold(self, lease: Lease, ticket_ids: Sequence[str]) -> Held:
         """Hold tickets as `Store.hold` does. Raises `UnavailableError` if answers about them may find no room."""
         held = super().hold(lease, ticket_ids)
-        disk = shutil.disk_usage(Path(self.path).parent)
-        if disk.total and disk.free < ROOM:
+        if is_full(Path(self.path), ROOM):
             raise UnavailableError(
                 f"the disk of {self.path} has less than {ROOM >> 20} MB left: paid answers might find no room",
                 hint="nothing was lost; free some space and run the same command again",

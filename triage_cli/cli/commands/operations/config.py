@@ -15,6 +15,7 @@ from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.config import STARTER, Config, every_key, schema, shown, without_password
+from triage_cli.config.secrets import unset
 from triage_cli.domain import routing
 from triage_cli.domain.errors import ConfigError, TriageError
 from triage_cli.domain.tickets import Selection
@@ -92,9 +93,7 @@ def _unset(config: Config) -> Iterator[str]:
     for name in config.sources:
         yield from wiring.sources.warnings(config, name)
     for name, webhook in config.webhooks.items():
-        for variable in webhook.secret_env:
-            if not os.environ.get(variable):
-                yield f"webhooks.{name}.secret_env: {variable} is not set here; export {variable}"
+        yield from unset(f"webhooks.{name}", (("secret_env", each) for each in webhook.secret_env), os.environ)
     for name in config.destinations:
         yield from wiring.destination_diagnostics.warnings(config, name)
 

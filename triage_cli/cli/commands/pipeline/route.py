@@ -91,7 +91,7 @@ def route(
         for status in ("classified",) if offline else ("classified", "routing"):
             session.say(messages.still(by_status.get(status, 0) - counts[status], status))
     if session.guides:
-        session.say(next_step(Counter(), counts))
+        session.say(next_step(counts))
     return gravest(codes)
 
 
@@ -105,16 +105,19 @@ def code_of(outcome: Outcome[Routed], error: TriageError) -> ExitCode:
     return ExitCode.PARTIAL if failed else ExitCode.OK
 
 
-def next_step(places: Counter[str], counts: Counter[str]) -> str:
-    """Print where tickets went, and what a person must do."""
-    steps = []
-    if places:
-        steps.append(f"{sum(places.values()):,} routed to {_listed(places)}")
+def next_step(counts: Counter[str], routed: str = "") -> str:
+    """Return where tickets went (`routed_to`), and what a person must do."""
+    steps = [routed] if routed else []
     if counts["needs_review"]:
         steps.append(f"{counts['needs_review']:,} need you: triage review")
     if counts["undeliverable"]:
         steps.append("triage show ID has the attempts; triage route --retry-dead tries again")
     return "; ".join(steps)
+
+
+def routed_to(places: Counter[str]) -> str:
+    """Return how many tickets went where; empty if none did."""
+    return f"{places.total():,} routed to {_listed(places)}" if places else ""
 
 
 def _listed(places: Counter[str]) -> str:

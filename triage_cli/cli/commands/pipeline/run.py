@@ -9,7 +9,7 @@ from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.commands.pipeline.create import DIDS, preview
-from triage_cli.cli.commands.pipeline.route import next_step, waiting_offline
+from triage_cli.cli.commands.pipeline.route import next_step, routed_to, waiting_offline
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import DELIMITED, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, through
@@ -83,7 +83,7 @@ def run(
     if summary.statuses["new"] and not session.stopper.code:  # a run that ends early raises its reason
         session.say(f"note: {messages.plural(summary.statuses['new'], *ELSEWHERE)}, which does the rest")
     if session.guides:
-        session.say(next_step(summary.places, summary.statuses))
+        session.say(next_step(summary.statuses, routed_to(summary.places)))
     return summary.exit_code
 
 
