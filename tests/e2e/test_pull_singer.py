@@ -75,7 +75,7 @@ def test_what_is_no_singer_message_and_streams_of_other_names_are_said(cli: Cli)
     configure(cli)
     assert cli("pull", "-q", "--since", "7d").returncode == 2
     (cli.folder / "config.yaml").chmod(0o666)
-    done = cli("pull", "-q")
+    done = cli("pull", "-q", "--config", "config.yaml")
     assert (done.returncode, "commands run only from a file that others cannot write" in done.stderr) == (2, True)
 
 

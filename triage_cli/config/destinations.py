@@ -95,8 +95,8 @@ def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
             destinations[destination_name] = READERS[chosen.value](destination_name, inner)
             continue
         destination_values = record(inner, DESTINATION, f"destinations.{destination_name}", instead="secret_env")
-        if destination_values.get("type") == "command" and inner.diagnostics.untrusted:
-            inner.wrong(inner.diagnostics.untrusted)
+        if destination_values.get("type") == "command":
+            inner.refuse_command()
         destinations[destination_name] = DestinationSpec(destination_name, **{"type": "", **destination_values})
     return destinations
 

@@ -2,13 +2,13 @@
 
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from triage_cli.config.destination_specs import DestinationSpec
 from triage_cli.config.destinations import default_destinations
+from triage_cli.config.file_trust import check_unnamed, distrust
 from triage_cli.config.protected_files import is_among, own_files
 from triage_cli.config.routes import default_routes
 from triage_cli.config.schema import LOCAL, TOP, Sections, read
@@ -125,6 +125,7 @@ def _find(
     if _is_file(local):
         config_file = _open(local, "config.yaml", home)
         if config_file.ours:
+            check_unnamed(local, config_file.diagnostics.distrust)
             return config_file, ()
         notes = ("./config.yaml has none of triage's keys and was ignored",)
     folder = _xdg(env, home, "XDG_CONFIG_HOME", ".config")
@@ -145,7 +146,7 @@ def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found
     diagnostics = Diagnostics(label, path.parent, home)
     try:
         with path.open("rb") as file:
-            diagnostics.untrusted = _untrusted(os.fstat(file.fileno()), label)
+            diagnostics.distrust = distrust(os.fstat(file.fileno()))
             data = file.read(MAX_BYTES + 1)
     except OSError as exc:
         hint = "`triage config init` writes a first one" if isinstance(exc, FileNotFoundError) else ""
@@ -163,17 +164,6 @@ def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found
         diagnostics.wrong(root.line, "", "must be a mapping (key: value)")
         return _Found(path, diagnostics, None, ours=False)
     return _Found(path, diagnostics, root, any(key in TOP for key in root.value))
-
-
-def _untrusted(stat: os.stat_result, label: str) -> str:
-    """Return what to do before commands may run from this file; empty if nothing."""
-    if os.name != "posix":
-        return ""
-    if stat.st_uid not in (0, os.geteuid()):
-        return "commands run only from a file of your own, and this one belongs to somebody else; copy it"
-    if stat.st_mode & 0o022:
-        return f"commands run only from a file that others cannot write; run: chmod go-w {shlex.quote(label)}"
-    return ""
 
 
 def _xdg(env: Mapping[str, str], home: Path | None, variable: str, usual: str) -> Path | None:

@@ -57,8 +57,8 @@ def _source(source_name: str, setting: ConfigNode) -> SourceSpec:
         setting, _ = filled(setting, chosen, PRESETS)
     keys = setting.entries()
     source_values = record(setting, SOURCE, f"sources.{source_name}", instead="auth")
-    if source_values.get("type") == "command" and setting.diagnostics.untrusted:
-        setting.wrong(setting.diagnostics.untrusted)
+    if source_values.get("type") == "command":
+        setting.refuse_command()
     source_values.pop("format", None)
     if source_values.get("type") == "imap":
         return _imap(source_name, source_values)

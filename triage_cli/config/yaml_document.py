@@ -47,7 +47,7 @@ class Diagnostics:
         self.label = label
         self.folder = folder or Path()
         self.home = home
-        self.untrusted = ""
+        self.distrust = ""  # why others can have written the file
         self.variables: set[str] = set()
         self.origins: dict[str, str] = {}
         self._problems: list[tuple[int, str]] = []
@@ -82,6 +82,11 @@ class ConfigNode(NamedTuple):
     def wrong(self, text: str) -> None:
         """Record a mistake here."""
         self.diagnostics.wrong(self.node.line, self.path, text)
+
+    def refuse_command(self) -> None:
+        """Record a mistake if others can have written the file: no program is started for them."""
+        if reason := self.diagnostics.distrust:
+            self.wrong(f"commands run only from a file that others cannot write, and this one {reason}; copy it")
 
     def read(self, check: "Check", default: Any = None) -> Any:
         """Return the checked value of this setting; after a mistake, record it and return the default."""
