@@ -147,6 +147,9 @@ def test_what_an_agent_has_set_since_the_pull_stays_and_the_next_pull_takes_it_i
         f'field: the ticket there holds "{other}", which somebody has set and which stays; triage pull' in done.stderr
     )
     assert json.loads(cli("show", "0").stdout)["status"] == "undeliverable"
+    advice = "Next: triage pull takes in what a person has set there; if no source reads that field, correct or empty"
+    assert advice in cli("why", "0").stdout
+    assert "what a person has set there; if no source" in cli("route", "0").stderr
     assert cli("route", "0", "--retry-dead", "-q").returncode == 3
     assert desk.items[0]["field"] == other
     cli("pull", "-q")
@@ -157,6 +160,22 @@ def test_what_an_agent_has_set_since_the_pull_stays_and_the_next_pull_takes_it_i
     cli("verdict", "0", again)
     assert cli("route", "0", "-q").returncode == 0
     assert desk.items[0]["field"] == again, "what triage itself has set there is no obstacle"
+
+
+def test_a_field_that_the_answer_lacks_guards_nothing_so_nothing_is_sent(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    configure(cli, desk, field=True, verdict="field")
+    guard(cli, desk)
+    file = cli.folder / "config.yaml"
+    file.write_text(file.read_text().replace('"field": "field", "keep"', '"field": "feild", "keep"'))
+    cli("pull", "-q")
+    cli("classify", "-q")
+    desk.change(0, field="General")
+    done = cli("route", "0")
+    assert (done.returncode, desk.items[0]["field"]) == (3, "General")
+    assert "field has nothing at feild, which find asks for; correct find.field in the config" in done.stderr
+    file.write_text(file.read_text().replace("feild", "field"))
+    assert cli("route", "1", "--retry-dead", "-q").returncode == 0
 
 
 def test_a_value_that_a_pull_has_taken_in_is_replaced_by_a_later_verdict_here(cli: Cli, desk: Helpdesk) -> None:

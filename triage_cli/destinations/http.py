@@ -10,9 +10,9 @@ from triage_cli.config.templates import is_template
 from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
 from triage_cli.destinations.http_sender import GONE, KEPT, WORKERS, HttpSender, Send, beginning, refusal, shown
 from triage_cli.destinations.rendered_requests import HttpRequests
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
+from triage_cli.domain.deliveries import SET_BY_A_PERSON, OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.json_paths import lookup
+from triage_cli.domain.json_paths import has_place, lookup
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.serialization import compact, encodable, from_json
 from triage_cli.domain.tickets import as_tag, tags_of
@@ -85,15 +85,21 @@ class HttpDestination:
         answer = await self._aside(send, find)
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered find with more than can be read, or incompletely")
-        paths = self._http.find.keep if self._http.find else {}
+        paths, field = (self._http.find.keep, self._http.find.field) if self._http.find else ({}, "")
         content = _content(answer)
         kept_values = {name: lookup(content, path) for name, path in paths.items()}
-        if missing := [path for name, path in paths.items() if kept_values[name] is None]:
-            error = DeliveryError(f"{self.name} has nothing at {missing[0]}, which find asks for", final=True)
+        missing = [path for name, path in paths.items() if kept_values[name] is None]
+        if field and not has_place(content, field):  # with a mistake in the path it would guard nothing
+            missing.append(field)
+        if missing:
+            hint = "correct find.field in the config, or make that field there" if missing == [field] else ""
+            error = DeliveryError(
+                f"{self.name} has nothing at {missing[0]}, which find asks for", hint=hint, final=True
+            )
             error.answer = self._beginning(answer)
             raise error
-        if self._http.find and self._http.find.field:
-            self._check_unset(lookup(content, self._http.find.field), outgoing)
+        if field:
+            self._check_unset(lookup(content, field), outgoing)
         return kept_values
 
     def _check_unset(self, there: Any, outgoing: OutgoingDelivery) -> None:
@@ -104,7 +110,7 @@ class HttpDestination:
         known = {as_tag(category) for category in (*outgoing.known, outgoing.delivery.category)}
         if known.isdisjoint(tags_of(value)):
             raise DeliveryError(
-                f'{self.name}: the ticket there holds "{value[:80]}", which somebody has set and which stays; '
+                f'{self.name}: the ticket there holds "{value[:80]}", {SET_BY_A_PERSON}; '
                 "triage pull takes it in",
                 hint="if no source reads that field as its verdict, correct or empty it there", final=True,
             )  # fmt: skip

@@ -8,6 +8,12 @@ from triage_cli.domain.tickets import Ticket
 
 # The prefix of a condition on a column of a ticket's `extra`.
 EXTRA = "extra."
+# A part of the error of a delivery that would overwrite what a person has set in the helpdesk, and what helps then.
+SET_BY_A_PERSON = "which somebody has set and which stays"
+TAKEN_IN_BY_PULL = (
+    "triage pull takes in what a person has set there; if no source reads that field, correct or empty it there, "
+    "then triage route --retry-dead"
+)
 
 
 class Rule(NamedTuple):
@@ -59,6 +65,11 @@ class Delivery(NamedTuple):
     targets: str | None = None
     doubtful: int = 0
     kept: str | None = None
+
+    @property
+    def advice(self) -> str:
+        """Return what helps a dead letter that would overwrite what a person has set; empty for any other delivery."""
+        return TAKEN_IN_BY_PULL if self.state == "dead" and SET_BY_A_PERSON in (self.last_error or "") else ""
 
     @property
     def arrived(self) -> bool:

@@ -22,6 +22,13 @@ def lookup(value: Any, path: str) -> Any:
     return value
 
 
+def has_place(value: Any, path: str) -> bool:
+    """Return whether a value has this path, also if it holds null there; a list has every index."""
+    before, _, key = path.rpartition(".")
+    inside = lookup(value, before) if before else value
+    return isinstance(inside, list) or (isinstance(inside, Mapping) and key in inside)
+
+
 def placed(tree: Any, path: str, value: Any) -> Any:
     """Return a tree of mappings with a value at a dotted path."""
     key, _, rest = path.partition(".")

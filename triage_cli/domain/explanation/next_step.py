@@ -57,6 +57,9 @@ def _machine_step(history: History, owed: Sequence[str] | None) -> str:
         return f"triage route {_name(history)} sends it to {comma_list(owed)}, as the routing map has it now"
     if owed is None and status == "routed":
         return "nothing; it stays where it is, though no rule of the routing map matches it now"
+    dead = [d for d in history.deliveries if d.state == "dead" and d.category == history.ticket.category]
+    if status == "undeliverable" and dead and all(d.advice for d in dead):
+        return dead[0].advice
     step = NEXT_BY_STATUS[status]
     return step if history.ended_early is None else advice(history.ended_early, status, step)
 

@@ -271,7 +271,7 @@ def dead_letters(ticket: Ticket, deliveries: Sequence[Delivery]) -> tuple[Failur
             d.delivery_id,
             DeliveryError(
                 d.last_error or "a destination did not accept it",
-                hint="triage route --retry-dead tries again",
+                hint=d.advice or "triage route --retry-dead tries again",
                 final=True,
             ),
         )
