@@ -11,6 +11,7 @@ from tests.support.stored_tickets import a_ticket
 from triage_cli.domain.audit import Event
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.runs import Lease
+from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.service.group_commit import GroupCommitter, Prepared
 
@@ -20,6 +21,7 @@ class HeldStore:
 
     def __init__(self) -> None:
         self.saved: list[list[str]] = []
+        self.revisions: dict[str, int] = {}
         self.reached, self.go = threading.Event(), threading.Event()
 
     def save(self, changes: Sequence[Change], lease: Lease | None) -> list[Conflict | None]:
@@ -29,13 +31,29 @@ class HeldStore:
         assert self.go.wait(PATIENCE)
         if any(change.event.action == "forbidden" for change in changes):
             raise ValueError("forbidden")
-        return [Conflict(None) if change.event.action == "late" else None for change in changes]
+        return [self.conflict(change) for change in changes]
+
+    def conflict(self, change: Change) -> Conflict | None:
+        if change.ticket is None:
+            return Conflict(None) if change.event.action == "late" else None
+        ticket_id = change.ticket.ticket_id
+        if self.revisions.setdefault(ticket_id, 1) != change.expects:
+            return Conflict(self.ticket(ticket_id))
+        self.revisions[ticket_id] += 1
+        return None
+
+    def ticket(self, ticket_id: str) -> Ticket:
+        return a_ticket()._replace(ticket_id=ticket_id, revision=self.revisions.get(ticket_id, 1))
+
+    def find(self, selection: Selection) -> list[Ticket]:
+        return [self.ticket(ticket_id) for ticket_id in selection.ids or ()]
 
 
-def change_of(action: str, ticket_id: str | None = None) -> Change:
+def change_of(action: str, ticket_id: str | None = None, expects: int = 1) -> Change:
     """Return a change; with a ticket, it is an update of it."""
     ticket = a_ticket()._replace(ticket_id=ticket_id) if ticket_id else None
-    return Change(Event(action, ticket_id, None, "ada", "2026-01-01T00:00:00.000Z", {}), ticket, 1 if ticket else 0)
+    event = Event(action, ticket_id, None, "ada", "2026-01-01T00:00:00.000Z", {})
+    return Change(event, ticket, expects if ticket else 0)
 
 
 def measured(texts: Sequence[str]) -> list[Prepared[tuple[int, bool]] | Exception]:
@@ -104,7 +122,7 @@ def test_a_transaction_that_fails_fails_all_of_its_group() -> None:
 def test_two_changes_of_one_ticket_are_two_transactions() -> None:
     results, store = together([
         lambda committer: committer.save([change_of("routed", "t-1")]),
-        lambda committer: committer.save([change_of("verdict", "t-1")]),
+        lambda committer: committer.save([change_of("verdict", "t-1", 2)]),
     ])  # fmt: skip
     assert results == [[None], [None]]
     assert store.saved == [["first"], ["routed"], ["verdict"]]
@@ -113,16 +131,25 @@ def test_two_changes_of_one_ticket_are_two_transactions() -> None:
 def test_a_ticket_that_is_changed_often_leaves_the_others_together() -> None:
     results, store = together([
         lambda committer: committer.save([change_of("routed", "t-1")]),
-        lambda committer: committer.save([change_of("delivered", "t-1")]),
+        lambda committer: committer.save([change_of("delivered", "t-1", 2)]),
         lambda committer: committer.save([change_of("other", "t-2")]),
         lambda committer: committer.ask(measured, "new"),
-        lambda committer: committer.save([change_of("verdict", "t-1")]),
-        lambda committer: committer.save([change_of("late", "t-2")]),
+        lambda committer: committer.save([change_of("verdict", "t-1", 3)]),
+        lambda committer: committer.save([change_of("late", "t-2", 2)]),
     ])  # fmt: skip
-    assert results == [[None], [None], [None], (1, False), [None], [Conflict(None)]]
+    assert results == [[None], [None], [None], (1, False), [None], [None]]
     assert [sorted(saved) for saved in store.saved] == [
         ["first"], ["new", "other", "routed"], ["delivered", "late"], ["verdict"]
     ]  # fmt: skip
+
+
+def test_changes_of_a_ticket_that_has_moved_on_need_no_transaction() -> None:
+    results, store = together([
+        lambda committer, number=number: committer.save([change_of(f"update {number}", "t-1")]) for number in range(9)
+    ])  # fmt: skip
+    assert results[0] == [None]
+    assert [conflict.ticket.revision for (conflict,) in results[1:]] == [2] * 8
+    assert store.saved == [["first"], ["update 0"]]
 
 
 def test_an_error_of_the_last_step_comes_to_its_caller_alone() -> None:

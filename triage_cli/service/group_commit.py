@@ -5,6 +5,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.runs import Lease
+from triage_cli.domain.tickets import Selection
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.group_worker import GroupWorker
 
@@ -56,9 +57,36 @@ class GroupCommitter:
 
     def _work(self, items: Sequence[_Item]) -> list[Any]:
         results = dict(_each_prepared(items))
-        for group in _apart({number: one for number, one in results.items() if isinstance(one, Prepared)}):
+        left = {number: one for number, one in results.items() if isinstance(one, Prepared)}
+        while left:
+            group = _first_changes(left)
             results |= zip(group, self._saved(group.values()), strict=True)
+            left = {number: one for number, one in left.items() if number not in group}
+            if left:
+                outdated = self._outdated(left)
+                results |= outdated
+                left = {number: one for number, one in left.items() if number not in outdated}
         return [results[number] for number in range(len(items))]
+
+    def _outdated(self, left: Mapping[int, Prepared[Any]]) -> dict[int, Any]:
+        """Return the results of those that change nothing any more, since all their tickets have moved on.
+
+        One read finds them. Else each of n callers that change one ticket would need a transaction in each of n rounds.
+        """
+        ids = tuple({ticket_id for one in left.values() for ticket_id in _updated(one)})
+        try:
+            current = {ticket.ticket_id: ticket for ticket in self._store.find(Selection(ids=ids))}
+        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+            return dict.fromkeys(left, error)
+        results: dict[int, Any] = {}
+        for number, one in left.items():
+            before = _updated(one)
+            now = {ticket_id: current[ticket_id] for ticket_id in before if ticket_id in current}
+            if len(before) == len(one.changes) == len(now) and all(
+                now[ticket_id].revision > expects for ticket_id, expects in before.items()
+            ):
+                results[number] = _finished(one, [Conflict(now[ticket_id]) for ticket_id in before])
+        return results
 
     def _saved(self, group: Collection[Prepared[Any]]) -> list[Any]:
         try:
@@ -92,18 +120,21 @@ def _finished(prepared: Prepared[Any], conflicts: Sequence[Conflict | None]) -> 
         return error
 
 
-def _apart(prepared: Mapping[int, Prepared[Any]]) -> list[dict[int, Prepared[Any]]]:
-    """Return the groups to save one after another: the second change of a ticket is in the second, and so on.
+def _updated(prepared: Prepared[Any]) -> dict[str, int]:
+    """Return the tickets that changes update, with the revisions that they expect."""
+    return {c.ticket.ticket_id: c.expects for c in prepared.changes if c.ticket and c.expects}
+
+
+def _first_changes(prepared: Mapping[int, Prepared[Any]]) -> dict[int, Prepared[Any]]:
+    """Return what can be saved together: of several changes of one ticket, the first.
 
     Two changes of one ticket need two transactions: the second was decided on the state before the first.
     """
-    groups: list[dict[int, Prepared[Any]]] = []
-    next_group: dict[str, int] = {}  # by ticket
+    group: dict[int, Prepared[Any]] = {}
+    taken: set[str] = set()
     for number, one in prepared.items():
-        updated = {change.ticket.ticket_id for change in one.changes if change.ticket and change.expects}
-        position = max((next_group.get(ticket_id, 0) for ticket_id in updated), default=0)
-        next_group |= dict.fromkeys(updated, position + 1)
-        if position == len(groups):
-            groups.append({})
-        groups[position][number] = one
-    return groups
+        updated = _updated(one).keys()
+        if taken.isdisjoint(updated):
+            group[number] = one
+        taken |= updated
+    return group

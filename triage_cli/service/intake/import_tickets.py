@@ -98,16 +98,17 @@ class Intake:
         """
         identified = named(self._store, [dedup.identify(draft)])[0]
         again = identified.counts_occurrences and identity is not None
-        if identified.counts_occurrences and identity is not None:
+        if again:
             identified = identified._replace(identity=f"{identity}:{identified.content}", counts_occurrences=False)
+        known = None if identified.counts_occurrences else known_as(self._store, identified.identity)
         for _ in range(CALLERS):
-            known = None if identified.counts_occurrences else known_as(self._store, identified.identity)
             if again and known is not None:  # a repeated call, whose response was lost
                 return Outcome(draft.row, Action.UNCHANGED, known, None, draft)
             last_verdicts = self._imported_verdicts([identified], {identified.identity: known} if known else {})
             action, ticket, change, error = self._decide(identified, known, times.now(), last_verdicts, repeated=False)
-            if change is None or save([change]) == [None]:
+            if change is None or (conflict := save([change])[0]) is None:
                 return Outcome(draft.row, action, ticket, error, draft)
+            known = None if identified.counts_occurrences else conflict.ticket
         raise UnavailableError("another program keeps changing the same ticket", hint="try again")
 
     def _batch(
