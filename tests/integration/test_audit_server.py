@@ -2,7 +2,12 @@
 
 import json
 import shlex
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +22,7 @@ from triage_cli.domain.audit_chain import GENESIS
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import CheckError
 from triage_cli.domain.tickets import Selection, VerdictDraft
+from triage_cli.ports.storage import AuditLogReader
 from triage_cli.service.audit_proof import prove
 from triage_cli.stores.audit_log import ServerTrail, trail
 from triage_cli.stores.postgres import schema
@@ -24,12 +30,13 @@ from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 
 
+def opened(store: SqliteStore | PostgresStore) -> AbstractContextManager[AuditLogReader]:
+    return nullcontext(ServerTrail(store)) if isinstance(store, PostgresStore) else trail(store.path)
+
+
 def proved(store: SqliteStore | PostgresStore, *heads: str) -> Head:
-    elsewhere = dict.fromkeys(heads, "that was expected")
-    if isinstance(store, PostgresStore):
-        return prove(ServerTrail(store), None, elsewhere)
-    with trail(store.path) as log:
-        return prove(log, None, elsewhere)
+    with opened(store) as log:
+        return prove(log, None, dict.fromkeys(heads, "that was expected"))
 
 
 def test_the_log_of_any_store_is_proved_alone_and_against_heads_kept_elsewhere(world: World) -> None:
@@ -40,6 +47,26 @@ def test_the_log_of_any_store_is_proved_alone_and_against_heads_kept_elsewhere(w
     assert proved(world.store) == proved(world.store, before.head) == world.store.head() == world.triage().audit_head()
     with pytest.raises(CheckError, match="expected"):
         proved(world.store, before.head, "1" * 64)
+
+
+def test_what_is_stored_while_the_log_is_proved_contradicts_nothing(world: World) -> None:
+    numbers = count(3)
+    list(world.triage().create(drafts(next(numbers))))
+
+    def store_more(log: AuditLogReader) -> AuditLogReader:
+        """Let another run begin, store and end after the first look at either head."""
+
+        def busy(look: Callable[[], Any]) -> Any:
+            found = look()
+            list(world.triage().create(drafts(next(numbers))))
+            return found
+
+        for name in ("recorded_head", "kept"):
+            setattr(log, name, partial(busy, getattr(log, name)))
+        return log
+
+    with opened(world.store) as log:
+        assert prove(store_more(log), None, {}).events >= 3
 
 
 # -- on PostgreSQL

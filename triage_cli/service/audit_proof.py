@@ -19,9 +19,9 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str]) ->
     `heads` maps the hashes of heads that must be in the log to where they were kept. Without any, the head that the
     store keeps apart from its log is required.
     """
+    kept, damage = _kept(trail)  # first: what is stored meanwhile may be missing from it, but not from the log
     ends_at, mark = trail.recorded_head()
     _check_key(mark, key)
-    kept, damage = _kept(trail)
     where = {kept.head: f"kept {trail.place} (of event {kept.events})", **heads} if kept else heads
     replaced: set[str] = set()
     head, missing = audit_chain.recompute(_collecting_replaced(trail.events(), replaced), key, where)

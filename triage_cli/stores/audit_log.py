@@ -111,6 +111,9 @@ class ServerTrail:
     def __init__(self, store: "PostgresStore") -> None:
         self.mend = f'psql {shlex.quote(store.shown)} -c "insert into last_head select 1, seq, hash from chain"'
         self._store = store
+        # First, so that what is stored meanwhile is missing from it at most, not from the log.
+        kept = store.database.read("select seq, hash from last_head")
+        self._kept = Head(kept[0][1], kept[0][0]) if kept else None
         rows = store.database.read("select seq, hash, key from chain")
         seq, head, mark = rows[0] if rows else (0, "", None)
         self._recorded = Head(head, seq), mark
@@ -121,9 +124,7 @@ class ServerTrail:
 
     def kept(self) -> Head | None:
         """Return the head in `last_head`; None if its row is gone."""
-        for seq, head in self._store.database.read("select seq, hash from last_head"):
-            return Head(head, seq)
-        return None
+        return self._kept
 
     def events(self) -> Iterator[LoggedEvent]:
         """Yield the events up to that head."""
