@@ -46,6 +46,7 @@ def test_a_revoked_key_stays_listed_and_its_name_taken(cli: Cli) -> None:
     "args",
     [
         ("create", "ada"), ("create", "", "--role", "agent"), ("create", "a", "--role", "boss"), ("revoke",),
+        ("create", "a", "--role", "agent", "--expires", "0d"), ("create", "a", "--role", "agent", "--expires", "0.5s"),
         ("create", "a\x1b[2J", "--role", "agent"), ("create", "a" * 81, "--role", "agent"),
     ],
 )  # fmt: skip

@@ -93,6 +93,21 @@ def test_twice_in_one_second_keeps_both(grown: Cli) -> None:
     assert sorted(rows(path, "select count(*) from tickets")[0][0] for path in kept(grown)) == [3, 5]
 
 
+def test_no_link_that_somebody_put_there_leads_a_copy_elsewhere(grown: Cli) -> None:
+    other = grown.folder / "other"
+    other.write_text("precious")
+    part = Path(f"{grown.db}.part")
+    part.symlink_to(other)
+    done = grown("db", "restore", "backup.db", "--yes")
+    assert (done.returncode, done.stderr) == (
+        2, f"error: cannot write {part}: Too many levels of symbolic links; check the rights of its folder\n"
+    )  # fmt: skip
+    (grown.folder / "again.db.head").symlink_to(other)
+    assert grown("db", "backup", "again.db").returncode == 0
+    assert other.read_text() == "precious"
+    assert grown("audit", "verify", "--db", "again.db").returncode == 0
+
+
 def test_forget_names_what_restores_have_kept(grown: Cli) -> None:
     assert grown("create", "-q", "--subject", "a", "--customer-id", "C-9").returncode == 0
     assert grown("db", "restore", "backup.db").returncode == 0

@@ -121,6 +121,13 @@ def test_processes_that_end_before_they_serve_are_not_started_again(monkeypatch:
     assert WorkerProcesses(listening("127.0.0.1", 0), ["no-such-command"], 2).serve_until_stopped() == 2
 
 
+def test_processes_run_no_module_that_lies_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can have put one there, and `triage` itself does not look there."""
+    (tmp_path / "typer.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert WorkerProcesses(listening("127.0.0.1", 0), ["no-such-command"], 1).serve_until_stopped() == 2
+
+
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
 def test_a_rolling_restart_behind_a_gateway_loses_and_doubles_nothing(fitted: Cli) -> None:
     key = key_of(fitted)

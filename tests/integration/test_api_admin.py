@@ -12,8 +12,8 @@ from tests.support.api_server import Running, serving
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.world import World
-from triage_cli.domain import api_key_format
-from triage_cli.domain.api_keys import ROLES
+from triage_cli.domain import api_key_format, times
+from triage_cli.domain.api_keys import ROLES, ApiKey
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.service.api_keys import KeyRing, after
 from triage_cli.wiring.stores import open_gate
@@ -85,10 +85,19 @@ def test_a_key_is_made_listed_rotated_and_revoked_and_the_log_says_by_whom(
 
 def test_a_key_that_has_expired_opens_nothing(server: Running) -> None:
     ring = KeyRing(server.served.parts.store, server.served.gate, "tester")
-    gone = ring.create("short", "reader", 0.0).key
+    made = api_key_format.new_key()
+    gone, hashed = made.text, api_key_format.digest(made.text)
+    server.served.gate.add_key(ApiKey(made.key_id, "short", hashed, "reader", times.now(), expires_at=times.ago(1)))
     answer = httpx.get(f"{server.url}/stats", headers={"X-API-Key": gone})
     assert (answer.status_code, "expired" in answer.json()["detail"]) == (401, True)
     assert opens(server, ring.rotate("short", seconds=60.0).key) == 200
+
+
+def test_no_key_is_made_that_has_expired_already(admin: httpx.Client) -> None:
+    for seconds in (0, 0.001):
+        assert admin.post("/keys", json={"name": "bot", "role": "reader", "expires_in": seconds}).status_code == 422
+    assert admin.post("/keys", json={"name": "bot", "role": "reader"}).status_code == 201
+    assert admin.post("/keys/bot/rotate", json={"expires_in": 0}).status_code == 422
 
 
 def test_the_text_of_a_key_is_in_no_idempotency_record(server: Running, admin: httpx.Client) -> None:

@@ -314,6 +314,16 @@ def test_two_lengths_or_a_split_request_are_refused(server: Running) -> None:
             assert raw.recv(4096).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 401 "))
 
 
+def test_a_request_with_two_kinds_of_length_is_the_last_one_of_its_connection(server: Running) -> None:
+    """A gateway may have gone by the other length, and take what follows for a request of its own."""
+    head = f"Host: x\r\nX-API-Key: {server.keys['agent']}\r\nContent-Type: application/json\r\nContent-Length: 4\r\n"
+    follows = "0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
+        raw.sendall(f"POST /tickets HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\n{follows}".encode())
+        answers = b"".join(iter(lambda: raw.recv(4096), b""))
+    assert (answers.count(b"HTTP/1.1 "), b"connection: close" in answers) == (1, True)
+
+
 def test_a_key_has_so_many_requests_a_minute(tmp_path: Path) -> None:
     with serving(tmp_path, limits=Limits(per_minute=40)) as server:
         with server.client() as client:

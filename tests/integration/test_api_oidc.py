@@ -21,9 +21,12 @@ from tests.support.commands import PATIENCE
 from tests.support.identity_provider import IdentityProvider, identity_provider
 from triage_cli.api import token_verifier
 from triage_cli.api.application import THREADS
+from triage_cli.api.server import tokens
+from triage_cli.api.token_verifier import TokenVerifier
 from triage_cli.client import RemoteTriage
 from triage_cli.client.address import checked
-from triage_cli.domain.errors import RefusedError, TriageError, UsageError
+from triage_cli.config import OidcSpec, load_config
+from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.runtime.network import Network
 
 CONFIG = """server:
@@ -190,6 +193,49 @@ def test_keys_at_an_address_that_could_be_changed_on_the_way_are_not_taken(
     described = {"issuer": provider.url, "jwks_uri": "http://login.example.com/keys"}
     provider.answers["/.well-known/openid-configuration"] = (200, json.dumps(described).encode())
     assert ask(server, provider.token()).status_code == 503
+
+
+def test_the_log_says_why_the_keys_cannot_be_had_and_the_answer_where_to_look(
+    server: Running, provider: IdentityProvider, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers without a good token are not told which hosts and proxies there are."""
+    provider.answers["/keys"] = (500, b"")
+    refused = ask(server, provider.token())
+    assert (refused.status_code, refused.json()["hint"].startswith("the server's log says why")) == (503, True)
+    assert caplog.messages == ["no token can be checked: the identity provider answered 500"]
+    monkeypatch.setattr(token_verifier, "FAILED", 0.0)
+    provider.answers["/keys"] = (200, b"no json")
+    ask(server, provider.token())
+    assert caplog.messages[1:] == ["no token can be checked: the identity provider gave no JSON"]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "why"),
+    [
+        ("http://127.0.0.1:9", "the identity provider cannot be reached by HTTP_PROXY at 127.0.0.1:9: it refuses"),
+        ("socks5://me:secret@127.0.0.1:9", "SOCKS needs the package socksio"),
+    ],
+)
+def test_a_bad_proxy_before_the_identity_provider_is_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, proxy: str, why: str
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    spec = OidcSpec("http://login.example.com", ("triage",), "roles", {"*": "reader"})
+    verifier = TokenVerifier(spec, token_verifier.fetching(Network(offline=False)))
+    with identity_provider() as provider, pytest.raises(UnavailableError):
+        verifier.caller(provider.token())
+    assert (len(caplog.messages), why in caplog.text, "secret" in caplog.text) == (1, True, False)
+
+
+def test_a_proxy_that_cannot_be_used_is_a_mistake_before_the_server_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:9")
+    (tmp_path / "config.yaml").write_text(CONFIG.format(url="https://login.example.com"))
+    config = load_config(db=str(tmp_path / "triage.db"), env={"HOME": str(tmp_path)}, cwd=tmp_path)
+    with pytest.raises(ConfigError, match=r"HTTPS_PROXY names a proxy that cannot be used for login\.example\.com"):
+        tokens(config)
+    assert tokens(config._replace(offline=True))
 
 
 def test_a_provider_that_does_not_answer_holds_up_nobody_else(

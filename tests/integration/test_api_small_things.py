@@ -113,6 +113,9 @@ def test_a_large_answer_is_compressed_for_who_accepts_that(client: httpx.Client)
     assert (zipped.headers["content-encoding"], zipped.json()) == ("gzip", plain.json())
     assert int(zipped.headers["content-length"]) < int(plain.headers["content-length"]) / 5
     assert "content-encoding" not in plain.headers
+    for how in ("gzip;q=0", "br, GZIP ; q=0.000", "x-gzip-none"):
+        assert "content-encoding" not in client.get("/tickets", headers={"accept-encoding": how}).headers, how
+    assert "content-encoding" in client.get("/tickets", headers={"accept-encoding": "br;q=0, GZip;q=0.1"}).headers
     for response in (client.get("/categories"), client.post("/classify")):  # small, and a stream of lines
         assert (response.status_code, response.headers.get("content-encoding")) == (200, None)
 

@@ -1,14 +1,16 @@
 """The FastAPI application: its routers, error handlers, middleware and description."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.gzip import GZipResponder, IdentityResponder
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from triage_cli import __version__
 from triage_cli.api import docs_page, problems
@@ -25,6 +27,7 @@ THREADS = 100
 # their lines back.
 COMPRESSED = 4096
 STREAMED = (LINES, OCTETS)
+REFUSED = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")  # the quality of an encoding that a client does not take
 # What a page of an allowed origin may send and read.
 CORS: Mapping[str, Any] = {
     "allow_methods": ("GET", "POST", "DELETE"),
@@ -42,6 +45,27 @@ class _Application(FastAPI):
         if scope["type"] == "http":
             scope = {**scope, QUERY: scope["query_string"], "query_string": b""}
         await super().__call__(scope, receive, send)
+
+
+class _Compression:
+    """Starlette's compression for clients that accept gzip; its own middleware also takes `gzip;q=0` for that."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        responder = self._app
+        if scope["type"] == "http" and _accepts_gzip(Headers(scope=scope).get("accept-encoding", "")):
+            responder = GZipResponder(self._app, COMPRESSED, 5, exclude_content_types=STREAMED)
+        elif scope["type"] == "http":  # tells caches that the answer could have been another one
+            responder = IdentityResponder(self._app, COMPRESSED, exclude_content_types=STREAMED)
+        await responder(scope, receive, send)
+
+
+def _accepts_gzip(accepted: str) -> bool:
+    """Return whether a header Accept-Encoding names gzip, with another quality than 0."""
+    codings = (coding.partition(";") for coding in accepted.lower().split(","))
+    return any(name.strip() == "gzip" and not REFUSED.fullmatch(quality) for name, _, quality in codings)
 
 
 def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
@@ -72,7 +96,7 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     for router in (group.router for group in groups):
         app.router.routes += router.routes  # as they are; `include_router` makes each anew at the first request
     app.openapi = openapi_method(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
-    app.add_middleware(GZipMiddleware, COMPRESSED, 5, exclude_content_types=STREAMED)
+    app.add_middleware(_Compression)
     app.add_middleware(AccessMiddleware, server_state=server_state, root_path=root_path)
     if server_state.cors_origins:  # outermost, since a browser asks without a key whether it may send one
         app.add_middleware(CORSMiddleware, allow_origins=server_state.cors_origins, max_age=600, **CORS)

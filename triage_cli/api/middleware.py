@@ -63,7 +63,7 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         request_log = _RequestLog(scope, send)
-        if self._server_state.draining:  # so that the next request comes over a connection to another server
+        if self._server_state.draining or _has_two_lengths(scope):  # so that the next one comes over another connection
             request_log.headers["connection"] = "close"
         request_id.set(request_log.request_id)
         self._server_state.meter.begun()
@@ -160,6 +160,15 @@ def _routed(scope: Scope, root: str) -> tuple[str, Scope]:
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
     query = scope.get(QUERY, scope["query_string"])
     return path, {**scope, "path": root + path, "root_path": root, "method": method, "query_string": query}
+
+
+def _has_two_lengths(scope: Scope) -> bool:
+    """Return whether a request's body has two lengths: a gateway may have gone by the other (RFC 9112, section 6.1).
+
+    What follows may be a part of the body to the gateway, so it is not taken for a request.
+    """
+    headers = Headers(scope=scope)
+    return "content-length" in headers and "transfer-encoding" in headers
 
 
 def _too_large(most: int) -> TooLargeError:

@@ -88,7 +88,7 @@ def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] |
 def tokens(config: Config) -> Callable[[str], Caller] | None:
     """Return what verifies the identity provider's tokens; None if none is configured.
 
-    Raises `UsageError` if the package for it is missing.
+    Raises `UsageError` if the package for it is missing, and `ConfigError` for a proxy that cannot be used.
     """
     if config.oidc is None:
         return None
@@ -96,7 +96,10 @@ def tokens(config: Config) -> Callable[[str], Caller] | None:
         from triage_cli.api.token_verifier import TokenVerifier, fetching
     except ImportError as error:
         raise UsageError("server.oidc needs a package that is not installed", hint=with_extra("oidc")) from error
-    return TokenVerifier(config.oidc, fetching(Network(config.offline))).caller
+    network = Network(config.offline)
+    if not network.offline:
+        network.http_client("server.oidc", config.oidc.issuer, proxies=True).close()
+    return TokenVerifier(config.oidc, fetching(network)).caller
 
 
 def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:

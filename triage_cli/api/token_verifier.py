@@ -6,6 +6,7 @@ that names an unknown one.
 
 import hashlib
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +21,8 @@ from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.errors import RefusedError, TriageError, UnauthenticatedError, UnavailableError
 from triage_cli.domain.hostile_text.invisible import readable
 from triage_cli.domain.json_paths import lookup
-from triage_cli.runtime.network import Network, is_loopback
+from triage_cli.runtime.network import Network, is_loopback, proxy_for
+from triage_cli.runtime.unreachable import host_of, reason
 
 # Algorithms of asymmetric keys alone, by the type of the key: with HS256 the public key would be the secret.
 KEY_TYPES = {
@@ -42,6 +44,8 @@ PATIENCE = 6.0  # seconds that a request waits for another one's fetch
 # Requests that fetch keys or wait for that, each with a thread of the server: the other threads stay free for callers
 # whose keys are known.
 WAITING = 50
+
+errors = logging.getLogger("triage.errors")
 
 Record = Mapping[str, Any]
 Fetch = Callable[[str], Any]
@@ -176,6 +180,7 @@ class _KeySet:
                 raise UnavailableError("the identity provider's keys cannot be read")
         except TriageError as error:
             self._failed = time.monotonic()
+            errors.warning("no token can be checked: %s", error.sentence())
             raise _unreachable() from error
         self._keys = tuple(_usable(keys["keys"][:100]))
         self._fetched = time.monotonic()
@@ -210,7 +215,7 @@ def _address(address: object) -> str:
 def _unreachable() -> UnavailableError:
     return UnavailableError(
         "the identity provider's keys cannot be had just now, so no token can be checked",
-        hint="send it again in a moment; keys made by triage keys create work meanwhile",
+        hint="the server's log says why; keys made by triage keys create work meanwhile",
     )
 
 
@@ -230,7 +235,11 @@ def fetching(network: Network) -> Fetch:
                     if len(body) > MOST or time.monotonic() > until:
                         raise UnavailableError("the identity provider's answer has no end")
             return json.loads(body)
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
-            raise UnavailableError("the identity provider cannot be reached") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            proxy = proxy_for(address)
+            by = f" by {proxy.variable} at {host_of(proxy.url)}" if proxy else ""
+            raise UnavailableError(f"the identity provider cannot be reached{by}: {reason(error)}") from error
+        except (ValueError, RecursionError) as error:
+            raise UnavailableError("the identity provider gave no JSON") from error
 
     return fetch

@@ -29,7 +29,8 @@ class WorkerProcesses:
 
     def __init__(self, listening: socket.socket, command_line: Sequence[str], number: int) -> None:
         self._listening = listening
-        self._command = [sys.executable, "-m", "triage_cli", *command_line]
+        # -P: a module in the present folder, which anybody can have put there, takes the place of no other.
+        self._command = [sys.executable, "-P", "-m", "triage_cli", *command_line]
         self._number = number
         self._running: dict[subprocess.Popen[bytes], float] = {}
         self._ended: queue.SimpleQueue[_Ended | None] = queue.SimpleQueue()  # None: they are to stop

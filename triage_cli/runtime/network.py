@@ -152,10 +152,31 @@ def trust() -> "ssl.SSLContext":
     return context
 
 
+class Proxy(NamedTuple):
+    """A proxy of the environment: the variable that names it, and its address."""
+
+    variable: str
+    url: str
+
+
+def proxy_for(url: str) -> Proxy | None:
+    """Return the environment's proxy for an address; None if there is none."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    parts, proxies = urlsplit(url), getproxies()
+    scheme = parts.scheme if proxies.get(parts.scheme) else "all"
+    proxy = proxies.get(scheme)
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return None
+    variable = f"{scheme}_proxy"  # it goes before the one in capitals
+    variable = variable if os.environ.get(variable) else variable.upper()
+    return Proxy(variable, proxy if "://" in proxy else f"http://{proxy}")
+
+
 def proxy_options(url: str, context: "ssl.SSLContext") -> dict[str, Any]:
     """Return the options by which a client of httpx uses the proxies of the environment. Raises `ConfigError`."""
     from urllib.parse import urlsplit
-    from urllib.request import getproxies, proxy_bypass
 
     import httpx
 
@@ -163,23 +184,20 @@ def proxy_options(url: str, context: "ssl.SSLContext") -> dict[str, Any]:
         httpx.Client(verify=context).close()
     except (ImportError, ValueError, httpx.InvalidURL):
         # One variable that it cannot use, even one that is not for this address, keeps httpx from making a client.
-        parts, proxies = urlsplit(url), getproxies()
+        proxy = proxy_for(url)
     else:
         return {}
-    scheme = parts.scheme if proxies.get(parts.scheme) else "all"
-    proxy = proxies.get(scheme)
-    if not proxy or proxy_bypass(parts.hostname or ""):
+    if proxy is None:
         return {"trust_env": False}
-    options: dict[str, Any] = {"trust_env": False, "proxy": proxy if "://" in proxy else f"http://{proxy}"}
+    options: dict[str, Any] = {"trust_env": False, "proxy": proxy.url}
     try:
         httpx.Client(verify=context, **options).close()
     except (ImportError, ValueError, httpx.InvalidURL) as error:
-        name = f"{scheme}_proxy"  # it goes before the one in capitals
-        name = name if os.environ.get(name) else name.upper()
+        host = urlsplit(url).hostname
         why = "SOCKS needs the package socksio" if isinstance(error, ImportError) else "it is no http proxy's address"
         raise ConfigError(
-            f"{name} names a proxy that cannot be used for {parts.hostname}: {why}",
-            hint=f"set {name} to http://HOST:PORT, unset it, or add {parts.hostname} to NO_PROXY",
+            f"{proxy.variable} names a proxy that cannot be used for {host}: {why}",
+            hint=f"set {proxy.variable} to http://HOST:PORT, unset it, or add {host} to NO_PROXY",
         ) from error
     return options
 

@@ -39,6 +39,7 @@ REASONS: tuple[tuple[type[BaseException], str | Callable[[BaseException], str]],
 NAMES = {
     "TimeoutException": "it did not answer in time",
     "UnsupportedProtocol": "its url is neither http nor https",
+    "ProxyError": "its proxy opens no connection",
     "ProtocolError": "it gave no HTTP answer",
 }
 

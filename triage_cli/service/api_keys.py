@@ -22,6 +22,12 @@ def after(seconds: float) -> str:
         raise UsageError("no key is valid for so long", hint="give a shorter time, such as 90d") from error
 
 
+def _expires_at(seconds: float | None) -> str | None:
+    if seconds is not None and seconds < 1:
+        raise UsageError("a key that expires at once opens nothing", hint="give a longer time, such as 90d")
+    return None if seconds is None else after(seconds)
+
+
 def _expiry(expires_at: str | None) -> dict[str, str]:
     return {} if expires_at is None else {"expires_at": expires_at}
 
@@ -40,7 +46,7 @@ class KeyRing:
             hint = "take one that says who uses it: letters, digits, blanks inside, and . _ @ + -, 80 at most"
             raise UsageError("this cannot be the name of a key", hint=hint)
         made = api_key_format.new_key()
-        expires_at = None if seconds is None else after(seconds)
+        expires_at = _expires_at(seconds)
         digest = api_key_format.digest(made.text)
         self._gate.add_key(ApiKey(made.key_id, name, digest, role, times.now(), expires_at=expires_at))
         self._log(EventAction.KEY_CREATED, {"key": made.key_id, "name": name, "role": role} | _expiry(expires_at))
@@ -52,7 +58,7 @@ class KeyRing:
         The old one is taken for `overlap` seconds more. Raises `NotFoundError`, and `UsageError` if it was revoked.
         """
         made = api_key_format.new_key()
-        expires_at = None if seconds is None else after(seconds)
+        expires_at = _expires_at(seconds)
         new = ApiKey(made.key_id, name, api_key_format.digest(made.text), "", times.now(), expires_at=expires_at)
         key = self._gate.rotate(new, after(overlap))
         self._log(

@@ -15,7 +15,8 @@ Places = Annotated[
     Field(max_length=10_000, json_schema_extra={"additionalProperties": False}),
 ]
 Role = Literal["metrics", "reader", "agent", "admin"]
-Seconds = Annotated[float, Field(ge=0, le=100 * 366 * 86_400)]
+LONGEST = 100 * 366 * 86_400
+Lifetime = Annotated[float, Field(ge=1, le=LONGEST)]
 ROLE = "what it may do: read the metrics, read, also work on tickets, all"
 EXPIRES_IN = "seconds until it expires"
 
@@ -28,14 +29,14 @@ class KeyIn(In):
         json_schema_extra={"minLength": 1, "maxLength": 80, "pattern": NAME},
     )
     role: Role = Field(description=ROLE)
-    expires_in: Seconds | None = Field(None, description=EXPIRES_IN)
+    expires_in: Lifetime | None = Field(None, description=EXPIRES_IN)
 
 
 class RotateIn(In):
     """The options for the next key with a name."""
 
-    overlap: Seconds = Field(0.0, description="seconds for which the old key stays valid")
-    expires_in: Seconds | None = Field(None, description=f"{EXPIRES_IN}; null: its expiry stays as it is")
+    overlap: float = Field(0.0, ge=0, le=LONGEST, description="seconds for which the old key stays valid")
+    expires_in: Lifetime | None = Field(None, description=f"{EXPIRES_IN}; null: its expiry stays as it is")
 
 
 class Key(BaseModel):

@@ -172,7 +172,7 @@ def _locked(part_file: Path) -> Iterator[None]:
     """Create the file for the copy, for this user only, and lock it against other restores."""
     try:
         part_file.parent.mkdir(FOLDER, parents=True, exist_ok=True)
-        number = private(str(part_file), os.O_RDWR | os.O_CREAT)
+        number = private(str(part_file), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     except OSError as error:
         raise StoreError(
             f"cannot write {part_file}: {error.strerror}", hint="check the rights of its folder"

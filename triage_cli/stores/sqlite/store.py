@@ -229,6 +229,7 @@ class SqliteStore(SqlStore):
             with closing(sqlite3.connect(part)) as target:
                 source.backup(target)
                 seq, head = target.execute("select seq, hash from chain").fetchone()
+            Path(f"{path}.head").unlink(missing_ok=True)  # it may be a link to a file elsewhere
             write_head(str(path), Head(head, seq))
             part.rename(path)
         except sqlite3.OperationalError as error:
