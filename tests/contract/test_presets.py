@@ -155,7 +155,8 @@ class TestEach:
         texts = st.lists(pieces, min_size=1, max_size=4).map("".join)
         pairs = st.one_of(st.tuples(texts, texts), st.tuples(texts, st.none()), st.tuples(st.none(), texts))
         number = iter(range(1_000_000))
-        with sending(preset, tmp_path, monkeypatch) as (vendor, _):
+        with sending(preset, tmp_path, monkeypatch) as (vendor, send):
+            assert send(next(number)).error is None  # so that all the others find the label there
             config = load_config(config=str(tmp_path / "config.yaml"), env={"HOME": str(tmp_path)}, cwd=tmp_path)
 
             @given(st.lists(pairs, min_size=5, max_size=12))
@@ -212,7 +213,7 @@ def test_what_was_taken_and_not_answered_is_not_made_twice(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with sending(preset, tmp_path, monkeypatch) as (vendor, send):
-        if preset in ("servicenow", "freshdesk"):
+        if preset in ("zendesk", "servicenow", "freshdesk"):
             vendor.faults.append(None)  # of the request before, for the incident or the field
         vendor.faults.append(Fault.LOST)
         first = refused(send(1))
@@ -253,6 +254,22 @@ def test_what_people_have_set_stays_and_a_correction_takes_back_only_our_own(
         assert again.error is None, vendor.refusals
         kept = {"billing"} if isinstance(vendor, ServiceNow) else set()  # a note is no label: the next one corrects it
         assert labels(vendor) == before | kept | {"technical"}
+
+
+def test_a_tag_that_an_agent_adds_at_the_same_moment_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sending("zendesk", tmp_path, monkeypatch) as (vendor, send):
+        assert isinstance(vendor, Zendesk)
+        vendor.by_agent = ["escalated"]
+        assert not refused(send(1)).final
+        assert send(1, attempts=1).error is None, vendor.refusals
+        accepted = outgoing(1)[0]._replace(state="accepted")
+        vendor.by_agent = ["bug"]
+        corrected = {"category": "Technical", "earlier": [accepted], "replaces": accepted.delivery_id}
+        assert not refused(send(2, **corrected)).final
+        assert send(2, attempts=1, **corrected).error is None, vendor.refusals
+        assert set(vendor.tags["41"]) == {"vip", "triage_by_hand", "escalated", "bug", "triage_technical"}
 
 
 @pytest.mark.parametrize(

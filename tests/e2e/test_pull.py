@@ -286,6 +286,32 @@ def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, d
     [
         (Reply(401), 4, "shop answered 401: the key is wrong or may not read this; check what SHOP_TOKEN holds"),
         (Reply(403), 4, "shop answered 403: the key is wrong or may not read this; check what SHOP_TOKEN holds"),
+        (
+            Reply(403, '{"message": "secret-of-the-shop lacks the scope tickets:read"}'),
+            4,
+            'or may not read this ({"message": "*** lacks the scope tickets:read"}); check what SHOP_TOKEN holds',
+        ),
+        (Reply(401, "<html>Please sign in</html>"), 4, "the key is wrong or may not read this; check what"),
+        (
+            Reply(200, '{"data": [], "links": {}}', {"x-seraph-loginreason": "AUTHENTICATED_FAILED"}),
+            4,
+            "shop answered 200 (AUTHENTICATED_FAILED): the key is wrong or may not read this; check what SHOP_TOKEN",
+        ),
+        (
+            Reply(200, '{"ok": false, "error": "missing_scope", "needed": "channels:history"}'),
+            2,
+            'shop: the answer has no list at "data" but an error: "missing_scope"; check auth, query and body',
+        ),
+        (
+            Reply(200, '{"data": null, "errors": [{"message": "Not for secret-of-the-shop"}]}'),
+            2,
+            'at "data" but an error: [{"message":"Not for ***"}]; check auth',
+        ),
+        (
+            Reply(200, '{"data": [], "error": {"message": "Transaction cancelled: maximum execution time exceeded"}}'),
+            6,
+            'shop: the list may not be whole, since the answer reports {"message":"Transaction cancelled: maximum',
+        ),
         (Reply(404, "no such list"), 2, "shop answered 404: no such list; check url, query and next"),
         (
             Reply(404, "x" * 180 + " for Bearer secret-of-the-shop"),

@@ -52,19 +52,24 @@ class HttpDestination:
 
     async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
         try:
-            find = self._requests.find(outgoing)
-            kept_values = await self._answered(send, find, outgoing) if find else {}
-            search = self._requests.search(outgoing, kept_values) if outgoing.delivery.doubtful else None
-            undos = list(self._requests.undos(outgoing, kept_values))
-            request = self._requests.delivery(outgoing, kept_values)
+            return await self._tried(send, outgoing)
         except TemplateFailure as failure:
             raise DeliveryError(
                 f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True
             ) from failure
+
+    async def _tried(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
+        find = self._requests.find(outgoing)
+        kept_values = await self._answered(send, find, outgoing) if find else {}
+        search = self._requests.search(outgoing, kept_values) if outgoing.delivery.doubtful else None
+        undos = list(self._requests.undos(outgoing, kept_values))
+        request = self._requests.delivery(outgoing, kept_values)
         if search and (receipt := await self._found(send, *search)):
             return receipt
         for undo in undos:
             await self._taken_back(send, undo)
+        if find and undos:  # each changes the ticket, so that a stamp of its state is another one now
+            request = self._requests.delivery(outgoing, await self._answered(send, find, outgoing))
         answer = await send(request)
         content = _content(answer)
         if self._http.ok.path and 200 <= answer.status < 300 and not answer.complete:

@@ -12,7 +12,7 @@ from triage_cli.config.source_specs import SourceSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.domain.errors import DeliveryError, InputError, RefusedError, UnavailableError, UsageError
 from triage_cli.domain.json_paths import lookup
-from triage_cli.domain.serialization import foreign
+from triage_cli.domain.serialization import compact, foreign
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.domain.times import from_seconds, to_seconds
@@ -119,6 +119,7 @@ class HttpSource:
                 why = error.message
             else:
                 if 200 <= answer.status < 300 and answer.complete:
+                    self._check_login(answer)
                     return answer
                 if lenient and answer.status in (400, 404, 410, 422):
                     return answer
@@ -142,17 +143,26 @@ class HttpSource:
             return f"{name}: an answer broke off"
         if answer.is_transient or status == 409 or _is_limited(answer):  # 409: as Zendesk answers while it is busy
             return f"{name} answered {status}"
+        beginning = self._hiding(_beginning(answer.body))[:SHOWN]
         if status in (401, 403):
-            variables = " and ".join(self._spec.auth.env) if self._spec.auth else ""
-            hint = f"check what {variables} hold{'s' if ' ' not in variables else ''}" if variables else "give it auth"
-            raise RefusedError(f"{name} answered {status}: the key is wrong or may not read this", hint=hint)
+            raise self._refused(f"{status}", "" if beginning[:1] in ("", "<") else f" ({beginning})")
         if 300 <= status < 400:
             raise UsageError(
                 f"{name} redirects{self._hiding(_target(answer))[:SHOWN]}, which is not followed",
                 hint="name in url where it leads",
             )
-        beginning = self._hiding(_beginning(answer.body))[:SHOWN] or "nothing more"
-        raise UsageError(f"{name} answered {status}: {beginning}", hint="check url, query and next")
+        raise UsageError(f"{name} answered {status}: {beginning or 'nothing more'}", hint="check url, query and next")
+
+    def _check_login(self, answer: HttpAnswer) -> None:
+        """Raise `RefusedError` for a list as everybody sees it: so Jira answers a key that has expired."""
+        login = answer.headers.get("x-seraph-loginreason", "")
+        if login.startswith(("AUTHENTICATED_FAILED", "AUTHENTICATION_DENIED")):
+            raise self._refused(f"{answer.status} ({login[:40]})")
+
+    def _refused(self, how: str, reason: str = "") -> RefusedError:
+        variables = " and ".join(self._spec.auth.env) if self._spec.auth else ""
+        hint = f"check what {variables} hold{'s' if ' ' not in variables else ''}" if variables else "give it auth"
+        return RefusedError(f"{self.name} answered {how}: the key is wrong or may not read this{reason}", hint=hint)
 
     def _told_wait(self, answer: HttpAnswer) -> float | None:
         """Return the seconds that an answer asks to wait: `Retry-After`, else the time until its rate limit ends."""
@@ -175,9 +185,19 @@ class HttpSource:
             hint = "check url and auth: it may be a login page instead of the list"
             raise InputError(f"{self.name}: the answer is {kind}", hint=hint) from error
         items = lookup(value, self._spec.items) if self._spec.items else value
+        reported = (value.get("errors") or value.get("error")) if isinstance(value, Mapping) else None
+        problem = self._hiding(compact(reported))[:SHOWN] if reported else ""
+        if isinstance(items, list) and problem:  # as ServiceNow writes one behind what it had read until then
+            raise UnavailableError(
+                f"{self.name}: the list may not be whole, since the answer reports {problem}",
+                hint="try later, or ask for fewer items a page in query",
+            )
         if not isinstance(items, list):
             there = ", ".join(list(value)[:10]) if isinstance(value, Mapping) else type(value).__name__
             place = f'at "{self._spec.items}"' if self._spec.items else "at the top"
+            if problem:
+                hint = "check auth, query and body"
+                raise InputError(f"{self.name}: the answer has no list {place} but an error: {problem}", hint=hint)
             raise InputError(f"{self.name}: the answer has no list {place} (it has {there})", hint="check items")
         changes = [self._items.changed(listed) for listed in items]
         changed = [int(to_seconds(at)) for at in changes if at]

@@ -7,19 +7,36 @@ from tests.support.vendors.server import Answer, Call, Vendor, basic, is_text, n
 
 
 class Zendesk(Vendor):
-    """developer.zendesk.com/api-reference/ticketing/ticket-management/tags: PUT adds, POST replaces, DELETE removes."""
+    """developer.zendesk.com/api-reference/ticketing/ticket-management/tags: PUT adds, POST replaces, DELETE removes.
+
+    Of two changes at the same moment one is lost, unless the request asks for a safe update, which is refused with 409.
+    """
 
     def __init__(self) -> None:
         self.tags: dict[str, list[str]] = {"41": ["vip", "triage_by_hand"]}
         self.conflicts = 0  # requests during which somebody else changes the same ticket
+        self.by_agent: list[str] = []  # tags that an agent adds, each at the moment of one request
+        self.changes: dict[str, int] = {}
         super().__init__()
+
+    def stamp(self, ticket: str) -> str:
+        return f"2026-11-25T10:00:{self.changes.get(ticket, 0):02}Z"
+
+    def change(self, ticket: str, tags: list[str]) -> None:
+        if tags != self.tags[ticket]:
+            self.tags[ticket] = tags
+            self.changes[ticket] = self.changes.get(ticket, 0) + 1
 
     def answer(self, call: Call) -> Answer:
         allowed = basic("me@example.com/token", "zendesk-secret")
         need(call.headers.get("authorization") == allowed, 401, {"error": "Couldn't authenticate you"})
-        way = re.fullmatch(r"api/v2/tickets/(\d+)/tags(\.json)?", "/".join(call.path))
+        way = re.fullmatch(r"api/v2/tickets/(\d+)(/tags)?(\.json)?", "/".join(call.path))
         need(way and way[1] in self.tags, 404, {"error": "RecordNotFound", "description": "Not found"})
         assert way
+        if not way[2]:
+            need(call.method == "GET", 405, {"error": "method"})
+            ticket = {"id": int(way[1]), "updated_at": self.stamp(way[1]), "tags": self.tags[way[1]]}
+            return Answer(200, {"ticket": ticket})
         self.conflicts -= 1
         need(self.conflicts < 0, 409, {"error": "Conflict"})
         tags = call.body.get("tags") if isinstance(call.body, dict) else None
@@ -27,13 +44,19 @@ class Zendesk(Vendor):
         assert tags is not None
         need(all(re.fullmatch(r"[\w:/-]{1,255}", tag) and tag == tag.lower() for tag in tags), 422, {"error": "tag"})
         before = self.tags[way[1]]
+        if self.by_agent:
+            self.change(way[1], [*before, self.by_agent.pop(0)])
+        if call.body.get("safe_update") == "true":
+            conflict = {"error": "UpdateConflict", "description": "Safe Update prevented the update"}
+            need(call.body.get("updated_stamp") == self.stamp(way[1]), 409, conflict)
+            before = self.tags[way[1]]
         after = {
             "PUT": [*before, *(tag for tag in tags if tag not in before)],
             "POST": tags,
             "DELETE": [tag for tag in before if tag not in tags],
         }
         need(call.method in after, 405, {"error": "method"})
-        self.tags[way[1]] = after[call.method]
+        self.change(way[1], after[call.method])
         self.accepted.append(call.body)
         return Answer(200, {"tags": after[call.method]})
 
