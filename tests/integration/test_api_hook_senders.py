@@ -35,6 +35,8 @@ CONFIG = "\n".join(
         f"  desk: {{type: token, secret_env: [NEW, OLD], header: Authorization, prefix: 'Bearer ', {FIELDS}}}",
         "  own: {preset: slack, secret_env: NEW, header: X-Sign, prefix: 'v9=', base: 'v9|{timestamp}|{body}',",
         f"    {FIELDS}}}",
+        "  chat: {preset: slack, secret_env: S_slack, when: {event.type: message, event.bot_id: null},",
+        "    fields: {description: event.text, external_id: [event.channel, event.ts]}}",
         f"  some: {{preset: github, secret_env: NEW, when: {{action: [opened, edited], public: 'true'}}, {FIELDS}}}",
     ]
 )
@@ -232,6 +234,25 @@ def test_what_is_not_for_us_is_accepted_and_not_stored(server: Running, more: di
     assert answer.status_code == code, answer.text
     assert (stored(server) == before) == (code == 202)
     assert send(server, "some", body, {"X-Hub-Signature-256": "sha256=00"}).status_code == 401, "asked first"
+
+
+def test_what_a_bot_has_posted_is_no_ticket(server: Running) -> None:
+    """Else what triage posts into the channel that it reads would become a ticket, which it posts again."""
+    posted = {"type": "message", "channel": "C1", "ts": "1.2", "text": "Where is my refund?"}
+    for message, code in (
+        ({**posted, "bot_id": "B1"}, 202),
+        (posted, 201),
+        ({**posted, "ts": "1.3", "bot_id": None}, 201),
+    ):
+        body = json.dumps({"type": "event_callback", "event": message}).encode()
+        assert send(server, "chat", body, RECIPES["slack"](body, time.time())).status_code == code
+
+
+def test_an_address_can_be_looked_at_before_it_is_used(server: Running) -> None:
+    """Intercom asks by HEAD whether there is such an address, and takes no other."""
+    for name, code in (("intercom", 204), ("nothing", 404)):
+        answer = httpx.head(f"{server.url}/webhooks/{name}", verify=UNENCRYPTED)
+        assert (answer.status_code, answer.content) == (code, b"")
 
 
 def test_a_challenge_is_answered_where_it_is_signed(server: Running) -> None:

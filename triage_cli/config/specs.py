@@ -81,7 +81,7 @@ class HookSpec(NamedTuple):
     timestamp_header: str | None = None
     timestamp_in: str | None = None
     challenge_header: str | None = None
-    when: Mapping[str, tuple[str, ...]] = {}
+    when: Mapping[str, tuple[str | None, ...]] = {}
     fields: Mapping[str, tuple[str, ...]] = {}
     on_create: tuple[str, ...] = ()
 

@@ -27,7 +27,7 @@ PRESETS = Path(__file__).parent.parent / "api" / "presets"
 NAME = "[A-Za-z0-9._-]+"
 # The name of an item in a header, such as the t of t=1492774577.
 ITEM = matching("[A-Za-z0-9_-]+", "must be the name before the = in the header, such as t")
-VALUES: Check = several(text, least=1)
+VALUES: Check = several(optional(text), least=1)
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
@@ -87,7 +87,7 @@ def base(setting: ConfigNode) -> str:
 
 
 @accepts(lambda: {"type": "object", "additionalProperties": schema_of(VALUES)})
-def _when(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
+def _when(setting: ConfigNode) -> dict[str, tuple[str | None, ...]]:
     return {path: values for path, inner in setting.entries().items() if (values := inner.read(VALUES))}
 
 

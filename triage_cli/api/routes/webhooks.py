@@ -10,7 +10,16 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import FORM, JSON, CurrentServer, Hook, json_or_form, media_type, new_router
+from triage_cli.api.dependencies import (
+    FORM,
+    JSON,
+    CurrentServer,
+    Hook,
+    ServerState,
+    json_or_form,
+    media_type,
+    new_router,
+)
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
@@ -34,6 +43,19 @@ async def _body(request: Request) -> bytes:
     return await request.body()
 
 
+@router.get("/webhooks/{source}", status_code=204, include_in_schema=False)
+def look(source: str, server_state: CurrentServer) -> Response:
+    """Say that there is such an address: Intercom asks so, by HEAD, before it takes one."""
+    _hook(server_state, source)
+    return Response(status_code=204)
+
+
+def _hook(server_state: ServerState, source: str) -> Hook:
+    if (hook := server_state.hooks.get(source)) is None:
+        raise NotFoundError(f'no webhook "{source[:80]}"', hint="name it under webhooks in the config")
+    return hook
+
+
 @router.post(
     "/webhooks/{source}",
     status_code=201,
@@ -55,9 +77,7 @@ def receive(
     challenge is sent back. 202: the configuration leaves out such events; nothing is stored. 401: the signature is
     missing, wrong, or too old.
     """
-    hook = server_state.hooks.get(source)
-    if hook is None:
-        raise NotFoundError(f'no webhook "{source[:80]}"', hint="name it under webhooks in the config")
+    hook = _hook(server_state, source)
     hook_id = checked(hook, request.headers, body, time.time())
     event = parsed(request.headers, body)
     if (challenge := _challenge(hook.spec, request.headers, event)) is not None:
