@@ -622,7 +622,7 @@ def test_find_filters(store: SqliteStore) -> None:
     filled(
         store,
         a_ticket("1", status="classified", category="Billing", customer_id="ann", priority="urgent", classifier="gpt"),
-        a_ticket("2", status="new", customer_id="bob", stored_at="2001-01-01T00:00:00.000Z"),
+        a_ticket("2", status="new", customer_id="Bob@\u00c4.example", stored_at="2001-01-01T00:00:00.000Z"),
         a_ticket("3", status="failed", customer_id="ann", subject="100% of A_B", description=None),
         a_ticket("4", status="new", subject=None, description="100x of AxB, c:\\temp"),
         a_ticket(
@@ -638,6 +638,8 @@ def test_find_filters(store: SqliteStore) -> None:
     assert found(statuses=TO_CLASSIFY) == ["4", "3", "2"]
     assert found(categories=("Billing",)) == found(classifier="gpt") == found(priority="urgent") == ["1"]
     assert found(customer_id="ann") == ["3", "1"]
+    assert found(customer_id="Ann") == []
+    assert found(customer_id="bob@\u00e4.example") == ["2"]
     assert found(customer_id="ann", statuses=frozenset({"failed"})) == ["3"]
     assert found(since="2002") == ["5", "4", "3", "1"]
     assert found(limit=2) == ["5", "4"]

@@ -231,6 +231,14 @@ def test_a_ticket_without_an_id_of_its_own_stays_forgotten_too(world: World) -> 
     assert [o.action for o in world.triage().create(drafts(4))] == ["unchanged"] * 3 + ["created"]
 
 
+def test_a_mail_address_is_one_person_however_it_is_written(world: World) -> None:
+    customers = ("Ann@X.example", "ann@x.example", "ANN@X.EXAMPLE", "C-7", "c-7", "dann@x.example")
+    drafts_ = [TicketDraft(n, n + 2, f"hello {n}", "text", customer) for n, customer in enumerate(customers)]
+    list(world.triage().create(drafts_))
+    assert [o.action for o in world.triage().forget("ann@X.example")] == ["forgotten"] * 3
+    assert [o.action for o in world.triage().forget("C-7")] == ["forgotten"], "another id may differ in that alone"
+
+
 def test_an_export_full_of_forgotten_tickets_is_not_taken_for_another(world: World) -> None:
     rows_ = [TicketDraft(n, n + 2, f"hello {n}", "text", "C-1", external_id=f"X-{n}", cells=()) for n in range(30)]
     list(world.triage().create(rows_))

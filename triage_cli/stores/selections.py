@@ -52,7 +52,8 @@ def sorted_ids(selection: Selection) -> tuple[str, dict[str, Any]]:
 def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     """Return the conditions of a selection and their values, all but `after` and `limit`.
 
-    Texts are compared as they are stored, with U+FFFD in the place of NUL, so that all databases answer the same.
+    Texts are compared as they are stored, with U+FFFD in the place of NUL, so that all databases answer the same. A
+    customer's mail address is compared without regard to case: it is one person, and `forget` must find every ticket.
     """
     conditions: list[str] = []
     values: dict[str, Any] = {}
@@ -67,7 +68,8 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     for field, condition in CONDITIONS.items():
         value = getattr(selection, field)
         if value is not None:
-            conditions.append(condition)
+            is_mail = field == "customer_id" and "@" in value
+            conditions.append("lowered(customer_id) = lowered(:customer_id)" if is_mail else condition)
             values[field] = storable_text(value) if isinstance(value, str) else value
     for field, column in (("categories", "category"), ("sources", "source"), ("suggestions", "suggestion")):
         if chosen := [storable_text(value) for value in getattr(selection, field)]:
