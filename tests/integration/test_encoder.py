@@ -10,8 +10,8 @@ import pytest
 from tests.support import tiny_encoder
 from tests.support.cli import Cli
 from tests.support.embedded import answers
-from triage_cli.classifiers.embedded import classifier as embedded_classifier
 from triage_cli.classifiers.embedded import encoder as module
+from triage_cli.classifiers.embedded import guesses
 from triage_cli.classifiers.embedded.classifier import LocalClassifier
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import fit
@@ -92,8 +92,8 @@ def test_it_is_not_asked_about_what_it_can_hardly_change(
     confidence = guess.steps[0].confidence or 0
     margin = 2 * confidence - 1  # there are two categories
     for share, tied, is_asked in ((0.99, 0.0, False), (0.99, margin + 0.01, True), (0.5, 0.0, True)):
-        monkeypatch.setattr(embedded_classifier, "IN_REACH", share)
-        monkeypatch.setattr(embedded_classifier, "TIED", tied)
+        monkeypatch.setattr(guesses, "IN_REACH", share)
+        monkeypatch.setattr(guesses, "TIED", tied)
         [found] = answers(opened(beside, encoder, 0.7), UNSURE)
         assert (found.steps[0].confidence != guess.steps[0].confidence) is is_asked
 

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.examples import examples
 from tests.support.world import a_budget
-from triage_cli.classifiers.embedded import classifier as embedded_classifier
-from triage_cli.classifiers.embedded import weights
+from triage_cli.classifiers.embedded import guesses, weights
 from triage_cli.classifiers.embedded.calibration import ScoreCalibration
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
@@ -266,7 +265,7 @@ def test_many_categories_keep_only_the_likeliest_probabilities() -> None:
     many = tuple(Category(f"Letter {chr(97 + n % 26)}{chr(97 + n // 26)}", f"thing {n}") for n in range(90))
     got = one(classifier(fit(many), many), "letter cd")
     chances = list(json.loads(got.probabilities or "").values())
-    assert len(chances) == embedded_classifier.KEPT_LABELS
+    assert len(chances) == guesses.KEPT_LABELS
     assert chances == sorted(chances, reverse=True)
 
 
@@ -337,11 +336,11 @@ def test_answers_do_not_depend_on_company(default: Model) -> None:
 
 def test_a_full_table_of_words_starts_again(default: Model) -> None:
     asked = classifier(default)
-    asked._table.capacity = 45
+    asked.guesser._table.capacity = 45
     before = one(asked, OBVIOUS[0][0])[4:8]
     answers(asked, *(f"word{n} other{n}" for n in range(20)))
     assert one(asked, OBVIOUS[0][0])[4:8] == before
-    assert len(asked._table.numbers) < 30
+    assert len(asked.guesser._table.numbers) < 30
 
 
 def test_nothing_touches_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
