@@ -233,11 +233,12 @@ def answering_once(answer: Callable[[str], bytes]) -> Iterator[str]:
         thread.join(PATIENCE)
 
 
-def test_a_server_that_goes_between_two_requests_is_no_wrong_address(cli: Cli) -> None:
+@pytest.mark.parametrize("at", ["{}/tickets?after=x", "https://[?after=x"])  # whose host is not looked at
+def test_a_server_that_goes_between_two_requests_is_no_wrong_address(cli: Cli, at: str) -> None:
     """The moment of a server's end must not decide what the user is advised to do."""
 
     def page(url: str) -> bytes:
-        head = f'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLink: <{url}/tickets?after=x>; rel="next"\r\n'
+        head = f'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLink: <{at.format(url)}>; rel="next"\r\n'
         return head.encode() + b"Content-Length: 2\r\nConnection: close\r\n\r\n[]"
 
     with answering_once(page) as url:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
 from triage_cli.client import protocol, protocol_errors
 from triage_cli.client.address import Address
@@ -224,7 +224,7 @@ class RemoteTriage:
         yield from self.converted(protocol.rows_of, response)
         while following is not None:
             # Only the query of the link is used, so that it cannot lead to another server or path.
-            query = parse_qsl(urlsplit(following).query, keep_blank_values=True)
+            query = parse_qsl(following.partition("?")[2].partition("#")[0], keep_blank_values=True)
             response, following = self.connection.get(path, query)
             yield from self.converted(protocol.rows_of, response)
 
