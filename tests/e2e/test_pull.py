@@ -1,6 +1,7 @@
 """`pull`: pages of every kind become tickets, the cursor is stored with them, and what is odd is said in a sentence."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -350,6 +351,17 @@ def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, d
             "the next page is on another host",
         ),
         (
+            Reply(200, '{"data": [], "links": {"next": "http://["}}'),
+            2,
+            "shop: the next page has no address that can be",
+        ),
+        (
+            Reply(200, '{"data": [], "links": {"next": "http://a:99999"}}'),
+            2,
+            "shop: the next page has no address that can",
+        ),
+        (Reply(200, '{"data": [], "links": {"next": "/\\u0000"}}'), 2, 'source "shop" has a url that leads nowhere'),
+        (
             Reply(200, '{"data": [], "links": {"next": "/api/issues?a"}}'),
             2,
             "the next page is one that was there before",
@@ -366,6 +378,13 @@ def test_an_answer_that_is_no_list_is_one_sentence(
     assert (done.returncode, done.stderr.count("\n")) == (code, 1)
     assert says in done.stderr
     assert "secret-of-the-shop" not in done.stderr
+
+
+def test_a_header_without_an_end_takes_time_by_its_length_only() -> None:
+    began = time.process_time()
+    assert linked("<" * 99_000, "next") is None
+    assert linked("<" * 99_000 + '</b>; rel="next"', "next") == "/b"
+    assert time.process_time() - began < 2
 
 
 def test_one_source_that_fails_does_not_keep_the_others(cli: Cli, desk: Helpdesk) -> None:

@@ -16,7 +16,7 @@ from triage_cli.runtime.http_exchange import HttpRequest
 from triage_cli.runtime.installation import USER_AGENT
 
 # One link of the header `Link` (RFC 8288): its address and its parameters.
-LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s,;]+))*)")
+LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s,;]+))*)")
 RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s,;]+))", re.IGNORECASE)
 
 # Seconds for which a stored page number can be used to continue.
@@ -147,7 +147,12 @@ def _named_next(page: Page, spec: NextSpec) -> str | None:
         next_page = value if isinstance(value, str) else str(value) if isinstance(value, int) and value else None
     if not next_page:
         return None
-    return next_page if spec.kind == "token" else urljoin(page.url, next_page)
+    if spec.kind == "token":
+        return next_page
+    try:
+        return urljoin(page.url, next_page)
+    except ValueError:  # as `page` reports
+        return next_page
 
 
 def linked(header: str, relation: str) -> str | None:
@@ -232,7 +237,13 @@ class PageRequests:
         return HttpRequest(method, url, headers, compact(body).encode("utf-8", "replace"), most=LARGEST)
 
     def _check_origin(self, url: str) -> None:
-        if _origin(url) != _origin(self._base):
+        try:
+            origin = _origin(url)
+        except ValueError as error:  # a port beyond all ports, half of an IPv6 address
+            raise UsageError(
+                f"{self._spec.name}: the next page has no address that can be read", hint="check next"
+            ) from error
+        if origin != _origin(self._base):
             raise UsageError(
                 f"{self._spec.name}: the next page is on another host, which is not handed the key",
                 hint="name in url the host that the answers name",
