@@ -2,12 +2,16 @@
 
 import os
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 
+from tests.support.commands import PATIENCE
+from tests.support.webhook_receiver import outgoing
 from triage_cli import wiring
 from triage_cli.config import load_config
+from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.errors import StoreError
 from triage_cli.runtime.private_files import write_obstacle
 from triage_cli.stores.sqlite import connection
@@ -51,6 +55,20 @@ def test_a_queue_file_needs_a_disk_with_space_that_can_be_written(
     problem = unwritable(tmp_path / "new" / "queue.jsonl")
     expected = obstacle and f"cannot write {tmp_path}/new/queue.jsonl: {obstacle}, or name another path"
     assert (problem and problem.sentence()) == expected
+
+
+def test_a_pipe_in_place_of_a_queue_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "queue.jsonl")
+    came: list[str] = []
+
+    def deliver() -> None:
+        (outcomes,) = FileDestination("box", tmp_path / "queue.jsonl", 1, ()).deliver([[outgoing(1)]])
+        came.extend(str(outcome.error) for outcome in outcomes)
+
+    delivering = threading.Thread(target=deliver, daemon=True)  # nobody ever reads the pipe
+    delivering.start()
+    delivering.join(PATIENCE)
+    assert came == [f"cannot append to {tmp_path}/queue.jsonl: it is a named pipe"]
 
 
 def test_a_database_on_a_read_only_disk_is_reported_as_that_and_not_as_damaged(

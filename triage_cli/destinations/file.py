@@ -1,5 +1,6 @@
 """A file of JSON lines: each appended whole or not at all, by any number of processes."""
 
+import errno
 import fcntl
 import os
 import time
@@ -59,6 +60,8 @@ class FileDestination:
 
     def _append(self, data: bytes) -> None:
         self._path.parent.mkdir(FOLDER, parents=True, exist_ok=True)
+        if self._path.is_fifo():  # to open it would wait until somebody reads it
+            raise OSError(errno.ESPIPE, "it is a named pipe")
         with open(self._path, "ab", buffering=0, opener=private) as file, locked(file):
             end = file.seek(0, os.SEEK_END)
             if end and self._is_torn(end):
