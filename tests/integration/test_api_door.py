@@ -161,7 +161,8 @@ def test_a_large_body_is_refused_before_it_is_sent(server: Running) -> None:
         assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_slow_body_is_given_up_on(server: Running) -> None:
+def test_a_slow_body_is_given_up_on(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.server.config, "timeout_keep_alive", 0.2)
     before = stored(server)
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
         head = (

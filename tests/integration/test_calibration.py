@@ -90,7 +90,7 @@ def test_classify_applies_a_calibration_and_says_so(fitted: Cli) -> None:
 
 
 def test_what_was_learned_is_left_out_of_a_calibration(fitted: Cli) -> None:
-    taught, fresh = labelled.rows(20), labelled.rows(20, seed=1, noise=0.3)
+    taught, fresh = labelled.rows(6), labelled.rows(20, seed=1, noise=0.3)
     (fitted.folder / "teach.csv").write_text(labelled.csv(taught))
     (fitted.folder / "both.csv").write_text(labelled.csv([*taught, *fresh]))
     (fitted.folder / "few.csv").write_text(labelled.csv([*taught, *fresh[:29]]))
@@ -141,7 +141,7 @@ def test_another_model_retires_a_calibration_and_doctor_says_so(fitted: Cli) -> 
     calibrated(fitted)
     told = {r["what"]: r for r in map(json.loads, fitted("doctor", "-o", "jsonl").stdout.splitlines())}
     assert told["calibration local"]["works"]
-    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(30)))
+    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(8)))
     assert fitted("learn", "teach.csv").returncode == 0
     done = fitted("doctor", "-o", "jsonl")
     told = {r["what"]: r for r in map(json.loads, done.stdout.splitlines())}

@@ -93,7 +93,10 @@ def test_an_offer_of_http_2_is_passed_over(server: Running) -> None:
 
 
 @pytest.mark.parametrize("rest", [b"NONSENSE\r\n\r\n", b"\x00\x01\x02", b"GET / HTTP/9.9\r\n\r\n"])
-def test_nonsense_after_a_request_takes_no_answer_away(server: Running, rest: bytes) -> None:
+def test_nonsense_after_a_request_takes_no_answer_away(
+    server: Running, monkeypatch: pytest.MonkeyPatch, rest: bytes
+) -> None:
+    monkeypatch.setattr(server.server.config, "timeout_keep_alive", 0.2)
     request = posting(server, f"Content-Length: {len(TICKET)}\r\n") + TICKET
     came = exchanged(server, request + rest)
     assert came.startswith(b"HTTP/1.1 201")
@@ -108,7 +111,10 @@ def test_nonsense_after_a_request_takes_no_answer_away(server: Running, rest: by
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n", b"GET / HTTP/1.1\nHost: x\n\n",
     ],
 )  # fmt: skip
-def test_what_is_no_request_is_refused_and_the_connection_closed(server: Running, request_: bytes) -> None:
+def test_what_is_no_request_is_refused_and_the_connection_closed(
+    server: Running, monkeypatch: pytest.MonkeyPatch, request_: bytes
+) -> None:
+    monkeypatch.setattr(server.server.config, "timeout_keep_alive", 0.2)
     came = exchanged(server, request_)
     assert came.startswith((b"HTTP/1.1 400", b"HTTP/1.1 401", b"HTTP/1.1 404")) or not came
     assert httpx.get(f"{server.url}/health").status_code == 200

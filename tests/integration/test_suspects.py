@@ -7,45 +7,40 @@ from tests.support.cli import Cli
 
 
 def test_a_wrong_label_among_right_ones_is_found(fitted: Cli) -> None:
-    right = labelled.rows(30)
+    right = labelled.rows(12)
     wrong = ("today the sprocket gasket broke a flange", "Billing")
     (fitted.folder / "l.csv").write_text(labelled.csv([*right, wrong]))
     done = fitted("suspects", "l.csv", "-o", "jsonl")
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(s["text"], s["label"], s["suggestion"]) for s in found] == [(wrong[0], "Billing", "Technical")]
-    assert "1 of 91 labels is suspect" in done.stderr
-
-
-def test_a_row_that_is_no_stored_ticket_has_no_id(fitted: Cli) -> None:
-    wrong = ("today the sprocket gasket broke a flange", "Billing")
-    (fitted.folder / "l.csv").write_text(labelled.csv([*labelled.rows(30), wrong]))
-    found = json.loads(fitted("suspects", "l.csv", "-o", "json").stdout)
-    assert [suspect["ticket_id"] for suspect in found] == [None]
+    assert [suspect["ticket_id"] for suspect in found] == [None], "a row of a file is no stored ticket"
+    assert "1 of 37 labels is suspect" in done.stderr
 
 
 def test_stored_answers_have_a_voice(fitted: Cli) -> None:
     """A verdict that model and machine contradict stands before one that the model alone does."""
-    rows = [*labelled.rows(30), ("my invoice and the refund of the florin payment", "Technical")]
+    rows = [*labelled.rows(12), ("my invoice and the refund of the florin payment", "Technical")]
     fitted("create", "-q", stdin=labelled.csv(rows, "team"))
     fitted("classify", "-q")
     fitted("create", "-q", "--map", "verdict=team", stdin=labelled.csv(rows, "team"))
-    found = [json.loads(line) for line in fitted("suspects", "-o", "jsonl").stdout.splitlines()]
+    done = fitted("suspects", "-q", "-o", "jsonl")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
     assert found[0]["label"] == "Technical"
     assert found[0]["suggestion"] == "Billing"
     assert found[0]["voices"] == {"cross-validated": "Billing", "local": "Billing"}
     assert found[0]["against"] == 2
-    assert json.loads(fitted("show", found[0]["ticket_id"], "-o", "json").stdout)["external_id"] == "L-90"
+    assert json.loads(fitted("show", found[0]["ticket_id"], "-o", "json").stdout)["external_id"] == "L-36"
 
 
 def test_confused_categories_are_told_with_their_descriptions(fitted: Cli) -> None:
     rows = [
         (text, "General" if label == "Technical" and n % 2 else label)
-        for n, (text, label) in enumerate(labelled.rows(30))
+        for n, (text, label) in enumerate(labelled.rows(12))
     ]
     (fitted.folder / "l.csv").write_text(labelled.csv(rows))
-    done = fitted("suspects", "l.csv", "-q", "-o", "id")
-    assert done.returncode == 0
     done = fitted("suspects", "l.csv", "-o", "id")
+    assert done.returncode == 0
     assert "look like" in done.stderr
     assert 'Technical: "Errors, bugs, logins, outages, performance, integrations"' in done.stderr
 
@@ -57,7 +52,7 @@ def test_too_few_labels_are_said(fitted: Cli) -> None:
 
 
 def test_a_text_with_two_labels_is_suspect_whatever_the_model_thinks(fitted: Cli) -> None:
-    rows = labelled.rows(30)
+    rows = labelled.rows(12)
     text, label = rows[0]
     other = "General" if label != "General" else "Billing"
     (fitted.folder / "l.csv").write_text(labelled.csv([(text, other), *rows]))
