@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.spikes import NONE, PLANTED, Inflow, large, quiet
+from triage_cli.domain.insight.similar_texts import ALIKE, SimilarTexts, Weights, words_of
 from triage_cli.domain.insight.spikes import InflowTicket, SentSpike, find_spikes
 
 SEEDS = range(6)
@@ -70,3 +71,22 @@ def test_a_spike_goes_on_while_it_shares_a_ticket() -> None:
     of_category = spike._replace(kind="category", category="A")
     assert sent._replace(kind="category", category="A").goes_on_as(of_category)
     assert not sent._replace(kind="category", category="B").goes_on_as(of_category)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_similar_texts_are_those_whose_cosine_is_large_enough(seed: int) -> None:
+    inflow = Inflow(seed)
+    texts = [words_of(each.text) for each in inflow.period(150) + inflow.planted(20, 9)]
+    weights = Weights(texts[::2], texts[1::2])
+    vectors = [weights.vector(text) for text in texts]
+    similar = SimilarTexts(vectors)
+    found = {n: set(similar.alike(vector, n.__eq__)) for n, vector in enumerate(vectors)}
+    assert found == {
+        n: {
+            other
+            for other, there in enumerate(vectors)
+            if n != other and sum(weight * there.get(word, 0.0) for word, weight in vector.items()) >= ALIKE
+        }
+        for n, vector in enumerate(vectors)
+    }
+    assert any(found.values())

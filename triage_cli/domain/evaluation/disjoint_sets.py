@@ -18,3 +18,7 @@ class DisjointSets:
     def join(self, index: int, other: int) -> None:
         """Make one set of the sets of two indexes; the root of `other` stands for it."""
         self._parent[self.root(index)] = self.root(other)
+
+    def joined(self, index: int, other: int) -> bool:
+        """Return whether two indexes are in one set."""
+        return self.root(index) == self.root(other)

@@ -6,84 +6,14 @@ the tail of the binomial distribution. In place of the earlier share stands its 
 Pearson 1934), and the risk is divided by the number of comparisons (Bonferroni).
 """
 
-import math
-import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from itertools import islice
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from triage_cli.domain.evaluation.confidence_intervals import at_least, upper_bound
-from triage_cli.domain.evaluation.disjoint_sets import DisjointSets
-
-WORD = re.compile(r"[^\W\d_]{3,}")
-LONGEST = 200  # words at the beginning of a text that are used
-ALIKE = 0.4  # the least cosine of the weighed words of two similar texts
-COMMON = 0.1  # words in a larger share of the earlier texts are not used
-
-
-def words_of(text: str) -> frozenset[str]:
-    """Return the distinct words at the beginning of a text."""
-    return frozenset(word[0] for word in islice(WORD.finditer(text.casefold()), LONGEST))
-
-
-class Weights:
-    """Weighs words by how rare they are in earlier texts and in the present ones."""
-
-    def __init__(self, present: Sequence[frozenset[str]], earlier: Sequence[frozenset[str]]) -> None:
-        self._number = len(present) + len(earlier)
-        self._counts = Counter(word for distinct in (*present, *earlier) for word in distinct)
-        before = Counter(word for distinct in earlier for word in distinct)
-        self._common = {word for word, n in before.items() if n > COMMON * len(earlier)}
-
-    def of(self, word: str) -> float:
-        """Return the weight of a word; 0 if it is common."""
-        return 0.0 if word in self._common else math.log(1 + self._number / self._counts[word])
-
-    def vector(self, distinct: frozenset[str]) -> dict[str, float]:
-        """Return the weighed words of a text, as a vector of length 1; empty if all are common."""
-        weighed = {word: weight for word in distinct if (weight := self.of(word))}
-        length = math.sqrt(sum(weight * weight for weight in weighed.values()))
-        return {word: weight / length for word, weight in weighed.items()}
-
-
-def groups(vectors: Sequence[Mapping[str, float]]) -> Iterator[list[int]]:
-    """Yield groups of indexes of texts that are similar, directly or through others; single texts are left out."""
-    sets = DisjointSets(len(vectors))
-    places: dict[str, list[int]] = defaultdict(list)
-    for ticket_index, vector in enumerate(vectors):
-        for other in alike(vector, vectors, places):
-            sets.join(ticket_index, other)
-        for word in vector:
-            places[word].append(ticket_index)
-    members: dict[int, list[int]] = defaultdict(list)
-    for ticket_index in range(len(vectors)):
-        members[sets.root(ticket_index)].append(ticket_index)
-    yield from (group for group in members.values() if len(group) > 1)
-
-
-def alike(
-    vector: Mapping[str, float], vectors: Sequence[Mapping[str, float]], places: Mapping[str, Collection[int]]
-) -> Iterator[int]:
-    """Yield the indexes of similar texts; `places` maps each word to the indexes of texts with it."""
-    cosines: dict[int, float] = defaultdict(float)
-    for word, weight in vector.items():
-        for other in places.get(word, ()):
-            cosines[other] += weight * vectors[other][word]
-    yield from (other for other, cosine in cosines.items() if cosine >= ALIKE)
-
-
-def telling(texts: Iterable[frozenset[str]], others: Sequence[frozenset[str]], weights: Weights) -> list[str]:
-    """Return the three words by which texts differ most from others."""
-    inside = list(texts)
-    counts, elsewhere = (Counter(word for each in some for word in each) for some in (inside, others))
-    score = {
-        word: (n / len(inside) - elsewhere[word] / max(1, len(others))) * (weights.of(word) or 0.1)
-        for word, n in counts.items()
-    }
-    return sorted(score, key=lambda word: (-score[word], word))[:3]
-
+from triage_cli.domain.insight.similar_texts import SimilarTexts, Weights, groups, words_of
 
 CUSTOMERS = 3  # that a spike has at least
 LIFT = 2.0  # times the earlier share that it has at least
@@ -166,6 +96,15 @@ def find_spikes(now: Period, before: Sequence[Period]) -> list[Spike]:
     return sorted(spikes_found, key=lambda spike: (-spike.customers, spike.name))
 
 
+def telling(texts: Sequence[frozenset[str]], elsewhere: Mapping[str, int], others: int, weights: Weights) -> list[str]:
+    """Return the three words by which texts differ most from others; `elsewhere` counts words in the `others`."""
+    score = {
+        word: (n / len(texts) - elsewhere.get(word, 0) / max(1, others)) * (weights.of(word) or 0.1)
+        for word, n in Counter(chain.from_iterable(texts)).items()
+    }
+    return sorted(score, key=lambda word: (-score[word], word))[:3]
+
+
 class _Finder:
     def __init__(self, now: Period, before: Sequence[Period]) -> None:
         self._now = now
@@ -183,33 +122,52 @@ class _Finder:
         several = [g for g in groups(vectors) if len(_customers(self._now[i] for i in g)) >= CUSTOMERS]
         if not several:
             return
-        earlier = [self._weights.vector(distinct) for distinct in self._earlier]
-        places: dict[str, list[int]] = defaultdict(list)
-        for ticket_index, vector in enumerate(earlier):
-            for word in vector:
-                places[word].append(ticket_index)
+        comparisons = max(LEAST_GROUPS, len(several))
+        earlier = SimilarTexts(self._weights.vector(distinct) for distinct in self._earlier)
         for group in several:
-            like = {other for ticket_index in group for other in alike(vectors[ticket_index], earlier, places)}
-            customers_before = len({(n, t.customer) for n, t in (self._earlier_tickets[i] for i in like)})
             tickets = [self._now[ticket_index] for ticket_index in group]
-            if self._is_spike(tickets, customers_before, max(LEAST_GROUPS, len(several))):
-                inside = set(group)
-                others = [distinct for ticket_index, distinct in enumerate(self._words) if ticket_index not in inside]
-                names = telling((self._words[i] for i in group), others + self._earlier, self._weights)
+            customers_before = self._like_before((vectors[i] for i in group), earlier, tickets, comparisons)
+            if customers_before is not None:
+                texts = [self._words[ticket_index] for ticket_index in group]
+                elsewhere = self._weights.counts - Counter(chain.from_iterable(texts))
+                names = telling(texts, elsewhere, self._weights.number - len(texts), self._weights)
                 yield self._spike("group", _most_common(t.category for t in tickets), names, tickets, customers_before)
+
+    def _like_before(
+        self, vectors: Iterable[Mapping[str, float]], earlier: SimilarTexts, tickets: Period, comparisons: int
+    ) -> int | None:
+        """Return how many earlier customers wrote texts like those of a group; None if they make it no spike.
+
+        The more there are, the less it is one. So most groups, which are none, need only a part of the comparisons.
+        """
+        like: set[int] = set()
+        customers: set[tuple[int, str]] = set()
+        enough = 0  # customers at whose number it is tested again
+        for vector in vectors:
+            if len(customers) >= enough and not self._is_spike(tickets, len(customers), comparisons):
+                return None
+            enough = max(enough, 2 * len(customers) + 1)
+            found = list(earlier.alike(vector, like.__contains__))
+            like.update(found)
+            customers.update((n, ticket.customer) for n, ticket in map(self._earlier_tickets.__getitem__, found))
+        return len(customers) if self._is_spike(tickets, len(customers), comparisons) else None
 
     def categories(self, now: Period) -> Iterable[Spike]:
         """Yield the categories that are spikes, among these tickets of the window."""
-        names = {ticket.category for ticket in now if ticket.category is not None}
-        for name in names:
-            tickets = [ticket for ticket in now if ticket.category == name]
-            earlier = {(n, t.customer) for n, t in self._earlier_tickets if t.category == name}
-            if self._is_spike(tickets, len(earlier), len(names)):
-                before = [
-                    w for w, (_, t) in zip(self._earlier, self._earlier_tickets, strict=True) if t.category == name
-                ]
-                telling_words = telling((words_of(ticket.text) for ticket in tickets), before, self._weights)
-                yield self._spike("category", name, telling_words, tickets, len(earlier))
+        tickets: dict[str, list[InflowTicket]] = defaultdict(list)
+        for ticket in now:
+            if ticket.category is not None:
+                tickets[ticket.category].append(ticket)
+        customers: dict[str | None, set[tuple[int, str]]] = defaultdict(set)
+        for n, ticket in self._earlier_tickets:
+            customers[ticket.category].add((n, ticket.customer))
+        for name, own in tickets.items():
+            if self._is_spike(own, len(customers[name]), len(tickets)):
+                pairs = zip(self._earlier, self._earlier_tickets, strict=True)
+                before = [distinct for distinct, (_, ticket) in pairs if ticket.category == name]
+                elsewhere = Counter(chain.from_iterable(before))
+                names = telling([words_of(ticket.text) for ticket in own], elsewhere, len(before), self._weights)
+                yield self._spike("category", name, names, own, len(customers[name]))
 
     def _is_spike(self, tickets: Period, customers_before: int, comparisons: int) -> bool:
         customers = len(_customers(tickets))
@@ -243,5 +201,5 @@ def _customers(tickets: Iterable[InflowTicket]) -> set[str]:
 
 
 def _most_common(categories: Iterable[str | None]) -> str | None:
-    known = [name for name in categories if name is not None]
-    return max(sorted(set(known)), key=known.count) if known else None
+    known = Counter(name for name in categories if name is not None)
+    return max(sorted(known), key=known.__getitem__) if known else None

@@ -1,0 +1,111 @@
+"""Texts that are similar: with the same rare words."""
+
+import math
+import re
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice
+from operator import itemgetter
+
+from triage_cli.domain.evaluation.disjoint_sets import DisjointSets
+
+WORD = re.compile(r"[^\W\d_]{3,}")
+LONGEST = 200  # words at the beginning of a text that are used
+ALIKE = 0.4  # the least cosine of the weighed words of two similar texts
+ROUNDING = 1e-9  # more than the errors of lengths and cosines
+COMMON = 0.1  # words in a larger share of the earlier texts are not used
+
+
+def words_of(text: str) -> frozenset[str]:
+    """Return the distinct words at the beginning of a text."""
+    return frozenset(map(itemgetter(0), islice(WORD.finditer(text.casefold()), LONGEST)))
+
+
+class Weights:
+    """Weighs words by how rare they are in earlier texts and in the present ones.
+
+    `counts` are the numbers of texts with each word, and `number` is the number of texts.
+    """
+
+    def __init__(self, present: Sequence[frozenset[str]], earlier: Sequence[frozenset[str]]) -> None:
+        self.number = len(present) + len(earlier)
+        before = Counter(chain.from_iterable(earlier))
+        self.counts = before + Counter(chain.from_iterable(present))
+        rare = [word for word in self.counts if before[word] <= COMMON * len(earlier)]
+        rare.sort(key=lambda word: (self.counts[word], word))
+        self._weights = {word: math.log(1 + self.number / self.counts[word]) for word in rare}
+        self._ranks = {word: rank for rank, word in enumerate(rare)}
+
+    def of(self, word: str) -> float:
+        """Return the weight of a word; 0 if it is common."""
+        return self._weights.get(word, 0.0)
+
+    def vector(self, distinct: frozenset[str]) -> dict[str, float]:
+        """Return the weighed words of a text, rarest first, as a vector of length 1; empty if all are common."""
+        rare = sorted(distinct & self._ranks.keys(), key=self._ranks.__getitem__)
+        weights = [self._weights[word] for word in rare]
+        length = math.sqrt(sum(weight * weight for weight in weights))
+        return {word: weight / length for word, weight in zip(rare, weights, strict=True)}
+
+
+class SimilarTexts:
+    """Finds texts with similar vectors by the rarest words of both.
+
+    What follows a word in a vector can add to a cosine no more than the product of both lengths from that word on. So
+    only texts whose rarest common word stands near the beginnings of both vectors are compared (prefix filtering,
+    Bayardo et al. 2007).
+    """
+
+    def __init__(self, vectors: Iterable[Mapping[str, float]] = ()) -> None:
+        self._vectors: list[Mapping[str, float]] = []
+        # For each word the texts with it, and the lengths of their vectors from the word on, ascending.
+        self._places: dict[str, tuple[list[float], list[int]]] = defaultdict(lambda: ([], []))
+        for vector in vectors:
+            self.add(vector)
+
+    def add(self, vector: Mapping[str, float]) -> None:
+        """Add a text, which gets the next index."""
+        for word, length in _lengths(vector):
+            lengths, indexes = self._places[word]
+            place = bisect_left(lengths, length)
+            lengths.insert(place, length)
+            indexes.insert(place, len(self._vectors))
+        self._vectors.append(vector)
+
+    def alike(self, vector: Mapping[str, float], passed_over: Callable[[int], bool]) -> Iterator[int]:
+        """Yield the indexes of similar texts, but of those that are not `passed_over`."""
+        candidates: set[int] = set()
+        for word, length in _lengths(vector):
+            if word in self._places:
+                lengths, indexes = self._places[word]
+                candidates.update(indexes[bisect_left(lengths, ALIKE / length - ROUNDING) :])
+        for index in candidates:
+            if not passed_over(index):
+                other = self._vectors[index]
+                if sum([vector[word] * other[word] for word in vector.keys() & other.keys()]) >= ALIKE:
+                    yield index
+
+
+def _lengths(vector: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    """Yield the first words of a vector, each with the length of the vector from there on, as long as it matters."""
+    square = 1.0
+    for word, weight in vector.items():
+        if square < ALIKE * ALIKE - ROUNDING:
+            return
+        yield word, math.sqrt(square)
+        square -= weight * weight
+
+
+def groups(vectors: Sequence[Mapping[str, float]]) -> Iterator[list[int]]:
+    """Yield groups of indexes of texts that are similar, directly or through others; single texts are left out."""
+    sets, known = DisjointSets(len(vectors)), SimilarTexts()
+    for ticket_index, vector in enumerate(vectors):
+        for other in known.alike(vector, partial(sets.joined, ticket_index)):
+            sets.join(ticket_index, other)
+        known.add(vector)
+    members: dict[int, list[int]] = defaultdict(list)
+    for ticket_index in range(len(vectors)):
+        members[sets.root(ticket_index)].append(ticket_index)
+    yield from (group for group in members.values() if len(group) > 1)
