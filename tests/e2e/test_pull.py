@@ -399,6 +399,19 @@ def test_one_source_that_fails_does_not_keep_the_others(cli: Cli, desk: Helpdesk
     assert json.loads(last)["error"]["code"] == "refused"
 
 
+def test_with_several_sources_each_error_is_printed_once_and_the_gravest_code_counts(cli: Cli, desk: Helpdesk) -> None:
+    other = Helpdesk(3)
+    other.fail = lambda _number, _got: Reply(401)
+    closed = other.source() | {"url": "http://localhost:9/"}
+    configure(cli, {"bad": other.source(), "shop": desk.source(), "gone": closed})
+    done = cli("pull", "-q", "--deadline", "5s")
+    other.close()
+    assert (done.returncode, len(stored(cli))) == (4, 25)
+    first, second = done.stderr.splitlines()
+    assert first.startswith("error: bad answered 401")
+    assert second.startswith('error: source "gone" cannot be reached')
+
+
 def test_a_clock_that_is_off_is_said_once_and_does_not_hide_what_comes_later(cli: Cli, desk: Helpdesk) -> None:
     desk.change(7, after=10_000_000_000)
     configure(cli, {"shop": desk.source()})

@@ -44,7 +44,7 @@ def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None 
     problems = problem.problems if isinstance(problem, ConfigError) else ()
     for line in problems:
         say(line)
-    if _wants_json(args):
+    if wants_json(args):
         record = to_json(error_record(problem.code, problem.message, problem.hint))
         _put((terminal.safe_json(record) if terminal.is_terminal(sys.stderr) else record) + "\n")
     else:
@@ -106,7 +106,8 @@ class Unroutable:
         )
 
 
-def _wants_json(args: Sequence[str]) -> bool:
+def wants_json(args: Sequence[str]) -> bool:
+    """Return whether JSON was typed as the format, so that an error is a JSON object too."""
     formats = ("json", "jsonl")
     pairs = zip_longest(args, args[1:])
     return any(

@@ -1,5 +1,6 @@
 """`triage pull`: stores new items of the configured sources as tickets."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -113,11 +114,11 @@ class _Pulling:
 
     @property
     def code(self) -> int:
-        """Return the exit code. Raises the error if it ended a whole source and is the only or the gravest one."""
+        """Return the exit code. Raises the gravest error that ended a whole source, unless it is printed already."""
         failure = min(self._failures, key=lambda error: PRECEDENCE.index(error.exit_code), default=None)
-        if failure is not None:
+        if failure is not None and (len(self._names) == 1 or messages.wants_json(sys.argv[1:])):
             raise failure
-        return gravest(self._codes)
+        return gravest({*self._codes, *(error.exit_code for error in self._failures)})
 
     def outcomes(self, rejected: RejectedItems, *, shown: bool) -> Iterator[Outcome[Ticket]]:
         """Pull, and yield the outcome of each item that is not unchanged."""
