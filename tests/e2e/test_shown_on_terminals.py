@@ -111,6 +111,37 @@ def test_runs_are_lines_of_key_and_value_on_a_narrow_terminal(three: Cli) -> Non
     assert shown(three, "runs", columns=100).splitlines()[0].split()[:2] == ["started_at", "kind"]
 
 
+@pytest.mark.parametrize("columns", [70, 80, 90])
+def test_headers_and_ordinary_words_of_runs_are_not_broken(three: Cli, columns: int) -> None:
+    assert three("reclassify", "-q").returncode == 0
+    output = shown(three, "runs", columns=columns)
+    assert {"started_at", "exit_code", "counts", "words"} <= set(output.splitlines()[0].split())
+    assert {"reclassify", "unchanged"} <= set(output.split())
+
+
+def test_keys_of_the_configuration_are_not_broken(fitted: Cli) -> None:
+    lines = shown(fitted, "config", "show", columns=80).splitlines()
+    assert "destinations.Technical.retry_schedule" in [line.split(" ")[0] for line in lines]
+
+
+CATEGORIES = ("Orders", "Accounts", "Payments", "Deliveries", "Invoices", "Refunds", "Newsletters", "Complaints")
+
+
+@pytest.mark.parametrize("columns", [40, 60, 72, 80])
+@pytest.mark.parametrize("names", [CATEGORIES[:3], CATEGORIES], ids=["three categories", "eight categories"])
+def test_no_figure_of_an_evaluation_is_cut(cli: Cli, columns: int, names: tuple[str, ...]) -> None:
+    listed = ", ".join(f"{{name: {name}}}" for name in names)
+    outlet = "destinations: {all: {type: file, path: all.jsonl}}\nroutes: [{to: all}]\n"
+    (cli.folder / "config.yaml").write_text(f"categories: [{listed}]\n{outlet}")
+    confused = zip(names, (*names[1:], names[0]), strict=True)
+    rows = "".join(f"a question about {topic},{label}\n" * 3 for topic, label in confused)
+    (cli.folder / "labelled.csv").write_text(f"description,label\n{rows}")
+    output = shown(cli, "eval", "labelled.csv", columns=columns)
+    lines = output[output.index("classifier  ") :].splitlines()
+    assert [line for line in lines if "…" in line] == []
+    assert max(map(cell_len, lines)) <= columns
+
+
 def test_a_path_is_shown_whole_by_doctor(three: Cli) -> None:
     whole = "".join(shown(three, "doctor", columns=40).split())
     assert "/queues/Billing.jsonl" in whole

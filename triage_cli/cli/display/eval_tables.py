@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from triage_cli.cli.display.layout import AutoWidthTable
+from triage_cli.cli.display.layout import GAP, AutoWidthTable, WideTable
 from triage_cli.cli.display.tables import bar, text
 from triage_cli.domain.ids import short
 
@@ -15,6 +15,8 @@ Record = Mapping[str, Any]
 
 MATRIX = 16  # categories that fit into a picture; of more, the pairs that are most confused are listed
 PAIRS = 12
+DIGITS = 7  # columns of a number in the picture
+NAME = 10  # columns that a category's name needs beside it
 # Dark text on light cells, and no background where nothing is: legible on a dark and on a light terminal.
 SHADES = ("dim", "grey0 on color(194)", "grey0 on color(157)", "grey0 on color(120)", "grey0 on color(77)")
 ERRORS = ("dim", "grey0 on color(224)", "grey0 on color(217)", "grey0 on color(210)", "grey0 on color(203)")
@@ -98,24 +100,28 @@ def _shade(error: float | None) -> str:
 
 
 def _one(evaluation: Record) -> list[RenderableType]:
-    thresholds = _table("threshold", "answered", "coverage", "wrong", "error", "95 % interval", "abstained")
-    thresholds.title = f"\n{evaluation['classifier']}: a threshold to choose"
+    thresholds = AutoWidthTable(
+        ("threshold", "answered", "coverage", "wrong", "error", "95 % interval", "abstained"),
+        spare=("abstained", "coverage", "95 % interval"),
+        title=f"{evaluation['classifier']}: a threshold to choose",
+    )
     for t in evaluation["thresholds"]:
         thresholds.add_row(
             text(f"{t['threshold']:.2f}"), text(f"{t['answered']:,}"), bar(t["coverage"], "cyan"),
             text(f"{t['wrong']:,}"), text(percent(t["error"]), _shade(t["error"])),
             text(span(t["error_interval"])), text(f"{t['abstained']:,}"),
         )  # fmt: skip
-    categories = _table("category", "n", "recall", "95 % interval", "precision", "F1")
-    categories.title = f"\n{evaluation['classifier']}: by category"
+    categories = AutoWidthTable(
+        ("category", "n", "recall", "95 % interval", "precision", "F1"),
+        spare=("95 % interval", "precision"),
+        title=f"{evaluation['classifier']}: by category",
+    )
     for name, c in evaluation["per_category"].items():
         if c["n"]:
             categories.add_row(
                 text(name), text(f"{c['n']:,}"), bar(c["recall"]), text(span(c["recall_interval"])),
                 text(percent(c["precision"])), text(f"{c['f1']:.3f}"),
             )  # fmt: skip
-    for table in (thresholds, categories):
-        table.title_justify, table.title_style = "left", "bold"
     return [thresholds, categories, _confusion(evaluation)]
 
 
@@ -129,13 +135,13 @@ def _confusion(evaluation: Record) -> RenderableType:
         most = sum(row) or 1
         cells = [_cell(n, n / most, right=place == column) for column, n in enumerate(row)]
         table.add_row(text(name), *cells)
-    return table
+    return WideTable(table, NAME + (DIGITS + GAP) * (len(names) + 1), _pairs(names, matrix))
 
 
 def _cell(number: int, share: float, *, right: bool) -> Text:
     shades = SHADES if right else ERRORS
     shade = 0 if not number else 1 + min(3, int(share * (4 if right else 12)))
-    return text(f"{number:^7,}" if number else "   ·   ", shades[shade])
+    return text(f"{number:^{DIGITS},}" if number else f"{'·':^{DIGITS}}", shades[shade])
 
 
 def _pairs(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:

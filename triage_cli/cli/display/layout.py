@@ -25,7 +25,10 @@ MARKS = "\u0300-\u036f\u3099\u309a\ufe00-\ufe0f\U0001f3fb-\U0001f3ff"
 PIECE = re.compile(rf"\s*(?:[{WIDE}][{MARKS}]*|[^\s{WIDE}]+)")
 GAP = 2  # between two columns
 # The least width of a column before another one is left out; larger for these columns.
-FLOORS: Mapping[str, int] = {"subject": 24, "text": 24, "category": 24, "id": 36, "ticket_id": 36, "confidence": 13}
+FLOORS: Mapping[str, int] = {
+    "subject": 24, "text": 24, "category": 24, "id": 36, "ticket_id": 36, "confidence": 13,
+    "coverage": 13, "recall": 13, "95 % interval": 16,
+}  # fmt: skip
 FLOOR = 12
 # If that is still too wide, all columns are shortened further, except a ticket's name and status.
 WHOLE = ("id", "ticket_id", "status")
@@ -144,25 +147,42 @@ class StackingTable(_Rows):
 
 
 class UnfoldingTable:
-    """A table, or where its headers do not fit, lines of header and cell for each row."""
+    """The first table that fits, of some with fewer and fewer columns; if none does, a line of header and cell each.
 
-    def __init__(self, table: Table, rows: Sequence[Sequence[Text]]) -> None:
-        self._table = table
+    `rows` are those of the first table.
+    """
+
+    def __init__(self, tables: Sequence[Table], rows: Sequence[Sequence[Text]]) -> None:
+        self._tables = tables
         self._rows = rows
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield the table, or the lines."""
-        names = [str(column.header) for column in self._table.columns]
-        widths = [
-            max([cell_len(name), *(row[place].cell_len for row in self._rows if column.no_wrap)])
-            for place, (name, column) in enumerate(zip(names, self._table.columns, strict=True))
-        ]
-        if sum(widths) + GAP * (len(widths) - 1) <= options.max_width:
-            yield self._table
-            return
+        for table in self._tables:
+            widths = [column.min_width or 0 for column in table.columns]
+            if sum(widths) + GAP * (len(widths) - 1) <= options.max_width:
+                yield table
+                return
+        names = [str(column.header) for column in self._tables[0].columns]
         for number, row in enumerate(self._rows):
             yield Text("\n" if number else "", end="")
             yield facts((Text(name, "dim"), cell) for name, cell in zip(names, row, strict=True))
+
+
+class WideTable:
+    """A table that nothing is cut of: where the terminal has fewer columns than it needs, another is shown."""
+
+    def __init__(self, table: Table, needs: int, otherwise: Table) -> None:
+        self._table = table
+        self._needs = needs
+        self._otherwise = otherwise
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Yield the table, or the other one, unless it has no rows."""
+        if self._needs <= options.max_width:
+            yield self._table
+        elif self._otherwise.row_count:
+            yield self._otherwise
 
 
 class AutoWidthTable(_Rows):

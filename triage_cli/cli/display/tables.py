@@ -12,7 +12,7 @@ from rich.text import Text
 
 from triage_cli.cli import local_time
 from triage_cli.cli.display import event_lines
-from triage_cli.cli.display.layout import FLOORS, AutoWidthTable, StackingTable, UnfoldingTable, facts
+from triage_cli.cli.display.layout import FLOOR, FLOORS, AutoWidthTable, StackingTable, UnfoldingTable, facts
 from triage_cli.cli.messages import plural
 from triage_cli.cli.terminal import safe, safe_lines
 from triage_cli.domain.agent_suggestions import answerer
@@ -215,19 +215,29 @@ def stats(records: Sequence[Record]) -> RenderableType:
     return Group(*parts, *(table for table in (waiting, audited, sent) if table.row_count))
 
 
-def plain(records: Sequence[Record], columns: Sequence[str]) -> RenderableType:
-    """Return records as a plain table of these columns."""
+def plain(records: Sequence[Record], columns: Sequence[str], spare: Sequence[str] = ()) -> RenderableType:
+    """Return records as a plain table; if it is too wide, the columns in `spare` are left out, in this order."""
+    shown = [[name for name in columns if name not in spare[:left_out]] for left_out in range(len(spare) + 1)]
+    rows = [[cell(record.get(name)) for name in columns] for record in records]
+    fitted = UnfoldingTable([_plain(records, names) for names in shown], rows)
+    timed = any(_is_time(record.get(column)) for record in records for column in columns)
+    return Group(fitted, text(f"({local_time.time_zone()})", "dim")) if timed else fitted
+
+
+def _plain(records: Sequence[Record], columns: Sequence[str]) -> Table:
+    """Return a table whose columns have room for their headers and ordinary words."""
     table = _table(*columns)
     for name, column in zip(columns, table.columns, strict=True):
-        if all(isinstance(record.get(name), int | float) for record in records):
+        values = [record.get(name) for record in records]
+        if all(isinstance(value, int | float) for value in values):
             column.justify = "right"
-        column.no_wrap = column.no_wrap or any(_is_time(record.get(name)) for record in records)
-    rows = [[cell(record.get(column)) for column in columns] for record in records]
-    for row in rows:
-        table.add_row(*row)
-    timed = any(_is_time(record.get(column)) for record in records for column in columns)
-    fitted = UnfoldingTable(table, rows)
-    return Group(fitted, text(f"({local_time.time_zone()})", "dim")) if timed else fitted
+        column.no_wrap = column.no_wrap or any(map(_is_time, values))
+        cells = [cell(value).plain for value in values]
+        parts = cells if column.no_wrap else [word[:FLOOR] for shown in cells for word in shown.split()]
+        column.min_width = max(map(cell_len, [name, *parts]))
+    for record in records:
+        table.add_row(*(cell(record.get(name)) for name in columns))
+    return table
 
 
 def checks(records: Sequence[Record]) -> RenderableType:
@@ -252,7 +262,9 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         # These columns are never cut: they continue on the next line.
-        table.add_column(column, no_wrap=column in ("id", "status", "confidence", "seq", "timestamp"), overflow="fold")
+        table.add_column(
+            column, no_wrap=column in ("id", "status", "confidence", "seq", "timestamp", "key"), overflow="fold"
+        )
     return table
 
 

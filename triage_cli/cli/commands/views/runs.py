@@ -20,6 +20,7 @@ KINDS = (
 )  # fmt: skip
 # What a table has in place of the counts, which a run stores at its end, by exit code.
 UNCOUNTED = {None: "still at work", KILLED: "killed before it counted; triage logs has what it did"}
+SPARE = ("kind", "actor", "cost_usd")  # on narrow terminals; the words of a command begin with its kind
 SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
 
@@ -27,7 +28,10 @@ SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "ac
 def runs(
     session: CommandContext,
     which: Annotated[Literal["last"] | None, typer.Argument(metavar="[last]", help="Only the latest.")] = None,
-    kind: Annotated[str | None, typer.Option(metavar="COMMAND", help="As in classify.", show_default=False)] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help="Only runs of this command, such as classify.", show_default=False),
+    ] = None,
     limit: options.Limit = None,
     *,
     printing: PrintOptions,
@@ -54,7 +58,7 @@ def runs(
 
 
 def _table(records: Sequence[Any]) -> object:
-    return drawn_by("tables.plain", columns=SHOWN)([r | {"counts": _counts(r)} for r in records])
+    return drawn_by("tables.plain", columns=SHOWN, spare=SPARE)([r | {"counts": _counts(r)} for r in records])
 
 
 def _counts(record: Any) -> str:
