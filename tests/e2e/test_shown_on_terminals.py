@@ -66,6 +66,25 @@ def test_what_was_learned_is_told_once(fitted: Cli) -> None:
     assert "kept" in told
 
 
+def test_too_few_labels_lead_to_more(fitted: Cli) -> None:
+    assert fitted("create", "-q", stdin=many(3)).returncode == 0
+    (fitted.folder / "few.csv").write_text("description,label\n")
+    output = shown(fitted, "learn", "few.csv", columns=200)
+    assert "note: few.csv has a header and no rows" in output
+    assert output.endswith("next: give verdicts in triage review, or name a labelled file: triage learn FILE")
+
+
+def test_a_hint_for_rejected_rows_is_printed_once_and_the_next_step_keeps_them(fitted: Cli) -> None:
+    (fitted.folder / "same.csv").write_text("id,subject\n1,a\n1,b\n1,c\n2,\n")
+    output = shown(fitted, "create", "same.csv", columns=200)
+    assert output.count("is already in this input") == 2
+    assert output.count("if this column holds no ids") == 1
+    assert output.endswith("next: triage classify; 3 rejected: --rejects FILE keeps such rows")
+    assert shown(fitted, "run", "same.csv", columns=200).endswith("3 rejected: --rejects FILE keeps such rows")
+    kept = shown(fitted, "create", "same.csv", "--rejects", "bad.csv", columns=200)
+    assert "--rejects" not in kept
+
+
 def test_taking_back_a_verdict_that_is_not_there_says_so(three: Cli) -> None:
     assert "A-1 has no verdict" in three("verdict", "A-1", "--clear", "-o", "id").stderr
     assert three("verdict", "A-1", "General", "-q").returncode == 0

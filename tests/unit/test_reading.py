@@ -307,6 +307,20 @@ def test_a_file_without_a_header_is_read_by_its_content_and_says_so() -> None:
     assert first.extra == {"4": "u_0"}
 
 
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        ("id;subject;description\n", "the input has a header and no rows"),
+        ("id,subject\n\n\n", "the input has a header and no rows"),
+        ("[]", "the input has no items"),
+        ("id,subject\n1,a\n", ""),
+        ('[{"subject": "a", "id": 1}]', ""),
+    ],
+)
+def test_an_input_without_tickets_says_so(content: str, note: str) -> None:
+    assert opened(content.encode()).notes == ((note,) if note else ())
+
+
 def test_no_header_names_the_columns_by_number() -> None:
     table = opened(no_header(), header=False, mapping={"subject": "3", "external_id": "1"})
     assert (table.columns, table.notes) == (("1", "2", "3", "4", "5"), ())
@@ -314,7 +328,10 @@ def test_no_header_names_the_columns_by_number() -> None:
     assert len(list(table.rows)) == 5
 
 
-NO_ID = "no column is an id, so tickets are recognised by their content; without a field: {} (--map external_id=COLUMN)"
+NO_ID = (
+    "no column is an id, so tickets are recognised by their content; "
+    "--map external_id=COLUMN names one of the columns without a field: {}"
+)
 
 
 @pytest.mark.parametrize(

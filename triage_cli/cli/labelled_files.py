@@ -45,6 +45,8 @@ def read(session: CommandContext, name: str, label: str | None) -> list[Labelled
             labelled_rows.append(Labelled(row.text, row.verdict))
     for remark in messages.remarks([table]):
         session.say(remark)
+    if not (labelled_rows or rejected or unlabelled):
+        session.say(f"note: {label_name} has a header and no rows")
     if unlabelled:
         ignored = messages.plural(unlabelled, "rows have no label and are left out", "row has no label and is left out")
         session.say(f"note: {ignored}")

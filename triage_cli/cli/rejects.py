@@ -39,6 +39,7 @@ class RejectWriter:
         self._file: io.TextIOWrapper | None = None
         self._headed = False
         self._several = False
+        self._hints: set[str] = set()
         self.count = 0
         self.total = 0
 
@@ -60,7 +61,10 @@ class RejectWriter:
         if outcome.action != Action.REJECTED or outcome.error is None:
             return
         self.count += 1
-        messages.say(f"rejected: {f'{table.name}: ' if self._several else ''}{outcome.error.sentence()}")
+        again = outcome.error.hint in self._hints  # a hint is printed once
+        sentence = outcome.error.message if again else outcome.error.sentence()
+        self._hints.add(outcome.error.hint)
+        messages.say(f"rejected: {f'{table.name}: ' if self._several else ''}{sentence}")
         if self._file is not None:
             self._write(self._file, outcome.item, table)
         if self._strict:
@@ -84,6 +88,11 @@ class RejectWriter:
         """Close the file of rejected rows."""
         if self._file is not None:
             self._file.close()
+
+    @property
+    def next_step(self) -> str:
+        """Return how rejected rows are kept, if some were and none is."""
+        return f"{self.count:,} rejected: --rejects FILE keeps such rows" if self.count and not self._path else ""
 
     @property
     def too_many(self) -> bool:

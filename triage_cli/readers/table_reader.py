@@ -133,13 +133,14 @@ def _csv_table(table_input: _Input, sample: Sample) -> Table:
     )
     how = [decoder.described, "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"]
     rows = _AfterHeader(records(table_input.blocks()), sample.skip + header.before)
+    empty = "" if sample.rows[header.before :] or not table_input.whole else "the input has a header and no rows"
     return Table(
         columns,
         _mapping_summary(column_mapping, columns, *how, *(["backslash escapes"] if sample.escapes == MYSQL else [])),
         plan.source,
         islice(without_totals(drafts(rows, plan, dates.unread), sample.delimiter), options.limit),
         sample.delimiter,
-        tuple(filter(None, (header.note, _no_id_note(column_mapping, columns, options.mapping)))),
+        tuple(filter(None, (header.note, _no_id_note(column_mapping, columns, options.mapping), empty))),
         table_input.name,
         header.before > 0,
         _remarks(decoder, dates.unread),
@@ -163,6 +164,7 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
         return JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
 
     dates = table_input.dates(column_mapping, columns, rows, records)
+    empty_list = "" if layout.sample else "the input has no items"
     at_id = None if options.mapping.get("external_id") else column_mapping.fields.get("external_id")
     plan = Plan(
         column_mapping.fields,
@@ -180,7 +182,7 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
         plan.source,
         islice(drafts(records(table_input.blocks()), plan, dates.unread), options.limit),
         "",
-        tuple(filter(None, (_no_id_note(column_mapping, columns, options.mapping),))),
+        tuple(filter(None, (_no_id_note(column_mapping, columns, options.mapping), empty_list))),
         table_input.name,
         remarks=_remarks(table_input.decoder, dates.unread),
     )
@@ -246,7 +248,7 @@ def _no_id_note(column_mapping: Columns, columns: Sequence[str], mapping: Mappin
         return ""
     return (
         "no column is an id, so tickets are recognised by their content; "
-        f"without a field: {listing(names, _OFFERED)} (--map external_id=COLUMN)"
+        f"--map external_id=COLUMN names one of the columns without a field: {listing(names, _OFFERED)}"
     )
 
 

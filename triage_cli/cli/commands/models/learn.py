@@ -62,7 +62,9 @@ def learn(
         session.say(line)
     if unmeasured and lesson.after:
         session.say(f"note: no labelled ticket is {_some(unmeasured)}, so this says nothing about such tickets")
-    if session.guides and lesson.looked and (lesson.looked.doubted or lesson.looked.waiting):
+    if session.guides and lesson.outcome == "kept" and lesson.after is None:
+        session.say("next: give verdicts in triage review, or name a labelled file: triage learn FILE")
+    elif session.guides and lesson.looked and (lesson.looked.doubted or lesson.looked.waiting):
         session.say("next: triage review")
 
 

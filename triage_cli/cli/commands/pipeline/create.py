@@ -116,7 +116,7 @@ def create(
             for remark in messages.remarks(tables):
                 session.say(remark)
             session.say(messages.counted(counts, DIDS))
-    _next_step(session, statuses)
+    _next_step(session, statuses, rejections.next_step)
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 
 
@@ -193,6 +193,6 @@ def _shown(session: CommandContext, printer: Printer, drafts: Sequence[TicketDra
     return ExitCode.OK
 
 
-def _next_step(session: CommandContext, statuses: Collection[str]) -> None:
+def _next_step(session: CommandContext, statuses: Collection[str], rejected: str = "") -> None:
     if session.guides:
-        session.say(messages.after_storing(statuses))
+        session.say(messages.joined(messages.after_storing(statuses), rejected))

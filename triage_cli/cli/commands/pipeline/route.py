@@ -111,7 +111,7 @@ def next_step(counts: Counter[str], routed: str = "") -> str:
     if counts["needs_review"]:
         steps.append(f"{counts['needs_review']:,} need you: triage review")
     if counts["undeliverable"]:
-        steps.append("triage show ID has the attempts; triage route --retry-dead tries again")
+        steps.append(f"{counts['undeliverable']:,} undeliverable: triage why ID, then triage route --retry-dead")
     return "; ".join(steps)
 
 

@@ -83,7 +83,8 @@ def run(
     if summary.statuses["new"] and not session.stopper.code:  # a run that ends early raises its reason
         session.say(f"note: {messages.plural(summary.statuses['new'], *ELSEWHERE)}, which does the rest")
     if session.guides:
-        session.say(next_step(summary.statuses, routed_to(summary.places)))
+        done = next_step(summary.statuses, routed_to(summary.places))
+        session.say(messages.joined(done, summary.rejections.next_step))
     return summary.exit_code
 
 
