@@ -700,11 +700,21 @@ def test_route_of_a_named_ticket_that_needs_review_is_0_and_says_what_to_do(fitt
     assert fitted("route", "R-1", "R-2", "-q").returncode == 3, "what was never classified is no answer"
 
 
-@pytest.mark.parametrize("command", [("create",), ("run",), ("classify", "-"), ("route", "-"), ("create", "-")])
+@pytest.mark.parametrize("command", [("run",), ("classify", "-"), ("route", "-"), ("create", "-")])
 def test_stdin_on_a_terminal_is_exit_2_never_a_wait(cli: Cli, command: tuple[str, ...]) -> None:
     seen = on_terminal(cli.folder, cli.env, *command)
     assert seen.code == 2
     assert seen.text == "error: nothing is piped in; name a file, or pipe one in\n"
+
+
+def test_create_of_nothing_or_of_a_bare_text_says_how_a_ticket_is_typed(cli: Cli) -> None:
+    seen = on_terminal(cli.folder, cli.env, "create")
+    assert seen.code == 2
+    assert seen.text == ("error: no ticket is given; name a file, pipe one in, or type --subject S --description D\n")
+    done = cli("create", "I cannot log in")
+    assert done.returncode == 2
+    assert "a text is typed with triage create --description TEXT" in done.stderr
+    assert "check its name and its rights" in cli("create", "nowhere.csv").stderr
 
 
 def test_a_terminal_gets_tables_and_the_next_step(fitted: Cli) -> None:

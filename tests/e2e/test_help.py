@@ -64,6 +64,10 @@ def test_a_shell_completes_values(cli: Cli) -> None:
         ("triage pull ", ["inbox"]),
         ("triage review --order u", ["urgent"]),
         ("triage stats --by ca", ["category"]),
+        ("triage stats --by day,ca", ["day,category"]),
+        ("triage list --status new,cl", ["new,classified"]),
+        ("triage runs --kind rec", ["reclassify"]),
+        ("triage create --format m", ["mbox"]),
         ("triage logs --action rou", ["routed"]),
         ("triage why T-", ["T-2", "T-1"]),
         (f"triage show {hostile[0][:6]}", hostile),
@@ -102,6 +106,12 @@ def test_help_of_a_command_opens_with_examples(cli: Cli, command: str) -> None:
     told = cli(*command.split(), "--help").stdout
     before, _, _ = told.partition("Options")
     assert re.search(rf"(?m)^ +.*triage {command}\b", before.partition("\n")[2]), told
+
+
+@pytest.mark.parametrize("command", ["", *TYPED, *GROUPS])
+def test_no_line_of_a_help_page_is_wider_than_80_columns(cli: Cli, command: str) -> None:
+    lines = cli(*command.split(), "--help", COLUMNS="80").stdout.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
 
 
 def test_help_lists_every_exit_code_and_variable() -> None:

@@ -161,6 +161,14 @@ def test_no_figure_of_an_evaluation_is_cut(cli: Cli, columns: int, names: tuple[
     assert max(map(cell_len, lines)) <= columns
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_the_start_screen_is_wrapped_at_words(three: Cli, columns: int) -> None:
+    lines = shown(three, columns=columns).splitlines()
+    paths = [line for line in lines if len(line) >= columns]
+    assert [path for path in paths if " " in path.strip()] == []
+    assert {"destinations", "newest", "command"} & set(" ".join(lines).replace(",", " ").split())
+
+
 def test_a_path_is_shown_whole_by_doctor(three: Cli) -> None:
     whole = "".join(shown(three, "doctor", columns=40).split())
     assert "/queues/Billing.jsonl" in whole

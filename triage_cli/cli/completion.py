@@ -14,6 +14,7 @@ import typer
 from typer.models import ParameterInfo
 
 from triage_cli import wiring
+from triage_cli.cli.commands.views.runs import KINDS
 from triage_cli.cli.context import CommandContext, GlobalOptions
 from triage_cli.config import Config
 from triage_cli.domain.audit import EventAction
@@ -24,6 +25,8 @@ from triage_cli.domain.views import STATS_KEYS
 
 LOOKED_AT = 1_000  # the newest tickets, whose ids are offered
 OFFERED = 100
+FORMATS = ("csv", "tsv", "json", "jsonl", "eml", "mbox")
+LISTS = ("status", "action", "by")  # options that take values with commas between them
 SPECIAL = re.compile(r"[^\w@%+=:,./-]")  # to a shell
 
 
@@ -33,16 +36,17 @@ def offer_values(app: typer.Typer) -> None:
         for parameter in inspect.signature(command.callback).parameters.values() if command.callback else ():
             for info in getattr(parameter.annotation, "__metadata__", ()):
                 if isinstance(info, ParameterInfo) and parameter.name in VALUES:
-                    info.autocompletion = _completing(VALUES[parameter.name])
+                    info.autocompletion = _completing(parameter.name)
 
 
-def _completing(values: Callable[[Config], Iterable[str]]) -> Callable[..., list[str]]:
-    """Return a function that offers the values with the typed beginning; after an error it offers nothing."""
+def _completing(name: str) -> Callable[..., list[str]]:
+    """Return a function that offers values with the typed beginning; after an error it offers nothing."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        before, comma, _ = incomplete.rpartition(",") if name in LISTS else ("", "", "")
         try:
-            offered_values = (value for value in map(_as_typed, values(_config(ctx))) if value.startswith(incomplete))
-            return list(islice(offered_values, OFFERED))
+            offered_values = (f"{before}{comma}{_as_typed(value)}" for value in VALUES[name](_config(ctx)))
+            return list(islice((value for value in offered_values if value.startswith(incomplete)), OFFERED))
         except (TriageError, OSError):  # nothing may be printed into the command line
             return []
 
@@ -84,6 +88,8 @@ VALUES: dict[str, Callable[[Config], Iterable[str]]] = {
     "sort": lambda _: SORTS,
     "by": lambda _: STATS_KEYS,
     "action": lambda _: tuple(EventAction),
+    "kind": lambda _: KINDS,
+    "file_format": lambda _: FORMATS,
     "category": _categories,
     "classifier": lambda config: config.classifiers,
     "source": lambda config: config.sources,

@@ -41,7 +41,9 @@ def _open(input_name: str) -> BinaryIO | MailFolder:
     try:
         return MailFolder(Path(input_name)) if Path(input_name).is_dir() else Path(input_name).open("rb")
     except OSError as error:
-        raise InputError(f"cannot read {input_name}: {error.strerror}", hint="check its name and its rights") from error
+        typed = " " in input_name and isinstance(error, FileNotFoundError)
+        hint = "a text is typed with triage create --description TEXT" if typed else "check its name and its rights"
+        raise InputError(f"cannot read {input_name}: {error.strerror}", hint=hint) from error
 
 
 def check_written(session: CommandContext, path: Path | None, option: str, read: Iterable[int | str] = ()) -> None:

@@ -39,7 +39,12 @@ Ids = Annotated[
 ]
 Mapped = Annotated[
     list[str] | None,
-    typer.Option("--map", metavar="FIELD=COLUMN", help='Which column holds a field, as in subject="Issue title".'),
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN",
+        help="Which column holds subject, description, customer_id, priority, created_at, external_id or verdict, "
+        'as in subject="Issue title".',
+    ),
 ]
 Source = Annotated[
     str | None,
@@ -49,14 +54,18 @@ Source = Annotated[
         show_default=False,
     ),
 ]
-Kind = Annotated[
+FileFormat = Annotated[
     str | None,
     typer.Option(
         "--format", metavar="NAME", help="csv, tsv, json, jsonl, eml or mbox; without it, detected.", show_default=False
     ),
 ]
-Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Detected without it.", show_default=False)]
-Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", help="Detected without it.", show_default=False)]
+Encoding = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Such as cp1252; without it, detected.", show_default=False)
+]
+Delimiter = Annotated[
+    str | None, typer.Option(metavar="CHAR", help="Such as ';'; without it, detected.", show_default=False)
+]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="The first row is data; its columns are named 1, 2, 3, …")]
 Limit = Annotated[int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most N.", show_default=False)]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first rejected row.")]
@@ -246,7 +255,7 @@ class InputOptions:
 
     mapped: Mapped = None
     source: Source = None
-    kind: Kind = None
+    file_format: FileFormat = None
     encoding: Encoding = None
     delimiter: Delimiter = None
     no_header: NoHeader = False
@@ -267,7 +276,9 @@ class InputOptions:
         if self.source is not None and not SOURCE.fullmatch(self.source):
             raise UsageError(f'"{self.source}" is no name for a source', hint="use letters, digits, dots and dashes")
         has_header = not self.no_header
-        return ReadOptions(mapping, self.source, self.kind, self.encoding, self.delimiter, has_header, self.limit)
+        return ReadOptions(
+            mapping, self.source, self.file_format, self.encoding, self.delimiter, has_header, self.limit
+        )
 
 
 @dataclass(frozen=True)

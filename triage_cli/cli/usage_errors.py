@@ -23,6 +23,7 @@ COMMANDS = {
     "send": "triage route sends tickets",
     "status": "triage alone says what is there, triage stats counts it",
     "train": "triage learn",
+    "undo": "triage verdict ID --clear takes back a verdict",
 }
 OPTIONS = {
     "--csv": "-o csv",
@@ -31,6 +32,7 @@ OPTIONS = {
     "--json": "-o json",
     "--jsonl": "-o jsonl",
     "--query": "--search",
+    "--undo": "--clear",
     "-l": "--limit",
     "-n": "--limit",
 }

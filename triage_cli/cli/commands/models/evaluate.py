@@ -66,7 +66,8 @@ def evaluate(
 
     \b
     triage eval labelled.csv
-    triage eval labelled.csv --classifier local --classifier gpt --max-cost 1 --report report.html
+    triage eval labelled.csv --classifier local --classifier gpt --max-cost 1
+    triage eval labelled.csv --report report.html
     triage eval labelled.csv --calibrate
     triage eval --adversarial --classifier gpt
     """

@@ -78,10 +78,10 @@ def reclassify(
     """Ask again about tickets that a classifier decided; print whose category would change. --apply changes them.
 
     \b
-    triage reclassify --classifier gpt                    look first: answers are kept
+    triage reclassify --classifier gpt                   look first
     triage reclassify --classifier gpt --apply --max-flips 2% --reroute
-    triage reclassify --status routed --doubted --apply   then: triage review
-    triage reclassify --status needs_review --apply       after a change of thresholds
+    triage reclassify --status routed --doubted --apply  then: triage review
+    triage reclassify --status needs_review --apply      after new thresholds
     """
     if reroute and not apply:
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")

@@ -1,5 +1,6 @@
 """`triage create`: stores one typed ticket, or many from tables or mail."""
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import input_tables, messages, options
+from triage_cli.cli import input_tables, messages, options, terminal
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -84,7 +85,7 @@ def create(
     """Store tickets: one typed, or many from CSV, TSV, JSON, JSON Lines or mail.
 
     \b
-    triage create --subject "Refund?" --description "Charged twice" --customer-id C-7
+    triage create --subject "Refund?" --description "Charged twice in May"
     triage create export.csv --map description="Issue body" --rejects bad.csv
     triage create support.mbox
     """
@@ -96,6 +97,8 @@ def create(
             raise UsageError("both a typed ticket and files are given", hint="give one or the other")
         draft = typed.draft(reading.source or "import")
         return _shown(session, printer, [_as_stored(draft)]) if given.dry_run else _one(session, printer, draft)
+    if not files and terminal.is_terminal(sys.stdin):
+        raise UsageError("no ticket is given", hint="name a file, pipe one in, or type --subject S --description D")
     rejections = RejectWriter(given.rejects, given.max_rejects, strict=given.strict)
     counts: Counter[str] = Counter()
     statuses: set[str] = set()

@@ -66,7 +66,7 @@ def verdict(
 
     \b
     triage verdict T-004 Technical --note "a login problem"
-    triage verdict - < decided.csv         columns ticket_id (or external_id), category, note
+    triage verdict - < decided.csv    columns: external_id, category, note
     """
     _check(name, category, rejects, clear=clear)
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)

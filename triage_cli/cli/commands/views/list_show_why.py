@@ -23,9 +23,9 @@ from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_
 from triage_cli.domain.tickets import Selection
 from triage_cli.service import category_renames
 
-Name = Annotated[
-    str, typer.Argument(metavar="ID", help="A ticket's id, its last 6 or more characters, or its external id.")
-]
+NAME = "A ticket's id, its last 6 or more characters, or its external id"
+Name = Annotated[str, typer.Argument(metavar="ID", help=f"{NAME}.")]
+NameOrStdin = Annotated[str, typer.Argument(metavar="ID|-", help=f"{NAME}; - reads ids from stdin.")]
 ON_TERMINAL = 50
 TIMED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)  ")
 MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # the hash of the routing map is for machines
@@ -152,7 +152,7 @@ def list_tickets(
 
 
 @remote_command
-def show(session: CommandContext, name: Name, *, printing: PrintOptions) -> int:
+def show(session: CommandContext, name: NameOrStdin, *, printing: PrintOptions) -> int:
     """Show one ticket with its whole history, or with - those whose ids come on stdin: answers, deliveries, events.
 
     \b

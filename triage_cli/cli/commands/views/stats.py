@@ -1,12 +1,13 @@
 """`triage stats`: counts by status, category, classifier and day, cost, deliveries; and the start screen."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Annotated
 
 import typer
 
-from triage_cli.cli import messages, options
+from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
@@ -57,17 +58,23 @@ def start(session: CommandContext) -> None:
     origin = f"{place} (configuration: {config.path or 'the built-in defaults'})"
     counts = session.look().stats().by_status if session.has_database else {}
     screen = Printer("table")
+    for line in _screen(counts, origin):
+        screen.write(f"{terminal.message(line, sys.stdout)}\n")
+
+
+def _screen(counts: Mapping[str, int], origin: str) -> Iterator[str]:
+    """Yield the lines of the start screen, from the numbers of tickets by status."""
     if not any(counts.values()):
-        screen.write(f"no tickets in {origin}\n")
+        yield f"no tickets in {origin}"
     else:
         need = counts.get("needs_review", 0)
         listed = messages.counted({name: n for name, n in counts.items() if name != "needs_review"}, ())
-        screen.write(f"{messages.plural(sum(counts.values()), 'tickets')} in {origin}\n")
+        yield f"{messages.plural(sum(counts.values()), 'tickets')} in {origin}"
         you = f"{need:,} {'needs' if need == 1 else 'need'} you: triage review"
-        screen.write(f"{listed}; {you}\n" if listed else f"{you}\n")
-    screen.write("\n")
+        yield f"{listed}; {you}" if listed else you
+    yield ""
     for number, (command, does) in enumerate(_next_steps(counts)):
-        screen.write(f"{'' if number else 'next':<6}{command:<24}{does}\n")
+        yield f"{'' if number else 'next':<6}{command:<24}{does}"
 
 
 def _next_steps(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
