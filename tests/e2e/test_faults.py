@@ -11,6 +11,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.support.commands import rows
 from tests.support.fault_job import COMMAND, HOWS, NUMBER, Job, strike, told
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks")
@@ -66,6 +67,19 @@ def test_a_disk_that_is_nearly_full_is_told_before_anything_is_paid_for(job: Job
     assert job.server.asked == []
     job.holds()
     job.finishes()
+
+
+def test_a_disk_that_is_nearly_full_is_told_before_anything_is_sent(job: Job) -> None:
+    job.again()
+    assert job.triage("create", "-q", "in.csv").code == job.triage("classify", "-q").code == 0
+    done = job.triage("route", "-q", how="nearly full disk", at=3 << 20)
+    told(done, 6)
+    assert "has less than 4 MB left" in done.err
+    assert job.receiver.got == []
+    job.holds()
+    told(job.triage("route", "-q"), 0)
+    assert len(job.receiver.got) == NUMBER + 1
+    assert rows(job.folder / "t.db", "select distinct status from tickets") == [("routed",)]
 
 
 def test_a_database_that_another_program_keeps_locked(job: Job) -> None:

@@ -216,6 +216,20 @@ def test_without_a_thread_to_send_a_delivery_it_is_left_to_the_next_run_and_late
     assert len(outlet.got) == 1
 
 
+def test_nothing_is_sent_whose_result_might_find_no_room(
+    world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise UnavailableError("the disk is nearly full")
+
+    monkeypatch.setattr(world.store, "check_room", full)
+    assert isinstance(process(singles).error, UnavailableError)
+    delivery = freed_unsent(world)
+    monkeypatch.undo()
+    list(world.triage().route(Selection(ids=(delivery.ticket_id,)), RoutePlan()))
+    assert outlet.got == [delivery.delivery_id]
+
+
 def test_a_failed_read_of_what_is_switched_off_concerns_no_delivery_in_flight(
     world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
 ) -> None:

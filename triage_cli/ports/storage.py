@@ -38,6 +38,9 @@ class Store(Protocol):
     def hold(self, lease: Lease, ticket_ids: Sequence[str]) -> Held:
         """Renew a run's lease; return which of these tickets it holds. Raises `TakenOverError` if the run was ended."""
 
+    def check_room(self) -> None:
+        """Raise `UnavailableError` if what is paid for or sent now might not be stored, for lack of room."""
+
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Claim up to `limit` tickets that no live run holds, urgent first, then oldest."""
 

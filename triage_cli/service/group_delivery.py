@@ -185,7 +185,9 @@ class GroupDeliveries:
                     self._to_free.pop(delivery_id, None)
 
     def _open_dispatcher(self) -> Dispatcher:
-        return Dispatcher(self._map.destination, breakers=self._map.circuits, at_once=True)
+        return Dispatcher(
+            self._map.destination, breakers=self._map.circuits, at_once=True, check=self._store.check_room
+        )
 
 
 def _policy(destination: Destination | None) -> RetryPolicy:

@@ -42,6 +42,9 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
     path: str
     read_only = False
 
+    def check_room(self) -> None:
+        """Do nothing: how much room a server has is not known here."""
+
     def end(self, run: Run) -> None:
         """Record how a run ended, and free its tickets."""
 

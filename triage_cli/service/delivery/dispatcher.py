@@ -41,7 +41,8 @@ class QueueResults(NamedTuple):
 class Dispatcher:
     """Hands deliveries to several destinations at the same time. Not thread-safe: each run has its own.
 
-    With `at_once`, an outcome does not wait a moment for others, which would be saved with it.
+    With `at_once`, an outcome does not wait a moment for others, which would be saved with it. `check` raises an error
+    while results could not be saved: then what waits is parked.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Dispatcher:
         breakers: DestinationBreakers | None = None,
         *,
         at_once: bool = False,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self._check = check
         self._at_once = at_once
         self._opener = opener
         self._off = off
@@ -98,7 +101,9 @@ class Dispatcher:
             name = outgoing.delivery.destination
             if name not in self._queues:
                 opener = _switched_off if name in self._off else self._opener
-                self._queues[name] = _DestinationQueue(name, opener, self._clock, self._breakers, at_once=self._at_once)
+                self._queues[name] = _DestinationQueue(
+                    name, opener, self._clock, self._breakers, at_once=self._at_once, check=self._check
+                )
             self._queues[name].add(outgoing)
 
     def collect(self) -> list[QueueResults]:
@@ -138,8 +143,9 @@ class _DestinationQueue:
 
     def __init__(
         self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float],
-        breakers: DestinationBreakers, *, at_once: bool,
+        breakers: DestinationBreakers, *, at_once: bool, check: Callable[[], None],
     ) -> None:  # fmt: skip
+        self._check = check
         self._at_once = at_once
         self._name = name
         self._opener = opener
@@ -175,9 +181,7 @@ class _DestinationQueue:
         if not self.open:
             return
         try:
-            if self._destination is None:
-                self._destination = self._opener(self._name)
-                self._results = self._destination.deliver(self._chunks_to_attempt())
+            self._prepare()
         except DeliveryError as error:
             yield QueueResults(
                 None, [Outcome[Receipt](None, Action.FAILED, None, error, p) for p in self._empty_queue()]
@@ -201,6 +205,14 @@ class _DestinationQueue:
             if tried:
                 yield QueueResults(self._destination, tried)
             yield from self._park_not_attempted(outcomes)
+
+    def _prepare(self) -> None:
+        """Check that results can be saved, and open the destination if it is not open yet."""
+        if self._waiting:
+            self._check()
+        if self._destination is None:
+            self._destination = self._opener(self._name)
+            self._results = self._destination.deliver(self._chunks_to_attempt())
 
     def _park_not_attempted(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[QueueResults]:
         """Park the deliveries that were not attempted because of an error, and pause."""

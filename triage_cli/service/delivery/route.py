@@ -46,8 +46,9 @@ class DeliveryRun:
             for name in off:
                 self._store.switch(name, off=False)
         self._dispatcher = Dispatcher(
-            routing_table.destination, frozenset() if retry_dead else off, breakers=routing_table.circuits
-        )
+            routing_table.destination, frozenset() if retry_dead else off, breakers=routing_table.circuits,
+            check=self._store.check_room,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close the destinations; attempts in flight are cancelled, and due again once the run has ended."""

@@ -29,7 +29,7 @@ from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE, transla
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
 from triage_cli.stores.sqlite.head_file import keep_head, write_head
 
-# Bytes that must be free for a question that costs: more than the answers take that are in flight at once.
+# Bytes that must be free for a paid question or a delivery: more than the results take that are in flight at once.
 ROOM = 4 << 20
 
 
@@ -60,14 +60,18 @@ class SqliteStore(SqlStore):
         return self.database.is_there()
 
     def hold(self, lease: Lease, ticket_ids: Sequence[str]) -> Held:
-        """Hold tickets as `Store.hold` does. Raises `UnavailableError` if answers about them may find no room."""
+        """Hold tickets as `Store.hold` does. Raises `UnavailableError` as `check_room` does."""
         held = super().hold(lease, ticket_ids)
+        self.check_room()
+        return held
+
+    def check_room(self) -> None:
+        """Raise `UnavailableError` if paid answers, or the results of deliveries, might find no room on the disk."""
         if is_full(Path(self.path), ROOM):
             raise UnavailableError(
-                f"the disk of {self.path} has less than {ROOM >> 20} MB left: paid answers might find no room",
+                f"the disk of {self.path} has less than {ROOM >> 20} MB left: answers and results might find no room",
                 hint="nothing was lost; free some space and run the same command again",
             )
-        return held
 
     def close(self) -> None:
         """Close this thread's connection."""
