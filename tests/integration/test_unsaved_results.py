@@ -230,6 +230,21 @@ def test_nothing_is_sent_whose_result_might_find_no_room(
     assert outlet.got == [delivery.delivery_id]
 
 
+def test_a_result_that_cannot_be_handed_on_fails_its_caller(
+    world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: Any) -> None:
+        raise ExhaustedError("this process cannot start another thread")
+
+    monkeypatch.setattr(singles._committer, "put", lacking)
+    with ThreadPoolExecutor(1) as callers:
+        request = callers.submit(process, singles)
+        until(request.done, "the answer")
+        assert isinstance(request.result().error, ExhaustedError)
+    monkeypatch.undo()
+    assert delivery_of(world, process(singles)).state == "accepted"
+
+
 def test_a_failed_read_of_what_is_switched_off_concerns_no_delivery_in_flight(
     world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
 ) -> None:

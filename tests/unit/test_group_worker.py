@@ -1,14 +1,18 @@
 """The thread that does the work of concurrent callers in groups."""
 
 import asyncio
+import linecache
 import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from triage_cli.domain.errors import ExhaustedError, UnavailableError
+from triage_cli.runtime import group_worker
 from triage_cli.runtime.group_worker import GroupedQuestions, GroupWorker
 
 
@@ -73,6 +77,24 @@ def test_who_gets_no_result_gets_an_error_and_the_thread_goes_on() -> None:
     worker.close()
 
 
+def test_who_could_not_be_given_a_result_gets_the_error() -> None:
+    worker = GroupWorker[int, int]("doubling", lambda group: [2 * number for number in group])
+    got: list[int | Exception] = []
+    ended = threading.Event()
+
+    def end(result: int | Exception) -> None:
+        if not got and not isinstance(result, Exception):
+            raise MemoryError
+        got.append(result)
+        ended.set()
+
+    worker.put(1, end)
+    assert ended.wait(30)
+    assert [type(result) for result in got] == [MemoryError]
+    assert worker(4) == 8
+    worker.close()
+
+
 def test_a_worker_that_nobody_called_has_no_thread_to_end() -> None:
     before = threading.active_count()
     worker = GroupWorker("doubling", Doubling())
@@ -115,3 +137,44 @@ def test_a_question_that_gets_no_answer_gets_an_error() -> None:
     assert answers[0] is True
     assert isinstance(answers[1], ValueError)
     assert asyncio.run(questions.ask(4))
+
+
+LINES = sorted({
+    line
+    for step in (GroupWorker._work_until_closed, GroupWorker._gather, GroupWorker._serve)
+    for _, _, line in step.__code__.co_lines()
+    if line and line > step.__code__.co_firstlineno
+    and "error" not in linecache.getline(step.__code__.co_filename, line)  # these lines hand an error out
+    and not linecache.getline(step.__code__.co_filename, line).strip().startswith(("while", "try", "return"))
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_an_error_in_any_line_comes_to_a_caller_and_the_thread_goes_on(line: int) -> None:
+    """As a lack of memory can raise it."""
+    left = [1]
+
+    def raising(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line" and frame.f_lineno == line and left:
+            left.pop()
+            raise MemoryError
+        return raising
+
+    def of_worker(frame: FrameType, _event: str, _: Any) -> Any:
+        return raising if frame.f_code.co_filename == group_worker.__file__ else None
+
+    worker = GroupWorker[int, int]("doubling", lambda group: [2 * number for number in group])
+    ended = queue.SimpleQueue[int | Exception]()
+    before = threading.gettrace()
+    threading.settrace(of_worker)
+    try:
+        worker.put(1, ended.put)  # begins the thread
+    finally:
+        threading.settrace(before)
+    worker.put(2, ended.put)
+    worker.put(3, ended.put)
+    results = [ended.get(timeout=30) for _ in range(3)]
+    assert not left
+    assert {type(result) for result in results} <= {int, MemoryError}
+    assert worker(4) == 8
+    worker.close()

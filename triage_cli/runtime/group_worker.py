@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from triage_cli.domain.errors import UnavailableError
@@ -22,8 +22,9 @@ class _Waiting(Generic[B]):
         self._done.acquire()
 
     def end(self, result: B | Exception) -> None:
-        self._result = result
-        self._done.release()
+        if self._done.locked():  # else it has a result already
+            self._result = result
+            self._done.release()
 
     def wait(self) -> B:
         self._done.acquire()
@@ -46,6 +47,7 @@ class GroupWorker(Generic[A, B]):
 
     def __init__(self, name: str, work: Callable[[Sequence[A]], Sequence[B | Exception]]) -> None:
         self._work = work
+        self._group: deque[_Item[A, B] | None] = deque()  # what was taken from the queue; None at the end
         self._thread = QueueThread[_Item[A, B]](name, self._work_until_closed)
 
     def __call__(self, item: A) -> B:
@@ -67,34 +69,35 @@ class GroupWorker(Generic[A, B]):
         self._thread.close()
 
     def _work_until_closed(self) -> None:
-        group: deque[_Item[A, B]] = deque()
-        closing = False
-        while not closing:
+        while not self._thread.has_ended:
             try:
-                for item in self._gathered():
-                    if item is None:
-                        closing = True
-                    else:
-                        group.append(item)
-                if group:
-                    self._serve(group)
+                self._gather()
+                self._serve([one for one in self._group if one])
+                self._group.clear()
             except Exception as error:  # noqa: BLE001 - it belongs to those who wait, whatever raised it
-                while group:
-                    group.popleft().end(error)
+                self._fail(error)
 
-    def _gathered(self) -> Iterator[_Item[A, B] | None]:
-        """Yield the first that comes, and all that have come by then."""
+    def _gather(self) -> None:
+        """Take the first that comes, and all that have come by then."""
         waiting = self._thread.queue
-        yield waiting.get()
+        self._group.append(waiting.get())
         for _ in range(waiting.qsize()):
-            yield waiting.get()
+            self._group.append(waiting.get())
 
-    def _serve(self, group: deque[_Item[A, B]]) -> None:
+    def _serve(self, group: Sequence[_Item[A, B]]) -> None:
         """Work for a group, and take those from it who have got their results."""
-        results = self._work([one.item for one in group])
-        for one, result in zip(tuple(group), results, strict=True):
-            group.popleft()
+        if not group:
+            return
+        for one, result in zip(group, self._work([one.item for one in group]), strict=True):
             one.end(result)
+            self._group.popleft()
+
+    def _fail(self, error: Exception) -> None:
+        """Give an error to all who were taken from the queue and have no result."""
+        while self._group:
+            if one := self._group[0]:
+                one.end(error)
+            self._group.popleft()
 
 
 class GroupedQuestions(Generic[A]):

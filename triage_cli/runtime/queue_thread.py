@@ -11,7 +11,7 @@ A = TypeVar("A")
 
 
 class QueueThread(Generic[A]):
-    """Runs `work`, which takes from `queue` and returns after it has taken None: nothing comes after that.
+    """Runs `work`, which takes from `queue` and returns once the thread `has_ended`; the last that comes is None.
 
     If `work` raises, the next item begins a new thread.
     """
@@ -23,6 +23,11 @@ class QueueThread(Generic[A]):
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether it is closed, and all that came was taken."""
+        return self._closed and self.queue.empty()
 
     def begin(self) -> None:
         """Begin, unless it has begun or is closed. Raises `ExhaustedError`; the next caller then tries again."""

@@ -64,11 +64,14 @@ class GroupDeliveries:
         ended = Ended()
 
         def attempted(result: GroupResult | Exception) -> None:
-            if isinstance(result, GroupResult) and result.outcome is not None:
-                attempt = _Attempted(context, result.delivery_id, result.outcome, result.destination)
-                self._committer.put(self._prepare, attempt, ended.put)
-            else:
-                ended.put(result)
+            try:
+                if isinstance(result, GroupResult) and result.outcome is not None:
+                    attempt = _Attempted(context, result.delivery_id, result.outcome, result.destination)
+                    self._committer.put(self._prepare, attempt, ended.put)
+                else:
+                    ended.put(result)
+            except Exception as error:  # noqa: BLE001 - it belongs to the one who waits, such as a lack of threads
+                ended.put(error)
 
         if to_send:
             self._dispatcher.send(to_send, attempted)

@@ -1,7 +1,8 @@
 """Sends deliveries of concurrent callers from one thread, so that those to one file are one write."""
 
 import queue
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -52,10 +53,10 @@ class GroupDispatcher:
         self._off = off
         self._heartbeat = heartbeat
         self._thread = QueueThread[_Submitted]("dispatching", self._run)
+        self._submitted: deque[_Submitted | None] = deque()  # what was taken from the queue and is in no other list
         self._waiting: dict[str, HandOver] = {}
         self._dispatcher: Dispatcher | None = None
         self._stopping = False
-        self._ending = False
 
     def begin(self) -> None:
         """Begin the thread, and with it the heartbeat, unless it has begun or ended. Raises `ExhaustedError`."""
@@ -81,12 +82,13 @@ class GroupDispatcher:
         self._thread.close()
 
     def _run(self) -> None:
-        while not (self._ending and not self._waiting):
+        while self._waiting or not self._thread.has_ended:
             try:
                 self._take()
                 if self._dispatcher is not None:
                     self._collect(self._dispatcher)
             except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+                self._await_submitted()
                 while self._waiting:
                     _, hand_over = self._waiting.popitem()
                     hand_over(error)
@@ -95,13 +97,8 @@ class GroupDispatcher:
 
     def _take(self) -> None:
         """Take what callers have submitted, and wait for it if nothing is being sent."""
-        to_send: list[OutgoingDelivery] = []
-        for submitted in self._gathered():
-            if submitted is None:
-                self._ending = True
-                continue
-            self._waiting |= {o.delivery.delivery_id: submitted.hand_over for o in submitted.to_send}
-            to_send += submitted.to_send
+        self._gather()
+        to_send = self._await_submitted()
         if not self._waiting:
             self._close_dispatcher()
             self._heartbeat()
@@ -120,11 +117,18 @@ class GroupDispatcher:
                     self._dispatcher = self._open_dispatcher()
                 self._dispatcher.put([outgoing])
 
-    def _gathered(self) -> Iterator[_Submitted | None]:
+    def _gather(self) -> None:
         with suppress(queue.Empty):
-            yield self._thread.queue.get(block=not self._waiting, timeout=IDLE_SECONDS)
+            self._submitted.append(self._thread.queue.get(block=not self._waiting, timeout=IDLE_SECONDS))
             while True:
-                yield self._thread.queue.get_nowait()
+                self._submitted.append(self._thread.queue.get_nowait())
+
+    def _await_submitted(self) -> list[OutgoingDelivery]:
+        """Note who waits for what was submitted, and return it."""
+        submitted = [each for each in self._submitted if each]
+        self._waiting |= {o.delivery.delivery_id: each.hand_over for each in submitted for o in each.to_send}
+        self._submitted.clear()
+        return [outgoing for each in submitted for outgoing in each.to_send]
 
     def _collect(self, dispatcher: Dispatcher) -> None:
         self._heartbeat()
