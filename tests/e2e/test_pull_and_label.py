@@ -294,6 +294,27 @@ def test_a_correction_here_stands_where_nothing_sets_the_field_there(cli: Cli, d
     assert verdicts(cli)["0"] == ("Technical", "shop")
 
 
+def test_labels_of_before_a_restore_are_no_person_s_words(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    configure(cli, desk, field=True, verdict="field")
+    guard(cli, desk)
+    cli("pull", "-q")
+    assert cli("db", "backup", "backup.db").returncode == 0
+    desk.add(12)  # a ticket that the backup has not
+    night(cli)
+    held = dict(rows(cli.db, "select external_id, category from tickets where status = 'routed'"))
+    other = "General" if held["0"] != "General" else "Billing"
+    from_now_on(desk)
+    desk.change(0, field=other)
+    assert cli("db", "restore", "backup.db", "--yes").returncode == 0
+    cli("pull", "-q")
+    assert verdicts(cli) == {"0": (other, "shop")}, "an agent has set that since"
+    assert len(rows(cli.db, "select 1 from tickets")) == 13
+    night(cli)
+    assert verdicts(cli) == {"0": (other, "shop")}
+    assert {i: desk.items[int(i)]["field"] for i in held} == held | {"0": other}
+
+
 # -- kills
 
 

@@ -12,7 +12,7 @@ from triage_cli.service.batch.collect import BatchCollector, batched
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.delivery.routing_decisions import RoutingTable
-from triage_cli.service.intake.corrections import Corrections
+from triage_cli.service.intake.corrections import Corrections, LostDeliveries
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_CLASSIFY
 
@@ -26,6 +26,7 @@ class Services(NamedTuple):
     confidence that each step of the default classifier needs, as in `CategoryProfile`. `only_loads` returns whether the
     classifier of a plan can be left unopened if nothing is asked, because that checks and records nothing. `ranked`
     orders what waits for review. `sets_field` returns whether a destination may set a field of a helpdesk's ticket.
+    `lost_deliveries` returns those of which only the databases know that restores have replaced.
     """
 
     store: Store
@@ -41,6 +42,7 @@ class Services(NamedTuple):
     only_loads: Callable[[ClassifyPlan], bool] = lambda _: False
     ranked: Ranking = lambda texts, _: range(len(texts))
     sets_field: Callable[[str], bool] = lambda _: True
+    lost_deliveries: LostDeliveries = lambda _: {}
 
     def is_idle(self, selection: Selection, plan: ClassifyPlan) -> bool:
         """Return whether there is nothing to classify, so that the classifier need not be opened."""
@@ -51,7 +53,7 @@ class Services(NamedTuple):
 
     def corrections(self, tell: Callable[[str], None]) -> Corrections:
         """Return what tells people's categories in a helpdesk from those of triage; `tell` gets its warnings."""
-        return Corrections(self.store, self.categories, self.sets_field, tell)
+        return Corrections(self.store, self.categories, self.sets_field, self.lost_deliveries, tell)
 
     def recorder(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
         """Open the classifier of a plan, and return the recorder of its answers; nothing can be spent yet."""

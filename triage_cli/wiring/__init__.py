@@ -66,7 +66,7 @@ def parts(
     kept, thresholds = ClassifierPool(config, store, tell), partial(needed_confidence, config, store)
     return Services(
         store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept, thresholds,
-        partial(only_loads, config), ranked, sets_field,
+        partial(only_loads, config), ranked, sets_field, partial(stores.delivered_before_restores, config),
     )  # fmt: skip
 
 

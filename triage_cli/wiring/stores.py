@@ -10,6 +10,7 @@ from triage_cli.config import Config, is_postgres, no_home, without_password
 from triage_cli.domain import times
 from triage_cli.domain.audit import Head
 from triage_cli.domain.audit_chain import GENESIS
+from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.errors import CheckError, ConfigError, StoreError, UsageError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection
@@ -135,6 +136,13 @@ def kept_databases(config: Config) -> Sequence[Path]:
     from triage_cli.stores.sqlite.restore import kept_databases
 
     return () if config.remote or is_postgres(config.database) else kept_databases(config.database)
+
+
+def delivered_before_restores(config: Config, identities: Sequence[str]) -> Mapping[str, Sequence[Delivery]]:
+    """Return the deliveries of tickets that arrived before a restore, by the identities; the database has lost them."""
+    from triage_cli.stores.sqlite.restore import delivered_before_restores
+
+    return {} if is_postgres(config.database) else delivered_before_restores(config.database, identities)
 
 
 def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, str]":

@@ -1,6 +1,6 @@
 """Categories that people set in the helpdesk that tickets are pulled from: they count as verdicts."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.decisions import Classification
@@ -11,11 +11,15 @@ from triage_cli.domain.times import to_seconds
 from triage_cli.ports.storage import Store
 from triage_cli.service.verdicts import is_imported
 
+# By the identities of tickets.
+LostDeliveries = Callable[[Sequence[str]], Mapping[str, Sequence[Delivery]]]
+
 
 class Corrections:
     """Tells a person's category from one that triage itself wrote there; `tell` gets the warnings.
 
-    `sets_field` returns whether a destination may have set the field that holds the category.
+    `sets_field` returns whether a destination may have set the field that holds the category. `lost` returns the
+    deliveries that arrived before a restore, of which the store knows nothing any more.
     """
 
     def __init__(
@@ -23,11 +27,13 @@ class Corrections:
         store: Store,
         categories: Sequence[Category],
         sets_field: Callable[[str], bool],
+        lost: LostDeliveries,
         tell: Callable[[str], None],
     ) -> None:
         self.categories = categories
         self._store = store
         self._sets_field = sets_field
+        self._lost = lost
         self._tell = tell
         self._reported: set[str] = set()
         self._names = {as_tag(name): c.name for c in categories for name in (*c.was, c.name)}
@@ -43,12 +49,17 @@ class Corrections:
         for answer in answers:
             verdicts.setdefault(answer.ticket_id, []).append(answer)
 
+        stating = [i for i, category in meant.items() if category and (i not in known or known[i].category != category)]
+        lost = self._lost(stating) if stating else {}
+
         def verdict_of(identified: Identified) -> str | None:
             category, ticket = meant.get(identified.identity), known.get(identified.identity)
+            before = [d._replace(category=self._named(d.category)) for d in lost.get(identified.identity, ())]
             if category is None or ticket is None:
-                return category
+                return None if before and before[-1].category == category else category
             own = ticket.ticket_id
-            arrived = [d for d in deliveries.get(own, ()) if d.arrived]
+            arrived = [*before, *(d for d in deliveries.get(own, ()) if d.arrived)]
+            arrived.sort(key=lambda delivery: delivery.done_at or delivery.at)
             counts = self._is_news(category, identified, ticket, arrived, verdicts.get(own, ()))
             return category if counts else None
 
@@ -77,6 +88,9 @@ class Corrections:
         changed = identified.draft.changed_at
         # In whole seconds, since some helpdesks have no fractions.
         return changed is None or int(to_seconds(changed)) >= int(max(latest(arrived), held))
+
+    def _named(self, category: str) -> str:
+        return self._names.get(as_tag(category), category)
 
     def _category(self, identified: Identified) -> str | None:
         """Return the category that a value names, also with the prefix of the tags that triage writes."""

@@ -11,7 +11,7 @@ import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from triage_cli.domain.audit import Event, EventAction, Head
 from triage_cli.domain.changes import Change
+from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.errors import CheckError, StoreError, UnavailableError, UsageError
 from triage_cli.domain.serialization import compact
 from triage_cli.runtime.private_files import FOLDER, private
@@ -37,6 +38,10 @@ REVOKED = "select name from api_keys where revoked_at is not null"
 REVOKED_KEYS_BACK = (
     "select name from api_keys where revoked_at is null and name in (select value from json_each(?)) order by name"
 )
+
+ARRIVED = f"""select t.identity, {", ".join(f"d.{column}" for column in Delivery._fields)} from deliveries d
+    join tickets t on t.ticket_id = d.ticket_id where (d.state = 'accepted' or d.doubtful = 1)
+    and t.identity in (select value from json_each(?)) order by coalesce(d.done_at, d.at)"""
 
 
 class Replaced(NamedTuple):
@@ -219,6 +224,16 @@ def kept_databases(path: str) -> Sequence[Path]:
     """Return the files in which restores kept the databases that were there before, the oldest first."""
     kept = re.compile(rf"{re.escape(Path(path).name)}\.before-\w+Z(-\d+)?")
     return sorted(file for file in Path(path).parent.iterdir() if kept.fullmatch(file.name))
+
+
+def delivered_before_restores(path: str, identities: Sequence[str]) -> Mapping[str, Sequence[Delivery]]:
+    """Return the deliveries of tickets that arrived before a restore, by the identities, oldest first."""
+    delivered: dict[str, list[Delivery]] = {}
+    for file in kept_databases(path):
+        with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as kept:
+            for identity, *columns in kept.execute(ARRIVED, (compact(list(identities)),)):
+                delivered.setdefault(identity, []).append(Delivery(*columns))
+    return delivered
 
 
 def _backup_name(path: str, at: str) -> Path:
