@@ -505,6 +505,24 @@ def test_a_window_moves_so_that_no_item_slips_through_while_others_change(cli: C
     assert sorted(map(int, stored(cli))) == list(range(25))
 
 
+def test_a_search_that_ends_after_so_many_items_is_begun_again_before_that(cli: Cli, desk: Helpdesk) -> None:
+    """As HubSpot's, which refuses a page behind 10,000 items."""
+    desk.paging = "token"
+
+    def beyond(_number: int, got: Got) -> Reply | None:
+        after = parse_qs(urlsplit(got.path).query).get("after", ["x0"])[0]
+        return Reply(400, '{"message": "no more than 15 items"}') if int(after.lstrip("x")) >= 15 else None
+
+    desk.fail = beyond
+    token = {"token": "meta.after", "query": "after"}
+    configure(cli, {"shop": desk.source(next=token)})
+    assert cli("pull", "-q").returncode == 2
+    configure(cli, {"shop": desk.source(next={**token, "most": 2})})
+    done = cli("pull", "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(map(int, stored(cli))) == list(range(25))
+
+
 def test_a_page_of_items_changed_in_one_second_is_no_list_without_an_end(cli: Cli, desk: Helpdesk) -> None:
     """As an agent's change of many tickets at once leaves them: the list begun again at their time repeats the page."""
     desk.paging = "page"

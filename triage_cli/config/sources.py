@@ -127,8 +127,8 @@ def _next(setting: ConfigNode) -> NextSpec:
         raise ConfigValueError("token needs query, the parameter that takes it, or body, the path where it goes")
     if spec.kind == "offset" and not spec.size:
         raise ConfigValueError("offset needs size, the number of items of a page")
-    if spec.most and spec.kind not in ("page", "offset"):
-        raise ConfigValueError("most is only for page and offset")
+    if spec.most and (spec.kind not in ("page", "offset", "token") or spec.keep):
+        raise ConfigValueError("most is only for page, offset, and a token without keep")
     if spec.keep and spec.kind != "token":
         raise ConfigValueError("keep is only for token")
     return spec

@@ -271,7 +271,7 @@ class HttpSource:
                 passed.clear()
             passed.add(listing)
         else:
-            passed.add(before.place)
+            passed.add(before.place) if walk.since == before.since else passed.clear()
             again = walk.place in passed
         if again:
             raise UsageError(

@@ -71,6 +71,8 @@ class Walk(NamedTuple):
             return walk.counted(page, spec, newest)
         place = _named_next(page, spec)
         ended = place is None or bool(spec.end and lookup(page.answer, spec.end))
+        if not ended and (again := walk.begun_again(page, spec, newest)):
+            return again
         if ended and not spec.keep:
             place = None
         return walk._replace(ended=ended, place=place if place is not None or not spec.keep else self.place)
@@ -81,12 +83,20 @@ class Walk(NamedTuple):
         is_short = page.number == 0 or bool(spec.size and page.number < spec.size)
         if (is_short and not linked(page.link, "next")) or (spec.end and lookup(page.answer, spec.end)):
             return self._replace(ended=True, place=None)
-        # One second of overlap: whether the cursor's own moment is included differs from list to list.
-        moves = spec.most and self.pages >= spec.most and page.ascending and newest and newest - 1 > self.since
-        if moves and newest:
-            return self._replace(since=newest - 1, place=None, pages=0)
+        if again := self.begun_again(page, spec, newest):
+            return again
         first, step = (1, 1) if spec.kind == "page" else (0, spec.size or 0)
         return self._replace(place=(first if self.place is None else int(self.place)) + step)
+
+    def begun_again(self, page: Page, spec: NextSpec, newest: int | None) -> "Walk | None":
+        """Return the walk begun again at its newest item, if so many pages of an ascending list were read."""
+        # One second of overlap: whether the cursor's own moment is included differs from list to list.
+        moves = spec.most and self.pages >= spec.most and page.ascending
+        return (
+            self._replace(since=newest - 1, place=None, pages=0)
+            if moves and newest and newest - 1 > self.since
+            else None
+        )
 
     def position(self, spec: NextSpec | None, now: int) -> str:
         """Return the position to be stored, as JSON."""
