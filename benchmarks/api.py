@@ -116,11 +116,11 @@ def serve(which: str, folder: Path) -> None:
     """Serve one of them; the first line of stdout is the port and the key."""
     import uvicorn
 
-    from triage_cli.api.server import listening
+    from triage_cli.api.server import open_socket
 
     sys.setswitchinterval(0.0005)
     app, key = ours(folder) if which == "ours" else (inserting(folder, which), "")
-    place = listening("127.0.0.1", 0)
+    place = open_socket("127.0.0.1", 0)
     print(place.getsockname()[1], key, flush=True)
     config = uvicorn.Config(app, access_log=False, log_level="warning", http="h11", loop="asyncio", ws="none")
     uvicorn.Server(config).run(sockets=[place])

@@ -45,12 +45,12 @@ def splitting_seconds(tickets: Sequence[Ticket]) -> float:
     return time.perf_counter() - start
 
 
-def new_classifier(model: Model, *, overlapping: bool = True) -> LocalClassifier:
+def new_classifier(model: Model, *, overlaps: bool = True) -> LocalClassifier:
     """Return a classifier that has met no word yet."""
     return LocalClassifier(
         "local", model, fingerprint(DEFAULT_CATEGORIES), THRESHOLD, actor="benchmark", run_id=None,
         categories=DEFAULT_CATEGORIES, clock=lambda: "2026-01-01T00:00:00Z", new_id=lambda: str(uuid4()),
-        overlapping=overlapping,
+        overlaps=overlaps,
     )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def classifier_seconds(model: Model, tickets: Sequence[Ticket], size: int) -> fl
 
 def one_at_a_time(model: Model, tickets: Sequence[Ticket]) -> tuple[float, float]:
     """Return the median CPU seconds of an answer about a single text, and the share of unsure answers."""
-    classifier, seconds, unsure = new_classifier(model, overlapping=False), list[float](), 0
+    classifier, seconds, unsure = new_classifier(model, overlaps=False), list[float](), 0
     for ticket in tickets:
         start = time.process_time()
         (outcome,) = next(iter(classifier.classify([[ticket]], Budget.free(StopControl()))))

@@ -20,9 +20,8 @@ import psycopg
 
 from benchmarks.make_tickets import main as make_tickets
 from tests.support.chain import first_break
-from tests.support.llm_server import Step, chat, verdict
-from tests.support.llm_server import serving as answering
-from tests.support.pg_server import PgServer, serving, sql
+from tests.support.llm_server import Step, chat, running_llm_server, verdict
+from tests.support.pg_server import PgServer, running_pg_server, sql
 from triage_cli.domain import ids, times
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.chunks import BYTES
@@ -60,7 +59,7 @@ def workers(server: PgServer, number: int) -> None:
     base = 0.0
     for processes in (1, 2, 4):
         folder, url = Path(tempfile.mkdtemp()), server.database(like=server.template)
-        with answering(lambda _n, _asked: Step(chat(verdict()), delay=LATENCY)) as model:
+        with running_llm_server(lambda _n, _asked: Step(chat(verdict()), delay=LATENCY)) as model:
             (folder / "config.yaml").write_text(
                 f"database: {url}\nclassifier: gpt\nclassifiers:\n  gpt: {{type: openai, model: m, "
                 f"base_url: {model.url}, api_key_env: null, workers: {IN_FLIGHT}}}\n"
@@ -163,7 +162,7 @@ WHAT: dict[str, tuple[Callable[[PgServer, int], None], int]] = {
 
 
 def main(arguments: list[str]) -> None:
-    with serving(durable=True) as server:
+    with running_pg_server(durable=True) as server:
         for name in arguments[:1] or WHAT:
             run, size = WHAT[name]
             run(server, int(arguments[1]) if len(arguments) > 1 else size)

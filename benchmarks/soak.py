@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from tests.support.fault_job import COMMAND, HOWS, Job, strike
-from tests.support.llm_server import Asked, Step, good, serving
+from tests.support.llm_server import Asked, Step, good, running_llm_server
 from tests.support.webhook_receiver import Receiver
 from triage_cli.service.audit_proof import prove
 from triage_cli.stores.audit_log import trail
@@ -81,7 +81,7 @@ def model(kills: int, number: int = 400) -> None:
     def slow(n: int, asked: Asked) -> Step:
         return good(n, asked)._replace(delay=0.05)
 
-    with serving(slow) as server:
+    with running_llm_server(slow) as server:
         config = (
             "classifier: gpt\nclassifiers:\n"
             f"  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null, workers: {WORKERS}}}\n"

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
 from tests.support.online import ONLINE
-from tests.support.pg_server import PgServer, serving
+from tests.support.pg_server import PgServer, running_pg_server
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.deliveries import Rule
 from triage_cli.stores.postgres.store import PostgresStore
@@ -62,7 +62,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def pg_server() -> Iterator[PgServer]:
     """A PostgreSQL server, started when the first test asks for it."""
-    with serving() as server:
+    with running_pg_server() as server:
         yield server
 
 

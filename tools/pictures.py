@@ -112,7 +112,7 @@ def review(folder: Path, width: int, theme: str) -> str:
                 return app.export_screenshot(title="triage review")
 
         drawn = asyncio.run(look())
-        session.leaving.close()
+        session.exit_stack.close()
     finally:
         os.chdir(before)
     return re.sub(r"terminal-\d+", "triage-review", cleaned(drawn, folder))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.api_server import serving
+from tests.support.api_server import running_server
 from tests.support.fake_destination import FakeDestination
 from tests.support.online import ONLINE
 from tests.support.world import FakeClassifier, World
@@ -47,7 +47,7 @@ def side(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterat
     if request.param == "local":
         yield Side(world, LocalConsultation(world.services(), "tester"), world.triage())
         return
-    with serving(tmp_path, parts=world.services()) as running:
+    with running_server(tmp_path, parts=world.services()) as running:
         remote = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         yield Side(world, RemoteConsultation(remote), remote)
         remote.close()

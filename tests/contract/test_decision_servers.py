@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.llm_classifiers import asked, opened, steps, tickets
-from tests.support.llm_server import Asked, LlmServer, Script, Step, decision, serving
+from tests.support.llm_server import Asked, LlmServer, Script, Step, decision, running_llm_server
 from tests.support.world import a_budget
 from triage_cli.classifiers.llm.prompt import LIMITS
 from triage_cli.domain.errors import ConfigError
@@ -68,7 +68,7 @@ REFUSALS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_server_that_wants_a_state_is_asked_in_its_own_wire_from_then_on(refusal: str) -> None:
-    with serving(system_one(REFUSALS[refusal])) as server:
+    with running_llm_server(system_one(REFUSALS[refusal])) as server:
         outcomes, error = asked(opened(server, "decision", workers=1), 5)
     assert (error, len(outcomes)) == (None, 5)
     assert {(s.category, s.error) for s in steps(outcomes)} == {("Billing", None)}
@@ -79,7 +79,7 @@ def test_workers_that_find_it_out_at_the_same_time_lose_no_ticket() -> None:
     def slow(n: int, one: Asked) -> Step:
         return system_one()(n, one)._replace(delay=0.05 if n < 8 else 0)
 
-    with serving(slow) as server:
+    with running_llm_server(slow) as server:
         outcomes, error = asked(opened(server, "decision", workers=8), 40)
     assert error is None
     assert {s.category for s in steps(outcomes)} == {"Billing"}
@@ -87,7 +87,7 @@ def test_workers_that_find_it_out_at_the_same_time_lose_no_ticket() -> None:
 
 
 def test_a_wire_that_is_named_is_asked_at_once_and_no_other() -> None:
-    with serving(system_one()) as server:
+    with running_llm_server(system_one()) as server:
         outcomes, error = asked(opened(server, "decision", wire="systemone"), 3)
         assert error is None
         assert {s.category for s in steps(outcomes)} == {"Billing"}
@@ -98,7 +98,7 @@ def test_a_wire_that_is_named_is_asked_at_once_and_no_other() -> None:
 
 
 def test_the_confidence_is_the_probability_and_not_that_wire_s_concentration() -> None:
-    with serving(system_one()) as server:
+    with running_llm_server(system_one()) as server:
         (step,) = steps(asked(opened(server, "decision", wire="systemone"))[0])
     assert (step.confidence, step.confidence_source) == (0.7, "decision")
     assert json.loads(step.probabilities or "") == CHANCES
@@ -107,7 +107,7 @@ def test_the_confidence_is_the_probability_and_not_that_wire_s_concentration() -
 def test_without_probabilities_there_is_no_confidence_in_that_wire() -> None:
     answer = answered()
     del answer["answers"]["category"]["probabilities"]
-    with serving(lambda _n, _one: Step(answer)) as server:
+    with running_llm_server(lambda _n, _one: Step(answer)) as server:
         (step,) = steps(asked(opened(server, "decision", wire="systemone"))[0])
     assert (step.category, step.confidence) == ("Billing", None)
 
@@ -118,7 +118,7 @@ def test_a_state_that_does_not_fit_is_asked_about_again_shorter(code: str) -> No
         step = system_one(window=WINDOW)(n, one)
         return step._replace(body=step.body | {"code": code}) if step.status == 422 else step
 
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         classifier = opened(server, "decision", wire="systemone")
         (outcome,) = next(iter(classifier.classify([tickets(1, "我" * 20_000)], a_budget())))
     (step,) = steps([outcome])
@@ -129,7 +129,7 @@ def test_a_state_that_does_not_fit_is_asked_about_again_shorter(code: str) -> No
 
 
 def test_a_state_that_fits_in_no_length_is_too_long() -> None:
-    with serving(system_one(window=0)) as server:
+    with running_llm_server(system_one(window=0)) as server:
         (step,) = steps(asked(opened(server, "decision", wire="systemone"))[0])
     assert step.error == "too_long"
     assert len(server.asked) == 1, "it is short already"
@@ -145,7 +145,7 @@ def test_a_ticket_cannot_turn_the_wire_of_a_server_of_decisions() -> None:
             return Step({"error": {"message": 'input: bad value "state"', "param": "input"}}, 422)
         return Step(decision("Billing", {"Billing": 0.9, "Technical": 0.1}))
 
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         classifier = opened(server, "decision", workers=1)
         found = steps(asked(classifier, 1)[0])
         (calm,) = next(iter(classifier.classify([tickets(1, "I was charged twice")], a_budget())))
@@ -158,7 +158,7 @@ def test_a_ticket_cannot_turn_the_wire_of_a_server_of_decisions() -> None:
 
 
 def test_a_server_of_neither_wire_ends_the_run() -> None:
-    with serving(lambda _n, _one: Step({"error": "no"}, 404)) as server:
+    with running_llm_server(lambda _n, _one: Step({"error": "no"}, 404)) as server:
         outcomes, error = asked(opened(server, "decision", workers=1), 5)
     assert (outcomes, type(error)) == ([], ConfigError)
     assert len(server.asked) == 2

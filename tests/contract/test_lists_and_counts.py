@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_server import serving
+from tests.support.api_server import running_server
 from tests.support.online import ONLINE
 from tests.support.stored_tickets import a_ticket, an_event
 from tests.support.world import World
@@ -36,7 +36,7 @@ def make(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterat
         yield world.triage
         return
     with ExitStack() as stack:
-        running = stack.enter_context(serving(tmp_path, parts=world.triage()._services))
+        running = stack.enter_context(running_server(tmp_path, parts=world.triage()._services))
 
         def made() -> Triage:
             triage = RemoteTriage(Address(running.url, running.keys["reader"]), ONLINE)

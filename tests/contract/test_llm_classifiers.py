@@ -21,7 +21,7 @@ from tests.support.llm_server import (
     failing,
     good,
     message,
-    serving,
+    running_llm_server,
     verdict,
 )
 from tests.support.online import ONLINE
@@ -66,7 +66,7 @@ def serve() -> Iterator[Callable[[Script], LlmServer]]:
 
 @pytest.mark.parametrize(("kind", "source"), [("openai", "said"), ("anthropic", "said"), ("decision", "decision")])
 def test_every_ticket_gets_its_answer(kind: str, source: str) -> None:
-    with serving(lambda n, one: good(n, one)._replace(delay=0.02)) as server:
+    with running_llm_server(lambda n, one: good(n, one)._replace(delay=0.02)) as server:
         outcomes, error = asked(opened(server, kind, workers=4, price=PRICE), 20)
     assert error is None
     assert sorted(s.ticket_id for s in steps(outcomes)) == sorted(f"t{n}" for n in range(20))
@@ -79,7 +79,7 @@ def test_every_ticket_gets_its_answer(kind: str, source: str) -> None:
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_an_answer_at_its_threshold_is_sure_and_one_a_hair_below_is_not(kind: str) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         for threshold, sure in ((0.9, True), (0.9 + 1e-9, False)):
             (outcome,), error = asked(opened(server, kind, min_confidence=threshold))
             assert (error, steps([outcome])[0].confidence) == (None, 0.9)
@@ -88,7 +88,7 @@ def test_an_answer_at_its_threshold_is_sure_and_one_a_hair_below_is_not(kind: st
 
 
 def test_the_tokens_and_their_price_are_recorded() -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         (chats,), _ = asked(opened(server, price=PRICE))
         (messages,), _ = asked(opened(server, "anthropic", price=PRICE))
     (one,), (two,) = steps([chats]), steps([messages])
@@ -100,7 +100,7 @@ def test_the_tokens_and_their_price_are_recorded() -> None:
 
 @pytest.mark.parametrize("told", [None, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}])
 def test_usage_that_is_not_told_is_estimated(told: dict[str, int] | None) -> None:
-    with serving(always(Step(chat(verdict(), usage=told)))) as server:
+    with running_llm_server(always(Step(chat(verdict(), usage=told)))) as server:
         outcomes, _ = asked(opened(server, price=PRICE), 1, budget := a_budget())
     assert steps(outcomes)[0].input_tokens > 50
     assert budget.spent > 0
@@ -108,7 +108,7 @@ def test_usage_that_is_not_told_is_estimated(told: dict[str, int] | None) -> Non
 
 def test_no_more_of_the_input_is_from_a_cache_than_there_is() -> None:
     told = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 10**9}}
-    with serving(always(Step(chat(verdict(), usage=told)))) as server:
+    with running_llm_server(always(Step(chat(verdict(), usage=told)))) as server:
         outcomes, _ = asked(opened(server, price=Price(1000.0, 1000.0)))
     (step,) = steps(outcomes)
     assert (step.input_tokens, step.cache_read) == (100, 100)
@@ -117,7 +117,7 @@ def test_no_more_of_the_input_is_from_a_cache_than_there_is() -> None:
 
 def test_the_confidence_is_that_of_the_label_s_token_where_it_is_told() -> None:
     logprobs = [('{"category": "', {}), ("General", {"General": -0.1, "Billing": -2.4}), ('"}', {})]
-    with serving(always(Step(chat('{"category": "General"}', logprobs=logprobs)))) as server:
+    with running_llm_server(always(Step(chat('{"category": "General"}', logprobs=logprobs)))) as server:
         outcomes, _ = asked(opened(server))
     (step,) = steps(outcomes)
     assert (step.category, step.confidence_source) == ("General", "logprob")
@@ -126,7 +126,7 @@ def test_the_confidence_is_that_of_the_label_s_token_where_it_is_told() -> None:
 
 
 def test_below_the_threshold_nobody_is_sure() -> None:
-    with serving(always(Step(chat(verdict(confidence=0.4))))) as server:
+    with running_llm_server(always(Step(chat(verdict(confidence=0.4))))) as server:
         (outcome,), _ = asked(opened(server))
     assert outcome.value is not None
     assert not outcome.value.sure
@@ -134,7 +134,7 @@ def test_below_the_threshold_nobody_is_sure() -> None:
 
 
 def test_an_answer_without_any_confidence_is_not_sure() -> None:
-    with serving(always(Step(chat("Billing")))) as server:
+    with running_llm_server(always(Step(chat("Billing")))) as server:
         (outcome,), _ = asked(opened(server))
     (step,) = steps([outcome])
     assert (step.category, step.confidence, step.confidence_source) == ("Billing", None, "said")
@@ -149,7 +149,7 @@ def test_none_of_these_is_an_abstention_and_no_failure(kind: str) -> None:
         "anthropic": message(verdict("none of these")),
         "decision": decision("none of these", {"none of these": 0.9, "Billing": 0.1}),
     }
-    with serving(always(Step(bodies[kind]))) as server:
+    with running_llm_server(always(Step(bodies[kind]))) as server:
         outcomes, error = asked(opened(server, kind))
     (step,) = steps(outcomes)
     assert error is None
@@ -157,14 +157,14 @@ def test_none_of_these_is_an_abstention_and_no_failure(kind: str) -> None:
 
 
 def test_the_model_that_really_answered_is_on_the_step() -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         outcomes, _ = asked(opened(server, model="m-large"))
     assert steps(outcomes)[0].step == "gpt (m)"
     assert steps(outcomes)[0].classifier == "gpt"
 
 
 def test_what_is_masked_does_not_leave_and_is_named() -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         classifier = opened(server, redact=("email", "card"))
         ticket = tickets(1)[0]._replace(subject="from jane@example.com", description="card 4111 1111 1111 1111")
         outcomes = [o for chunk in classifier.classify([[ticket]], a_budget()) for o in chunk]
@@ -173,7 +173,7 @@ def test_what_is_masked_does_not_leave_and_is_named() -> None:
 
 
 def test_what_nobody_sees_hides_nothing_from_the_masks() -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         classifier = opened(server, redact=("email", "card"))
         ticket = tickets(1)[0]._replace(
             subject="from jane\u200b@exam\u00adple.com", description="card 4111\u2060 1111 11\u200b11 1111"
@@ -184,25 +184,25 @@ def test_what_nobody_sees_hides_nothing_from_the_masks() -> None:
 
 
 def test_the_fingerprint_names_everything_that_is_asked() -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         base = opened(server).fingerprint
         assert opened(server, workers=3, min_confidence=0.9, price=PRICE).fingerprint == base
         others = [opened(server, model="n"), opened(server, "decision"), opened(server, redact=("email",))]
         others.append(opened(server.url + "/other"))
     assert len({base, *(c.fingerprint for c in others)}) == 5
-    told = others[0].asking()
+    told = others[0].question_spec()
     assert (told.kind, told.model, json.loads(told.categories)[0][0]) == ("openai", "n", "Billing")
 
 
 def test_an_address_is_recorded_without_its_password() -> None:
-    assert opened("http://user:hunter2@127.0.0.1:9/v1?key=hunter3").asking().endpoint == "http://127.0.0.1:9/v1"
+    assert opened("http://user:hunter2@127.0.0.1:9/v1?key=hunter3").question_spec().endpoint == "http://127.0.0.1:9/v1"
 
 
 # --- the wire
 
 
 def test_openai_is_sent_schema_logprobs_and_the_key() -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         asked(opened(server))
     (one,) = server.asked
     assert one.headers["authorization"] == f"Bearer {KEY}"
@@ -214,7 +214,7 @@ def test_openai_is_sent_schema_logprobs_and_the_key() -> None:
 
 
 def test_anthropic_is_sent_a_schema_and_a_cached_system_block() -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         asked(opened(server, "anthropic"))
     (one,) = server.asked
     assert one.path == "/v1/messages"
@@ -224,7 +224,7 @@ def test_anthropic_is_sent_a_schema_and_a_cached_system_block() -> None:
 
 
 def test_a_decision_is_asked_with_its_choices() -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         asked(opened(server, "decision"))
     (one,) = server.asked
     assert one.path == "/v1/decisions"
@@ -246,7 +246,7 @@ def test_a_server_without_decisions_is_asked_in_the_older_shape() -> None:
             return failing(404, "not found")
         return Step({"answers": {"category": answer}, "model": "m", "usage": {"input_tokens": 7}})
 
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         outcomes, error = asked(opened(server, "decision", workers=1), 3)
     assert error is None
     assert {(s.category, s.confidence, s.confidence_source, s.input_tokens) for s in steps(outcomes)} == {
@@ -256,7 +256,7 @@ def test_a_server_without_decisions_is_asked_in_the_older_shape() -> None:
 
 
 def test_a_server_that_needs_no_key_gets_none_of_ours() -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         outcomes, error = asked(opened(server, api_key_env=None))
     assert (len(outcomes), error) == (1, None)
     assert KEY not in str(server.asked)
@@ -283,7 +283,7 @@ def test_a_server_that_needs_no_key_gets_none_of_ours() -> None:
 def test_what_the_server_objects_to_is_left_out_and_remembered(
     objection: Step, gone: str | None, instead: str | None
 ) -> None:
-    with serving(first([objection])) as server:
+    with running_llm_server(first([objection])) as server:
         outcomes, error = asked(opened(server, workers=1, max_retries=0), 3)
     assert error is None
     assert [s.category for s in steps(outcomes)] == ["Billing"] * 3
@@ -308,7 +308,7 @@ def test_a_server_without_schemas_is_asked_for_an_object(status: int, words: str
         form = one.body.get("response_format", {}).get("type")
         return failing(status, words) if form == "json_schema" else good(n, one)
 
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         outcomes, error = asked(opened(server, workers=1, max_retries=0), 3)
     assert error is None
     assert [s.category for s in steps(outcomes)] == ["Billing"] * 3
@@ -317,7 +317,7 @@ def test_a_server_without_schemas_is_asked_for_an_object(status: int, words: str
 
 
 def test_a_server_that_takes_no_bounds_keeps_the_schema() -> None:
-    with serving(first([failing(400, "schema: maxLength is not supported")])) as server:
+    with running_llm_server(first([failing(400, "schema: maxLength is not supported")])) as server:
         outcomes, _ = asked(opened(server, workers=1), 2)
     assert [s.category for s in steps(outcomes)] == ["Billing"] * 2
     assert "maxLength" in str(server.asked[0].body)
@@ -329,7 +329,7 @@ def test_a_server_that_knows_no_forms_at_all_is_asked_plainly() -> None:
     def script(_n: int, one: Asked) -> Step:
         return failing(400, "response_format: unknown") if "response_format" in one.body else good(_n, one)
 
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         outcomes, _ = asked(opened(server, workers=1), 2)
     assert [s.category for s in steps(outcomes)] == ["Billing"] * 2
     assert len(server.asked) == 5
@@ -340,14 +340,14 @@ def test_a_server_that_ignores_the_form_is_asked_in_the_next() -> None:
         form = one.body.get("response_format", {}).get("type")
         return Step(chat("I believe it is about money.")) if form == "json_schema" else good(_n, one)
 
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         outcomes, _ = asked(opened(server, workers=1), 5)
     assert [s.category for s in steps(outcomes)] == ["Billing"] * 5
     assert len(server.asked) == 6
 
 
 def test_anthropic_without_schemas_is_asked_without() -> None:
-    with serving(first([failing(400, "output_config: Extra inputs are not permitted")])) as server:
+    with running_llm_server(first([failing(400, "output_config: Extra inputs are not permitted")])) as server:
         outcomes, _ = asked(opened(server, "anthropic", workers=1), 2)
     assert [s.category for s in steps(outcomes)] == ["Billing"] * 2
     assert "output_config" not in server.asked[-1].body
@@ -372,7 +372,7 @@ BAD: dict[str, tuple[Step, str]] = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_answer_has_a_name_and_was_paid_for(name: str) -> None:
     step, problem = BAD[name]
-    with serving(always(step)) as server:
+    with running_llm_server(always(step)) as server:
         outcomes, error = asked(opened(server, workers=2, price=PRICE), 3)
     assert error is None
     assert [s.error for s in steps(outcomes)] == [problem] * 3
@@ -393,7 +393,7 @@ def test_a_bad_answer_has_a_name_and_was_paid_for(name: str) -> None:
     ],
 )
 def test_the_same_of_anthropic(step: Step, problem: str) -> None:
-    with serving(always(step)) as server:
+    with running_llm_server(always(step)) as server:
         outcomes, error = asked(opened(server, "anthropic"))
     assert error is None
     assert [s.error for s in steps(outcomes)] == [problem]
@@ -409,21 +409,21 @@ def test_the_same_of_anthropic(step: Step, problem: str) -> None:
     ],
 )
 def test_the_same_of_a_decision(step: Step, problem: str) -> None:
-    with serving(always(step)) as server:
+    with running_llm_server(always(step)) as server:
         outcomes, error = asked(opened(server, "decision"))
     assert error is None
     assert [s.error for s in steps(outcomes)] == [problem]
 
 
 def test_a_cut_answer_is_asked_for_again_with_twice_the_room() -> None:
-    with serving(first([Step(chat("{", finish="length"))])) as server:
+    with running_llm_server(first([Step(chat("{", finish="length"))])) as server:
         outcomes, _ = asked(opened(server))
     assert steps(outcomes)[0].category == "Billing"
     assert [a.body["max_completion_tokens"] for a in server.asked] == [256, 512]
 
 
 def test_a_bad_answer_is_not_repeated_without_retries() -> None:
-    with serving(always(Step(chat("prose")))) as server:
+    with running_llm_server(always(Step(chat("prose")))) as server:
         outcomes, _ = asked(opened(server, max_retries=0))
     assert [s.error for s in steps(outcomes)] == ["not_json"]
     assert len(server.asked) == 1
@@ -431,13 +431,13 @@ def test_a_bad_answer_is_not_repeated_without_retries() -> None:
 
 def test_a_ticket_that_is_too_long_is_cut_until_it_fits() -> None:
     too_long = failing(400, "request (5031 tokens) exceeds the available context size (2048 tokens)")
-    with serving(first([too_long])) as server:
+    with running_llm_server(first([too_long])) as server:
         classifier = opened(server)
         big = tickets(1, "word " * 9_999)
         (chunk,) = [c for c in classifier.classify([big], a_budget()) if c]
         assert steps(chunk)[0].category == "Billing"
     assert len(server.asked[1].ticket) < 5_000 < len(server.asked[0].ticket)
-    with serving(always(too_long)) as server:
+    with running_llm_server(always(too_long)) as server:
         outcomes, error = asked(opened(server))
         assert (steps(outcomes)[0].error, error, len(server.asked)) == ("too_long", None, 1), "it is short already"
         (chunk,) = [c for c in opened(server).classify([big], a_budget()) if c]
@@ -461,7 +461,7 @@ PASSING: dict[str, list[Step]] = {
 
 @pytest.mark.parametrize("name", PASSING)
 def test_failures_that_pass_cost_no_ticket(name: str) -> None:
-    with serving(first(PASSING[name])) as server:
+    with running_llm_server(first(PASSING[name])) as server:
         outcomes, error = asked(opened(server, workers=4, max_retries=20), 30)
     assert error is None
     assert [s.category for s in steps(outcomes)] == ["Billing"] * 30
@@ -471,7 +471,7 @@ def test_failures_that_pass_cost_no_ticket(name: str) -> None:
 @pytest.mark.parametrize("name", ["bursts of 5xx", "cut before the status", "429 with Retry-After", "broken JSON"])
 @pytest.mark.parametrize("kind", ["anthropic", "decision"])
 def test_the_same_with_the_other_vendors(kind: str, name: str) -> None:
-    with serving(first(PASSING[name])) as server:
+    with running_llm_server(first(PASSING[name])) as server:
         outcomes, error = asked(opened(server, kind, workers=4, max_retries=20), 10)
     assert error is None
     assert [s.category for s in steps(outcomes)] == ["Billing"] * 10
@@ -481,7 +481,7 @@ def test_the_same_with_the_other_vendors(kind: str, name: str) -> None:
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("retries", [0, 2])
 def test_one_call_and_as_many_as_retries(kind: str, retries: int) -> None:
-    with serving(always(failing(500, "oops"))) as server:
+    with running_llm_server(always(failing(500, "oops"))) as server:
         outcomes, error = asked(opened(server, kind, workers=1, max_retries=retries), 3)
     assert error is None
     assert [s.error for s in steps(outcomes)] == ["unavailable"] * 3
@@ -492,7 +492,7 @@ def test_one_call_and_as_many_as_retries(kind: str, retries: int) -> None:
 @pytest.mark.parametrize("step", [Step(chat(verdict()), drip=0.05), Step(hang=True)], ids=["drips", "hangs"])
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_no_server_stretches_the_deadline(kind: str, step: Step) -> None:
-    with serving(always(step)) as server:
+    with running_llm_server(always(step)) as server:
         outcomes, error = asked(opened(server, kind, workers=3, max_retries=1, timeout=0.1), 3)
         assert error is None
         assert [s.error for s in steps(outcomes)] == ["unavailable"] * 3
@@ -501,7 +501,7 @@ def test_no_server_stretches_the_deadline(kind: str, step: Step) -> None:
 
 
 def test_a_server_that_stays_broken_ends_the_run_and_the_rest_stays_new() -> None:
-    with serving(always(failing(500, "oops"))) as server:
+    with running_llm_server(always(failing(500, "oops"))) as server:
         outcomes, error = asked(opened(server, workers=4, max_retries=5), 100)
     assert isinstance(error, UnavailableError)
     assert error.exit_code == ExitCode.UNAVAILABLE
@@ -530,7 +530,7 @@ ENDING: dict[str, tuple[Step, type[TriageError], ExitCode, str]] = {
 @pytest.mark.parametrize("kind", TYPES)
 def test_what_ends_a_run_ends_it_at_once(kind: str, name: str) -> None:
     step, kind_of_error, code, word = ENDING[name]
-    with serving(always(step._replace(delay=0.02))) as server:
+    with running_llm_server(always(step._replace(delay=0.02))) as server:
         outcomes, error = asked(opened(server, kind, workers=4), 50)
     assert isinstance(error, kind_of_error)
     assert (error.exit_code, error.stops_run) == (code, True)
@@ -556,7 +556,7 @@ def test_what_was_in_flight_at_the_end_is_kept() -> None:
     def unlocked(server: LlmServer) -> None:
         server._lock = NoLock()  # type: ignore[assignment]
 
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         unlocked(server)
         outcomes, error = asked(opened(server, workers=4), 50)
     assert isinstance(error, RefusedError)
@@ -579,7 +579,7 @@ def test_nobody_there_is_unavailable() -> None:
 
 
 def test_a_server_that_takes_no_request_at_all_ends_the_run() -> None:
-    with serving(always(failing(400, "bad request"))) as server:
+    with running_llm_server(always(failing(400, "bad request"))) as server:
         outcomes, error = asked(opened(server, workers=2), 50)
     assert isinstance(error, ConfigError)
     assert [s.error for s in steps(outcomes)].count("rejected") == len(outcomes) <= 11
@@ -590,36 +590,36 @@ def test_a_request_rejected_now_and_then_is_its_ticket_s_failure() -> None:
     def script(n: int, one: Asked) -> Step:
         return failing(400, "bad request") if n % 2 else good(n, one)
 
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         outcomes, error = asked(opened(server, workers=1), 40)
     assert error is None
     assert [s.error for s in steps(outcomes)].count("rejected") == 20
 
 
 def test_stop_takes_nothing_new() -> None:
-    allowance = StopControl()
-    budget = a_budget(allowance=allowance)
+    stop_control = StopControl()
+    budget = a_budget(stop_control=stop_control)
 
     def script(n: int, one: Asked) -> Step:
         if n == 5:
-            allowance.stop()
+            stop_control.stop()
         return good(n, one)
 
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         outcomes, error = asked(opened(server, workers=2), 50, budget)
     assert error is None
     assert len(outcomes) == len(server.asked) <= 8
 
 
 def test_a_pause_does_not_outlast_a_stop() -> None:
-    allowance = StopControl()
-    budget = a_budget(allowance=allowance)
+    stop_control = StopControl()
+    budget = a_budget(stop_control=stop_control)
 
     def script(_n: int, _one: Asked) -> Step:
-        allowance.stop()
+        stop_control.stop()
         return failing(429, "later", retry_after="100")
 
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         outcomes, error = asked(opened(server, workers=1), 5, budget)
     assert (outcomes, error, len(server.asked)) == ([], None, 1)
 
@@ -628,7 +628,7 @@ def test_a_pause_does_not_outlast_a_stop() -> None:
 
 
 def test_no_call_passes_the_limit() -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         outcomes, error = asked(opened(server, workers=4, price=PRICE), 100, budget := a_budget(20.0))
     assert isinstance(error, BudgetError)
     assert error.exit_code == ExitCode.BUDGET
@@ -642,7 +642,7 @@ def test_a_small_limit_is_spent_by_many_workers_as_by_one() -> None:
     """A call costs 0.2; what eight may cost together passes the limit, so that some wait for what others have left."""
     spent = []
     for workers in (1, 8):
-        with serving() as server:
+        with running_llm_server() as server:
             classifier = opened(server, workers=workers, price=PRICE)
             worst = Cost(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
             outcomes, error = asked(classifier, 60, budget := a_budget(2 * worst))
@@ -654,7 +654,7 @@ def test_a_small_limit_is_spent_by_many_workers_as_by_one() -> None:
 
 
 def test_a_limit_without_a_price_is_refused_before_any_call() -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         _, error = asked(opened(server), 3, a_budget(1.0))
     assert isinstance(error, ConfigError)
     assert "price" in error.hint
@@ -662,7 +662,7 @@ def test_a_limit_without_a_price_is_refused_before_any_call() -> None:
 
 
 def test_failures_give_back_what_was_reserved() -> None:
-    with serving(always(failing(500))) as server:
+    with running_llm_server(always(failing(500))) as server:
         budget = a_budget(50.0)
         asked(opened(server, workers=2, max_retries=1, price=PRICE), 3, budget)
     assert (budget.spent, budget.reserved) == (0, 0)
@@ -679,7 +679,7 @@ LOST = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LOST)
 def test_a_request_whose_answer_was_lost_stays_on_the_bill_as_its_worst_case(name: str) -> None:
-    with serving(first([LOST[name]] * 2)) as server:
+    with running_llm_server(first([LOST[name]] * 2)) as server:
         timeout = 0.2 if name == "no answer in time" else PATIENCE
         classifier = opened(server, workers=1, max_retries=20, timeout=timeout, price=PRICE)
         worst = Cost(PRICE._replace(input=PRICE.cache_write or 0)).price_of(
@@ -695,7 +695,7 @@ def test_a_request_whose_answer_was_lost_stays_on_the_bill_as_its_worst_case(nam
 
 
 def test_a_ticket_that_was_never_answered_bears_what_was_lost_on_it() -> None:
-    with serving(always(LOST["cut within the body"])) as server:
+    with running_llm_server(always(LOST["cut within the body"])) as server:
         outcomes, error = asked(opened(server, workers=1, max_retries=1, price=PRICE), 1, budget := a_budget())
     assert error is None
     (step,) = steps(outcomes)
@@ -706,7 +706,7 @@ def test_a_ticket_that_was_never_answered_bears_what_was_lost_on_it() -> None:
 
 def test_requests_are_repeated_only_while_their_worst_case_has_room() -> None:
     """A limit of 2.5 worst cases is room for two requests, whatever the retries; the ticket stays new."""
-    with serving(always(LOST["cut within the body"])) as server:
+    with running_llm_server(always(LOST["cut within the body"])) as server:
         classifier = opened(server, workers=4, max_retries=9, price=PRICE._replace(cache_write=None))
         worst = Cost(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
         outcomes, error = asked(classifier, 8, budget := a_budget(2.5 * worst))
@@ -719,7 +719,7 @@ def test_requests_are_repeated_only_while_their_worst_case_has_room() -> None:
 
 def test_a_paid_bad_answer_is_kept_when_the_money_ends_before_its_repetition() -> None:
     usage = {"prompt_tokens": 1000, "completion_tokens": 10}
-    with serving(always(Step(chat("prose", usage=usage)))) as server:
+    with running_llm_server(always(Step(chat("prose", usage=usage)))) as server:
         classifier = opened(server, workers=1, price=PRICE)
         worst = Cost(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
         outcomes, error = asked(classifier, 1, a_budget(worst + 0.15))
@@ -732,10 +732,10 @@ def test_a_question_that_something_inside_cancels_ends_the_run(monkeypatch: pyte
     async def cancelled(*_: object) -> None:
         raise asyncio.CancelledError
 
-    asking = opened("http://127.0.0.1:9/v1")
-    monkeypatch.setattr(asking.provider, "ask", cancelled)
+    question_spec = opened("http://127.0.0.1:9/v1")
+    monkeypatch.setattr(question_spec.provider, "ask", cancelled)
     with pytest.raises(RuntimeError, match="cancelled"):
-        list(asking.classify([tickets(3)], a_budget()))
+        list(question_spec.classify([tickets(3)], a_budget()))
 
 
 # --- bad input
@@ -783,7 +783,7 @@ def test_no_key_and_no_ticket_in_any_log_or_traceback(
         failing(400, "bad"),
         Step(cut=-1),
     ):
-        with caplog.at_level(logging.DEBUG), serving(always(step)) as server:
+        with caplog.at_level(logging.DEBUG), running_llm_server(always(step)) as server:
             for name in ("openai", "anthropic", "httpx2"):
                 logging.getLogger(name).setLevel(logging.DEBUG)
             classifier = opened(server, kind, max_retries=1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_server import serving
+from tests.support.api_server import running_server
 from tests.support.mails import REPLY, mail, mbox
 from tests.support.online import ONLINE
 from tests.support.world import World
@@ -36,7 +36,7 @@ def triage(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iter
     if request.param == "local":
         yield world.triage()
         return
-    with serving(tmp_path, parts=world.triage()._services) as running:
+    with running_server(tmp_path, parts=world.triage()._services) as running:
         remote = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         yield remote
         remote.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE
 from tests.support.online import ONLINE
 from tests.support.world import World
@@ -56,8 +56,8 @@ class Side:
 
 
 @contextmanager
-def served(world: World, folder: Path) -> Iterator[Running]:
-    with serving(folder, parts=world.triage()._services) as running:
+def served(world: World, folder: Path) -> Iterator[ApiServer]:
+    with running_server(folder, parts=world.triage()._services) as running:
         yield running
 
 
@@ -335,7 +335,7 @@ def test_verdicts_flips_and_routes(side: Side) -> None:
 @contextmanager
 def flaky(port: int, cuts: list[int]) -> Iterator[str]:
     """Pass connections on; each answer is cut after so many bytes, as the list has it; afterwards none is."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening_socket = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
 
     def pump(source: socket.socket, sink: socket.socket, most: int | None) -> None:
@@ -358,7 +358,7 @@ def flaky(port: int, cuts: list[int]) -> Iterator[str]:
     def serve() -> None:
         while True:
             try:
-                client, _ = listening.accept()
+                client, _ = listening_socket.accept()
             except OSError:
                 return
             threads.append(threading.Thread(target=both, args=(client, cuts.pop(0) if cuts else None), daemon=True))
@@ -367,10 +367,10 @@ def flaky(port: int, cuts: list[int]) -> Iterator[str]:
     accepting = threading.Thread(target=serve, daemon=True)
     accepting.start()
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listening_socket.getsockname()[1]}"
     finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
+        listening_socket.shutdown(socket.SHUT_RDWR)
+        listening_socket.close()
         for thread in (accepting, *threads):
             thread.join(PATIENCE)
 

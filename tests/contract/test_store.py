@@ -679,9 +679,9 @@ def test_find_by_ids_keeps_their_order_over_pages_and_passes_over_strangers(stor
 
 def test_history_holds_everything_oldest_first(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
-    asking = QuestionSpec("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", times.now())
-    store.note_asking(asking)
-    store.note_asking(asking._replace(prompt="another"))
+    question_spec = QuestionSpec("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", times.now())
+    store.record_question(question_spec)
+    store.record_question(question_spec._replace(prompt="another"))
     answers = (an_answer(ticket), an_answer(ticket, "Technical"))
     delivery = a_delivery(ticket)
     tries = tuple(Attempt(delivery.delivery_id, n, f"2024-01-0{n}", 500, "no", 0.1) for n in (1, 2))
@@ -693,7 +693,7 @@ def test_history_holds_everything_oldest_first(store: SqliteStore) -> None:
     assert history.deliveries == (delivery,)
     assert history.attempts == tries
     assert [e.action for e in history.events] == ["created", "classified", "routed"]
-    assert history.askings == {"print-1": asking}
+    assert history.questions == {"print-1": question_spec}
 
 
 def test_stats_count(store: SqliteStore) -> None:

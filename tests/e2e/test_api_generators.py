@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import ApiServer, running_server
 from tests.support.node_tools import NodeTools, node_tools
 from tests.support.online import AUTHORITIES
 
@@ -66,9 +66,9 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def server(tmp_path: Path, fitted_database: Path) -> Iterator[Running]:
+def server(tmp_path: Path, fitted_database: Path) -> Iterator[ApiServer]:
     shutil.copy(fitted_database, tmp_path / "triage.db")
-    with serving(tmp_path) as running:
+    with running_server(tmp_path) as running:
         yield running
 
 
@@ -116,13 +116,13 @@ def test_spectral_has_nothing_to_say(node: NodeTools) -> None:
     assert (done.returncode, json.loads(done.stdout[: done.stdout.rindex("]") + 1])) == (0, []), done.stdout
 
 
-def test_openapi_generators_python_client_works(generator: Path, server: Running, tmp_path: Path) -> None:
+def test_openapi_generators_python_client_works(generator: Path, server: ApiServer, tmp_path: Path) -> None:
     made = generated(generator, "python", tmp_path)
     command: list[str | Path] = [generator, PROGRAMS / "openapi_generator_python.py", server.url, server.keys["agent"]]
     check_answers(subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(made)}))
 
 
-def test_openapi_generators_go_client_compiles_and_works(generator: Path, server: Running, tmp_path: Path) -> None:
+def test_openapi_generators_go_client_compiles_and_works(generator: Path, server: ApiServer, tmp_path: Path) -> None:
     go = found("go")
     made = generated(generator, "go", tmp_path)
     (made / "steps").mkdir()
@@ -132,7 +132,7 @@ def test_openapi_generators_go_client_compiles_and_works(generator: Path, server
     check_answers(subprocess.run(command, capture_output=True, text=True, check=False, cwd=made, env=environment))
 
 
-def test_openapi_generators_ruby_client_works(generator: Path, server: Running, tmp_path: Path) -> None:
+def test_openapi_generators_ruby_client_works(generator: Path, server: ApiServer, tmp_path: Path) -> None:
     ruby = found("ruby")
     if subprocess.run([ruby, "-r", "typhoeus", "-e", ""], capture_output=True, check=False).returncode:
         pytest.skip("there is no Typhoeus: THE RUBY CLIENT WAS NOT TRIED")
@@ -148,7 +148,7 @@ def test_openapi_generators_ruby_client_works(generator: Path, server: Running, 
     check_answers(subprocess.run(command, capture_output=True, text=True, check=False))
 
 
-def test_openapi_generators_php_client_works(generator: Path, server: Running, tmp_path: Path) -> None:
+def test_openapi_generators_php_client_works(generator: Path, server: ApiServer, tmp_path: Path) -> None:
     php = found("php")
     if not GUZZLE.exists():
         pytest.skip("there is no Guzzle: THE PHP CLIENT WAS NOT TRIED")
@@ -173,25 +173,25 @@ def found(program: str) -> str:
 
 
 def test_openapi_generators_typescript_client_works(
-    generator: Path, node: NodeTools, server: Running, tmp_path: Path
+    generator: Path, node: NodeTools, server: ApiServer, tmp_path: Path
 ) -> None:
     shutil.copytree(generated(generator, "typescript-fetch", tmp_path), node.folder / "typescript-fetch")
     run_typescript(node, server, "typescript_fetch.ts")
 
 
-def test_openapi_typescript_and_openapi_fetch_work(node: NodeTools, server: Running) -> None:
+def test_openapi_typescript_and_openapi_fetch_work(node: NodeTools, server: ApiServer) -> None:
     done = node.run("openapi-typescript", DESCRIPTION, "-o", "openapi-typescript.ts")
     assert done.returncode == 0, done.stdout + done.stderr
     run_typescript(node, server, "openapi_fetch.ts")
 
 
-def test_openapi_ts_works(node: NodeTools, server: Running) -> None:
+def test_openapi_ts_works(node: NodeTools, server: ApiServer) -> None:
     done = node.run("openapi-ts", "-i", DESCRIPTION, "-o", "openapi-ts")
     assert done.returncode == 0, done.stdout + done.stderr
     run_typescript(node, server, "openapi_ts.ts")
 
 
-def run_typescript(node: NodeTools, server: Running, name: str) -> None:
+def run_typescript(node: NodeTools, server: ApiServer, name: str) -> None:
     """Check the types of a program and its client, then run it."""
     program = shutil.copy(PROGRAMS / name, node.folder)
     checked = node.run("tsc", *TSC, program)
@@ -221,7 +221,7 @@ POSTMAN = {
 
 
 @pytest.mark.parametrize("values", POSTMAN)
-def test_postman_imports_requests_that_work(node: NodeTools, server: Running, values: str) -> None:
+def test_postman_imports_requests_that_work(node: NodeTools, server: ApiServer, values: str) -> None:
     """Values are made of the schemas, the importer's default, or come from the examples."""
     options = () if values == "Schema" else ("-O", f"parametersResolution={values}")
     made = node.run("openapi2postmanv2", "-s", DESCRIPTION, "-o", "collection.json", *options)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import ApiServer, running_server
 from tests.support.online import AUTHORITIES
 
 BIN = Path(sys.executable).parent
@@ -20,13 +20,13 @@ CONFIG = "webhooks:\n  desk: {type: standard, secret_env: DESK, fields: {subject
 
 
 @pytest.fixture
-def server(tmp_path: Path, fitted_database: Path) -> Iterator[Running]:
+def server(tmp_path: Path, fitted_database: Path) -> Iterator[ApiServer]:
     shutil.copy(fitted_database, tmp_path / "triage.db")
-    with serving(tmp_path, config=CONFIG, env={"DESK": "secret"}) as running:
+    with running_server(tmp_path, config=CONFIG, env={"DESK": "secret"}) as running:
         yield running
 
 
-def test_a_session_with_httpie(server: Running) -> None:
+def test_a_session_with_httpie(server: ApiServer) -> None:
     def http(*args: str) -> tuple[int, dict[str, object]]:
         done = subprocess.run(
             [BIN / "http", "--ignore-stdin", "--print=hb", *args, f"X-API-Key:{server.keys['agent']}"],
@@ -49,7 +49,7 @@ def test_a_session_with_httpie(server: Running) -> None:
     assert (status, [e["action"] for e in events]) == (200, ["created", "classified", "routed", "delivered"])  # type: ignore[index]
 
 
-def test_schemathesis_finds_nothing(server: Running) -> None:
+def test_schemathesis_finds_nothing(server: ApiServer) -> None:
     """All its checks in all its phases; the cases of a run are always the same ones."""
     check_by_schemathesis(server, "agent", 1)
 
@@ -57,11 +57,11 @@ def test_schemathesis_finds_nothing(server: Running) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("role", ["reader", "agent", "admin"])
-def test_schemathesis_finds_nothing_with_any_role_in_many_cases(server: Running, role: str) -> None:
+def test_schemathesis_finds_nothing_with_any_role_in_many_cases(server: ApiServer, role: str) -> None:
     check_by_schemathesis(server, role, 50)
 
 
-def check_by_schemathesis(server: Running, role: str, examples: int) -> None:
+def check_by_schemathesis(server: ApiServer, role: str, examples: int) -> None:
     """Run schemathesis with the key of a role: so many cases an operation in its phase of random ones.
 
     One worker: with several, Python 3.11 loses count of its recursion in the ast module that schemathesis uses.
@@ -86,7 +86,7 @@ def check_by_schemathesis(server: Running, role: str, examples: int) -> None:
     assert found[1] == found[2]
 
 
-def test_a_generated_client_works(server: Running, tmp_path: Path) -> None:
+def test_a_generated_client_works(server: ApiServer, tmp_path: Path) -> None:
     """The generator and the client stand in an environment of their own: they pin what we use in another version."""
     uvx: list[str | Path] = [BIN / "uv", "tool", "run", "--python", sys.executable, "--from", "openapi-python-client"]
     generate: list[str | Path] = ["openapi-python-client", "generate", "--path", HERE.parent / "openapi.json"]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.batch_kinds import KINDS
-from tests.support.batch_server import BatchServer, End, batching, well
+from tests.support.batch_server import BatchServer, End, running_batch_server, well
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import verdict
@@ -44,7 +44,7 @@ SURE = "id,subject,said\n1,I was charged twice,\n2,my refund is missing,\n3,thre
 
 @pytest.fixture
 def server() -> Iterator[BatchServer]:
-    with batching() as server:
+    with running_batch_server() as server:
         yield server
 
 
@@ -601,16 +601,16 @@ def test_a_run_renews_its_lease_while_a_provider_is_waited_for(
     given: list[object] = []
     run = AsyncBridge.run
 
-    def spied(bridge: AsyncBridge, work: Awaitable[Any], breathe: Callable[[], None] | None = None) -> Any:
-        given.append(breathe)
-        return run(bridge, work, breathe)
+    def spied(bridge: AsyncBridge, work: Awaitable[Any], heartbeat: Callable[[], None] | None = None) -> Any:
+        given.append(heartbeat)
+        return run(bridge, work, heartbeat)
 
     monkeypatch.setattr(AsyncBridge, "run", spied)
     shop.create("one")
     for _ in range(2):
         given.clear()
         shop.classify()
-        assert any(isinstance(getattr(breathe, "__self__", None), RunContext) for breathe in given)
+        assert any(isinstance(getattr(heartbeat, "__self__", None), RunContext) for heartbeat in given)
         server.finish()
     assert shop.statuses() == ["classified"]
 

@@ -3,7 +3,7 @@
 import sqlite3
 from contextlib import closing
 
-from tests.support.batch_server import batching
+from tests.support.batch_server import running_batch_server
 from tests.support.cli import Cli
 from triage_cli.domain import times
 
@@ -24,7 +24,7 @@ def test_a_limit_that_is_kept_is_0_and_one_that_is_exceeded_8(cli: Cli) -> None:
 
 
 def test_a_batch_that_nobody_collects_is_found_a_day_later(cli: Cli) -> None:
-    with batching() as server:
+    with running_batch_server() as server:
         (cli.folder / "config.yaml").write_text(
             "classifier: gpt\nclassifiers:\n"
             f"  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null}}\n"

@@ -18,7 +18,7 @@ from rich.cells import cell_len
 import triage_cli
 from tests.support.cli import Cli
 from tests.support.commands import HEADER, PATIENCE, TICKETS, many, on_terminal, rows, until
-from tests.support.llm_server import Step, chat, serving, verdict
+from tests.support.llm_server import Step, chat, running_llm_server, verdict
 from triage_cli.cli.commands.views import runs
 from triage_cli.config import STARTER
 from triage_cli.domain.audit import EventAction
@@ -799,7 +799,7 @@ def test_progress_goes_to_a_terminal_only(fitted: Cli) -> None:
 
 
 def test_a_terminal_is_shown_how_far_how_long_still_and_what_it_costs(cli: Cli) -> None:
-    with serving(lambda _n, _asked: Step(chat(verdict()), delay=0.05)) as server:
+    with running_llm_server(lambda _n, _asked: Step(chat(verdict()), delay=0.05)) as server:
         (cli.folder / "config.yaml").write_text(
             f"classifiers:\n  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null, workers: 4,\n"
             "        price: {input: 1000, output: 1000}}\nclassifier: gpt\n"

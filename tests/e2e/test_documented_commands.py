@@ -44,7 +44,7 @@ def api(folder: Path) -> Iterator[Mapping[str, str]]:
 @contextmanager
 def provider(_folder: Path) -> Iterator[Mapping[str, str]]:
     """Answer in the place of a language model on the reader's machine."""
-    with llm_server.serving() as server:
+    with llm_server.running_llm_server() as server:
         yield {"http://localhost:11434/v1": server.url}
 
 

@@ -20,7 +20,7 @@ from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows, until
 from tests.support.examples import examples
 from tests.support.http_stub import HttpStub, a_parcel, opened, sent
-from tests.support.llm_server import Asked, Script, Step, chat, failing, good, serving, verdict
+from tests.support.llm_server import Asked, Script, Step, chat, failing, good, running_llm_server, verdict
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import CATEGORIES, FakeClassifier, World, a_budget
 from triage_cli.classifiers.llm import prompt
@@ -36,7 +36,7 @@ from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft
-from triage_cli.service.learning.attacks import Steering, Tries
+from triage_cli.service.learning.attacks import AttackResult, Tries
 
 ESCAPES = "\x1b[31m\x1b]52;c;cm0gLXJm\x07\x9b2J\x1b]8;;http://evil.example\x1b\\x\x1b]8;;\x1b\\"
 BIDI = "\u202egnp.exe\u2066\u200b\U000e0041"
@@ -306,7 +306,7 @@ def test_no_error_path_tells_a_key_or_a_ticket(
 ) -> None:
     receiver = Receiver()
     receiver.answer = lambda _: (hook, {})
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         (cli.folder / "config.yaml").write_text(
             "classifier: gpt\nclassifiers:\n  gpt: {type: openai, model: m, max_retries: 0, "
             f"base_url: {server.url}, api_key_env: OPENAI_API_KEY}}\n"
@@ -414,10 +414,10 @@ def won_over(ticket: Ticket) -> tuple[str, float]:
     return (named[-1][1], 0.9) if named else honest(ticket)
 
 
-def attacked(classifier: FakeClassifier, categories: Sequence[Category], each: int = 4) -> Steering:
+def attacked(classifier: FakeClassifier, categories: Sequence[Category], each: int = 4) -> AttackResult:
     tries = Tries(categories, each)
     assert sum(tries.over(classifier, a_budget())) >= len(tries.made)
-    return tries.steering(classifier.name)
+    return tries.result(classifier.name)
 
 
 def test_a_classifier_that_cannot_be_moved_is_steered_by_nothing() -> None:
@@ -450,9 +450,9 @@ def test_the_embedded_classifier_bears_the_attacks(fitted_database: Path, tmp_pa
     shutil.copy(fitted_database, tmp_path / "t.db")
     config = load_config(config=None, db="t.db", remote=None, offline=True, env={"HOME": str(tmp_path)}, cwd=tmp_path)
     told = (
-        wiring.diagnostics.evaluating(config, "tester", "eval", print)
+        wiring.diagnostics.evaluation_run(config, "tester", "eval", print)
         .attack(ClassifyPlan("local", force=True))
-        .steering
+        .result
     )
     assert told.steered <= 0.05 * told.tries
     assert told.unseen <= 0.02 * told.tries

@@ -9,7 +9,7 @@ import pytest
 from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows
-from tests.support.llm_server import Step, chat, serving, verdict
+from tests.support.llm_server import Step, chat, running_llm_server, verdict
 from triage_cli.domain.evaluation import confidence_intervals
 from triage_cli.domain.evaluation import metrics as scoring
 from triage_cli.domain.evaluation.metrics import Graded
@@ -138,7 +138,7 @@ def test_tickets_that_were_learned_from_flatter_and_it_is_said(fitted: Cli) -> N
 
 
 def test_only_the_embedded_classifier_has_learned_them(fitted: Cli) -> None:
-    with serving(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
+    with running_llm_server(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
         with_model(fitted, server.url)
         (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(20)))
         assert fitted("learn", "teach.csv").returncode == 0
@@ -199,7 +199,7 @@ def with_model(cli: Cli, url: str) -> None:
 
 
 def test_several_classifiers_stand_side_by_side_and_answers_are_paid_once(fitted: Cli) -> None:
-    with serving(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
+    with running_llm_server(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
         with_model(fitted, server.url)
         words = ("eval", "l.csv", "--classifier", "local", "--classifier", "gpt", "-o", "json", "--report", "r.html")
         local, gpt = json.loads(fitted(*words).stdout)
@@ -222,7 +222,7 @@ DEAR = Step(chat(verdict("Billing", 0.9), usage={"prompt_tokens": 1500, "complet
 
 
 def test_a_bound_on_cost_stops_and_what_was_paid_is_kept(fitted: Cli) -> None:
-    with serving(lambda _n, _asked: DEAR) as server:
+    with running_llm_server(lambda _n, _asked: DEAR) as server:
         with_model(fitted, server.url)
         done = fitted("eval", "l.csv", "--classifier", "gpt", "--max-cost", "6", "-o", "json")
         assert done.returncode == 7
@@ -234,7 +234,7 @@ def test_a_bound_on_cost_stops_and_what_was_paid_is_kept(fitted: Cli) -> None:
 
 
 def test_each_classifier_s_run_bears_what_it_cost_and_the_bound_holds_for_all(fitted: Cli) -> None:
-    with serving(lambda _n, _asked: DEAR) as server:
+    with running_llm_server(lambda _n, _asked: DEAR) as server:
         with_model(fitted, server.url)
         config = (fitted.folder / "config.yaml").read_text()
         again = (
@@ -252,7 +252,7 @@ def test_each_classifier_s_run_bears_what_it_cost_and_the_bound_holds_for_all(fi
 
 
 def test_the_budget_of_a_day_bounds_an_evaluation(fitted: Cli) -> None:
-    with serving(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
+    with running_llm_server(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
         with_model(fitted, server.url)
         with (fitted.folder / "config.yaml").open("a") as config:
             config.write("budget: {per_day: 0.01}\n")
@@ -266,7 +266,7 @@ def test_the_budget_of_a_day_bounds_an_evaluation(fitted: Cli) -> None:
 @pytest.mark.parametrize("options", [(), ("--min-accuracy", "0.5")])
 def test_questions_without_an_answer_are_named_with_their_reason(fitted: Cli, options: tuple[str, ...]) -> None:
     answer = Step(chat(verdict("Billing", 0.9)))
-    with serving(lambda n, _asked: answer if n == 0 else Step({}, 400)) as server:
+    with running_llm_server(lambda n, _asked: answer if n == 0 else Step({}, 400)) as server:
         with_model(fitted, server.url)
         done = fitted("eval", "l.csv", "--classifier", "gpt", *options)
     assert done.returncode == (8 if options else 3)

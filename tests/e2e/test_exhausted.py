@@ -15,7 +15,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows
 from tests.support.fake_destination import FakeDestination
-from tests.support.llm_server import serving as answering
+from tests.support.llm_server import running_llm_server
 from tests.support.webhook_receiver import Receiver, outgoing
 from tests.support.world import World
 from triage_cli.destinations.file import FileDestination
@@ -110,7 +110,7 @@ def test_a_database_that_cannot_be_opened_for_it_is_told_so(owing: Cli, files: i
 
 
 def test_a_question_that_cannot_be_asked_for_it_leaves_its_ticket_new(cli: Cli) -> None:
-    with answering() as server:
+    with running_llm_server() as server:
         (cli.folder / "config.yaml").write_text(
             f"classifiers: {{m: {{type: openai, model: m, base_url: '{server.url}', api_key_env: null, workers: 64}}}}"
         )
@@ -122,7 +122,7 @@ def test_a_question_that_cannot_be_asked_for_it_leaves_its_ticket_new(cli: Cli) 
 
 
 def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
-    class Lacking(FakeDestination):
+    class ExhaustedDestination(FakeDestination):
         def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
             for outcomes in super().deliver(chunks):
                 yield [o._replace(error=o.error and resource_exhaustion.lack_of(o.error)) for o in outcomes]
@@ -135,7 +135,7 @@ def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
         error.__cause__ = OSError(errno.ENOMEM, "Cannot allocate memory")
         return error
 
-    page = Lacking("page", lack)
+    page = ExhaustedDestination("page", lack)
     page.workers = 1
     world.destinations["page"] = page
     world.rules = (Rule("r", ("page",), {}),)
@@ -180,7 +180,7 @@ def test_what_we_lack_is_known_by_its_cause(error: Exception, told: str) -> None
 def test_other_errors_are_none_of_it() -> None:
     for error in (OSError(errno.ENOENT, "x"), ConnectionRefusedError(), socket.gaierror(-2, "x"), ValueError()):
         assert resource_exhaustion.lack_of(error) is None
-        assert resource_exhaustion.lack_of(error, probing=True) is None
+        assert resource_exhaustion.lack_of(error, is_probe=True) is None
     resource_exhaustion.check()
 
 

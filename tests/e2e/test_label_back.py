@@ -6,13 +6,13 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import rows
-from tests.support.labelled_desks import KINDS, LabelledDesk, serving
+from tests.support.labelled_desks import KINDS, LabelledDesk, running_desk
 from tests.support.vendor_lists import VENDORS
 
 
 @pytest.fixture(params=KINDS)
 def desk(fitted: Cli, request: pytest.FixtureRequest) -> Iterator[LabelledDesk]:
-    with serving(request.param) as desk:
+    with running_desk(request.param) as desk:
         (fitted.folder / "config.yaml").write_text(desk.config)
         fitted.env |= desk.variables
         yield desk

@@ -11,7 +11,7 @@ import pytest
 from tests.support.caught_connections import VARIABLE
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
-from tests.support.llm_server import Asked, LlmServer, Step, chat, failing, good, serving, verdict
+from tests.support.llm_server import Asked, LlmServer, Step, chat, failing, good, running_llm_server, verdict
 from triage_cli import wiring
 from triage_cli.config import load_config
 from triage_cli.domain.decisions import ClassifyPlan
@@ -51,7 +51,7 @@ def statuses(cli: Cli) -> Counter[str]:
 
 
 def test_answers_are_stored_with_tokens_cost_and_source(cli: Cli) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         configure(cli, server.url)
         tickets(cli, 5)
         done = cli("classify")
@@ -68,7 +68,7 @@ def test_answers_are_stored_with_tokens_cost_and_source(cli: Cli) -> None:
 
 
 def test_what_was_answered_is_not_asked_again_nor_an_equal_text(cli: Cli) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         configure(cli, server.url)
         tickets(cli, 40, "Where is my refund?")
         assert cli("classify", "-q").returncode == 0
@@ -82,7 +82,7 @@ def test_what_was_answered_is_not_asked_again_nor_an_equal_text(cli: Cli) -> Non
 
 @pytest.mark.parametrize("answer", ["Billing", '{"category": "none of these"}'])
 def test_an_answer_without_a_confidence_is_not_paid_for_twice_either(cli: Cli, answer: str) -> None:
-    with serving(lambda _n, _asked: Step(chat(answer))) as server:
+    with running_llm_server(lambda _n, _asked: Step(chat(answer))) as server:
         configure(cli, server.url)
         for _ in range(2):
             tickets(cli, 1, "Where is my refund?")
@@ -93,7 +93,7 @@ def test_an_answer_without_a_confidence_is_not_paid_for_twice_either(cli: Cli, a
 
 
 def test_a_bound_on_cost_stops_before_it_and_holds_over_restarts(cli: Cli) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         configure(cli, server.url, "budget: {per_day: 4.0}\n")
         tickets(cli, 60)
         codes = [cli("classify", "-q").returncode for _ in range(3)]
@@ -107,7 +107,7 @@ def test_a_bound_on_cost_stops_before_it_and_holds_over_restarts(cli: Cli) -> No
 
 
 def test_a_bound_without_a_price_is_refused(cli: Cli) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         configure(
             cli, server.url, "  other: {type: openai, model: m, base_url: http://127.0.0.1:9, api_key_env: null}\n"
         )
@@ -119,7 +119,7 @@ def test_a_bound_without_a_price_is_refused(cli: Cli) -> None:
 
 
 def test_a_wrong_key_stops_the_run_and_leaves_tickets_new(cli: Cli) -> None:
-    with serving(lambda _n, _asked: failing(401)) as server:
+    with running_llm_server(lambda _n, _asked: failing(401)) as server:
         configure(cli, server.url)
         tickets(cli, 50)
         done = cli("classify")
@@ -130,7 +130,7 @@ def test_a_wrong_key_stops_the_run_and_leaves_tickets_new(cli: Cli) -> None:
 
 
 def test_what_stops_a_run_leaves_out_no_row_that_was_stored(cli: Cli) -> None:
-    with serving(lambda n, asked: failing(401) if "number 2" in asked.ticket else good(n, asked)) as server:
+    with running_llm_server(lambda n, asked: failing(401) if "number 2" in asked.ticket else good(n, asked)) as server:
         configure(cli, server.url)
         table = "id,subject\n" + "".join(f"{n},This is number {n}\n" for n in range(4)) + "4,\n"
         done = cli("run", "-", "-o", "csv", "--workers", "1", stdin=table)
@@ -161,7 +161,7 @@ def test_a_provider_that_is_gone_is_6_and_leaves_tickets_new(cli: Cli) -> None:
 
 
 def test_a_label_outside_the_list_is_never_stored(cli: Cli) -> None:
-    with serving(lambda _n, _asked: Step(chat(verdict("Sales")))) as server:
+    with running_llm_server(lambda _n, _asked: Step(chat(verdict("Sales")))) as server:
         configure(cli, server.url)
         tickets(cli, 3)
         assert cli("classify", "-q").returncode == 3
@@ -175,7 +175,7 @@ def test_offline_opens_no_socket(cli: Cli) -> None:
     """What else might open one is in tests/e2e/test_network.py, command by command."""
     caught = cli.folder / "caught.txt"
     cli.env |= {VARIABLE: str(caught)}
-    with serving() as server:
+    with running_llm_server() as server:
         local = "  local: {type: local, min_confidence: 0.99}\n  both: {type: cascade, steps: [local, gpt]}\n"
         configure(cli, server.url, local)
         tickets(cli, 1)
@@ -193,7 +193,7 @@ def test_offline_opens_no_socket(cli: Cli) -> None:
 
 
 def test_a_cascade_asks_the_model_only_where_the_local_one_is_unsure(cli: Cli) -> None:
-    with serving(lambda _n, _asked: Step(chat(verdict("General", 0.95)))) as server:
+    with running_llm_server(lambda _n, _asked: Step(chat(verdict("General", 0.95)))) as server:
         configure(
             cli,
             server.url,
@@ -218,7 +218,7 @@ def test_a_control_sample_of_sure_answers_shows_drift_in_stats(cli: Cli) -> None
     def half(n: int, _asked: Asked) -> Step:
         return Step(chat(verdict("Billing" if n % 2 else "General", 0.9)))
 
-    with serving(half) as server:
+    with running_llm_server(half) as server:
         more = (
             "  local: {type: local, min_confidence: 0.3}\n  both: {type: cascade, steps: [local, gpt], audit_rate: 1}\n"
         )
@@ -230,7 +230,7 @@ def test_a_control_sample_of_sure_answers_shows_drift_in_stats(cli: Cli) -> None
 
 
 def test_a_sure_answer_stands_where_only_its_control_fails(cli: Cli) -> None:
-    with serving(lambda _n, _asked: Step(chat("prose"))) as server:
+    with running_llm_server(lambda _n, _asked: Step(chat("prose"))) as server:
         more = (
             "  local: {type: local, min_confidence: 0.3}\n  both: {type: cascade, steps: [local, gpt], audit_rate: 1}\n"
         )
@@ -248,7 +248,7 @@ def test_a_cascade_goes_on_where_a_step_is_not_available_and_the_log_says_what_w
     def dying(n: int, asked: Asked) -> Step:
         return good(n, asked) if n < 5 else Step("gone", status=503)
 
-    with serving(dying) as first, serving() as second:
+    with running_llm_server(dying) as first, running_llm_server() as second:
         more = (
             f"  backup: {{type: openai, model: m, base_url: {second.url}, api_key_env: null}}\n"
             "  both: {type: cascade, steps: [gpt, backup]}\n"
@@ -270,7 +270,7 @@ def test_a_cascade_goes_on_where_a_step_is_not_available_and_the_log_says_what_w
 
 
 def test_why_tells_of_each_step_of_a_cascade(cli: Cli) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         more = "  local: {type: local, min_confidence: 0.99}\n  both: {type: cascade, steps: [local, gpt]}\n"
         configure(cli, server.url, more, "both")
         tickets(cli, 1, "The refund {n} and a crash at the start of the app")
@@ -292,7 +292,7 @@ def test_what_stops_a_later_step_loses_no_answer_of_an_earlier_one(cli: Cli, com
     def refusing(n: int, asked: Asked) -> Step:
         return failing(401) if allowed and n % allowed == allowed - 1 else good(n, asked)
 
-    with serving(unsure) as first, serving(refusing) as second:
+    with running_llm_server(unsure) as first, running_llm_server(refusing) as second:
         price = "price: {input: 1000, output: 1000}"
         of = f"base_url: {second.url}, api_key_env: null, workers: 4, max_retries: 0, {price}"
         more = (
@@ -329,7 +329,7 @@ def test_kill_9_loses_no_paid_answer_beyond_those_in_flight(cli: Cli) -> None:
     def slow(n: int, asked: Asked) -> Step:
         return good(n, asked)._replace(delay=0.01)
 
-    with serving(slow) as server:
+    with running_llm_server(slow) as server:
         gate.append(server)
         configure(cli, server.url)
         tickets(cli, number)
@@ -353,7 +353,7 @@ def test_kill_9_loses_no_paid_answer_that_waits_for_the_next_step(cli: Cli) -> N
     def hanging(n: int, asked: Asked) -> Step:
         return good(n, asked)._replace(hang=hangs)
 
-    with serving(unsure) as first, serving(hanging) as second:
+    with running_llm_server(unsure) as first, running_llm_server(hanging) as second:
         configure(cli, first.url, steps(second.url, "big"), "both")
         tickets(cli, 40)
         process = cli.start("classify", "-q")
@@ -385,7 +385,10 @@ def test_a_verdict_wins_that_comes_between_two_steps(cli: Cli) -> None:
         go.wait(PATIENCE)
         return good(n, asked)
 
-    with serving(lambda _n, _asked: Step(chat(verdict("General", 0.2)))) as first, serving(waiting) as second:
+    with (
+        running_llm_server(lambda _n, _asked: Step(chat(verdict("General", 0.2)))) as first,
+        running_llm_server(waiting) as second,
+    ):
         configure(cli, first.url, steps(second.url, "big"), "both")
         tickets(cli, 2)
         with cli.start("classify", "-q") as process:
@@ -407,7 +410,7 @@ def test_a_sure_answer_that_was_paid_stands_where_its_controls_fail(cli: Cli) ->
     def failing_control(n: int, asked: Asked) -> Step:
         return good(n, asked) if asked.body["model"] == "m" else Step(chat("prose"), delay=0.05)
 
-    with serving(failing_control) as server:
+    with running_llm_server(failing_control) as server:
         more = steps(server.url, "big", "huge").replace("}\n  both: {", "}\n  both: {audit_rate: 1, ")
         configure(cli, server.url, more, "both")
         tickets(cli, 6)
@@ -424,7 +427,7 @@ def test_a_sure_answer_that_was_paid_stands_where_its_controls_fail(cli: Cli) ->
 
 
 def test_two_runs_at_once_ask_about_each_ticket_once(cli: Cli) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         configure(cli, server.url)
         tickets(cli, 80)
         runs = [cli.start("classify", "-q") for _ in range(2)]
@@ -436,7 +439,7 @@ def test_two_runs_at_once_ask_about_each_ticket_once(cli: Cli) -> None:
 
 
 def test_neither_key_nor_ticket_text_leaks(cli: Cli, tmp_path: Path) -> None:
-    with serving(lambda n, _asked: failing(500) if n % 2 else Step(chat("prose"))) as server:
+    with running_llm_server(lambda n, _asked: failing(500) if n % 2 else Step(chat("prose"))) as server:
         configure(cli, server.url)
         assert cli("create", "-q", "--subject", CANARY).returncode == 0
         for _ in range(4):
@@ -452,7 +455,7 @@ def test_neither_key_nor_ticket_text_leaks(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
 def test_a_key_that_its_server_repeats_is_never_told_whatever_it_looks_like(cli: Cli, status: int) -> None:
     key = "0123456789abcdef0123456789abcdef"
-    with serving(lambda _n, _asked: failing(status, f"The key {key} may not do that")) as server:
+    with running_llm_server(lambda _n, _asked: failing(status, f"The key {key} may not do that")) as server:
         configure(cli, server.url)
         assert cli("create", "-q", "--subject", "hello").returncode == 0
         told = [cli("classify", "-v", "--max-wait", "0s", TEST_KEY=key), cli("list"), cli("logs"), cli("runs")]
@@ -461,7 +464,7 @@ def test_a_key_that_its_server_repeats_is_never_told_whatever_it_looks_like(cli:
 
 
 def test_a_dry_run_shows_the_first_prompt_and_the_cost_and_asks_nobody(cli: Cli) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         configure(cli, server.url)
         tickets(cli, 7)
         done = cli("classify", "--dry-run")
@@ -483,7 +486,7 @@ def test_a_dry_run_without_a_price_says_so(cli: Cli) -> None:
 
 
 def test_a_dry_run_tells_of_the_tickets_that_would_be_asked_about_in_their_order(cli: Cli) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         configure(cli, server.url)
         cli("create", "-q", stdin="id,subject,priority\n1,one,low\n2,two,urgent\n3,three,normal\n")
         assert cli("classify", "3", "-q").returncode == 0
@@ -497,7 +500,7 @@ def test_a_dry_run_tells_of_the_tickets_that_would_be_asked_about_in_their_order
 
 
 def test_the_doctor_tells_what_works_and_what_to_do(cli: Cli) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         configure(
             cli, server.url, "  gone: {type: openai, model: m, base_url: http://127.0.0.1:9, api_key_env: null}\n"
         )
@@ -527,7 +530,7 @@ def test_the_runs_of_one_process_keep_a_providers_pace_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEST_KEY", "k")
-    with serving() as server:
+    with running_llm_server() as server:
         (tmp_path / "triage.yaml").write_text(
             f"classifier: gpt\nclassifiers: {{gpt: {{type: openai, model: m, base_url: {server.url}, "
             "api_key_env: TEST_KEY, requests_per_minute: 1}}\n"

@@ -16,8 +16,7 @@ import typer
 
 import triage_cli
 from tests.support import llm_server
-from tests.support.api_server import Running
-from tests.support.api_server import serving as serving_api
+from tests.support.api_server import ApiServer, running_server
 from tests.support.billing_server import USD, Till, billed, configuration
 from tests.support.cli import Cli
 from tests.support.llm_classifiers import TYPES, opened
@@ -138,7 +137,7 @@ def cost(cli: Cli) -> float:
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_no_command_asks_a_provider_beyond_the_budget(fitted: Cli, kind: str) -> None:
-    with llm_server.serving(till := Till()) as server:
+    with llm_server.running_llm_server(till := Till()) as server:
         url = server.root if kind == "anthropic" else server.url
         calls = used(fitted, kind, url, till, TINY, set(COMMANDS) if kind == "openai" else {"create", "classify"})
     assert (till.usd, {line for line, number in calls.items() if number}) == (0, set())
@@ -147,7 +146,7 @@ def test_no_command_asks_a_provider_beyond_the_budget(fitted: Cli, kind: str) ->
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_every_cent_that_a_command_is_billed_is_in_stats(fitted: Cli, kind: str) -> None:
-    with llm_server.serving(till := Till(losing=7)) as server:
+    with llm_server.running_llm_server(till := Till(losing=7)) as server:
         url = server.root if kind == "anthropic" else server.url
         doors = DOORS if kind == "openai" else {"classify", "doctor"}
         calls = used(fitted, kind, url, till, AMPLE, {"create", *doors})
@@ -177,7 +176,7 @@ REQUESTS: dict[str, Any] = {
 }
 
 
-def requested(server: Running) -> list[str]:
+def requested(server: ApiServer) -> list[str]:
     """Use every request that may change something, and return the words of those that there are."""
     changing = {"post", "put", "patch", "delete"}
     with server.client("admin") as client:
@@ -198,8 +197,8 @@ def test_no_request_asks_a_provider_beyond_the_budget_or_off_the_books(
     db = tmp_path / "t.db"
     db.write_bytes(fitted_database.read_bytes())
     with (
-        llm_server.serving(till := Till()) as provider,
-        serving_api(tmp_path, config=configuration(provider.url, more=more), db=db) as server,
+        llm_server.running_llm_server(till := Till()) as provider,
+        running_server(tmp_path, config=configuration(provider.url, more=more), db=db) as server,
     ):
         assert requested(server) == sorted(REQUESTS)
         with server.client() as client:
@@ -214,7 +213,7 @@ def test_no_text_of_an_agent_is_classified_beyond_the_budget(
 ) -> None:
     db = tmp_path / "t.db"
     db.write_bytes(fitted_database.read_bytes())
-    with llm_server.serving(till := Till()) as provider:
+    with llm_server.running_llm_server(till := Till()) as provider:
         (tmp_path / "config.yaml").write_text(configuration(provider.url, more=more))
         config = load_config(db=str(db), env={"HOME": str(tmp_path)}, cwd=tmp_path)
         parts = wiring.parts(config)
@@ -243,7 +242,7 @@ def objecting(to: str) -> Script:
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("to", ["", "logprobs", "temperature", "max_completion_tokens", "maxLength", "json_schema"])
 def test_no_request_is_longer_than_its_worst_case(kind: str, to: str) -> None:
-    with llm_server.serving(objecting(to) if to else good) as server:
+    with llm_server.running_llm_server(objecting(to) if to else good) as server:
         classifier = opened(server, kind, workers=1, price=Price(1.0, 1.0))
         for ticket in TEXTS:
             worst = classifier.worst(classifier.question(ticket)[0], llm_provider.BUDGET)
@@ -259,9 +258,9 @@ def test_every_provider_has_a_worst_case_that_the_tests_above_look_at() -> None:
         for one in kind.__subclasses__():
             yield from (one, *below(one))
 
-    asking = {one for one in below(llm_provider.Client) if hasattr(one, "ask")}
-    assert asking == {OpenAIProvider, AnthropicProvider, DecisionProvider, OpenAIWire, AnthropicWire}
-    assert all(callable(getattr(one, "most", None)) for one in asking)
+    question_spec = {one for one in below(llm_provider.Client) if hasattr(one, "ask")}
+    assert question_spec == {OpenAIProvider, AnthropicProvider, DecisionProvider, OpenAIWire, AnthropicWire}
+    assert all(callable(getattr(one, "most", None)) for one in question_spec)
     assert set(MODELS) == set(TYPES)
     assert USD
 
@@ -301,5 +300,5 @@ def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
     # One asks the person in front of it, two ask the store about many tickets at once.
     free = {"cli/context.py", "classifiers/llm/claim_check.py", "classifiers/llm/costs.py"}
     committing = {"service/group_commit.py", "service/single_tickets.py"}  # asks the thread that saves, not a provider
-    asking = set(calls(".ask")) - free - committing
-    assert asking == {"classifiers/llm/classifier.py"}, "a provider is asked by whoever sets money aside alone"
+    question_spec = set(calls(".ask")) - free - committing
+    assert question_spec == {"classifiers/llm/classifier.py"}, "a provider is asked by whoever sets money aside alone"

@@ -21,9 +21,9 @@ import httpx
 import pytest
 
 from tests.support import llm_server
-from tests.support.api_server import serving as serving_api
+from tests.support.api_server import running_server
 from tests.support.batch_kinds import KINDS
-from tests.support.batch_server import batching
+from tests.support.batch_server import running_batch_server
 from tests.support.billing_server import Till, configuration
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
@@ -56,26 +56,26 @@ def killed(cli: Cli, till: Till, calls: int, *words: str, stdin: str = "") -> No
         process.kill()
 
 
-class Cutting:
+class CutConnections:
     """Passes connections on to a port, and cuts them whenever `when` says so, so many times."""
 
     def __init__(self, to: int, when: Callable[[], bool], cuts: int) -> None:
         self.made = 0
         self._to, self._when, self._cuts = to, when, cuts
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
+        self._listening_socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening_socket.getsockname()[1]
         self._ended = threading.Event()
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
         self._ended.set()
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
+        self._listening_socket.shutdown(socket.SHUT_RDWR)
+        self._listening_socket.close()
 
     def _serve(self) -> None:
         with suppress(OSError):
             while True:
-                near, _ = self._listening.accept()
+                near, _ = self._listening_socket.accept()
                 far = socket.create_connection(("127.0.0.1", self._to))
                 threading.Thread(target=self._pass_on, args=(near, far), daemon=True).start()
 
@@ -101,7 +101,7 @@ def remote(tmp_path: Path) -> Iterator[RemoteCli]:
 
 def test_a_limit_holds_however_often_a_parcel_is_sent_again_and_the_figure_is_true(remote: RemoteCli) -> None:
     limit = 40 * CALL
-    with llm_server.serving(till := Till(delay=0.02)) as provider:
+    with llm_server.running_llm_server(till := Till(delay=0.02)) as provider:
         (remote.server.folder / "config.yaml").write_text(configuration(provider.url))
         remote.serve()
         marks = iter((8, 16))
@@ -113,7 +113,7 @@ def test_a_limit_holds_however_often_a_parcel_is_sent_again_and_the_figure_is_tr
             mark[0] = next(marks, 10**9)
             return True
 
-        with closing(Cutting(remote.port, reached, 2)) as between:
+        with closing(CutConnections(remote.port, reached, 2)) as between:
             remote.env["TRIAGE_REMOTE"] = f"http://127.0.0.1:{between.port}"
             done = remote("run", "-", "-q", "--max-cost", f"{limit:g}", stdin=table(120))
     assert between.made == 2
@@ -128,7 +128,7 @@ def test_a_limit_holds_however_often_a_parcel_is_sent_again_and_the_figure_is_tr
 
 def test_a_server_that_is_killed_knows_what_a_request_had_spent_when_it_comes_again(remote: RemoteCli) -> None:
     limit = 30 * CALL
-    with llm_server.serving(till := Till(delay=0.05)) as provider:
+    with llm_server.running_llm_server(till := Till(delay=0.05)) as provider:
         (remote.server.folder / "config.yaml").write_text(configuration(provider.url))
         headers = {"x-api-key": remote.env["TRIAGE_API_KEY"], "content-type": "text/csv", "idempotency-key": "the-same"}
 
@@ -169,8 +169,8 @@ def test_all_parcels_of_a_command_share_its_limit_and_the_error_tells_of_all(
     db = tmp_path / "t.db"
     db.write_bytes(fitted_database.read_bytes())
     with (
-        llm_server.serving(till := Till()) as provider,
-        serving_api(tmp_path, config=configuration(provider.url), db=db) as server,
+        llm_server.running_llm_server(till := Till()) as provider,
+        running_server(tmp_path, config=configuration(provider.url), db=db) as server,
     ):
         triage = RemoteTriage(checked(server.url, server.keys["agent"], insecure=False), ONLINE)
         drafts = (TicketDraft(n, n, f"Where is the parcel {n}?", external_id=str(n)) for n in range(60))
@@ -188,7 +188,7 @@ def test_batches_stay_within_the_budget_and_their_bill_is_booked_when_they_are_c
     tmp_path: Path, kind: str
 ) -> None:
     cli = Cli(tmp_path)
-    with batching() as server:
+    with running_batch_server() as server:
         till = Till()
         url = server.url if kind == "openai" else server.root
         budget = 10 * CALL
@@ -238,7 +238,7 @@ def history(cli: Cli, till: Till, seed: int, length: int) -> None:
 def test_the_bill_never_passes_the_budget_of_a_day_and_is_all_in_the_books(fitted: Cli, seed: int) -> None:
     """Of what a killed command had in flight nobody knows whether it was billed: the books have it at its worst."""
     budget = 60 * CALL
-    with llm_server.serving(till := Till(confidence=0.7, losing=9, delay=0.005)) as provider:
+    with llm_server.running_llm_server(till := Till(confidence=0.7, losing=9, delay=0.005)) as provider:
         settings = configuration(provider.url, more=f"budget: {{per_day: {budget:g}}}\n")
         (fitted.folder / "config.yaml").write_text(settings)
         assert fitted("create", "-q", stdin=table(10, 1000)).returncode == 0

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, listens, rows, until
-from tests.support.llm_server import Asked, Step, chat, serving, verdict
+from tests.support.llm_server import Asked, Step, chat, running_llm_server, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.decisions import ClassifyPlan, Decided, ReclassifyPlan
@@ -52,7 +52,7 @@ def test_killed_overlapped_and_cut_off_it_ends_as_an_undisturbed_night(cli: Cli)
         answered[case(asked)] += 1
         return by_number(n, asked)._replace(delay=0.02)
 
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         configure(cli, server, retries=5)
         tickets(cli, number)
         first = cli.start("classify", "-q")
@@ -86,7 +86,7 @@ def test_the_budget_holds_over_five_restarts_with_kills(cli: Cli) -> None:
         usage = {"prompt_tokens": 1600, "completion_tokens": 10}
         return Step(chat(verdict(NAMES[case(asked) * 7 % 3]), usage=usage))
 
-    with serving(dear) as server:
+    with running_llm_server(dear) as server:
         configure(cli, server, "budget: {per_day: 90.0}\n")
         tickets(cli, 120)
         for restart in range(4):
@@ -105,7 +105,7 @@ def test_poison_ends_in_review_after_three_nights(cli: Cli) -> None:
     def script(n: int, asked: Asked) -> Step:
         return Step(chat("prose, no JSON")) if case(asked) == 3 else by_number(n, asked)
 
-    with serving(script) as server:
+    with running_llm_server(script) as server:
         configure(cli, server)
         tickets(cli, 6)
         assert [cli("classify", "-q").returncode for _ in range(3)] == [3, 3, 0], "what needs a person is no failure"
@@ -116,7 +116,7 @@ def test_poison_ends_in_review_after_three_nights(cli: Cli) -> None:
 
 
 def test_a_deadline_ends_it_cleanly_and_leaves_the_rest_new(cli: Cli) -> None:
-    with serving(lambda n, asked: by_number(n, asked)._replace(delay=0.3)) as server:
+    with running_llm_server(lambda n, asked: by_number(n, asked)._replace(delay=0.3)) as server:
         configure(cli, server)
         tickets(cli, 100)
         done = cli("classify", "--deadline", "2s", "-o", "id")
@@ -186,7 +186,7 @@ def proposals(world: World) -> set[object]:
 
 
 def test_sigterm_keeps_what_is_in_flight_and_is_143(cli: Cli) -> None:
-    with serving(lambda n, asked: by_number(n, asked)._replace(delay=0.05)) as server:
+    with running_llm_server(lambda n, asked: by_number(n, asked)._replace(delay=0.05)) as server:
         configure(cli, server)
         tickets(cli, 60)
         process = cli.start("classify", "-q")
@@ -202,7 +202,7 @@ def test_sigterm_keeps_what_is_in_flight_and_is_143(cli: Cli) -> None:
 
 
 def test_the_record_of_a_run_tells_what_cost_how_long_and_how_it_ended(cli: Cli) -> None:
-    with serving(by_number) as server:
+    with running_llm_server(by_number) as server:
         configure(cli, server)
         tickets(cli, 5)
         assert cli("classify", "-q").returncode == 0
@@ -228,7 +228,7 @@ def test_without_a_run_there_is_no_last_one(cli: Cli) -> None:
 
 
 def test_a_run_that_works_has_no_end_yet_and_a_killed_one_is_told_as_such(cli: Cli) -> None:
-    with serving(lambda n, asked: by_number(n, asked)._replace(delay=0.05)) as server:
+    with running_llm_server(lambda n, asked: by_number(n, asked)._replace(delay=0.05)) as server:
         configure(cli, server)
         tickets(cli, 200)
         cli.env["COLUMNS"] = "200"

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import ApiServer, running_server
 from tests.support.chain import first_break
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, TICKETS, many, rows, until
-from tests.support.llm_server import LlmServer, Step, chat, verdict
-from tests.support.llm_server import serving as answering
+from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from triage_cli.api.dependencies import Limits
@@ -92,7 +91,7 @@ def statuses(url: str) -> dict[str, int]:
 
 
 def test_processes_that_begin_at_once_share_the_work_and_each_ticket_is_asked_once(pg: Cli, pg_url: str) -> None:
-    with answering(slow) as server:
+    with running_llm_server(slow) as server:
         configure(pg, server)
         assert pg("create", "-q", stdin=many(400)).returncode == 0
         workers = [pg.start("classify", "-q", stdin=subprocess.DEVNULL) for _ in range(3)]
@@ -108,7 +107,7 @@ def test_killed_workers_and_a_crashed_server_lose_nothing_and_ask_only_what_was_
     pg: Cli, pg_url: str, pg_server: PgServer
 ) -> None:
     number, workers = 400, 4
-    with answering(slow) as server:
+    with running_llm_server(slow) as server:
         configure(pg, server, workers)
         assert pg("create", "-q", stdin=many(number)).returncode == 0
         killed = pg.start("classify", "-q", stdin=subprocess.DEVNULL)
@@ -146,7 +145,7 @@ def test_an_import_that_is_killed_is_finished_by_the_next(pg: Cli, pg_url: str) 
 
 
 def test_a_run_of_equal_words_goes_on_with_what_a_killed_one_had_spent(pg: Cli, pg_url: str) -> None:
-    with answering(slow) as server:
+    with running_llm_server(slow) as server:
         configure(pg, server)
         (pg.folder / "config.yaml").write_text(
             (pg.folder / "config.yaml").read_text().replace("workers", "price: {input: 1000, output: 1000}, workers")
@@ -164,7 +163,7 @@ def test_a_run_of_equal_words_goes_on_with_what_a_killed_one_had_spent(pg: Cli, 
 
 def test_a_budget_of_a_day_is_one_for_all_processes(pg: Cli, pg_url: str) -> None:
     """What each has in flight when the others spend the last of it may come on top."""
-    with answering(slow) as server:
+    with running_llm_server(slow) as server:
         configure(pg, server)
         settings = (pg.folder / "config.yaml").read_text()
         settings = settings.replace("workers", "price: {input: 1000, output: 1000}, workers")
@@ -183,19 +182,19 @@ def test_a_budget_of_a_day_is_one_for_all_processes(pg: Cli, pg_url: str) -> Non
 
 
 @pytest.fixture
-def replicas(tmp_path: Path, pg_url: str) -> Iterator[tuple[Running, Running]]:
+def replicas(tmp_path: Path, pg_url: str) -> Iterator[tuple[ApiServer, ApiServer]]:
     limits = Limits(per_minute=60)
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
         folder.mkdir()
     with (
-        serving(folders[0], db=pg_url, limits=limits) as one,
-        serving(folders[1], db=pg_url, limits=limits, roles="-2") as two,
+        running_server(folders[0], db=pg_url, limits=limits) as one,
+        running_server(folders[1], db=pg_url, limits=limits, roles="-2") as two,
     ):
         yield one, two
 
 
-def test_an_idempotency_key_holds_across_replicas(replicas: tuple[Running, Running], pg_url: str) -> None:
+def test_an_idempotency_key_holds_across_replicas(replicas: tuple[ApiServer, ApiServer], pg_url: str) -> None:
     one, two = replicas
     two.keys = one.keys
     with one.client() as here, two.client() as there:
@@ -218,7 +217,7 @@ def test_an_idempotency_key_holds_across_replicas(replicas: tuple[Running, Runni
     assert sql(pg_url, "select count(*) from tickets") == [(3,)]
 
 
-def test_a_rate_limit_holds_across_replicas(replicas: tuple[Running, Running]) -> None:
+def test_a_rate_limit_holds_across_replicas(replicas: tuple[ApiServer, ApiServer]) -> None:
     one, two = replicas
     two.keys = one.keys
     with one.client("reader") as here, two.client("reader") as there:

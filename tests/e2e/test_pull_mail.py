@@ -9,13 +9,13 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import rows, until
-from tests.support.imap_server import PASSWORD, USER, ImapServer, serving
+from tests.support.imap_server import PASSWORD, USER, ImapServer, running_imap_server
 from tests.support.mails import mail
 
 
 @pytest.fixture
 def server() -> Iterator[ImapServer]:
-    with serving() as server:
+    with running_imap_server() as server:
         yield server
 
 

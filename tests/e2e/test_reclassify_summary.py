@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.llm_server import failing, good, serving
+from tests.support.llm_server import failing, good, running_llm_server
 
 TICKETS = "id,subject\n1,Please refund the invoice I was charged twice\n2,The login page shows an error and crashes\n"
 NEVER_SURE = "classifiers: {local: {type: local, min_confidence: 1}}\n"
@@ -27,7 +27,7 @@ def test_what_is_no_longer_sure(fitted: Cli, options: tuple[str, ...], summary: 
 
 def test_what_got_no_answer_has_failed(cli: Cli) -> None:
     config = "classifiers: {{gpt: {{type: openai, model: {}, base_url: {}, api_key_env: null, max_retries: 0}}}}\n"
-    with serving() as server:
+    with running_llm_server() as server:
         (cli.folder / "config.yaml").write_text("classifier: gpt\n" + config.format("m", server.url))
         assert cli("run", stdin=TICKETS).returncode == 0
         (cli.folder / "config.yaml").write_text("classifier: gpt\n" + config.format("other", server.url))

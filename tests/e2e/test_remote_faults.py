@@ -32,12 +32,12 @@ END = b'{"end":{"created":1},"cost_usd":0,"met":[0,0]}\n'
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
     """Answer every request with these bytes, and then close the connection."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening_socket = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
         while True:
             try:
-                connection, _ = listening.accept()
+                connection, _ = listening_socket.accept()
             except OSError:
                 return
             with connection, suppress(OSError):
@@ -47,10 +47,10 @@ def answering(answer: bytes) -> Iterator[str]:
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield f"http://127.0.0.1:{listening_socket.getsockname()[1]}"
     finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
+        listening_socket.shutdown(socket.SHUT_RDWR)
+        listening_socket.close()
         thread.join(PATIENCE)
 
 
@@ -216,19 +216,19 @@ def test_the_network_in_the_clear_must_be_meant(cli: Cli) -> None:
 @contextmanager
 def answering_once(answer: Callable[[str], bytes]) -> Iterator[str]:
     """Answer one request with what is made of our address, and take no connection from then on."""
-    listening = socket.create_server(("127.0.0.1", 0))  # keeps its port while it refuses connections
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    listening_socket = socket.create_server(("127.0.0.1", 0))  # keeps its port while it refuses connections
+    url = f"http://127.0.0.1:{listening_socket.getsockname()[1]}"
 
     def serve() -> None:
-        connection, _ = listening.accept()
-        listening.shutdown(socket.SHUT_RDWR)  # before the answer, so that whoever has read it finds nobody
+        connection, _ = listening_socket.accept()
+        listening_socket.shutdown(socket.SHUT_RDWR)  # before the answer, so that whoever has read it finds nobody
         with connection:
             _take(connection)
             connection.sendall(answer(url))
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    with listening:
+    with listening_socket:
         yield url
         thread.join(PATIENCE)
 
@@ -317,7 +317,7 @@ def test_a_client_that_leaves_loses_nothing_that_the_server_finished(
     def slow(_n: int, _asked: Asked) -> Step:
         return Step(llm_server.chat(llm_server.verdict()), delay=0.0 if left.is_set() else 0.2)
 
-    with llm_server.serving(slow) as model:
+    with llm_server.running_llm_server(slow) as model:
         with_model(remote, model.url)
         remote.serve()
         if command == ("classify",):
@@ -353,7 +353,7 @@ def test_a_row_is_printed_when_its_answer_has_come(remote: RemoteCli, where: str
             waited.append(printed.wait(PATIENCE))
         return Step(llm_server.chat(llm_server.verdict()), delay=0.1)
 
-    with llm_server.serving(held) as model:
+    with llm_server.running_llm_server(held) as model:
         with_model(remote, model.url, workers=1)
         remote.serve()
         cli = remote if where == "there" else remote.server
@@ -371,7 +371,7 @@ def test_a_row_is_printed_when_its_answer_has_come(remote: RemoteCli, where: str
 
 
 def test_a_bound_on_cost_holds_over_all_parcels(remote: RemoteCli) -> None:
-    with llm_server.serving() as model:
+    with llm_server.running_llm_server() as model:
         with_model(remote, model.url)
         remote.serve()
         table = "id,subject\n" + "".join(f"{n},Where is invoice {n}?\n" for n in range(1500))

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_server import serving
+from tests.support.api_server import running_server
 from tests.support.audit_edits import tamper
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, is_whole, on_terminal, rows, until
@@ -119,7 +119,7 @@ def test_forget_names_what_restores_have_kept(grown: Cli) -> None:
 def test_a_running_server_goes_on_with_what_was_restored(tmp_path: Path) -> None:
     """What it acknowledges afterwards is there: nobody writes to the old one any more."""
     db = tmp_path / "triage.db"
-    with serving(tmp_path) as running, running.client("admin") as client:
+    with running_server(tmp_path) as running, running.client("admin") as client:
         assert client.post("/tickets", json={"subject": "before"}).status_code == 201
         SqliteStore(str(db)).backup(tmp_path / "backup.db")
         gone = client.post("/tickets", json={"subject": "after the backup"}).json()["ticket_id"]
@@ -135,7 +135,7 @@ def test_a_running_server_goes_on_with_what_was_restored(tmp_path: Path) -> None
 def test_what_a_server_acknowledges_meanwhile_is_there_or_kept(tmp_path: Path) -> None:
     db = tmp_path / "triage.db"
     config = load_config(db=str(db), env={"HOME": str(tmp_path)}, cwd=tmp_path)
-    with serving(tmp_path) as running, ThreadPoolExecutor(4) as pool, running.client("admin") as client:
+    with running_server(tmp_path) as running, ThreadPoolExecutor(4) as pool, running.client("admin") as client:
         SqliteStore(str(db)).backup(tmp_path / "with-keys.db")
         posts = [pool.submit(client.post, "/tickets", json={"subject": str(n)}) for n in range(120)]
         until(lambda: sum(post.done() for post in posts) > 20, "the first answers")

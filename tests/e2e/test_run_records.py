@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows, until
-from tests.support.llm_server import Asked, Step, chat, good, serving, verdict
+from tests.support.llm_server import Asked, Step, chat, good, running_llm_server, verdict
 
 LABELLED = "subject,label\n" + "".join(f"What about case {n}?,Billing\n" for n in range(8))
 
@@ -28,14 +28,14 @@ def recorded(cli: Cli) -> list[tuple[str, int]]:
 
 
 def test_an_accuracy_that_is_missed(fitted: Cli) -> None:
-    with serving(lambda _n, _asked: Step(chat(verdict("General")))) as server:
+    with running_llm_server(lambda _n, _asked: Step(chat(verdict("General")))) as server:
         configure(fitted, server.url)
         assert fitted("eval", "labelled.csv", "--min-accuracy", "0.5").returncode == 8
     assert recorded(fitted) == [("eval", 8)]
 
 
 def test_tickets_that_get_no_answer_in_an_evaluation(fitted: Cli) -> None:
-    with serving(lambda n, asked: good(n, asked) if n else Step(chat("prose"))) as server:
+    with running_llm_server(lambda n, asked: good(n, asked) if n else Step(chat("prose"))) as server:
         configure(fitted, server.url)
         assert fitted("eval", "labelled.csv", "-o", "json").returncode == 3
     assert recorded(fitted) == [("eval", 3)]
@@ -43,7 +43,7 @@ def test_tickets_that_get_no_answer_in_an_evaluation(fitted: Cli) -> None:
 
 def test_an_evaluation_that_is_terminated(fitted: Cli) -> None:
     gate = threading.Event()
-    with serving(lambda n, asked: good(n, asked)._replace(wait=gate if n else None)) as server:
+    with running_llm_server(lambda n, asked: good(n, asked)._replace(wait=gate if n else None)) as server:
         configure(fitted, server.url)
         with fitted.start("eval", "labelled.csv", "-q", "-o", "json") as process:
             until(lambda: len(server.asked) > 1, "a second question")
@@ -54,7 +54,7 @@ def test_an_evaluation_that_is_terminated(fitted: Cli) -> None:
 
 
 def test_a_plan_that_would_move_too_much(fitted: Cli) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         configure(fitted, server.url)
         new = (fitted.folder / "config.yaml").read_text() + "routes: [{to: elsewhere}]\n"
         new += "destinations: {elsewhere: {type: file, path: elsewhere.jsonl}}\n"
@@ -71,7 +71,7 @@ def test_a_full_disk_under_stdout_leaves_no_paid_answer_unsaved(fitted: Cli, com
     def slow(number: int, asked: Asked) -> Step:
         return good(number, asked)._replace(delay=0.05)  # so that others are in flight while one is written
 
-    with serving(slow) as server:
+    with running_llm_server(slow) as server:
         configure(fitted, server.url)
         fitted("create", "-q", "labelled.csv")
         with Path("/dev/full").open("wb") as full, fitted.start(*command, stdout=full) as process:

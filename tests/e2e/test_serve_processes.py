@@ -18,14 +18,16 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import rows, until
 from triage_cli.api import worker_processes
-from triage_cli.api.server import listening
+from triage_cli.api.server import open_socket
 from triage_cli.api.worker_processes import WorkerProcesses
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 
 
 @contextmanager
-def serving(cli: Cli, *options: str, port: int = 0) -> Iterator[tuple[subprocess.Popen[bytes], str, Callable[[], str]]]:
+def serve_command(
+    cli: Cli, *options: str, port: int = 0
+) -> Iterator[tuple[subprocess.Popen[bytes], str, Callable[[], str]]]:
     """Yield a server's process, its URL, and a function that returns its log."""
     cli.fresh = True
     log = cli.folder / f"serve-{os.urandom(4).hex()}.log"
@@ -67,7 +69,7 @@ def is_gone(pid: int) -> bool:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_several_processes_share_a_port_and_end_together(fitted: Cli, how: signal.Signals) -> None:
     key = key_of(fitted)
-    with serving(fitted, "--workers", "2") as (process, url, log):
+    with serve_command(fitted, "--workers", "2") as (process, url, log):
         with httpx.Client(base_url=url, headers={"X-API-Key": key}, trust_env=False, timeout=60) as client:
             ids = [client.post("/tickets?do=classify,route", json=TICKET).json()["ticket_id"] for _ in range(4)]
             numbers = client.get("/metrics").text
@@ -85,7 +87,7 @@ def test_several_processes_share_a_port_and_end_together(fitted: Cli, how: signa
 def test_several_processes_accept_no_connection_while_they_complete_what_is_in_flight(fitted: Cli) -> None:
     """It would be reset when the last of them ends; a gateway would have found another server."""
     key = key_of(fitted)
-    with serving(fitted, "--workers", "2") as (process, url, _), closing(socket.socket()) as raw:
+    with serve_command(fitted, "--workers", "2") as (process, url, _), closing(socket.socket()) as raw:
         address = httpx.URL(url).host, httpx.URL(url).port
 
         def is_refused() -> bool:
@@ -118,14 +120,14 @@ def test_processes_that_cannot_serve_end_with_their_reason(fitted: Cli) -> None:
 
 def test_processes_that_end_before_they_serve_are_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_processes, "SHORTEST_LIFE", 0.0)  # a busy machine takes longer than that to refuse
-    assert WorkerProcesses(listening("127.0.0.1", 0), ["no-such-command"], 2).serve_until_stopped() == 2
+    assert WorkerProcesses(open_socket("127.0.0.1", 0), ["no-such-command"], 2).serve_until_stopped() == 2
 
 
 def test_processes_run_no_module_that_lies_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody can have put one there, and `triage` itself does not look there."""
     (tmp_path / "typer.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
-    assert WorkerProcesses(listening("127.0.0.1", 0), ["no-such-command"], 1).serve_until_stopped() == 2
+    assert WorkerProcesses(open_socket("127.0.0.1", 0), ["no-such-command"], 1).serve_until_stopped() == 2
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
@@ -133,7 +135,7 @@ def test_a_rolling_restart_behind_a_gateway_loses_and_doubles_nothing(fitted: Cl
     key = key_of(fitted)
     options = ("--drain", "1")
     with ExitStack() as running:
-        servers = [running.enter_context(serving(fitted, *options)) for _ in range(2)]
+        servers = [running.enter_context(serve_command(fitted, *options)) for _ in range(2)]
         ports = [int(url.rpartition(":")[2]) for _, url, _ in servers]
         callers = Callers(running.enter_context(gateway(fitted.folder, ports)), key, 8)
         running.callback(callers.stop)
@@ -142,7 +144,7 @@ def test_a_rolling_restart_behind_a_gateway_loses_and_doubles_nothing(fitted: Cl
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 143
             callers.until_answered(100)  # by the other one
-            running.enter_context(serving(fitted, *options, port=port))
+            running.enter_context(serve_command(fitted, *options, port=port))
             callers.until_answered(100)
         callers.stop()
     statuses = callers.statuses
@@ -183,7 +185,7 @@ class Callers:
 @contextmanager
 def gateway(folder: Path, ports: list[int]) -> Iterator[str]:
     """Run nginx in front of two servers, and yield its URL."""
-    with closing(listening("127.0.0.1", 0)) as taken:
+    with closing(open_socket("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
     servers = "\n".join(f"server 127.0.0.1:{port} max_fails=0;" for port in ports)
     (folder / "nginx.conf").write_text(

@@ -17,7 +17,7 @@ import pytest
 from tests.support import pg_server
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, until
-from tests.support.llm_server import Asked, LlmServer, Step, chat, serving, verdict
+from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
 from tests.support.webhook_receiver import Receiver
 from triage_cli.classifiers.llm.claim_check import CLOCK, VALID_SECONDS
@@ -79,7 +79,7 @@ def night(request: pytest.FixtureRequest, cli: Cli) -> Iterator[Night]:
         def sql(said: str) -> list[Any]:
             return pg_server.sql(url, said)
 
-    with serving(answer) as server:
+    with running_llm_server(answer) as server:
         configure(cli, server)
         tickets(cli, NUMBER)
         yield Night(cli, sql, server, released)

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import ApiServer, running_server
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.world import World
@@ -25,23 +25,23 @@ ADMIN = [
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Running]:
-    with serving(tmp_path) as running:
+def server(tmp_path: Path) -> Iterator[ApiServer]:
+    with running_server(tmp_path) as running:
         yield running
 
 
 @pytest.fixture
-def admin(server: Running) -> Iterator[httpx.Client]:
+def admin(server: ApiServer) -> Iterator[httpx.Client]:
     with server.client("admin") as client:
         yield client
 
 
-def opens(server: Running, key: str) -> int:
+def opens(server: ApiServer, key: str) -> int:
     """Return the status of a request with this key."""
     return httpx.get(f"{server.url}/stats", headers={"X-API-Key": key}).status_code
 
 
-def test_only_an_admin_may(server: Running) -> None:
+def test_only_an_admin_may(server: ApiServer) -> None:
     bodies = {"/keys": {"name": "bot", "role": "admin"}, "/forget": {"customer_id": "C-9"}}
     for role in ROLES[:-1]:
         with server.client(role) as client:
@@ -51,14 +51,14 @@ def test_only_an_admin_may(server: Running) -> None:
     assert len(rows(Path(server.config.database), "select * from api_keys")) == len(ROLES)
 
 
-def test_the_role_metrics_reads_the_metrics_alone(server: Running) -> None:
+def test_the_role_metrics_reads_the_metrics_alone(server: ApiServer) -> None:
     with server.client("metrics") as client:
         assert client.get("/metrics").status_code == 200
         assert [client.get(path).status_code for path in ("/stats", "/tickets", "/logs")] == [403] * 3
 
 
 def test_a_key_is_made_listed_rotated_and_revoked_and_the_log_says_by_whom(
-    server: Running, admin: httpx.Client
+    server: ApiServer, admin: httpx.Client
 ) -> None:
     made = admin.post("/keys", json={"name": "bot", "role": "reader", "expires_in": 3600})
     assert (made.status_code, made.json()["role"]) == (201, "reader")
@@ -83,7 +83,7 @@ def test_a_key_is_made_listed_rotated_and_revoked_and_the_log_says_by_whom(
     ]  # fmt: skip
 
 
-def test_a_key_that_has_expired_opens_nothing(server: Running) -> None:
+def test_a_key_that_has_expired_opens_nothing(server: ApiServer) -> None:
     ring = KeyRing(server.served.parts.store, server.served.gate, "tester")
     made = api_key_format.new_key()
     gone, hashed = made.text, api_key_format.digest(made.text)
@@ -100,13 +100,13 @@ def test_no_key_is_made_that_has_expired_already(admin: httpx.Client) -> None:
     assert admin.post("/keys/bot/rotate", json={"expires_in": 0}).status_code == 422
 
 
-def test_the_text_of_a_key_is_in_no_idempotency_record(server: Running, admin: httpx.Client) -> None:
+def test_the_text_of_a_key_is_in_no_idempotency_record(server: ApiServer, admin: httpx.Client) -> None:
     made = admin.post("/keys", json={"name": "bot", "role": "reader"}, headers={"Idempotency-Key": "k-1"}).json()
     held = b"".join(path.read_bytes() for path in server.served_files())
     assert made["key"].encode() not in held
 
 
-def test_a_request_is_repeated_after_its_key_was_rotated(server: Running, admin: httpx.Client) -> None:
+def test_a_request_is_repeated_after_its_key_was_rotated(server: ApiServer, admin: httpx.Client) -> None:
     """By a client that still has the old key, and by one that has the new one."""
     once = {"Idempotency-Key": "order-1"}
     with server.client("agent") as old:
@@ -167,7 +167,7 @@ def test_rotations_at_the_same_time_come_one_after_another(world: World) -> None
 
 
 @pytest.mark.parametrize("name", ["", "a/b", " a", "a" * 81, "a\n"])
-def test_what_is_no_name_of_a_key_is_refused_in_the_same_words_there(server: Running, cli: Cli, name: str) -> None:
+def test_what_is_no_name_of_a_key_is_refused_in_the_same_words_there(server: ApiServer, cli: Cli, name: str) -> None:
     create = ("keys", "create", name, "--role", "reader")
     refused = cli(*create)
     assert (refused.returncode, refused.stdout) == (2, "")

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE, TICKETS, many, until
 from tests.support.world import FakeClassifier, World
 from triage_cli.api import application
@@ -25,9 +25,9 @@ CSV = {"content-type": "text/csv"}
 
 
 @pytest.fixture
-def server(world: World, tmp_path: Path) -> Iterator[Running]:
+def server(world: World, tmp_path: Path) -> Iterator[ApiServer]:
     limits = Limits(per_minute=None, rows=100, body_seconds=2.0)
-    with serving(tmp_path, parts=world.triage()._services, limits=limits) as running:
+    with running_server(tmp_path, parts=world.triage()._services, limits=limits) as running:
         yield running
 
 
@@ -37,7 +37,7 @@ def lines(answer: httpx.Response) -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def post(server: Running, path: str, **options: Any) -> httpx.Response:
+def post(server: ApiServer, path: str, **options: Any) -> httpx.Response:
     with server.client() as client:
         return client.post(path, **options)
 
@@ -54,7 +54,7 @@ def post(server: Running, path: str, **options: Any) -> httpx.Response:
         ),
     ],
 )
-def test_a_table_comes_in_and_an_outcome_a_row_goes_out(server: Running, kind: str, body: str) -> None:
+def test_a_table_comes_in_and_an_outcome_a_row_goes_out(server: ApiServer, kind: str, body: str) -> None:
     told = lines(post(server, "/tickets/batch", content=body, headers={"content-type": kind}))
     assert [(line["row"], line["did"], line["ticket"]["status"]) for line in told[:-1]] == [
         (n, "created", "new") for n in range(3)
@@ -64,7 +64,7 @@ def test_a_table_comes_in_and_an_outcome_a_row_goes_out(server: Running, kind: s
     assert again[-1]["end"] == {"unchanged": 3}
 
 
-def test_rows_flow_through_and_a_bad_one_is_an_error_of_its_own(server: Running, world: World) -> None:
+def test_rows_flow_through_and_a_bad_one_is_an_error_of_its_own(server: ApiServer, world: World) -> None:
     body = "id,subject,description\n1,refund,me\n2,,\n3,hours,?\n"
     told = lines(post(server, "/tickets/batch?do=classify,route&source=desk", content=body, headers=CSV))
     assert {line["row"]: line["did"] for line in told[:-1]} == {0: "created", 1: "rejected", 2: "created"}
@@ -94,7 +94,7 @@ def test_rows_flow_through_and_a_bad_one_is_an_error_of_its_own(server: Running,
     ],
 )
 def test_what_is_no_table_is_refused_before_anything_is_stored(
-    server: Running, world: World, options: dict[str, Any], status: int, code: str
+    server: ApiServer, world: World, options: dict[str, Any], status: int, code: str
 ) -> None:
     answer = post(server, "/tickets/batch", **options)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
@@ -111,7 +111,7 @@ def test_what_is_no_table_is_refused_before_anything_is_stored(
         '{"row":0,"subject":"a","extra":{"x":' + "[" * 300 + "]" * 300 + "}}",
     ],
 )  # fmt: skip
-def test_a_draft_that_no_client_sends_ends_the_stream_as_a_problem(server: Running, world: World, line: str) -> None:
+def test_a_draft_that_no_client_sends_ends_the_stream_as_a_problem(server: ApiServer, world: World, line: str) -> None:
     told = lines(post(server, "/tickets/batch", content='{"met":[0,0]}\n' + line, headers={"content-type": PARCEL}))
     assert len(told) == 1
     assert (told[0]["problem"]["status"], told[0]["problem"]["code"]) == (422, "usage")
@@ -119,7 +119,7 @@ def test_a_draft_that_no_client_sends_ends_the_stream_as_a_problem(server: Runni
 
 
 def test_more_rows_than_one_request_may_hold_are_a_problem_after_those_that_were_stored(
-    server: Running, world: World
+    server: ApiServer, world: World
 ) -> None:
     told = lines(post(server, "/tickets/batch", content=many(101), headers=CSV))
     assert told[-1]["problem"]["status"] == 413
@@ -143,12 +143,12 @@ def test_more_rows_than_one_request_may_hold_are_a_problem_after_those_that_were
         ("/verdicts", {"verdicts": [{"name": "x", "category": "Billing"}] * 1001}, 422),
     ],
 )
-def test_a_selection_that_cannot_be_is_refused(server: Running, path: str, body: Any, status: int) -> None:
+def test_a_selection_that_cannot_be_is_refused(server: ApiServer, path: str, body: Any, status: int) -> None:
     answer = post(server, path, json=body)
     assert answer.status_code == status, answer.text
 
 
-def test_tickets_are_selected_by_any_name_and_by_what_they_are(server: Running, world: World) -> None:
+def test_tickets_are_selected_by_any_name_and_by_what_they_are(server: ApiServer, world: World) -> None:
     lines(post(server, "/tickets/batch", content=many(5), headers=CSV))
     named = lines(post(server, "/classify", json={"selection": {"ids": ["B-3", "B-1", "B-3"]}}))
     assert sorted(line["ticket"]["external_id"] for line in named[:-1]) == ["B-1", "B-3"]
@@ -160,7 +160,7 @@ def test_tickets_are_selected_by_any_name_and_by_what_they_are(server: Running, 
     assert sum(t.status == "new" for t in world.store.find(Selection())) == 1
 
 
-def test_twins_of_a_request_are_kept_out_while_it_is_at_work(server: Running, world: World) -> None:
+def test_twins_of_a_request_are_kept_out_while_it_is_at_work(server: ApiServer, world: World) -> None:
     entered, go_on = threading.Event(), threading.Event()
 
     def slow(_: Ticket) -> tuple[str | None, float]:
@@ -187,7 +187,7 @@ def test_twins_of_a_request_are_kept_out_while_it_is_at_work(server: Running, wo
     assert lines(post(server, path, content=TICKETS, headers=headers))[-1]["end"] == {"unchanged": 3}
 
 
-def test_a_client_that_leaves_stops_the_work_and_what_has_begun_is_kept(server: Running, world: World) -> None:
+def test_a_client_that_leaves_stops_the_work_and_what_has_begun_is_kept(server: ApiServer, world: World) -> None:
     asked = threading.Event()
     left = threading.Event()
 
@@ -218,7 +218,7 @@ def _ended(world: World) -> bool:
     return all(run.ended_at is not None for run in world.store.runs(None))
 
 
-def test_a_client_that_leaves_in_its_body_is_no_error_of_the_server(server: Running) -> None:
+def test_a_client_that_leaves_in_its_body_is_no_error_of_the_server(server: ApiServer) -> None:
     head = f"POST /tickets/batch HTTP/1.1\r\nHost: h\r\nX-API-Key: {server.keys['agent']}\r\n"
     with socket.create_connection(("127.0.0.1", server.port)) as leaving:
         leaving.sendall(f"{head}Content-Type: text/csv\r\nContent-Length: 1000\r\n\r\nid,subj".encode())
@@ -231,7 +231,7 @@ def test_a_client_that_leaves_in_its_body_is_no_error_of_the_server(server: Runn
     assert 'status="500"' not in numbers()
 
 
-def test_while_nothing_comes_blanks_tell_that_the_server_lives(server: Running, world: World) -> None:
+def test_while_nothing_comes_blanks_tell_that_the_server_lives(server: ApiServer, world: World) -> None:
     seen, go_on = threading.Event(), threading.Event()
 
     def slow(_: Ticket) -> tuple[str | None, float]:
@@ -254,7 +254,7 @@ def test_while_nothing_comes_blanks_tell_that_the_server_lives(server: Running, 
     ]
 
 
-def test_a_bulk_call_is_one_run_in_the_record(server: Running, world: World) -> None:
+def test_a_bulk_call_is_one_run_in_the_record(server: ApiServer, world: World) -> None:
     lines(post(server, "/tickets/batch?do=classify,route", content=TICKETS, headers=CSV))
     (run,) = world.store.runs(None)
     assert (run.kind, run.actor, run.command_line) == ("run", "agent", "POST /tickets/batch")
@@ -271,7 +271,7 @@ def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
     monkeypatch.setattr(answering, "BREATH", 0.05)
     go_on = threading.Event()
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.9) if go_on.wait(PATIENCE) else (None, 0.0))
-    with serving(tmp_path, parts=world.triage()._services) as server, ThreadPoolExecutor(2) as callers:
+    with running_server(tmp_path, parts=world.triage()._services) as server, ThreadPoolExecutor(2) as callers:
         server.served.room = answering.StreamSlots(2)
 
         def bulk(name: str) -> httpx.Response:

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import ApiServer, running_server
 from tests.support.world import World
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
 from triage_cli.domain.api_keys import ROLES
@@ -35,13 +35,13 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def server(world: World, tmp_path: Path) -> Iterator[Running]:
-    with serving(tmp_path, parts=world.services()) as running:
+def server(world: World, tmp_path: Path) -> Iterator[ApiServer]:
+    with running_server(tmp_path, parts=world.services()) as running:
         yield running
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_each_role_may_what_it_may(server: Running, role: str) -> None:
+def test_each_role_may_what_it_may(server: ApiServer, role: str) -> None:
     with server.client(role) as client:
         for (method, path), (body, may) in REQUESTS.items():
             answer = client.request(method, path, json=body)
@@ -50,7 +50,7 @@ def test_each_role_may_what_it_may(server: Running, role: str) -> None:
                 assert (answer.status_code, answer.json()["code"]) == (403, "refused")
 
 
-def test_nobody_without_a_key_may(server: Running) -> None:
+def test_nobody_without_a_key_may(server: ApiServer) -> None:
     for (method, path), (body, _) in REQUESTS.items():
         assert httpx.request(method, server.url + path, json=body).status_code == 401
 
@@ -67,14 +67,16 @@ def test_nobody_without_a_key_may(server: Running) -> None:
         ("/classify/text", {"description": "x", "max_cost": -1}, 422),
     ],
 )
-def test_what_is_refused_changes_nothing(server: Running, path: str, body: dict[str, object], status: int) -> None:
+def test_what_is_refused_changes_nothing(server: ApiServer, path: str, body: dict[str, object], status: int) -> None:
     with server.client() as client:
         head = client.get("/audit/head").json()
         assert client.post(path, json=body).status_code == status
         assert client.get("/audit/head").json() == head
 
 
-def test_a_suggestion_is_in_the_name_of_the_key_and_its_repetition_is_answered_as_the_first(server: Running) -> None:
+def test_a_suggestion_is_in_the_name_of_the_key_and_its_repetition_is_answered_as_the_first(
+    server: ApiServer,
+) -> None:
     with server.client() as client:
         made = client.post("/tickets/A-1/suggestions", json=SUGGESTION).json()
         assert made["ticket_id"] == client.get("/tickets").json()[0]["ticket_id"]
@@ -87,7 +89,7 @@ def test_a_suggestion_is_in_the_name_of_the_key_and_its_repetition_is_answered_a
         assert (event["actor"], event["detail"]["agent"]) == ("agent", "claude-code")
 
 
-def test_a_forgotten_ticket_keeps_no_note_and_takes_no_suggestion(server: Running) -> None:
+def test_a_forgotten_ticket_keeps_no_note_and_takes_no_suggestion(server: ApiServer) -> None:
     with server.client("admin") as client:
         client.post("/tickets/A-1/suggestions", json=SUGGESTION, headers={"Idempotency-Key": "k-1"})
         text = {"description": "a text to be stored nowhere"}

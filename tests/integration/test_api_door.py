@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from tests.support.api_server import UNENCRYPTED, Running, make_key, serving
+from tests.support.api_server import UNENCRYPTED, ApiServer, make_key, running_server
 from tests.support.commands import PATIENCE, rows
 from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Limits
@@ -27,7 +27,7 @@ CONFIG = "webhooks:\n  desk: {type: standard, secret_env: DESK, fields: {subject
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     limits = Limits(
         per_minute=None,
         failed_keys=10_000,
@@ -38,17 +38,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         body_seconds=0.5,
     )
     folder = tmp_path_factory.mktemp("door")
-    with serving(folder, limits=limits, config=CONFIG, env={"DESK": "x"}) as running:
+    with running_server(folder, limits=limits, config=CONFIG, env={"DESK": "x"}) as running:
         yield running
 
 
-def stored(server: Running) -> list[tuple[object, ...]]:
+def stored(server: ApiServer) -> list[tuple[object, ...]]:
     """Return what a request might leave behind, but for the keys themselves."""
     counts = "select (select count(*) from tickets), (select count(*) from events), (select count(*) from runs)"
     return rows(Path(server.config.database), f"{counts}, (select count(*) from idempotency)")
 
 
-def routes(server: Running) -> list[tuple[str, str]]:
+def routes(server: ApiServer) -> list[tuple[str, str]]:
     """Return every operation of the description, at a path that exists."""
     paths = create_app(server.served).openapi()["paths"]
     names = {"{ticket_id}": "nobody-1", "{source}": "desk", "{name}": "nobody"}
@@ -59,7 +59,7 @@ def routes(server: Running) -> list[tuple[str, str]]:
     ]
 
 
-def test_a_server_says_that_it_is_alive_and_ready(server: Running) -> None:
+def test_a_server_says_that_it_is_alive_and_ready(server: ApiServer) -> None:
     assert httpx.get(server.url + "/health").json() == {"status": "ok"}
     assert httpx.get(server.url + "/ready").json() == {"status": "ready"}
     assert httpx.get(server.url + "/docs").status_code == 200
@@ -68,7 +68,7 @@ def test_a_server_says_that_it_is_alive_and_ready(server: Running) -> None:
         assert (answer.status_code, answer.content) == (200, b"")
 
 
-def test_every_route_is_closed_to_those_without_a_good_key(server: Running) -> None:
+def test_every_route_is_closed_to_those_without_a_good_key(server: ApiServer) -> None:
     ring = KeyRing(server.served.parts.store, server.served.gate, "tester")
     revoked = ring.create("revoked", "admin").key
     wrong = make_key(server.served.gate, "changed", "admin")
@@ -98,7 +98,7 @@ def test_every_route_is_closed_to_those_without_a_good_key(server: Running) -> N
     assert stored(server) == before
 
 
-def test_a_reader_may_read_and_nothing_else(server: Running) -> None:
+def test_a_reader_may_read_and_nothing_else(server: ApiServer) -> None:
     before = stored(server)
     with server.client("reader") as client:
         for method, path in routes(server):
@@ -110,7 +110,7 @@ def test_a_reader_may_read_and_nothing_else(server: Running) -> None:
     assert stored(server) == before
 
 
-def test_a_key_that_is_revoked_opens_nothing_from_the_next_request_on(server: Running) -> None:
+def test_a_key_that_is_revoked_opens_nothing_from_the_next_request_on(server: ApiServer) -> None:
     ring = KeyRing(server.served.parts.store, server.served.gate, "tester")
     key = ring.create("short-lived", "agent").key
     with httpx.Client(base_url=server.url, headers={"Authorization": f"bearer {key}"}) as client:
@@ -119,12 +119,12 @@ def test_a_key_that_is_revoked_opens_nothing_from_the_next_request_on(server: Ru
         assert client.get("/stats").status_code == 401
 
 
-def last_used(server: Running) -> object:
+def last_used(server: ApiServer) -> object:
     """Return when the key named `used` was used last."""
     return rows(Path(server.config.database), "select last_used_at from api_keys where name = 'used'")[0][0]
 
 
-def test_the_last_use_of_a_key_is_written_down(server: Running) -> None:
+def test_the_last_use_of_a_key_is_written_down(server: ApiServer) -> None:
     key = make_key(server.served.gate, "used", "reader")
     httpx.get(f"{server.url}/stats", headers={"X-API-Key": key})
     first = last_used(server)
@@ -133,7 +133,7 @@ def test_the_last_use_of_a_key_is_written_down(server: Running) -> None:
     assert last_used(server) == first
 
 
-def test_no_key_is_stored_or_said(server: Running) -> None:
+def test_no_key_is_stored_or_said(server: ApiServer) -> None:
     with server.client() as client:
         client.post("/tickets", json=TICKET)
     held = b"".join(path.read_bytes() for path in server.served_files())
@@ -143,7 +143,7 @@ def test_no_key_is_stored_or_said(server: Running) -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_that_is_too_large_is_refused(server: Running, *, chunked: bool) -> None:
+def test_a_body_that_is_too_large_is_refused(server: ApiServer, *, chunked: bool) -> None:
     before = stored(server)
     large = json.dumps({"subject": "x" * (1 << 17)}).encode()
     with server.client() as client:
@@ -153,7 +153,7 @@ def test_a_body_that_is_too_large_is_refused(server: Running, *, chunked: bool) 
     assert stored(server) == before
 
 
-def test_a_large_body_is_refused_before_it_is_sent(server: Running) -> None:
+def test_a_large_body_is_refused_before_it_is_sent(server: ApiServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
         head = f"POST /tickets HTTP/1.1\r\nHost: x\r\nX-API-Key: {server.keys['agent']}\r\n"
         head += "Content-Length: 99999999999\r\n\r\n"
@@ -161,7 +161,7 @@ def test_a_large_body_is_refused_before_it_is_sent(server: Running) -> None:
         assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_slow_body_is_given_up_on(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_body_is_given_up_on(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server.server.config, "timeout_keep_alive", 0.2)
     before = stored(server)
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
@@ -177,7 +177,7 @@ def test_a_slow_body_is_given_up_on(server: Running, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
-def test_a_slow_head_is_given_up_on(server: Running, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
+def test_a_slow_head_is_given_up_on(server: ApiServer, monkeypatch: pytest.MonkeyPatch, before: bytes) -> None:
     monkeypatch.setattr(TimeoutProtocol, "head_seconds", 0.2)
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as raw:
         raw.sendall(before)
@@ -190,7 +190,7 @@ def test_a_slow_head_is_given_up_on(server: Running, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("path", ["/classify", "/route", "/reclassify", "/verdicts"])
-def test_a_body_that_is_read_at_once_is_smaller_than_a_table(server: Running, path: str) -> None:
+def test_a_body_that_is_read_at_once_is_smaller_than_a_table(server: ApiServer, path: str) -> None:
     with server.client() as client:
         answer = client.post(path, json={"selection": {"ids": ["x" * (1 << 17)]}})
         table = client.post(
@@ -199,7 +199,7 @@ def test_a_body_that_is_read_at_once_is_smaller_than_a_table(server: Running, pa
     assert (answer.status_code, answer.json()["code"], table.status_code) == (413, "too_large", 200)
 
 
-def test_two_hundred_half_open_requests_hold_nobody_up(server: Running) -> None:
+def test_two_hundred_half_open_requests_hold_nobody_up(server: ApiServer) -> None:
     async def half() -> None:
         half_open = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(200)]
         for number, (_, writer) in enumerate(half_open):
@@ -228,7 +228,7 @@ def test_two_hundred_half_open_requests_hold_nobody_up(server: Running) -> None:
         ("application/json; charset=utf-8", b'{"subject": "x"}', 201),
     ],
 )  # fmt: skip
-def test_a_body_is_json_or_nothing(server: Running, kind: str, body: bytes, status: int) -> None:
+def test_a_body_is_json_or_nothing(server: ApiServer, kind: str, body: bytes, status: int) -> None:
     before = stored(server)
     with server.client() as client:
         answer = client.post("/tickets", content=body, headers={"content-type": kind} if kind else {})
@@ -237,7 +237,7 @@ def test_a_body_is_json_or_nothing(server: Running, kind: str, body: bytes, stat
 
 
 @pytest.mark.parametrize("path", ["/classify", "/route", "/reclassify"])
-def test_half_a_surrogate_pair_in_a_name_is_no_crash(server: Running, path: str) -> None:
+def test_half_a_surrogate_pair_in_a_name_is_no_crash(server: ApiServer, path: str) -> None:
     """JSON can name it, and no answer in UTF-8 can repeat it."""
     with server.client() as client:
         body = b'{"selection": {"ids": ["\\ud800"]}}'
@@ -245,7 +245,7 @@ def test_half_a_surrogate_pair_in_a_name_is_no_crash(server: Running, path: str)
     assert (answer.status_code, answer.json()["detail"]) == (404, 'no ticket "?"')
 
 
-def test_half_a_surrogate_pair_in_another_column_is_no_crash(server: Running) -> None:
+def test_half_a_surrogate_pair_in_another_column_is_no_crash(server: ApiServer) -> None:
     body = b'{"subject": "x", "extra": {"plan \\ud800": ["\\ud83d"]}}'
     with server.client() as client:
         headers = {"content-type": "application/json", "idempotency-key": "surrogate"}
@@ -253,7 +253,7 @@ def test_half_a_surrogate_pair_in_another_column_is_no_crash(server: Running) ->
     assert [(a.status_code, a.json()["ticket"]["extra"]) for a in answers] == [(201, {"plan ?": ["?"]})] * 2
 
 
-def test_a_malformed_body_is_answered_with_its_reason_and_position(server: Running) -> None:
+def test_a_malformed_body_is_answered_with_its_reason_and_position(server: ApiServer) -> None:
     with server.client() as client:
         answer = client.post("/tickets", content=b'{"subject": oops}', headers={"content-type": "application/json"})
     problem = answer.json()
@@ -270,7 +270,7 @@ def test_a_malformed_body_is_answered_with_its_reason_and_position(server: Runni
         "/webhooks/", "/metrics/x",
     ],
 )  # fmt: skip
-def test_tricks_with_paths_find_nothing(server: Running, path: str) -> None:
+def test_tricks_with_paths_find_nothing(server: ApiServer, path: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     connection.request("GET", path, headers={"X-API-Key": server.keys["agent"]})
     answer = connection.getresponse()
@@ -280,11 +280,11 @@ def test_tricks_with_paths_find_nothing(server: Running, path: str) -> None:
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_without_a_key_nobody_learns_what_is_there(server: Running) -> None:
+def test_without_a_key_nobody_learns_what_is_there(server: ApiServer) -> None:
     assert {httpx.get(server.url + path).status_code for path in ("/tickets/x", "/nothing", "/tickets/%00")} == {401}
 
 
-def test_tricks_with_headers_change_nothing(server: Running) -> None:
+def test_tricks_with_headers_change_nothing(server: ApiServer) -> None:
     tricks = {
         "X-HTTP-Method-Override": "DELETE", "X-Original-URL": "/metrics", "X-Forwarded-For": "1.2.3.4", "Host": "evil",
         "X-Request-Id": "a" * 65, "X-Api-Key-Role": "admin", "X-Forwarded-Prefix": "/x",
@@ -305,7 +305,7 @@ def test_tricks_with_headers_change_nothing(server: Running) -> None:
         assert client.post("/tickets", json=TICKET, headers={"Idempotency-Key": "a b"}).status_code == 422
 
 
-def test_two_lengths_or_a_split_request_are_refused(server: Running) -> None:
+def test_two_lengths_or_a_split_request_are_refused(server: ApiServer) -> None:
     for head in (
         "Content-Length: 2\r\nContent-Length: 30\r\n", "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
         "Content-Length: -1\r\n", "Content Length: 2\r\n",
@@ -315,7 +315,7 @@ def test_two_lengths_or_a_split_request_are_refused(server: Running) -> None:
             assert raw.recv(4096).startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 401 "))
 
 
-def test_a_request_with_two_kinds_of_length_is_the_last_one_of_its_connection(server: Running) -> None:
+def test_a_request_with_two_kinds_of_length_is_the_last_one_of_its_connection(server: ApiServer) -> None:
     """A gateway may have gone by the other length, and take what follows for a request of its own."""
     head = f"Host: x\r\nX-API-Key: {server.keys['agent']}\r\nContent-Type: application/json\r\nContent-Length: 4\r\n"
     follows = "0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -326,7 +326,7 @@ def test_a_request_with_two_kinds_of_length_is_the_last_one_of_its_connection(se
 
 
 def test_a_key_has_so_many_requests_a_minute(tmp_path: Path) -> None:
-    with serving(tmp_path, limits=Limits(per_minute=40)) as server:
+    with running_server(tmp_path, limits=Limits(per_minute=40)) as server:
         with server.client() as client:
             answers = [client.get("/stats") for _ in range(45)]
             assert [a.status_code for a in answers].count(200) in (40, 41)  # time goes on meanwhile
@@ -342,7 +342,7 @@ def test_a_key_has_so_many_requests_a_minute(tmp_path: Path) -> None:
 
 def test_a_key_that_waits_for_its_permits_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at_it, go_on = threading.Event(), threading.Event()
-    with serving(tmp_path, limits=Limits(per_minute=40)) as server:
+    with running_server(tmp_path, limits=Limits(per_minute=40)) as server:
         permits = server.served.gate.permits
 
         def slowly(caller_id: str, wanted: int, per_minute: int, burst: int) -> float:
@@ -362,7 +362,7 @@ def test_a_key_that_waits_for_its_permits_holds_up_no_other(tmp_path: Path, monk
             assert waiting.result().status_code == 200
 
 
-def test_permits_are_never_given_twice(server: Running) -> None:
+def test_permits_are_never_given_twice(server: ApiServer) -> None:
     """Also not to processes that ask at the same moment: 1000 a minute are a burst of 1000, and no more."""
     gate = server.served.gate
     with ThreadPoolExecutor(16) as pool:
@@ -371,7 +371,7 @@ def test_permits_are_never_given_twice(server: Running) -> None:
     assert all(0 <= wait <= 4 for wait in waits)
 
 
-def test_a_clock_that_is_set_back_shuts_no_key_out(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_set_back_shuts_no_key_out(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, moment = server.served.gate, 1e9 + 3600
     monkeypatch.setattr("triage_cli.stores.api_access.time", SimpleNamespace(time=lambda: moment))
     assert [gate.permits("back", 50, 100, 100) for _ in range(2)] == [0.0, 0.0]

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from starlette.datastructures import Headers
 
-from tests.support.api_server import UNENCRYPTED, Running, serving
+from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import rows
 from triage_cli.api.dependencies import Hook
 from triage_cli.api.signature_check import checked
@@ -125,14 +125,14 @@ DOCUMENTED = [
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> Iterator[ApiServer]:
     folder = tmp_path_factory.mktemp("senders")
     shutil.copy(fitted_database, folder / "triage.db")
-    with serving(folder, config=CONFIG, env=ENV) as running:
+    with running_server(folder, config=CONFIG, env=ENV) as running:
         yield running
 
 
-def send(server: Running, source: str, body: bytes, headers: dict[str, str], kind: str = "json") -> httpx.Response:
+def send(server: ApiServer, source: str, body: bytes, headers: dict[str, str], kind: str = "json") -> httpx.Response:
     content_type = {"json": "application/json", "form": "application/x-www-form-urlencoded"}.get(kind, kind)
     sent = {name.encode(): value.encode() for name, value in ({"content-type": content_type} | headers).items()}
     return httpx.post(f"{server.url}/webhooks/{source}", content=body, headers=sent, verify=UNENCRYPTED)
@@ -142,7 +142,7 @@ def event(number: str, **more: object) -> bytes:
     return json.dumps({"id": number, "title": "Refund?", **more}).encode()
 
 
-def stored(server: Running) -> int:
+def stored(server: ApiServer) -> int:
     found: int = rows(Path(server.config.database), "select count(*) from events")[0][0]
     return found
 
@@ -154,7 +154,7 @@ def test_every_preset_has_a_recipe_and_the_page_it_was_made_from() -> None:
 
 
 @pytest.mark.parametrize("sender", preset_names(PRESETS))
-def test_what_a_sender_signs_becomes_a_ticket_once(server: Running, sender: str) -> None:
+def test_what_a_sender_signs_becomes_a_ticket_once(server: ApiServer, sender: str) -> None:
     body = event("1")
     headers = RECIPES[sender](body, time.time())
     first = send(server, sender, body, headers)
@@ -166,7 +166,7 @@ def test_what_a_sender_signs_becomes_a_ticket_once(server: Running, sender: str)
 
 
 @pytest.mark.parametrize("sender", preset_names(PRESETS))
-def test_what_is_signed_otherwise_is_refused(server: Running, sender: str) -> None:
+def test_what_is_signed_otherwise_is_refused(server: ApiServer, sender: str) -> None:
     body = event("2")
     good = RECIPES[sender](body, time.time())
     forged = {**good, **{name: value.swapcase() for name, value in good.items() if "signature" in name.lower()}}
@@ -181,7 +181,7 @@ def test_what_is_signed_otherwise_is_refused(server: Running, sender: str) -> No
 
 @pytest.mark.parametrize("sender", TIMED)
 @pytest.mark.parametrize("shift", [-400, 400])
-def test_a_signature_of_another_time_is_refused(server: Running, sender: str, shift: int) -> None:
+def test_a_signature_of_another_time_is_refused(server: ApiServer, sender: str, shift: int) -> None:
     body = event("3")
     answer = send(server, sender, body, RECIPES[sender](body, time.time() + shift))
     assert (answer.status_code, "too old" in answer.text) == (401, True)
@@ -189,7 +189,7 @@ def test_a_signature_of_another_time_is_refused(server: Running, sender: str, sh
 
 @pytest.mark.parametrize(("sender", "secret", "body", "at", "headers"), DOCUMENTED)
 def test_the_example_on_a_vendors_page_is_good_at_its_time(
-    server: Running, sender: str, secret: str, body: bytes, at: float, headers: dict[str, str]
+    server: ApiServer, sender: str, secret: str, body: bytes, at: float, headers: dict[str, str]
 ) -> None:
     spec = server.served.hooks[sender].spec
     hook = Hook(spec, (secret_of(secret) if spec.type == "standard" else secret.encode(),))
@@ -202,7 +202,7 @@ def test_the_example_on_a_vendors_page_is_good_at_its_time(
 
 
 @pytest.mark.parametrize("secret", ["näw token", "old"])
-def test_a_shared_secret_in_a_header(server: Running, secret: str) -> None:
+def test_a_shared_secret_in_a_header(server: ApiServer, secret: str) -> None:
     body = event(secret)
     assert send(server, "desk", body, {"Authorization": f"Bearer {secret}"}).status_code == 201
     for wrong in (secret, f"Bearer {secret}.", "Bearer", f"Bearer {secret[:-1]}", f"Basic {secret}"):
@@ -211,7 +211,7 @@ def test_a_shared_secret_in_a_header(server: Running, secret: str) -> None:
         assert "secret is missing or wrong" in answer.text
 
 
-def test_what_a_user_gives_beside_a_preset_holds(server: Running) -> None:
+def test_what_a_user_gives_beside_a_preset_holds(server: ApiServer) -> None:
     body, at = event("own"), f"{time.time():.0f}"
     signed = digest(f"v9|{at}|".encode() + body, secret=ENV["NEW"]).hex()
     headers = {"X-Sign": f"v9={signed}", "X-Slack-Request-Timestamp": at}
@@ -227,7 +227,7 @@ def test_what_a_user_gives_beside_a_preset_holds(server: Running) -> None:
         ({"action": "opened", "public": False}, 202), ({}, 202),
     ],
 )  # fmt: skip
-def test_what_is_not_for_us_is_accepted_and_not_stored(server: Running, more: dict[str, object], code: int) -> None:
+def test_what_is_not_for_us_is_accepted_and_not_stored(server: ApiServer, more: dict[str, object], code: int) -> None:
     body = event(f"when {more}", **more)
     before = stored(server)
     answer = send(server, "some", body, {"X-Hub-Signature-256": "sha256=" + digest(body, secret=ENV["NEW"]).hex()})
@@ -236,7 +236,7 @@ def test_what_is_not_for_us_is_accepted_and_not_stored(server: Running, more: di
     assert send(server, "some", body, {"X-Hub-Signature-256": "sha256=00"}).status_code == 401, "asked first"
 
 
-def test_what_a_bot_has_posted_is_no_ticket(server: Running) -> None:
+def test_what_a_bot_has_posted_is_no_ticket(server: ApiServer) -> None:
     """Else what triage posts into the channel that it reads would become a ticket, which it posts again."""
     posted = {"type": "message", "channel": "C1", "ts": "1.2", "text": "Where is my refund?"}
     for message, code in (
@@ -248,14 +248,14 @@ def test_what_a_bot_has_posted_is_no_ticket(server: Running) -> None:
         assert send(server, "chat", body, RECIPES["slack"](body, time.time())).status_code == code
 
 
-def test_an_address_can_be_looked_at_before_it_is_used(server: Running) -> None:
+def test_an_address_can_be_looked_at_before_it_is_used(server: ApiServer) -> None:
     """Intercom asks by HEAD whether there is such an address, and takes no other."""
     for name, code in (("intercom", 204), ("nothing", 404)):
         answer = httpx.head(f"{server.url}/webhooks/{name}", verify=UNENCRYPTED)
         assert (answer.status_code, answer.content) == (code, b"")
 
 
-def test_a_challenge_is_answered_where_it_is_signed(server: Running) -> None:
+def test_a_challenge_is_answered_where_it_is_signed(server: ApiServer) -> None:
     body = b'{"token": "t", "type": "url_verification", "challenge": "3eZbrw1aBm2r"}'
     before = stored(server)
     answer = send(server, "slack", body, RECIPES["slack"](body, time.time()))
@@ -266,7 +266,7 @@ def test_a_challenge_is_answered_where_it_is_signed(server: Running) -> None:
     assert stored(server) == before
 
 
-def test_a_challenge_in_a_header_is_answered_where_it_is_signed(server: Running) -> None:
+def test_a_challenge_in_a_header_is_answered_where_it_is_signed(server: ApiServer) -> None:
     body = b'{"type": "sync", "authorization": {"id": "cmp_abc"}}'
     asked = {"X-Front-Challenge": "abc123"}
     answer = send(server, "front", body, {**RECIPES["front"](body, time.time()), **asked})
@@ -274,7 +274,7 @@ def test_a_challenge_in_a_header_is_answered_where_it_is_signed(server: Running)
     assert send(server, "front", body, asked).status_code == 401
 
 
-def test_a_form_is_an_event_and_so_is_the_json_in_it(server: Running) -> None:
+def test_a_form_is_an_event_and_so_is_the_json_in_it(server: ApiServer) -> None:
     plain = urlencode({"id": "f1", "title": "Ré fund?", "text": ""}).encode()
     wrapped = urlencode({"payload": event("f2").decode()}).encode()
     for sender, body, subject in (("slack", plain, "Ré fund?"), ("github", wrapped, "Refund?")):
@@ -283,10 +283,10 @@ def test_a_form_is_an_event_and_so_is_the_json_in_it(server: Running) -> None:
 
 
 @pytest.mark.parametrize("body", [b"title=%s" % (b"&a=1" * 1001), b"payload={", b"title=\xff", b"a=1", b""])
-def test_a_form_that_is_no_event_is_told_so(server: Running, body: bytes) -> None:
+def test_a_form_that_is_no_event_is_told_so(server: ApiServer, body: bytes) -> None:
     answer = send(server, "slack", body, RECIPES["slack"](body, time.time()), "form")
     assert (answer.status_code, answer.json()["code"]) == (422, "usage")
 
 
-def test_other_bodies_are_not_read(server: Running) -> None:
+def test_other_bodies_are_not_read(server: ApiServer) -> None:
     assert send(server, "github", b"<a/>", RECIPES["github"](b"<a/>", 0), "application/xml").status_code == 415

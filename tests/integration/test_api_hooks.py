@@ -16,7 +16,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from tests.support.api_server import UNENCRYPTED, Running, serving
+from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import rows, until
 from triage_cli import wiring
 from triage_cli.stores.postgres.store import PostgresStore
@@ -57,10 +57,10 @@ EVENT = {"data": {"id": 7, "title": "Refund?", "messages": [{"body": "I was char
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> Iterator[ApiServer]:
     folder = tmp_path_factory.mktemp("hooks")
     shutil.copy(fitted_database, folder / "triage.db")
-    with serving(folder, config=CONFIG, env=ENV) as running:
+    with running_server(folder, config=CONFIG, env=ENV) as running:
         yield running
 
 
@@ -68,7 +68,7 @@ def event(number: int) -> dict[str, Any]:
     return {"data": EVENT["data"] | {"id": number}}
 
 
-def send(server: Running, source: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+def send(server: ApiServer, source: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
     headers = {"content-type": "application/json", **headers}
     return httpx.post(f"{server.url}/webhooks/{source}", content=body, headers=headers, verify=UNENCRYPTED)
 
@@ -83,7 +83,7 @@ def standard(body: bytes, event_id: str, at: float | None = None) -> dict[str, s
     }
 
 
-def hashed(server: Running, source: str, event: dict[str, Any]) -> httpx.Response:
+def hashed(server: ApiServer, source: str, event: dict[str, Any]) -> httpx.Response:
     """Send an event that is signed by its body alone."""
     body = json.dumps(event).encode()
     return send(server, source, body, {"X-Hub-Signature-256": hmac.digest(b"plain", body, hashlib.sha256).hex()})
@@ -93,14 +93,14 @@ def issue(repository: str | None, number: int, title: str, **more: str) -> dict[
     return {"repository": {"full_name": repository}, "issue": {"number": number, "title": title, **more}}
 
 
-def stored(server: Running) -> int:
+def stored(server: ApiServer) -> int:
     """Count what webhooks have stored: what becomes of earlier ones in the background goes on meanwhile."""
     said = "select count(*) from events where action in ('created', 'updated')"
     found: int = rows(Path(server.config.database), said)[0][0]
     return found
 
 
-def test_an_event_becomes_a_ticket_and_flows_through(server: Running) -> None:
+def test_an_event_becomes_a_ticket_and_flows_through(server: ApiServer) -> None:
     body = json.dumps(event(1)).encode()
     answer = send(server, "desk", body, standard(body, "evt_1"))
     assert answer.status_code == 201, answer.text
@@ -115,7 +115,7 @@ def test_an_event_becomes_a_ticket_and_flows_through(server: Running) -> None:
 
 
 def test_a_repeated_event_is_answered_with_its_ticket_and_a_second_event_of_that_ticket_is_news(
-    server: Running,
+    server: ApiServer,
 ) -> None:
     body = json.dumps(event(2)).encode()
     first = send(server, "desk", body, standard(body, "evt_2"))
@@ -130,7 +130,7 @@ def test_a_repeated_event_is_answered_with_its_ticket_and_a_second_event_of_that
     assert stored(server) == before
 
 
-def test_a_repeat_that_comes_late_takes_nothing_back(server: Running) -> None:
+def test_a_repeat_that_comes_late_takes_nothing_back(server: ApiServer) -> None:
     old = json.dumps({"data": {"id": 20, "title": "printer broken"}}).encode()
     new = json.dumps({"data": {"id": 20, "title": "refund please"}}).encode()
     first = send(server, "desk", old, standard(old, "evt_20"))
@@ -140,7 +140,7 @@ def test_a_repeat_that_comes_late_takes_nothing_back(server: Running) -> None:
     assert late.json()["ticket"]["subject"] == "refund please"
 
 
-def test_an_event_that_is_older_than_what_is_stored_changes_nothing(server: Running) -> None:
+def test_an_event_that_is_older_than_what_is_stored_changes_nothing(server: ApiServer) -> None:
     """Senders repeat what was not answered, and do not keep the order."""
     sent = [
         ("refund please", "2026-11-01T10:00:00Z"), ("printer broken", "2026-11-01T09:00:00Z"),
@@ -155,7 +155,7 @@ def test_an_event_that_is_older_than_what_is_stored_changes_nothing(server: Runn
     assert (late.status_code, late.json()["ticket"]["subject"]) == (200, "no time")
 
 
-def test_a_body_that_was_seen_before_is_news_where_another_came_in_between(server: Running) -> None:
+def test_a_body_that_was_seen_before_is_news_where_another_came_in_between(server: ApiServer) -> None:
     seen = [hashed(server, "forge", issue("a/back", 1, title)) for title in ("broken", "refund", "broken", "broken")]
     assert [answer.status_code for answer in seen] == [201, 200, 200, 200]
     assert [answer.json()["ticket"]["subject"] for answer in seen] == ["broken", "refund", "broken", "broken"]
@@ -164,13 +164,13 @@ def test_a_body_that_was_seen_before_is_news_where_another_came_in_between(serve
     assert [event["action"] for event in events] == ["created", "updated", "updated"], "the last one was a repeat"
 
 
-def test_a_body_without_an_id_makes_one_ticket_however_often_it_comes(server: Running) -> None:
+def test_a_body_without_an_id_makes_one_ticket_however_often_it_comes(server: ApiServer) -> None:
     seen = [hashed(server, "plain", {"title": title}) for title in ("one", "two", "one")]
     assert [answer.status_code for answer in seen] == [201, 201, 200]
     assert seen[2].json()["ticket_id"] == seen[0].json()["ticket_id"]
 
 
-def test_two_repositories_have_tickets_of_their_own(server: Running) -> None:
+def test_two_repositories_have_tickets_of_their_own(server: ApiServer) -> None:
     one, two = (hashed(server, "forge", issue(name, 17, f"of {name}", kind="bug")) for name in ("a/b", "a/c"))
     assert (one.status_code, two.status_code) == (201, 201)
     assert [answer.json()["ticket"]["external_id"] for answer in (one, two)] == ["a/b#17", "a/c#17"]
@@ -180,7 +180,7 @@ def test_two_repositories_have_tickets_of_their_own(server: Running) -> None:
     assert edited.json()["ticket"]["subject"] == "edited", "what is not there is left out"
 
 
-def test_parts_that_hold_the_sign_between_them_name_no_other_ticket(server: Running) -> None:
+def test_parts_that_hold_the_sign_between_them_name_no_other_ticket(server: ApiServer) -> None:
     texts = [("shop", "1#7"), ("shop#1", "7"), ("shop%231", "7")]
     made = [
         hashed(server, "forge", {"repository": {"full_name": a}, "issue": {"number": b, "title": "t"}})
@@ -189,7 +189,7 @@ def test_parts_that_hold_the_sign_between_them_name_no_other_ticket(server: Runn
     assert [answer.status_code for answer in made] == [201, 201, 201]
 
 
-def test_a_part_of_an_id_that_is_missing_is_told(server: Running) -> None:
+def test_a_part_of_an_id_that_is_missing_is_told(server: ApiServer) -> None:
     before = stored(server)
     answer = hashed(server, "forge", issue(None, 18, "whose?"))
     assert (answer.status_code, answer.json()["code"]) == (422, "usage")
@@ -197,7 +197,7 @@ def test_a_part_of_an_id_that_is_missing_is_told(server: Running) -> None:
     assert stored(server) == before
 
 
-def test_an_event_that_changes_what_a_rule_reads_is_routed_on(server: Running) -> None:
+def test_an_event_that_changes_what_a_rule_reads_is_routed_on(server: ApiServer) -> None:
     """It is not asked about again: its text is as it was."""
     body = json.dumps(event(11)).encode()
     path = f"/tickets/{send(server, 'desk', body, standard(body, 'evt_11')).json()['ticket_id']}"
@@ -211,7 +211,7 @@ def test_an_event_that_changes_what_a_rule_reads_is_routed_on(server: Running) -
 
 
 @pytest.mark.parametrize("what", ["nothing", "body", "id", "signature", "old", "future", "time", "secret"])
-def test_what_is_not_signed_well_is_refused_and_not_stored(server: Running, what: str) -> None:
+def test_what_is_not_signed_well_is_refused_and_not_stored(server: ApiServer, what: str) -> None:
     body = json.dumps(event(3)).encode()
     shift = {"old": -400.0, "future": 400.0}.get(what, 0.0)
     headers = standard(body, f"evt_{what}", time.time() + shift)
@@ -235,7 +235,7 @@ def test_what_is_not_signed_well_is_refused_and_not_stored(server: Running, what
 
 
 @pytest.mark.parametrize("form", ["hex", "prefixed", "base64"])
-def test_hmac_in_a_named_header_in_its_usual_forms(server: Running, form: str) -> None:
+def test_hmac_in_a_named_header_in_its_usual_forms(server: ApiServer, form: str) -> None:
     body = json.dumps({"title": form}).encode()
     digest = hmac.digest(b"plain", body, hashlib.sha256)
     shown = {"hex": digest.hex(), "prefixed": f"sha256={digest.hex()}", "base64": b64encode(digest).decode()}[form]
@@ -246,7 +246,7 @@ def test_hmac_in_a_named_header_in_its_usual_forms(server: Running, form: str) -
 
 
 @pytest.mark.parametrize(("at", "code"), [("now", 201), ("ms", 201), ("iso", 201), ("old", 401), ("odd", 401)])
-def test_a_time_that_is_signed_too_must_be_now(server: Running, at: str, code: int) -> None:
+def test_a_time_that_is_signed_too_must_be_now(server: ApiServer, at: str, code: int) -> None:
     now = time.time()
     said = {
         "now": str(int(now)), "ms": str(int(now * 1000)), "iso": datetime.fromtimestamp(now, UTC).isoformat(),
@@ -258,7 +258,7 @@ def test_a_time_that_is_signed_too_must_be_now(server: Running, at: str, code: i
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"data": {"title": "  "}}', b'{"data": {}}', b"\xff", b"[" * 100_000])
-def test_an_event_that_is_no_ticket_is_told_so(server: Running, body: bytes) -> None:
+def test_an_event_that_is_no_ticket_is_told_so(server: ApiServer, body: bytes) -> None:
     before = stored(server)
     now = datetime.now(UTC)
     signed = hmac.digest(b"s" * 24, f"evt.{int(now.timestamp())}.".encode() + body, hashlib.sha256)
@@ -271,22 +271,22 @@ def test_an_event_that_is_no_ticket_is_told_so(server: Running, body: bytes) -> 
     assert stored(server) == before
 
 
-def test_half_a_surrogate_pair_does_not_keep_an_event_out(server: Running) -> None:
+def test_half_a_surrogate_pair_does_not_keep_an_event_out(server: ApiServer) -> None:
     """A helpdesk that cuts a text in the middle of an emoji sends one, and does not send another text next time."""
     body = json.dumps(issue("acme/shop", 99, "Refund \ud83d")).encode()
     answer = send(server, "forge", body, {"X-Hub-Signature-256": hmac.digest(b"plain", body, hashlib.sha256).hex()})
     assert (answer.status_code, answer.json()["ticket"]["subject"]) == (201, "Refund ?")
 
 
-def test_a_source_that_is_not_configured_is_not_there(server: Running) -> None:
+def test_a_source_that_is_not_configured_is_not_there(server: ApiServer) -> None:
     assert send(server, "nobody", b"{}", {}).status_code == 404
 
 
 def test_what_an_earlier_server_left_undone_flows_on(tmp_path: Path, fitted_database: Path) -> None:
     shutil.copy(fitted_database, tmp_path / "triage.db")
-    with serving(tmp_path) as before, before.client() as client:
+    with running_server(tmp_path) as before, before.client() as client:
         made = client.post("/tickets", json={"subject": "Refund, I was charged twice", "source": "desk"}).json()
-    with serving(tmp_path, config=CONFIG, env=ENV, roles="again") as server, server.client() as client:
+    with running_server(tmp_path, config=CONFIG, env=ENV, roles="again") as server, server.client() as client:
         path = f"/tickets/{made['ticket_id']}"
         until(lambda: client.get(path).json()["status"] == "routed", "the ticket is routed")
 
@@ -296,7 +296,7 @@ def test_an_event_with_a_long_id_is_recognised_on_every_database(
 ) -> None:
     long_id = secrets.token_hex(4000)  # compressed it is longer than a key of PostgreSQL may be
     body = json.dumps(event(1)).encode()
-    with serving(tmp_path, db=store.path, config=CONFIG, env=ENV) as server:
+    with running_server(tmp_path, db=store.path, config=CONFIG, env=ENV) as server:
         answers = [send(server, "desk", body, standard(body, long_id)) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 200], answers[0].text
 

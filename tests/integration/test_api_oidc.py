@@ -16,7 +16,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.support.api_server import UNENCRYPTED, Running, serving
+from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import PATIENCE
 from tests.support.identity_provider import IdentityProvider, identity_provider
 from triage_cli.api import token_verifier
@@ -44,12 +44,12 @@ def provider() -> Iterator[IdentityProvider]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, provider: IdentityProvider) -> Iterator[Running]:
-    with serving(tmp_path, config=CONFIG.format(url=provider.url)) as running:
+def server(tmp_path: Path, provider: IdentityProvider) -> Iterator[ApiServer]:
+    with running_server(tmp_path, config=CONFIG.format(url=provider.url)) as running:
         yield running
 
 
-def ask(server: Running, token: str, method: str = "GET", path: str = "/stats", **options: Any) -> httpx.Response:
+def ask(server: ApiServer, token: str, method: str = "GET", path: str = "/stats", **options: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}"}
     return httpx.request(method, server.url + path, headers=headers, trust_env=False, verify=UNENCRYPTED, **options)
 
@@ -80,7 +80,7 @@ def with_public_key_as_secret(provider: IdentityProvider) -> str:
     return f"{parts}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
-def test_a_token_gives_its_role_and_its_name_to_the_log(server: Running, provider: IdentityProvider) -> None:
+def test_a_token_gives_its_role_and_its_name_to_the_log(server: ApiServer, provider: IdentityProvider) -> None:
     made = ask(server, provider.token(), "POST", "/tickets", json={"subject": "Refund?"})
     assert made.status_code == 201
     assert ask(server, provider.token(**roles("looker")), "POST", "/tickets", json={}).status_code == 403
@@ -108,7 +108,7 @@ def test_a_token_gives_its_role_and_its_name_to_the_log(server: Running, provide
     ],
 )
 def test_a_token_that_proves_nothing_is_refused(
-    server: Running, provider: IdentityProvider, claims: dict[str, Any], reason: str
+    server: ApiServer, provider: IdentityProvider, claims: dict[str, Any], reason: str
 ) -> None:
     answer = ask(server, provider.token(**claims))
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
@@ -118,25 +118,25 @@ def test_a_token_that_proves_nothing_is_refused(
 
 @pytest.mark.parametrize("make", [forged, unsigned, with_public_key_as_secret])
 def test_a_token_that_the_provider_did_not_sign_is_refused(
-    server: Running, provider: IdentityProvider, make: Any
+    server: ApiServer, provider: IdentityProvider, make: Any
 ) -> None:
     assert ask(server, provider.token()).status_code == 200
     assert ask(server, make(provider)).status_code == 401
 
 
 @pytest.mark.parametrize("token", ["a.b.c", "..", "e30.e30.e30", "a." * 20_000, "é.b.c".encode().decode("latin-1")])
-def test_what_is_no_token_is_refused(server: Running, token: str) -> None:
+def test_what_is_no_token_is_refused(server: ApiServer, token: str) -> None:
     headers = {b"authorization": b"Bearer " + token.encode("latin-1")}
     assert httpx.get(f"{server.url}/stats", headers=headers, trust_env=False).status_code in (401, 431)
 
 
-def test_a_token_without_a_role_is_told_so(server: Running, provider: IdentityProvider) -> None:
+def test_a_token_without_a_role_is_told_so(server: ApiServer, provider: IdentityProvider) -> None:
     for claims in (roles("other"), roles(), {"realm_access": None}, {"realm_access": {"roles": 7}}):
         answer = ask(server, provider.token(**claims))
         assert (answer.status_code, answer.json()["code"]) == (403, "refused"), claims
 
 
-def test_an_actors_name_is_printable_and_short(server: Running, provider: IdentityProvider) -> None:
+def test_an_actors_name_is_printable_and_short(server: ApiServer, provider: IdentityProvider) -> None:
     ask(server, provider.token(preferred_username="a\x1b[2J\n" + "x" * 500), "POST", "/tickets", json={"subject": "A"})
     (event,) = ask(server, provider.token(), path="/logs", params={"action": "created"}).json()
     assert event["actor"].isprintable()
@@ -144,7 +144,7 @@ def test_an_actors_name_is_printable_and_short(server: Running, provider: Identi
 
 
 def test_keys_are_kept_and_those_of_a_rotation_are_found(
-    server: Running, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+    server: ApiServer, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [ask(server, provider.token()).status_code for _ in range(3)] == [200] * 3
     assert len(provider.asked) == 2
@@ -176,7 +176,7 @@ def test_keys_are_kept_and_those_of_a_rotation_are_found(
     ],
 )
 def test_while_keys_cannot_be_had_tokens_wait_and_our_own_keys_go_on(
-    server: Running, provider: IdentityProvider, path: str, answer: tuple[int, bytes]
+    server: ApiServer, provider: IdentityProvider, path: str, answer: tuple[int, bytes]
 ) -> None:
     provider.answers[path] = answer
     for _ in range(2):
@@ -188,7 +188,7 @@ def test_while_keys_cannot_be_had_tokens_wait_and_our_own_keys_go_on(
 
 
 def test_keys_at_an_address_that_could_be_changed_on_the_way_are_not_taken(
-    server: Running, provider: IdentityProvider
+    server: ApiServer, provider: IdentityProvider
 ) -> None:
     described = {"issuer": provider.url, "jwks_uri": "http://login.example.com/keys"}
     provider.answers["/.well-known/openid-configuration"] = (200, json.dumps(described).encode())
@@ -196,7 +196,7 @@ def test_keys_at_an_address_that_could_be_changed_on_the_way_are_not_taken(
 
 
 def test_the_log_says_why_the_keys_cannot_be_had_and_the_answer_where_to_look(
-    server: Running, provider: IdentityProvider, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    server: ApiServer, provider: IdentityProvider, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Callers without a good token are not told which hosts and proxies there are."""
     provider.answers["/keys"] = (500, b"")
@@ -239,21 +239,21 @@ def test_a_proxy_that_cannot_be_used_is_a_mistake_before_the_server_starts(
 
 
 def test_a_provider_that_does_not_answer_holds_up_nobody_else(
-    server: Running, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+    server: ApiServer, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token_verifier, "TIMEOUT", 0.5)
     answers: list[int] = []
     with provider.lock:  # the provider waits for it too
-        asking = threading.Thread(target=lambda: answers.append(ask(server, provider.token()).status_code))
-        asking.start()
+        question_spec = threading.Thread(target=lambda: answers.append(ask(server, provider.token()).status_code))
+        question_spec.start()
         with server.client("reader", timeout=30) as client:
             assert client.get("/stats").status_code == 200
-        asking.join(60)
+        question_spec.join(60)
     assert answers == [503]
 
 
 def test_tokens_that_wait_for_a_provider_leave_threads_to_all_others(
-    server: Running, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+    server: ApiServer, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Anybody can send tokens that name a key which nobody knows."""
     monkeypatch.setattr(token_verifier, "PATIENCE", 2 * PATIENCE)
@@ -267,7 +267,7 @@ def test_tokens_that_wait_for_a_provider_leave_threads_to_all_others(
 
 
 def test_a_remote_gets_its_tokens_by_a_command_anew_when_one_has_expired(
-    server: Running, provider: IdentityProvider, tmp_path: Path
+    server: ApiServer, provider: IdentityProvider, tmp_path: Path
 ) -> None:
     """The command is run at the start, and once more for each token that is no longer taken."""
     runs, token = tmp_path / "runs", tmp_path / "token"
@@ -283,7 +283,7 @@ def test_a_remote_gets_its_tokens_by_a_command_anew_when_one_has_expired(
 
 
 def test_a_token_that_is_never_taken_is_asked_for_once_more_and_then_told(
-    server: Running, provider: IdentityProvider, tmp_path: Path
+    server: ApiServer, provider: IdentityProvider, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
     script = f"echo >> {runs}; echo {provider.token(aud='another')}"

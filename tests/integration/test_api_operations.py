@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.api_server import serving
+from tests.support.api_server import running_server
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows, until
 from tests.support.pg_server import PgServer, sql
@@ -54,7 +54,7 @@ def receiver() -> Iterator[tuple[str, type[Receiver]]]:
 
 
 def test_numbers_are_in_prometheus_format(fitted: Cli) -> None:
-    with serving(fitted.folder, db=fitted.db) as server, server.client() as client:
+    with running_server(fitted.folder, db=fitted.db) as server, server.client() as client:
         ticket_id = client.post("/tickets", json={"subject": "Refund, I was charged twice"}).json()["ticket_id"]
         client.post("/tickets", json={"subject": "waits"})
         client.post(f"/tickets/{ticket_id}/classify")
@@ -85,7 +85,7 @@ def test_numbers_are_in_prometheus_format(fitted: Cli) -> None:
         assert len(helps) == 7
         assert all(line.endswith("take max without(instance).") for line in helps)
         assert httpx.get(f"{server.url}/metrics").status_code == 401
-    with serving(fitted.folder, db=fitted.db, roles="-2") as server, server.client("metrics") as scraper:
+    with running_server(fitted.folder, db=fitted.db, roles="-2") as server, server.client("metrics") as scraper:
         assert scraper.get("/metrics").status_code == 200
         assert scraper.get("/tickets").status_code == 403
 
@@ -99,7 +99,7 @@ def test_a_private_address_is_not_reached_unless_the_destination_allows_it(
     fitted.env["HOOK"] = url
     config = "destinations:\n  hook: {type: http, url_env: HOOK}\nroutes:\n  - {to: hook}\n"
     refused = "the address of hook leads to a private or special address, so serve sends nothing there"
-    with serving(fitted.folder, db=fitted.db, config=config) as server, server.client() as client:
+    with running_server(fitted.folder, db=fitted.db, config=config) as server, server.client() as client:
         made = [
             client.post("/tickets?do=classify,route", json={"subject": f"Refund, I was charged twice: {n}"}).json()
             for n in range(3)
@@ -131,7 +131,7 @@ def test_a_delivery_that_falls_due_is_sent(fitted: Cli, receiver: tuple[str, typ
         f"destinations:\n  hook: {{type: webhook, url: {url}, allow_private: true, retry_schedule: [0.1]}}\n"
         "routes:\n  - {to: hook}\n"
     )
-    with serving(fitted.folder, db=fitted.db, config=config) as server, server.client() as client:
+    with running_server(fitted.folder, db=fitted.db, config=config) as server, server.client() as client:
         made = client.post("/tickets", json={"subject": "Refund, I was charged twice"}).json()["ticket_id"]
         client.post(f"/tickets/{made}/classify")
         sent = client.post(f"/tickets/{made}/route").json()
@@ -253,7 +253,7 @@ def test_a_webhook_without_its_secret_stops_the_start(cli: Cli) -> None:
 
 
 def test_a_port_that_is_taken_is_told_so(cli: Cli) -> None:
-    with serving(cli.folder) as server:
+    with running_server(cli.folder) as server:
         done = cli("serve", "--port", str(server.port))
     assert (done.returncode, "cannot listen" in done.stderr) == (2, True)
 
@@ -279,7 +279,7 @@ def test_it_speaks_https_with_a_certificate(fitted: Cli, tmp_path: Path) -> None
 def test_a_database_that_hangs_or_is_down_is_told_before_a_probe_gives_up(
     tmp_path: Path, pg_server: PgServer, pg_url: str
 ) -> None:
-    with serving(tmp_path, db=pg_url) as running, running.client(timeout=10) as client:
+    with running_server(tmp_path, db=pg_url) as running, running.client(timeout=10) as client:
         assert client.get("/ready").status_code == 200
         pids = [pid for (pid,) in sql(pg_url, "select pid from pg_stat_activity where application_name = 'triage'")]
         try:

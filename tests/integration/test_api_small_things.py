@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE
 from triage_cli.api.ndjson import Lines, StreamSlots
 
@@ -20,13 +20,13 @@ TICKET = {"subject": "Refund?", "description": "I was charged twice"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving(tmp_path_factory.mktemp("small"), root_path="/sub") as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with running_server(tmp_path_factory.mktemp("small"), root_path="/sub") as running:
         yield running
 
 
 @pytest.fixture
-def client(server: Running) -> Iterator[httpx.Client]:
+def client(server: ApiServer) -> Iterator[httpx.Client]:
     with server.client() as client:
         yield client
 
@@ -72,9 +72,9 @@ def test_a_table_of_no_kind_is_recognised_and_lines_come_as_they_are_accepted(
     assert [json.loads(line).get("row") for line in answer.text.splitlines()] == [0, None]
 
 
-def test_the_description_names_the_server_that_was_asked(server: Running, tmp_path: Path) -> None:
+def test_the_description_names_the_server_that_was_asked(server: ApiServer, tmp_path: Path) -> None:
     assert httpx.get(f"{server.url}/openapi.json").json()["servers"] == [{"url": f"{server.url}/sub"}]
-    with serving(tmp_path) as plain:
+    with running_server(tmp_path) as plain:
         assert httpx.get(f"{plain.url}/openapi.json").json()["servers"] == [{"url": plain.url}]
 
 
@@ -129,11 +129,16 @@ def test_a_compressed_body_is_refused_as_such(client: httpx.Client, path: str) -
 
 
 def test_a_page_of_an_allowed_origin_may_call_and_no_other(tmp_path: Path) -> None:
-    asking = {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key,content-type"}
+    question_spec = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "x-api-key,content-type",
+    }
     config = "server: {cors_origins: [https://Desk.example.com]}\n"
-    with serving(tmp_path, config=config) as running, running.client() as client:
+    with running_server(tmp_path, config=config) as running, running.client() as client:
         for origin, allowed in (("https://desk.example.com", "https://desk.example.com"), ("https://evil.test", None)):
-            asked = httpx.options(f"{running.url}/tickets", headers={"origin": origin, **asking}, trust_env=False)
+            asked = httpx.options(
+                f"{running.url}/tickets", headers={"origin": origin, **question_spec}, trust_env=False
+            )
             assert asked.headers.get("access-control-allow-origin") == allowed
             assert asked.is_success == bool(allowed)
             answers = [client.get(path, headers={"origin": origin}) for path in ("/tickets", "/tickets/nobody")]
@@ -186,7 +191,7 @@ def test_a_request_for_which_there_is_no_thread_is_to_be_sent_again(
             raise RuntimeError("can't start new thread")
         start(thread)
 
-    with serving(tmp_path) as server, server.client() as client:
+    with running_server(tmp_path) as server, server.client() as client:
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", refused)
             answer = client.post("/tickets", json=TICKET, headers={"Idempotency-Key": "1"})
@@ -202,7 +207,7 @@ def test_a_wrong_method_needs_no_description_of_the_interface(tmp_path: Path) ->
         "/tickets": "GET, HEAD, POST", "/tickets/x": "GET, HEAD", "/tickets/batch": "POST", "/keys": "GET, HEAD, POST",
         "/keys/a%2Fb": "DELETE", "/keys/a%2Fb/rotate": "POST", "/health": "GET, HEAD", "/docs": "GET, HEAD",
     }  # fmt: skip
-    with serving(tmp_path) as running, running.client("admin") as client:
+    with running_server(tmp_path) as running, running.client("admin") as client:
         answers = {path: client.put(path) for path in methods}
         assert {path: answer.headers["allow"] for path, answer in answers.items()} == methods
         assert {answer.status_code for answer in answers.values()} == {405}

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE, rows
 from triage_cli.api import idempotency
 from triage_cli.api.routes import tickets
@@ -29,15 +29,15 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> Iterator[ApiServer]:
     folder = tmp_path_factory.mktemp("tickets")
     shutil.copy(fitted_database, folder / "triage.db")
-    with serving(folder) as running:
+    with running_server(folder) as running:
         yield running
 
 
 @pytest.fixture
-def client(server: Running) -> Iterator[httpx.Client]:
+def client(server: ApiServer) -> Iterator[httpx.Client]:
     with server.client() as client:
         yield client
 
@@ -138,7 +138,7 @@ def test_pages_link_to_the_next(client: httpx.Client) -> None:
     assert [e["seq"] for e in client.get("/logs?limit=2").json()] == seqs[-2:]
 
 
-def test_fifty_equal_posts_at_once_under_one_key_make_one_ticket(client: httpx.Client, server: Running) -> None:
+def test_fifty_equal_posts_at_once_under_one_key_make_one_ticket(client: httpx.Client, server: ApiServer) -> None:
     together = threading.Barrier(50)
 
     def post(_: int) -> httpx.Response:
@@ -166,7 +166,7 @@ def test_a_posted_ticket_with_an_external_id_was_created_when_it_was_stored(clie
     assert again.json()["ticket"] == made.json()["ticket"]
 
 
-def test_an_idempotency_key_holds_for_one_request_of_one_caller(client: httpx.Client, server: Running) -> None:
+def test_an_idempotency_key_holds_for_one_request_of_one_caller(client: httpx.Client, server: ApiServer) -> None:
     key = {"Idempotency-Key": "mine"}
     first = client.post("/tickets", json=TICKET, headers=key)
     other = client.post("/tickets", json={"subject": "other"}, headers=key)
@@ -176,11 +176,11 @@ def test_an_idempotency_key_holds_for_one_request_of_one_caller(client: httpx.Cl
         assert admin.post("/tickets", json=TICKET, headers=key).json()["ticket_id"] != first.json()["ticket_id"]
 
 
-def change(server: Running, sql: str, *values: object) -> None:
+def change(server: ApiServer, sql: str, *values: object) -> None:
     server.served.parts.store.database.write(lambda db: db.execute(sql, values))  # type: ignore[attr-defined]
 
 
-def test_a_crash_between_ticket_and_answer_makes_no_second_ticket(client: httpx.Client, server: Running) -> None:
+def test_a_crash_between_ticket_and_answer_makes_no_second_ticket(client: httpx.Client, server: ApiServer) -> None:
     key = {"Idempotency-Key": "crashed"}
     first = client.post("/tickets", json={"subject": "crash"}, headers=key)
     change(server, "update idempotency set status = null, answer = null, lease_until = 0 where key = 'crashed'")
@@ -189,7 +189,7 @@ def test_a_crash_between_ticket_and_answer_makes_no_second_ticket(client: httpx.
 
 
 def test_a_key_that_is_used_again_when_nobody_knows_it_any_more_stores_another_ticket(
-    client: httpx.Client, server: Running
+    client: httpx.Client, server: ApiServer
 ) -> None:
     key = {"Idempotency-Key": "order-1"}
     first = client.post("/tickets", json={"subject": "of Monday"}, headers=key)
@@ -200,7 +200,7 @@ def test_a_key_that_is_used_again_when_nobody_knows_it_any_more_stores_another_t
     assert second.json()["ticket"]["subject"] == "of Wednesday"
 
 
-def test_while_the_first_is_at_work_its_twin_is_told_so(client: httpx.Client, server: Running) -> None:
+def test_while_the_first_is_at_work_its_twin_is_told_so(client: httpx.Client, server: ApiServer) -> None:
     with server.client() as slow:
         made = slow.post("/tickets", json={"subject": "busy"}, headers={"Idempotency-Key": "busy"})
         assert made.status_code == 201
@@ -210,7 +210,7 @@ def test_while_the_first_is_at_work_its_twin_is_told_so(client: httpx.Client, se
 
 
 def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
-    client: httpx.Client, server: Running, monkeypatch: pytest.MonkeyPatch
+    client: httpx.Client, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds its key for half a minute at a time: what a kill leaves behind is over as soon."""
     monkeypatch.setattr(idempotency, "RENEW", 0.001)
@@ -232,7 +232,7 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
     assert idempotency.LEASE <= 30
 
 
-def test_the_key_of_a_dead_request_is_taken_over_by_the_same_body_only(server: Running) -> None:
+def test_the_key_of_a_dead_request_is_taken_over_by_the_same_body_only(server: ApiServer) -> None:
     gate = server.served.gate
     assert gate.open("caller", "dead", "a body", 0.0) is None
     kept = gate.open("caller", "dead", "another body", 30.0)
@@ -264,7 +264,7 @@ def test_a_request_that_is_done_says_no_more_that_it_is_at_work(
     assert over.wait(PATIENCE)
 
 
-def test_single_tickets_share_transactions_and_leave_a_whole_log(client: httpx.Client, server: Running) -> None:
+def test_single_tickets_share_transactions_and_leave_a_whole_log(client: httpx.Client, server: ApiServer) -> None:
     def post(n: int) -> int:
         return client.post("/tickets", json={"subject": f"together {n}", "external_id": f"T-{n % 7}"}).status_code
 
@@ -294,7 +294,7 @@ def test_what_no_rule_matches_is_a_conflict(tmp_path: Path, fitted_database: Pat
     config = (
         "routes:\n  - {when: {category: Technical}, to: tech}\ndestinations:\n  tech: {type: file, path: t.jsonl}\n"
     )
-    with serving(tmp_path, config=config) as server, server.client() as client:
+    with running_server(tmp_path, config=config) as server, server.client() as client:
         path = f"/tickets/{client.post('/tickets', json=TICKET).json()['ticket_id']}"
         client.post(f"{path}/classify")
         answer = client.post(f"{path}/route")
@@ -307,7 +307,7 @@ def test_why_a_delivery_is_still_due_is_told(
 ) -> None:
     shutil.copy(fitted_database, tmp_path / "triage.db")
     config = "routes:\n  - {to: kept}\ndestinations:\n  kept: {type: file, path: k.jsonl}\n"
-    with serving(tmp_path, config=config) as server, server.client() as client:
+    with running_server(tmp_path, config=config) as server, server.client() as client:
 
         def routed() -> tuple[int, str, str | None]:
             path = f"/tickets/{client.post('/tickets', json=TICKET).json()['ticket_id']}"
@@ -341,7 +341,7 @@ def test_an_earlier_delivery_hides_no_missing_rule_and_no_missing_category(
     config = (
         "routes:\n  - {when: {category: Technical}, to: tech}\ndestinations:\n  tech: {type: file, path: t.jsonl}\n"
     )
-    with serving(tmp_path, config=config) as server, server.client() as client:
+    with running_server(tmp_path, config=config) as server, server.client() as client:
         ticket = {**TICKET, "external_id": "R-1"}
         path = f"/tickets/{client.post('/tickets', json=ticket).json()['ticket_id']}"
         client.post(f"{path}/verdict", json={"category": "Technical"})
@@ -354,7 +354,7 @@ def test_an_earlier_delivery_hides_no_missing_rule_and_no_missing_category(
         assert (answer.status_code, answer.json()["code"]) == (400, "not_classified")
 
 
-def test_a_ticket_that_another_run_is_at_work_on_is_busy(client: httpx.Client, server: Running) -> None:
+def test_a_ticket_that_another_run_is_at_work_on_is_busy(client: httpx.Client, server: ApiServer) -> None:
     ticket_id = client.post("/tickets", json=TICKET).json()["ticket_id"]
     store = server.served.parts.store
     run = store.begin(Run(ids.new_id(), "classify", "somebody", "elsewhere", times.now()))
@@ -393,7 +393,7 @@ def test_what_is_nested_too_deeply_to_be_written_again_is_refused(client: httpx.
     assert [answer.status_code for answer in answers] == [201, 422, 422, 422]
 
 
-def test_one_that_is_stored_from_before_breaks_no_list(server: Running, client: httpx.Client) -> None:
+def test_one_that_is_stored_from_before_breaks_no_list(server: ApiServer, client: httpx.Client) -> None:
     ticket_id = client.post("/tickets", json=TICKET).json()["ticket_id"]
     lines = '{"subject": "refund", "weight": NaN}\n{"subject": "refund", "weight": 1e999}\n'
     done = client.post("/tickets/batch", content=lines, headers={"content-type": "application/x-ndjson"})
@@ -462,7 +462,7 @@ def test_a_step_that_cannot_be_taken_is_a_problem_of_a_ticket_that_is_stored(cli
 
 
 def test_a_result_that_cannot_be_saved_is_a_problem_of_a_ticket_that_is_stored(
-    client: httpx.Client, server: Running, monkeypatch: pytest.MonkeyPatch
+    client: httpx.Client, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = server.served.parts.store
     save, refused = store.save, threading.Event()

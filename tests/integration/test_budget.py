@@ -17,10 +17,10 @@ from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.runs import InputPart, Lease, Run
 from triage_cli.domain.serialization import run_record
-from triage_cli.runtime.budget import fitting
+from triage_cli.runtime.budget import number_that_fits
 from triage_cli.runtime.stop import StopControl, StoppingError
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import running
+from triage_cli.service.runs import recorded_run
 from triage_cli.stores.money import DAY
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -116,7 +116,7 @@ def test_eight_runs_at_once_are_granted_the_budget_and_not_a_cent_more(store: Sq
     together = threading.Barrier(8)
 
     def spend(_: int) -> int:
-        with running(store, "classify", "tester", ids.new_id(), StopControl()) as tally:
+        with recorded_run(store, "classify", "tester", ids.new_id(), StopControl()) as tally:
             budget = tally.context.open_budget(None, 20.0)
             together.wait()
             granted = sum(budget.set_aside([1.0] * 3) for _ in range(4))
@@ -128,11 +128,11 @@ def test_eight_runs_at_once_are_granted_the_budget_and_not_a_cent_more(store: Sq
 
 
 def test_a_used_up_budget_of_a_day_names_what_all_runs_of_the_day_spent(store: SqliteStore) -> None:
-    with running(store, "classify", "tester", "", StopControl()) as earlier:
+    with recorded_run(store, "classify", "tester", "", StopControl()) as earlier:
         budget = earlier.context.open_budget(None, 2.0)
         assert budget.set_aside([1.5]) == 1
         budget.settle(1.5, 1.25)
-    with running(store, "classify", "tester", "", StopControl()) as later:
+    with recorded_run(store, "classify", "tester", "", StopControl()) as later:
         budget = later.context.open_budget(10.0, 2.0)
         assert budget.set_aside([1.0]) == 0
         message = budget.exceeded(1.0).message
@@ -188,14 +188,14 @@ def test_what_the_budget_of_all_runs_refuses_is_said_to_be_that() -> None:
 
 
 def test_a_run_that_stops_waits_for_no_money() -> None:
-    allowance = StopControl()
-    budget = a_budget(1.0, allowance=allowance)
+    stop_control = StopControl()
+    budget = a_budget(1.0, stop_control=stop_control)
     assert budget.set_aside([1.0]) == 1
 
     async def wait() -> None:
         waiting = asyncio.create_task(BudgetReserver(budget, lambda: budget.stopping).set_aside(1.0))
         await asyncio.sleep(0)
-        allowance.stop()
+        stop_control.stop()
         budget.settle(1.0, 0.0)
         await waiting
 
@@ -253,8 +253,8 @@ def test_what_costs_nothing_writes_nothing() -> None:
 
 
 def test_sums_of_floating_point_numbers_fill_a_room_to_the_cent() -> None:
-    assert fitting([0.1] * 12, 1.0) == 10
-    assert fitting([0.1], 0.0999) == 0
+    assert number_that_fits([0.1] * 12, 1.0) == 10
+    assert number_that_fits([0.1], 0.0999) == 0
 
 
 # -- kills
@@ -323,7 +323,7 @@ def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:
 def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(world: World) -> None:
     brought = 0.0
     for _ in range(3):
-        with running(world.store, "eval", "tester", "eval", StopControl(), InputPart(spent=brought)) as tally:
+        with recorded_run(world.store, "eval", "tester", "eval", StopControl(), InputPart(spent=brought)) as tally:
             budget = tally.context.open_budget(2.5, 100.0)
             if budget.set_aside([1.0]):
                 with budget.recording(tally.context.lease) as lease:
@@ -334,7 +334,7 @@ def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(
 
 
 def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(store: SqliteStore) -> None:
-    with running(store, "eval", "tester", "eval", StopControl()) as tally:
+    with recorded_run(store, "eval", "tester", "eval", StopControl()) as tally:
         tally.context.open_budget(None, None).book(2.0)
     run = store.begin(Run(ids.new_id(), "eval", "tester", "eval", times.now(), spent=tally.context.budget.brought))
     store.renew(Lease(run.run_id, spent=1.0, reserved=0.0))
@@ -345,7 +345,7 @@ def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(stor
 
 def test_what_is_in_flight_as_a_run_breaks_down_stays_on_its_account(store: SqliteStore) -> None:
     def breaks_down() -> None:
-        with running(store, "classify", "tester", "classify", StopControl()) as tally:
+        with recorded_run(store, "classify", "tester", "classify", StopControl()) as tally:
             budget = tally.context.open_budget(None, None)
             assert budget.set_aside([1.0, 2.0, 4.0]) == 3
             budget.settle(4.0, 0.5)

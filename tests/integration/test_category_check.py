@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from tests.support.batch_server import batching
+from tests.support.batch_server import running_batch_server
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE
 from triage_cli.domain.tickets import Category, Ticket
@@ -118,7 +118,7 @@ def test_a_server_tells_it_in_its_log_and_not_to_who_calls_it(shop: Cli) -> None
 
 def test_what_is_put_into_a_batch_is_told_of_and_remembered(shop: Cli) -> None:
     in_shop(shop, "run", "-q", stdin=SHORT)
-    with batching() as provider:
+    with running_batch_server() as provider:
         (shop.folder / "config.yaml").write_text(
             "classifier: gpt\nclassifiers:\n"
             f"  gpt: {{type: openai, model: m, base_url: {provider.url}, api_key_env: null}}\n"

@@ -813,7 +813,7 @@ def taken_over(
     """Return a run that lost its lease while a delivery was under way, and the one that has taken this over."""
     list(world.triage().create(drafts(1)))
     list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().owe(Selection()))
+    list(world.triage().decide_routes(Selection()))
     early = holding(world)
     world.store.database.write(lambda db: db.execute("update runs set lease_until = 1"))
     return early, holding(world)
@@ -863,7 +863,7 @@ def test_a_failure_that_comes_late_leaves_a_delivery_with_the_run_that_has_it(wo
 def test_an_attempt_that_ends_after_its_ticket_has_another_text_leaves_it_new(world: World) -> None:
     list(world.triage().create(drafts(1)))
     list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().owe(Selection()))
+    list(world.triage().decide_routes(Selection()))
     under_way = holding(world)
     list(world.triage().create([TicketDraft(0, 2, "another text", None, None, None, None, "0")]))
     told(under_way)
@@ -875,7 +875,7 @@ def test_an_attempt_that_ends_after_its_ticket_has_another_text_leaves_it_new(wo
 def test_an_attempt_that_ends_after_its_ticket_has_another_category_leaves_it_to_be_routed(world: World) -> None:
     list(world.triage().create(drafts(1)))
     list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().owe(Selection()))
+    list(world.triage().decide_routes(Selection()))
     under_way = holding(world)
     list(world.triage().give_verdicts([VerdictDraft(0, under_way[1].ticket.ticket_id, "General")]))
     told(under_way)

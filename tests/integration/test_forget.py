@@ -16,7 +16,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows
 from tests.support.forgotten_tickets import drafts, forgotten
-from tests.support.llm_server import Asked, Step, chat, serving, verdict
+from tests.support.llm_server import Asked, Step, chat, running_llm_server, verdict
 from tests.support.typed_terminal import Typist
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import dedup, ids, times
@@ -71,7 +71,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cli = Cli(tmp_path_factory.mktemp("forget"))
     (cli.folder / "echo.sh").write_text("#!/bin/sh\ngrep -o COMMANDWORD >&2\nexit 1\n")
     (cli.folder / "echo.sh").chmod(0o755)
-    with serving(repeating) as server:
+    with running_llm_server(repeating) as server:
         (cli.folder / "config.yaml").write_text(
             "classifier: gpt\nclassifiers:\n"
             f"  gpt: {{type: openai, model: m, base_url: {server.url}, api_key_env: null}}\n"
@@ -352,7 +352,7 @@ def test_an_answer_that_comes_after_its_ticket_was_forgotten_is_kept_without_wor
 
 
 def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(world: World) -> None:
-    class Repeating(Down):
+    class DownThenRepeated(Down):
         def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
             for outcomes in super().deliver(chunks):
                 if outcomes:
@@ -360,7 +360,7 @@ def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(worl
                 yield [o._replace(error=DeliveryError("not hello 0")) for o in outcomes]
 
     world.rules = (Rule("all", ("down",)),)
-    world.destinations = {"down": Repeating()}
+    world.destinations = {"down": DownThenRepeated()}
     list(world.triage().create(drafts(1)))
     list(world.triage().classify(Selection(), ClassifyPlan()))
     list(world.triage().route(Selection(), RoutePlan()))

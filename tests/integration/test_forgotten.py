@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_server import serving
+from tests.support.api_server import running_server
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, is_whole, rows
 from tests.support.fake_destination import FakeDestination
@@ -142,7 +142,7 @@ def test_a_remote_and_its_numbers_tell_the_same(tmp_path: Path) -> None:
 
 
 def test_the_api_shows_it_and_asks_nobody(tmp_path: Path) -> None:
-    with serving(tmp_path) as running, running.client("admin") as client:
+    with running_server(tmp_path) as running, running.client("admin") as client:
         body = {"subject": "x", "customer_id": "C-1"}
         ticket = client.post("/tickets", json=body).json()["ticket_id"]
         list(World(SqliteStore(str(tmp_path / "triage.db"))).triage().forget("C-1"))

@@ -95,7 +95,7 @@ def test_a_bulk_run_uses_it_and_gets_the_same_answers(default: Model, monkeypatc
     found = [outcome for some in classifier(default).classify(chunks(), a_budget()) for outcome in some]
     assert not children
     alone = classifier(default)
-    alone._overlapping = False
+    alone._overlaps = False
     expected = [outcome for some in alone.classify([taken], a_budget()) for outcome in some]
     assert [outcome.value for outcome in found] == [outcome.value for outcome in expected]
 

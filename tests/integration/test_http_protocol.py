@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 from uvicorn.server import ServerState
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE, until
 from triage_cli.api.http_protocol import TimeoutProtocol
 from triage_cli.api.server import configured
@@ -23,12 +23,12 @@ TICKET = b'{"description": "I was charged twice"}'
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving(tmp_path_factory.mktemp("server")) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with running_server(tmp_path_factory.mktemp("server")) as running:
         yield running
 
 
-def exchanged(server: Running, *parts: bytes) -> bytes:
+def exchanged(server: ApiServer, *parts: bytes) -> bytes:
     """Return all that comes back until the server closes the connection."""
     with closing(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)) as raw:
         came = b""
@@ -42,22 +42,22 @@ def exchanged(server: Running, *parts: bytes) -> bytes:
         return came
 
 
-def posting(server: Running, head: str, key: str = "agent") -> bytes:
+def posting(server: ApiServer, head: str, key: str = "agent") -> bytes:
     given = f"X-API-Key: {server.keys[key]}\r\n" if key else ""
     return f"POST /tickets HTTP/1.1\r\nHost: x\r\n{given}Content-Type: application/json\r\n{head}\r\n".encode()
 
 
-def test_a_head_that_never_ends_is_not_kept(server: Running) -> None:
+def test_a_head_that_never_ends_is_not_kept(server: ApiServer) -> None:
     came = exchanged(server, b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ", *[b"a" * 10_000] * 60)
     assert b"HTTP/1.1 200" not in came
     assert httpx.get(f"{server.url}/health").status_code == 200
 
 
-def test_a_head_as_long_as_proxies_let_pass_is_read(server: Running) -> None:
+def test_a_head_as_long_as_proxies_let_pass_is_read(server: ApiServer) -> None:
     assert httpx.get(f"{server.url}/health", headers={"X-Long": "a" * 32_000}).status_code == 200
 
 
-def test_trailers_that_never_end_are_not_kept(server: Running) -> None:
+def test_trailers_that_never_end_are_not_kept(server: ApiServer) -> None:
     head = posting(server, "Transfer-Encoding: chunked\r\n")
     body = b"%x\r\n%b\r\n0\r\nX-Long: " % (len(TICKET), TICKET)
     came = exchanged(server, head + body, *ENDLESS)
@@ -66,7 +66,7 @@ def test_trailers_that_never_end_are_not_kept(server: Running) -> None:
 
 
 @pytest.mark.parametrize(("key", "status"), [("", b"401"), ("agent", b"201")])
-def test_a_trailer_is_no_header(server: Running, key: str, status: bytes) -> None:
+def test_a_trailer_is_no_header(server: ApiServer, key: str, status: bytes) -> None:
     head = posting(server, "Transfer-Encoding: chunked\r\nConnection: close\r\n", key)
     trailer = f"X-API-Key: {server.keys['admin']}\r\nX-Request-Id: from-a-trailer\r\n\r\n".encode()
     came = exchanged(server, head + b"%x\r\n%b\r\n0\r\n%b" % (len(TICKET), TICKET, trailer))
@@ -74,13 +74,13 @@ def test_a_trailer_is_no_header(server: Running, key: str, status: bytes) -> Non
     assert b"from-a-trailer" not in came
 
 
-def test_requests_that_follow_at_once_are_answered_in_order(server: Running) -> None:
+def test_requests_that_follow_at_once_are_answered_in_order(server: ApiServer) -> None:
     length = f"Content-Length: {len(TICKET)}\r\n"
     came = exchanged(server, HEALTH + posting(server, length) + TICKET + HEALTH * 5 + LAST)
     assert [part[:3] for part in came.split(b"HTTP/1.1 ")[1:]] == [b"200", b"201", *[b"200"] * 6]
 
 
-def test_an_offer_of_http_2_is_passed_over(server: Running) -> None:
+def test_an_offer_of_http_2_is_passed_over(server: ApiServer) -> None:
     offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
     request = posting(server, f"{offer}Content-Length: {len(TICKET)}\r\n") + TICKET
     with closing(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)) as raw:
@@ -94,7 +94,7 @@ def test_an_offer_of_http_2_is_passed_over(server: Running) -> None:
 
 @pytest.mark.parametrize("rest", [b"NONSENSE\r\n\r\n", b"\x00\x01\x02", b"GET / HTTP/9.9\r\n\r\n"])
 def test_nonsense_after_a_request_takes_no_answer_away(
-    server: Running, monkeypatch: pytest.MonkeyPatch, rest: bytes
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, rest: bytes
 ) -> None:
     monkeypatch.setattr(server.server.config, "timeout_keep_alive", 0.2)
     request = posting(server, f"Content-Length: {len(TICKET)}\r\n") + TICKET
@@ -112,7 +112,7 @@ def test_nonsense_after_a_request_takes_no_answer_away(
     ],
 )  # fmt: skip
 def test_what_is_no_request_is_refused_and_the_connection_closed(
-    server: Running, monkeypatch: pytest.MonkeyPatch, request_: bytes
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, request_: bytes
 ) -> None:
     monkeypatch.setattr(server.server.config, "timeout_keep_alive", 0.2)
     came = exchanged(server, request_)
@@ -120,7 +120,7 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(
     assert httpx.get(f"{server.url}/health").status_code == 200
 
 
-def test_blank_lines_do_not_keep_a_connection(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blank_lines_do_not_keep_a_connection(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TimeoutProtocol, "head_seconds", 0.2)
     came = exchanged(server, HEALTH, b"\r\n")
     assert came.startswith(b"HTTP/1.1 200")
@@ -128,7 +128,7 @@ def test_blank_lines_do_not_keep_a_connection(server: Running, monkeypatch: pyte
 
 @pytest.mark.parametrize("length", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
 def test_a_body_that_nobody_reads_does_not_keep_a_connection(
-    server: Running, monkeypatch: pytest.MonkeyPatch, length: str
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, length: str
 ) -> None:
     monkeypatch.setattr(TimeoutProtocol, "head_seconds", 0.2)
     with closing(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)) as raw:
@@ -142,7 +142,7 @@ def test_a_body_that_nobody_reads_does_not_keep_a_connection(
 
 
 def test_a_client_that_reads_nothing_does_not_keep_a_connection(
-    server: Running, monkeypatch: pytest.MonkeyPatch
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TimeoutProtocol, "stalled_seconds", 0.2)
     connections = server.server.server_state.connections

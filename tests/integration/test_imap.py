@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.certificate_authority import Authority
-from tests.support.imap_server import PASSWORD, USER, ImapServer, encrypted, serving, without_uidnext
+from tests.support.imap_server import PASSWORD, USER, ImapServer, encrypted, running_imap_server, without_uidnext
 from tests.support.mails import mail
 from tests.support.online import ONLINE
 from tests.support.ports import number_of, reserve_port
@@ -24,7 +24,7 @@ from triage_cli.sources.imap import ImapSource, Login, imap_day, quoted
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[ImapServer]:
-    with serving() as server:
+    with running_imap_server() as server:
         yield server
 
 
@@ -161,10 +161,10 @@ def test_a_server_that_is_away_or_speaks_otherwise_stops_the_pull() -> None:
 
 
 def test_a_password_that_a_server_repeats_is_hidden() -> None:
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening_socket = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
-        connection, _ = listening.accept()
+        connection, _ = listening_socket.accept()
         with connection, connection.makefile("rb") as lines:
             connection.sendall(b"* OK ready\r\n")
             for line in lines:
@@ -177,9 +177,9 @@ def test_a_password_that_a_server_repeats_is_hidden() -> None:
     thread = threading.Thread(target=serve)
     thread.start()
     with pytest.raises(UnavailableError, match=r"cannot be read: .*what is .* LOGIN ann .*\*\*\*") as raised:
-        pages(source(int(listening.getsockname()[1])))
+        pages(source(int(listening_socket.getsockname()[1])))
     thread.join()
-    listening.close()
+    listening_socket.close()
     assert PASSWORD not in raised.value.sentence()
 
 
@@ -201,7 +201,7 @@ def test_a_certificate_is_held_against_the_authorities(
 
 def test_starttls_comes_before_the_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = Authority(tmp_path)
-    with serving(authority.vouch()) as server:
+    with running_imap_server(authority.vouch()) as server:
         with pytest.raises(UnavailableError, match="certificate"):
             pages(source(server, tls="starttls"))
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))

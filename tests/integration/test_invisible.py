@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal
-from tests.support.llm_server import serving
+from tests.support.llm_server import running_llm_server
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.cli import terminal
@@ -149,7 +149,7 @@ def test_emoji_and_scripts_are_stored_listed_and_shown_as_they_came(cli: Cli, tm
 
 
 def test_a_model_gets_no_hidden_number_and_what_hides_an_attack_is_held(cli: Cli, tmp_path: Path) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         (tmp_path / "config.yaml").write_text(
             "classifier: gpt\nclassifiers:\n  gpt:\n    type: openai\n    model: m\n    api_key_env: null\n"
             f"    base_url: {server.url}\n    redact: [card]\n"

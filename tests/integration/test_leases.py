@@ -20,7 +20,7 @@ from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.run_context import RENEW
-from triage_cli.service.runs import running
+from triage_cli.service.runs import recorded_run
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -29,7 +29,7 @@ def sql(store: SqliteStore | PostgresStore, said: str) -> list[Any]:
     return on_sqlite(store, said)  # type: ignore[arg-type]
 
 
-class Waiting:
+class LateAnswers:
     """The time, and what happens while somebody waits: the lease is nearly over, and a breath later it is not."""
 
     def __init__(self, world: World) -> None:
@@ -59,14 +59,14 @@ class Waiting:
 class Slow(FakeClassifier):
     """A model that takes its time."""
 
-    def __init__(self, waiting: Waiting) -> None:
+    def __init__(self, late_answers: LateAnswers) -> None:
         super().__init__()
-        self.waiting = waiting
+        self.late_answers = late_answers
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         for outcomes in super().classify(chunks, budget):
             if outcomes:
-                yield from self.waiting.breaths()  # type: ignore[misc]
+                yield from self.late_answers.breaths()  # type: ignore[misc]
             yield outcomes
 
 
@@ -78,67 +78,67 @@ class SlowBox:
     max_attempts = 3
     schedule: tuple[float, ...] = (10.0,)
 
-    def __init__(self, waiting: Waiting) -> None:
-        self.waiting = waiting
+    def __init__(self, late_answers: LateAnswers) -> None:
+        self.late_answers = late_answers
         self.taken: list[str] = []
-        waiting.world.destinations[self.name] = self
-        waiting.world.rules = (Rule("all", (self.name,)),)
+        late_answers.world.destinations[self.name] = self
+        late_answers.world.rules = (Rule("all", (self.name,)),)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         for chunk in chunks:
             self.taken += [outgoing.delivery.delivery_id for outgoing in chunk]
             if chunk:
-                yield from self.waiting.breaths()  # type: ignore[misc]
+                yield from self.late_answers.breaths()  # type: ignore[misc]
             yield [Outcome(n, Action.DELIVERED, Receipt(200, 0.1), None, outgoing) for n, outgoing in enumerate(chunk)]
 
 
 @pytest.fixture
-def waiting(world: World) -> Waiting:
+def late_answers(world: World) -> LateAnswers:
     list(world.triage().create([TicketDraft(0, 2, "charged twice", external_id="1")]))
-    return Waiting(world)
+    return LateAnswers(world)
 
 
-def test_tickets_stay_with_a_run_that_waits_for_a_slow_model(waiting: Waiting) -> None:
-    world, others = waiting.world, []
-    world.classifier = Slow(waiting)
-    waiting.meanwhile = lambda: others.append(world.store.claim(Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
-    (outcome,) = waiting.triage().classify(Selection(), ClassifyPlan())
+def test_tickets_stay_with_a_run_that_waits_for_a_slow_model(late_answers: LateAnswers) -> None:
+    world, others = late_answers.world, []
+    world.classifier = Slow(late_answers)
+    late_answers.meanwhile = lambda: others.append(world.store.claim(Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
+    (outcome,) = late_answers.triage().classify(Selection(), ClassifyPlan())
     assert (outcome.action, others) == ("classified", [[]])
 
 
-def test_tickets_stay_with_a_run_that_waits_to_compare(waiting: Waiting) -> None:
-    world, others = waiting.world, []
+def test_tickets_stay_with_a_run_that_waits_to_compare(late_answers: LateAnswers) -> None:
+    world, others = late_answers.world, []
     list(world.triage().classify(Selection(), ClassifyPlan()))
-    world.classifier = Slow(waiting)
+    world.classifier = Slow(late_answers)
     world.classifier.fingerprint = "fake-2"
-    waiting.meanwhile = lambda: others.append(world.store.claim(Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
-    (outcome,) = waiting.triage().reclassify(Selection(), ReclassifyPlan(ClassifyPlan()))
+    late_answers.meanwhile = lambda: others.append(world.store.claim(Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
+    (outcome,) = late_answers.triage().reclassify(Selection(), ReclassifyPlan(ClassifyPlan()))
     assert (outcome.action, others) == ("confirmed", [[]])
 
 
-def test_deliveries_stay_with_a_run_that_waits_for_a_slow_destination(waiting: Waiting) -> None:
-    world, others = waiting.world, []
+def test_deliveries_stay_with_a_run_that_waits_for_a_slow_destination(late_answers: LateAnswers) -> None:
+    world, others = late_answers.world, []
     list(world.triage().classify(Selection(), ClassifyPlan()))
-    box = SlowBox(waiting)
-    waiting.meanwhile = lambda: others.append(world.store.due("box", a_run(world.store), 9, horizon=99.0))  # type: ignore[arg-type]
-    (outcome,) = waiting.triage().route(Selection(), RoutePlan())
+    box = SlowBox(late_answers)
+    late_answers.meanwhile = lambda: others.append(world.store.due("box", a_run(world.store), 9, horizon=99.0))  # type: ignore[arg-type]
+    (outcome,) = late_answers.triage().route(Selection(), RoutePlan())
     assert (outcome.action, others, len(box.taken)) == ("routed", [[]], 1)
 
 
-def test_what_is_due_stays_with_a_run_that_waits_for_a_slow_destination(waiting: Waiting) -> None:
-    world, others = waiting.world, []
+def test_what_is_due_stays_with_a_run_that_waits_for_a_slow_destination(late_answers: LateAnswers) -> None:
+    world, others = late_answers.world, []
     list(world.triage().classify(Selection(), ClassifyPlan()))
-    box = SlowBox(waiting)
-    list(waiting.triage().route(Selection(), RoutePlan()))
+    box = SlowBox(late_answers)
+    list(late_answers.triage().route(Selection(), RoutePlan()))
     sql(world.store, "update deliveries set state = 'pending', due_at = 0, run_id = null")
-    waiting.meanwhile = lambda: others.append(world.store.due("box", a_run(world.store), 9, horizon=99.0))  # type: ignore[arg-type]
-    list(waiting.triage().route(Selection(limit=0), RoutePlan()))
+    late_answers.meanwhile = lambda: others.append(world.store.due("box", a_run(world.store), 9, horizon=99.0))  # type: ignore[arg-type]
+    list(late_answers.triage().route(Selection(limit=0), RoutePlan()))
     assert (others[-1], len(box.taken)) == ([], 2)
 
 
 def test_most_breaths_write_nothing(world: World) -> None:
-    now, allowance = 0.0, StopControl(clock=lambda: now)
-    with running(world.store, "classify", "tester", "classify", allowance) as tally:
+    now, stop_control = 0.0, StopControl(clock=lambda: now)
+    with recorded_run(world.store, "classify", "tester", "classify", stop_control) as tally:
         for later, renewed in ((RENEW - 1, False), (1, True), (RENEW - 1, False), (1, True)):
             sql(world.store, "update runs set lease_until = 1")
             tally.context.budget.book(0.5)
@@ -155,10 +155,10 @@ def test_a_long_call_is_waited_for_with_a_breath_now_and_then() -> None:
         await asyncio.to_thread(enough.wait, PATIENCE)
         return "done"
 
-    def breathe() -> None:
+    def heartbeat() -> None:
         breaths.append(1)
         if len(breaths) == 3:
             enough.set()
 
-    assert bridge().run(call(), breathe, tick=0.001) == "done"
+    assert bridge().run(call(), heartbeat, tick=0.001) == "done"
     assert len(breaths) >= 3

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support.cli import Cli
 from tests.support.llm_classifiers import CATEGORIES, PRICE, TYPES, asked, opened, steps, tickets
-from tests.support.llm_server import Step, chat, decision, message, serving, verdict
+from tests.support.llm_server import Step, chat, decision, message, running_llm_server, verdict
 from tests.support.local_server import Handler, LocalServer
 from triage_cli.classifiers.llm.costs import Cost, used
 from triage_cli.classifiers.llm.decisions_api import DecisionProvider
@@ -60,16 +60,16 @@ def mangled(draw: st.DrawFn, kind: str) -> dict[str, Any]:
 
 def read_by(kind: str) -> Callable[[dict[str, Any]], Reply | TriageError | None]:
     classifier = opened("http://127.0.0.1:9/v1", kind, price=PRICE)
-    asking = question(CATEGORIES, "a", "b")
+    question_spec = question(CATEGORIES, "a", "b")
     if isinstance(classifier.provider, DecisionProvider):
         return classifier.provider.reply
     wire = wire_of(classifier, {"KEY": "k" * 20})
 
     def read(body: dict[str, Any]) -> Reply | TriageError | None:
         if kind == "openai":
-            line = wire.read({"custom_id": "a-1", "response": {"status_code": 200, "body": body}}, asking, {})
+            line = wire.read({"custom_id": "a-1", "response": {"status_code": 200, "body": body}}, question_spec, {})
         else:
-            line = wire.read({"custom_id": "a-1", "result": {"type": "succeeded", "message": body}}, asking, {})
+            line = wire.read({"custom_id": "a-1", "result": {"type": "succeeded", "message": body}}, question_spec, {})
         return line.reply or line.error
 
     return read
@@ -78,10 +78,10 @@ def read_by(kind: str) -> Callable[[dict[str, Any]], Reply | TriageError | None]
 @pytest.mark.parametrize("kind", TYPES)
 def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
     read, classifier = read_by(kind), opened("http://127.0.0.1:9/v1", kind, price=PRICE)
-    asking, ticket = question(CATEGORIES, "a", "b"), tickets(1)[0]
+    question_spec, ticket = question(CATEGORIES, "a", "b"), tickets(1)[0]
     good = read(GOOD[kind])
     assert isinstance(good, Reply)
-    assert interpretation_of(good, asking).parsed.label == "Billing"
+    assert interpretation_of(good, question_spec).parsed.label == "Billing"
     assert good.usage
 
     @given(mangled(kind))
@@ -93,10 +93,10 @@ def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
         if not isinstance(reply, Reply):
             return
         bill = Cost(PRICE)
-        usage = used(reply, classifier.worst(asking, BUDGET))
+        usage = used(reply, classifier.worst(question_spec, BUDGET))
         assert min(usage) >= 0
         assert 0 <= bill.add(usage) < math.inf
-        outcome = classifier.outcome(ticket, asking, interpretation_of(reply, asking), bill, ())
+        outcome = classifier.outcome(ticket, question_spec, interpretation_of(reply, question_spec), bill, ())
         assert outcome.value is not None
         (step,) = outcome.value.steps
         assert step.confidence is None or 0 <= step.confidence <= 1
@@ -124,7 +124,9 @@ def test_a_malformed_answer_fails_its_ticket_alone(what: str) -> None:
     else:
         others = {"choices": body | {"choices": 5}, "usage": body | {"usage": {"prompt_tokens": -5}}}
         body = others.get(what, [1, 2])
-    with serving(lambda _n, one: Step(body) if "Subject 0" in one.ticket else Step(chat(verdict()))) as server:
+    with running_llm_server(
+        lambda _n, one: Step(body) if "Subject 0" in one.ticket else Step(chat(verdict()))
+    ) as server:
         outcomes, ended = asked(opened(server, price=PRICE, workers=1, max_retries=0), 3)
     assert ended is None
     assert len(outcomes) == 3

@@ -254,7 +254,7 @@ def test_a_wrong_password_is_final_and_not_repeated(tmp_path: Path, monkeypatch:
 def test_what_a_server_repeats_of_the_login_is_hidden(server: MailStub, tmp_path: Path) -> None:
     secrets = "swordfish-9 AGRlc2sAc3dvcmRmaXNoLTk= c3dvcmRmaXNoLTk="
     destination = opened(tmp_path, server.port, AS_USER)
-    assert destination._kept(f"no: {secrets}\r\n{'x' * 900}") == f"no: *** *** *** {'x' * 900}"[:500]
+    assert destination._excerpt(f"no: {secrets}\r\n{'x' * 900}") == f"no: *** *** *** {'x' * 900}"[:500]
 
 
 @pytest.mark.parametrize("variable", ["SMTP_USER", "SMTP_PASSWORD"])

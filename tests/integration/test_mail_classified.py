@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.llm_classifiers import TYPES, opened
-from tests.support.llm_server import serving
+from tests.support.llm_server import running_llm_server
 from tests.support.mails import mail, mbox
 from tests.support.world import World, a_budget
 from triage_cli.domain import dedup, ids, times
@@ -34,7 +34,7 @@ def a_ticket() -> Ticket:
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_language_model_reads_what_was_written_for_the_mail(kind: str) -> None:
     ticket = a_ticket()
-    with serving() as server:
+    with running_llm_server() as server:
         classifier = opened(server, kind)
         (outcome,) = [o for chunk in classifier.classify([[ticket]], a_budget()) for o in chunk]
         body = json.dumps([asked.body for asked in server.asked])

@@ -17,7 +17,7 @@ from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.insight.plans import NOWHERE, PERSON, Plan
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
 from triage_cli.service.delivery.routing_decisions import RoutingTable
-from triage_cli.service.insight.plan import Names, Planning, Side
+from triage_cli.service.insight.plan import Names, PlanComparison, Side
 
 OLD = frozenset({"Billing", "Technical", "General"})
 RULES = tuple(Rule(f"r.{name}", (name,), {"category": (name,)}) for name in sorted(OLD))
@@ -44,10 +44,10 @@ def compared(
     old = Side(world.classifier, RoutingTable(world.rules, "old", world.destinations.__getitem__), OLD)
     classifier = FakeClassifier(lambda ticket: answers[ticket.text], "new")
     new = Side(classifier, RoutingTable(rules, "new", world.destinations.__getitem__), categories)
-    planning = Planning(
+    plan_comparison = PlanComparison(
         world.store, old, new, names or Names({}, {}), frozenset({"pager"}), lambda texts: [t in learned for t in texts]
     )
-    return planning.compare(Selection(), a_budget())
+    return plan_comparison.compare(Selection(), a_budget())
 
 
 def test_the_same_configuration_moves_nothing(world: World) -> None:

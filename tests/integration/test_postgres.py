@@ -459,7 +459,7 @@ SPIKE = SentSpike("s", "volume", None, ("T-1",), "2026-01-01T00:00:00Z", "2026-0
         ("runs", lambda pg, lease: pg.exited(lease.run_id, 0)),
         ("deliveries", lambda pg, lease: pg.let_go(["msg_1"], lease)),
         ("switched_off", lambda pg, _lease: pg.switch("box", off=True)),
-        ("askings", lambda pg, _lease: pg.note_asking(QuestionSpec("f", "local", "m", "", "", "", "", now()))),
+        ("askings", lambda pg, _lease: pg.record_question(QuestionSpec("f", "local", "m", "", "", "", "", now()))),
         ("models", lambda pg, _lease: pg.keep_model("f", b"weights", {})),
         ("tickets", lambda pg, _lease: pg.rename(Renamed("Old", "New", "Old"), CHANGED, destination=True)),
         ("trials", lambda pg, _lease: pg.erase(["T-1"])),

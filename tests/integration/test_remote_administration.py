@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import ApiServer, running_server
 from tests.support.forgotten_tickets import drafts
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
@@ -17,19 +17,19 @@ from triage_cli.domain.serialization import run_record
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Running]:
-    with serving(tmp_path) as running:
+def server(tmp_path: Path) -> Iterator[ApiServer]:
+    with running_server(tmp_path) as running:
         yield running
 
 
 @pytest.fixture
-def remote(server: Running) -> Iterator[RemoteTriage]:
+def remote(server: ApiServer) -> Iterator[RemoteTriage]:
     remote = wiring.remote(server.config._replace(remote=server.url), server.keys["admin"], insecure=False)
     yield remote
     remote.close()
 
 
-def test_runs_of_a_server_are_listed_as_its_own(server: Running, remote: RemoteTriage) -> None:
+def test_runs_of_a_server_are_listed_as_its_own(server: ApiServer, remote: RemoteTriage) -> None:
     list(remote.create(drafts(2)))
     list(remote.forget("C-1"))
     store = server.served.parts.store
@@ -51,7 +51,7 @@ def test_a_key_of_a_server_is_made_rotated_and_revoked(remote: RemoteTriage) -> 
         ring.create("a:b", "reader")
 
 
-def test_another_role_is_refused(server: Running) -> None:
+def test_another_role_is_refused(server: ApiServer) -> None:
     remote = wiring.remote(server.config._replace(remote=server.url), server.keys["agent"], insecure=False)
     try:
         for act in (wiring.remote_keys(remote).list, lambda: list(remote.runs(None)), lambda: list(remote.forget("C"))):

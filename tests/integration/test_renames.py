@@ -10,7 +10,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, is_whole, many, rows
 from tests.support.http_stub import HttpStub, a_delivery
-from tests.support.llm_server import LlmServer, Step, chat, serving, verdict
+from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.world import CATEGORIES, FakeClassifier, World
 from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.decisions import Answer, ClassifyPlan
@@ -106,7 +106,7 @@ def test_a_verdict_by_a_former_name_is_not_asked_about_again(world: World) -> No
 
 
 def test_a_paid_answer_is_still_known_by_the_new_name(cli: Cli) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         configure(cli, server=server)
         assert cli("create", "-q", stdin=many(4)).returncode == 0
         assert cli("classify", "-q").returncode == 0
@@ -137,7 +137,7 @@ def test_a_configuration_from_before_a_rename_gets_its_own_category_back(fitted:
 
 
 def test_a_paid_answer_under_a_name_that_is_gone_is_asked_for_again(cli: Cli) -> None:
-    with serving() as server:
+    with running_llm_server() as server:
         configure(cli, server=server)
         assert cli("create", "-q", stdin=many(4)).returncode == 0
         assert cli("classify", "-q").returncode == 0
@@ -278,7 +278,7 @@ def test_a_category_that_is_gone_is_told_with_counts(fitted: Cli, verdict: bool)
 
 
 def test_answers_of_an_evaluation_follow(cli: Cli) -> None:
-    with serving(lambda _n, _asked: Step(chat(verdict("Money")))) as server:
+    with running_llm_server(lambda _n, _asked: Step(chat(verdict("Money")))) as server:
         configure(cli, "[Money, Technical]", server)
         (cli.folder / "labelled.csv").write_text("subject,label\nI was charged twice,Money\n")
         assert cli("create", "-q", stdin="subject\n").returncode == 0
@@ -291,7 +291,7 @@ def test_answers_of_an_evaluation_follow(cli: Cli) -> None:
 
 
 def test_probabilities_are_read_under_the_names_of_today(world: World) -> None:
-    class Telling(FakeClassifier):
+    class ReportingClassifier(FakeClassifier):
         def _one(self, n: int, ticket: Ticket) -> Outcome[Answer]:
             outcome = super()._one(n, ticket)
             if outcome.value is None:
@@ -306,7 +306,7 @@ def test_probabilities_are_read_under_the_names_of_today(world: World) -> None:
 
     def answered(number: int, *categories: Category) -> None:
         world.categories = categories
-        world.classifier = Telling(lambda _: (categories[-1].name, 0.9), f"fake-{number}")
+        world.classifier = ReportingClassifier(lambda _: (categories[-1].name, 0.9), f"fake-{number}")
         list(world.triage().classify(Selection(ids=(tickets[number].ticket_id,)), ClassifyPlan()))
 
     list(world.triage().create([TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(3)]))

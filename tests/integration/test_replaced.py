@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_server import serving
+from tests.support.api_server import running_server
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, many, until
 from tests.support.stored_tickets import sql
@@ -114,7 +114,7 @@ def test_a_database_that_is_made_by_the_first_command_is_no_replacement(tmp_path
 
 def test_a_server_says_503_from_then_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     db = tmp_path / "triage.db"
-    with serving(tmp_path) as running, running.client("admin") as client:
+    with running_server(tmp_path) as running, running.client("admin") as client:
         assert client.post("/tickets", json={"subject": "before"}).status_code == 201
         SqliteStore(str(db)).backup(tmp_path / "copy.db")
         restored(db)
@@ -134,7 +134,7 @@ def test_a_server_says_503_from_then_on(tmp_path: Path, caplog: pytest.LogCaptur
 def test_a_server_whose_database_a_newer_program_has_migrated_is_not_ready(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with serving(tmp_path) as running, running.client("admin") as client:
+    with running_server(tmp_path) as running, running.client("admin") as client:
         assert client.get("/ready").status_code == 200
         sql(SqliteStore(str(tmp_path / "triage.db")), f"pragma user_version = {VERSION + 1}")
         for answer in (client.post("/tickets", json={"subject": "after"}), client.get("/ready")):

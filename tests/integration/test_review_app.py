@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_server import serving
+from tests.support.api_server import running_server
 from tests.support.fake_destination import FakeDestination
 from tests.support.online import ONLINE
 from tests.support.review_pilot import Reviewer, reviewing
@@ -124,9 +124,9 @@ def test_it_offers_to_learn_and_goes_on_in_the_new_order(unsure: World, monkeypa
 def test_the_plain_review_learns_as_well(unsure: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "EVERY", 2)
     names, printed = [category.name for category in unsure.categories], list[str]()
-    sitting = ReviewSession(unsure.triage(), names, learner(unsure))
+    review_session = ReviewSession(unsure.triage(), names, learner(unsure))
     PlainReview(
-        sitting, TicketQueue(unsure.triage(), View(), names), iter(["b", "b", "l", "g", "q"]), printed.append
+        review_session, TicketQueue(unsure.triage(), View(), names), iter(["b", "b", "l", "g", "q"]), printed.append
     ).work()
     text = "\n".join(printed)
     assert "1: Billing; 2 new verdicts: l learns from them" in text
@@ -167,8 +167,10 @@ def test_what_agents_suggest_is_shown_and_enter_takes_the_machine_s_guess(unsure
     assert standing(unsure)["0"] == ("classified", "Billing", True)
     shown: list[str] = []
     consult.suggest(AgentSuggestionDraft("1", "General", "claude-code"))
-    sitting = ReviewSession(unsure.triage(), ["Billing", "Technical", "General"])
-    PlainReview(sitting, TicketQueue(sitting.triage, View(), sitting.names), iter(["q"]), shown.append).work()
+    review_session = ReviewSession(unsure.triage(), ["Billing", "Technical", "General"])
+    PlainReview(
+        review_session, TicketQueue(review_session.triage, View(), review_session.names), iter(["q"]), shown.append
+    ).work()
     assert "General?  suggested by agent claude-code of ada" in shown
 
 
@@ -198,7 +200,7 @@ def test_on_another_instance_it_is_the_same(unsure: World, tmp_path: Path) -> No
         await reviewer.press("enter", see="review 1 of 1 ")
         await reviewer.press("r", see="2: ")
 
-    with serving(tmp_path, parts=unsure.triage()._services) as running:
+    with running_server(tmp_path, parts=unsure.triage()._services) as running:
         triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         app = reviewing(triage, script)
         assert app.session.summary() == "1 verdict given, 1 skipped, 3 left"

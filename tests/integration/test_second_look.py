@@ -14,7 +14,7 @@ from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDra
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.learning import second_look
 from triage_cli.service.learning.second_look import Looked
-from triage_cli.service.runs import running
+from triage_cli.service.runs import recorded_run
 
 Answers = dict[str, tuple[str | None, float]]
 TEXTS = {"sure": "alpha", "doubt": "beta", "flip": "gamma", "wait": "delta", "clear": "omega", "person": "sigma"}
@@ -93,7 +93,7 @@ def test_an_interrupted_look_is_finished_by_the_next(decided: World, monkeypatch
 
 
 def test_what_another_run_holds_is_left_alone(decided: World) -> None:
-    with running(decided.store, "route", "other", "route", StopControl()) as tally:
+    with recorded_run(decided.store, "route", "other", "route", StopControl()) as tally:
         doubted = next(t for t in decided.store.find(Selection()) if t.external_id == "doubt")
         decided.store.claim(Selection(ids=(doubted.ticket_id,)), Lease(tally.context.run.run_id), 1)
         assert look(decided) == Looked(tickets=5, settled=1, flipped=1, waiting=1, held=1)

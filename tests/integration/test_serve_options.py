@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.api_server import Running, serving
+from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import until
 from tests.support.webhook_receiver import Receiver
 from triage_cli.api import auth
@@ -20,13 +20,13 @@ TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving(tmp_path_factory.mktemp("options")) as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with running_server(tmp_path_factory.mktemp("options")) as running:
         yield running
 
 
 @pytest.fixture
-def client(server: Running) -> Iterator[httpx.Client]:
+def client(server: ApiServer) -> Iterator[httpx.Client]:
     with server.client("reader") as client:
         yield client
 
@@ -40,7 +40,7 @@ def test_head_is_answered_as_get_without_a_body(client: httpx.Client, path: str)
     assert head.headers["content-type"] == got.headers["content-type"]
 
 
-def test_what_a_path_allows_names_head(server: Running) -> None:
+def test_what_a_path_allows_names_head(server: ApiServer) -> None:
     with server.client() as client:
         refused = client.delete("/tickets")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, POST")
@@ -62,7 +62,7 @@ def test_the_page_needs_no_internet(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "/support"])
 def test_a_root_path_is_in_links_whether_the_gateway_takes_it_off_or_not(tmp_path: Path, prefix: str) -> None:
-    with serving(tmp_path, root_path="/support") as server, server.client() as client:
+    with running_server(tmp_path, root_path="/support") as server, server.client() as client:
         for number in range(2):
             client.post(f"{prefix}/tickets", json=TICKET | {"external_id": f"a/{number}"})
         assert client.get(f"{prefix}/tickets?limit=1").headers["link"].startswith("</support/tickets?limit=1&after=")
@@ -74,7 +74,7 @@ def test_a_root_path_is_in_links_whether_the_gateway_takes_it_off_or_not(tmp_pat
 
 
 def test_while_it_drains_it_is_not_ready_and_serves_on(tmp_path: Path) -> None:
-    with serving(tmp_path, drain=600.0) as server, server.client() as client:
+    with running_server(tmp_path, drain=600.0) as server, server.client() as client:
         assert client.get("/ready").status_code == 200
         server.server.stop()
         waiting = client.get("/ready")
@@ -86,7 +86,7 @@ def test_while_it_drains_it_is_not_ready_and_serves_on(tmp_path: Path) -> None:
 
 
 def test_it_ends_when_the_time_to_drain_is_over(tmp_path: Path) -> None:
-    with serving(tmp_path, drain=0.2) as server:
+    with running_server(tmp_path, drain=0.2) as server:
         server.server.stop()
         until(lambda: server.server.should_exit, "the drain is over")
 
@@ -95,7 +95,7 @@ def test_connections_are_kept_longer_than_a_load_balancer_keeps_them() -> None:
     assert Place().keep_alive == 75
 
 
-def test_events_name_the_request_that_they_come_from(server: Running) -> None:
+def test_events_name_the_request_that_they_come_from(server: ApiServer) -> None:
     with server.client() as client:
         made = client.post("/tickets", json=TICKET, headers={"X-Request-Id": "from-the-gateway"})
         ticket_id = made.json()["ticket_id"]
@@ -120,7 +120,7 @@ def test_many_keys_that_are_none_are_refused_and_warned_of_once(
     caplog.set_level("INFO")
     limits = Limits(failed_keys=3)
     with (
-        serving(tmp_path, limits=limits) as server,
+        running_server(tmp_path, limits=limits) as server,
         httpx.Client(base_url=server.url, headers={"X-API-Key": "guess"}) as guessing,
     ):
         answers = [guessing.get("/tickets") for _ in range(6)]
@@ -151,7 +151,7 @@ def test_a_delivery_names_the_request_that_it_comes_from(tmp_path: Path) -> None
     hook = f"{{type: webhook, url: '{receiver.url}', allow_private: true}}"
     config = f"destinations: {{hook: {hook}}}\nroutes: [{{to: hook}}]\n"
     try:
-        with serving(tmp_path, config=config) as server, server.client() as client:
+        with running_server(tmp_path, config=config) as server, server.client() as client:
             headers = {"X-Request-Id": "from-the-gateway"}
             made = client.post("/tickets?do=classify,route", json=TICKET, headers=headers)
             assert made.json()["ticket"]["status"] == "routed"

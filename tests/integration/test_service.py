@@ -434,10 +434,10 @@ def test_a_sure_answer_holds_and_an_unsure_one_is_a_suggestion(world: World) -> 
     assert (abstained.status, abstained.category, abstained.suggestion) == ("needs_review", None, None)
     assert held(world) == 0
     assert last_run(world) == ("classify", 0, {"classified": 1, "needs_review": 2})
-    assert world.store.history(sure.ticket_id).askings["fake-1"].kind == "fake"
+    assert world.store.history(sure.ticket_id).questions["fake-1"].kind == "fake"
 
 
-class Failing(FakeClassifier):
+class FailingClassifier(FakeClassifier):
     """Cannot answer tickets with these external ids."""
 
     def __init__(self, *names: str) -> None:
@@ -456,7 +456,7 @@ class Failing(FakeClassifier):
 
 def test_a_ticket_that_fails_is_asked_again_and_goes_to_a_person_after_three_runs(world: World) -> None:
     fails, works = made(world, 2)
-    world.classifier = Failing("0")
+    world.classifier = FailingClassifier("0")
     outcomes = classify(world)
     assert dids(outcomes) == ["failed", "classified"]
     assert outcomes[0].error is not None
@@ -484,7 +484,7 @@ def test_a_label_outside_the_list_is_never_stored(world: World) -> None:
 
 def test_a_failure_does_not_take_a_verdict_away_even_with_force(world: World) -> None:
     (ticket,) = made(world, verdict="General")
-    world.classifier = Failing("0")
+    world.classifier = FailingClassifier("0")
     assert dids(classify(world, ticket, plan=ClassifyPlan(force=True))) == ["failed"]
     after = now(world, ticket)
     assert (after.status, after.category, after.verdict) == ("classified", "General", 1)
@@ -804,7 +804,7 @@ def test_run_tells_of_what_needs_a_person_fails_or_has_no_route(world: World) ->
     world.rules = (Rule("none", ("box",), {"category": ("Technical",)}),)
     answers: dict[str | None, tuple[str | None, float]] = {"0": ("Billing", 0.9), "1": ("Billing", 0.1)}
 
-    class Mixed(Failing):
+    class Mixed(FailingClassifier):
         def _one(self, n: int, ticket: Ticket) -> Outcome[Answer]:
             self._answer = lambda t: answers[t.external_id]
             return super()._one(n, ticket)

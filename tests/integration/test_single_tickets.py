@@ -83,7 +83,7 @@ def test_each_step_takes_at_most_two_transactions_and_no_run(
 
         return count
 
-    for name in ("begin", "end", "claim", "due", "hold", "let_go", "renew", "save", "note_asking", "switch"):
+    for name in ("begin", "end", "claim", "due", "hold", "let_go", "renew", "save", "record_question", "switch"):
         monkeypatch.setattr(world.store, name, counted(name))
     threads = threading.active_count()
     ticket = a_new_ticket(singles)

@@ -7,7 +7,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.trace import NoOpTracer, Span, Tracer, TracerProvider
 
-from tests.support.api_server import serving
+from tests.support.api_server import running_server
 
 
 class RecordingTracer(NoOpTracer):
@@ -34,7 +34,7 @@ class RecordingProvider(TracerProvider):
 def test_a_span_has_no_query(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     provider = RecordingProvider()
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    with serving(tmp_path) as server, server.client() as client:
+    with running_server(tmp_path) as server, server.client() as client:
         client.post("/tickets", json={"subject": "Refund?", "customer_id": "C-9"})
         assert client.get("/tickets?search=SECRET").json() == []
         assert len(client.get("/tickets?customer_id=C-9").json()) == 1

@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.batch_server import BatchServer, batching
+from tests.support.batch_server import BatchServer, running_batch_server
 from tests.support.certificate_authority import Authority
 from tests.support.cli import Cli
 from tests.support.commands import until
-from tests.support.llm_server import LlmServer
-from tests.support.llm_server import serving as answering
+from tests.support.llm_server import LlmServer, running_llm_server
 from tests.support.local_server import LocalServer
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import Receiver, outgoing, sent, target
@@ -57,7 +56,7 @@ class Door(NamedTuple):
     reached: Callable[[], int]
 
 
-def asking(server: LlmServer, kind: str) -> Door:
+def question_spec(server: LlmServer, kind: str) -> Door:
     path = "" if kind == "anthropic" else "/v1"
     more = "price: {input: 1, output: 1}, max_retries: 0"
 
@@ -94,13 +93,13 @@ def door(request: pytest.FixtureRequest, context: ssl.SSLContext) -> Iterator[Do
         yield a_webhook(hook)
         hook.close()
     elif batch:
-        with batching() as batches:
+        with running_batch_server() as batches:
             batches.speak_tls(context)
             yield a_batch(batches, kind)
     else:
-        with answering() as models:
+        with running_llm_server() as models:
             models.speak_tls(context)
-            yield asking(models, kind)
+            yield question_spec(models, kind)
 
 
 def configured(cli: Cli, door: Door, host: str) -> None:

@@ -172,10 +172,10 @@ def test_what_follows_the_head_may_take_longer_than_the_timeout(monkeypatch: pyt
 
 def answered(head: bytes, *, timeout: float, hangs: bool) -> Outcome[Receipt]:
     """Return what becomes of a delivery whose receiver answers with a head, and then leaves or says nothing more."""
-    listening, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
+    listening_socket, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
 
     def serve() -> None:
-        connection, _ = listening.accept()
+        connection, _ = listening_socket.accept()
         with connection:
             came = b""
             while not came.endswith(b"}"):
@@ -186,12 +186,12 @@ def answered(head: bytes, *, timeout: float, hangs: bool) -> Outcome[Receipt]:
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        to = target(f"http://127.0.0.1:{listening.getsockname()[1]}/hook", timeout=timeout)
+        to = target(f"http://127.0.0.1:{listening_socket.getsockname()[1]}/hook", timeout=timeout)
         (outcome,) = sent(WebhookDestination(to, ONLINE), outgoing())
     finally:
         over.set()
         thread.join(PATIENCE)
-        listening.close()
+        listening_socket.close()
     return outcome
 
 

@@ -17,7 +17,7 @@ from tests.support.commands import PATIENCE
 from triage_cli import wiring
 from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Limits, ServerState
-from triage_cli.api.server import Server, configured, hooks, listening, tokens
+from triage_cli.api.server import Server, configured, hooks, open_socket, tokens
 from triage_cli.config import Config, load_config
 from triage_cli.domain import api_key_format, times
 from triage_cli.domain.api_keys import ROLES, ApiKey
@@ -37,7 +37,7 @@ def make_key(gate: ApiAccessStore, name: str, role: str) -> str:
     return made.text
 
 
-class Running:
+class ApiServer:
     """A server that is running; `keys` are by role, and named like it."""
 
     def __init__(
@@ -61,11 +61,11 @@ class Running:
 
 
 @contextmanager
-def serving(
+def running_server(
     folder: Path, *, config: str | None = None, db: Path | str | None = None, limits: Limits | None = None,
     env: Mapping[str, str] | None = None, parts: Services | None = None, roles: str = "", root_path: str = "",
     drain: float = 0.0,
-) -> Iterator[Running]:  # fmt: skip
+) -> Iterator[ApiServer]:  # fmt: skip
     """Serve a folder's database, or use cases of the test's choice; the server has ended when the block is left.
 
     `roles` is what the names of the keys end with, where a database is served twice.
@@ -80,13 +80,13 @@ def serving(
     limits = limits or Limits(per_minute=None, failed_keys=100_000)
     served = ServerState(parts, gate, limits, hooks(loaded, env or {}), verify, tokens(loaded), loaded.cors_origins)
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
-    place = listening("127.0.0.1", 0)
+    place = open_socket("127.0.0.1", 0)
     server = Server(configured(create_app(served, root_path)), served, place, drain)
     thread = threading.Thread(target=server.serve_until_stopped, name="server")
     thread.start()
     try:
         server.begun.wait(PATIENCE)
-        yield Running(server, served, loaded, place.getsockname()[1], keys_by_role)
+        yield ApiServer(server, served, loaded, place.getsockname()[1], keys_by_role)
     finally:
         server.stop()
         thread.join(PATIENCE)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.llm_server import chat, message, verdict
-from tests.support.local_server import Handler, LocalServer, Serving
+from tests.support.local_server import Handler, LocalServer, ThreadedServer
 
 LATER = "2030-01-01T00:00:00Z"
 
@@ -181,7 +181,7 @@ def _anthropic_result(end: End) -> dict[str, Any]:
 
 
 @contextmanager
-def batching() -> Iterator[BatchServer]:
+def running_batch_server() -> Iterator[BatchServer]:
     """Run a server for a while."""
     server = BatchServer()
     try:
@@ -191,7 +191,7 @@ def batching() -> Iterator[BatchServer]:
 
 
 class _Handler(Handler):
-    server: Serving[BatchServer]
+    server: ThreadedServer[BatchServer]
 
     def do_POST(self) -> None:  # noqa: N802 - so http.server calls it
         self._counted(self._post)

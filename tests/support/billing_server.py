@@ -70,10 +70,10 @@ class Till:
 
 def configuration(url: str, kind: str = "openai", more: str = "", *, workers: int = 4, classifier: str = "gpt") -> str:
     """Return a configuration whose `gpt` and `other` ask a till, and `both` where the embedded one is unsure."""
-    asking = f"type: {kind}, base_url: {url}, api_key_env: null, workers: {workers}, max_retries: 1"
+    question_spec = f"type: {kind}, base_url: {url}, api_key_env: null, workers: {workers}, max_retries: 1"
     price = f"price: {{input: {USD['input']}, output: {USD['output']}}}"
     return (
         f"classifier: {classifier}\nclassifiers:\n  local: {{type: local}}\n"
-        f"  gpt: {{model: m, {asking}, {price}}}\n  other: {{model: o, {asking}, {price}}}\n"
+        f"  gpt: {{model: m, {question_spec}, {price}}}\n  other: {{model: o, {question_spec}, {price}}}\n"
         f"  both: {{type: cascade, steps: [local, gpt]}}\n{more}"
     )

@@ -37,10 +37,10 @@ class FakeDestination:
             yield outcomes
 
 
-def outcomes(delivering: Iterable[Sequence[Outcome[Receipt]]]) -> list[Outcome[Receipt]]:
+def outcomes(delivered: Iterable[Sequence[Outcome[Receipt]]]) -> list[Outcome[Receipt]]:
     """Return what a destination's deliveries end as; it is asked as often as the dispatcher asks, not all the time."""
     ended: list[Outcome[Receipt]] = []
-    for arrived in delivering:
+    for arrived in delivered:
         ended += arrived
         if not arrived:
             time.sleep(POLL_SECONDS)

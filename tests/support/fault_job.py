@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.fault_injection import Ended, Faulty
-from tests.support.llm_server import LlmServer, serving
+from tests.support.llm_server import LlmServer, running_llm_server
 from tests.support.webhook_receiver import Receiver
 
 NUMBER = 4
@@ -25,8 +25,8 @@ class Job:
         self.cli = Cli(folder)
         self.folder = folder
         self.receiver = Receiver()
-        self._serving = serving()
-        self.server: LlmServer = self._serving.__enter__()
+        self._running_server = running_llm_server()
+        self.server: LlmServer = self._running_server.__enter__()
         (folder / "in.csv").write_text(INPUT)
         (folder / "config.yaml").write_text(
             "database: t.db\nclassifier: gpt\nclassifiers:\n"
@@ -51,7 +51,7 @@ class Job:
     def close(self) -> None:
         self.triage.__exit__()
         self.receiver.close()
-        self._serving.__exit__(None, None, None)
+        self._running_server.__exit__(None, None, None)
 
     def holds(self) -> None:
         """Assert that the log is whole, whatever has happened."""

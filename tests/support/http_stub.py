@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.support.fake_destination import outcomes
-from tests.support.local_server import Handler, LocalServer, Serving
+from tests.support.local_server import Handler, LocalServer, ThreadedServer
 from tests.support.online import ONLINE
 from triage_cli.config import Config, load_config
 from triage_cli.destinations.http import HttpDestination
@@ -55,7 +55,7 @@ class HttpStub(LocalServer):
 
 
 class _Requests(Handler):
-    server: Serving[HttpStub]
+    server: ThreadedServer[HttpStub]
 
     def _request(self) -> None:
         stub = self.server.fake

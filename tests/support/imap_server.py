@@ -59,7 +59,7 @@ class ImapServer(NamedTuple):
 
 
 @contextmanager
-def serving(certificate: tuple[Path, Path] | None = None) -> Iterator[ImapServer]:
+def running_imap_server(certificate: tuple[Path, Path] | None = None) -> Iterator[ImapServer]:
     """Run a server; with a certificate and its key it offers STARTTLS."""
     reserved = reserve_port()
     port = number_of(reserved)

@@ -115,7 +115,7 @@ class LabelledDesk(NamedTuple):
 
 
 @contextmanager
-def serving(preset: str) -> Iterator[LabelledDesk]:
+def running_desk(preset: str) -> Iterator[LabelledDesk]:
     """Serve a vendor's tickets: in the list they have a text, and stand as labels changed them, with a later time."""
     kind, listed, vendor = KINDS[preset], VENDORS[preset], SAMPLES[preset].vendor()
     kind.begin(vendor)

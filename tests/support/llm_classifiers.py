@@ -9,7 +9,7 @@ from tests.support.llm_server import (
 )
 from tests.support.online import ONLINE
 from tests.support.world import a_budget
-from triage_cli.classifiers.llm.classifier import AskingClassifier, build
+from triage_cli.classifiers.llm.classifier import LLMClassifier, build
 from triage_cli.config.specs import ClassifierSpec, Price
 from triage_cli.domain.decisions import Answer, Classification
 from triage_cli.domain.errors import (
@@ -19,7 +19,7 @@ from triage_cli.domain.errors import (
 from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.circuit_breaker import Timing
+from triage_cli.runtime.circuit_breaker import TimeSource
 
 CATEGORIES = (Category("Billing", "Money", ("I was charged twice",)), Category("Technical"), Category("General"))
 
@@ -47,8 +47,8 @@ class Clock:
         await asyncio.sleep(0.001)
 
     @property
-    def timing(self) -> Timing:
-        return Timing(lambda: self.now, self.sleep, lambda: 1.0)
+    def time_source(self) -> TimeSource:
+        return TimeSource(lambda: self.now, self.sleep, lambda: 1.0)
 
 
 def tickets(count: int, words: str = WORDS) -> list[Ticket]:
@@ -58,7 +58,7 @@ def tickets(count: int, words: str = WORDS) -> list[Ticket]:
     ]
 
 
-def opened(server: LlmServer | str, kind: str = "openai", **spec: Any) -> AskingClassifier:
+def opened(server: LlmServer | str, kind: str = "openai", **spec: Any) -> LLMClassifier:
     root, url = (server, server) if isinstance(server, str) else (server.root, server.url)
     env = {"KEY": KEY}
     options: dict[str, Any] = {"max_wait": 120.0, "network": ONLINE} | {
@@ -72,14 +72,14 @@ def opened(server: LlmServer | str, kind: str = "openai", **spec: Any) -> Asking
     }
     return build(
         ClassifierSpec("gpt", kind, **(base | spec)), CATEGORIES, env=env, actor="tester", run_id="r",
-        timing=Clock().timing, **options,
+        time_source=Clock().time_source, **options,
     )  # fmt: skip
 
 
 Ended = tuple[list[Outcome[Answer]], TriageError | None]
 
 
-def asked(classifier: AskingClassifier, count: int = 1, budget: Budget | None = None) -> Ended:
+def asked(classifier: LLMClassifier, count: int = 1, budget: Budget | None = None) -> Ended:
     """Return the outcomes and what ended the run."""
     outcomes: list[Outcome[Answer]] = []
     try:

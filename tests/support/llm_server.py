@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from tests.support.local_server import Handler, LocalServer, Serving
+from tests.support.local_server import Handler, LocalServer, ThreadedServer
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110, "prompt_tokens_details": None}
 
@@ -130,7 +130,7 @@ class LlmServer(LocalServer):
 
 
 @contextmanager
-def serving(script: Script = good) -> Iterator[LlmServer]:
+def running_llm_server(script: Script = good) -> Iterator[LlmServer]:
     """Run a server for a while."""
     server = LlmServer(script)
     try:
@@ -140,7 +140,7 @@ def serving(script: Script = good) -> Iterator[LlmServer]:
 
 
 class _Handler(Handler):
-    server: Serving[LlmServer]
+    server: ThreadedServer[LlmServer]
 
     def do_POST(self) -> None:  # noqa: N802 - so http.server calls it
         fake = self.server.fake

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 F = TypeVar("F")
 
 
-class Serving(ThreadingHTTPServer, Generic[F]):
+class ThreadedServer(ThreadingHTTPServer, Generic[F]):
     """Hands every request to a handler, which finds its test's own server under `fake`."""
 
     daemon_threads = True
@@ -25,7 +25,7 @@ class Serving(ThreadingHTTPServer, Generic[F]):
 class Handler(BaseHTTPRequestHandler):
     """Keeps connections open."""
 
-    server: Serving[Any]
+    server: ThreadedServer[Any]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # headers and body in one packet: otherwise 40 ms of delayed acknowledgement a call
@@ -38,20 +38,20 @@ class LocalServer:
     """Serves from the end of this `__init__` until it is closed; `root` is its address."""
 
     def __init__(self, handler: type[Handler]) -> None:
-        self._serving = Serving(handler, self)
-        self.port = self._serving.server_port
+        self._threaded_server = ThreadedServer(handler, self)
+        self.port = self._threaded_server.server_port
         self.root = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._serving.serve_forever, args=(0.005,), daemon=True)
+        self._thread = threading.Thread(target=self._threaded_server.serve_forever, args=(0.005,), daemon=True)
         self._thread.start()
 
     def speak_tls(self, context: ssl.SSLContext) -> None:
         """Answer by https from now on; each connection's handshake is its own thread's business."""
-        self._serving.socket = context.wrap_socket(
-            self._serving.socket, server_side=True, do_handshake_on_connect=False
+        self._threaded_server.socket = context.wrap_socket(
+            self._threaded_server.socket, server_side=True, do_handshake_on_connect=False
         )
         self.root = f"https://127.0.0.1:{self.port}"
 
     def close(self) -> None:
-        self._serving.shutdown()
-        self._serving.server_close()
+        self._threaded_server.shutdown()
+        self._threaded_server.server_close()
         self._thread.join()

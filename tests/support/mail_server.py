@@ -108,19 +108,19 @@ class MailStub:
 @contextmanager
 def scripted(talk: Callable[[socket.socket], None]) -> Iterator[int]:
     """Listen on a port, and leave what is said there to a function; it may also just go."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with socket.create_server(("127.0.0.1", 0)) as listening_socket:
 
         def serve() -> None:
             with suppress(OSError):
                 while True:
-                    client, _ = listening.accept()
+                    client, _ = listening_socket.accept()
                     with client, suppress(OSError):
                         talk(client)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        yield listening.getsockname()[1]
-        listening.shutdown(socket.SHUT_RDWR)
+        yield listening_socket.getsockname()[1]
+        listening_socket.shutdown(socket.SHUT_RDWR)
     thread.join()
 
 

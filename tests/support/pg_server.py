@@ -71,12 +71,12 @@ class PgServer:
         """Empty the database that tests share, and return its address."""
         if not hasattr(self, "shared"):
             self.shared = self.database(like=self.template)
-            self._emptying = self._open_shared()
+            self._emptying_connection = self._open_shared()
         try:
-            self._empty(self._emptying)
+            self._empty(self._emptying_connection)
         except psycopg.OperationalError:  # a test has cut it, or stopped the server
-            self._emptying = self._open_shared()
-            self._empty(self._emptying)
+            self._emptying_connection = self._open_shared()
+            self._empty(self._emptying_connection)
         return self.shared
 
     def _open_shared(self) -> psycopg.Connection:
@@ -88,10 +88,10 @@ class PgServer:
     def _empty(self, db: psycopg.Connection) -> None:
         db.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() "
                    "and pid <> pg_backend_pid() and backend_type = 'client backend'")  # fmt: skip
-        emptying = "; ".join(f"delete from {table}" for table in tables())
+        delete_all = "; ".join(f"delete from {table}" for table in tables())
         start = f"insert into chain values (1, 0, '{GENESIS}')"
         kept = f"delete from last_head; insert into last_head values (1, 0, '{GENESIS}')"
-        db.execute(f"begin; {emptying}; {start}; {kept}; commit".encode())
+        db.execute(f"begin; {delete_all}; {start}; {kept}; commit".encode())
 
     def of_version_2(self, url: str) -> str:
         """Make a database as version 2 of the schema had it, with the rows of another one; return its address."""
@@ -117,7 +117,7 @@ class PgServer:
     def stop(self) -> None:
         """Stop in good order."""
         if hasattr(self, "_emptying"):
-            self._emptying.close()
+            self._emptying_connection.close()
         self._server.cleanup()
 
     def crash(self) -> None:
@@ -133,7 +133,7 @@ class PgServer:
 
 
 @contextmanager
-def serving(*, durable: bool = False) -> Iterator[PgServer]:
+def running_pg_server(*, durable: bool = False) -> Iterator[PgServer]:
     """Run a server for a while."""
     with tempfile.TemporaryDirectory(prefix="pg", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o777)  # as root, the server runs as a user of its own

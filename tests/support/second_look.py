@@ -4,12 +4,12 @@ from tests.support.world import World
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.learning.second_look import Looked, SecondLook
-from triage_cli.service.runs import running
+from triage_cli.service.runs import recorded_run
 
 
 def look(world: World, **hysteresis: float) -> Looked:
     """Have the world's classifier look again at what it decided."""
-    with running(world.store, "learn", "tester", "learn", StopControl()) as tally:
+    with recorded_run(world.store, "learn", "tester", "learn", StopControl()) as tally:
         labels = frozenset(category.name for category in world.categories)
         recorder = DecisionRecorder(tally.context, world.classifier, labels)
         return SecondLook(iter([recorder]), hysteresis).over_all()

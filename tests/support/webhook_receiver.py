@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.support.fake_destination import outcomes
-from tests.support.local_server import Handler, LocalServer, Serving
+from tests.support.local_server import Handler, LocalServer, ThreadedServer
 from triage_cli.destinations.webhook import Target, WebhookDestination
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
 from triage_cli.domain.runs import Outcome
@@ -34,7 +34,7 @@ class Receiver(LocalServer):
 
 
 class _Posts(Handler):
-    server: Serving[Receiver]
+    server: ThreadedServer[Receiver]
 
     def do_POST(self) -> None:  # noqa: N802 - so http.server calls it
         receiver = self.server.fake

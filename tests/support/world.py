@@ -27,12 +27,12 @@ NAMES = compact([[category.name, ""] for category in CATEGORIES])
 def a_budget(
     limit: float | None = None,
     *,
-    allowance: StopControl | None = None,
+    stop_control: StopControl | None = None,
     per_day: float | None = None,
     grant: Grant | None = None,
 ) -> Budget:
     """Return a budget that no run stands behind."""
-    return Budget(allowance or StopControl(), Bounds(limit, per_day, 0.0), grant)
+    return Budget(stop_control or StopControl(), Bounds(limit, per_day, 0.0), grant)
 
 
 class FakeClassifier:
@@ -52,7 +52,7 @@ class FakeClassifier:
     def fingerprints(self) -> tuple[str, ...]:
         return (self.fingerprint,)
 
-    def askings(self) -> tuple[QuestionSpec, ...]:
+    def questions(self) -> tuple[QuestionSpec, ...]:
         return (QuestionSpec(self.fingerprint, "fake", "m", "", "", NAMES, "{}", times.now()),)
 
     def rejudged(self, answer: Classification) -> Classification:
@@ -89,7 +89,7 @@ class World:
         map_ = RoutingTable(self.rules, "map-1", lambda name: self.destinations[name], promised=self.promised)
         return Services(
             self.store, self.categories, lambda *_: self.classifier, map_, None, self.hysteresis,
-            kept=lambda _: self.classifier, thresholds=self.thresholds, ranked=most_representative,
+            instant_classifier=lambda _: self.classifier, thresholds=self.thresholds, ranked=most_representative,
         )  # fmt: skip
 
     def triage(self, actor: str = "tester") -> LocalTriage:

@@ -37,7 +37,7 @@ class HeldStore:
         if change.ticket is None:
             return Conflict(None) if change.event.action == "late" else None
         ticket_id = change.ticket.ticket_id
-        if self.revisions.setdefault(ticket_id, 1) != change.expects:
+        if self.revisions.setdefault(ticket_id, 1) != change.expected_revision:
             return Conflict(self.ticket(ticket_id))
         self.revisions[ticket_id] += 1
         return None

@@ -16,7 +16,7 @@ from triage_cli.runtime import group_worker
 from triage_cli.runtime.group_worker import GroupedQuestions, GroupWorker
 
 
-class Doubling:
+class DoublingWork:
     """Doubles numbers; the first group is held until `go` is set, so that others gather."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ def queued(worker: GroupWorker[int, int]) -> int:
 
 
 def test_what_comes_while_one_group_is_worked_on_is_the_next_group() -> None:
-    work = Doubling()
+    work = DoublingWork()
     worker = GroupWorker("doubling", work)
     with ThreadPoolExecutor(4) as callers:
         first = callers.submit(worker, 1)
@@ -59,7 +59,7 @@ def test_what_comes_while_one_group_is_worked_on_is_the_next_group() -> None:
 
 
 def test_what_the_work_raises_comes_to_the_caller_and_the_thread_goes_on() -> None:
-    work = Doubling()
+    work = DoublingWork()
     work.go.set()
     worker = GroupWorker("doubling", work)
     with pytest.raises(ValueError, match="all of them"):
@@ -97,14 +97,14 @@ def test_who_could_not_be_given_a_result_gets_the_error() -> None:
 
 def test_a_worker_that_nobody_called_has_no_thread_to_end() -> None:
     before = threading.active_count()
-    worker = GroupWorker("doubling", Doubling())
+    worker = GroupWorker("doubling", DoublingWork())
     assert threading.active_count() == before
     worker.close()
 
 
 @pytest.mark.parametrize("calls", [0, 1])
 def test_after_its_end_a_worker_refuses_what_comes(calls: int) -> None:
-    work = Doubling()
+    work = DoublingWork()
     work.go.set()
     worker = GroupWorker("doubling", work)
     assert [worker(number) for number in range(calls)] == [0] * calls

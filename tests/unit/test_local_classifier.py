@@ -84,9 +84,9 @@ def test_an_answer_says_all_that_is_kept_of_it(default: Model) -> None:
 
 
 def test_what_is_asked_is_described(default: Model) -> None:
-    asking = classifier(default).asking()
-    assert asking.fingerprint == classifier(default).fingerprint
-    assert [name for name, *_ in json.loads(asking.categories)] == ["Billing", "Technical", "General"]
+    question_spec = classifier(default).question_spec()
+    assert question_spec.fingerprint == classifier(default).fingerprint
+    assert [name for name, *_ in json.loads(question_spec.categories)] == ["Billing", "Technical", "General"]
 
 
 def test_other_categories_work_from_their_descriptions(garden: Model) -> None:

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.support.examples import examples
 from triage_cli.domain.errors import AnswerError, TemporaryError, UnavailableError
-from triage_cli.runtime.circuit_breaker import COOLDOWN, CircuitBreaker, Timing
+from triage_cli.runtime.circuit_breaker import COOLDOWN, CircuitBreaker, TimeSource
 from triage_cli.runtime.rate_limit import RateLimiter, TokenBucket
 from triage_cli.runtime.retry import FOREVER, Retries, persist, retry_after
 from triage_cli.runtime.stop import StoppingError
@@ -26,8 +26,8 @@ class Clock:
         self._chance = chance
 
     @property
-    def timing(self) -> Timing:
-        return Timing(lambda: self.now, self.sleep, lambda: self._chance)
+    def time_source(self) -> TimeSource:
+        return TimeSource(lambda: self.now, self.sleep, lambda: self._chance)
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -68,14 +68,14 @@ def test_as_many_calls_as_retries_and_one(retries: int) -> None:
     clock = Clock()
     server = Server(clock, *[broken()] * 99)
     with pytest.raises(TemporaryError, match="down"):
-        run(asked(server, CircuitBreaker("e", timing=clock.timing), retries))
+        run(asked(server, CircuitBreaker("e", time_source=clock.time_source), retries))
     assert len(server.calls) == retries + 1
 
 
 def test_delays_double_up_to_eight_seconds() -> None:
     clock = Clock(chance=1.0)
     server = Server(clock, *[broken()] * 7)
-    assert run(asked(server, CircuitBreaker("e", timing=clock.timing), 7)) == "answer"
+    assert run(asked(server, CircuitBreaker("e", time_source=clock.time_source), 7)) == "answer"
     waits = [b - a for a, b in zip(server.calls, server.calls[1:], strict=False)]
     assert waits == [0.5, 1, 2, 4, 8, 8, 8]
 
@@ -83,7 +83,7 @@ def test_delays_double_up_to_eight_seconds() -> None:
 def test_delays_are_drawn_from_nothing_to_the_whole() -> None:
     clock = Clock(chance=0.0)
     server = Server(clock, *[broken()] * 5)
-    assert run(asked(server, CircuitBreaker("e", timing=clock.timing))) == "answer"
+    assert run(asked(server, CircuitBreaker("e", time_source=clock.time_source))) == "answer"
     assert clock.slept == []
 
 
@@ -91,12 +91,12 @@ def test_only_what_may_pass_is_tried_again() -> None:
     clock = Clock()
     server = Server(clock, AnswerError("refused"))
     with pytest.raises(AnswerError):
-        run(asked(server, CircuitBreaker("e", timing=clock.timing)))
+        run(asked(server, CircuitBreaker("e", time_source=clock.time_source)))
     assert len(server.calls) == 1
 
 
 def test_a_call_that_never_ends_is_ended() -> None:
-    endpoint = CircuitBreaker("e", timing=Clock().timing)
+    endpoint = CircuitBreaker("e", time_source=Clock().time_source)
     with pytest.raises(TemporaryError, match=r"within 0\.01 s"):
         run(asked(lambda: asyncio.sleep(30, "late"), endpoint, 0, timeout=0.01))
 
@@ -105,13 +105,13 @@ def test_an_endpoint_that_nobody_ever_reached_ends_the_run() -> None:
     clock = Clock()
     server = Server(clock, *[broken(reached=False)] * 9)
     with pytest.raises(UnavailableError, match="down"):
-        run(asked(server, CircuitBreaker("e", timing=clock.timing), 2))
+        run(asked(server, CircuitBreaker("e", time_source=clock.time_source), 2))
     assert len(server.calls) == 3
 
 
 def test_a_pause_that_is_asked_for_is_kept_by_all() -> None:
     clock = Clock(chance=0.0)
-    endpoint = CircuitBreaker("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", time_source=clock.time_source)
     server, other = Server(clock, broken(20, limited=True)), Server(clock)
 
     async def both() -> None:
@@ -125,7 +125,10 @@ def test_a_pause_that_is_asked_for_is_kept_by_all() -> None:
 
 def test_other_endpoints_go_on_while_one_is_parked() -> None:
     clock = Clock()
-    parked, free = CircuitBreaker("a", timing=clock.timing), CircuitBreaker("b", timing=clock.timing)
+    parked, free = (
+        CircuitBreaker("a", time_source=clock.time_source),
+        CircuitBreaker("b", time_source=clock.time_source),
+    )
     parked.failed(broken(50, limited=True), clock.now)
     server = Server(clock)
     assert run(asked(server, free)) == "answer"
@@ -134,7 +137,7 @@ def test_other_endpoints_go_on_while_one_is_parked() -> None:
 
 def test_the_latest_end_of_a_pause_holds() -> None:
     clock = Clock()
-    endpoint = CircuitBreaker("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", time_source=clock.time_source)
     endpoint.failed(broken(60, limited=True), clock.now)
     endpoint.failed(broken(1, limited=True), clock.now)
     assert endpoint.paused_until == 1060
@@ -145,7 +148,7 @@ def test_a_pause_longer_than_patience_ends_the_run_at_once(asked_for: float, max
     clock = Clock()
     server = Server(clock, *[broken(asked_for, limited=True)] * 9)
     with pytest.raises(UnavailableError, match="max-wait"):
-        run(asked(server, CircuitBreaker("e", max_wait=max_wait, timing=clock.timing)))
+        run(asked(server, CircuitBreaker("e", max_wait=max_wait, time_source=clock.time_source)))
     assert len(server.calls) == 1
     assert clock.now == 1000
 
@@ -166,13 +169,13 @@ def test_who_gives_up_says_what_failed_last_and_not_in_the_words_of_the_other_si
 ) -> None:
     clock = Clock()
     with pytest.raises(UnavailableError) as raised:
-        run(asked(Server(clock, *[failure] * 99), CircuitBreaker("e", max_wait=2, timing=clock.timing), 50))
+        run(asked(Server(clock, *[failure] * 99), CircuitBreaker("e", max_wait=2, time_source=clock.time_source), 50))
     assert raised.value.message == f"e is not available ({why}): the next try would be later than --max-wait of 2 s"
 
 
 def test_the_circuit_opens_tries_one_and_gives_up_in_time() -> None:
     clock = Clock(chance=0.0)
-    endpoint = CircuitBreaker("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", time_source=clock.time_source)
     server = Server(clock, *[broken()] * 999)
     with pytest.raises(UnavailableError):
         run(asked(server, endpoint, 100))
@@ -184,7 +187,7 @@ def test_the_circuit_opens_tries_one_and_gives_up_in_time() -> None:
 
 def test_one_good_answer_closes_the_circuit() -> None:
     clock = Clock(chance=0.0)
-    endpoint = CircuitBreaker("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", time_source=clock.time_source)
     server = Server(clock, *[broken()] * 10)
     assert run(asked(server, endpoint, 100)) == "answer"
     assert server.calls[-1] == 1000 + COOLDOWN
@@ -193,7 +196,7 @@ def test_one_good_answer_closes_the_circuit() -> None:
 
 def test_only_one_tries_while_the_circuit_is_half_open() -> None:
     clock = Clock(chance=0.0)
-    endpoint = CircuitBreaker("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", time_source=clock.time_source)
     for _ in range(10):
         endpoint.failed(broken(), clock.now)
     running = 0
@@ -218,7 +221,7 @@ def test_only_one_tries_while_the_circuit_is_half_open() -> None:
 
 def test_a_probe_that_is_cancelled_leaves_the_way_to_the_next() -> None:
     clock = Clock(chance=0.0)
-    endpoint = CircuitBreaker("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", time_source=clock.time_source)
     for _ in range(10):
         endpoint.failed(broken(), clock.now)
 
@@ -233,7 +236,7 @@ def test_a_probe_that_is_cancelled_leaves_the_way_to_the_next() -> None:
 
 def test_who_is_told_to_stop_waits_no_longer() -> None:
     clock = Clock()
-    endpoint = CircuitBreaker("e", timing=clock.timing)
+    endpoint = CircuitBreaker("e", time_source=clock.time_source)
     endpoint.failed(broken(100, limited=True), clock.now)
     with pytest.raises(StoppingError):
         run(asked(Server(clock), endpoint, stopping=lambda: clock.now > 1005))
@@ -242,7 +245,7 @@ def test_who_is_told_to_stop_waits_no_longer() -> None:
 
 def test_requests_a_minute_are_kept() -> None:
     clock = Clock()
-    endpoint = CircuitBreaker("e", shared=RateLimiter(60), timing=clock.timing)
+    endpoint = CircuitBreaker("e", shared=RateLimiter(60), time_source=clock.time_source)
     server = Server(clock)
 
     async def many() -> None:
@@ -256,7 +259,7 @@ def test_requests_a_minute_are_kept() -> None:
 
 def test_runs_that_share_a_pace_keep_it_together_and_an_outage_to_themselves() -> None:
     clock, together = Clock(), RateLimiter(60)
-    first, second = (CircuitBreaker(name, shared=together, timing=clock.timing) for name in "ab")
+    first, second = (CircuitBreaker(name, shared=together, time_source=clock.time_source) for name in "ab")
     server = Server(clock)
 
     async def many() -> None:
@@ -271,7 +274,7 @@ def test_runs_that_share_a_pace_keep_it_together_and_an_outage_to_themselves() -
 
 def test_tokens_a_minute_are_kept() -> None:
     clock = Clock()
-    endpoint = CircuitBreaker("e", shared=RateLimiter(None, 6000), timing=clock.timing)
+    endpoint = CircuitBreaker("e", shared=RateLimiter(None, 6000), time_source=clock.time_source)
     server = Server(clock)
 
     async def many() -> None:
@@ -291,7 +294,7 @@ def test_too_many_requests_halve_the_rate_and_it_comes_back() -> None:
 
 def test_a_burst_of_too_many_counts_once() -> None:
     clock = Clock()
-    endpoint = CircuitBreaker("e", shared=RateLimiter(600), timing=clock.timing)
+    endpoint = CircuitBreaker("e", shared=RateLimiter(600), time_source=clock.time_source)
     for _ in range(20):
         endpoint.failed(broken(limited=True), 999.0)
     assert endpoint._rate_limiter.requests.rate(clock.now) >= 0.5
@@ -303,7 +306,9 @@ def test_a_burst_of_too_many_counts_once_over_all_runs_that_share_a_pace() -> No
     for _ in range(100):
         together.take(1, clock.now)
     for run_of_one in range(20):
-        CircuitBreaker(str(run_of_one), shared=together, timing=clock.timing).failed(broken(limited=True), 999.0)
+        CircuitBreaker(str(run_of_one), shared=together, time_source=clock.time_source).failed(
+            broken(limited=True), 999.0
+        )
     assert together.requests.rate(clock.now) >= 30
 
 
@@ -311,7 +316,7 @@ def test_too_many_requests_without_end_end_the_run() -> None:
     clock = Clock(chance=0.0)
     server = Server(clock, *[broken(limited=True)] * 999)
     with pytest.raises(UnavailableError):
-        run(asked(server, CircuitBreaker("e", timing=clock.timing), 999))
+        run(asked(server, CircuitBreaker("e", time_source=clock.time_source), 999))
     assert 1120 <= clock.now <= 1135
     assert len(server.calls) < 40
 
@@ -355,7 +360,7 @@ class Circuit(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.endpoint = CircuitBreaker("e", workers=4, timing=self.clock.timing)
+        self.endpoint = CircuitBreaker("e", workers=4, time_source=self.clock.time_source)
         self.paused_until = 0.0
         self.down_since: float | None = None
         self.over = False
@@ -389,7 +394,7 @@ class Circuit(RuleBasedStateMachine):
     def somebody_enters(self) -> None:
         before = self.clock.now
         pause = self.endpoint.paused_until
-        if self.endpoint._probing:
+        if self.endpoint._has_probe:
             self.endpoint.abandoned()
         try:
             run(self.endpoint.enter(1, lambda: False))
@@ -426,13 +431,13 @@ def test_a_call_that_is_cancelled_may_have_been_worked_off_all_the_same() -> Non
             begun.set()
             await asyncio.sleep(3600)
 
-        endpoint = CircuitBreaker("the model", timing=Clock().timing)
-        asking = asyncio.ensure_future(
+        endpoint = CircuitBreaker("the model", time_source=Clock().time_source)
+        question_spec = asyncio.ensure_future(
             persist(call, endpoint, Retries(0), timeout=3600, lost=lambda: lost.append("a call"))
         )
         await begun.wait()
-        asking.cancel()
-        await asyncio.wait([asking])
+        question_spec.cancel()
+        await asyncio.wait([question_spec])
 
     run(leaving())
     assert lost == ["a call"]

@@ -35,9 +35,9 @@ class Worker:
         self._circuits = parts.map.circuits or DestinationBreakers()
         self._parts = parts._replace(map=parts.map._replace(circuits=self._circuits))
         self._steps = {source: chosen for source, chosen in steps.items() if chosen}
-        self._waiting: deque[tuple[str, str]] = deque()
-        self._processing = _Loop("flowing", self._process_waiting)
-        self._sending = _Loop("sending", self._send_due)
+        self._queue: deque[tuple[str, str]] = deque()
+        self._process_loop = _Loop("flowing", self._process_queue)
+        self._send_loop = _Loop("sending", self._send_due)
         self._stopping = False
         self._at_work: dict[str, LocalTriage] = {}
         self._has_new_deliveries = False  # new deliveries were decided
@@ -46,27 +46,27 @@ class Worker:
 
     def start(self) -> None:
         """Start the threads; tickets that an earlier server left unfinished are taken up."""
-        self._processing.start()
-        self._sending.start()
+        self._process_loop.start()
+        self._send_loop.start()
 
     def put(self, source: str, ticket_id: str) -> None:
         """Queue a new ticket for the steps of its source."""
         if source in self._steps:
-            self._waiting.append((source, ticket_id))
-            self._processing.wake()
+            self._queue.append((source, ticket_id))
+            self._process_loop.wake()
 
     def stop(self) -> None:
         """Take no new work; what is in flight is completed, and the next server takes up the rest."""
         self._stopping = True
         for triage in tuple(self._at_work.values()):
             triage.stop()
-        self._processing.stop()
-        self._sending.stop()
+        self._process_loop.stop()
+        self._send_loop.stop()
 
     def join(self) -> None:
         """Wait until both threads have ended."""
-        self._processing.join()
-        self._sending.join()
+        self._process_loop.join()
+        self._send_loop.join()
 
     def _session(self, actor: str, command_line: str) -> LocalTriage:
         triage = self._at_work[threading.current_thread().name] = LocalTriage(self._parts, actor, command_line)
@@ -74,7 +74,7 @@ class Worker:
             triage.stop()
         return triage
 
-    def _process_waiting(self) -> None:
+    def _process_queue(self) -> None:
         if not self._steps:
             return
         try:
@@ -91,15 +91,15 @@ class Worker:
         self._pick_up_at = None
         status_before = {"classify": "new", "route": "classified"}
         statuses = frozenset(status_before[step] for steps in self._steps.values() for step in steps)
-        known = {ticket_id for _, ticket_id in self._waiting}
+        known = {ticket_id for _, ticket_id in self._queue}
         for ticket in self._parts.store.find(Selection(statuses=statuses)):
             if ticket.source in self._steps and ticket.ticket_id not in known:
-                self._waiting.append((ticket.source, ticket.ticket_id))
+                self._queue.append((ticket.source, ticket.ticket_id))
 
     def _process(self) -> None:
         by_source: dict[str, list[str]] = {}
-        while self._waiting:
-            source, ticket_id = self._waiting.popleft()
+        while self._queue:
+            source, ticket_id = self._queue.popleft()
             by_source.setdefault(source, []).append(ticket_id)
         for source, ticket_ids in by_source.items():
             chosen = Selection(ids=tuple(dict.fromkeys(ticket_ids)))
@@ -107,9 +107,9 @@ class Worker:
             if "classify" in self._steps[source] and (new := self._among(chosen, TO_CLASSIFY)):
                 _drain(self._session(actor, command_line).classify(Selection(ids=new), ClassifyPlan()))
             if "route" in self._steps[source] and (ready := self._among(chosen, frozenset({"classified"}))):
-                _drain(self._session(actor, command_line).owe(Selection(ids=ready)))
+                _drain(self._session(actor, command_line).decide_routes(Selection(ids=ready)))
                 self._has_new_deliveries = True
-                self._sending.wake()
+                self._send_loop.wake()
 
     def _among(self, chosen: Selection, statuses: frozenset[str]) -> tuple[str, ...]:
         """Return the ids of the chosen tickets that have one of these statuses now."""
@@ -119,8 +119,8 @@ class Worker:
         has_new_deliveries = self._has_new_deliveries
         if has_new_deliveries:  # else one that is decided at this moment would be overwritten
             self._has_new_deliveries = False
-        not_sending = {*self._circuits.paused(), *self._parts.map.offline}
-        at = self._parts.store.next_due(but=tuple(not_sending))
+        unavailable_destinations = {*self._circuits.paused(), *self._parts.map.offline}
+        at = self._parts.store.next_due(but=tuple(unavailable_destinations))
         early = at is not None and (at > time.time() - LOOK or time.monotonic() < self._send_after)
         if at is None or (early and not has_new_deliveries):
             return

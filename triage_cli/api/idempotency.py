@@ -88,13 +88,13 @@ class IdempotentRequest:
     @contextmanager
     def _at_work(self, key: str) -> Iterator[None]:
         """Renew the lease on the key until the work is done; the event loop of the server does that."""
-        renewing = asyncio.run_coroutine_threadsafe(self._renewing(key), self._loop)
+        renewal = asyncio.run_coroutine_threadsafe(self._keep_renewing(key), self._loop)
         try:
             yield
         finally:
-            renewing.cancel()
+            renewal.cancel()
 
-    async def _renewing(self, key: str) -> None:
+    async def _keep_renewing(self, key: str) -> None:
         while True:
             await asyncio.sleep(RENEW)
             try:

@@ -44,8 +44,8 @@ class StreamSlots:
 class Lines(StreamingResponse):
     """Sends the lines that `make` yields in a thread; `stop` is called if the client disconnects.
 
-    `breathe` is called while no line comes. The slot in `room` was taken before, and is freed at the end. `make` and
-    `breathe` run in two threads of this response alone: in the server's threads they could block each other.
+    `heartbeat` is called while no line comes. The slot in `room` was taken before, and is freed at the end. `make` and
+    `heartbeat` run in two threads of this response alone: in the server's threads they could block each other.
     """
 
     def __init__(
@@ -53,14 +53,14 @@ class Lines(StreamingResponse):
         room: StreamSlots,
         make: Callable[[], Iterator[str]],
         stop: Callable[[], None],
-        breathe: Callable[[], None],
+        heartbeat: Callable[[], None],
     ) -> None:
         # Asks a gateway not to buffer the lines.
         super().__init__(iter(()), 200, {"x-accel-buffering": "no"}, LINES)
         self._room = room
         self._make = make
         self._stop = stop
-        self._breathe = breathe
+        self._heartbeat = heartbeat
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -73,31 +73,31 @@ class Lines(StreamingResponse):
             raise
         outbox = _Outbox(asyncio.get_running_loop())
         threads = CapacityLimiter(2)
-        making = asyncio.ensure_future(run_sync(outbox.fill, self._make, limiter=threads))
-        making.add_done_callback(lambda _: self._room.leave())
-        making.add_done_callback(lambda _: outbox.close())  # where no thread could be started, nothing else does
-        leaving = asyncio.ensure_future(_disconnected(receive))
-        leaving.add_done_callback(lambda _: None if outbox.closed else self._stop())
+        producer = asyncio.ensure_future(run_sync(outbox.fill, self._make, limiter=threads))
+        producer.add_done_callback(lambda _: self._room.leave())
+        producer.add_done_callback(lambda _: outbox.close())  # where no thread could be started, nothing else does
+        disconnection = asyncio.ensure_future(_disconnected(receive))
+        disconnection.add_done_callback(lambda _: None if outbox.closed else self._stop())
         try:
             while (piece := await outbox.take()) is not None:
                 if not piece:
-                    await run_sync(self._breathe, limiter=threads)
-                if not leaving.done():
-                    await self._send(send, piece or b" ", leaving)
-            await making
-            if not leaving.done():
+                    await run_sync(self._heartbeat, limiter=threads)
+                if not disconnection.done():
+                    await self._send(send, piece or b" ", disconnection)
+            await producer
+            if not disconnection.done():
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             outbox.discard()
-            leaving.cancel()
+            disconnection.cancel()
 
-    async def _send(self, send: Send, piece: bytes, leaving: "asyncio.Future[None]") -> None:
+    async def _send(self, send: Send, piece: bytes, disconnection: "asyncio.Future[None]") -> None:
         message = {"type": "http.response.body", "body": piece, "more_body": True}
         try:
             async with asyncio.timeout(STALLED):
                 await send(message)
         except (TimeoutError, OSError):
-            leaving.cancel()  # ends `leaving`, whose callback stops the work
+            disconnection.cancel()  # ends `disconnection`, whose callback stops the work
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -112,9 +112,9 @@ class _Outbox:
         self._loop = loop
         self._has_lines = asyncio.Event()
         self._room = threading.Condition()
-        self._waiting: list[str] = []
+        self._lines: list[str] = []
         self._size = 0
-        self._discarding = False
+        self._is_discarding = False
         self.closed = False
 
     def fill(self, make: Callable[[], Iterator[str]]) -> None:
@@ -133,11 +133,11 @@ class _Outbox:
 
     def _put(self, line: str) -> None:
         with self._room:
-            while self._size > FULL and not self._discarding:
+            while self._size > FULL and not self._is_discarding:
                 self._room.wait()
-            first = not self._waiting
-            if not self._discarding:
-                self._waiting.append(line)
+            first = not self._lines
+            if not self._is_discarding:
+                self._lines.append(line)
                 self._size += len(line)
         if first:
             self._notify_loop()
@@ -155,7 +155,7 @@ class _Outbox:
             return b""
         self._has_lines.clear()
         with self._room:
-            lines, self._waiting, self._size = self._waiting, [], 0
+            lines, self._lines, self._size = self._lines, [], 0
             closed = self.closed
             self._room.notify()
         if closed:
@@ -165,6 +165,6 @@ class _Outbox:
     def discard(self) -> None:
         """Drop all lines from now on: the client has disconnected."""
         with self._room:
-            self._discarding = True
-            self._waiting.clear()
+            self._is_discarding = True
+            self._lines.clear()
             self._room.notify()

@@ -62,8 +62,8 @@ def _answer(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None
 def _allowed(request: Request) -> set[str]:
     """Return the methods of an address, from all routes with the first path that fits it."""
     asked = request.url.path.removeprefix(request.scope["root_path"])
-    fitting = [route for route in request.app.routes if route.path_regex.match(asked)]
-    methods = {method for route in fitting if route.path == fitting[0].path for method in route.methods}
+    matching_routes = [route for route in request.app.routes if route.path_regex.match(asked)]
+    methods = {method for route in matching_routes if route.path == matching_routes[0].path for method in route.methods}
     return methods | {"HEAD"} if "GET" in methods else methods
 
 

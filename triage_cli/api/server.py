@@ -69,7 +69,7 @@ def prepared(config: Config, place: Place, tell: Callable[[str], None], log: Tex
         hint = "give a certificate and its key as PEM files"
         raise UsageError(f"cannot use the certificate: {error.strerror or error}", hint=hint) from error
     log_to(log)
-    opened_here = listening(place.host, place.port) if place.fd is None else socket.socket(fileno=place.fd)
+    opened_here = open_socket(place.host, place.port) if place.fd is None else socket.socket(fileno=place.fd)
     return Server(uvicorns, server_state, opened_here, place.drain)
 
 
@@ -120,7 +120,7 @@ def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
     }
 
 
-def listening(host: str, port: int) -> socket.socket:
+def open_socket(host: str, port: int) -> socket.socket:
     """Return a listening socket. Raises `UsageError` if it cannot be opened."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -136,15 +136,15 @@ def listening(host: str, port: int) -> socket.socket:
     return listening_socket
 
 
-def url_of(listening: socket.socket, *, is_tls: bool) -> str:
+def url_of(listening_socket: socket.socket, *, is_tls: bool) -> str:
     """Return the URL at which a socket listens."""
-    host, port = listening.getsockname()[:2]
+    host, port = listening_socket.getsockname()[:2]
     return f"{'https' if is_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
     """Return uvicorn's configuration; `options` override ours."""
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "access_log": False,
         "log_config": None,
         "server_header": False,
@@ -155,33 +155,33 @@ def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
         "loop": "asyncio",
         "ws": "none",
     }
-    return uvicorn.Config(app, **given | options)
+    return uvicorn.Config(app, **defaults | options)
 
 
 class Server(uvicorn.Server):
     """Serves until it is stopped; then what is in flight is completed. `begun` is set once it answers requests."""
 
     def __init__(
-        self, config: uvicorn.Config, server_state: ServerState, listening: socket.socket, drain: float = 0.0
+        self, config: uvicorn.Config, server_state: ServerState, listening_socket: socket.socket, drain: float = 0.0
     ) -> None:
         super().__init__(config)
         self.begun = threading.Event()
         self._drain = drain
         self._stop_at: float | None = None
         self._server_state = server_state
-        self._listening = listening
+        self._listening_socket = listening_socket
 
     @property
     def url(self) -> str:
         """Return the server's URL."""
-        return url_of(self._listening, is_tls=self.config.is_ssl)
+        return url_of(self._listening_socket, is_tls=self.config.is_ssl)
 
     def serve_until_stopped(self) -> None:
         """Serve until `stop` is called, from another thread or a signal handler."""
         try:
-            self.run(sockets=[self._listening])
+            self.run(sockets=[self._listening_socket])
         finally:
-            self._listening.close()
+            self._listening_socket.close()
 
     def stop(self) -> None:
         """Say so at `/ready`, and serve on for the time to drain; then accept no connections, complete, and return.
@@ -213,20 +213,20 @@ class Server(uvicorn.Server):
 
         Connections that wait to be accepted would be reset, and so would new ones whose request is still on its way.
         """
-        waiting = list(self._waiting())
+        accepted = list(self._accept_all())
         for server in self.servers:
             server.close()
-        for connection in waiting:
+        for connection in accepted:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
         await asyncio.sleep(min(self._drain, SETTLE))
         self._server_state.stop()
         await super().shutdown(sockets)
 
-    def _waiting(self) -> Iterator[socket.socket]:
+    def _accept_all(self) -> Iterator[socket.socket]:
         """Accept what waits at once: in a round of the event loop others would come before the listener is closed."""
         with suppress(BlockingIOError):
             while True:
-                connection, _ = self._listening.accept()
+                connection, _ = self._listening_socket.accept()
                 connection.setblocking(False)
                 yield connection
 

@@ -61,14 +61,14 @@ def _hmac(hook: Hook, headers: Headers, body: bytes) -> Evidence:
         mark = f"{spec.timestamp_in}="
         at = next((item.removeprefix(mark) for item in items if item.startswith(mark)), "")
     if spec.prefix is None:  # as many do, whether or not the configuration says so
-        given = [item.removeprefix(f"{spec.algorithm}=") for item in items]
+        signatures = [item.removeprefix(f"{spec.algorithm}=") for item in items]
     else:
-        given = [item.removeprefix(spec.prefix) for item in items if item.startswith(spec.prefix)]
+        signatures = [item.removeprefix(spec.prefix) for item in items if item.startswith(spec.prefix)]
     before, _, after = (spec.base or "{timestamp}{body}").partition("{body}")
     signed = b"".join([_filled(before, at), body, _filled(after, at)])
     digests = [hmac.digest(secret, signed, spec.algorithm) for secret in hook.secrets]
     good = [digest.hex().encode() for digest in digests if spec.encoding != "base64"]
-    return "", at, given, good + [b64encode(digest) for digest in digests if spec.encoding != "hex"]
+    return "", at, signatures, good + [b64encode(digest) for digest in digests if spec.encoding != "hex"]
 
 
 def _filled(text: str, at: str) -> bytes:

@@ -132,7 +132,7 @@ class _KeySet:
         self._issuer = issuer
         self._fetch = fetch
         self._lock = threading.Lock()
-        self._waiting = threading.BoundedSemaphore(WAITING)
+        self._waiting_slots = threading.BoundedSemaphore(WAITING)
         self._keys: tuple[tuple[str | None, jwt.PyJWK], ...] = ()
         self._fetched = self._failed = float("-inf")
 
@@ -140,12 +140,12 @@ class _KeySet:
         """Return the key that a token names, None if there is none. Raises `UnavailableError`."""
         if time.monotonic() - self._fetched < KEPT and (key := self._kept(key_id, algorithm)):
             return key
-        if not self._waiting.acquire(blocking=False):
+        if not self._waiting_slots.acquire(blocking=False):
             raise _unreachable()
         try:
             self._refresh_once(key_id, algorithm)
         finally:
-            self._waiting.release()
+            self._waiting_slots.release()
         return self._kept(key_id, algorithm)
 
     def _refresh_once(self, key_id: object, algorithm: str) -> None:
@@ -161,12 +161,12 @@ class _KeySet:
 
     def _kept(self, key_id: object, algorithm: str) -> jwt.PyJWK | None:
         """Return the only kept key of this name, or of all where a token names none, that fits the algorithm."""
-        fitting = [
+        matching_keys = [
             key
             for name, key in self._keys
             if key_id in (None, name) and key.key_type == KEY_TYPES[algorithm] and _fits(key, algorithm)
         ]
-        return fitting[0] if len(fitting) == 1 else None
+        return matching_keys[0] if len(matching_keys) == 1 else None
 
     def _refresh(self) -> None:
         if time.monotonic() - self._failed < FAILED:

@@ -27,27 +27,27 @@ errors = logging.getLogger("triage.errors")
 class WorkerProcesses:
     """Runs `number` processes of the same command line, which take the socket from the environment."""
 
-    def __init__(self, listening: socket.socket, command_line: Sequence[str], number: int) -> None:
-        self._listening = listening
+    def __init__(self, listening_socket: socket.socket, command_line: Sequence[str], number: int) -> None:
+        self._listening_socket = listening_socket
         # -P: a module in the present folder, which anybody can have put there, takes the place of no other.
         self._command = [sys.executable, "-P", "-m", "triage_cli", *command_line]
         self._number = number
-        self._running: dict[subprocess.Popen[bytes], float] = {}
+        self._processes: dict[subprocess.Popen[bytes], float] = {}
         self._ended: queue.SimpleQueue[_Ended | None] = queue.SimpleQueue()  # None: they are to stop
         self._stopping = False
 
     def serve_until_stopped(self) -> int:
         """Return when all have ended: 0, or the exit code of one that could not serve."""
         code = 0
-        with self._listening, TemporaryDirectory(prefix="triage-metrics-") as metrics:
+        with self._listening_socket, TemporaryDirectory(prefix="triage-metrics-") as metrics:
             for _ in range(self._number):
                 self._start(metrics)
-            while self._running:
+            while self._processes:
                 if (ended := self._ended.get()) is None:
-                    self._listening.close()  # else connections would come in until the last process has ended
+                    self._listening_socket.close()  # else connections would come in until the last process has ended
                     continue
                 process, has_served = ended
-                began = self._running.pop(process)
+                began = self._processes.pop(process)
                 if self._stopping:
                     continue
                 if not has_served or time.monotonic() - began < SHORTEST_LIFE:
@@ -61,12 +61,12 @@ class WorkerProcesses:
     def stop(self) -> None:
         """Have each process end as after a SIGTERM of its own."""
         self._stopping = True
-        for process in tuple(self._running):
+        for process in tuple(self._processes):
             process.terminate()
         self._ended.put(None)
 
     def _start(self, metrics: str) -> None:
-        fd = self._listening.fileno()
+        fd = self._listening_socket.fileno()
         # Open for as long as this process lives: the child ends when it closes. The child says there that it serves.
         channel, stdin = socket.socketpair()
         with stdin:
@@ -77,7 +77,7 @@ class WorkerProcesses:
                 process_group=0,  # Ctrl-C on a terminal comes to this process alone
                 env=os.environ | {FD: str(fd), METRICS_FOLDER: metrics},
             )
-        self._running[process] = time.monotonic()
+        self._processes[process] = time.monotonic()
         threading.Thread(target=self._wait, args=(process, channel), daemon=True).start()
         if self._stopping:
             process.send_signal(signal.SIGTERM)

@@ -14,7 +14,7 @@ from triage_cli.runtime.budget import Budget
 Recall = Callable[[Sequence[str]], Mapping[str, Classification]]
 
 
-class Remembering(WrappedClassifier):
+class CachedClassifier(WrappedClassifier):
     """A classifier with a memory: `recall` returns earlier answers by answer key.
 
     Tickets with the same text as one in flight wait for its answer. Reused answers are compared with the present
@@ -35,7 +35,7 @@ class Remembering(WrappedClassifier):
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer from the cache where possible, and ask about the rest."""
         recalled_outcomes: list[Outcome[Answer]] = []
-        waiting: dict[str, list[Ticket]] = {}
+        waiting_tickets: dict[str, list[Ticket]] = {}
 
         def chunks_to_ask() -> Iterator[Sequence[Ticket]]:
             for chunk in chunks:
@@ -45,10 +45,10 @@ class Remembering(WrappedClassifier):
                 for ticket, key in zip(chunk, keys, strict=True):
                     if key in recalled:
                         recalled_outcomes.append(self._reused(ticket, recalled[key]))
-                    elif key in waiting:
-                        waiting[key].append(ticket)
+                    elif key in waiting_tickets:
+                        waiting_tickets[key].append(ticket)
                     else:
-                        waiting[key] = []
+                        waiting_tickets[key] = []
                         unanswered.append(ticket)
                 yield FlushNow(unanswered) if isinstance(chunk, FlushNow) else unanswered
 
@@ -56,14 +56,14 @@ class Remembering(WrappedClassifier):
             ready = [*recalled_outcomes, *outcomes]
             recalled_outcomes.clear()
             for outcome in outcomes:
-                ready += self._shared(outcome, waiting)
+                ready += self._shared(outcome, waiting_tickets)
             yield ready
         if recalled_outcomes:
             yield recalled_outcomes
 
-    def _shared(self, outcome: Outcome[Answer], waiting: dict[str, list[Ticket]]) -> list[Outcome[Answer]]:
+    def _shared(self, outcome: Outcome[Answer], waiting_tickets: dict[str, list[Ticket]]) -> list[Outcome[Answer]]:
         """Return the outcomes of tickets with the same text that waited for this one; they share its failure too."""
-        same = waiting.pop(ids.answer_key(self.fingerprint, outcome.ticket.text), [])
+        same = waiting_tickets.pop(ids.answer_key(self.fingerprint, outcome.ticket.text), [])
         last = outcome.value.steps[-1] if outcome.value and outcome.value.steps else None
         if last is None:
             return [outcome._replace(item=other) for other in same]

@@ -33,9 +33,9 @@ class Cascade:
         self._audit_rate = audit_rate
         self._warn = warn
 
-    def askings(self) -> tuple[QuestionSpec, ...]:
+    def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the questions of all steps."""
-        return tuple(asking for step in self._steps for asking in step.askings())
+        return tuple(question for step in self._steps for question in step.questions())
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the confidence and the threshold that it would have now."""
@@ -120,16 +120,16 @@ class Cascade:
         self, stream: Iterable[Sequence[Outcome[Answer]]], state: "_CascadeState"
     ) -> Iterator[Sequence[Ticket]]:
         for outcomes in stream:
-            going_on = []
-            for outcome in map(state.standing, outcomes):
+            to_next_step = []
+            for outcome in map(state.effective_outcome, outcomes):
                 is_sure = bool(outcome.value and outcome.value.sure and not outcome.error)
                 if (is_sure and not self._audited(outcome.ticket)) or isinstance(outcome.value, Postponed):
                     state.sure.append(state.with_steps(outcome))
                     continue
                 state.pass_on(outcome, sure=is_sure)
-                going_on.append(outcome.ticket)
+                to_next_step.append(outcome.ticket)
             # Paid answers are saved before this step yields more, so that a kill loses only calls in flight.
-            yield FlushNow(going_on) if state.unsaved else going_on
+            yield FlushNow(to_next_step) if state.unsaved else to_next_step
 
     def _audited(self, ticket: Ticket) -> bool:
         drawn = int(hashlib.sha256(ticket.ticket_id.encode()).hexdigest()[:8], 16) % SHARES
@@ -147,23 +147,23 @@ class _CascadeState:
         self.sure: list[Outcome[Answer]] = []
         self.unsaved: dict[str, None] = {}
         self.ahead: list[_Ahead] = []
-        self.is_looking = False
+        self.is_fetching_ahead = False
         self._earlier: dict[str, Answer] = {}
 
     @property
     def is_crowded(self) -> bool:
         """Return whether the first step is to get no tickets, because a later one has no room."""
-        return self.is_looking or any(ahead.waiting for ahead in self.ahead)
+        return self.is_fetching_ahead or any(ahead.fetched for ahead in self.ahead)
 
     def ready(self, outcomes: Iterable[Outcome[Answer]] = ()) -> list[Outcome[Answer]]:
         """Return all outcomes to yield, with those of the last step; each ticket occurs once."""
-        finished = [*self.sure, *[self.with_steps(self.standing(outcome)) for outcome in outcomes]]
+        finished = [*self.sure, *[self.with_steps(self.effective_outcome(outcome)) for outcome in outcomes]]
         finished += [_unfinished(self._earlier[i]) for i in self.unsaved if i in self._earlier]
         self.sure.clear()
         self.unsaved.clear()
         return finished
 
-    def standing(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
+    def effective_outcome(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
         """Return the outcome that counts: if a step failed that was to confirm a sure answer, that sure answer."""
         sure_answer = self._earlier.get(outcome.ticket.ticket_id)
         if sure_answer is None or not sure_answer.sure or outcome.error is None:
@@ -189,10 +189,10 @@ class _CascadeState:
 
 
 class _Ahead(Iterator[Sequence[Ticket]]):
-    """The chunks that a step takes from the earlier steps; `waiting` are chunks fetched before it had room."""
+    """The chunks that a step takes from the earlier steps; `fetched` are chunks taken before it had room."""
 
     def __init__(self, chunks: Iterator[Sequence[Ticket]], state: _CascadeState) -> None:
-        self.waiting: deque[Sequence[Ticket]] = deque()
+        self.fetched: deque[Sequence[Ticket]] = deque()
         self._chunks = chunks
         self._state = state
         self._source_error: Exception | None = None
@@ -200,8 +200,8 @@ class _Ahead(Iterator[Sequence[Ticket]]):
 
     def __next__(self) -> Sequence[Ticket]:
         self._taken = True
-        if self.waiting:
-            return self.waiting.popleft()
+        if self.fetched:
+            return self.fetched.popleft()
         if self._source_error is not None:
             raise self._source_error
         return next(self._chunks)
@@ -209,13 +209,13 @@ class _Ahead(Iterator[Sequence[Ticket]]):
     def look(self) -> None:
         """Fetch a chunk ahead, if the step took none since the last call."""
         if not self._taken and self._source_error is None:
-            self._state.is_looking = True
+            self._state.is_fetching_ahead = True
             try:
                 if chunk := next(self._chunks, ()):
-                    self.waiting.append(chunk)
+                    self.fetched.append(chunk)
             except Exception as error:  # noqa: BLE001 - raised when the step takes the next chunk
                 self._source_error = error
-            self._state.is_looking = False
+            self._state.is_fetching_ahead = False
         self._taken = False
 
 

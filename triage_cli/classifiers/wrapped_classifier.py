@@ -20,9 +20,9 @@ class WrappedClassifier(ABC):
         self.chunk_size = inner.chunk_size
         self._inner = inner
 
-    def askings(self) -> tuple[QuestionSpec, ...]:
+    def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the question, for the record."""
-        return self._inner.askings()
+        return self._inner.questions()
 
     @abstractmethod
     def rejudged(self, answer: Classification) -> Classification:

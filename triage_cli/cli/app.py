@@ -177,14 +177,14 @@ def _show_version(asked: bool) -> None:
 
 @with_global_options
 def _root(
-    given: context.GlobalOptions,
+    global_options: context.GlobalOptions,
     ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> int:
     del version
-    ctx.obj = given
+    ctx.obj = global_options
     if ctx.invoked_subcommand is not None:
         return ExitCode.OK
     from triage_cli.cli.commands.views import stats

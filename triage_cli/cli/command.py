@@ -25,8 +25,8 @@ MAKERS: set[Callable[..., Any]] = set()
 
 def with_global_options(function: Callable[..., R]) -> Callable[..., R]:
     """Add the global options to a command; the function gets them as its first argument."""
-    own = list(inspect.signature(function).parameters.values())[1:]
-    return _shown_as(function, own, lambda given, kwargs: function(given, **kwargs))
+    own_parameters = list(inspect.signature(function).parameters.values())[1:]
+    return _shown_as(function, own_parameters, lambda global_options, kwargs: function(global_options, **kwargs))
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., int]:
@@ -65,17 +65,19 @@ def makes_database(function: Callable[..., R]) -> Callable[..., R]:
 
 
 def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..., int]:
-    own, groups = _own_options(function)
+    own_parameters, groups = _own_options(function)
 
-    def called(given: GlobalOptions, kwargs: dict[str, Any]) -> int:
+    def called(global_options: GlobalOptions, kwargs: dict[str, Any]) -> int:
         ctx: typer.Context = kwargs.pop("ctx")
         for name, group in groups.items():
             kwargs[name] = group(**{field.name: kwargs.pop(field.name) for field in fields(group)})
-        session = CommandContext(given.over(ctx.find_root().obj or GlobalOptions()), remote, makes=function in MAKERS)
-        if session.given.remote is not None or os.environ.get("TRIAGE_REMOTE"):
+        session = CommandContext(
+            global_options.over(ctx.find_root().obj or GlobalOptions()), remote, makes=function in MAKERS
+        )
+        if session.global_options.remote is not None or os.environ.get("TRIAGE_REMOTE"):
             session.config  # noqa: B018 - what a remote cannot do is told before any work
         try:
-            with session.stopper, session.leaving, _recording(session):
+            with session.stopper, session.exit_stack, _recording(session):
                 code = function(session, **kwargs)
         except KeyboardInterrupt:  # typer would make 130 of SIGTERM too
             return session.stopper.code or ExitCode.INTERRUPTED
@@ -86,7 +88,7 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
         return code
 
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    return _shown_as(function, [context, *own], called)
+    return _shown_as(function, [context, *own_parameters], called)
 
 
 @contextmanager
@@ -122,7 +124,9 @@ def _own_options(function: Callable[..., Any]) -> tuple[list[inspect.Parameter],
 
 
 def _shown_as(
-    function: Callable[..., Any], own: list[inspect.Parameter], call: Callable[[GlobalOptions, dict[str, Any]], R]
+    function: Callable[..., Any],
+    own_parameters: list[inspect.Parameter],
+    call: Callable[[GlobalOptions, dict[str, Any]], R],
 ) -> Callable[..., R]:
     """Return the function with the signature for typer: its own options and the global ones."""
 
@@ -133,7 +137,7 @@ def _shown_as(
         inspect.Parameter(f"_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in OPTIONS.items()
     ]
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + added
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own_parameters] + added
     shown.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     shown.__annotations__ = {p.name: p.annotation for p in parameters}
     shown.__name__, shown.__doc__ = function.__name__, function.__doc__

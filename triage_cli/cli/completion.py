@@ -36,10 +36,10 @@ def offer_values(app: typer.Typer) -> None:
         for parameter in inspect.signature(command.callback).parameters.values() if command.callback else ():
             for info in getattr(parameter.annotation, "__metadata__", ()):
                 if isinstance(info, ParameterInfo) and parameter.name in VALUES:
-                    info.autocompletion = _completing(parameter.name)
+                    info.autocompletion = _completer(parameter.name)
 
 
-def _completing(name: str) -> Callable[..., list[str]]:
+def _completer(name: str) -> Callable[..., list[str]]:
     """Return a function that offers values with the typed beginning; after an error it offers nothing."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -91,30 +91,30 @@ class CommandContext:
     tickets, so only the typed flag is refused.
     """
 
-    def __init__(self, given: GlobalOptions, remote: Remote = "refused", *, makes: bool = False) -> None:
-        self.given = given
+    def __init__(self, global_options: GlobalOptions, remote: Remote = "refused", *, makes: bool = False) -> None:
+        self.global_options = global_options
         self._remote = remote
         self.makes = makes  # an empty database in place of a missing one
-        self.quiet = bool(given.quiet)
+        self.quiet = bool(global_options.quiet)
         self.stopper = Stopper()
         self.runs: list[RunRecorder] = []  # those of other use cases than `triage`
-        self.leaving = ExitStack()  # what is closed at the end
+        self.exit_stack = ExitStack()  # what is closed at the end
         self.stopped: Callable[[], str] | None = None  # prints the progress of a bulk command, if its bar is shown
 
     @functools.cached_property
     def config(self) -> Config:
         """Return the configuration."""
         config = load_config(
-            config=self.given.config,
-            db=self.given.db,
-            remote=self.given.remote,
-            offline=self.given.offline,
+            config=self.global_options.config,
+            db=self.global_options.db,
+            remote=self.global_options.remote,
+            offline=self.global_options.offline,
             env=os.environ,
             cwd=Path.cwd(),
         )
         for note in config.notes:
             self.say(f"note: {note}")
-        if self.given.verbose:
+        if self.global_options.verbose:
             self.say(f"configuration: {config.path or 'the built-in defaults'}; classifier: {config.classifier}")
             self.say(f"remote: {config.remote}" if config.remote else f"database: {without_password(config.database)}")
         if config.remote:
@@ -123,13 +123,13 @@ class CommandContext:
 
     def _check_remote(self, config: Config) -> None:
         """Raise `UsageError` for a remote that this command cannot use."""
-        if self._remote == "refused" or (self._remote == "passed over" and self.given.remote is not None):
+        if self._remote == "refused" or (self._remote == "passed over" and self.global_options.remote is not None):
             origin = config.origins.get("remote", "the configuration")
             hint = "leave it out, or run the command on that machine"
             raise UsageError(f"this command works on a database here, and {origin} names a remote", hint=hint)
         if self._remote == "served" and config.offline:
             raise UsageError("a remote needs the network, and --offline switches it off", hint="leave one of them out")
-        if self._remote == "served" and self.given.db is not None:
+        if self._remote == "served" and self.global_options.db is not None:
             raise UsageError("both a database and a remote are given", hint="leave out --db or the remote")
 
     def look(self) -> Triage:
@@ -160,7 +160,7 @@ class CommandContext:
     def lend_database(self) -> None:
         """If there is no database, use an empty one that is deleted when the command ends."""
         if not self.has_database:
-            folder = self.leaving.enter_context(TemporaryDirectory(prefix="triage-"))
+            folder = self.exit_stack.enter_context(TemporaryDirectory(prefix="triage-"))
             vars(self)["config"] = wiring.stores.empty_database(self.config, folder)
             del vars(self)["_parts"]
 
@@ -197,9 +197,9 @@ class CommandContext:
     def remote(self) -> "RemoteTriage":
         """Return the use cases on the configured remote."""
         key = os.environ.get("TRIAGE_API_KEY", "").strip()
-        command, insecure = os.environ.get("TRIAGE_TOKEN_COMMAND", "").strip(), bool(self.given.insecure)
+        command, insecure = os.environ.get("TRIAGE_TOKEN_COMMAND", "").strip(), bool(self.global_options.insecure)
         remote = wiring.remote(self.config, key, token_command=command, insecure=insecure)
-        self.leaving.callback(remote.close)
+        self.exit_stack.callback(remote.close)
         return remote
 
     @functools.cached_property

@@ -58,19 +58,19 @@ def check_written(session: CommandContext, path: Path | None, option: str, read:
             raise UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
 
 
-def tables(session: CommandContext, named: Sequence[NamedInput], reading: ReadOptions) -> list[Table]:
+def tables(session: CommandContext, named: Sequence[NamedInput], read_options: ReadOptions) -> list[Table]:
     """Open each input and print its mapping; the limit is for all inputs together."""
     opened = []
     passed: Counter[str] = Counter()
     for input_name, stream in named:
-        table = open_table(stream, input_name, reading)
+        table = open_table(stream, input_name, read_options)
         prefix = f"{input_name}: " if len(named) > 1 else ""
         if table.taken:
             session.say(f"{prefix}{table.taken}")
         for note in table.notes:
             session.say(f"{prefix}note: {note}")
-        if reading.limit is not None:
-            table = table._replace(rows=_limited(table.rows, reading.limit, passed))
+        if read_options.limit is not None:
+            table = table._replace(rows=_limited(table.rows, read_options.limit, passed))
         opened.append(table)
     return opened
 
@@ -85,7 +85,7 @@ def _limited(
 
 
 def looked_through(
-    session: CommandContext, named: Sequence[NamedInput], reading: ReadOptions, *, pipes: bool = False
+    session: CommandContext, named: Sequence[NamedInput], read_options: ReadOptions, *, pipes: bool = False
 ) -> list[NamedInput]:
     """Return the inputs, checked for known ids with other texts, so that this is reported before anything is stored.
 
@@ -93,14 +93,14 @@ def looked_through(
     """
     checked_inputs: list[NamedInput] = []
     known = not session.is_remote and not wiring.stores.is_empty(session.config)
-    for input_name, given in named:
-        if isinstance(given, MailFolder):
-            checked_inputs.append((input_name, given))
+    for input_name, source in named:
+        if isinstance(source, MailFolder):
+            checked_inputs.append((input_name, source))
             continue
-        stream = _set_aside(session, given) if known and pipes and not given.seekable() else given
+        stream = _set_aside(session, source) if known and pipes and not source.seekable() else source
         if known and stream.seekable():
             position = stream.tell()
-            table = open_table(stream, input_name, reading)
+            table = open_table(stream, input_name, read_options)
             if not table.trusts_ids:
                 session.local.check(table.rows)
             stream.seek(position)
@@ -109,11 +109,11 @@ def looked_through(
 
 
 def _set_aside(session: CommandContext, stream: BinaryIO) -> BinaryIO:
-    kept = session.leaving.enter_context(TemporaryFile())  # noqa: SIM115 - it is needed until the command ends
+    copy = session.exit_stack.enter_context(TemporaryFile())  # noqa: SIM115 - it is needed until the command ends
     for piece in session.stopper.interruptible(iter(lambda: stream.read(READ), b"")):
-        kept.write(piece)
-    kept.seek(0)
-    return kept
+        copy.write(piece)
+    copy.seek(0)
+    return copy
 
 
 def until_rejected(drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:

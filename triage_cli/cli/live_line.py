@@ -98,9 +98,9 @@ def _write(text: str) -> None:
 def _abandoned() -> None:
     """Remove the line when the process ends at once, without waiting for a terminal that is blocked."""
     for line in _lines:
-        leaving = threading.Thread(target=line.leave, daemon=True)
-        leaving.start()
-        leaving.join(EVERY)
+        leave_thread = threading.Thread(target=line.leave, daemon=True)
+        leave_thread.start()
+        leave_thread.join(EVERY)
 
 
 at_end(_abandoned)

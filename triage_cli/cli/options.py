@@ -182,12 +182,12 @@ def listed(typed: Sequence[str] | None) -> list[str]:
     return [value.strip() for values in typed or () for value in values.split(",")]
 
 
-def check_known(what: str, given: str | None, known: Sequence[str]) -> None:
+def check_known(what: str, value: str | None, known: Sequence[str]) -> None:
     """Raise `UsageError` for an unknown word."""
-    if given is not None and given not in known:
-        near = get_close_matches(given, known, 1)
+    if value is not None and value not in known:
+        near = get_close_matches(value, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
-        raise UsageError(f'no {what} "{given}"', hint=hint)
+        raise UsageError(f'no {what} "{value}"', hint=hint)
 
 
 def past(age: str | None) -> str | None:
@@ -223,12 +223,12 @@ def earliest(*moments: str | None) -> str | None:
 
 def sort(typed: str | None) -> str:
     """Return the sort order for a selection; empty if none was typed."""
-    field, _, way = (typed or "").partition(":")
-    if typed is None or (field in SORTS and way in ("", "asc", "desc")):
+    field, _, direction = (typed or "").partition(":")
+    if typed is None or (field in SORTS and direction in ("", "asc", "desc")):
         return typed or ""
     if field not in SORTS:
         raise UsageError(f'nothing is sorted by "{field}"', hint=f"the fields are {', '.join(SORTS)}")
-    raise UsageError(f'"{way}" is no direction', hint=f"write --sort {field}:desc or {field}:asc")
+    raise UsageError(f'"{direction}" is no direction', hint=f"write --sort {field}:desc or {field}:asc")
 
 
 def stats_keys(typed: str | None) -> tuple[str, ...]:
@@ -265,7 +265,7 @@ class InputOptions:
     rejects: Rejects = None
     max_rejects: MaxRejects = "0"
 
-    def reading(self) -> ReadOptions:
+    def read_options(self) -> ReadOptions:
         """Return the options for reading an input. Raises `UsageError`."""
         mapping = {}
         for pair in self.mapped or ():

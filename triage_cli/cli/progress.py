@@ -29,7 +29,7 @@ class ProgressBar(NamedTuple):
     session: CommandContext
     what: str
     shown: bool
-    way: Callable[[], ProgressTotal] = ProgressTotal
+    total: Callable[[], ProgressTotal] = ProgressTotal
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items, and show their number."""
@@ -38,7 +38,7 @@ class ProgressBar(NamedTuple):
             return
         from triage_cli.cli.live_line import Line
 
-        progress = _Progress(self.what, self.way())
+        progress = _Progress(self.what, self.total())
         self.session.stopped = progress.stopped
         with Line(progress.drawn):
             looked = time.monotonic()
@@ -53,9 +53,9 @@ class ProgressBar(NamedTuple):
 class _Progress:
     """The progress, its line, and the message of a command that was stopped."""
 
-    def __init__(self, what: str, way: ProgressTotal) -> None:
+    def __init__(self, what: str, total: ProgressTotal) -> None:
         self._what = what
-        self._way = way
+        self._total = total
         self._began = time.monotonic()
         self._far = ""
         self._share = 0.0
@@ -64,15 +64,17 @@ class _Progress:
     def see(self, spent: float) -> None:
         """Update the progress and the cost."""
         seconds = time.monotonic() - self._began
-        if self._way.length:
-            gone = self._way.gone() if self._way.gone else self.number
-            self._share = min(gone / self._way.length, 1.0)
+        if self._total.length:
+            gone = self._total.gone() if self._total.gone else self.number
+            self._share = min(gone / self._total.length, 1.0)
         self._far = f" {self._done()} at {self.number / seconds:,.0f}/s" + (f", ${spent:.4f}" if spent else "")
 
     def _done(self) -> str:
-        if not self._way.length:
+        if not self._total.length:
             return f"{self.number:,}"
-        return f"{self.number:,}, {self._share:.0%}" if self._way.gone else f"{self.number:,} of {self._way.length:,}"
+        return (
+            f"{self.number:,}, {self._share:.0%}" if self._total.gone else f"{self.number:,} of {self._total.length:,}"
+        )
 
     def stopped(self) -> str:
         """Return the message of a stopped command: its progress, and how to continue."""
@@ -81,9 +83,9 @@ class _Progress:
     def drawn(self, width: int) -> str:
         """Return the line: a bar and the remaining time, if the total is known, else the elapsed time."""
         seconds = time.monotonic() - self._began
-        turning = SPINNER[int(seconds * 10) % len(SPINNER)]
-        left_part = f"{turning} {self._what}{self._far} "
-        if not self._way.length:
+        spinner = SPINNER[int(seconds * 10) % len(SPINNER)]
+        left_part = f"{spinner} {self._what}{self._far} "
+        if not self._total.length:
             return f"{left_part}{_clock(seconds)}"
         left = f"{_clock(seconds / self._share - seconds) if self._share else '-:--:--'} left"
         room = max(0, min(BAR, width - len(left_part) - len(left) - 1))
@@ -96,7 +98,7 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
 
 
-def through(streams: Sequence[tuple[str, BinaryIO | MailFolder]]) -> ProgressTotal:
+def total_of(streams: Sequence[tuple[str, BinaryIO | MailFolder]]) -> ProgressTotal:
     """Return the total of inputs in bytes, which is unknown for a pipe."""
     files = [stream for _, stream in streams if not isinstance(stream, MailFolder)]
     if len(files) < len(streams) or not all(stream.seekable() for stream in files):

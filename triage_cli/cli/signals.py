@@ -36,7 +36,7 @@ class Stopper:
         self.code = 0
         self._stops: list[Callable[[], None]] = []
         self._stopped = False
-        self._waiting = False
+        self._is_waiting = False
         self._handlers_before: dict[int, Any] = {}
         self._nudger: _Nudger | None = None
         self._lost_error: type[BaseException] | None = None
@@ -87,15 +87,15 @@ class Stopper:
             raise KeyboardInterrupt
         for stop in self._stops:
             stop()
-        if self._waiting:
+        if self._is_waiting:
             raise _Wake
 
     def _insist(self) -> None:
         """End the process if the second signal did not, because it is blocked."""
         if self._second_signals.get() and not self._has_ended.wait(PATIENCE):
-            flushing = threading.Thread(target=sys.stdout.flush, daemon=True)  # a reader may have stopped reading
-            flushing.start()
-            flushing.join(0.1)
+            flush_thread = threading.Thread(target=sys.stdout.flush, daemon=True)  # a reader may have stopped reading
+            flush_thread.start()
+            flush_thread.join(0.1)
             abandon(self.code)
 
     def _unraisable(self, what: "sys.UnraisableHookArgs") -> None:
@@ -112,7 +112,7 @@ class Stopper:
         if lost_error is None or self._nudger is None:
             return
         self._nudger.handled += 1
-        if lost_error is KeyboardInterrupt or self._waiting:
+        if lost_error is KeyboardInterrupt or self._is_waiting:
             raise lost_error
 
     def interruptible(self, items: Iterable[T]) -> Iterator[T]:
@@ -120,12 +120,12 @@ class Stopper:
         source = iter(items)
         while not (self.code or self._stopped):
             try:
-                self._waiting = True
+                self._is_waiting = True
                 item = next(source)
             except (StopIteration, _Wake):
                 return
             finally:
-                self._waiting = False
+                self._is_waiting = False
             yield item
 
 

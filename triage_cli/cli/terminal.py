@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.hostile_text.invisible import each_hiding, escape
+from triage_cli.domain.hostile_text.invisible import escape, replace_hidden
 
 DUMB = ("dumb", "unknown")  # terminals that know no escape codes
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "1;31", "32", "33", "36"
@@ -82,7 +82,7 @@ def _width(stream: TextIO) -> int:
 def safe(text: str) -> str:
     """Return a text that is safe on a terminal: on one line, with hidden characters visible."""
     if not text.isascii():
-        text = _without_piles(each_hiding(text, _visible), _visible)
+        text = _without_piles(replace_hidden(text, _visible), _visible)
     return _CONTROL.sub(lambda match: _visible(match.group()), text)
 
 
@@ -93,7 +93,7 @@ def safe_lines(text: str) -> str:
 
 def safe_json(text: str) -> str:
     """Return equivalent JSON that is safe on a terminal: hidden characters are escaped, lines are kept."""
-    shown = _without_piles(each_hiding(text, _escaped), _escaped)
+    shown = _without_piles(replace_hidden(text, _escaped), _escaped)
     return _CONTROL.sub(lambda match: _escaped(match.group()), shown)
 
 

@@ -52,7 +52,7 @@ class Connection:
         is_plain = urlsplit(address.url).scheme == "http"
         self._tls_hint = f"give --remote https://{address.host} if the server speaks TLS" if is_plain else ""
         self._token_command = address.token_command
-        self._renewing = threading.Lock()
+        self._token_lock = threading.Lock()
         self._has_answered = False
         self._patience = PATIENCE
         self.stopped_at: float | None = None
@@ -149,7 +149,7 @@ class Connection:
 
     def _renew(self, refused: str) -> None:
         """Get a new token, unless another thread has replaced the refused one."""
-        with self._renewing:
+        with self._token_lock:
             if self._client.headers[KEY_HEADER] == refused:
                 self._client.headers[KEY_HEADER] = printed_token(self._token_command)
 

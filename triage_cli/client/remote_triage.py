@@ -29,7 +29,7 @@ PAGE = 500
 # Verdicts per request.
 VERDICTS = 500
 # Tickets that one review fetches.
-SITTING = 1000
+REVIEW_LIMIT = 1000
 # Runs that a server lists.
 RUNS = 1000
 # The query parameters that may be repeated, with their fields of a selection or an event query.
@@ -136,7 +136,7 @@ class RemoteTriage:
             return
         left = params.pop("limit", None)
         if selection.order == "review":  # one page, since the order depends on all tickets that wait
-            left = min(left or SITTING, SITTING)
+            left = min(left or REVIEW_LIMIT, REVIEW_LIMIT)
             page = left
         else:
             page = PAGE
@@ -220,12 +220,12 @@ class RemoteTriage:
 
     def _paged(self, path: str, params: Params) -> Iterator[Any]:
         """Yield the records of all pages."""
-        response, following = self.connection.get(path, params)
+        response, next_page = self.connection.get(path, params)
         yield from self.converted(protocol.rows_of, response)
-        while following is not None:
+        while next_page is not None:
             # Only the query of the link is used, so that it cannot lead to another server or path.
-            query = parse_qsl(following.partition("?")[2].partition("#")[0], keep_blank_values=True)
-            response, following = self.connection.get(path, query)
+            query = parse_qsl(next_page.partition("?")[2].partition("#")[0], keep_blank_values=True)
+            response, next_page = self.connection.get(path, query)
             yield from self.converted(protocol.rows_of, response)
 
     def converted(self, make: Callable[[Any], T], record: Any) -> T:

@@ -109,12 +109,12 @@ class Upload(Generic[T]):
                 if outcome.row is None:  # of an earlier run's delivery
                     yield outcome
                     continue
-                draft = upload_chunk.waiting.pop(outcome.row, None)
+                draft = upload_chunk.unanswered.pop(outcome.row, None)
                 if draft is not None:
                     yield from upload_chunk.rejected(outcome.row)
                     yield outcome._replace(item=draft)
-            if upload_chunk.waiting:
-                raise self._connection.strange(f"{len(upload_chunk.waiting)} rows without an outcome")
+            if upload_chunk.unanswered:
+                raise self._connection.strange(f"{len(upload_chunk.unanswered)} rows without an outcome")
             self._account(stream.end, upload_chunk.met)
         yield from upload_chunk.rejected(None)
 
@@ -142,8 +142,8 @@ class _UploadChunk:
         self._options = {"content": body, "params": params, "headers": headers}
         self._stream: Stream | None = None
         self._rejected = deque(upload_row for upload_row in rows if isinstance(upload_row, Rejected))
-        self.waiting = {upload_row.row: upload_row for upload_row in rows if isinstance(upload_row, TicketDraft)}
-        self.number = len(self.waiting)
+        self.unanswered = {upload_row.row: upload_row for upload_row in rows if isinstance(upload_row, TicketDraft)}
+        self.number = len(self.unanswered)
         self.met = met
 
     def try_to_send(self) -> None:

@@ -10,7 +10,6 @@ from triage_cli.config.json_schema import Schema, accepts, named_schema, record_
 from triage_cli.config.validators import (
     Field,
     absolute,
-    matching,
     named,
     number,
     one_of,
@@ -18,6 +17,7 @@ from triage_cli.config.validators import (
     record,
     several,
     text,
+    text_matching,
     truth,
     url,
     variable,
@@ -53,8 +53,8 @@ def read_mail(destination_name: str, setting: ConfigNode) -> DestinationSpec:
     )
 
 
-mail_host = matching(f"({HOST})", "must be the name or address of a mail server, such as smtp.example.com")
-_mailbox = matching(f"({MAILBOX})", "must be a mail address, such as team@example.com or Team <team@example.com>")
+mail_host = text_matching(f"({HOST})", "must be the name or address of a mail server, such as smtp.example.com")
+_mailbox = text_matching(f"({MAILBOX})", "must be a mail address, such as team@example.com or Team <team@example.com>")
 MAIL: Mapping[str, Field] = {
     "type": Field(one_of("mail"), needed=True),
     "host": Field(mail_host, needed=True),

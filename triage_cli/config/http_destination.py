@@ -42,11 +42,11 @@ def read_http(name: str, setting: ConfigNode) -> DestinationSpec:
         setting, needs = filled(setting, chosen)
     others = {key: Field(text) for key in sorted(needs - HTTP.keys())}
     http_values = record(setting, {**HTTP, **others}, f"destinations.{name}", instead="auth, key_env or url_env")
-    given = {key: http_values.pop(key) for key in others if key in http_values}
+    preset_values = {key: http_values.pop(key) for key in others if key in http_values}
     http_values.pop("type")
     common = {key: http_values.pop(key) for key in COMMON if key in http_values}
     _check_together(setting, http_values)
-    return DestinationSpec(name, "http", **common, http=HttpSpec(given=given, **http_values))
+    return DestinationSpec(name, "http", **common, http=HttpSpec(given=preset_values, **http_values))
 
 
 def http_schema() -> Schema:
@@ -57,16 +57,16 @@ def http_schema() -> Schema:
 
 def _check_together(setting: ConfigNode, http_values: Mapping[str, Any]) -> None:
     """Report keys that exclude each other, and keys that need another one."""
-    given = setting.value.keys()
-    if not given & {"url", "url_env"} and "preset" not in given:
+    keys = setting.value.keys()
+    if not keys & {"url", "url_env"} and "preset" not in keys:
         setting.wrong("url is missing (or url_env, where the address itself is a secret)")
     for one, other in (("url", "url_env"), ("body", "form")):
-        if {one, other} <= given:
+        if {one, other} <= keys:
             setting.wrong(f"{one} and {other} exclude each other; remove one")
-    if "endpoint" in given and "?" in (http_values.get("url") or ""):
+    if "endpoint" in keys and "?" in (http_values.get("url") or ""):
         setting.wrong("url ends with a query, so that no endpoint can follow; move it into query")
     auth = http_values.get("auth")
-    if auth is not None and not auth.env and "key_env" not in given:
+    if auth is not None and not auth.env and "key_env" not in keys:
         setting.wrong("auth needs env, the variable that holds what goes into the header")
 
 
@@ -113,11 +113,11 @@ def _bearer(setting: ConfigNode) -> tuple[str, ...]:
 def auth(setting: ConfigNode) -> AuthSpec:
     """Read the authentication of a request."""
     values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
-    given = setting.value if isinstance(setting.value, Mapping) else {}
-    kinds = [key for key in ("basic", "bearer", "header") if key in given]
+    entries = setting.value if isinstance(setting.value, Mapping) else {}
+    kinds = [key for key in ("basic", "bearer", "header") if key in entries]
     if len(kinds) != 1:
         raise ConfigValueError("takes one of basic: [USER, PASSWORD], bearer: VARIABLE, and header: NAME with env")
-    if kinds[0] != "header" and {"env", "prefix"} & given.keys():
+    if kinds[0] != "header" and {"env", "prefix"} & entries.keys():
         raise ConfigValueError(f"env and prefix mean nothing to {kinds[0]}")
     if kinds[0] == "header":
         env = (values["env"],) if "env" in values else ()

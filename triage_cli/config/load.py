@@ -37,7 +37,7 @@ class _Found(NamedTuple):
     path: Path
     diagnostics: Diagnostics
     root: Node | None
-    ours: bool  # it has a key of ours
+    has_our_key: bool  # it has a key of ours
 
 
 def load_config(
@@ -57,7 +57,7 @@ def load_config(
     config_file, notes = _find(config, env, cwd, home)
     diagnostics = config_file.diagnostics if config_file else Diagnostics()
     sections = read(ConfigNode(config_file.root, "", diagnostics)) if config_file and config_file.root else NOTHING
-    settled = _Settling(sections.values, diagnostics, env)
+    settled = _SettingPrecedence(sections.values, diagnostics, env)
     database = settled.value("database", db, ("--db", "TRIAGE_DB"), no_database)
     if database is None:
         database = _default_database(env, home)
@@ -124,7 +124,7 @@ def _find(
     local = cwd / "config.yaml"
     if _is_file(local):
         config_file = _open(local, "config.yaml", home)
-        if config_file.ours:
+        if config_file.has_our_key:
             check_unnamed(local, config_file.diagnostics.distrust)
             return config_file, ()
         notes = ("./config.yaml has none of triage's keys and was ignored",)
@@ -156,28 +156,30 @@ def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found
     except UnreadableError as exc:
         diagnostics.wrong(exc.line, "", str(exc))
         plain = data.replace(b"\0", b"")  # two bytes a letter, as some editors save
-        ours = re.search(rb"(?m)^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(" + "|".join(TOP).encode() + rb")\s*:", plain)
-        return _Found(path, diagnostics, None, ours is not None)
+        has_our_key = re.search(
+            rb"(?m)^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(" + "|".join(TOP).encode() + rb")\s*:", plain
+        )
+        return _Found(path, diagnostics, None, has_our_key is not None)
     if root.value is None:
         root = Node({}, 1)  # only comments: all defaults
     if not isinstance(root.value, dict):
         diagnostics.wrong(root.line, "", "must be a mapping (key: value)")
-        return _Found(path, diagnostics, None, ours=False)
+        return _Found(path, diagnostics, None, has_our_key=False)
     return _Found(path, diagnostics, root, any(key in TOP for key in root.value))
 
 
 def _xdg(env: Mapping[str, str], home: Path | None, variable: str, usual: str) -> Path | None:
     """Return a base directory; None if it would be in a home that does not exist. A relative one is ignored."""
-    given = env.get(variable, "")
-    if Path(given).is_absolute():
-        return Path(given)
+    text = env.get(variable, "")
+    if Path(text).is_absolute():
+        return Path(text)
     return home / usual if home else None
 
 
 def _home(env: Mapping[str, str]) -> Path | None:
     """Return the home directory; None if neither HOME nor the system has one, as for a container's user."""
-    given = env.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
-    return Path(given) if Path(given).is_absolute() else None
+    text = env.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+    return Path(text) if Path(text).is_absolute() else None
 
 
 def no_home() -> ConfigError:
@@ -211,7 +213,7 @@ def _raise(config_file: _Found | None, diagnostics: Diagnostics) -> None:
 # Settling what holds
 
 
-class _Settling:
+class _SettingPrecedence:
     """Takes a value from flag, environment or file, and records its origin."""
 
     def __init__(self, values: Mapping[str, Any], diagnostics: Diagnostics, env: Mapping[str, str]) -> None:
@@ -222,13 +224,13 @@ class _Settling:
     def value(self, key: str, flag: str | None, names: tuple[str, str], objection: Callable[[str], str]) -> str | None:
         """Return the value of this key; `names` are those of its flag and its variable."""
         outside = ((flag, f"flag {names[0]}"), (self.env.get(names[1]), f"environment {names[1]}"))
-        for given, origin in outside:
-            if given is not None:
-                problem = objection(given) if given.strip() else "is empty"
+        for text, origin in outside:
+            if text is not None:
+                problem = objection(text) if text.strip() else "is empty"
                 if problem:
                     self.diagnostics.misplaced(origin, problem)
                 self.diagnostics.origins[key] = origin
-                return given
+                return text
         value: str | None = self.values.get(key)
         return value
 
@@ -237,24 +239,24 @@ class _Settling:
         if flag is not None:
             self.diagnostics.origins["offline"] = "flag --offline"
             return flag
-        if not (given := self.env.get("TRIAGE_OFFLINE", "").strip()):
+        if not (text := self.env.get("TRIAGE_OFFLINE", "").strip()):
             return bool(self.values.get("offline"))
         self.diagnostics.origins["offline"] = "environment TRIAGE_OFFLINE"
-        if given.lower() not in TRUTHS:
+        if text.lower() not in TRUTHS:
             self.diagnostics.misplaced(
-                "environment TRIAGE_OFFLINE", f'"{given[:40]}" is neither 1, true, yes nor 0, false, no'
+                "environment TRIAGE_OFFLINE", f'"{text[:40]}" is neither 1, true, yes nor 0, false, no'
             )
-        return TRUTHS.get(given.lower(), True)
+        return TRUTHS.get(text.lower(), True)
 
 
 def _check_own_files(
-    diagnostics: Diagnostics, destinations: Mapping[str, DestinationSpec], ours: Iterable[str | os.PathLike[str]]
+    diagnostics: Diagnostics, destinations: Mapping[str, DestinationSpec], has_our_key: Iterable[str | os.PathLike[str]]
 ) -> None:
     """Report a destination that is one of triage's own files: appended lines would damage it, or be lost."""
     if diagnostics.problems:  # for example a path with a NUL
         return
     for name, spec in destinations.items():
-        if spec.path is not None and is_among(spec.path, ours):
+        if spec.path is not None and is_among(spec.path, has_our_key):
             key = f"destinations.{name}.path"
             problem = f"{spec.path} is the database, a file beside it, or the configuration; name a file of its own"
             diagnostics.misplaced(f"{diagnostics.origins[key]}: {key}", problem)

@@ -109,7 +109,7 @@ class Routes:
     def __init__(self, categories: tuple[Category, ...], destinations: dict[str, DestinationSpec]) -> None:
         self.destinations = destinations
         self.names = [category.name for category in categories]
-        self.heirs = {old: category.name for category in categories for old in category.was}
+        self.current_names = {old: category.name for category in categories for old in category.was}
 
     def read(self, setting: ConfigNode) -> tuple[Rule, ...]:
         """Return the rules; adds the addresses to `destinations`."""
@@ -124,7 +124,7 @@ class Routes:
     def _short(self, setting: ConfigNode) -> tuple[Rule, ...]:
         rules: dict[str, Rule] = {}
         for key, route_setting in setting.entries().items():
-            name = self.heirs.get(key, key)
+            name = self.current_names.get(key, key)
             to = route_setting.read(self._to, ())
             if name not in self.names:
                 route_setting.wrong(f'no category "{key}"{suggestion(key, self.names)}')
@@ -171,7 +171,7 @@ class Routes:
 
     def _category(self, setting: ConfigNode, word: str) -> str:
         """Return the category's current name."""
-        name = self.heirs.get(word, word)
+        name = self.current_names.get(word, word)
         if name not in self.names:
             route_setting = setting.entries()["when"].entries()["category"]
             route_setting.wrong(f'no category "{word}"{suggestion(word, self.names)}')

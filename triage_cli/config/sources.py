@@ -64,8 +64,8 @@ def _source(source_name: str, setting: ConfigNode) -> SourceSpec:
         return _imap(source_name, source_values)
     if "fields" in keys and "external_id" not in keys["fields"].value:
         keys["fields"].wrong("external_id is missing; without it a repeated ticket is not recognised")
-    following, cursor = source_values.get("next"), source_values.get("cursor")
-    if following and following.most and not (cursor and cursor.field):
+    next_spec, cursor = source_values.get("next"), source_values.get("cursor")
+    if next_spec and next_spec.most and not (cursor and cursor.field):
         keys["next"].wrong("most needs cursor.field, from which the walk begins again")
     known = {
         key: value for key, value in source_values.items() if key in SourceSpec._fields

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from triage_cli.config.json_schema import NAME, accepts, or_null, schema_of
 from triage_cli.config.secrets import without_password
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
-from triage_cli.domain.hostile_text.invisible import first_hiding
+from triage_cli.domain.hostile_text.invisible import first_hidden
 
 _SECRET = re.compile(
     r"(?i)(.*[_-])?(api_?key|key|secrets?|token|password|passwd|passphrase|credentials?|authorization)"
@@ -28,8 +28,8 @@ class Field(NamedTuple):
     needed: bool = False
 
 
-def record(setting: ConfigNode, table: Mapping[str, Field], kept: str, *, instead: str = "") -> dict[str, Any]:
-    """Read a mapping by its table; `kept` is the key under which its values' origins are recorded.
+def record(setting: ConfigNode, table: Mapping[str, Field], origin_prefix: str, *, instead: str = "") -> dict[str, Any]:
+    """Read a mapping by its table; `origin_prefix` is the key under which its values' origins are recorded.
 
     `instead` is the key for the name of a secret's variable, for the hint if somebody wrote the secret itself. Mistakes
     go to the diagnostics; the result has the keys without a mistake.
@@ -46,7 +46,7 @@ def record(setting: ConfigNode, table: Mapping[str, Field], kept: str, *, instea
             values["type"] = chosen
         elif (yaml_value := inner.read(field.check, _WRONG)) is not _WRONG:
             values[key] = yaml_value
-        inner.origin(f"{kept}.{key}" if kept else key)
+        inner.origin(f"{origin_prefix}.{key}" if origin_prefix else key)
     for key, field in table.items():
         meant = field.needed and (not field.types or chosen in field.types)
         if meant and key not in entries and isinstance(setting.value, dict):
@@ -107,13 +107,13 @@ def unless(schema: Mapping[str, Any], objection_to: Callable[[str], str]) -> Cal
     return check
 
 
-def matching(pattern: str, objection: str) -> Callable[[ConfigNode], str]:
+def text_matching(pattern: str, objection: str) -> Callable[[ConfigNode], str]:
     """Accept a text that a pattern matches from its beginning to its end."""
     schema = {"type": "string", "pattern": f"^{pattern}$"}
     return unless(schema, lambda yaml_value: "" if re.fullmatch(pattern, yaml_value) else objection)
 
 
-header = matching(
+header = text_matching(
     r"[!#$%&'*+.^_`|~0-9A-Za-z-]+",
     "must be the name of an HTTP header: letters, digits and dashes, such as X-Signature",
 )
@@ -121,8 +121,8 @@ header = matching(
 
 def no_name(name: str) -> str:
     """Return why a text cannot be a name, else an empty text."""
-    if hiding := first_hiding(name):
-        return f"holds U+{ord(hiding):04X}, which nobody sees; type it again"
+    if hidden_character := first_hidden(name):
+        return f"holds U+{ord(hidden_character):04X}, which nobody sees; type it again"
     return _no_name(name)
 
 

@@ -12,13 +12,13 @@ from triage_cli.config.ticket_fields import ticket_fields
 from triage_cli.config.validators import (
     Field,
     header,
-    matching,
     named,
     one_of,
     optional,
     record,
     several,
     text,
+    text_matching,
     variable,
 )
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError
@@ -26,7 +26,7 @@ from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError
 PRESETS = Path(__file__).parent.parent / "api" / "presets"
 NAME = "[A-Za-z0-9._-]+"
 # The name of an item in a header, such as the t of t=1492774577.
-ITEM = matching("[A-Za-z0-9_-]+", "must be the name before the = in the header, such as t")
+ITEM = text_matching("[A-Za-z0-9_-]+", "must be the name before the = in the header, such as t")
 VALUES: Check = several(optional(text), least=1)
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 

@@ -8,7 +8,7 @@ from triage_cli.config.destination_specs import AnswerTest, DestinationSpec, Htt
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.config.templates import is_template
 from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
-from triage_cli.destinations.http_sender import GONE, KEPT, WORKERS, HttpSender, Send, beginning, refusal, shown
+from triage_cli.destinations.http_sender import GONE, KEPT, WORKERS, HttpSender, Send, beginning_of, refusal, shown
 from triage_cli.destinations.rendered_requests import HttpRequests
 from triage_cli.domain.deliveries import SET_BY_A_PERSON, OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
@@ -64,7 +64,7 @@ class HttpDestination:
         search = self._requests.search(outgoing, kept_values) if outgoing.delivery.doubtful else None
         undos = list(self._requests.undos(outgoing, kept_values))
         request = self._requests.delivery(outgoing, kept_values)
-        if search and (receipt := await self._found(send, *search)):
+        if search and (receipt := await self._search_earlier(send, *search)):
             return receipt
         for undo in undos:
             await self._taken_back(send, undo)
@@ -80,14 +80,14 @@ class HttpDestination:
             )  # fmt: skip
         if not _holds(self._http.ok, answer.status, content, usual=OK):
             raise self._refusal(answer, content)
-        return Receipt(answer.status, kept=self._kept(content))
+        return Receipt(answer.status, kept=self._values_to_keep(content))
 
     async def _answered(self, send: Send, find: HttpRequest, outgoing: OutgoingDelivery) -> Mapping[str, Any]:
         """Return the values that the `find` request returned.
 
         Raises `DeliveryError` if one is missing, or if a person has set the field that the delivery would set.
         """
-        answer = await self._aside(send, find)
+        answer = await self._extra_answer(send, find)
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered find with more than can be read, or incompletely")
         paths, field = (self._http.find.keep, self._http.find.field) if self._http.find else ({}, "")
@@ -101,7 +101,7 @@ class HttpDestination:
             error = DeliveryError(
                 f"{self.name} has nothing at {missing[0]}, which find asks for", hint=hint, final=True
             )
-            error.answer = self._beginning(answer)
+            error.answer = self._beginning_of(answer)
             raise error
         if field:
             self._check_unset(lookup(content, field), outgoing)
@@ -120,9 +120,9 @@ class HttpDestination:
                 hint="if no source reads that field as its verdict, correct or empty it there", final=True,
             )  # fmt: skip
 
-    async def _found(self, send: Send, search: HttpRequest, contains: str) -> Receipt | None:
+    async def _search_earlier(self, send: Send, search: HttpRequest, contains: str) -> Receipt | None:
         """Search for the result of an earlier attempt whose answer was lost."""
-        answer = await self._aside(send, search)
+        answer = await self._extra_answer(send, search)
         if contains and contains.encode() in answer.body:
             return Receipt(answer.status)
         if not answer.complete:
@@ -131,12 +131,12 @@ class HttpDestination:
         if contains or lookup(content, path) in (None, False, "", [], {}):
             return None
         beside = path.rpartition(".")[0]  # what is kept stands in the object that was found
-        return Receipt(answer.status, kept=self._kept(lookup(content, beside) if beside else content))
+        return Receipt(answer.status, kept=self._values_to_keep(lookup(content, beside) if beside else content))
 
     async def _taken_back(self, send: Send, undo: HttpRequest) -> None:
-        await self._aside(send, undo, usual=(*OK, NOT_THERE))
+        await self._extra_answer(send, undo, usual=(*OK, NOT_THERE))
 
-    async def _aside(self, send: Send, request: HttpRequest, usual: Sequence[int] = OK) -> HttpAnswer:
+    async def _extra_answer(self, send: Send, request: HttpRequest, usual: Sequence[int] = OK) -> HttpAnswer:
         """Make a request other than the one that delivers.
 
         If it fails, the delivery is not doubtful and the destination is not gone.
@@ -159,15 +159,15 @@ class HttpDestination:
         error.gone = (
             answer.status == GONE and not self._names_one
         )  # else the ticket in that system is gone, not the system
-        error.answer = self._beginning(answer)
+        error.answer = self._beginning_of(answer)
         if error.answer:
             error.hint = "triage why shows its answer"
         return error
 
-    def _beginning(self, answer: HttpAnswer) -> str | None:
-        return beginning(answer, self._secrets.hidden_in)
+    def _beginning_of(self, answer: HttpAnswer) -> str | None:
+        return beginning_of(answer, self._secrets.hidden_in)
 
-    def _kept(self, content: Any) -> str | None:
+    def _values_to_keep(self, content: Any) -> str | None:
         """Return the values to keep, as JSON; a value that is long, a list or an object is not kept."""
         kept_values = {name: lookup(content, path) for name, path in self._http.keep.items()}
         plain = {

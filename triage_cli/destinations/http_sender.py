@@ -111,7 +111,7 @@ def refusal(name: str, answer: HttpAnswer, now: float, *, retried: bool = False)
     )
 
 
-def beginning(answer: HttpAnswer, hiding: Callable[[str], str] = str) -> str | None:
-    """Return the beginning of a refusal's body, without what `hiding` removes; None if it is empty."""
-    text = hiding(answer.body[:READ].decode("utf-8", "replace"))
+def beginning_of(answer: HttpAnswer, hide: Callable[[str], str] = str) -> str | None:
+    """Return the beginning of a refusal's body, without what `hide` removes; None if it is empty."""
+    text = hide(answer.body[:READ].decode("utf-8", "replace"))
     return storable_text(text)[:KEPT] or None

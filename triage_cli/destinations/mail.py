@@ -214,7 +214,7 @@ class MailDestination:
         except MailRefusal as refusal:
             error = self._refusal(refusal.smtp_code, refusal.smtp_error)
         except OSError as failure:
-            if lack := resource_exhaustion.lack_of(failure, probing=True):
+            if lack := resource_exhaustion.lack_of(failure, is_probe=True):
                 return Outcome(0, Action.FAILED, None, lack, outgoing)
             error = self._unreached(failure, connection)
         else:
@@ -250,7 +250,7 @@ class MailDestination:
         return error
 
     def _refusal(self, code: int, text: bytes | str) -> DeliveryError:
-        answer = self._kept(text) or None
+        answer = self._excerpt(text) or None
         hint = "triage why shows its answer" if answer else ""
         return DeliveryError(
             f"{self.name} answered {code}", hint=hint, final=500 <= code < 600, status=code, answer=answer
@@ -264,14 +264,14 @@ class MailDestination:
             why = f"{self.name} cannot be reached at {server}: it closed the connection"
         elif isinstance(failure, MailError):
             return DeliveryError(
-                f"{self.name} cannot be used at {server}: {self._kept(str(failure))}",
+                f"{self.name} cannot be used at {server}: {self._excerpt(str(failure))}",
                 hint="see tls, user_env and password_env in the config",
             )
         else:
             why = f"{self.name} cannot be reached at {server}: {reason(failure)}"
         return DeliveryError(why, doubtful=connection.in_doubt)
 
-    def _kept(self, text: bytes | str) -> str:
+    def _excerpt(self, text: bytes | str) -> str:
         """Return the beginning of a server's answer, on one line and without the login."""
         shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         for secret in self._login.shapes if self._login else ():

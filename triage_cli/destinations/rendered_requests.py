@@ -39,8 +39,8 @@ class _Parts(NamedTuple):
 
 
 def _parts(spec: HttpSpec) -> Iterator[_Parts]:
-    given, kept_values = frozenset(spec.given), spec.find.keep if spec.find else {}
-    public = delivery_names(frozenset([*spec.keep, *kept_values]), given)
+    preset_keys, kept_values = frozenset(spec.given), spec.find.keep if spec.find else {}
+    public = delivery_names(frozenset([*spec.keep, *kept_values]), preset_keys)
     private = public | {"key"} if spec.key_env else public  # a key may be used in no address and in no header
     yield _Parts("url", spec.url or "", public, as_url_part)
     yield _Parts("endpoint", spec.endpoint, public, as_url_part)
@@ -49,7 +49,7 @@ def _parts(spec: HttpSpec) -> Iterator[_Parts]:
     yield _Parts("body", spec.body, private)
     yield _Parts("form", spec.form, private)
     if spec.find:
-        yield _Parts("find.get", spec.find.get, delivery_names(frozenset(spec.keep), given), as_url_part)
+        yield _Parts("find.get", spec.find.get, delivery_names(frozenset(spec.keep), preset_keys), as_url_part)
     if spec.once:
         yield _Parts("once.get", spec.once.get, public, as_url_part)
         yield _Parts("once.body", spec.once.body, private)
@@ -59,7 +59,7 @@ def _parts(spec: HttpSpec) -> Iterator[_Parts]:
         yield _Parts("undo.body", spec.undo.body, private | REPLACED)
 
 
-def _beside(spec: HttpSpec) -> Iterator[tuple[str, str]]:
+def _extra_addresses(spec: HttpSpec) -> Iterator[tuple[str, str]]:
     """Yield the addresses of the requests other than the delivery itself, each with its place."""
     if spec.find:
         yield "find.get", spec.find.get
@@ -71,7 +71,7 @@ def _beside(spec: HttpSpec) -> Iterator[tuple[str, str]]:
 
 def mistakes(spec: HttpSpec) -> Iterator[tuple[str, str]]:
     """Yield each invalid template: its place in the destination's configuration, and why it is invalid."""
-    for place, address in _beside(spec):
+    for place, address in _extra_addresses(spec):
         if spec.url and not address.startswith(("/", "../")) and _origin(address) != _origin(spec.url):
             yield place, f"leads to another host than url, which would get its secrets; begin with {_origin(spec.url)}/"
     for part in _parts(spec):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning, refusal, shown
+from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown
 from triage_cli.destinations.payload import line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.runs import Outcome
@@ -78,7 +78,7 @@ class WebhookDestination:
         if 200 <= answer.status < 300:
             return Receipt(answer.status)
         error = refusal(self._shown, answer, self._clock())
-        error.gone, error.answer = answer.status == GONE, beginning(answer)
+        error.gone, error.answer = answer.status == GONE, beginning_of(answer)
         raise error
 
 

@@ -75,7 +75,7 @@ def suggested(ticket: Ticket, draft: AgentSuggestionDraft, category: str, actor:
     )
 
 
-def standing(ticket: Ticket, answers: Iterable[Classification]) -> tuple[AgentSuggestion, ...]:
+def suggestions_in_force(ticket: Ticket, answers: Iterable[Classification]) -> tuple[AgentSuggestion, ...]:
     """Return the last suggestion of each agent about the ticket's present text; `answers` are oldest first."""
     key = ids.answer_key(CLASSIFIER, ticket.text)
     newest = {a.step: a for a in answers if is_agents(a) and a.answer_key == key}

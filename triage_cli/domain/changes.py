@@ -21,14 +21,14 @@ class Spent(NamedTuple):
 class Change(NamedTuple):
     """One write: an event, the changed ticket, further rows, and the revision that it was decided on.
 
-    `expects` is that revision, or 0 for a new ticket, whose identity must be free. Without a ticket, only the event and
-    the rows are written. `decision` is set if the change records a classifier's answer. `further` events follow the
-    first one, if a ticket took several steps before it was stored.
+    `expected_revision` is that revision, or 0 for a new ticket, whose identity must be free. Without a ticket, only the
+    event and the rows are written. `decision` is set if the change records a classifier's answer. `further` events
+    follow the first one, if a ticket took several steps before it was stored.
     """
 
     event: Event
     ticket: Ticket | None = None
-    expects: int = 0
+    expected_revision: int = 0
     adds: tuple[Classification | Delivery | Attempt | BatchItem | Spent, ...] = ()
     decision: Decision | None = None
     further: tuple[Event, ...] = ()

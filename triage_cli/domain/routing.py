@@ -118,14 +118,14 @@ def needed_deliveries(
     in_force = _not_replaced(current)
     has_delivery = {d.destination for d in in_force if d.category == category and d.state != "superseded"}
     arrived = {d.destination: d.delivery_id for d in in_force if d.arrived}
-    leaving = [d.delivery_id for d in in_force if d.arrived and d.destination not in rule.to]
+    left_deliveries = [d.delivery_id for d in in_force if d.arrived and d.destination not in rule.to]
     new: list[Delivery] = []
     for destination in rule.to:
         if destination in has_delivery and not again:
             continue
         replaces = arrived.get(destination)
-        if replaces is None and leaving:  # each new delivery replaces another one that the ticket leaves
-            replaces = leaving.pop() if len(leaving) > 1 else leaving[0]
+        if replaces is None and left_deliveries:  # each new delivery replaces another one that the ticket leaves
+            replaces = left_deliveries.pop() if len(left_deliveries) > 1 else left_deliveries[0]
         new.append(
             Delivery(
                 _new_delivery_id(ticket.ticket_id, category, destination, existing),

@@ -24,7 +24,7 @@ class History(NamedTuple):
     deliveries: tuple[Delivery, ...]
     attempts: tuple[Attempt, ...]
     events: tuple[LoggedEvent, ...]
-    askings: Mapping[str, QuestionSpec]
+    questions: Mapping[str, QuestionSpec]
     bounds: tuple[StoredBound, ...] = ()
     ended_early: Run | None = None
     holder: Run | None = None

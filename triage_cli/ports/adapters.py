@@ -67,7 +67,7 @@ class Classifier(Protocol):
     def fingerprints(self) -> tuple[str, ...]:
         """Return the fingerprints of the questions that its steps ask."""
 
-    def askings(self) -> tuple[QuestionSpec, ...]:
+    def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the questions, for the record; a cascade asks several."""
 
     def rejudged(self, answer: Classification) -> Classification:
@@ -86,7 +86,7 @@ class Batcher(Protocol):
     """Has a provider answer many questions in one batch, within a day and for half the price.
 
     `labels` are the possible answers, "no category" last. One batch holds at most `most_requests` requests and
-    `most_bytes` bytes. `has_next` is true if another paid step of a cascade follows. `breathe` is called about once a
+    `most_bytes` bytes. `has_next` is true if another paid step of a cascade follows. `heartbeat` is called about once a
     second while the provider is waited for.
     """
 
@@ -97,7 +97,7 @@ class Batcher(Protocol):
     most_requests: int
     most_bytes: int
     has_next: bool
-    breathe: Callable[[], None]
+    heartbeat: Callable[[], None]
 
     @property
     def options(self) -> str:
@@ -109,10 +109,10 @@ class Batcher(Protocol):
     def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
         """Return the request about a ticket, as a line of the batch."""
 
-    def submit(self, batch: Batch, lines: IO[bytes], sending: Callable[[], bool]) -> str:
+    def submit(self, batch: Batch, lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
         """Send a batch and return the provider's id for it.
 
-        `sending` is called before the step that cannot be undone, and returns whether to take it. Raises
+        `mark_sent` is called before the step that cannot be undone, and returns whether to take it. Raises
         `UnknownOutcomeError` if the batch may have arrived; after any other error it has not.
         """
 

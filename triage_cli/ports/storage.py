@@ -120,7 +120,7 @@ class Store(Protocol):
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
         """Rename a category in all tables, with `destination` also the destination of that name; return the counts."""
 
-    def note_asking(self, asking: QuestionSpec) -> None:
+    def record_question(self, question: QuestionSpec) -> None:
         """Record a question, once per fingerprint."""
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
@@ -209,7 +209,7 @@ class AuditLogReader(Protocol):
     def recorded_head(self) -> tuple[Head, str | None]:
         """Return the head that the database records, and the mark of the key that it was written with."""
 
-    def kept(self) -> Head | None:
+    def kept_head(self) -> Head | None:
         """Return the head that is kept apart from the log, or None. Raises `CheckError` if it is damaged."""
 
     def events(self) -> Iterator[LoggedEvent]:

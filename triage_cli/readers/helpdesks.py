@@ -8,13 +8,13 @@ from typing import NamedTuple
 class Helpdesk(NamedTuple):
     """The columns of a helpdesk's export; names are compact (`createdat`).
 
-    It is recognised by one column of each set in `needs`, and at least `telling` columns of `marks`.
+    It is recognised by one column of each set in `needs`, and at least `marks_needed` columns of `marks`.
     """
 
     name: str
     needs: tuple[frozenset[str], ...]
     marks: frozenset[str]
-    telling: int
+    marks_needed: int
     fields: Mapping[str, tuple[str, ...]]
     numbers: Mapping[str, str] = {}
 
@@ -146,6 +146,6 @@ HELPDESKS = (
 def recognised(keys: AbstractSet[str]) -> Helpdesk | None:
     """Return the helpdesk whose export has these (compact) column names."""
     for desk in HELPDESKS:
-        if all(need & keys for need in desk.needs) and len(desk.marks & keys) >= desk.telling:
+        if all(need & keys for need in desk.needs) and len(desk.marks & keys) >= desk.marks_needed:
             return desk
     return None

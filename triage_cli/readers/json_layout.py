@@ -85,9 +85,9 @@ def _wrapped(sample_text: str, begin: int) -> dict[str, int]:
     for part in PARTS.finditer(sample_text, begin):
         mark = part.group()
         if mark[0] == '"':
-            opening = _LIST.match(sample_text, part.end()) if depth == 1 else None
-            if opening:
-                list_starts[mark.strip('"')] = opening.end()
+            list_start = _LIST.match(sample_text, part.end()) if depth == 1 else None
+            if list_start:
+                list_starts[mark.strip('"')] = list_start.end()
         else:
             depth += 1 if mark in "{[" else -1
     return list_starts

@@ -78,24 +78,24 @@ class MailFolder:
         os.close(self._file)
 
 
-def mail_format(head: bytes, name: str, given: str | None) -> Callable[[BinaryIO, bytes], Iterator[RawMail]] | None:
+def mail_format(head: bytes, name: str, option: str | None) -> Callable[[BinaryIO, bytes], Iterator[RawMail]] | None:
     """Return the format of an input of mails, by the option, its beginning or its name; None for a table."""
-    if given is not None:
-        return {"eml": eml, "mbox": mbox}.get(given.lower())
+    if option is not None:
+        return {"eml": eml, "mbox": mbox}.get(option.lower())
     start = head[:_PIECE].lstrip(b"\xef\xbb\xbf\r\n")
     first = start[: start.find(b"\n") + 1]
     if _POSTMARK.match(first):
         return mbox
-    ending = name.rpartition(".")[2].lower()
+    suffix = name.rpartition(".")[2].lower()
     fields = start.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
-    if _FIELD.match(first) and (ending == "eml" or len(set(map(bytes.lower, _OF_MAIL.findall(fields)))) >= 3):
+    if _FIELD.match(first) and (suffix == "eml" or len(set(map(bytes.lower, _OF_MAIL.findall(fields)))) >= 3):
         return eml
     return None
 
 
 def eml(stream: BinaryIO, head: bytes) -> Iterator[RawMail]:
     """Yield the one mail of a file; `head` was read from it before."""
-    mail = _Growing("line 1", 1)
+    mail = _MailBuffer("line 1", 1)
     for line in _lines(stream, head):
         mail.add(line)
     yield mail.done()
@@ -107,7 +107,7 @@ def mbox(stream: BinaryIO, head: bytes) -> Iterator[RawMail]:
     A mail begins with a line such as "From … 10:00:00 2024", at the start or after a blank line. Escaped lines are
     unescaped.
     """
-    mail: _Growing | None = None
+    mail: _MailBuffer | None = None
     number, blank, begins = 0, True, True
     for line in _lines(stream, head):
         if begins:
@@ -115,7 +115,7 @@ def mbox(stream: BinaryIO, head: bytes) -> Iterator[RawMail]:
             if blank and line.startswith(b"From ") and _POSTMARK.match(line):
                 if mail is not None:
                     yield mail.done()
-                mail = _Growing(f"line {number}", number)
+                mail = _MailBuffer(f"line {number}", number)
             elif mail is not None:
                 mail.add(line[1:] if _ESCAPED.match(line) else line)
             blank = line in (b"\n", b"\r\n")
@@ -132,7 +132,7 @@ def as_mbox(data: bytes) -> str:
     return f"\nFrom MAILER-DAEMON Thu Jan  1 00:00:00 1970\n{text}"
 
 
-class _Growing:
+class _MailBuffer:
     """A mail that is being read."""
 
     def __init__(self, place: str, line: int) -> None:

@@ -133,27 +133,27 @@ def text_lines(stream: BinaryIO) -> Iterator[str]:
             yield line
 
 
-def format_of(text: str, name: str, given: str | None) -> str:
+def format_of(text: str, name: str, option: str | None) -> str:
     """Return `csv`, `tsv`, `json` or `jsonl`: as given, else by the beginning of the text, else by the file name."""
-    if given is not None:
-        if given.lower() not in FORMATS:
-            raise UsageError(f'there is no format "{given}"', hint=f"one of {', '.join((*FORMATS, *MAILS))}")
-        return given.lower()
-    ending = name.rpartition(".")[2].lower()
+    if option is not None:
+        if option.lower() not in FORMATS:
+            raise UsageError(f'there is no format "{option}"', hint=f"one of {', '.join((*FORMATS, *MAILS))}")
+        return option.lower()
+    suffix = name.rpartition(".")[2].lower()
     if re.match(r'\s*(?:\{\s*["}]|\[\s*[\[{\]"\d])', text):
         return "json"
-    if ending in ("json", "jsonl", "ndjson"):
+    if suffix in ("json", "jsonl", "ndjson"):
         return "json"
-    return "tsv" if ending in ("tsv", "tab") else "csv"
+    return "tsv" if suffix in ("tsv", "tab") else "csv"
 
 
-def delimiter_of(given: str | None) -> str | None:
+def delimiter_of(option: str | None) -> str | None:
     """Return the given delimiter, None if there is none. Raises `UsageError` for an invalid one."""
-    if given is None:
+    if option is None:
         return None
-    delimiter = _NAMED.get(given.lower(), given)
+    delimiter = _NAMED.get(option.lower(), option)
     if len(delimiter) != 1 or delimiter in '"\r\n\0':
-        raise UsageError(f'"{given}" cannot delimit cells', hint="give one character, such as ';', or tab")
+        raise UsageError(f'"{option}" cannot delimit cells', hint="give one character, such as ';', or tab")
     return delimiter
 
 
@@ -203,6 +203,6 @@ def _fitness(rows: Sequence[Sequence[str]]) -> float:
     if not rows:
         return 0.0
     width = Counter(map(len, rows)).most_common(1)[0][0]
-    agreeing = sum(len(row) == width for row in rows) / len(rows)
+    agreement = sum(len(row) == width for row in rows) / len(rows)
     columns = 1 + math.log2(width) if width > 1 else 0.5
-    return agreeing * columns * (1.0 if len(rows[0]) == width else 0.3)
+    return agreement * columns * (1.0 if len(rows[0]) == width else 0.3)

@@ -82,16 +82,16 @@ class AsyncBridge:
         finally:
             queue.cancel()
 
-    def run(self, work: Awaitable[B], breathe: Callable[[], None] | None = None, tick: float = 1.0) -> B:
-        """Run one awaitable on the loop and wait for it; meanwhile `breathe` is called every `tick` seconds."""
+    def run(self, work: Awaitable[B], heartbeat: Callable[[], None] | None = None, tick: float = 1.0) -> B:
+        """Run one awaitable on the loop and wait for it; meanwhile `heartbeat` is called every `tick` seconds."""
 
         async def awaited() -> B:
             return await work
 
-        running = asyncio.run_coroutine_threadsafe(awaited(), self.loop)
-        while breathe is not None and not wait([running], tick).done:
-            breathe()
-        return running.result()
+        future = asyncio.run_coroutine_threadsafe(awaited(), self.loop)
+        while heartbeat is not None and not wait([future], tick).done:
+            heartbeat()
+        return future.result()
 
 
 class _Arrivals(threading.local):
@@ -110,11 +110,11 @@ class _WorkQueue(Generic[A, B]):
         self._loop = loop
         self._call = call
         self._workers = workers
-        self._waiting: deque[A] = deque()
+        self._queue: deque[A] = deque()
         self._answered: deque[tuple[A, B | Exception]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = 0  # items added and not yet taken
-        self._saving = 0  # items taken last, which the caller saves before it takes more
+        self._being_saved = 0  # items taken last, which the caller saves before it takes more
         self._first_answered_at = 0.0  # of the answers that were not taken yet
         self._arrived = arrived
 
@@ -128,14 +128,14 @@ class _WorkQueue(Generic[A, B]):
 
     def add(self, items: Sequence[A]) -> None:
         self._open += len(items)
-        self._waiting.extend(items)
+        self._queue.extend(items)
         self._loop.call_soon_threadsafe(self._begin)
 
     def forget(self) -> None:
         """Drop the items that were not begun."""
         while True:
             try:
-                self._waiting.popleft()
+                self._queue.popleft()
             except IndexError:
                 return
             self._open -= 1
@@ -145,8 +145,8 @@ class _WorkQueue(Generic[A, B]):
 
         Returns nothing if another queue of the same thread has an answer first, or if it may not wait for others.
         """
-        saved, self._saving = self._saving, 0
-        if saved and self._waiting:
+        saved, self._being_saved = self._being_saved, 0
+        if saved and self._queue:
             self._loop.call_soon_threadsafe(self._begin)
         if not self._answered:
             self._arrived.wait(seconds)
@@ -160,22 +160,22 @@ class _WorkQueue(Generic[A, B]):
         while self._answered:
             taken.append(self._answered.popleft())
         self._open -= len(taken)
-        self._saving = len(taken)
+        self._being_saved = len(taken)
         return taken
 
     def cancel(self) -> None:
         if self._open:
-            self._waiting.clear()
+            self._queue.clear()
             self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
 
     @property
     def _unsaved(self) -> int:
-        return len(self._tasks) + len(self._answered) + self._saving
+        return len(self._tasks) + len(self._answered) + self._being_saved
 
     def _begin(self) -> None:
         while len(self._tasks) < self._workers and self._unsaved < 2 * self._workers:
             try:
-                item = self._waiting.popleft()
+                item = self._queue.popleft()
             except IndexError:
                 return
             task = self._loop.create_task(self._call_one(item))

@@ -92,7 +92,7 @@ class Budget:
     def _fitting_limit(self, amounts: Sequence[float]) -> int:
         if self.bounds.limit is None:
             return len(amounts)
-        return fitting(amounts, self.bounds.limit - self.brought - self.reserved)
+        return number_that_fits(amounts, self.bounds.limit - self.brought - self.reserved)
 
     def _reserve(self, granted: Sequence[float]) -> None:
         self.reserved += sum(granted)
@@ -147,7 +147,7 @@ class Budget:
             yield lease
 
 
-def fitting(sums: Sequence[float], room: float) -> int:
+def number_that_fits(sums: Sequence[float], room: float) -> int:
     """Return how many of these sums, in order, fit into `room`."""
     return sum(total <= room + TOLERANCE for total in accumulate(sums))
 

@@ -21,7 +21,7 @@ async def _sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-class Timing(NamedTuple):
+class TimeSource(NamedTuple):
     """Clock, sleep and randomness of the retry logic, replaceable in tests."""
 
     clock: Callable[[], float] = time.monotonic
@@ -29,7 +29,7 @@ class Timing(NamedTuple):
     random: Callable[[], float] = random.random
 
 
-REAL = Timing()
+REAL_TIME = TimeSource()
 
 
 class Circuit:
@@ -86,15 +86,15 @@ class CircuitBreaker(Circuit):
         workers: int = 1,
         max_wait: float = 120.0,
         shared: RateLimiter | None = None,
-        timing: Timing = REAL,
+        time_source: TimeSource = REAL_TIME,
     ) -> None:
         super().__init__(max(10, workers), min(COOLDOWN, max_wait / 2) or COOLDOWN)
         self.name = name
         self.max_wait = max_wait
-        self.timing = timing
+        self.time_source = time_source
         self.reached = False  # whether the endpoint ever answered
         self._down_since: float | None = None
-        self._probing = False
+        self._has_probe = False
         self._why = ""  # the last failure
         self._rate_limiter = shared or RateLimiter()
 
@@ -104,30 +104,30 @@ class CircuitBreaker(Circuit):
         Raises `UnavailableError` if the outage lasts too long, `StoppingError` if the caller is to stop.
         """
         while True:
-            wait = self._seconds_to_wait(self.timing.clock())
+            wait = self._seconds_to_wait(self.time_source.clock())
             if wait <= 0:
                 break
             await self.wait(min(wait, SLICE), stopping)
         if stopping():
             raise StoppingError
-        now = self.timing.clock()
+        now = self.time_source.clock()
         self._rate_limiter.take(tokens, now)
-        self._probing = self.is_failing
+        self._has_probe = self.is_failing
         return now
 
     async def wait(self, seconds: float, stopping: Callable[[], bool]) -> None:
         """Wait, unless `stopping` returns True. Raises `StoppingError`."""
-        until = self.timing.clock() + seconds
-        while (remaining := until - self.timing.clock()) > 0:
+        until = self.time_source.clock() + seconds
+        while (remaining := until - self.time_source.clock()) > 0:
             if stopping():
                 raise StoppingError
-            await self.timing.sleep(min(remaining, SLICE))
+            await self.time_source.sleep(min(remaining, SLICE))
 
     def _seconds_to_wait(self, now: float) -> float:
         if self.is_open(now):
             self._check_max_wait(now)
             return self.paused_until - now
-        if self._probing:
+        if self._has_probe:
             return PROBE_SLICE
         return self._rate_limiter.wait(now)
 
@@ -145,16 +145,16 @@ class CircuitBreaker(Circuit):
         self.reached = True
         self.failures = 0
         self._down_since = None
-        self._probing = False
+        self._has_probe = False
 
     def abandoned(self) -> None:
         """Record that a request ended without showing whether the endpoint works."""
-        self._probing = False
+        self._has_probe = False
 
     def failed(self, error: TemporaryError, began: float) -> None:
         """Record a failure: pause, slow down, or open the circuit. Raises `UnavailableError` as `enter` does."""
-        now = self.timing.clock()
-        self._probing = False
+        now = self.time_source.clock()
+        self._has_probe = False
         self.reached = self.reached or error.reached
         self._why = error.brief
         if error.retry_after:

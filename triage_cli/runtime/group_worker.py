@@ -13,7 +13,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-class _Waiting(Generic[B]):
+class _PendingResult(Generic[B]):
     """What one caller waits for. A lock is a lighter signal than a future, and there are thousands a second."""
 
     def __init__(self) -> None:
@@ -52,9 +52,9 @@ class GroupWorker(Generic[A, B]):
 
     def __call__(self, item: A) -> B:
         """Have the work done for an item; return its result or raise its error; `UnavailableError` after the end."""
-        waiting = _Waiting[B]()
-        self.put(item, waiting.end)
-        return waiting.wait()
+        pending_result = _PendingResult[B]()
+        self.put(item, pending_result.end)
+        return pending_result.wait()
 
     def put(self, item: A, end: Callable[[B | Exception], None]) -> None:
         """Have the work done for an item without waiting; raises `UnavailableError` after the end.
@@ -110,28 +110,28 @@ class GroupedQuestions(Generic[A]):
     def __init__(self, answer: Callable[[list[A]], list[bool]], undo: Callable[[A], None] = lambda _: None) -> None:
         self._answer = answer
         self._undo = undo
-        self._waiting: list[tuple[A, asyncio.Future[bool]]] = []
-        self._answering: asyncio.Task[None] | None = None
+        self._unanswered: list[tuple[A, asyncio.Future[bool]]] = []
+        self._answer_task: asyncio.Task[None] | None = None
 
     async def ask(self, question: A) -> bool:
         """Return the answer. Raises what `answer` raises."""
         answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append((question, answered))
-        if self._answering is None or self._answering.done():
-            self._answering = asyncio.create_task(self._answer_waiting())
+        self._unanswered.append((question, answered))
+        if self._answer_task is None or self._answer_task.done():
+            self._answer_task = asyncio.create_task(self._answer_all())
         return await answered
 
-    async def _answer_waiting(self) -> None:
-        while self._waiting:
-            waiting, self._waiting = self._waiting, []
+    async def _answer_all(self) -> None:
+        while self._unanswered:
+            group, self._unanswered = self._unanswered, []
             try:
-                answers = await asyncio.to_thread(self._answer, [question for question, _ in waiting])
-                for (question, answered), answer in zip(waiting, answers, strict=True):
+                answers = await asyncio.to_thread(self._answer, [question for question, _ in group])
+                for (question, answered), answer in zip(group, answers, strict=True):
                     if not answered.done():
                         answered.set_result(answer)
                     elif answer:
                         self._undo(question)
             except Exception as error:  # noqa: BLE001 - raised by all questions that have no answer
-                for _, answered in waiting:
+                for _, answered in group:
                     if not answered.done():
                         answered.set_exception(error)

@@ -111,7 +111,7 @@ async def exchange(
     except httpx.InvalidURL as wrong:
         raise DeliveryError(f"{name} has a url that leads nowhere", hint="check the config", final=True) from wrong
     except httpx.HTTPError as problem:
-        if lack := resource_exhaustion.lack_of(problem, probing=True):
+        if lack := resource_exhaustion.lack_of(problem, is_probe=True):
             raise lack from problem
         at = f" at {host}" if host else ""
         raise DeliveryError(

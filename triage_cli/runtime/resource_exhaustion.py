@@ -19,10 +19,10 @@ NO_THREAD_LACK = ("this process cannot start another thread", f"raise its limit 
 NEEDED = 8
 
 
-def lack_of(error: BaseException, *, probing: bool = False) -> ExhaustedError | None:
+def lack_of(error: BaseException, *, is_probe: bool = False) -> ExhaustedError | None:
     """Return the lack that caused an error, None if it has another cause.
 
-    With `probing`, also test whether files can be opened now, because some libraries do not report the cause.
+    With `is_probe`, also test whether files can be opened now, because some libraries do not report the cause.
     """
     for cause in causes(error):
         if isinstance(cause, ExhaustedError):
@@ -36,7 +36,7 @@ def lack_of(error: BaseException, *, probing: bool = False) -> ExhaustedError | 
         # The loader of shared libraries gives only a text.
         if isinstance(cause, ImportError) and os.strerror(errno.EMFILE) in str(cause):
             return _lack(errno.EMFILE)
-    return _probe_descriptors(NEEDED) if probing else None
+    return _probe_descriptors(NEEDED) if is_probe else None
 
 
 def check() -> None:

@@ -82,7 +82,7 @@ async def persist(
             if not endpoint.reached:
                 raise UnavailableError(f"{endpoint.name}: {failure.message}", hint="check base_url and the network")
             raise failure
-        await endpoint.wait(endpoint.timing.random() * min(LONGEST_DELAY, FIRST_DELAY * 2.0**tries), stopping)
+        await endpoint.wait(endpoint.time_source.random() * min(LONGEST_DELAY, FIRST_DELAY * 2.0**tries), stopping)
         tries += 1
 
 

@@ -19,10 +19,12 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str]) ->
     `heads` maps the hashes of heads that must be in the log to where they were kept. Without any, the head that the
     store keeps apart from its log is required.
     """
-    kept, damage = _kept(trail)  # first: what is stored meanwhile may be missing from it, but not from the log
+    kept_head, damage = _kept_head(
+        trail
+    )  # first: what is stored meanwhile may be missing from it, but not from the log
     ends_at, mark = trail.recorded_head()
     _check_key(mark, key)
-    where = {kept.head: f"kept {trail.place} (of event {kept.events})", **heads} if kept else heads
+    where = {kept_head.head: f"kept {trail.place} (of event {kept_head.events})", **heads} if kept_head else heads
     replaced: set[str] = set()
     head, missing = audit_chain.recompute(_collecting_replaced(trail.events(), replaced), key, where)
     if head != ends_at:
@@ -39,7 +41,7 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str]) ->
         # The log records that a backup replaced that database: the restore was killed before it stored the head.
         if hash_ not in replaced:
             raise audit_chain.absent(place, head, BESIDE)
-    if kept is None and not heads:
+    if kept_head is None and not heads:
         raise CheckError(
             f"the log is whole up to event {head.events}, but no head is kept {trail.place}, so a cut end would not be "
             "seen",
@@ -57,10 +59,10 @@ def _collecting_replaced(events: Iterable[LoggedEvent], replaced: set[str]) -> I
         yield event
 
 
-def _kept(trail: AuditLogReader) -> tuple[Head | None, CheckError | None]:
+def _kept_head(trail: AuditLogReader) -> tuple[Head | None, CheckError | None]:
     """Return the head that is kept apart from the log, and the error if it is damaged."""
     try:
-        return trail.kept(), None
+        return trail.kept_head(), None
     except CheckError as error:
         return None, error
 

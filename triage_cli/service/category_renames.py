@@ -12,12 +12,14 @@ from triage_cli.domain.views import StatsGroup, StatsQuery
 from triage_cli.ports.storage import Store
 
 
-def follow(store: Store, categories: Sequence[Category], rules: Iterable[Rule], actor: str, run_id: str | None) -> None:
+def apply_renames(
+    store: Store, categories: Sequence[Category], rules: Iterable[Rule], actor: str, run_id: str | None
+) -> None:
     """Carry out the renames of the configuration (`was`) that this store has not seen.
 
     A rename is repeated if a process with an older configuration has used the former name since.
     """
-    new_names = heirs(categories)
+    new_names = current_names(categories)
     if not new_names:
         return
     done = {renamed.old: renamed for renamed in store.renames()}
@@ -60,12 +62,12 @@ def rooted(categories: Sequence[Category], renames: Iterable[Renamed]) -> tuple[
 # Reads show present names, even before a rename has been carried out in the store.
 
 
-def heirs(categories: Iterable[Category]) -> dict[str, str]:
+def current_names(categories: Iterable[Category]) -> dict[str, str]:
     """Return the present name of each former one."""
     return {old: category.name for category in categories for old in category.was}
 
 
-def typed(categories: Iterable[Category], given: str) -> str:
+def as_configured(categories: Iterable[Category], given: str) -> str:
     """Return the category name, present or former, that a person typed in any case; unknown names as they are."""
     names = {name for category in categories for name in (*category.was, category.name)}
     if given in names:
@@ -73,11 +75,11 @@ def typed(categories: Iterable[Category], given: str) -> str:
     return next((name for name in names if name.casefold() == given.casefold()), given)
 
 
-def meant(selection: Selection, categories: Sequence[Category], names: Mapping[str, str]) -> Selection:
+def in_current_names(selection: Selection, categories: Sequence[Category], names: Mapping[str, str]) -> Selection:
     """Return a selection with its categories under their present names, as the configuration spells them."""
 
     def present(given: Iterable[str]) -> tuple[str, ...]:
-        return tuple(names.get(name, name) for name in (typed(categories, each) for each in given))
+        return tuple(names.get(name, name) for name in (as_configured(categories, each) for each in given))
 
     return selection._replace(categories=present(selection.categories), suggestions=present(selection.suggestions))
 
@@ -91,7 +93,7 @@ def as_stored(selection: Selection, names: Mapping[str, str]) -> Selection:
     return selection._replace(categories=all_names(selection.categories), suggestions=all_names(selection.suggestions))
 
 
-def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
+def with_current_names(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
     """Return a ticket with its category and suggestion under their present names."""
     if names.keys().isdisjoint((ticket.category, ticket.suggestion)):
         return ticket
@@ -102,25 +104,25 @@ def today(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
 def find(store: Store, selection: Selection, names: Mapping[str, str]) -> Iterator[Ticket]:
     """Yield tickets in the selection's order, under present names; its categories may be former names."""
     tickets_found = store.find(as_stored(selection, names))
-    return (today(ticket, names) for ticket in islice(tickets_found, selection.limit))
+    return (with_current_names(ticket, names) for ticket in islice(tickets_found, selection.limit))
 
 
 def stats_by(
     store: Store, query: StatsQuery, categories: Sequence[Category], names: Mapping[str, str]
 ) -> list[StatsGroup]:
     """Return groups of counts under present category names, ordered by their keys; missing keys come last."""
-    where = as_stored(meant(query.where, categories, names), names)
+    where = as_stored(in_current_names(query.where, categories, names), names)
     merged: dict[tuple[str | None, ...], StatsGroup] = {}
-    for each in store.stats_by(query._replace(where=where)):
-        keys = {key: names.get(value or "", value) if key == "category" else value for key, value in each.keys.items()}
+    for group in store.stats_by(query._replace(where=where)):
+        keys = {key: names.get(value or "", value) if key == "category" else value for key, value in group.keys.items()}
         same = tuple(keys.values())
         before = merged.get(same, StatsGroup(keys, 0, 0, 0, 0.0))
         merged[same] = StatsGroup(
             keys,
-            before.tickets + each.tickets,
-            before.sure + each.sure,
-            before.needs_review + each.needs_review,
-            before.cost_usd + each.cost_usd,
+            before.tickets + group.tickets,
+            before.sure + group.sure,
+            before.needs_review + group.needs_review,
+            before.cost_usd + group.cost_usd,
         )
     return [merged[keys] for keys in sorted(merged, key=lambda keys: [(value is None, value or "") for value in keys])]
 

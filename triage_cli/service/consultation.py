@@ -7,9 +7,9 @@ from triage_cli.domain.agent_suggestions import (
     MOST_AGENTS,
     AgentSuggestion,
     AgentSuggestionDraft,
-    standing,
     suggested,
     suggestion_of,
+    suggestions_in_force,
 )
 from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.changes import Change
@@ -28,7 +28,7 @@ from triage_cli.service.classification.answered_tickets import costs, steps_with
 from triage_cli.service.classification.decision_recorder import held, suspicion_of
 from triage_cli.service.explanation import route_preview
 from triage_cli.service.run_context import RunContext, with_request
-from triage_cli.service.runs import running
+from triage_cli.service.runs import recorded_run
 from triage_cli.service.services import Services
 from triage_cli.service.ticket_lookup import named
 from triage_cli.service.verdicts import Verdicts
@@ -56,10 +56,10 @@ class LocalConsultation:
         ticket = ticket._replace(subject=question.subject)
         if not ticket.text.strip():
             raise UsageError("the text is empty", hint="give a subject or a description")
-        if self._services.kept(plan) is not None:  # it asks no provider
+        if self._services.instant_classifier(plan) is not None:  # it asks no provider
             nobody = RunContext(self._store, Run("", "classify_text", self._actor, "", times.now()), self._stop)
             return self._answer(self._services.classifier(plan, self._actor, ""), ticket, nobody.budget)
-        with running(self._store, "classify_text", self._actor, self._command_line, self._stop) as recorder:
+        with recorded_run(self._store, "classify_text", self._actor, self._command_line, self._stop) as recorder:
             context = recorder.context
             budget = context.open_budget(plan.max_cost, self._services.per_day)
             classifier = self._services.classifier(plan, self._actor, context.run.run_id)
@@ -119,7 +119,7 @@ class LocalConsultation:
             raise RowError(f"{ids.short(ticket.ticket_id)}: its text was forgotten", hint="leave it out")
         note = storable_text(draft.note or "").strip()
         draft = draft._replace(note=note or None)
-        suggestions = standing(ticket, history.classifications)
+        suggestions = suggestions_in_force(ticket, history.classifications)
         for earlier in suggestions:
             if (earlier.agent, earlier.category, earlier.note) == (draft.agent, category, draft.note):
                 return earlier
@@ -139,8 +139,8 @@ class LocalConsultation:
 
     def _history(self, name: str) -> History:
         history = self._store.history(named(self._store, name).ticket_id)
-        heirs = category_renames.heirs(self._services.categories)
-        return history._replace(ticket=category_renames.today(history.ticket, heirs))
+        current_names = category_renames.current_names(self._services.categories)
+        return history._replace(ticket=category_renames.with_current_names(history.ticket, current_names))
 
     def _category(self, text: str) -> str:
         category = self._verdicts.category(text)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from triage_cli.domain import routing, times
-from triage_cli.domain.agent_suggestions import standing
+from triage_cli.domain.agent_suggestions import suggestions_in_force
 from triage_cli.domain.consultation import RoutePreview
 from triage_cli.domain.deliveries import Delivery, Rule
 from triage_cli.domain.explanation.explain import explain
@@ -20,7 +20,7 @@ def why(history: History, categories: Sequence[Category], routes: RoutingTable) 
     """Return the explanation of how a ticket was decided."""
     names = [category.name for category in categories]
     lines = explain(history, names, _owed_today(history, categories, routes), routes.offline)
-    suggestions = standing(history.ticket, history.classifications)
+    suggestions = suggestions_in_force(history.ticket, history.classifications)
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(lines), suggestions)
 
 
@@ -53,9 +53,9 @@ def _rule(history: History, routes: RoutingTable) -> Rule | None:
 def _decision_today(
     history: History, rule: Rule, categories: Sequence[Category], routes: RoutingTable
 ) -> RoutingDecision:
-    heirs = category_renames.heirs(categories)
-    destinations = category_renames.renamed_destinations(heirs, routes.rules)
-    existing = [_with_new_names(d, heirs, destinations) for d in history.deliveries]
+    current_names = category_renames.current_names(categories)
+    destinations = category_renames.renamed_destinations(current_names, routes.rules)
+    existing = [_with_new_names(d, current_names, destinations) for d in history.deliveries]
     return routing.needed_deliveries(
         history.ticket, rule, existing, again=False, config_hash="", at=times.now(), due_at=0.0, run_id=None
     )

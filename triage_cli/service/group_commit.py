@@ -83,7 +83,7 @@ class GroupCommitter:
             before = _updated(one)
             now = {ticket_id: current[ticket_id] for ticket_id in before if ticket_id in current}
             if len(before) == len(one.changes) == len(now) and all(
-                now[ticket_id].revision > expects for ticket_id, expects in before.items()
+                now[ticket_id].revision > expected_revision for ticket_id, expected_revision in before.items()
             ):
                 results[number] = _finished(one, [Conflict(now[ticket_id]) for ticket_id in before])
         return results
@@ -122,7 +122,7 @@ def _finished(prepared: Prepared[Any], conflicts: Sequence[Conflict | None]) -> 
 
 def _updated(prepared: Prepared[Any]) -> dict[str, int]:
     """Return the tickets that changes update, with the revisions that they expect."""
-    return {c.ticket.ticket_id: c.expects for c in prepared.changes if c.ticket and c.expects}
+    return {c.ticket.ticket_id: c.expected_revision for c in prepared.changes if c.ticket and c.expected_revision}
 
 
 def _first_changes(prepared: Mapping[int, Prepared[Any]]) -> dict[int, Prepared[Any]]:

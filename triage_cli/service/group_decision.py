@@ -68,18 +68,18 @@ class GroupDecider:
         self._services = parts
         self._shared = shared
         self._labels = frozenset(category.name for category in parts.categories)
-        self._answering = threading.Lock()
+        self._classifier_lock = threading.Lock()
         self._check = Unchecked()
         self._check_until = 0.0
-        self._noted: set[str] = set()  # fingerprints of the questions that are recorded
+        self._recorded_questions: set[str] = set()  # fingerprints of the questions that are recorded
 
     def recorder(self, classifier: Classifier, context: RunContext, *, force: bool = False) -> DecisionRecorder:
         """Return the recorder of a caller's answers; the question is recorded once."""
         recorder = DecisionRecorder(context, classifier, self._labels, force=force)
-        if classifier.fingerprint not in self._noted:
-            recorder.note()
-            self._noted.add(classifier.fingerprint)
-        recorder.noted = True
+        if classifier.fingerprint not in self._recorded_questions:
+            recorder.record_questions()
+            self._recorded_questions.add(classifier.fingerprint)
+        recorder.questions_recorded = True
         return recorder
 
     def answers(self, classifier: Classifier, asked: Sequence[tuple[RunContext, Ticket]]) -> list[Outcome[Answer]]:
@@ -88,7 +88,7 @@ class GroupDecider:
             self._check, self._check_until = self._services.check(), time.monotonic() + CHECK_SECONDS
         self._check.before()
         budget = self._shared().budget
-        with self._answering:
+        with self._classifier_lock:
             outcomes = chain.from_iterable(classifier.classify([[ticket for _, ticket in asked]], budget))
             by_ticket = {outcome.ticket.ticket_id: outcome for outcome in outcomes}
         return [_signed(by_ticket[ticket.ticket_id], context) for context, ticket in asked]
@@ -136,20 +136,20 @@ class GroupDecider:
     def _taken(self, new: NewTicket, answer: Outcome[Answer]) -> Taken:
         """Return the change that creates a ticket, with its further steps added to it."""
         recorder = self.recorder(new.classifier, new.context)
-        classifying = recorder.change(new.ticket, answer, times.now())
-        classified = recorder.outcome(classifying, answered_by(classifying), None, new.ticket)
-        after = classifying.ticket or new.ticket
-        change = _with_step(new.change, classifying, after)
+        decided_change = recorder.change(new.ticket, answer, times.now())
+        classified = recorder.outcome(decided_change, answered_by(decided_change), None, new.ticket)
+        after = decided_change.ticket or new.ticket
+        change = _with_step(new.change, decided_change, after)
         if not new.routes or after.status not in TO_ROUTE:
             return Taken(change, classified, None, ())
         decider = RoutingDecider(new.context, self._services.map)
-        routed, routing = decider.decide(
-            after, (), times.now(), again=False, holder=new.context.run.run_id, answer=answered_by(classifying)
+        routed, routing_change = decider.decide(
+            after, (), times.now(), again=False, holder=new.context.run.run_id, answer=answered_by(decided_change)
         )
-        if routing is None:
+        if routing_change is None:
             return Taken(change, classified, routed, ())
-        change = _with_step(change, routing, routing.ticket)
-        return Taken(change, classified, routed, decider.to_send(routing, ()))
+        change = _with_step(change, routing_change, routing_change.ticket)
+        return Taken(change, classified, routed, decider.to_send(routing_change, ()))
 
 
 def _with_step(change: Change, step: Change, after: Ticket | None) -> Change:

@@ -53,8 +53,8 @@ class GroupDeliveries:
         self._committer = committer
         self._shared = shared
         self._dispatcher = GroupDispatcher(self._open_dispatcher, parts.store.switched_off, self._heartbeat)
-        self._delivering = 0  # requests that wait for deliveries or their results
-        self._delivered_all = threading.Condition()
+        self._open_requests = 0  # requests that wait for deliveries or their results
+        self._all_delivered = threading.Condition()
         self._lock = threading.Lock()
         # Deliveries that the run holds though nobody sends them, and whether they were attempted.
         self._to_free: dict[str, bool] = {}
@@ -124,8 +124,8 @@ class GroupDeliveries:
     def close(self) -> None:
         """Complete what is being attempted."""
         self._dispatcher.close()
-        with self._delivered_all:
-            self._delivered_all.wait_for(lambda: not self._delivering, CLOSE_SECONDS)
+        with self._all_delivered:
+            self._all_delivered.wait_for(lambda: not self._open_requests, CLOSE_SECONDS)
 
     # -- steps
 
@@ -158,8 +158,8 @@ class GroupDeliveries:
     @contextmanager
     def _freed_at_end(self, unsaved: Mapping[str, bool]) -> Iterator[None]:
         """Count a request as delivering; at its end, free the deliveries whose results are not saved by then."""
-        with self._delivered_all:
-            self._delivering += 1
+        with self._all_delivered:
+            self._open_requests += 1
         try:
             yield
         finally:
@@ -168,9 +168,9 @@ class GroupDeliveries:
                     self._to_free |= unsaved
                 self._free()
             finally:
-                with self._delivered_all:
-                    self._delivering -= 1
-                    self._delivered_all.notify_all()
+                with self._all_delivered:
+                    self._open_requests -= 1
+                    self._all_delivered.notify_all()
 
     def _free(self) -> None:
         """Free the deliveries that nobody sends; what cannot be freed now, the next heartbeat frees."""

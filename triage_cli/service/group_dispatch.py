@@ -54,9 +54,9 @@ class GroupDispatcher:
         self._heartbeat = heartbeat
         self._thread = QueueThread[_Submitted]("dispatching", self._run)
         self._submitted: deque[_Submitted | None] = deque()  # what was taken from the queue and is in no other list
-        self._waiting: dict[str, HandOver] = {}
+        self._hand_overs: dict[str, HandOver] = {}
         self._dispatcher: Dispatcher | None = None
-        self._stopping = False
+        self._is_stopped = False
 
     def begin(self) -> None:
         """Begin the thread, and with it the heartbeat, unless it has begun or ended. Raises `ExhaustedError`."""
@@ -74,7 +74,7 @@ class GroupDispatcher:
 
     def stop(self) -> None:
         """Start no more attempts: what waits is parked."""
-        self._stopping = True
+        self._is_stopped = True
 
     def close(self) -> None:
         """End the thread, after what is being attempted."""
@@ -82,15 +82,15 @@ class GroupDispatcher:
         self._thread.close()
 
     def _run(self) -> None:
-        while self._waiting or not self._thread.has_ended:
+        while self._hand_overs or not self._thread.has_ended:
             try:
                 self._take()
                 if self._dispatcher is not None:
                     self._collect(self._dispatcher)
             except Exception as error:  # noqa: BLE001 - it belongs to those who wait
                 self._await_submitted()
-                while self._waiting:
-                    _, hand_over = self._waiting.popitem()
+                while self._hand_overs:
+                    _, hand_over = self._hand_overs.popitem()
                     hand_over(error)
                 self._close_dispatcher()
         self._close_dispatcher()
@@ -99,7 +99,7 @@ class GroupDispatcher:
         """Take what callers have submitted, and wait for it if nothing is being sent."""
         self._gather()
         to_send = self._await_submitted()
-        if not self._waiting:
+        if not self._hand_overs:
             self._close_dispatcher()
             self._heartbeat()
         try:
@@ -119,20 +119,20 @@ class GroupDispatcher:
 
     def _gather(self) -> None:
         with suppress(queue.Empty):
-            self._submitted.append(self._thread.queue.get(block=not self._waiting, timeout=IDLE_SECONDS))
+            self._submitted.append(self._thread.queue.get(block=not self._hand_overs, timeout=IDLE_SECONDS))
             while True:
                 self._submitted.append(self._thread.queue.get_nowait())
 
     def _await_submitted(self) -> list[OutgoingDelivery]:
         """Note who waits for what was submitted, and return it."""
         submitted = [each for each in self._submitted if each]
-        self._waiting |= {o.delivery.delivery_id: each.hand_over for each in submitted for o in each.to_send}
+        self._hand_overs |= {o.delivery.delivery_id: each.hand_over for each in submitted for o in each.to_send}
         self._submitted.clear()
         return [outgoing for each in submitted for outgoing in each.to_send]
 
     def _collect(self, dispatcher: Dispatcher) -> None:
         self._heartbeat()
-        if self._stopping:
+        if self._is_stopped:
             dispatcher.stop()
         has_parked = False
         for collected in dispatcher.collect():
@@ -149,7 +149,7 @@ class GroupDispatcher:
             self._close_dispatcher()
 
     def _hand_over(self, result: GroupResult) -> None:
-        self._waiting.pop(result.delivery_id)(result)
+        self._hand_overs.pop(result.delivery_id)(result)
 
     def _close_dispatcher(self) -> None:
         dispatcher, self._dispatcher = self._dispatcher, None

@@ -27,7 +27,7 @@ from triage_cli.service.intake.pull import SourcePull
 from triage_cli.service.pipeline import Pipeline, dead_letters
 from triage_cli.service.reclassify import ReclassifyRun
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import TO_ROUTE, RunRecorder, TicketClaimer, running
+from triage_cli.service.runs import TO_ROUTE, RunRecorder, TicketClaimer, recorded_run
 from triage_cli.service.services import Services
 from triage_cli.service.verdict_recorder import VerdictRecorder
 from triage_cli.service.verdicts import Verdicts
@@ -38,14 +38,14 @@ T = TypeVar("T")
 class LocalTriage:
     """Implements `ports.Triage`; one object per command or request. `command_line` is stored with its runs."""
 
-    def __init__(self, parts: Services, actor: str, command_line: str = "") -> None:
-        self._services = parts
-        self._store = parts.store
+    def __init__(self, services: Services, actor: str, command_line: str = "") -> None:
+        self._services = services
+        self._store = services.store
         self._actor = actor
         self._command_line = command_line
-        self._names = category_renames.heirs(parts.categories)
+        self._names = category_renames.current_names(services.categories)
         self._allowance = StopControl()
-        self._cut = False  # a stop left some of the input unread
+        self._interrupted = False  # a stop left some of the input unread
         self._recorder: RunRecorder | None = None  # of the last run
         self._part = WHOLE  # of the input of the last run
         self._guard = RewriteGuard()
@@ -75,22 +75,23 @@ class LocalTriage:
         return self._guard.met, self._guard.rewritten
 
     @contextmanager
-    def _running(self, kind: str, part: InputPart = WHOLE) -> Iterator[RunRecorder]:
+    def _recorded_run(self, kind: str, part: InputPart = WHOLE) -> Iterator[RunRecorder]:
         """Begin a run; category renames are carried out first."""
         self._part, self._guard = part, RewriteGuard(part.met, part.rewritten)
-        with running(self._store, kind, self._actor, self._command_line, self._allowance, part) as recorder:
+        with recorded_run(self._store, kind, self._actor, self._command_line, self._allowance, part) as recorder:
             self._recorder = recorder
-            self._follow(recorder.context.run.run_id)
+            self._apply_renames(recorder.context.run.run_id)
             yield recorder
 
-    def _follow(self, run_id: str | None) -> None:
-        category_renames.follow(self._store, self._services.categories, self._services.map.rules, self._actor, run_id)
+    def _apply_renames(self, run_id: str | None) -> None:
+        services = self._services
+        category_renames.apply_renames(self._store, services.categories, services.map.rules, self._actor, run_id)
 
     # -- create
 
     def create(self, drafts: Iterable[TicketDraft | Rejected], part: InputPart = WHOLE) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
-        with self._running("create", part) as recorder:
+        with self._recorded_run("create", part) as recorder:
             intake = self._intake(Verdicts(self._services.categories, self._actor), recorder)
             for outcomes in self._stored(intake, self._until_stopped(drafts)):
                 recorder.add(outcomes)
@@ -113,7 +114,7 @@ class LocalTriage:
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
             if self._allowance.stopping:
-                self._cut = True
+                self._interrupted = True
                 return
             yield draft
 
@@ -127,7 +128,7 @@ class LocalTriage:
         `tell` is called once for each unknown category that a person has set in the source. `keep` gets each rejected
         item, before the position behind it is stored.
         """
-        with self._running("pull") as recorder:
+        with self._recorded_run("pull") as recorder:
             for outcomes in SourcePull(recorder.context, source, plan, self._services.corrections(tell), keep).chunks():
                 recorder.add(outcomes)
                 yield from outcomes
@@ -136,18 +137,18 @@ class LocalTriage:
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Classify the selected tickets, or all that are new or failed."""
-        with self._running("classify") as recorder:
+        with self._recorded_run("classify") as recorder:
             if self._services.is_idle(selection, plan):
                 return
-            deciding = self._services.recorder_with_budget(recorder.context, plan)
-            classifying = ClassifyRun(deciding, recorder)
-            batching = self._services.batches(plan, deciding) if plan.batch else None
-            if batching is None:
-                yield from classifying.decided(selection, deciding.decide)
+            decision_recorder = self._services.recorder_with_budget(recorder.context, plan)
+            classify_run = ClassifyRun(decision_recorder, recorder)
+            batch_collector = self._services.batches(plan, decision_recorder) if plan.batch else None
+            if batch_collector is None:
+                yield from classify_run.decided(selection, decision_recorder.decide)
             else:
-                yield from batching.classified(selection, classifying, recorder)
-                batching.raise_trouble()
-            self._allowance.check_deadline(done=classifying.through)
+                yield from batch_collector.classified(selection, classify_run, recorder)
+                batch_collector.raise_trouble()
+            self._allowance.check_deadline(done=classify_run.completed)
 
     def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
         """Yield the tickets that `classify` would ask about, in its order, without claiming them."""
@@ -159,19 +160,19 @@ class LocalTriage:
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
         """Route tickets by the routing map, then deliver what is due."""
         with (
-            self._running("route") as recorder,
-            closing(self._delivery_run(recorder, retry_dead=plan.retry_dead)) as delivering,
+            self._recorded_run("route") as recorder,
+            closing(self._delivery_run(recorder, retry_dead=plan.retry_dead)) as delivery_run,
         ):
-            for outcome in routed(recorder.context, delivering, selection, plan):
+            for outcome in routed(recorder.context, delivery_run, selection, plan):
                 recorder.add([outcome])
                 yield outcome
 
-    def owe(self, selection: Selection) -> Iterator[Outcome[Routed]]:
+    def decide_routes(self, selection: Selection) -> Iterator[Outcome[Routed]]:
         """Decide where tickets go, and leave the deliveries to the next `route`, so that nothing is waited for."""
-        with self._running("route") as recorder, closing(self._delivery_run(recorder)) as delivering:
-            claiming = TicketClaimer(recorder.context)
-            for chunk in claiming.chunks(selection, TO_ROUTE):
-                outcomes = delivering.owe([t for t in chunk if not claiming.lost(t)])
+        with self._recorded_run("route") as recorder, closing(self._delivery_run(recorder)) as delivery_run:
+            ticket_claimer = TicketClaimer(recorder.context)
+            for chunk in ticket_claimer.chunks(selection, TO_ROUTE):
+                outcomes = delivery_run.decide_routes([t for t in chunk if not ticket_claimer.lost(t)])
                 recorder.add(outcomes)
                 yield from outcomes
 
@@ -185,27 +186,27 @@ class LocalTriage:
     ) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
         verdicts = Verdicts(self._services.categories, self._actor)
-        with self._running("run", part) as recorder:
+        with self._recorded_run("run", part) as recorder:
             intake = self._intake(verdicts, recorder, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
-            deciding = self._services.recorder_with_budget(recorder.context, plan)
-            with closing(self._delivery_run(recorder)) as delivering:
-                for outcome in dead_letters(recorder.context, delivering):
+            decision_recorder = self._services.recorder_with_budget(recorder.context, plan)
+            with closing(self._delivery_run(recorder)) as delivery_run:
+                for outcome in dead_letters(recorder.context, delivery_run):
                     recorder.add([outcome])
                     yield outcome
-                passing = Pipeline(recorder.context, deciding, delivering)
-                for outcomes in passing.through(created):
+                pipeline = Pipeline(recorder.context, decision_recorder, delivery_run)
+                for outcomes in pipeline.process(created):
                     recorder.add(outcomes)
                     yield from outcomes
-            for error in passing.stopped:
+            for error in pipeline.stopped:
                 raise error
-            self._allowance.check_deadline(done=not (self._cut or passing.cut))
+            self._allowance.check_deadline(done=not (self._interrupted or pipeline.interrupted))
 
     # -- forget
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """Erase the text of a customer's tickets."""
-        with self._running("forget") as recorder:
+        with self._recorded_run("forget") as recorder:
             for outcome in forget(recorder.context, customer_id):
                 recorder.add([outcome])
                 yield outcome
@@ -214,20 +215,20 @@ class LocalTriage:
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""
-        with self._running("reclassify") as recorder, closing(self._delivery_run(recorder)) as delivering:
+        with self._recorded_run("reclassify") as recorder, closing(self._delivery_run(recorder)) as delivery_run:
             asked = plan.classify._replace(force=False)  # `force` overrules verdicts, and still reuses stored answers
-            deciding = self._services.recorder_with_budget(recorder.context, asked)
-            batching = self._services.batches(asked, deciding, proposals=True) if asked.batch else None
-            again = ReclassifyRun(deciding, plan, self._services.hysteresis, batching)
-            selection = category_renames.meant(selection, self._services.categories, self._names)
-            for collected in batching.collect() if batching else ():
+            decision_recorder = self._services.recorder_with_budget(recorder.context, asked)
+            batch_collector = self._services.batches(asked, decision_recorder, proposals=True) if asked.batch else None
+            reclassify_run = ReclassifyRun(decision_recorder, plan, self._services.hysteresis, batch_collector)
+            selection = category_renames.in_current_names(selection, self._services.categories, self._names)
+            for collected in batch_collector.collect() if batch_collector else ():
                 recorder.add(collected)
-            for outcomes in again.flips(selection, delivering.send_on):
+            for outcomes in reclassify_run.flips(selection, delivery_run.send_on):
                 recorder.add(outcomes)
                 yield from outcomes
-            if batching is not None:
-                batching.raise_trouble()
-            self._allowance.check_deadline(done=again.through)
+            if batch_collector is not None:
+                batch_collector.raise_trouble()
+            self._allowance.check_deadline(done=reclassify_run.completed)
 
     # -- verdicts
 
@@ -237,13 +238,13 @@ class LocalTriage:
         drafts = iter(verdicts)
         first = list(islice(drafts, 2))
         if len(first) < 2:
-            self._follow(None)
+            self._apply_renames(None)
             for outcomes in VerdictRecorder(self._store, names, self._actor, None).judge(first):
                 yield from outcomes
             return
-        with self._running("verdict") as recorder:
-            judging = VerdictRecorder(self._store, names, self._actor, recorder.context.lease)
-            for outcomes in judging.judge(self._until_stopped(chain(first, drafts))):
+        with self._recorded_run("verdict") as recorder:
+            verdict_recorder = VerdictRecorder(self._store, names, self._actor, recorder.context.lease)
+            for outcomes in verdict_recorder.judge(self._until_stopped(chain(first, drafts))):
                 recorder.add(outcomes)
                 yield from outcomes
 
@@ -259,12 +260,12 @@ class LocalTriage:
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Yield tickets, newest first, or in the order of review."""
-        selection = category_renames.meant(selection, self._services.categories, self._names)
+        selection = category_renames.in_current_names(selection, self._services.categories, self._names)
         if selection.order != "review":
             return category_renames.find(self._store, selection, self._names)
         labels = frozenset((*self._names, *(c.name for c in self._services.categories)))
-        waiting = islice(review_order.queue(self._store, selection, labels, self._services.ranked), selection.limit)
-        return (category_renames.today(ticket, self._names) for ticket in waiting)
+        queue = islice(review_order.queue(self._store, selection, labels, self._services.ranked), selection.limit)
+        return (category_renames.with_current_names(ticket, self._names) for ticket in queue)
 
     def resolve(self, name: str) -> str:
         """Return the id of the only ticket with this name."""
@@ -273,7 +274,7 @@ class LocalTriage:
     def history(self, name: str) -> History:
         """Return a ticket with its answers, deliveries, attempts, events and questions."""
         history = self._store.history(self.resolve(name))
-        return history._replace(ticket=category_renames.today(history.ticket, self._names))
+        return history._replace(ticket=category_renames.with_current_names(history.ticket, self._names))
 
     def why(self, name: str) -> Why:
         """Return how a ticket was decided."""

@@ -14,25 +14,25 @@ from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_CLASSIFY, TO_ROUTE
 
 
-def dead_letters(context: RunContext, delivering: DeliveryRun) -> Iterator[Outcome[Routed]]:
+def dead_letters(context: RunContext, delivery_run: DeliveryRun) -> Iterator[Outcome[Routed]]:
     """Deliver what earlier runs left; yield the tickets of which a delivery became a dead letter, without a row."""
-    sent = due(context, delivering, count(), stay=0.0)
+    sent = due(context, delivery_run, count(), stay=0.0)
     for outcome in last_outcome_per_ticket(context.store, sent, lambda _: ()):
         if outcome.action == Action.UNDELIVERABLE:
             yield outcome._replace(row=None)
 
 
 class Pipeline:
-    """One pass. `stopped` holds the error that ended it early; `cut` is true if some tickets were not classified."""
+    """One pass. `stopped` holds the error that ended it early; `interrupted` tells that tickets were not classified."""
 
-    def __init__(self, context: RunContext, deciding: DecisionRecorder, delivering: DeliveryRun) -> None:
+    def __init__(self, context: RunContext, decision_recorder: DecisionRecorder, delivery_run: DeliveryRun) -> None:
         self.stopped: list[TriageError] = []
-        self.cut = False
+        self.interrupted = False
         self._context = context
-        self._deciding = deciding
-        self._delivery_run = delivering
+        self._decision_recorder = decision_recorder
+        self._delivery_run = delivery_run
 
-    def through(self, created: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Routed]]]:
+    def process(self, created: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Routed]]]:
         """Classify and route tickets that were just stored; yields outcomes in lists that are sorted by row."""
         return self._routed(self._classified(created))
 
@@ -56,7 +56,7 @@ class Pipeline:
                 yield []  # the input may pause now: ask for the answers first
 
         try:
-            for answers in self._deciding.decide(ask()):
+            for answers in self._decision_recorder.decide(ask()):
                 ready = pass_on[:]
                 pass_on.clear()
                 for answer in answers:
@@ -66,7 +66,7 @@ class Pipeline:
                 yield sorted(ready, key=lambda o: o.place)
         except TriageError as error:
             self.stopped.append(error)
-        self.cut = bool(being_classified)
+        self.interrupted = bool(being_classified)
         if left := pass_on + [outcome for waiting in being_classified.values() for outcome in waiting]:
             yield sorted(left, key=lambda o: o.place)
 

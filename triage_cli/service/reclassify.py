@@ -26,7 +26,7 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.batch.collect import BatchCollector
-from triage_cli.service.classification.answered_tickets import decided, paying, steps_within
+from triage_cli.service.classification.answered_tickets import decided, released_with_cost, steps_within
 from triage_cli.service.classification.decision_recorder import DecisionRecorder, without_forgotten_text
 from triage_cli.service.classification.flip_rules import CHANGES, Bound, FlipDecision, flip, is_sure, judge
 
@@ -38,20 +38,20 @@ class ReclassifyRun:
 
     def __init__(
         self,
-        deciding: DecisionRecorder,
+        recorder: DecisionRecorder,
         plan: ReclassifyPlan,
         hysteresis: Mapping[str, float],
-        batching: BatchCollector | None = None,
+        batch_collector: BatchCollector | None = None,
     ) -> None:
-        self._context = deciding.context
-        self._store = deciding.context.store
-        self._deciding = deciding
-        self._classifier = deciding.classifier
-        self._labels = deciding.labels
+        self._context = recorder.context
+        self._store = recorder.context.store
+        self._recorder = recorder
+        self._classifier = recorder.classifier
+        self._labels = recorder.labels
         self._plan = plan
         self._hysteresis = hysteresis
-        self._batching = batching
-        self.through = False  # all selected tickets were compared
+        self._batch_collector = batch_collector
+        self.completed = False  # all selected tickets were compared
 
     def flips(
         self, selection: Selection, send_on: Callable[[Sequence[Ticket]], Iterator[Ticket]]
@@ -97,26 +97,26 @@ class ReclassifyRun:
 
     def compare(self, selection: Selection) -> Iterator[list[FlipDecision]]:
         """Ask about the tickets that need it and store the answers as proposals; only `apply` changes tickets."""
-        aside: list[FlipDecision] = []
+        unasked: list[FlipDecision] = []
         rows: dict[str, int] = {}
-        chunks = self._deciding.check.over(self._to_ask(selection, aside, rows))
+        chunks = self._recorder.check.over(self._to_ask(selection, unasked, rows))
         for outcomes in self._classifier.classify(chunks, self._context.budget):
             self._context.heartbeat()
-            self._deciding.notice(outcomes)
+            self._recorder.note_further_steps(outcomes)
             if unfinished := [o for o in outcomes if isinstance(o.value, Unfinished)]:
-                self._deciding.save(unfinished)
+                self._recorder.save(unfinished)
             answers = [o for o in outcomes if not isinstance(o.value, (Unfinished, Postponed))]
-            yield aside + (self._save_proposals(answers, rows) if answers else [])
-            aside.clear()
-            if self._batching is not None:
-                yield from self._waiting(self._batching.postpone(outcomes), rows)
-        yield aside
-        if self._batching is not None:
-            yield from self._waiting(self._batching.send(), rows)
-        self.through = self.through and not rows
+            yield unasked + (self._save_proposals(answers, rows) if answers else [])
+            unasked.clear()
+            if self._batch_collector is not None:
+                yield from self._postponed(self._batch_collector.postpone(outcomes), rows)
+        yield unasked
+        if self._batch_collector is not None:
+            yield from self._postponed(self._batch_collector.send(), rows)
+        self.completed = self.completed and not rows
 
     @staticmethod
-    def _waiting(batches: Iterable[list[Outcome[Decided]]], rows: dict[str, int]) -> Iterator[list[FlipDecision]]:
+    def _postponed(batches: Iterable[list[Outcome[Decided]]], rows: dict[str, int]) -> Iterator[list[FlipDecision]]:
         """Yield the tickets whose answers a provider's batch will bring."""
         for outcomes in batches:
             tickets = [(o.action, o.value.ticket) for o in outcomes if o.value]
@@ -137,43 +137,43 @@ class ReclassifyRun:
         yield from islice(chain(first, rest), selection.limit)
 
     def _to_ask(
-        self, selection: Selection, aside: list[FlipDecision], rows: dict[str, int]
+        self, selection: Selection, unasked: list[FlipDecision], rows: dict[str, int]
     ) -> Iterator[Sequence[Ticket]]:
-        """Claim and yield the tickets without an answer; the others are added to `aside`."""
+        """Claim and yield the tickets without an answer; the others are added to `unasked`."""
         row = 0
         for chunk in bounded(self._selected(selection)):
-            if self._context.budget.stopping or (self._batching is not None and self._batching.troubled):
+            if self._context.budget.stopping or (self._batch_collector is not None and self._batch_collector.troubled):
                 return
             numbers = {ticket.ticket_id: row + n for n, ticket in enumerate(chunk)}
             row += len(chunk)
             open_, may_change = [], [t for t in chunk if self._may_change(t)]
             answered = self._answered(may_change)
             # A question that is in a batch would be paid for twice.
-            waiting = self._deciding.in_batches([t for t in may_change if t.ticket_id not in answered])
+            waiting = self._recorder.in_batches([t for t in may_change if t.ticket_id not in answered])
             for ticket in chunk:
                 number = numbers[ticket.ticket_id]
                 if not self._may_change(ticket):
                     action = Action.LOCKED if ticket.verdict else Action(ticket.status)
-                    aside.append(FlipDecision(number, ticket, action, None))
+                    unasked.append(FlipDecision(number, ticket, action, None))
                 elif ticket.ticket_id in answered:
                     stored = answered[ticket.ticket_id]
                     new_answer = self._classifier.rejudged(stored)
-                    aside.append(self._judged(number, ticket, new_answer)._replace(rejudged=new_answer != stored))
+                    unasked.append(self._judged(number, ticket, new_answer)._replace(rejudged=new_answer != stored))
                 elif ticket.ticket_id in waiting:
-                    aside.append(FlipDecision(number, ticket, Action.WAITING, None))
+                    unasked.append(FlipDecision(number, ticket, Action.WAITING, None))
                 else:
                     open_.append(ticket)
-            yield []  # lets the outcomes in `aside` be yielded
+            yield []  # lets the outcomes in `unasked` be yielded
             left = iter(open_)
-            while few := list(islice(left, self._deciding.next_handful())):
+            while to_claim := list(islice(left, self._recorder.next_claim_size())):
                 if self._context.budget.stopping:
                     return
-                claimed = {t.ticket_id: t for t in self._claimed(few)}
-                lost = [ticket for ticket in few if ticket.ticket_id not in claimed]
-                aside += (FlipDecision(numbers[t.ticket_id], t, Action.HELD, None) for t in lost)
+                claimed = {t.ticket_id: t for t in self._claimed(to_claim)}
+                lost = [ticket for ticket in to_claim if ticket.ticket_id not in claimed]
+                unasked += (FlipDecision(numbers[t.ticket_id], t, Action.HELD, None) for t in lost)
                 rows.update((ticket_id, numbers[ticket_id]) for ticket_id in claimed)
-                yield [claimed[t.ticket_id] for t in few if t.ticket_id in claimed]
-        self.through = True
+                yield [claimed[t.ticket_id] for t in to_claim if t.ticket_id in claimed]
+        self.completed = True
 
     def _may_change(self, ticket: Ticket) -> bool:
         undecided = ticket.category is None and ticket.status != "needs_review"
@@ -213,20 +213,20 @@ class ReclassifyRun:
 
     def _save_proposals(self, outcomes: Sequence[Outcome[Answer]], rows: dict[str, int]) -> list[FlipDecision]:
         """Save answers as proposals and free their tickets; a ticket that has changed meanwhile is left alone."""
-        self._deciding.note()
+        self._recorder.record_questions()
         at, changes, judged = times.now(), [], []
         for outcome in outcomes:
             steps = steps_within(outcome.value, self._labels)
-            ticket_before, new = self._deciding.since_begun(outcome.ticket, steps)
-            ticket = paying(ticket_before, new)
+            ticket_before, new = self._recorder.without_saved_steps(outcome.ticket, steps)
+            ticket = released_with_cost(ticket_before, new)
             last_answer = steps[-1] if steps else None
-            this = self._judged(rows.pop(ticket_before.ticket_id), ticket, last_answer, str(outcome.error or ""))
-            judged.append(this)
-            event = self._context.event(EventAction.PROPOSED, ticket.ticket_id, _event_data(this, last_answer), at)
+            proposal = self._judged(rows.pop(ticket_before.ticket_id), ticket, last_answer, str(outcome.error or ""))
+            judged.append(proposal)
+            event = self._context.event(EventAction.PROPOSED, ticket.ticket_id, _event_data(proposal, last_answer), at)
             changes.append(Change(event, ticket, ticket_before.revision, new))
         conflicts = self._context.save(changes)
         changes = without_forgotten_text(changes, conflicts)
-        late = [c._replace(ticket=None, expects=0) for c, no in zip(changes, conflicts, strict=True) if no]
+        late = [c._replace(ticket=None, expected_revision=0) for c, no in zip(changes, conflicts, strict=True) if no]
         self._context.save(late)  # their answers are stored all the same
         return [
             j if no is None else FlipDecision(j.row, no.ticket or j.ticket, Action.HELD, None)
@@ -245,7 +245,7 @@ class ReclassifyRun:
             return FlipDecision(row, ticket, Action.UNCHANGED, new_answer)
         least_margin = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, new_answer.classifier))
         action = judge(ticket, new_answer, self._labels, least_margin, doubted=self._plan.doubted)
-        if action == Action.SETTLED and self._deciding.suspicion.found(ticket.text):
+        if action == Action.SETTLED and self._recorder.suspicion.found(ticket.text):
             action = Action.UNCHANGED if holds else Action.UNANSWERED
         return FlipDecision(row, ticket, action, new_answer)
 
@@ -253,34 +253,34 @@ class ReclassifyRun:
 
     def apply(self, judged: Iterable[FlipDecision]) -> list[FlipDecision]:
         """Apply answers in one transaction; tickets that have changed since the comparison are left alone."""
-        self._deciding.check.before()
+        self._recorder.check.before()
         at, changes, done = times.now(), [], []
-        for each in judged:
-            new_answer, ticket_before = each.now, each.ticket
+        for flip_decision in judged:
+            new_answer, ticket_before = flip_decision.now, flip_decision.ticket
             if new_answer is None:
-                raise TypeError(each)
-            if each.rejudged:
+                raise TypeError(flip_decision)
+            if flip_decision.rejudged:
                 new_answer = new_answer.copy(ids.new_id(), self._context.run.run_id, at)._replace(
                     actor=self._context.actor
                 )
-            sure = is_sure(new_answer) and not self._deciding.suspicion.found(ticket_before.text)
+            sure = is_sure(new_answer) and not self._recorder.suspicion.found(ticket_before.text)
             ticket = decided(ticket_before, (new_answer,), None, sure=sure)
             stays = ticket_before.status == "routed" and sure and not self._plan.reroute
-            settles = self._plan.reroute and each.action == Action.SETTLED
+            settles = self._plan.reroute and flip_decision.action == Action.SETTLED
             is_sent = settles or (ticket_before.status == "routed" and not stays)
             ticket = ticket._replace(
                 status="routed" if stays else ticket.status, run_id=self._context.run.run_id if is_sent else None
             )
             decision = Decision(new_answer.classification_id, ticket.status)
-            data = _event_data(each, new_answer) | decision_data(decision)
+            data = _event_data(flip_decision, new_answer) | decision_data(decision)
             event = self._context.event(EventAction.RECLASSIFIED, ticket.ticket_id, data, at)
             changes.append(
-                Change(event, ticket, ticket_before.revision, (new_answer,) if each.rejudged else (), decision)
+                Change(event, ticket, ticket_before.revision, (new_answer,) if flip_decision.rejudged else (), decision)
             )
-            action = Action.FLIPPED if each.action == Action.FLIP else each.action
-            done.append(each._replace(action=action, ticket=ticket))
+            action = Action.FLIPPED if flip_decision.action == Action.FLIP else flip_decision.action
+            done.append(flip_decision._replace(action=action, ticket=ticket))
         conflicts = self._context.save(changes)
-        self._deciding.check.after()
+        self._recorder.check.after()
         return [d if no is None else d._replace(action=Action.HELD) for d, no in zip(done, conflicts, strict=True)]
 
 

@@ -66,15 +66,15 @@ Began = Callable[[RunRecorder], object]
 
 
 @contextmanager
-def running(
+def recorded_run(
     store: Store, kind: str, actor: str, command_line: str, stop: StopControl, part: InputPart = WHOLE
 ) -> Iterator[RunRecorder]:
     """Begin a run, and end it however the block ends; a run that was killed is ended when its lease expires.
 
     What `part` has spent before counts against the cost limit of the command.
     """
-    begun = Run(ids.new_id(), kind, actor, command_line, times.now(), spent=part.spent, parcel=part.parcel)
-    recorder = RunRecorder(RunContext(store, store.begin(begun), stop))
+    new_run = Run(ids.new_id(), kind, actor, command_line, times.now(), spent=part.spent, parcel=part.parcel)
+    recorder = RunRecorder(RunContext(store, store.begin(new_run), stop))
     try:
         yield recorder
     except TriageError as error:

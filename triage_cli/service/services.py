@@ -21,7 +21,7 @@ class Services(NamedTuple):
     """What the use cases need. `classifier` opens one for a plan, an actor and a run id; `per_day` is in USD.
 
     `hysteresis` maps classifier names to the margin that a flip needs. `batcher` opens the batches of a classifier.
-    `check` makes the check of a run's categories. `kept` returns an open classifier that answers at once, in the
+    `check` makes the check of a run's categories. `instant_classifier` returns one that answers at once, in the
     caller's thread, and costs nothing; None if that of the plan is no such. `thresholds` maps a category to the
     confidence that each step of the default classifier needs, as in `CategoryProfile`. `only_loads` returns whether the
     classifier of a plan can be left unopened if nothing is asked, because that checks and records nothing. `ranked`
@@ -37,7 +37,7 @@ class Services(NamedTuple):
     hysteresis: Mapping[str, float] = {}
     batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None
     check: Callable[[], Unchecked] = Unchecked
-    kept: Callable[[ClassifyPlan], Classifier | None] = lambda _: None
+    instant_classifier: Callable[[ClassifyPlan], Classifier | None] = lambda _: None
     thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
     only_loads: Callable[[ClassifyPlan], bool] = lambda _: False
     ranked: Ranking = lambda texts, _: range(len(texts))
@@ -68,9 +68,11 @@ class Services(NamedTuple):
         recorder.check = self.check()
         return recorder
 
-    def batches(self, plan: ClassifyPlan, deciding: DecisionRecorder, *, proposals: bool = False) -> BatchCollector:
+    def batches(
+        self, plan: ClassifyPlan, decision_recorder: DecisionRecorder, *, proposals: bool = False
+    ) -> BatchCollector:
         """Return a run's batch work. Raises `UsageError` if no batches can be opened."""
         if (batcher := self.batcher) is None:
             raise UsageError("nothing here can ask in batches", hint="leave out --batch")
-        actor, run_id = deciding.context.actor, deciding.context.run.run_id
-        return batched(lambda name: batcher(name, plan, actor, run_id), deciding, proposals=proposals)
+        actor, run_id = decision_recorder.context.actor, decision_recorder.context.run.run_id
+        return batched(lambda name: batcher(name, plan, actor, run_id), decision_recorder, proposals=proposals)

@@ -63,10 +63,10 @@ class SingleTickets:
 
     def classify(self, ticket: Ticket, plan: ClassifyPlan, actor: str) -> Outcome[Decided] | None:
         """Classify a ticket, in one transaction unless it changes meanwhile."""
-        classifier = self._services.kept(plan)
+        classifier = self._services.instant_classifier(plan)
         if classifier is None:
             return None
-        context = self._acting(actor)
+        context = self._context_of(actor)
         recorder = self._decider.recorder(classifier, context, force=plan.force)
         if self._store.claimed([ticket.ticket_id]):
             return Outcome(None, Action.HELD, Decided(ticket, None, False), None, ticket)
@@ -96,7 +96,7 @@ class SingleTickets:
         """Route a ticket as `route` does; return the conflict if it has changed."""
         if self._store.claimed([ticket.ticket_id]):
             return None
-        context = self._acting(actor)
+        context = self._context_of(actor)
         decider = RoutingDecider(context, self._services.map)
         existing = self._store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
         answer = self._services.map.answers(self._store, [ticket]).get(ticket.decision_id or "")
@@ -122,16 +122,16 @@ class SingleTickets:
 
         A known ticket takes no further step, nor does any if the classifier needs a run of its own.
         """
-        classifier = self._services.kept(plan)
+        classifier = self._services.instant_classifier(plan)
         if classifier is None:
             return Processed(self.create(draft, actor, identity))
-        context = self._acting(actor)
+        context = self._context_of(actor)
         taken: Taken | None = None
 
         def save(changes: Sequence[Change]) -> Sequence[Conflict | None]:
             nonlocal taken
             (change,) = changes
-            if change.expects or change.ticket is None or change.ticket.status != "new":
+            if change.expected_revision or change.ticket is None or change.ticket.status != "new":
                 return self._committer.save(changes)
             new = NewTicket(context, classifier, change, change.ticket, "route" in steps, [])
             with self._deliveries.freed_on_error(new.to_send):
@@ -170,11 +170,11 @@ class SingleTickets:
             if self._context is None:
                 run = self._store.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, times.now()))
                 rules = self._services.map.rules
-                category_renames.follow(self._store, self._services.categories, rules, ACTOR, run.run_id)
+                category_renames.apply_renames(self._store, self._services.categories, rules, ACTOR, run.run_id)
                 self._context = RunContext(self._store, run, StopControl(), self._save)
             return self._context
 
-    def _acting(self, actor: str) -> RunContext:
+    def _context_of(self, actor: str) -> RunContext:
         """Return the shared run in the name of an actor, for the request that is being served."""
         shared = self._shared()
         return RunContext(self._store, shared.run._replace(actor=actor), shared.stop, self._save)

@@ -49,9 +49,9 @@ class VerdictRecorder:
                     last[resolved.ticket.ticket_id] = resolved
             self._settle(dict(last), outcomes)
             for resolved in verdicts:
-                holding = last[resolved.ticket.ticket_id]
-                if resolved is not holding:
-                    settled = outcomes[holding.draft.row]
+                last_verdict = last[resolved.ticket.ticket_id]
+                if resolved is not last_verdict:
+                    settled = outcomes[last_verdict.draft.row]
                     outcomes[resolved.draft.row] = _unsaved(resolved, settled.value, settled.error)
             yield [outcomes[draft.row] for draft in chunk]
 
@@ -114,7 +114,7 @@ class VerdictRecorder:
         else:
             if before.verdict and before.category == category and draft.note in (None, before.reason):
                 return None
-            ticket, answer = self._verdicts.given(before, category, draft.note, at, run_id)
+            ticket, answer = self._verdicts.with_verdict(before, category, draft.note, at, run_id)
             adds = (answer,)
         ticket = ticket._replace(revision=before.revision + 1, run_id=None)
         # The note is not logged: it may repeat the customer's text.

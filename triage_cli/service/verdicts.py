@@ -53,7 +53,7 @@ class Verdicts:
             hint="name the right column with --label, or the categories in the config",
         )
 
-    def given(
+    def with_verdict(
         self, ticket: Ticket, category: str, note: str | None, at: str, run_id: str | None, *, step: str = "verdict"
     ) -> tuple[Ticket, Classification]:
         """Return a ticket with a verdict, its revision unchanged, and the verdict's record."""

@@ -34,7 +34,7 @@ EMPTY = 100
 class HttpSource:
     """Implements `ports.Source`. `opened` opens the client; `tell` gets warnings about odd answers.
 
-    `hiding` removes the secrets from a text: an answer may repeat its request.
+    `hide` removes the secrets from a text: an answer may repeat its request.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class HttpSource:
         requests: PageRequests,
         opened: Callable[[], AbstractContextManager[Exchange]],
         tell: Callable[[str], None],
-        hiding: Callable[[str], str] = str,
+        hide: Callable[[str], str] = str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = spec.name
@@ -52,7 +52,7 @@ class HttpSource:
         self._requests = requests
         self._opened = opened
         self._tell = tell
-        self._hiding = hiding
+        self._hide = hide
         self._clock = clock
         self._items = ItemReader(spec)
         self._reported: set[str] = set()
@@ -138,20 +138,20 @@ class HttpSource:
         if 200 <= status < 300:
             if len(answer.body) >= LARGEST:
                 raise InputError(f"{name}: a page is larger than {LARGEST >> 20} MB", hint="ask for fewer items a page")
-            if packing := answer.headers.get("content-encoding"):
-                raise InputError(f"{name}: the answer is packed ({packing[:40]}), which was not asked for")
+            if content_encoding := answer.headers.get("content-encoding"):
+                raise InputError(f"{name}: the answer is packed ({content_encoding[:40]}), which was not asked for")
             return f"{name}: an answer broke off"
         if answer.is_transient or status == 409 or _is_limited(answer):  # 409: as Zendesk answers while it is busy
             return f"{name} answered {status}"
-        beginning = self._hiding(_beginning(answer.body))[:SHOWN]
+        shown_text = self._hide(_beginning(answer.body))[:SHOWN]
         if status in (401, 403):
-            raise self._refused(f"{status}", "" if beginning[:1] in ("", "<") else f" ({beginning})")
+            raise self._refused(f"{status}", "" if shown_text[:1] in ("", "<") else f" ({shown_text})")
         if 300 <= status < 400:
             raise UsageError(
-                f"{name} redirects{self._hiding(_target(answer))[:SHOWN]}, which is not followed",
+                f"{name} redirects{self._hide(_target(answer))[:SHOWN]}, which is not followed",
                 hint="name in url where it leads",
             )
-        raise UsageError(f"{name} answered {status}: {beginning or 'nothing more'}", hint="check url, query and next")
+        raise UsageError(f"{name} answered {status}: {shown_text or 'nothing more'}", hint="check url, query and next")
 
     def _check_login(self, answer: HttpAnswer) -> None:
         """Raise `RefusedError` for a list as everybody sees it: so Jira answers a key that has expired."""
@@ -186,7 +186,7 @@ class HttpSource:
             raise InputError(f"{self.name}: the answer is {kind}", hint=hint) from error
         items = lookup(value, self._spec.items) if self._spec.items else value
         reported = (value.get("errors") or value.get("error")) if isinstance(value, Mapping) else None
-        problem = self._hiding(compact(reported))[:SHOWN] if reported else ""
+        problem = self._hide(compact(reported))[:SHOWN] if reported else ""
         if isinstance(items, list) and problem:  # as ServiceNow writes one behind what it had read until then
             raise UnavailableError(
                 f"{self.name}: the list may not be whole, since the answer reports {problem}",
@@ -265,15 +265,15 @@ class HttpSource:
             return
         if self._spec.next.kind in ("page", "offset"):
             # After a change of the cursor the same page may come again, if many items were changed within one second.
-            listing = before.since, tuple(self._items.id_of(listed) for listed in items) or before.place
-            again = (before.since == walk.since and listing in passed) or len(passed) > EMPTY
+            page_key = before.since, tuple(self._items.id_of(listed) for listed in items) or before.place
+            is_repeated = (before.since == walk.since and page_key in passed) or len(passed) > EMPTY
             if items:
                 passed.clear()
-            passed.add(listing)
+            passed.add(page_key)
         else:
             passed.add(before.place) if walk.since == before.since else passed.clear()
-            again = walk.place in passed
-        if again:
+            is_repeated = walk.place in passed
+        if is_repeated:
             raise UsageError(
                 f"{self.name}: the next page is one that was there before, so the list would never end",
                 hint="check next in the config",

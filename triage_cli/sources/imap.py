@@ -100,7 +100,7 @@ class ImapSource:
             saves = last == 0  # else the mails between the position and that day would be left out
             last, since = 0, f"SINCE {imap_day(plan.since)} "
         row = 0
-        for uids in self._found(server, last + 1, end, since):
+        for uids in self._uid_ranges(server, last + 1, end, since):
             for mail_sizes in self._sized_pages(server, uids, min(MAILS, plan.limit or MAILS)):
                 page: list[TicketDraft | Rejected] = []
                 for each in drafts(self._fetched(server, mail_sizes), self.name):
@@ -139,7 +139,7 @@ class ImapSource:
         last = _uids(self._asked(server, "SEARCH", "UID *")) if mails else set()
         return max(last, default=0) + 1
 
-    def _found(self, server: ImapConnection, begin: int, end: int, since: str) -> Iterator[list[int]]:
+    def _uid_ranges(self, server: ImapConnection, begin: int, end: int, since: str) -> Iterator[list[int]]:
         """Yield the existing UIDs from `begin` up to before `end`, in ascending order."""
         width = FEWEST
         while begin < end:
@@ -174,8 +174,8 @@ class ImapSource:
         contents = self._contents(server, short, "BODY.PEEK[]") if short else {}
         for uid, size in mail_sizes:
             if size > LONGEST:
-                beginning = self._contents(server, [uid], f"BODY.PEEK[]<0.{_BEGINNING}>").get(uid, b"")
-                yield RawMail(f"UID {uid}", 0, beginning, iter(()))
+                first_bytes = self._contents(server, [uid], f"BODY.PEEK[]<0.{_BEGINNING}>").get(uid, b"")
+                yield RawMail(f"UID {uid}", 0, first_bytes, iter(()))
             elif uid in contents:
                 yield RawMail(f"UID {uid}", 0, contents.pop(uid))
 

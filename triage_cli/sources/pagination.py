@@ -109,7 +109,7 @@ class Walk(NamedTuple):
 
 
 def begin(
-    position: str | None, since: int | None, cursor: CursorSpec, following: NextSpec | None, now: int
+    position: str | None, since: int | None, cursor: CursorSpec, next_spec: NextSpec | None, now: int
 ) -> tuple[Walk, bool]:
     """Return where a pull begins, and whether it stores its position.
 
@@ -127,21 +127,21 @@ def begin(
         walk = Walk(stored["since"], stored["high"])
         # Page numbers mean other pages once the list has changed, so after an hour the walk begins again at its cursor.
         is_old = isinstance(stored["place"], int) and now - stored["at"] > FRESH
-        if is_old or not _fits(stored["place"], following):
+        if is_old or not _fits(stored["place"], next_spec):
             return walk, True
         return walk._replace(place=stored["place"], pages=stored["pages"]), True
     walk = _from(first if high is None else int(high - cursor.overlap), high, cursor)
     token = stored.get("token")
-    return walk._replace(place=token if _fits(token, following) else None), True
+    return walk._replace(place=token if _fits(token, next_spec) else None), True
 
 
-def _fits(place: object, following: NextSpec | None) -> bool:
+def _fits(place: object, next_spec: NextSpec | None) -> bool:
     """Return whether a stored place is one of this pagination; the configuration may have changed since."""
-    if following is None:
+    if next_spec is None:
         return False
-    if following.kind in ("page", "offset"):
+    if next_spec.kind in ("page", "offset"):
         return isinstance(place, int)
-    return isinstance(place, str) and (following.kind == "token" or "://" in place)
+    return isinstance(place, str) and (next_spec.kind == "token" or "://" in place)
 
 
 def _from(since: int, high: int | None, cursor: CursorSpec) -> Walk:
@@ -211,24 +211,24 @@ class PageRequests:
 
     def page(self, walk: Walk) -> HttpRequest:
         """Return the request for the next page. Raises `UsageError` if it is on another host."""
-        following, values = self._spec.next, {"cursor": from_seconds(walk.since), "cursor_seconds": walk.since}
-        if following and following.kind in ("link", "path") and isinstance(walk.place, str):
+        next_spec, values = self._spec.next, {"cursor": from_seconds(walk.since), "cursor_seconds": walk.since}
+        if next_spec and next_spec.kind in ("link", "path") and isinstance(walk.place, str):
             self._check_origin(walk.place)
             return self._request(self._spec.method, walk.place, values)
-        token = walk.place if following and following.kind == "token" else None
+        token = walk.place if next_spec and next_spec.kind == "token" else None
         query = {
             key: as_text(template.value(values))
             for key, template in self._query.items()
             # A token that is kept from pull to pull replaces the cursor.
-            if not (token and following and following.keep and "cursor" in self._spec.query[key])
+            if not (token and next_spec and next_spec.keep and "cursor" in self._spec.query[key])
         }
         body = self._body(values)
-        if following and following.kind in ("page", "offset"):
-            query[following.name] = str(walk.place if walk.place is not None else 1 if following.kind == "page" else 0)
-        elif following and token is not None and following.query:
-            query[following.query] = str(token)
-        elif following and token is not None:
-            body = placed(body, following.body, token)
+        if next_spec and next_spec.kind in ("page", "offset"):
+            query[next_spec.name] = str(walk.place if walk.place is not None else 1 if next_spec.kind == "page" else 0)
+        elif next_spec and token is not None and next_spec.query:
+            query[next_spec.query] = str(token)
+        elif next_spec and token is not None:
+            body = placed(body, next_spec.body, token)
         url = self._base
         if query:
             url += ("&" if "?" in url else "?") + urlencode(query, quote_via=quote)

@@ -147,8 +147,8 @@ def _lines(stream: IO[bytes] | None) -> Iterator[bytes]:
             yield singer_line
 
 
-def _listen(stream: IO[bytes], kept: deque[bytes]) -> None:
+def _listen(stream: IO[bytes], last_lines: deque[bytes]) -> None:
     with stream:
         while singer_line := stream.readline(65_536):
             if singer_line.strip():
-                kept.append(singer_line)
+                last_lines.append(singer_line)

@@ -76,7 +76,7 @@ class SqliteTrail:
         seq, head, mark = self._db.execute("select seq, hash, key from chain").fetchone() or (0, "", None)
         return Head(head, seq), mark
 
-    def kept(self) -> Head | None:
+    def kept_head(self) -> Head | None:
         """Return the head that is kept beside the database."""
         return kept_head(self._path)
 
@@ -122,7 +122,7 @@ class ServerTrail:
         """Return the head that the database recorded, and the mark of the key that it was written with."""
         return self._recorded
 
-    def kept(self) -> Head | None:
+    def kept_head(self) -> Head | None:
         """Return the head in `last_head`; None if its row is gone."""
         return self._kept
 

@@ -48,14 +48,14 @@ class Counts(Tables):
 
     def _tickets_before(self, db: Any, changes: Sequence[Change]) -> Mapping[str, Group]:
         """Return what the tickets that changes will write count as before, by id."""
-        ticket_ids = [c.ticket.ticket_id for c in changes if c.ticket and c.expects]
+        ticket_ids = [c.ticket.ticket_id for c in changes if c.ticket and c.expected_revision]
         rows = db.execute(TICKETS_BEFORE, (compact(ticket_ids),)).fetchall() if ticket_ids else ()
         return {row[0]: row[1:] for row in rows}
 
     @staticmethod
     def _grouped(changes: Sequence[Change], tickets_before: Mapping[str, Group]) -> Mapping[Group, int]:
         """Return as what, and how often, the tickets of changes that were written counted before."""
-        return Counter([tickets_before[c.ticket.ticket_id] for c in changes if c.ticket and c.expects])
+        return Counter([tickets_before[c.ticket.ticket_id] for c in changes if c.ticket and c.expected_revision])
 
     def _unmoved_before(self, db: Any, expected: Mapping[str, int]) -> Mapping[Group, int]:
         """Return as what, and how often, the tickets that still have their expected revision count."""

@@ -49,7 +49,7 @@ def _without_names(command_line: str, names: set[str]) -> str:
     return " ".join("…" if argument in names else shlex.quote(argument) for argument in arguments)
 
 
-class Forgetting(Counts):
+class Erasure(Counts):
     """Erases the text of tickets."""
 
     @abstractmethod

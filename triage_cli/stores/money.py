@@ -11,7 +11,7 @@ from typing import Any
 from triage_cli.domain import times
 from triage_cli.domain.changes import Spent
 from triage_cli.domain.runs import Lease, Run, rounded_usd
-from triage_cli.runtime.budget import fitting
+from triage_cli.runtime.budget import number_that_fits
 from triage_cli.stores import queries
 from triage_cli.stores.database import Tables
 
@@ -49,7 +49,7 @@ class MoneyTables(Tables):
         self.renew_lease(db, lease)
         number = len(amounts)
         if per_day is not None:
-            number = fitting(amounts, per_day - db.execute(OF_A_DAY, _last_day()).fetchone()[0])
+            number = number_that_fits(amounts, per_day - db.execute(OF_A_DAY, _last_day()).fetchone()[0])
         if number:
             db.execute(RESERVE, (sum(amounts[:number]), lease.run_id))
         return number

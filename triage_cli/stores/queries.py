@@ -40,8 +40,8 @@ def write_all(db: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -
         constant = tuple(column.count(column[0]) == len(chunk) for column in columns)
         if all(constant):  # at least one column must be bound per row
             constant = (False, *constant[1:])
-        varying = [column for column, is_constant in zip(columns, constant, strict=True) if not is_constant]
-        values = list(chain.from_iterable(zip(*varying, strict=True)))
+        varying_columns = [column for column, is_constant in zip(columns, constant, strict=True) if not is_constant]
+        values = list(chain.from_iterable(zip(*varying_columns, strict=True)))
         values += [column[0] for column, is_constant in zip(columns, constant, strict=True) if is_constant]
         written += db.execute(_for_many(statement, constant, len(chunk)), values).rowcount
     return written

@@ -24,7 +24,7 @@ from triage_cli.stores.batch_tables import BatchTables
 from triage_cli.stores.categories import Renames
 from triage_cli.stores.database import Db
 from triage_cli.stores.delivery_tables import DeliveryTables
-from triage_cli.stores.erasure import FORGOT, Forgetting
+from triage_cli.stores.erasure import FORGOT, Erasure
 from triage_cli.stores.leases import Leases
 from triage_cli.stores.money import MoneyTables
 
@@ -33,7 +33,7 @@ PAGE = 500
 ENDING = re.compile("[0-9A-Fa-f-]{6,36}")
 
 
-class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTables, ABC):
+class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTables, ABC):
     """The part of `ports.Store` that both dialects share; `path` names the database.
 
     A store that is `read_only` is for callers that change nothing.
@@ -76,10 +76,10 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         """Record the exit code of a run that has ended."""
         self._write("update runs set exit_code = ? where run_id = ?", (code, run_id))
 
-    def note_asking(self, asking: QuestionSpec) -> None:
+    def record_question(self, question: QuestionSpec) -> None:
         """Record a question, once per fingerprint."""
-        if not self.database.read("select 1 from askings where fingerprint = ?", (asking.fingerprint,)):
-            self._write("insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing", asking)
+        if not self.database.read("select 1 from askings where fingerprint = ?", (question.fingerprint,)):
+            self._write("insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing", question)
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
         """Store the weights of a model under its fingerprint; a store that only reads does without."""
@@ -185,7 +185,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
         answers = tuple(self._answers(self.database.read(queries.ANSWERS_OF, values)))
         deliveries = self.deliveries([ticket_id]).get(ticket_id, ())
         attempts = self.attempts(ticket_id)
-        askings = {a[0]: QuestionSpec(*a) for a in self.database.read(queries.ASKINGS_OF, values)}
+        questions = {a[0]: QuestionSpec(*a) for a in self.database.read(queries.ASKINGS_OF, values)}
         events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
         bounds = tuple(StoredBound(*row) for row in self.database.read(queries.BOUNDS_OF, values))
         return History(
@@ -194,7 +194,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
             deliveries,
             attempts,
             events,
-            askings,
+            questions,
             bounds,
             self._ended_early(ticket, events),
             self._holder(ticket_id),
@@ -256,7 +256,7 @@ class SqlStore(Leases, Forgetting, Renames, BatchTables, DeliveryTables, MoneyTa
 
     def _new_tickets(self, db: Db, changes: Sequence[Change], conflicts: dict[str, Conflict]) -> list[Ticket]:
         """Return the new tickets; adds a conflict for each that was forgotten before, which is left out."""
-        new_tickets = [c.ticket for c in changes if c.ticket and not c.expects]
+        new_tickets = [c.ticket for c in changes if c.ticket and not c.expected_revision]
         gone = self._forgotten(db, new_tickets)
         conflicts |= gone
         return [ticket for ticket in new_tickets if ticket.ticket_id not in gone] if gone else new_tickets

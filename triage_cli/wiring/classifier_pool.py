@@ -30,7 +30,7 @@ class ClassifierPool:
         self._store = store
         self._tell = tell
         self._lock = threading.Lock()
-        self._kept: dict[str, _Kept] = {}
+        self._entries: dict[str, _Kept] = {}
 
     def __call__(self, plan: ClassifyPlan) -> Classifier | None:
         """Return the classifier of a plan; None if it may ask a provider, has a `max_error`, or is not there."""
@@ -39,17 +39,17 @@ class ClassifierPool:
         if spec is None or spec.type != "local" or spec.max_error is not None:  # any label may change its thresholds
             return None
         with self._lock:
-            kept = self._kept.get(name)
-            if kept is None or time.monotonic() > kept.until:
+            entry = self._entries.get(name)
+            if entry is None or time.monotonic() > entry.until:
                 basis = self._basis()
-                if kept is None or kept.basis != basis:
+                if entry is None or entry.basis != basis:
                     caller = Caller("", "", {}, waits=True)
                     config = known(self._config, self._store)
                     opened = open_classifier(config, self._store, ClassifyPlan(name), caller, self._tell)
                 else:
-                    opened = kept.classifier
-                kept = self._kept[name] = _Kept(opened, basis, time.monotonic() + LOOK)
-            return kept.classifier
+                    opened = entry.classifier
+                entry = self._entries[name] = _Kept(opened, basis, time.monotonic() + LOOK)
+            return entry.classifier
 
     def _basis(self) -> object:
         shelf = open_shelf(self._store)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.classifiers.embedded.encoder import Encoder
     from triage_cli.classifiers.embedded.weights import Model
     from triage_cli.classifiers.llm.batch.api import Wire
-    from triage_cli.classifiers.llm.classifier import AskingClassifier
+    from triage_cli.classifiers.llm.classifier import LLMClassifier
     from triage_cli.runtime.rate_limit import RateLimiter
 
 
@@ -69,7 +69,7 @@ def open_classifier(
                 config,
                 store,
                 (of := config.classifiers[step]),
-                _asking(config, store, of, plan, caller, has_next=step != paid[-1]),
+                _paid_classifier(config, store, of, plan, caller, has_next=step != paid[-1]),
                 caller,
                 tell,
             )
@@ -78,7 +78,7 @@ def open_classifier(
             for step in kept
         ]
         return Cascade(classifier_name, steps, spec.audit_rate, caller.warn or tell) if len(steps) > 1 else steps[0]
-    return _judged(config, store, spec, _asking(config, store, spec, plan, caller), caller, tell)
+    return _judged(config, store, spec, _paid_classifier(config, store, spec, plan, caller), caller, tell)
 
 
 def only_loads(config: Config, plan: ClassifyPlan) -> bool:
@@ -166,7 +166,7 @@ def open_batcher(config: Config, store: Store, classifier_name: str, plan: Class
     )  # fmt: skip
 
 
-def wire_of(asked: "AskingClassifier", env: Mapping[str, str]) -> "Wire":
+def wire_of(asked: "LLMClassifier", env: Mapping[str, str]) -> "Wire":
     """Return the batch API of a classifier's provider."""
     if asked.spec.type == "openai":
         from triage_cli.classifiers.llm.batch.openai import OpenAIWire
@@ -177,7 +177,7 @@ def wire_of(asked: "AskingClassifier", env: Mapping[str, str]) -> "Wire":
     return AnthropicWire(asked.spec, env)
 
 
-def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "AskingClassifier":
+def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "LLMClassifier":
     """Open a classifier that asks a provider, without cache and calibration."""
     from triage_cli.classifiers.llm import classifier as llm_classifier
     from triage_cli.runtime.rate_limit import RateLimiter
@@ -196,17 +196,17 @@ def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller:
     )
 
 
-def _asking(
+def _paid_classifier(
     config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller, *, has_next: bool = False
 ) -> Classifier:
-    from triage_cli.classifiers.cached import Remembering
+    from triage_cli.classifiers.cached import CachedClassifier
 
     asked = open_asked(config, spec, plan, caller)
     inner: Classifier = asked
     if plan.batch:
         from triage_cli.classifiers.llm.batch import client
 
-        inner = client.Postponing(asked, has_next=has_next)
+        inner = client.BatchedClassifier(asked, has_next=has_next)
     shelf = open_shelf(store)
 
     # A stored answer may have the name of a rename that this configuration is older than.
@@ -216,7 +216,7 @@ def _asking(
         known = {} if plan.force else {**shelf.trials(keys), **store.recall(keys)}
         return {key: answer for key, answer in known.items() if answer.category is None or answer.category in names}
 
-    return Remembering(inner, spec.min_confidence, recall, caller.actor, caller.run_id)
+    return CachedClassifier(inner, spec.min_confidence, recall, caller.actor, caller.run_id)
 
 
 def _local(
@@ -248,7 +248,7 @@ def _local(
         clock=times.now,
         new_id=ids.new_id,
         version=origin if model and origin else "",
-        overlapping=not caller.waits,
+        overlaps=not caller.waits,
         encoder=encoder,
     )
 

@@ -77,12 +77,12 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
     raise ConfigError(f'destination "{receiver}" has no type that is known', hint="triage config check names the types")
 
 
-def remembering(config: Config) -> frozenset[str]:
+def history_dependent(config: Config) -> frozenset[str]:
     """Return the destinations whose requests depend on earlier deliveries of the same ticket."""
     return frozenset(name for name, spec in config.destinations.items() if spec.http and spec.http.remembers)
 
 
-def guarding(config: Config) -> frozenset[str]:
+def field_guards(config: Config) -> frozenset[str]:
     """Return the destinations that do not overwrite what a person has set in a field."""
     return frozenset(name for name, spec in config.destinations.items() if spec.http and spec.http.guards_field)
 
@@ -132,7 +132,7 @@ def routing_map(config: Config, store: Store, *, guarded: bool = False) -> Routi
         return open_destination(config, receiver, guarded=guarded)
 
     return RoutingTable(
-        config.routes, config.routing_hash(), destination, offline=cut_off(config), remembering=remembering(config),
-        guarding=guarding(config),
+        config.routes, config.routing_hash(), destination, offline=cut_off(config),
+        history_dependent=history_dependent(config), field_guards=field_guards(config),
         promised=promised_thresholds(config, store),
     )  # fmt: skip

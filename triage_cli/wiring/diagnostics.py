@@ -19,7 +19,7 @@ from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import Began, running
+from triage_cli.service.runs import Began, recorded_run
 from triage_cli.wiring.classifiers import Caller, built_in, encoder_of, open_asked, open_classifier, paid_steps
 from triage_cli.wiring.learned_models import suited, unsuited
 from triage_cli.wiring.promised_thresholds import find, has_learned
@@ -27,7 +27,7 @@ from triage_cli.wiring.stores import known, open_shelf, open_store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.service.learning.evaluate import EvaluationRun
-    from triage_cli.service.learning.train import Learning
+    from triage_cli.service.learning.train import TrainingRun
 
 
 def try_classifier(config: Config, classifier_name: str, actor: str, command_line: str) -> str:
@@ -38,7 +38,7 @@ def try_classifier(config: Config, classifier_name: str, actor: str, command_lin
     store = open_store(config)
     if not asks_provider(config, classifier_name):
         return _tried(config, store, classifier_name, Budget.free(StopControl()))
-    with running(store, "doctor", actor, command_line, StopControl()) as recorder:
+    with recorded_run(store, "doctor", actor, command_line, StopControl()) as recorder:
         return _tried(config, store, classifier_name, recorder.context.open_budget(None, config.per_day))
 
 
@@ -115,22 +115,22 @@ def _encoder(spec: ClassifierSpec) -> str:
     return f"; encoder of {encoder.vectors(['a']).shape[1]} dimensions, sha256 {encoder.fingerprint[:12]}…"
 
 
-def learning(
+def training_run(
     config: Config, actor: str, command_line: str, tell: Callable[[str], None], began: Began = lambda _: None,
     warn: Callable[[str], None] | None = None,
-) -> "Learning":  # fmt: skip
+) -> "TrainingRun":  # fmt: skip
     """Return the training use cases. After a training, its version looks again at what embedded classifiers decided.
 
     `began` gets the run, `warn` what the new version no longer promises.
     """
     from triage_cli.classifiers.embedded.trainer import Trainer
     from triage_cli.service.learning.second_look import Looked, SecondLook
-    from triage_cli.service.learning.train import Learning
+    from triage_cli.service.learning.train import TrainingRun
 
     store = open_store(config)
 
     def look(context: RunContext) -> Looked:
-        category_renames.follow(store, config.categories, config.routes, actor, context.run.run_id)
+        category_renames.apply_renames(store, config.categories, config.routes, actor, context.run.run_id)
         present, caller = known(config, store), Caller(actor, context.run.run_id, {}, warn=warn)
         names, labels = (
             [spec.name for spec in config.classifiers.values() if spec.type == "local"],
@@ -148,13 +148,13 @@ def learning(
     local = (spec for spec in config.classifiers.values() if spec.encoder is not None)
     encoder = next(map(encoder_of, local), None)  # there is one learned model, so one encoder stands beside it
     trainer = Trainer(present.categories, lambda: built_in(present, store, tell, encoder).to_bytes(), encoder)
-    return Learning(
+    return TrainingRun(
         store, open_shelf(store), trainer, present.categories, look,
         actor=actor, command_line=command_line, began=began,
     )  # fmt: skip
 
 
-def evaluating(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "EvaluationRun":
+def evaluation_run(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "EvaluationRun":
     """Return the evaluation use cases."""
     from triage_cli.service.learning.evaluate import EvaluationRun
 

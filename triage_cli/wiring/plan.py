@@ -10,8 +10,8 @@ from triage_cli.domain.tickets import Selection
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
-from triage_cli.service.insight.plan import Names, Planning, Side, Stream, unasked_budget
-from triage_cli.service.runs import Began, RunRecorder, running
+from triage_cli.service.insight.plan import Names, PlanComparison, Side, Stream, unasked_budget
+from triage_cli.service.runs import Began, RunRecorder, recorded_run
 from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
 from triage_cli.wiring.destinations import routing_map
 from triage_cli.wiring.diagnostics import estimate
@@ -22,7 +22,7 @@ from triage_cli.wiring.stores import known, open_shelf, open_store
 PAGING_PRESETS, PAGING_NAMES = ("pagerduty", "opsgenie"), ("page", "on-call", "oncall", "on_call")
 
 
-class Asking(NamedTuple):
+class AskingCaller(NamedTuple):
     """Who asks about tickets without a stored answer, by which command, and how much that may cost in USD.
 
     `began` gets the run.
@@ -36,7 +36,7 @@ class Asking(NamedTuple):
 
 def plan(
     config: Config, new_config: Config, selection: Selection, stop: StopControl, tell: Callable[[str], None],
-    ask: Asking | None = None,
+    ask: AskingCaller | None = None,
 ) -> Plan:  # fmt: skip
     """Compare a new configuration with the present one on the database of the present one.
 
@@ -44,41 +44,41 @@ def plan(
     """
     store = open_store(config, read_only=ask is None)
     if ask is None:
-        planning = _planning(config, new_config, store, Caller("plan", "", {}), tell, asking=False)
-        comparison = planning.compare(selection, unasked_budget(stop))
+        comparison_run = _plan_comparison(config, new_config, store, Caller("plan", "", {}), tell, may_ask=False)
+        comparison = comparison_run.compare(selection, unasked_budget(stop))
     else:
-        with running(store, "plan", ask.actor, ask.command_line, stop) as recorder:
+        with recorded_run(store, "plan", ask.actor, ask.command_line, stop) as recorder:
             ask.began(recorder)
             budget = recorder.context.open_budget(ask.max_cost, new_config.per_day)
             caller = Caller(ask.actor, recorder.context.run.run_id, {})
-            planning = _planning(config, new_config, store, caller, tell, asking=True)
-            comparison = planning.compare(selection, budget, lambda stream: _recorded(store, recorder, stream))
+            comparison_run = _plan_comparison(config, new_config, store, caller, tell, may_ask=True)
+            comparison = comparison_run.compare(selection, budget, lambda stream: _recorded(store, recorder, stream))
     if not comparison.unasked:
         return comparison
-    sample = estimate(new_config, ClassifyPlan(), planning.unasked)
+    sample = estimate(new_config, ClassifyPlan(), comparison_run.unasked)
     each = None if sample.cost is None else sample.cost / sample.tickets
     return comparison._replace(cost_usd=None if each is None else each * comparison.unasked)
 
 
-def _planning(
-    config: Config, new_config: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, asking: bool
-) -> Planning:
-    renamed = category_renames.heirs(new_config.categories)
-    present = category_renames.heirs(config.categories)
+def _plan_comparison(
+    config: Config, new_config: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, may_ask: bool
+) -> PlanComparison:
+    renamed = category_renames.current_names(new_config.categories)
+    present = category_renames.current_names(config.categories)
     names = Names(renamed, category_renames.renamed_destinations(renamed, new_config.routes), present)
-    return Planning(
+    return PlanComparison(
         store,
-        _side(config, store, caller, tell, asking=False),
-        _side(new_config, store, caller, tell, asking=asking),
+        _side(config, store, caller, tell, may_ask=False),
+        _side(new_config, store, caller, tell, may_ask=may_ask),
         names,
         frozenset(name for each in (config, new_config) for name, spec in each.destinations.items() if pages(spec)),
         lambda texts: has_learned(config, store, texts),
     )
 
 
-def _side(config: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, asking: bool) -> Side:
+def _side(config: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, may_ask: bool) -> Side:
     """Open a configuration; unless it may ask, paid steps answer with what is stored and postpone the rest."""
-    how = ClassifyPlan(batch=not asking and bool(paid_steps(config, config.classifiers[config.classifier])))
+    how = ClassifyPlan(batch=not may_ask and bool(paid_steps(config, config.classifiers[config.classifier])))
     classifier = open_classifier(known(config, store), store, how, caller, tell)
     return Side(classifier, routing_map(config, store), frozenset(category.name for category in config.categories))
 

@@ -61,8 +61,8 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
     header = (auth.header, proof(auth, values)) if auth else None
     endpoint = Endpoint(f'source "{source_name}"', host_of(spec.url), spec.timeout, spec.timeout)
     opened = partial(open_exchange, endpoint, Network(config.offline))
-    hiding = Secrets(auth=header, values=tuple(values)).hidden_in
-    return HttpSource(spec, PageRequests(spec, header), opened, tell, hiding)
+    hide = Secrets(auth=header, values=tuple(values)).hidden_in
+    return HttpSource(spec, PageRequests(spec, header), opened, tell, hide)
 
 
 def try_source(config: Config, source_name: str, tell: Callable[[str], None]) -> str:

@@ -150,11 +150,11 @@ def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, st
 
     Raises `StoreError` if the file is no backup, `UnavailableError` while a run is in progress.
     """
-    from triage_cli.stores.sqlite.restore import restoring
+    from triage_cli.stores.sqlite.restore import begun_restore
 
     doubts = ""
     log_key = audit_key(os.environ)
-    with restoring(restorable(config, file), file, log_key) as at_work:
+    with begun_restore(restorable(config, file), file, log_key) as at_work:
         try:
             prove(at_work.trail(), log_key, {GENESIS: "of an empty log"})  # its own head is not required
         except CheckError as error:  # reported; the backup is restored all the same
@@ -210,7 +210,7 @@ def open_inflow(config: Config, store: Store) -> Inflow:
     """Return the tickets by when they were written, under present category names, and the spikes that were sent."""
     from triage_cli.stores.inflow import SqlInflow
 
-    return SqlInflow(_tables(store), category_renames.heirs(config.categories))
+    return SqlInflow(_tables(store), category_renames.current_names(config.categories))
 
 
 def open_shelf(store: Store) -> ModelRegistry:
@@ -227,7 +227,7 @@ def category_check(config: Config, store: Store, warn: Callable[[str], None]) ->
     memory = CategoryMemory(_tables(store).database)
     names = tuple(category.name for category in config.categories)
     basis = Basis(names, None if config.path is None else str(config.path.resolve()), machine())
-    return lambda: CategoryCheck(memory, basis, category_renames.heirs(config.categories), warn)
+    return lambda: CategoryCheck(memory, basis, category_renames.current_names(config.categories), warn)
 
 
 def known(config: Config, store: Store) -> Config:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.support.local_server import Handler, LocalServer, Serving
+from tests.support.local_server import Handler, LocalServer, ThreadedServer
 
 
 class Call(NamedTuple):
@@ -119,7 +119,7 @@ def leaves(tree: Any) -> Iterable[str]:
 
 
 class _Requests(Handler):
-    server: Serving[Vendor]
+    server: ThreadedServer[Vendor]
 
     def do(self) -> None:
         data = self.rfile.read(int(self.headers.get("content-length", 0)))

@@ -75,14 +75,14 @@ async def batch(
     external id, else by its content and its occurrence number.
     """
     uploaded = await _spooled(request)
-    with ExitStack() as undoing:
-        undoing.callback(uploaded.file.close)
+    with ExitStack() as undo_stack:
+        undo_stack.callback(uploaded.file.close)
         server_state.room.take()
-        undoing.callback(server_state.room.leave)
+        undo_stack.callback(server_state.room.leave)
         lock = BulkRequestLock(server_state, caller.caller_id, idempotency_key, uploaded.hash)
         await run_in_threadpool(lock.take)
         before, drafts = await run_in_threadpool(_drafts, uploaded, query)
-        undoing.pop_all()
+        undo_stack.pop_all()
     plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
     part = before._replace(spent=query.spent_before, parcel=lock.name)
     within = _within(drafts, server_state.limits.rows)

@@ -27,7 +27,7 @@ class LocalClassifier:
     def __init__(  # noqa: PLR0913 - wiring hands over what it knows, by name
         self, name: str, model: Model, categories_fingerprint: str, min_confidence: float, *, actor: str,
         run_id: str | None, categories: Sequence[Category], clock: Callable[[], str], new_id: Callable[[], str],
-        version: str = "", overlapping: bool = True, encoder: Encoder | None = None,
+        version: str = "", overlaps: bool = True, encoder: Encoder | None = None,
     ) -> None:  # fmt: skip
         if not model.fingerprint == categories_fingerprint == fingerprint(categories):
             raise TriageError("the fitted model is for other categories", hint="fit it again")
@@ -47,7 +47,7 @@ class LocalClassifier:
         self._clock = clock
         self._new_id = new_id
         self._version = version
-        self._overlapping = overlapping
+        self._overlaps = overlaps
         self.guesser = Guesser(model, self.fingerprint, min_confidence, encoder)
 
     @property
@@ -55,11 +55,11 @@ class LocalClassifier:
         """Return its only fingerprint."""
         return (self.fingerprint,)
 
-    def askings(self) -> tuple[QuestionSpec, ...]:
+    def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the question, for the record."""
-        return (self.asking(),)
+        return (self.question_spec(),)
 
-    def asking(self) -> QuestionSpec:
+    def question_spec(self) -> QuestionSpec:
         """Return the question, for the record."""
         options = {"method": METHOD, "learned": self._model.learned or None, "calibration": self._model.calibration}
         if self.guesser.encoder is not None:
@@ -75,10 +75,10 @@ class LocalClassifier:
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer each chunk while the caller saves the one before; it costs nothing.
 
-        Without `overlapping`, the caller's own thread answers.
+        Without `overlaps`, the caller's own thread answers.
         """
         del budget
-        if not self._overlapping:
+        if not self._overlaps:
             for chunk in chunks:
                 yield self._answers(chunk, self.guesser.guesses([ticket.text for ticket in chunk]))
             return

@@ -36,12 +36,12 @@ def marks(word: str, *, taught: bool, learned: bool) -> int:
 
     `taught` words occur in the training texts; `learned` ones in several labelled texts, and may stand alone.
     """
-    own = TAUGHT if taught else 0
+    taught_mark = TAUGHT if taught else 0
     if word in _EMPTY or not (taught or _is_known(word)) or _is_noise(word):
-        return own
+        return taught_mark
     if len(word) < 3 or word in _WEAK:
-        return own + KNOWN
-    return own + CONTENT + (LEAST if learned else 1) * KNOWN
+        return taught_mark + KNOWN
+    return taught_mark + CONTENT + (LEAST if learned else 1) * KNOWN
 
 
 def _is_known(word: str) -> bool:

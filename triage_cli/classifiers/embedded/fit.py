@@ -127,8 +127,8 @@ class TrainingSet:
     """All training texts as matrices: first the categories' wording, then the labelled texts. Raises `ConfigError`."""
 
     def __init__(self, categories: Sequence[Category], languages: Sequence[str], examples: Sequence[Example]) -> None:
-        wording = lessons_of(categories, languages)
-        lessons = [*wording, *examples]
+        category_examples = lessons_of(categories, languages)
+        lessons = [*category_examples, *examples]
         if not lessons:
             raise ConfigError("the categories have no word to learn from", hint="give them descriptions and examples")
         texts = Corpus([example.text for example in lessons])
@@ -140,7 +140,7 @@ class TrainingSet:
         self._rotate(texts.design(self.terms, self.emphasis))
         self.labels = np.array([example.label for example in lessons])
         self.counts = np.array([example.weight for example in lessons])
-        self.before = len(wording)
+        self.before = len(category_examples)
         self.others: tuple[object, ...] = ()  # what else the model learns from
         self.examples = examples
         self.texts = [example.text for example in lessons]

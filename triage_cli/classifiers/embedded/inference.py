@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.content import is_readable, is_vague, marks
-from triage_cli.classifiers.embedded.language_guard import foreign, leaning
+from triage_cli.classifiers.embedded.language_guard import foreign, lean_of
 from triage_cli.classifiers.embedded.tokens import (
     BUCKETS,
     MAX_CHARACTERS,
@@ -119,34 +119,34 @@ class Predictor:
             self.numbers.clear()
             self.shown.clear()
         number = self.numbers.__getitem__
-        found = np.fromiter(map(number, chain.from_iterable(texts)), np.int64)
+        rows = np.fromiter(map(number, chain.from_iterable(texts)), np.int64)
         new = self.numbers.new
         for start in range(0, len(new), 1024):  # in parts, to bound memory
             self._add(new[start : start + 1024])
         new.clear()
-        return found
+        return rows
 
-    def _add(self, found: Sequence[str]) -> None:
-        ngrams, starts = ngrams_of(found)
-        vectors = self.vectors.of(found)
+    def _add(self, new_tokens: Sequence[str]) -> None:
+        ngrams, starts = ngrams_of(new_tokens)
+        vectors = self.vectors.of(new_tokens)
         term_rows = self.term_rows[ngrams]
-        span = slice(len(self.shown), len(self.shown) + len(found))
+        span = slice(len(self.shown), len(self.shown) + len(new_tokens))
         rows = self.rows[span]
         rows[:, :LENGTH_DIMENSIONS] = vectors[:, :LENGTH_DIMENSIONS]
         # Not by `@`: its last bits depend on which words are added together.
         rows[:, self.by_vector] = np.einsum("wd,dl->wl", vectors, self.of_words)
-        plain = [bare(word) for word in found]
-        whole = [self.whole.get(word, 0) for word in plain]
+        bare_tokens = [bare(word) for word in new_tokens]
+        whole = [self.whole.get(word, 0) for word in bare_tokens]
         rows[:, self.by_term] = np.add.reduceat(self.terms[term_rows], starts) + self.terms[whole]
         rows[:, -1] = np.add.reduceat(self.rarity[term_rows] ** 2, starts) + self.rarity[whole] ** 2
-        shown = [showable(word) for word in found]
+        shown = [showable(word) for word in new_tokens]
         self.can_be_shown[span] = [bool(word) for word in shown]
-        self.leans[span] = [leaning(word) for word in found] if self.guarded else 0
+        self.leans[span] = [lean_of(word) for word in new_tokens] if self.guarded else 0
         self.marks[span] = [
             marks(word, taught=word_number(word) in self.taught, learned=bool(number and self.model.learned))
-            for word, number in zip(plain, whole, strict=True)
+            for word, number in zip(bare_tokens, whole, strict=True)
         ]
-        self.traces[span] = self.suspicion.traces(found)
+        self.traces[span] = self.suspicion.traces(new_tokens)
         self.shown += shown
 
     def judge(self, texts: Sequence[Sequence[str]], encoded: Floats | None = None) -> Prediction:
@@ -180,11 +180,11 @@ class Predictor:
         unread = foreign(leans, counts) & ~is_readable(marked, counts)
         vague = is_vague(marked) & (len(self.model.labels) > 1)
         strongest = self._strongest(numbers, owners, advantage, len(texts))
-        found = Prediction(chances, best, runner_up, strongest, unread, vague, doubtful)
+        prediction = Prediction(chances, best, runner_up, strongest, unread, vague, doubtful)
         if self.other is not None and unread.any():
             others = np.flatnonzero(unread)
-            replace(found, others, self.other.judge([texts[row] for row in others.tolist()]))
-        return found
+            replace(prediction, others, self.other.judge([texts[row] for row in others.tolist()]))
+        return prediction
 
     def _distinct(self, texts: Sequence[Sequence[str]]) -> tuple[Integers, Integers, Floats]:
         """Return for each distinct word of each text, in order, its table row, the text's index, and its weight."""
@@ -201,13 +201,13 @@ class Predictor:
 
     def _strongest(self, numbers: Integers, owners: Integers, advantage: Floats, texts: int) -> list[list[str]]:
         """Return for each text the three words that can be shown and speak most for its label."""
-        speaking = np.flatnonzero(self.can_be_shown[numbers] & (advantage > 0))
-        of_text = owners[speaking]
+        candidates = np.flatnonzero(self.can_be_shown[numbers] & (advantage > 0))
+        of_text = owners[candidates]
         # The bits of positive floats are in the order of their values; these are to descend within a text.
-        falling = (1 << 32) - 1 - advantage[speaking].astype(np.float32).view(np.uint32).astype(np.int64)
-        keys = (of_text << 32 | falling) << INDEX_BITS | speaking
-        keys.sort()
-        ranked = numbers[keys & (1 << INDEX_BITS) - 1].tolist()
+        descending_keys = (1 << 32) - 1 - advantage[candidates].astype(np.float32).view(np.uint32).astype(np.int64)
+        sort_keys = (of_text << 32 | descending_keys) << INDEX_BITS | candidates
+        sort_keys.sort()
+        ranked = numbers[sort_keys & (1 << INDEX_BITS) - 1].tolist()
         ends = np.cumsum(np.bincount(of_text, minlength=texts)).tolist()
         return [
             list(dict.fromkeys([self.shown[number] for number in ranked[start : min(start + 4, end)]]))[:3]
@@ -215,12 +215,12 @@ class Predictor:
         ]
 
 
-def replace(found: Prediction, rows: Integers, other: Prediction) -> None:
+def replace(prediction: Prediction, rows: Integers, other: Prediction) -> None:
     """Put another model's predictions of some rows into place, but for `doubtful`, which does not depend on it."""
     for name in ("chances", "best", "runner_up", "foreign", "vague"):
-        getattr(found, name)[rows] = getattr(other, name)
+        getattr(prediction, name)[rows] = getattr(other, name)
     for row, strongest in zip(rows, other.spoke, strict=True):
-        found.spoke[row] = strongest
+        prediction.spoke[row] = strongest
 
 
 def scales(vectors: Floats, rarities: Floats) -> tuple[Floats, Floats]:

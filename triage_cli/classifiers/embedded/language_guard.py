@@ -209,7 +209,7 @@ _ACCENTED = re.compile("[\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]")
 _QUOTES = AROUND + "«»„“”‘’‹›¿¡…–—"
 
 
-def leaning(word: str) -> int:
+def lean_of(word: str) -> int:
     """Return the leaning of a lower-case word: above zero to English, below zero away from it."""
     bare_word = word.strip(AROUND)
     if not bare_word.isascii():
@@ -230,5 +230,5 @@ def foreign(leans: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.b
 
 def share_foreign(texts: Sequence[Sequence[str]]) -> float:
     """Return the share of texts (lists of words) that seem not to be English; 0 if there are none."""
-    leans = np.array([sum(map(leaning, tokens)) for tokens in texts], np.int64)
+    leans = np.array([sum(map(lean_of, tokens)) for tokens in texts], np.int64)
     return float(foreign(leans, np.array([len(tokens) for tokens in texts])).mean()) if texts else 0.0

@@ -87,9 +87,9 @@ def weighed(categories: Sequence[Category], labelled: Sequence[tuple[str, str]],
 def surest(scores: Floats) -> Integers:
     """Return the indexes of the surest texts of (texts, labels): the share `SUREST` of those with the same guess."""
     chances, guesses = softmax(scores, 1.0).max(axis=1), scores.argmax(axis=1)
-    kept = []
+    chosen = []
     for label in np.unique(guesses):
         of_label = np.flatnonzero(guesses == label)
         order = of_label[np.argsort(-chances[of_label], kind="stable")]
-        kept.append(order[: int(np.ceil(SUREST * len(order)))])
-    return np.sort(np.concatenate(kept))
+        chosen.append(order[: int(np.ceil(SUREST * len(order)))])
+    return np.sort(np.concatenate(chosen))

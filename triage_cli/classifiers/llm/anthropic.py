@@ -36,7 +36,7 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
         super().__init__(spec, env, HOME, "anthropic")
-        self._plain = False
+        self._without_schema = False
         self._schema_followed = False
 
     def open(self, network: Network) -> None:
@@ -48,18 +48,20 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
 
     def most(self, question: Question, budget: int) -> int:
         """Return an upper bound of a request's tokens."""
-        return size_of(self.request(question, budget, plain=self._plain)) + (0 if self._plain else SCHEMA_TOKENS)
+        return size_of(self.request(question, budget, without_schema=self._without_schema)) + (
+            0 if self._without_schema else SCHEMA_TOKENS
+        )
 
     async def ask(self, question: Question, budget: int) -> Reply:
         """Make one request; if the server refuses the parameter for the schema, leave it out from then on."""
         while True:
-            plain = self._plain
+            without_schema = self._without_schema
             try:
-                request = self.request(question, budget, plain=plain)
+                request = self.request(question, budget, without_schema=without_schema)
                 answer: object = await self.sdk.messages.create(**request)
             except Exception as error:  # noqa: BLE001 - the SDK fails at unexpected content
                 complaint = self.complaint(error)
-                if complaint is None or not self.learned(complaint, plain=plain):
+                if complaint is None or not self.learned(complaint, without_schema=without_schema):
                     return self.without_answer(error)
             else:
                 return self.reply(answer)
@@ -67,21 +69,21 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
     def heeded(self, *, form: bool) -> None:
         """Record whether an answer followed the schema; if the first one did not, no schema is sent any more."""
         self._schema_followed = self._schema_followed or form
-        self._plain = self._plain or not self._schema_followed
+        self._without_schema = self._without_schema or not self._schema_followed
 
     @property
     def constraint(self) -> str:
         """Return what restricts answers to the list of categories."""
-        return BY_NOTHING if self._plain else BY_SCHEMA
+        return BY_NOTHING if self._without_schema else BY_SCHEMA
 
     @property
     def options(self) -> dict[str, Any]:
         """Return which features the server refused, to be stored for later processes."""
-        return {"plain": self._plain}
+        return {"plain": self._without_schema}
 
     def remember(self, options: Mapping[str, Any]) -> None:
         """Start with the refused features that an earlier process found."""
-        self._plain = bool(options.get("plain"))
+        self._without_schema = bool(options.get("plain"))
 
     def complaint(self, error: Exception) -> ProviderError | None:
         """Read a status error of the SDK; None for another error."""
@@ -89,17 +91,21 @@ class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
             return None
         return ProviderError.of(error.status_code, error.body, error.response.headers)
 
-    def learned(self, complaint: ProviderError, *, plain: bool) -> bool:
+    def learned(self, complaint: ProviderError, *, without_schema: bool) -> bool:
         """Leave out the schema if the server refuses it; return whether to ask again."""
-        if plain or complaint.status not in (400, 422, 500) or not complaint.says(r"output_config|json_schema|format"):
+        if (
+            without_schema
+            or complaint.status not in (400, 422, 500)
+            or not complaint.says(r"output_config|json_schema|format")
+        ):
             return False
-        self._plain = True
+        self._without_schema = True
         return True
 
-    def request(self, question: Question, budget: int, *, plain: bool) -> dict[str, Any]:
+    def request(self, question: Question, budget: int, *, without_schema: bool) -> dict[str, Any]:
         """Return the body of a request."""
         extra: dict[str, Any] = {}
-        if not plain:
+        if not without_schema:
             extra["output_config"] = {"format": {"type": "json_schema", "schema": schema(question.labels)}}
         return {
             "model": self._spec.model or "",

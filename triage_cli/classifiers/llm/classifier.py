@@ -28,7 +28,7 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.circuit_breaker import REAL, CircuitBreaker, Timing
+from triage_cli.runtime.circuit_breaker import REAL_TIME, CircuitBreaker, TimeSource
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.rate_limit import RateLimiter
 from triage_cli.runtime.retry import Retries, persist
@@ -47,19 +47,19 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     max_wait: float = 120.0,
     network: Network,
     shared: RateLimiter | None = None,
-    timing: Timing = REAL,
-) -> "AskingClassifier":
+    time_source: TimeSource = REAL_TIME,
+) -> "LLMClassifier":
     """Return a classifier of type `openai`, `anthropic` or `decision`; `shared` is its rate limiter, if any.
 
     Raises `UsageError` when offline, `RefusedError` for a missing key.
     """
     network.check(f'classifier "{spec.name}"')
     endpoint = CircuitBreaker(
-        f'classifier "{spec.name}"', workers=spec.workers, max_wait=max_wait, timing=timing,
+        f'classifier "{spec.name}"', workers=spec.workers, max_wait=max_wait, time_source=time_source,
         shared=shared or RateLimiter(spec.requests_per_minute, spec.tokens_per_minute),
     )  # fmt: skip
     signature = AnswerStamp(actor, run_id, clock, new_id)
-    return AskingClassifier(spec, categories, _provider(spec, categories, env), endpoint, signature, network)
+    return LLMClassifier(spec, categories, _provider(spec, categories, env), endpoint, signature, network)
 
 
 def _provider(spec: ClassifierSpec, categories: Sequence[Category], env: Mapping[str, str]) -> Provider:
@@ -87,7 +87,7 @@ class AnswerStamp(NamedTuple):
     new_id: Callable[[], str] = ids.new_id
 
 
-class AskingClassifier:
+class LLMClassifier:
     """Implements `ports.Classifier` with one provider; `workers` calls are in flight."""
 
     def __init__(
@@ -120,15 +120,15 @@ class AskingClassifier:
         """Return its only fingerprint."""
         return (self.fingerprint,)
 
-    def askings(self) -> tuple[QuestionSpec, ...]:
+    def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the question, for the record."""
-        return (self.asking(),)
+        return (self.question_spec(),)
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the confidence and the threshold that it would have now."""
         return answer.at_threshold(self.spec.min_confidence)
 
-    def asking(self) -> QuestionSpec:
+    def question_spec(self) -> QuestionSpec:
         """Return the question, for the record."""
         options = {"prompt": prompt.VERSION, "redact": sorted(self.spec.redact)}
         return QuestionSpec(
@@ -210,7 +210,7 @@ class AskingClassifier:
 class _AskRun:
     """One call of `classify`; after the first fatal error, no further call begins."""
 
-    def __init__(self, classifier: AskingClassifier, budget: Budget) -> None:
+    def __init__(self, classifier: LLMClassifier, budget: Budget) -> None:
         self.fatal: Exception | None = None
         self._classifier = classifier
         self._spec = classifier.spec

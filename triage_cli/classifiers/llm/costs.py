@@ -70,9 +70,9 @@ class BudgetReserver:
     Reservations that wait at the same time share one write.
     """
 
-    def __init__(self, budget: Budget, stopping: Callable[[], bool]) -> None:
+    def __init__(self, budget: Budget, is_stopping: Callable[[], bool]) -> None:
         self._budget = budget
-        self._stopping = stopping
+        self._is_stopping = is_stopping
         self._grants = GroupedQuestions(self._set_aside, undo=lambda usd: budget.settle(usd, 0.0))
 
     async def set_aside(self, usd: float) -> None:
@@ -80,7 +80,7 @@ class BudgetReserver:
 
         Raises `BudgetError` if nothing is in flight and there is no room, `StoppingError` if the caller is to stop.
         """
-        while not self._stopping():
+        while not self._is_stopping():
             settled = self._budget.settled
             if await self._granted(usd):
                 return

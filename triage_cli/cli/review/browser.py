@@ -113,7 +113,7 @@ class TicketBrowser(App[int]):
     def _headline(self, width: int) -> screen_lines.Line:
         number = len(self.queue.entries)
         position = f"{self.cursor + 1:,} of {self.queue.total:,}" if number else "no tickets"
-        done = f"{self.session.given:,} given, {self.session.skipped:,} skipped"
+        done = f"{self.session.verdicts_given:,} given, {self.session.skipped:,} skipped"
         parts = [f"review {position}", done, filters.LABELS[self.view.order], self.view.filters.line]
         return [Segment(cut("   ".join(filter(None, parts)), width), screen_lines.BOLD)]
 
@@ -138,8 +138,8 @@ class TicketBrowser(App[int]):
 
     def reorder(self) -> None:
         """Switch to the next order."""
-        following = filters.ORDERS.index(self.view.order) + 1
-        self.open(self.view._replace(order=filters.ORDERS[following % len(filters.ORDERS)]))
+        next_index = filters.ORDERS.index(self.view.order) + 1
+        self.open(self.view._replace(order=filters.ORDERS[next_index % len(filters.ORDERS)]))
 
     def move(self, steps: int) -> None:
         """Move forward by so many tickets, or back."""

@@ -95,7 +95,7 @@ class PlainReview:
             self._queue = self._queue.again()
             return FIRST
         if typed in (key_bindings.WHY, key_bindings.HELP) or typed.startswith(f"{key_bindings.NOTE} "):
-            self._beside(ticket, typed)
+            self._stay(ticket, typed)
             return 0
         return self._give(ticket, typed)
 
@@ -109,7 +109,7 @@ class PlainReview:
             return FIRST
         return place - (self._queue.place(ticket.ticket_id) or 0)
 
-    def _beside(self, ticket: Ticket, typed: str) -> None:
+    def _stay(self, ticket: Ticket, typed: str) -> None:
         """Handle a line that stays at the ticket: print the explanation or the keys, or keep a note."""
         if typed == key_bindings.HELP:
             self._write(HINT)

@@ -35,18 +35,18 @@ class ReviewSession:
         self._learned = 0  # the number of verdicts when it last learned
 
     @property
-    def given(self) -> int:
+    def verdicts_given(self) -> int:
         """Return the number of verdicts that were not undone."""
         return sum(step.category is not None for step in self.steps)
 
     @property
     def skipped(self) -> int:
         """Return the number of skipped tickets."""
-        return len(self.steps) - self.given
+        return len(self.steps) - self.verdicts_given
 
     def summary(self) -> str:
         """Return a summary, with the number of tickets that still need a person if it can be read."""
-        done = f"{messages.plural(self.given, 'verdicts given')}, {self.skipped:,} skipped"
+        done = f"{messages.plural(self.verdicts_given, 'verdicts given')}, {self.skipped:,} skipped"
         try:
             waiting = self.triage.stats_by(StatsQuery(Selection(statuses=frozenset({"needs_review"}))))
         except TriageError:
@@ -81,14 +81,14 @@ class ReviewSession:
     @property
     def offer(self) -> str:
         """Return the offer to learn, if there are enough verdicts since the last time; else an empty text."""
-        number = self.given - self._learned
+        number = self.verdicts_given - self._learned
         return f"{number} new verdicts: {LEARN} learns from them" if self._learn and number >= EVERY else ""
 
     def learn(self) -> str:
         """Learn from the verdicts, which changes the order of the queue; return a summary. Raises `TriageError`."""
         if self._learn is None:
             raise RowError("learning works on a database here only", hint="run triage learn on the remote's machine")
-        self._learned = self.given
+        self._learned = self.verdicts_given
         return self._learn()
 
     def skip(self, ticket: Ticket) -> None:

@@ -61,8 +61,8 @@ class TicketQueue:
         self._gone = () if view.every else self._gone_categories(self._names)
         self.entries: list[Entry] = []
         self._places: dict[str, int] = {}
-        self._kept: dict[str, Ticket] = {}
-        self._found = self._walk()
+        self._tickets_by_id: dict[str, Ticket] = {}
+        self._unread = self._walk()
         self._walks = 1
         self.total = self._count()
 
@@ -73,7 +73,7 @@ class TicketQueue:
     def load(self, number: int = PAGE) -> bool:
         """Load up to so many more tickets; return whether there were any."""
         before = len(self.entries)
-        for ticket in islice(self._found, min(number, self.total - before)):
+        for ticket in islice(self._unread, min(number, self.total - before)):
             self._places[ticket.ticket_id] = len(self.entries)
             self.entries.append(entry_of(ticket))
             self._keep(ticket)
@@ -82,7 +82,7 @@ class TicketQueue:
         # Sorted by a field, tickets are missed if the value of the last loaded one has changed.
         if len(self.entries) < self.total and self._walks < 2:
             self._walks += 1
-            self._found = self._walk()
+            self._unread = self._walk()
             return self.load(number)
         self.total = len(self.entries)
         return False
@@ -90,8 +90,8 @@ class TicketQueue:
     def ticket(self, place: int) -> Ticket | None:
         """Return the ticket at a place; None if it no longer exists."""
         ticket_id = self.entries[place].ticket_id
-        if ticket_id in self._kept:
-            return self._kept[ticket_id]
+        if ticket_id in self._tickets_by_id:
+            return self._tickets_by_id[ticket_id]
         for ticket in self._triage.find(Selection(ids=(ticket_id,))):
             self._keep(ticket)
             return ticket
@@ -108,11 +108,11 @@ class TicketQueue:
         return self._places.get(ticket_id)
 
     def _keep(self, ticket: Ticket) -> None:
-        self._kept.pop(ticket.ticket_id, None)
+        self._tickets_by_id.pop(ticket.ticket_id, None)
         if ticket.size <= LONG:
-            self._kept[ticket.ticket_id] = ticket
-            if len(self._kept) > KEPT:
-                del self._kept[next(iter(self._kept))]
+            self._tickets_by_id[ticket.ticket_id] = ticket
+            if len(self._tickets_by_id) > KEPT:
+                del self._tickets_by_id[next(iter(self._tickets_by_id))]
 
     def _walk(self) -> Iterator[Ticket]:
         """Yield the tickets of the view that are not loaded yet."""

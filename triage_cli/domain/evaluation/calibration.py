@@ -97,11 +97,11 @@ def isotonic(pairs: Sequence[Pair]) -> Curve:
             last = blocks.pop()
             blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
     points = [(total / n, (right + 1) / (n + 2)) for total, right, n in blocks]
-    rising, highest = [], 0.0
+    rising_points, highest = [], 0.0
     for confidence, height in points:
         highest = max(highest, height)
-        rising.append((confidence, highest))
-    return Curve(tuple(rising), "isotonic")
+        rising_points.append((confidence, highest))
+    return Curve(tuple(rising_points), "isotonic")
 
 
 def _logit(p: float) -> float:

@@ -75,5 +75,5 @@ def changes(now: Sequence[StoredBound], before: Iterable[StoredBound]) -> Iterab
             )
             promise = f"that at most {percent(bound.max_error)} of its {bound.category} is wrong"
             yield f"{bound.classifier} no longer keeps the promise {promise}: {why}; nothing of it is sure now"
-    if lacking := needs(now):
-        yield f"{now[0].classifier} needs at least so many more labelled tickets to be sure: {lacking}"
+    if shortage := needs(now):
+        yield f"{now[0].classifier} needs at least so many more labelled tickets to be sure: {shortage}"

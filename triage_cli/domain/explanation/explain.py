@@ -79,8 +79,8 @@ def _category_clause(history: History, events: Events) -> str:
     """Return the ticket's category and who decided, or the best guess."""
     t = history.ticket
     if t.verdict:
-        bringing = (event for event, detail in reversed(events) if _brings_verdict(event, detail))
-        last = next(bringing, None)
+        verdict_events = (event for event, detail in reversed(events) if _brings_verdict(event, detail))
+        last = next(verdict_events, None)
         giver = last.actor if last and last.action == EventAction.VERDICT else "a person"  # who imports does not decide
         return f"{t.category}, decided by {giver}"
     share = "" if t.confidence is None else f" at {two_decimals(t.confidence)}"
@@ -172,7 +172,7 @@ def _reclassify_sentences(
         yield f"the answer of {detail.get('classifier')} was applied, {result}"
         return
     yield from _answer_sentences(detail, answer and answer._replace(threshold=None), history)
-    meaning = {
+    effects = {
         "flip": f"so it would be {category} instead of {was}, if that is applied",
         "confirmed": "that confirms what holds",
         "within": f"it is not far enough ahead of {was} for a change (hysteresis)",
@@ -180,7 +180,7 @@ def _reclassify_sentences(
         "settled": f"that is sure, so it would be {category}, if that is applied",
         "rehomed": f"{was} is gone, so it would be {category}, if that is applied",
     }
-    yield meaning.get(str(outcome), f"that is not sure enough for a change, so {was} stays")
+    yield effects.get(str(outcome), f"that is not sure enough for a change, so {was} stays")
 
 
 def _verdict_sentence(actor: str, detail: Mapping[str, Any], answer: Classification | None) -> str:
@@ -201,9 +201,9 @@ def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, 
     if answer is None:
         yield f"{detail.get('classifier')} was asked; status {detail.get('status')}"
         return
-    asking = history.askings.get(answer.fingerprint)
-    names = [] if asking is None else [name for name, *_ in json.loads(asking.categories)]
-    who = answer.classifier if asking is None else _classifier(answer.classifier, asking.kind, asking.model)
+    question = history.questions.get(answer.fingerprint)
+    names = [] if question is None else [name for name, *_ in json.loads(question.categories)]
+    who = answer.classifier if question is None else _classifier(answer.classifier, question.kind, question.model)
     if answer.error or answer.category is None:
         yield f"{who} gave no answer: {answer.error or answer.reason or 'it abstained'}"
         return

@@ -70,10 +70,10 @@ def readable(text: str) -> str:
     if is_plain(text):
         return text
     text = _CONTROL.sub("", _LINE_ENDS.sub("\n", text))
-    return each_hiding(text, lambda char: " " if char in BLANKS else "")
+    return replace_hidden(text, lambda char: " " if char in BLANKS else "")
 
 
-def each_hiding(text: str, instead: Callable[[str], str]) -> str:
+def replace_hidden(text: str, instead: Callable[[str], str]) -> str:
     """Return a text with each hidden character replaced by `instead(char)`; characters that shape its letters stay."""
     if not hides(text):
         return text
@@ -82,7 +82,7 @@ def each_hiding(text: str, instead: Callable[[str], str]) -> str:
 
 def visible(text: str) -> str:
     """Return a text whose hidden and control characters are written as escapes; lines and tabs stay."""
-    shown = text if text.isascii() else each_hiding(text, escape)
+    shown = text if text.isascii() else replace_hidden(text, escape)
     return _NOT_TEXT.sub(lambda match: escape(match.group()), shown)
 
 
@@ -97,6 +97,6 @@ def _hidden_pattern() -> re.Pattern[str]:
     return re.compile(_HIDDEN, re.DOTALL)  # takes 2 ms, and most texts hide nothing
 
 
-def first_hiding(text: str) -> str:
+def first_hidden(text: str) -> str:
     """Return the first hidden character of a text, or an empty text."""
     return next((match.group() for match in _hidden_pattern().finditer(text) if not match.group(1)), "")

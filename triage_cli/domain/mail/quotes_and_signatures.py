@@ -187,8 +187,8 @@ def _drop_notices(mail_lines: Sequence[str], dropped: list[bool]) -> None:
     for filled, group in groupby(mail_lines, key=lambda mail_line: bool(mail_line.strip())):
         paragraph = list(group)
         end = line_index + len(paragraph)
-        beginning = "\n".join(paragraph[:8])[:800]
-        if filled and (_DISCLAIMER.match(beginning) or (line_index < _TOP and _BANNER.match(beginning))):
+        first_lines = "\n".join(paragraph[:8])[:800]
+        if filled and (_DISCLAIMER.match(first_lines) or (line_index < _TOP and _BANNER.match(first_lines))):
             dropped[line_index:end] = [True] * len(paragraph)
         line_index = end
 

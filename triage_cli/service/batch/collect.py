@@ -15,7 +15,7 @@ from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.adapters import Batcher, Classifier
 from triage_cli.service.batch.submit import BatchContext, BatchSubmitter, paid, released, spooled, waits_for
-from triage_cli.service.classification.answered_tickets import costs, paying, steps_within
+from triage_cli.service.classification.answered_tickets import costs, released_with_cost, steps_within
 from triage_cli.service.classification.classify import ClassifyRun
 from triage_cli.service.classification.decision_recorder import DecisionRecorder, answered_by, late
 from triage_cli.service.classification.flip_rules import judge
@@ -45,17 +45,17 @@ class BatchCollector:
             raise error
 
     def classified(
-        self, selection: Selection, classifying: ClassifyRun, recorder: RunRecorder
+        self, selection: Selection, classify_run: ClassifyRun, recorder: RunRecorder
     ) -> Iterator[Outcome[Decided]]:
         """Collect all ended batches, whatever is selected, then put the selected tickets into batches."""
         selected = selection.ids and set(selection.ids)
         row = 0
         for outcomes in self.collect():
             recorder.add(outcomes)
-            own = [o for o in outcomes if selected is None or o.ticket.ticket_id in selected]
-            yield from (o._replace(row=row + n) for n, o in enumerate(own))
-            row += len(own)
-        yield from classifying.decided(selection, self.submit, row)
+            selected_outcomes = [o for o in outcomes if selected is None or o.ticket.ticket_id in selected]
+            yield from (o._replace(row=row + n) for n, o in enumerate(selected_outcomes))
+            row += len(selected_outcomes)
+        yield from classify_run.decided(selection, self.submit, row)
 
     # -- collect
 
@@ -138,13 +138,13 @@ class BatchCollector:
     def _settled(self, batch: Batch, batcher: Batcher, results: dict[int, BatchResult]) -> list[Outcome[Decided]]:
         """Save the answers of one chunk; a ticket that has changed meanwhile is read and saved again."""
         context = self._context
-        given: dict[int, Outcome[Answer]] = {}
+        answered: dict[int, Outcome[Answer]] = {}
         outcomes: list[Outcome[Decided]] = []
         while items := context.run.store.batch_items(batch.batch_id, list(results)):
             tickets = context.tickets(items)
             changes = [
                 self._change(
-                    batch, batcher, batch_item, tickets[batch_item.ticket_id], results[batch_item.number], given
+                    batch, batcher, batch_item, tickets[batch_item.ticket_id], results[batch_item.number], answered
                 )
                 for batch_item in items
             ]
@@ -152,7 +152,7 @@ class BatchCollector:
                 if accepted and change.decision and change.decision.standing != Standing.NEXT:
                     before = tickets[batch_item.ticket_id]
                     instead = (change.ticket or before) if change.decision.standing == Standing.LATE else None
-                    outcomes.append(context.deciding.outcome(change, answered_by(change), instead, before))
+                    outcomes.append(context.decision_recorder.outcome(change, answered_by(change), instead, before))
         return outcomes
 
     def _change(
@@ -162,21 +162,21 @@ class BatchCollector:
         batch_item: BatchItem,
         ticket: Ticket,
         batch_result: BatchResult,
-        given: dict[int, Outcome[Answer]],
+        answered: dict[int, Outcome[Answer]],
     ) -> Change:
         context = self._context
         if batch_result.again:
             return context.returned(batch, batch_item, ticket, "it was not answered")
-        outcome = given.setdefault(batch_item.number, batcher.answer(ticket, batch_item, batch, batch_result))
+        outcome = answered.setdefault(batch_item.number, batcher.answer(ticket, batch_item, batch, batch_result))
         outcome = _copied_answer(outcome, ticket)
         if not batch_item.was:
             return self._proposed(batch, batch_item, ticket, outcome)
-        change = context.deciding.change(ticket._replace(status=batch_item.was), outcome, times.now())
+        change = context.decision_recorder.change(ticket._replace(status=batch_item.was), outcome, times.now())
         cost = costs(step for step in change.adds if isinstance(step, Classification))
         adds = (*change.adds, batch_item._replace(state="answered", reserved=0.0), paid(batch, batch_item, cost))
         change = change._replace(event=change.event.with_data(batch=batch.batch_id), adds=adds)
         if not waits_for(ticket, batch_item, batch):
-            return late(change)._replace(ticket=released(ticket, batch_item, batch), expects=ticket.revision)
+            return late(change)._replace(ticket=released(ticket, batch_item, batch), expected_revision=ticket.revision)
         unsure = change.ticket is not None and change.ticket.status == "needs_review" and outcome.error is None
         if unsure and batcher.has_next and batch_item.was in ("new", "failed"):
             return _for_the_next_step(change)
@@ -185,14 +185,14 @@ class BatchCollector:
     def _proposed(self, batch: Batch, batch_item: BatchItem, ticket: Ticket, outcome: Outcome[Answer]) -> Change:
         """Return the change that stores an answer as a proposal: the ticket stays as it is, with the cost added."""
         context = self._context
-        steps = steps_within(outcome.value, context.deciding.labels)
+        steps = steps_within(outcome.value, context.decision_recorder.labels)
         now = steps[-1]
         data = {
             "classifier": now.classifier, "category": now.category, "confidence": now.confidence,
             "was": ticket.category, "threshold": now.threshold, "decision": now.classification_id,
             "batch": batch.batch_id,
             "outcome": (
-                Action.UNANSWERED if now.error else judge(ticket, now, context.deciding.labels, 0.0)
+                Action.UNANSWERED if now.error else judge(ticket, now, context.decision_recorder.labels, 0.0)
             ).value,
         }  # fmt: skip
         cost = paid(batch, batch_item, costs(steps))
@@ -200,7 +200,7 @@ class BatchCollector:
         adds = (*steps, batch_item._replace(state="answered", reserved=0.0), cost)
         return Change(
             context.run.event(EventAction.PROPOSED, ticket.ticket_id, data),
-            paying(ticket, steps),
+            released_with_cost(ticket, steps),
             ticket.revision,
             adds,
         )
@@ -209,11 +209,11 @@ class BatchCollector:
 
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Answer what needs no provider, and put the rest into batches; an outcome's `item` is the ticket."""
-        check = self._context.deciding.check
+        check = self._context.decision_recorder.check
         for outcomes in self._first.classify(check.over(self._until_troubled(chunks)), self._context.run.budget):
             self._context.run.heartbeat()
             ready = [outcome for outcome in outcomes if not isinstance(outcome.value, Postponed)]
-            yield self._context.deciding.save(ready) if ready else []
+            yield self._context.decision_recorder.save(ready) if ready else []
             yield from self.postpone(outcomes)
             if outcomes:
                 check.after()
@@ -238,7 +238,7 @@ class BatchCollector:
                 postponed.setdefault(outcome.value.batch_of, []).append(outcome)
         for classifier_name in postponed.keys() - self._errors_by_classifier.keys():
             if classifier_name not in self._submitters:
-                self._context.deciding.note()
+                self._context.decision_recorder.record_questions()
                 self._submitters[classifier_name] = BatchSubmitter(
                     self._context, self._context.batcher(classifier_name), proposals=self._proposals
                 )
@@ -252,16 +252,22 @@ class BatchCollector:
                 self._errors_by_classifier.setdefault(classifier_name, submitter.trouble)
 
 
-def batched(open_batcher: Callable[[str], Batcher], deciding: DecisionRecorder, *, proposals: bool) -> BatchCollector:
+def batched(
+    open_batcher: Callable[[str], Batcher], decision_recorder: DecisionRecorder, *, proposals: bool
+) -> BatchCollector:
     """Return the batch work of one run; the batches that `open_batcher` opens renew the run's lease."""
 
     @cache
     def batcher(classifier_name: str) -> Batcher:
         batcher = open_batcher(classifier_name)
-        batcher.breathe = deciding.context.heartbeat
+        batcher.heartbeat = decision_recorder.context.heartbeat
         return batcher
 
-    return BatchCollector(BatchContext(deciding.context, deciding, batcher), deciding.classifier, proposals=proposals)
+    return BatchCollector(
+        BatchContext(decision_recorder.context, decision_recorder, batcher),
+        decision_recorder.classifier,
+        proposals=proposals,
+    )
 
 
 def _copied_answer(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:

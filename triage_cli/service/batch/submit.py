@@ -25,7 +25,7 @@ class BatchContext(NamedTuple):
     """What collecting and submitting share; `batcher` opens the batches of a classifier, by its name."""
 
     run: RunContext
-    deciding: DecisionRecorder
+    decision_recorder: DecisionRecorder
     batcher: Callable[[str], Batcher]
 
     def save(self, changes: Sequence[Change]) -> list[bool]:
@@ -35,9 +35,11 @@ class BatchContext(NamedTuple):
         """
         others = [c._replace(adds=tuple(a for a in c.adds if not self._is_of_this_run(a))) for c in changes]
         accepted = [conflict is None for conflict in self.run.save(others)]
-        for change, kept in zip(changes, accepted, strict=True):
+        for change, is_accepted in zip(changes, accepted, strict=True):
             for add in (
-                [add for add in change.adds if isinstance(add, Spent) and self._is_of_this_run(add)] if kept else ()
+                [add for add in change.adds if isinstance(add, Spent) and self._is_of_this_run(add)]
+                if is_accepted
+                else ()
             ):
                 self.run.budget.book(add.usd - add.released)
         return accepted
@@ -152,7 +154,7 @@ class BatchSubmitter:
                 self._requests[self._number] = request
                 self._number += 1
                 self._size += len(request.line)
-            self._changes.append(self._waiting(ticket, batch_item, outcome))
+            self._changes.append(self._waiting_change(ticket, batch_item, outcome))
         yield self._save_waiting()
 
     def _request_with_room(self, ticket: Ticket) -> Generator[list[Outcome[Decided]], None, BatchRequest | None]:
@@ -202,13 +204,15 @@ class BatchSubmitter:
         self._context.run.store.open_batch(batch, self._context.run.event(EventAction.BATCH_OPENED, None, data))
         return batch
 
-    def _waiting(self, ticket: Ticket, batch_item: BatchItem, outcome: Outcome[Answer]) -> Change:
+    def _waiting_change(self, ticket: Ticket, batch_item: BatchItem, outcome: Outcome[Answer]) -> Change:
         data = {"classifier": self._batcher.name, "batch": batch_item.batch_id, "request": batch_item.number}
         data |= {"sent": {self._batcher.address: texts_of(ticket)}}
         event = self._context.run.event(EventAction.SUBMITTED, ticket.ticket_id, data)
         status = ticket.status if self._proposals else "waiting"
-        waiting = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
-        return Change(event, waiting, ticket.revision, (*(outcome.value.steps if outcome.value else ()), batch_item))
+        waiting_ticket = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
+        return Change(
+            event, waiting_ticket, ticket.revision, (*(outcome.value.steps if outcome.value else ()), batch_item)
+        )
 
     def _save_waiting(self) -> list[Outcome[Decided]]:
         """Save the waiting tickets, then write their requests; a ticket that has changed meanwhile gets no request."""
@@ -255,21 +259,21 @@ class BatchSubmitter:
             context.give_back(batch, "the run was stopped before it was sent" if spool.tell() else "it is empty")
             return None
         about = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": self._number}
-        sending = batch._replace(state="sending", requests=self._number)
+        sending_batch = batch._replace(state="sending", requests=self._number)
 
         def mark() -> bool:
-            nonlocal sending
-            sending = sending._replace(sent_at=times.now())
-            return context.advance(sending, "gathering", context.run.event(EventAction.BATCH_SENT, None, about))
+            nonlocal sending_batch
+            sending_batch = sending_batch._replace(sent_at=times.now())
+            return context.advance(sending_batch, "gathering", context.run.event(EventAction.BATCH_SENT, None, about))
 
         try:
             provider_id = self._batcher.submit(batch, spool, mark)
         except UnknownOutcomeError as error:
             return error
         except TriageError as error:
-            context.give_back(sending if sending.sent_at else batch, f"it was not taken: {error.code}")
+            context.give_back(sending_batch if sending_batch.sent_at else batch, f"it was not taken: {error.code}")
             return error
-        done = sending._replace(state="submitted", provider_id=provider_id)
+        done = sending_batch._replace(state="submitted", provider_id=provider_id)
         event = context.run.event(EventAction.BATCH_SUBMITTED, None, {**about, "provider_batch": provider_id})
         context.advance(done, "sending", event)
         return None

@@ -79,12 +79,12 @@ def decided(ticket_before: Ticket, steps: Sequence[Classification], error: Triag
     return woken(ticket_before, after)
 
 
-def paying(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:
+def released_with_cost(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:
     """Return a ticket after answers that do not hold: their cost is added, and its claim is freed."""
-    return bearing(ticket, steps)._replace(revision=ticket.revision + 1, run_id=None)
+    return with_cost(ticket, steps)._replace(revision=ticket.revision + 1, run_id=None)
 
 
-def bearing(ticket: Ticket, steps: Iterable[Classification]) -> Ticket:
+def with_cost(ticket: Ticket, steps: Iterable[Classification]) -> Ticket:
     """Return a ticket with the cost of answers added."""
     cost = costs(steps)
     return ticket._replace(cost_usd=ticket.cost_usd + cost) if cost else ticket

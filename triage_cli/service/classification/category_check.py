@@ -51,32 +51,32 @@ class CategoryCheck(Unchecked):
     """The check of one run: `warn` is called at most once. `heirs` maps former category names to present ones."""
 
     def __init__(
-        self, memory: Memory, basis: Basis, heirs: Mapping[str, str], warn: Callable[[str], None]
+        self, memory: Memory, basis: Basis, current_names: Mapping[str, str], warn: Callable[[str], None]
     ) -> None:  # fmt: skip
         self._memory = memory
         self._basis = basis
-        self._heirs = heirs
+        self._current_names = current_names
         self._warn = warn
-        self._begun = self._kept = False
+        self._is_checked = self._is_stored = False
 
     def before(self) -> None:
         """Warn, the first time, if the database was classified by another list."""
-        if self._begun:
+        if self._is_checked:
             return
-        self._begun = True
-        kept = self._memory.last()
-        if kept is None:
+        self._is_checked = True
+        stored = self._memory.last()
+        if stored is None:
             return
-        last = Basis(*kept)
-        self._kept = last[:2] == self._basis[:2]  # machines that share a database share its memory
-        if {self._heirs.get(name, name) for name in last.categories} != set(self._basis.categories):
+        last = Basis(*stored)
+        self._is_stored = last[:2] == self._basis[:2]  # machines that share a database share its memory
+        if {self._current_names.get(name, name) for name in last.categories} != set(self._basis.categories):
             self._warn(warning(last, self._basis))
 
     def after(self) -> None:
         """Store the present basis, the first time."""
-        if not self._kept:
+        if not self._is_stored:
             self._memory.keep(*self._basis)
-            self._kept = True
+            self._is_stored = True
 
 
 def warning(last: Basis, now: Basis) -> str:

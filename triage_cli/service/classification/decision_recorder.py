@@ -16,7 +16,7 @@ from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.adapters import Classifier
-from triage_cli.service.classification.answered_tickets import bearing, decided, steps_within
+from triage_cli.service.classification.answered_tickets import decided, steps_within, with_cost
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.flip_rules import is_sure
 from triage_cli.service.run_context import RunContext
@@ -45,12 +45,12 @@ class DecisionRecorder:
         context.budget.hold = lambda ticket_ids: context.store.hold(context.lease, ticket_ids)
         self.check = Unchecked()
         self._force = force
-        self.noted = False  # the questions are recorded
-        self._handful, self._asked_further = FEW // 2, False
-        self._begun: dict[str, tuple[Ticket, frozenset[str]]] = {}  # tickets with a further step, ids of answers
+        self.questions_recorded = False  # the questions are recorded
+        self._claim_size, self._asked_further = FEW // 2, False
+        self._unfinished: dict[str, tuple[Ticket, frozenset[str]]] = {}  # tickets with a further step, ids of answers
         self._endpoints: dict[str, str] = {}  # by fingerprint, of classifiers elsewhere
 
-    def next_handful(self) -> int:
+    def next_claim_size(self) -> int:
         """Return how many tickets to claim next: few if answers take long, so that runs share the work.
 
         The first step of a cascade takes no time, so only claims after which no further step was asked become larger.
@@ -58,11 +58,11 @@ class DecisionRecorder:
         most = min(CHUNK, 2 * self.classifier.chunk_size)
         if len(self.classifier.fingerprints) == 1:
             return most
-        self._handful = FEW if self._asked_further else min(2 * self._handful, most)
+        self._claim_size = FEW if self._asked_further else min(2 * self._claim_size, most)
         self._asked_further = False
-        return self._handful
+        return self._claim_size
 
-    def notice(self, outcomes: Sequence[Outcome[Answer]]) -> None:
+    def note_further_steps(self, outcomes: Sequence[Outcome[Answer]]) -> None:
         """Notice whether a further step of a cascade was asked, for the size of the next claim."""
         first = self.classifier.fingerprints[0]
         last_steps = (o.value.steps[-1] for o in outcomes if o.value and o.value.steps)
@@ -105,7 +105,7 @@ class DecisionRecorder:
         """Classify tickets that this run holds; an outcome's `item` is the ticket as given, and it has no row."""
         for outcomes in self.classifier.classify(self.check.over(chunks), self.context.budget):
             self.context.heartbeat()
-            self.notice(outcomes)
+            self.note_further_steps(outcomes)
             yield self.save(outcomes) if outcomes else []
             if outcomes:
                 self.check.after()
@@ -115,7 +115,7 @@ class DecisionRecorder:
 
         An `Unfinished` answer is stored for the next step to decide, and has no outcome yet.
         """
-        self.note()
+        self.record_questions()
         at = times.now()
         changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
         return self.saved(outcomes, changes, self.context.save(changes))
@@ -130,7 +130,7 @@ class DecisionRecorder:
         saved = []
         for change, conflict, outcome in zip(changes, conflicts, outcomes, strict=True):
             if isinstance(outcome.value, Unfinished):
-                self._begin(change, outcome, kept=conflict is None)
+                self._remember_unfinished(change, outcome, kept=conflict is None)
                 continue
             # The answer that was saved: that about a forgotten ticket holds no reason. Where an earlier save had it
             # already, the change adds none, and the last answer of the classifier is taken.
@@ -140,27 +140,29 @@ class DecisionRecorder:
             saved.append(self.outcome(change, now, conflict.ticket if conflict else None, outcome.item))
         return saved
 
-    def _begin(self, change: Change, outcome: Outcome[Answer], *, kept: bool) -> None:
+    def _remember_unfinished(self, change: Change, outcome: Outcome[Answer], *, kept: bool) -> None:
         """Remember the state of a ticket that has a further step; a ticket that has changed is refused again."""
         if change.ticket is None or outcome.value is None:
             raise TypeError(change)
-        ticket = change.ticket if kept else change.ticket._replace(revision=change.expects)
-        self._begun[ticket.ticket_id] = ticket, frozenset(step.classification_id for step in outcome.value.steps)
+        ticket = change.ticket if kept else change.ticket._replace(revision=change.expected_revision)
+        self._unfinished[ticket.ticket_id] = ticket, frozenset(step.classification_id for step in outcome.value.steps)
 
-    def since_begun(self, ticket: Ticket, steps: Sequence[Classification]) -> tuple[Ticket, tuple[Classification, ...]]:
+    def without_saved_steps(
+        self, ticket: Ticket, steps: Sequence[Classification]
+    ) -> tuple[Ticket, tuple[Classification, ...]]:
         """Return a ticket as an earlier step's save left it, and its answers that are not saved yet."""
-        if not self._begun:  # no step was paid for
+        if not self._unfinished:  # no step was paid for
             return ticket, tuple(steps)
-        ticket, saved = self._begun.pop(ticket.ticket_id, (ticket, frozenset()))
+        ticket, saved = self._unfinished.pop(ticket.ticket_id, (ticket, frozenset()))
         return ticket, tuple([step for step in steps if step.classification_id not in saved])
 
-    def note(self) -> None:
+    def record_questions(self) -> None:
         """Record the questions, once."""
-        for asking in self.classifier.askings() if not self.noted else ():
-            self.context.store.note_asking(asking)
-            if asking.endpoint:
-                self._endpoints[asking.fingerprint] = asking.endpoint
-        self.noted = True
+        for question in self.classifier.questions() if not self.questions_recorded else ():
+            self.context.store.record_question(question)
+            if question.endpoint:
+                self._endpoints[question.fingerprint] = question.endpoint
+        self.questions_recorded = True
 
     def outcome(
         self, change: Change, now: Classification | None, instead: Ticket | None, item: object
@@ -181,12 +183,12 @@ class DecisionRecorder:
         """Return the change that an answer makes."""
         answer = outcome.value
         steps = steps_within(answer, self.labels)
-        ticket_before, new = self.since_begun(ticket_before, steps)
+        ticket_before, new = self.without_saved_steps(ticket_before, steps)
         last_answer = steps[-1] if steps else None
         doubts = self._doubts(ticket_before, answer) if answer and answer.sure else ()
         # A suspicious text is classified all the same, but only a person may accept the answer.
-        bears = bearing(ticket_before, new)
-        ticket = decided(bears, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
+        paid_ticket = with_cost(ticket_before, new)
+        ticket = decided(paid_ticket, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
         data: dict[str, Any] = {
             "classifier": last_answer.classifier if last_answer else self.classifier.name,
             "category": ticket.category,
@@ -194,7 +196,7 @@ class DecisionRecorder:
             "confidence": ticket.confidence,
             "threshold": last_answer.threshold if last_answer else None,
         }
-        if sent := [door for s in new if not s.reused and (door := self._endpoints.get(s.fingerprint))]:
+        if sent := [endpoint for s in new if not s.reused and (endpoint := self._endpoints.get(s.fingerprint))]:
             data["sent"] = dict.fromkeys(sent, texts_of(ticket_before))
         if last_answer and last_answer.redacted:
             data["masked"] = last_answer.redacted  # the kinds of data that were masked
@@ -204,7 +206,7 @@ class DecisionRecorder:
             data["error"] = outcome.error.code
         decision = Decision(ticket.decision_id, ticket.status, Standing.HOLDS, doubts)
         if isinstance(answer, Unfinished):
-            ticket = bears._replace(revision=ticket_before.revision + 1)
+            ticket = paid_ticket._replace(revision=ticket_before.revision + 1)
             decision = decision._replace(status=ticket.status, standing=Standing.NEXT)
         elif ticket_before.verdict and not ticket.verdict:
             data["overruled"] = ticket_before.category  # by force

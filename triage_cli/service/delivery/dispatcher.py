@@ -109,7 +109,7 @@ class Dispatcher:
     def collect(self) -> list[QueueResults]:
         """Return the outcomes that are ready; if there are none, sleep for a moment and return an empty list."""
         collected = [
-            results for queue in self._queues.values() if queue.open for results in queue.collect(parking=self._stopped)
+            results for queue in self._queues.values() if queue.open for results in queue.collect(park=self._stopped)
         ]
         if not collected and self.open:
             time.sleep(POLL_SECONDS)
@@ -151,7 +151,7 @@ class _DestinationQueue:
         self._opener = opener
         self._clock = clock
         self._breakers = breakers
-        self._waiting: deque[OutgoingDelivery] = deque()
+        self._queue: deque[OutgoingDelivery] = deque()
         self._closed = False
         self._last_outcome_at = clock()
         self._destination: Destination | None = None
@@ -173,11 +173,11 @@ class _DestinationQueue:
         if not self.open:
             self._last_outcome_at = self._clock()
         self._count_delivery(outgoing, 1)
-        self._waiting.append(outgoing)
+        self._queue.append(outgoing)
 
-    def collect(self, *, parking: bool) -> Iterator[QueueResults]:
-        if self.closed or parking:
-            yield from self._park_waiting()
+    def collect(self, *, park: bool) -> Iterator[QueueResults]:
+        if self.closed or park:
+            yield from self._park_queue()
         if not self.open:
             return
         try:
@@ -190,7 +190,7 @@ class _DestinationQueue:
         except TriageError as error:
             self._destination_error = error
             self._breakers.pause(self._name, error)
-            yield from self._park_waiting()
+            yield from self._park_queue()
             return
         outcomes = next(self._results)
         if outcomes:
@@ -208,7 +208,7 @@ class _DestinationQueue:
 
     def _prepare(self) -> None:
         """Check that results can be saved, and open the destination if it is not open yet."""
-        if self._waiting:
+        if self._queue:
             self._check()
         if self._destination is None:
             self._destination = self._opener(self._name)
@@ -227,15 +227,15 @@ class _DestinationQueue:
                 self._destination_error,
             )
 
-    def _park_waiting(self) -> Iterator[QueueResults]:
-        if self._waiting:
+    def _park_queue(self) -> Iterator[QueueResults]:
+        if self._queue:
             because = self._destination_error or self._breakers.reason(self._name)
             yield QueueResults(self._destination, (), self._empty_queue(), because)
 
     def _empty_queue(self) -> list[OutgoingDelivery]:
         """Empty the queue and return the deliveries that waited."""
-        to_send = list(self._waiting)
-        self._waiting.clear()
+        to_send = list(self._queue)
+        self._queue.clear()
         for outgoing in to_send:
             self._count_delivery(outgoing, -1)
         return to_send
@@ -251,9 +251,9 @@ class _DestinationQueue:
         """
         while not self._closed and self._destination is not None:
             limit = 1 if self._breakers.is_failing(self._name) else 2 * self._destination.workers
-            number = min(len(self._waiting), max(0, limit - self._being_attempted))
+            number = min(len(self._queue), max(0, limit - self._being_attempted))
             self._being_attempted += number
-            chunk = [self._waiting.popleft() for _ in range(number)]
+            chunk = [self._queue.popleft() for _ in range(number)]
             yield FlushNow(chunk) if self._at_once else chunk
 
     def close(self) -> None:

@@ -71,7 +71,7 @@ class AttemptRecorder:
         policies: Mapping[str, "RetryPolicy"],
     ) -> tuple[list[Change], list["AttemptResult"]]:
         at = times.now()
-        standing = self._store.deliveries(list(tickets))
+        stored_deliveries = self._store.deliveries(list(tickets))
         changes, results = [], []
         by_ticket: dict[str, list[Outcome[Receipt]]] = {}
         for outcome in unsaved.values():
@@ -79,12 +79,12 @@ class AttemptRecorder:
                 by_ticket.setdefault(outcome.item.ticket.ticket_id, []).append(outcome)
         for ticket_id, before in tickets.items():
             ticket_outcomes = by_ticket[ticket_id]
-            stored = {d.delivery_id: d for d in standing.get(ticket_id, ())}
+            stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
             attempted = [policies[_delivery_id(o)].after(o, at, stored[_delivery_id(o)]) for o in ticket_outcomes]
             if ids.is_forgotten(before.identity):
                 attempted = _without_answers(attempted)
-            now = {d.delivery_id: d for d, _ in attempted}
-            deliveries = tuple(now.get(d.delivery_id, d) for d in standing.get(ticket_id, ()))
+            changed_by_id = {d.delivery_id: d for d, _ in attempted}
+            deliveries = tuple(changed_by_id.get(d.delivery_id, d) for d in stored_deliveries.get(ticket_id, ()))
             status = routing.status_of(deliveries, before.category)
             if before.status not in ("routing", "routed", "undeliverable"):
                 status = before.status  # its category or text has changed meanwhile
@@ -158,24 +158,24 @@ class RetryPolicy(NamedTuple):
     max_attempts: int = 7
     schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
 
-    def after(self, outcome: Outcome[Receipt], at: str, standing: Delivery) -> tuple[Delivery, Attempt]:
-        """Return a delivery and its attempt after an outcome; `standing` is the delivery as it is stored now."""
+    def after(self, outcome: Outcome[Receipt], at: str, stored: Delivery) -> tuple[Delivery, Attempt]:
+        """Return a delivery and its attempt after an outcome; `stored` is the delivery as it is stored now."""
         outgoing, error = outcome.item, outcome.error
         if not isinstance(outgoing, OutgoingDelivery):
             raise TypeError(outcome)
-        number = standing.attempts + 1
+        number = stored.attempts + 1
         status = outcome.value.status if outcome.value else getattr(error, "status", None)
         seconds = outcome.value.seconds if outcome.value else 0.0
         message = error.message if error else None
-        attempt = Attempt(standing.delivery_id, number, at, status, message, seconds, getattr(error, "answer", None))
+        attempt = Attempt(stored.delivery_id, number, at, status, message, seconds, getattr(error, "answer", None))
         if isinstance(error, DeliveryError) and error.doubtful:
-            standing = standing._replace(doubtful=1)
-        if standing.state == "accepted" or (error and standing.state != "pending"):
+            stored = stored._replace(doubtful=1)
+        if stored.state == "accepted" or (error and stored.state != "pending"):
             # It was settled during this attempt, which is recorded and counted, and changes nothing.
-            return standing._replace(attempts=number), attempt
+            return stored._replace(attempts=number), attempt
         # A late result does not release the delivery from another run that holds it now.
-        holder = None if standing.run_id == outgoing.delivery.run_id else standing.run_id
-        delivery = standing._replace(attempts=number, last_status=status, last_error=message, run_id=holder)
+        holder = None if stored.run_id == outgoing.delivery.run_id else stored.run_id
+        delivery = stored._replace(attempts=number, last_status=status, last_error=message, run_id=holder)
         if error is None:
             kept = outcome.value.kept if outcome.value else None
             return delivery._replace(state="accepted", done_at=at, kept=kept), attempt

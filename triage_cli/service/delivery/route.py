@@ -62,7 +62,7 @@ class DeliveryRun:
         A ticket's outcome comes after the first attempt at each of its deliveries, in whatever order these end. An
         empty list means that no ticket is finished yet.
         """
-        waiting: dict[str, UnfinishedTicket] = {}
+        unfinished_tickets: dict[str, UnfinishedTicket] = {}
         for chunk in chunks:
             outcomes, to_send = self._decide(chunk, again=again, holder=self._context.run.run_id)
             left = Counter(outgoing.ticket.ticket_id for outgoing in to_send)
@@ -70,15 +70,15 @@ class DeliveryRun:
             for outcome in outcomes:
                 number = left[outcome.value.ticket.ticket_id] if outcome.value else 0
                 if outcome.value and number:
-                    waiting[outcome.value.ticket.ticket_id] = UnfinishedTicket(outcome, number)
+                    unfinished_tickets[outcome.value.ticket.ticket_id] = UnfinishedTicket(outcome, number)
                 else:
                     ready.append(with_offline_error(outcome, self.offline))
             self._dispatcher.put(to_send)
-            yield ready + self._finished_outcomes(waiting)
+            yield ready + self._finished_outcomes(unfinished_tickets)
             while self._dispatcher.full:
-                yield self._finished_outcomes(waiting)
+                yield self._finished_outcomes(unfinished_tickets)
         while self._dispatcher.open:
-            yield self._finished_outcomes(waiting)
+            yield self._finished_outcomes(unfinished_tickets)
 
     def send_on(self, tickets: Iterable[Ticket]) -> Iterator[Ticket]:
         """Route tickets, and yield them as they are afterwards."""
@@ -91,11 +91,11 @@ class DeliveryRun:
         return self._routing_table.offline
 
     @property
-    def not_sending(self) -> frozenset[str]:
+    def unavailable_destinations(self) -> frozenset[str]:
         """Return the destinations that get nothing for now: those that wait for the network, and those paused."""
         return self.offline.union(self._dispatcher.paused())
 
-    def owe(self, chunk: Sequence[Ticket]) -> list[Outcome[Routed]]:
+    def decide_routes(self, chunk: Sequence[Ticket]) -> list[Outcome[Routed]]:
         """Decide where tickets go, and save the deliveries as due now, for another run to send."""
         return self._decide(chunk, again=False, holder=None)[0]
 
@@ -128,7 +128,7 @@ class DeliveryRun:
 
     def _with_earlier(self, name: str, to_send: Sequence[OutgoingDelivery]) -> Iterator[OutgoingDelivery]:
         """Yield deliveries, with the earlier ones of their tickets if the destination's requests depend on them."""
-        if name not in self._routing_table.remembering:
+        if name not in self._routing_table.history_dependent:
             yield from to_send
             return
         deliveries = self._store.deliveries([outgoing.ticket.ticket_id for outgoing in to_send])
@@ -143,9 +143,9 @@ class DeliveryRun:
         if self._context.stop.stopping:
             self._dispatcher.stop()
         collected = self._dispatcher.collect()
-        for each in collected:
-            if parked := [outgoing.delivery.delivery_id for outgoing in each.parked]:
-                because = each.parked_because
+        for queue_results in collected:
+            if parked := [outgoing.delivery.delivery_id for outgoing in queue_results.parked]:
+                because = queue_results.parked_because
                 self._store.let_go(parked, self._context.lease, because.sentence() if because else None)
         return collected
 
@@ -166,7 +166,7 @@ class DeliveryRun:
             for outgoing in collected.parked
         ]
 
-    def _finished_outcomes(self, waiting: dict[str, UnfinishedTicket]) -> list[Outcome[Routed]]:
+    def _finished_outcomes(self, unfinished_tickets: dict[str, UnfinishedTicket]) -> list[Outcome[Routed]]:
         """Return the outcomes of the tickets whose deliveries have all been attempted or parked."""
         ready = []
         for collected in self._collect():
@@ -178,9 +178,9 @@ class DeliveryRun:
                 for o in collected.parked
             ]
             for ticket_id, result, failures in finished:
-                unfinished = waiting.get(ticket_id)
+                unfinished = unfinished_tickets.get(ticket_id)
                 if unfinished is not None and unfinished.add_result(result, failures):
-                    ready.append(with_offline_error(waiting.pop(ticket_id).outcome, self.offline))
+                    ready.append(with_offline_error(unfinished_tickets.pop(ticket_id).outcome, self.offline))
         return ready
 
     # -- the decision
@@ -220,7 +220,7 @@ class DeliveryRun:
 
 
 def routed(
-    context: RunContext, delivering: DeliveryRun, selection: Selection, plan: RoutePlan
+    context: RunContext, delivery_run: DeliveryRun, selection: Selection, plan: RoutePlan
 ) -> Iterator[Outcome[Routed]]:
     """Route the selected tickets, then deliver what is due, for as long as `plan.stay`; rows count from 0."""
     statuses = TO_ROUTE | {"undeliverable", "routing"} if plan.retry_dead else TO_ROUTE
@@ -232,11 +232,11 @@ def routed(
             rows.update((ticket.ticket_id, next(numbers)) for ticket in chunk)
             yield chunk
 
-    sent = chain.from_iterable(delivering.route(claimed(), again=plan.again))
+    sent = chain.from_iterable(delivery_run.route(claimed(), again=plan.again))
     outcomes: Iterator[Outcome[Routed]] = (o._replace(row=rows.pop(o.ticket.ticket_id)) for o in sent)
 
     def try_again(later: Sequence[str]) -> Iterator[Outcome[Routed]]:
-        return due(context, delivering, numbers, plan.stay, None if selection.ids is None else later)
+        return due(context, delivery_run, numbers, plan.stay, None if selection.ids is None else later)
 
     return last_outcome_per_ticket(context.store, outcomes, try_again)
 
@@ -276,7 +276,7 @@ def last_outcome_per_ticket(
 
 def due(
     context: RunContext,
-    delivering: DeliveryRun,
+    delivery_run: DeliveryRun,
     rows: Iterator[int],
     stay: float,
     ids: Sequence[str] | None = None,
@@ -285,13 +285,13 @@ def due(
     until = time.time() + stay
     while not context.stop.stopping:
         looked, delivered = time.time(), False
-        for results in delivering.due(ids):
+        for results in delivery_run.due(ids):
             for result in results:
                 delivered = True
                 routed = Routed(result.ticket, result.deliveries, result.attempts, result.failures)
                 outcome = Outcome(next(rows), Action(result.ticket.status), routed, result.error, result.ticket)
-                yield with_offline_error(outcome, delivering.offline)
-        at = context.store.next_due(ids, but=tuple(delivering.not_sending))
+                yield with_offline_error(outcome, delivery_run.offline)
+        at = context.store.next_due(ids, but=tuple(delivery_run.unavailable_destinations))
         if at is None or at > until or (at <= looked and not delivered):  # another run holds what was due already
             return
         context.stop.wait(max(0.0, at - time.time()))

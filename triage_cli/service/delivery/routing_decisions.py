@@ -56,9 +56,9 @@ class RoutingTable(NamedTuple):
     """The routing map: its rules, its hash, a function that opens a destination by name, and the circuit breakers.
 
     `offline` are the destinations that need the network while it is switched off: their deliveries wait.
-    `remembering` are the destinations whose requests depend on earlier deliveries of the same ticket; `guarding` are
-    those of them that do not overwrite what a person has set in a field. `promised` maps (fingerprint, category,
-    max_error) to the confidence from which on answers to that question keep the error.
+    `history_dependent` are the destinations whose requests depend on earlier deliveries of the same ticket;
+    `field_guards` are those of them that do not overwrite what a person has set in a field. `promised` maps
+    (fingerprint, category, max_error) to the confidence from which on answers to that question keep the error.
     """
 
     rules: tuple[Rule, ...]
@@ -66,8 +66,8 @@ class RoutingTable(NamedTuple):
     destination: Callable[[str], Destination]
     circuits: DestinationBreakers | None = None
     offline: frozenset[str] = frozenset()
-    remembering: frozenset[str] = frozenset()
-    guarding: frozenset[str] = frozenset()
+    history_dependent: frozenset[str] = frozenset()
+    field_guards: frozenset[str] = frozenset()
     promised: Callable[[str, str, float], float] = never_promised
 
     def match(self, ticket: Ticket, answer: Classification | None) -> Rule | None:
@@ -109,13 +109,13 @@ class RoutingDecider:
 
     def with_past(self, outgoing: OutgoingDelivery, existing: Sequence[Delivery]) -> OutgoingDelivery:
         """Return a delivery with the earlier ones of its ticket, if the destination's requests depend on them."""
-        receiver, guarding = outgoing.delivery.destination, self._routing_table.guarding
-        if receiver not in self._routing_table.remembering:
+        receiver, field_guards = outgoing.delivery.destination, self._routing_table.field_guards
+        if receiver not in self._routing_table.history_dependent:
             return outgoing
         earlier = earlier_deliveries(self._renames, outgoing.delivery, existing) if existing else ()
-        if receiver not in guarding:
+        if receiver not in field_guards:
             return outgoing._replace(earlier=earlier)
-        sent = [routing.as_sent(each, self._renames) for each in existing if each.destination in guarding]
+        sent = [routing.as_sent(each, self._renames) for each in existing if each.destination in field_guards]
         verdicts = self._context.store.answers([outgoing.ticket.ticket_id], ("",))
         return outgoing._replace(earlier=earlier, known=known_there(receiver, sent, verdicts))
 

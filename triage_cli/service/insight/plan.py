@@ -49,7 +49,7 @@ class Names(NamedTuple):
     present: Mapping[str, str] = {}
 
 
-class Planning:
+class PlanComparison:
     """Compares two configurations; `learned` tells which texts the embedded model was trained on.
 
     `unasked` holds the first tickets about which the new classifier has no stored answer.

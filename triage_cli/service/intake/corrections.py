@@ -40,20 +40,26 @@ class Corrections:
 
     def applied(self, items: Collection[Identified]) -> list[Identified]:
         """Return drafts with `verdict` set to a person's category; None if the source repeats what triage wrote."""
-        meant = {identified.identity: self._category(identified) for identified in items if identified.draft.verdict}
-        known = self._store.known([identity for identity, category in meant.items() if category])
-        differing = [t.ticket_id for identity, t in known.items() if t.category != meant[identity]]
-        deliveries = self._store.deliveries(differing) if differing else {}
-        answers = self._store.answers(differing, ("",)) if differing else ()
+        named_categories = {
+            identified.identity: self._category(identified) for identified in items if identified.draft.verdict
+        }
+        known = self._store.known([identity for identity, category in named_categories.items() if category])
+        differing_ids = [t.ticket_id for identity, t in known.items() if t.category != named_categories[identity]]
+        deliveries = self._store.deliveries(differing_ids) if differing_ids else {}
+        answers = self._store.answers(differing_ids, ("",)) if differing_ids else ()
         verdicts: dict[str, list[Classification]] = {}
         for answer in answers:
             verdicts.setdefault(answer.ticket_id, []).append(answer)
 
-        stating = [i for i, category in meant.items() if category and (i not in known or known[i].category != category)]
+        stating = [
+            i
+            for i, category in named_categories.items()
+            if category and (i not in known or known[i].category != category)
+        ]
         lost = self._lost(stating) if stating else {}
 
         def verdict_of(identified: Identified) -> str | None:
-            category, ticket = meant.get(identified.identity), known.get(identified.identity)
+            category, ticket = named_categories.get(identified.identity), known.get(identified.identity)
             before = [d._replace(category=self._named(d.category)) for d in lost.get(identified.identity, ())]
             if category is None or ticket is None:
                 return None if before and before[-1].category == category else category

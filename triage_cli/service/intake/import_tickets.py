@@ -61,19 +61,19 @@ class Intake:
         takes a third less time.
         """
         with closing(OccurrenceCounter()) as seen, ThreadPoolExecutor(1, "saver") as saver:
-            saving: tuple[_Batch, Future[list[Conflict | None]]] | None = None
+            save_in_flight: tuple[_Batch, Future[list[Conflict | None]]] | None = None
             for chunk in threads.apart(bounded(drafts)):
                 try:
-                    batch = self._batch(chunk, seen, saving[0].changed if saving else {})
+                    batch = self._batch(chunk, seen, save_in_flight[0].changed if save_in_flight else {})
                 except TriageError:
-                    if saving:
-                        yield self._settled(saving[0], saving[1].result())
+                    if save_in_flight:
+                        yield self._settled(save_in_flight[0], save_in_flight[1].result())
                     raise
-                if saving:
-                    yield self._settled(saving[0], saving[1].result())
-                saving = batch, saver.submit(self._store.save, [change for _, _, change in batch.to_save])
-            if saving:
-                yield self._settled(saving[0], saving[1].result())
+                if save_in_flight:
+                    yield self._settled(save_in_flight[0], save_in_flight[1].result())
+                save_in_flight = batch, saver.submit(self._store.save, [change for _, _, change in batch.to_save])
+            if save_in_flight:
+                yield self._settled(save_in_flight[0], save_in_flight[1].result())
 
     def page(self, drafts: Sequence[TicketDraft | Rejected], cursor: SourceCursor | None) -> list[Outcome[Ticket]]:
         """Store the drafts of a source's page, with the source's new position, in one transaction.
@@ -83,7 +83,7 @@ class Intake:
         imported = named(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
         last = {i.identity: i for i in sorted(imported, key=lambda i: (i.draft.changed_at or "")[:19])}
         repeats = {i.draft.row: i.identity for i in imported if last[i.identity] is not i}
-        batch = self._begun(drafts, repeats)
+        batch = self._new_batch(drafts, repeats)
         batch.outcomes.update({row: Outcome(row, Action.UNCHANGED) for row in repeats})
         imported = self._pulled.corrections.applied(last.values()) if self._pulled else list(last.values())
         self._decide_all(imported, batch, {})
@@ -97,12 +97,12 @@ class Intake:
         The identity includes the text: a caller that reuses a name with another text means another ticket.
         """
         identified = named(self._store, [dedup.identify(draft)])[0]
-        again = identified.counts_occurrences and identity is not None
-        if again:
+        is_repeatable = identified.counts_occurrences and identity is not None
+        if is_repeatable:
             identified = identified._replace(identity=f"{identity}:{identified.content}", counts_occurrences=False)
         known = None if identified.counts_occurrences else known_as(self._store, identified.identity)
         for _ in range(CALLERS):
-            if again and known is not None:  # a repeated call, whose response was lost
+            if is_repeatable and known is not None:  # a repeated call, whose response was lost
                 return Outcome(draft.row, Action.UNCHANGED, known, None, draft)
             last_verdicts = self._imported_verdicts([identified], {identified.identity: known} if known else {})
             action, ticket, change, error = self._decide(identified, known, times.now(), last_verdicts, repeated=False)
@@ -112,15 +112,15 @@ class Intake:
         raise UnavailableError("another program keeps changing the same ticket", hint="try again")
 
     def _batch(
-        self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter, saving: Mapping[str, Ticket]
+        self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter, in_flight: Mapping[str, Ticket]
     ) -> "_Batch":
-        """Decide a chunk; `saving` are the tickets that the previous chunk is about to store."""
+        """Decide a chunk; `in_flight` are those that the previous chunk is about to store."""
         imported, repeats = self._prepare(chunk, seen)
-        batch = self._begun(chunk, repeats)
-        self._decide_all(imported, batch, saving)
+        batch = self._new_batch(chunk, repeats)
+        self._decide_all(imported, batch, in_flight)
         return batch
 
-    def _begun(self, chunk: Sequence[TicketDraft | Rejected], repeats: dict[int, str]) -> "_Batch":
+    def _new_batch(self, chunk: Sequence[TicketDraft | Rejected], repeats: dict[int, str]) -> "_Batch":
         """Return a batch in which nothing but the unreadable drafts has an outcome."""
         faulty = [row for row in chunk if type(row) is Rejected]
         if self._pulled:
@@ -176,9 +176,9 @@ class Intake:
         }
         return imported, repeats
 
-    def _decide_all(self, imported: Sequence[Identified], batch: "_Batch", saving: Mapping[str, Ticket]) -> None:
+    def _decide_all(self, imported: Sequence[Identified], batch: "_Batch", in_flight: Mapping[str, Ticket]) -> None:
         """Decide items in order: add the changes to be saved and the outcomes of the rest to `batch`."""
-        known = {**self._store.known([identified.identity for identified in imported]), **saving}
+        known = {**self._store.known([identified.identity for identified in imported]), **in_flight}
         known |= self._forgotten([identified.identity for identified in imported if identified.identity not in known])
         last_verdicts = self._imported_verdicts(imported, known)
         at = times.now()
@@ -232,10 +232,10 @@ class Intake:
             error = error or self._verdicts.unknown(draft.verdict, f"{draft.place}: ")
         if error:
             return Action.REJECTED, None, None, error
-        alone = draft.origin != "row" and identified.counts_occurrences
-        if known is None or alone:
+        is_single = draft.origin != "row" and identified.counts_occurrences
+        if known is None or is_single:
             ticket = dedup.new_ticket(identified, ids.new_id(), at, self._holder)
-            if alone:  # always a new ticket, which no import updates
+            if is_single:  # always a new ticket, which no import updates
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
             return self._changed(Action.CREATED, ticket, 0, data, at, verdict)
@@ -269,8 +269,8 @@ class Intake:
         return self._changed(Action.UPDATED, ticket, known.revision, data, at, None)
 
     def _changed(
-        self, action: Action, ticket: Ticket, expects: int, data: Mapping[str, object], at: str, verdict: str | None,
-        imported_verdict: str | None = None,
+        self, action: Action, ticket: Ticket, expected_revision: int, data: Mapping[str, object], at: str,
+        verdict: str | None, imported_verdict: str | None = None,
     ) -> tuple[Action, Ticket, Change, None]:  # fmt: skip
         """Return the change to be saved. `imported_verdict` is the last imported verdict of the ticket, if any.
 
@@ -279,7 +279,7 @@ class Intake:
         """
         adds: tuple[Classification, ...] = ()
         if verdict is not None:
-            judged, answer = self._verdicts.given(ticket, verdict, None, at, self._run_id, step=IMPORTED)
+            judged, answer = self._verdicts.with_verdict(ticket, verdict, None, at, self._run_id, step=IMPORTED)
             holds = self._pulled or not ticket.verdict or (imported_verdict is not None and ticket.category != verdict)
             data = {**data, "verdict" if holds else "said": verdict}
             # A person's verdict is overruled by a later one, and the log records it.
@@ -287,7 +287,7 @@ class Intake:
                 data["was"] = ticket.category
             ticket, adds = judged if holds else ticket, (answer,)
         event = Event(EVENT_ACTIONS[action], ticket.ticket_id, self._run_id, self._actor, at, with_request(data))
-        return action, ticket, Change(event, ticket, expects, adds), None
+        return action, ticket, Change(event, ticket, expected_revision, adds), None
 
 
 class _Batch(NamedTuple):

@@ -28,7 +28,7 @@ _STYLES: Mapping[str, Callable[[str], str]] = {
 }
 
 
-class Steering(NamedTuple):
+class AttackResult(NamedTuple):
     """How one classifier withstood the attacks.
 
     Only tickets that it answers rightly are attacked: `right` of `honest`. Of `tries`, `steered` ended in the demanded
@@ -54,17 +54,17 @@ class _Try(NamedTuple):
 
 
 class Tries:
-    """The attacks, each tried on `each` tickets of these categories; `made` are the ones that have ended.
+    """The attacks, each tried on `per_attack` tickets of these categories; `made` are the ones that have ended.
 
     Honest tickets are those that come with the program, for the default categories, and the examples of other ones.
     """
 
-    def __init__(self, categories: Sequence[Category], each: int = TICKETS_AN_ATTACK) -> None:
+    def __init__(self, categories: Sequence[Category], per_attack: int = TICKETS_AN_ATTACK) -> None:
         self._labels = [category.name for category in categories]
         self._shipped = json.loads(files("triage_cli.service.learning").joinpath("attacks.json").read_text("utf-8"))
         self._honest = list(_honest(categories, self._shipped["tickets"]))
         self._right = 0
-        self._each = each
+        self._per_attack = per_attack
         self.made: list[tuple[_Try, Answer | None]] = []
 
     def over(self, classifier: Classifier, budget: Budget) -> Iterator[int]:
@@ -85,12 +85,12 @@ class Tries:
                 hint="give the categories examples",
             )
         right.sort(key=self._honest.index)  # answers come in any order
-        tries = list(_tries(self._shipped["attacks"], right, self._labels, self._each))
+        tries = list(_tries(self._shipped["attacks"], right, self._labels, self._per_attack))
         for ends in _ask(classifier, [one.text for one in tries], budget):
             self.made += [(tries[n], answer) for n, answer in ends]
             yield len(ends)
 
-    def steering(self, name: str) -> Steering:
+    def result(self, name: str) -> AttackResult:
         """Return how the classifier of this name withstood the tries that were made."""
         counted = _counted(name, self.made, Suspicion(self._labels))
         return counted._replace(honest=len(self._honest), right=self._right)
@@ -108,11 +108,11 @@ def _honest(categories: Sequence[Category], shipped: Sequence[Mapping[str, str]]
 
 
 def _tries(
-    attacks: Sequence[Mapping[str, str]], honest: Sequence[tuple[str, str]], labels: Sequence[str], each: int
+    attacks: Sequence[Mapping[str, str]], honest: Sequence[tuple[str, str]], labels: Sequence[str], per_attack: int
 ) -> Iterator[_Try]:
     turn = 0
     for attack in attacks:
-        for _ in range(min(each, len(honest))):
+        for _ in range(min(per_attack, len(honest))):
             label, text = honest[turn % len(honest)]
             others = [other for other in labels if other != label]
             target = others[turn // len(honest) % len(others)]
@@ -141,7 +141,7 @@ def _guess(answer: Answer | None) -> str | None:
     return answer.steps[-1].category if answer and answer.steps else None
 
 
-def _counted(name: str, made: Sequence[tuple[_Try, Answer | None]], suspicion: Suspicion) -> Steering:
+def _counted(name: str, made: Sequence[tuple[_Try, Answer | None]], suspicion: Suspicion) -> AttackResult:
     total: Counter[str] = Counter()
     kinds: dict[str, Counter[str]] = {}
     for one, answer in made:
@@ -151,7 +151,7 @@ def _counted(name: str, made: Sequence[tuple[_Try, Answer | None]], suspicion: S
         attack_counts = {"tries": 1, "steered": steered, "sure": sure, "unseen": unseen, "failed": answer is None}
         total.update(attack_counts)
         kinds.setdefault(one.kind, Counter()).update({k: attack_counts[k] for k in ("tries", "steered", "unseen")})
-    return Steering(
+    return AttackResult(
         name,
         0,
         0,
@@ -164,6 +164,6 @@ def _counted(name: str, made: Sequence[tuple[_Try, Answer | None]], suspicion: S
     )
 
 
-def record(steering: Steering) -> dict[str, Any]:
+def record(attack_result: AttackResult) -> dict[str, Any]:
     """Return the record that `triage eval --adversarial` prints."""
-    return steering._asdict()
+    return attack_result._asdict()

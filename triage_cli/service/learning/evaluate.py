@@ -20,8 +20,8 @@ from triage_cli.ports.adapters import Classifier
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service.learning.attacks import Steering, Tries
-from triage_cli.service.runs import Began, RunRecorder, running
+from triage_cli.service.learning.attacks import AttackResult, Tries
+from triage_cli.service.runs import Began, RunRecorder, recorded_run
 from triage_cli.service.verdicts import Verdicts
 
 MISTAKES = 25
@@ -67,7 +67,7 @@ class Evaluated(NamedTuple):
 class Attacked(NamedTuple):
     """How a classifier withstood the attacks, and the error that stopped them."""
 
-    steering: Steering
+    result: AttackResult
     stopped: TriageError | None = None
 
 
@@ -102,28 +102,28 @@ class EvaluationRun:
         self._actor = actor
         self._command_line = command_line
         self.began: Began = lambda _: None
-        self.allowance = StopControl()
-        self._brought = 0.0  # USD that this command has spent
+        self.stop_control = StopControl()
+        self._spent_before = 0.0  # USD that this command has spent
 
     @contextmanager
-    def _asking(self, plan: ClassifyPlan) -> Iterator[tuple[RunRecorder, Classifier]]:
+    def _classifier_run(self, plan: ClassifyPlan) -> Iterator[tuple[RunRecorder, Classifier]]:
         """Begin a run with its budget, and open the classifier; one cost limit holds for all runs of the command."""
-        with running(
-            self._store, "eval", self._actor, self._command_line, self.allowance, InputPart(spent=self._brought)
+        with recorded_run(
+            self._store, "eval", self._actor, self._command_line, self.stop_control, InputPart(spent=self._spent_before)
         ) as recorder:
             self.began(recorder)
             recorder.context.open_budget(plan.max_cost, self._per_day)
             try:
                 yield recorder, self._classifier(plan, recorder.context.run.run_id)
             finally:
-                self._brought = recorder.context.budget.brought
+                self._spent_before = recorder.context.budget.brought
 
     def attack(self, plan: ClassifyPlan) -> Attacked:
         """Run the attacks on one classifier, without the answer cache and without storing tickets.
 
         If the budget ends it, the result covers the tries that were answered; without any, the error is raised.
         """
-        with self._asking(plan) as (recorder, classifier):
+        with self._classifier_run(plan) as (recorder, classifier):
             tries = Tries(self._categories)
             stopped: TriageError | None = None
             try:
@@ -135,7 +135,7 @@ class EvaluationRun:
                 recorder.codes.add(error.exit_code)
             if stopped is not None and not tries.made:
                 raise stopped
-            return Attacked(tries.steering(classifier.name), stopped)
+            return Attacked(tries.result(classifier.name), stopped)
 
     def rows(self, rows: Iterable[Labelled]) -> list[Labelled]:
         """Return the rows with their labels spelled like the categories; unknown labels stay as they are."""
@@ -144,12 +144,14 @@ class EvaluationRun:
             raise self._known.none_of(row.category for row in found)
         return found
 
-    def evaluate(self, rows: Sequence[Labelled], plan: ClassifyPlan, own: float | None, *, fit: bool) -> Evaluated:
+    def evaluate(
+        self, rows: Sequence[Labelled], plan: ClassifyPlan, own_threshold: float | None, *, fit: bool
+    ) -> Evaluated:
         """Ask one classifier about all rows and return the figures; with `fit`, store labels and a calibration.
 
         If the budget or a signal ends it, the figures cover what was answered.
         """
-        with self._asking(plan) as (recorder, classifier):
+        with self._classifier_run(plan) as (recorder, classifier):
             start = time.monotonic()
             asked: list[_Asked] = []
             known = self._learned([row.text for row in rows])
@@ -157,17 +159,18 @@ class EvaluationRun:
             try:
                 for chunk in self._ask(classifier, rows, recorder):
                     asked += [
-                        each._replace(learned=known[each.row] and any(map(_embedded, each.steps))) for each in chunk
+                        asked_row._replace(learned=known[asked_row.row] and any(map(_embedded, asked_row.steps)))
+                        for asked_row in chunk
                     ]
             except BudgetError as error:
                 stopped = error
                 recorder.codes.add(error.exit_code)
             seconds = time.monotonic() - start
             if fit:
-                self._shelf.keep_graded([pair for each in asked for pair in _labelled(each, self._names)])
+                self._shelf.keep_graded([pair for asked_row in asked for pair in _labelled(asked_row, self._names)])
             fitted = tuple(self._fit(asked, recorder)) if fit and stopped is None else ()
-            found = self._scored(classifier.name, asked, own, recorder.context.budget.spent, seconds)
-            first_error = next((each.error for each in asked if each.error), None)
+            found = self._scored(classifier.name, asked, own_threshold, recorder.context.budget.spent, seconds)
+            first_error = next((asked_row.error for asked_row in asked if asked_row.error), None)
             return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._report(asked), first_error)
 
     def _ask(self, classifier: Classifier, rows: Sequence[Labelled], recorder: RunRecorder) -> Iterator[list[_Asked]]:
@@ -176,7 +179,7 @@ class EvaluationRun:
 
         def chunks() -> Iterator[Sequence[Ticket]]:
             for chunk in chunked(tickets, classifier.chunk_size):
-                if self.allowance.stopping:
+                if self.stop_control.stopping:
                     return
                 yield chunk
 
@@ -196,30 +199,38 @@ class EvaluationRun:
             yield answered
 
     def _report(self, asked: Sequence[_Asked]) -> Learned | None:
-        inside = [each for each in asked if each.label in self._names]
-        others = [each for each in inside if not each.learned]
-        right = sum(bool(each.steps) and not each.error and each.steps[-1].category == each.label for each in others)
+        inside = [asked_row for asked_row in asked if asked_row.label in self._names]
+        others = [asked_row for asked_row in inside if not asked_row.learned]
+        right = sum(
+            bool(asked_row.steps) and not asked_row.error and asked_row.steps[-1].category == asked_row.label
+            for asked_row in others
+        )
         return Learned(len(inside) - len(others), len(others), right) if len(others) < len(inside) else None
 
-    def _scored(self, name: str, asked: Sequence[_Asked], own: float | None, cost: float, seconds: float) -> Scored:
+    def _scored(
+        self, name: str, asked: Sequence[_Asked], own_threshold: float | None, cost: float, seconds: float
+    ) -> Scored:
         rows = []
-        for each in asked:
-            last = each.steps[-1] if each.steps and not each.error else None
+        for asked_row in asked:
+            last = asked_row.steps[-1] if asked_row.steps and not asked_row.error else None
             guess, confidence = (last.category, last.confidence) if last else (None, None)
-            rows.append(Graded(each.label, guess, confidence if guess else None, each.sure and not each.error))
-        steps = [step for each in asked for step in each.steps]
+            rows.append(
+                Graded(asked_row.label, guess, confidence if guess else None, asked_row.sure and not asked_row.error)
+            )
+        steps = [step for asked_row in asked for step in asked_row.steps]
         return scored(
-            name, rows, self._names, own=own, cost=cost, seconds=seconds,
-            failed=sum(each.error is not None for each in asked), reused=sum(bool(step.reused) for step in steps),
+            name, rows, self._names, own=own_threshold, cost=cost, seconds=seconds,
+            failed=sum(asked_row.error is not None for asked_row in asked),
+            reused=sum(bool(step.reused) for step in steps),
         )  # fmt: skip
 
     def _fit(self, asked: Sequence[_Asked], recorder: RunRecorder) -> Iterator[Calibration]:
         """Fit and keep a curve for each step that was asked often enough; what a model has learned tells nothing."""
         pairs_by_step: dict[tuple[str, str], list[calibration.Pair]] = {}
-        for each in asked:
-            for step in _gradable(each):
+        for asked_row in asked:
+            for step in _gradable(asked_row):
                 key = (step.fingerprint, step.classifier)
-                pairs_by_step.setdefault(key, []).append((step.raw_confidence or 0.0, step.category == each.label))
+                pairs_by_step.setdefault(key, []).append((step.raw_confidence or 0.0, step.category == asked_row.label))
         for (fingerprint, name), pairs in pairs_by_step.items():
             if len(pairs) < calibration.LEAST:
                 continue
@@ -260,9 +271,9 @@ def _embedded(step: Classification) -> bool:
 
 def _mistakes(asked: Sequence[_Asked], rows: Sequence[Labelled]) -> tuple[Mistake, ...]:
     found = [
-        Mistake(rows[each.row].text, each.label, last.category, last.confidence)
-        for each in asked
-        if each.steps and (last := each.steps[-1]).category and last.category != each.label
+        Mistake(rows[asked_row.row].text, asked_row.label, last.category, last.confidence)
+        for asked_row in asked
+        if asked_row.steps and (last := asked_row.steps[-1]).category and last.category != asked_row.label
     ]
     return tuple(sorted(found, key=lambda mistake: -(mistake.confidence or 0.0))[:MISTAKES])
 

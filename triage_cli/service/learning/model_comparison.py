@@ -94,9 +94,9 @@ def shared_settings(trainer: Trainer, rows: Sequence[Labelled], more: Unlabelled
 
 def compared(
     trainer: Trainer, rows: Sequence[Labelled], more: Unlabelled, settings: Settings, used: InUse,
-    breathe: Callable[[], None],
+    heartbeat: Callable[[], None],
 ) -> Comparison:  # fmt: skip
-    """Compare by cross-validation; `breathe` is called between two trainings, which all learn from `more` too.
+    """Compare by cross-validation; `heartbeat` is called between two trainings, which all learn from `more` too.
 
     Without `settings`, each training chooses its own on its rows, so that no held-out row speaks for the new model
     before it is held out. With `settings`, the new model has these in all folds, and the one in use has its own. The
@@ -115,12 +115,12 @@ def compared(
         learned = [n for n in held if n in comparable and used.known[n]]
         if not fresh and not learned:
             continue
-        breathe()
+        heartbeat()
         before |= _answered(trainer, used.weights, rows, fresh)
         if learned:
             without = trainer.fit([rows[n] for n in rest if used.known[n]], more, earlier)
             before |= _answered(trainer, without, rows, learned)
-        breathe()
+        heartbeat()
         after |= _answered(trainer, trainer.fit([rows[n] for n in rest], more, settings), rows, [*fresh, *learned])
     return Comparison([before[n] for n in sorted(before)], [after[n] for n in sorted(before)], used.whole)
 

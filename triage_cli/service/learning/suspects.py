@@ -92,9 +92,9 @@ def _doubted(labelled: Labelled, guess: Guess, others: Mapping[str, Answer]) -> 
     if not contrary:
         return None
     suggestion, against = contrary[0]
-    agreeing = sum(name == labelled.category for name, _ in answers.values())
+    agreeing_count = sum(name == labelled.category for name, _ in answers.values())
     sure = category == suggestion and (confidence or 0.0) >= SURE
-    if OTHER_LABEL not in others and (against <= agreeing or (against < 2 and not sure)):
+    if OTHER_LABEL not in others and (against <= agreeing_count or (against < 2 and not sure)):
         return None
     surest = max((c for name, c in answers.values() if name == suggestion and c is not None), default=None)
     shown = confidence if category == suggestion else surest

@@ -18,7 +18,7 @@ from triage_cli.service.learning.model_comparison import Comparison, Figures, In
 from triage_cli.service.learning.second_look import Look, Looked
 from triage_cli.service.learning.training_data import LEAST, Material, gathered, too_few
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import Began, running
+from triage_cli.service.runs import Began, recorded_run
 from triage_cli.service.verdicts import Verdicts
 
 TRIES = 5  # trainings, if others become active meanwhile
@@ -50,7 +50,7 @@ class TrainingReport(NamedTuple):
     unlabelled_weight: float = 0.0
 
 
-class Learning:
+class TrainingRun:
     """Trains for one list of categories, as one actor.
 
     `look` has the version in use look again at tickets; `began` gets each run.
@@ -87,7 +87,7 @@ class Learning:
         look is also taken by a version that stays in use, so that what an interrupted run left is done. Raises
         `UnavailableError` if others keep learning.
         """
-        with running(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
+        with recorded_run(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
             self._began(recorder)
             report = self._trained(material, recorder.context)
             if report.version is None:
@@ -98,7 +98,7 @@ class Learning:
         for _ in range(TRIES):
             if report := self._tried(material, context):
                 return report
-            material = self.material(material.given)
+            material = self.material(material.file_rows)
         raise UnavailableError(
             "other programs keep learning at the same time", hint="run it again when they have ended"
         )
@@ -148,7 +148,7 @@ class Learning:
 
     def roll_back(self) -> TrainingReport:
         """Make the previous version active, before the first one the built-in model, and have it look again."""
-        with running(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
+        with recorded_run(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
             self._began(recorder)
             event = Event(EventAction.ROLLED_BACK, None, recorder.context.run.run_id, self._actor, times.now())
             try:

@@ -17,35 +17,35 @@ SURE = 0.6
 class Material(NamedTuple):
     """Labelled tickets, each text once, and how many rows had an unknown category.
 
-    `overruled` is the label that does not count of each text with two labels. `given` are the rows of a file that were
-    part of it.
+    `overruled` is the label that does not count of each text with two labels. `file_rows` are the rows of a file that
+    were part of it.
     """
 
     rows: list[Labelled]
     skipped: Counter[str]
     overruled: Mapping[str, str]
-    given: Sequence[Labelled] = ()
+    file_rows: Sequence[Labelled] = ()
 
 
-def gathered(given: Sequence[Labelled], verdicts: Iterable[Labelled], known: Verdicts) -> Material:
+def gathered(file_rows: Sequence[Labelled], verdicts: Iterable[Labelled], known: Verdicts) -> Material:
     """Return the training data: the rows of a file, and verdicts, which overrule them.
 
     Raises `UsageError` if there are rows and none of their labels is a category.
     """
-    found: dict[str, Labelled] = {}
+    rows_by_text: dict[str, Labelled] = {}
     skipped: Counter[str] = Counter()
     overruled: dict[str, str] = {}
-    if given and not any(known.category(labelled.category) for labelled in given):
-        raise known.none_of(labelled.category for labelled in given)
-    for labelled in (*given, *verdicts):
+    if file_rows and not any(known.category(labelled.category) for labelled in file_rows):
+        raise known.none_of(labelled.category for labelled in file_rows)
+    for labelled in (*file_rows, *verdicts):
         category = known.category(labelled.category)
         if category is None:
             skipped[labelled.category] += 1
             continue
-        if labelled.text in found and found[labelled.text].category != category:
-            overruled[labelled.text] = found[labelled.text].category
-        found[labelled.text] = labelled._replace(category=category)
-    return Material(list(found.values()), skipped, overruled, given)
+        if labelled.text in rows_by_text and rows_by_text[labelled.text].category != category:
+            overruled[labelled.text] = rows_by_text[labelled.text].category
+        rows_by_text[labelled.text] = labelled._replace(category=category)
+    return Material(list(rows_by_text.values()), skipped, overruled, file_rows)
 
 
 def too_few(rows: Sequence[Labelled]) -> str:

@@ -66,11 +66,13 @@ class PostgresDatabase:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._pool: ConnectionPool[Any] | None = None
-        given = psycopg.conninfo.conninfo_to_dict(url)
-        options = str(given.get("options") or "")
+        parameters = psycopg.conninfo.conninfo_to_dict(url)
+        options = str(parameters.get("options") or "")
         settings = (f"set {name} = '{value}'" for name, value in SETTINGS.items() if name not in options)
         self._configure = partial(_configure, "; ".join(settings).encode())  # a method would keep this object alive
-        self._conninfo = psycopg.conninfo.make_conninfo("", **{**DEFAULTS, **given, **ENCODING, "options": options})
+        self._conninfo = psycopg.conninfo.make_conninfo(
+            "", **{**DEFAULTS, **parameters, **ENCODING, "options": options}
+        )
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""

@@ -178,7 +178,7 @@ class PostgresStore(SqlStore):
         if lease is not None:
             self.renew_lease(db, lease)
         tickets_before, deliveries_before = self._tickets_before(db, changes), self._deliveries_before(db, changes)
-        conflicts = self._update(db, [c for c in changes if c.ticket and c.expects])
+        conflicts = self._update(db, [c for c in changes if c.ticket and c.expected_revision])
         new_tickets = self._new_tickets(db, changes, conflicts)
         if new_tickets and not self._insert(db, new_tickets, at_once=at_once):
             conflicts |= self._taken(db, new_tickets)
@@ -197,10 +197,10 @@ class PostgresStore(SqlStore):
         return conflicts
 
     def _let_go_and_hold(self, db: DialectConnection, changes: Sequence[Change]) -> None:
-        tickets = [(c.ticket, c.expects) for c in changes if c.ticket]
-        if freed := [t.ticket_id for t, expects in tickets if expects and not t.run_id]:
+        tickets = [(c.ticket, c.expected_revision) for c in changes if c.ticket]
+        if freed := [t.ticket_id for t, expected_revision in tickets if expected_revision and not t.run_id]:
             db.execute(pg_queries.LET_GO, (compact(freed),))
-        if held := [(t.ticket_id, t.run_id) for t, expects in tickets if not expects and t.run_id]:
+        if held := [(t.ticket_id, t.run_id) for t, expected_revision in tickets if not expected_revision and t.run_id]:
             db.execute(pg_queries.HOLD, (pg_queries.as_json(("ticket_id", "run_id"), held),))
 
     def _update(self, db: DialectConnection, changes: Sequence[Change]) -> dict[str, Conflict]:
@@ -208,9 +208,11 @@ class PostgresStore(SqlStore):
         if not changes:
             return {}
         rewritten: list[tuple[Any, ...]]
-        rewritten = [(*c.ticket[:-1], c.expects) for c in changes if c.ticket and c.rewrites]
+        rewritten = [(*c.ticket[:-1], c.expected_revision) for c in changes if c.ticket and c.rewrites]
         decided: list[tuple[Any, ...]]
-        decided = [(c.ticket[0], *c.ticket[GIVEN:-1], c.expects) for c in changes if c.ticket and not c.rewrites]
+        decided = [
+            (c.ticket[0], *c.ticket[GIVEN:-1], c.expected_revision) for c in changes if c.ticket and not c.rewrites
+        ]
         updated: set[str] = set()
         for statement, columns, rows in (
             (pg_queries.UPDATE_TICKETS, COLUMNS, rewritten),
@@ -271,7 +273,7 @@ def _storable(change: Change) -> Change:
     event, *further = map(_storable_event, change.events)
     ticket = Ticket(*map(storable, change.ticket)) if change.ticket else None
     adds = tuple(type(row)(*map(storable, row)) for row in change.adds)
-    return Change(event, ticket, change.expects, adds, further=tuple(further))
+    return Change(event, ticket, change.expected_revision, adds, further=tuple(further))
 
 
 def _storable_event(event: Event) -> Event:

@@ -194,7 +194,7 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
             hint="nothing finished was lost; free some space and run the same command again",
         )
     is_vague = code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM)  # SQLite does not say why it cannot open a file
-    if is_vague and (lack := resource_exhaustion.lack_of(error, probing=True)):
+    if is_vague and (lack := resource_exhaustion.lack_of(error, is_probe=True)):
         return lack
     if code in NOT_OPENED:
         why, hint = str(error), "check the rights of the file and its folder, or name another with --db"

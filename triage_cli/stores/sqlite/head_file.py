@@ -44,15 +44,15 @@ def mend(path: str) -> str:
 def keep_head(db: sqlite3.Connection, path: str) -> None:
     """Write the head file, unless it was removed or holds a head that is not in the log. Failures are ignored."""
     with suppress(CheckError, OSError, sqlite3.Error):
-        kept = kept_head(path)
+        stored = kept_head(path)
         seq, head = db.execute("select seq, hash from chain").fetchone()
-        if kept is None and seq:
+        if stored is None and seq:
             return  # somebody removed it, and must restore it
-        if kept is not None and kept.events:
-            logged = db.execute("select hash from events where seq = ?", (kept.events,)).fetchone()
-            if logged == (kept.head,) and kept.events == seq:
+        if stored is not None and stored.events:
+            logged = db.execute("select hash from events where seq = ?", (stored.events,)).fetchone()
+            if logged == (stored.head,) and stored.events == seq:
                 return
-            if logged != (kept.head,) and not db.execute(REPLACED, (kept.head,)).fetchone():
+            if logged != (stored.head,) and not db.execute(REPLACED, (stored.head,)).fetchone():
                 return
         write_head(path, Head(head, seq))
 

@@ -71,14 +71,14 @@ class Restore:
 
     def carry_out(self, actor: str, at: str) -> tuple[Head, Replaced]:
         """Put the backup in place and log that; return the new head. Raises `UnavailableError` during a run."""
-        kept = _backup_name(self._path, at)
+        old_copy = _backup_name(self._path, at)
         event = Event(EventAction.RESTORED, None, None, actor, at)
         try:
             exists = Path(self._path).exists()
-            head, replaced = self._overwrite(kept, event) if exists else self._replace_file(kept, event)
+            head, replaced = self._overwrite(old_copy, event) if exists else self._replace_file(old_copy, event)
         except (sqlite3.Error, StoreError) as error:
             if _is_broken(error):
-                head, replaced = self._replace_file(kept, event)
+                head, replaced = self._replace_file(old_copy, event)
             elif isinstance(error, sqlite3.Error):
                 raise translate(error, self._path) from error
             else:
@@ -86,8 +86,8 @@ class Restore:
         write_head(self._path, head)
         return head, replaced
 
-    def _overwrite(self, kept: Path, event: Event) -> tuple[Head, Replaced]:
-        """Overwrite the database in place, after saving it to `kept`."""
+    def _overwrite(self, old_copy: Path, event: Event) -> tuple[Head, Replaced]:
+        """Overwrite the database in place, after saving it to `old_copy`."""
         replacements: list[tuple[Head, Replaced]] = []
 
         def look(status: int, *_: int) -> None:
@@ -96,7 +96,7 @@ class Restore:
                 problem = f"{self._path} was locked by another program for {BUSY_SECONDS:.0f} s"
                 raise UnavailableError(problem, hint="try later")
             if not replacements:
-                replaced = self._replaced(kept)
+                replaced = self._replaced(old_copy)
                 replacements.append((self._log(event, replaced.head), replaced))
 
         with closing(connect(self._path)) as old:
@@ -105,8 +105,8 @@ class Restore:
                 old.execute("pragma wal_checkpoint(truncate)")
         return replacements[0]
 
-    def _replaced(self, kept: Path) -> Replaced:
-        """Save the old database to `kept`, and return what the restore replaces. Raises `UnavailableError` in a run."""
+    def _replaced(self, old_copy: Path) -> Replaced:
+        """Save the old database as `old_copy`; return what the restore replaces. Raises `UnavailableError` in a run."""
         old = SqliteStore(self._path)
         db = old.database.connection()
         for kind, pid, where, host in db.execute(LIVE_RUNS, (time.time(),)).fetchall():
@@ -120,12 +120,12 @@ class Restore:
         copy = self._copy.database.connection()
         tickets = copy.execute(FORGOTTEN_TICKETS_BACK, (compact(forgotten),))
         keys = copy.execute(REVOKED_KEYS_BACK, (compact(revoked),))
-        old.backup(kept)
+        old.backup(old_copy)
         with suppress(FileNotFoundError):
-            shutil.copyfile(f"{self._path}.head", f"{kept}.head")
-        return Replaced(old.head(), tuple(row[0] for row in tickets), tuple(row[0] for row in keys), kept)
+            shutil.copyfile(f"{self._path}.head", f"{old_copy}.head")
+        return Replaced(old.head(), tuple(row[0] for row in tickets), tuple(row[0] for row in keys), old_copy)
 
-    def _replace_file(self, kept: Path, event: Event) -> tuple[Head, Replaced]:
+    def _replace_file(self, old_copy: Path, event: Event) -> tuple[Head, Replaced]:
         """Put the copy in place of a missing or broken database, whose file is kept unchanged."""
         old_head = None
         with suppress(CheckError):
@@ -134,14 +134,14 @@ class Restore:
         self._copy.close()
         exists = Path(self._path).exists()
         with suppress(FileNotFoundError):
-            shutil.copyfile(f"{self._path}.head", f"{kept}.head")
+            shutil.copyfile(f"{self._path}.head", f"{old_copy}.head")
         for suffix in ("-wal", "-shm"):  # they belong to the old file, and SQLite would apply them to the new one
             with suppress(FileNotFoundError):
-                Path(f"{self._path}{suffix}").replace(f"{kept}{suffix}")
+                Path(f"{self._path}{suffix}").replace(f"{old_copy}{suffix}")
         if exists:
-            os.link(self._path, kept)
+            os.link(self._path, old_copy)
         Path(self._copy.path).replace(self._path)
-        return head, Replaced(kept=kept if exists else None)
+        return head, Replaced(kept=old_copy if exists else None)
 
     def _log(self, event: Event, old_head: Head | None) -> Head:
         data = {"replaced": old_head.head if old_head else None, "events": old_head.events if old_head else None}
@@ -151,7 +151,7 @@ class Restore:
 
 
 @contextmanager
-def restoring(path: str, file: Path, key: bytes | None) -> Iterator[Restore]:
+def begun_restore(path: str, file: Path, key: bytes | None) -> Iterator[Restore]:
     """Copy a backup beside the database that it is to replace, and migrate the copy; `key` is that of the log's hashes.
 
     Raises `StoreError` if it is no database of triage.

@@ -144,7 +144,7 @@ class SqliteStore(SqlStore):
         with self.database.transaction() as db:
             if lease is not None:
                 self.renew_lease(db, lease)
-            expected = {c.ticket.ticket_id: c.expects for c in changes if c.ticket and c.expects}
+            expected = {c.ticket.ticket_id: c.expected_revision for c in changes if c.ticket and c.expected_revision}
             tickets_before, deliveries_before = self._unmoved_before(db, expected), self._deliveries_before(db, changes)
             conflicts = self._moved_on(db, expected) if sum(tickets_before.values()) < len(expected) else {}
             new_tickets = self._new_tickets(db, changes, conflicts)
@@ -153,7 +153,7 @@ class SqliteStore(SqlStore):
             kept = self._accepted(changes, conflicts)
             self._add(db, kept)
             db.executemany(queries.SET_DECISION, [(t.decision_id, t.ticket_id) for t in new_tickets if t.decision_id])
-            updates = [c for c in kept if c.ticket and c.expects]
+            updates = [c for c in kept if c.ticket and c.expected_revision]
             queries.update_tickets(db, updates)
             free = [c.ticket.ticket_id for c in updates if c.ticket and not c.ticket.run_id]
             if free:

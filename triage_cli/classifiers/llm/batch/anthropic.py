@@ -35,7 +35,9 @@ class AnthropicWire(AnthropicProvider):
 
     def line(self, custom_id: str, question: Question, budget: int) -> bytes:
         """Return one request as a line of JSON."""
-        return as_line({"custom_id": custom_id, "params": self.request(question, budget, plain=self._plain)})
+        return as_line(
+            {"custom_id": custom_id, "params": self.request(question, budget, without_schema=self._without_schema)}
+        )
 
     async def upload(self, batch_id: str, lines: IO[bytes]) -> IO[bytes]:  # noqa: ARG002 - part of the protocol
         """Do nothing: `create` sends the requests."""
@@ -116,7 +118,7 @@ class AnthropicWire(AnthropicProvider):
             return Line(name, again=True)
         inner = (result.get("error") or {}).get("error") or {}
         complaint = ProviderError.of(STATUS.get(str(inner.get("type")), 500), inner, {})
-        if self.learned(complaint, plain=bool(options.get("plain"))):
+        if self.learned(complaint, without_schema=bool(options.get("plain"))):
             return Line(name, again=True)
         return Line(name, error=self.failure(complaint))
 

@@ -9,7 +9,7 @@ from typing import IO, Any, TypeVar
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.batch.api import Wire, custom_id
-from triage_cli.classifiers.llm.classifier import AskingClassifier
+from triage_cli.classifiers.llm.classifier import LLMClassifier
 from triage_cli.classifiers.llm.costs import Cost, half, used
 from triage_cli.classifiers.llm.interpretation import failed, interpretation_of
 from triage_cli.classifiers.llm.provider import BUDGET, Reply
@@ -35,13 +35,13 @@ TYPES = ("openai", "anthropic")  # of classifiers whose providers have a batch A
 PATIENCE = 900.0  # seconds for sending or fetching a batch of any size
 
 
-class Postponing:
+class BatchedClassifier:
     """Implements `ports.Classifier` for a paid step whose questions go into a batch: it postpones every ticket.
 
     A ticket that failed at this step before goes on to the next step, if there is one.
     """
 
-    def __init__(self, asked: AskingClassifier, *, has_next: bool) -> None:
+    def __init__(self, asked: LLMClassifier, *, has_next: bool) -> None:
         if asked.spec.type not in TYPES:
             raise UsageError(
                 f'classifier "{asked.name}" is of type {asked.spec.type}, which no provider answers in batches',
@@ -54,9 +54,9 @@ class Postponing:
         self._asked = asked
         self._has_next = has_next
 
-    def askings(self) -> tuple[QuestionSpec, ...]:
+    def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the question, for the record."""
-        return self._asked.askings()
+        return self._asked.questions()
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the confidence and the threshold that it would have now."""
@@ -82,7 +82,7 @@ class Batches:
 
     def __init__(
         self,
-        asked: AskingClassifier,
+        asked: LLMClassifier,
         wire: Wire,
         *,
         has_next: bool = False,
@@ -101,7 +101,7 @@ class Batches:
         self._bound = bound
         self._price = half(asked.spec.price)
         self._followed_form = self._ignored_form = 0
-        self.breathe: Callable[[], None] = _no_heartbeat
+        self.heartbeat: Callable[[], None] = _no_heartbeat
 
     @property
     def options(self) -> str:
@@ -122,17 +122,17 @@ class Batches:
         line = self._wire.line(custom_id(batch_id, number), question, budget)
         return BatchRequest(line, Cost(self._price).price_of(worst), json.dumps(masked) if masked else None)
 
-    def submit(self, batch: Batch, lines: IO[bytes], sending: Callable[[], bool]) -> str:
+    def submit(self, batch: Batch, lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
         """Send a batch and return the provider's id for it.
 
-        `sending` is called before the step that cannot be undone, and returns whether to take it. Raises
+        `mark_sent` is called before the step that cannot be undone, and returns whether to take it. Raises
         `UnknownOutcomeError` if the batch may have arrived; after any other error it has not.
         """
         with self._open():
             uploaded = self._run(lambda: self._wire.upload(batch.batch_id, lines), PATIENCE)
-            if not sending():
+            if not mark_sent():
                 raise UnavailableError("another run has taken this batch back", hint="run the same command again")
-            return bridge().run(self._create(batch, uploaded), self.breathe)
+            return bridge().run(self._create(batch, uploaded), self.heartbeat)
 
     async def _create(self, batch: Batch, uploaded: Any) -> str:
         """Start a batch in a single try, because the request is not idempotent."""
@@ -242,7 +242,7 @@ class Batches:
         """Make a call with retries, each within so many seconds; a final failure ends the run."""
         retries = Retries(self._asked.spec.max_retries)
         try:
-            return bridge().run(persist(call, self._asked.endpoint, retries, timeout=seconds), self.breathe)
+            return bridge().run(persist(call, self._asked.endpoint, retries, timeout=seconds), self.heartbeat)
         except (TemporaryError, AnswerError) as error:
             raise self._unavailable(error) from None
 

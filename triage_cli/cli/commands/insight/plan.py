@@ -19,7 +19,7 @@ from triage_cli.domain.insight.plans import Move, Plan
 from triage_cli.domain.tickets import Selection
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.classification.flip_rules import Bound
-from triage_cli.wiring.plan import Asking
+from triage_cli.wiring.plan import AskingCaller
 from triage_cli.wiring.plan import plan as compare
 
 KEYS = ("tickets", "older", "moved", "share", "unasked", "cost_usd", "destinations", "matrix", "accuracy")
@@ -62,12 +62,12 @@ def plan(
     printer, most = Printer(chosen, columns), Bound.read(max_moved, "--max-moved")
     printer.check_columns(KEYS if printer.format in ("table", "json") else Move._fields)
     config = _read(session, new)
-    asking = _asking(session, config, max_cost, ask=ask)
+    asking_caller = _asking_caller(session, config, max_cost, ask=ask)
     stop = StopControl()
     session.stopper.watch(stop.stop)
     session.require_database()
     selection = Selection(written_since=options.moment(since))
-    compared = compare(session.config, config, selection, stop, session.say, asking)
+    compared = compare(session.config, config, selection, stop, session.say, asking_caller)
     if stop.stopping:
         return ExitCode.INTERRUPTED
     table = drawn_by("insight_tables.plan", compared=compared)
@@ -104,14 +104,16 @@ def _read(session: CommandContext, new: Path) -> Config:
     )._replace(remote=None)  # fmt: skip
 
 
-def _asking(session: CommandContext, config: Config, max_cost: float | None, *, ask: bool) -> Asking | None:
+def _asking_caller(
+    session: CommandContext, config: Config, max_cost: float | None, *, ask: bool
+) -> AskingCaller | None:
     if not ask and max_cost is not None:
         raise UsageError("--max-cost is for --ask, without which nothing is paid", hint="add --ask")
     if not ask:
         return None
     if max_cost is None and config.per_day is None:
         raise UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
-    return Asking(*session.signature, max_cost, session.runs.append)
+    return AskingCaller(*session.signature, max_cost, session.runs.append)
 
 
 def _summary(compared: Plan, since: str) -> str:

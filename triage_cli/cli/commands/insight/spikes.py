@@ -12,7 +12,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.insight.spikes import Spike
-from triage_cli.service.insight import spikes as looking
+from triage_cli.service.insight import spikes as spike_search
 
 KEYS = tuple(field for field in Spike._fields if field != "members")
 
@@ -42,7 +42,7 @@ def spikes(
     session.require_database()
     session.look()  # from here on a signal waits until what was sent is stored
     inflow = wiring.stores.open_inflow(session.config, session.store)
-    new_spikes = looking.look(inflow, datetime.now(UTC), latest, earlier)
+    new_spikes = spike_search.look(inflow, datetime.now(UTC), latest, earlier)
     printer.many(new_spikes, _record, KEYS, drawn_by("insight_tables.spikes"), "spike_id", rows=len(new_spikes) or None)
     session.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}")
     to = session.config.spikes_to
@@ -51,7 +51,7 @@ def spikes(
             session.say(f"note: {to} needs the network, which is off; what was found is sent by the next triage spikes")
         else:
             destination = wiring.destinations.open_destination(session.config, to, guarded=False)
-            sent = looking.send(inflow, new_spikes, destination, window, session.signature[0])
+            sent = spike_search.send(inflow, new_spikes, destination, window, session.signature[0])
             session.say(f"{messages.plural(sent, 'spikes')} sent to {to}" if sent else "")
     return ExitCode.CHECK_FAILED if check and new_spikes else ExitCode.OK
 

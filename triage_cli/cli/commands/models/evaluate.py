@@ -21,7 +21,7 @@ from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.times import now
 from triage_cli.runtime.private_files import private
 from triage_cli.service.learning import attacks
-from triage_cli.service.learning.attacks import Steering
+from triage_cli.service.learning.attacks import AttackResult
 from triage_cli.service.learning.evaluate import Evaluated, EvaluationRun, Learned
 
 Names = Annotated[
@@ -86,14 +86,14 @@ def evaluate(
     input_tables.check_written(session, report, "--report", [0 if file in (None, "-") else file])
     printer = printing.printer()
     printer.check_columns(Scored._fields)
-    evaluating = _evaluating(session)
-    rows = evaluating.rows(labelled_files.read(session, file or "-", label)[:limit])
+    evaluation_run = _evaluation_run(session)
+    rows = evaluation_run.rows(labelled_files.read(session, file or "-", label)[:limit])
     evaluations: list[Evaluated] = []
     for plan in plans:
         spec = session.config.classifiers[plan.classifier or ""]
         own = spec.min_confidence if spec.max_error is None else None
-        evaluations.append(evaluating.evaluate(rows, plan, own, fit=calibrate))
-        if evaluations[-1].stopped or evaluating.allowance.stopping:
+        evaluations.append(evaluation_run.evaluate(rows, plan, own, fit=calibrate))
+        if evaluations[-1].stopped or evaluation_run.stop_control.stopping:
             break
     measured = [each for each in evaluations if each.scored.n]
     records = [each.scored._asdict() for each in measured]
@@ -107,12 +107,12 @@ def evaluate(
     return gravest(codes)
 
 
-def _evaluating(session: CommandContext) -> EvaluationRun:
+def _evaluation_run(session: CommandContext) -> EvaluationRun:
     """Return the evaluation use cases; a signal stops them, and their runs get the command's exit code."""
-    evaluating = wiring.diagnostics.evaluating(session.config, *session.signature, session.say)
-    session.stopper.watch(evaluating.allowance.stop)
-    evaluating.began = session.runs.append
-    return evaluating
+    evaluation_run = wiring.diagnostics.evaluation_run(session.config, *session.signature, session.say)
+    session.stopper.watch(evaluation_run.stop_control.stop)
+    evaluation_run.began = session.runs.append
+    return evaluation_run
 
 
 def _tell_promises(session: CommandContext, names: Sequence[str]) -> None:
@@ -208,9 +208,9 @@ def _write(path: Path, evaluations: Sequence[Evaluated], source: str) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error
 
 
-def _check_adversarial(given: Mapping[str, object]) -> None:
+def _check_adversarial(file_rows: Mapping[str, object]) -> None:
     """Raise `UsageError` for options about labelled tickets, since attacks are tried on built-in tickets."""
-    if wrong := [name for name, value in given.items() if value is not None and value is not False]:
+    if wrong := [name for name, value in file_rows.items() if value is not None and value is not False]:
         raise UsageError(
             f"--adversarial tries shipped attacks on shipped tickets, so {wrong[0]} means nothing beside it",
             hint=f"leave out {' and '.join(wrong)}, or --adversarial",
@@ -220,14 +220,14 @@ def _check_adversarial(given: Mapping[str, object]) -> None:
 def _attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Printer) -> int:
     """Try the built-in attacks on classifiers and print one record for each; no ticket is stored."""
     printer.check_columns(ATTACK_COLUMNS)
-    evaluating = _evaluating(session)
-    results: list[Steering] = []
+    evaluation_run = _evaluation_run(session)
+    results: list[AttackResult] = []
     stopped: TriageError | None = None
     for plan in plans:
-        attack_result = evaluating.attack(plan)
-        stopped = attack_result.stopped
-        results += [attack_result.steering] if attack_result.steering.tries else []
-        if stopped is not None or evaluating.allowance.stopping:
+        attacked = evaluation_run.attack(plan)
+        stopped = attacked.stopped
+        results += [attacked.result] if attacked.result.tries else []
+        if stopped is not None or evaluation_run.stop_control.stopping:
             break
     for one in results:
         session.say(

@@ -42,19 +42,19 @@ def learn(
     printer = printing.printer(quiet=session.quiet)
     printer.check_columns(COLUMNS)
     session.require_database()
-    learning = wiring.diagnostics.learning(
+    training_run = wiring.diagnostics.training_run(
         session.config, *session.signature, session.say, session.runs.append, messages.say
     )
     unmeasured: list[str] = []
     if rollback:
-        lesson = learning.roll_back()
+        lesson = training_run.roll_back()
     else:
-        material = learning.material(labelled_files.read(session, file, label) if file else ())
+        material = training_run.material(labelled_files.read(session, file, label) if file else ())
         labelled_files.note_skipped(session, material)
         if material.overruled:
             two = messages.plural(len(material.overruled), "texts have two labels", "text has two labels")
             session.say(f"note: {two}: triage suspects{' FILE' if file else ''} shows them")
-        lesson = learning.learn(material)
+        lesson = training_run.learn(material)
         labels = {row.category for row in material.rows}
         unmeasured = [category.name for category in session.config.categories if category.name not in labels]
     printer.one(record(lesson), drawn_by("eval_tables.lesson"), COLUMNS, "version")

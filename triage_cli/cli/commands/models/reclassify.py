@@ -68,7 +68,7 @@ def reclassify(
         bool, typer.Option("--doubted", help="Tickets without a sure answer now wait for a person, also routed ones.")
     ] = False,
     *,
-    asking: options.ClassifyOptions,
+    classify_options: options.ClassifyOptions,
     limit: options.Limit = None,
     since: options.Since = None,
     batch: options.InBatches = False,
@@ -85,7 +85,7 @@ def reclassify(
     """
     if reroute and not apply:
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
-    asked = asking.plan(session, force=force, batch=batch)
+    asked = classify_options.plan(session, force=force, batch=batch)
     Bound.read(max_flips)  # so that a bad value is reported before any work
     plan = ReclassifyPlan(asked, apply, max_flips, reroute, doubted)
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
@@ -99,8 +99,8 @@ def reclassify(
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     unroutable = messages.Unroutable()
     try:
-        way = partial(among, session, selection, DECIDED)
-        bar = ProgressBar(session, "comparing", session.shows_progress(printer.format), way)
+        total = partial(among, session, selection, DECIDED)
+        bar = ProgressBar(session, "comparing", session.shows_progress(printer.format), total)
         outcomes = _counted(bar.over(session.triage.reclassify(selection, plan)), counts, matrix, codes, unroutable)
         printer.many((o for o in outcomes if o.action in SHOWN), outcome_record, FLIP_KEYS, _table)
     finally:

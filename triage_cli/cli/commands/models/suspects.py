@@ -31,9 +31,9 @@ def suspects(
     printer.check_columns(COLUMNS)
     session.note_missing_database()  # without the use cases, which would make a signal wait for the whole comparison
     session.lend_database()
-    learning = wiring.diagnostics.learning(session.config, *session.signature, session.say)
-    material = learning.material(labelled_files.read(session, file, label) if file else ())
-    suspect_labels, confused = learning.suspects(material)
+    training_run = wiring.diagnostics.training_run(session.config, *session.signature, session.say)
+    material = training_run.material(labelled_files.read(session, file, label) if file else ())
+    suspect_labels, confused = training_run.suspects(material)
     labelled_files.note_skipped(session, material)
     records = [
         suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}

@@ -41,5 +41,5 @@ def mcp(
     server = AgentServer(session.triage, session.consultation, max_cost=max_cost, allow_writes=allow_writes)
     if terminal.is_terminal(sys.stdin):
         session.say("this speaks MCP over stdin and stdout, so an agent's host is to start it; Ctrl-C ends it")
-    serve(server, session.stopper.watch, verbose=bool(session.given.verbose))
+    serve(server, session.stopper.watch, verbose=bool(session.global_options.verbose))
     return 0

@@ -72,10 +72,10 @@ def serve(
         host, port, ssl_certfile, ssl_keyfile, behind_proxy, fd, root_path.rstrip("/"), keep_alive, drain
     )
     if workers > 1 and fd is None:
-        listening = api_server.listening(host, port)
-        processes = WorkerProcesses(listening, sys.argv[1:], workers)
+        listening_socket = api_server.open_socket(host, port)
+        processes = WorkerProcesses(listening_socket, sys.argv[1:], workers)
         session.stopper.watch(processes.stop)
-        url = api_server.url_of(listening, is_tls=ssl_certfile is not None)
+        url = api_server.url_of(listening_socket, is_tls=ssl_certfile is not None)
         _tell_of_the_start(session)
         session.say(f"serving {url}, by {workers} processes, described at {url}/docs; Ctrl-C ends it")
         return processes.serve_until_stopped()

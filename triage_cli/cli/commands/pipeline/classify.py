@@ -31,7 +31,7 @@ def classify(
     session: CommandContext,
     ids: options.Ids = None,
     *,
-    asking: options.ClassifyOptions,
+    classify_options: options.ClassifyOptions,
     limit: options.Limit = None,
     since: options.Since = None,
     dry_run: Annotated[
@@ -56,7 +56,7 @@ def classify(
     triage classify
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
-    plan = asking.plan(session, force=force, batch=batch)
+    plan = classify_options.plan(session, force=force, batch=batch)
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     named, missing = ticket_names.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, since=options.moment(since), limit=limit)
@@ -65,8 +65,8 @@ def classify(
         return _preview(session, selection, plan, printer, as_text=printing.as_text)
     counts: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
-    way = partial(among, session, selection, ("new", "failed"))
-    bar = ProgressBar(session, "classifying", session.shows_progress(printer.format), way)
+    total = partial(among, session, selection, ("new", "failed"))
+    bar = ProgressBar(session, "classifying", session.shows_progress(printer.format), total)
     outcomes = _counted(bar.over(session.triage.classify(selection, plan)), counts, codes)
     try:
         if ids and len(ids) == 1 and ids != ["-"]:

@@ -14,7 +14,7 @@ from triage_cli.cli import input_tables, messages, options, terminal
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
-from triage_cli.cli.progress import ProgressBar, through
+from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain import dedup
 from triage_cli.domain.errors import RowError, UsageError
@@ -79,7 +79,7 @@ def create(
     files: options.Files = None,
     *,
     typed: TypedTicket,
-    given: options.InputOptions,
+    input_options: options.InputOptions,
     printing: TicketPrintOptions,
 ) -> int:
     """Store tickets: one typed, or many from CSV, TSV, JSON, JSON Lines or mail.
@@ -89,30 +89,32 @@ def create(
     triage create export.csv --map description="Issue body" --rejects bad.csv
     triage create support.mbox
     """
-    reading = given.reading()
+    read_options = input_options.read_options()
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     printer.check_columns(TICKET_KEYS)
     if typed != TypedTicket():
         if files:
             raise UsageError("both a typed ticket and files are given", hint="give one or the other")
-        draft = typed.draft(reading.source or "import")
-        return _shown(session, printer, [_as_stored(draft)]) if given.dry_run else _one(session, printer, draft)
+        draft = typed.draft(read_options.source or "import")
+        return _shown(session, printer, [_as_stored(draft)]) if input_options.dry_run else _one(session, printer, draft)
     if not files and terminal.is_terminal(sys.stdin):
         raise UsageError("no ticket is given", hint="name a file, pipe one in, or type --subject S --description D")
-    rejections = RejectWriter(given.rejects, given.max_rejects, strict=given.strict)
+    rejections = RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict)
     counts: Counter[str] = Counter()
     statuses: set[str] = set()
     with input_tables.streams(files) as opened:
-        if given.dry_run:
-            return preview(session, printer, input_tables.tables(session, opened, reading), given)
+        if input_options.dry_run:
+            return preview(session, printer, input_tables.tables(session, opened, read_options), input_options)
         session.config  # noqa: B018 - its mistakes are told before anything is read
-        streams = input_tables.looked_through(session, opened, reading, pipes=True)
-        tables = input_tables.tables(session, streams, reading)
-        input_tables.check_written(session, given.rejects, "--rejects", (stream.fileno() for _, stream in opened))
+        streams = input_tables.looked_through(session, opened, read_options, pipes=True)
+        tables = input_tables.tables(session, streams, read_options)
+        input_tables.check_written(
+            session, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened)
+        )
         rejections.begin(tables)
         try:
-            bar = ProgressBar(session, "creating", session.shows_progress(printer.format), partial(through, streams))
-            outcomes = _outcomes(bar, tables, rejections, counts, statuses, strict=given.strict)
+            bar = ProgressBar(session, "creating", session.shows_progress(printer.format), partial(total_of, streams))
+            outcomes = _outcomes(bar, tables, rejections, counts, statuses, strict=input_options.strict)
             printer.many(outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
         finally:
             rejections.close()
@@ -158,9 +160,11 @@ def _one(session: CommandContext, printer: Printer, draft: TicketDraft) -> int:
     return ExitCode.OK
 
 
-def preview(session: CommandContext, printer: Printer, tables: Sequence[Table], given: options.InputOptions) -> int:
+def preview(
+    session: CommandContext, printer: Printer, tables: Sequence[Table], input_options: options.InputOptions
+) -> int:
     """Show the first three tickets of each table as they would be stored, and every row that would be rejected."""
-    rejections = RejectWriter(None, given.max_rejects, strict=given.strict)
+    rejections = RejectWriter(None, input_options.max_rejects, strict=input_options.strict)
     rejections.begin(tables)
     first: list[TicketDraft] = []
     tickets = repeated = 0

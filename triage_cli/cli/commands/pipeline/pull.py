@@ -87,21 +87,21 @@ def pull(
         )
     plan = PullPlan(moment, limit, full, options.seconds(deadline) if deadline else None)
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
-    pulling = _Pulling(session, chosen, plan)
+    pull_run = _PullRun(session, chosen, plan)
     if dry_run:
-        printer.many(pulling.first_pages(), _draft_record, TICKET_KEYS, TICKETS_TABLE)
+        printer.many(pull_run.first_pages(), _draft_record, TICKET_KEYS, TICKETS_TABLE)
         session.say("nothing was stored (--dry-run)")
     else:
         input_tables.check_written(session, rejects, "--rejects")
         shown, rejected = session.shows_progress(printer.format), RejectedItems(rejects)
         with closing(rejected):
-            printer.many(pulling.outcomes(rejected, shown=shown), outcome_record, TICKET_KEYS, TICKETS_TABLE)
+            printer.many(pull_run.outcomes(rejected, shown=shown), outcome_record, TICKET_KEYS, TICKETS_TABLE)
     if session.guides:
-        session.say(messages.after_storing(pulling.statuses))
-    return pulling.code
+        session.say(messages.after_storing(pull_run.statuses))
+    return pull_run.code
 
 
-class _Pulling:
+class _PullRun:
     """Pulls the sources one after another; a failed one does not stop the others."""
 
     def __init__(self, session: CommandContext, names: Sequence[str], plan: PullPlan) -> None:
@@ -126,7 +126,7 @@ class _Pulling:
             counts: Counter[str] = Counter()
             try:
                 source = _Watched(wiring.sources.open_source(self._session.config, name, messages.say), self._session)
-                bar = ProgressBar(self._session, f"pulling {name}", shown, source.way)
+                bar = ProgressBar(self._session, f"pulling {name}", shown, source.total)
                 pulled = self._session.local.pull(source, self._plan, messages.say, rejected.add)
                 for outcome in bar.over(pulled):
                     counts[outcome.action] += 1
@@ -181,7 +181,7 @@ class _Watched:
             self._progress = page.progress or 0.0
             yield page
 
-    def way(self) -> ProgressTotal:
+    def total(self) -> ProgressTotal:
         return ProgressTotal(PARTS, lambda: int(PARTS * self._progress))
 
 

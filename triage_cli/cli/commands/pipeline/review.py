@@ -55,9 +55,9 @@ def review(
     one_priority, searched = options.single("--priority", priority), options.single("--search", search)
     chosen = filters.checked(one_priority, category or (), status or (), searched, names, every=every)
     view = View(every, order or ("newest" if every else "review"), chosen, limit)
-    sitting = ReviewSession(session.triage, names, None if session.is_remote else partial(_learned, session))
-    code = _plain(session, sitting, view) if _is_plain() else _full_screen(session, sitting, view)
-    if sitting.given:
+    review_session = ReviewSession(session.triage, names, None if session.is_remote else partial(_learned, session))
+    code = _plain(session, review_session, view) if _is_plain() else _full_screen(session, review_session, view)
+    if review_session.verdicts_given:
         session.say("next: triage route")
     return code
 
@@ -65,8 +65,8 @@ def review(
 def _learned(session: CommandContext) -> str:
     """Learn from all verdicts, and return a summary."""
     warnings: list[str] = []
-    learning = wiring.diagnostics.learning(session.config, *session.signature, lambda _: None, warn=warnings.append)
-    return messages.joined(*summary(learning.learn_verdicts()), *warnings)
+    run = wiring.diagnostics.training_run(session.config, *session.signature, lambda _: None, warn=warnings.append)
+    return messages.joined(*summary(run.learn_verdicts()), *warnings)
 
 
 def _is_plain() -> bool:
@@ -81,7 +81,7 @@ def _nothing(view: View) -> str:
     return "no tickets yet: triage create FILE stores some" if view.every else "nothing waits for a person"
 
 
-def _plain(session: CommandContext, sitting: ReviewSession, view: View) -> int:
+def _plain(session: CommandContext, review_session: ReviewSession, view: View) -> int:
     from triage_cli.cli.review.plain import PlainReview
     from triage_cli.cli.review.ticket_queue import TicketQueue
 
@@ -89,21 +89,21 @@ def _plain(session: CommandContext, sitting: ReviewSession, view: View) -> int:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
-    queue = TicketQueue(sitting.triage, view, sitting.names)
+    queue = TicketQueue(review_session.triage, view, review_session.names)
     if not queue.total:
         session.say(_nothing(view))
         return ExitCode.OK
     try:
-        PlainReview(sitting, queue, session.stopper.interruptible(sys.stdin), write).work()
+        PlainReview(review_session, queue, session.stopper.interruptible(sys.stdin), write).work()
     finally:
-        session.say(sitting.summary())
+        session.say(review_session.summary())
     return ExitCode.OK
 
 
-def _full_screen(session: CommandContext, sitting: ReviewSession, view: View) -> int:
+def _full_screen(session: CommandContext, review_session: ReviewSession, view: View) -> int:
     from triage_cli.cli.review.app import ReviewApp
 
-    app = ReviewApp(sitting, view)
+    app = ReviewApp(review_session, view)
     if not app.queue.total:
         session.say(_nothing(view))
         return ExitCode.OK
@@ -112,7 +112,7 @@ def _full_screen(session: CommandContext, sitting: ReviewSession, view: View) ->
         with _own_wakeup():
             code = app.run()
     finally:
-        session.say(sitting.summary())
+        session.say(review_session.summary())
     if app.failure is not None:
         raise app.failure
     return ExitCode.OK if code is None else code

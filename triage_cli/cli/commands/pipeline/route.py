@@ -68,8 +68,8 @@ def route(
     places: Counter[str] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     plan = RoutePlan(retry_dead, again, 0.0 if no_wait else STAY)
-    way = partial(among, session, selection, ("classified", "unroutable"))
-    bar = ProgressBar(session, "routing", session.shows_progress(printer.format), way)
+    total = partial(among, session, selection, ("classified", "unroutable"))
+    bar = ProgressBar(session, "routing", session.shows_progress(printer.format), total)
     repeats, unroutable = messages.Repeats(), messages.Unroutable()
     routed = bar.over(session.triage.route(selection, plan))
     outcomes = _counted(session, routed, counts, places, codes, repeats, unroutable)

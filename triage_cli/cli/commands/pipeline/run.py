@@ -12,7 +12,7 @@ from triage_cli.cli.commands.pipeline.create import DIDS, preview
 from triage_cli.cli.commands.pipeline.route import next_step, routed_to, waiting_offline
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import DELIMITED, TICKETS_TABLE, Printer, TicketPrintOptions
-from triage_cli.cli.progress import ProgressBar, through
+from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain.chunks import in_order
 from triage_cli.domain.decisions import ClassifyPlan
@@ -40,8 +40,8 @@ def run(
     session: CommandContext,
     files: options.Files = None,
     *,
-    asking: options.ClassifyOptions,
-    given: options.InputOptions,
+    classify_options: options.ClassifyOptions,
+    input_options: options.InputOptions,
     printing: TicketPrintOptions,
 ) -> int:
     """Store, classify and route in one pass: the one-liner for pipes.
@@ -51,27 +51,31 @@ def run(
     triage run tickets.csv -o csv > done.csv
     cat export.csv | triage run -q
     """
-    plan = asking.plan(session)
-    reading = given.reading()
+    plan = classify_options.plan(session)
+    read_options = input_options.read_options()
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     if not session.is_remote:
         wiring.destinations.check_templates(session.config)
-    summary = RunSummary(RejectWriter(given.rejects, given.max_rejects, strict=given.strict), quiet=session.quiet)
+    summary = RunSummary(
+        RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict), quiet=session.quiet
+    )
     with input_tables.streams(files) as opened:
-        if given.dry_run:
-            return preview(session, printer, input_tables.tables(session, opened, reading), given)
-        streams = input_tables.looked_through(session, opened, reading)
-        tables = input_tables.tables(session, streams, reading)
+        if input_options.dry_run:
+            return preview(session, printer, input_tables.tables(session, opened, read_options), input_options)
+        streams = input_tables.looked_through(session, opened, read_options)
+        tables = input_tables.tables(session, streams, read_options)
         if printer.format in DELIMITED and not printer.chosen and len({table.columns for table in tables}) > 1:
             raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
         if printer.format in ("json", "jsonl") and not printer.silent:
             _check_names(tables)
         printer.check_columns(_names(tables))
-        input_tables.check_written(session, given.rejects, "--rejects", (stream.fileno() for _, stream in opened))
+        input_tables.check_written(
+            session, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened)
+        )
         summary.rejections.begin(tables)
         try:
-            bar = ProgressBar(session, "running", session.shows_progress(printer.format), partial(through, streams))
-            _print(printer, tables, lambda table: _outcomes(bar, table, plan, summary, strict=given.strict))
+            bar = ProgressBar(session, "running", session.shows_progress(printer.format), partial(total_of, streams))
+            _print(printer, tables, lambda table: _outcomes(bar, table, plan, summary, strict=input_options.strict))
         finally:
             summary.close()
             for remark in messages.remarks(tables):

@@ -122,18 +122,21 @@ def _many(session: CommandContext, printer: Printer, note: str | None, rejects: 
 def _outcomes(
     session: CommandContext, rows: Iterator[VerdictRow], rejected: "RejectedVerdicts", counts: Counter[str]
 ) -> Iterator[Outcome[Ticket]]:
-    given: dict[int, VerdictRow] = {}  # those whose outcome is still to come
-    drafts = _drafts(session.stopper.interruptible(rows), given, rejected, counts)
+    unfinished_rows: dict[int, VerdictRow] = {}  # those whose outcome is still to come
+    drafts = _drafts(session.stopper.interruptible(rows), unfinished_rows, rejected, counts)
     for outcome in session.triage.give_verdicts(drafts):
         counts[outcome.action] += 1
-        row = given.pop(outcome.row or 0)
+        row = unfinished_rows.pop(outcome.row or 0)
         if outcome.error is not None:
             rejected.add(row, outcome.error)
         yield outcome
 
 
 def _drafts(
-    rows: Iterator[VerdictRow], given: dict[int, VerdictRow], rejected: "RejectedVerdicts", counts: Counter[str]
+    rows: Iterator[VerdictRow],
+    unfinished_rows: dict[int, VerdictRow],
+    rejected: "RejectedVerdicts",
+    counts: Counter[str],
 ) -> Iterator[VerdictDraft]:
     """Yield the verdicts.
 
@@ -141,7 +144,7 @@ def _drafts(
     """
     for row in rows:
         if row.draft is not None:
-            given[row.draft.row] = row
+            unfinished_rows[row.draft.row] = row
             yield row.draft
         elif row.error is None:
             counts["skipped"] += 1

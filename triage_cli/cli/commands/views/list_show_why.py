@@ -181,7 +181,7 @@ def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
     """
     explanation = session.look().why(name)
     if printing.output in (None, "table") and printing.columns is None:
-        shown = _terminal_lines(explanation.why, verbose=bool(session.given.verbose))
+        shown = _terminal_lines(explanation.why, verbose=bool(session.global_options.verbose))
         for line in shown if terminal.is_terminal(sys.stdout) else map(terminal.safe, explanation.why):
             Printer("table").write_safe(line + "\n")
         return
@@ -213,18 +213,18 @@ def _tell_unknown(session: CommandContext, selection: Selection) -> None:
     names = [name for each in categories for name in (each.name, *each.was)]
     for category in selection.categories:
         known = (*names, *stats.by_category)
-        _tell_unknown_word(session, "category", category_renames.typed(categories, category), known)
+        _tell_unknown_word(session, "category", category_renames.as_configured(categories, category), known)
     configured = () if session.is_remote else session.config.classifiers
     _tell_unknown_word(session, "classifier", selection.classifier, (*configured, *stats.by_classifier, "verdict"))
 
 
 def _whole(session: CommandContext) -> Table:
-    return drawn_by("tables.histories", verbose=bool(session.given.verbose))
+    return drawn_by("tables.histories", verbose=bool(session.global_options.verbose))
 
 
-def _tell_unknown_word(session: CommandContext, what: str, given: str | None, known: Iterable[str]) -> None:
+def _tell_unknown_word(session: CommandContext, what: str, value: str | None, known: Iterable[str]) -> None:
     """Note a typed value that does not exist, most likely a mistake."""
     names = dict.fromkeys(known)
-    if given is not None and given not in names:
-        near = "".join(f'did you mean "{name}"? ' for name in get_close_matches(given, names, 1))
-        session.say(f'note: there is no {what} "{given}"; {near}known are {", ".join(names) or "none"}')
+    if value is not None and value not in names:
+        near = "".join(f'did you mean "{name}"? ' for name in get_close_matches(value, names, 1))
+        session.say(f'note: there is no {what} "{value}"; {near}known are {", ".join(names) or "none"}')
