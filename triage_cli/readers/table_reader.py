@@ -17,10 +17,10 @@ from triage_cli.readers.json_layout import Layout, layout_of
 from triage_cli.readers.json_reader import JsonRecords, text_of
 from triage_cli.readers.mail_files import MailFolder, mail_format
 from triage_cli.readers.mail_message import mail_table
+from triage_cli.readers.non_ticket_rows import without_totals
 from triage_cli.readers.row_mapping import Plan, Records, UnreadDates, drafts
 from triage_cli.readers.sniff import HEAD, Sample, decoder_for, delimiter_of, format_of, refuse_non_tables, sampled
 from triage_cli.readers.table import ReadOptions, Table, named_once, triage_columns
-from triage_cli.readers.totals_row import without_totals
 from triage_cli.readers.values import is_ambiguous, orders
 
 _OFFERED = 6  # columns in a note
