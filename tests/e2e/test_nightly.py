@@ -141,20 +141,20 @@ def test_what_a_deadline_left_is_done_by_the_next_run(world: World) -> None:
     drafts = (TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(1000))
     list(world.triage().create(drafts))
     triage = world.triage()
-    triage._allowance = StopControl(clock=lambda: now)
+    triage._stop_control = StopControl(clock=lambda: now)
     outcomes: list[Outcome[Decided]] = []
     with pytest.raises(UnavailableError, match="--deadline"):
         outcomes.extend(triage.classify(Selection(), ClassifyPlan(deadline=0.5)))
     assert len(world.classifier.asked) == 200, "two handfuls of a hundred: the one in work was ended"
     triage = world.triage()
-    triage._allowance = StopControl(clock=lambda: now)
+    triage._stop_control = StopControl(clock=lambda: now)
     assert len(list(triage.classify(Selection(), ClassifyPlan(deadline=0.5)))) == 800, (
         "all in time, so that all is well"
     )
     world.classifier, late = FakeClassifier(said, "another"), "850"
     world.classifier.chunk_size = 100
     triage = world.triage()
-    triage._allowance = StopControl(clock=lambda: now)
+    triage._stop_control = StopControl(clock=lambda: now)
     with pytest.raises(UnavailableError, match="--deadline"):
         list(triage.reclassify(Selection(), ReclassifyPlan(ClassifyPlan(deadline=0.5), apply=True)))
     assert {t.decision_id for t in world.store.find(Selection())} & proposals(world) == set(), "all or none"
@@ -171,7 +171,7 @@ def test_a_run_that_its_deadline_ends_says_so(world: World) -> None:
     world.classifier = FakeClassifier(said)
     drafts = [TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(6000)]
     triage = world.triage()
-    triage._allowance = StopControl(clock=lambda: now)
+    triage._stop_control = StopControl(clock=lambda: now)
     with pytest.raises(UnavailableError, match="--deadline"):
         list(triage.run(drafts, ClassifyPlan(deadline=0.5)))
     done = Counter(t.status for t in world.store.find(Selection()))

@@ -205,7 +205,7 @@ def test_a_client_that_leaves_stops_the_work_and_what_has_begun_is_kept(server: 
         assert asked.wait(PATIENCE)
     sessions = server.served._sessions
     until(
-        lambda: any(isinstance(t, LocalTriage) and t._allowance.stopping for t in sessions),
+        lambda: any(isinstance(t, LocalTriage) and t._stop_control.stopping for t in sessions),
         "the session is told to stop",
     )
     left.set()

@@ -257,7 +257,7 @@ def test_a_request_that_is_done_says_no_more_that_it_is_at_work(
         assert begun.wait(PATIENCE)
         return ticket_lookup.named(store, name)
 
-    monkeypatch.setattr(idempotency.IdempotentRequest, "_renewing", renewing)
+    monkeypatch.setattr(idempotency.IdempotentRequest, "_keep_renewing", renewing)
     monkeypatch.setattr(tickets, "named", named)
     path = f"/tickets/{made.json()['ticket_id']}/classify"
     assert client.post(path, json={}, headers={"Idempotency-Key": "done"}, timeout=60).status_code == 200

@@ -317,7 +317,7 @@ def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:
         with budget.recording(Lease(run.run_id)) as lease:
             store.renew(lease)
         kill(store, lease)
-    assert budget.brought == in_all(store) == 8
+    assert budget.spent_by_command == in_all(store) == 8
 
 
 def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(world: World) -> None:
@@ -329,14 +329,16 @@ def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(
                 with budget.recording(tally.context.lease) as lease:
                     assert (lease.spent, lease.reserved) == (0.0, 1.0)
                 budget.settle(1.0, 1.0)
-            brought = budget.brought
+            brought = budget.spent_by_command
     assert [(run.spent, run.reserved) for run in world.store.runs(None)] == [(0.0, 0.0), (1.0, 0.0), (1.0, 0.0)]
 
 
 def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(store: SqliteStore) -> None:
     with recorded_run(store, "eval", "tester", "eval", StopControl()) as tally:
         tally.context.open_budget(None, None).book(2.0)
-    run = store.begin(Run(ids.new_id(), "eval", "tester", "eval", times.now(), spent=tally.context.budget.brought))
+    run = store.begin(
+        Run(ids.new_id(), "eval", "tester", "eval", times.now(), spent=tally.context.budget.spent_by_command)
+    )
     store.renew(Lease(run.run_id, spent=1.0, reserved=0.0))
     kill(store, Lease(run.run_id))
     assert store.begin(Run(ids.new_id(), "eval", "tester", "eval", times.now())).spent == 3

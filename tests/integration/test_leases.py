@@ -39,7 +39,7 @@ class LateAnswers:
 
     def triage(self) -> LocalTriage:
         triage = self.world.triage()
-        triage._allowance = StopControl(clock=lambda: self.now)
+        triage._stop_control = StopControl(clock=lambda: self.now)
         return triage
 
     def leases(self) -> list[bool]:

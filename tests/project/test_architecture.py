@@ -81,6 +81,32 @@ def test_identifiers_say_what_they_hold() -> None:
     assert not found
 
 
+# Nouns and adjectives; an object that is named by any other word of this ending is named by what it does.
+ENDING_IN_ING = {
+    "ascending", "beginning", "ceiling", "drawing", "encoding", "ending", "existing", "finding", "mapping", "missing",
+    "outgoing", "pending", "printing", "remaining", "ring", "setting", "standing", "stopping", "waiting",
+    "draining", "discarding", "Finding", "KeyRing", "RemoteKeyRing", "Standing", "Waiting",
+}  # fmt: skip
+
+
+def test_objects_are_named_by_what_they_are() -> None:
+    """Classes, attributes and parameters are named by a noun: `delivery_run`, not `delivering`."""
+    found = []
+    for path in sorted((ROOT / "triage_cli").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = ""
+            if isinstance(node, ast.ClassDef):
+                name = node.name
+            elif isinstance(node, ast.arg):
+                name = node.arg
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                name = node.attr
+            last_word = name.lstrip("_").rpartition("_")[2]
+            if last_word.endswith("ing") and last_word not in ENDING_IN_ING:
+                found.append(f"{path.relative_to(ROOT)}: {name}")
+    assert not found
+
+
 def test_each_drawing_that_a_command_names_exists() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "triage_cli" / "cli").rglob("*.py"))
     names = set(re.findall(r'drawn_by\("(\w+)\.(\w+)"', sources))

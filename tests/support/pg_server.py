@@ -116,7 +116,7 @@ class PgServer:
 
     def stop(self) -> None:
         """Stop in good order."""
-        if hasattr(self, "_emptying"):
+        if hasattr(self, "_emptying_connection"):
             self._emptying_connection.close()
         self._server.cleanup()
 

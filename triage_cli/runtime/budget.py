@@ -43,10 +43,10 @@ class Budget:
         self.grant = grant
         self.spent_by_all: Callable[[], float] | None = None  # what counts against the budget of the day, in USD
         self.hold: Callable[[Sequence[str]], Held] | None = None  # returns which of these tickets the run still holds
-        self._allowance = allowance
+        self._stop_control = allowance
         self._open = 0
-        self._waiting: list[Callable[[], None]] = []
-        self._recording = threading.Lock()
+        self._queued_calls: list[Callable[[], None]] = []
+        self._record_lock = threading.Lock()
         self._lock = threading.Lock()
 
     @classmethod
@@ -57,10 +57,10 @@ class Budget:
     @property
     def stopping(self) -> bool:
         """Return whether no new work is to be begun."""
-        return self._allowance.stopping
+        return self._stop_control.stopping
 
     @property
-    def brought(self) -> float:
+    def spent_by_command(self) -> float:
         """Return what the command has spent so far, over all its runs."""
         return self.bounds.inherited + self.spent
 
@@ -79,7 +79,7 @@ class Budget:
                 number = self._fitting_limit(amounts)
                 self._reserve(amounts[:number])
             return number
-        with self._recording:
+        with self._record_lock:
             with self._lock:
                 number = self._fitting_limit(amounts)
                 spent, reserved = self.spent, self.reserved
@@ -92,7 +92,7 @@ class Budget:
     def _fitting_limit(self, amounts: Sequence[float]) -> int:
         if self.bounds.limit is None:
             return len(amounts)
-        return number_that_fits(amounts, self.bounds.limit - self.brought - self.reserved)
+        return number_that_fits(amounts, self.bounds.limit - self.spent_by_command - self.reserved)
 
     def _reserve(self, granted: Sequence[float]) -> None:
         self.reserved += sum(granted)
@@ -105,7 +105,7 @@ class Budget:
             self.reserved = max(0.0, self.reserved - reserved) if self._open else 0.0
             self.spent += spent
             self.settled += 1
-            waiting, self._waiting = self._waiting, []
+            waiting, self._queued_calls = self._queued_calls, []
         for call in waiting:
             call()
 
@@ -119,7 +119,7 @@ class Budget:
         with self._lock:
             if self.settled == since:
                 if self._open:
-                    self._waiting.append(call)
+                    self._queued_calls.append(call)
                 return self._open > 0
         call()
         return True
@@ -130,7 +130,7 @@ class Budget:
         with self._lock:
             own = per_day is None or not self._fitting_limit([usd])
         bound = f"limit of {_dollars(limit or 0)}" if own else f"budget of {_dollars(per_day or 0)} a day"
-        counted = f"{_dollars(self.brought)} spent"
+        counted = f"{_dollars(self.spent_by_command)} spent"
         if not own and self.spent_by_all is not None:
             counted = f"{_dollars(self.spent_by_all())} spent or set aside in the last 24 hours"
         return BudgetError(
@@ -141,7 +141,7 @@ class Budget:
     @contextmanager
     def recording(self, lease: Lease) -> Iterator[Lease]:
         """Yield the lease with what is spent and reserved now; no later state is stored before the block ends."""
-        with self._recording:
+        with self._record_lock:
             with self._lock:
                 lease = lease._replace(spent=self.spent, reserved=self.reserved)
             yield lease

@@ -44,7 +44,7 @@ class LocalTriage:
         self._actor = actor
         self._command_line = command_line
         self._names = category_renames.current_names(services.categories)
-        self._allowance = StopControl()
+        self._stop_control = StopControl()
         self._interrupted = False  # a stop left some of the input unread
         self._recorder: RunRecorder | None = None  # of the last run
         self._part = WHOLE  # of the input of the last run
@@ -52,7 +52,7 @@ class LocalTriage:
 
     def stop(self) -> None:
         """Stop taking new work; what is in flight is completed and saved."""
-        self._allowance.stop()
+        self._stop_control.stop()
 
     def exited(self, code: int) -> None:
         """Record the exit code of the command, if it differs from its run's."""
@@ -67,7 +67,7 @@ class LocalTriage:
     @property
     def paid(self) -> float:
         """Return what this request has cost over all its repetitions, in USD."""
-        return self._recorder.context.budget.brought - self._part.spent if self._recorder else 0.0
+        return self._recorder.context.budget.spent_by_command - self._part.spent if self._recorder else 0.0
 
     @property
     def met(self) -> tuple[int, int]:
@@ -78,7 +78,7 @@ class LocalTriage:
     def _recorded_run(self, kind: str, part: InputPart = WHOLE) -> Iterator[RunRecorder]:
         """Begin a run; category renames are carried out first."""
         self._part, self._guard = part, RewriteGuard(part.met, part.rewritten)
-        with recorded_run(self._store, kind, self._actor, self._command_line, self._allowance, part) as recorder:
+        with recorded_run(self._store, kind, self._actor, self._command_line, self._stop_control, part) as recorder:
             self._recorder = recorder
             self._apply_renames(recorder.context.run.run_id)
             yield recorder
@@ -113,7 +113,7 @@ class LocalTriage:
 
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
-            if self._allowance.stopping:
+            if self._stop_control.stopping:
                 self._interrupted = True
                 return
             yield draft
@@ -148,11 +148,11 @@ class LocalTriage:
             else:
                 yield from batch_collector.classified(selection, classify_run, recorder)
                 batch_collector.raise_trouble()
-            self._allowance.check_deadline(done=classify_run.completed)
+            self._stop_control.check_deadline(done=classify_run.completed)
 
     def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
         """Yield the tickets that `classify` would ask about, in its order, without claiming them."""
-        nobody = RunContext(self._store, Run("", "classify", self._actor, "", times.now()), self._allowance)
+        nobody = RunContext(self._store, Run("", "classify", self._actor, "", times.now()), self._stop_control)
         return to_ask(self._services.recorder(nobody, plan), selection)
 
     # -- route
@@ -200,7 +200,7 @@ class LocalTriage:
                     yield from outcomes
             for error in pipeline.stopped:
                 raise error
-            self._allowance.check_deadline(done=not (self._interrupted or pipeline.interrupted))
+            self._stop_control.check_deadline(done=not (self._interrupted or pipeline.interrupted))
 
     # -- forget
 
@@ -228,7 +228,7 @@ class LocalTriage:
                 yield from outcomes
             if batch_collector is not None:
                 batch_collector.raise_trouble()
-            self._allowance.check_deadline(done=reclassify_run.completed)
+            self._stop_control.check_deadline(done=reclassify_run.completed)
 
     # -- verdicts
 

@@ -116,7 +116,7 @@ class EvaluationRun:
             try:
                 yield recorder, self._classifier(plan, recorder.context.run.run_id)
             finally:
-                self._spent_before = recorder.context.budget.brought
+                self._spent_before = recorder.context.budget.spent_by_command
 
     def attack(self, plan: ClassifyPlan) -> Attacked:
         """Run the attacks on one classifier, without the answer cache and without storing tickets.
