@@ -109,6 +109,24 @@ def test_what_was_learned_is_left_out_of_a_calibration(fitted: Cli) -> None:
     assert rows(fitted.db, "select n from calibrations") == [(60,)]
 
 
+def test_a_curve_that_is_no_better_on_held_out_answers_is_not_used(fitted: Cli) -> None:
+    few = labelled.csv(labelled.rows(25, seed=2, noise=0.15))
+    (fitted.folder / "few.csv").write_text(few)
+    done = fitted("eval", "few.csv", "--calibrate")
+    assert done.returncode == 0
+    assert (
+        "the confidences of local stay as they were: fitted to these 43 tickets, their calibration error on held-out "
+        "answers would not be lower, 0.387 instead of 0.266"
+    ) in done.stderr
+    assert "calibrated local" not in done.stderr
+    assert rows(fitted.db, "select count(*) from calibrations") == [(0,)]
+    assert fitted("logs", "--action", "calibrated", "-o", "id").stdout == ""
+    calibrated(fitted)
+    earlier = rows(fitted.db, "select * from calibrations")
+    assert "stay as they were" in fitted("eval", "few.csv", "--calibrate").stderr
+    assert rows(fitted.db, "select * from calibrations") == earlier
+
+
 class HasNotLooked(FakeClassifier):
     """As the embedded classifier does: looks for suspicious text only where it is sure, and says that it has looked."""
 

@@ -140,6 +140,11 @@ class Calibration(NamedTuple):
     error_after: float
     at: str
 
+    @property
+    def is_better(self) -> bool:
+        """Return whether confidences are nearer to the share of right answers with the curve than without it."""
+        return self.error_after < self.error_before
+
 
 class Answer(NamedTuple):
     """What a classifier returns for one ticket: the answers of all its steps, of which the last one decides.

@@ -52,8 +52,8 @@ class Learned(NamedTuple):
 class Evaluated(NamedTuple):
     """The result of one evaluation: figures, fitted calibrations, the error that stopped it, the surest mistakes.
 
-    `learned` is None if no ticket was in the training data. `first_error` is that of the first ticket that got no
-    answer.
+    Of `calibrations`, only those that are better are in use. `learned` is None if no ticket was in the training data.
+    `first_error` is that of the first ticket that got no answer.
     """
 
     scored: Scored
@@ -225,7 +225,10 @@ class EvaluationRun:
         )  # fmt: skip
 
     def _fit(self, asked: Sequence[_Asked], recorder: RunRecorder) -> Iterator[Calibration]:
-        """Fit and keep a curve for each step that was asked often enough; what a model has learned tells nothing."""
+        """Fit a curve for each step that was asked often enough, and keep it if it is better on held-out answers.
+
+        What a model has learned tells nothing.
+        """
         pairs_by_step: dict[tuple[str, str], list[calibration.Pair]] = {}
         for asked_row in asked:
             for step in _gradable(asked_row):
@@ -239,9 +242,10 @@ class EvaluationRun:
                 fingerprint, name, compact(curve.points), curve.method, len(pairs),
                 _error(pairs), _error(calibration.held_out(pairs)), times.now(),
             )  # fmt: skip
-            data = {"classifier": found.classifier, "fingerprint": fingerprint, "n": found.n, "method": found.method}
-            event = Event(EventAction.CALIBRATED, None, recorder.context.run.run_id, self._actor, found.at, data)
-            self._shelf.keep_calibration(found, event)
+            if found.is_better:
+                data = {"classifier": name, "fingerprint": fingerprint, "n": found.n, "method": found.method}
+                event = Event(EventAction.CALIBRATED, None, recorder.context.run.run_id, self._actor, found.at, data)
+                self._shelf.keep_calibration(found, event)
             yield found
 
 

@@ -12,7 +12,7 @@ from triage_cli.cli import input_tables, labelled_files, messages, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.decisions import Calibration, ClassifyPlan
 from triage_cli.domain.errors import CheckError, TriageError, UsageError
 from triage_cli.domain.evaluation import promises
 from triage_cli.domain.evaluation.calibration import LEAST
@@ -152,10 +152,7 @@ def _report(session: CommandContext, evaluation: Evaluated, min_accuracy: float 
         )
         session.say(f"{outside}: {held:.1%} {'of them were' if n > 1 else 'was'} not answered surely")
     for made in evaluation.calibrations:
-        session.say(
-            f"calibrated {made.classifier} ({made.method}, {made.n:,} tickets): calibration error "
-            f"{made.error_before:.3f}, on held-out answers now {made.error_after:.3f}"
-        )
+        session.say(_calibrated(made))
     if evaluation.stopped is not None:
         messages.error(evaluation.stopped, sys.argv[1:])
         return evaluation.stopped.exit_code
@@ -173,6 +170,18 @@ def _report(session: CommandContext, evaluation: Evaluated, min_accuracy: float 
         messages.error(problem, sys.argv[1:])
         return problem.exit_code
     return ExitCode.PARTIAL if scored.failed else ExitCode.OK
+
+
+def _calibrated(made: Calibration) -> str:
+    if made.is_better:
+        return (
+            f"calibrated {made.classifier} ({made.method}, {made.n:,} tickets): calibration error "
+            f"{made.error_before:.3f}, on held-out answers now {made.error_after:.3f}"
+        )
+    return (
+        f"the confidences of {made.classifier} stay as they were: fitted to these {made.n:,} tickets, their calibration"
+        f" error on held-out answers would not be lower, {made.error_after:.3f} instead of {made.error_before:.3f}"
+    )
 
 
 def _flatters(learned: Learned) -> str:
