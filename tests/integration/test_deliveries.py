@@ -398,7 +398,7 @@ def test_check_and_doctor_tell_of_destinations_that_cannot_work(cli: Cli) -> Non
     assert "destination pager,false," in done.stdout
     secret = "whsec_" + "A" * 32
     assert (
-        'destination hook,true,"posts to x.example, signed by HOOK_SECRET"'
+        'destination hook,true,"posts to x.example, signed by HOOK_SECRET (not asked: triage doctor --send hook)"'
         in cli("doctor", "-o", "csv", HOOK_SECRET=secret).stdout
     )
 

@@ -156,7 +156,7 @@ def try_destination(config: Config, receiver: str) -> str:
         if problem := unwritable(spec.path):
             raise problem
         return f"appends to {spec.path}"
-    limits = ", but waits offline" if config.offline else ""
+    limits = ", but waits offline" if config.offline else f" (not asked: triage doctor --send {receiver})"
     if _is_refused(spec):
         limits += "; triage serve sends nothing to a private address without allow_private"
     if spec.mail is not None:
