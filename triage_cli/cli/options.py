@@ -275,10 +275,8 @@ class InputOptions:
             mapping[field.strip()] = column
         if self.source is not None and not SOURCE.fullmatch(self.source):
             raise UsageError(f'"{self.source}" is no name for a source', hint="use letters, digits, dots and dashes")
-        has_header = not self.no_header
-        return ReadOptions(
-            mapping, self.source, self.file_format, self.encoding, self.delimiter, has_header, self.limit
-        )
+        kind = self.file_format, self.encoding, self.delimiter
+        return ReadOptions(mapping, self.source, *kind, not self.no_header, self.limit)
 
 
 @dataclass(frozen=True)
@@ -299,5 +297,4 @@ class ClassifyOptions:
         if self.classifier is not None and not session.is_remote and self.classifier not in known:
             raise UsageError(f'no classifier "{self.classifier}"', hint=f"the config has {', '.join(known)}")
         ends = None if self.deadline is None else seconds(self.deadline)
-        max_wait = seconds(self.max_wait)
-        return ClassifyPlan(self.classifier, force, self.workers, self.max_cost, max_wait, ends, batch)
+        return ClassifyPlan(self.classifier, force, self.workers, self.max_cost, seconds(self.max_wait), ends, batch)
