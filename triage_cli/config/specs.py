@@ -65,7 +65,7 @@ class HookSpec(NamedTuple):
     the signature over `base` (null: the body, after the time if there is one); with type `token` the secret itself. The
     time is in `timestamp_header`, or in the signature's header as the item `timestamp_in`. If `encoding` is null, hex
     and base64 are accepted. An event counts if its value at each path of `when` is among those listed. The values of
-    several paths of a field are joined with `#`.
+    several paths of a field are joined with `#`. `html` are the fields with HTML to convert to text.
     """
 
     name: str
@@ -83,6 +83,7 @@ class HookSpec(NamedTuple):
     challenge_header: str | None = None
     when: Mapping[str, tuple[str | None, ...]] = {}
     fields: Mapping[str, tuple[str, ...]] = {}
+    html: tuple[str, ...] = ()
     on_create: tuple[str, ...] = ()
 
     @property

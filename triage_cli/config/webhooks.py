@@ -108,5 +108,6 @@ WEBHOOK: Mapping[str, Field] = {
     "challenge_header": Field(header),
     "when": Field(_when),
     "fields": Field(ticket_fields, needed=True),
+    "html": Field(several(one_of("subject", "description"))),
     "on_create": Field(several(one_of("classify", "route"))),
 }

@@ -32,6 +32,11 @@ def is_html(text: str) -> bool:
     return _MARKUP.search(text) is not None
 
 
+def plain(text: str) -> str:
+    """Return the text of what is HTML; other text unchanged."""
+    return text_of(text).strip() if is_html(text) else text
+
+
 def text_of(html: str) -> str:
     """Return the text of an HTML document or fragment: what a reader sees, or all of it if that is nothing."""
     return _text(html, all_of_it=False) or _text(html, all_of_it=True)

@@ -115,8 +115,7 @@ class ItemReader:
         if parts and field in self._spec.html:
             from triage_cli.readers import mail_html
 
-            texts = [mail_html.text_of(each).strip() if mail_html.is_html(each) else each for each in parts]
-            parts = [text for text in texts if text]
+            parts = [text for each in parts if (text := mail_html.plain(each))]
         return "#".join(parts) or None
 
     def _others(self, source_item: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from triage_cli.domain.json_paths import joined_id, lookup
 from triage_cli.domain.runs import Action
 from triage_cli.domain.serialization import encodable, foreign, ticket_record
 from triage_cli.domain.tickets import Selection
+from triage_cli.readers import mail_html
 from triage_cli.readers.json_reader import text_of
 from triage_cli.readers.values import moment
 
@@ -127,6 +128,9 @@ def mapped(hook: Hook, event: object) -> requests.TicketIn:
     """Return the ticket of an event, by the paths of the configuration."""
     paths_by_field = {field: paths for field, paths in hook.spec.fields.items() if field != UPDATED_AT}
     fields: dict[str, Any] = {field: _joined(event, field, paths) for field, paths in paths_by_field.items()}
+    for field in hook.spec.html:
+        if fields.get(field):
+            fields[field] = mail_html.plain(fields[field]) or None
     try:
         return requests.TicketIn(**{k: v for k, v in fields.items() if v is not None}, source=hook.spec.name)
     except ValidationError as error:
