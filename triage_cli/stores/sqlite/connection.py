@@ -40,6 +40,14 @@ def file_id(path: str) -> FileId:
     return status.st_dev, status.st_ino
 
 
+class SelfClosingConnection(sqlite3.Connection):
+    """Closes itself where the garbage collector reaches it before its owner: else Python 3.13 warns of it."""
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.ProgrammingError):  # its file could not be opened
+            self.close()
+
+
 class Connection:
     """A thread's connection and the identity of its file; closed when the thread ends.
 
@@ -87,7 +95,9 @@ def connect(path: str) -> sqlite3.Connection:
             f"cannot make the folder of {path}: {error.strerror}", hint="name another with --db"
         ) from error
     # Each thread has its own connection, but another thread may close it.
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=SelfClosingConnection
+    )
     _add_lowered(db)
     # Temporary tables hold a chunk at most; in memory, a bulk write is a tenth faster.
     for pragma in ("foreign_keys = on", "synchronous = full", "wal_autocheckpoint = 16000", "temp_store = memory"):
@@ -114,8 +124,9 @@ def connect_read_only(path: str) -> sqlite3.Connection:
     """Open a database without writing a byte of it. Raises `StoreError` if it is of another version of the program."""
     check_sqlite()
     db = sqlite3.connect(
-        f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
+        f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False,
+        factory=SelfClosingConnection,
+    )  # fmt: skip
     _add_lowered(db)
     if (version := _version(db)) != VERSION:
         hint = NEWER if version > VERSION else "triage list brings it forward"
