@@ -75,6 +75,7 @@ def test_a_server_that_wants_a_state_is_asked_in_its_own_wire_from_then_on(refus
     assert paths(server) == ["/v1/decisions"] + ["/v1/systemone"] * 5, "one request a ticket but for the first"
 
 
+@pytest.mark.slow
 def test_workers_that_find_it_out_at_the_same_time_lose_no_ticket() -> None:
     def slow(n: int, one: Asked) -> Step:
         return system_one()(n, one)._replace(delay=0.05 if n < 8 else 0)

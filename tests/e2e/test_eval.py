@@ -117,19 +117,19 @@ def test_a_table_shows_thresholds_and_the_matrix(fitted: Cli) -> None:
 
 
 def test_tickets_that_were_learned_from_flatter_and_it_is_said(fitted: Cli) -> None:
-    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(20)))
+    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(10)))
     assert "note: " not in fitted("eval", "teach.csv").stderr
     assert fitted("learn", "teach.csv").returncode == 0
     done = fitted("eval", "teach.csv", "-o", "json", "--report", "r.html")
-    assert "note: 60 of these 60 tickets were learned from, so the accuracy is too high\n" in done.stderr
-    assert "60 of these tickets were learned from" in (fitted.folder / "r.html").read_text()
+    assert "note: 30 of these 30 tickets were learned from, so the accuracy is too high\n" in done.stderr
+    assert "30 of these tickets were learned from" in (fitted.folder / "r.html").read_text()
     (record,) = json.loads(done.stdout)
     assert tuple(record) == scoring.Scored._fields
-    mixed = [*labelled.rows(20), ("a heron and a stork", "General"), ("the flange of the gasket", "Billing")]
+    mixed = [*labelled.rows(10), ("a heron and a stork", "General"), ("the flange of the gasket", "Billing")]
     (fitted.folder / "mixed.csv").write_text(labelled.csv([*mixed, ("nothing at all", "Nonsense")]))
     done = fitted("eval", "mixed.csv")
     assert (
-        "note: 60 of these 62 tickets were learned from, so the accuracy is too high; "
+        "note: 30 of these 32 tickets were learned from, so the accuracy is too high; "
         "on the 2 others it is right on 50.0% (9.5% to 90.5%)\n"
     ) in done.stderr
     assert "note: " not in fitted("eval", "mixed.csv", "-q").stderr
@@ -140,7 +140,7 @@ def test_tickets_that_were_learned_from_flatter_and_it_is_said(fitted: Cli) -> N
 def test_only_the_embedded_classifier_has_learned_them(fitted: Cli) -> None:
     with running_llm_server(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
         with_model(fitted, server.url)
-        (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(20)))
+        (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(10)))
         assert fitted("learn", "teach.csv").returncode == 0
         assert "learned from" not in fitted("eval", "teach.csv", "--classifier", "gpt").stderr
         assert "learned from" in fitted("eval", "teach.csv", "--classifier", "local").stderr

@@ -394,6 +394,7 @@ SAID = (
 BLANKS = (" ", "  ", "\n", "\t", "\x1c", "", ",")
 
 
+@pytest.mark.slow
 @examples(25, 100)
 @given(st.lists(st.sampled_from(SAID) | st.sampled_from(BLANKS) | st.text(max_size=3)).map("".join))
 def test_no_text_is_passed_over_in_which_something_would_be_found(text: str) -> None:

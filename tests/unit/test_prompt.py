@@ -68,6 +68,7 @@ def test_a_long_ticket_is_cut_and_marked() -> None:
     assert len(told["description"]) == LIMIT + len(CUT_MARK)
 
 
+@pytest.mark.slow
 @given(st.text(), st.text())
 def test_any_ticket_stays_data(subject: str, description: str) -> None:
     asked = question(SHOP, subject, description)

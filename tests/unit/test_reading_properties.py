@@ -5,6 +5,7 @@ import io
 import json
 from contextlib import suppress
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ CELL = st.text(LATIN | BREAKS, max_size=40).map(lambda text: f"text {text} end")
 WIDE = st.text(ANY | BREAKS, max_size=40).map(lambda text: f"text {text} end")
 
 
+@pytest.mark.slow
 @SLOW
 @given(
     cells=st.lists(st.tuples(CELL, CELL), min_size=1, max_size=20),
