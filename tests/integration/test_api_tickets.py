@@ -479,3 +479,17 @@ def test_a_result_that_cannot_be_saved_is_a_problem_of_a_ticket_that_is_stored(
     assert [(d["state"], d["tries"]) for d in answer.json()["deliveries"]] == [("pending", [])]
     (delivery,) = store.deliveries([answer.json()["ticket_id"]])[answer.json()["ticket_id"]]
     assert delivery.doubtful
+
+
+def test_a_server_that_is_stopping_answers_503_and_changes_nothing(tmp_path: Path, fitted_database: Path) -> None:
+    shutil.copy(fitted_database, tmp_path / "triage.db")
+    gpt = "gpt: {type: openai, model: m, base_url: http://127.0.0.1:9/v1, api_key_env: null}"
+    config = f"classifier: local\nclassifiers: {{local: {{type: local}}, {gpt}}}"
+    with serving(tmp_path, config=config) as running, running.client() as client:
+        place = f"/tickets/{client.post('/tickets', json=TICKET).json()['ticket_id']}"
+        assert client.post(f"{place}/classify").status_code == 200
+        running.served.stop()
+        for step, body in (("classify", {"classifier": "gpt", "force": True}), ("route", {"again": True})):
+            refused = client.post(f"{place}/{step}", json=body)
+            assert (refused.status_code, refused.json()["detail"]) == (503, "the server is shutting down"), step
+        assert client.get(place).json()["status"] == "classified"

@@ -1,7 +1,7 @@
 """Dependencies of the endpoints: the server's state, the caller, and the use cases for one request."""
 
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Annotated, NamedTuple, TypeVar
 from weakref import WeakSet
 
@@ -13,7 +13,8 @@ from triage_cli.api.metrics import Metrics
 from triage_cli.api.ndjson import StreamSlots
 from triage_cli.config import HookSpec
 from triage_cli.domain.audit import Head
-from triage_cli.domain.errors import MediaTypeError, UsageError
+from triage_cli.domain.errors import MediaTypeError, UnavailableError, UsageError
+from triage_cli.domain.runs import Outcome
 from triage_cli.ports.storage import ApiAccessStore
 from triage_cli.service.consultation import LocalConsultation
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
@@ -22,6 +23,7 @@ from triage_cli.service.services import Services
 from triage_cli.service.single_tickets import SingleTickets
 
 MEGABYTE = 1 << 20
+T = TypeVar("T")
 Session = TypeVar("Session", LocalTriage, LocalConsultation)
 
 
@@ -124,6 +126,13 @@ class ServerState:
         self.worker.stop()
         self.worker.join()
         self.singles.close()
+
+
+def only_outcome(outcomes: Iterable[Outcome[T]]) -> Outcome[T]:
+    """Return the outcome of one ticket. Raises `UnavailableError` if there is none because the server is stopping."""
+    for outcome in tuple(outcomes):  # all of them, so that the run ends
+        return outcome
+    raise UnavailableError("the server is shutting down", hint="nothing was changed; ask again in a moment")
 
 
 async def current_server(request: Request) -> ServerState:

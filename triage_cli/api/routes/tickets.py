@@ -19,6 +19,7 @@ from triage_cli.api.dependencies import (
     current_server,
     json_only,
     new_router,
+    only_outcome,
 )
 from triage_cli.api.idempotency import Done, IdempotencyKey, IdempotentRequest, current_once
 from triage_cli.api.schemas import requests, responses
@@ -67,7 +68,7 @@ class Desk(NamedTuple):
         began = time.perf_counter()
         outcome = self.server_state.singles.classify(ticket, plan, self.caller.name)
         if outcome is None:
-            (outcome,) = self.triage.classify(Selection(ids=(ticket.ticket_id,)), plan)
+            outcome = only_outcome(self.triage.classify(Selection(ids=(ticket.ticket_id,)), plan))
         decided = outcome.value
         if decided is None:
             return outcome
@@ -81,7 +82,7 @@ class Desk(NamedTuple):
         """Route one ticket. Raises `BusyError` if another run holds it, `NoRouteError`, `NotClassifiedError`."""
         outcome = None if plan != RoutePlan() else self.server_state.singles.route(ticket, self.caller.name)
         if outcome is None:
-            (outcome,) = self.triage.route(Selection(ids=(ticket.ticket_id,)), plan)
+            outcome = only_outcome(self.triage.route(Selection(ids=(ticket.ticket_id,)), plan))
         if outcome.action == Action.HELD:
             raise _busy(ticket.ticket_id)
         undecided = isinstance(outcome.error, NoRouteError | NotClassifiedError)
