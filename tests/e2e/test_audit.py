@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -16,11 +17,11 @@ import pytest
 
 from tests.support.audit_edits import drafts, tamper
 from tests.support.cli import Cli
-from tests.support.commands import PATIENCE, TICKETS
+from tests.support.commands import PATIENCE, TICKETS, on_terminal
 from tests.support.pages import ROOT, blocks
 from tests.support.world import World
 from triage_cli.domain import audit_chain
-from triage_cli.domain.audit import Event, EventQuery, Head, LoggedEvent
+from triage_cli.domain.audit import Event, EventAction, EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import CheckError, StoreError
 from triage_cli.domain.tickets import Selection, VerdictDraft
@@ -471,3 +472,20 @@ def test_the_log_is_read_in_one_snapshot_while_others_write(db: Path) -> None:
         assert log.recorded_head()[0].events == 8
         assert sum(1 for _ in events) == 7
     assert proved(db).events == 11
+
+
+def test_a_terminal_is_shown_how_far_a_verification_is(fitted: Cli) -> None:
+    with closing(sqlite3.connect(fitted.db)) as db, db:
+        seq, head, _ = db.execute("select seq, hash, key from chain").fetchone() or (0, audit_chain.GENESIS, None)
+        events = (Event(EventAction.UPDATED, None, None, "tester", "2026-01-01T00:00:00Z") for _ in range(100_000))
+        more, head = audit_chain.append(Head(head, seq), events)
+        db.executemany(
+            "insert into events (seq, timestamp, action, ticket_id, actor, run_id, detail, hash) "
+            "values (?, ?, ?, ?, ?, ?, ?, ?)",
+            more,
+        )
+        db.execute("update chain set seq = ?, hash = ?", (head.events, head.head))
+    seen = on_terminal(fitted.folder, fitted.env, "audit", "verify", "--expect-head", head.head)
+    assert re.search(rf"verifying \d[\d,]* of {head.events:,} at [\d,]+/s ━*─* 0:0\d:\d\d left", seen.text)
+    assert seen.text.rstrip().endswith("the log is whole")
+    assert "verifying" not in fitted("audit", "verify", "--expect-head", head.head).stderr

@@ -485,7 +485,7 @@ def test_a_server_that_is_stopping_answers_503_and_changes_nothing(tmp_path: Pat
     shutil.copy(fitted_database, tmp_path / "triage.db")
     gpt = "gpt: {type: openai, model: m, base_url: http://127.0.0.1:9/v1, api_key_env: null}"
     config = f"classifier: local\nclassifiers: {{local: {{type: local}}, {gpt}}}"
-    with serving(tmp_path, config=config) as running, running.client() as client:
+    with running_server(tmp_path, config=config) as running, running.client() as client:
         place = f"/tickets/{client.post('/tickets', json=TICKET).json()['ticket_id']}"
         assert client.post(f"{place}/classify").status_code == 200
         running.served.stop()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from os import SEEK_END
 from typing import BinaryIO, NamedTuple, TypeVar
 
@@ -41,39 +42,68 @@ class ProgressBar(NamedTuple):
         progress = _Progress(self.what, self.total())
         self.session.stopped = progress.stopped
         with Line(progress.drawn):
-            looked = time.monotonic()
-            for number, item in enumerate(items, 1):
-                progress.number = number
-                if (now := time.monotonic()) - looked >= OFTEN:
-                    looked = now
-                    progress.see(self.session.triage.spent)
-                yield item
+            yield from progress.through(items, lambda: self.session.triage.spent)
+
+
+@contextmanager
+def verifying(*, shown: bool) -> Iterator[Callable[[Iterable[T], int], Iterator[T]]]:
+    """Show a line while the block verifies a log; yield what passes on so many events and shows their number.
+
+    Unlike a bar it needs no use cases, for which the database would be opened.
+    """
+    from triage_cli.cli.live_line import Line
+
+    progress = _Progress("verifying", ProgressTotal())
+
+    def counted(events: Iterable[T], number: int) -> Iterator[T]:
+        progress.begin("verifying", ProgressTotal(number))
+        yield from progress.through(events, lambda: 0.0)
+        progress.begin("comparing the tables with the log", ProgressTotal())
+
+    with Line(progress.drawn) if shown else nullcontext():
+        yield counted
 
 
 class _Progress:
     """The progress, its line, and the message of a command that was stopped."""
 
     def __init__(self, what: str, total: ProgressTotal) -> None:
+        self.begin(what, total)
+
+    def begin(self, what: str, total: ProgressTotal) -> None:
+        """Begin to show the progress of something, from its start."""
         self._what = what
         self._total = total
         self._began = time.monotonic()
         self._far = ""
         self._share = 0.0
-        self.number = 0  # of items that are done
+        self._number = 0  # of items that are done
+
+    def through(self, items: Iterable[T], spent: Callable[[], float]) -> Iterator[T]:
+        """Yield items, and update their number and the cost."""
+        looked = time.monotonic()
+        for number, item in enumerate(items, 1):
+            self._number = number
+            if (now := time.monotonic()) - looked >= OFTEN:
+                looked = now
+                self.see(spent())
+            yield item
 
     def see(self, spent: float) -> None:
         """Update the progress and the cost."""
         seconds = time.monotonic() - self._began
         if self._total.length:
-            gone = self._total.gone() if self._total.gone else self.number
+            gone = self._total.gone() if self._total.gone else self._number
             self._share = min(gone / self._total.length, 1.0)
-        self._far = f" {self._done()} at {self.number / seconds:,.0f}/s" + (f", ${spent:.4f}" if spent else "")
+        self._far = f" {self._done()} at {self._number / seconds:,.0f}/s" + (f", ${spent:.4f}" if spent else "")
 
     def _done(self) -> str:
         if not self._total.length:
-            return f"{self.number:,}"
+            return f"{self._number:,}"
         return (
-            f"{self.number:,}, {self._share:.0%}" if self._total.gone else f"{self.number:,} of {self._total.length:,}"
+            f"{self._number:,}, {self._share:.0%}"
+            if self._total.gone
+            else f"{self._number:,} of {self._total.length:,}"
         )
 
     def stopped(self) -> str:

@@ -1,6 +1,6 @@
 """Verifies the audit log: by its own hashes, against the tables, and against heads that are kept elsewhere."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from triage_cli.domain import audit_chain
@@ -13,11 +13,16 @@ BESIDE = "where a backup was copied there by hand, put it back by triage db rest
 ELSEWHERE = "a head from between a backup and its restore is rightly gone: triage logs --action restored"
 
 
-def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str]) -> Head:
+Counted = Callable[[Iterable[LoggedEvent], int], Iterable[LoggedEvent]]
+
+
+def prove(
+    trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], counted: Counted = lambda events, _: events
+) -> Head:
     """Return the head of a complete log. Raises `CheckError` for the first contradiction.
 
     `heads` maps the hashes of heads that must be in the log to where they were kept. Without any, the head that the
-    store keeps apart from its log is required.
+    store keeps apart from its log is required. `counted` passes on so many events, and may show their progress.
     """
     kept_head, damage = _kept_head(
         trail
@@ -26,7 +31,8 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str]) ->
     _check_key(mark, key)
     where = {kept_head.head: f"kept {trail.place} (of event {kept_head.events})", **heads} if kept_head else heads
     replaced: set[str] = set()
-    head, missing = audit_chain.recompute(_collecting_replaced(trail.events(), replaced), key, where)
+    events = counted(trail.events(), ends_at.events)
+    head, missing = audit_chain.recompute(_collecting_replaced(events, replaced), key, where)
     if head != ends_at:
         raise CheckError(
             f"the log ends at event {head.events}, but event {ends_at.events} was written", hint=audit_chain.RESTORE

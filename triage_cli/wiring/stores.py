@@ -21,7 +21,7 @@ from triage_cli.runtime.network import Network
 from triage_cli.runtime.private_files import write_obstacle
 from triage_cli.runtime.process import machine
 from triage_cli.service import category_renames
-from triage_cli.service.audit_proof import prove
+from triage_cli.service.audit_proof import Counted, prove
 from triage_cli.service.classification.category_check import Basis, CategoryCheck
 from triage_cli.stores.database import Tables
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -100,10 +100,10 @@ def _postgres(url: str, log_key: bytes | None, network: Network, *, make: bool) 
     return PostgresStore(url, log_key, network=network, make=make)
 
 
-def verify(config: Config, heads: Mapping[str, str]) -> Head:
+def verify(config: Config, heads: Mapping[str, str], counted: Counted) -> Head:
     """Verify the audit log and return its head. Raises `CheckError` for the first contradiction.
 
-    `heads` maps the hashes of heads that must be in it to where they were kept.
+    `heads` maps the hashes of heads that must be in it to where they were kept; `counted` shows the progress.
     """
     log_key = audit_key(os.environ)
     if is_postgres(config.database):
@@ -112,11 +112,11 @@ def verify(config: Config, heads: Mapping[str, str]) -> Head:
         store = _postgres(config.database, log_key, Network(config.offline), make=False)
         if not store.is_there():
             raise CheckError(f"there is no database at {store.path}", hint="name it with --db, or restore it")
-        return prove(ServerTrail(store), log_key, heads)
+        return prove(ServerTrail(store), log_key, heads, counted)
     from triage_cli.stores.audit_log import trail
 
     with trail(config.database) as log:
-        return prove(log, log_key, heads)
+        return prove(log, log_key, heads, counted)
 
 
 def restorable(config: Config, file: Path) -> str:

@@ -48,7 +48,7 @@ class Unchecked:
 
 
 class CategoryCheck(Unchecked):
-    """The check of one run: `warn` is called at most once. `current_names` maps former category names to present ones."""
+    """The check of one run: `warn` is called at most once. `current_names` maps former names to present ones."""
 
     def __init__(
         self, memory: Memory, basis: Basis, current_names: Mapping[str, str], warn: Callable[[str], None]
