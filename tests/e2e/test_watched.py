@@ -267,7 +267,8 @@ def test_what_is_told_under_a_bar_is_told_as_it_is_elsewhere(desk: Desk) -> None
     )  # fmt: skip
     assert (came.code, alone.code) == (3, 3)
     assert alone.stderr.count(b"rejected: line") == len(TEXTS)
-    expected = alone.stderr.decode() + "next: triage classify\n"
+    next_step = f"next: triage classify; {len(TEXTS)} rejected: --rejects FILE keeps such rows\n"
+    expected = alone.stderr.decode() + next_step
     assert told(came.shown).split() == expected.split(), "a long line is wrapped at words"
 
 

@@ -24,9 +24,8 @@ def prove(
     `heads` maps the hashes of heads that must be in the log to where they were kept. Without any, the head that the
     store keeps apart from its log is required. `counted` passes on so many events, and may show their progress.
     """
-    kept_head, damage = _kept_head(
-        trail
-    )  # first: what is stored meanwhile may be missing from it, but not from the log
+    # First, since what is stored meanwhile may be missing from it, but not from the log.
+    kept_head, damage = _kept_head(trail)
     ends_at, mark = trail.recorded_head()
     _check_key(mark, key)
     where = {kept_head.head: f"kept {trail.place} (of event {kept_head.events})", **heads} if kept_head else heads

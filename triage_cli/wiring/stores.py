@@ -100,7 +100,7 @@ def _postgres(url: str, log_key: bytes | None, network: Network, *, make: bool) 
     return PostgresStore(url, log_key, network=network, make=make)
 
 
-def verify(config: Config, heads: Mapping[str, str], counted: Counted) -> Head:
+def verify(config: Config, heads: Mapping[str, str], counted: Counted = lambda events, _: events) -> Head:
     """Verify the audit log and return its head. Raises `CheckError` for the first contradiction.
 
     `heads` maps the hashes of heads that must be in it to where they were kept; `counted` shows the progress.
