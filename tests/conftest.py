@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
+from tests.support.forked_cli import SHARED, started
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, running_pg_server
 from tests.support.world import FakeClassifier, World
@@ -40,6 +41,12 @@ if RAM_DISK.is_dir():
 # Where the tests run in the background these are ignored, and so they would be in each process that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the process that runs commands for all workers, while they collect their tests."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        os.environ[SHARED] = started()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,8 @@
 """`triage` in forked children of one process that has imported it: a start costs 30 ms instead of 300.
 
-Each command is still a process of its own, with its own streams, folder and environment. What Python or a library reads
-of the environment when it starts (`AT_START`) needs a new interpreter. One thread, so that forking is safe.
+All workers of a run share the process, since it takes seconds to import everything. Each command is still a process of
+its own, with its own streams, folder and environment. What Python or a library reads of the environment when it starts
+(`AT_START`) needs a new interpreter. One thread, so that forking is safe.
 """
 
 import atexit
@@ -29,6 +30,7 @@ from tests.support.forked_process import ForkedProcess, ask
 LEFT_OUT = ("triage_cli.__main__", "triage_cli.agents", "triage_cli.api", "triage_cli.cli.review")
 AT_START = ("PYTHON", "OPENAI_", "ANTHROPIC_", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[2]
+SHARED = "TESTS_FORKED_CLI"  # the variable by which a worker knows the door
 PROGRAM = """#!{python} -IS
 import json, os, socket, sys
 
@@ -48,18 +50,10 @@ os._exit(code if code >= 0 else 128 - code)
 
 
 class Forked:
-    """The process that forks, and the door to it."""
+    """A door to the process that forks."""
 
-    def __init__(self) -> None:
-        self._door = str(Path(tempfile.mkdtemp()) / "door")
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(self._door)
-        listener.listen(64)
-        with listener:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.forked_cli"], stdin=listener.fileno(), cwd=ROOT, umask=0o022,
-                env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error,ignore:unclosed database:ResourceWarning"},
-            )  # fmt: skip
+    def __init__(self, door: str) -> None:
+        self.door = door
 
     def run(
         self, args: Sequence[str], data: bytes, cwd: Path, env: Mapping[str, str], seconds: float
@@ -79,33 +73,42 @@ class Forked:
         """Run one command on these as its stdin, stdout and stderr, and return its exit code."""
         with socket.socket(socket.AF_UNIX) as asked:
             asked.settimeout(seconds)
-            ask(asked, self._door, args, numbers, str(cwd), env)
+            ask(asked, self.door, args, numbers, str(cwd), env)
             _, code = b"".join(iter(lambda: asked.recv(64), b"")).split()
             return int(code)
 
     def start(self, args: Sequence[str], cwd: Path, env: Mapping[str, str], **streams: Any) -> ForkedProcess:
         """Start one command; `streams` as `subprocess.Popen` takes them."""
-        return ForkedProcess(self._door, args, cwd, env, **streams)
+        return ForkedProcess(self.door, args, cwd, env, **streams)
 
     def program(self, folder: Path) -> Path:
         """Return a folder to be the first of a shell's PATH: its `triage` runs in a forked child, too."""
         program = folder / "triage"
-        program.write_text(PROGRAM.format(python=sys.executable, door=self._door, at_start=AT_START))
+        program.write_text(PROGRAM.format(python=sys.executable, door=self.door, at_start=AT_START))
         program.chmod(0o755)
         return folder
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.terminate()
-        self._process.wait(30)
 
 
 @cache
 def forked() -> Forked:
-    """Return the one of this process; it ends with it."""
-    one = Forked()
-    atexit.register(one.close)
-    return one
+    """Return the one of this run."""
+    return Forked(os.environ.get(SHARED) or started())
+
+
+@cache
+def started() -> str:
+    """Start a process that forks, and return its door; it ends with this process."""
+    door = str(Path(tempfile.mkdtemp()) / "door")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(door)
+        listener.listen(64)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.forked_cli"], stdin=listener.fileno(), cwd=ROOT, umask=0o022,
+            env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error,ignore:unclosed database:ResourceWarning"},
+        )  # fmt: skip
+    atexit.register(process.wait, 30)
+    atexit.register(process.terminate)
+    return door
 
 
 # -- in the forking process
@@ -203,7 +206,7 @@ def _triage(numbers: Sequence[int], args: Sequence[str], cwd: str, env: Mapping[
             number, "w" if number else "r", 1 if number == 2 else -1, encoding=plain.encoding, errors=plain.errors
         )
         setattr(sys, stream, opened)
-    os.closerange(3, 64)
+    os.closerange(3, 1024)  # of other commands too: each hears of its end when its socket is closed
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
