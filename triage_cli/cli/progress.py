@@ -46,7 +46,7 @@ class ProgressBar(NamedTuple):
 
 
 @contextmanager
-def verifying(*, shown: bool) -> Iterator[Callable[[Iterable[T], int], Iterator[T]]]:
+def verification_line(*, shown: bool) -> Iterator[Callable[[Iterable[T], int], Iterator[T]]]:
     """Show a line while the block verifies a log; yield what passes on so many events and shows their number.
 
     Unlike a bar it needs no use cases, for which the database would be opened.
@@ -77,13 +77,13 @@ class _Progress:
         self._began = time.monotonic()
         self._far = ""
         self._share = 0.0
-        self._number = 0  # of items that are done
+        self.number = 0  # of items that are done
 
     def through(self, items: Iterable[T], spent: Callable[[], float]) -> Iterator[T]:
         """Yield items, and update their number and the cost."""
         looked = time.monotonic()
         for number, item in enumerate(items, 1):
-            self._number = number
+            self.number = number
             if (now := time.monotonic()) - looked >= OFTEN:
                 looked = now
                 self.see(spent())
@@ -93,17 +93,15 @@ class _Progress:
         """Update the progress and the cost."""
         seconds = time.monotonic() - self._began
         if self._total.length:
-            gone = self._total.gone() if self._total.gone else self._number
+            gone = self._total.gone() if self._total.gone else self.number
             self._share = min(gone / self._total.length, 1.0)
-        self._far = f" {self._done()} at {self._number / seconds:,.0f}/s" + (f", ${spent:.4f}" if spent else "")
+        self._far = f" {self._done()} at {self.number / seconds:,.0f}/s" + (f", ${spent:.4f}" if spent else "")
 
     def _done(self) -> str:
         if not self._total.length:
-            return f"{self._number:,}"
+            return f"{self.number:,}"
         return (
-            f"{self._number:,}, {self._share:.0%}"
-            if self._total.gone
-            else f"{self._number:,} of {self._total.length:,}"
+            f"{self.number:,}, {self._share:.0%}" if self._total.gone else f"{self.number:,} of {self._total.length:,}"
         )
 
     def stopped(self) -> str:
@@ -117,9 +115,10 @@ class _Progress:
         left_part = f"{spinner} {self._what}{self._far} "
         if not self._total.length:
             return f"{left_part}{_clock(seconds)}"
-        left = f"{_clock(seconds / self._share - seconds) if self._share else '-:--:--'} left"
+        share = self._share  # read once: another thread changes it
+        left = f"{_clock(seconds / share - seconds) if share else '-:--:--'} left"
         room = max(0, min(BAR, width - len(left_part) - len(left) - 1))
-        full = round(self._share * room)
+        full = round(share * room)
         return f"{left_part}{'━' * full}{'─' * (room - full)} {left}"
 
 

@@ -21,7 +21,7 @@ from triage_cli.runtime.network import Network
 from triage_cli.runtime.private_files import write_obstacle
 from triage_cli.runtime.process import machine
 from triage_cli.service import category_renames
-from triage_cli.service.audit_proof import Counted, prove
+from triage_cli.service.audit_proof import Counted, prove, uncounted
 from triage_cli.service.classification.category_check import Basis, CategoryCheck
 from triage_cli.stores.database import Tables
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -100,7 +100,7 @@ def _postgres(url: str, log_key: bytes | None, network: Network, *, make: bool) 
     return PostgresStore(url, log_key, network=network, make=make)
 
 
-def verify(config: Config, heads: Mapping[str, str], counted: Counted = lambda events, _: events) -> Head:
+def verify(config: Config, heads: Mapping[str, str], counted: Counted = uncounted) -> Head:
     """Verify the audit log and return its head. Raises `CheckError` for the first contradiction.
 
     `heads` maps the hashes of heads that must be in it to where they were kept; `counted` shows the progress.

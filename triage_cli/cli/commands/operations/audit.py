@@ -15,7 +15,7 @@ from triage_cli.cli import messages
 from triage_cli.cli.command import command_group, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
-from triage_cli.cli.progress import verifying
+from triage_cli.cli.progress import verification_line
 from triage_cli.domain.audit import Head
 from triage_cli.domain.errors import StoreError, UsageError
 from triage_cli.domain.serialization import to_json
@@ -61,7 +61,7 @@ def verify(
         raise UsageError(f'"{expect_head}" is no hash', hint="give the 64 digits that triage audit head -o id prints")
     file = HeadsFile(heads) if heads else None
     elsewhere = {**(file.read() if file else {}), **({expected: "that was expected"} if expected else {})}
-    with verifying(shown=session.guides) as counted:
+    with verification_line(shown=session.guides) as counted:
         if session.is_remote:
             verified_head = wiring.remote_verify(session.remote, elsewhere)
         else:
