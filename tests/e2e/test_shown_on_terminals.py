@@ -169,6 +169,15 @@ def test_the_start_screen_is_wrapped_at_words(three: Cli, columns: int) -> None:
     assert {"destinations", "newest", "command"} & set(" ".join(lines).replace(",", " ").split())
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_headers_of_failed_attempts_are_not_broken(fitted: Cli, columns: int) -> None:
+    (fitted.folder / "config.yaml").write_text("routes: [{to: 'http://localhost:9/tickets'}]\n")
+    assert fitted("run", "-q", "--offline", stdin="id,subject\nR-1,refund my invoice\n").returncode == 0
+    assert fitted("route", "-q", "--no-wait").returncode == 0
+    output = shown(fitted, "show", "R-1", columns=columns)
+    assert {"destination", "attempts", "answer", "seconds"} <= set(output.split())
+
+
 def test_a_path_is_shown_whole_by_doctor(three: Cli) -> None:
     whole = "".join(shown(three, "doctor", columns=40).split())
     assert "/queues/Billing.jsonl" in whole

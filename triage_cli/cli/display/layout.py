@@ -163,10 +163,28 @@ class UnfoldingTable:
             if sum(widths) + GAP * (len(widths) - 1) <= options.max_width:
                 yield table
                 return
+        if self._tables[0].title:
+            yield Text(str(self._tables[0].title), "bold")
         names = [str(column.header) for column in self._tables[0].columns]
         for number, row in enumerate(self._rows):
             yield Text("\n" if number else "", end="")
             yield facts((Text(name, "dim"), cell) for name, cell in zip(names, row, strict=True))
+
+
+def unfolding(table: Table, rows: Sequence[Sequence[Text]]) -> UnfoldingTable:
+    """Return a table with these rows, or lines of header and cell where there is no room for it."""
+    fill(table, rows)
+    return UnfoldingTable([table], rows)
+
+
+def fill(table: Table, rows: Sequence[Sequence[Text]]) -> None:
+    """Add rows to a table, whose columns get room for their headers and for ordinary words."""
+    for place, column in enumerate(table.columns):
+        cells = [row[place].plain for row in rows]
+        parts = cells if column.no_wrap else [word[:FLOOR] for shown in cells for word in shown.split()]
+        column.min_width = max(map(cell_len, [str(column.header), *parts]))
+    for row in rows:
+        table.add_row(*row)
 
 
 class WideTable:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from triage_cli.cli import local_time
 from triage_cli.cli.display import event_lines
-from triage_cli.cli.display.layout import FLOOR, FLOORS, AutoWidthTable, StackingTable, UnfoldingTable, facts
+from triage_cli.cli.display.layout import FLOORS, AutoWidthTable, StackingTable, UnfoldingTable, facts, fill, unfolding
 from triage_cli.cli.messages import plural
 from triage_cli.cli.terminal import safe, safe_lines
 from triage_cli.domain.agent_suggestions import answerer
@@ -124,7 +124,8 @@ def _history(record: Record, *, verbose: bool) -> RenderableType:
             text(a["reason"] or a["error"]),
         )
     history = [Text("\nevents", "bold"), events(record["events"])] if record.get("events") else []
-    return Group(known, *body, *(t for t in (answers, *_sent(record, verbose=verbose)) if t.row_count), *history)
+    decisions = [answers] if answers.row_count else []
+    return Group(known, *body, *decisions, *_sent(record, verbose=verbose), *history)
 
 
 def _facts(record: Record, *, verbose: bool) -> Iterator[tuple[str, object]]:
@@ -150,21 +151,23 @@ def _body(record: Record) -> Iterator[tuple[str, str]]:
     yield (f"\n{record['description'].strip()}" if record["description"] else ""), ""
 
 
-def _sent(record: Record, *, verbose: bool) -> tuple[Table, Table]:
-    """Return a ticket's deliveries, and the attempts that failed."""
+def _sent(record: Record, *, verbose: bool) -> Iterator[RenderableType]:
+    """Yield a table of a ticket's deliveries, and one of the attempts that failed, where there are any."""
     ids = ("delivery id",) if verbose else ()
-    sent = _titled("deliveries", "destination", "state", "attempts", "last", *ids)
-    tries = _titled("failed attempts", "at", "destination", "attempt", "answer", "error", "seconds")
+    sent, tries = [], []
     for d in record.get("deliveries", ()):
         cells = (d["attempts"], d["last_error"] or _moment(d["done_at"]), *([d["delivery_id"]] if verbose else ()))
-        sent.add_row(text(d["destination"]), text(d["state"], COLOURS.get(d["state"], "")), *map(text, cells))
+        sent.append([text(d["destination"]), text(d["state"], COLOURS.get(d["state"], "")), *map(text, cells)])
         for a in d["tries"]:
             if a["error"]:
                 seconds = f"{a['seconds']:.2f}"
-                tries.add_row(
-                    *map(text, (_moment(a["at"]), d["destination"], a["number"], a["status"], a["error"], seconds))
-                )
-    return sent, tries
+                at = (_moment(a["at"]), d["destination"], a["number"], a["status"], a["error"], seconds)
+                tries.append([*map(text, at)])
+    if sent:
+        yield unfolding(_titled("deliveries", "destination", "state", "attempts", "last", *ids), sent)
+    if tries:
+        titled = _titled("failed attempts", "at", "destination", "attempt", "answer", "error", "seconds")
+        yield unfolding(titled, tries)
 
 
 def events(records: Sequence[Record], names: Mapping[str, str] | None = None) -> RenderableType:
@@ -232,11 +235,7 @@ def _plain(records: Sequence[Record], columns: Sequence[str]) -> Table:
         if all(isinstance(value, int | float) for value in values):
             column.justify = "right"
         column.no_wrap = column.no_wrap or any(map(_is_time, values))
-        cells = [cell(value).plain for value in values]
-        parts = cells if column.no_wrap else [word[:FLOOR] for shown in cells for word in shown.split()]
-        column.min_width = max(map(cell_len, [name, *parts]))
-    for record in records:
-        table.add_row(*(cell(record.get(name)) for name in columns))
+    fill(table, [[cell(record.get(name)) for name in columns] for record in records])
     return table
 
 

@@ -45,7 +45,7 @@ class PlainReview:
             place = max(0, place + step)
 
     def _show(self, ticket: Ticket, place: int) -> None:
-        width = max(20, shutil.get_terminal_size((80, 24)).columns - 1)
+        width = self._width()
         self._write(f"\nreview {place + 1:,} of {self._queue.total:,}")
         why = self._session.triage.why(ticket.ticket_id)._replace(why=())
         for line in screen_lines.ticket_lines(ticket, why, self._session.names, width):
@@ -53,6 +53,10 @@ class PlainReview:
         by_name = {name: [key for key, named in self._by_key.items() if named == name] for name in self._session.names}
         listed = (f"{'/'.join(category_keys)} {terminal.safe(name)}".strip() for name, category_keys in by_name.items())
         self._write("\n" + "\n".join((*wrapped("   ".join(listed), width), *wrapped(HINT, width))))
+
+    @staticmethod
+    def _width() -> int:
+        return max(20, shutil.get_terminal_size((80, 24)).columns - 1)
 
     def _asked(self, ticket: Ticket, place: int) -> int | None:
         """Show a ticket and handle lines until one moves on; return by how many tickets, None to quit."""
@@ -112,7 +116,7 @@ class PlainReview:
     def _stay(self, ticket: Ticket, typed: str) -> None:
         """Handle a line that stays at the ticket: print the explanation or the keys, or keep a note."""
         if typed == key_bindings.HELP:
-            self._write(HINT)
+            self._write("\n".join(wrapped(HINT, self._width())))
         elif typed == key_bindings.WHY:
             for sentence in self._session.triage.why(ticket.ticket_id).why:
                 self._write(terminal.safe(localized(sentence, screen_lines.TO_THE_MINUTE)))
