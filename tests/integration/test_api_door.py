@@ -85,7 +85,7 @@ def test_every_route_is_closed_to_those_without_a_good_key(server: ApiServer) ->
     found = routes(server)
     assert len(found) >= 14
     for method, path in found:
-        if path in ("/health", "/ready"):
+        if path in ("/health", "/ready") or (method, path) == ("GET", "/webhooks/desk"):  # says only that it is there
             continue
         for kind, headers in shown.items():
             params = {"api_key": server.keys["admin"], "X-API-Key": server.keys["admin"]} if kind == "query" else {}
@@ -104,7 +104,7 @@ def test_a_reader_may_read_and_nothing_else(server: ApiServer) -> None:
         for method, path in routes(server):
             answer = client.request(method, path, json=TICKET if method == "POST" else None)
             if method == "GET" and path not in ("/keys", "/runs"):
-                assert answer.status_code in (200, 404), (path, answer.text)
+                assert answer.status_code in (200, 204, 404), (path, answer.text)
             elif not path.startswith("/webhooks/"):
                 assert (answer.status_code, answer.json()["code"]) == (403, "refused"), path
     assert stored(server) == before

@@ -61,7 +61,7 @@ def test_what_is_stored_while_the_log_is_proved_contradicts_nothing(world: World
             list(world.triage().create(drafts(next(numbers))))
             return found
 
-        for name in ("recorded_head", "kept"):
+        for name in ("recorded_head", "kept_head"):
             setattr(log, name, partial(busy, getattr(log, name)))
         return log
 

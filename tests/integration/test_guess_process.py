@@ -48,7 +48,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ready(ahead: GuessAhead) -> GuessProcess:
     """Ask until the process answers, and return it."""
-    ahead.ask(TEXTS)
+    ahead.begin(TEXTS)
     process = ahead._process
     assert process is not None
     until(process.is_ready, "the process to be ready")
@@ -108,14 +108,14 @@ def test_without_it_the_program_goes_on(guesser: Guesser, at: str) -> None:
         process = ready(ahead)
         if at == "while it guesses":
             os.kill(pid(process), signal.SIGSTOP)
-            ahead.ask(TEXTS)
+            ahead.begin(TEXTS)
         os.kill(pid(process), signal.SIGKILL)
         if at == "before it is asked":
             until(lambda: not alive(pid(process)) or process._process.poll() is not None, "its end")
-            ahead.ask(TEXTS)
+            ahead.begin(TEXTS)
         assert ahead.guesses() == guesser.guesses(TEXTS)
         assert ahead._process is None
-        ahead.ask(TEXTS[:2])
+        ahead.begin(TEXTS[:2])
         assert ahead.guesses() == guesser.guesses(TEXTS[:2])
 
 
@@ -127,7 +127,7 @@ def test_a_program_that_cannot_be_started_again_does_without(
     monkeypatch.setattr(sys, "executable", program)
     with GuessAhead(guesser) as ahead:
         for _ in range(20):
-            ahead.ask(TEXTS)
+            ahead.begin(TEXTS)
             assert ahead.guesses() == guesser.guesses(TEXTS)
     assert not children
 
@@ -136,7 +136,7 @@ def test_a_program_that_cannot_be_started_again_does_without(
 def test_there_is_one_in_a_program_at_a_time(guesser: Guesser) -> None:
     with GuessAhead(guesser) as first, GuessAhead(guesser) as second:
         ready(first)
-        second.ask(TEXTS)
+        second.begin(TEXTS)
         assert second._process is None
         assert second.guesses() == guesser.guesses(TEXTS)
     with GuessAhead(guesser) as third:
@@ -146,7 +146,7 @@ def test_there_is_one_in_a_program_at_a_time(guesser: Guesser) -> None:
 def test_few_texts_need_none(guesser: Guesser) -> None:
     with GuessAhead(guesser) as ahead:
         for _ in range(5):
-            ahead.ask(TEXTS)
+            ahead.begin(TEXTS)
             ahead.guesses()
         assert ahead._process is None
 

@@ -161,7 +161,7 @@ def _at_the_database(step: Callable[[Callable[[], None]], None], how: str) -> No
     plain = sqlite3.connect
 
     def connect(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = plain(*args, factory=Connection, **kwargs)
+        connection: sqlite3.Connection = plain(*args, **{**kwargs, "factory": Connection})
         return connection
 
     sqlite3.connect = connect  # type: ignore[assignment]

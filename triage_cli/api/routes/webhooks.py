@@ -44,8 +44,11 @@ async def _body(request: Request) -> bytes:
     return await request.body()
 
 
-@router.get("/webhooks/{source}", status_code=204, include_in_schema=False)
-def look(source: str, server_state: CurrentServer) -> Response:
+HookName = Annotated[str, Path(max_length=80, description="its name under `webhooks` in the config", examples=["desk"])]
+
+
+@router.get("/webhooks/{source}", status_code=204)
+def find_webhook(source: HookName, server_state: CurrentServer) -> Response:
     """Say that there is such an address: Intercom asks so, by HEAD, before it takes one."""
     _hook(server_state, source)
     return Response(status_code=204)
@@ -65,9 +68,7 @@ def _hook(server_state: ServerState, source: str) -> Hook:
     openapi_extra=BODY,
 )
 def receive(
-    source: Annotated[
-        str, Path(max_length=80, description="its name under `webhooks` in the config", examples=["desk"])
-    ],
+    source: HookName,
     request: Request,
     server_state: CurrentServer,
     body: Annotated[bytes, Depends(_body)],

@@ -86,7 +86,7 @@ class LocalClassifier:
         with GuessAhead(self.guesser) as ahead:
             for chunk in chunks:
                 outcomes = self._answers(chunk_before, ahead.guesses())
-                ahead.ask([ticket.text for ticket in chunk])
+                ahead.begin([ticket.text for ticket in chunk])
                 yield outcomes
                 ahead.finish()
                 chunk_before = chunk

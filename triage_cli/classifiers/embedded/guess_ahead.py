@@ -44,7 +44,7 @@ class GuessAhead:
         self._thread.shutdown()
         self._end_process()
 
-    def ask(self, texts: Sequence[str]) -> None:
+    def begin(self, texts: Sequence[str]) -> None:
         """Begin to guess about texts."""
         self._count(len(texts))
         self._sent = self._asked = None
@@ -54,7 +54,7 @@ class GuessAhead:
             self._asked = self._thread.submit(self._guesser.guesses, texts)
 
     def guesses(self) -> Sequence[Guess]:
-        """Wait for the guesses about the texts of the last `ask`, and return them; none before the first one."""
+        """Wait for the guesses about the texts of the last `begin`, and return them; none before the first one."""
         if self._process is not None and self._sent is not None:
             try:
                 return self._process.guesses()
