@@ -23,7 +23,7 @@ from tests.support.http_stub import HttpStub, a_parcel, opened, sent
 from tests.support.llm_server import Asked, Script, Step, chat, failing, good, running_llm_server, verdict
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import CATEGORIES, FakeClassifier, World, a_budget
-from triage_cli.classifiers.llm import prompt
+from triage_cli.classifiers.llm import interpretation, prompt
 from triage_cli.cli import terminal
 from triage_cli.cli.display import layout, tables
 from triage_cli.cli.output import Printer
@@ -106,8 +106,8 @@ def a_ticket_is_data_to_a_model(tmp_path: Path) -> None:
 def a_model_that_was_won_over_names_no_label_of_its_own(tmp_path: Path) -> None:
     del tmp_path
     for said in ("Hacked", '{"category": "Hacked"}', '{"category": "../../etc"}', '{"category": ["Billing"]}'):
-        assert prompt.parse(said, [*LABELS, "none of these"]).label is None
-    reason = prompt.clean_reason(f"{ESCAPES}{BIDI} " + "x" * 5000, "system")
+        assert interpretation.parse(said, [*LABELS, "none of these"]).label is None
+    reason = interpretation.clean_reason(f"{ESCAPES}{BIDI} " + "x" * 5000, "system")
     assert reason is not None
     assert len(reason) < 330
     assert terminal.safe(reason) == reason

@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from triage_cli.classifiers.llm.interpretation import clean_reason, parse
 from triage_cli.classifiers.llm.likelihood import Token, likelihoods
 from triage_cli.classifiers.llm.prompt import (
     CUT_MARK,
     LIMIT,
     VERSION,
     Question,
-    clean_reason,
     labels_of,
-    parse,
     question,
     schema,
     system,

@@ -12,6 +12,7 @@ from triage_cli.classifiers.llm.costs import BudgetReserver, Cost, expected, use
 from triage_cli.classifiers.llm.interpretation import (
     MEANING,
     Interpretation,
+    clean_reason,
     described,
     failed,
     interpretation_of,
@@ -163,7 +164,7 @@ class LLMClassifier:
             signature.new_id(), ticket.ticket_id, signature.run_id,
             f"{spec.name} ({prompt.shown(reply.model or '', 80)})" if another_model else spec.name,
             category, confidence, source,
-            prompt.clean_reason(parsed.reason, question.system), spec.name, signature.actor, self.fingerprint,
+            clean_reason(parsed.reason, question.system), spec.name, signature.actor, self.fingerprint,
             spec.min_confidence, json.dumps(dict(reply.chances), ensure_ascii=False) if reply.chances else None,
             ids.answer_key(self.fingerprint, ticket.text), signature.clock(), None, *cost.usage, cost.cost,
             json.dumps(masked) if masked else None, parsed.problem,

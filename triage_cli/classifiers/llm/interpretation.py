@@ -1,8 +1,10 @@
-"""The meaning of a reply, or of a failed request, for its ticket."""
+"""The meaning of a language model's reply, or of a failed request: parsing, problems, reasons without the prompt."""
 
-from typing import NamedTuple, TypeVar
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from triage_cli.classifiers.llm import prompt
+from triage_cli.classifiers.llm.prompt import Question, shown
 from triage_cli.classifiers.llm.provider import Reply
 from triage_cli.classifiers.llm.provider_errors import RejectedError, TooLongError
 from triage_cli.classifiers.llm.redaction import redact
@@ -22,42 +24,126 @@ MEANING = {
 }
 
 
+class Parsed(NamedTuple):
+    """A parsed answer: a label of the list, or a `problem` (empty, not_json, unknown_label)."""
+
+    label: str | None = None
+    confidence: float | None = None
+    reason: str | None = None
+    problem: str | None = None
+
+
 class Interpretation(NamedTuple):
     """The result of a question about one ticket: a label, or a problem with details."""
 
-    parsed: prompt.Parsed
+    parsed: Parsed
     reply: Reply
     detail: str = ""
 
 
-def interpretation_of(reply: Reply, question: prompt.Question) -> Interpretation:
+def interpretation_of(reply: Reply, question: Question) -> Interpretation:
     """Return the interpretation of a reply."""
     if reply.problem:
-        return Interpretation(prompt.Parsed(problem=reply.problem), reply)
-    return Interpretation(prompt.parse(reply.text, question.labels), reply)
+        return Interpretation(Parsed(problem=reply.problem), reply)
+    return Interpretation(parse(reply.text, question.labels), reply)
 
 
-def failed(error: TriageError, question: prompt.Question) -> Interpretation:
+def failed(error: TriageError, question: Question) -> Interpretation:
     """Return the interpretation of a failed request."""
     kinds = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
     problem = next((name for kind, name in kinds if isinstance(error, kind)), "unavailable")
     detail = described(error, question)
-    return Interpretation(prompt.Parsed(problem=problem), Reply(None), detail if detail != error.code else "")
+    return Interpretation(Parsed(problem=problem), Reply(None), detail if detail != error.code else "")
 
 
-def described(error: TriageError, question: prompt.Question) -> str:
+def described(error: TriageError, question: Question) -> str:
     """Return a provider's message without secrets; if it quotes the ticket, only the error's code."""
     message, _ = redact(error.message, ("secret",))
     return message if _quote_in(message, question) is None else error.code
 
 
-def without_quote(error: E, question: prompt.Question) -> E:
+def without_quote(error: E, question: Question) -> E:
     """Return an error that ends the run; its message ends where it begins to quote the ticket."""
     start = _quote_in(error.message, question)
     return error if start is None else type(error)(f"{error.message[:start]}…", hint=error.hint)
 
 
-def _quote_in(message: str, question: prompt.Question) -> int | None:
+def _quote_in(message: str, question: Question) -> int | None:
     """Return where a message begins to quote the ticket; None if it does not."""
     starts = range(len(message) - QUOTE + 1)
     return next((start for start in starts if message[start : start + QUOTE] in question.user), None)
+
+
+def parse(answer_text: str | None, labels: Sequence[str]) -> Parsed:
+    """Parse an answer: JSON (bare, fenced or within prose), or only a label. Nothing is guessed."""
+    answer_text = (answer_text or "").strip()
+    if not answer_text:
+        return Parsed(problem="empty")
+    if label_only := _match(answer_text, labels) or _match(answer_text.strip("`\"'*. \n"), labels):
+        return Parsed(label_only)
+    answer = _answer_in(answer_text)
+    if answer is None:
+        return Parsed(problem="not_json")
+    label = _match(answer["category"], labels)
+    if label is None:
+        return Parsed(problem="unknown_label")
+    reason = answer.get("reason")
+    return Parsed(label, _share(answer.get("confidence")), reason if isinstance(reason, str) else None)
+
+
+def _match(name: object, labels: Sequence[str]) -> str | None:
+    """Return the label equal to a text; else the only one that is equal when case is ignored."""
+    if not isinstance(name, str):
+        return None
+    name = name.strip()
+    if name in labels:
+        return name
+    alike = [label for label in labels if label.casefold() == name.casefold()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _answer_in(answer_text: str) -> Mapping[str, Any] | None:
+    """Return the JSON object with a category in a text; None if there is none, or several that differ."""
+    answers: list[Mapping[str, Any]] = []
+    decoder = json.JSONDecoder()
+    start = answer_text.find("{")
+    for _ in range(50):  # bounded, for a text of many braces
+        if start < 0:
+            break
+        try:
+            value, end = decoder.raw_decode(answer_text, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            if isinstance(value, dict) and "category" in value:
+                answers.append(value)
+            else:
+                end = start + 1  # the answer may be nested
+        start = answer_text.find("{", end)
+    if not answers or any(repr(other["category"]) != repr(answers[0]["category"]) for other in answers):
+        return None
+    return answers[0]
+
+
+def _share(value: object) -> float | None:
+    """Return a confidence between 0 and 1; a number from 1 to 100 counts as per cent."""
+    if isinstance(value, str):
+        try:
+            value = float(value.strip().rstrip("%"))
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if 0 <= value <= 1:
+        return float(value)
+    return float(value) / 100 if 1 < value <= 100 else None
+
+
+def clean_reason(reason_text: str | None, system_text: str) -> str | None:
+    """Return a reason in one line of bounded length; None if it repeats the prompt."""
+    reason = " ".join(shown(reason_text or "", 300).split())
+    prompt_text = " ".join(system_text.split()).casefold()
+    folded = reason.casefold()
+    if any(folded[start : start + 40] in prompt_text for start in range(len(folded) - 39)):
+        return None
+    return reason or None

@@ -1,7 +1,7 @@
-"""The prompt for language models, and the parser of their answers."""
+"""The prompt for language models."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from triage_cli.classifiers.examples import examples_of
@@ -46,15 +46,6 @@ class Question(NamedTuple):
     def none(self) -> str:
         """Return the label for "no category"."""
         return self.labels[-1]
-
-
-class Parsed(NamedTuple):
-    """A parsed answer: a label of the list, or a `problem` (empty, not_json, unknown_label)."""
-
-    label: str | None = None
-    confidence: float | None = None
-    reason: str | None = None
-    problem: str | None = None
 
 
 def question(
@@ -126,78 +117,3 @@ def schema(labels: Sequence[str], *, bounded: bool = False) -> dict[str, Any]:
         "required": ["category", "confidence", "reason"],
         "additionalProperties": False,
     }
-
-
-def parse(answer_text: str | None, labels: Sequence[str]) -> Parsed:
-    """Parse an answer: JSON (bare, fenced or within prose), or only a label. Nothing is guessed."""
-    answer_text = (answer_text or "").strip()
-    if not answer_text:
-        return Parsed(problem="empty")
-    if label_only := _match(answer_text, labels) or _match(answer_text.strip("`\"'*. \n"), labels):
-        return Parsed(label_only)
-    answer = _answer_in(answer_text)
-    if answer is None:
-        return Parsed(problem="not_json")
-    label = _match(answer["category"], labels)
-    if label is None:
-        return Parsed(problem="unknown_label")
-    reason = answer.get("reason")
-    return Parsed(label, _share(answer.get("confidence")), reason if isinstance(reason, str) else None)
-
-
-def _match(name: object, labels: Sequence[str]) -> str | None:
-    """Return the label equal to a text; else the only one that is equal when case is ignored."""
-    if not isinstance(name, str):
-        return None
-    name = name.strip()
-    if name in labels:
-        return name
-    alike = [label for label in labels if label.casefold() == name.casefold()]
-    return alike[0] if len(alike) == 1 else None
-
-
-def _answer_in(answer_text: str) -> Mapping[str, Any] | None:
-    """Return the JSON object with a category in a text; None if there is none, or several that differ."""
-    answers: list[Mapping[str, Any]] = []
-    decoder = json.JSONDecoder()
-    start = answer_text.find("{")
-    for _ in range(50):  # bounded, for a text of many braces
-        if start < 0:
-            break
-        try:
-            value, end = decoder.raw_decode(answer_text, start)
-        except (ValueError, RecursionError):
-            end = start + 1
-        else:
-            if isinstance(value, dict) and "category" in value:
-                answers.append(value)
-            else:
-                end = start + 1  # the answer may be nested
-        start = answer_text.find("{", end)
-    if not answers or any(repr(other["category"]) != repr(answers[0]["category"]) for other in answers):
-        return None
-    return answers[0]
-
-
-def _share(value: object) -> float | None:
-    """Return a confidence between 0 and 1; a number from 1 to 100 counts as per cent."""
-    if isinstance(value, str):
-        try:
-            value = float(value.strip().rstrip("%"))
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if 0 <= value <= 1:
-        return float(value)
-    return float(value) / 100 if 1 < value <= 100 else None
-
-
-def clean_reason(reason_text: str | None, system_text: str) -> str | None:
-    """Return a reason in one line of bounded length; None if it repeats the prompt."""
-    reason = " ".join(shown(reason_text or "", 300).split())
-    prompt_text = " ".join(system_text.split()).casefold()
-    folded = reason.casefold()
-    if any(folded[start : start + 40] in prompt_text for start in range(len(folded) - 39)):
-        return None
-    return reason or None
