@@ -44,8 +44,12 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the process that runs commands for all workers, while they collect their tests."""
-    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+    """Start the process that runs commands for all workers, while they collect their tests.
+
+    Not with `-m`, as in `just fast`: it may leave out all tests that run commands.
+    """
+    starts_workers = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if starts_workers and not config.getoption("markexpr"):
         os.environ[SHARED] = started()
 
 
