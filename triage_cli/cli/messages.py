@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import it for every error
     from triage_cli.readers import Table
 
 ONE = {"were": "was"}
+JSON_FORMATS = ("json", "jsonl")  # where one of these was typed, an error is a JSON object too
 
 
 def say(text: str) -> None:
@@ -44,7 +45,7 @@ def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None 
     problems = problem.problems if isinstance(problem, ConfigError) else ()
     for line in problems:
         say(line)
-    if wants_json(args):
+    if _wants_json(args):
         record = to_json(error_record(problem.code, problem.message, problem.hint))
         _put((terminal.safe_json(record) if terminal.is_terminal(sys.stderr) else record) + "\n")
     else:
@@ -106,13 +107,11 @@ class Unroutable:
         )
 
 
-def wants_json(args: Sequence[str]) -> bool:
-    """Return whether JSON was typed as the format, so that an error is a JSON object too."""
-    formats = ("json", "jsonl")
+def _wants_json(args: Sequence[str]) -> bool:
     pairs = zip_longest(args, args[1:])
     return any(
-        (word in ("-o", "--output") and after in formats)
-        or word in [f"{option}{name}" for option in ("-o", "--output=", "-o=") for name in formats]
+        (word in ("-o", "--output") and after in JSON_FORMATS)
+        or word in [f"{option}{name}" for option in ("-o", "--output=", "-o=") for name in JSON_FORMATS]
         for word, after in pairs
     )
 

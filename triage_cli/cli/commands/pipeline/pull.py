@@ -1,6 +1,5 @@
 """`triage pull`: stores new items of the configured sources as tickets."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -98,7 +97,7 @@ def pull(
             printer.many(pull_run.outcomes(rejected, shown=shown), outcome_record, TICKET_KEYS, TICKETS_TABLE)
     if session.guides:
         session.say(messages.after_storing(pull_run.statuses))
-    return pull_run.code
+    return pull_run.code(errors_are_json=printing.output in messages.JSON_FORMATS)
 
 
 class _PullRun:
@@ -112,11 +111,13 @@ class _PullRun:
         self._failures: list[TriageError] = []
         self.statuses: set[str] = set()  # of the tickets that were created or updated
 
-    @property
-    def code(self) -> int:
-        """Return the exit code. Raises the gravest error that ended a whole source, unless it is printed already."""
+    def code(self, *, errors_are_json: bool) -> int:
+        """Return the exit code. Raises the gravest error that ended a whole source, unless it is printed already.
+
+        What is printed while sources are pulled is text, so where errors are JSON the gravest comes again.
+        """
         failure = min(self._failures, key=lambda error: PRECEDENCE.index(error.exit_code), default=None)
-        if failure is not None and (len(self._names) == 1 or messages.wants_json(sys.argv[1:])):
+        if failure is not None and (len(self._names) == 1 or errors_are_json):
             raise failure
         return gravest({*self._codes, *(error.exit_code for error in self._failures)})
 
