@@ -163,6 +163,15 @@ def leave_decisions_unconfirmed(world: World, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(world.store, "save", unconfirmed)
 
 
+def check_that_the_next_run_sends_it(
+    world: World, outlet: FakeDestination, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    delivery = freed_unsent(world)
+    monkeypatch.undo()
+    list(world.triage().route(Selection(ids=(delivery.ticket_id,)), RoutePlan()))
+    assert outlet.got == [delivery.delivery_id]
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_decision_whose_commit_is_not_confirmed_leaves_its_delivery_to_the_next_run(
     at_once: bool, world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
@@ -172,10 +181,7 @@ def test_a_decision_whose_commit_is_not_confirmed_leaves_its_delivery_to_the_nex
     leave_decisions_unconfirmed(world, monkeypatch)
     with pytest.raises(UnavailableError):
         process(singles) if at_once else singles.route(classified, "ada")
-    delivery = freed_unsent(world)
-    monkeypatch.undo()
-    list(world.triage().route(Selection(ids=(delivery.ticket_id,)), RoutePlan()))
-    assert outlet.got == [delivery.delivery_id]
+    check_that_the_next_run_sends_it(world, outlet, monkeypatch)
 
 
 def test_what_cannot_be_freed_after_the_first_request_is_freed_later(
@@ -224,10 +230,7 @@ def test_nothing_is_sent_whose_result_might_find_no_room(
 
     monkeypatch.setattr(world.store, "check_room", full)
     assert isinstance(process(singles).error, UnavailableError)
-    delivery = freed_unsent(world)
-    monkeypatch.undo()
-    list(world.triage().route(Selection(ids=(delivery.ticket_id,)), RoutePlan()))
-    assert outlet.got == [delivery.delivery_id]
+    check_that_the_next_run_sends_it(world, outlet, monkeypatch)
 
 
 def test_a_result_that_cannot_be_handed_on_fails_its_caller(

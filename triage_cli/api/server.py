@@ -126,8 +126,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # With the protocol given, asyncio knows that this is TCP and sets TCP_NODELAY; else each response waits 40 ms.
         listening_socket = socket.socket(family, kind, protocol)
-        if os.name == "posix":
-            listening_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening_socket.bind(address)
         listening_socket.listen(2048)
     except OSError as error:

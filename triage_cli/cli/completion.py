@@ -22,10 +22,10 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.explanation.next_step import shell_name
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, Selection
 from triage_cli.domain.views import STATS_KEYS
+from triage_cli.readers.sniff import ALL_FORMATS
 
 LOOKED_AT = 1_000  # the newest tickets, whose ids are offered
 OFFERED = 100
-FORMATS = ("csv", "tsv", "json", "jsonl", "eml", "mbox")
 LISTS = ("status", "action", "by")  # options that take values with commas between them
 SPECIAL = re.compile(r"[^\w@%+=:,./-]")  # to a shell
 
@@ -89,7 +89,7 @@ VALUES: dict[str, Callable[[Config], Iterable[str]]] = {
     "by": lambda _: STATS_KEYS,
     "action": lambda _: tuple(EventAction),
     "kind": lambda _: KINDS,
-    "file_format": lambda _: FORMATS,
+    "file_format": lambda _: ALL_FORMATS,
     "category": _categories,
     "classifier": lambda config: config.classifiers,
     "source": lambda config: config.sources,

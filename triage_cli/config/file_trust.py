@@ -12,8 +12,6 @@ OF_ANOTHER = "belongs to another user"
 
 def distrust(status: os.stat_result) -> str:
     """Return why others can have written a file, a link, or the entries of a folder; empty if they cannot."""
-    if os.name != "posix":
-        return ""
     if status.st_uid not in (0, os.geteuid()):
         return OF_ANOTHER
     guards_entries = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX  # as in /tmp

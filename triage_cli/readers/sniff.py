@@ -17,6 +17,7 @@ from triage_cli.readers.table import triage_columns
 
 HEAD = 1 << 18  # bytes that are examined before the first ticket
 FORMATS = ("csv", "tsv", "json", "jsonl")
+ALL_FORMATS = (*FORMATS, *MAILS)
 _SAMPLE = 200  # rows
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
@@ -137,7 +138,7 @@ def format_of(text: str, name: str, option: str | None) -> str:
     """Return `csv`, `tsv`, `json` or `jsonl`: as given, else by the beginning of the text, else by the file name."""
     if option is not None:
         if option.lower() not in FORMATS:
-            raise UsageError(f'there is no format "{option}"', hint=f"one of {', '.join((*FORMATS, *MAILS))}")
+            raise UsageError(f'there is no format "{option}"', hint=f"one of {', '.join(ALL_FORMATS)}")
         return option.lower()
     suffix = name.rpartition(".")[2].lower()
     if re.match(r'\s*(?:\{\s*["}]|\[\s*[\[{\]"\d])', text):

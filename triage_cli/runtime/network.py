@@ -220,6 +220,6 @@ def is_local(conninfo: str) -> bool:
     # libpq fills gaps from the environment. A service file could name any host, so a service counts as remote.
     defaults = {option.keyword.decode(): (option.val or b"").decode() for option in pq.Conninfo.get_defaults()}
     parameters = {**defaults, **{key: str(value) for key, value in parsing.conninfo_to_dict(conninfo).items()}}
-    if os.name != "posix" or parameters.get("hostaddr") or parameters.get("service"):
+    if parameters.get("hostaddr") or parameters.get("service"):
         return False
     return all(host.startswith(("/", "@")) or not host for host in (parameters.get("host") or "").split(","))

@@ -271,7 +271,10 @@ class HttpSource:
                 passed.clear()
             passed.add(page_key)
         else:
-            passed.add(before.place) if walk.since == before.since else passed.clear()
+            if walk.since != before.since:  # begun again: the tokens are other ones
+                passed.clear()
+            else:
+                passed.add(before.place)
             is_repeated = walk.place in passed
         if is_repeated:
             raise UsageError(

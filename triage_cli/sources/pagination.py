@@ -91,12 +91,8 @@ class Walk(NamedTuple):
     def begun_again(self, page: Page, spec: NextSpec, newest: int | None) -> "Walk | None":
         """Return the walk begun again at its newest item, if so many pages of an ascending list were read."""
         # One second of overlap: whether the cursor's own moment is included differs from list to list.
-        moves = spec.most and self.pages >= spec.most and page.ascending
-        return (
-            self._replace(since=newest - 1, place=None, pages=0)
-            if moves and newest and newest - 1 > self.since
-            else None
-        )
+        moves = spec.most and self.pages >= spec.most and page.ascending and newest and newest - 1 > self.since
+        return self._replace(since=newest - 1, place=None, pages=0) if moves and newest else None
 
     def position(self, spec: NextSpec | None, now: int) -> str:
         """Return the position to be stored, as JSON."""
