@@ -271,11 +271,8 @@ class HttpSource:
                 passed.clear()
             passed.add(page_key)
         else:
-            if walk.since != before.since:  # begun again: the tokens are other ones
-                passed.clear()
-            else:
-                passed.add(before.place)
-            is_repeated = walk.place in passed
+            passed.add((before.since, before.place))  # where a list is begun again, its tokens are other ones
+            is_repeated = (walk.since, walk.place) in passed
         if is_repeated:
             raise UsageError(
                 f"{self.name}: the next page is one that was there before, so the list would never end",
