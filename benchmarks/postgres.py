@@ -28,7 +28,7 @@ from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.network import Network
-from triage_cli.stores import selections
+from triage_cli.stores import where_clauses
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres.dialect import translated
 from triage_cli.stores.postgres.store import PostgresStore
@@ -94,13 +94,13 @@ def queue(server: PgServer, size: int) -> None:
         claimed = store.claim(selection, lease, 100)
         milliseconds.append(1000 * (time.perf_counter() - start))
         selection = selection._replace(after=f"{claimed[-1].urgency}{claimed[-1].ticket_id}")
-    where, values = selections.position(selection)
+    where, values = where_clauses.position(selection)
     query = pg_queries.page(
         " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
     )
     report("claim of 100", milliseconds, url, query, values | {"limit": 100, "bytes": BYTES})
     for name, selection in LISTS.items():
-        where, values = selections.where(selection)
+        where, values = where_clauses.where(selection)
         query = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
         values |= {"limit": 50, "bytes": BYTES}
         few = selection._replace(limit=50)

@@ -17,7 +17,7 @@ from triage_cli.client import RemoteTriage
 from triage_cli.client.address import Address
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.mail import threads
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.serialization import from_json
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage

@@ -13,8 +13,6 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.mcp_client import Agent, ToolFailedError, connected, in_process
 from tests.support.online import ONLINE
 from tests.support.world import FakeClassifier, World
-from triage_cli.agents.server import AgentServer
-from triage_cli.agents.untrusted import EXTRA, INSTRUCTIONS, PAGE
 from triage_cli.client import RemoteTriage
 from triage_cli.client.address import Address
 from triage_cli.client.remote_consultation import RemoteConsultation
@@ -22,6 +20,8 @@ from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.tickets import Category, Selection, TicketDraft
+from triage_cli.mcp_server.server import AgentServer
+from triage_cli.mcp_server.untrusted import EXTRA, INSTRUCTIONS, PAGE
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.triage import Triage
 from triage_cli.service.consultation import LocalConsultation

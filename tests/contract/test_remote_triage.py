@@ -33,7 +33,7 @@ from triage_cli.domain.errors import (
     RefusedError,
     RowError,
 )
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
 

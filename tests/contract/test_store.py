@@ -47,7 +47,7 @@ from triage_cli.domain.errors import StoreError, UsageError
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.process import machine, place
-from triage_cli.stores import money, queries, selections
+from triage_cli.stores import money, shared_sql, where_clauses
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sql_store import PAGE
 from triage_cli.stores.sqlite import migrations as sqlite_migrations
@@ -222,7 +222,9 @@ def test_what_was_accepted_stays_so_whatever_comes_late(store: SqliteStore, late
     assert store.deliveries([ticket.ticket_id])[ticket.ticket_id][0].attempts == 2
 
 
-@pytest.mark.parametrize("number", [1, queries.BLOCK - 1, queries.BLOCK, queries.BLOCK + 1, 2 * queries.BLOCK + 7])
+@pytest.mark.parametrize(
+    "number", [1, shared_sql.BLOCK - 1, shared_sql.BLOCK, shared_sql.BLOCK + 1, 2 * shared_sql.BLOCK + 7]
+)
 def test_a_batch_of_any_size_is_stored_whole(store: SqliteStore, number: int) -> None:
     tickets = filled(store, *(a_ticket(str(n)) for n in range(number)))
     assert [t.ticket_id for t in store.find(Selection())] == [t.ticket_id for t in reversed(tickets)]
@@ -822,10 +824,10 @@ def test_claims_are_answered_by_the_partial_index_in_order(
     store: SqliteStore, statuses: frozenset[str], index: str, after: str
 ) -> None:
     store.stats()
-    where, values = selections.where(Selection(statuses=statuses))
+    where, values = where_clauses.where(Selection(statuses=statuses))
     if after:
         where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
-    said = queries.CLAIMABLE.format(where=" and ".join([*where, queries.FREE]))
+    said = shared_sql.CLAIMABLE.format(where=" and ".join([*where, shared_sql.FREE]))
     values |= {"run": "r", "now": 0.0, "limit": 5, "after_urgency": 2, "after_id": "x"}
     plan = [row[3] for row in store.database.connection().execute(f"explain query plan {said}", values)]
     assert any(f"INDEX {index}" in step for step in plan), plan
@@ -836,7 +838,9 @@ def test_claims_are_answered_by_the_partial_index_in_order(
 def test_due_deliveries_reviews_and_money_are_answered_by_their_indexes(store: SqliteStore) -> None:
     store.stats()
     values = {"destination": "box", "run": "r", "now": 0.0, "horizon": 0.0, "limit": 5}
-    plan = " ".join(row[3] for row in store.database.connection().execute(f"explain query plan {queries.DUE}", values))
+    plan = " ".join(
+        row[3] for row in store.database.connection().execute(f"explain query plan {shared_sql.DUE}", values)
+    )
     assert "INDEX deliveries_due" in plan
     plan = " ".join(
         row[3] for row in store.database.connection().execute(f"explain query plan {money.OF_A_DAY}", ("2026", 0.0))
@@ -847,7 +851,7 @@ def test_due_deliveries_reviews_and_money_are_answered_by_their_indexes(store: S
         row[3] for row in store.database.connection().execute(f"explain query plan {money.OF_A_PARCEL}", ("p", "2026"))
     )
     assert "INDEX runs_of_parcel" in plan
-    where, _ = selections.where(Selection(statuses=frozenset({"needs_review"})))
+    where, _ = where_clauses.where(Selection(statuses=frozenset({"needs_review"})))
     said = f"explain query plan select * from tickets where {where[0]} order by ticket_id desc limit 5"
     assert "INDEX tickets_to_review" in " ".join(row[3] for row in store.database.connection().execute(said))
 
@@ -1064,7 +1068,7 @@ def test_many_rows_are_written_as_one_by_one_whatever_is_the_same_in_all(
     columns = ", ".join(f"c{n}" for n in range(width))
     insert = f"insert into t ({columns}) values ({', '.join('?' * width)})"
     found = []
-    for write in (queries.write_all, lambda db, said, all_: db.executemany(said, all_)):
+    for write in (shared_sql.write_all, lambda db, said, all_: db.executemany(said, all_)):
         with closing(sqlite3.connect(":memory:")) as db:
             typed = ", ".join(f"c{n} {kind}" for n, kind in enumerate(kinds))
             db.execute(f"create table t (row integer primary key, {typed})")

@@ -28,7 +28,7 @@ from triage_cli.domain import times
 from triage_cli.domain.audit import Event
 from triage_cli.domain.decisions import Calibration, ClassifyPlan, Decided, ReclassifyPlan
 from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.async_bridge import AsyncBridge
 from triage_cli.service.local_triage import LocalTriage

@@ -23,7 +23,7 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, ExhaustedError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import AsyncBridge

@@ -24,7 +24,6 @@ from tests.support.llm_server import Script, failing, good
 from tests.support.mcp_client import ToolFailedError, connected
 from tests.support.world import a_budget
 from triage_cli import wiring
-from triage_cli.agents.server import AgentServer
 from triage_cli.classifiers.llm import provider as llm_provider
 from triage_cli.classifiers.llm.anthropic import AnthropicProvider
 from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
@@ -33,8 +32,9 @@ from triage_cli.classifiers.llm.decisions_api import DecisionProvider
 from triage_cli.classifiers.llm.openai import OpenAIProvider
 from triage_cli.cli.app import build
 from triage_cli.config import Price, load_config
-from triage_cli.config.schema import MODELS
+from triage_cli.config.sections import MODELS
 from triage_cli.domain.tickets import Ticket
+from triage_cli.mcp_server.server import AgentServer
 from triage_cli.runtime.budget import TOLERANCE
 from triage_cli.service.consultation import LocalConsultation
 from triage_cli.service.local_triage import LocalTriage
@@ -299,6 +299,9 @@ def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
     assert all(args[0].endswith("per_day") for args in opened.values())
     # One asks the person in front of it, two ask the store about many tickets at once.
     free = {"cli/context.py", "classifiers/llm/claim_check.py", "classifiers/llm/costs.py"}
-    committing = {"service/group_commit.py", "service/single_tickets.py"}  # asks the thread that saves, not a provider
+    committing = {
+        "service/concurrent_callers/group_commit.py",
+        "service/concurrent_callers/single_tickets.py",
+    }  # asks the thread that saves, not a provider
     question_spec = set(calls(".ask")) - free - committing
     assert question_spec == {"classifiers/llm/classifier.py"}, "a provider is asked by whoever sets money aside alone"

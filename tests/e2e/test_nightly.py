@@ -20,7 +20,7 @@ from tests.support.nightly import WORKERS, case, configure, tickets
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.decisions import ClassifyPlan, Decided, ReclassifyPlan
 from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.stop import StopControl
 

@@ -8,7 +8,7 @@ from tests.support.cli import Cli
 from tests.support.commands import TICKETS, many, rows
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 
 

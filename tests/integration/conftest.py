@@ -7,7 +7,7 @@ import pytest
 from tests.support.fake_destination import FakeDestination
 from tests.support.world import World
 from triage_cli.domain.deliveries import Rule
-from triage_cli.service.single_tickets import SingleTickets
+from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from triage_cli.domain.decisions import Answer, Calibration, ClassifyPlan
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.calibration import Pair
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.budget import Budget
 

@@ -32,7 +32,8 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Receipt, Routed, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
-from triage_cli.domain.runs import Action, Lease, Outcome, Run
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.stop import StopControl

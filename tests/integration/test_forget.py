@@ -26,10 +26,11 @@ from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, UnavailableError
-from triage_cli.domain.runs import Action, Lease, Outcome, Run
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, TicketDraft
+from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
 from triage_cli.service.erasure import blank
-from triage_cli.service.single_tickets import SingleTickets
 from triage_cli.stores.database import Db
 from triage_cli.stores.sqlite.store import SqliteStore
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.http_stub import Got, HttpStub, Reply, a_delivery, a_parcel, opened, sent
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError, PrivateAddressError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 
 TOKEN = "tok-1234567890"  # noqa: S105 - made up
 

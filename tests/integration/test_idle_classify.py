@@ -8,9 +8,9 @@ from tests.support.cli import Cli
 from tests.support.world import World
 from triage_cli.config import load_config
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.runs import Action
+from triage_cli.domain.outcomes import Action
 from triage_cli.domain.tickets import Selection, TicketDraft
-from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.classifiers import Classifier
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.wiring.classifiers import only_loads
 

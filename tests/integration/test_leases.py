@@ -13,7 +13,7 @@ from tests.support.stored_tickets import sql as on_sqlite
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.decisions import Answer, ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget

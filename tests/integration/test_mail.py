@@ -25,7 +25,7 @@ from triage_cli.destinations.mail import LONGEST, MailDestination, MailMessages,
 from triage_cli.domain.dedup import encoded
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, UsageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.readers.mail_message import draft_of
 from triage_cli.runtime.network import Network
 

@@ -30,7 +30,7 @@ from triage_cli.domain.insight.spikes import SentSpike
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Renamed, Selection
 from triage_cli.domain.times import now
-from triage_cli.stores import queries, selections
+from triage_cli.stores import shared_sql, where_clauses
 from triage_cli.stores.api_access import StoreGate
 from triage_cli.stores.categories import BEARS, CategoryMemory
 from triage_cli.stores.database import Db
@@ -336,7 +336,7 @@ def test_who_waits_for_the_chain_holds_up_no_claim(pg: PostgresStore) -> None:
 def test_claims_are_answered_by_the_index_of_their_queue_in_order(
     pg: PostgresStore, statuses: frozenset[str], index: str, after: str
 ) -> None:
-    where, values = selections.position(Selection(statuses=statuses, after=after))
+    where, values = where_clauses.position(Selection(statuses=statuses, after=after))
     said = pg_queries.page(
         " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
     )
@@ -387,7 +387,7 @@ def plan(pg: PostgresStore, said: str, values: dict[str, Any]) -> str:
     ],
 )
 def test_lists_are_answered_by_an_index_in_order(pg: PostgresStore, selection: Selection, index: str) -> None:
-    where, values = selections.where(selection)
+    where, values = where_clauses.where(selection)
     said = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
     values |= {"limit": 5, "bytes": BYTES}
     steps = plan(pg, said, values)
@@ -399,7 +399,7 @@ def test_due_deliveries_and_endings_are_answered_by_their_indexes(pg: PostgresSt
     due = plan(pg, pg_queries.DUE, {"destination": "box", "run": "r", "now": 0.0, "horizon": 0.0, "limit": 5})
     assert "deliveries_due" in due
     assert "tickets_pkey" in due, "one ticket is looked at for each delivery"
-    after = plan(pg, queries.NEXT_DUE, {"but": "[]"})
+    after = plan(pg, shared_sql.NEXT_DUE, {"but": "[]"})
     assert "deliveries_due" in after
     assert "tickets_pkey" in after
     assert "Sort" not in due + after

@@ -10,7 +10,7 @@ from triage_cli.domain.errors import RowError
 from triage_cli.domain.mail.parts import Mail
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.ports.adapters import Pause
+from triage_cli.ports.sources import Pause
 
 
 class Mailbox:

@@ -15,7 +15,7 @@ from triage_cli.domain.decisions import Classification, ClassifyPlan, Flip, Recl
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import CheckError, UsageError
 from triage_cli.domain.explanation.explain import explain
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.service.classification.flip_rules import judge, margin
 

@@ -17,10 +17,10 @@ from triage_cli.domain.decisions import Answer, ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.ids import delivery_id
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.routing import as_sent
-from triage_cli.domain.runs import Outcome
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.ports.adapters import Destination
+from triage_cli.ports.destinations import Destination
 from triage_cli.service.category_renames import root_of, rooted
 from triage_cli.service.delivery.routing_decisions import RoutingTable
 from triage_cli.service.local_triage import LocalTriage

@@ -16,7 +16,7 @@ from triage_cli.config.specs import KEY_VARIABLES
 from triage_cli.config.validators import Field, variable
 from triage_cli.config.yaml_document import ConfigNode, Diagnostics, Node
 
-SCHEMA = importlib.import_module("triage_cli.config.schema")  # the package has a function of this name
+SCHEMA = importlib.import_module("triage_cli.config.sections")  # the package has a function of this name
 USUAL = {
     "TRIAGE_API_KEY", "TRIAGE_AUDIT_KEY", "TRIAGE_TOKEN_COMMAND", "OPENAI_API_KEY", "ANTHROPIC_API_KEY",
     "OPENAI_ADMIN_KEY", "ANTHROPIC_AUTH_TOKEN", "PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE",

@@ -33,7 +33,8 @@ from triage_cli.domain.errors import (
     RowError,
     UnavailableError,
 )
-from triage_cli.domain.runs import Action, Lease, Outcome, Run
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime import occurrence_counter

@@ -21,8 +21,8 @@ from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError, NoRouteError, NotClassifiedError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
+from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
 from triage_cli.service.run_context import request_id
-from triage_cli.service.single_tickets import SingleTickets
 
 BOTH = ("classify", "route")
 

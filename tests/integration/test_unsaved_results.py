@@ -16,10 +16,11 @@ from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import ExhaustedError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.runs import Lease, Outcome
+from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection
-from triage_cli.service import group_delivery, group_dispatch
-from triage_cli.service.single_tickets import SingleTickets
+from triage_cli.service.concurrent_callers import group_delivery, group_dispatch
+from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
 
 
 def process(singles: SingleTickets, subject: str = "Refund?") -> Outcome[Routed]:
@@ -325,7 +326,7 @@ def test_the_end_waits_for_a_request_that_has_a_result_to_save(world: World, sin
 def test_a_request_that_outlives_the_end_is_answered_and_sends_nothing(
     world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triage_cli.service.group_delivery.CLOSE_SECONDS", 0.0)
+    monkeypatch.setattr("triage_cli.service.concurrent_callers.group_delivery.CLOSE_SECONDS", 0.0)
     save, reached, go = world.store.save, threading.Event(), threading.Event()
 
     def held_up(*given: Any) -> list[Conflict | None]:

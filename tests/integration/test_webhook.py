@@ -25,7 +25,7 @@ from triage_cli.destinations.http_sender import WORKERS
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain.deliveries import Receipt
 from triage_cli.domain.errors import DeliveryError, PrivateAddressError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.webhook_signing import secret_of, signature
 from triage_cli.runtime import unreachable
 from triage_cli.runtime.ssrf_guard import checked, is_public

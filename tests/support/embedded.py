@@ -9,7 +9,7 @@ from triage_cli.classifiers.embedded.weights import Model, fingerprint
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.decisions import Answer, Classification
 from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.classifiers import Classifier
 
 
 def ticket(text: str | None) -> Ticket:

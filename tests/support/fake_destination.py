@@ -7,7 +7,7 @@ from tests.support.world import World
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import TicketDraft
 from triage_cli.service.delivery.dispatcher import POLL_SECONDS
 

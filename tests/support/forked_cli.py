@@ -27,7 +27,7 @@ from tests.support import caught_connections as caught
 from tests.support.forked_process import ForkedProcess, ask
 
 # What few commands need, and takes long to import.
-LEFT_OUT = ("triage_cli.__main__", "triage_cli.agents", "triage_cli.api", "triage_cli.cli.review")
+LEFT_OUT = ("triage_cli.__main__", "triage_cli.mcp_server", "triage_cli.api", "triage_cli.cli.review")
 AT_START = ("PYTHON", "OPENAI_", "ANTHROPIC_", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[2]
 SHARED = "TESTS_FORKED_CLI"  # the variable by which a worker knows the door

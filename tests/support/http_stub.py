@@ -13,7 +13,7 @@ from triage_cli.config import Config, load_config
 from triage_cli.destinations.http import HttpDestination
 from triage_cli.destinations.http_secrets import secrets_of
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.wiring.destinations import check_templates
 

@@ -16,7 +16,7 @@ from triage_cli.domain.errors import (
     AnswerError,
     TriageError,
 )
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.circuit_breaker import TimeSource

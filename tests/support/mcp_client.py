@@ -14,7 +14,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import Implementation, TextContent, Tool
 
 from tests.support.cli import Cli
-from triage_cli.agents.server import AgentServer
+from triage_cli.mcp_server.server import AgentServer
 
 NAME = Implementation(name="claude code", version="1.0")
 

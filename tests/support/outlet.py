@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 
 
 class Outlet:

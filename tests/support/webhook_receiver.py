@@ -9,7 +9,7 @@ from tests.support.fake_destination import outcomes
 from tests.support.local_server import Handler, LocalServer, ThreadedServer
 from triage_cli.destinations.webhook import Target, WebhookDestination
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.webhook_signing import secret_of
 

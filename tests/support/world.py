@@ -6,10 +6,10 @@ from triage_cli.classifiers.embedded.facility_location import most_representativ
 from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.deliveries import Rule
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.ports.adapters import Destination
+from triage_cli.ports.destinations import Destination
 from triage_cli.runtime.budget import Bounds, Budget, Grant
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.delivery.routing_decisions import RoutingTable, never_promised

@@ -13,7 +13,7 @@ from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
-from triage_cli.service.group_commit import GroupCommitter, Prepared
+from triage_cli.service.concurrent_callers.group_commit import GroupCommitter, Prepared
 
 
 class HeldStore:

@@ -5,8 +5,8 @@ import threading
 
 from tests.support.commands import PATIENCE
 from tests.support.webhook_receiver import outgoing
+from triage_cli.service.concurrent_callers.group_dispatch import GroupDispatcher, GroupResult
 from triage_cli.service.delivery.dispatcher import Dispatcher
-from triage_cli.service.group_dispatch import GroupDispatcher, GroupResult
 
 
 def test_an_error_with_the_last_delivery_comes_to_its_caller_and_the_thread_ends() -> None:

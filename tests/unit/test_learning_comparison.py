@@ -7,7 +7,7 @@ import pytest
 from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.evaluation.confidence_intervals import paired_interval
 from triage_cli.domain.evaluation.metrics import Graded
-from triage_cli.ports.adapters import Settings
+from triage_cli.ports.classifiers import Settings
 from triage_cli.service.learning.model_comparison import FEW, Answered, Comparison, InUse, compared, shared_settings
 
 SETTINGS = [(3.0, 0.2, (0.7, 1.0, 0.0))]

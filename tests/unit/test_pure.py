@@ -25,7 +25,8 @@ from triage_cli.domain.exit_codes import EARLY_END
 from triage_cli.domain.explanation import early_end
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.json_paths import lookup
-from triage_cli.domain.runs import Action, Outcome, Run
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft
 from triage_cli.domain.views import History
 from triage_cli.service.verdicts import Verdicts

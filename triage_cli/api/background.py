@@ -10,7 +10,7 @@ from typing import Any
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import ItemError, TriageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 from triage_cli.service.local_triage import LocalTriage

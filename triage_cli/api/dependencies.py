@@ -14,13 +14,13 @@ from triage_cli.api.ndjson import StreamSlots
 from triage_cli.config import HookSpec
 from triage_cli.domain.audit import Head
 from triage_cli.domain.errors import MediaTypeError, UnavailableError, UsageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.ports.storage import ApiAccessStore
+from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
 from triage_cli.service.consultation import LocalConsultation
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
-from triage_cli.service.single_tickets import SingleTickets
 
 MEGABYTE = 1 << 20
 T = TypeVar("T")

@@ -6,9 +6,9 @@ from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
 from triage_cli.domain import ids, times
 from triage_cli.domain.chunks import FlushNow
 from triage_cli.domain.decisions import Answer, Classification
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.classifiers import Classifier
 from triage_cli.runtime.budget import Budget
 
 Recall = Callable[[Sequence[str]], Mapping[str, Classification]]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from triage_cli.domain.chunks import FlushNow
 from triage_cli.domain.decisions import Answer, Classification, Postponed, QuestionSpec, Unfinished
 from triage_cli.domain.errors import AnswerError, TakenOverError, TriageError, UnavailableError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.classifiers import Classifier
 from triage_cli.runtime.budget import Budget
 
 SHARES = 10_000

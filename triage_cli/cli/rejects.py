@@ -10,7 +10,7 @@ from typing import Any
 
 from triage_cli.cli import messages
 from triage_cli.domain.errors import RowError, UsageError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import Table, rewritten
 from triage_cli.runtime.private_files import private

@@ -10,7 +10,7 @@ from triage_cli.client import protocol, protocol_errors
 from triage_cli.client.http import RETRY_DELAYS, Connection, ConnectionLostError, Stream, StreamAbortedError
 from triage_cli.domain import dedup, ids
 from triage_cli.domain.chunks import bounded
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter

@@ -3,8 +3,8 @@
 from triage_cli.config.destination_specs import DestinationSpec
 from triage_cli.config.load import load_config, no_home
 from triage_cli.config.protected_files import is_own
-from triage_cli.config.schema import schema
 from triage_cli.config.secrets import without_password
+from triage_cli.config.sections import schema
 from triage_cli.config.show import shown
 from triage_cli.config.specs import (
     DEFAULT_CATEGORIES,

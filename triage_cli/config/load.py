@@ -11,7 +11,7 @@ from triage_cli.config.destinations import default_destinations
 from triage_cli.config.file_trust import check_unnamed, distrust
 from triage_cli.config.protected_files import is_among, own_files
 from triage_cli.config.routes import default_routes
-from triage_cli.config.schema import LOCAL, TOP, Sections, read
+from triage_cli.config.sections import LOCAL, TOP, Sections, read
 from triage_cli.config.specs import DEFAULT_CATEGORIES, KEY_VARIABLES, Config
 from triage_cli.config.validators import absolute, is_postgres, no_database, no_url
 from triage_cli.config.yaml_document import (

@@ -6,8 +6,8 @@ from typing import Any
 from triage_cli.config.destination_specs import DestinationSpec
 from triage_cli.config.destinations import DESTINATION
 from triage_cli.config.http_destination import COMMON
-from triage_cli.config.schema import CATEGORY, CLASSIFIER
 from triage_cli.config.secrets import without_password
+from triage_cli.config.sections import CATEGORY, CLASSIFIER
 from triage_cli.config.specs import ClassifierSpec, Config, HookSpec, Price
 from triage_cli.config.validators import Field
 from triage_cli.config.webhooks import WEBHOOK

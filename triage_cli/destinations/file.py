@@ -12,7 +12,7 @@ from typing import IO
 from triage_cli.destinations.payload import line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.private_files import FOLDER, private
 

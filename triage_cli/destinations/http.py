@@ -13,7 +13,7 @@ from triage_cli.destinations.rendered_requests import HttpRequests
 from triage_cli.domain.deliveries import SET_BY_A_PERSON, OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.json_paths import has_place, lookup
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.serialization import compact, encodable, from_json
 from triage_cli.domain.tickets import as_tag, tags_of
 from triage_cli.runtime.http_exchange import Endpoint, HttpAnswer, HttpRequest

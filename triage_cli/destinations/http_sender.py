@@ -7,7 +7,7 @@ from functools import cache
 
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import storable_text
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.http_exchange import READ, Endpoint, HttpAnswer, HttpConnections, HttpRequest, exchange

@@ -24,7 +24,7 @@ from triage_cli.destinations.payload import template_values
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, causes
 from triage_cli.domain.mail.parts import mail_of
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import encodable, from_json
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime import resource_exhaustion

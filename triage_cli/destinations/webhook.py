@@ -8,7 +8,7 @@ from typing import NamedTuple
 from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown
 from triage_cli.destinations.payload import line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.webhook_signing import signature
 from triage_cli.runtime.http_exchange import Endpoint, HttpRequest
 from triage_cli.runtime.installation import USER_AGENT

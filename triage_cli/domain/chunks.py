@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 
 T = TypeVar("T")
 

@@ -11,7 +11,8 @@ from typing import Any
 from triage_cli.domain.audit import EventAction, LoggedEvent
 from triage_cli.domain.decisions import Classification, Decided, Decision, Flip, Standing
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
-from triage_cli.domain.runs import Outcome, Run, rounded_usd
+from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.runs import Run, rounded_usd
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import timestamp
 from triage_cli.domain.views import History, StatsGroup, Why

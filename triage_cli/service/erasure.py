@@ -10,7 +10,7 @@ from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.run_context import RunContext
 

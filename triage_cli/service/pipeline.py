@@ -6,7 +6,7 @@ from itertools import count
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.delivery.route import DeliveryRun, due, last_outcome_per_ticket

@@ -22,7 +22,7 @@ from triage_cli.domain.decisions import (
     Unfinished,
 )
 from triage_cli.domain.errors import AnswerError, CheckError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.batch.collect import BatchCollector

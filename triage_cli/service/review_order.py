@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.adapters import Ranking
+from triage_cli.ports.classifiers import Ranking
 from triage_cli.ports.storage import Store
 
 # How many tickets are ordered together, the least sure first: more than a person reviews in some hours.

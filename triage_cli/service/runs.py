@@ -14,7 +14,8 @@ from triage_cli.domain.chunks import CHUNK, NAMED
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import ItemError, TriageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
-from triage_cli.domain.runs import WHOLE, InputPart, Outcome, Run
+from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.runs import WHOLE, InputPart, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.tickets import Category, Selection
-from triage_cli.ports.adapters import Batcher, Classifier, Ranking
+from triage_cli.ports.classifiers import Batcher, Classifier, Ranking
 from triage_cli.ports.storage import Store
 from triage_cli.service.batch.collect import BatchCollector, batched
 from triage_cli.service.classification.category_check import Unchecked

@@ -10,7 +10,8 @@ from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Classification, Decision
 from triage_cli.domain.dedup import reset
 from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, TriageError, UnavailableError
-from triage_cli.domain.runs import Action, Lease, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import last_decision, storable_text
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.domain.views import History

@@ -16,7 +16,7 @@ from triage_cli.domain.serialization import compact, foreign
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.domain.times import from_seconds, to_seconds
-from triage_cli.ports.adapters import Pause
+from triage_cli.ports.sources import Pause
 from triage_cli.runtime.http_exchange import READ, Exchange, HttpAnswer, HttpRequest
 from triage_cli.runtime.retry import retry_after
 from triage_cli.sources.items import ItemReader

@@ -17,7 +17,7 @@ from triage_cli.domain.errors import RefusedError, UnavailableError, UsageError
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.ports.adapters import Pause
+from triage_cli.ports.sources import Pause
 from triage_cli.readers.mail_files import LONGEST, RawMail
 from triage_cli.readers.mail_message import drafts
 from triage_cli.runtime.mail_connections import ImapConnection, ImapError

@@ -9,7 +9,7 @@ from triage_cli.domain.batches import Batch, BatchItem
 from triage_cli.domain.changes import Change
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
-from triage_cli.stores import queries
+from triage_cli.stores import shared_sql
 from triage_cli.stores.database import Db, Tables
 
 OPEN = "('gathering', 'sending', 'submitted')"
@@ -29,7 +29,7 @@ WAITING = """select b.classifier, count(*), count(distinct b.batch_id), min(b.op
 class BatchTables(Tables):
     """Reads and writes batches. Their items are written by `save`, in one transaction with their tickets."""
 
-    FREE_BATCH = f"(run_id is null or run_id not in {queries.LIVE})"  # no live run holds it; takes the value `now`
+    FREE_BATCH = f"(run_id is null or run_id not in {shared_sql.LIVE})"  # no live run holds it; takes the value `now`
 
     def hold_batches(self, lease: Lease) -> list[Batch]:
         """Claim the batches that are not settled and that no live run holds; return them, oldest first."""

@@ -16,7 +16,7 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.views import Gauges
 from triage_cli.stores.data_migrations import COUNT_ALL
 from triage_cli.stores.database import Tables
-from triage_cli.stores.queries import write_all
+from triage_cli.stores.shared_sql import write_all
 
 DAY = len("2026-01-01")
 COUNTED_AS = "status, coalesce(category, ''), coalesce(classifier, ''), substr(stored_at, 1, 10)"

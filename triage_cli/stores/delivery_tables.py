@@ -6,7 +6,7 @@ from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.times import now
-from triage_cli.stores import queries
+from triage_cli.stores import shared_sql
 from triage_cli.stores.database import Tables
 
 LET_GO = """update deliveries set run_id = null, last_error = coalesce(:why, last_error),
@@ -20,19 +20,19 @@ class DeliveryTables(Tables):
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """Return the deliveries of each of these tickets, in the order of its decisions."""
         deliveries_by_ticket: dict[str, list[Delivery]] = {}
-        for row in self.database.read(queries.DELIVERIES, (compact(list(ticket_ids)),)):
+        for row in self.database.read(shared_sql.DELIVERIES, (compact(list(ticket_ids)),)):
             delivery = Delivery(*row)
             deliveries_by_ticket.setdefault(delivery.ticket_id, []).append(delivery)
         return {ticket_id: tuple(deliveries) for ticket_id, deliveries in deliveries_by_ticket.items()}
 
     def attempts(self, ticket_id: str) -> tuple[Attempt, ...]:
         """Return the attempts at a ticket's deliveries, oldest first."""
-        return tuple(Attempt(*row) for row in self.database.read(queries.ATTEMPTS_OF, (ticket_id,)))
+        return tuple(Attempt(*row) for row in self.database.read(shared_sql.ATTEMPTS_OF, (ticket_id,)))
 
     def pending_destinations(self, ids: Sequence[str] | None = None) -> list[str]:
         """Return the destinations with pending deliveries, of all tickets or of these."""
         query, values = (
-            (queries.PENDING_DESTINATIONS, {}) if ids is None else (queries.OWED_OF, {"ids": compact(list(ids))})
+            (shared_sql.PENDING_DESTINATIONS, {}) if ids is None else (shared_sql.OWED_OF, {"ids": compact(list(ids))})
         )
         return [row[0] for row in self.database.read(query, values)]
 
@@ -41,9 +41,9 @@ class DeliveryTables(Tables):
 
         `but` names destinations to leave out.
         """
-        query, values = queries.NEXT_DUE, {"but": compact(list(but))}
+        query, values = shared_sql.NEXT_DUE, {"but": compact(list(but))}
         if ids is not None:
-            query, values = queries.NEXT_DUE_OF, values | {"ids": compact(list(ids))}
+            query, values = shared_sql.NEXT_DUE_OF, values | {"ids": compact(list(ids))}
         due: float | None = self.database.read(query, values)[0][0]
         return due
 

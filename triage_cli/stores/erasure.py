@@ -8,7 +8,7 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.times import now
 from triage_cli.stores.counts import Counts
 from triage_cli.stores.database import Db
-from triage_cli.stores.queries import TYPED
+from triage_cli.stores.shared_sql import TYPED
 
 # Erases words of a ticket, and hashes of them, from all tables but `tickets`. A new table that may hold them must be
 # added here. Pending deliveries are cancelled, because without the text there is nothing to send.

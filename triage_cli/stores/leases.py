@@ -13,7 +13,7 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.process import alive, place
 from triage_cli.stores.database import Db, Tables, Values
-from triage_cli.stores.queries import RUN_COLUMNS, TYPED
+from triage_cli.stores.shared_sql import RUN_COLUMNS, TYPED
 
 # A live run whose lease has fewer seconds left than this is suspended or stuck, and cannot renew the lease itself.
 SHORT_LEASE = 30.0

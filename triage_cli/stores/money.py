@@ -12,7 +12,7 @@ from triage_cli.domain import times
 from triage_cli.domain.changes import Spent
 from triage_cli.domain.runs import Lease, Run, rounded_usd
 from triage_cli.runtime.budget import number_that_fits
-from triage_cli.stores import queries
+from triage_cli.stores import shared_sql
 from triage_cli.stores.database import Tables
 
 DAY = 24 * 3600.0
@@ -80,7 +80,7 @@ class MoneyTables(Tables):
         """Return what earlier tries of the request that begins this run have cost, or may still cost."""
         if not run.parcel:
             return 0.0
-        return float(db.execute(OF_A_PARCEL, (run.parcel, times.ago(queries.CONTINUABLE_SECONDS))).fetchone()[0])
+        return float(db.execute(OF_A_PARCEL, (run.parcel, times.ago(shared_sql.CONTINUABLE_SECONDS))).fetchone()[0])
 
     def cost(self) -> float:
         """Return what all runs spent, in USD, including answers that were lost or that a killed run never saved."""

@@ -19,7 +19,7 @@ from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.times import now
 from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery
-from triage_cli.stores import queries, selections
+from triage_cli.stores import shared_sql, where_clauses
 from triage_cli.stores.batch_tables import BatchTables
 from triage_cli.stores.categories import Renames
 from triage_cli.stores.database import Db
@@ -51,7 +51,7 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         def end(db: Db) -> None:
             self._book(db, run.run_id, run.spent)
             values = (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id)
-            db.execute(queries.END, values)
+            db.execute(shared_sql.END, values)
             db.execute("delete from claims where run_id = ?", (run.run_id,))
 
         self.database.write(end)
@@ -85,7 +85,7 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         """Store the weights of a model under its fingerprint; a store that only reads does without."""
         if self.read_only:
             return
-        self._write(queries.PUT_MODEL, (fingerprint, weights, audit_chain.canonical(metrics), now()))
+        self._write(shared_sql.PUT_MODEL, (fingerprint, weights, audit_chain.canonical(metrics), now()))
 
     # -- reads
 
@@ -96,12 +96,12 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """Return earlier answers of paid classifiers, by answer key."""
-        answers = self._answers(self.database.read(queries.RECALL, (compact(list(answer_keys)),)))
+        answers = self._answers(self.database.read(shared_sql.RECALL, (compact(list(answer_keys)),)))
         return {answer.answer_key: answer for answer in answers}
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """Return the stored tickets among these identities."""
-        rows = self.database.read(queries.BY_IDENTITY, (compact(list(identities)),))
+        rows = self.database.read(shared_sql.BY_IDENTITY, (compact(list(identities)),))
         return {ticket.identity: ticket for ticket in (Ticket(*row) for row in rows)}
 
     def cursor(self, source: str) -> SourceCursor | None:
@@ -124,7 +124,7 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         urgent = selection.order == "urgent"
         order = "urgency, ticket_id" if urgent else "ticket_id desc"
         while remaining is None or remaining > 0:
-            where, values = selections.position(selection) if urgent else selections.where(selection)
+            where, values = where_clauses.position(selection) if urgent else where_clauses.where(selection)
             if selection.after and not urgent:
                 where.append("ticket_id < :after_id")
                 values |= {"after_id": storable_text(selection.after)}
@@ -141,8 +141,8 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
     def _sorted(self, selection: Selection) -> Iterator[Ticket]:
         left = selection.limit
         while left is None or left > 0:
-            page = selections.SORTED if left is None else min(left, selections.SORTED)
-            query, values = selections.sorted_ids(selection)
+            page = where_clauses.SORTED if left is None else min(left, where_clauses.SORTED)
+            query, values = where_clauses.sorted_ids(selection)
             sorted_ids = [row[0] for row in self.database.read(query, values | {"page": page})]
             yield from self._in_order_of(sorted_ids)
             if len(sorted_ids) < page:
@@ -152,7 +152,7 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
 
     def _in_order_of(self, ids: Sequence[str]) -> Iterator[Ticket]:
         for chunk in chunked(ids, NAMED):
-            tickets_by_id = {row[0]: Ticket(*row) for row in self.database.read(queries.BY_ID, (compact(chunk),))}
+            tickets_by_id = {row[0]: Ticket(*row) for row in self.database.read(shared_sql.BY_ID, (compact(chunk),))}
             yield from (tickets_by_id[i] for i in chunk if i in tickets_by_id)
 
     def named(self, name: str, limit: int) -> list[Ticket]:
@@ -160,34 +160,34 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         rows = self.database.read("select * from tickets where ticket_id = ?", (name,))
         if not rows:
             values = {"low": f"{name}\t", "high": f"{name}\n", "limit": limit}
-            rows = self.database.read(queries.NAMED, values)
+            rows = self.database.read(shared_sql.NAMED, values)
             if ENDING.fullmatch(name):  # else a search through all tickets would find none
                 rows += [row for row in self._ending(name, limit) if row not in rows]
         return [Ticket(*row) for row in rows]
 
     def _ending(self, ending: str, limit: int) -> list[Any]:
-        return self.database.read(queries.ENDING, {"ending": f"%{ending}", "limit": limit})
+        return self.database.read(shared_sql.ENDING, {"ending": f"%{ending}", "limit": limit})
 
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
         """Return these answers, by classification id."""
-        rows = self.database.read(queries.DECISIONS, (compact(list(classification_ids)),))
+        rows = self.database.read(shared_sql.DECISIONS, (compact(list(classification_ids)),))
         return {answer.classification_id: answer for answer in self._answers(rows)}
 
     def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
         """Return all answers about these tickets to these questions, oldest first."""
         values = (compact(list(ticket_ids)), compact(list(fingerprints)))
-        return self._answers(self.database.read(queries.ANSWERS, values))
+        return self._answers(self.database.read(shared_sql.ANSWERS, values))
 
     def history(self, ticket_id: str) -> History:
         """Return a ticket with its answers, deliveries, attempts, events and questions."""
         values = (ticket_id,)
         ticket = Ticket(*self.database.read("select * from tickets where ticket_id = ?", values)[0])
-        answers = tuple(self._answers(self.database.read(queries.ANSWERS_OF, values)))
+        answers = tuple(self._answers(self.database.read(shared_sql.ANSWERS_OF, values)))
         deliveries = self.deliveries([ticket_id]).get(ticket_id, ())
         attempts = self.attempts(ticket_id)
-        questions = {a[0]: QuestionSpec(*a) for a in self.database.read(queries.ASKINGS_OF, values)}
+        questions = {a[0]: QuestionSpec(*a) for a in self.database.read(shared_sql.ASKINGS_OF, values)}
         events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
-        bounds = tuple(StoredBound(*row) for row in self.database.read(queries.BOUNDS_OF, values))
+        bounds = tuple(StoredBound(*row) for row in self.database.read(shared_sql.BOUNDS_OF, values))
         return History(
             ticket,
             answers,
@@ -202,7 +202,7 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield events, oldest first; with a limit, the newest of them."""
-        where, values = selections.where_events(query)
+        where, values = where_clauses.where_events(query)
         after = query.after
         if query.limit is not None:
             values["limit"] = query.limit
@@ -211,7 +211,7 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
             if not rows:
                 return
         while True:
-            rows = self.database.read(queries.EVENTS.format(where=where, page=PAGE), values | {"after": after})
+            rows = self.database.read(shared_sql.EVENTS.format(where=where, page=PAGE), values | {"after": after})
             yield from (LoggedEvent(*row) for row in rows)
             if len(rows) < PAGE:
                 return
@@ -233,7 +233,7 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         total = sum(by_status.values())
         counts = by_status, by_category, self.counted("classifier"), days
         audited = {
-            name: {"asked": asked, "agreed": agreed} for name, asked, agreed in self.database.read(queries.AUDITED)
+            name: {"asked": asked, "agreed": agreed} for name, asked, agreed in self.database.read(shared_sql.AUDITED)
         }
         oldest = self.oldest_pending_delivery()
         return Stats(total, *counts, deliveries, self.cost(), events, self.waiting(), audited, oldest)
@@ -241,7 +241,7 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, in no order."""
         number = len(query.by)
-        rows = self.database.read(*selections.grouped(query))
+        rows = self.database.read(*where_clauses.grouped(query))
         return [StatsGroup(dict(zip(query.by, row[:number], strict=True)), *row[number:]) for row in rows]
 
     # -- inside a transaction
@@ -274,10 +274,10 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
 
     def _tickets(self, db: Db, ids: Sequence[str]) -> list[Ticket]:
-        return [Ticket(*row) for row in db.execute(queries.BY_ID, (compact(list(ids)),))]
+        return [Ticket(*row) for row in db.execute(shared_sql.BY_ID, (compact(list(ids)),))]
 
     def _identified(self, db: Db, identities: Sequence[str]) -> list[Ticket]:
-        return [Ticket(*row) for row in db.execute(queries.BY_IDENTITY, (compact(list(identities)),))]
+        return [Ticket(*row) for row in db.execute(shared_sql.BY_IDENTITY, (compact(list(identities)),))]
 
     def _forgotten(self, db: Db, new_tickets: Sequence[Ticket]) -> dict[str, Conflict]:
         """Return conflicts for new tickets that were forgotten before they could be stored, by id."""

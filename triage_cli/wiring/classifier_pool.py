@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from triage_cli.config import Config
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.classifiers import Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.wiring.classifiers import Caller, open_classifier
 from triage_cli.wiring.stores import known, open_shelf

@@ -10,7 +10,7 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.decisions import Classification, ClassifyPlan
 from triage_cli.domain.errors import ConfigError, UsageError
-from triage_cli.ports.adapters import Batcher, Classifier
+from triage_cli.ports.classifiers import Batcher, Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
 from triage_cli.wiring.learned_models import name_of, suited, unsuited

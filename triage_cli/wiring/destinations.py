@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from triage_cli.config import Config, DestinationSpec, template_settings
 from triage_cli.config.secrets import secret_variables
 from triage_cli.domain.errors import ConfigError
-from triage_cli.ports.adapters import Destination
+from triage_cli.ports.destinations import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
 from triage_cli.service.delivery.routing_decisions import RoutingTable

@@ -11,7 +11,7 @@ from triage_cli.domain.decisions import Calibration, ClassifyPlan
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.evaluation.error_bounds import ErrorBound
 from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.classifiers import Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.network import Network

@@ -7,7 +7,7 @@ from functools import cache
 from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import times
 from triage_cli.domain.audit import Event
-from triage_cli.domain.evaluation import promises
+from triage_cli.domain.evaluation import threshold_sentences
 from triage_cli.domain.evaluation.calibration import Curve
 from triage_cli.domain.evaluation.error_bounds import NEVER, ErrorBound, StoredBound, bounds
 from triage_cli.ports.model_registry import ModelRegistry
@@ -92,5 +92,5 @@ def record(
     thresholds = {bound.category: bound.threshold for bound in changed}
     data = {"classifier": spec.name, "max_error": spec.max_error, "thresholds": thresholds}
     registry.keep_error_bounds(changed, event(data))
-    for message in promises.changes(changed, before):
+    for message in threshold_sentences.changes(changed, before):
         warn(message)

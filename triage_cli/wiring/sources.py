@@ -12,7 +12,7 @@ from triage_cli.config.secrets import secret_variables
 from triage_cli.config.source_specs import ImapSpec, SourceSpec
 from triage_cli.domain.errors import UnavailableError, UsageError
 from triage_cli.domain.sources import PullPlan
-from triage_cli.ports.adapters import Source
+from triage_cli.ports.sources import Source
 from triage_cli.runtime.network import Network
 from triage_cli.wiring.destination_diagnostics import checked_program
 

@@ -22,7 +22,8 @@ from triage_cli.client import protocol, protocol_errors
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import MediaTypeError, RowError, TooLargeError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.runs import WHOLE, InputPart, Outcome
+from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.runs import WHOLE, InputPart
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import PRIORITIES, Rejected, Selection, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage

@@ -28,7 +28,7 @@ from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import BusyError, NoRouteError, NotClassifiedError, RowError, TriageError, UsageError
 from triage_cli.domain.mail import parts
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import delivery_record, storable_text, ticket_record
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage

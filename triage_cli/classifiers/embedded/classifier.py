@@ -14,7 +14,7 @@ from triage_cli.classifiers.embedded.guesses import Guess, Guesser
 from triage_cli.classifiers.embedded.weights import METHOD, VECTORS, Model, described, fingerprint, knows
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.classifiers.embedded.content import is_readable, is_vague, marks
 from triage_cli.classifiers.embedded.language_guard import foreign, lean_of
+from triage_cli.classifiers.embedded.meaningless_words import is_readable, is_vague, marks
 from triage_cli.classifiers.embedded.tokens import (
     BUCKETS,
     MAX_CHARACTERS,

@@ -14,7 +14,7 @@ from triage_cli.classifiers.embedded.unlabelled_texts import SelfTrainingSet, we
 from triage_cli.classifiers.embedded.weights import Model, has_learned, suited
 from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.tickets import Category
-from triage_cli.ports.adapters import Settings
+from triage_cli.ports.classifiers import Settings
 
 LEAST_CHANCE = 1e-6  # bounds what a single text can add to a loss
 

@@ -25,7 +25,7 @@ from triage_cli.config import ClassifierSpec
 from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget

@@ -6,7 +6,7 @@ from typing import Any
 
 from triage_cli.domain.audit import EventAction, LoggedEvent
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.evaluation.promises import bound_of, threshold_clause
+from triage_cli.domain.evaluation.threshold_sentences import bound_of, threshold_clause
 from triage_cli.domain.explanation.early_end import early_end
 from triage_cli.domain.explanation.next_step import comma_list, next_step, offline_clause, two_decimals
 from triage_cli.domain.ids import short

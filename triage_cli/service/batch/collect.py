@@ -10,10 +10,10 @@ from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Answer, Classification, Decided, Postponed, Standing
 from triage_cli.domain.errors import ConfigError, TriageError, UnknownOutcomeError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.adapters import Batcher, Classifier
+from triage_cli.ports.classifiers import Batcher, Classifier
 from triage_cli.service.batch.submit import BatchContext, BatchSubmitter, paid, released, spooled, waits_for
 from triage_cli.service.classification.answered_tickets import costs, released_with_cost, steps_within
 from triage_cli.service.classification.classify import ClassifyRun

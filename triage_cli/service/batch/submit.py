@@ -12,9 +12,9 @@ from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.chunks import CHUNK, chunked
 from triage_cli.domain.decisions import Answer, Decided
 from triage_cli.domain.errors import BudgetError, TriageError, UnknownOutcomeError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.adapters import Batcher
+from triage_cli.ports.classifiers import Batcher
 from triage_cli.service.classification.decision_recorder import DecisionRecorder, texts_of
 from triage_cli.service.run_context import RunContext
 

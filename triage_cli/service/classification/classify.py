@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.domain.chunks import bounded
 from triage_cli.domain.decisions import Decided
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.runs import TO_CLASSIFY, RunRecorder, TicketClaimer

@@ -11,11 +11,11 @@ from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import Answer, Classification, Decided, Decision, Standing, Unfinished
 from triage_cli.domain.errors import AnswerError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.routing import SETTLED
-from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.classifiers import Classifier
 from triage_cli.service.classification.answered_tickets import decided, steps_within, with_cost
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.flip_rules import is_sure

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.decisions import Classification, Flip
 from triage_cli.domain.errors import AnswerError, CheckError, UsageError
-from triage_cli.domain.runs import Action
+from triage_cli.domain.outcomes import Action
 from triage_cli.domain.tickets import Ticket
 
 # The actions that `apply` carries out.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from triage_cli.domain.deliveries import Receipt
 from triage_cli.domain.errors import DeliveryError, TriageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.runtime.circuit_breaker import Circuit
 
 # After FAILURES failures in a row, a destination is paused for PAUSE seconds; then one delivery is a probe.

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from triage_cli.domain.chunks import BYTES, FlushNow
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError, TriageError
-from triage_cli.domain.runs import Action, Outcome
-from triage_cli.ports.adapters import Destination
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.ports.destinations import Destination
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 
 # The most deliveries that one destination's queue holds, and about the most characters of their tickets.

@@ -11,7 +11,7 @@ from triage_cli.domain.audit import Event, EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.deliveries import Attempt, Delivery, Failure, OutgoingDelivery, Receipt, Routed
 from triage_cli.domain.errors import DeliveryError, ItemError, OfflineError, TriageError, UnavailableError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.service.run_context import RunContext
 

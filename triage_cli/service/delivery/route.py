@@ -10,7 +10,7 @@ from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import NAMED, bounded, chunked
 from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Routed, RoutePlan
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.service.delivery.dispatcher import QUEUE_LIMIT, Dispatcher, QueueResults

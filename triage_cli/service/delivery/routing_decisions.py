@@ -12,9 +12,9 @@ from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule
 from triage_cli.domain.errors import NoRouteError, NotClassifiedError
 from triage_cli.domain.evaluation.error_bounds import NEVER
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Renamed, Ticket
-from triage_cli.ports.adapters import Destination
+from triage_cli.ports.destinations import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 from triage_cli.service.delivery.results import dead_letters, due_later, error_of

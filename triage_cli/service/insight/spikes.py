@@ -9,7 +9,7 @@ from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.insight.spikes import SentSpike, Spike, find_spikes
 from triage_cli.domain.tickets import URGENCY, Ticket
 from triage_cli.domain.times import now, timestamp
-from triage_cli.ports.adapters import Destination
+from triage_cli.ports.destinations import Destination
 from triage_cli.ports.storage import Inflow
 
 WEEK = timedelta(weeks=1)

@@ -7,7 +7,7 @@ from triage_cli.domain import dedup, ids
 from triage_cli.domain.chunks import bounded
 from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter

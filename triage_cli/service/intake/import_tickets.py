@@ -13,8 +13,8 @@ from triage_cli.domain.decisions import Classification
 from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.errors import RowError, TriageError, UnavailableError
 from triage_cli.domain.mail import threads
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.routing import woken
-from triage_cli.domain.runs import Action, Outcome
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.storage import Store

@@ -16,7 +16,7 @@ from triage_cli.domain.decisions import Answer, Unfinished
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.classifiers import Classifier
 from triage_cli.runtime.budget import Budget
 
 TICKETS_AN_ATTACK = 4

@@ -13,10 +13,11 @@ from triage_cli.domain.errors import BudgetError, TriageError
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.confidence_intervals import wilson
 from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored
-from triage_cli.domain.runs import InputPart, Outcome
+from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.runs import InputPart
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.classifiers import Classifier
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl

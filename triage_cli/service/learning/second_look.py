@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.chunks import CHUNK, bounded
 from triage_cli.domain.decisions import Answer, Decided
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.answered_tickets import steps_within
 from triage_cli.service.classification.decision_recorder import DecisionRecorder

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.tickets import Category
-from triage_cli.ports.adapters import Trainer
+from triage_cli.ports.classifiers import Trainer
 from triage_cli.service.learning.training_data import SURE, Material, splits, too_few
 
 Answer = tuple[str, float | None]  # category and confidence

@@ -9,7 +9,7 @@ from triage_cli.domain.decisions import Labelled, ModelVersion
 from triage_cli.domain.errors import UnavailableError, UsageError
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Category
-from triage_cli.ports.adapters import Trainer
+from triage_cli.ports.classifiers import Trainer
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl

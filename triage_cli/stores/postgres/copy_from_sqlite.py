@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from triage_cli.domain import audit_chain
 from triage_cli.domain.audit import Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, StoreError
-from triage_cli.stores import queries
+from triage_cli.stores import shared_sql
 from triage_cli.stores.database import Db
 from triage_cli.stores.postgres import schema
 from triage_cli.stores.postgres.dialect import DialectConnection, storable
@@ -104,7 +104,7 @@ def _verify(db: DialectConnection, head: tuple[int, str, str | None], rows: dict
 
 
 def _events(db: DialectConnection) -> Iterator[LoggedEvent]:
-    query, after = queries.EVENTS.format(where="true", page=PAGE), 0
+    query, after = shared_sql.EVENTS.format(where="true", page=PAGE), 0
     while page := db.execute(query, {"after": after}).fetchall():
         yield from (LoggedEvent(*row) for row in page)
         after = page[-1][0]

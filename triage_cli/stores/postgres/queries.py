@@ -8,20 +8,20 @@ from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket
-from triage_cli.stores import queries
+from triage_cli.stores import shared_sql
 from triage_cli.stores.postgres.dialect import DialectConnection
-from triage_cli.stores.queries import COLUMNS
+from triage_cli.stores.shared_sql import COLUMNS
 
 # The database's clock, because machines may disagree on the time. It is stable in a statement, so indexes can be used.
 CLOCK = "extract(epoch from statement_timestamp())::double precision"
 
 RENEW = f"""update runs set lease_until = {CLOCK} + ?, spent = coalesce(? + settled, spent),
     reserved = coalesce(?, reserved) where run_id = ?"""
-BEGIN = f"{queries.BEGIN} {CLOCK} + ?)"
+BEGIN = f"{shared_sql.BEGIN} {CLOCK} + ?)"
 # Reservations under the daily budget take this lock first, before any other, so that they come one after another.
 LOCK, BUDGET_LOCK = "select pg_advisory_xact_lock(?)", 74_219_203_119  # any number, the same in every version
 # If two runs continue the same dead one, only the first inherits what it had spent.
-CONTINUE = f"""update runs set ended_at = ?, exit_code = 137 where {queries.DEAD} {CLOCK}
+CONTINUE = f"""update runs set ended_at = ?, exit_code = 137 where {shared_sql.DEAD} {CLOCK}
     returning inherited + spent + reserved"""
 
 _ALIVE = f"runs.ended_at is null and runs.lease_until > {CLOCK}"
@@ -49,13 +49,13 @@ def _due(of: str = "") -> str:
     (select delivery_id from deliveries where destination = :destination and state = 'pending'
      and due_at <= {CLOCK} + :horizon and (run_id is null or exists (select 1 from runs
         where runs.run_id = deliveries.run_id and (ended_at is not null or lease_until <= {CLOCK})))
-     and {queries.STANDS} {of}
+     and {shared_sql.STANDS} {of}
      order by due_at limit :limit for no key update skip locked)
-    update deliveries set {queries.TAKE} from taken where deliveries.delivery_id = taken.delivery_id
+    update deliveries set {shared_sql.TAKE} from taken where deliveries.delivery_id = taken.delivery_id
     returning deliveries.*"""
 
 
-DUE, DUE_OF = _due(), _due(queries.OF_THESE)
+DUE, DUE_OF = _due(), _due(shared_sql.OF_THESE)
 # The batches that no live run holds.
 FREE_BATCH = f"""(run_id is null or exists (select 1 from runs
     where runs.run_id = batches.run_id and (ended_at is not null or lease_until <= {CLOCK})))"""
@@ -92,7 +92,7 @@ def _update(columns: Sequence[str]) -> str:
 
 
 UPDATE_TICKETS = _update(COLUMNS)
-DECIDE_TICKETS = _update(queries.DECIDED)
+DECIDE_TICKETS = _update(shared_sql.DECIDED)
 
 ROWS = "from json_populate_recordset(null::{table}, ?::json)"
 INSERT_TICKETS = f"insert into tickets select * {ROWS.format(table='tickets')} on conflict (identity) do nothing"
@@ -100,11 +100,11 @@ INSERT_CLASSIFICATIONS = f"insert into classifications select * {ROWS.format(tab
 INSERT_ATTEMPTS = f"insert into attempts select * {ROWS.format(table='attempts')} on conflict do nothing"
 PUT_DELIVERIES = (
     f"insert into deliveries select * {ROWS.format(table='deliveries')} on conflict (delivery_id) do update set "
-    + queries.PUT_DELIVERY.partition("do update set ")[2]
+    + shared_sql.PUT_DELIVERY.partition("do update set ")[2]
 )
 PUT_BATCH_ITEMS = (
     f"insert into batch_items select * {ROWS.format(table='batch_items')} "
-    "on conflict (batch_id, ticket_id) do update set " + queries.PUT_BATCH_ITEM.partition("do update set ")[2]
+    "on conflict (batch_id, ticket_id) do update set " + shared_sql.PUT_BATCH_ITEM.partition("do update set ")[2]
 )
 CHAIN = "select seq, hash, key from chain for update"
 # The head in `last_head` is not overwritten if the log does not contain it, because then the log was truncated.

@@ -25,11 +25,11 @@ from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.times import now
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.process import began, machine, place
-from triage_cli.stores import queries, selections
+from triage_cli.stores import shared_sql, where_clauses
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres.database import MOST, PATIENCE, PostgresDatabase
 from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
-from triage_cli.stores.queries import COLUMNS, GIVEN, START
+from triage_cli.stores.shared_sql import COLUMNS, GIVEN, START
 from triage_cli.stores.sql_store import SqlStore
 
 
@@ -82,7 +82,7 @@ class PostgresStore(SqlStore):
 
         def begin(db: DialectConnection) -> float:
             self._tend_leases(db, at)
-            spent = db.execute(pg_queries.CONTINUE, (now(), *queries.dead(run))).fetchall()
+            spent = db.execute(pg_queries.CONTINUE, (now(), *shared_sql.dead(run))).fetchall()
             inherited = run.spent + sum(row[0] for row in spent) + self._spent_before(db, run)
             db.execute(
                 pg_queries.BEGIN,
@@ -109,7 +109,7 @@ class PostgresStore(SqlStore):
         Tickets that another transaction has locked are skipped; those selected by id are waited for. Without ids, at
         most about `streams.BYTES` of text are claimed.
         """
-        where, values = selections.position(selection)
+        where, values = where_clauses.position(selection)
         locked = "for no key update" + (" skip locked" if selection.ids is None else "")
         query = pg_queries.page(" and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", locked)
         values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}
@@ -193,7 +193,7 @@ class PostgresStore(SqlStore):
             self.log(db, kept)
             self._count(db, kept, self._grouped(kept, tickets_before), deliveries_before)
             if cursor is not None and not conflicts:
-                db.execute(queries.PUT_CURSOR, cursor)
+                db.execute(shared_sql.PUT_CURSOR, cursor)
         return conflicts
 
     def _let_go_and_hold(self, db: DialectConnection, changes: Sequence[Change]) -> None:
@@ -216,7 +216,7 @@ class PostgresStore(SqlStore):
         updated: set[str] = set()
         for statement, columns, rows in (
             (pg_queries.UPDATE_TICKETS, COLUMNS, rewritten),
-            (pg_queries.DECIDE_TICKETS, queries.DECIDED, decided),
+            (pg_queries.DECIDE_TICKETS, shared_sql.DECIDED, decided),
         ):
             if rows:
                 records = pg_queries.as_json((*columns, "expects"), rows)

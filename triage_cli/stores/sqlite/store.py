@@ -23,7 +23,7 @@ from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.times import now
 from triage_cli.runtime.private_files import is_full, make_private
 from triage_cli.runtime.process import began, machine, place
-from triage_cli.stores import categories, queries, selections
+from triage_cli.stores import categories, shared_sql, where_clauses
 from triage_cli.stores.sql_store import SqlStore
 from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE, translate
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
@@ -86,11 +86,11 @@ class SqliteStore(SqlStore):
             db.execute(f"pragma cache_size = -{BULK_CACHE}")
             at = time.time()
             self._tend_leases(db, at)
-            dead = (*queries.dead(run), at)
-            inherited = run.spent + db.execute(queries.CONTINUED, dead).fetchone()[0] + self._spent_before(db, run)
-            db.execute(queries.CLOSE_CONTINUED, (now(), *dead))
+            dead = (*shared_sql.dead(run), at)
+            inherited = run.spent + db.execute(shared_sql.CONTINUED, dead).fetchone()[0] + self._spent_before(db, run)
+            db.execute(shared_sql.CLOSE_CONTINUED, (now(), *dead))
             until = at + Lease(run.run_id).seconds
-            db.execute(queries.BEGIN + "?)", (*run._replace(spent=0.0), inherited, place(), began(run.pid), until))
+            db.execute(shared_sql.BEGIN + "?)", (*run._replace(spent=0.0), inherited, place(), began(run.pid), until))
         keep_head(db, self.path)
         return run._replace(spent=inherited)
 
@@ -106,24 +106,24 @@ class SqliteStore(SqlStore):
 
         Without ids, at most about `streams.BYTES` of text are claimed.
         """
-        where, values = selections.position(selection)
+        where, values = where_clauses.position(selection)
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
         with self.database.transaction() as db:
             self._check_run(db, lease)
             self.renew_lease(db, lease)
-            query = queries.CLAIMABLE.format(where=" and ".join([*where, queries.FREE]))
+            query = shared_sql.CLAIMABLE.format(where=" and ".join([*where, shared_sql.FREE]))
             with closing(db.execute(query, values)) as rows:
                 claimable = map(Ticket._make, rows)
                 tickets = list(claimable if selection.ids is not None else first_of(claimable))
             ids = compact([ticket.ticket_id for ticket in tickets])
-            taken_over = {row[0] for row in db.execute(queries.TAKE_OVER, (ids,)).fetchall()}
-            db.execute(queries.CLAIM, (lease.run_id, ids))
+            taken_over = {row[0] for row in db.execute(shared_sql.TAKE_OVER, (ids,)).fetchall()}
+            db.execute(shared_sql.CLAIM, (lease.run_id, ids))
         if not taken_over:
             return tickets
         return [t._replace(revision=t.revision + 1) if t.ticket_id in taken_over else t for t in tickets]
 
     def _due(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
-        query, values = queries.DUE_OF if "ids" in values else queries.DUE, {**values, "now": time.time()}
+        query, values = shared_sql.DUE_OF if "ids" in values else shared_sql.DUE, {**values, "now": time.time()}
         with self.database.transaction() as db:
             return self._claimed_deliveries(db, lease, query, values)
 
@@ -131,7 +131,7 @@ class SqliteStore(SqlStore):
         """Renew a run's lease and record what it has spent."""
         until = time.time() + lease.seconds
         self._book(db, lease.run_id, lease.spent)
-        db.execute(queries.RENEW, (until, lease.spent, lease.reserved, lease.run_id))
+        db.execute(shared_sql.RENEW, (until, lease.spent, lease.reserved, lease.run_id))
 
     # -- the one write
 
@@ -148,30 +148,32 @@ class SqliteStore(SqlStore):
             tickets_before, deliveries_before = self._unmoved_before(db, expected), self._deliveries_before(db, changes)
             conflicts = self._moved_on(db, expected) if sum(tickets_before.values()) < len(expected) else {}
             new_tickets = self._new_tickets(db, changes, conflicts)
-            if new_tickets and queries.insert_tickets(db, new_tickets) < len(new_tickets):
+            if new_tickets and shared_sql.insert_tickets(db, new_tickets) < len(new_tickets):
                 conflicts |= self._taken(db, new_tickets)
             kept = self._accepted(changes, conflicts)
             self._add(db, kept)
-            db.executemany(queries.SET_DECISION, [(t.decision_id, t.ticket_id) for t in new_tickets if t.decision_id])
+            db.executemany(
+                shared_sql.SET_DECISION, [(t.decision_id, t.ticket_id) for t in new_tickets if t.decision_id]
+            )
             updates = [c for c in kept if c.ticket and c.expected_revision]
-            queries.update_tickets(db, updates)
+            shared_sql.update_tickets(db, updates)
             free = [c.ticket.ticket_id for c in updates if c.ticket and not c.ticket.run_id]
             if free:
-                db.execute(queries.LET_GO, (compact(free),))
+                db.execute(shared_sql.LET_GO, (compact(free),))
             self._hold(db, [t for t in new_tickets if t.run_id and t.ticket_id not in conflicts])
             self.log(db, kept)
             self._count(db, kept, tickets_before, deliveries_before)
             if cursor is not None and not conflicts:
-                db.execute(queries.PUT_CURSOR, cursor)
+                db.execute(shared_sql.PUT_CURSOR, cursor)
         return self._refusals(changes, conflicts)
 
     def _hold(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> None:
         for run_id in {ticket.run_id for ticket in tickets}:
-            db.execute(queries.CLAIM, (run_id, compact([t.ticket_id for t in tickets if t.run_id == run_id])))
+            db.execute(shared_sql.CLAIM, (run_id, compact([t.ticket_id for t in tickets if t.run_id == run_id])))
 
     def _moved_on(self, db: sqlite3.Connection, expected: Mapping[str, int]) -> dict[str, Conflict]:
         """Return conflicts for tickets that no longer have their expected revision, by id."""
-        moved = [row[0] for row in db.execute(queries.MOVED_ON, (compact(expected),))]
+        moved = [row[0] for row in db.execute(shared_sql.MOVED_ON, (compact(expected),))]
         current = {t.ticket_id: t for t in self._tickets(db, moved)}
         return {ticket_id: Conflict(current.get(ticket_id)) for ticket_id in moved}
 
@@ -180,12 +182,12 @@ class SqliteStore(SqlStore):
         if not added:
             return
         for kind, insert in (
-            (Classification, queries.INSERT_CLASSIFICATION),
-            (Delivery, queries.PUT_DELIVERY),
-            (Attempt, queries.INSERT_ATTEMPT),
-            (BatchItem, queries.PUT_BATCH_ITEM),
+            (Classification, shared_sql.INSERT_CLASSIFICATION),
+            (Delivery, shared_sql.PUT_DELIVERY),
+            (Attempt, shared_sql.INSERT_ATTEMPT),
+            (BatchItem, shared_sql.PUT_BATCH_ITEM),
         ):
-            queries.write_all(db, insert, [row for row in added if type(row) is kind])
+            shared_sql.write_all(db, insert, [row for row in added if type(row) is kind])
         self._spend(db, added)
 
     def log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
@@ -194,7 +196,7 @@ class SqliteStore(SqlStore):
         own_mark = audit_chain.same(mark, self.audit_key)
         events = (event for change in changes for event in change.events)
         rows, head = audit_chain.append(Head(prev, seq), events, self.audit_key)
-        queries.write_all(db, queries.INSERT_EVENT, rows)
+        shared_sql.write_all(db, shared_sql.INSERT_EVENT, rows)
         db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, own_mark))
 
     def scrub(self) -> None:

@@ -24,7 +24,7 @@ from triage_cli.domain.errors import (
     UnknownOutcomeError,
     UsageError,
 )
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget

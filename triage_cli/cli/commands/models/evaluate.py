@@ -14,7 +14,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.domain.decisions import Calibration, ClassifyPlan
 from triage_cli.domain.errors import CheckError, TriageError, UsageError
-from triage_cli.domain.evaluation import promises
+from triage_cli.domain.evaluation import threshold_sentences
 from triage_cli.domain.evaluation.calibration import LEAST
 from triage_cli.domain.evaluation.metrics import Scored
 from triage_cli.domain.exit_codes import ExitCode, gravest
@@ -122,7 +122,7 @@ def _tell_promises(session: CommandContext, names: Sequence[str]) -> None:
     if any(specs[name].max_error is not None for name in named):
         for name, max_error, bounds in wiring.diagnostics.promised(session.config):
             if name in named:
-                session.say(f"{name}: {promises.summary(max_error, bounds.values())}")
+                session.say(f"{name}: {threshold_sentences.summary(max_error, bounds.values())}")
 
 
 def _choose_database(session: CommandContext, names: Sequence[str], *, calibrate: bool) -> None:

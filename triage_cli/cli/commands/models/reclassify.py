@@ -18,7 +18,7 @@ from triage_cli.domain.decisions import Flip, ReclassifyPlan
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.ids import short
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import FLIP_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.service.classification.flip_rules import Bound

@@ -12,7 +12,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.config import Config, without_password
 from triage_cli.domain.errors import DeliveryError, TriageError, UsageError
-from triage_cli.domain.evaluation import promises
+from triage_cli.domain.evaluation import threshold_sentences
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.views import Stats
@@ -148,7 +148,9 @@ def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
         for name, max_error, bounds in wiring.diagnostics.promised(session.config):
             kept = all(bound.threshold is not None for bound in bounds.values())
             hint = "" if kept else f"triage eval FILE --classifier {name} --calibrate, or give verdicts"
-            yield _record(f"promise {name}", promises.summary(max_error, bounds.values()), hint, works=kept or None)
+            yield _record(
+                f"promise {name}", threshold_sentences.summary(max_error, bounds.values()), hint, works=kept or None
+            )
     except TriageError as error:
         yield _record("learned model", error.message, error.hint, works=False)
 

@@ -13,7 +13,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
 

@@ -36,7 +36,7 @@ def mcp(
         import mcp.server  # noqa: F401 - only to tell what is missing
     except ImportError as error:
         raise UsageError("the MCP server is not installed", hint=with_extra("mcp")) from error
-    from triage_cli.agents.server import AgentServer, serve
+    from triage_cli.mcp_server.server import AgentServer, serve
 
     server = AgentServer(session.triage, session.consultation, max_cost=max_cost, allow_writes=allow_writes)
     if terminal.is_terminal(sys.stdin):

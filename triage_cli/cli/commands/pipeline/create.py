@@ -19,7 +19,7 @@ from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain import dedup
 from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.domain.tickets import Category, Ticket, TicketDraft
 from triage_cli.domain.times import now

@@ -18,11 +18,11 @@ from triage_cli.cli.progress import ProgressBar, ProgressTotal
 from triage_cli.cli.rejects import RejectedItems
 from triage_cli.domain.errors import TriageError, UnavailableError, UsageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode, gravest
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
-from triage_cli.ports.adapters import Pause, Source
+from triage_cli.ports.sources import Pause, Source
 
 DIDS = ("created", "updated", "unchanged", "rejected")
 # The progress of a pull is a share of the period that it reads.

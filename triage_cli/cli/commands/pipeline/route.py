@@ -16,7 +16,7 @@ from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import ItemError, TriageError
 from triage_cli.domain.exit_codes import ExitCode, gravest
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.domain.views import Stats

@@ -19,7 +19,7 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import ItemError, UsageError
 from triage_cli.domain.exit_codes import ExitCode, gravest
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.serialization import ADDED_KEYS as ADDED
 from triage_cli.domain.serialization import TICKET_KEYS, ticket_record
 from triage_cli.domain.tickets import Rejected, TicketDraft

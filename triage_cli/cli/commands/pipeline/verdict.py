@@ -16,7 +16,7 @@ from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.rejects import opened
 from triage_cli.domain.errors import InputError, RowError, TriageError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.runs import Action, Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record, to_json
 from triage_cli.domain.tickets import Ticket, VerdictDraft, place_of
 from triage_cli.readers import csv_rows

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from triage_cli.agents import answers
 from triage_cli.domain import times
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft, agent_name
 from triage_cli.domain.consultation import TextQuestion
@@ -19,6 +18,7 @@ from triage_cli.domain.serialization import group_record, storable_text
 from triage_cli.domain.tickets import Selection, Status, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
 from triage_cli.domain.views import StatsKey, StatsQuery
+from triage_cli.mcp_server import answers
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.triage import Triage
 

@@ -1,13 +1,11 @@
-"""Ports of the adapters: classifiers and their training, batches, destinations, sources."""
+"""Ports of the classifiers: questions about tickets, training, and a provider's batches."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Protocol
 
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
 from triage_cli.domain.decisions import NOTHING, Answer, Classification, Labelled, QuestionSpec, Unlabelled
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.runs import Outcome
-from triage_cli.domain.sources import PullPlan, SourcePage
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import Budget
 
@@ -133,49 +131,3 @@ class Batcher(Protocol):
 
     def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:
         """Return the outcome of a result for a ticket, with tokens and the halved cost."""
-
-
-class Destination(Protocol):
-    """Takes deliveries: a file, a command, a webhook, a mail.
-
-    `workers` deliveries are made at once, and twice as many are handed over. `schedule` holds the seconds to wait after
-    each failed attempt.
-    """
-
-    name: str
-    workers: int
-    max_attempts: int
-    schedule: tuple[float, ...]
-
-    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Attempt deliveries; an outcome's `item` is the `OutgoingDelivery`, and a failure is its `DeliveryError`.
-
-        An empty chunk of deliveries asks for the outcomes that are ready.
-        """
-
-
-class Pause(Protocol):
-    """Waits between two requests to a source: `seconds`, for the reason `why`, which users see."""
-
-    def __call__(self, seconds: float, why: str) -> bool:
-        """Return whether the pull is to stop.
-
-        Raises `UnavailableError` if its deadline comes before the end of the pause.
-        """
-
-
-class Source(Protocol):
-    """Reads the tickets of a helpdesk or a mailbox, page by page; each draft has an `external_id`.
-
-    `name` is the source of its tickets; with `keeps_category`, a ticket keeps its category when its text changes.
-    """
-
-    name: str
-    keeps_category: bool
-
-    def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
-        """Yield pages from a stored position (None: the beginning) or from the plan's time on.
-
-        A page's position is stored after all drafts up to it, so nothing is lost if the process is killed. An
-        unreadable item is a `Rejected` among the drafts; an error that ends the pull is raised.
-        """

@@ -10,14 +10,14 @@ from triage_cli.domain import times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, Decided
 from triage_cli.domain.deliveries import OutgoingDelivery, Routed
-from triage_cli.domain.runs import Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.adapters import Classifier
+from triage_cli.ports.classifiers import Classifier
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decision_recorder import DecisionRecorder, answered_by
+from triage_cli.service.concurrent_callers.group_commit import Prepared
+from triage_cli.service.concurrent_callers.group_delivery import Ended, GroupDeliveries
 from triage_cli.service.delivery.routing_decisions import RoutingDecider
-from triage_cli.service.group_commit import Prepared
-from triage_cli.service.group_delivery import Ended, GroupDeliveries
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_ROUTE
 from triage_cli.service.services import Services

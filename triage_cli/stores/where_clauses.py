@@ -6,7 +6,7 @@ from triage_cli.domain.audit import EventQuery
 from triage_cli.domain.serialization import compact, storable_text
 from triage_cli.domain.tickets import SORTS, STATUSES, Selection
 from triage_cli.domain.views import StatsQuery
-from triage_cli.stores.queries import escaped
+from triage_cli.stores.shared_sql import escaped
 
 # By the field of a selection.
 CONDITIONS = {

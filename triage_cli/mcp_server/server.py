@@ -16,9 +16,9 @@ from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import ValidationError
 
 from triage_cli import __version__
-from triage_cli.agents.tools import ReadTools, WriteTools
-from triage_cli.agents.untrusted import INSTRUCTIONS, one_line
 from triage_cli.domain.errors import AmbiguousError, NotFoundError, TriageError
+from triage_cli.mcp_server.tools import ReadTools, WriteTools
+from triage_cli.mcp_server.untrusted import INSTRUCTIONS, one_line
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.triage import Triage
 

@@ -10,8 +10,10 @@ from typing import NamedTuple
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Receipt, Routed
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.runs import Outcome
-from triage_cli.ports.adapters import Destination
+from triage_cli.domain.outcomes import Outcome
+from triage_cli.ports.destinations import Destination
+from triage_cli.service.concurrent_callers.group_commit import GroupCommitter, Prepared
+from triage_cli.service.concurrent_callers.group_dispatch import GroupDispatcher, GroupResult
 from triage_cli.service.delivery.dispatcher import Dispatcher
 from triage_cli.service.delivery.results import (
     AttemptRecorder,
@@ -20,8 +22,6 @@ from triage_cli.service.delivery.results import (
     UnfinishedTicket,
     with_offline_error,
 )
-from triage_cli.service.group_commit import GroupCommitter, Prepared
-from triage_cli.service.group_dispatch import GroupDispatcher, GroupResult
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.services import Services
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import TriageError
-from triage_cli.domain.runs import Action, Outcome
-from triage_cli.ports.adapters import Destination
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.ports.destinations import Destination
 from triage_cli.runtime.queue_thread import QueueThread
 from triage_cli.service.delivery.dispatcher import Dispatcher, switched_off
 

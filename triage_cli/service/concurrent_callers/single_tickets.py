@@ -13,15 +13,16 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.runs import Action, Lease, Outcome, Run
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket, TicketDraft
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
+from triage_cli.service.concurrent_callers.group_commit import GroupCommitter
+from triage_cli.service.concurrent_callers.group_decision import GroupDecider, NewTicket, Taken
+from triage_cli.service.concurrent_callers.group_delivery import GroupDeliveries
 from triage_cli.service.delivery.routing_decisions import RoutingDecider
-from triage_cli.service.group_commit import GroupCommitter
-from triage_cli.service.group_decision import GroupDecider, NewTicket, Taken
-from triage_cli.service.group_delivery import GroupDeliveries
 from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.run_context import RENEW, RunContext
 from triage_cli.service.services import Services

@@ -1,0 +1,1 @@
+"""What a server does for concurrent callers in groups: one question, one transaction, one sending for several."""
