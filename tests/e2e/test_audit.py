@@ -21,7 +21,7 @@ from tests.support.commands import PATIENCE, TICKETS, on_terminal
 from tests.support.pages import ROOT, blocks
 from tests.support.world import World
 from triage_cli.domain import audit_chain
-from triage_cli.domain.audit import Event, EventAction, EventQuery, Head, LoggedEvent
+from triage_cli.domain.audit_events import Event, EventAction, EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import CheckError, StoreError
 from triage_cli.domain.tickets import Selection, VerdictDraft

@@ -17,7 +17,7 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.api import application
 from triage_cli.api import ndjson as answering
 from triage_cli.api.dependencies import Limits
-from triage_cli.client.protocol import PARCEL
+from triage_cli.client.wire_format import PARCEL
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.local_triage import LocalTriage
 

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.cli import options, ticket_names
+from triage_cli.cli import options, ticket_id_input
 from triage_cli.cli.context import words_of
 from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import line
 from triage_cli.domain import audit_chain, dedup, ids, routing, serialization, times
-from triage_cli.domain.audit import Event, Head, LoggedEvent
+from triage_cli.domain.audit_events import Event, Head, LoggedEvent
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Rule
 from triage_cli.domain.errors import CheckError, TriageError, UsageError
 from triage_cli.domain.serialization import TICKET_KEYS, event_record, ticket_record, to_json
@@ -182,7 +182,7 @@ def test_the_router_takes_any_rules(
 def test_any_bytes_are_ids_or_an_error(data: bytes) -> None:
     names = ["one"]
     with suppress(TriageError):
-        names = list(ticket_names.names_in(io.BytesIO(data)))
+        names = list(ticket_id_input.names_in(io.BytesIO(data)))
     assert all(names)
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from triage_cli.domain.audit import LoggedEvent
 from triage_cli.domain.audit_chain import GENESIS, holds
+from triage_cli.domain.audit_events import LoggedEvent
 
 
 def first_break(events: Iterable[LoggedEvent]) -> int | None:

@@ -17,7 +17,7 @@ from tests.support.examples import examples
 from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain import audit_chain, dedup, ids, routing, serialization, times
-from triage_cli.domain.audit import Event, EventQuery, LoggedEvent
+from triage_cli.domain.audit_events import Event, EventQuery, LoggedEvent
 from triage_cli.domain.chunks import chunked, in_order
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, RoutePlan, Rule

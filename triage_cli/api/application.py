@@ -19,7 +19,7 @@ from triage_cli.api.middleware import QUERY, AccessMiddleware
 from triage_cli.api.ndjson import OCTETS
 from triage_cli.api.openapi import openapi_method
 from triage_cli.api.routes import admin, bulk, consultation, monitoring, queries, tickets, webhooks
-from triage_cli.client.protocol import LINES
+from triage_cli.client.wire_format import LINES
 
 # Plain endpoints that run at the same time: most of them wait for the disk or a provider.
 THREADS = 100

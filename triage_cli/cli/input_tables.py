@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from triage_cli import wiring
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.ticket_names import stdin
+from triage_cli.cli.ticket_id_input import stdin
 from triage_cli.config import is_own
 from triage_cli.domain.errors import InputError, UsageError
 from triage_cli.domain.tickets import Rejected, TicketDraft

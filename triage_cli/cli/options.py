@@ -16,7 +16,7 @@ from triage_cli.domain.errors import UsageError
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES
 from triage_cli.domain.times import timestamp
 from triage_cli.domain.views import STATS_KEYS
-from triage_cli.readers import ReadOptions, values
+from triage_cli.readers import ReadOptions, cell_values
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 DAYS = {"now": 0, "today": 0, "yesterday": 1}
@@ -138,7 +138,7 @@ def priority(typed: str | None) -> str | None:
     """Return the priority that a typed word means."""
     if typed is None:
         return None
-    known_priority = values.priority(typed, {})
+    known_priority = cell_values.priority(typed, {})
     if known_priority is None:
         raise UsageError(f'no priority "{typed}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
     return known_priority

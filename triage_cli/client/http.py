@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from triage_cli.client import protocol, protocol_errors
+from triage_cli.client import wire_errors, wire_format
 from triage_cli.client.address import Address, printed_token
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.serialization import all_encodable, number
@@ -91,7 +91,7 @@ class Connection:
         try:
             options = {"timeout": timeout} if body is None else {"json": body, "timeout": timeout}
             return _parsed(self._body(self.send(method, path, options)))
-        except protocol_errors.ProtocolError as error:
+        except wire_errors.ProtocolError as error:
             raise self.strange(error) from error
 
     def _send_repeatable(self, method: str, path: str, options: Mapping[str, Any]) -> tuple[Any, str | None]:
@@ -104,7 +104,7 @@ class Connection:
             except ConnectionLostError:
                 if wait is None or not self._has_answered or not self.wait(wait):
                     raise
-            except protocol_errors.ProtocolError as error:
+            except wire_errors.ProtocolError as error:
                 raise self.strange(error) from error
         raise AssertionError
 
@@ -115,7 +115,7 @@ class Connection:
                 for piece in answer.iter_raw(1 << 16):
                     pieces.append(piece)
                     if (size := size + len(piece)) > LARGEST_RESPONSE:
-                        raise protocol_errors.ProtocolError("an answer without an end")
+                        raise wire_errors.ProtocolError("an answer without an end")
         finally:
             answer.close()
         return b"".join(pieces)
@@ -166,8 +166,8 @@ class Connection:
     def _refusal(self, answer: httpx.Response) -> TriageError:
         """Return the error that a response contains."""
         if _kind(answer) == PROBLEM:
-            with suppress(protocol_errors.ProtocolError):
-                return protocol_errors.problem_of(_parsed(self._body(answer)))
+            with suppress(wire_errors.ProtocolError):
+                return wire_errors.problem_of(_parsed(self._body(answer)))
         answer.close()
         status = f"{self.host} answered {answer.status_code} {answer.reason_phrase}".rstrip()
         if answer.is_redirect:
@@ -186,7 +186,7 @@ class Connection:
         return error
 
     def strange(self, why: object) -> UnavailableError:
-        """Return the error for a response that does not follow the protocol."""
+        """Return the error for a response that does not follow the wire format."""
         hint = "check the address, the versions, and what stands in between"
         return UnavailableError(f"{self.host} sent an answer that triage does not understand: {why}", hint=hint)
 
@@ -241,26 +241,26 @@ class Stream:
                 cost = record.get("cost_usd") if record.keys() & {"end", "problem"} else None
                 self._connection.spent += cost if isinstance(cost, int | float) else 0.0
                 if "problem" in record:
-                    raise protocol_errors.problem_of(record["problem"])
+                    raise wire_errors.problem_of(record["problem"])
                 if "end" in record:
                     self.end = record
                     return
                 yield record
-        except protocol_errors.ProtocolError as error:
+        except wire_errors.ProtocolError as error:
             raise self._connection.strange(error) from error
         finally:
             self._answer.close()
 
     def _lines(self, grace: float) -> Iterator[bytes]:
-        if _kind(self._answer) != protocol.LINES:
-            raise protocol_errors.ProtocolError("a page, not lines")
+        if _kind(self._answer) != wire_format.LINES:
+            raise wire_errors.ProtocolError("a page, not lines")
         rest = b""
         with self._connection.translated():
             for piece in self._answer.iter_raw():  # with a size, it would wait until so much has arrived
                 *lines, rest = (rest + piece).split(b"\n") if b"\n" in piece else [rest + piece]
                 yield from lines
-                if len(rest) > protocol.LONGEST:
-                    raise protocol_errors.ProtocolError("a line without an end")
+                if len(rest) > wire_format.LONGEST:
+                    raise wire_errors.ProtocolError("a line without an end")
                 stopped_at = self._connection.stopped_at
                 if stopped_at is not None and time.monotonic() >= stopped_at + grace:
                     raise StreamAbortedError
@@ -281,16 +281,16 @@ def _kind(answer: httpx.Response) -> str:
 
 
 def _refuse_constant(number: str) -> float:
-    raise protocol_errors.ProtocolError(f"the number {number}")
+    raise wire_errors.ProtocolError(f"the number {number}")
 
 
 def _parsed(text: bytes) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=number)
-    except protocol_errors.ProtocolError:
+    except wire_errors.ProtocolError:
         raise
     except (ValueError, RecursionError) as error:
-        raise protocol_errors.ProtocolError("no JSON") from error
+        raise wire_errors.ProtocolError("no JSON") from error
 
 
 def _seconds(answer: httpx.Response) -> float:

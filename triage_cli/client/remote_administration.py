@@ -6,10 +6,10 @@ from urllib.parse import quote
 
 import httpx
 
-from triage_cli.client import protocol
+from triage_cli.client import wire_format
 from triage_cli.client.remote_triage import RemoteTriage
 from triage_cli.domain.api_keys import ApiKey, CreatedKey
-from triage_cli.domain.audit import Head
+from triage_cli.domain.audit_events import Head
 from triage_cli.domain.serialization import encodable
 
 # In seconds; a log of many millions of events takes minutes.
@@ -37,7 +37,7 @@ class RemoteKeyRing:
     def list(self) -> list[ApiKey]:
         """Return all keys, oldest first."""
         response = self._triage.connection.get("/keys")[0]
-        return self._triage.converted(lambda record: [_key(one) for one in protocol.rows_of(record)], response)
+        return self._triage.converted(lambda record: [_key(one) for one in wire_format.rows_of(record)], response)
 
     def revoke(self, name: str) -> ApiKey:
         """Revoke a key; it is refused from the next request on."""
@@ -46,7 +46,7 @@ class RemoteKeyRing:
 
     def _sent(self, method: str, path: str, body: Mapping[str, Any], kind: type[T]) -> T:
         response = self._triage.connection.request(method, path, body)
-        return self._triage.converted(lambda record: protocol.named(kind, record), response)
+        return self._triage.converted(lambda record: wire_format.named(kind, record), response)
 
 
 def verify(triage: RemoteTriage, heads: Mapping[str, str]) -> Head:
@@ -55,7 +55,7 @@ def verify(triage: RemoteTriage, heads: Mapping[str, str]) -> Head:
     The request is never repeated: the server answers only after it has read the whole log, and would begin again.
     """
     response = triage.connection.request("POST", "/audit/verify", {"heads": dict(heads)}, timeout=VERIFY_TIMEOUT)
-    return triage.converted(lambda record: protocol.named(Head, record), response)
+    return triage.converted(lambda record: wire_format.named(Head, record), response)
 
 
 def _path(name: str) -> str:
@@ -64,4 +64,4 @@ def _path(name: str) -> str:
 
 def _key(record: Any) -> ApiKey:
     """Return a key from its record, which has no hash."""
-    return protocol.named(ApiKey, {**record, "hash": b""} if isinstance(record, dict) else record)
+    return wire_format.named(ApiKey, {**record, "hash": b""} if isinstance(record, dict) else record)

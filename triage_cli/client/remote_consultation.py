@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from triage_cli.client import protocol
+from triage_cli.client import wire_format
 from triage_cli.client.http import UnreachableError
 from triage_cli.client.remote_triage import RemoteTriage
 from triage_cli.domain import ids
@@ -50,7 +50,7 @@ class RemoteConsultation:
     def category_profiles(self) -> list[CategoryProfile]:
         """Return the server's categories with their thresholds and rules."""
         response = self._triage.connection.get("/categories/profiles")[0]
-        return self._triage.converted(lambda record: [_profile(one) for one in protocol.rows_of(record)], response)
+        return self._triage.converted(lambda record: [_profile(one) for one in wire_format.rows_of(record)], response)
 
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
         """Record an agent's suggestion, in the name of the key."""
@@ -69,5 +69,5 @@ def _profile(record: Any) -> CategoryProfile:
 
 def _record(kind: type[T], record: Any) -> T:
     """Return a record of a kind, with tuples for lists."""
-    fields: tuple[Any, ...] = protocol.named(kind, record)
+    fields: tuple[Any, ...] = wire_format.named(kind, record)
     return kind._make(tuple(value) if isinstance(value, list) else value for value in fields)

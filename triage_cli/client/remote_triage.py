@@ -6,12 +6,12 @@ from itertools import chain
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote
 
-from triage_cli.client import protocol, protocol_errors
+from triage_cli.client import wire_errors, wire_format
 from triage_cli.client.address import Address
 from triage_cli.client.http import Connection, Params, StreamAbortedError
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import ids
-from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
+from triage_cli.domain.audit_events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Routed, RoutePlan
@@ -66,7 +66,7 @@ class RemoteTriage:
         rows = iter(drafts)
         for first in rows:
             if not _is_typed(first):
-                yield from Upload(self.connection, UploadPlan({}, protocol.ticket_in)).send(chain([first], rows))
+                yield from Upload(self.connection, UploadPlan({}, wire_format.ticket_in)).send(chain([first], rows))
                 return
             yield self._typed(first)
 
@@ -77,34 +77,34 @@ class RemoteTriage:
         fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
         body = {field: value for field in fields if (value := getattr(draft, field)) is not None}
         response = self.connection.post("/tickets", body, ids.new_id())
-        return Outcome(draft.row, Action.CREATED, self.converted(protocol.ticket_in, response), None, draft)
+        return Outcome(draft.row, Action.CREATED, self.converted(wire_format.ticket_in, response), None, draft)
 
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
-        params = {"do": "classify,route", **protocol.plan_record(plan._replace(max_cost=None, deadline=None))}
-        return Upload(self.connection, UploadPlan(params, protocol.routed_in, plan.max_cost, plan.deadline)).send(
+        params = {"do": "classify,route", **wire_format.plan_record(plan._replace(max_cost=None, deadline=None))}
+        return Upload(self.connection, UploadPlan(params, wire_format.routed_in, plan.max_cost, plan.deadline)).send(
             drafts
         )
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Classify tickets and record the decisions."""
-        return self._outcomes("/classify", _request_body(selection, plan), protocol.decided_in)
+        return self._outcomes("/classify", _request_body(selection, plan), wire_format.decided_in)
 
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
         """Route tickets by the server's routing map, then deliver what is due."""
-        return self._outcomes("/route", _request_body(selection, plan), protocol.routed_in)
+        return self._outcomes("/route", _request_body(selection, plan), wire_format.routed_in)
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Classify tickets again that no person decided."""
-        return self._outcomes("/reclassify", _request_body(selection, plan), protocol.flip_in)
+        return self._outcomes("/reclassify", _request_body(selection, plan), wire_format.flip_in)
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
         """Set categories by hand, or clear them."""
         for chunk in chunked(verdicts, VERDICTS):
             if self.connection.stopped_at is not None:
                 return
-            body = {"verdicts": [protocol.verdict_record(draft) for draft in chunk]}
-            for outcome in self._outcomes("/verdicts", body, protocol.ticket_in):
+            body = {"verdicts": [wire_format.verdict_record(draft) for draft in chunk]}
+            for outcome in self._outcomes("/verdicts", body, wire_format.ticket_in):
                 if not 0 <= outcome.place < len(chunk):
                     raise self.connection.strange("an outcome of a row that was never sent")
                 draft = chunk[outcome.place]
@@ -112,16 +112,16 @@ class RemoteTriage:
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """Erase the text of a customer's tickets."""
-        return self._outcomes("/forget", {"customer_id": customer_id}, protocol.routed_in)
+        return self._outcomes("/forget", {"customer_id": customer_id}, wire_format.routed_in)
 
     def _outcomes(
-        self, path: str, body: Mapping[str, Any], value: Callable[[protocol.Record], T]
+        self, path: str, body: Mapping[str, Any], value: Callable[[wire_format.Record], T]
     ) -> Iterator[Outcome[T]]:
         """Yield outcomes until the end or a stop; the request is never repeated."""
         stream = self.connection.stream(path, {"json": body})
         try:
             for record in stream.records(0.0):
-                yield self.converted(lambda r: protocol.outcome_of(r, value), record)
+                yield self.converted(lambda r: wire_format.outcome_of(r, value), record)
         except StreamAbortedError:
             return
 
@@ -144,7 +144,7 @@ class RemoteTriage:
         if left != 0:
             params |= {"after": selection.after} if selection.after else {}
             for record in self._paged("/tickets", {**params, "limit": page if left is None else min(left, page)}):
-                yield self.converted(protocol.ticket_of, record)
+                yield self.converted(wire_format.ticket_of, record)
                 left = None if left is None else left - 1
                 if left == 0:
                     return
@@ -161,8 +161,8 @@ class RemoteTriage:
         """Return the id of a ticket whose name cannot be part of a path. Raises `NotFoundError`."""
         if not ticket_name:  # the server would take an empty parameter for none, and list all tickets
             raise unknown_ticket(ticket_name)
-        for record in self.converted(protocol.rows_of, self.connection.get("/tickets", {"name": ticket_name})[0]):
-            return self.converted(protocol.ticket_of, record).ticket_id
+        for record in self.converted(wire_format.rows_of, self.connection.get("/tickets", {"name": ticket_name})[0]):
+            return self.converted(wire_format.ticket_of, record).ticket_id
         raise self.connection.strange("no ticket where there must be one")
 
     def path_of(self, ticket_name: str) -> str:
@@ -172,11 +172,11 @@ class RemoteTriage:
 
     def history(self, ticket_name: str) -> History:
         """Return a ticket with its answers, deliveries, attempts and events."""
-        return self.converted(protocol.history_of, self.connection.get(self.path_of(ticket_name))[0])
+        return self.converted(wire_format.history_of, self.connection.get(self.path_of(ticket_name))[0])
 
     def why(self, ticket_name: str) -> Why:
         """Return how a ticket was decided."""
-        return self.converted(protocol.why_of, self.connection.get(self.path_of(ticket_name) + "/why")[0])
+        return self.converted(wire_format.why_of, self.connection.get(self.path_of(ticket_name) + "/why")[0])
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the audit log, oldest first."""
@@ -192,48 +192,48 @@ class RemoteTriage:
             records = self._paged(path, {**params, "limit": PAGE, "after": query.after})
             records = records if last is None else deque(records, last)
         for record in records:
-            yield self.converted(protocol.event_of, record)
+            yield self.converted(wire_format.event_of, record)
 
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
-        return self.converted(protocol.stats_of, self.connection.get("/stats")[0])
+        return self.converted(wire_format.stats_of, self.connection.get("/stats")[0])
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, ordered by their keys."""
         response = self.connection.get("/stats/groups", {**_params(query.where), "by": query.by})[0]
-        return self.converted(lambda r: [_group(one, query.by) for one in protocol.rows_of(r)], response)
+        return self.converted(lambda r: [_group(one, query.by) for one in wire_format.rows_of(r)], response)
 
     def audit_head(self) -> Head:
         """Return the head of the audit log."""
-        return self.converted(lambda r: protocol.named(Head, r), self.connection.get("/audit/head")[0])
+        return self.converted(lambda r: wire_format.named(Head, r), self.connection.get("/audit/head")[0])
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
         response = self.connection.get("/categories")[0]
-        return self.converted(lambda r: tuple(protocol.category_of(one) for one in protocol.rows_of(r)), response)
+        return self.converted(lambda r: tuple(wire_format.category_of(one) for one in wire_format.rows_of(r)), response)
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Yield the bulk commands and requests, the latest first: the last RUNS at most."""
         if limit != 0:
             response = self.connection.get("/runs", {"limit": min(limit or RUNS, RUNS)})[0]
-            for record in self.converted(protocol.rows_of, response):
-                yield self.converted(protocol.run_of, record)
+            for record in self.converted(wire_format.rows_of, response):
+                yield self.converted(wire_format.run_of, record)
 
     def _paged(self, path: str, params: Params) -> Iterator[Any]:
         """Yield the records of all pages."""
         response, next_page = self.connection.get(path, params)
-        yield from self.converted(protocol.rows_of, response)
+        yield from self.converted(wire_format.rows_of, response)
         while next_page is not None:
             # Only the query of the link is used, so that it cannot lead to another server or path.
             query = parse_qsl(next_page.partition("?")[2].partition("#")[0], keep_blank_values=True)
             response, next_page = self.connection.get(path, query)
-            yield from self.converted(protocol.rows_of, response)
+            yield from self.converted(wire_format.rows_of, response)
 
     def converted(self, make: Callable[[Any], T], record: Any) -> T:
-        """Convert a record. Raises `UnavailableError` if it does not follow the protocol."""
+        """Convert a record. Raises `UnavailableError` if it does not follow the wire format."""
         try:
             return make(record)
-        except protocol_errors.ProtocolError as error:
+        except wire_errors.ProtocolError as error:
             raise self.connection.strange(error) from error
 
 
@@ -243,12 +243,12 @@ def _is_typed(row: TicketDraft | Rejected) -> bool:
 
 
 def _request_body(selection: Selection, plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:
-    return {"selection": protocol.selection_record(selection), "plan": protocol.plan_record(plan)}
+    return {"selection": wire_format.selection_record(selection), "plan": wire_format.plan_record(plan)}
 
 
 def _params(selection: Selection) -> dict[str, Any]:
     """Return a selection as query parameters; those that may be repeated have names in the singular."""
-    record = protocol.selection_record(selection._replace(categories=())) | {"categories": selection.categories}
+    record = wire_format.selection_record(selection._replace(categories=())) | {"categories": selection.categories}
     return {REPEATED.get(key, key): value for key, value in record.items()}
 
 
@@ -261,8 +261,8 @@ def _matches_nothing(params: Mapping[str, Any]) -> bool:
 def _group(record: Any, keys: Sequence[str]) -> StatsGroup:
     """Return a group of counts from its record."""
     if not isinstance(record, dict):
-        raise protocol_errors.ProtocolError("no StatsGroup")
-    return protocol.named(StatsGroup, {**record, "keys": {key: record.get(key) for key in keys}})
+        raise wire_errors.ProtocolError("no StatsGroup")
+    return wire_format.named(StatsGroup, {**record, "keys": {key: record.get(key) for key in keys}})
 
 
 def _is_awkward(ticket_name: str) -> bool:

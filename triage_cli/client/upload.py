@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from triage_cli.client import protocol, protocol_errors
+from triage_cli.client import wire_errors, wire_format
 from triage_cli.client.http import RETRY_DELAYS, Connection, ConnectionLostError, Stream, StreamAbortedError
 from triage_cli.domain import dedup, ids
 from triage_cli.domain.chunks import bounded
@@ -29,7 +29,7 @@ class UploadPlan(NamedTuple, Generic[T]):
     """The options of an upload: query parameters, the conversion of outcomes, and its limits in USD and seconds."""
 
     params: Mapping[str, Any]
-    value: Callable[[protocol.Record], T]
+    value: Callable[[wire_format.Record], T]
     max_cost: float | None = None
     deadline: float | None = None
 
@@ -75,7 +75,7 @@ class Upload(Generic[T]):
         drafts = [upload_row for upload_row in chunk if isinstance(upload_row, TicketDraft)]
         before = seen.count([dedup.identify(draft).identity for draft in drafts])
         met = (self._rewrite_guard.met, self._rewrite_guard.rewritten)
-        lines = [compact({"met": met}), *(protocol.draft_line(d, n) for d, n in zip(drafts, before, strict=True))]
+        lines = [compact({"met": met}), *(wire_format.draft_line(d, n) for d, n in zip(drafts, before, strict=True))]
         params = dict(self._plan.params)
         if self._plan.max_cost is not None:
             params |= {"max_cost": self._plan.max_cost, "spent_before": self._spent}
@@ -103,8 +103,8 @@ class Upload(Generic[T]):
             stream = upload_chunk.stream()
             for record in stream.records(GRACE):
                 try:
-                    outcome = protocol.outcome_of(record, self._plan.value, rowless="do" in self._plan.params)
-                except protocol_errors.ProtocolError as error:
+                    outcome = wire_format.outcome_of(record, self._plan.value, rowless="do" in self._plan.params)
+                except wire_errors.ProtocolError as error:
                     raise self._connection.strange(error) from error
                 if outcome.row is None:  # of an earlier run's delivery
                     yield outcome
@@ -118,7 +118,7 @@ class Upload(Generic[T]):
             self._account(stream.end, upload_chunk.met)
         yield from upload_chunk.rejected(None)
 
-    def _account(self, end: protocol.Record, before: tuple[int, int]) -> None:
+    def _account(self, end: wire_format.Record, before: tuple[int, int]) -> None:
         spent, met = end.get("cost_usd"), end.get("met")
         if not isinstance(spent, int | float) or not (isinstance(met, list) and [type(n) for n in met] == [int, int]):
             raise self._connection.strange("an end without its numbers")
@@ -138,7 +138,7 @@ class _UploadChunk:
         met: tuple[int, int],
     ) -> None:
         self._connection = connection
-        headers = {"content-type": protocol.PARCEL, "idempotency-key": ids.new_id()}
+        headers = {"content-type": wire_format.PARCEL, "idempotency-key": ids.new_id()}
         self._options = {"content": body, "params": params, "headers": headers}
         self._stream: Stream | None = None
         self._rejected = deque(upload_row for upload_row in rows if isinstance(upload_row, Rejected))

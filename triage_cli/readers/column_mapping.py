@@ -6,8 +6,8 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from triage_cli.domain.errors import UsageError
+from triage_cli.readers.cell_values import moment, plain
 from triage_cli.readers.helpdesks import recognised
-from triage_cli.readers.values import moment, plain
 
 FIELDS = ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.errors import InputError
+from triage_cli.readers.cell_values import is_nothing, moment
 from triage_cli.readers.column_mapping import Columns, by_content, compact, has_text, known, listing, matched
 from triage_cli.readers.sniff import Sample
-from triage_cli.readers.values import is_nothing, moment
 
 _VALUE = re.compile(
     r"^(?:[-+]?[\d.,:/ -]*\d[\d.,:/ %-]*|\S+@\S+\.\w+|https?://\S+|#?\w*[-_]?\d{3,}|[0-9a-f-]{32,36})$", re.IGNORECASE

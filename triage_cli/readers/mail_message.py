@@ -23,10 +23,10 @@ from triage_cli.domain.mail import quotes_and_signatures
 from triage_cli.domain.mail.parts import MAIL, Mail
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import mail_html
+from triage_cli.readers.cell_values import moment
 from triage_cli.readers.decoding import LONGEST, decoded
 from triage_cli.readers.mail_files import RawMail, as_mbox
 from triage_cli.readers.table import ReadOptions, Table
-from triage_cli.readers.values import moment
 
 COLUMNS = ("message_id", "from", "to", "date", "subject", "text")
 _DEEPEST = 50  # multiparts within one another

@@ -8,9 +8,9 @@ from triage_cli.domain.errors import RowError
 from triage_cli.domain.mail import parts
 from triage_cli.domain.serialization import TICKET_KEYS, foreign, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft, place_of
+from triage_cli.readers.cell_values import NOTHING, NOTHING_LENGTH, is_ambiguous, moment, plain_id, priority
 from triage_cli.readers.csv_reader import Record
 from triage_cli.readers.non_ticket_rows import about_columns
-from triage_cli.readers.values import NOTHING, NOTHING_LENGTH, is_ambiguous, moment, plain_id, priority
 
 _Reader = Callable[[str], tuple[str | None, str]]
 _EMPTY: Mapping[str, Any] = {}

@@ -8,6 +8,7 @@ from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
+from triage_cli.readers.cell_values import is_ambiguous, orders
 from triage_cli.readers.column_mapping import Columns, has_text, listing, matched, shown
 from triage_cli.readers.csv_escapes import MYSQL, NONE, EscapedRecords
 from triage_cli.readers.csv_reader import CsvRecords, Record
@@ -21,7 +22,6 @@ from triage_cli.readers.non_ticket_rows import without_totals
 from triage_cli.readers.row_mapping import Plan, Records, UnreadDates, drafts
 from triage_cli.readers.sniff import HEAD, Sample, decoder_for, delimiter_of, format_of, refuse_non_tables, sampled
 from triage_cli.readers.table import ReadOptions, Table, named_once, triage_columns
-from triage_cli.readers.values import is_ambiguous, orders
 
 _OFFERED = 6  # columns in a note
 

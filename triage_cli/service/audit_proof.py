@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from triage_cli.domain import audit_chain
-from triage_cli.domain.audit import Head, LoggedEvent
+from triage_cli.domain.audit_events import Head, LoggedEvent
 from triage_cli.domain.errors import CheckError
 from triage_cli.domain.serialization import replaced_head
 from triage_cli.ports.storage import AuditLogReader

@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import TypeVar
 
 from triage_cli.domain import times
-from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
+from triage_cli.domain.audit_events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan
@@ -17,10 +17,9 @@ from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, Tic
 from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery, Why
 from triage_cli.ports.sources import Source
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service import category_renames, review_order, ticket_lookup
+from triage_cli.service import category_renames, erasure, review_order, ticket_lookup
 from triage_cli.service.classification.classify import ClassifyRun, to_ask
 from triage_cli.service.delivery.route import DeliveryRun, routed
-from triage_cli.service.erasure import forget
 from triage_cli.service.explanation import why
 from triage_cli.service.intake.identities import check_rewritten
 from triage_cli.service.intake.import_tickets import Intake
@@ -85,8 +84,8 @@ class LocalTriage:
             yield recorder
 
     def _apply_renames(self, run_id: str | None) -> None:
-        services = self._services
-        category_renames.apply_renames(self._store, services.categories, services.map.rules, self._actor, run_id)
+        categories, rules = self._services.categories, self._services.map.rules
+        category_renames.apply_renames(self._store, categories, rules, self._actor, run_id)
 
     # -- create
 
@@ -208,7 +207,7 @@ class LocalTriage:
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """Erase the text of a customer's tickets."""
         with self._recorded_run("forget") as recorder:
-            for outcome in forget(recorder.context, customer_id):
+            for outcome in erasure.forget(recorder.context, customer_id):
                 recorder.add([outcome])
                 yield outcome
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from triage_cli.domain import audit_chain
-from triage_cli.domain.audit import EventQuery, Head, LoggedEvent
+from triage_cli.domain.audit_events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import NAMED, chunked
 from triage_cli.domain.decisions import Classification, QuestionSpec

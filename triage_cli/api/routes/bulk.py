@@ -18,7 +18,7 @@ from triage_cli.api.idempotency import KEY, KEY_EXAMPLES, KEY_HEADER, BulkReques
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.schemas import bulk as shapes
-from triage_cli.client import protocol, protocol_errors
+from triage_cli.client import wire_errors, wire_format
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import MediaTypeError, RowError, TooLargeError, TriageError, UnavailableError, UsageError
@@ -27,7 +27,7 @@ from triage_cli.domain.runs import WHOLE, InputPart
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import PRIORITIES, Rejected, Selection, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
-from triage_cli.readers import ReadOptions, open_table, values
+from triage_cli.readers import ReadOptions, cell_values, open_table
 from triage_cli.service.local_triage import LocalTriage
 
 router = new_router("bulk")
@@ -159,7 +159,7 @@ def streamed(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[
 async def _spooled(request: Request) -> UploadedBody:
     """Receive the whole body before anything is answered: a client sends all before it reads."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in (*shapes.TABLES, protocol.PARCEL):
+    if kind not in (*shapes.TABLES, wire_format.PARCEL):
         raise MediaTypeError(f'a body of type "{kind}" is not read here', hint=f"send {' or '.join(shapes.TABLES)}")
     file = cast("BinaryIO", SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115 - closed by whoever reads it
     digest = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
@@ -179,7 +179,7 @@ async def _spooled(request: Request) -> UploadedBody:
 
 def _drafts(uploaded: UploadedBody, query: shapes.BatchQuery) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
     """Return the counts of earlier chunks, and the drafts of a body. Raises `InputError` if it is no table."""
-    if uploaded.kind == protocol.PARCEL:
+    if uploaded.kind == wire_format.PARCEL:
         return _drafted(uploaded.file)
     if not uploaded.size:
         return WHOLE, iter(())
@@ -189,15 +189,15 @@ def _drafts(uploaded: UploadedBody, query: shapes.BatchQuery) -> tuple[InputPart
 
 def _drafted(file: BinaryIO) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
     """Return the counts of the first line, and drafts as the command line has read them."""
-    met = _record(file.readline(protocol.LONGEST)).get("met", [0, 0])
+    met = _record(file.readline(wire_format.LONGEST)).get("met", [0, 0])
     if not (isinstance(met, list) and len(met) == 2 and all(type(n) is int and 0 <= n < 1 << 53 for n in met)):
         raise UsageError("the first line is not what was agreed on", hint="send a table, or use this version's client")
 
     def read() -> Iterator[TicketDraft | Rejected]:
-        while line := file.readline(protocol.LONGEST):
+        while line := file.readline(wire_format.LONGEST):
             try:
-                yield _checked(protocol.draft_of(_record(line))._replace(size=len(line)))
-            except protocol_errors.ProtocolError as error:
+                yield _checked(wire_format.draft_of(_record(line))._replace(size=len(line)))
+            except wire_errors.ProtocolError as error:
                 raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
     return InputPart(*met), read()
@@ -219,9 +219,9 @@ def _checked(draft: TicketDraft) -> TicketDraft | Rejected:
     if not (subject or description):
         return Rejected(draft.row, draft.line, RowError(f"{draft.place}: neither subject nor description"))
     if draft.priority not in (None, *PRIORITIES):
-        raise protocol_errors.ProtocolError("a draft has a priority that is none")
-    if draft.created_at is not None and values.moment(draft.created_at) != draft.created_at:
-        raise protocol_errors.ProtocolError("a draft has a time that is none")
+        raise wire_errors.ProtocolError("a draft has a priority that is none")
+    if draft.created_at is not None and cell_values.moment(draft.created_at) != draft.created_at:
+        raise wire_errors.ProtocolError("a draft has a time that is none")
     return draft._replace(subject=subject, description=description)
 
 
@@ -243,7 +243,7 @@ def _answer_lines(server_state: ServerState, triage: LocalTriage, outcomes: Iter
     try:
         for outcome in outcomes:
             counts[outcome.action] += 1
-            yield protocol.outcome_line(outcome) + "\n"
+            yield wire_format.outcome_line(outcome) + "\n"
         _check(server_state)
     except TriageError as error:
         problem = problems.record(error)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 from triage_cli.api.ndjson import OCTETS
 from triage_cli.api.schemas.requests import Asked, In, Moment, Name, Priority, Short, whole
 from triage_cli.api.schemas.responses import Problem, Ticket
-from triage_cli.client import protocol
+from triage_cli.client import wire_format
 from triage_cli.domain.tickets import Status
 
 # The media types of a table, with their formats; None: the format is detected.
@@ -31,7 +31,7 @@ _LINE_STREAM = {
     "schema": _BINARY
     | {
         "description": "JSON objects, one a line",
-        "contentMediaType": protocol.LINES,
+        "contentMediaType": wire_format.LINES,
         "contentSchema": {"$ref": "#/components/schemas/Line"},
     },
     "example": '{"row": 0, "did": "rejected", "error": {"code": "not_found", '
@@ -41,7 +41,7 @@ _LINE_STREAM = {
 LINES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "one outcome a line; the last line is `end` or `problem`",
-        "content": {protocol.LINES: _LINE_STREAM, OCTETS: _LINE_STREAM},
+        "content": {wire_format.LINES: _LINE_STREAM, OCTETS: _LINE_STREAM},
     }
 }
 # The most names in one request.

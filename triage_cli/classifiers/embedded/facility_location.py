@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from triage_cli.classifiers.embedded.corpus import Corpus
 from triage_cli.classifiers.embedded.tokens import words_of
+from triage_cli.classifiers.embedded.training_texts import Corpus
 from triage_cli.classifiers.embedded.weights import Floats
 
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from triage_cli.classifiers.embedded.calibration import ScoreCalibration, best_temperature, fitted
-from triage_cli.classifiers.embedded.corpus import Corpus, Example, lessons_of, taught_by
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.language_guard import share_foreign
 from triage_cli.classifiers.embedded.logistic_regression import CLOSE, Design, rotated, rotated_back, solve
 from triage_cli.classifiers.embedded.tokens import words_of
+from triage_cli.classifiers.embedded.training_texts import Corpus, Example, lessons_of, taught_by
 from triage_cli.classifiers.embedded.weights import (
     Floats,
     Integers,

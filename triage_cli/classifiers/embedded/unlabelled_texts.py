@@ -10,11 +10,11 @@ from functools import cached_property
 import numpy as np
 
 from triage_cli.classifiers.embedded.calibration import best_temperature, fitted, softmax
-from triage_cli.classifiers.embedded.corpus import Example, taught_by
 from triage_cli.classifiers.embedded.fit import TRIABLE, Choice, TrainingSet, labelled_lessons
 from triage_cli.classifiers.embedded.language_guard import share_foreign
 from triage_cli.classifiers.embedded.logistic_regression import CLOSE
 from triage_cli.classifiers.embedded.tokens import words_of
+from triage_cli.classifiers.embedded.training_texts import Example, taught_by
 from triage_cli.classifiers.embedded.weights import Floats, Integers
 from triage_cli.classifiers.examples import LANGUAGES
 from triage_cli.domain.decisions import NOTHING, Unlabelled

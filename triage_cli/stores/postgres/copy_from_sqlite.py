@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from triage_cli.domain import audit_chain
-from triage_cli.domain.audit import Head, LoggedEvent
+from triage_cli.domain.audit_events import Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, StoreError
 from triage_cli.stores import shared_sql
 from triage_cli.stores.database import Db

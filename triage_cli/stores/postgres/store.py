@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import psycopg
 
 from triage_cli.domain import audit_chain
-from triage_cli.domain.audit import Event, Head
+from triage_cli.domain.audit_events import Event, Head
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import BYTES

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from triage_cli.domain import audit_chain
-from triage_cli.domain.audit import Head
+from triage_cli.domain.audit_events import Head
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import first_of

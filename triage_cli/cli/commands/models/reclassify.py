@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from triage_cli.cli import messages, options, ticket_names
+from triage_cli.cli import messages, options, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.commands.pipeline.classify import tell_waiting
 from triage_cli.cli.commands.pipeline.route import waiting_offline
@@ -89,7 +89,7 @@ def reclassify(
     Bound.read(max_flips)  # so that a bad value is reported before any work
     plan = ReclassifyPlan(asked, apply, max_flips, reroute, doubted)
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
-    named, missing = ticket_names.ids(session, ids)
+    named, missing = ticket_id_input.ids(session, ids)
     selection = Selection(
         named[:limit] if named is not None else None, options.statuses(status),
         (category,) if category is not None else (), since=options.moment(since), limit=limit,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import local_time, messages, options, terminal, ticket_names
+from triage_cli.cli import local_time, messages, options, terminal, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -58,7 +58,7 @@ def classify(
     """
     plan = classify_options.plan(session, force=force, batch=batch)
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
-    named, missing = ticket_names.ids(session, ids)
+    named, missing = ticket_id_input.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, since=options.moment(since), limit=limit)
     if dry_run:
         session.only_here("classify --dry-run")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages, options, ticket_names
+from triage_cli.cli import messages, options, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -55,7 +55,7 @@ def route(
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     if not session.is_remote:
         wiring.destinations.check_templates(session.config)
-    named, missing = ticket_names.ids(session, ids)
+    named, missing = ticket_id_input.ids(session, ids)
     selection = Selection(ids=named[:limit] if named is not None else None, limit=limit)
     if dry_run:
         session.only_here("route --dry-run")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, BinaryIO, NamedTuple
 
 import typer
 
-from triage_cli.cli import input_tables, messages, ticket_names
+from triage_cli.cli import input_tables, messages, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -104,7 +104,7 @@ def _check(name: str | None, category: str | None, rejects: Path | None, *, clea
 
 def _many(session: CommandContext, printer: Printer, note: str | None, rejects: Path | None, *, clear: bool) -> int:
     counts: Counter[str] = Counter()
-    stdin = ticket_names.stdin()
+    stdin = ticket_id_input.stdin()
     input_tables.check_written(session, rejects, "--rejects", (stdin.fileno(),))
     rows = _read_names(stdin) if clear else _read(stdin, note)
     rejected = RejectedVerdicts(rejects)
@@ -155,10 +155,10 @@ def _drafts(
 
 def _read(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
     """Read verdicts from CSV with a header or from JSON. `note` is for rows without one of their own."""
-    first, lines = ticket_names.opened(stream)
+    first, lines = ticket_id_input.opened(stream)
     if not first:
         return
-    if ticket_names.is_json(first):
+    if ticket_id_input.is_json(first):
         yield from (row._replace(is_json=True) for row in _verdicts(_objects(first, lines), note))
     else:
         yield from _verdicts(_cells(first, lines), note)
@@ -174,7 +174,7 @@ def _verdicts(rows: Iterator[Read], note: str | None) -> Iterator[VerdictRow]:
         if column and record[column] in (None, ""):
             yield VerdictRow(place, record)
             continue
-        name, category = _text(record, ticket_names.IDS), _text(record, (column,))
+        name, category = _text(record, ticket_id_input.IDS), _text(record, (column,))
         if name and category:
             yield VerdictRow(place, record, VerdictDraft(row, name, category, _text(record, ("note",)) or note))
         else:
@@ -188,20 +188,20 @@ def _read_names(stream: BinaryIO) -> Iterator[VerdictRow]:
 
     Raises `InputError` if the first line of JSON is malformed; a later one is rejected.
     """
-    first, lines = ticket_names.opened(stream)
-    if not ticket_names.is_json(first):
-        for row, name in enumerate(ticket_names.plain_names(first, lines)):
+    first, lines = ticket_id_input.opened(stream)
+    if not ticket_id_input.is_json(first):
+        for row, name in enumerate(ticket_id_input.plain_names(first, lines)):
             yield VerdictRow(f"record {row + 1}", {"ticket_id": name}, VerdictDraft(row, name, None))
         return
     is_array = first.lstrip().startswith("[")
-    for row, (line, text, name, problem) in enumerate(ticket_names.json_names(first, lines)):
+    for row, (line, text, name, problem) in enumerate(ticket_id_input.json_names(first, lines)):
         place = place_of(line, row + 1 if is_array else 0)
         if not problem:
             yield VerdictRow(place, {"ticket_id": name}, VerdictDraft(row, name, None), is_json=True)
         elif row:
             yield VerdictRow(place, {"text": text.strip()}, error=RowError(problem, hint=NAME_HINT), is_json=True)
         else:
-            raise ticket_names.malformed(line, problem)
+            raise ticket_id_input.malformed(line, problem)
 
 
 def _text(record: Record, keys: Sequence[str]) -> str:
@@ -215,25 +215,25 @@ def _objects(first: str, lines: Iterator[str]) -> Iterator[Read]:
     Raises `InputError` if the first one is malformed. A later one is rejected, so that no verdict before it is lost.
     """
     is_array = first.lstrip().startswith("[")
-    for number, (line, text, record, problem) in enumerate(ticket_names.values(first, lines), 1):
+    for number, (line, text, record, problem) in enumerate(ticket_id_input.values(first, lines), 1):
         place = place_of(line, number if is_array else 0)
         if not problem and isinstance(record, dict):
             yield place, record, None
         elif number > 1:
             yield place, {"text": text.strip()}, RowError(problem or "no JSON object", hint=OBJECT_HINT)
         elif problem:
-            raise ticket_names.malformed(line, problem)
+            raise ticket_id_input.malformed(line, problem)
         else:
             raise InputError(f"{place} is no JSON object", hint=OBJECT_HINT)
 
 
 def _cells(first: str, lines: Iterator[str]) -> Iterator[Read]:
     """Yield the rows of a CSV, each with the line on which it begins."""
-    delimiter, _ = ticket_names.columns_of(first)
+    delimiter, _ = ticket_id_input.columns_of(first)
     reader = csv_rows(chain([first], lines), delimiter)
     header = list(map(str.strip, next(reader)))
     columns = list(map(str.lower, header))
-    needed = (("ticket_id", ticket_names.IDS), ("category", CATEGORIES))
+    needed = (("ticket_id", ticket_id_input.IDS), ("category", CATEGORIES))
     if missing := [name for name, names in needed if not {*columns} & {*names}]:
         raise InputError(
             f"the input has no column {' and no column '.join(missing)}; its columns are {', '.join(header)}",
@@ -256,7 +256,7 @@ class RejectedVerdicts:
 
     def add(self, verdict_row: VerdictRow, error: TriageError) -> None:
         """Report and write one row."""
-        named = _text(verdict_row.record, ("external_id",)) or _text(verdict_row.record, ticket_names.IDS)
+        named = _text(verdict_row.record, ("external_id",)) or _text(verdict_row.record, ticket_id_input.IDS)
         reason = error.sentence().removeprefix(f"{verdict_row.draft.name}: " if verdict_row.draft else "")
         messages.say(f"rejected: {verdict_row.place}{f' ({named})' if named else ''}: {reason}")
         if self._file is None:

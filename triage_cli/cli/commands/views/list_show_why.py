@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from triage_cli.cli import local_time, options, terminal, ticket_names
+from triage_cli.cli import local_time, options, terminal, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
@@ -137,7 +137,7 @@ def list_tickets(
     selection = filters.selection()
     if ids and selection != Selection():
         raise UsageError("ids go with no filter and no sorting", hint="leave one of them out")
-    named, missing = ticket_names.ids(session, ids) if ids and session.has_database else (None, 0)
+    named, missing = ticket_id_input.ids(session, ids) if ids and session.has_database else (None, 0)
     cut = limit is None and terminal.is_terminal(sys.stdout)
     selection = selection._replace(ids=named if named is None else named[:limit], limit=ON_TERMINAL if cut else limit)
     found_tickets = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
@@ -166,7 +166,7 @@ def show(session: CommandContext, name: NameOrStdin, *, printing: PrintOptions) 
         return ExitCode.OK
     printer.check_columns(HISTORY_KEYS)
     session.look()
-    named, missing = ticket_names.ids(session, ["-"])
+    named, missing = ticket_id_input.ids(session, ["-"])
     histories = map(session.triage.history, session.stopper.interruptible(iter(named or ())))
     printer.many(printer.unless_closed(histories), history_record, HISTORY_KEYS, _whole(session))
     return ExitCode.PARTIAL if missing else ExitCode.OK
