@@ -23,7 +23,7 @@ from tests.support.chain import first_break
 from tests.support.llm_server import Step, chat, running_llm_server, verdict
 from tests.support.pg_server import PgServer, running_pg_server, sql
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit_events import EventQuery
+from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket

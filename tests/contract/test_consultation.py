@@ -14,7 +14,7 @@ from triage_cli.client import RemoteTriage
 from triage_cli.client.address import Address
 from triage_cli.client.remote_consultation import RemoteConsultation
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
-from triage_cli.domain.audit_events import EventQuery
+from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.consultation import CategoryRule, TextQuestion
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule

@@ -16,7 +16,7 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.client import RemoteTriage
 from triage_cli.client.address import Address
 from triage_cli.client.remote_consultation import RemoteConsultation
-from triage_cli.domain.audit_events import EventQuery
+from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.tickets import Category, Selection, TicketDraft

@@ -20,7 +20,7 @@ from triage_cli.client import RemoteTriage, http, remote_triage, upload
 from triage_cli.client.address import Address, checked
 from triage_cli.client.http import ConnectionLostError
 from triage_cli.destinations.file import FileDestination
-from triage_cli.domain.audit_events import EventQuery
+from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.chunks import WINDOW, in_order
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule

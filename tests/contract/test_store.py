@@ -39,7 +39,7 @@ from tests.support.stored_tickets import (
     stored,
 )
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit_events import Event, EventQuery
+from triage_cli.domain.audit.events import Event, EventQuery
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery

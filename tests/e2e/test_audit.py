@@ -20,8 +20,8 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, TICKETS, on_terminal
 from tests.support.pages import ROOT, blocks
 from tests.support.world import World
-from triage_cli.domain import audit_chain
-from triage_cli.domain.audit_events import Event, EventAction, EventQuery, Head, LoggedEvent
+from triage_cli.domain.audit import hash_chain
+from triage_cli.domain.audit.events import Event, EventAction, EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import CheckError, StoreError
 from triage_cli.domain.tickets import Selection, VerdictDraft
@@ -274,7 +274,7 @@ def mutated(events: Sequence[LoggedEvent], chance: random.Random, *, keyed: bool
         said = {k: v for k, v in forged._asdict().items() if k not in ("prev", "hash")}
         said["detail"] = json.loads(forged.detail)
         text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        prev = log[at - 1].hash if at else audit_chain.GENESIS
+        prev = log[at - 1].hash if at else hash_chain.GENESIS
         log[at] = forged._replace(hash=hashlib.sha256(f"{prev}\n{text}".encode()).hexdigest())
         at += not keyed or at == 0  # the first might have been written before there was a key
     return kind, log, at + 1
@@ -284,7 +284,7 @@ def mutated(events: Sequence[LoggedEvent], chance: random.Random, *, keyed: bool
 def test_every_one_of_5000_mutations_is_found(tmp_path: Path, key: bytes | None) -> None:
     store = filled(tmp_path / "t.db", key, number=8).store
     events, head = list(store.events(EventQuery())), store.head()
-    assert audit_chain.verify(events, key, {head.head: "kept"}) == head
+    assert hash_chain.verify(events, key, {head.head: "kept"}) == head
     chance, missed, kinds = random.Random(8), [], set()
     for number in range(5000):
         kind, log, first = mutated(events, chance, keyed=key is not None)
@@ -292,7 +292,7 @@ def test_every_one_of_5000_mutations_is_found(tmp_path: Path, key: bytes | None)
         if log == events:  # an event was swapped with one that is the same
             continue
         with pytest.raises(CheckError) as caught:
-            audit_chain.verify(log, key, {head.head: "kept"})
+            hash_chain.verify(log, key, {head.head: "kept"})
         told = caught.value.message
         if f"event {first} " not in told and not (first > len(log) or "is not in the log" in told):
             missed.append((number, kind, first, told))
@@ -332,11 +332,11 @@ def test_a_key_may_come_later_and_holds_what_went_before(tmp_path: Path) -> None
 def rehashed(db: Path, key: bytes | None, first: int = 1) -> None:
     """Alter an event and write the whole log anew from there: what somebody who owns the file can do."""
     events = list(SqliteStore(str(db), KEY).events(EventQuery()))
-    prev, statements = events[first - 2].hash if first > 1 else audit_chain.GENESIS, []
+    prev, statements = events[first - 2].hash if first > 1 else hash_chain.GENESIS, []
     for e in events[first - 1 :]:
         actor = "eve" if e.seq == first else e.actor
         event = Event(e.action, e.ticket_id, e.run_id, actor, e.timestamp)
-        prev = audit_chain.link(prev, e.seq, event, e.detail, key)
+        prev = hash_chain.link(prev, e.seq, event, e.detail, key)
         quoted = actor.replace("'", "''")
         statements.append(f"update events set actor = '{quoted}', hash = '{prev}' where seq = {e.seq}")
     tamper(db, *statements, f"update chain set hash = '{prev}', key = null")
@@ -476,9 +476,9 @@ def test_the_log_is_read_in_one_snapshot_while_others_write(db: Path) -> None:
 
 def test_a_terminal_is_shown_how_far_a_verification_is(fitted: Cli) -> None:
     with closing(sqlite3.connect(fitted.db)) as db, db:
-        seq, head, _ = db.execute("select seq, hash, key from chain").fetchone() or (0, audit_chain.GENESIS, None)
+        seq, head, _ = db.execute("select seq, hash, key from chain").fetchone() or (0, hash_chain.GENESIS, None)
         events = (Event(EventAction.UPDATED, None, None, "tester", "2026-01-01T00:00:00Z") for _ in range(100_000))
-        more, head = audit_chain.append(Head(head, seq), events)
+        more, head = hash_chain.append(Head(head, seq), events)
         db.executemany(
             "insert into events (seq, timestamp, action, ticket_id, actor, run_id, detail, hash) "
             "values (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -25,7 +25,7 @@ from triage_cli.classifiers.llm.batch.api import Limits
 from triage_cli.classifiers.llm.batch.openai import OpenAIWire
 from triage_cli.config import load_config
 from triage_cli.domain import times
-from triage_cli.domain.audit_events import Event
+from triage_cli.domain.audit.events import Event
 from triage_cli.domain.decisions import Calibration, ClassifyPlan, Decided, ReclassifyPlan
 from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.outcomes import Outcome

@@ -21,7 +21,7 @@ from tests.support.commands import HEADER, PATIENCE, TICKETS, many, on_terminal,
 from tests.support.llm_server import Step, chat, running_llm_server, verdict
 from triage_cli.cli.commands.views import runs
 from triage_cli.config import STARTER
-from triage_cli.domain.audit_events import EventAction
+from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.serialization import EVENT_KEYS, TICKET_KEYS
 
 COMMANDS = ("create", "classify", "route", "run", "list", "show", "why", "logs", "stats", "config", "db")

@@ -17,7 +17,7 @@ from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, 
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from triage_cli.api.dependencies import Limits
-from triage_cli.domain.audit_events import EventQuery
+from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.tickets import Selection
 from triage_cli.stores.postgres import schema
 from triage_cli.stores.postgres.store import PostgresStore

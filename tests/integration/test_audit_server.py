@@ -17,8 +17,8 @@ from tests.support.commands import TICKETS, rows
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from tests.support.world import CATEGORIES, World
-from triage_cli.domain.audit_chain import GENESIS
-from triage_cli.domain.audit_events import Head
+from triage_cli.domain.audit.events import Head
+from triage_cli.domain.audit.hash_chain import GENESIS
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import CheckError
 from triage_cli.domain.tickets import Selection, VerdictDraft

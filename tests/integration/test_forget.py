@@ -20,7 +20,7 @@ from tests.support.llm_server import Asked, Step, chat, running_llm_server, verd
 from tests.support.typed_terminal import Typist
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import dedup, ids, times
-from triage_cli.domain.audit_events import Event
+from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan

@@ -17,8 +17,9 @@ from triage_cli.cli import options, ticket_id_input
 from triage_cli.cli.context import words_of
 from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import line
-from triage_cli.domain import audit_chain, dedup, ids, routing, serialization, times
-from triage_cli.domain.audit_events import Event, Head, LoggedEvent
+from triage_cli.domain import dedup, ids, routing, serialization, times
+from triage_cli.domain.audit import hash_chain
+from triage_cli.domain.audit.events import Event, Head, LoggedEvent
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Rule
 from triage_cli.domain.errors import CheckError, TriageError, UsageError
 from triage_cli.domain.serialization import TICKET_KEYS, event_record, ticket_record, to_json
@@ -109,12 +110,12 @@ def test_any_events_make_a_log_that_holds_and_is_told_as_json(
     said: list[tuple[bool, str, Mapping[str, Any]]], key: bytes | None
 ) -> None:
     plain = [Event("did", ids.new_id() if of else None, None, actor, times.now(), data) for of, actor, data in said]
-    rows, head = audit_chain.append(Head(audit_chain.GENESIS, 0), plain, key)
+    rows, head = hash_chain.append(Head(hash_chain.GENESIS, 0), plain, key)
     log = [LoggedEvent(*row[:7], prev="", hash=row[7]) for row in rows]
-    assert audit_chain.verify(log, key, {head.head: "kept"}) == head
+    assert hash_chain.verify(log, key, {head.head: "kept"}) == head
     for event in log:
         told = json.loads(to_json(event_record(event)))
-        assert audit_chain.canonical(told["detail"]) == event.detail
+        assert hash_chain.canonical(told["detail"]) == event.detail
 
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5)
@@ -125,7 +126,7 @@ ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max
 def test_rows_of_anything_are_no_log_and_raise_nothing_else(rows: list[tuple[Any, ...]], head: str) -> None:
     for key in (None, b"k" * 16):
         with pytest.raises(CheckError) as caught:
-            audit_chain.verify([LoggedEvent(*row) for row in rows], key, {head: "kept"})
+            hash_chain.verify([LoggedEvent(*row) for row in rows], key, {head: "kept"})
         assert caught.value.hint
 
 

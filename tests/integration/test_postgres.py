@@ -21,7 +21,7 @@ from tests.support.pg_server import PgServer, sql
 from tests.support.stored_tickets import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
 from triage_cli.config import without_password
 from triage_cli.domain.api_keys import ApiKey
-from triage_cli.domain.audit_events import Event, EventAction, EventQuery
+from triage_cli.domain.audit.events import Event, EventAction, EventQuery
 from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.decisions import Classification, ModelVersion, QuestionSpec
 from triage_cli.domain.errors import StoreError, TriageError, UnavailableError

@@ -12,7 +12,7 @@ from tests.support.commands import TICKETS, is_whole, many, rows
 from tests.support.http_stub import HttpStub, a_delivery
 from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.world import CATEGORIES, FakeClassifier, World
-from triage_cli.domain.audit_events import EventQuery
+from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.decisions import Answer, ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.errors import DeliveryError

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.second_look import look
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.audit_events import EventQuery
+from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.runs import Lease

@@ -20,7 +20,7 @@ from triage_cli.classifiers.cascade import Cascade
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain import chunks, ids, times
-from triage_cli.domain.audit_events import Event, EventQuery
+from triage_cli.domain.audit.events import Event, EventQuery
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, Routed, RoutePlan, Rule

@@ -14,7 +14,7 @@ from tests.support.counted_anew import kept_and_anew
 from tests.support.fake_destination import FakeDestination
 from tests.support.stored_tickets import POSTED, a_run
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.audit_events import EventQuery
+from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule

@@ -14,7 +14,7 @@ from tests.support.examples import examples
 from tests.support.outlet import Outlet
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import routing
-from triage_cli.domain.audit_events import EventQuery
+from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.runs import Lease, Run

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from triage_cli.domain.audit_chain import GENESIS, holds
-from triage_cli.domain.audit_events import LoggedEvent
+from triage_cli.domain.audit.events import LoggedEvent
+from triage_cli.domain.audit.hash_chain import GENESIS, holds
 
 
 def first_break(events: Iterable[LoggedEvent]) -> int | None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import psycopg
 
 from tests.support.online import ONLINE
-from triage_cli.domain.audit_chain import GENESIS
+from triage_cli.domain.audit.hash_chain import GENESIS
 from triage_cli.stores.postgres.dialect import translated
 from triage_cli.stores.postgres.schema import tables
 from triage_cli.stores.postgres.store import PostgresStore

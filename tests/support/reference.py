@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tests.support.pages import ROOT
 from triage_cli.cli import app
 from triage_cli.cli.help_text import HEADINGS
-from triage_cli.domain.audit_events import EventAction
+from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.serialization import RUN_KEYS

@@ -9,7 +9,7 @@ from sqlite_utils import Database, Migrations
 from tests.support.old_schemas import first_release
 from tests.support.pg_server import sql as pg_sql
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit_events import Event, EventQuery
+from triage_cli.domain.audit.events import Event, EventQuery
 from triage_cli.domain.changes import Change
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import URGENCY, Selection, Ticket, TicketDraft

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from tests.support.commands import PATIENCE, until
 from tests.support.stored_tickets import a_ticket
-from triage_cli.domain.audit_events import Event
+from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection, Ticket

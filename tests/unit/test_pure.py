@@ -16,8 +16,9 @@ from tests.support.chain import first_break
 from tests.support.examples import examples
 from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.file import FileDestination
-from triage_cli.domain import audit_chain, dedup, ids, routing, serialization, times
-from triage_cli.domain.audit_events import Event, EventQuery, LoggedEvent
+from triage_cli.domain import dedup, ids, routing, serialization, times
+from triage_cli.domain.audit import hash_chain
+from triage_cli.domain.audit.events import Event, EventQuery, LoggedEvent
 from triage_cli.domain.chunks import chunked, in_order
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, RoutePlan, Rule
@@ -226,13 +227,13 @@ def test_the_status_of_deliveries(states: list[str], status: str) -> None:
 
 def chain_of(number: int) -> list[LoggedEvent]:
     events: list[LoggedEvent] = []
-    prev = audit_chain.GENESIS
+    prev = hash_chain.GENESIS
     for seq in range(1, number + 1):
         data = {"z": seq, "ä": ['quote " and \\', None, 0.1], "a": {"deep": True}}
         ticket = None if seq % 3 == 0 else f"ticket-{seq % 2}"
         event = Event("created", ticket, None if seq % 4 == 0 else "run-1", 'Ann "Ä" O\\Neil', f"2024-01-0{seq}", data)
-        detail = audit_chain.canonical(data)
-        link = audit_chain.link(prev, seq, event, detail)
+        detail = hash_chain.canonical(data)
+        link = hash_chain.link(prev, seq, event, detail)
         events.append(LoggedEvent(seq, event.at, event.action, ticket, event.actor, event.run_id, detail, prev, link))
         prev = link
     return events
@@ -316,8 +317,8 @@ def test_a_gap_is_found_though_every_hash_fits_its_own_event(*, renumbered: bool
     one, two, three = chain_of(3)
     seq, prev = (2, three.prev) if renumbered else (3, one.hash)
     event = Event(three.action, three.ticket_id, three.run_id, three.actor, three.timestamp)
-    forged = three._replace(seq=seq, prev=prev, hash=audit_chain.link(prev, seq, event, three.detail))
-    assert audit_chain.holds(forged, prev, None)
+    forged = three._replace(seq=seq, prev=prev, hash=hash_chain.link(prev, seq, event, three.detail))
+    assert hash_chain.holds(forged, prev, None)
     assert verdicts([one, forged]) == (2, 2)
     assert verdicts([one, two, three]) == (None, None)
 

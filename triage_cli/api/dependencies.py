@@ -12,7 +12,7 @@ from triage_cli.api.background import Worker
 from triage_cli.api.metrics import Metrics
 from triage_cli.api.ndjson import StreamSlots
 from triage_cli.config import HookSpec
-from triage_cli.domain.audit_events import Head
+from triage_cli.domain.audit.events import Head
 from triage_cli.domain.errors import MediaTypeError, UnavailableError, UsageError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.ports.storage import ApiAccessStore

@@ -17,7 +17,7 @@ from triage_cli import wiring
 from triage_cli.cli.commands.views.runs import KINDS
 from triage_cli.cli.context import CommandContext, GlobalOptions
 from triage_cli.config import Config
-from triage_cli.domain.audit_events import EventAction
+from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.explanation.next_step import shell_name
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, Selection

@@ -9,7 +9,7 @@ import httpx
 from triage_cli.client import wire_format
 from triage_cli.client.remote_triage import RemoteTriage
 from triage_cli.domain.api_keys import ApiKey, CreatedKey
-from triage_cli.domain.audit_events import Head
+from triage_cli.domain.audit.events import Head
 from triage_cli.domain.serialization import encodable
 
 # In seconds; a log of many millions of events takes minutes.

@@ -11,7 +11,7 @@ from triage_cli.client.address import Address
 from triage_cli.client.http import Connection, Params, StreamAbortedError
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import ids
-from triage_cli.domain.audit_events import EventQuery, Head, LoggedEvent
+from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Routed, RoutePlan

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from triage_cli.domain.audit_events import Event, EventAction
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.decisions import Classification, Decision
 from triage_cli.domain.deliveries import Attempt, Delivery

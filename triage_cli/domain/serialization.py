@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
-from triage_cli.domain.audit_events import EventAction, LoggedEvent
+from triage_cli.domain.audit.events import EventAction, LoggedEvent
 from triage_cli.domain.decisions import Classification, Decided, Decision, Flip, Standing
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
 from triage_cli.domain.outcomes import Outcome

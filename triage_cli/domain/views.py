@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 from triage_cli.domain.agent_suggestions import AgentSuggestion
-from triage_cli.domain.audit_events import LoggedEvent
+from triage_cli.domain.audit.events import LoggedEvent
 from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.evaluation.error_bounds import StoredBound

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from triage_cli.domain.audit_events import Event
+from triage_cli.domain.audit.events import Event
 from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer, StoredBound
 from triage_cli.domain.runs import Lease

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from triage_cli.domain.api_keys import ApiKey, StoredResponse
-from triage_cli.domain.audit_events import Event, EventQuery, Head, LoggedEvent
+from triage_cli.domain.audit.events import Event, EventQuery, Head, LoggedEvent
 from triage_cli.domain.batches import Batch, BatchItem
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification, QuestionSpec

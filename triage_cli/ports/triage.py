@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from triage_cli.domain.audit_events import EventQuery, Head, LoggedEvent
+from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.outcomes import Outcome

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from triage_cli.domain import api_key_format, times
 from triage_cli.domain.api_keys import ApiKey, CreatedKey
-from triage_cli.domain.audit_events import Event, EventAction
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.errors import UsageError
 from triage_cli.ports.storage import ApiAccessStore, Store

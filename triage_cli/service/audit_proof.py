@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from triage_cli.domain import audit_chain
-from triage_cli.domain.audit_events import Head, LoggedEvent
+from triage_cli.domain.audit import hash_chain
+from triage_cli.domain.audit.events import Head, LoggedEvent
 from triage_cli.domain.errors import CheckError
 from triage_cli.domain.serialization import replaced_head
 from triage_cli.ports.storage import AuditLogReader
@@ -34,21 +34,21 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], co
     where = {kept_head.head: f"kept {trail.place} (of event {kept_head.events})", **heads} if kept_head else heads
     replaced: set[str] = set()
     events = counted(trail.events(), ends_at.events)
-    head, missing = audit_chain.recompute(_collecting_replaced(events, replaced), key, where)
+    head, missing = hash_chain.recompute(_collecting_replaced(events, replaced), key, where)
     if head != ends_at:
         raise CheckError(
-            f"the log ends at event {head.events}, but event {ends_at.events} was written", hint=audit_chain.RESTORE
+            f"the log ends at event {head.events}, but event {ends_at.events} was written", hint=hash_chain.RESTORE
         )
     for stray in trail.strays():
-        raise CheckError(f"the log is whole, but {stray}", hint=audit_chain.RESTORE)
+        raise CheckError(f"the log is whole, but {stray}", hint=hash_chain.RESTORE)
     if damage is not None:
         raise damage
     for hash_, place in missing.items():
         if hash_ in heads:
-            raise audit_chain.absent(place, head, ELSEWHERE if replaced else "")
+            raise hash_chain.absent(place, head, ELSEWHERE if replaced else "")
         # The log records that a backup replaced that database: the restore was killed before it stored the head.
         if hash_ not in replaced:
-            raise audit_chain.absent(place, head, BESIDE)
+            raise hash_chain.absent(place, head, BESIDE)
     if kept_head is None and not heads:
         raise CheckError(
             f"the log is whole up to event {head.events}, but no head is kept {trail.place}, so a cut end would not be "
@@ -78,5 +78,5 @@ def _kept_head(trail: AuditLogReader) -> tuple[Head | None, CheckError | None]:
 def _check_key(mark: str | None, key: bytes | None) -> None:
     if mark is not None and key is None:
         raise CheckError("the log is written with a key", hint="set TRIAGE_AUDIT_KEY to it")
-    if mark is not None and mark != audit_chain.mark(key):
+    if mark is not None and mark != hash_chain.mark(key):
         raise CheckError("the log is written with another key than TRIAGE_AUDIT_KEY", hint="set that one")

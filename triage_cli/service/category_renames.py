@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from triage_cli.domain import times
-from triage_cli.domain.audit_events import Event, EventAction
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket
 from triage_cli.domain.views import StatsGroup, StatsQuery

@@ -11,7 +11,7 @@ from triage_cli.domain.agent_suggestions import (
     suggestion_of,
     suggestions_in_force,
 )
-from triage_cli.domain.audit_events import Event, EventAction
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAnswer, TextQuestion
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Unfinished

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from triage_cli.domain import ids, times
 from triage_cli.domain.agent_suggestions import is_agents
-from triage_cli.domain.audit_events import EventAction
+from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import Classification

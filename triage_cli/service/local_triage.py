@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import TypeVar
 
 from triage_cli.domain import times
-from triage_cli.domain.audit_events import EventQuery, Head, LoggedEvent
+from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit_events import EventAction
+from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import bounded
 from triage_cli.domain.decisions import (

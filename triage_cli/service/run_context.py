@@ -5,7 +5,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from triage_cli.domain import times
-from triage_cli.domain.audit_events import Event, EventAction
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit_events import Event, EventAction
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Classification, Decision

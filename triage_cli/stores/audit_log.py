@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from triage_cli.domain.audit_events import EventQuery, Head, LoggedEvent
+from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, UnavailableError
 from triage_cli.runtime.installation import NEWER
 from triage_cli.stores.sqlite.connection import NOT_OPENED, VERSION, check_sqlite, translate

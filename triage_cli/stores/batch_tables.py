@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain.audit_events import Event
+from triage_cli.domain.audit.events import Event
 from triage_cli.domain.batches import Batch, BatchItem
 from triage_cli.domain.changes import Change
 from triage_cli.domain.runs import Lease

@@ -6,7 +6,7 @@ A rename is one transaction, with its event. The list is stored so that a change
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain.audit_events import Event
+from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.serialization import compact, from_json

@@ -6,7 +6,7 @@ The same SQL runs on SQLite and PostgreSQL.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from triage_cli.domain.audit_events import Event
+from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.insight.drift import Count, PeriodCounts
 from triage_cli.domain.insight.spikes import InflowTicket, SentSpike

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from triage_cli.domain.audit_events import LoggedEvent
+from triage_cli.domain.audit.events import LoggedEvent
 from triage_cli.domain.errors import TakenOverError
 from triage_cli.domain.exit_codes import EARLY_END, KILLED
 from triage_cli.domain.explanation import early_end

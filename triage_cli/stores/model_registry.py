@@ -6,7 +6,7 @@ The same SQL runs on SQLite and PostgreSQL.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain.audit_events import Event
+from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import NAMED, chunked
 from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion

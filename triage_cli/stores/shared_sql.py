@@ -6,7 +6,7 @@ from itertools import chain, count
 from sqlite3 import Connection
 from typing import Any
 
-from triage_cli.domain.audit_chain import GENESIS
+from triage_cli.domain.audit.hash_chain import GENESIS
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification

@@ -5,8 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain import audit_chain
-from triage_cli.domain.audit_events import EventQuery, Head, LoggedEvent
+from triage_cli.domain.audit import hash_chain
+from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import NAMED, chunked
 from triage_cli.domain.decisions import Classification, QuestionSpec
@@ -85,7 +85,7 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         """Store the weights of a model under its fingerprint; a store that only reads does without."""
         if self.read_only:
             return
-        self._write(shared_sql.PUT_MODEL, (fingerprint, weights, audit_chain.canonical(metrics), now()))
+        self._write(shared_sql.PUT_MODEL, (fingerprint, weights, hash_chain.canonical(metrics), now()))
 
     # -- reads
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from triage_cli.domain.audit_events import EventQuery
+from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.serialization import compact, storable_text
 from triage_cli.domain.tickets import SORTS, STATUSES, Selection
 from triage_cli.domain.views import StatsQuery

@@ -18,7 +18,7 @@ from triage_cli.wiring.promised_thresholds import needed_confidence
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
     from triage_cli.client.remote_administration import RemoteKeyRing
-    from triage_cli.domain.audit_events import Head
+    from triage_cli.domain.audit.events import Head
     from triage_cli.runtime.rate_limit import RateLimiter
 
 __all__ = [

@@ -6,7 +6,7 @@ from functools import cache
 
 from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import times
-from triage_cli.domain.audit_events import Event
+from triage_cli.domain.audit.events import Event
 from triage_cli.domain.evaluation import threshold_sentences
 from triage_cli.domain.evaluation.calibration import Curve
 from triage_cli.domain.evaluation.error_bounds import NEVER, ErrorBound, StoredBound, bounds

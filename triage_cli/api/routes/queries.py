@@ -13,7 +13,7 @@ from triage_cli.api.dependencies import TriageHere, new_router
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import TicketName
 from triage_cli.api.schemas import reports, requests, responses
-from triage_cli.domain.audit_events import EventQuery
+from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import event_record, group_record, history_record, ticket_record, why_record
 from triage_cli.domain.tickets import Selection

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from triage_cli.domain.audit_events import EventAction
+from triage_cli.domain.audit.events import EventAction
 
 Detail = Mapping[str, Any]
 DELIVERED = (EventAction.DELIVERED, EventAction.DELIVERY_FAILED, EventAction.DEAD_LETTER)

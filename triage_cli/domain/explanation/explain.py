@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain.audit_events import EventAction, LoggedEvent
+from triage_cli.domain.audit.events import EventAction, LoggedEvent
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.evaluation.threshold_sentences import bound_of, threshold_clause
 from triage_cli.domain.explanation.early_end import early_end

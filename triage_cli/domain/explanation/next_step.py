@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
-from triage_cli.domain.audit_events import EventAction
+from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.consultation import conditions
 from triage_cli.domain.deliveries import Delivery, Rule
 from triage_cli.domain.explanation.early_end import KINDS, advice, named

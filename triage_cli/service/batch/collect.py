@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit_events import EventAction
+from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.batches import Batch, BatchItem, BatchResult
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.chunks import chunked

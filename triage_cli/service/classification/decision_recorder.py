@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit_events import EventAction
+from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import Answer, Classification, Decided, Decision, Standing, Unfinished

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from triage_cli.domain import ids, routing, times
-from triage_cli.domain.audit_events import Event, EventAction
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.deliveries import Attempt, Delivery, Failure, OutgoingDelivery, Receipt, Routed
 from triage_cli.domain.errors import DeliveryError, ItemError, OfflineError, TriageError, UnavailableError

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from triage_cli.domain import ids, routing
-from triage_cli.domain.audit_events import EventAction
+from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from triage_cli.domain.audit_events import Event, EventAction
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.insight.spikes import SentSpike, Spike, find_spikes

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from triage_cli.domain import dedup, ids, times
-from triage_cli.domain.audit_events import Event, EventAction
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import bounded
 from triage_cli.domain.decisions import Classification

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from triage_cli.domain import times
-from triage_cli.domain.audit_events import Event, EventAction
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Answer, Calibration, Classification, ClassifyPlan, Labelled, Unfinished
 from triage_cli.domain.errors import BudgetError, TriageError

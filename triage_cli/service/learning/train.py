@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import times
-from triage_cli.domain.audit_events import Event, EventAction
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.decisions import Labelled, ModelVersion
 from triage_cli.domain.errors import UnavailableError, UsageError
 from triage_cli.domain.serialization import compact

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from triage_cli.domain import audit_chain
-from triage_cli.domain.audit_events import Head, LoggedEvent
+from triage_cli.domain.audit import hash_chain
+from triage_cli.domain.audit.events import Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, StoreError
 from triage_cli.stores import shared_sql
 from triage_cli.stores.database import Db
@@ -45,7 +45,7 @@ def _copy(source_db: Db, db: DialectConnection, target: PostgresStore) -> Copied
             problem = f"{target.shown} is not empty: there are rows in {table}"
             raise StoreError(problem, hint="name a database without tickets")
     head = source_db.execute("select seq, hash, key from chain").fetchone()
-    audit_chain.same(head[2], target.audit_key)
+    hash_chain.same(head[2], target.audit_key)
     copied = Copied({}, "", 0)
     for table in tables:
         copied = _copy_table(source_db, db, table, copied)
@@ -89,7 +89,7 @@ def _advance_sequences(db: DialectConnection) -> None:
 def _verify(db: DialectConnection, head: tuple[int, str, str | None], rows: dict[str, int], key: bytes | None) -> None:
     seq, last, mark = head
     try:
-        copied_head = audit_chain.verify(_events(db), key if mark else None, {})
+        copied_head = hash_chain.verify(_events(db), key if mark else None, {})
     except CheckError as error:
         raise CheckError(f"{error.message}; nothing was copied", hint=error.hint) from error
     if copied_head != Head(last, seq):

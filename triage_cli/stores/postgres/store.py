@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 import psycopg
 
-from triage_cli.domain import audit_chain
-from triage_cli.domain.audit_events import Event, Head
+from triage_cli.domain.audit import hash_chain
+from triage_cli.domain.audit.events import Event, Head
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import BYTES
@@ -236,10 +236,10 @@ class PostgresStore(SqlStore):
 
     def log(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         """Append events to the chain. Its lock is taken last, so that its holder waits for no other lock."""
-        seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, audit_chain.GENESIS, None)
-        own_mark = audit_chain.same(mark, self.audit_key)
+        seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, hash_chain.GENESIS, None)
+        own_mark = hash_chain.same(mark, self.audit_key)
         events = (event for change in changes for event in change.events)
-        rows, head = audit_chain.append(Head(prev, seq), events, self.audit_key)
+        rows, head = hash_chain.append(Head(prev, seq), events, self.audit_key)
         db.trace = "select 1 from events where seq = ? and hash = ?", (head.events, head.head)
         if len(rows) < pg_queries.MANY:
             records = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)

@@ -12,8 +12,8 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from triage_cli.domain.audit_chain import GENESIS
-from triage_cli.domain.audit_events import Head
+from triage_cli.domain.audit.events import Head
+from triage_cli.domain.audit.hash_chain import GENESIS
 from triage_cli.domain.errors import CheckError
 from triage_cli.runtime.private_files import private
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from triage_cli.domain.audit_events import Event, EventAction, Head
+from triage_cli.domain.audit.events import Event, EventAction, Head
 from triage_cli.domain.changes import Change
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.errors import CheckError, StoreError, UnavailableError, UsageError

@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from triage_cli.domain import audit_chain
-from triage_cli.domain.audit_events import Head
+from triage_cli.domain.audit import hash_chain
+from triage_cli.domain.audit.events import Head
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import first_of
@@ -193,9 +193,9 @@ class SqliteStore(SqlStore):
     def log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         """Append events to the chain, under the write lock."""
         seq, prev, mark = db.execute("select seq, hash, key from chain").fetchone()
-        own_mark = audit_chain.same(mark, self.audit_key)
+        own_mark = hash_chain.same(mark, self.audit_key)
         events = (event for change in changes for event in change.events)
-        rows, head = audit_chain.append(Head(prev, seq), events, self.audit_key)
+        rows, head = hash_chain.append(Head(prev, seq), events, self.audit_key)
         shared_sql.write_all(db, shared_sql.INSERT_EVENT, rows)
         db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, own_mark))
 

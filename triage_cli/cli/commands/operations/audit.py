@@ -16,7 +16,7 @@ from triage_cli.cli.command import command_group, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import verification_line
-from triage_cli.domain.audit_events import Head
+from triage_cli.domain.audit.events import Head
 from triage_cli.domain.errors import StoreError, UsageError
 from triage_cli.domain.serialization import to_json
 from triage_cli.runtime.private_files import private

@@ -12,7 +12,7 @@ from triage_cli.cli import options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
-from triage_cli.domain.audit_events import EventAction, EventQuery, LoggedEvent
+from triage_cli.domain.audit.events import EventAction, EventQuery, LoggedEvent
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import EVENT_KEYS, event_record
 from triage_cli.domain.tickets import Selection

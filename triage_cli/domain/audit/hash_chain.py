@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from triage_cli.domain.audit_events import Event, Head, LoggedEvent
+from triage_cli.domain.audit.events import Event, Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, StoreError
 
 GENESIS = "0" * 64
