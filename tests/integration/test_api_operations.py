@@ -115,8 +115,8 @@ def test_a_private_address_is_not_reached_unless_the_destination_allows_it(
         )
         assert 0 < parked < PATIENCE
     assert explained.endswith(
-        f". hook was not tried: {refused}; triage route on the command line sends it; or set allow_private: true on the"
-        " destination."
+        f". hook was not tried: {refused}; triage route on the command line sends it; or set allow_private: true under"
+        " destinations."
     ), explained
     assert (sent["status"], came.came) == ("routing", [])
     assert rows(fitted.db, "select state, attempts, run_id from deliveries") == [("pending", 0, None)] * 3

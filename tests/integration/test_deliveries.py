@@ -431,6 +431,14 @@ def test_check_and_doctor_tell_of_addresses_that_serve_does_not_send_to(
     ) == private
 
 
+def test_check_says_where_an_address_in_routes_may_be_allowed(cli: Cli) -> None:
+    (cli.folder / "config.yaml").write_text("routes: [{to: 'http://127.0.0.1:9/hook'}]\n")
+    assert (
+        "warning: routes: http://127.0.0.1:9/hook is a private address, so triage serve sends nothing there; "
+        "if that is meant, make it a destination of its own with allow_private: true"
+    ) in cli("config", "check").stderr
+
+
 def test_a_dry_run_warns_of_variables_that_are_not_set(cli: Cli) -> None:
     (cli.folder / "config.yaml").write_text(
         "destinations:\n  chat: {type: http, url_env: CHAT_URL}\n  other: {type: http, url_env: OTHER_URL}\n"

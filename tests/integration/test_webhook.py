@@ -108,8 +108,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("url", "told"),
         [
-            ("http://u:SECRET@127.0.0.1:9/SECRET?key=SECRET", "127.0.0.1:9: it refuses connections"),
-            ("http://nobody.invalid/SECRET", "nobody.invalid: its name leads to no address"),
+            ("http://u:SECRET@127.0.0.1:9/SECRET?key=SECRET", "it refuses connections"),
+            ("http://nobody.invalid/SECRET", "its name leads to no address"),
             ("CLOSING", "it gave no HTTP answer"),
             ("SPEAKS NO TLS", "it makes no TLS connection"),
         ],
@@ -124,7 +124,7 @@ class TestRefusals:
             (outcome,) = sent(WebhookDestination(target(url, name=name), ONLINE), outgoing())
             assert outcome.error is not None
             assert told in outcome.error.message
-            assert " cannot be reached at " in outcome.error.message
+            assert outcome.error.message.count(unreachable.host_of(url)) == 1
             assert "SECRET" not in outcome.error.sentence()
 
     def test_any_error_has_a_reason_in_words(self) -> None:

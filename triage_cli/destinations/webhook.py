@@ -59,14 +59,14 @@ class WebhookDestination:
     ) -> None:  # fmt: skip
         self.name = target.name
         host = host_of(target.url)
-        # A destination without a name is named by its address.
-        self._shown = f"the webhook at {host}" if "://" in target.name else target.name
+        unnamed = "://" in target.name  # shown by its address
+        self._shown = f"the webhook at {host}" if unnamed else target.name
         self.workers = WORKERS
         self.max_attempts = target.max_attempts
         self.schedule = target.schedule
         self._target = target
         self._clock = clock
-        endpoint = Endpoint(self._shown, host, target.timeout, REST, target.guarded)
+        endpoint = Endpoint(self._shown, "" if unnamed else host, target.timeout, REST, target.guarded)
         self._sender = HttpSender(endpoint, network, resolver=resolver)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:

@@ -52,7 +52,7 @@ class Endpoint(NamedTuple):
     """The address of a destination's requests, its name in errors, and its limits.
 
     `timeout` is the seconds until an answer's status, `rest` those until the end of its body; `guarded` refuses private
-    addresses. `host` is shown in errors, and is empty if the address is secret.
+    addresses. `host` is shown in errors; it is empty if the name contains it, or the address is secret.
     """
 
     name: str

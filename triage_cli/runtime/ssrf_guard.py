@@ -47,6 +47,6 @@ def checked(host: str, port: int, resolver: Resolver, shown: str = "") -> str:
     if not all(map(is_public, addresses)):
         raise PrivateAddressError(
             f"{shown or host} leads to a private or special address, so serve sends nothing there",
-            hint="triage route on the command line sends it; or set allow_private: true on the destination",
+            hint="triage route on the command line sends it; or set allow_private: true under destinations",
         )
     return addresses[0]

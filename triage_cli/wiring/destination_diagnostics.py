@@ -51,7 +51,14 @@ def unwritable(path: Path) -> ConfigError | None:
 
 def _private_address(config: Config, receiver: str) -> Iterator[str]:
     """Yield a warning if `serve` does not send to a destination, as far as that is known without resolving a name."""
-    if _is_refused(config.destinations[receiver]):
+    if not _is_refused(config.destinations[receiver]):
+        return
+    if "://" in receiver:
+        yield (
+            f"routes: {receiver} is a private address, so triage serve sends nothing there; "
+            "if that is meant, make it a destination of its own with allow_private: true"
+        )
+    else:
         yield (
             f"destinations.{receiver}: its address is private, so triage serve sends nothing there; "
             "set allow_private: true if that is meant"
