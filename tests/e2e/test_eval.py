@@ -97,6 +97,7 @@ def test_labels_of_no_category_are_told_apart(fitted: Cli) -> None:
         ("description,label\nx y,Foo\n", "no label of the file is a category"),
         ("description,label\nx y,\n", "no ticket of the file has a label; name the right column with --label"),
         ("description,team\nrefund,Billing\n", "no column label or category"),
+        ("description,label\n", "error: l.csv has a header and no rows; name a file of labelled tickets\n"),
     ],
 )
 def test_a_file_that_is_no_test_is_exit_2(fitted: Cli, text: str, said: str) -> None:

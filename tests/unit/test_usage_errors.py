@@ -27,6 +27,8 @@ from triage_cli.stores.sqlite.connection import connect
         ("why", "ID is missing; triage why --help tells more"),
         ("create --subject", "--subject needs a value; triage create --help tells more"),
         ("verdict A Billing C", '"C" is more than this command takes; triage verdict --help tells more'),
+        ("T-004", 'no command "T-004"; if it is a ticket, triage show T-004'),
+        ("samples/tickets.csv", 'no command "samples/tickets.csv"; triage run samples/tickets.csv reads the file'),
         ("db foo", 'no command "foo"; triage db --help tells more'),
         ("runs --kind clasify", 'no kind "clasify"; did you mean classify?'),
         ("logs --action created,clasified", 'no action "clasified"; did you mean classified?'),

@@ -25,8 +25,8 @@ Label = Annotated[
 ]
 
 
-def read(session: CommandContext, name: str, label: str | None) -> list[Labelled]:
-    """Return the rows with a label; note how many have none."""
+def read(session: CommandContext, name: str, label: str | None, *, needed: bool = False) -> list[Labelled]:
+    """Return the rows with a label; note how many have none. Raises `UsageError` if rows are needed and it has none."""
     with input_tables.streams([name]) as [(label_name, stream)]:
         if isinstance(stream, MailFolder):
             raise UsageError(f"{label_name} is a folder of mails, which have no label", hint="name a table with labels")
@@ -46,6 +46,8 @@ def read(session: CommandContext, name: str, label: str | None) -> list[Labelled
     for remark in messages.remarks([table]):
         session.say(remark)
     if not (labelled_rows or rejected or unlabelled):
+        if needed:
+            raise UsageError(f"{label_name} has a header and no rows", hint="name a file of labelled tickets")
         session.say(f"note: {label_name} has a header and no rows")
     if unlabelled:
         ignored = messages.plural(unlabelled, "rows have no label and are left out", "row has no label and is left out")

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
+from shlex import quote
 
 import typer
 
@@ -79,6 +81,10 @@ def _command_hint(typed_name: str, error: typer.TyperException, command: str) ->
     near = get_close_matches(typed_name, commands, 1, ALIKE)
     if command == "triage" and typed_name in COMMANDS:
         return COMMANDS[typed_name]
+    if command == "triage" and Path(typed_name).is_file():
+        return f"triage run {quote(typed_name)} reads the file"
+    if command == "triage" and not near and any(map(str.isdigit, typed_name)):
+        return f"if it is a ticket, triage show {quote(typed_name)}"
     return f'did you mean "{command} {near[0]}"?' if near else f"{command} --help tells more"
 
 

@@ -87,7 +87,7 @@ def evaluate(
     printer = printing.printer()
     printer.check_columns(Scored._fields)
     evaluation_run = _evaluation_run(session)
-    rows = evaluation_run.rows(labelled_files.read(session, file or "-", label)[:limit])
+    rows = evaluation_run.rows(labelled_files.read(session, file or "-", label, needed=True)[:limit])
     evaluations: list[Evaluated] = []
     for plan in plans:
         spec = session.config.classifiers[plan.classifier or ""]
