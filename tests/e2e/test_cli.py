@@ -777,6 +777,19 @@ def test_the_doctor_says_that_no_database_can_be_made(cli: Cli) -> None:
     assert f'database,false,there is no folder {folder} for a database,"make it, or name another' in done.stdout
 
 
+def test_the_doctor_tests_all_else_if_the_database_does_not_answer(cli: Cli) -> None:
+    (cli.folder / "config.yaml").write_text(
+        "classifiers:\n  local: {type: local}\n"
+        "  gpt: {type: openai, model: m, base_url: http://127.0.0.1:9, api_key_env: null}\n"
+    )
+    done = cli("doctor", "--db", "postgresql://nobody@127.0.0.1:9/x")
+    told = {record["what"]: record for record in map(json.loads, done.stdout.splitlines())}
+    works = {"configuration": True, "database": False, "classifier local": True, "classifier gpt": None}
+    assert (done.returncode, {what: told[what]["works"] for what in works}) == (8, works)
+    assert told["classifier gpt"]["said"] == "not asked: its call is booked in the database, which does not work"
+    assert {told[f"destination {name}"]["works"] for name in ("Billing", "Technical", "General")} == {True}
+
+
 def test_the_doctor_says_that_there_is_no_database_yet(cli: Cli) -> None:
     told = [json.loads(line) for line in cli("doctor").stdout.splitlines()]
     assert told[1]["said"] == f"{cli.db}: not there yet; triage create FILE makes one"

@@ -157,12 +157,12 @@ class CommandContext:
         if not self.makes and not self.has_database:
             raise NoDatabaseError(self._database)
 
-    def lend_database(self) -> None:
-        """If there is no database, use an empty one that is deleted when the command ends."""
-        if not self.has_database:
+    def lend_database(self, *, instead: bool = False) -> None:
+        """If there is no database, or instead of it, use an empty one that is deleted when the command ends."""
+        if instead or not self.has_database:
             folder = self.exit_stack.enter_context(TemporaryDirectory(prefix="triage-"))
             vars(self)["config"] = wiring.stores.empty_database(self.config, folder)
-            del vars(self)["_parts"]
+            vars(self).pop("_parts", None)
 
     @property
     def _database(self) -> str:

@@ -1,6 +1,7 @@
 """`triage doctor`: tests everything that is configured, and says the next step for each failure."""
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Any
 
 import typer
@@ -49,25 +50,38 @@ def doctor(
 def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
     config = session.config
     yield _record("configuration", str(config.path or "the built-in defaults"))
-    there = session.has_database
-    stats = None
+    stats, off, failed = None, frozenset[str](), False
+    not_asked = ("", "")  # why no provider is asked, and what to do
     try:
-        if there:
+        if session.has_database:
             stats = session.triage.stats()
             session.store.renew(Lease(""))  # changes nothing, but fails without the right to write
+            off = session.store.switched_off()
             contents = f"{messages.plural(stats.tickets, 'tickets')}, {messages.plural(stats.events, 'events')}"
         else:
             wiring.stores.check_place(config)
             contents = "not there yet; triage create FILE makes one"
+            not_asked = ("its call is booked, and there is no database for that yet", "triage create FILE")
             session.lend_database()
+        yield _record("database", f"{without_password(config.database)}: {contents}")
     except TriageError as error:
         yield _record("database", error.message, error.hint, works=False)
-        return
-    yield _record("database", f"{without_password(config.database)}: {contents}")
-    for name in config.classifiers:
-        if not there and wiring.diagnostics.asks_provider(config, name):
-            why = "not asked: its call is booked, and there is no database for that yet"
-            yield _record(f"classifier {name}", why, "triage create FILE, then triage doctor", works=None)
+        not_asked = ("its call is booked in the database, which does not work", "mend the database")
+        stats, failed = None, True
+        session.lend_database(instead=True)
+    yield from _classifiers(session, *not_asked)
+    yield from _destinations(config, off)
+    if stats is not None:
+        yield from _missing_destinations(config, stats)
+    yield from _sources(session)
+    if not failed:
+        yield from _learned(session)
+
+
+def _classifiers(session: CommandContext, not_asked: str, first: str) -> Iterator[dict[str, Any]]:
+    for name in session.config.classifiers:
+        if not_asked and wiring.diagnostics.asks_provider(session.config, name):
+            yield _record(f"classifier {name}", f"not asked: {not_asked}", f"{first}, then triage doctor", works=None)
             continue
         try:
             yield _record(
@@ -75,7 +89,9 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
             )
         except TriageError as error:
             yield _record(f"classifier {name}", error.message, error.hint, works=False)
-    off = session.store.switched_off() if there else frozenset()
+
+
+def _destinations(config: Config, off: AbstractSet[str]) -> Iterator[dict[str, Any]]:
     for name in config.destinations:
         if name in off:
             why = "it answered that it is gone (410) and is switched off"
@@ -85,10 +101,6 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
             yield _record(f"destination {name}", wiring.destination_diagnostics.try_destination(config, name))
         except TriageError as error:
             yield _record(f"destination {name}", error.message, error.hint, works=False)
-    if stats is not None:
-        yield from _missing_destinations(config, stats)
-    yield from _sources(session)
-    yield from _learned(session)
 
 
 def _missing_destinations(config: Config, stats: Stats) -> Iterator[dict[str, Any]]:
