@@ -115,7 +115,7 @@ def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None
     ("stdin", "said"),
     [
         ("a,b\n1,2\n", "no column ticket_id and no column category; its columns are a, b; "),
-        ("external_id;Kategorie\nA-1;Billing\n", "no column category; its columns are external_id, Kategorie; "),
+        ("external_id;Art\nA-1;Billing\n", "no column category; its columns are external_id, Art; "),
         ('{"ticket_id": \n', "line 1: not JSON"),
         ("{}[]\n", "line 1: text follows"),
         ("[1]\n", "line 1, record 1 is no JSON object"),
@@ -176,6 +176,17 @@ def test_a_sheet_that_a_spreadsheet_has_saved_is_read(three: Cli, encoding: str,
     assert (done.returncode, done.stderr.splitlines()[0]) == (0, "2 verdicts given, 0 unchanged, 0 rejected")
     assert rows(three.db, "select note from verdicts where note is not null") == [("für später",)]
     assert len(three("classify", "-", "-o", "id", stdin=text.encode(encoding)).stdout.split()) == 2
+
+
+@pytest.mark.parametrize(
+    "header", ["Ticketnummer;Text;Kategorie", "numéro du ticket;texte;Catégorie", "Issue key,Summary,category"]
+)
+def test_headers_that_an_import_knows_name_the_tickets(three: Cli, header: str) -> None:
+    stdin = header + "\nA-1;x;General\n".replace(";", "," if "," in header else ";")
+    done = three("verdict", "-", "-o", "jsonl", "--columns", "external_id,category,verdict", stdin=stdin)
+    assert done.stdout == '{"external_id": "A-1", "category": "General", "verdict": true}\n', done.stderr
+    assert len(three("classify", "-", "-o", "id", stdin=stdin).stdout.split()) == 1
+    assert three("verdict", "-", "--clear", stdin=stdin).stderr.splitlines()[-1].startswith("1 taken back, ")
 
 
 def test_what_is_listed_can_be_piped_back_and_all_taken_back(three: Cli) -> None:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from triage_cli.cli import messages, terminal
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.errors import InputError, NotFoundError, UsageError
-from triage_cli.readers import csv_rows, json_values, text_lines
+from triage_cli.readers import csv_rows, id_column, json_values, text_lines
 
 # The better one first: `run` adds `triage_ticket_id`; the others may be columns of the input.
 IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")
@@ -54,8 +54,16 @@ def opened(stream: BinaryIO) -> tuple[str, Iterator[str]]:
 
 def columns_of(first: str) -> tuple[str, list[str]]:
     """Return the delimiter and the column names of a CSV by its first line; a line with one name is one column."""
-    found = [(each, [c.strip().lower() for c in next(csv_rows([first], each), [])]) for each in ",;\t"]
+    found = [(each, column_names(next(csv_rows([first], each), []))) for each in ",;\t"]
     return next((each for each in found if {*each[1]} & {*IDS}), found[0])
+
+
+def column_names(header: Sequence[str]) -> list[str]:
+    """Return the names of columns in lower case; if none of several is ours, that of an import's ids is external_id."""
+    names = [cell.strip().lower() for cell in header]
+    if len(names) > 1 and not {*names} & {*IDS} and (at := id_column(names)) is not None:
+        names[at] = "external_id"
+    return names
 
 
 def is_json(first: str) -> bool:

@@ -124,6 +124,11 @@ def known(headers: Sequence[str]) -> int:
     return len(_generic([compact(h) for h in headers], headers))
 
 
+def id_column(headers: Sequence[str]) -> int | None:
+    """Return the index of the column that an import would take for the ids; None without one."""
+    return _best("external_id", [*map(compact, headers)], headers, range(len(headers)))
+
+
 def has_text(fields: Mapping[str, int]) -> bool:
     """Return whether there is a subject or a description."""
     return "subject" in fields or "description" in fields

@@ -19,10 +19,11 @@ from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record, to_json
 from triage_cli.domain.tickets import Ticket, VerdictDraft, place_of
-from triage_cli.readers import csv_rows
+from triage_cli.readers import compact, csv_rows
 
 WORDS = {"verdict": "verdicts given", "cleared": "taken back"}
 CATEGORIES = ("category", "label", "verdict", "triage_category")
+TRANSLATED = frozenset({"kategorie", "categorie", "categoria"})  # compact
 OBJECT_HINT = 'write {"ticket_id": …, "category": …}'
 NAME_HINT = 'write {"ticket_id": …}'
 REASON = "triage_error"  # the column with the reason of a rejected row, named as in `triage run`
@@ -232,7 +233,9 @@ def _cells(first: str, lines: Iterator[str]) -> Iterator[Read]:
     delimiter, _ = ticket_id_input.columns_of(first)
     reader = csv_rows(chain([first], lines), delimiter)
     header = list(map(str.strip, next(reader)))
-    columns = list(map(str.lower, header))
+    columns = ticket_id_input.column_names(header)
+    if not {*columns} & {*CATEGORIES}:
+        columns = ["category" if compact(column) in TRANSLATED else column for column in columns]
     needed = (("ticket_id", ticket_id_input.IDS), ("category", CATEGORIES))
     if missing := [name for name, names in needed if not {*columns} & {*names}]:
         raise InputError(
