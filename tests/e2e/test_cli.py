@@ -156,6 +156,12 @@ def test_a_typed_ticket_needs_a_text_and_no_file(cli: Cli) -> None:
     assert not cli.db.exists() or rows(cli.db, "select count(*) from tickets") == [(0,)]
 
 
+def test_a_typed_time_has_the_forms_of_an_import(cli: Cli) -> None:
+    assert cli("create", "--subject", "x", "--created-at", "3/4/2026").returncode == 2, "two readings"
+    typed = cli("create", "--subject", "x", "--created-at", "26. November 2026 14:05", "-o", "json")
+    assert json.loads(typed.stdout)["created_at"] == "2026-11-26T14:05:00Z"
+
+
 def test_files_and_stdin_are_read_in_the_order_given(cli: Cli) -> None:
     (cli.folder / "a.csv").write_text(TICKETS)
     (cli.folder / "b.jsonl").write_text('{"id": "J-1", "subject": "one"}\n{"id": "J-2", "subject": "two"}\n')

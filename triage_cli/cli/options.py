@@ -136,10 +136,8 @@ SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 def priority(typed: str | None) -> str | None:
     """Return the priority that a typed word means."""
-    if typed is None:
-        return None
-    known_priority = cell_values.priority(typed, {})
-    if known_priority is None:
+    known_priority = cell_values.priority(typed or "", {})
+    if typed is not None and known_priority is None:
         raise UsageError(f'no priority "{typed}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
     return known_priority
 
@@ -163,9 +161,11 @@ def moment(typed: str | None) -> str | None:
         try:
             typed_time = datetime.fromisoformat(typed.strip())
         except ValueError as error:
-            raise UsageError(
-                f'"{typed}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
-            ) from error
+            hint = "write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
+            in_a_file = values.moment(typed)  # such as 24.11.2026
+            if in_a_file is None:
+                raise UsageError(f'"{typed}" is no time', hint=hint) from error
+            typed_time = datetime.fromisoformat(in_a_file)
         typed_time = typed_time.replace(tzinfo=UTC) if typed_time.tzinfo is None else typed_time.astimezone(UTC)
     return timestamp(typed_time)
 
