@@ -162,7 +162,7 @@ def moment(typed: str | None) -> str | None:
             typed_time = datetime.fromisoformat(typed.strip())
         except ValueError as error:
             hint = "write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
-            in_a_file = values.moment(typed)  # such as 24.11.2026
+            in_a_file = cell_values.moment(typed)  # such as 24.11.2026
             if in_a_file is None:
                 raise UsageError(f'"{typed}" is no time', hint=hint) from error
             typed_time = datetime.fromisoformat(in_a_file)
