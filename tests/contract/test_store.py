@@ -46,7 +46,7 @@ from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import StoreError, UsageError
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.runtime.process import machine, place
+from triage_cli.runtime.process import began, machine, place
 from triage_cli.stores import money, shared_sql, where_clauses
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sql_store import PAGE
@@ -435,6 +435,19 @@ def test_a_process_of_another_machine_or_container_is_not_taken_for_dead(store: 
     sql(store, f"update runs set pid = ?, place = {elsewhere} where run_id = ?", (gone.pid, far.run_id))
     assert store.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1) == []
     assert [run.exit_code for run in store.runs(None)] == [None, None]
+
+
+@pytest.mark.parametrize("served", [0, 1])
+def test_a_suspended_run_keeps_its_lease_unless_it_is_a_server_s(store: SqliteStore, served: int) -> None:
+    """A server's run that was never ended would be held for as long as the server lives."""
+    (ticket,) = filled(store, a_ticket())
+    asleep = store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now(), served=served))
+    assert store.claim(Selection(ids=(ticket.ticket_id,)), Lease(asleep.run_id), 1)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        live = (process.pid, began(process.pid), asleep.run_id)
+        sql(store, "update runs set lease_until = 1, pid = ?, process = ? where run_id = ?", live)
+        store.renew(a_run(store))
+        assert store.claimed([ticket.ticket_id]) == (set() if served else {ticket.ticket_id})
 
 
 def test_the_place_of_a_process_is_its_machine_since_its_start_and_its_space_of_process_numbers() -> None:

@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,9 @@ def test_what_an_agent_has_set_since_the_pull_stays_and_the_next_pull_takes_it_i
     assert json.loads(cli("show", "0").stdout)["status"] == "undeliverable"
     advice = "Next: triage pull takes in what a person has set there; if no source reads that field, correct or empty"
     assert advice in cli("why", "0").stdout
+    with closing(sqlite3.connect(cli.db)) as db, db:
+        db.execute("update deliveries set last_error = 'told otherwise'")
+    assert advice in cli("why", "0").stdout, "the kind of a refusal is stored, not read off its wording"
     assert "what a person has set there; if no source" in cli("route", "0").stderr
     assert cli("route", "0", "--retry-dead", "-q").returncode == 3
     assert desk.items[0]["field"] == other
@@ -315,6 +320,9 @@ def test_labels_of_before_a_restore_are_no_person_s_words(cli: Cli, desk: Helpde
     from_now_on(desk)
     desk.change(0, field=other)
     assert cli("db", "restore", "backup.db", "--yes").returncode == 0
+    (kept,) = cli.db.parent.glob("triage.db.before-*Z")
+    with closing(sqlite3.connect(kept)) as db, db:  # it stays at the version of the program that kept it
+        db.execute("alter table deliveries drop column refusal")
     cli("pull", "-q")
     assert verdicts(cli) == {"0": (other, "shop")}, "an agent has set that since"
     assert len(rows(cli.db, "select 1 from tickets")) == 13

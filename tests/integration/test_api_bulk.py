@@ -257,7 +257,7 @@ def test_while_nothing_comes_blanks_tell_that_the_server_lives(server: ApiServer
 def test_a_bulk_call_is_one_run_in_the_record(server: ApiServer, world: World) -> None:
     lines(post(server, "/tickets/batch?do=classify,route", content=TICKETS, headers=CSV))
     (run,) = world.store.runs(None)
-    assert (run.kind, run.actor, run.command_line) == ("run", "agent", "POST /tickets/batch")
+    assert (run.kind, run.actor, run.command_line, run.served) == ("run", "agent", "POST /tickets/batch", 1)
     assert json.loads(run.counts) == {"created": 3, "unroutable": 3}, "what became of the rows, and of their tickets"
 
 

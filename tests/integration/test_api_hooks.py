@@ -112,6 +112,8 @@ def test_an_event_becomes_a_ticket_and_flows_through(server: ApiServer) -> None:
         until(lambda: client.get(path).json()["status"] == "routed", "the ticket is routed")
         actors = {e["actor"] for e in client.get(f"{path}/logs").json()}
     assert actors == {"webhook:desk", "serve"}, "decided as it came, and sent with whatever is due"
+    began = rows(Path(server.config.database), "select distinct kind, served from runs order by 1")
+    assert began == [("classify", 1), ("create", 0), ("route", 1)], "the first ticket came by a command"
 
 
 def test_a_repeated_event_is_answered_with_its_ticket_and_a_second_event_of_that_ticket_is_news(

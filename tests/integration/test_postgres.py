@@ -18,13 +18,25 @@ from tests.support.commands import PATIENCE, until
 from tests.support.old_schemas import first_release
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
-from tests.support.stored_tickets import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
+from tests.support.stored_tickets import (
+    OLD_RUN,
+    OLD_WORDING,
+    a_run,
+    a_ticket,
+    actions,
+    as_of_version_1,
+    changed,
+    created,
+    filled,
+    stored,
+)
+from tests.support.stored_tickets import sql as on_either
 from triage_cli.config import without_password
 from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.audit.events import Event, EventAction, EventQuery
 from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.decisions import Classification, ModelVersion, QuestionSpec
-from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
+from triage_cli.domain.errors import Refusal, StoreError, TriageError, UnavailableError
 from triage_cli.domain.ids import new_id
 from triage_cli.domain.insight.spikes import SentSpike
 from triage_cli.domain.runs import Lease, Run
@@ -210,12 +222,29 @@ def test_a_migration_may_take_as_long_as_it_needs(pg_server: PgServer) -> None:
     store.close()
 
 
-def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_server: PgServer) -> None:
+def of_version_1(pg_server: PgServer) -> str:
     url = pg_server.database()
     for statement in first_release("postgres"):
         sql(url, statement)
     sql(url, "create table schema_version (version bigint not null)")
     sql(url, "insert into schema_version values (1)")
+    return url
+
+
+def test_what_the_wording_of_old_rows_says_stands_in_columns_afterwards(pg_server: PgServer, tmp_path: Path) -> None:
+    here, there = SqliteStore(str(tmp_path / "t.db")), PostgresStore(of_version_1(pg_server), network=ONLINE)
+    as_of_version_1(here.path)
+    for store in (here, there):
+        for statement in OLD_WORDING:
+            on_either(store, statement)  # type: ignore[arg-type]
+        assert {run.run_id for run in store.runs(None) if run.served} == {"s1", "s2"}
+        deliveries = store.deliveries(["t"])["t"]
+        assert [(d.refusal, bool(d.advice)) for d in deliveries] == [(Refusal.SET_BY_A_PERSON, True), (None, False)]
+    there.close()
+
+
+def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_server: PgServer) -> None:
+    url = of_version_1(pg_server)
     sql(url, OLD_RUN)
 
     def open_it(_: int) -> list[tuple[str, float, float]]:

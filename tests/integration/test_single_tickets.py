@@ -105,7 +105,7 @@ def test_its_run_is_recorded_once_and_ended(world: World, singles: SingleTickets
     singles.close()
     (run,) = world.store.runs(None)
     assert (run.kind, run.actor, run.command_line, run.exit_code) == ("serve", "serve", "POST /tickets", 0)
-    assert run.ended_at
+    assert (run.served, bool(run.ended_at)) == (1, True)
     assert run.counts == '{"classified":3,"created":3,"routed":3}'
 
 

@@ -93,3 +93,22 @@ def as_of_version_1(path: str) -> None:
 
 OLD_RUN = f"""insert into runs values ('r1', 'classify', 'tester', 'classify', '{times.ago(3600)}', 'here', 1,
     null, 2.5, 0.5, null, '{{}}', null, null, 1)"""
+
+# What only the wording of a run and of a refusal said before version 11.
+OLD_WORDING = (
+    *(
+        f"insert into runs values ('{run_id}', 'route', 'x', '{words}', '2026-01-01T00:00:00Z', 'there', 1, null, 0, "
+        "0, '2026-01-01T00:00:01Z', '{}', 0, null, 1)"
+        for run_id, words in (("s1", "POST /tickets"), ("s2", "serve"), ("t1", "route"), ("t2", "create ''POST /''"))
+    ),
+    """insert into tickets (ticket_id, identity, source, content_hash, urgency, stored_at, extra)
+        values ('t', 't', 'import', 'h', 2, '', '{}')""",
+    *(
+        f"insert into deliveries values ('{number}', 't', null, 'A', 'desk', 'r', 'h', null, '{state}', 1, 0, null, "
+        f"'desk: {error}', null, '', null)"
+        for number, state, error in (
+            (1, "dead", 'the ticket there holds "B", which somebody has set and which stays; triage pull takes it in'),
+            (2, "dead", "answered 400"),
+        )
+    ),
+)

@@ -83,7 +83,7 @@ class ServerState:
         tokens: Callable[[str], Caller] | None = None,
         cors_origins: Sequence[str] = (),
     ) -> None:
-        self.parts = parts
+        self.parts = parts._replace(served=True)
         self.gate = gate
         self.limits = limits
         self.hooks = hooks or {}
@@ -92,7 +92,7 @@ class ServerState:
         self.cors_origins = cors_origins
         self.meter = Metrics()
         self.room = StreamSlots()
-        shared = parts._replace(map=parts.map._replace(circuits=DestinationBreakers()))
+        shared = self.parts._replace(map=parts.map._replace(circuits=DestinationBreakers()))
         self.worker = Worker(shared, {name: hook.spec.on_create for name, hook in self.hooks.items()})
         self.singles = SingleTickets(shared)
         self.stopping = False

@@ -10,8 +10,8 @@ from triage_cli.config.templates import is_template
 from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
 from triage_cli.destinations.http_sender import GONE, KEPT, WORKERS, HttpSender, Send, beginning_of, refusal, shown
 from triage_cli.destinations.rendered_requests import HttpRequests
-from triage_cli.domain.deliveries import SET_BY_A_PERSON, OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
+from triage_cli.domain.errors import DeliveryError, Refusal
 from triage_cli.domain.json_paths import has_place, lookup
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.serialization import compact, encodable, from_json
@@ -114,11 +114,13 @@ class HttpDestination:
         value = encodable(self._secrets.hidden_in(there if isinstance(there, str) else compact(there)))
         known = {as_tag(category) for category in (*outgoing.known, outgoing.delivery.category)}
         if known.isdisjoint(tags_of(value)):
-            raise DeliveryError(
-                f'{self.name}: the ticket there holds "{value[:80]}", {SET_BY_A_PERSON}; '
+            error = DeliveryError(
+                f'{self.name}: the ticket there holds "{value[:80]}", which somebody has set and which stays; '
                 "triage pull takes it in",
                 hint="if no source reads that field as its verdict, correct or empty it there", final=True,
             )  # fmt: skip
+            error.refusal = Refusal.SET_BY_A_PERSON
+            raise error
 
     async def _search_earlier(self, send: Send, search: HttpRequest, contains: str) -> Receipt | None:
         """Search for the result of an earlier attempt whose answer was lost."""

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from triage_cli.domain.errors import TriageError
+from triage_cli.domain.errors import Refusal, TriageError
 from triage_cli.domain.tickets import Ticket
 
 # The prefix of a condition on a column of a ticket's `extra`.
 EXTRA = "extra."
-# A part of the error of a delivery that would overwrite what a person has set in the helpdesk, and what helps then.
-SET_BY_A_PERSON = "which somebody has set and which stays"
 TAKEN_IN_BY_PULL = (
     "triage pull takes in what a person has set there; if no source reads that field, correct or empty it there, "
     "then triage route --retry-dead"
@@ -42,7 +40,7 @@ class Delivery(NamedTuple):
     `revision` is the ticket's revision after the decision; `targets` are all destinations of the decision, as a JSON
     list (None, and revision 0, if an older version decided). `doubtful` is 1 if the destination may have the delivery
     without an acceptance, because a response was lost or a run was cut off. `kept` are the values of the destination's
-    response that the configuration keeps, as a JSON object.
+    response that the configuration keeps, as a JSON object. `refusal` is the kind of the last attempt's error.
     """
 
     delivery_id: str
@@ -65,11 +63,12 @@ class Delivery(NamedTuple):
     targets: str | None = None
     doubtful: int = 0
     kept: str | None = None
+    refusal: str | None = None  # one of `Refusal`
 
     @property
     def advice(self) -> str:
         """Return what helps a dead letter that would overwrite what a person has set; empty for any other delivery."""
-        return TAKEN_IN_BY_PULL if self.state == "dead" and SET_BY_A_PERSON in (self.last_error or "") else ""
+        return TAKEN_IN_BY_PULL if self.state == "dead" and self.refusal == Refusal.SET_BY_A_PERSON else ""
 
     @property
     def arrived(self) -> bool:

@@ -1,6 +1,7 @@
 """The errors of the program. Each class has a code, an exit code, an HTTP status, and tells whether it ends a run."""
 
 from collections.abc import Iterator
+from enum import StrEnum
 
 from triage_cli.domain.exit_codes import ExitCode
 
@@ -178,12 +179,20 @@ class NoRouteError(ItemError, code="unroutable", http_status=409):
     """No rule of the routing map matches the ticket."""
 
 
+class Refusal(StrEnum):
+    """Why a delivery was refused, if another step than a retry helps. The values are stored."""
+
+    SET_BY_A_PERSON = "set_by_a_person"  # it would overwrite what a person has set in the helpdesk
+
+
 class DeliveryError(ItemError, code="delivery_failed", http_status=502):
     """A destination did not accept a delivery; `final` if a retry cannot help.
 
     `doubtful` if it may have accepted it, because its response was lost; `gone` if it answered that it does not exist
-    any more; `answer` is the beginning of its response.
+    any more; `answer` is the beginning of its response; `refusal` is its kind, if one step helps against all of a kind.
     """
+
+    refusal: Refusal | None = None
 
     def __init__(
         self,

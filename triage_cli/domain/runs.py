@@ -23,7 +23,10 @@ class Held(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One bulk command; `command_line` holds no secrets; `pid` is 0 if there is no process to check."""
+    """One bulk command; `command_line` holds no secrets; `pid` is 0 if there is no process to check.
+
+    `served` is 1 if a server began it, for a request or in the background.
+    """
 
     run_id: str
     kind: str
@@ -40,6 +43,7 @@ class Run(NamedTuple):
     exit_code: int | None = None
     summary: str | None = None
     parcel: str = ""  # identifies the request that began it, if it may be repeated
+    served: int = 0
 
 
 def rounded_usd(amount: float) -> float:

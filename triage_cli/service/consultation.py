@@ -60,7 +60,10 @@ class LocalConsultation:
         if self._services.instant_classifier(plan) is not None:  # it asks no provider
             nobody = RunContext(self._store, Run("", "classify_text", self._actor, "", times.now()), self._stop)
             return self._answer(self._services.classifier(plan, self._actor, ""), ticket, nobody.budget)
-        with recorded_run(self._store, "classify_text", self._actor, self._command_line, self._stop) as recorder:
+        served = self._services.served
+        with recorded_run(
+            self._store, "classify_text", self._actor, self._command_line, self._stop, served=served
+        ) as recorder:
             context = recorder.context
             budget = context.open_budget(plan.max_cost, self._services.per_day)
             classifier = self._services.classifier(plan, self._actor, context.run.run_id)

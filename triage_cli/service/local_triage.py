@@ -43,6 +43,7 @@ class LocalTriage:
         self._store = services.store
         self._actor = actor
         self._command_line = command_line
+        self._verdicts = Verdicts(services.categories, actor)
         self._names = category_renames.current_names(services.categories)
         self._stop_control = StopControl()
         self._interrupted = False  # a stop left some of the input unread
@@ -78,7 +79,8 @@ class LocalTriage:
     def _recorded_run(self, kind: str, part: InputPart = WHOLE) -> Iterator[RunRecorder]:
         """Begin a run; category renames are carried out first."""
         self._part, self._guard = part, RewriteGuard(part.met, part.rewritten)
-        with recorded_run(self._store, kind, self._actor, self._command_line, self._stop_control, part) as recorder:
+        stop, served = self._stop_control, self._services.served
+        with recorded_run(self._store, kind, self._actor, self._command_line, stop, part, served=served) as recorder:
             self._recorder = recorder
             self._apply_renames(recorder.context.run.run_id)
             yield recorder
@@ -92,7 +94,7 @@ class LocalTriage:
     def create(self, drafts: Iterable[TicketDraft | Rejected], part: InputPart = WHOLE) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
         with self._recorded_run("create", part) as recorder:
-            intake = self._intake(Verdicts(self._services.categories, self._actor), recorder)
+            intake = self._intake(recorder.context.run.run_id)
             for outcomes in self._stored(intake, self._until_stopped(drafts)):
                 recorder.add(outcomes)
                 yield from outcomes
@@ -108,8 +110,8 @@ class LocalTriage:
         """Raise `InputError` if an input seems to contain other tickets under known ids; nothing is stored."""
         check_rewritten(self._store, self._until_stopped(drafts))
 
-    def _intake(self, verdicts: Verdicts, recorder: RunRecorder, *, hold: bool = False) -> Intake:
-        return Intake(self._store, self._actor, verdicts, recorder.context.run.run_id, hold=hold, guard=self._guard)
+    def _intake(self, run_id: str, *, hold: bool = False) -> Intake:
+        return Intake(self._store, self._actor, self._verdicts, run_id, hold=hold, guard=self._guard)
 
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
@@ -185,9 +187,8 @@ class LocalTriage:
         self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan, part: InputPart = WHOLE
     ) -> Iterator[Outcome[Routed]]:
         """Create, classify and route in one pass."""
-        verdicts = Verdicts(self._services.categories, self._actor)
         with self._recorded_run("run", part) as recorder:
-            intake = self._intake(verdicts, recorder, hold=True)
+            intake = self._intake(recorder.context.run.run_id, hold=True)
             created = intake.chunks(self._until_stopped(drafts))
             decision_recorder = self._services.recorder_with_budget(recorder.context, plan)
             with closing(self._delivery_run(recorder)) as delivery_run:
@@ -234,16 +235,15 @@ class LocalTriage:
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
         """Set categories by hand, or clear them; one outcome each, in order. A single verdict has no run."""
-        names = Verdicts(self._services.categories, self._actor)
         drafts = iter(verdicts)
         first = list(islice(drafts, 2))
         if len(first) < 2:
             self._apply_renames(None)
-            for outcomes in VerdictRecorder(self._store, names, self._actor, None).judge(first):
+            for outcomes in VerdictRecorder(self._store, self._verdicts, self._actor, None).judge(first):
                 yield from outcomes
             return
         with self._recorded_run("verdict") as recorder:
-            verdict_recorder = VerdictRecorder(self._store, names, self._actor, recorder.context.lease)
+            verdict_recorder = VerdictRecorder(self._store, self._verdicts, self._actor, recorder.context.lease)
             for outcomes in verdict_recorder.judge(self._until_stopped(chain(first, drafts))):
                 recorder.add(outcomes)
                 yield from outcomes

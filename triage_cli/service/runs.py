@@ -68,13 +68,16 @@ Began = Callable[[RunRecorder], object]
 
 @contextmanager
 def recorded_run(
-    store: Store, kind: str, actor: str, command_line: str, stop: StopControl, part: InputPart = WHOLE
-) -> Iterator[RunRecorder]:
+    store: Store, kind: str, actor: str, command_line: str, stop: StopControl, part: InputPart = WHOLE,
+    *, served: bool = False,
+) -> Iterator[RunRecorder]:  # fmt: skip
     """Begin a run, and end it however the block ends; a run that was killed is ended when its lease expires.
 
-    What `part` has spent before counts against the cost limit of the command.
+    What `part` has spent before counts against the cost limit of the command. A run that a server begins is `served`.
     """
-    new_run = Run(ids.new_id(), kind, actor, command_line, times.now(), spent=part.spent, parcel=part.parcel)
+    new_run = Run(
+        ids.new_id(), kind, actor, command_line, times.now(), spent=part.spent, parcel=part.parcel, served=int(served)
+    )
     recorder = RunRecorder(RunContext(store, store.begin(new_run), stop))
     try:
         yield recorder

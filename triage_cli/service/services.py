@@ -26,7 +26,8 @@ class Services(NamedTuple):
     confidence that each step of the default classifier needs, as in `CategoryProfile`. `only_loads` returns whether the
     classifier of a plan can be left unopened if nothing is asked, because that checks and records nothing. `ranked`
     orders what waits for review. `sets_field` returns whether a destination may set a field of a helpdesk's ticket.
-    `lost_deliveries` returns those of which only the databases know that restores have replaced.
+    `lost_deliveries` returns those of which only the databases know that restores have replaced. `served` is true in a
+    server, whose runs are marked so.
     """
 
     store: Store
@@ -43,6 +44,7 @@ class Services(NamedTuple):
     ranked: Ranking = lambda texts, _: range(len(texts))
     sets_field: Callable[[str], bool] = lambda _: True
     lost_deliveries: LostDeliveries = lambda _: {}
+    served: bool = False
 
     def is_idle(self, selection: Selection, plan: ClassifyPlan) -> bool:
         """Return whether there is nothing to classify, so that the classifier need not be opened."""

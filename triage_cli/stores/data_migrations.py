@@ -22,6 +22,12 @@ MARK_FORGOTTEN = """update tickets set status = 'forgotten'
     where identity >= '!' and identity < '"' and external_id is null
     and exists (select 1 from events where events.ticket_id = tickets.ticket_id and action = 'forgotten')"""
 
+# To version 11, which has columns for what only the wording said before: that a server began a run, and that a delivery
+# would overwrite what a person had set.
+MARK_SERVED_RUNS = "update runs set served = 1 where substr(words, 1, 6) = 'POST /' or words = 'serve'"
+NAME_REFUSALS = """update deliveries set refusal = 'set_by_a_person'
+    where state = 'dead' and last_error like '%which somebody has set and which stays%'"""
+
 # To version 9, and after changes of many rows at once: counts all rows for `stores.counts`.
 COUNT_ALL = (
     "delete from ticket_counts",

@@ -8,7 +8,6 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.times import now
 from triage_cli.stores.counts import Counts
 from triage_cli.stores.database import Db
-from triage_cli.stores.shared_sql import TYPED
 
 # Erases words of a ticket, and hashes of them, from all tables but `tickets`. A new table that may hold them must be
 # added here. Pending deliveries are cancelled, because without the text there is nothing to send.
@@ -26,7 +25,7 @@ ERASE = (
     "update batch_items set answer_key = '' where ticket_id in (select value from json_each(:ids))",
     """update attempts set error = '(forgotten)', answer = null where error is not null and delivery_id in
         (select delivery_id from deliveries where ticket_id in (select value from json_each(:ids)))""",
-    """update deliveries set last_error = null, kept = null, run_id = null,
+    """update deliveries set last_error = null, refusal = null, kept = null, run_id = null,
         done_at = case when state in ('pending', 'dead') then :at else done_at end,
         state = case when state in ('pending', 'dead') then 'superseded' else state end
         where ticket_id in (select value from json_each(:ids))""",
@@ -38,7 +37,7 @@ ERASE_ANSWERS = "delete from idempotency where answer like ?"
 # Command lines may name tickets by their external ids. Runs of requests name none.
 EXTERNAL_IDS = """select external_id from tickets where external_id is not null
     and ticket_id in (select value from json_each(:ids))"""
-COMMAND_LINES = f"select distinct words from runs where {TYPED}"
+COMMAND_LINES = "select distinct words from runs where served = 0"
 
 
 def _without_names(command_line: str, names: set[str]) -> str:

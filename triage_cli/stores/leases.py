@@ -13,7 +13,7 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.process import alive, place
 from triage_cli.stores.database import Db, Tables, Values
-from triage_cli.stores.shared_sql import RUN_COLUMNS, TYPED
+from triage_cli.stores.shared_sql import RUN_COLUMNS
 
 # A live run whose lease has fewer seconds left than this is suspended or stuck, and cannot renew the lease itself.
 SHORT_LEASE = 30.0
@@ -22,7 +22,7 @@ RUNS_OF_THIS_MACHINE = "select run_id, pid, process from runs where ended_at is 
 END_LEASE = "update runs set lease_until = ? where run_id = ? and lease_until > ?"
 # Runs of a server are not extended: one that was never ended would be held for as long as the server lives.
 EXTEND_LEASE = f"""update runs set lease_until = :now + :seconds
-    where run_id = :run and lease_until < :now + {SHORT_LEASE} and {TYPED} and words <> 'serve'"""
+    where run_id = :run and lease_until < :now + {SHORT_LEASE} and served = 0"""
 CLAIMS_OF = """select ticket_id, lease_until from claims join runs using (run_id)
     where ticket_id in (select value from json_each(?)) and ended_at is null"""
 # Runs that ended early after a ticket's last event, or began after it and were killed, or wrote it: the latest first.

@@ -96,7 +96,7 @@ INSERT_CLASSIFICATION = f"insert into classifications values ({_marks(Classifica
 INSERT_ATTEMPT = f"insert into attempts values ({_marks(Attempt._fields)}) on conflict do nothing"
 # A delivery is written when it is planned and after each attempt; its id, ticket and destination never change. If it
 # was superseded while it was being sent, a failure does not revive it; a success is recorded and final.
-SETTLED = ("attempts", "due_at", "last_status", "last_error", "run_id", "done_at", "kept")
+SETTLED = ("attempts", "due_at", "last_status", "last_error", "run_id", "done_at", "kept", "refusal")
 PUT_DELIVERY = (
     f"insert into deliveries values ({_marks(Delivery._fields)}) on conflict (delivery_id) do update set "
     "state = case when deliveries.state = 'superseded' and excluded.state <> 'accepted' then 'superseded' "
@@ -169,13 +169,11 @@ ENDING = "select * from tickets where ticket_id like :ending escape '\\' order b
 
 RECALL = """select * from classifications where answer_key in (select value from json_each(?)) and reused is null
     and error is null and confidence_source not in ('model', 'human') order by classification_id"""
-# The run is a typed command; the command line of a request is its endpoint.
-TYPED = "substr(words, 1, 6) <> 'POST /'"
 # A killed command is continued by the same command of the same person, which inherits what it had spent. Requests are
 # not continued, because all requests to an endpoint have the same command line. The bound, below half a day, keeps a
 # job from continuing the one of yesterday, even if it starts twice a day.
 CONTINUABLE_SECONDS = 11 * 3600.0
-DEAD = f"""kind = ? and actor = ? and words = ? and started_at >= ? and {TYPED}
+DEAD = """kind = ? and actor = ? and words = ? and started_at >= ? and served = 0
     and ended_at is null and lease_until <= """
 CONTINUED = f"select coalesce(sum(inherited + spent + reserved), 0) from runs where {DEAD} ?"
 CLOSE_CONTINUED = f"update runs set ended_at = ?, exit_code = 137 where {DEAD} ?"

@@ -28,7 +28,7 @@ from triage_cli.service.run_context import RENEW, RunContext
 from triage_cli.service.services import Services
 from triage_cli.service.verdicts import Verdicts
 
-# The run's kind and its command line, which is that of a request: it is continued by no other run.
+# Of the shared run.
 KIND, COMMAND_LINE, ACTOR = "serve", "POST /tickets", "serve"
 # How often a ticket is routed anew because it changed while that was decided, as by the result of a delivery.
 ROUTE_TRIES = 5
@@ -169,7 +169,7 @@ class SingleTickets:
         """Return the shared run; the first call begins it."""
         with self._lock:
             if self._context is None:
-                run = self._store.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, times.now()))
+                run = self._store.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, times.now(), served=1))
                 rules = self._services.map.rules
                 category_renames.apply_renames(self._store, self._services.categories, rules, ACTOR, run.run_id)
                 self._context = RunContext(self._store, run, StopControl(), self._save)

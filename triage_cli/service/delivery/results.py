@@ -166,7 +166,7 @@ class RetryPolicy(NamedTuple):
         number = stored.attempts + 1
         status = outcome.value.status if outcome.value else getattr(error, "status", None)
         seconds = outcome.value.seconds if outcome.value else 0.0
-        message = error.message if error else None
+        message, kind = error.message if error else None, getattr(error, "refusal", None)
         attempt = Attempt(stored.delivery_id, number, at, status, message, seconds, getattr(error, "answer", None))
         if isinstance(error, DeliveryError) and error.doubtful:
             stored = stored._replace(doubtful=1)
@@ -175,7 +175,7 @@ class RetryPolicy(NamedTuple):
             return stored._replace(attempts=number), attempt
         # A late result does not release the delivery from another run that holds it now.
         holder = None if stored.run_id == outgoing.delivery.run_id else stored.run_id
-        delivery = stored._replace(attempts=number, last_status=status, last_error=message, run_id=holder)
+        delivery = stored._replace(attempts=number, last_status=status, last_error=message, run_id=holder, refusal=kind)
         if error is None:
             kept = outcome.value.kept if outcome.value else None
             return delivery._replace(state="accepted", done_at=at, kept=kept), attempt
@@ -194,7 +194,7 @@ class RetryPolicy(NamedTuple):
 def _without_answers(attempted: Sequence[tuple[Delivery, Attempt]]) -> list[tuple[Delivery, Attempt]]:
     """Return attempts without the destination's answers, which may repeat the text of a forgotten ticket."""
     return [
-        (d._replace(last_error=None, kept=None), a._replace(error=a.error and "(forgotten)", answer=None))
+        (d._replace(last_error=None, kept=None, refusal=None), a._replace(error=a.error and "(forgotten)", answer=None))
         for d, a in attempted
     ]
 

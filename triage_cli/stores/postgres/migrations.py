@@ -6,7 +6,14 @@ from typing import Any
 import psycopg
 
 from triage_cli.domain.errors import NoDatabaseError, StoreError
-from triage_cli.stores.data_migrations import BOOK_OLD_RUNS, COUNT_ALL, MARK_FORGOTTEN, ROUTE_RETURNED_TICKETS
+from triage_cli.stores.data_migrations import (
+    BOOK_OLD_RUNS,
+    COUNT_ALL,
+    MARK_FORGOTTEN,
+    MARK_SERVED_RUNS,
+    NAME_REFUSALS,
+    ROUTE_RETURNED_TICKETS,
+)
 from triage_cli.stores.sqlite.connection import VERSION, newer
 
 # The advisory lock: any number, the same in every version of the program.
@@ -104,6 +111,12 @@ STEPS: dict[int, tuple[str, ...]] = {
         *COUNT_ALL,
     ),
     10: ("create index deliveries_pending on deliveries (at) where state = 'pending'",),
+    11: (
+        "alter table runs add column served bigint not null default 0",
+        MARK_SERVED_RUNS,
+        'alter table deliveries add column refusal text collate "C" default null',
+        NAME_REFUSALS,
+    ),
 }
 
 

@@ -5,7 +5,7 @@
 -- Bulk commands. inherited: what a run took over from a killed one of the same command; it bounds the run, but stands on
 -- that one's account. settled: of what is spent, what other runs booked there. place: the machine on which pid names a
 -- process. process: when that process began, since its number may be another one's later. parcel: the request that began
--- the run, where it may come again.
+-- the run, where it may come again. served: 1 if a server began the run.
 create table runs (
     run_id text collate "C" primary key, kind text collate "C" not null, actor text collate "C" not null,
     words text collate "C" not null, started_at text collate "C" not null, host text collate "C" not null,
@@ -14,7 +14,7 @@ create table runs (
     exit_code bigint, summary text collate "C", lease_until double precision not null default 0,
     inherited double precision not null default 0, settled double precision not null default 0,
     place text collate "C" not null default '', parcel text collate "C" not null default '',
-    process text collate "C" not null default ''
+    process text collate "C" not null default '', served bigint not null default 0
 );
 
 create index runs_alive on runs (lease_until) where ended_at is null;
@@ -102,7 +102,8 @@ create table askings (
 );
 
 -- revision: the place of a delivery in its ticket's history. targets: the destinations of the decision. doubtful: it may
--- have arrived although nothing was accepted. kept: of the answer, as a JSON object.
+-- have arrived although nothing was accepted. kept: of the answer, as a JSON object. refusal: why it was refused, where
+-- another step than a retry helps.
 create table deliveries (
     delivery_id text collate "C" primary key,
     ticket_id text collate "C" not null references tickets (ticket_id), classification_id text collate "C",
@@ -111,7 +112,7 @@ create table deliveries (
     attempts bigint not null, due_at double precision not null, last_status bigint, last_error text collate "C",
     run_id text collate "C", at text collate "C" not null, done_at text collate "C",
     revision bigint not null default 0, targets text collate "C" default null,
-    doubtful bigint not null default 0, kept text collate "C" default null
+    doubtful bigint not null default 0, kept text collate "C" default null, refusal text collate "C" default null
 );
 
 create index deliveries_due on deliveries (destination, due_at) where state = 'pending';

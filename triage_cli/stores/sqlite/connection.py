@@ -12,7 +12,7 @@ from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.installation import NEWER
 from triage_cli.runtime.private_files import FOLDER, is_read_only, make_private
 
-VERSION = 10
+VERSION = 11
 BUSY_SECONDS = 30.0
 # The pages that a chunk of a bulk command changes, in KiB; with SQLite's 2 MB they are written and read twice.
 BULK_CACHE = 8_000

@@ -8,7 +8,14 @@ from collections.abc import Callable
 
 from sqlite_utils import Database, Migrations
 
-from triage_cli.stores.data_migrations import BOOK_OLD_RUNS, COUNT_ALL, MARK_FORGOTTEN, ROUTE_RETURNED_TICKETS
+from triage_cli.stores.data_migrations import (
+    BOOK_OLD_RUNS,
+    COUNT_ALL,
+    MARK_FORGOTTEN,
+    MARK_SERVED_RUNS,
+    NAME_REFUSALS,
+    ROUTE_RETURNED_TICKETS,
+)
 from triage_cli.stores.sqlite.schema import SET
 
 STATUSES_OF_FIRST = "'routing', 'routed', 'unroutable', 'undeliverable')"
@@ -92,6 +99,12 @@ STEPS: dict[str, tuple[str, ...]] = {
         *COUNT_ALL,
     ),
     "tenth": ("create index deliveries_pending on deliveries (at) where state = 'pending'",),
+    "eleventh": (
+        "alter table runs add column served integer not null default 0",
+        MARK_SERVED_RUNS,
+        "alter table deliveries add column refusal text default null",
+        NAME_REFUSALS,
+    ),
 }
 migrations = Migrations(SET)
 

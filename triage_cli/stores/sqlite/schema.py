@@ -8,7 +8,7 @@ from pathlib import Path
 
 SET = "triage"  # of migrations
 # Of the migrations, in their order.
-NAMES = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+NAMES = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh")
 # The table in which sqlite-utils records migrations.
 BOOKKEEPING = (
     """create table "_sqlite_migrations" (

@@ -5,13 +5,14 @@
 -- Bulk commands. inherited: what a run took over from a killed one of the same command; it bounds the run, but stands on
 -- that one's account. settled: of what is spent, what other runs booked there. place: the machine on which pid names a
 -- process. process: when that process began, since its number may be another one's later. parcel: the request that began
--- the run, where it may come again.
+-- the run, where it may come again. served: 1 if a server began the run.
 create table runs (
     run_id text primary key, kind text not null, actor text not null, words text not null,
     started_at text not null, host text not null, pid integer not null, max_cost real, spent real not null,
     reserved real not null, ended_at text, counts text not null, exit_code integer, summary text,
     lease_until real not null default 0, inherited real not null default 0, settled real not null default 0,
-    place text not null default '', parcel text not null default '', process text not null default ''
+    place text not null default '', parcel text not null default '', process text not null default '',
+    served integer not null default 0
 );
 
 create index runs_alive on runs (lease_until) where ended_at is null;
@@ -81,14 +82,15 @@ create table askings (
 );
 
 -- revision: the place of a delivery in its ticket's history. targets: the destinations of the decision. doubtful: it may
--- have arrived although nothing was accepted. kept: of the answer, as a JSON object.
+-- have arrived although nothing was accepted. kept: of the answer, as a JSON object. refusal: why it was refused, where
+-- another step than a retry helps.
 create table deliveries (
     delivery_id text primary key, ticket_id text not null references tickets (ticket_id),
     classification_id text, category text not null, destination text not null, rule text not null,
     config_hash text not null, replaces text, state text not null, attempts integer not null,
     due_at real not null, last_status integer, last_error text, run_id text, at text not null, done_at text,
     revision integer not null default 0, targets text default null, doubtful integer not null default 0,
-    kept text default null
+    kept text default null, refusal text default null
 );
 
 create index deliveries_due on deliveries (destination, due_at) where state = 'pending';
