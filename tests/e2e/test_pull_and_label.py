@@ -323,7 +323,11 @@ def test_labels_of_before_a_restore_are_no_person_s_words(cli: Cli, desk: Helpde
     (kept,) = cli.db.parent.glob("triage.db.before-*Z")
     with closing(sqlite3.connect(kept)) as db, db:  # it stays at the version of the program that kept it
         db.execute("alter table deliveries drop column refusal")
-    cli("pull", "-q")
+    broken = kept.with_name("triage.db.before-20260101T000000Z")
+    broken.write_text("no database")
+    told = cli("pull", "-q").stderr
+    assert told.startswith(f"warning: {broken}, which a restore has kept, cannot be read (file is not a database), so")
+    assert told.count("\n") == 1 < len(desk.lists)
     assert verdicts(cli) == {"0": (other, "shop")}, "an agent has set that since"
     assert len(rows(cli.db, "select 1 from tickets")) == 13
     night(cli)

@@ -26,8 +26,8 @@ class Services(NamedTuple):
     confidence that each step of the default classifier needs, as in `CategoryProfile`. `only_loads` returns whether the
     classifier of a plan can be left unopened if nothing is asked, because that checks and records nothing. `ranked`
     orders what waits for review. `sets_field` returns whether a destination may set a field of a helpdesk's ticket.
-    `lost_deliveries` returns those of which only the databases know that restores have replaced. `served` is true in a
-    server, whose runs are marked so.
+    `lost_deliveries` makes what finds those of which only the databases know that restores have replaced. `served` is
+    true in a server, whose runs are marked so.
     """
 
     store: Store
@@ -43,7 +43,7 @@ class Services(NamedTuple):
     only_loads: Callable[[ClassifyPlan], bool] = lambda _: False
     ranked: Ranking = lambda texts, _: range(len(texts))
     sets_field: Callable[[str], bool] = lambda _: True
-    lost_deliveries: LostDeliveries = lambda _: {}
+    lost_deliveries: Callable[[Callable[[str], None]], LostDeliveries] = lambda _: lambda _: {}
     served: bool = False
 
     def is_idle(self, selection: Selection, plan: ClassifyPlan) -> bool:
@@ -55,7 +55,7 @@ class Services(NamedTuple):
 
     def corrections(self, tell: Callable[[str], None]) -> Corrections:
         """Return what tells people's categories in a helpdesk from those of triage; `tell` gets its warnings."""
-        return Corrections(self.store, self.categories, self.sets_field, self.lost_deliveries, tell)
+        return Corrections(self.store, self.categories, self.sets_field, self.lost_deliveries(tell), tell)
 
     def recorder(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
         """Open the classifier of a plan, and return the recorder of its answers; nothing can be spent yet."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from triage_cli.config import Config, is_postgres, no_home, without_password
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Head
-from triage_cli.domain.audit.hash_chain import GENESIS
-from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.audit_chain import GENESIS
 from triage_cli.domain.errors import CheckError, ConfigError, StoreError, UsageError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection
@@ -23,6 +22,7 @@ from triage_cli.runtime.process import machine
 from triage_cli.service import category_renames
 from triage_cli.service.audit_proof import Counted, prove, uncounted
 from triage_cli.service.classification.category_check import Basis, CategoryCheck
+from triage_cli.service.intake.corrections import LostDeliveries
 from triage_cli.stores.database import Tables
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -138,11 +138,11 @@ def kept_databases(config: Config) -> Sequence[Path]:
     return () if config.remote or is_postgres(config.database) else kept_databases(config.database)
 
 
-def delivered_before_restores(config: Config, identities: Sequence[str]) -> Mapping[str, Sequence[Delivery]]:
-    """Return the deliveries of tickets that arrived before a restore, by the identities; the database has lost them."""
-    from triage_cli.stores.sqlite.restore import delivered_before_restores
+def delivered_before_restores(config: Config, tell: Callable[[str], None]) -> LostDeliveries:
+    """Return what finds the deliveries that arrived before a restore, by the identities of their tickets."""
+    from triage_cli.stores.sqlite.restore import KeptDatabases
 
-    return {} if is_postgres(config.database) else delivered_before_restores(config.database, identities)
+    return (lambda _: {}) if is_postgres(config.database) else KeptDatabases(config.database, tell).delivered
 
 
 def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, str]":

@@ -11,7 +11,7 @@ import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from triage_cli.domain.serialization import compact
 from triage_cli.runtime.private_files import FOLDER, private
 from triage_cli.runtime.process import alive, place
 from triage_cli.stores.audit_log import SqliteTrail
-from triage_cli.stores.sqlite.connection import BUSY_SECONDS, VERSION, connect, newer, translate
+from triage_cli.stores.sqlite.connection import BUSY_SECONDS, VERSION, SelfClosingConnection, connect, newer, translate
 from triage_cli.stores.sqlite.head_file import keep_head, kept_head, write_head
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -227,14 +227,33 @@ def kept_databases(path: str) -> Sequence[Path]:
     return sorted(file for file in Path(path).parent.iterdir() if kept.fullmatch(file.name))
 
 
-def delivered_before_restores(path: str, identities: Sequence[str]) -> Mapping[str, Sequence[Delivery]]:
-    """Return the deliveries of tickets that arrived before a restore, by the identities, oldest first."""
-    delivered: dict[str, list[Delivery]] = {}
-    for file in kept_databases(path):
-        with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as kept:
-            for identity, *columns in kept.execute(ARRIVED, (compact(list(identities)),)):
+class KeptDatabases:
+    """The databases that restores have replaced, opened once; `tell` gets a warning about each that cannot be read."""
+
+    def __init__(self, path: str, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._connections: dict[Path, sqlite3.Connection | None] = dict.fromkeys(kept_databases(path))
+
+    def delivered(self, identities: Sequence[str]) -> Mapping[str, Sequence[Delivery]]:
+        """Return the deliveries of tickets that arrived before a restore, by the identities, oldest first."""
+        delivered: dict[str, list[Delivery]] = {}
+        for file in tuple(self._connections):
+            try:
+                kept = self._connections[file] or sqlite3.connect(
+                    f"file:{quote(str(file))}?mode=ro", uri=True, factory=SelfClosingConnection
+                )
+                self._connections[file] = kept
+                rows = kept.execute(ARRIVED, (compact(list(identities)),)).fetchall()
+            except sqlite3.Error as error:
+                del self._connections[file]
+                self._tell(
+                    f"warning: {file}, which a restore has kept, cannot be read ({error}), so labels that triage had "
+                    "set may count as verdicts of people; check its rights, or remove it if it is broken"
+                )
+                continue
+            for identity, *columns in rows:
                 delivered.setdefault(identity, []).append(Delivery(*columns))
-    return delivered
+        return delivered
 
 
 def _backup_name(path: str, at: str) -> Path:
