@@ -181,3 +181,21 @@ def test_headers_of_failed_attempts_are_not_broken(fitted: Cli, columns: int) ->
 def test_a_path_is_shown_whole_by_doctor(three: Cli) -> None:
     whole = "".join(shown(three, "doctor", columns=40).split())
     assert "/queues/Billing.jsonl" in whole
+
+
+def test_a_long_name_is_shown_whole_by_doctor(cli: Cli) -> None:
+    name = "quarantine-of-the-billing-team-in-vienna"
+    outlet = f"destinations: {{{name}: {{type: file, path: q.jsonl}}}}\nroutes: [{{to: {name}}}]\n"
+    (cli.folder / "config.yaml").write_text(outlet)
+    output = shown(cli, "doctor", columns=40)
+    assert "…" not in output
+    assert max(map(cell_len, output.splitlines())) <= 40
+
+
+@pytest.mark.parametrize("columns", [40, 200])
+def test_no_column_that_was_asked_for_is_cut_where_there_is_no_room(three: Cli, columns: int) -> None:
+    typed = "external_id,status,category,confidence,description"
+    output = shown(three, "list", "--columns", typed, columns=columns)
+    assert "…" not in output
+    assert max(map(cell_len, output.splitlines())) <= columns
+    assert {"external_id", "confidence", "A-1", "routed"} <= set(output.split())

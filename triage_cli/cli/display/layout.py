@@ -92,13 +92,20 @@ def paragraphs(text: str, width: int) -> list[str]:
 
 
 def facts(rows: Iterable[Sequence[RenderableType]]) -> Table:
-    """Return rows whose last cell continues on the next line, also within a long word."""
+    """Return rows whose cells continue on the next line, also within a long word."""
     table = Table.grid(padding=(0, GAP, 0, 0))
     for cells in rows:
         table.add_row(*cells)
-    if table.columns:
-        table.columns[-1].overflow = "fold"
+    for column in table.columns:
+        column.overflow = "fold"
     return table
+
+
+def _lines(names: Sequence[str], rows: Iterable[Sequence[Text]]) -> Iterator[RenderableType]:
+    """Yield rows as a line of header and cell each, with an empty line between two rows."""
+    for number, row in enumerate(rows):
+        yield Text("\n" if number else "", end="")
+        yield facts((Text(name, "dim"), cell) for name, cell in zip(names, row, strict=True))
 
 
 class _Rows:
@@ -165,10 +172,7 @@ class UnfoldingTable:
                 return
         if self._tables[0].title:
             yield Text(str(self._tables[0].title), "bold")
-        names = [str(column.header) for column in self._tables[0].columns]
-        for number, row in enumerate(self._rows):
-            yield Text("\n" if number else "", end="")
-            yield facts((Text(name, "dim"), cell) for name, cell in zip(names, row, strict=True))
+        yield from _lines([str(column.header) for column in self._tables[0].columns], self._rows)
 
 
 def unfolding(table: Table, rows: Sequence[Sequence[Text]]) -> UnfoldingTable:
@@ -206,16 +210,23 @@ class WideTable:
 class AutoWidthTable(_Rows):
     """Rows with named columns that are fitted when shown, one line a row: the widest cells are shortened.
 
-    If that is not enough, columns in `spare` are left out, in this order.
+    If that is not enough, columns in `spare` are left out, in this order; with `whole` none is, and a row that does not
+    fit becomes lines of header and cell.
     """
 
-    def __init__(self, columns: Sequence[str], spare: Sequence[str] = (), title: str = "") -> None:
+    def __init__(
+        self, columns: Sequence[str], spare: Sequence[str] = (), title: str = "", *, whole: bool = False
+    ) -> None:
         super().__init__(tuple(map(safe, columns)), title)
         self._spare = tuple(map(safe, spare))
+        self._whole = whole
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield the fitted table."""
         widths = self._fit(options.max_width)
+        if self._whole and sum(widths.values()) + GAP * (len(widths) - 1) > options.max_width:
+            yield from _lines(self._columns, self._rows)
+            return
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
         if self._title:
             table.title, table.title_justify, table.title_style = f"\n{self._title}", "left", "bold"
@@ -238,7 +249,8 @@ class AutoWidthTable(_Rows):
             }
             if fits(shown, room):
                 return shown
-        fits(shown, room, last=True)
+        if not self._whole:
+            fits(shown, room, last=True)
         return shown
 
 

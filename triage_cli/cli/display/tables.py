@@ -250,8 +250,8 @@ def checks(records: Sequence[Record]) -> RenderableType:
 
 
 def chosen(records: Sequence[Record], columns: Sequence[str]) -> RenderableType:
-    """Return the chosen columns as a table, one line a record."""
-    table = AutoWidthTable(columns)
+    """Return the chosen columns as a table, a line a record; where there is no room, a line a value."""
+    table = AutoWidthTable(columns, whole=True)
     for record in records:
         table.add_row(*(text(record[column]) for column in columns))
     return table
