@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from triage_cli.config import Config, is_postgres, no_home, without_password
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Head
-from triage_cli.domain.audit_chain import GENESIS
+from triage_cli.domain.audit.hash_chain import GENESIS
 from triage_cli.domain.errors import CheckError, ConfigError, StoreError, UsageError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection
