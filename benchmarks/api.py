@@ -105,7 +105,7 @@ def ours(folder: Path) -> tuple[Any, str]:
     from triage_cli.domain.api_keys import ApiKey
 
     config = load_config(db=str(folder / "ours.db"), env={"HOME": str(folder)}, cwd=folder)
-    parts = wiring.parts(config, guarded=True, make=True)
+    parts = wiring.services(config, guarded=True, make=True)
     gate = wiring.stores.open_gate(parts.store)
     made = api_key_format.new_key()
     gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_key_format.digest(made.text), "agent", times.now()))

@@ -113,7 +113,7 @@ def stored(url: str, workers: int, count: int, more: str = "", budget: str = "")
         spec = f"{{type: openai, model: m, base_url: {url}, api_key_env: null, workers: {workers}{more}}}"
         path.write_text(f"classifiers: {{gpt: {spec}}}\n{budget}")
         config = load_config(config=str(path), db=f"{folder}/t.db", remote=None, offline=None, env={}, cwd=path.parent)
-        triage = LocalTriage(wiring.parts(config), "bench")
+        triage = LocalTriage(wiring.services(config), "bench")
         drafts = (TicketDraft(n, n, f"No {n}", WORDS, external_id=str(n)) for n in range(count))
         assert sum(1 for _ in triage.create(drafts)) == count
         CLOCKS[:] = time.perf_counter(), time.process_time()

@@ -47,7 +47,7 @@ def side(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterat
     if request.param == "local":
         yield Side(world, LocalConsultation(world.services(), "tester"), world.triage())
         return
-    with running_server(tmp_path, parts=world.services()) as running:
+    with running_server(tmp_path, services=world.services()) as running:
         remote = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         yield Side(world, RemoteConsultation(remote), remote)
         remote.close()

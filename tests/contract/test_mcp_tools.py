@@ -78,7 +78,7 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
         with ExitStack() as connections:
             yield Desk(world, world.triage(), LocalConsultation(world.services(), "tester"), connections)
         return
-    with running_server(tmp_path, parts=world.services()) as running, ExitStack() as connections:
+    with running_server(tmp_path, services=world.services()) as running, ExitStack() as connections:
         remote = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         connections.callback(remote.close)
         yield Desk(world, remote, RemoteConsultation(remote), connections)
@@ -281,7 +281,7 @@ def test_with_writes_an_agent_creates_and_suggests_and_decides_nothing(desk: Des
 def test_a_reader_s_key_reads_and_no_more_whatever_the_flags(tmp_path: Path) -> None:
     world = World(SqliteStore(str(tmp_path / "triage.db")))
     store(world, subject="Refund?", external_id="A-1", origin="request")
-    with running_server(tmp_path, parts=world.services()) as running, ExitStack() as connections:
+    with running_server(tmp_path, services=world.services()) as running, ExitStack() as connections:
         remote = RemoteTriage(Address(running.url, running.keys["reader"]), ONLINE)
         connections.callback(remote.close)
         desk = Desk(world, remote, RemoteConsultation(remote), connections)

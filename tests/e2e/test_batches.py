@@ -75,7 +75,7 @@ class Shop:
             env={},
             cwd=self.folder,
         )
-        return LocalTriage(wiring.parts(config, make=True), "tester", "test")
+        return LocalTriage(wiring.services(config, make=True), "tester", "test")
 
     def create(self, *texts: str, first: int = 0, said: str | None = None) -> list[Ticket]:
         drafts = [TicketDraft(n, n, text, external_id=f"t{first + n}", verdict=said) for n, text in enumerate(texts)]

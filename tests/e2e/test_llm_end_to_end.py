@@ -536,7 +536,7 @@ def test_the_runs_of_one_process_keep_a_providers_pace_together(
             "api_key_env: TEST_KEY, requests_per_minute: 1}}\n"
         )
         config = load_config(config=str(tmp_path / "triage.yaml"), db=str(tmp_path / "t.db"), env={}, cwd=tmp_path)
-        parts = wiring.parts(config, make=True)
+        parts = wiring.services(config, make=True)
         first, second = (LocalTriage(parts, "me", word) for word in ("one", "two"))
         list(first.create([TicketDraft(n, n, f"Refund {n}") for n in range(2)]))
         list(first.classify(Selection(limit=1), ClassifyPlan()))

@@ -216,7 +216,7 @@ def test_no_text_of_an_agent_is_classified_beyond_the_budget(
     with llm_server.running_llm_server(till := Till()) as provider:
         (tmp_path / "config.yaml").write_text(configuration(provider.url, more=more))
         config = load_config(db=str(db), env={"HOME": str(tmp_path)}, cwd=tmp_path)
-        parts = wiring.parts(config)
+        parts = wiring.services(config)
         consult = LocalConsultation(parts, "ada")
         with connected(AgentServer(LocalTriage(parts, "ada"), consult, max_cost=max_cost)) as call:
             for number in range(2):

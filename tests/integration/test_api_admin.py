@@ -84,7 +84,7 @@ def test_a_key_is_made_listed_rotated_and_revoked_and_the_log_says_by_whom(
 
 
 def test_a_key_that_has_expired_opens_nothing(server: ApiServer) -> None:
-    ring = KeyRing(server.served.parts.store, server.served.gate, "tester")
+    ring = KeyRing(server.served.services.store, server.served.gate, "tester")
     made = api_key_format.new_key()
     gone, hashed = made.text, api_key_format.digest(made.text)
     server.served.gate.add_key(ApiKey(made.key_id, "short", hashed, "reader", times.now(), expires_at=times.ago(1)))

@@ -36,7 +36,7 @@ def world(tmp_path: Path) -> World:
 
 @pytest.fixture
 def server(world: World, tmp_path: Path) -> Iterator[ApiServer]:
-    with running_server(tmp_path, parts=world.services()) as running:
+    with running_server(tmp_path, services=world.services()) as running:
         yield running
 
 

@@ -69,7 +69,7 @@ def test_a_server_says_that_it_is_alive_and_ready(server: ApiServer) -> None:
 
 
 def test_every_route_is_closed_to_those_without_a_good_key(server: ApiServer) -> None:
-    ring = KeyRing(server.served.parts.store, server.served.gate, "tester")
+    ring = KeyRing(server.served.services.store, server.served.gate, "tester")
     revoked = ring.create("revoked", "admin").key
     wrong = make_key(server.served.gate, "changed", "admin")
     wrong = api_key_format.new_key().text[:13] + wrong[13:]
@@ -111,7 +111,7 @@ def test_a_reader_may_read_and_nothing_else(server: ApiServer) -> None:
 
 
 def test_a_key_that_is_revoked_opens_nothing_from_the_next_request_on(server: ApiServer) -> None:
-    ring = KeyRing(server.served.parts.store, server.served.gate, "tester")
+    ring = KeyRing(server.served.services.store, server.served.gate, "tester")
     key = ring.create("short-lived", "agent").key
     with httpx.Client(base_url=server.url, headers={"Authorization": f"bearer {key}"}) as client:
         assert client.get("/stats").status_code == 200

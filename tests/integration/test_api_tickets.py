@@ -177,7 +177,7 @@ def test_an_idempotency_key_holds_for_one_request_of_one_caller(client: httpx.Cl
 
 
 def change(server: ApiServer, sql: str, *values: object) -> None:
-    server.served.parts.store.database.write(lambda db: db.execute(sql, values))  # type: ignore[attr-defined]
+    server.served.services.store.database.write(lambda db: db.execute(sql, values))  # type: ignore[attr-defined]
 
 
 def test_a_crash_between_ticket_and_answer_makes_no_second_ticket(client: httpx.Client, server: ApiServer) -> None:
@@ -322,7 +322,7 @@ def test_why_a_delivery_is_still_due_is_told(
         (tmp_path / "k.jsonl").mkdir()
         assert routed() == (200, "pending", "delivery_failed")
         (tmp_path / "k.jsonl").rmdir()
-        store = server.served.parts.store
+        store = server.served.services.store
         save = store.save
 
         def unsaved(changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
@@ -356,7 +356,7 @@ def test_an_earlier_delivery_hides_no_missing_rule_and_no_missing_category(
 
 def test_a_ticket_that_another_run_is_at_work_on_is_busy(client: httpx.Client, server: ApiServer) -> None:
     ticket_id = client.post("/tickets", json=TICKET).json()["ticket_id"]
-    store = server.served.parts.store
+    store = server.served.services.store
     run = store.begin(Run(ids.new_id(), "classify", "somebody", "elsewhere", times.now()))
     assert store.claim(Selection(ids=(ticket_id,)), Lease(run.run_id), 1)
     busy = client.post(f"/tickets/{ticket_id}/classify")
@@ -464,7 +464,7 @@ def test_a_step_that_cannot_be_taken_is_a_problem_of_a_ticket_that_is_stored(cli
 def test_a_result_that_cannot_be_saved_is_a_problem_of_a_ticket_that_is_stored(
     client: httpx.Client, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = server.served.parts.store
+    store = server.served.services.store
     save, refused = store.save, threading.Event()
 
     def full(changes: Sequence[Change], *more: Any) -> list[Conflict | None]:

@@ -759,9 +759,10 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
         monkeypatch.setattr(module, "PAUSE", 3600.0)
     for module in (background, route):
         monkeypatch.setattr(module, "LOOK", 0.02)
-    parts = world.triage()._services
+    services = world.triage()._services
     mistaken = background.Worker(
-        parts._replace(map=parts.map._replace(destination=opened)), {"desk": ("classify", "route")}
+        services._replace(routing_map=services.routing_map._replace(destination=opened)),
+        {"desk": ("classify", "route")},
     )
     three["a"].schedule = (0.3, 0.3)
     three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None

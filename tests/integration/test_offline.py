@@ -25,7 +25,7 @@ from triage_cli.domain.errors import DeliveryError, OfflineError, UsageError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.runtime.network import Network, is_local
-from triage_cli.service.delivery.routing_decisions import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingMap
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 from triage_cli.stores.postgres.store import PostgresStore
@@ -117,8 +117,10 @@ def test_route_stays_for_other_destinations_than_those_that_wait(world: World, r
     page.schedule = (0.05,)
     world.destinations["page"] = page
     rules = (Rule("r", ("hook", "page"), {}),)
-    map_ = RoutingTable(rules, "m", lambda name: world.destinations[name], offline=frozenset({"hook"}))
-    triage = LocalTriage(Services(world.store, CATEGORIES, lambda *_: world.classifier, map_, None), "tester", "test")
+    routing_map = RoutingMap(rules, "m", lambda name: world.destinations[name], offline=frozenset({"hook"}))
+    triage = LocalTriage(
+        Services(world.store, CATEGORIES, lambda *_: world.classifier, routing_map, None), "tester", "test"
+    )
     list(triage.create([TicketDraft(0, 2, "refund", external_id="1")]))
     list(triage.classify(Selection(), ClassifyPlan()))
     (outcome,) = triage.route(Selection(), RoutePlan(stay=15.0))

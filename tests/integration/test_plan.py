@@ -16,7 +16,7 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.insight.plans import NOWHERE, PERSON, Plan
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
-from triage_cli.service.delivery.routing_decisions import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingMap
 from triage_cli.service.insight.plan import Names, PlanComparison, Side
 
 OLD = frozenset({"Billing", "Technical", "General"})
@@ -41,9 +41,9 @@ def compared(
     world: World, answers: dict[str, tuple[str | None, float]], rules: tuple[Rule, ...] = RULES,
     categories: frozenset[str] = OLD, names: Names | None = None, learned: frozenset[str] = frozenset(),
 ) -> Plan:  # fmt: skip
-    old = Side(world.classifier, RoutingTable(world.rules, "old", world.destinations.__getitem__), OLD)
+    old = Side(world.classifier, RoutingMap(world.rules, "old", world.destinations.__getitem__), OLD)
     classifier = FakeClassifier(lambda ticket: answers[ticket.text], "new")
-    new = Side(classifier, RoutingTable(rules, "new", world.destinations.__getitem__), categories)
+    new = Side(classifier, RoutingMap(rules, "new", world.destinations.__getitem__), categories)
     plan_comparison = PlanComparison(
         world.store, old, new, names or Names({}, {}), frozenset({"pager"}), lambda texts: [t in learned for t in texts]
     )

@@ -22,7 +22,7 @@ from triage_cli.domain.routing import as_sent
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.destinations import Destination
 from triage_cli.service.category_renames import root_of, rooted
-from triage_cli.service.delivery.routing_decisions import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingMap
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 from triage_cli.stores.categories import BEARS
@@ -206,11 +206,11 @@ def test_pending_deliveries_of_the_default_queue_follow(world: World) -> None:
     def down(name: str) -> Destination:
         raise DeliveryError(f"{name} is down")
 
-    map_ = RoutingTable((Rule("r", ("Billing",), {"category": ("Billing",)}),), "map-1", down)
+    routing_map = RoutingMap((Rule("r", ("Billing",), {"category": ("Billing",)}),), "map-1", down)
     list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
     list(world.triage().classify(Selection(), ClassifyPlan()))
     list(
-        LocalTriage(Services(world.store, CATEGORIES, lambda *_: world.classifier, map_), "x").route(
+        LocalTriage(Services(world.store, CATEGORIES, lambda *_: world.classifier, routing_map), "x").route(
             Selection(), RoutePlan()
         )
     )

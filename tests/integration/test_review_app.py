@@ -200,7 +200,7 @@ def test_on_another_instance_it_is_the_same(unsure: World, tmp_path: Path) -> No
         await reviewer.press("enter", see="review 1 of 1 ")
         await reviewer.press("r", see="2: ")
 
-    with running_server(tmp_path, parts=unsure.triage()._services) as running:
+    with running_server(tmp_path, services=unsure.triage()._services) as running:
         triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         app = reviewing(triage, script)
         assert app.session.summary() == "1 verdict given, 1 skipped, 3 left"

@@ -63,7 +63,7 @@ class ApiServer:
 @contextmanager
 def running_server(
     folder: Path, *, config: str | None = None, db: Path | str | None = None, limits: Limits | None = None,
-    env: Mapping[str, str] | None = None, parts: Services | None = None, roles: str = "", root_path: str = "",
+    env: Mapping[str, str] | None = None, services: Services | None = None, roles: str = "", root_path: str = "",
     drain: float = 0.0,
 ) -> Iterator[ApiServer]:  # fmt: skip
     """Serve a folder's database, or use cases of the test's choice; the server has ended when the block is left.
@@ -74,11 +74,11 @@ def running_server(
         (folder / "config.yaml").write_text(config)
     at = str(db or folder / "triage.db")
     loaded = load_config(db=at, env={"HOME": str(folder), **(env or {})}, cwd=folder)
-    parts = parts or wiring.parts(loaded, guarded=True, make=True)
-    gate = wiring.stores.open_gate(parts.store)
+    services = services or wiring.services(loaded, guarded=True, make=True)
+    gate = wiring.stores.open_gate(services.store)
     verify = partial(wiring.stores.verify, loaded)
     limits = limits or Limits(per_minute=None, failed_keys=100_000)
-    served = ServerState(parts, gate, limits, hooks(loaded, env or {}), verify, tokens(loaded), loaded.cors_origins)
+    served = ServerState(services, gate, limits, hooks(loaded, env or {}), verify, tokens(loaded), loaded.cors_origins)
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = open_socket("127.0.0.1", 0)
     server = Server(configured(create_app(served, root_path)), served, place, drain)

@@ -12,7 +12,7 @@ from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.destinations import Destination
 from triage_cli.runtime.budget import Bounds, Budget, Grant
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service.delivery.routing_decisions import RoutingTable, never_promised
+from triage_cli.service.delivery.routing_decisions import RoutingMap, never_promised
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 from triage_cli.stores.postgres.store import PostgresStore
@@ -86,9 +86,9 @@ class World:
         self.thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
 
     def services(self) -> Services:
-        map_ = RoutingTable(self.rules, "map-1", lambda name: self.destinations[name], promised=self.promised)
+        routing_map = RoutingMap(self.rules, "map-1", lambda name: self.destinations[name], promised=self.promised)
         return Services(
-            self.store, self.categories, lambda *_: self.classifier, map_, None, self.hysteresis,
+            self.store, self.categories, lambda *_: self.classifier, routing_map, None, self.hysteresis,
             instant_classifier=lambda _: self.classifier, thresholds=self.thresholds, ranked=most_representative,
         )  # fmt: skip
 

@@ -31,9 +31,9 @@ errors = logging.getLogger("triage.errors")
 class Worker:
     """Two threads, so that a slow destination delays no classification; `steps` for new tickets, by source."""
 
-    def __init__(self, parts: Services, steps: Mapping[str, tuple[str, ...]]) -> None:
-        self._circuits = parts.map.circuits or DestinationBreakers()
-        self._parts = parts._replace(map=parts.map._replace(circuits=self._circuits))
+    def __init__(self, services: Services, steps: Mapping[str, tuple[str, ...]]) -> None:
+        self._circuits = services.routing_map.circuits or DestinationBreakers()
+        self._services = services._replace(routing_map=services.routing_map._replace(circuits=self._circuits))
         self._steps = {source: chosen for source, chosen in steps.items() if chosen}
         self._queue: deque[tuple[str, str]] = deque()
         self._process_loop = _Loop("flowing", self._process_queue)
@@ -69,7 +69,7 @@ class Worker:
         self._send_loop.join()
 
     def _session(self, actor: str, command_line: str) -> LocalTriage:
-        triage = self._at_work[threading.current_thread().name] = LocalTriage(self._parts, actor, command_line)
+        triage = self._at_work[threading.current_thread().name] = LocalTriage(self._services, actor, command_line)
         if self._stopping:
             triage.stop()
         return triage
@@ -92,7 +92,7 @@ class Worker:
         status_before = {"classify": "new", "route": "classified"}
         statuses = frozenset(status_before[step] for steps in self._steps.values() for step in steps)
         known = {ticket_id for _, ticket_id in self._queue}
-        for ticket in self._parts.store.find(Selection(statuses=statuses)):
+        for ticket in self._services.store.find(Selection(statuses=statuses)):
             if ticket.source in self._steps and ticket.ticket_id not in known:
                 self._queue.append((ticket.source, ticket.ticket_id))
 
@@ -113,14 +113,14 @@ class Worker:
 
     def _among(self, chosen: Selection, statuses: frozenset[str]) -> tuple[str, ...]:
         """Return the ids of the chosen tickets that have one of these statuses now."""
-        return tuple(t.ticket_id for t in self._parts.store.find(chosen) if t.status in statuses)
+        return tuple(t.ticket_id for t in self._services.store.find(chosen) if t.status in statuses)
 
     def _send_due(self) -> None:
         has_new_deliveries = self._has_new_deliveries
         if has_new_deliveries:  # else one that is decided at this moment would be overwritten
             self._has_new_deliveries = False
-        unavailable_destinations = {*self._circuits.paused(), *self._parts.map.offline}
-        at = self._parts.store.next_due(but=tuple(unavailable_destinations))
+        unavailable_destinations = {*self._circuits.paused(), *self._services.routing_map.offline}
+        at = self._services.store.next_due(but=tuple(unavailable_destinations))
         early = at is not None and (at > time.time() - LOOK or time.monotonic() < self._send_after)
         if at is None or (early and not has_new_deliveries):
             return

@@ -75,7 +75,7 @@ class ServerState:
 
     def __init__(
         self,
-        parts: Services,
+        services: Services,
         gate: ApiAccessStore,
         limits: Limits = Limits(),  # noqa: B008 - immutable
         hooks: Mapping[str, Hook] | None = None,
@@ -83,7 +83,7 @@ class ServerState:
         tokens: Callable[[str], Caller] | None = None,
         cors_origins: Sequence[str] = (),
     ) -> None:
-        self.parts = parts._replace(served=True)
+        self.services = services._replace(served=True)
         self.gate = gate
         self.limits = limits
         self.hooks = hooks or {}
@@ -92,7 +92,7 @@ class ServerState:
         self.cors_origins = cors_origins
         self.meter = Metrics()
         self.room = StreamSlots()
-        shared = self.parts._replace(map=parts.map._replace(circuits=DestinationBreakers()))
+        shared = self.services._replace(routing_map=services.routing_map._replace(circuits=DestinationBreakers()))
         self.worker = Worker(shared, {name: hook.spec.on_create for name, hook in self.hooks.items()})
         self.singles = SingleTickets(shared)
         self.stopping = False
@@ -102,7 +102,7 @@ class ServerState:
 
     def session(self, actor: str, command_line: str) -> LocalTriage:
         """Return the use cases for one request; they are stopped with the server."""
-        return self.stopped_with_server(LocalTriage(self.parts, actor, command_line))
+        return self.stopped_with_server(LocalTriage(self.services, actor, command_line))
 
     def stopped_with_server(self, session: Session) -> Session:
         """Return what a request works with; it is stopped with the server."""

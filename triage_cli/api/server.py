@@ -75,12 +75,12 @@ def prepared(config: Config, place: Place, tell: Callable[[str], None], log: Tex
 
 def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] | None = None) -> ServerState:
     """Return the state of a server over the configured database, which is made where it is missing."""
-    parts = wiring.parts(config, tell, warn=errors.warning, guarded=True, make=True)
-    limits, gate = Limits(config.requests_per_minute), wiring.stores.open_gate(parts.store)
+    services = wiring.services(config, tell, warn=errors.warning, guarded=True, make=True)
+    limits, gate = Limits(config.requests_per_minute), wiring.stores.open_gate(services.store)
     verify = partial(wiring.stores.verify, config)
-    server_state = ServerState(parts, gate, limits, hooks(config, env), verify, tokens(config), config.cors_origins)
-    if not parts.store.is_there():
-        parts.store.renew(Lease(""))  # changes nothing, but creates the database
+    server_state = ServerState(services, gate, limits, hooks(config, env), verify, tokens(config), config.cors_origins)
+    if not services.store.is_there():
+        services.store.renew(Lease(""))  # changes nothing, but creates the database
     server_state.gate.ping()  # raises if the database cannot be used
     return server_state
 

@@ -145,7 +145,7 @@ class CommandContext:
     @property
     def store(self) -> Store:
         """Return the local database."""
-        return self._parts.store
+        return self._services.store
 
     @property
     def has_database(self) -> bool:
@@ -162,7 +162,7 @@ class CommandContext:
         if instead or not self.has_database:
             folder = self.exit_stack.enter_context(TemporaryDirectory(prefix="triage-"))
             vars(self)["config"] = wiring.stores.empty_database(self.config, folder)
-            vars(self).pop("_parts", None)
+            vars(self).pop("_services", None)
 
     @property
     def _database(self) -> str:
@@ -210,7 +210,7 @@ class CommandContext:
             from triage_cli.client.remote_consultation import RemoteConsultation
 
             return RemoteConsultation(self.remote)
-        local = LocalConsultation(self._parts, *self.signature)
+        local = LocalConsultation(self._services, *self.signature)
         self.stopper.watch(local.stop)
         return local
 
@@ -222,12 +222,12 @@ class CommandContext:
         return self._opened
 
     @functools.cached_property
-    def _parts(self) -> Services:
-        return wiring.parts(self.config, self.say, warn=messages.say, make=self.makes)
+    def _services(self) -> Services:
+        return wiring.services(self.config, self.say, warn=messages.say, make=self.makes)
 
     @functools.cached_property
     def _opened(self) -> LocalTriage:
-        return LocalTriage(self._parts, *self.signature)
+        return LocalTriage(self._services, *self.signature)
 
     def exited(self, code: int) -> None:
         """Record the exit code of the command's last run."""

@@ -38,12 +38,12 @@ from triage_cli.service.verdicts import Verdicts
 class LocalConsultation:
     """Implements `ports.Consultation`; one object per command or request. `command_line` is stored with its runs."""
 
-    def __init__(self, parts: Services, actor: str, command_line: str = "") -> None:
-        self._services = parts
-        self._store = parts.store
+    def __init__(self, services: Services, actor: str, command_line: str = "") -> None:
+        self._services = services
+        self._store = services.store
         self._actor = actor
         self._command_line = command_line
-        self._verdicts = Verdicts(parts.categories, actor)
+        self._verdicts = Verdicts(services.categories, actor)
         self._stop = StopControl()
         self.spent = 0.0
 
@@ -104,13 +104,13 @@ class LocalConsultation:
         if category is not None:
             ticket = history.ticket._replace(category=self._category(category), verdict=1, decision_id=None)
             history = history._replace(ticket=ticket)
-        return route_preview(history, self._services.categories, self._services.map)
+        return route_preview(history, self._services.categories, self._services.routing_map)
 
     def category_profiles(self) -> list[CategoryProfile]:
         """Return the categories with their thresholds and rules."""
         profiles = []
         for category in self._services.categories:
-            reach = routing.reach(self._services.map.rules, category.name)
+            reach = routing.reach(self._services.routing_map.rules, category.name)
             thresholds = self._services.thresholds(category.name)
             profiles.append(CategoryProfile.of(category, thresholds, reach.rules, covered=reach.covered))
         return profiles

@@ -13,10 +13,10 @@ from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Category
 from triage_cli.domain.views import History, Why
 from triage_cli.service import category_renames
-from triage_cli.service.delivery.routing_decisions import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingMap
 
 
-def why(history: History, categories: Sequence[Category], routes: RoutingTable) -> Why:
+def why(history: History, categories: Sequence[Category], routes: RoutingMap) -> Why:
     """Return the explanation of how a ticket was decided."""
     names = [category.name for category in categories]
     lines = explain(history, names, _owed_today(history, categories, routes), routes.offline)
@@ -24,7 +24,7 @@ def why(history: History, categories: Sequence[Category], routes: RoutingTable) 
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(lines), suggestions)
 
 
-def route_preview(history: History, categories: Sequence[Category], routes: RoutingTable) -> RoutePreview:
+def route_preview(history: History, categories: Sequence[Category], routes: RoutingMap) -> RoutePreview:
     """Return where a ticket would be sent now."""
     ticket = history.ticket
     rule = _rule(history, routes) if ticket.category and ticket.status != "forgotten" else None
@@ -35,7 +35,7 @@ def route_preview(history: History, categories: Sequence[Category], routes: Rout
     return RoutePreview(ticket.ticket_id, ticket.status, ticket.category, rule and rule.name, to, new, why)
 
 
-def _owed_today(history: History, categories: Sequence[Category], routes: RoutingTable) -> tuple[str, ...] | None:
+def _owed_today(history: History, categories: Sequence[Category], routes: RoutingMap) -> tuple[str, ...] | None:
     """Return the destinations that a routed ticket would be sent to now; None if no rule matches it."""
     if history.ticket.status not in routing.SETTLED or history.ticket.category is None:
         return ()
@@ -45,13 +45,13 @@ def _owed_today(history: History, categories: Sequence[Category], routes: Routin
     return tuple(delivery.destination for delivery in _decision_today(history, rule, categories, routes).new)
 
 
-def _rule(history: History, routes: RoutingTable) -> Rule | None:
+def _rule(history: History, routes: RoutingMap) -> Rule | None:
     answers = {answer.classification_id: answer for answer in history.classifications}
     return routes.match(history.ticket, answers.get(history.ticket.decision_id or ""))
 
 
 def _decision_today(
-    history: History, rule: Rule, categories: Sequence[Category], routes: RoutingTable
+    history: History, rule: Rule, categories: Sequence[Category], routes: RoutingMap
 ) -> RoutingDecision:
     current_names = category_renames.current_names(categories)
     destinations = category_renames.renamed_destinations(current_names, routes.rules)

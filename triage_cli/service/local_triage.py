@@ -86,7 +86,7 @@ class LocalTriage:
             yield recorder
 
     def _apply_renames(self, run_id: str | None) -> None:
-        categories, rules = self._services.categories, self._services.map.rules
+        categories, rules = self._services.categories, self._services.routing_map.rules
         category_renames.apply_renames(self._store, categories, rules, self._actor, run_id)
 
     # -- create
@@ -179,7 +179,7 @@ class LocalTriage:
                 yield from outcomes
 
     def _delivery_run(self, recorder: RunRecorder, *, retry_dead: bool = False) -> DeliveryRun:
-        return DeliveryRun(recorder.context, self._services.map, retry_dead=retry_dead)
+        return DeliveryRun(recorder.context, self._services.routing_map, retry_dead=retry_dead)
 
     # -- run
 
@@ -280,7 +280,7 @@ class LocalTriage:
         """Return how a ticket was decided."""
         history = self.history(name)
         history = history._replace(shares_name=ticket_lookup.shares_name(self._store, history.ticket))
-        return why(history, self._services.categories, self._services.map)
+        return why(history, self._services.categories, self._services.routing_map)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the audit log, oldest first."""

@@ -11,7 +11,7 @@ from triage_cli.ports.storage import Store
 from triage_cli.service.batch.collect import BatchCollector, batched
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
-from triage_cli.service.delivery.routing_decisions import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingMap
 from triage_cli.service.intake.corrections import Corrections, LostDeliveries
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_CLASSIFY
@@ -33,7 +33,7 @@ class Services(NamedTuple):
     store: Store
     categories: tuple[Category, ...]
     classifier: Callable[[ClassifyPlan, str, str], Classifier]
-    map: RoutingTable
+    routing_map: RoutingMap
     per_day: float | None = None
     hysteresis: Mapping[str, float] = {}
     batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None

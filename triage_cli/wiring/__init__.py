@@ -25,16 +25,16 @@ __all__ = [
     "destination_diagnostics",
     "destinations",
     "diagnostics",
-    "parts",
     "remote",
     "remote_keys",
     "remote_verify",
+    "services",
     "sources",
     "stores",
 ]
 
 
-def parts(
+def services(
     config: Config,
     tell: Callable[[str], None] | None = None,
     *,
@@ -60,12 +60,12 @@ def parts(
         spec = config.destinations.get(receiver)
         return spec is None or spec.sets_field  # one that is gone may have done so
 
-    map_ = destinations.routing_map(config, store, guarded=guarded)
+    routing_map = destinations.routing_map(config, store, guarded=guarded)
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
     check = stores.category_check(config, store, warn) if warn else Unchecked
     kept, thresholds = ClassifierPool(config, store, tell), partial(needed_confidence, config, store)
     return Services(
-        store, config.categories, classifier, map_, config.per_day, hysteresis, batcher, check, kept, thresholds,
+        store, config.categories, classifier, routing_map, config.per_day, hysteresis, batcher, check, kept, thresholds,
         partial(only_loads, config), ranked, sets_field, partial(stores.delivered_before_restores, config),
     )  # fmt: skip
 

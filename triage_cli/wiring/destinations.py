@@ -11,7 +11,7 @@ from triage_cli.domain.errors import ConfigError
 from triage_cli.ports.destinations import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
-from triage_cli.service.delivery.routing_decisions import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingMap
 from triage_cli.wiring.promised_thresholds import promised_thresholds
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
@@ -124,14 +124,14 @@ def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     return Target(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
 
 
-def routing_map(config: Config, store: Store, *, guarded: bool = False) -> RoutingTable:
+def routing_map(config: Config, store: Store, *, guarded: bool = False) -> RoutingMap:
     """Return the routing map; with `guarded`, webhooks reach no private address unless their destination allows it."""
 
     @cache
     def destination(receiver: str) -> Destination:
         return open_destination(config, receiver, guarded=guarded)
 
-    return RoutingTable(
+    return RoutingMap(
         config.routes, config.routing_hash(), destination, offline=cut_off(config),
         history_dependent=history_dependent(config), field_guards=field_guards(config),
         promised=promised_thresholds(config, store),

@@ -20,7 +20,7 @@ KeyName = Annotated[str, Path(max_length=80, description="the key's name", examp
 
 
 def _ring(server_state: CurrentServer, caller: CallerHere) -> KeyRing:
-    return KeyRing(server_state.parts.store, server_state.gate, caller.name)
+    return KeyRing(server_state.services.store, server_state.gate, caller.name)
 
 
 RingHere = Annotated[KeyRing, Depends(_ring)]

@@ -20,7 +20,7 @@ router = new_router("consultation", json_only)
 
 async def _consultation(request: Request, server_state: CurrentServer, caller: CallerHere) -> Consultation:
     return server_state.stopped_with_server(
-        LocalConsultation(server_state.parts, caller.name, f"{request.method} {request.scope['route'].path}")
+        LocalConsultation(server_state.services, caller.name, f"{request.method} {request.scope['route'].path}")
     )
 
 

@@ -45,4 +45,4 @@ async def ready(server_state: CurrentServer, request: Request) -> dict[str, str]
 )
 def metrics(server_state: CurrentServer) -> Response:
     """Return the numbers that a monitor watches, in Prometheus's text format."""
-    return Response(server_state.meter.text(server_state.parts.store.gauges()), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(server_state.meter.text(server_state.services.store.gauges()), media_type=CONTENT_TYPE_PLAIN_0_0_4)

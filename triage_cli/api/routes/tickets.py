@@ -155,7 +155,7 @@ def _processed(desk: Desk, drafted: TicketDraft, steps: Collection[str], plan: C
 
 
 def _deliveries(server_state: ServerState, ticket_id: str, deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
-    attempts = server_state.parts.store.attempts(ticket_id) if deliveries else ()
+    attempts = server_state.services.store.attempts(ticket_id) if deliveries else ()
     return [delivery_record(delivery, attempts) for delivery in deliveries]
 
 
@@ -207,7 +207,7 @@ def classify(ticket_id: TicketName, desk: DeskHere, body: requests.ClassifyIn | 
     plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
 
     def work() -> Done:
-        outcome = desk.classify(named(desk.server_state.parts.store, ticket_id), plan)
+        outcome = desk.classify(named(desk.server_state.services.store, ticket_id), plan)
         return Done(200, _classified(_value(outcome, ticket_id)))
 
     return desk.once(body, work)
@@ -255,7 +255,7 @@ def route(ticket_id: TicketName, desk: DeskHere, body: requests.RouteIn | None =
     plan = RoutePlan(body.retry_dead, body.again)
 
     def work() -> Done:
-        outcome = desk.route(named(desk.server_state.parts.store, ticket_id), plan)
+        outcome = desk.route(named(desk.server_state.services.store, ticket_id), plan)
         routed = outcome.value or Routed(outcome.ticket)
         ticket = routed.ticket
         return Done(

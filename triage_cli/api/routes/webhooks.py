@@ -90,7 +90,7 @@ def receive(
     names_event = hook.spec.timed
     first = server_state.gate.hook_ticket(source, hook_id) if names_event else None
     if first is not None:
-        (ticket,) = server_state.parts.store.find(Selection(ids=(first,)))
+        (ticket,) = server_state.services.store.find(Selection(ids=(first,)))
         return reply(Done(200, {"ticket_id": first, "ticket": ticket_record(ticket)}))
     changed_at = moment(_joined(event, UPDATED_AT, hook.spec.fields.get(UPDATED_AT, ())) or "")
     changed = dated(draft(mapped(hook, event)), changed_at)

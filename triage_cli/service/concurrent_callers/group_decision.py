@@ -63,11 +63,11 @@ class GroupDecider:
     `shared` returns the run that all share, and what it saves by.
     """
 
-    def __init__(self, parts: Services, shared: Callable[[], RunContext], deliveries: GroupDeliveries) -> None:
+    def __init__(self, services: Services, shared: Callable[[], RunContext], deliveries: GroupDeliveries) -> None:
         self._deliveries = deliveries
-        self._services = parts
+        self._services = services
         self._shared = shared
-        self._labels = frozenset(category.name for category in parts.categories)
+        self._labels = frozenset(category.name for category in services.categories)
         self._classifier_lock = threading.Lock()
         self._check = Unchecked()
         self._check_until = 0.0
@@ -142,7 +142,7 @@ class GroupDecider:
         change = _with_step(new.change, decided_change, after)
         if not new.routes or after.status not in TO_ROUTE:
             return Taken(change, classified, None, ())
-        decider = RoutingDecider(new.context, self._services.map)
+        decider = RoutingDecider(new.context, self._services.routing_map)
         routed, routing_change = decider.decide(
             after, (), times.now(), again=False, holder=new.context.run.run_id, answer=answered_by(decided_change)
         )

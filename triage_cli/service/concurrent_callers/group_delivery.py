@@ -47,12 +47,12 @@ Ended = queue.SimpleQueue[AttemptResult | GroupResult | Exception]
 class GroupDeliveries:
     """The deliveries of all callers. `shared` returns the run that holds them while they are being sent."""
 
-    def __init__(self, parts: Services, committer: GroupCommitter, shared: Callable[[], RunContext]) -> None:
-        self._map = parts.map
-        self._store = parts.store
+    def __init__(self, services: Services, committer: GroupCommitter, shared: Callable[[], RunContext]) -> None:
+        self._routing_map = services.routing_map
+        self._store = services.store
         self._committer = committer
         self._shared = shared
-        self._dispatcher = GroupDispatcher(self._open_dispatcher, parts.store.switched_off, self._heartbeat)
+        self._dispatcher = GroupDispatcher(self._open_dispatcher, services.store.switched_off, self._heartbeat)
         self._open_requests = 0  # requests that wait for deliveries or their results
         self._all_delivered = threading.Condition()
         self._lock = threading.Lock()
@@ -103,7 +103,7 @@ class GroupDeliveries:
                     because = parked.parked_because
                     unfinished.add_result(None, [Failure(parked.delivery_id, because)] if because else [])
                     del unsaved[parked.delivery_id]
-        return with_offline_error(unfinished.outcome, self._map.offline)
+        return with_offline_error(unfinished.outcome, self._routing_map.offline)
 
     @contextmanager
     def freed_on_error(self, to_send: Collection[OutgoingDelivery]) -> Iterator[None]:
@@ -189,7 +189,10 @@ class GroupDeliveries:
 
     def _open_dispatcher(self) -> Dispatcher:
         return Dispatcher(
-            self._map.destination, breakers=self._map.circuits, at_once=True, check=self._store.check_room
+            self._routing_map.destination,
+            breakers=self._routing_map.circuits,
+            at_once=True,
+            check=self._store.check_room,
         )
 
 

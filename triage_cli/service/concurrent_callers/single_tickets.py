@@ -45,12 +45,12 @@ class Processed(NamedTuple):
 class SingleTickets:
     """The work of one server on single tickets. Methods return None for what needs a run of its own."""
 
-    def __init__(self, parts: Services) -> None:
-        self._services = parts
-        self._store = parts.store
-        self._committer = GroupCommitter(parts.store, self._due_lease)
-        self._deliveries = GroupDeliveries(parts, self._committer, self._shared)
-        self._decider = GroupDecider(parts, self._shared, self._deliveries)
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.store
+        self._committer = GroupCommitter(services.store, self._due_lease)
+        self._deliveries = GroupDeliveries(services, self._committer, self._shared)
+        self._decider = GroupDecider(services, self._shared, self._deliveries)
         self._lock = threading.Lock()
         self._context: RunContext | None = None
         self._renew_at = 0.0
@@ -98,9 +98,9 @@ class SingleTickets:
         if self._store.claimed([ticket.ticket_id]):
             return None
         context = self._context_of(actor)
-        decider = RoutingDecider(context, self._services.map)
+        decider = RoutingDecider(context, self._services.routing_map)
         existing = self._store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
-        answer = self._services.map.answers(self._store, [ticket]).get(ticket.decision_id or "")
+        answer = self._services.routing_map.answers(self._store, [ticket]).get(ticket.decision_id or "")
         outcome, change = decider.decide(
             ticket, existing, times.now(), again=False, holder=context.run.run_id, answer=answer
         )
@@ -170,7 +170,7 @@ class SingleTickets:
         with self._lock:
             if self._context is None:
                 run = self._store.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, times.now(), served=1))
-                rules = self._services.map.rules
+                rules = self._services.routing_map.rules
                 category_renames.apply_renames(self._store, self._services.categories, rules, ACTOR, run.run_id)
                 self._context = RunContext(self._store, run, StopControl(), self._save)
             return self._context

@@ -24,7 +24,7 @@ from triage_cli.service.delivery.results import (
     standing_error,
     with_offline_error,
 )
-from triage_cli.service.delivery.routing_decisions import RoutingDecider, RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingDecider, RoutingMap
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_ROUTE, TicketClaimer
 
@@ -35,7 +35,7 @@ LOOK = 1.0
 class DeliveryRun:
     """Routes and delivers for one run. Close it, so that it closes the destinations."""
 
-    def __init__(self, context: RunContext, routing_table: RoutingTable, *, retry_dead: bool = False) -> None:
+    def __init__(self, context: RunContext, routing_table: RoutingMap, *, retry_dead: bool = False) -> None:
         self._context = context
         self._store = context.store
         self._routing_table = routing_table

@@ -52,7 +52,7 @@ def known_there(receiver: str, deliveries: Sequence[Delivery], verdicts: Iterabl
     return (*known, *(category for category in imported[-1:] if category))
 
 
-class RoutingTable(NamedTuple):
+class RoutingMap(NamedTuple):
     """The routing map: its rules, its hash, a function that opens a destination by name, and the circuit breakers.
 
     `offline` are the destinations that need the network while it is switched off: their deliveries wait.
@@ -88,7 +88,7 @@ class RoutingTable(NamedTuple):
 class RoutingDecider:
     """Decides for one run; with `retry_dead`, dead letters are pending again."""
 
-    def __init__(self, context: RunContext, routing_table: RoutingTable, *, retry_dead: bool = False) -> None:
+    def __init__(self, context: RunContext, routing_table: RoutingMap, *, retry_dead: bool = False) -> None:
         self._context = context
         self._routing_table = routing_table
         self._retry_dead = retry_dead

@@ -16,7 +16,7 @@ from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Bounds, Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
-from triage_cli.service.delivery.routing_decisions import RoutingTable
+from triage_cli.service.delivery.routing_decisions import RoutingMap
 
 # Tickets that a configuration has decided on.
 DECIDED = frozenset({"classified", "needs_review", "routing", "routed", "unroutable", "undeliverable"})
@@ -34,7 +34,7 @@ class Side(NamedTuple):
     """One of the two configurations: its classifier, its routing map and the names of its categories."""
 
     classifier: Classifier
-    map: RoutingTable
+    routing_map: RoutingMap
     categories: frozenset[str]
 
 
@@ -96,7 +96,7 @@ class PlanComparison:
         )  # fmt: skip
 
     def _take(self, outcomes: Sequence[Outcome[Answer]]) -> None:
-        answers = self._old.map.answers(self._store, [outcome.ticket for outcome in outcomes])
+        answers = self._old.routing_map.answers(self._store, [outcome.ticket for outcome in outcomes])
         for outcome in outcomes:
             before, answer = outcome.ticket, outcome.value
             self._tickets += 1
@@ -112,8 +112,10 @@ class PlanComparison:
             elif not before.verdict and answer is not None:
                 after = self._decided(after, answer, last)
             old_answer = answers.get(before.decision_id or "")
-            old_to = tuple(self._names.destinations.get(n, n) for n in self._to(self._old.map, before, old_answer))
-            new_to = self._to(self._new.map, after, old_answer if unasked or before.verdict else last)
+            old_to = tuple(
+                self._names.destinations.get(n, n) for n in self._to(self._old.routing_map, before, old_answer)
+            )
+            new_to = self._to(self._new.routing_map, after, old_answer if unasked or before.verdict else last)
             self._count(before, after, old_to, new_to)
 
     def _renamed(self, ticket: Ticket) -> Ticket:
@@ -133,10 +135,10 @@ class PlanComparison:
         )
 
     @staticmethod
-    def _to(map_: RoutingTable, ticket: Ticket, answer: Classification | None) -> tuple[str, ...]:
+    def _to(routing_map: RoutingMap, ticket: Ticket, answer: Classification | None) -> tuple[str, ...]:
         if ticket.category is None:
             return (PERSON,)
-        rule = map_.match(ticket, answer)
+        rule = routing_map.match(ticket, answer)
         return (NOWHERE,) if rule is None else rule.to
 
     def _count(self, before: Ticket, after: Ticket, old_to: tuple[str, ...], new_to: tuple[str, ...]) -> None:

@@ -182,11 +182,11 @@ def _requests(
     session: CommandContext, selection: Selection, plan: RoutePlan, number: Counter[str]
 ) -> Iterator[dict[str, str | None]]:
     """Yield and count the requests that would be made; report tickets without one."""
-    map_ = wiring.destinations.routing_map(session.config, session.store)
+    routing_map = wiring.destinations.routing_map(session.config, session.store)
     known: set[str] = set()
     for ticket in session.look().find(selection):
-        answer = map_.answers(session.store, [ticket]).get(ticket.decision_id or "")
-        rule = map_.match(ticket, answer) if ticket.category else None
+        answer = routing_map.answers(session.store, [ticket]).get(ticket.decision_id or "")
+        rule = routing_map.match(ticket, answer) if ticket.category else None
         if rule is None:
             why = "no rule matches" if ticket.category else f"no category ({ticket.status})"
             messages.say(f"{ticket.ticket_id}: {why}")
