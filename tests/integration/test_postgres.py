@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,19 @@ import pytest
 
 from tests.support.chain import first_break
 from tests.support.commands import PATIENCE, until
+from tests.support.llm_classifiers import opened
+from tests.support.llm_server import Asked, Step, good, running_llm_server
 from tests.support.old_schemas import first_release
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
-from tests.support.stored_tickets import (
-    OLD_RUN,
-    OLD_WORDING,
-    a_run,
-    a_ticket,
-    actions,
-    as_of_version_1,
-    changed,
-    created,
-    filled,
-    stored,
-)
-from tests.support.stored_tickets import sql as on_either
+from tests.support.stored_tickets import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
+from tests.support.world import World
 from triage_cli.config import without_password
 from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.audit.events import Event, EventAction, EventQuery
 from triage_cli.domain.chunks import BYTES
-from triage_cli.domain.decisions import Classification, ModelVersion, QuestionSpec
-from triage_cli.domain.errors import Refusal, StoreError, TriageError, UnavailableError
+from triage_cli.domain.decisions import Classification, ClassifyPlan, ModelVersion, QuestionSpec
+from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
 from triage_cli.domain.ids import new_id
 from triage_cli.domain.insight.spikes import SentSpike
 from triage_cli.domain.runs import Lease, Run
@@ -616,6 +607,34 @@ def test_a_server_that_crashes_and_comes_back_is_waited_for(pg: PostgresStore, p
         number = saving.result(30)
     assert pg.stats().tickets == len(actions(pg)) == number + 1  # type: ignore[arg-type]
     assert is_whole(pg)
+
+
+def test_paid_answers_that_a_crashed_server_cannot_store_are_counted_in_the_error(
+    pg_url: str, pg_server: PgServer
+) -> None:
+    stored_first = threading.Event()
+
+    def script(number: int, asked: Asked) -> Step:
+        """Answer one question; three more once that answer is stored, and no other."""
+        return good(number, asked)._replace(wait=stored_first if number else None, hang=number > 3)
+
+    store = PostgresStore(pg_url, network=ONLINE, patience=0.0)
+    filled(store, *(a_ticket(str(n)) for n in range(12)))  # type: ignore[arg-type]
+    with closing(store), running_llm_server(script) as llm:
+        world = World(store)
+        world.classifier = opened(llm, workers=2)  # type: ignore[assignment]
+        triage = world.triage()
+        outcomes = triage.classify(Selection(), ClassifyPlan())
+        next(outcomes)
+        stored_first.set()
+        assert triage._recorder
+        budget = triage._recorder.context.budget
+        until(lambda: budget.unsaved_answers == 3, "the answers to store")
+        pg_server.crash()
+        with pytest.raises(UnavailableError, match="cannot be reached") as ended:
+            list(outcomes)
+        pg_server.start()
+    assert "3 paid answers could not be stored; the same command asks again" in ended.value.hint
 
 
 def test_a_deadlock_is_tried_again(pg: PostgresStore) -> None:

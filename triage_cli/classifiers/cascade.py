@@ -224,7 +224,7 @@ def _unavailable_outcome(ticket: Ticket, step: Classifier) -> Outcome[Answer]:
 
 
 def _is_paid(answer: Answer) -> bool:
-    return any(step.input_tokens for step in answer.steps)
+    return any(step.is_paid for step in answer.steps)
 
 
 def _unfinished(answer: Answer) -> Outcome[Answer]:

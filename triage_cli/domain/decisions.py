@@ -47,6 +47,11 @@ class Classification(NamedTuple):
         """Return the confidence before calibration."""
         return self.confidence if self.raw is None else self.raw
 
+    @property
+    def is_paid(self) -> bool:
+        """Return whether a language model was asked for it."""
+        return self.input_tokens > 0
+
     def at_threshold(self, threshold: float | None) -> "Classification":
         """Return the answer with the classifier's own confidence, to be compared with another threshold."""
         return self._replace(confidence=self.raw_confidence, raw=None, threshold=threshold)

@@ -7,8 +7,9 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import NamedTuple, Self
 
+from triage_cli.domain.decisions import Answer
 from triage_cli.domain.errors import BudgetError
-from triage_cli.domain.runs import Held, Lease
+from triage_cli.domain.runs import Held, Lease, Outcome
 from triage_cli.runtime.stop import StopControl
 
 # Stores what this run has spent and reserved, and reserves further sums, in order, while the budget of all runs allows;
@@ -40,6 +41,7 @@ class Budget:
         self.spent = 0.0
         self.reserved = 0.0
         self.settled = 0  # number of settlements
+        self.unsaved_answers = 0  # paid answers that came and are not stored
         self.grant = grant
         self.spent_by_all: Callable[[], float] | None = None  # what counts against the budget of the day, in USD
         self.hold: Callable[[Sequence[str]], Held] | None = None  # returns which of these tickets the run still holds
@@ -113,6 +115,16 @@ class Budget:
         """Book money that was not reserved here; a negative sum takes it off."""
         with self._lock:
             self.spent += usd
+
+    def answered(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
+        """Count an answer that came, if it was paid for, until it is stored; return it."""
+        self.count_unsaved(sum(step.is_paid for step in outcome.value.steps) if outcome.value else 0)
+        return outcome
+
+    def count_unsaved(self, number: int) -> None:
+        """Count paid answers that came; a negative number of them was stored."""
+        with self._lock:
+            self.unsaved_answers += number
 
     def at_next_settled(self, since: int, call: Callable[[], None]) -> bool:
         """Call back once there are more settlements than `since`; return False if no call is in flight."""

@@ -1,12 +1,15 @@
 """What the parts of one run share: its store, lease, actor, budget and heartbeat."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.decisions import Classification
+from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
@@ -71,8 +74,22 @@ class RunContext:
 
     def save(self, changes: Sequence[Change]) -> Sequence[Conflict | None]:
         """Save changes, and what was spent so far; return a conflict for each ticket that has moved on."""
-        with self.budget.recording(self.lease) as lease:
-            return self._save(changes, lease)
+        with self._naming_lost_answers(), self.budget.recording(self.lease) as lease:
+            conflicts = self._save(changes, lease)
+        stored = [change for change, conflict in zip(changes, conflicts, strict=True) if conflict is None]
+        self.budget.count_unsaved(-sum(isinstance(a, Classification) and a.is_paid for c in stored for a in c.adds))
+        return conflicts
+
+    @contextmanager
+    def _naming_lost_answers(self) -> Iterator[None]:
+        """Have the error that ends the run say how many paid answers are lost with it."""
+        try:
+            yield
+        except UnavailableError as error:
+            if (lost := self.budget.unsaved_answers) > 0:
+                answers = "1 paid answer" if lost == 1 else f"{lost} paid answers"
+                error.hint = f"{answers} could not be stored; the same command asks again and does the rest"
+            raise
 
     def claim(self, selection: Selection, limit: int) -> list[Ticket]:
         """Claim up to `limit` of the selected tickets."""
@@ -84,5 +101,5 @@ class RunContext:
         if now < self._renew_at:
             return
         self._renew_at = now + RENEW
-        with self.budget.recording(self.lease) as lease:
+        with self._naming_lost_answers(), self.budget.recording(self.lease) as lease:
             self.store.renew(lease)

@@ -5,14 +5,14 @@ Tickets are claimed a chunk at a time, so that overlapping runs share the work.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import islice
 from typing import Any
 
 from triage_cli.domain import ids, times
 from triage_cli.domain.chunks import CHUNK, NAMED
 from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import ItemError, TriageError
+from triage_cli.domain.errors import ItemError, TriageError, UnavailableError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import WHOLE, InputPart, Run
@@ -79,10 +79,12 @@ def recorded_run(
         ids.new_id(), kind, actor, command_line, times.now(), spent=part.spent, parcel=part.parcel, served=int(served)
     )
     recorder = RunRecorder(RunContext(store, store.begin(new_run), stop))
+    failure_to_end: AbstractContextManager[None] = nullcontext()
     try:
         yield recorder
     except TriageError as error:
         recorder.codes.add(error.exit_code)
+        failure_to_end = suppress(UnavailableError)  # the first error is the one to show
         raise
     except (KeyboardInterrupt, GeneratorExit):
         recorder.codes.add(ExitCode.INTERRUPTED)
@@ -100,8 +102,9 @@ def recorded_run(
             counts=compact(dict(sorted(recorder.counts.items()))),
             exit_code=int(recorder.exit_code),
         )
-        store.end(run)
-        recorder.ended = True
+        with failure_to_end:
+            store.end(run)
+            recorder.ended = True
 
 
 class TicketClaimer:

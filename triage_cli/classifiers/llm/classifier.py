@@ -231,7 +231,7 @@ class _AskRun:
         if self.stopping:
             raise StoppingError
         try:
-            return await self._ask_with_retries(ticket)
+            return self._budget.answered(await self._ask_with_retries(ticket))
         except StoppingError:
             raise
         except Exception as error:
