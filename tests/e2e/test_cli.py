@@ -804,11 +804,17 @@ def test_the_doctor_says_that_there_is_no_database_yet(cli: Cli) -> None:
 def test_a_terminal_gets_the_newest_fifty(cli: Cli) -> None:
     cli("create", "-q", stdin=many(60))
     seen = on_terminal(cli.folder, cli.env, "list")
-    assert len(seen.text.splitlines()) == 51
+    assert len(seen.text.splitlines()) == 52
+    assert seen.text.splitlines()[-1] == "these are the first 50: --limit N, or a pipe, shows more"
     assert "subject 59" in seen.text
     assert "subject 9 " not in seen.text
     assert len(on_terminal(cli.folder, cli.env, "list", "--limit", "55").text.splitlines()) == 56
     assert len(cli("list", "-o", "table", "--limit", "60").stdout.splitlines()) == 61
+    sheet = cli("list", "-o", "csv").stdout.replace(",new,,", ",new,General,")
+    assert cli("verdict", "-", "-q", stdin=sheet).returncode == 0
+    seen = on_terminal(cli.folder, cli.env, "logs", "-o", "csv")
+    assert len(seen.text.splitlines()) == 102
+    assert seen.text.splitlines()[0] == "these are the last 100: --limit N, or a pipe, shows more"
 
 
 def test_progress_goes_to_a_terminal_only(fitted: Cli) -> None:

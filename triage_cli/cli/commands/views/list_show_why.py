@@ -139,7 +139,8 @@ def list_tickets(
         raise UsageError("ids go with no filter and no sorting", hint="leave one of them out")
     named, missing = ticket_id_input.ids(session, ids) if ids and session.has_database else (None, 0)
     cut = limit is None and terminal.is_terminal(sys.stdout)
-    selection = selection._replace(ids=named if named is None else named[:limit], limit=ON_TERMINAL if cut else limit)
+    most = ON_TERMINAL + 1 if cut else limit
+    selection = selection._replace(ids=named if named is None else named[:limit], limit=most)
     found_tickets = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
     first = list(islice(found_tickets, 1))
     if not first and limit != 0 and session.has_database:
@@ -147,7 +148,10 @@ def list_tickets(
     if not first and limit != 0 and session.guides and session.has_database and printer.format == "table":
         there = session.triage.stats().tickets
         session.say("no tickets match" if there else "no tickets yet: triage create FILE stores some")
-    printer.many(chain(first, found_tickets), ticket_record, TICKET_KEYS, TICKETS_TABLE, rows=limit)
+    shown = islice(chain(first, found_tickets), ON_TERMINAL if cut else None)
+    printer.many(shown, ticket_record, TICKET_KEYS, TICKETS_TABLE, rows=limit)
+    if cut and any(found_tickets):
+        session.say(f"these are the first {ON_TERMINAL}: --limit N, or a pipe, shows more")
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 

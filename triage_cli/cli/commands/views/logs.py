@@ -59,14 +59,20 @@ def logs(
         options.check_known("action", each, tuple(EventAction))
     if follow and until is not None:
         raise UsageError("--follow goes on without an end, and --until is one", hint="leave one of them out")
-    if limit is None and terminal.is_terminal(sys.stdout):
-        limit = ON_TERMINAL
+    cut = limit is None and terminal.is_terminal(sys.stdout)
+    if cut:
+        limit = ON_TERMINAL if follow else ON_TERMINAL + 1
     ticket_id = session.look().resolve(name) if name is not None else None
     query = EventQuery(ticket_id, actions, actor, options.moment(since), options.moment(until), limit)
     events = _followed(session, query) if follow else session.look().events(query)
     if follow and printer.format == "table":
         printer.format = "jsonl"
     events = session.stopper.interruptible(events)
+    if cut and not follow:
+        last = list(events)
+        if len(last) > ON_TERMINAL:
+            session.say(f"these are the last {ON_TERMINAL}: --limit N, or a pipe, shows more")
+        events, limit = iter(last[-ON_TERMINAL:]), ON_TERMINAL
     printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, partial(_table, session), "seq", rows=limit)
 
 
