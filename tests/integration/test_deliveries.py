@@ -439,6 +439,14 @@ def test_check_says_where_an_address_in_routes_may_be_allowed(cli: Cli) -> None:
     ) in cli("config", "check").stderr
 
 
+def test_check_warns_of_a_destination_that_nothing_names(cli: Cli) -> None:
+    pager = "destinations:\n  pager: {type: file, path: pager.jsonl}\n"
+    (cli.folder / "config.yaml").write_text(pager)
+    assert "warning: no category reaches pager; " in cli("config", "check").stderr
+    (cli.folder / "config.yaml").write_text(pager + "spikes: {to: pager}\n")
+    assert "warning: " not in cli("config", "check").stderr
+
+
 def test_a_dry_run_warns_of_variables_that_are_not_set(cli: Cli) -> None:
     (cli.folder / "config.yaml").write_text(
         "destinations:\n  chat: {type: http, url_env: CHAT_URL}\n  other: {type: http, url_env: OTHER_URL}\n"

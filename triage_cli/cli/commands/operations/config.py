@@ -124,7 +124,7 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
             f"warning: no rule takes every ticket of {', '.join(bare)}, so some end as unroutable; "
             "a last route without a condition takes the rest"
         )
-    used = {name for reach in reached for name in reach.destinations}
+    used = {name for reach in reached for name in reach.destinations} | {config.spikes_to}
     if unused := [name for name in config.destinations if name not in used]:
         messages.say(f"warning: no category reaches {', '.join(unused)}; name it in routes, or remove it")
     for warning in _unset(config):
