@@ -20,14 +20,26 @@ from tests.support.llm_server import Asked, Step, good, running_llm_server
 from tests.support.old_schemas import first_release
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
-from tests.support.stored_tickets import OLD_RUN, a_run, a_ticket, actions, changed, created, filled, stored
+from tests.support.stored_tickets import (
+    OLD_RUN,
+    OLD_WORDING,
+    a_run,
+    a_ticket,
+    actions,
+    as_of_version_1,
+    changed,
+    created,
+    filled,
+    stored,
+)
+from tests.support.stored_tickets import sql as on_either
 from tests.support.world import World
 from triage_cli.config import without_password
 from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.audit.events import Event, EventAction, EventQuery
 from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.decisions import Classification, ClassifyPlan, ModelVersion, QuestionSpec
-from triage_cli.domain.errors import StoreError, TriageError, UnavailableError
+from triage_cli.domain.errors import Refusal, StoreError, TriageError, UnavailableError
 from triage_cli.domain.ids import new_id
 from triage_cli.domain.insight.spikes import SentSpike
 from triage_cli.domain.runs import Lease, Run
