@@ -40,6 +40,7 @@ NOT_RUN = (
     NotRun("docs/howto/nightly.md", "sudo useradd", "makes a user of the machine"),
     NotRun("docs/howto/nightly.md", "sudo cp samples/nightly", "installs a service; test_nightly.py runs what it runs"),
     NotRun("docs/howto/nightly.md", "sudo -u triage", "looks at the database of the unit"),
+    NotRun("docs/howto/nightly.md", "sudo install -d", "makes a folder of the machine"),
     NotRun("docs/howto/nightly.md", "step db backup", "two lines of night.sh; test_restore.py makes backups"),
     NotRun("docs/howto/oidc.md", "export TRIAGE_TOKEN_COMMAND", "asks an identity provider"),
     NotRun("docs/howto/reports.md", "triage stats", "sends to a chat; the line before it is run"),
