@@ -16,6 +16,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows, until
 from tests.support.helpdesk import BEGAN, Helpdesk
 from tests.support.http_stub import Got, Reply
+from tests.support.pg_server import PgServer, sql
 from triage_cli.domain.times import now, to_seconds
 
 PENDING = "select 1 from deliveries where state = 'pending'"
@@ -334,6 +335,42 @@ def test_labels_of_before_a_restore_are_no_person_s_words(cli: Cli, desk: Helpde
     route_the_rest(cli)
     assert verdicts(cli) == {"0": (other, "shop")}
     assert {i: desk.items[int(i)]["field"] for i in held} == held | {"0": other}
+
+
+def test_on_a_server_labels_of_before_a_restore_are_told_from_a_person_s_if_the_first_pull_reads_none(
+    cli: Cli, desk: Helpdesk, pg_server: PgServer
+) -> None:
+    """As the page about backups tells it: no database is kept there in which the labels would be known."""
+    from_now_on(desk)
+    configure(cli, desk, field=True, verdict="field")
+    guard(cli, desk)
+    file, said = cli.folder / "config.yaml", "select external_id, category, verdict from tickets"
+    file.write_text(file.read_text().replace('["tags", "field"]', '"field"'))
+    backup = cli.env["TRIAGE_DB"] = pg_server.database(like=pg_server.template)
+    cli("pull", "-q")
+    cli.env["TRIAGE_DB"] = pg_server.database(like=backup)
+    cli("classify", "-q")
+    assert cli("route", "-q").returncode == 0
+    held = {number: category for number, category, _ in sql(cli.env["TRIAGE_DB"], said) if category}
+    other = "General" if held["0"] != "General" else "Billing"
+    from_now_on(desk)
+    desk.change(0, field=other)
+
+    def restored() -> dict[str, tuple[str, int]]:
+        cli.env["TRIAGE_DB"] = pg_server.database(like=backup)
+        cli("pull", "-q", "--since", "1d")
+        return {number: category for number, category, verdict in sql(cli.env["TRIAGE_DB"], said) if verdict}
+
+    assert restored() == held | {"0": other}, "all labels count as a person's"
+    config = file.read_text()
+    file.write_text(config.replace(', "verdict": "field"', ""))
+    assert "verdict" not in file.read_text()
+    assert restored() == {}
+    cli("classify", "-q")
+    assert f'the ticket there holds "{other}", which somebody has set and which stays' in cli("route", "-q").stderr
+    file.write_text(config)
+    cli("pull", "-q", "--since", "1d")
+    assert [row for row in sql(cli.env["TRIAGE_DB"], said) if row[2]] == [("0", other, 1)]
 
 
 # -- kills
