@@ -16,7 +16,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
-from tests.support.commands import rows
+from tests.support.commands import rows, until
 from triage_cli.api.dependencies import Hook
 from triage_cli.api.signature_check import checked
 from triage_cli.config.presets import load_preset, preset_names
@@ -39,6 +39,10 @@ CONFIG = "\n".join(
         "    fields: {description: data.item.source.body, external_id: data.item.id}}",
         "  chat: {preset: slack, secret_env: S_slack, when: {event.type: message, event.bot_id: null},",
         "    fields: {description: event.text, external_id: [event.channel, event.ts]}}",
+        "  hub: {type: hmac, secret_env: NEW, header: X-HubSpot-Signature-v3, encoding: base64,",
+        "    base: 'POSThttps://triage.example.com/webhooks/hub{body}{timestamp}',",
+        "    timestamp_header: X-HubSpot-Request-Timestamp, on_create: [classify], when: {propertyName: content},",
+        "    fields: {description: propertyValue, external_id: objectId, updated_at: occurredAt}}",
         f"  some: {{preset: github, secret_env: NEW, when: {{action: [opened, edited], public: 'true'}}, {FIELDS}}}",
     ]
 )
@@ -236,6 +240,57 @@ def test_what_is_not_for_us_is_accepted_and_not_stored(server: ApiServer, more: 
     assert answer.status_code == code, answer.text
     assert (stored(server) == before) == (code == 202)
     assert send(server, "some", body, {"X-Hub-Signature-256": "sha256=00"}).status_code == 401, "asked first"
+
+
+def hub(server: ApiServer, *events: object) -> httpx.Response:
+    """Send a request as HubSpot does, which has up to 100 events."""
+    body, at = json.dumps(events).encode(), f"{time.time() * 1000:.0f}"
+    signed = digest(b"POSThttps://triage.example.com/webhooks/hub" + body + at.encode(), secret=ENV["NEW"])
+    headers = {"X-HubSpot-Signature-v3": base64(signed), "X-HubSpot-Request-Timestamp": at}
+    return send(server, "hub", body, headers)
+
+
+def set_property(number: int, text: object, at: int = 1793530860000, name: str = "content") -> dict[str, object]:
+    return {"objectId": number, "propertyName": name, "propertyValue": text, "occurredAt": at}
+
+
+def test_all_events_of_one_request_count_and_a_bad_one_loses_no_other(
+    server: ApiServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent = (
+        set_property(1, "Where is my refund?"),
+        set_property(2, " "),
+        set_property(3, "high", name="hs_ticket_priority"),
+        "no event",
+        set_property(1, "an older text", 1793530859000),
+        set_property(4, "The printer is broken"),
+    )
+    changes = "select action from events where actor = 'webhook:hub' and action in ('created', 'updated')"
+    answer = hub(server, *sent)
+    assert answer.status_code == 200, answer.text
+    first, empty, other, none, late, last = answer.json()["events"]
+    assert empty == {"ticket_id": None, "error": "the ticket has no text; give subject or description"}
+    assert other == {"ticket_id": None, "error": None}, "it is not for us"
+    assert none == {"ticket_id": None, "error": None}
+    assert late == first != last
+    assert "webhook hub: event 2 of 6: the ticket has no text; give subject or description" in caplog.text
+    assert rows(Path(server.config.database), changes) == [("created",), ("created",)]
+    with server.client("reader") as client:
+        for each, text in ((first, sent[0]), (last, sent[5])):
+            path = f"/tickets/{each['ticket_id']}"
+            assert client.get(path).json()["description"] == text["propertyValue"]  # type: ignore[index]
+            until(lambda path=path: client.get(path).json()["status"] != "new", "it is classified")
+    again = hub(server, *sent)  # signed anew, as each try is
+    assert (again.status_code, again.json()) == (200, answer.json())
+    assert rows(Path(server.config.database), changes) == [("created",), ("created",)]
+
+
+def test_a_request_whose_events_are_all_bad_is_refused_and_one_event_is_answered_as_it_always_is(
+    server: ApiServer,
+) -> None:
+    assert hub(server, set_property(5, " "), set_property(6, None)).status_code == 422
+    assert hub(server, set_property(7, "Refund?")).json()["ticket"]["external_id"] == "7"
+    assert hub(server, set_property(7, "x", name="subject"), set_property(8, "y", name="subject")).status_code == 200
 
 
 def test_a_body_of_html_becomes_the_text_that_a_pull_makes_of_it(server: ApiServer) -> None:

@@ -180,6 +180,14 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("destinations: {'https://x': {type: file, path: x}}", "1: destinations.https://x: give the destination a"),
     # webhooks
     (
+        "webhooks: {a: {type: standard, secret_env: A, fields: {subject: 0.title}}}",
+        "1: webhooks.a.fields: each event of a list counts by itself: leave out the number at the beginning of a path",
+    ),
+    (
+        "webhooks: {a: {type: standard, secret_env: A, fields: {subject: title}, when: {0.type: new}}}",
+        "1: webhooks.a.when: each event of a list counts by itself: leave out the number at the beginning of a path",
+    ),
+    (
         "webhooks: {a: {type: standard, secret_env: A, fields: {subject: s, external_id: []}}}",
         "1: webhooks.a.fields.external_id: needs at least 1",
     ),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _webhook(name: str, setting: ConfigNode) -> HookSpec:
 
 
 def _contradictions(spec: HookSpec) -> list[tuple[str, str]]:
-    """Return the contradictions between keys of a signature, each with its key."""
+    """Return the contradictions between keys, or between a key and what is received, each with its key."""
     contradictions = []
     if spec.timestamp_header and spec.timestamp_in:
         contradictions.append(("timestamp_in", "timestamp_header is given too; the time stands in one place"))
@@ -71,6 +72,10 @@ def _contradictions(spec: HookSpec) -> list[tuple[str, str]]:
         contradictions.append(("base", "needs {timestamp}: a time that is not signed proves nothing"))
     if spec.type == "hmac" and spec.prefix and re.search(r"[\s,]", spec.prefix):
         contradictions.append(("prefix", "blanks and commas stand between signatures, and in none of them"))
+    for key, paths in (("fields", chain.from_iterable(spec.fields.values())), ("when", spec.when)):
+        if any(path.partition(".")[0].isdecimal() for path in paths):
+            objection = "each event of a list counts by itself: leave out the number at the beginning of a path"
+            contradictions.append((key, objection))
     return contradictions
 
 

@@ -1,7 +1,8 @@
 """The endpoint for helpdesk webhooks: checks the signature, maps the fields, recognises repeated events."""
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -26,7 +27,7 @@ from triage_cli.api.schemas import requests, responses
 from triage_cli.api.signature_check import checked
 from triage_cli.config import HookSpec
 from triage_cli.domain.dedup import UPDATED_AT, dated
-from triage_cli.domain.errors import NotFoundError, UsageError
+from triage_cli.domain.errors import NotFoundError, TriageError, UsageError
 from triage_cli.domain.json_paths import joined_id, lookup
 from triage_cli.domain.outcomes import Action
 from triage_cli.domain.serialization import encodable, foreign, ticket_record
@@ -37,6 +38,8 @@ from triage_cli.readers.json_reader import text_of
 
 router = new_router("webhooks", json_or_form)
 EVENT = {"schema": {"type": "object"}, "example": {"id": 17, "title": "Refund?", "body": "I was charged twice"}}
+UNPROCESSABLE = UsageError.http_status
+log = logging.getLogger("triage.errors")
 BODY = {"requestBody": {"required": True, "content": {JSON: EVENT, FORM: EVENT}}}
 
 
@@ -64,7 +67,10 @@ def _hook(server_state: ServerState, source: str) -> Hook:
     "/webhooks/{source}",
     status_code=201,
     response_model=responses.Created,
-    responses={200: {"model": responses.Created | responses.Challenge}, 202: {"model": responses.Ignored}},
+    responses={
+        200: {"model": responses.Created | responses.Challenge | responses.Received},
+        202: {"model": responses.Ignored},
+    },
     openapi_extra=BODY,
 )
 def receive(
@@ -78,20 +84,52 @@ def receive(
     An event that is repeated, or older than what is stored, is answered with its ticket and changes nothing. A
     challenge is sent back. 202: the configuration leaves out such events; nothing is stored. 401: the signature is
     missing, wrong, or too old.
+
+    Each event of a list counts (200). One that is no ticket has an error, and loses no other one, unless all are none
+    (422).
     """
     hook = _hook(server_state, source)
     hook_id = checked(hook, request.headers, body, time.time())
     event = parsed(request.headers, body)
     if (challenge := _challenge(hook.spec, request.headers, event)) is not None:
         return reply(Done(200, {"challenge": challenge}))
+    if not isinstance(event, list) or not event:
+        return reply(_taken(server_state, hook, hook_id, event))
+    if len(event) == 1:
+        return reply(_taken(server_state, hook, hook_id, event[0]))
+    return reply(Done(200, {"events": list(_each_taken(server_state, hook, hook_id, event))}))
+
+
+def _each_taken(
+    server_state: ServerState, hook: Hook, hook_id: str, events: Sequence[object]
+) -> Iterator[Mapping[str, str | None]]:
+    """Yield what becomes of each event of a request. Raises the error of the last one if none is a ticket."""
+    refused = 0
+    for number, event in enumerate(events, 1):
+        try:
+            done = _taken(server_state, hook, f"{hook_id}.{number}", event)
+        except TriageError as error:
+            refused += 1
+            # Others than those about the event itself pass, and the sender repeats the request.
+            if error.http_status != UNPROCESSABLE or refused == len(events):
+                raise
+            log.warning("webhook %s: event %d of %d: %s", hook.spec.name, number, len(events), error.sentence())
+            yield {"ticket_id": None, "error": error.sentence()}
+        else:
+            yield {"ticket_id": done.record.get("ticket_id"), "error": None}
+
+
+def _taken(server_state: ServerState, hook: Hook, hook_id: str, event: object) -> Done:
+    """Store the ticket of one event, unless it is repeated or not for us."""
+    source = hook.spec.name
     if not all(_at(event, path) in values for path, values in hook.spec.when.items()):
-        return reply(Done(202, {"ignored": True}))
+        return Done(202, {"ignored": True})
     # A body alone does not identify an event: the same body after another event of the ticket is a new event.
     names_event = hook.spec.timed
     first = server_state.gate.hook_ticket(source, hook_id) if names_event else None
     if first is not None:
         (ticket,) = server_state.services.store.find(Selection(ids=(first,)))
-        return reply(Done(200, {"ticket_id": first, "ticket": ticket_record(ticket)}))
+        return Done(200, {"ticket_id": first, "ticket": ticket_record(ticket)})
     changed_at = moment(_joined(event, UPDATED_AT, hook.spec.fields.get(UPDATED_AT, ())) or "")
     changed = dated(draft(mapped(hook, event)), changed_at)
     outcome = server_state.singles.create(changed, f"webhook:{source}", f"hook:{source}:{hook_id}")
@@ -101,7 +139,7 @@ def receive(
     woken = outcome.action == Action.UPDATED and outcome.value and outcome.value.status == "classified"
     if outcome.value and (outcome.value.status == "new" or woken):
         server_state.worker.put(source, outcome.value.ticket_id)
-    return reply(done)
+    return done
 
 
 def parsed(headers: Headers, body: bytes) -> Any:

@@ -58,6 +58,19 @@ class Ignored(BaseModel):
     ignored: bool = Field(description="true")
 
 
+class EventResult(BaseModel):
+    """What became of one event; without ticket and error, the configuration leaves it out."""
+
+    ticket_id: str | None = TICKET
+    error: str | None = Field(description="why it is no ticket")
+
+
+class Received(BaseModel):
+    """What became of several events that came in one request."""
+
+    events: list[EventResult] = Field(description="in their order")
+
+
 class Classified(BaseModel):
     """The new answer, or the present one if no classifier needed to be asked (`asked` is false)."""
 
