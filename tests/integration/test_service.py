@@ -1131,6 +1131,25 @@ def test_route_stays_for_attempts_that_fall_due_soon(world: World, clock: Clock)
     assert 9 <= clock() - began <= 11
 
 
+@pytest.mark.sqlite
+def test_a_clock_that_is_set_back_does_not_keep_route_for_hours(
+    world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready(world)
+    Box(world, "box").fails = DeliveryError("down")
+    world.rules = (Rule("all", ("box",)),)
+    waits: list[float] = []
+
+    def set_back(self: StopControl, seconds: float) -> bool:
+        waits.append(seconds)
+        assert waits[1:] == []
+        clock.forward(-3600.0)
+        return self.stopping
+
+    monkeypatch.setattr(StopControl, "wait", set_back)
+    assert dids(route(world, stay=15.0)) == ["routing"]
+
+
 def test_again_sends_anew_under_another_id(world: World) -> None:
     (ticket,) = ready(world)
     box = Box(world, "box")

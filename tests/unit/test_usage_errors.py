@@ -33,6 +33,10 @@ from triage_cli.stores.sqlite.connection import connect
         ("runs --kind clasify", 'no kind "clasify"; did you mean classify?'),
         ("logs --action created,clasified", 'no action "clasified"; did you mean classified?'),
         ("list --since someday", '"someday" is no time; write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d'),
+        (
+            "list --since 0001-01-01T00:00+14:00",
+            '"0001-01-01T00:00+14:00" is no time; write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d',
+        ),
         ("spikes --baseline 999999d", "--baseline 999999d is not between a week and ten years; write 28d"),
         ("drift --window 0d", "--window 0d is not between a second and ten years; write 7d"),
     ],

@@ -160,13 +160,11 @@ def moment(typed: str | None) -> str | None:
     else:
         try:
             typed_time = datetime.fromisoformat(typed.strip())
-        except ValueError as error:
-            hint = "write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
-            in_a_file = cell_values.moment(typed)  # such as 24.11.2026
-            if in_a_file is None:
-                raise UsageError(f'"{typed}" is no time', hint=hint) from error
-            typed_time = datetime.fromisoformat(in_a_file)
-        typed_time = typed_time.replace(tzinfo=UTC) if typed_time.tzinfo is None else typed_time.astimezone(UTC)
+            typed_time = typed_time.astimezone(UTC) if typed_time.tzinfo else typed_time.replace(tzinfo=UTC)
+        except (ValueError, OverflowError) as error:
+            raise UsageError(
+                f'"{typed}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
+            ) from error
     return timestamp(typed_time)
 
 

@@ -282,7 +282,7 @@ def due(
     ids: Sequence[str] | None = None,
 ) -> Iterator[Outcome[Routed]]:
     """Deliver what is due, of all tickets or of these, and wait for what falls due within `stay` seconds."""
-    until = time.time() + stay
+    until = context.stop.clock() + stay  # not by the time of day, which may be set back
     while not context.stop.stopping:
         looked, delivered = time.time(), False
         for results in delivery_run.due(ids):
@@ -292,6 +292,7 @@ def due(
                 outcome = Outcome(next(rows), Action(result.ticket.status), routed, result.error, result.ticket)
                 yield with_offline_error(outcome, delivery_run.offline)
         at = context.store.next_due(ids, but=tuple(delivery_run.unavailable_destinations))
-        if at is None or at > until or (at <= looked and not delivered):  # another run holds what was due already
+        held_elsewhere = at is not None and at <= looked and not delivered  # due already, but another run holds it
+        if at is None or held_elsewhere or context.stop.clock() + at - time.time() > until:
             return
         context.stop.wait(max(0.0, at - time.time()))

@@ -208,7 +208,7 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
     if is_vague and (lack := resource_exhaustion.lack_of(error, is_probe=True)):
         return lack
     if code in NOT_OPENED:
-        why, hint = str(error), "check the rights of the file and its folder, or name another with --db"
+        why, hint = str(error), "check the rights of its folder, its -wal and -shm, or name another with --db"
         if path != IN_MEMORY and is_read_only(Path(path)):
             why = "it is on a read-only file system"
             hint = "copy the database and the files beside it to another disk, or mount this one for writing"
