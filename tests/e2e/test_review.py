@@ -1,6 +1,7 @@
 """`triage review` on a real terminal: drawn, plain, and what ends it."""
 
 import json
+import re
 import signal
 
 import pytest
@@ -91,6 +92,18 @@ def test_a_signal_and_ctrl_c_leave_the_terminal_as_it_was(unsure: Cli, sent: sig
         typist.process.send_signal(sent)
     assert typist.ends() == code
     assert standing(unsure)["3"] == ("classified", "Billing", True)
+
+
+@pytest.mark.parametrize("no_color", [{}, {"NO_COLOR": "1"}], ids=["colours", "none"])
+def test_it_keeps_the_colours_of_the_terminal_and_has_none_with_no_color(unsure: Cli, no_color: dict[str, str]) -> None:
+    unsure.env.update(no_color)
+    typist = Typist(unsure, "review")
+    typist.sees("subject alpha")
+    typist.types("q", see="0 verdicts given")
+    assert typist.ends() == 0
+    painted = {code for codes in re.findall(r"\x1b\[([\d;]+)m", typist.shown) for code in codes.split(";")}
+    assert "38" not in painted, "a colour of its own"
+    assert ("32" in painted, "1" in painted) == (not no_color, True)
 
 
 def test_it_ends_where_its_terminal_is_gone(unsure: Cli) -> None:

@@ -36,7 +36,7 @@ class TicketBrowser(App[int]):
     """
 
     def __init__(self, session: ReviewSession, view: filters.View) -> None:
-        super().__init__()
+        super().__init__(ansi_color=True)  # else NO_COLOR would paint black on black
         self.session = session
         self.view = view
         self.queue = TicketQueue(session.triage, view, session.names)
