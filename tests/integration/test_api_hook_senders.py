@@ -8,6 +8,7 @@ import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -254,6 +255,10 @@ def set_property(number: int, text: object, at: int = 1793530860000, name: str =
     return {"objectId": number, "propertyName": name, "propertyValue": text, "occurredAt": at}
 
 
+def _is_decided(client: httpx.Client, path: str) -> bool:
+    return bool(client.get(path).json()["status"] != "new")
+
+
 def test_all_events_of_one_request_count_and_a_bad_one_loses_no_other(
     server: ApiServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -278,8 +283,8 @@ def test_all_events_of_one_request_count_and_a_bad_one_loses_no_other(
     with server.client("reader") as client:
         for each, text in ((first, sent[0]), (last, sent[5])):
             path = f"/tickets/{each['ticket_id']}"
-            assert client.get(path).json()["description"] == text["propertyValue"]  # type: ignore[index]
-            until(lambda path=path: client.get(path).json()["status"] != "new", "it is classified")
+            assert client.get(path).json()["description"] == text["propertyValue"]
+            until(partial(_is_decided, client, path), "it is classified")
     again = hub(server, *sent)  # signed anew, as each try is
     assert (again.status_code, again.json()) == (200, answer.json())
     assert rows(Path(server.config.database), changes) == [("created",), ("created",)]

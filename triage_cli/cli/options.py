@@ -159,12 +159,12 @@ def moment(typed: str | None) -> str | None:
             raise UsageError(f'"{typed}" is before all time', hint="write 7d or 2026-11-24") from error
     else:
         try:
-            typed_time = datetime.fromisoformat(typed.strip())
+            in_a_file = cell_values.moment(typed)  # such as 24.11.2026
+            typed_time = datetime.fromisoformat(in_a_file or typed.strip())
             typed_time = typed_time.astimezone(UTC) if typed_time.tzinfo else typed_time.replace(tzinfo=UTC)
         except (ValueError, OverflowError) as error:
-            raise UsageError(
-                f'"{typed}" is no time', hint="write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
-            ) from error
+            hint = "write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
+            raise UsageError(f'"{typed}" is no time', hint=hint) from error
     return timestamp(typed_time)
 
 
