@@ -166,7 +166,7 @@ def test_rotations_at_the_same_time_come_one_after_another(world: World) -> None
     assert len([key for key_id in key_ids if key_id and (key := gate.key(key_id))]) == 17
 
 
-@pytest.mark.parametrize("name", ["", "a/b", " a", "a" * 81, "a\n"])
+@pytest.mark.parametrize("name", ["", "a/b", " a", "a" * 81, "a\n", "oidc"])
 def test_what_is_no_name_of_a_key_is_refused_in_the_same_words_there(server: ApiServer, cli: Cli, name: str) -> None:
     create = ("keys", "create", name, "--role", "reader")
     refused = cli(*create)

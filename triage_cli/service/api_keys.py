@@ -12,6 +12,7 @@ from triage_cli.domain.errors import UsageError
 from triage_cli.ports.storage import ApiAccessStore, Store
 
 NAME = re.compile(r"[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?")
+RESERVED = "oidc"  # callers with a token are `oidc:…`; a key of this name could share their idempotency keys
 
 
 def after(seconds: float) -> str:
@@ -42,7 +43,7 @@ class KeyRing:
 
     def create(self, name: str, role: str, seconds: float | None = None) -> CreatedKey:
         """Create a key, which expires after `seconds`. Raises `UsageError` if the name is taken or not valid."""
-        if not NAME.fullmatch(name):
+        if not NAME.fullmatch(name) or name == RESERVED:
             hint = "take one that says who uses it: letters, digits, blanks inside, and . _ @ + -, 80 at most"
             raise UsageError("this cannot be the name of a key", hint=hint)
         made = api_key_format.new_key()
