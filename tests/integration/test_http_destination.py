@@ -199,6 +199,32 @@ def test_a_search_comes_only_before_an_attempt_after_an_unknown_outcome(stub: Ht
     assert stub.calls[3:] == [search, "POST /issue"]
 
 
+@pytest.mark.parametrize(
+    ("there", "absent", "refused"),
+    [
+        ('{"fields": {"Name": "x"}}', True, ""),
+        ('{"fields": {}}', True, ""),
+        ('{"fields": {"Triage": "Sales"}}', True, 'the ticket there holds "Sales"'),
+        ('{"fields": {"Triage": ""}}', True, ""),
+        ('{"fields": {"Name": "x"}}', False, "has nothing at fields.Triage"),
+        ('{"record": {"fields": {}}}', True, "has nothing at fields.Triage"),
+        ('{"fields": null}', True, "has nothing at fields.Triage"),
+        ("[]", True, "has nothing at fields.Triage"),
+    ],
+)
+def test_a_field_that_a_found_record_leaves_out_is_empty_where_the_configuration_says_so(
+    stub: HttpStub, tmp_path: Path, there: str, absent: bool, refused: str
+) -> None:
+    """As Airtable leaves out empty fields: `fields` itself must be there, so that a mistaken path guards something."""
+    stub.answer = lambda got: Reply(200, there.encode() if got.method == "GET" else b"")
+    destination = f"""{{type: http, url: '{stub.root}', endpoint: /r/1, method: PATCH,
+        find: {{get: /r/1, field: fields.Triage{", absent: empty" if absent else ""}}},
+        body: {{records: [{{fields: {{Triage: '{{{{ category }}}}'}}}}]}}}}"""
+    outcome = one(opened(tmp_path, destination))
+    assert stub.calls == ["GET /r/1", *([] if refused else ["PATCH /r/1"])]
+    assert refused in failure(outcome).message if refused else outcome.error is None
+
+
 @pytest.mark.parametrize(("number", "answered"), [("INC1", True), ("INC2", False)])
 def test_a_question_before_the_request_finds_what_its_address_needs(
     stub: HttpStub, tmp_path: Path, number: str, answered: bool

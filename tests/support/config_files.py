@@ -176,6 +176,22 @@ MISTAKES: list[tuple[str | bytes, str]] = [
         "1: destinations.a.password: secrets do not belong in this file; put it into the environment and name",
     ),
     ("destinations: {a: {type: mail, host: h, from: a@b, to: c@d, url: x}}", "1: destinations.a.url: unknown key"),
+    (
+        "destinations: {a: {type: http, url: https://x, find: {get: /, field: a.F, absent: empty}, body: {a: {f: x}}}}",
+        "1: destinations.a.find.absent: needs a body that sets this field, in an object of the same name (a: {F: …}):",
+    ),
+    (
+        "destinations: {a: {type: http, url: https://x, find: {get: /a, field: F, absent: empty}, body: {F: x}}}",
+        "1: destinations.a.find.absent: needs a field that stands in an object, such as fields.F",
+    ),
+    (
+        "destinations: {a: {type: http, url: https://x, find: {get: /a, keep: {b: c}, absent: empty}}}",
+        "1: destinations.a.find: absent needs field",
+    ),
+    (
+        "destinations: {a: {type: http, url: https://x, find: {get: /a, field: a.b, absent: none}, body: {a: {b: 1}}}}",
+        '1: destinations.a.find.absent: "none" is none of empty',
+    ),
     ("destinations: {a: {type: file, path: x, max_attempts: 0}}", "1: destinations.a.max_attempts: must be a"),
     ("destinations: {'https://x': {type: file, path: x}}", "1: destinations.https://x: give the destination a"),
     # webhooks

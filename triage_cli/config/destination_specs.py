@@ -42,12 +42,20 @@ class OnceSpec(NamedTuple):
 class FindSpec(NamedTuple):
     """A GET request before each attempt; values at these paths of its answer are `remote.NAME` in the main request.
 
-    `field` is the path of the field that the main request sets: what a person has set there stays.
+    `field` is the path of the field that the main request sets: what a person has set there stays. With `absent`, the
+    field is empty if the object that it stands in is there without it; else that is refused as a mistake in the path.
     """
 
     get: str
     keep: Mapping[str, str] = {}
     field: str = ""
+    absent: Literal["", "empty"] = ""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return the path of the object in which the field stands, and the field's name there."""
+        inside, _, name = self.field.rpartition(".")
+        return inside, name
 
 
 class UndoSpec(NamedTuple):

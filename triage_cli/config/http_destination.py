@@ -68,6 +68,30 @@ def _check_together(setting: ConfigNode, http_values: Mapping[str, Any]) -> None
     auth = http_values.get("auth")
     if auth is not None and not auth.env and "key_env" not in keys:
         setting.wrong("auth needs env, the variable that holds what goes into the header")
+    find = http_values.get("find")
+    if find is not None and find.absent:
+        _check_absent(setting.entries()["find"].entries()["absent"], find, http_values.get("body"))
+
+
+def _check_absent(setting: ConfigNode, find: FindSpec, body: Any) -> None:
+    """Report a field that may be absent, but is not the one that the body sets."""
+    inside, name = find.place
+    holder = inside.rpartition(".")[2]
+    if not holder:
+        setting.wrong(f"needs a field that stands in an object, such as fields.{name}")
+    elif not _sets(body, holder, name):
+        setting.wrong(
+            f"needs a body that sets this field, in an object of the same name ({holder}: {{{name}: …}}): "
+            "with a mistake in the path it would guard nothing"
+        )
+
+
+def _sets(body: Any, holder: str, name: str) -> bool:
+    """Return whether a body sets a field in an object of this name."""
+    if isinstance(body, Mapping):
+        inside = body.get(holder)
+        return (isinstance(inside, Mapping) and name in inside) or _sets(list(body.values()), holder, name)
+    return isinstance(body, list) and any(_sets(each, holder, name) for each in body)
 
 
 # Parts of a request and of an answer
@@ -167,6 +191,8 @@ def _find(setting: ConfigNode) -> FindSpec:
     values = record(setting, FIND, setting.path)
     if not {"keep", "field"} & setting.value.keys():
         raise ConfigValueError("needs keep, the values that the request uses, or field, which is not overwritten")
+    if "absent" in setting.value and "field" not in setting.value:
+        raise ConfigValueError("absent needs field")
     return FindSpec(**{"get": "", **values})
 
 
@@ -199,6 +225,7 @@ FIND: Mapping[str, Field] = {
     "get": Field(address_or_endpoint, needed=True),
     "keep": Field(_kept),
     "field": Field(text),
+    "absent": Field(one_of("empty")),
 }
 UNDO: Mapping[str, Field] = {
     "endpoint": Field(address_or_endpoint, needed=True),

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.config.destination_specs import AnswerTest, DestinationSpec, HttpSpec
+from triage_cli.config.destination_specs import AnswerTest, DestinationSpec, FindSpec, HttpSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.config.templates import is_template
 from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
@@ -90,11 +90,13 @@ class HttpDestination:
         answer = await self._extra_answer(send, find)
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered find with more than can be read, or incompletely")
-        paths, field = (self._http.find.keep, self._http.find.field) if self._http.find else ({}, "")
+        looked_for = self._http.find or FindSpec("")
+        paths, field = looked_for.keep, looked_for.field
         content = _content(answer)
         kept_values = {name: lookup(content, path) for name, path in paths.items()}
         missing = [path for name, path in paths.items() if kept_values[name] is None]
-        if field and not has_place(content, field):  # with a mistake in the path it would guard nothing
+        may_be_absent = looked_for.absent and isinstance(lookup(content, looked_for.place[0]), Mapping)
+        if field and not (may_be_absent or has_place(content, field)):  # with a mistake in the path it guards nothing
             missing.append(field)
         if missing:
             hint = "correct find.field in the config, or make that field there" if missing == [field] else ""
