@@ -116,8 +116,9 @@ def test_what_it_needs_and_lacks_is_told_in_a_sentence(tmp_path: Path, monkeypat
         Encoder(tmp_path)
     damaged = Encoder(tiny_encoder.write(tmp_path, GROUPS))
     (tmp_path / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"cannot be read: .+") as caught:
         damaged.vectors(["a"])
+    assert caught.value.hint == "docs/howto/encoder.md says where to get one"
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ConfigError, match="needs the package onnxruntime") as caught:
         Encoder(tmp_path).vectors(["a"])

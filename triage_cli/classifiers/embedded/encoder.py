@@ -16,6 +16,7 @@ from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.serialization import encodable
 from triage_cli.runtime.installation import with_extra
 
+WHERE = "docs/howto/encoder.md says where to get one"
 MAX_TOKENS = 256  # of a text; more are cut off
 MAX_CHARACTERS = 2_000
 BATCH = 16
@@ -33,7 +34,7 @@ class Encoder:
         if not found or not (folder / "tokenizer.json").is_file():
             raise ConfigError(
                 f"{folder} holds no encoder: model.onnx and tokenizer.json are needed",
-                hint="docs/howto/encoder.md says where to get one",
+                hint=WHERE,
             )
         self._file = found[0]
         self._known: dict[str, Floats] = {}  # what training asks again and again
@@ -58,7 +59,8 @@ class Encoder:
             tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
             session = onnxruntime.InferenceSession(str(self._file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # both raise classes of their own, for damaged files
-            raise ConfigError(f"the encoder in {self.folder} cannot be read: {_first_line(error)}") from error
+            problem = f"the encoder in {self.folder} cannot be read: {_first_line(error)}"
+            raise ConfigError(problem, hint=WHERE) from error
         tokenizer.enable_truncation(MAX_TOKENS)
         tokenizer.enable_padding()
         return tokenizer, session
