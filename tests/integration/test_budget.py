@@ -296,7 +296,8 @@ def test_what_a_killed_run_spent_is_no_other_command_s(
 
 def test_a_request_that_comes_again_goes_on_with_what_its_earlier_tries_have_spent(store: SqliteStore) -> None:
     def begun(parcel: str, spent: float = 0.0) -> Run:
-        return store.begin(Run(ids.new_id(), "run", "tester", "POST /x", times.now(), spent=spent, parcel=parcel))
+        request = Run(ids.new_id(), "run", "tester", "POST /x", times.now(), spent=spent, parcel=parcel, served=1)
+        return store.begin(request)
 
     first = begun("p", spent=10.0)
     assert first.spent == 10, "what earlier requests of the command have spent"
