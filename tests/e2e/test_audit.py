@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import re
 import shutil
@@ -214,6 +215,16 @@ def test_a_head_that_is_damaged_is_told(db: Path, said: str) -> None:
     Path(f"{db}.head").write_text(said)
     with pytest.raises(CheckError, match="holds no head"):
         proved(db)
+
+
+def test_a_pipe_in_place_of_the_head_keeps_no_command_waiting(db: Path) -> None:
+    head = Path(f"{db}.head")
+    head.unlink()
+    os.mkfifo(head)
+    with pytest.raises(CheckError, match="holds no head"):
+        proved(db)
+    list(World(SqliteStore(str(db))).triage().create(drafts(1, start=90)))
+    assert head.is_fifo()
 
 
 def test_a_missing_file_is_failure_and_is_not_made(tmp_path: Path) -> None:
