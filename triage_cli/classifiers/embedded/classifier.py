@@ -82,16 +82,13 @@ class LocalClassifier:
             for chunk in chunks:
                 yield self._answers(chunk, self.guesser.guesses([ticket.text for ticket in chunk]))
             return
-        chunk_before: Sequence[Ticket] = ()
-        with GuessAhead(self.guesser) as ahead:
+        with GuessAhead(self.guesser, self._answers) as ahead:
             for chunk in chunks:
-                outcomes = self._answers(chunk_before, ahead.guesses())
-                ahead.begin([ticket.text for ticket in chunk])
+                outcomes = ahead.answers()
+                ahead.begin(chunk)
                 yield outcomes
                 ahead.finish()
-                chunk_before = chunk
-            if chunk_before:
-                yield self._answers(chunk_before, ahead.guesses())
+            yield ahead.answers()
 
     def _answers(self, tickets: Sequence[Ticket], guesses: Sequence[Guess]) -> Sequence[Outcome[Answer]]:
         at = self._clock()

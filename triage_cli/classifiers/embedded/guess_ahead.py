@@ -1,16 +1,19 @@
-"""Guessing about the next texts while the caller saves the answers about the ones before."""
+"""Answering about the next tickets while the caller saves the answers about the ones before."""
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
+from triage_cli.domain.tickets import Ticket
 
 if TYPE_CHECKING:  # few commands have so many texts
     from triage_cli.classifiers.embedded.guess_process import GuessProcess
+
+T = TypeVar("T")
 
 # Texts after which a process is started: its start takes a quarter of a second of the other processor.
 MANY = 4_000
@@ -18,19 +21,20 @@ MANY = 4_000
 _one_process = threading.Lock()  # held while there is one: each takes as much memory as this program
 
 
-class GuessAhead:
+class GuessAhead(Generic[T]):
     """Guesses in a thread, and in a process where there are many texts and another processor.
 
-    Threads share one interpreter, so that a thread saves little. With an encoder, which works outside of the
-    interpreter, no process is started.
+    Threads share one interpreter, so that a thread alone saves less; with a process, it has the time to make what
+    `answers` returns for tickets and their guesses. With an encoder, which works outside of the interpreter, no process
+    is started.
     """
 
-    def __init__(self, guesser: Guesser) -> None:
+    def __init__(self, guesser: Guesser, answers: Callable[[Sequence[Ticket], Sequence[Guess]], Sequence[T]]) -> None:
         self._guesser = guesser
+        self._answers = answers
         self._thread = ThreadPoolExecutor(1, "guessing")
-        self._asked: Future[list[Guess]] | None = None  # the last texts, if the thread was asked about them
+        self._asked: Future[Sequence[T]] | None = None  # the thread, about the last tickets
         self._process: GuessProcess | None = None
-        self._sent: Sequence[str] | None = None  # the last texts, if they were sent to the process
         self._texts_until_process = MANY if guesser.encoder is None and (os.cpu_count() or 1) > 1 else None
 
     def __enter__(self) -> Self:
@@ -41,41 +45,43 @@ class GuessAhead:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:  # fmt: skip
         """End the thread and the process."""
+        if (process := self._process) is not None:
+            process.kill()  # the thread may wait for it
         self._thread.shutdown()
         self._end_process()
 
-    def begin(self, texts: Sequence[str]) -> None:
-        """Begin to guess about texts."""
+    def begin(self, tickets: Sequence[Ticket]) -> None:
+        """Begin to answer about tickets, once the answers about the last ones were taken."""
+        texts = [ticket.text for ticket in tickets]
         self._count(len(texts))
-        self._sent = self._asked = None
-        if self._is_sent(texts):
-            self._sent = texts
-        else:
-            self._asked = self._thread.submit(self._guesser.guesses, texts)
+        process = self._sent_to(texts)
+        self._asked = self._thread.submit(lambda: self._answers(tickets, self._guesses(texts, process)))
 
-    def guesses(self) -> Sequence[Guess]:
-        """Wait for the guesses about the texts of the last `begin`, and return them; none before the first one."""
-        if self._process is not None and self._sent is not None:
-            try:
-                return self._process.guesses()
-            except OSError:
-                self._end_process()
-                return self._guesser.guesses(self._sent)
+    def answers(self) -> Sequence[T]:
+        """Wait for the answers about the tickets of the last `begin`, and return them; none before the first one."""
         return self._asked.result() if self._asked else ()
 
     def finish(self) -> None:
         """Wait for the thread: while it is busy, it would delay SQLite at every row."""
         wait([self._asked] if self._asked else ())
 
-    def _is_sent(self, texts: Sequence[str]) -> bool:
+    def _guesses(self, texts: Sequence[str], process: "GuessProcess | None") -> Sequence[Guess]:
+        if process is not None:
+            try:
+                return process.guesses()
+            except OSError:
+                self._end_process()
+        return self._guesser.guesses(texts)
+
+    def _sent_to(self, texts: Sequence[str]) -> "GuessProcess | None":
+        """Send texts to the process if it is ready, and return it."""
         try:
             if self._process is None or not self._process.is_ready():
-                return False
+                return None
             self._process.send(texts)
         except OSError:
             self._end_process()
-            return False
-        return True
+        return self._process
 
     def _count(self, texts: int) -> None:
         """Count texts until a process is worth its start; then start it, if there is no other one."""

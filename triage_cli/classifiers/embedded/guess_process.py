@@ -64,9 +64,13 @@ class GuessProcess:
         """Wait for the guesses about the texts that were sent, and return them."""
         return list(map(Guess._make, self._receive()))
 
-    def close(self) -> None:
-        """End it, whatever it is doing."""
+    def kill(self) -> None:
+        """End it, whatever it is doing; whoever waits for guesses gets the error."""
         kill_group(self._process)
+
+    def close(self) -> None:
+        """End it, and free what it took of this process."""
+        self.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):  # what is left to be written has no reader

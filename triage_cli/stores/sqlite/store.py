@@ -155,13 +155,14 @@ class SqliteStore(SqlStore):
             db.executemany(
                 shared_sql.SET_DECISION, [(t.decision_id, t.ticket_id) for t in new_tickets if t.decision_id]
             )
+            # Hashes are made before the long update, during which other threads of Python can work.
+            self.log(db, kept)
             updates = [c for c in kept if c.ticket and c.expected_revision]
             shared_sql.update_tickets(db, updates)
             free = [c.ticket.ticket_id for c in updates if c.ticket and not c.ticket.run_id]
             if free:
                 db.execute(shared_sql.LET_GO, (compact(free),))
             self._hold(db, [t for t in new_tickets if t.run_id and t.ticket_id not in conflicts])
-            self.log(db, kept)
             self._count(db, kept, tickets_before, deliveries_before)
             if cursor is not None and not conflicts:
                 db.execute(shared_sql.PUT_CURSOR, cursor)
