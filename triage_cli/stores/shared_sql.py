@@ -37,7 +37,7 @@ def write_all(db: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -
             written += db.execute(few, list(chain.from_iterable(chunk))).rowcount
             continue
         columns = list(zip(*chunk, strict=True))
-        constant = tuple(column.count(column[0]) == len(chunk) for column in columns)
+        constant = tuple(c[0] == c[-1] and c.count(c[0]) == len(chunk) for c in columns)
         if all(constant):  # at least one column must be bound per row
             constant = (False, *constant[1:])
         varying_columns = [column for column, is_constant in zip(columns, constant, strict=True) if not is_constant]

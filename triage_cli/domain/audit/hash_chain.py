@@ -52,11 +52,12 @@ _WRITERS: Mapping[type, Callable[[Any], str]] = {
 def link(prev: str, seq: int, event: Event, detail: str, audit_key: bytes | None = None) -> str:
     """Return the hash of an event that follows `prev`; `detail` is its data as canonical JSON."""
     # Ids, times and actions are the program's own and need no escaping; an actor may be any text.
-    ticket = "null" if event.ticket_id is None else f'"{event.ticket_id}"'
-    run = "null" if event.run_id is None else f'"{event.run_id}"'
+    action, ticket_id, run_id, actor, at, _ = event
+    ticket = "null" if ticket_id is None else f'"{ticket_id}"'
+    run = "null" if run_id is None else f'"{run_id}"'
     fields = (
-        f'{prev}\n{{"action":"{event.action}","actor":{_quoted(event.actor)},"detail":{detail},"run_id":{run},'
-        f'"seq":{seq},"ticket_id":{ticket},"timestamp":"{event.at}"}}'
+        f'{prev}\n{{"action":"{action}","actor":{_quoted(actor)},"detail":{detail},"run_id":{run},'
+        f'"seq":{seq},"ticket_id":{ticket},"timestamp":"{at}"}}'
     ).encode("utf-8", "surrogatepass")
     return hmac.digest(audit_key, fields, "sha256").hex() if audit_key else hashlib.sha256(fields).hexdigest()
 
@@ -69,9 +70,10 @@ def append(
     rows = []
     for event in events:
         seq += 1
-        detail = canonical(event.data)
+        action, ticket_id, run_id, actor, at, data = event
+        detail = canonical(data)
         prev = link(prev, seq, event, detail, audit_key)
-        rows.append((seq, event.at, event.action, event.ticket_id, event.actor, event.run_id, detail, prev))
+        rows.append((seq, at, action, ticket_id, actor, run_id, detail, prev))
     return rows, Head(prev, seq)
 
 

@@ -64,7 +64,9 @@ class DecisionRecorder:
 
     def note_further_steps(self, outcomes: Sequence[Outcome[Answer]]) -> None:
         """Notice whether a further step of a cascade was asked, for the size of the next claim."""
-        first = self.classifier.fingerprints[0]
+        first, *further = self.classifier.fingerprints
+        if not further:
+            return
         last_steps = (o.value.steps[-1] for o in outcomes if o.value and o.value.steps)
         self._asked_further = self._asked_further or any(s.fingerprint != first and not s.reused for s in last_steps)
 
@@ -196,7 +198,8 @@ class DecisionRecorder:
             "confidence": ticket.confidence,
             "threshold": last_answer.threshold if last_answer else None,
         }
-        if sent := [endpoint for s in new if not s.reused and (endpoint := self._endpoints.get(s.fingerprint))]:
+        sent_away = new if self._endpoints else ()  # the embedded model sends nothing
+        if sent := [endpoint for s in sent_away if not s.reused and (endpoint := self._endpoints.get(s.fingerprint))]:
             data["sent"] = dict.fromkeys(sent, texts_of(ticket_before))
         if last_answer and last_answer.redacted:
             data["masked"] = last_answer.redacted  # the kinds of data that were masked
