@@ -155,6 +155,21 @@ def test_an_item_over_one_megabyte_is_rejected(layout: str) -> None:
     assert [row.line for row in rows] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_a_first_item_that_is_longer_than_what_is_examined_is_read(layout: str) -> None:
+    first, second = read(LAYOUTS[layout].replace("it broke", "it broke " * 100_000))
+    assert isinstance(first, TicketDraft)
+    assert isinstance(second, TicketDraft)
+    assert (first.subject, len(first.description or ""), second.subject) == ("help", 900_000 - 1, "Grüße")
+
+
+def test_a_first_item_over_one_megabyte_is_told() -> None:
+    for layout, says in (("lines", "is not JSON"), ("array", "holds no JSON objects")):
+        with pytest.raises(InputError, match=says) as refused:
+            read(LAYOUTS[layout].replace("it broke", "it broke " * 600_000))
+        assert "at most 1 MB" in refused.value.hint
+
+
 def test_what_no_store_can_keep_is_told_or_mended() -> None:
     half, zero = read('[{"subject": "half \\ud83d smile \\ud83d\\ude00"}, {"subject": "a\\u0000b"}]')
     assert isinstance(half, TicketDraft)

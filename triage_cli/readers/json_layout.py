@@ -12,6 +12,7 @@ from triage_cli.readers.json_reader import PARTS, JsonRecords, gap_end, parsed
 _LIST = re.compile(r"\s*:\s*\[(?=\s*[{\]])")
 _LISTS = ("tickets", "issues", "incidents", "requests", "results", "records", "data", "items", "rows", "value")
 _PLAIN = re.compile(r"\w{1,40}", re.ASCII)
+_EMPTY = re.compile(r"\s*\[\s*\]\s*")
 _SAMPLE = 200  # objects whose keys are collected
 
 
@@ -35,8 +36,10 @@ def layout_of(
         raise InputError(f"{name} is JSON, but neither an array nor objects", hint="a ticket is a JSON object: {…}")
     records = islice(JsonRecords([sample_text], (), by_line=by_line, start=start), _SAMPLE)
     sample = [record.item for record in records if record.item is not None]
-    if not sample and not re.fullmatch(r"\s*\[\s*\]\s*", sample_text) and not start:
-        raise InputError(f"{name} holds no JSON objects at its beginning", hint="a ticket is a JSON object: {…}")
+    list_ends = start and (whole or sample_text.startswith("]", gap_end(sample_text, start)))
+    if not sample and not list_ends and not _EMPTY.fullmatch(sample_text):
+        hint = "a ticket is a JSON object: {…}" if whole else "a ticket is a JSON object of at most 1 MB: {…}"
+        raise InputError(f"{name} holds no JSON objects at its beginning", hint=hint)
     return Layout(sample, by_line, start)
 
 
@@ -66,7 +69,8 @@ def _objects(
             hint=f"take one of them: jq .{first_plain} FILE | triage create -",
         )
     if first is None and not object_lines:
-        raise InputError(f"{name} is not JSON ({reason})", hint="is the file complete?")
+        hint = "is the file complete?" if whole else "a ticket is a JSON object of at most 1 MB"
+        raise InputError(f"{name} is not JSON ({reason})", hint=hint)
     return object_lines > 0 and first is None, 0
 
 

@@ -8,11 +8,12 @@ from io import BytesIO
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
+from triage_cli.domain.errors import InputError
 from triage_cli.readers.cell_values import is_ambiguous, orders
 from triage_cli.readers.column_mapping import Columns, has_text, listing, matched, shown
 from triage_cli.readers.csv_escapes import MYSQL, NONE, EscapedRecords
 from triage_cli.readers.csv_reader import CsvRecords, Record
-from triage_cli.readers.decoding import Decoder, after_ascii, texts
+from triage_cli.readers.decoding import LONGEST, Decoder, after_ascii, texts
 from triage_cli.readers.header_row import check_width, empty_columns, header_of, no_text
 from triage_cli.readers.json_layout import Layout, layout_of
 from triage_cli.readers.json_reader import JsonRecords, text_of
@@ -23,11 +24,12 @@ from triage_cli.readers.row_mapping import Plan, Records, UnreadDates, drafts
 from triage_cli.readers.sniff import HEAD, Sample, decoder_for, delimiter_of, format_of, refuse_non_tables, sampled
 from triage_cli.readers.table import ReadOptions, Table, named_once, triage_columns
 
+LONGEST_HEAD = 4 * LONGEST  # bytes that are examined if the first object is long
 _OFFERED = 6  # columns in a note
 
 
 class _Input(NamedTuple):
-    """An input whose head was read; `begin` is its start position, None for a pipe."""
+    """An input whose head was read, which may be the `whole`; `begin` is its start position, None for a pipe."""
 
     stream: BinaryIO
     name: str
@@ -35,11 +37,7 @@ class _Input(NamedTuple):
     decoder: Decoder
     begin: int | None
     options: ReadOptions
-
-    @property
-    def whole(self) -> bool:
-        """Return whether the head is the whole input."""
-        return len(self.head) < HEAD
+    whole: bool
 
     def blocks(self) -> Iterator[str]:
         """Yield the input as text."""
@@ -89,19 +87,17 @@ def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = 
     if isinstance(stream, MailFolder):
         return mail_table(stream.mails(), name, options)
     begin = stream.tell() if stream.seekable() else None
-    head = _head(stream)
+    head = _head(stream, HEAD)
     if mails := mail_format(head, name, options.format):
         return mail_table(mails(stream, head), name, options)
     delimiter = delimiter_of(options.delimiter)
     decoder = decoder_for(head, options.encoding)
     refuse_non_tables(head, name)
-    text = _head_text(head, decoder)
+    table_input = _Input(stream, name, head, decoder, begin, options, len(head) < HEAD)
+    text = _head_text(table_input)
     kind = format_of(text, name, options.format)
-    table_input = _Input(stream, name, head, decoder, begin, options)
     if kind in ("json", "jsonl"):
-        return _json_table(
-            table_input, layout_of(text, name, _is_ticket, whole=table_input.whole, by_line=kind == "jsonl")
-        )
+        return _json_table(*_laid_out(table_input, by_line=kind == "jsonl"))
     tabbed = "\t" if kind == "tsv" and options.format else None
     marked = head.startswith(codecs.BOM_UTF8)
     return _csv_table(table_input, sampled(text, delimiter or tabbed, whole=table_input.whole, marked=marked))
@@ -145,6 +141,21 @@ def _csv_table(table_input: _Input, sample: Sample) -> Table:
         header.before > 0,
         _remarks(decoder, dates.unread),
     )
+
+
+def _laid_out(table_input: _Input, *, by_line: bool) -> tuple[_Input, Layout]:
+    """Return the layout of a JSON input; more of the input is examined if its first object is longer than the head."""
+    while True:
+        whole = table_input.whole
+        try:
+            return table_input, layout_of(
+                _head_text(table_input), table_input.name, _is_ticket, whole=whole, by_line=by_line
+            )
+        except InputError:
+            if whole or len(table_input.head) > HEAD:
+                raise
+        head = _head(table_input.stream, LONGEST_HEAD, table_input.head)
+        table_input = table_input._replace(head=head, whole=len(head) < LONGEST_HEAD)
 
 
 def _json_table(table_input: _Input, layout: Layout) -> Table:
@@ -210,16 +221,16 @@ def _remarks(decoder: Decoder, unread: UnreadDates) -> Callable[[], list[str]]:
     return lambda: [*decoder.remarks(), *unread.remarks()]
 
 
-def _head(stream: BinaryIO) -> bytes:
-    """Return the beginning of a stream; a pipe may deliver it in pieces."""
-    head = b""
-    while len(head) < HEAD and (piece := stream.read(HEAD - len(head))):
+def _head(stream: BinaryIO, size: int, head: bytes = b"") -> bytes:
+    """Return the beginning of a stream, of which `head` was read; a pipe may deliver it in pieces."""
+    while len(head) < size and (piece := stream.read(size - len(head))):
         head += piece
     return head
 
 
-def _head_text(head: bytes, decoder: Decoder) -> str:
-    whole = head if len(head) < HEAD else head[: after_ascii(head)]
+def _head_text(table_input: _Input) -> str:
+    head, decoder = table_input.head, table_input.decoder
+    whole = head if table_input.whole else head[: after_ascii(head)]
     # In one piece, so that the encoding is guessed from all of it.
     text = "".join(texts(BytesIO(), whole, decoder)) if decoder.wide else decoder.decode(whole)
     decoder.begin()
