@@ -7,12 +7,11 @@ import pty
 import select
 import signal
 import struct
-import subprocess
-import sys
 import termios
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, until
+from tests.support.forked_cli import forked
 
 
 class Typist:
@@ -23,10 +22,7 @@ class Typist:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.before = termios.tcgetattr(theirs)
         env = {k: v for k, v in cli.env.items() if k != "COLUMNS"} | {"TERM": term}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "triage_cli", *args],
-            stdin=theirs, stdout=theirs, stderr=theirs, cwd=cli.folder, env=env, start_new_session=True,
-        )  # fmt: skip
+        self.process = forked().start(args, cli.folder, env, stdin=theirs, stdout=theirs, stderr=theirs)
         cli.processes.append(self.process)
         self._theirs = theirs
         self.shown = ""
