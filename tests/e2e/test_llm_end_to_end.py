@@ -442,10 +442,11 @@ def test_neither_key_nor_ticket_text_leaks(cli: Cli, tmp_path: Path) -> None:
     with running_llm_server(lambda n, _asked: failing(500) if n % 2 else Step(chat("prose"))) as server:
         configure(cli, server.url)
         assert cli("create", "-q", "--subject", CANARY).returncode == 0
-        for _ in range(4):
+        for _ in range(2):
             done = cli("classify", "-v", "-o", "id", OPENAI_LOG="debug")
             assert KEY not in done.stdout + done.stderr
             assert CANARY not in done.stdout + done.stderr
+        assert len(server.asked) == 2
     for path in tmp_path.rglob("*.db*"):
         assert KEY.encode() not in path.read_bytes()
     events = cli("logs").stdout
