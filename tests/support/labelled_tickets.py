@@ -8,6 +8,12 @@ WORDS = {
     "Technical": ["sprocket", "gasket", "flange", "bushing"],
     "General": ["heron", "bittern", "egret", "stork"],
 }
+CATEGORIES = """\
+categories:
+- {name: Billing, examples: [I was charged twice this month, a refund please]}
+- {name: Technical, examples: [the app crashes, login fails with an error]}
+- {name: General, examples: [what are your opening hours, where is your office]}
+"""
 FILLER = ["about", "my", "with", "please", "the", "today", "a", "question", "that", "one", "again", "was", "there"]
 
 
