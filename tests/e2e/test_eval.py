@@ -118,6 +118,7 @@ def test_a_table_shows_thresholds_and_the_matrix(fitted: Cli) -> None:
 
 
 def test_tickets_that_were_learned_from_flatter_and_it_is_said(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(labelled.CATEGORIES)
     (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(10)))
     assert "note: " not in fitted("eval", "teach.csv").stderr
     assert fitted("learn", "teach.csv").returncode == 0
@@ -141,6 +142,8 @@ def test_tickets_that_were_learned_from_flatter_and_it_is_said(fitted: Cli) -> N
 def test_only_the_embedded_classifier_has_learned_them(fitted: Cli) -> None:
     with running_llm_server(lambda _n, _asked: Step(chat(verdict("Billing", 0.9)))) as server:
         with_model(fitted, server.url)
+        with (fitted.folder / "config.yaml").open("a") as config:
+            config.write(labelled.CATEGORIES)
         (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(10)))
         assert fitted("learn", "teach.csv").returncode == 0
         assert "learned from" not in fitted("eval", "teach.csv", "--classifier", "gpt").stderr

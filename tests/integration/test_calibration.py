@@ -90,6 +90,7 @@ def test_classify_applies_a_calibration_and_says_so(fitted: Cli) -> None:
 
 
 def test_what_was_learned_is_left_out_of_a_calibration(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(labelled.CATEGORIES)
     taught, fresh = labelled.rows(6), labelled.rows(20, seed=1, noise=0.3)
     (fitted.folder / "teach.csv").write_text(labelled.csv(taught))
     (fitted.folder / "both.csv").write_text(labelled.csv([*taught, *fresh]))
@@ -156,6 +157,7 @@ def test_a_calibrated_answer_at_its_threshold_is_sure(world: World, worth: float
 
 
 def test_another_model_retires_a_calibration_and_doctor_says_so(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(labelled.CATEGORIES)
     calibrated(fitted)
     told = {r["what"]: r for r in map(json.loads, fitted("doctor", "-o", "jsonl").stdout.splitlines())}
     assert told["calibration local"]["works"]

@@ -11,7 +11,7 @@ WORDS = {
 CATEGORIES = """\
 categories:
 - {name: Billing, examples: [I was charged twice this month, a refund please]}
-- {name: Technical, examples: [the app crashes, login fails with an error]}
+- {name: Technical, description: Errors and crashes, examples: [the app crashes, login fails with an error]}
 - {name: General, examples: [what are your opening hours, where is your office]}
 """
 FILLER = ["about", "my", "with", "please", "the", "today", "a", "question", "that", "one", "again", "was", "there"]
