@@ -107,6 +107,7 @@ def review(folder: Path, width: int, theme: str) -> str:
 
         async def look() -> str:
             async with app.run_test(size=(width, 24)) as pilot:
+                app.ansi_color = False  # a picture has no terminal whose colours it could use
                 app.theme = f"textual-{theme}"
                 await pilot.pause(0.5)
                 return app.export_screenshot(title="triage review")

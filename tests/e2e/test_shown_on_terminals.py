@@ -199,3 +199,14 @@ def test_no_column_that_was_asked_for_is_cut_where_there_is_no_room(three: Cli, 
     assert "…" not in output
     assert max(map(cell_len, output.splitlines())) <= columns
     assert {"external_id", "confidence", "A-1", "routed"} <= set(output.split())
+
+
+def test_what_waits_for_a_person_can_be_read_on_white(hostile: Cli) -> None:
+    """The yellow of many terminals has a contrast below 2 there."""
+    assert hostile("verdict", "H-1", "--clear", "-q").returncode == 0
+    assert hostile("create", "--subject", "???", "--priority", "high", "-q").returncode == 0
+    assert hostile("classify", "-q").returncode == 0
+    for command in ("list", "stats"):
+        came = watched(hostile, command, on=STREAMS, NO_COLOR="")
+        assert "38;5;136m" in came.shown
+        assert "\x1b[33m" not in came.shown

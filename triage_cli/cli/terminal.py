@@ -15,6 +15,7 @@ from triage_cli.domain.hostile_text.invisible import escape, replace_hidden
 
 DUMB = ("dumb", "unknown")  # terminals that know no escape codes
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "1;31", "32", "33", "36"
+AMBER = "color(136)"  # for Rich; yellow cannot be read on white in many terminals
 INDENT = "  "  # the indent of a message's further lines
 NARROWEST = 40  # columns; on a narrower terminal, text is not wrapped
 PREFIXES = {"error": RED, "failed": RED, "rejected": RED, "warning": YELLOW, "note": YELLOW, "next": GREEN}

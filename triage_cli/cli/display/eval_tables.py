@@ -9,6 +9,7 @@ from rich.text import Text
 
 from triage_cli.cli.display.layout import GAP, AutoWidthTable, WideTable
 from triage_cli.cli.display.tables import bar, text
+from triage_cli.cli.terminal import AMBER
 from triage_cli.domain.ids import short
 
 Record = Mapping[str, Any]
@@ -47,7 +48,7 @@ def lesson(records: Sequence[Record]) -> RenderableType:
         return table
     table = _table("outcome", "version", "labelled")  # the summary has the reason
     table.add_row(
-        text(learning["outcome"].replace("_", " "), "yellow"), text(learning["version"] or "built-in"),
+        text(learning["outcome"].replace("_", " "), AMBER), text(learning["version"] or "built-in"),
         text(learning["labelled"]),
     )  # fmt: skip
     return table
@@ -96,7 +97,7 @@ def _compared(reduction: float | None) -> str:
 
 
 def _shade(error: float | None) -> str:
-    return "" if error is None else "green" if error <= 0.02 else "yellow" if error <= 0.1 else "red"
+    return "" if error is None else "green" if error <= 0.02 else AMBER if error <= 0.1 else "red"
 
 
 def _one(evaluation: Record) -> list[RenderableType]:

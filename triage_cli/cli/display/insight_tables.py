@@ -9,6 +9,7 @@ from rich.table import Table
 from triage_cli.cli.display.eval_tables import percent
 from triage_cli.cli.display.layout import AutoWidthTable
 from triage_cli.cli.display.tables import text
+from triage_cli.cli.terminal import AMBER
 from triage_cli.domain.ids import short
 from triage_cli.domain.insight.plans import Move, Plan
 
@@ -32,7 +33,7 @@ def drift(records: Sequence[Record]) -> RenderableType:
     columns = ("what", "name", "before", "now", "of", "p", "")
     table = AutoWidthTable(columns, spare=("of", "p"))
     for record in records:
-        style = "bold yellow" if record["moved"] else ""
+        style = f"bold {AMBER}" if record["moved"] else ""
         table.add_row(
             text(record["measure"]), text(record["name"], style),
             text(percent(record["share_before"])), text(percent(record["share"])),

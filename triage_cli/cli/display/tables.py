@@ -14,7 +14,7 @@ from triage_cli.cli import local_time
 from triage_cli.cli.display import event_lines
 from triage_cli.cli.display.layout import FLOORS, AutoWidthTable, StackingTable, UnfoldingTable, facts, fill, unfolding
 from triage_cli.cli.messages import plural
-from triage_cli.cli.terminal import safe, safe_lines
+from triage_cli.cli.terminal import AMBER, safe, safe_lines
 from triage_cli.domain.agent_suggestions import answerer
 from triage_cli.domain.ids import short
 from triage_cli.domain.serialization import compact
@@ -24,7 +24,7 @@ Record = Mapping[str, Any]
 COLOURS = {
     "new": "cyan",
     "classified": "blue",
-    "needs_review": "yellow",
+    "needs_review": AMBER,
     "failed": "red",
     "waiting": "magenta",
     "routing": "blue",
@@ -33,13 +33,13 @@ COLOURS = {
     "undeliverable": "red",
     "rejected": "red",
     "accepted": "green",
-    "pending": "yellow",
+    "pending": AMBER,
     "dead": "red",
     "superseded": "dim",
     "forgotten": "dim",
 }
-MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("?", "yellow")}
-PRIORITIES = {"urgent": "bold red", "high": "yellow", "low": "dim"}
+MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("?", AMBER)}
+PRIORITIES = {"urgent": "bold red", "high": AMBER, "low": "dim"}
 BAR = 8
 WIDEST = 24  # a bar of all tickets
 BLOCKS_OF_STATS = {
@@ -64,7 +64,7 @@ def bar(share: float | None, colour: str = "") -> Text:
     eighths = round(max(0.0, min(1.0, share)) * BAR * 8)
     whole, part = divmod(eighths, 8)
     drawn = "█" * whole + (BLOCKS[part] if part else "")
-    colour = colour or ("green" if share >= 0.8 else "yellow" if share >= 0.6 else "red")
+    colour = colour or ("green" if share >= 0.8 else AMBER if share >= 0.6 else "red")
     return Text.assemble((f"{drawn:<{BAR}}", colour), f" {share:.2f}")
 
 

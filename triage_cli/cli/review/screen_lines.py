@@ -13,6 +13,7 @@ from triage_cli.cli.display.layout import cut, padded, paragraphs, wrapped
 from triage_cli.cli.local_time import localized
 from triage_cli.cli.review.key_bindings import COMMANDS
 from triage_cli.cli.review.ticket_queue import Entry, name_of
+from triage_cli.cli.terminal import AMBER
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.explanation.next_step import shell_name
 from triage_cli.domain.tickets import Ticket
@@ -22,7 +23,7 @@ Line = list[Segment]
 DIM, BOLD, GUESS, PERSON, ALERT = (Style.parse(s) for s in ("dim", "bold", "bold green", "bold cyan", "bold red"))
 AGENT = Style.parse("magenta")
 CURSOR = Style.parse("reverse")
-PRIORITIES = {"urgent": ALERT, "high": Style.parse("yellow")}
+PRIORITIES = {"urgent": ALERT, "high": Style.parse(AMBER)}
 MOST = 50_000  # characters of a text that are shown
 BAR = 8
 NAME = 24  # the most columns of a name or a customer's id
