@@ -18,6 +18,8 @@ from triage_cli.stores.sqlite.connection import connect
         ("frobnicate", 'no command "frobnicate"; triage --help tells more'),
         ("list --json", "no option --json; it is -o json here"),
         ("list -n 5", "no option -n; it is --limit here"),
+        ("classify --source x", "no option --source; triage classify --help tells more"),
+        ("classify --froce", "no option --froce; did you mean --force?"),
         ("list --custom x", "no option --custom; did you mean --customer-id?"),
         ("list --limit x", "--limit takes a whole number; triage list --help tells more"),
         ("list --limit -1", "--limit takes 0 or more; triage list --help tells more"),

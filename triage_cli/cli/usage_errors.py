@@ -93,7 +93,8 @@ def _option_hint(typed_name: str, known: Iterable[str], page: str) -> str:
     if typed_name in OPTIONS and OPTIONS[typed_name].split()[0] in names:
         return f"it is {OPTIONS[typed_name]} here"
     longer = [each for each in names if each.startswith(typed_name)]
-    near = longer[:1] or get_close_matches(typed_name, names, 1, ALIKE)
+    alike = [each for each in names if each[:3] == typed_name[:3]]  # --force is not meant by --source
+    near = longer[:1] or get_close_matches(typed_name, alike, 1, ALIKE)
     return f"did you mean {near[0]}?" if near else f"{page} tells more"
 
 
