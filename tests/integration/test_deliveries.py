@@ -439,6 +439,16 @@ def test_check_says_where_an_address_in_routes_may_be_allowed(cli: Cli) -> None:
     ) in cli("config", "check").stderr
 
 
+def test_check_needs_no_database_that_answers(cli: Cli) -> None:
+    (cli.folder / "config.yaml").write_text("database: postgresql://nobody@127.0.0.1:9/x\n")
+    done = cli("config", "check")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1] == (
+        "warning: categories of stored tickets were not looked at: postgresql://nobody@127.0.0.1:9/x cannot be "
+        "reached: Connection refused"
+    )
+
+
 def test_check_warns_of_a_destination_that_nothing_names(cli: Cli) -> None:
     pager = "destinations:\n  pager: {type: file, path: pager.jsonl}\n"
     (cli.folder / "config.yaml").write_text(pager)

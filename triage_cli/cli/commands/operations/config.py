@@ -129,10 +129,11 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
         messages.say(f"warning: no category reaches {', '.join(unused)}; name it in routes, or remove it")
     for warning in _unset(config):
         messages.say(f"warning: {warning}")
-    known = {name for category in config.categories for name in (category.name, *category.was)}
-    for name in session.triage.stats().by_category if session.has_database else ():
-        if name not in known:
-            messages.say(f"warning: {_gone(session, name)}")
+    try:
+        for warning in _gone_categories(session):
+            messages.say(f"warning: {warning}")
+    except TriageError as error:
+        messages.say(f"warning: categories of stored tickets were not looked at: {error.message}")
 
 
 @local_command
@@ -157,6 +158,14 @@ def _reach_record(reach: routing.Reach) -> dict[str, Any]:
 def _reach_table(records: Sequence[Any]) -> object:
     shown = [record | {"destinations": record["destinations"] or "none"} for record in records]
     return drawn_by("tables.plain", columns=REACH_KEYS)(shown)
+
+
+def _gone_categories(session: CommandContext) -> Iterator[str]:
+    """Yield a warning for each category that tickets have and the configuration has not."""
+    known = {name for category in session.config.categories for name in (category.name, *category.was)}
+    for name in session.triage.stats().by_category if session.has_database else ():
+        if name not in known:
+            yield _gone(session, name)
 
 
 def _gone(session: CommandContext, name: str) -> str:
