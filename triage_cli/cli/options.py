@@ -80,7 +80,7 @@ Since = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="From then on: a date or time (UTC), today, yesterday, or an age such as 7d.",
+        help="Stored from then on: a date or time (UTC), today, yesterday, or an age such as 7d.",
         show_default=False,
     ),
 ]
