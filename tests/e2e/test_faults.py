@@ -61,9 +61,9 @@ def test_a_full_disk(job: Job) -> None:
 
 
 def test_a_disk_that_is_nearly_full_is_told_before_anything_is_paid_for(job: Job) -> None:
-    done = job.triage(*COMMAND, how="nearly full disk", at=3 << 20)
+    done = job.triage(*COMMAND, how="nearly full disk", at=24 << 20)
     told(done, 6)
-    assert "has less than 4 MB left" in done.err
+    assert "has less than 32 MB left" in done.err
     assert job.server.asked == []
     job.holds()
     job.finishes()
@@ -72,9 +72,9 @@ def test_a_disk_that_is_nearly_full_is_told_before_anything_is_paid_for(job: Job
 def test_a_disk_that_is_nearly_full_is_told_before_anything_is_sent(job: Job) -> None:
     job.again()
     assert job.triage("create", "-q", "in.csv").code == job.triage("classify", "-q").code == 0
-    done = job.triage("route", "-q", how="nearly full disk", at=3 << 20)
+    done = job.triage("route", "-q", how="nearly full disk", at=24 << 20)
     told(done, 6)
-    assert "has less than 4 MB left" in done.err
+    assert "has less than 32 MB left" in done.err
     assert job.receiver.got == []
     job.holds()
     told(job.triage("route", "-q"), 0)

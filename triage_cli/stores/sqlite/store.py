@@ -29,8 +29,9 @@ from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE, transla
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
 from triage_cli.stores.sqlite.head_file import keep_head, write_head
 
-# Bytes that must be free for a paid question or a delivery: more than the results take that are in flight at once.
-ROOM = 4 << 20
+# Bytes that must be free for a paid question or a delivery. The results in flight take less than 4 MB; the rest is for
+# another program that fills the disk, at 25 MB/s, before they have come.
+ROOM = 32 << 20
 
 
 class SqliteStore(SqlStore):
