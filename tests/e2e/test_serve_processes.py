@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -121,6 +122,18 @@ def test_processes_that_cannot_serve_end_with_their_reason(fitted: Cli) -> None:
 def test_processes_that_end_before_they_serve_are_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_processes, "SHORTEST_LIFE", 0.0)  # a busy machine takes longer than that to refuse
     assert WorkerProcesses(open_socket("127.0.0.1", 0), ["no-such-command"], 2).serve_until_stopped() == 2
+
+
+def test_a_process_that_is_killed_before_it_serves_ends_the_server_with_a_sentence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    processes = WorkerProcesses(open_socket("127.0.0.1", 0), ["serve"], 1)
+    with ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(processes.serve_until_stopped)
+        until(lambda: processes._processes, "the process")
+        next(iter(processes._processes)).kill()
+        assert serving.result(60) == 1
+    assert caplog.messages == ["a worker process ended with -9 before it had served for 10 s, so the server ends"]
 
 
 def test_processes_run_no_module_that_lies_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

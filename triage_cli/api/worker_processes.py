@@ -37,7 +37,7 @@ class WorkerProcesses:
         self._stopping = False
 
     def serve_until_stopped(self) -> int:
-        """Return when all have ended: 0, or the exit code of one that could not serve."""
+        """Return when all have ended: 0, or the exit code of one that could not serve; 1 if it was killed."""
         code = 0
         with self._listening_socket, TemporaryDirectory(prefix="triage-metrics-") as metrics:
             for _ in range(self._number):
@@ -51,7 +51,12 @@ class WorkerProcesses:
                 if self._stopping:
                     continue
                 if not has_served or time.monotonic() - began < SHORTEST_LIFE:
-                    code = process.returncode or 1
+                    errors.warning(
+                        "a worker process ended with %d before it had served for %g s, so the server ends",
+                        process.returncode,
+                        SHORTEST_LIFE,
+                    )
+                    code = max(process.returncode, 1)  # a signal's is negative
                     self.stop()
                 else:
                     errors.warning("a worker process ended with %d and is started again", process.returncode)
