@@ -1,10 +1,10 @@
 """An agent's side of `triage mcp`: a client of the official SDK, in this process or over the stdio of another one."""
 
-import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from tempfile import TemporaryFile
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import anyio
@@ -14,6 +14,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_types import Implementation, TextContent, Tool
 
 from tests.support.cli import Cli
+from tests.support.forked_cli import forked
 from triage_cli.mcp_server.server import AgentServer
 
 NAME = Implementation(name="claude code", version="1.0")
@@ -70,9 +71,10 @@ def connected(server: AgentServer) -> Iterator[Callable[..., dict[str, Any]]]:
 
 async def at_work(cli: Cli, args: Sequence[str], script: Callable[[Agent], Awaitable[None]]) -> str:
     """Let an agent work with a `triage mcp` that it starts; return what the server wrote to stderr."""
-    command = ["-m", "triage_cli", "mcp", *args]
-    parameters = StdioServerParameters(command=sys.executable, args=command, env=cli.env, cwd=str(cli.folder))
-    with TemporaryFile("w+") as stderr:
+    env = {name: value for name, value in cli.env.items() if name != "PYTHONWARNINGS"}  # the forking process has it
+    with TemporaryDirectory() as folder, TemporaryFile("w+") as stderr:
+        program = forked().program(Path(folder)) / "triage"
+        parameters = StdioServerParameters(command=str(program), args=["mcp", *args], env=env, cwd=str(cli.folder))
         async with Client(stdio_client(parameters, errlog=stderr), client_info=NAME) as client:
             await script(Agent(client))
         stderr.seek(0)
