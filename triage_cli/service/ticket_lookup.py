@@ -16,7 +16,7 @@ def named(store: Store, name: str) -> Ticket:
     if not named_tickets and name.startswith("<") and name.endswith(">"):
         named_tickets = store.named(name[1:-1], SHOWN_MATCHES + 1)
     if not named_tickets:
-        raise unknown_ticket(name)
+        raise unknown_ticket(name, next((other for other in (name.upper(), name.lower()) if store.named(other, 1)), ""))
     if len(named_tickets) > 1:
         places = [(t.ticket_id, " ".join(filter(None, (t.source, t.external_id)))) for t in named_tickets]
         listed = ", ".join(f"{ticket_id} ({place})" for ticket_id, place in places[:SHOWN_MATCHES])
