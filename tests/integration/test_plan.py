@@ -10,6 +10,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World, a_budget
+from triage_cli.cli.display import insight_tables, layout
 from triage_cli.cli.display.html_reports import plan_page
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.decisions import ClassifyPlan
@@ -76,6 +77,16 @@ def test_moves_to_a_destination_that_pages_come_first(world: World) -> None:
     ]
     assert found.destinations[0].destination == "pager"
     assert found.matrix == (("Billing", "Technical", 1), ("Technical", None, 1), (None, "Billing", 1))
+
+
+def test_a_table_says_how_many_moves_it_does_not_show(world: World) -> None:
+    answers = {f"t{n}": ("Billing", 0.9) for n in range(23)}
+    stored(world, **answers)
+    for moved in (20, 23):
+        found = compared(world, {**answers, **{f"t{n}": ("General", 0.9) for n in range(moved)}})
+        assert "".join(layout.rendered(insight_tables.plan((), found))).endswith(
+            "\n… and 3 more: -o csv lists all\n"
+        ) == (moved > 20)
 
 
 def test_a_verdict_stays_and_tells_how_right_both_classifiers_are(world: World) -> None:

@@ -61,7 +61,9 @@ def plan(_records: Sequence[object], compared: Plan) -> RenderableType:
     accuracy.add_row("before", f"{compared.accuracy.right_before:,}", f"{compared.accuracy.labelled:,}")
     accuracy.add_row("after", f"{compared.accuracy.right_after:,}", f"{compared.accuracy.labelled:,}")
     shown = [volumes, *([matrix] if compared.matrix else []), *([accuracy] if compared.accuracy.labelled else [])]
-    return Group(*shown, *([_moves(compared.moves)] if compared.moves else []))
+    more = len(compared.moves) - MOVES
+    rest = [text(f"… and {more:,} more: -o csv lists all", "dim")] if more > 0 else []
+    return Group(*shown, *([_moves(compared.moves)] if compared.moves else []), *rest)
 
 
 def _moves(moves: Sequence[Move]) -> RenderableType:
