@@ -811,6 +811,9 @@ def test_a_terminal_gets_the_newest_fifty(cli: Cli) -> None:
     assert "subject 9 " not in seen.text
     assert len(on_terminal(cli.folder, cli.env, "list", "--limit", "55").text.splitlines()) == 56
     assert len(cli("list", "-o", "table", "--limit", "60").stdout.splitlines()) == 61
+    (cli.folder / "ids").write_text(cli("list", "-o", "id").stdout)
+    seen = on_terminal(cli.folder, cli.env, "show", "-", stdin=cli.folder / "ids")
+    assert "… and 10 more: -o csv prints all, triage list finds the tickets" in seen.text
     sheet = cli("list", "-o", "csv").stdout.replace(",new,,", ",new,General,")
     assert cli("verdict", "-", "-q", stdin=sheet).returncode == 0
     seen = on_terminal(cli.folder, cli.env, "logs", "-o", "csv")

@@ -225,7 +225,7 @@ class Printer:
             for line in layout.rendered(table(shown)):
                 self.write_safe(line)
         if left:
-            messages.say(f"… and {left:,} more: triage list --limit {len(shown) + left}, or -o csv")
+            messages.say(f"… and {left:,} more: -o csv prints all, triage list finds the tickets")
 
     def flush(self) -> None:
         """Flush stdout."""
