@@ -327,6 +327,7 @@ def test_an_ending_of_five_names_nothing(filled: Cli) -> None:
     hint = "triage list shows the ids; the last 6 characters of a ticket_id are enough"
     assert done.stderr == f'error: no ticket "{full[-5:]}"; {hint}\n'
     assert filled("show", "a-1").stderr == 'error: no ticket "a-1"; did you mean "A-1"?\n'
+    assert filled("list", "new").stderr == 'error: no ticket "new"; a status is typed as triage list --status new\n'
 
 
 def test_a_name_of_several_tickets_is_exit_2_with_the_list(filled: Cli) -> None:

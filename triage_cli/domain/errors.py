@@ -78,11 +78,11 @@ class NotFoundError(TriageError, code="not_found", exit_code=ExitCode.NOT_FOUND,
 SHOWN_NAME = 60  # characters: what is piped in by mistake may be a whole ticket
 
 
-def unknown_ticket(name: str, meant: str = "") -> NotFoundError:
-    """Return the error about a name that no ticket has; `meant` is one that a ticket has."""
+def unknown_ticket(name: str, hint: str = "") -> NotFoundError:
+    """Return the error about a name that no ticket has."""
     shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
-    hint = "triage list shows the ids; the last 6 characters of a ticket_id are enough"
-    return NotFoundError(f'no ticket "{shown}"', hint=f'did you mean "{meant}"?' if meant else hint)
+    hint = hint or "triage list shows the ids; the last 6 characters of a ticket_id are enough"
+    return NotFoundError(f'no ticket "{shown}"', hint=hint)
 
 
 class AmbiguousError(UsageError, code="ambiguous", http_status=409):

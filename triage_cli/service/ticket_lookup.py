@@ -1,7 +1,7 @@
 """Resolves a ticket's name: its id, the end of its id, or its external id."""
 
 from triage_cli.domain.errors import AmbiguousError, unknown_ticket
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import STATUSES, Ticket
 from triage_cli.ports.storage import Store
 
 SHOWN_MATCHES = 10
@@ -16,7 +16,7 @@ def named(store: Store, name: str) -> Ticket:
     if not named_tickets and name.startswith("<") and name.endswith(">"):
         named_tickets = store.named(name[1:-1], SHOWN_MATCHES + 1)
     if not named_tickets:
-        raise unknown_ticket(name, next((other for other in (name.upper(), name.lower()) if store.named(other, 1)), ""))
+        raise unknown_ticket(name, _meant(store, name))
     if len(named_tickets) > 1:
         places = [(t.ticket_id, " ".join(filter(None, (t.source, t.external_id)))) for t in named_tickets]
         listed = ", ".join(f"{ticket_id} ({place})" for ticket_id, place in places[:SHOWN_MATCHES])
@@ -25,6 +25,13 @@ def named(store: Store, name: str) -> Ticket:
             hint="name it by its ticket_id; the last 8 characters are enough",
         )
     return named_tickets[0]
+
+
+def _meant(store: Store, name: str) -> str:
+    """Return a hint for a name that no ticket has; empty without a guess."""
+    if name in STATUSES:
+        return f"a status is typed as triage list --status {name}"
+    return next((f'did you mean "{other}"?' for other in (name.upper(), name.lower()) if store.named(other, 1)), "")
 
 
 def shares_name(store: Store, ticket: Ticket) -> bool:
