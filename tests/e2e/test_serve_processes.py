@@ -119,9 +119,25 @@ def test_processes_that_cannot_serve_end_with_their_reason(fitted: Cli) -> None:
     assert 'webhook "desk" needs the secret in NO_SUCH' in failed.stderr
 
 
-def test_processes_that_end_before_they_serve_are_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_end_before_they_serve_are_not_started_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(worker_processes, "SHORTEST_LIFE", 0.0)  # a busy machine takes longer than that to refuse
     assert WorkerProcesses(open_socket("127.0.0.1", 0), ["no-such-command"], 2).serve_until_stopped() == 2
+    assert caplog.messages == ["a worker process ended with 2 before it had served for 0 s, so the server ends"]
+
+
+def test_a_process_that_is_killed_before_it_serves_is_started_again(caplog: pytest.LogCaptureFixture) -> None:
+    processes = WorkerProcesses(open_socket("127.0.0.1", 0), ["serve"], 1)
+    with ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(processes.serve_until_stopped)
+        until(lambda: processes._processes, "the process")
+        (first,) = processes._processes
+        first.kill()
+        until(lambda: first not in processes._processes and processes._processes, "another one")
+        processes.stop()
+        assert serving.result(60) == 0
+    assert caplog.messages == ["a worker process ended with -9 and is started again"]
 
 
 def test_a_process_that_is_killed_before_it_serves_ends_the_server_with_a_sentence(

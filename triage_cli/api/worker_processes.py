@@ -18,7 +18,8 @@ from typing import NamedTuple
 FD = "TRIAGE_LISTENING_FD"
 # The variable that names the folder by which prometheus-client shares numbers between processes.
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-# Seconds. If one ends sooner than this, or before it has served, all are stopped, and its exit code is the parent's.
+# Seconds. If one ends by itself sooner than this, or before it has served, all are stopped, and its exit code is the
+# parent's.
 SHORTEST_LIFE = 10.0
 
 errors = logging.getLogger("triage.errors")
@@ -50,7 +51,8 @@ class WorkerProcesses:
                 began = self._processes.pop(process)
                 if self._stopping:
                     continue
-                if not has_served or time.monotonic() - began < SHORTEST_LIFE:
+                was_killed = process.returncode == -signal.SIGKILL  # by somebody else, as when memory is short
+                if not was_killed and (not has_served or time.monotonic() - began < SHORTEST_LIFE):
                     errors.warning(
                         "a worker process ended with %d before it had served for %g s, so the server ends",
                         process.returncode,
