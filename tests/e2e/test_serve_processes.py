@@ -140,18 +140,6 @@ def test_a_process_that_is_killed_before_it_serves_is_started_again(caplog: pyte
     assert caplog.messages == ["a worker process ended with -9 and is started again"]
 
 
-def test_a_process_that_is_killed_before_it_serves_ends_the_server_with_a_sentence(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    processes = WorkerProcesses(open_socket("127.0.0.1", 0), ["serve"], 1)
-    with ThreadPoolExecutor(1) as pool:
-        serving = pool.submit(processes.serve_until_stopped)
-        until(lambda: processes._processes, "the process")
-        next(iter(processes._processes)).kill()
-        assert serving.result(60) == 1
-    assert caplog.messages == ["a worker process ended with -9 before it had served for 10 s, so the server ends"]
-
-
 def test_processes_run_no_module_that_lies_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody can have put one there, and `triage` itself does not look there."""
     (tmp_path / "typer.py").write_text("raise SystemExit(9)")

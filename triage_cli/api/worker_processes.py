@@ -38,7 +38,7 @@ class WorkerProcesses:
         self._stopping = False
 
     def serve_until_stopped(self) -> int:
-        """Return when all have ended: 0, or the exit code of one that could not serve; 1 if it was killed."""
+        """Return when all have ended: 0, or the exit code of one that could not serve."""
         code = 0
         with self._listening_socket, TemporaryDirectory(prefix="triage-metrics-") as metrics:
             for _ in range(self._number):
