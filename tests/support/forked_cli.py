@@ -131,9 +131,10 @@ def serve() -> None:
     waker.setblocking(False)
     signal.set_wakeup_fd(waker.fileno())
     callers: dict[int, socket.socket] = {}
-    with socket.socket(fileno=os.dup(0)) as door:
-        while True:
-            ready, _, _ = select.select([door, ended], [], [])
+    parent = os.getppid()
+    with ended, waker, socket.socket(fileno=os.dup(0)) as door:
+        while os.getppid() == parent:  # a killed one ends nobody
+            ready, _, _ = select.select([door, ended], [], [], 1.0)
             if door in ready:
                 asked, _ = door.accept()
                 callers[_started(asked)] = asked
