@@ -58,7 +58,7 @@ def test_one_that_hangs_does_not_stop_the_others(
     three["b"].hangs = True
     triage = world.triage()
     seen: Counter[str] = Counter()
-    number = 4 * dispatcher.QUEUE_LIMIT  # of which a third is more than the queue of the one that hangs holds
+    number = 6 * dispatcher.QUEUE_LIMIT  # a third is for the one that hangs: twice what its queue holds
     for outcome in triage.run(drafts(number), ClassifyPlan()):
         seen[outcome.value.ticket.status if outcome.value else ""] += 1
         if seen["routed"] == 2 * number // 3:
