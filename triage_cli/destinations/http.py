@@ -116,13 +116,12 @@ class HttpDestination:
         value = encodable(self._secrets.hidden_in(there if isinstance(there, str) else compact(there)))
         known = {as_tag(category) for category in (*outgoing.known, outgoing.delivery.category)}
         if known.isdisjoint(tags_of(value)):
-            error = DeliveryError(
+            raise DeliveryError(
                 f'{self.name}: the ticket there holds "{value[:80]}", which somebody has set and which stays; '
                 "triage pull takes it in",
                 hint="if no source reads that field as its verdict, correct or empty it there", final=True,
+                refusal=Refusal.SET_BY_A_PERSON,
             )  # fmt: skip
-            error.refusal = Refusal.SET_BY_A_PERSON
-            raise error
 
     async def _search_earlier(self, send: Send, search: HttpRequest, contains: str) -> Receipt | None:
         """Search for the result of an earlier attempt whose answer was lost."""

@@ -192,9 +192,7 @@ class DeliveryError(ItemError, code="delivery_failed", http_status=502):
     any more; `answer` is the beginning of its response; `refusal` is its kind, if one step helps against all of a kind.
     """
 
-    refusal: Refusal | None = None
-
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of an attempt, each by its name
         self,
         message: str,
         *,
@@ -205,6 +203,7 @@ class DeliveryError(ItemError, code="delivery_failed", http_status=502):
         doubtful: bool = False,
         gone: bool = False,
         answer: str | None = None,
+        refusal: Refusal | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.final = final
@@ -213,6 +212,7 @@ class DeliveryError(ItemError, code="delivery_failed", http_status=502):
         self.doubtful = doubtful
         self.gone = gone
         self.answer = answer
+        self.refusal = refusal
 
 
 class OfflineError(ItemError, code="offline", exit_code=ExitCode.OK, http_status=503):

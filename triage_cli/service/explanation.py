@@ -16,45 +16,45 @@ from triage_cli.service import category_renames
 from triage_cli.service.delivery.routing_decisions import RoutingMap
 
 
-def why(history: History, categories: Sequence[Category], routes: RoutingMap) -> Why:
+def why(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> Why:
     """Return the explanation of how a ticket was decided."""
     names = [category.name for category in categories]
-    lines = explain(history, names, _owed_today(history, categories, routes), routes.offline)
+    lines = explain(history, names, _owed_today(history, categories, routing_map), routing_map.offline)
     suggestions = suggestions_in_force(history.ticket, history.classifications)
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(lines), suggestions)
 
 
-def route_preview(history: History, categories: Sequence[Category], routes: RoutingMap) -> RoutePreview:
+def route_preview(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> RoutePreview:
     """Return where a ticket would be sent now."""
     ticket = history.ticket
-    rule = _rule(history, routes) if ticket.category and ticket.status != "forgotten" else None
-    decision = rule and _decision_today(history, rule, categories, routes)
+    rule = _rule(history, routing_map) if ticket.category and ticket.status != "forgotten" else None
+    decision = rule and _decision_today(history, rule, categories, routing_map)
     new = tuple(delivery.destination for delivery in decision.new) if decision else ()
-    why = tuple(route_sentences(history.ticket, rule, new, routes.offline))
+    why = tuple(route_sentences(history.ticket, rule, new, routing_map.offline))
     to = rule.to if rule else ()
     return RoutePreview(ticket.ticket_id, ticket.status, ticket.category, rule and rule.name, to, new, why)
 
 
-def _owed_today(history: History, categories: Sequence[Category], routes: RoutingMap) -> tuple[str, ...] | None:
+def _owed_today(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> tuple[str, ...] | None:
     """Return the destinations that a routed ticket would be sent to now; None if no rule matches it."""
     if history.ticket.status not in routing.SETTLED or history.ticket.category is None:
         return ()
-    rule = _rule(history, routes)
+    rule = _rule(history, routing_map)
     if rule is None:
         return None
-    return tuple(delivery.destination for delivery in _decision_today(history, rule, categories, routes).new)
+    return tuple(delivery.destination for delivery in _decision_today(history, rule, categories, routing_map).new)
 
 
-def _rule(history: History, routes: RoutingMap) -> Rule | None:
+def _rule(history: History, routing_map: RoutingMap) -> Rule | None:
     answers = {answer.classification_id: answer for answer in history.classifications}
-    return routes.match(history.ticket, answers.get(history.ticket.decision_id or ""))
+    return routing_map.match(history.ticket, answers.get(history.ticket.decision_id or ""))
 
 
 def _decision_today(
-    history: History, rule: Rule, categories: Sequence[Category], routes: RoutingMap
+    history: History, rule: Rule, categories: Sequence[Category], routing_map: RoutingMap
 ) -> RoutingDecision:
     current_names = category_renames.current_names(categories)
-    destinations = category_renames.renamed_destinations(current_names, routes.rules)
+    destinations = category_renames.renamed_destinations(current_names, routing_map.rules)
     existing = [_with_new_names(d, current_names, destinations) for d in history.deliveries]
     return routing.needed_deliveries(
         history.ticket, rule, existing, again=False, config_hash="", at=times.now(), due_at=0.0, run_id=None

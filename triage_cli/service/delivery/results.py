@@ -166,7 +166,8 @@ class RetryPolicy(NamedTuple):
         number = stored.attempts + 1
         status = outcome.value.status if outcome.value else getattr(error, "status", None)
         seconds = outcome.value.seconds if outcome.value else 0.0
-        message, kind = error.message if error else None, getattr(error, "refusal", None)
+        message = error.message if error else None
+        kind = error.refusal if isinstance(error, DeliveryError) else None
         attempt = Attempt(stored.delivery_id, number, at, status, message, seconds, getattr(error, "answer", None))
         if isinstance(error, DeliveryError) and error.doubtful:
             stored = stored._replace(doubtful=1)

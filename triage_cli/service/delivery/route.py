@@ -35,18 +35,18 @@ LOOK = 1.0
 class DeliveryRun:
     """Routes and delivers for one run. Close it, so that it closes the destinations."""
 
-    def __init__(self, context: RunContext, routing_table: RoutingMap, *, retry_dead: bool = False) -> None:
+    def __init__(self, context: RunContext, routing_map: RoutingMap, *, retry_dead: bool = False) -> None:
         self._context = context
         self._store = context.store
-        self._routing_table = routing_table
-        self._decider = RoutingDecider(context, routing_table, retry_dead=retry_dead)
+        self._routing_map = routing_map
+        self._decider = RoutingDecider(context, routing_map, retry_dead=retry_dead)
         self._attempts = AttemptRecorder(context)
         off = self._store.switched_off()
         if retry_dead:
             for name in off:
                 self._store.switch(name, off=False)
         self._dispatcher = Dispatcher(
-            routing_table.destination, frozenset() if retry_dead else off, breakers=routing_table.circuits,
+            routing_map.destination, frozenset() if retry_dead else off, breakers=routing_map.circuits,
             check=self._store.check_room,
         )  # fmt: skip
 
@@ -88,7 +88,7 @@ class DeliveryRun:
     @property
     def offline(self) -> frozenset[str]:
         """Return the destinations whose deliveries wait for the network."""
-        return self._routing_table.offline
+        return self._routing_map.offline
 
     @property
     def unavailable_destinations(self) -> frozenset[str]:
@@ -128,7 +128,7 @@ class DeliveryRun:
 
     def _with_earlier(self, name: str, to_send: Sequence[OutgoingDelivery]) -> Iterator[OutgoingDelivery]:
         """Yield deliveries, with the earlier ones of their tickets if the destination's requests depend on them."""
-        if name not in self._routing_table.history_dependent:
+        if name not in self._routing_map.history_dependent:
             yield from to_send
             return
         deliveries = self._store.deliveries([outgoing.ticket.ticket_id for outgoing in to_send])
@@ -192,7 +192,7 @@ class DeliveryRun:
         existing = self._store.deliveries([t.ticket_id for t in tickets])
         outcomes: list[Outcome[Routed]] = []
         changes: list[Change] = []
-        answers = self._routing_table.answers(self._store, tickets)
+        answers = self._routing_map.answers(self._store, tickets)
         for before in tickets:
             deliveries, answer = existing.get(before.ticket_id, ()), answers.get(before.decision_id or "")
             outcome, change = self._decider.decide(before, deliveries, at, again=again, holder=holder, answer=answer)

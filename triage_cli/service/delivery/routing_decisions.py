@@ -88,15 +88,15 @@ class RoutingMap(NamedTuple):
 class RoutingDecider:
     """Decides for one run; with `retry_dead`, dead letters are pending again."""
 
-    def __init__(self, context: RunContext, routing_table: RoutingMap, *, retry_dead: bool = False) -> None:
+    def __init__(self, context: RunContext, routing_map: RoutingMap, *, retry_dead: bool = False) -> None:
         self._context = context
-        self._routing_table = routing_table
+        self._routing_map = routing_map
         self._retry_dead = retry_dead
 
     @property
     def offline(self) -> frozenset[str]:
         """Return the destinations whose deliveries wait for the network."""
-        return self._routing_table.offline
+        return self._routing_map.offline
 
     def to_send(self, change: Change, existing: Sequence[Delivery]) -> list[OutgoingDelivery]:
         """Return the deliveries of a saved decision; `existing` are the ticket's deliveries before it."""
@@ -109,8 +109,8 @@ class RoutingDecider:
 
     def with_past(self, outgoing: OutgoingDelivery, existing: Sequence[Delivery]) -> OutgoingDelivery:
         """Return a delivery with the earlier ones of its ticket, if the destination's requests depend on them."""
-        receiver, field_guards = outgoing.delivery.destination, self._routing_table.field_guards
-        if receiver not in self._routing_table.history_dependent:
+        receiver, field_guards = outgoing.delivery.destination, self._routing_map.field_guards
+        if receiver not in self._routing_map.history_dependent:
             return outgoing
         earlier = earlier_deliveries(self._renames, outgoing.delivery, existing) if existing else ()
         if receiver not in field_guards:
@@ -143,7 +143,7 @@ class RoutingDecider:
                 else "triage classify it, or give a verdict",
             )
             return Outcome(None, Action(before.status), Routed(before, deliveries), error, before), None
-        rule = self._routing_table.match(before, answer)
+        rule = self._routing_map.match(before, answer)
         if rule is None:
             return self._unroutable(before, deliveries, at)
         needed_deliveries = routing.needed_deliveries(
@@ -151,7 +151,7 @@ class RoutingDecider:
             rule,
             deliveries,
             again=again,
-            config_hash=self._routing_table.config_hash,
+            config_hash=self._routing_map.config_hash,
             at=at,
             due_at=time.time(),
             run_id=holder,
@@ -168,7 +168,7 @@ class RoutingDecider:
             "rule": rule.name,
             "to": list(rule.to),
             "category": ticket.category,
-            "config": self._routing_table.config_hash,
+            "config": self._routing_map.config_hash,
             "new": [d.delivery_id for d in needed_deliveries.new],
             "superseded": [d.delivery_id for d in needed_deliveries.superseded],
             "status": status,
@@ -202,7 +202,7 @@ class RoutingDecider:
         ticket = before._replace(status="unroutable", revision=before.revision + 1, run_id=None)
         data = {
             "category": ticket.category,
-            "config": self._routing_table.config_hash,
+            "config": self._routing_map.config_hash,
             "superseded": [d.delivery_id for d in superseded],
         }
         event = self._context.event(EventAction.UNROUTABLE, ticket.ticket_id, data, at)
