@@ -177,13 +177,13 @@ def test_why_tells_a_refusal_for_good_from_attempts_that_are_used_up(
 ) -> None:
     world.rules = (Rule("r", ("a", "b")),)
     three["a"]._answer = lambda _: DeliveryError("a does not know it", status=404, final=True)
-    three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
+    three["b"]._answer = lambda _: DeliveryError("b: ada@example.com is refused", status=503)
     three["b"].max_attempts = 1
     assert run(world, 1) == ["undeliverable"]
     [ticket] = world.store.find(Selection())
     sentences = [line.partition("Z  ")[2] for line in world.triage().why(ticket.ticket_id).why]
     assert "a refused it for good at the first attempt: a does not know it" in sentences
-    assert "b did not take it at the first attempt, the last one: b is down" in sentences
+    assert "b did not take it at the first attempt, the last one: ada@example.com is refused" in sentences
 
 
 def test_why_does_not_claim_that_a_destination_has_what_is_tried_again_or_due(

@@ -279,7 +279,7 @@ def _delivery_sentence(action: str, detail: Mapping[str, Any], reply: str | None
     if action == EventAction.DELIVERED:
         kept = f"; of its answer is kept: {reply}" if reply else ""
         return f"{where} accepted it at {attempt}{answer}{kept}"
-    why = f": {reply}" if reply else ""
+    why = f": {reply.removeprefix(f'{where}: ')}" if reply else ""
     if action == EventAction.DEAD_LETTER and detail.get("final", True):  # older logs do not tell
         return f"{where} refused it for good at {attempt}{answer}{why}"
     last = ", the last one" if action == EventAction.DEAD_LETTER else ""
