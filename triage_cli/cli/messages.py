@@ -145,6 +145,11 @@ def still(number: int, status: str) -> str:
     return f"note: {left}: another run holds {'it' if one else 'them'}, or {otherwise}" if number > 0 else ""
 
 
+def cut(which: str, number: int) -> str:
+    """Return the note that a list on a terminal shows only its first or its last rows."""
+    return f"these are the {which} {number}: --limit N, or a pipe, shows more"
+
+
 def after_storing(statuses: Collection[str]) -> str:
     """Return what to do next where tickets of these statuses were created or updated; empty if there is nothing."""
     if "new" in statuses:

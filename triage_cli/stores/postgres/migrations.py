@@ -6,14 +6,7 @@ from typing import Any
 import psycopg
 
 from triage_cli.domain.errors import NoDatabaseError, StoreError
-from triage_cli.stores.data_migrations import (
-    BOOK_OLD_RUNS,
-    COUNT_ALL,
-    MARK_FORGOTTEN,
-    MARK_SERVED_RUNS,
-    NAME_REFUSALS,
-    ROUTE_RETURNED_TICKETS,
-)
+from triage_cli.stores import data_migrations
 from triage_cli.stores.sqlite.connection import VERSION, newer
 
 # The advisory lock: any number, the same in every version of the program.
@@ -47,15 +40,15 @@ STEPS: dict[int, tuple[str, ...]] = {
         """create table bookings (
             minute text collate "C" not null, run_id text collate "C" not null, usd double precision not null,
             primary key (minute, run_id))""",
-        BOOK_OLD_RUNS,
+        data_migrations.BOOK_OLD_RUNS,
         "drop index runs_paid",
         "create index runs_reserving on runs (lease_until, reserved) where reserved <> 0",
         """alter table runs add column parcel text collate "C" not null default ''""",
         "create index runs_of_parcel on runs (parcel) where parcel <> ''",
         """alter table runs add column process text collate "C" not null default ''""",
         "alter table versions add column based_on bigint default null",
-        ROUTE_RETURNED_TICKETS,
-        MARK_FORGOTTEN,
+        data_migrations.ROUTE_RETURNED_TICKETS,
+        data_migrations.MARK_FORGOTTEN,
     ),
     4: (
         'alter table deliveries add column kept text collate "C" default null',
@@ -108,14 +101,14 @@ STEPS: dict[int, tuple[str, ...]] = {
         )""",
         """create index classifications_paid on classifications (ticket_id, run_id)
             where confidence_source in ('decision', 'logprob', 'said') and error is null""",
-        *COUNT_ALL,
+        *data_migrations.COUNT_ALL,
     ),
     10: ("create index deliveries_pending on deliveries (at) where state = 'pending'",),
     11: (
         "alter table runs add column served bigint not null default 0",
-        MARK_SERVED_RUNS,
+        data_migrations.MARK_SERVED_RUNS,
         'alter table deliveries add column refusal text collate "C" default null',
-        NAME_REFUSALS,
+        data_migrations.NAME_REFUSALS,
     ),
 }
 

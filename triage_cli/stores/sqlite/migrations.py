@@ -8,14 +8,7 @@ from collections.abc import Callable
 
 from sqlite_utils import Database, Migrations
 
-from triage_cli.stores.data_migrations import (
-    BOOK_OLD_RUNS,
-    COUNT_ALL,
-    MARK_FORGOTTEN,
-    MARK_SERVED_RUNS,
-    NAME_REFUSALS,
-    ROUTE_RETURNED_TICKETS,
-)
+from triage_cli.stores import data_migrations
 from triage_cli.stores.sqlite.schema import SET
 
 STATUSES_OF_FIRST = "'routing', 'routed', 'unroutable', 'undeliverable')"
@@ -44,7 +37,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         """create table bookings (
             minute text not null, run_id text not null, usd real not null, primary key (minute, run_id)
         ) without rowid""",
-        BOOK_OLD_RUNS,
+        data_migrations.BOOK_OLD_RUNS,
         "drop index runs_paid",
         "create index runs_reserving on runs (lease_until, reserved) where reserved <> 0",
         # The request that began a run, if it may be repeated.
@@ -54,8 +47,8 @@ STEPS: dict[str, tuple[str, ...]] = {
         "alter table runs add column process text not null default ''",
         # The active version that this one was compared with, 0 for the built-in model.
         "alter table versions add column based_on integer default null",
-        ROUTE_RETURNED_TICKETS,
-        MARK_FORGOTTEN,
+        data_migrations.ROUTE_RETURNED_TICKETS,
+        data_migrations.MARK_FORGOTTEN,
     ),
     "fourth": (
         "alter table deliveries add column kept text default null",
@@ -96,14 +89,14 @@ STEPS: dict[str, tuple[str, ...]] = {
         )""",
         """create index classifications_paid on classifications (ticket_id, run_id)
             where confidence_source in ('decision', 'logprob', 'said') and error is null""",
-        *COUNT_ALL,
+        *data_migrations.COUNT_ALL,
     ),
     "tenth": ("create index deliveries_pending on deliveries (at) where state = 'pending'",),
     "eleventh": (
         "alter table runs add column served integer not null default 0",
-        MARK_SERVED_RUNS,
+        data_migrations.MARK_SERVED_RUNS,
         "alter table deliveries add column refusal text default null",
-        NAME_REFUSALS,
+        data_migrations.NAME_REFUSALS,
     ),
 }
 migrations = Migrations(SET)

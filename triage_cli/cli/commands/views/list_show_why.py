@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from triage_cli.cli import local_time, options, terminal, ticket_id_input
+from triage_cli.cli import local_time, messages, options, terminal, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
@@ -151,7 +151,7 @@ def list_tickets(
     shown = islice(chain(first, found_tickets), ON_TERMINAL if cut else None)
     printer.many(shown, ticket_record, TICKET_KEYS, TICKETS_TABLE, rows=limit)
     if cut and any(found_tickets):
-        session.say(f"these are the first {ON_TERMINAL}: --limit N, or a pipe, shows more")
+        session.say(messages.cut("first", ON_TERMINAL))
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from triage_cli.cli import options, terminal
+from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
@@ -71,7 +71,7 @@ def logs(
     if cut and not follow:
         last = list(events)
         if len(last) > ON_TERMINAL:
-            session.say(f"these are the last {ON_TERMINAL}: --limit N, or a pipe, shows more")
+            session.say(messages.cut("last", ON_TERMINAL))
         events, limit = iter(last[-ON_TERMINAL:]), ON_TERMINAL
     printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, partial(_table, session), "seq", rows=limit)
 
