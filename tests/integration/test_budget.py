@@ -9,14 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.commands import PATIENCE
-from tests.support.stored_tickets import a_run, a_ticket, an_event, ended, sql
+from tests.support.stored_tickets import a_run, a_ticket, an_event, changed, ended, filled, sql
 from tests.support.world import World, a_budget
 from triage_cli.classifiers.llm.costs import BudgetReserver
 from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Spent
+from triage_cli.domain.decisions import Answer, Classification
 from triage_cli.domain.errors import BudgetError
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.runs import InputPart, Lease, Run
 from triage_cli.domain.serialization import run_record
+from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import number_that_fits
 from triage_cli.runtime.stop import StopControl, StoppingError
 from triage_cli.service.run_context import RunContext
@@ -44,6 +47,27 @@ def in_all(store: SqliteStore) -> float:
 
 
 # -- what the store grants
+
+
+def a_paid_answer(ticket: Ticket) -> Classification:
+    return Classification(
+        ids.new_id(), ticket.ticket_id, None, "m", "Billing", 0.9, "said", None, "m", "tester", "f", 0.5, None,
+        ids.new_id(), times.now(), input_tokens=5,
+    )  # fmt: skip
+
+
+def test_an_answer_is_unsaved_until_it_is_saved_itself(store: SqliteStore) -> None:
+    """Those of a batch are saved too, but a provider keeps them: they did not come by the budget."""
+    one, two = filled(store, a_ticket("1"), a_ticket("2"))
+    context = RunContext(
+        store, store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())), StopControl()
+    )
+    answer, of_a_batch = a_paid_answer(one), a_paid_answer(two)
+    context.budget.answered(Outcome(0, Action.ANSWERED, Answer(one, (answer,), True), None, one))
+    context.save([changed(two)._replace(adds=(of_a_batch,))])
+    assert context.budget.unsaved_answers == 1
+    context.save([changed(one)._replace(adds=(answer,))])
+    assert context.budget.unsaved_answers == 0
 
 
 def test_sums_are_granted_in_order_while_all_runs_stay_within_the_budget(store: SqliteStore) -> None:

@@ -1,7 +1,7 @@
 """The budget of a run. Every call of a classifier needs one, and is booked on its run."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import accumulate
@@ -42,7 +42,7 @@ class Budget:
         self.spent = 0.0
         self.reserved = 0.0
         self.settled = 0  # number of settlements
-        self.unsaved_answers = 0  # paid answers that came and are not stored
+        self._unsaved: set[str] = set()  # ids of paid answers that came and are not stored
         self.grant = grant
         self.spent_by_all: Callable[[], float] | None = None  # what counts against the budget of the day, in USD
         self.hold: Callable[[Sequence[str]], Held] | None = None  # returns which of these tickets the run still holds
@@ -117,15 +117,23 @@ class Budget:
         with self._lock:
             self.spent += usd
 
+    @property
+    def unsaved_answers(self) -> int:
+        """Return how many paid answers came that are not stored."""
+        return len(self._unsaved)
+
     def answered(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
-        """Count an answer that came, if it was paid for, until it is stored; return it."""
-        self.count_unsaved(sum(step.is_paid for step in outcome.value.steps) if outcome.value else 0)
+        """Note an answer that came, if it was paid for, until it is stored; return it."""
+        with self._lock:
+            self._unsaved.update(
+                s.classification_id for s in (outcome.value.steps if outcome.value else ()) if s.is_paid
+            )
         return outcome
 
-    def count_unsaved(self, number: int) -> None:
-        """Count paid answers that came; a negative number of them was stored."""
+    def saved(self, classification_ids: Iterable[str]) -> None:
+        """Note that these answers are stored."""
         with self._lock:
-            self.unsaved_answers += number
+            self._unsaved.difference_update(classification_ids)
 
     def at_next_settled(self, since: int, call: Callable[[], None]) -> bool:
         """Call back once there are more settlements than `since`; return False if no call is in flight."""

@@ -76,8 +76,9 @@ class RunContext:
         """Save changes, and what was spent so far; return a conflict for each ticket that has moved on."""
         with self._naming_lost_answers(), self.budget.recording(self.lease) as lease:
             conflicts = self._save(changes, lease)
-        stored = [change for change, conflict in zip(changes, conflicts, strict=True) if conflict is None]
-        self.budget.count_unsaved(-sum(isinstance(a, Classification) and a.is_paid for c in stored for a in c.adds))
+        if self.budget.unsaved_answers:
+            stored = [change for change, conflict in zip(changes, conflicts, strict=True) if conflict is None]
+            self.budget.saved(a.classification_id for c in stored for a in c.adds if isinstance(a, Classification))
         return conflicts
 
     @contextmanager
