@@ -22,7 +22,8 @@ from triage_cli import wiring
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.classifier import build
 from triage_cli.config import load_config
-from triage_cli.config.specs import DEFAULT_CATEGORIES, ClassifierSpec
+from triage_cli.config.categories import DEFAULT_CATEGORIES
+from triage_cli.config.classifiers import ClassifierSpec
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.budget import Bounds, Budget

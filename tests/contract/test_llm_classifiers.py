@@ -31,7 +31,7 @@ from triage_cli.classifiers.llm.classifier import build
 from triage_cli.classifiers.llm.costs import Cost
 from triage_cli.classifiers.llm.prompt import LIMITS
 from triage_cli.classifiers.llm.provider import BUDGET
-from triage_cli.config.specs import ClassifierSpec, Price
+from triage_cli.config.classifiers import ClassifierSpec, Price
 from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.tickets import Category

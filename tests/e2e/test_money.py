@@ -32,7 +32,7 @@ from triage_cli.classifiers.llm.decisions_api import DecisionProvider
 from triage_cli.classifiers.llm.openai import OpenAIProvider
 from triage_cli.cli.app import build
 from triage_cli.config import Price, load_config
-from triage_cli.config.sections import MODELS
+from triage_cli.config.classifiers import MODELS
 from triage_cli.domain.tickets import Ticket
 from triage_cli.mcp_server.server import AgentServer
 from triage_cli.runtime.budget import TOLERANCE

@@ -17,7 +17,8 @@ from tests.support.llm_server import running_llm_server
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.cli import terminal
-from triage_cli.config.specs import DEFAULT_CATEGORIES, REDACTABLE
+from triage_cli.config.categories import DEFAULT_CATEGORIES
+from triage_cli.config.classifiers import REDACTABLE
 from triage_cli.domain.hostile_text.invisible import BLANKS, CONTROLS, TABLE, is_plain, readable
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 

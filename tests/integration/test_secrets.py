@@ -1,6 +1,5 @@
 """A command is handed the environment without its secrets: those that the configuration names, and the usual ones."""
 
-import importlib
 import inspect
 import json
 from collections.abc import Iterator, Mapping
@@ -10,13 +9,12 @@ from typing import Any
 import pytest
 
 from tests.support.cli import Cli
-from triage_cli.config import Config, destinations, http_destination, load_config, sources, webhooks
+from triage_cli.config import Config, classifiers, destinations, http_destination, load_config, sources, webhooks
+from triage_cli.config.classifiers import KEY_VARIABLES
 from triage_cli.config.secrets import secret_variables
-from triage_cli.config.specs import KEY_VARIABLES
 from triage_cli.config.validators import Field, variable
 from triage_cli.config.yaml_document import ConfigNode, Diagnostics, Node
 
-SCHEMA = importlib.import_module("triage_cli.config.sections")  # the package has a function of this name
 USUAL = {
     "TRIAGE_API_KEY", "TRIAGE_AUDIT_KEY", "TRIAGE_TOKEN_COMMAND", "OPENAI_API_KEY", "ANTHROPIC_API_KEY",
     "OPENAI_ADMIN_KEY", "ANTHROPIC_AUTH_TOKEN", "PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE",
@@ -44,7 +42,7 @@ def within(check: object) -> Iterator[object]:
 
 def tables() -> dict[str, Mapping[str, Field]]:
     """Return the tables of keys that the schema has, by their name."""
-    modules = (SCHEMA, destinations, http_destination, sources, webhooks)
+    modules = (classifiers, destinations, http_destination, sources, webhooks)
     places = [vars(module).items() for module in modules]
     found = {name: value for items in places for name, value in items if isinstance(value, Mapping) and name.isupper()}
     return {name: table for name, table in found.items() if table and isinstance(next(iter(table.values())), Field)}

@@ -27,10 +27,12 @@ from triage_cli.config import (
     shown,
     without_password,
 )
+from triage_cli.config.categories import CATEGORY
+from triage_cli.config.classifiers import CLASSIFIER, PRICE
 from triage_cli.config.destinations import DESTINATION, MAIL
 from triage_cli.config.http_destination import HTTP
 from triage_cli.config.routes import COLUMN, ROUTE, WHEN
-from triage_cli.config.sections import BUDGET, CATEGORY, CLASSIFIER, PRICE, SERVER, TOP
+from triage_cli.config.sections import BUDGET, SERVER, TOP
 from triage_cli.config.sources import CURSOR, SOURCE
 from triage_cli.config.validators import Field
 from triage_cli.domain.deliveries import Rule

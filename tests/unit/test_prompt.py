@@ -20,7 +20,7 @@ from triage_cli.classifiers.llm.prompt import (
     schema,
     system,
 )
-from triage_cli.config.specs import DEFAULT_CATEGORIES
+from triage_cli.config.categories import DEFAULT_CATEGORIES
 from triage_cli.domain.tickets import Category
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage_cli.classifiers.llm.redaction import redact
-from triage_cli.config.specs import REDACTABLE
+from triage_cli.config.classifiers import REDACTABLE
 
 
 @pytest.mark.parametrize(

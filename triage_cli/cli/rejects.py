@@ -13,7 +13,7 @@ from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import Table, rewritten
-from triage_cli.runtime.private_files import private
+from triage_cli.runtime.file_system import private
 
 
 def opened(path: Path, *, append: bool = False) -> io.TextIOWrapper:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from triage_cli.config.categories import DEFAULT_CATEGORIES
+from triage_cli.config.classifiers import KEY_VARIABLES, LOCAL
+from triage_cli.config.configuration import Config, is_among, own_files
+from triage_cli.config.database_address import is_postgres, no_database
 from triage_cli.config.destination_specs import DestinationSpec
 from triage_cli.config.destinations import default_destinations
-from triage_cli.config.file_trust import check_unnamed, distrust
-from triage_cli.config.protected_files import is_among, own_files
 from triage_cli.config.routes import default_routes
-from triage_cli.config.sections import LOCAL, TOP, Sections, read
-from triage_cli.config.specs import DEFAULT_CATEGORIES, KEY_VARIABLES, Config
-from triage_cli.config.validators import absolute, is_postgres, no_database, no_url
+from triage_cli.config.sections import TOP, Sections, read
+from triage_cli.config.validators import absolute, no_url
 from triage_cli.config.yaml_document import (
     MAX_BYTES,
     ConfigNode,
@@ -24,6 +25,7 @@ from triage_cli.config.yaml_document import (
     parse,
 )
 from triage_cli.domain.errors import ConfigError
+from triage_cli.runtime.file_system import distrust
 
 TRUTHS: Mapping[str, bool] = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
     ("0", "false", "no", "off"), False
@@ -125,7 +127,7 @@ def _find(
     if _is_file(local):
         config_file = _open(local, "config.yaml", home)
         if config_file.has_our_key:
-            check_unnamed(local, config_file.diagnostics.distrust)
+            _check_unnamed(local, config_file.diagnostics.distrust)
             return config_file, ()
         notes = ("./config.yaml has none of triage's keys and was ignored",)
     folder = _xdg(env, home, "XDG_CONFIG_HOME", ".config")
@@ -260,3 +262,20 @@ def _check_own_files(
             key = f"destinations.{name}.path"
             problem = f"{spec.path} is the database, a file beside it, or the configuration; name a file of its own"
             diagnostics.misplaced(f"{diagnostics.origins[key]}: {key}", problem)
+
+
+def _check_unnamed(path: Path, opened: str) -> None:
+    """Raise `ConfigError` if others can have put a configuration into a folder, where nobody named it.
+
+    `opened` is the reason to distrust the file that was read.
+    """
+    if reason := opened or distrust(path.lstat()):
+        why = f"it {reason}"
+    elif reason := distrust(path.parent.stat()):
+        why = f"its folder {reason}"
+    else:
+        return
+    raise ConfigError(
+        f"./{path.name} is not used, because {why} and could send your tickets and keys anywhere",
+        hint=f"if you trust it, name it: --config {path.name}",
+    )

@@ -1,17 +1,30 @@
 """The identity provider in config.yaml, under `server.oidc`: whose tokens are accepted, and which role they give."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from triage_cli.config.json_schema import accepts, record_schema, schema_of
-from triage_cli.config.specs import OidcSpec
 from triage_cli.config.validators import Field, one_of, record, several, text, url
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 from triage_cli.domain.api_keys import ROLES
 from triage_cli.runtime.network import is_loopback
 
 ROLE = one_of(*ROLES)
+
+
+class OidcSpec(NamedTuple):
+    """The identity provider whose tokens the HTTP API accepts.
+
+    `claim` is the dotted path of their roles, which `roles` maps to triage's roles (`*`: any token). `name` are paths;
+    the first one with a value names the actor.
+    """
+
+    issuer: str
+    audience: tuple[str, ...]
+    claim: str
+    roles: Mapping[str, str]
+    name: tuple[str, ...] = ("preferred_username", "client_id", "azp", "sub")
 
 
 @accepts(lambda: schema_of(url))

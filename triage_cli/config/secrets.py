@@ -4,8 +4,9 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from triage_cli.config.configuration import Config
+from triage_cli.config.database_address import without_password
 from triage_cli.config.destination_specs import AuthSpec
-from triage_cli.config.specs import Config
 from triage_cli.domain.errors import ConfigError
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -52,9 +53,3 @@ def proof(auth: AuthSpec, values: Sequence[str]) -> str:
     if auth.kind == "basic":
         return "Basic " + b64encode(":".join(values if len(values) > 1 else [*values, "X"]).encode()).decode()
     return ("Bearer " if auth.kind == "bearer" else auth.prefix) + values[0]
-
-
-def without_password(database: str) -> str:
-    """Return the database as it may be printed."""
-    hidden = re.sub(r"(?<=://)([^/@?#:]*):[^?#]*(?=@)", r"\1:***", database)
-    return re.sub(r"(?i)([?&](?:ssl)?password=)[^&#]*", r"\1***", hidden) if "://" in database else database

@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from triage_cli.config.categories import CATEGORY
+from triage_cli.config.classifiers import CLASSIFIER, ClassifierSpec, Price
+from triage_cli.config.configuration import Config
+from triage_cli.config.database_address import without_password
 from triage_cli.config.destination_specs import DestinationSpec
 from triage_cli.config.destinations import DESTINATION
 from triage_cli.config.http_destination import COMMON
-from triage_cli.config.secrets import without_password
-from triage_cli.config.sections import CATEGORY, CLASSIFIER
-from triage_cli.config.specs import ClassifierSpec, Config, HookSpec, Price
 from triage_cli.config.validators import Field
-from triage_cli.config.webhooks import WEBHOOK
+from triage_cli.config.webhooks import WEBHOOK, HookSpec
 from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.tickets import Category
 

@@ -16,7 +16,6 @@ from triage_cli.config.json_schema import accepts, named_schema, record_schema, 
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.source_specs import CursorSpec, ImapSpec, NextSpec, SourceSpec
 from triage_cli.config.template_settings import address, endpoint, no_address, texts, tree
-from triage_cli.config.ticket_fields import FIELDS, ticket_fields
 from triage_cli.config.validators import Field, named, number, one_of, optional, record, several, text, truth, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
 from triage_cli.domain.tickets import PRIORITIES
@@ -29,12 +28,25 @@ SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_
 SCALAR = {"type": ["string", "number", "boolean", "null"]}
 UNENCRYPTED = 143  # the port of IMAP, of which TLS is made by STARTTLS
 KINDS = ("link", "path", "page", "offset", "token")
+FIELDS: Mapping[str, Field] = {
+    field: Field(several(text, least=1, most=10))
+    for field in ("subject", "description", "customer_id", "priority", "created_at", "updated_at", "external_id")
+}
 
 
 @accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{NAME.pattern}$"}]))
 def read_sources(setting: ConfigNode) -> dict[str, SourceSpec]:
     """Return the sources by their names."""
     return {source_name: _source(source_name, inner) for source_name, inner in named(setting).items()}
+
+
+@accepts(lambda: {**record_schema(FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
+def ticket_fields(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
+    """Accept the paths of a ticket's fields. Raises `ConfigValueError` if there is none for subject or description."""
+    values = record(setting, FIELDS, setting.path)
+    if not {"subject", "description"} & values.keys():
+        raise ConfigValueError("needs subject or description, since a ticket must have a text")
+    return values
 
 
 def _source_schema() -> dict[str, Any]:

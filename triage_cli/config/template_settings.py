@@ -5,14 +5,12 @@ their lines are recorded here.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from triage_cli.config.json_schema import accepts, schema_of
-from triage_cli.config.specs import Config
 from triage_cli.config.validators import no_url, text
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
-from triage_cli.domain.errors import ConfigError
 from triage_cli.runtime.network import is_loopback
 
 EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
@@ -112,15 +110,3 @@ def tree(setting: ConfigNode) -> Any:
     if isinstance(setting.value, UnsupportedScalar):
         raise ConfigValueError(f'is {kind(setting.node)} to YAML; quote it: "{setting.node.text}"')
     return _marked(setting, setting.value) if isinstance(setting.value, str) else setting.value
-
-
-def raise_all(config: Config, section: str, mistakes: Iterable[tuple[str, str, str]]) -> None:
-    """Raise one `ConfigError` with all mistakes, each the name of its entry in a section, its place there, and why."""
-    problems = []
-    for name, setting, reason in mistakes:
-        key = f"{section}.{name}.{setting}"
-        origin = config.origins.get(key) or config.origins.get(f"{section}.{name}.type", "the configuration")
-        problems.append(f"{origin}: {key}: {reason}")
-    if problems:
-        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        raise ConfigError(f"{config.path or 'the configuration'} has {count}", problems=tuple(problems))

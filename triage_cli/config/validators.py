@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from triage_cli.config.json_schema import NAME, accepts, or_null, schema_of
-from triage_cli.config.secrets import without_password
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
 from triage_cli.domain.hostile_text.invisible import first_hidden
 
@@ -253,31 +252,6 @@ def no_url(url: str) -> str:
 
 # A web address without a user name and password.
 url = unless({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+([/?#][^\s\\]*)?$"}, no_url)
-
-
-@accepts({"type": "string", "pattern": r"^(postgres(ql)?://(?![^/?#]*:[^/?#]*@)|(?![A-Za-z][\w+.-]+://))"})
-def database(setting: ConfigNode) -> str:
-    """Accept a path or a PostgreSQL address without a password."""
-    yaml_value = text(setting)
-    if objection := no_database(yaml_value):
-        raise ConfigValueError(objection)
-    if is_postgres(yaml_value):
-        if without_password(yaml_value) != yaml_value:
-            raise ConfigValueError("holds a password; put it into the environment as PGPASSWORD, or into ~/.pgpass")
-        return yaml_value
-    return str(absolute(yaml_value, setting.diagnostics.folder, setting.diagnostics.home))
-
-
-def no_database(location: str) -> str:
-    """Return why this names no database, else an empty text."""
-    if not is_postgres(location) and re.match(r"[A-Za-z][\w+.-]+://", location):
-        return "must be a path or postgresql://user@host/name"
-    return "holds a character that no path has" if "\0" in location else ""
-
-
-def is_postgres(location: str) -> bool:
-    """Return whether this is a server's address, not a path."""
-    return location.startswith(("postgresql://", "postgres://"))
 
 
 @accepts(schema_of(text))

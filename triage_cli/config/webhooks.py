@@ -4,12 +4,11 @@ import re
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
 from triage_cli.config.presets import filled, preset_names
-from triage_cli.config.specs import HookSpec
-from triage_cli.config.ticket_fields import ticket_fields
+from triage_cli.config.sources import ticket_fields
 from triage_cli.config.validators import (
     Field,
     header,
@@ -30,6 +29,40 @@ NAME = "[A-Za-z0-9._-]+"
 ITEM = text_matching("[A-Za-z0-9_-]+", "must be the name before the = in the header, such as t")
 VALUES: Check = several(optional(text), least=1)
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+
+
+class HookSpec(NamedTuple):
+    """An incoming webhook as configured: its signature, which events count, and the paths of a ticket's fields.
+
+    Type `standard` is Standard Webhooks with headers that begin with `header_prefix`. With type `hmac`, `header` holds
+    the signature over `base` (null: the body, after the time if there is one); with type `token` the secret itself. The
+    time is in `timestamp_header`, or in the signature's header as the item `timestamp_in`. If `encoding` is null, hex
+    and base64 are accepted. An event counts if its value at each path of `when` is among those listed. The values of
+    several paths of a field are joined with `#`. `html` are the fields with HTML to convert to text.
+    """
+
+    name: str
+    type: str  # standard | hmac | token
+    preset: str | None = None
+    secret_env: tuple[str, ...] = ()
+    header_prefix: str = "webhook"
+    header: str | None = None
+    algorithm: Literal["sha1", "sha256"] = "sha256"
+    encoding: Literal["hex", "base64"] | None = None
+    prefix: str | None = None
+    base: str | None = None
+    timestamp_header: str | None = None
+    timestamp_in: str | None = None
+    challenge_header: str | None = None
+    when: Mapping[str, tuple[str | None, ...]] = {}
+    fields: Mapping[str, tuple[str, ...]] = {}
+    html: tuple[str, ...] = ()
+    on_create: tuple[str, ...] = ()
+
+    @property
+    def timed(self) -> bool:
+        """Return whether each event has a signed time."""
+        return self.type == "standard" or bool(self.timestamp_header or self.timestamp_in)
 
 
 @accepts(lambda: named_schema(_webhook_schema(), [{"pattern": f"^{NAME}$"}]))

@@ -14,7 +14,7 @@ from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.runtime import resource_exhaustion
-from triage_cli.runtime.private_files import FOLDER, private
+from triage_cli.runtime.file_system import FOLDER, private
 
 # Deliveries of one write. Large, since each write waits for the disk once.
 WORKERS = 250

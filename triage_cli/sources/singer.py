@@ -19,7 +19,7 @@ from triage_cli.domain.serialization import compact, foreign
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.sources import Pause
-from triage_cli.runtime.private_files import private
+from triage_cli.runtime.file_system import private
 from triage_cli.runtime.process import children, kill_group
 from triage_cli.sources.items import ItemReader
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from triage_cli.config import Config, DestinationSpec, template_settings
+from triage_cli.config import Config, DestinationSpec
+from triage_cli.config.configuration import raise_template_mistakes
 from triage_cli.config.secrets import secret_variables
 from triage_cli.domain.errors import ConfigError
 from triage_cli.ports.destinations import Destination
@@ -96,7 +97,7 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
     template_mistakes = (
         (receiver, *mistake) for receiver in chosen for mistake in _template_mistakes(config.destinations[receiver])
     )
-    template_settings.raise_all(config, "destinations", template_mistakes)
+    raise_template_mistakes(config, "destinations", template_mistakes)
 
 
 def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from triage_cli.config import Config, template_settings
+from triage_cli.config import Config
+from triage_cli.config.configuration import raise_template_mistakes
 from triage_cli.config.secrets import secret_variables
 from triage_cli.config.source_specs import ImapSpec, SourceSpec
 from triage_cli.domain.errors import UnavailableError, UsageError
@@ -113,7 +114,7 @@ def check_source_templates(config: Config, names: Iterable[str] | None = None) -
     template_mistakes = (
         (source_name, *mistake) for source_name in chosen for mistake in _template_mistakes(config.sources[source_name])
     )
-    template_settings.raise_all(config, "sources", template_mistakes)
+    raise_template_mistakes(config, "sources", template_mistakes)
 
 
 def _template_mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:

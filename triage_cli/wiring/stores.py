@@ -15,9 +15,9 @@ from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import ApiAccessStore, Inflow, Store
+from triage_cli.runtime.file_system import write_obstacle
 from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.private_files import write_obstacle
 from triage_cli.runtime.process import machine
 from triage_cli.service import category_renames
 from triage_cli.service.audit_proof import Counted, prove, uncounted

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from triage_cli.domain.errors import StoreError, UnavailableError
 from triage_cli.runtime import resource_exhaustion
+from triage_cli.runtime.file_system import FOLDER, is_read_only, make_private
 from triage_cli.runtime.installation import NEWER
-from triage_cli.runtime.private_files import FOLDER, is_read_only, make_private
 
 VERSION = 11
 BUSY_SECONDS = 30.0

@@ -22,7 +22,7 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.errors import CheckError, StoreError, UnavailableError, UsageError
 from triage_cli.domain.serialization import compact
-from triage_cli.runtime.private_files import FOLDER, private
+from triage_cli.runtime.file_system import FOLDER, private
 from triage_cli.runtime.process import alive, place
 from triage_cli.stores.audit_log import SqliteTrail
 from triage_cli.stores.sqlite.connection import BUSY_SECONDS, VERSION, SelfClosingConnection, connect, newer, translate

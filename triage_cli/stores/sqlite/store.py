@@ -21,7 +21,7 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.times import now
-from triage_cli.runtime.private_files import is_full, make_private
+from triage_cli.runtime.file_system import is_full, make_private
 from triage_cli.runtime.process import began, machine, place
 from triage_cli.stores import categories, shared_sql, where_clauses
 from triage_cli.stores.sql_store import SqlStore

@@ -19,7 +19,7 @@ from triage_cli.domain.evaluation.calibration import LEAST
 from triage_cli.domain.evaluation.metrics import Scored
 from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.times import now
-from triage_cli.runtime.private_files import private
+from triage_cli.runtime.file_system import private
 from triage_cli.service.learning import attacks
 from triage_cli.service.learning.attacks import AttackResult
 from triage_cli.service.learning.evaluate import Evaluated, EvaluationRun, Learned

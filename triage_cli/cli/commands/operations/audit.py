@@ -19,7 +19,7 @@ from triage_cli.cli.progress import verification_line
 from triage_cli.domain.audit.events import Head
 from triage_cli.domain.errors import StoreError, UsageError
 from triage_cli.domain.serialization import to_json
-from triage_cli.runtime.private_files import private
+from triage_cli.runtime.file_system import private
 
 COLUMNS = ("head", "events")
 HASH = re.compile("[0-9a-f]{64}")

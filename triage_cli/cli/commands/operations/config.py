@@ -19,7 +19,7 @@ from triage_cli.config.secrets import unset
 from triage_cli.domain import routing
 from triage_cli.domain.errors import ConfigError, TriageError
 from triage_cli.domain.tickets import Selection
-from triage_cli.runtime.private_files import private
+from triage_cli.runtime.file_system import private
 
 COLUMNS = ("key", "value", "origin")
 REACH_KEYS = ("category", "destinations", "rules", "covered")

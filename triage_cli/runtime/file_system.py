@@ -1,12 +1,15 @@
-"""Creating files and folders that only their owner may read, since they hold text of customers.
+"""Files and folders: made so that only their owner may read them, and what the file system permits.
 
-Existing files keep their mode.
+Files that hold text of customers are private; existing files keep their mode.
 """
 
 import os
+import stat
 from pathlib import Path
 
 FOLDER = 0o700  # for `mkdir`
+BY_OTHERS = "can be written by others"
+OF_ANOTHER = "belongs to another user"
 
 
 def private(path: str, flags: int) -> int:
@@ -45,6 +48,33 @@ def is_full(path: Path, room: int = 1) -> bool:
     return bool(disk.f_blocks) and disk.f_bavail * disk.f_frsize < room and (nearest.is_dir() or nearest.is_file())
 
 
+def distrust(status: os.stat_result) -> str:
+    """Return why others can have written a file, a link, or the entries of a folder; empty if they cannot."""
+    if status.st_uid not in (0, os.geteuid()):
+        return OF_ANOTHER
+    guards_entries = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX  # as in /tmp
+    if stat.S_ISLNK(status.st_mode) or guards_entries:
+        return ""
+    by_group = status.st_mode & stat.S_IWGRP and not _is_private_group(status)
+    return BY_OTHERS if by_group or status.st_mode & stat.S_IWOTH else ""
+
+
 def _nearest(path: Path) -> Path:
     """Return a file itself, or the nearest of its folders that exists."""
     return next(place for place in (path, *path.parents) if os.access(place, os.F_OK))
+
+
+def _is_private_group(status: os.stat_result) -> bool:
+    """Return whether the group is its owner's own: many systems give each user one, and let it write new files.
+
+    Not so for root, whose group has other users in some containers.
+    """
+    import grp
+    import pwd
+
+    try:
+        owner, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
+    except KeyError:
+        return False
+    own = owner.pw_gid == status.st_gid and owner.pw_name == group.gr_name
+    return own and status.st_uid != 0 and set(group.gr_mem) <= {owner.pw_name}

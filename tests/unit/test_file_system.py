@@ -13,7 +13,7 @@ from triage_cli import wiring
 from triage_cli.config import load_config
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.errors import StoreError
-from triage_cli.runtime.private_files import write_obstacle
+from triage_cli.runtime.file_system import write_obstacle
 from triage_cli.stores.sqlite import connection
 from triage_cli.wiring.destination_diagnostics import unwritable
 

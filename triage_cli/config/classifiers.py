@@ -1,0 +1,150 @@
+"""Classifiers in config.yaml: their settings with the defaults, and their checks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
+from triage_cli.config.routes import MOST_ERROR, share
+from triage_cli.config.validators import (
+    Field,
+    absolute,
+    named,
+    number,
+    one_of,
+    optional,
+    record,
+    several,
+    suggestion,
+    text,
+    url,
+    variable,
+)
+from triage_cli.config.yaml_document import ConfigNode
+
+# What `redact` may name: personal data and credentials that a pattern and a checksum can find.
+REDACTABLE = ("email", "phone", "card", "iban", "secret")
+# The wires of a Decisions API: OpenAI's `/decisions`, and TypeSafe's `/systemone`.
+WIRES = ("decisions", "systemone")
+KEY_VARIABLES: Mapping[str, str] = {
+    "decision": "OPENAI_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+}
+
+
+class Price(NamedTuple):
+    """USD per million tokens; if the cache's prices are null, its tokens cost as much as other input."""
+
+    input: float = 0
+    output: float = 0
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+
+class ClassifierSpec(NamedTuple):
+    """One classifier as configured; keys that mean nothing to its type keep their default."""
+
+    name: str
+    type: str  # local | decision | openai | anthropic | cascade
+    min_confidence: float = 0.6
+    max_error: float | None = None  # the share of wrong sure answers that is promised, in place of min_confidence
+    model: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    workers: int = 8
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    timeout: float = 30
+    max_retries: int = 5
+    price: Price | None = None
+    steps: tuple[str, ...] = ()
+    audit_rate: float = 0
+    redact: tuple[str, ...] = ()
+    hysteresis: float = 0
+    encoder: Path | None = None  # of type local: a folder with a sentence encoder, asked where the vectors are unsure
+    wire: str | None = None  # of type decision: decisions | systemone; null: found out
+
+
+LOCAL = ClassifierSpec("local", "local")
+MODELS = ("decision", "openai", "anthropic")
+COUNT = number(1, 1_000_000_000, whole=True)
+SHARE = number(0, 1)
+MONEY = number(0, 1_000_000)
+
+
+@accepts(lambda: named_schema(record_schema(CLASSIFIER)))
+def read_classifiers(setting: ConfigNode) -> dict[str, ClassifierSpec]:
+    """Return the classifiers by their names."""
+    checked_classifiers = {}
+    for name, inner_setting in named(setting).items():
+        values = record(inner_setting, CLASSIFIER, f"classifiers.{name}", instead="api_key_env")
+        chosen = values.get("type", "")
+        if chosen in KEY_VARIABLES and "api_key_env" not in inner_setting.value:
+            if values.get("base_url"):
+                inner_setting.wrong(
+                    "api_key_env is missing: name the variable of this server's key, or null if it needs none"
+                )
+            values["api_key_env"] = KEY_VARIABLES[chosen]
+        if "max_error" in values and "min_confidence" in values:
+            inner_setting.wrong("max_error stands in place of min_confidence: leave one of them out")
+        checked_classifiers[name] = ClassifierSpec(name, **{"type": "", **values})
+    _check_steps(setting, {"local": LOCAL} | checked_classifiers)
+    return checked_classifiers
+
+
+def _check_steps(setting: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -> None:
+    """Report steps that do not exist, occur twice, or are cascades themselves."""
+    for name, inner_setting in setting.entries().items():
+        steps = inner_setting.entries().get("steps") if isinstance(inner_setting.value, dict) else None
+        if steps is None or not classifiers[name].steps:
+            continue
+        earlier: set[str] = set()
+        for step in steps.items():
+            if not isinstance(step.value, str):
+                continue
+            if step.value not in classifiers:
+                step.wrong(f'no classifier "{step.value}"{suggestion(step.value, classifiers)}')
+            elif classifiers[step.value].type == "cascade":
+                step.wrong(f'"{step.value}" is a cascade; a step must be one classifier')
+            elif step.value in earlier:
+                step.wrong(f'"{step.value}" stands twice')
+            earlier.add(step.value)
+
+
+@accepts(lambda: record_schema(PRICE))
+def _price(setting: ConfigNode) -> Price:
+    return Price(**record(setting, PRICE, setting.path))
+
+
+@accepts(schema_of(text))
+def _folder(setting: ConfigNode) -> Path:
+    return absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
+
+
+PRICE: Mapping[str, Field] = {
+    "input": Field(MONEY, needed=True),
+    "output": Field(MONEY, needed=True),
+    "cache_read": Field(optional(MONEY)),
+    "cache_write": Field(optional(MONEY)),
+}
+CLASSIFIER: Mapping[str, Field] = {
+    "type": Field(one_of("local", *MODELS, "cascade"), needed=True),
+    "min_confidence": Field(SHARE, ("local", *MODELS)),
+    "max_error": Field(share(MOST_ERROR), ("local", *MODELS)),
+    "encoder": Field(optional(_folder), ("local",)),
+    "model": Field(text, MODELS, needed=True),
+    "base_url": Field(optional(url), MODELS),
+    "api_key_env": Field(optional(variable), MODELS),
+    "wire": Field(optional(one_of(*WIRES)), ("decision",)),
+    "workers": Field(number(1, 1000, whole=True), MODELS),
+    "requests_per_minute": Field(optional(COUNT), MODELS),
+    "tokens_per_minute": Field(optional(COUNT), MODELS),
+    "timeout": Field(number(0.1, 3600), MODELS),
+    "max_retries": Field(number(0, 100, whole=True), MODELS),
+    "price": Field(optional(_price), MODELS),
+    "redact": Field(several(one_of(*REDACTABLE)), MODELS),
+    "steps": Field(several(text, alone=False, least=1, most=20), ("cascade",), needed=True),
+    "audit_rate": Field(SHARE, ("cascade",)),
+    "hysteresis": Field(SHARE),
+}

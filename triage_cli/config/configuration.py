@@ -1,0 +1,98 @@
+"""The checked configuration, and which files are triage's own. It holds no secrets, only names of variables."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from triage_cli.config.classifiers import KEY_VARIABLES, ClassifierSpec
+from triage_cli.config.database_address import is_postgres
+from triage_cli.config.destination_specs import DestinationSpec
+from triage_cli.config.oidc import OidcSpec
+from triage_cli.config.source_specs import SourceSpec
+from triage_cli.config.webhooks import HookSpec
+from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.errors import ConfigError
+from triage_cli.domain.tickets import Category
+
+# The database, the files that SQLite keeps beside it, and the head of its audit log.
+BESIDE = ("", "-wal", "-shm", "-journal", ".head")
+
+AnyPath = str | os.PathLike[str]
+
+
+class Config(NamedTuple):
+    """The checked configuration; `origins` maps a dotted key to the origin of its value.
+
+    `secret_variables` are those of the environment that it names as holding a secret, set or not.
+    """
+
+    path: Path | None
+    database: str
+    categories: tuple[Category, ...]
+    classifier: str
+    classifiers: Mapping[str, ClassifierSpec]
+    destinations: Mapping[str, DestinationSpec]
+    routes: tuple[Rule, ...]
+    per_day: float | None
+    remote: str | None
+    offline: bool
+    origins: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    webhooks: Mapping[str, HookSpec] = {}
+    requests_per_minute: int | None = 6000
+    secret_variables: frozenset[str] = frozenset(KEY_VARIABLES.values())
+    sources: Mapping[str, SourceSpec] = {}
+    oidc: OidcSpec | None = None
+    spikes_to: str | None = None  # the destination of spikes
+    cors_origins: tuple[str, ...] = ()  # of pages that may call the API from a browser
+
+    def routing_hash(self) -> str:
+        """Return a hash of routes and destinations, 16 characters, so that a decision can name its routing map."""
+        import hashlib
+        import json
+
+        parts = [
+            # Left out if it is not given, so that older maps keep their hash.
+            [{k: v for k, v in rule._asdict().items() if k != "max_error" or v is not None} for rule in self.routes],
+            [spec._asdict() for _, spec in sorted(self.destinations.items())],
+        ]
+        text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def raise_template_mistakes(config: Config, section: str, mistakes: Iterable[tuple[str, str, str]]) -> None:
+    """Raise one `ConfigError` with all mistakes, each the name of its entry in a section, its place there, and why."""
+    problems = []
+    for name, setting, reason in mistakes:
+        key = f"{section}.{name}.{setting}"
+        origin = config.origins.get(key) or config.origins.get(f"{section}.{name}.type", "the configuration")
+        problems.append(f"{origin}: {key}: {reason}")
+    if problems:
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        raise ConfigError(f"{config.path or 'the configuration'} has {count}", problems=tuple(problems))
+
+
+def own_files(database: str, config: AnyPath | None) -> tuple[AnyPath, ...]:
+    """Return the paths of the configuration and of the database's files, existing or not."""
+    beside = () if is_postgres(database) else tuple(f"{database}{suffix}" for suffix in BESIDE)
+    return (*beside, config) if config else beside
+
+
+def is_own(path: AnyPath, config: Config) -> bool:
+    """Return whether a path is that of the configuration, the database or a destination."""
+    queues = (spec.path for spec in config.destinations.values() if spec.path is not None)
+    return is_among(path, (*own_files(config.database, config.path), *queues))
+
+
+def is_among(path: AnyPath, files: Iterable[AnyPath]) -> bool:
+    """Return whether a path is one of these files, existing or not, under any of its names."""
+    real = os.path.realpath(path)
+    return any(real == os.path.realpath(each) or _is_same(path, each) for each in files)
+
+
+def _is_same(path: AnyPath, other: AnyPath) -> bool:
+    try:
+        return os.path.samefile(path, other)  # noqa: PTH121 - both may be names
+    except OSError:
+        return False
