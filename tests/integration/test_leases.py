@@ -120,7 +120,7 @@ def test_deliveries_stay_with_a_run_that_waits_for_a_slow_destination(late_answe
     world, others = late_answers.world, []
     list(world.triage().classify(Selection(), ClassifyPlan()))
     box = SlowBox(late_answers)
-    late_answers.meanwhile = lambda: others.append(world.store.due("box", a_run(world.store), 9, horizon=99.0))  # type: ignore[arg-type]
+    late_answers.meanwhile = lambda: others.append(world.store.due("box", a_run(world.store), 9))  # type: ignore[arg-type]
     (outcome,) = late_answers.triage().route(Selection(), RoutePlan())
     assert (outcome.action, others, len(box.taken)) == ("routed", [[]], 1)
 
@@ -131,7 +131,7 @@ def test_what_is_due_stays_with_a_run_that_waits_for_a_slow_destination(late_ans
     box = SlowBox(late_answers)
     list(late_answers.triage().route(Selection(), RoutePlan()))
     sql(world.store, "update deliveries set state = 'pending', due_at = 0, run_id = null")
-    late_answers.meanwhile = lambda: others.append(world.store.due("box", a_run(world.store), 9, horizon=99.0))  # type: ignore[arg-type]
+    late_answers.meanwhile = lambda: others.append(world.store.due("box", a_run(world.store), 9))  # type: ignore[arg-type]
     list(late_answers.triage().route(Selection(limit=0), RoutePlan()))
     assert (others[-1], len(box.taken)) == ([], 2)
 

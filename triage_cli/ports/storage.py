@@ -48,9 +48,9 @@ class Store(Protocol):
         """Return which of these tickets a live run holds."""
 
     def due(
-        self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
+        self, destination: str, lease: Lease, limit: int, *, ids: Sequence[str] | None = None
     ) -> list[OutgoingDelivery]:
-        """Claim pending deliveries due within `horizon` seconds that no live run holds, the oldest first.
+        """Claim due deliveries that no live run holds, the oldest first.
 
         With `ids`, those of these tickets alone. A delivery is left out if its ticket has changed its category or text
         since: the next decision supersedes it.

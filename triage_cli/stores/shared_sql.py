@@ -223,7 +223,7 @@ TAKE = "run_id = :run, doubtful = case when deliveries.run_id is null then deliv
 def _due(of: str = "") -> str:
     return f"""update deliveries set {TAKE} where delivery_id in
     (select delivery_id from deliveries where destination = :destination and state = 'pending'
-     and due_at <= :now + :horizon and (run_id is null or run_id not in {LIVE}) and {STANDS} {of}
+     and due_at <= :now and (run_id is null or run_id not in {LIVE}) and {STANDS} {of}
      order by due_at limit :limit) returning *"""
 
 

@@ -57,10 +57,10 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         self.database.write(end)
 
     def due(
-        self, destination: str, lease: Lease, limit: int, *, horizon: float = 0.0, ids: Sequence[str] | None = None
+        self, destination: str, lease: Lease, limit: int, *, ids: Sequence[str] | None = None
     ) -> list[OutgoingDelivery]:
-        """Claim pending deliveries due within `horizon` seconds that no live run holds, the oldest first."""
-        values = {"destination": destination, "run": lease.run_id, "horizon": horizon, "limit": limit}
+        """Claim due deliveries that no live run holds, the oldest first."""
+        values = {"destination": destination, "run": lease.run_id, "limit": limit}
         if ids is not None:
             values["ids"] = compact(list(ids))
         deliveries, tickets = self._due(lease, values)

@@ -47,7 +47,7 @@ LET_GO = "delete from claims where ticket_id in (select value from json_each(?))
 def _due(of: str = "") -> str:
     return f"""with taken as materialized
     (select delivery_id from deliveries where destination = :destination and state = 'pending'
-     and due_at <= {CLOCK} + :horizon and (run_id is null or exists (select 1 from runs
+     and due_at <= {CLOCK} and (run_id is null or exists (select 1 from runs
         where runs.run_id = deliveries.run_id and (ended_at is not null or lease_until <= {CLOCK})))
      and {shared_sql.STANDS} {of}
      order by due_at limit :limit for no key update skip locked)
