@@ -66,19 +66,19 @@ def upper_bound(k: int, n: int, risk: float) -> float:
     return high
 
 
-def wilson(right: int, n: int, z: float = Z) -> tuple[float, float]:
+def wilson(right: int, n: int) -> tuple[float, float]:
     """Return the 95 % confidence interval of a share (Wilson 1927); (0, 1) if `n` is 0."""
     if not n:
         return 0.0, 1.0
-    share, squared = right / n, z * z
+    share, squared = right / n, Z * Z
     middle = (share + squared / (2 * n)) / (1 + squared / n)
-    half = z / (1 + squared / n) * math.sqrt(share * (1 - share) / n + squared / (4 * n * n))
+    half = Z / (1 + squared / n) * math.sqrt(share * (1 - share) / n + squared / (4 * n * n))
     # Exact at the ends, without rounding errors.
     return 0.0 if not right else middle - half, 1.0 if right == n else middle + half
 
 
-def paired_interval(differences: Sequence[float], z: float = Z) -> tuple[float, tuple[float, float]]:
+def paired_interval(differences: Sequence[float]) -> tuple[float, tuple[float, float]]:
     """Return the mean of paired differences and its 95 % confidence interval; at least one is needed."""
     n, mean = len(differences), sum(differences) / len(differences)
-    half = z * math.sqrt(sum((d - mean) ** 2 for d in differences) / max(1, n - 1) / n)
+    half = Z * math.sqrt(sum((d - mean) ** 2 for d in differences) / max(1, n - 1) / n)
     return mean, (mean - half, mean + half)

@@ -41,13 +41,13 @@ def _bands(distinct: set[str], hashes: dict[str, list[int]]) -> list[Hashable]:
     return [(band, *least[band * ROWS : (band + 1) * ROWS]) for band in range(BANDS)]
 
 
-def folds_of(labels: Sequence[Hashable], groups: Sequence[Hashable], number: int, seed: int = 0) -> list[int]:
+def folds_of(labels: Sequence[Hashable], groups: Sequence[Hashable], number: int) -> list[int]:
     """Return the fold of each text: groups stay together, and each label is spread as evenly as that allows."""
     members: dict[Hashable, list[int]] = defaultdict(list)
     for text_index, group in enumerate(groups):
         members[group].append(text_index)
     order = sorted(members.values(), key=len, reverse=True)
-    Random(seed).shuffle(order)  # noqa: S311 - repeatable on purpose
+    Random(0).shuffle(order)  # noqa: S311 - repeatable on purpose
     order.sort(key=len, reverse=True)
     label_counts: dict[Hashable, list[int]] = defaultdict(lambda: [0] * number)
     sizes = [0] * number

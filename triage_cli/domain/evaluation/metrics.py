@@ -17,7 +17,6 @@ class Graded(NamedTuple):
     guess: str | None
     confidence: float | None
     sure: bool
-    cost: float = 0.0
 
     @property
     def right(self) -> bool:
@@ -41,10 +40,8 @@ def share(graded_tickets: Sequence[Graded]) -> float:
 def per_category(graded_tickets: Sequence[Graded], names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return for each category its number of tickets, precision, recall with interval, and F1."""
     right = Counter(graded.truth for graded in graded_tickets if graded.right)
-    true, guessed = (
-        Counter(graded.truth for graded in graded_tickets),
-        Counter(graded.guess for graded in graded_tickets),
-    )
+    true = Counter(graded.truth for graded in graded_tickets)
+    guessed = Counter(graded.guess for graded in graded_tickets)
     category_scores = {}
     for name in names:
         low, high = wilson(right[name], true[name])
@@ -60,9 +57,8 @@ def per_category(graded_tickets: Sequence[Graded], names: Iterable[str]) -> dict
 
 def macro_f1(graded_tickets: Sequence[Graded]) -> float:
     """Return the mean F1 of the categories that occur among the labels."""
-    scores = [
-        score["f1"] for score in per_category(graded_tickets, {graded.truth for graded in graded_tickets}).values()
-    ]
+    labels = {graded.truth for graded in graded_tickets}
+    scores = [score["f1"] for score in per_category(graded_tickets, labels).values()]
     return sum(scores) / len(scores) if scores else 0.0
 
 
@@ -74,16 +70,11 @@ def confusion(graded_tickets: Sequence[Graded], names: Sequence[str]) -> list[li
 
 def majority(graded_tickets: Sequence[Graded]) -> float:
     """Return the accuracy of always guessing the most frequent label."""
-    return (
-        max(Counter(graded.truth for graded in graded_tickets).values()) / len(graded_tickets)
-        if graded_tickets
-        else 0.0
-    )
+    counts = Counter(graded.truth for graded in graded_tickets)
+    return max(counts.values()) / len(graded_tickets) if graded_tickets else 0.0
 
 
-def thresholds(
-    graded_tickets: Sequence[Graded], outside: Sequence[Graded] = (), own: float | None = None
-) -> list[dict[str, Any]]:
+def thresholds(graded_tickets: Sequence[Graded], outside: Sequence[Graded], own: float | None) -> list[dict[str, Any]]:
     """Return for each threshold the coverage, and the errors among the answered tickets.
 
     `outside` are tickets of no category, for which every answer is wrong; `own` is the threshold in use.
@@ -106,12 +97,12 @@ def thresholds(
     return results
 
 
-def reliability(graded_tickets: Iterable[Graded], bins: int = BINS) -> list[Bin]:
+def reliability(graded_tickets: Iterable[Graded]) -> list[Bin]:
     """Return the answers with a confidence in bins of equal width (Guo et al. 2017), without empty bins."""
-    answers_by_bin: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
+    answers_by_bin: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
     for graded in graded_tickets:
         if graded.confidence is not None:
-            answers_by_bin[min(bins - 1, int(graded.confidence * bins))].append((graded.confidence, graded.right))
+            answers_by_bin[min(BINS - 1, int(graded.confidence * BINS))].append((graded.confidence, graded.right))
     return [Bin(len(b), sum(c for c, _ in b) / len(b), sum(r for _, r in b) / len(b)) for b in answers_by_bin if b]
 
 
