@@ -27,7 +27,13 @@ ADDED_KEYS = (
     "triage_ticket_id", "triage_category", "triage_suggestion", "triage_confidence", "triage_status",
     "triage_routed_to", "triage_error",
 )  # fmt: skip
-EVENT_KEYS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "prev", "hash")
+EVENT_KEYS = LoggedEvent._fields
+FLIP_KEYS = Flip._fields
+GROUP_COUNTS = StatsGroup._fields[1:]
+RUN_KEYS = (
+    "run_id", "kind", "words", "actor", "host", "pid", "started_at", "ended_at", "seconds", "counts",
+    "cost_usd", "exit_code",
+)  # fmt: skip
 
 _ticket_values = itemgetter(*(Ticket._fields.index(key) for key in TICKET_KEYS))
 
@@ -53,18 +59,16 @@ def integer(text: str) -> int | str:
     return int(text) if len(text) <= _DIGITS else text
 
 
-def decoder() -> json.JSONDecoder:
-    """Return a decoder whose values can all be written as JSON again; NaN and Infinity become None."""
-    return json.JSONDecoder(parse_constant=lambda _: None, parse_float=number, parse_int=integer)
-
-
-from_json = decoder().decode
+# All values that are read can be written as JSON again; NaN and Infinity become None.
+_READING: Mapping[str, Any] = {"parse_constant": lambda _: None, "parse_float": number, "parse_int": integer}
+DECODER = json.JSONDecoder(**_READING)
+from_json = DECODER.decode
 
 
 def foreign(document: str | bytes) -> Any:
-    """Return the value of a JSON document of another program, as `decoder` does. Raises `ValueError`."""
+    """Return the value of a JSON document of another program, read as by `DECODER`. Raises `ValueError`."""
     try:
-        return json.loads(document, parse_constant=lambda _: None, parse_float=number, parse_int=integer)
+        return json.loads(document, **_READING)
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
 
@@ -152,11 +156,8 @@ def last_decision(events: Sequence[LoggedEvent]) -> Decision | None:
         detail = json.loads(event.detail)
         if event.action == EventAction.UPDATED and {"subject", "description"} & set(detail.get("fields", ())):
             return None
-        passed_over = (Standing.LATE.value, Standing.NEXT.value)
-        if (
-            event.action in (EventAction.CLASSIFIED, EventAction.RECLASSIFIED)
-            and detail.get("outcome") not in passed_over
-        ):
+        has_effect = detail.get("outcome") not in (Standing.LATE.value, Standing.NEXT.value)
+        if event.action in (EventAction.CLASSIFIED, EventAction.RECLASSIFIED) and has_effect:
             suspicious = tuple(detail.get("suspicious", ()))
             return Decision(detail.get("decision"), detail.get("status", ""), suspicious=suspicious)
     return None
@@ -187,14 +188,6 @@ def history_record(history: History) -> dict[str, Any]:
 def group_record(group: StatsGroup) -> dict[str, Any]:
     """Return the record of a group of counts: its keys, then the counts."""
     return {**group.keys, **dict(zip(GROUP_COUNTS, group[1:], strict=True))}
-
-
-GROUP_COUNTS = StatsGroup._fields[1:]
-FLIP_KEYS = Flip._fields
-RUN_KEYS = (
-    "run_id", "kind", "words", "actor", "host", "pid", "started_at", "ended_at", "seconds", "counts",
-    "cost_usd", "exit_code",
-)  # fmt: skip
 
 
 def run_record(run: Run) -> dict[str, Any]:

@@ -6,7 +6,7 @@ frozen dataclass, and its class a quarter at start-up. Times are ISO 8601 UTC wi
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.mail import parts
@@ -15,17 +15,8 @@ Status = Literal[
     "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable",
     "forgotten",
 ]  # fmt: skip
-
-
-STATUSES: tuple[Status, ...] = (
-    "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable",
-    "forgotten",
-)  # fmt: skip
-
-
+STATUSES: tuple[Status, ...] = get_args(Status)
 PRIORITIES = ("low", "normal", "high", "urgent")
-
-
 URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 2, "low": 3}
 
 

@@ -5,12 +5,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from triage_cli.domain.serialization import DEEPEST, decoder, is_too_deep
+from triage_cli.domain.serialization import DECODER, DEEPEST, is_too_deep
 from triage_cli.readers.csv_reader import Record, lines_of
 from triage_cli.readers.decoding import LONGEST
 from triage_cli.readers.spool import Spool
 
-_DECODER = decoder()
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # not after an escaped backslash
 _GAP = re.compile(r"[\s,\ufeff]*")
 # A string, or a bracket.
@@ -33,7 +32,7 @@ def text_of(json_value: object) -> str:
 def parsed(json_text: str, position: int = 0) -> tuple[Any, int]:
     """Return the JSON value at a position of a text, and its end. Raises `ValueError`."""
     try:
-        return _DECODER.raw_decode(json_text, position)
+        return DECODER.raw_decode(json_text, position)
     except RecursionError as exc:
         raise ValueError(_TOO_DEEP) from exc
 
