@@ -181,7 +181,7 @@ def test_other_errors_are_none_of_it() -> None:
     for error in (OSError(errno.ENOENT, "x"), ConnectionRefusedError(), socket.gaierror(-2, "x"), ValueError()):
         assert resource_exhaustion.lack_of(error) is None
         assert resource_exhaustion.lack_of(error, is_probe=True) is None
-    resource_exhaustion.check()
+    assert resource_exhaustion.lack_of_files() is None
 
 
 def a_loop_is_not_begun(folder: Path) -> None:

@@ -83,7 +83,7 @@ def main() -> None:
     terminal.close_quietly()
     # A normal exit would wait for threads that run a command or look up a host name. The others it ends with a library
     # that glibc opens only then: without a free file descriptor that aborts the process.
-    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED) or resource_exhaustion.lacks_files():
+    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED) or resource_exhaustion.lack_of_files():
         abandon(code)
     sys.exit(code)
 

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Generic, TypeVar
 
 from triage_cli.domain.chunks import FlushNow
-from triage_cli.runtime import resource_exhaustion
+from triage_cli.runtime.resource_exhaustion import lack_of_files
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -23,7 +23,8 @@ class AsyncBridge:
     """An event loop in a thread of its own, for the lifetime of the process."""
 
     def __init__(self) -> None:
-        resource_exhaustion.check()  # a half-made loop would print a warning when it is collected
+        if lack := lack_of_files():  # a half-made loop would print a warning when it is collected
+            raise lack
         self.loop = asyncio.new_event_loop()
         self._arrivals = _Arrivals()
         threading.Thread(target=self._serve, name="bridge", daemon=True).start()

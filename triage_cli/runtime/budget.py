@@ -37,7 +37,7 @@ class Budget:
     and a call that was cheaper than its worst case leaves room for others.
     """
 
-    def __init__(self, allowance: StopControl, bounds: Bounds, grant: Grant | None) -> None:
+    def __init__(self, stop_control: StopControl, bounds: Bounds, grant: Grant | None) -> None:
         self.bounds = bounds
         self.spent = 0.0
         self.reserved = 0.0
@@ -46,16 +46,16 @@ class Budget:
         self.grant = grant
         self.spent_by_all: Callable[[], float] | None = None  # what counts against the budget of the day, in USD
         self.hold: Callable[[Sequence[str]], Held] | None = None  # returns which of these tickets the run still holds
-        self._stop_control = allowance
+        self._stop_control = stop_control
         self._open = 0
         self._queued_calls: list[Callable[[], None]] = []
         self._record_lock = threading.Lock()
         self._lock = threading.Lock()
 
     @classmethod
-    def free(cls, allowance: StopControl) -> Self:
+    def free(cls, stop_control: StopControl) -> Self:
         """Return a budget without a run, which refuses every call that has a price."""
-        return cls(allowance, Bounds(0.0, None, 0.0), None)
+        return cls(stop_control, Bounds(0.0, None, 0.0), None)
 
     @property
     def stopping(self) -> bool:

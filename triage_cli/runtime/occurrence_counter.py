@@ -28,12 +28,12 @@ class OccurrenceCounter:
             number = numbers.get(key, 0)
             before.append(number)
             numbers[key] = number + 1
+        if self._db is None and len(numbers) > IN_MEMORY:
+            self._db, self._in_memory = self._open_file(), {}
         if self._db is not None:
-            self._store_counts(self._db, numbers)
-        elif len(numbers) > IN_MEMORY:
-            self._db = self._open_file()
-            self._store_counts(self._db, numbers)
-            self._in_memory = {}
+            self._db.execute("begin")
+            self._db.executemany("insert or replace into seen values (?, ?)", numbers.items())
+            self._db.execute("commit")
         return before
 
     def counted(self, identities: Sequence[str]) -> list[int]:
@@ -44,7 +44,10 @@ class OccurrenceCounter:
 
     def _numbers(self, keys: list[int]) -> dict[int, int]:
         """Return the counts of these keys at least."""
-        return self._in_memory if self._db is None else self._stored_counts(self._db, keys)
+        if self._db is None:
+            return self._in_memory
+        query = "select key, number from seen where key in (select value from json_each(?))"
+        return dict(self._db.execute(query, (compact(keys),)).fetchall())
 
     @staticmethod
     def _open_file() -> sqlite3.Connection:
@@ -52,17 +55,6 @@ class OccurrenceCounter:
         db.execute("pragma synchronous = off")
         db.execute("create table seen (key integer primary key, number integer)")
         return db
-
-    @staticmethod
-    def _stored_counts(db: sqlite3.Connection, keys: list[int]) -> dict[int, int]:
-        query = "select key, number from seen where key in (select value from json_each(?))"
-        return dict(db.execute(query, (compact(keys),)).fetchall())
-
-    @staticmethod
-    def _store_counts(db: sqlite3.Connection, numbers: dict[int, int]) -> None:
-        db.execute("begin")
-        db.executemany("insert or replace into seen values (?, ?)", numbers.items())
-        db.execute("commit")
 
     def close(self) -> None:
         """Remove the temporary file."""

@@ -60,9 +60,8 @@ def kill_group(leader: "subprocess.Popen[bytes]") -> None:
     """Kill a child and the processes that it has started, unless it was waited for."""
     if leader.returncode is not None:
         return
-    if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(leader.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader.pid, signal.SIGKILL)
     leader.kill()
 
 

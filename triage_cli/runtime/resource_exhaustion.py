@@ -28,46 +28,32 @@ def lack_of(error: BaseException, *, is_probe: bool = False) -> ExhaustedError |
         if isinstance(cause, ExhaustedError):
             return cause
         if isinstance(cause, MemoryError):
-            return _lack(errno.ENOMEM)
+            return _error(LACKS[errno.ENOMEM])
         if isinstance(cause, OSError) and cause.errno in LACKS:
-            return _lack(cause.errno)
+            return _error(LACKS[cause.errno])
         if isinstance(cause, RuntimeError) and str(cause) == NO_THREAD:
             return _error(NO_THREAD_LACK)
         # The loader of shared libraries gives only a text.
         if isinstance(cause, ImportError) and os.strerror(errno.EMFILE) in str(cause):
-            return _lack(errno.EMFILE)
-    return _probe_descriptors(NEEDED) if is_probe else None
+            return _error(LACKS[errno.EMFILE])
+    return lack_of_files() if is_probe else None
 
 
-def check() -> None:
-    """Raise `ExhaustedError` if almost no file can be opened, before beginning what would then fail half-way."""
-    if lack := _probe_descriptors(NEEDED):
-        raise lack
-
-
-def lacks_files() -> bool:
-    """Return whether almost no file can be opened."""
-    return _probe_descriptors(NEEDED) is not None
-
-
-def _lack(number: int) -> ExhaustedError:
-    return _error(LACKS[number])
-
-
-def _error(lack: tuple[str, str]) -> ExhaustedError:
-    message, hint = lack
-    return ExhaustedError(message, hint=hint)
-
-
-def _probe_descriptors(number: int) -> ExhaustedError | None:
+def lack_of_files() -> ExhaustedError | None:
+    """Return the lack if almost no file can be opened now, None if some can."""
     opened: list[int] = []
     try:
-        while len(opened) < number:
+        while len(opened) < NEEDED:
             opened += os.pipe()
     except OSError as error:
-        return _lack(error.errno) if error.errno in LACKS else None
+        return _error(LACKS[error.errno]) if error.errno in LACKS else None
     finally:
         for descriptor in opened:
             with suppress(OSError):
                 os.close(descriptor)
     return None
+
+
+def _error(lack: tuple[str, str]) -> ExhaustedError:
+    message, hint = lack
+    return ExhaustedError(message, hint=hint)

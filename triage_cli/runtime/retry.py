@@ -22,14 +22,13 @@ class Retries:
     """The retries that one item has left, for any reason."""
 
     def __init__(self, left: int) -> None:
-        self.left = left
-        self.used = 0
+        self._left = left
 
     def take(self) -> bool:
         """Use up one retry; return False if none is left."""
-        if self.left <= self.used:
+        if self._left <= 0:
             return False
-        self.used += 1
+        self._left -= 1
         return True
 
 
