@@ -13,7 +13,7 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.chunks import CHUNK, NAMED
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import ItemError, TriageError, UnavailableError
-from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
+from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import WHOLE, InputPart, Run
 from triage_cli.domain.serialization import compact
@@ -52,7 +52,7 @@ class RunRecorder:
         """Return the run's exit code so far."""
         if self.exit_code_given is not None:
             return self.exit_code_given
-        return next(code for code in PRECEDENCE if code in self.codes)
+        return gravest(self.codes)
 
     def exited(self, code: int) -> None:
         """Record the exit code of the command, if it differs from the run's."""

@@ -27,8 +27,6 @@ LISTED = 6  # categories that are named one by one
 
 Events = Sequence[tuple[LoggedEvent, Mapping[str, Any]]]  # each with its parsed detail
 
-OTHER_ACTIONS: Mapping[str, str] = {EventAction.FORGOTTEN: "its text was forgotten, and what was said about it"}
-
 
 def explain(
     history: History, categories: Collection[str] = (), owed: Sequence[str] | None = (), offline: Collection[str] = ()
@@ -130,7 +128,8 @@ def _event_sentences(
             reply = replies.get((detail.get("delivery", ""), detail.get("attempt", 0)))
             yield _delivery_sentence(event.action, detail, reply)
         case _:
-            yield f"{event.actor}: {OTHER_ACTIONS.get(event.action, event.action)}"
+            forgotten = "its text was forgotten, and what was said about it"
+            yield f"{event.actor}: {forgotten if event.action == EventAction.FORGOTTEN else event.action}"
 
 
 def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
@@ -237,9 +236,8 @@ def _answer_sentence(answer: Classification, who: str, names: Sequence[str]) -> 
     listed = f"out of {comma_list(names)}" if len(names) <= LISTED else f"out of {len(names)} categories"
     among = f", {listed}" if names else ""
     former = ", as one of these is named today" if names and answer.category not in names else ""
-    reason = (answer.reason or "").replace("; next: ", " (next: ") + (
-        ")" if "; next: " in (answer.reason or "") else ""
-    )
+    reason, _, next_best = (answer.reason or "").partition("; next: ")
+    reason += f" (next: {next_best})" if next_best else ""
     if answer.confidence is None:
         return f"{who} answered {answer.category}{among}{former}, without a confidence{f': {reason}' if reason else ''}"
     source = SOURCES.get(answer.confidence_source or "", "")
