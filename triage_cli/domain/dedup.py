@@ -70,21 +70,7 @@ def new_ticket(identified: Identified, ticket_id: str, at: str, run_id: str | No
         created_at(draft, at),
         at,
         encoded(draft.extra),
-        "new",
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        0,
-        None,
-        0.0,
-        None,
-        0,
-        None,
-        1,
-        run_id,
+        run_id=run_id,
     )
 
 

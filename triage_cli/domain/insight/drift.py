@@ -70,18 +70,18 @@ def compare(latest_period: PeriodCounts, earlier_period: PeriodCounts) -> list[D
 def _pairs(latest_period: PeriodCounts, earlier_period: PeriodCounts) -> Iterator[tuple[Measure, str, Count, Count]]:
     total, earlier = sum(latest_period.labels.values()), sum(earlier_period.labels.values())
     for name in sorted({*latest_period.labels, *earlier_period.labels}):
-        yield (
-            "label",
-            name,
-            Count(total, latest_period.labels.get(name, 0)),
-            Count(earlier, earlier_period.labels.get(name, 0)),
-        )
+        now, before = latest_period.labels.get(name, 0), earlier_period.labels.get(name, 0)
+        yield "label", name, Count(total, now), Count(earlier, before)
     yield "sure", "", latest_period.sure, earlier_period.sure
-    for name in sorted({*latest_period.verdicts, *earlier_period.verdicts}):
-        yield "verdicts", name, latest_period.verdicts.get(name, Count()), earlier_period.verdicts.get(name, Count())
-    for name in sorted({*latest_period.second_opinions, *earlier_period.second_opinions}):
-        counts = (latest_period.second_opinions.get(name, Count()), earlier_period.second_opinions.get(name, Count()))
-        yield "second opinions", name, *counts
+    yield from _by_name("verdicts", latest_period.verdicts, earlier_period.verdicts)
+    yield from _by_name("second opinions", latest_period.second_opinions, earlier_period.second_opinions)
+
+
+def _by_name(
+    measure: Measure, latest: Mapping[str, Count], earlier: Mapping[str, Count]
+) -> Iterator[tuple[Measure, str, Count, Count]]:
+    for name in sorted({*latest, *earlier}):
+        yield measure, name, latest.get(name, Count()), earlier.get(name, Count())
 
 
 def fisher(held: int, n: int, other_held: int, other_n: int) -> float:

@@ -69,5 +69,5 @@ class Plan(NamedTuple):
 def volumes(before: Counter[str], after: Counter[str], pagers: Iterable[str]) -> tuple[Volume, ...]:
     """Return the volumes, those that page first, then by how much they change."""
     pager_names = set(pagers)
-    volumes = (Volume(name, before[name], after[name], name in pager_names) for name in {*before, *after})
-    return tuple(sorted(volumes, key=lambda v: (not v.pages, -abs(v.after - v.before), v.destination)))
+    of_each = (Volume(name, before[name], after[name], name in pager_names) for name in {*before, *after})
+    return tuple(sorted(of_each, key=lambda v: (not v.pages, -abs(v.after - v.before), v.destination)))

@@ -1,6 +1,6 @@
 """Threads of mails: one conversation is one ticket, and each of its mails is kept once."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from triage_cli.domain.dedup import Identified, encoded, reset
@@ -50,12 +50,12 @@ def joined(known: Ticket, item: Identified) -> Ticket | None:
         if mails[mail.message_id] != (draft.customer_id, draft.created_at):
             raise RowError(f"{place}: the Message-ID {mail.message_id[:200]} is that of another mail")
         return None
-    first = mail.message_id == known.external_id and opener is not None
-    if first and opener is not None:
-        thread.insert(0, _entry(opener, known.customer_id, known.created_at, known.subject, known.description, extra))
+    is_first = opener is not None and mail.message_id == known.external_id
+    if opener is not None and is_first:
+        thread.insert(0, _entry(opener, known, extra))
         extra = dict(draft.extra)
     else:
-        thread.append(_entry(mail, draft.customer_id, draft.created_at, draft.subject, draft.description, draft.extra))
+        thread.append(_entry(mail, draft, draft.extra))
     after = encoded({**extra, THREAD: thread})
     if len(after) > LONGEST:
         raise RowError(
@@ -63,7 +63,7 @@ def joined(known: Ticket, item: Identified) -> Ticket | None:
             hint="a thread that long is rarely one matter: keep the mail where it is",
         )
     ticket = known._replace(extra=after, revision=known.revision + 1)
-    return _opened(ticket, item) if first else ticket
+    return _opened(ticket, item) if is_first else ticket
 
 
 def length(ticket: Ticket) -> int:
@@ -73,7 +73,7 @@ def length(ticket: Ticket) -> int:
 
 def _opened(ticket: Ticket, item: Identified) -> Ticket:
     """Return the ticket with this mail as its text."""
-    draft: TicketDraft = item.draft
+    draft = item.draft
     ticket = ticket._replace(
         content_hash=item.content,
         subject=draft.subject,
@@ -84,9 +84,12 @@ def _opened(ticket: Ticket, item: Identified) -> Ticket:
     return ticket if ticket.verdict else reset(ticket)
 
 
-def _entry(mail: Mail, *fields: Any) -> dict[str, Any]:
-    sender, date, subject, text, extra = fields
-    entry = {"message_id": mail.message_id, "from": sender, "date": date, "subject": subject, "text": text}
+def _entry(mail: Mail, bearer: Ticket | TicketDraft, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mail as the thread has it; `bearer` holds its sender, date and text, `extra` its attachments."""
+    entry = {
+        "message_id": mail.message_id, "from": bearer.customer_id, "date": bearer.created_at,
+        "subject": bearer.subject, "text": bearer.description,
+    }  # fmt: skip
     return {**entry, "attachments": extra["attachments"]} if extra.get("attachments") else entry
 
 
