@@ -32,7 +32,7 @@ class BatchCollector:
     raised at the end, by `raise_trouble`; the work of other classifiers goes on.
     """
 
-    def __init__(self, context: BatchContext, first: Classifier, *, proposals: bool = False) -> None:
+    def __init__(self, context: BatchContext, first: Classifier, *, proposals: bool) -> None:
         self._context = context
         self._first = first
         self._proposals = proposals
@@ -275,12 +275,9 @@ def _copied_answer(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:
     if outcome.value is None or outcome.value.ticket.ticket_id == ticket.ticket_id:
         return outcome._replace(item=ticket)
     shared = tuple(
-        step._replace(
-            classification_id=ids.new_id(), ticket_id=ticket.ticket_id, reused=step.classification_id,
-            input_tokens=0, output_tokens=0, cache_read=0, cache_write=0, cost=0.0,
-        )
+        step.copy(ids.new_id(), step.run_id, step.at)._replace(ticket_id=ticket.ticket_id)
         for step in outcome.value.steps
-    )  # fmt: skip
+    )
     return outcome._replace(value=outcome.value._replace(ticket=ticket, steps=shared), item=ticket)
 
 

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import IO, NamedTuple, cast
+from typing import IO, NamedTuple, TypeGuard, cast
 
 from triage_cli.domain import ids, times
 from triage_cli.domain.audit.events import Event, EventAction
@@ -36,11 +36,7 @@ class BatchContext(NamedTuple):
         others = [c._replace(adds=tuple(a for a in c.adds if not self._is_of_this_run(a))) for c in changes]
         accepted = [conflict is None for conflict in self.run.save(others)]
         for change, is_accepted in zip(changes, accepted, strict=True):
-            for add in (
-                [add for add in change.adds if isinstance(add, Spent) and self._is_of_this_run(add)]
-                if is_accepted
-                else ()
-            ):
+            for add in filter(self._is_of_this_run, change.adds if is_accepted else ()):
                 self.run.budget.book(add.usd - add.released)
         return accepted
 
@@ -48,7 +44,7 @@ class BatchContext(NamedTuple):
         """Save a batch that was in the state `before`; return False if another run has taken it over."""
         return self.run.store.advance_batch(batch, before, event, self.run.lease)
 
-    def _is_of_this_run(self, add: object) -> bool:
+    def _is_of_this_run(self, add: object) -> TypeGuard[Spent]:
         return isinstance(add, Spent) and add.run_id == self.run.lease.run_id
 
     def give_back(self, batch: Batch, why: str) -> None:
@@ -69,10 +65,8 @@ class BatchContext(NamedTuple):
 
     def tickets(self, items: Sequence[BatchItem]) -> dict[str, Ticket]:
         """Return the tickets of items as they are now, by id."""
-        return {
-            t.ticket_id: t
-            for t in self.run.store.find(Selection(ids=tuple(batch_item.ticket_id for batch_item in items)))
-        }
+        ids_of_items = tuple(batch_item.ticket_id for batch_item in items)
+        return {ticket.ticket_id: ticket for ticket in self.run.store.find(Selection(ids=ids_of_items))}
 
 
 def paid(batch: Batch, batch_item: BatchItem, cost: float) -> Spent:
@@ -102,7 +96,7 @@ def released(ticket: Ticket, batch_item: BatchItem, batch: Batch) -> Ticket | No
 class BatchSubmitter:
     """Gathers and sends the requests of one classifier; `trouble` is the error that keeps more from being gathered."""
 
-    def __init__(self, context: BatchContext, batcher: Batcher, *, proposals: bool = False) -> None:
+    def __init__(self, context: BatchContext, batcher: Batcher, *, proposals: bool) -> None:
         self.trouble: TriageError | None = None
         self._context = context
         self._batcher = batcher
@@ -116,17 +110,12 @@ class BatchSubmitter:
         self._tickets_ahead = 0  # tickets of the chunk that are not processed yet
         # USD set aside and not settled yet, the number of sums, and USD of it that no request needs yet.
         self._set_aside_usd, self._set_aside_count, self._free_usd = 0.0, 0, 0.0
-        options = context.run.store.batch_options(batcher.fingerprint)
-        if options:
+        if options := context.run.store.batch_options(batcher.fingerprint):
             batcher.remember(options)
 
     def add(self, postponed: Sequence[Outcome[Answer]]) -> Iterator[list[Outcome[Decided]]]:
         """Put tickets into batches; a full batch is sent. After an error nothing is added."""
-        already_waiting = [o.ticket for o in postponed if o.ticket.status == "waiting"]
-        yield [
-            Outcome(None, Action.WAITING, Decided(ticket, None, asked=False), None, ticket)
-            for ticket in already_waiting
-        ]
+        yield [_already_waiting(o.ticket) for o in postponed if o.ticket.status == "waiting"]
         postponed = [o for o in postponed if o.ticket.status != "waiting"]
         key_of = {o.ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, o.ticket.text) for o in postponed}
         requests_by_key = dict(self._context.run.store.joinable(list(key_of.values())))
@@ -135,13 +124,12 @@ class BatchSubmitter:
             ticket = outcome.ticket
             key = key_of[ticket.ticket_id]
             was = "" if self._proposals else ticket.status
-            if key in requests_by_key and ticket.ticket_id in requests_by_key[key][2]:
-                yield [Outcome(None, Action.WAITING, Decided(ticket, None, asked=False), None, ticket)]
-                continue
             if key in requests_by_key:
-                batch_item = BatchItem(
-                    requests_by_key[key][0], ticket.ticket_id, requests_by_key[key][1], key, was, 0.0
-                )
+                batch_id, number, waiting_ids = requests_by_key[key]
+                if ticket.ticket_id in waiting_ids:
+                    yield [_already_waiting(ticket)]
+                    continue
+                batch_item = BatchItem(batch_id, ticket.ticket_id, number, key, was, 0.0)
             else:
                 request = yield from self._request_with_room(ticket)
                 if request is None or self._batch is None:
@@ -210,9 +198,8 @@ class BatchSubmitter:
         event = self._context.run.event(EventAction.SUBMITTED, ticket.ticket_id, data)
         status = ticket.status if self._proposals else "waiting"
         waiting_ticket = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
-        return Change(
-            event, waiting_ticket, ticket.revision, (*(outcome.value.steps if outcome.value else ()), batch_item)
-        )
+        steps = outcome.value.steps if outcome.value else ()
+        return Change(event, waiting_ticket, ticket.revision, (*steps, batch_item))
 
     def _save_waiting(self) -> list[Outcome[Decided]]:
         """Save the waiting tickets, then write their requests; a ticket that has changed meanwhile gets no request."""
@@ -277,6 +264,10 @@ class BatchSubmitter:
         event = context.run.event(EventAction.BATCH_SUBMITTED, None, {**about, "provider_batch": provider_id})
         context.advance(done, "sending", event)
         return None
+
+
+def _already_waiting(ticket: Ticket) -> Outcome[Decided]:
+    return Outcome(None, Action.WAITING, Decided(ticket, None, asked=False), None, ticket)
 
 
 def spooled() -> IO[bytes]:
