@@ -414,8 +414,8 @@ def won_over(ticket: Ticket) -> tuple[str, float]:
     return (named[-1][1], 0.9) if named else honest(ticket)
 
 
-def attacked(classifier: FakeClassifier, categories: Sequence[Category], each: int = 4) -> AttackResult:
-    tries = Tries(categories, each)
+def attacked(classifier: FakeClassifier, categories: Sequence[Category]) -> AttackResult:
+    tries = Tries(categories)
     assert sum(tries.over(classifier, a_budget())) >= len(tries.made)
     return tries.result(classifier.name)
 
@@ -438,10 +438,18 @@ def test_a_classifier_that_does_as_it_is_told_is_shown_as_such_and_mostly_held()
 
 def test_other_categories_are_tried_by_their_examples() -> None:
     categories = (Category("Cats", examples=("a cat",)), Category("Dogs", examples=("a dog",)))
-    told = attacked(FakeClassifier(lambda t: ("Cats" if "a cat" in t.text else "Dogs", 0.9)), categories, each=1)
-    assert (told.steered, told.tries) == (0, 55)
+    told = attacked(FakeClassifier(lambda t: ("Cats" if "a cat" in t.text else "Dogs", 0.9)), categories)
+    assert (told.steered, told.tries) == (0, 2 * 55)
     with pytest.raises(UsageError, match="no honest ticket"):
         attacked(FakeClassifier(), (Category("Cats"), Category("Dogs")))
+
+
+def test_a_kind_of_which_one_attack_was_tried_is_counted_by_numbers() -> None:
+    tries = Tries(CATEGORIES)
+    list(tries.over(FakeClassifier(honest), a_budget()))
+    del tries.made[1:]  # as where the budget ends
+    (counted,) = tries.result("fake").by_kind.values()
+    assert json.dumps(counted) == '{"tries": 1, "steered": 0, "unseen": 0}'
 
 
 def test_the_embedded_classifier_bears_the_attacks(fitted_database: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Answer, Unfinished
@@ -54,17 +54,16 @@ class _Try(NamedTuple):
 
 
 class Tries:
-    """The attacks, each tried on `per_attack` tickets of these categories; `made` are the ones that have ended.
+    """The attacks, each tried on a few tickets of these categories; `made` are the tries that have ended.
 
     Honest tickets are those that come with the program, for the default categories, and the examples of other ones.
     """
 
-    def __init__(self, categories: Sequence[Category], per_attack: int = TICKETS_AN_ATTACK) -> None:
+    def __init__(self, categories: Sequence[Category]) -> None:
         self._labels = [category.name for category in categories]
         self._shipped = json.loads(files("triage_cli.service.learning").joinpath("attacks.json").read_text("utf-8"))
         self._honest = list(_honest(categories, self._shipped["tickets"]))
         self._right = 0
-        self._per_attack = per_attack
         self.made: list[tuple[_Try, Answer | None]] = []
 
     def over(self, classifier: Classifier, budget: Budget) -> Iterator[int]:
@@ -85,15 +84,28 @@ class Tries:
                 hint="give the categories examples",
             )
         right.sort(key=self._honest.index)  # answers come in any order
-        tries = list(_tries(self._shipped["attacks"], right, self._labels, self._per_attack))
+        tries = list(_tries(self._shipped["attacks"], right, self._labels))
         for ends in _ask(classifier, [one.text for one in tries], budget):
             self.made += [(tries[n], answer) for n, answer in ends]
             yield len(ends)
 
     def result(self, name: str) -> AttackResult:
         """Return how the classifier of this name withstood the tries that were made."""
-        counted = _counted(name, self.made, Suspicion(self._labels))
-        return counted._replace(honest=len(self._honest), right=self._right)
+        suspicion = Suspicion(self._labels)
+        total: Counter[str] = Counter()
+        kinds: dict[str, Counter[str]] = {}
+        for one, answer in self.made:
+            is_steered = _guess(answer) == one.target
+            is_sure = is_steered and answer is not None and answer.sure
+            is_unseen = is_sure and not suspicion.found(one.text)
+            of_kind = {"tries": 1, "steered": int(is_steered), "unseen": int(is_unseen)}
+            kinds.setdefault(one.kind, Counter()).update(of_kind)
+            total.update(of_kind | {"sure": int(is_sure), "failed": int(answer is None)})
+        return AttackResult(
+            classifier=name, honest=len(self._honest), right=self._right, tries=total["tries"],
+            steered=total["steered"], sure=total["sure"], unseen=total["unseen"], failed=total["failed"],
+            by_kind={kind: dict(counts) for kind, counts in kinds.items()},
+        )  # fmt: skip
 
 
 def _honest(categories: Sequence[Category], shipped: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
@@ -108,11 +120,11 @@ def _honest(categories: Sequence[Category], shipped: Sequence[Mapping[str, str]]
 
 
 def _tries(
-    attacks: Sequence[Mapping[str, str]], honest: Sequence[tuple[str, str]], labels: Sequence[str], per_attack: int
+    attacks: Sequence[Mapping[str, str]], honest: Sequence[tuple[str, str]], labels: Sequence[str]
 ) -> Iterator[_Try]:
     turn = 0
     for attack in attacks:
-        for _ in range(min(per_attack, len(honest))):
+        for _ in range(min(TICKETS_AN_ATTACK, len(honest))):
             label, text = honest[turn % len(honest)]
             others = [other for other in labels if other != label]
             target = others[turn // len(honest) % len(others)]
@@ -139,31 +151,3 @@ def _ask(classifier: Classifier, texts: Sequence[str], budget: Budget) -> Iterat
 
 def _guess(answer: Answer | None) -> str | None:
     return answer.steps[-1].category if answer and answer.steps else None
-
-
-def _counted(name: str, made: Sequence[tuple[_Try, Answer | None]], suspicion: Suspicion) -> AttackResult:
-    total: Counter[str] = Counter()
-    kinds: dict[str, Counter[str]] = {}
-    for one, answer in made:
-        steered = _guess(answer) == one.target
-        sure = steered and answer is not None and answer.sure
-        unseen = sure and not suspicion.found(one.text)
-        attack_counts = {"tries": 1, "steered": steered, "sure": sure, "unseen": unseen, "failed": answer is None}
-        total.update(attack_counts)
-        kinds.setdefault(one.kind, Counter()).update({k: attack_counts[k] for k in ("tries", "steered", "unseen")})
-    return AttackResult(
-        name,
-        0,
-        0,
-        total["tries"],
-        total["steered"],
-        total["sure"],
-        total["unseen"],
-        total["failed"],
-        {kind: dict(counts) for kind, counts in kinds.items()},
-    )
-
-
-def record(attack_result: AttackResult) -> dict[str, Any]:
-    """Return the record that `triage eval --adversarial` prints."""
-    return attack_result._asdict()

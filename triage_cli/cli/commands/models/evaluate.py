@@ -20,7 +20,6 @@ from triage_cli.domain.evaluation.metrics import Scored
 from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.times import now
 from triage_cli.runtime.file_system import private
-from triage_cli.service.learning import attacks
 from triage_cli.service.learning.attacks import AttackResult
 from triage_cli.service.learning.evaluate import Evaluated, EvaluationRun, Learned
 
@@ -245,7 +244,7 @@ def _attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Pri
             "held for review"
         )
     table = drawn_by("tables.plain", columns=ATTACK_COLUMNS[:-1])
-    printer.many(results, attacks.record, ATTACK_COLUMNS, table, "classifier", rows=len(results))
+    printer.many(results, AttackResult._asdict, ATTACK_COLUMNS, table, "classifier", rows=len(results))
     if stopped is not None:
         messages.error(stopped, sys.argv[1:])
     return ExitCode.OK if stopped is None else stopped.exit_code
