@@ -41,7 +41,7 @@ class ReclassifyRun:
         recorder: DecisionRecorder,
         plan: ReclassifyPlan,
         hysteresis: Mapping[str, float],
-        batch_collector: BatchCollector | None = None,
+        batch_collector: BatchCollector | None,
     ) -> None:
         self._context = recorder.context
         self._store = recorder.context.store
@@ -61,36 +61,36 @@ class ReclassifyRun:
         Raises `CheckError`, with nothing changed, if more would flip than the plan allows.
         """
         bound = Bound.read(self._plan.max_flips)
-        changes: list[FlipDecision] = []
+        to_apply: list[FlipDecision] = []
         flips = compared = waiting = 0
         for judged in self.compare(selection):
             compared += sum(j.now is not None for j in judged)
             flips += sum(j.action == Action.FLIP for j in judged)
             waiting += sum(j.action == Action.WAITING for j in judged)
             if self._plan.apply:
-                changes += (j for j in judged if j.action in CHANGES)
+                to_apply += (j for j in judged if j.action in CHANGES)
                 judged = [j for j in judged if j.action not in CHANGES]  # noqa: PLW2901 - what is told at once
             yield [_outcome(j, j.ticket) for j in judged]
         try:
             if bound is not None:
                 bound.check(flips, compared)
         except CheckError:
-            yield [_outcome(j, j.ticket) for j in changes]
+            yield [_outcome(j, j.ticket) for j in to_apply]
             raise
         if self._context.budget.stopping or waiting:  # the comparison is incomplete, so nothing is applied
-            yield [_outcome(j, j.ticket) for j in changes]
-        elif changes:
-            yield self._applied(changes, send_on)
+            yield [_outcome(j, j.ticket) for j in to_apply]
+        elif to_apply:
+            yield self._applied(to_apply, send_on)
 
     def _applied(
-        self, changes: Sequence[FlipDecision], send_on: Callable[[Sequence[Ticket]], Iterator[Ticket]]
+        self, to_apply: Sequence[FlipDecision], send_on: Callable[[Sequence[Ticket]], Iterator[Ticket]]
     ) -> list[Outcome[Flip]]:
-        done = self.apply(changes)
+        done = self.apply(to_apply)
         to_send = [d.ticket for d in done if d.ticket.run_id and d.action != Action.HELD]
         sent = {ticket.ticket_id: ticket for ticket in send_on(to_send)}
         return [
             _outcome(d._replace(ticket=sent.get(d.ticket.ticket_id, d.ticket)), before.ticket)
-            for d, before in zip(done, changes, strict=True)
+            for d, before in zip(done, to_apply, strict=True)
         ]
 
     # -- compare
@@ -168,7 +168,9 @@ class ReclassifyRun:
             while to_claim := list(islice(left, self._recorder.next_claim_size())):
                 if self._context.budget.stopping:
                     return
-                claimed = {t.ticket_id: t for t in self._claimed(to_claim)}
+                named = Selection(ids=tuple(t.ticket_id for t in to_claim))
+                free = self._context.claim(named, len(to_claim))
+                claimed = {t.ticket_id: t for t in free if self._may_change(t)}
                 lost = [ticket for ticket in to_claim if ticket.ticket_id not in claimed]
                 unasked += (FlipDecision(numbers[t.ticket_id], t, Action.HELD, None) for t in lost)
                 rows.update((ticket_id, numbers[ticket_id]) for ticket_id in claimed)
@@ -176,15 +178,9 @@ class ReclassifyRun:
         self.completed = True
 
     def _may_change(self, ticket: Ticket) -> bool:
-        undecided = ticket.category is None and ticket.status != "needs_review"
-        forgotten = not ticket.text
-        return not undecided and not forgotten and (not ticket.verdict or self._plan.classify.force)
-
-    def _claimed(self, tickets: Sequence[Ticket]) -> list[Ticket]:
-        if not tickets:
-            return []
-        named = Selection(ids=tuple(t.ticket_id for t in tickets))
-        return [t for t in self._context.claim(named, len(tickets)) if self._may_change(t)]
+        is_decided = ticket.category is not None or ticket.status == "needs_review"
+        is_forgotten = not ticket.text
+        return is_decided and not is_forgotten and (not ticket.verdict or self._plan.classify.force)
 
     def _answered(self, tickets: Sequence[Ticket]) -> dict[str, Classification]:
         """Return the stored answers to the present question: decisions that hold, and proposals."""
