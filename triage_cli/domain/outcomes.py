@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
+from triage_cli.domain.deliveries import OutgoingDelivery
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Ticket
 
@@ -81,5 +82,12 @@ class Outcome(NamedTuple, Generic[T]):
     def ticket(self) -> Ticket:
         """Return the item as a ticket. Raises `TypeError` if it is something else."""
         if not isinstance(self.item, Ticket):
+            raise TypeError(self)
+        return self.item
+
+    @property
+    def outgoing(self) -> OutgoingDelivery:
+        """Return the item as a delivery. Raises `TypeError` if it is something else."""
+        if not isinstance(self.item, OutgoingDelivery):
             raise TypeError(self)
         return self.item

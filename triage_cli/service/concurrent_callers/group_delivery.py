@@ -142,7 +142,7 @@ class GroupDeliveries:
         shared = self._shared()
         by_itself = RunContext(self._store, shared.run, shared.stop)
         recorder = AttemptRecorder(by_itself, {one.delivery_id: one.context for one in attempted})
-        policies = {one.delivery_id: _policy(one.destination) for one in attempted}
+        policies = {one.delivery_id: RetryPolicy.of(one.destination) for one in attempted}
         changes = recorder.changes([one.outcome for one in attempted], policies)
         by_delivery = {result.delivery_id: (change, result) for change, result in changes}
         return [_to_save(recorder, one, *by_delivery[one.delivery_id]) for one in attempted]
@@ -196,17 +196,13 @@ class GroupDeliveries:
         )
 
 
-def _policy(destination: Destination | None) -> RetryPolicy:
-    return RetryPolicy(destination.max_attempts, destination.schedule) if destination else RetryPolicy()
-
-
 def _to_save(
     recorder: AttemptRecorder, attempted: _Attempted, change: Change, result: AttemptResult
 ) -> Prepared[AttemptResult]:
     def finish(conflicts: Sequence[Conflict | None]) -> AttemptResult:
         if conflicts[0] is None:
             return result
-        (again,) = recorder.record([attempted.outcome], _policy(attempted.destination))
+        (again,) = recorder.record([attempted.outcome], RetryPolicy.of(attempted.destination))
         return again
 
     return Prepared([change], finish)

@@ -137,9 +137,7 @@ class GroupDispatcher:
         has_parked = False
         for collected in dispatcher.collect():
             for outcome in collected.outcomes:
-                if not isinstance(outcome.item, OutgoingDelivery):
-                    raise TypeError(outcome)
-                self._hand_over(GroupResult(outcome.item.delivery.delivery_id, collected.destination, outcome))
+                self._hand_over(GroupResult(outcome.outgoing.delivery.delivery_id, collected.destination, outcome))
             for parked in collected.parked:
                 has_parked = True
                 self._hand_over(

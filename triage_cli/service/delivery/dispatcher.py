@@ -195,9 +195,7 @@ class _DestinationQueue:
         outcomes = next(self._results)
         if outcomes:
             for outcome in outcomes:
-                if not isinstance(outcome.item, OutgoingDelivery):
-                    raise TypeError(outcome)
-                self._count_delivery(outcome.item, -1)
+                self._count_delivery(outcome.outgoing, -1)
             self._being_attempted -= len(outcomes)
             self._last_outcome_at = self._clock()
             tried = [outcome for outcome in outcomes if not isinstance(outcome.error, NOT_ATTEMPTED)]
@@ -216,16 +214,12 @@ class _DestinationQueue:
 
     def _park_not_attempted(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[QueueResults]:
         """Park the deliveries that were not attempted because of an error, and pause."""
-        not_attempted = [(o.item, o.error) for o in outcomes if isinstance(o.error, NOT_ATTEMPTED)]
+        not_attempted = [(o.outgoing, o.error) for o in outcomes if isinstance(o.error, NOT_ATTEMPTED)]
         if not_attempted:
             self._destination_error = not_attempted[0][1]
             self._breakers.pause(self._name, self._destination_error)
-            yield QueueResults(
-                self._destination,
-                (),
-                [item for item, _ in not_attempted if isinstance(item, OutgoingDelivery)],
-                self._destination_error,
-            )
+            parked = [outgoing for outgoing, _ in not_attempted]
+            yield QueueResults(self._destination, (), parked, self._destination_error)
 
     def _park_queue(self) -> Iterator[QueueResults]:
         if self._queue:

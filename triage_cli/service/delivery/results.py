@@ -4,15 +4,16 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from triage_cli.domain import ids, routing, times
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change
-from triage_cli.domain.deliveries import Attempt, Delivery, Failure, OutgoingDelivery, Receipt, Routed
+from triage_cli.domain.deliveries import Attempt, Delivery, Failure, Receipt, Routed
 from triage_cli.domain.errors import DeliveryError, ItemError, OfflineError, TriageError, UnavailableError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket
+from triage_cli.ports.destinations import Destination
 from triage_cli.service.run_context import RunContext
 
 # How often the results are saved again if other programs keep changing the tickets.
@@ -75,8 +76,7 @@ class AttemptRecorder:
         changes, results = [], []
         by_ticket: dict[str, list[Outcome[Receipt]]] = {}
         for outcome in unsaved.values():
-            if isinstance(outcome.item, OutgoingDelivery):
-                by_ticket.setdefault(outcome.item.ticket.ticket_id, []).append(outcome)
+            by_ticket.setdefault(outcome.outgoing.ticket.ticket_id, []).append(outcome)
         for ticket_id, before in tickets.items():
             ticket_outcomes = by_ticket[ticket_id]
             stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
@@ -123,9 +123,9 @@ class AttemptRecorder:
 
     def _switch_off_the_gone(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
         gone = {
-            o.item.delivery.destination: self._context_of(o.item.delivery.delivery_id)
+            o.outgoing.delivery.destination: self._context_of(o.outgoing.delivery.delivery_id)
             for o in outcomes
-            if isinstance(o.item, OutgoingDelivery) and isinstance(o.error, DeliveryError) and o.error.gone
+            if isinstance(o.error, DeliveryError) and o.error.gone
         }
         for name in sorted(gone.keys() - self._store.switched_off()) if gone else ():
             self._store.switch(name, off=True)
@@ -142,11 +142,6 @@ class AttemptResult(NamedTuple):
     attempts: tuple[Attempt, ...] = ()
 
     @property
-    def ticket_id(self) -> str:
-        """Return the ticket's id."""
-        return self.ticket.ticket_id
-
-    @property
     def failures(self) -> tuple[Failure, ...]:
         """Return the failure, if it is one."""
         return (Failure(self.delivery_id, self.error),) if self.error else ()
@@ -158,11 +153,14 @@ class RetryPolicy(NamedTuple):
     max_attempts: int = 7
     schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
 
+    @classmethod
+    def of(cls, destination: Destination | None) -> Self:
+        """Return the policy of a destination; the usual one if it could not be opened."""
+        return cls(destination.max_attempts, destination.schedule) if destination else cls()
+
     def after(self, outcome: Outcome[Receipt], at: str, stored: Delivery) -> tuple[Delivery, Attempt]:
         """Return a delivery and its attempt after an outcome; `stored` is the delivery as it is stored now."""
-        outgoing, error = outcome.item, outcome.error
-        if not isinstance(outgoing, OutgoingDelivery):
-            raise TypeError(outcome)
+        outgoing, error = outcome.outgoing, outcome.error
         number = stored.attempts + 1
         status = outcome.value.status if outcome.value else getattr(error, "status", None)
         seconds = outcome.value.seconds if outcome.value else 0.0
@@ -207,13 +205,11 @@ def _arrived_after_all(after: Delivery, before: Delivery) -> bool:
 
 def _tickets(outcomes: Sequence[Outcome[Receipt]]) -> dict[str, Ticket]:
     """Return the tickets as they were when their deliveries were attempted, by id."""
-    return {o.item.ticket.ticket_id: o.item.ticket for o in outcomes if isinstance(o.item, OutgoingDelivery)}
+    return {o.outgoing.ticket.ticket_id: o.outgoing.ticket for o in outcomes}
 
 
 def _delivery_id(outcome: Outcome[Receipt]) -> str:
-    if not isinstance(outcome.item, OutgoingDelivery):
-        raise TypeError(outcome)
-    return outcome.item.delivery.delivery_id
+    return outcome.outgoing.delivery.delivery_id
 
 
 class UnfinishedTicket:

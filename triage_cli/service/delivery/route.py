@@ -150,9 +150,9 @@ class DeliveryRun:
         return collected
 
     def _record(self, collected: QueueResults) -> list[AttemptResult]:
-        destination = collected.destination
-        policy = RetryPolicy(destination.max_attempts, destination.schedule) if destination else RetryPolicy()
-        return list(self._attempts.record(collected.outcomes, policy)) if collected.outcomes else []
+        if not collected.outcomes:
+            return []
+        return list(self._attempts.record(collected.outcomes, RetryPolicy.of(collected.destination)))
 
     @staticmethod
     def _parked_results(collected: QueueResults) -> list[AttemptResult]:
@@ -171,7 +171,7 @@ class DeliveryRun:
         ready = []
         for collected in self._collect():
             finished: list[tuple[str, AttemptResult | None, tuple[Failure, ...]]]
-            finished = [(result.ticket_id, result, result.failures) for result in self._record(collected)]
+            finished = [(result.ticket.ticket_id, result, result.failures) for result in self._record(collected)]
             because = collected.parked_because
             finished += [
                 (o.ticket.ticket_id, None, (Failure(o.delivery.delivery_id, because),) if because else ())
