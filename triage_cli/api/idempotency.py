@@ -49,9 +49,9 @@ class Done(NamedTuple):
     record: Any
 
 
-def reply(done: Done) -> Response:
+def reply(record: Any, status: int = 200) -> Response:
     """Return the record as a JSON response."""
-    return Response(to_json(done.record).encode("utf-8", "replace"), done.status, media_type="application/json")
+    return Response(to_json(record).encode("utf-8", "replace"), status, media_type="application/json")
 
 
 class IdempotentRequest:
@@ -70,7 +70,8 @@ class IdempotentRequest:
     def __call__(self, body: BaseModel | None, work: Callable[[], Done]) -> Response:
         """Return the response. Raises `BusyError` while the first request runs, `UsageError` for another body."""
         if self._key is None:
-            return reply(work())
+            done = work()
+            return reply(done.record, done.status)
         content = f"{self._path}\n{body.model_dump_json() if body else ''}"
         kept = self._begin(self._key, hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest())
         if kept is not None:

@@ -6,7 +6,7 @@ from fastapi import Depends, Path, Query
 from starlette.responses import Response
 
 from triage_cli.api.dependencies import CallerHere, CurrentServer, TriageHere, json_only, new_router
-from triage_cli.api.idempotency import Done, reply
+from triage_cli.api.idempotency import reply
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.bulk import streamed
 from triage_cli.api.schemas import admin, reports
@@ -33,26 +33,26 @@ def _record(key: ApiKey) -> dict[str, Any]:
 @router.get("/keys", response_model=list[admin.Key])
 def list_keys(ring: RingHere) -> Response:
     """List the API keys, oldest first."""
-    return reply(Done(200, [_record(key) for key in ring.list()]))
+    return reply([_record(key) for key in ring.list()])
 
 
 @router.post("/keys", status_code=201, response_model=admin.IssuedKey)
 def create_key(body: admin.KeyIn, ring: RingHere) -> Response:
     """Create an API key. It is shown only now, since only its hash is stored."""
-    return reply(Done(201, ring.create(body.name, body.role, body.expires_in)._asdict()))
+    return reply(ring.create(body.name, body.role, body.expires_in)._asdict(), 201)
 
 
 @router.post("/keys/{name:path}/rotate", response_model=admin.IssuedKey)
 def rotate_key(name: KeyName, ring: RingHere, body: admin.RotateIn | None = None) -> Response:
     """Create the next key with this name, which the audit log keeps. The key is shown only now."""
     body = body or admin.RotateIn()
-    return reply(Done(200, ring.rotate(name, body.overlap, body.expires_in)._asdict()))
+    return reply(ring.rotate(name, body.overlap, body.expires_in)._asdict())
 
 
 @router.delete("/keys/{name:path}", response_model=admin.Key)
 def revoke_key(name: KeyName, ring: RingHere) -> Response:
     """Revoke an API key: the next request with it is refused. Its name cannot be used again."""
-    return reply(Done(200, _record(ring.revoke(name))))
+    return reply(_record(ring.revoke(name)))
 
 
 @router.post("/forget", status_code=200, response_class=Lines, responses=LINES)
@@ -67,7 +67,7 @@ def forget(body: admin.ForgetIn, server_state: CurrentServer, triage: TriageHere
 @router.get("/runs", response_model=list[reports.Run])
 def list_runs(query: Annotated[admin.RunQuery, Query()], triage: TriageHere) -> Response:
     """List bulk commands and requests, the latest first: what each did, at what cost, and how it ended."""
-    return reply(Done(200, [run_record(run) for run in triage.runs(query.limit)]))
+    return reply([run_record(run) for run in triage.runs(query.limit)])
 
 
 @router.post("/audit/verify", response_model=reports.Head)
@@ -78,4 +78,4 @@ def verify_audit_log(server_state: CurrentServer, body: admin.VerifyIn | None = 
     """
     heads = (body or admin.VerifyIn()).heads
     places = heads if isinstance(heads, dict) else dict.fromkeys(heads, "that was expected")
-    return reply(Done(200, server_state.verify(places)._asdict()))
+    return reply(server_state.verify(places)._asdict())

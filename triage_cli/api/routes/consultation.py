@@ -35,7 +35,7 @@ def classify_text(body: consultation.ClassifyTextIn, consult: ConsultationHere) 
     """
     plan = ClassifyPlan(body.classifier, max_cost=body.max_cost, max_wait=MAX_WAIT)
     question = TextQuestion(body.subject, body.description)
-    return reply(Done(200, consult.classify_text(question, plan)._asdict()))
+    return reply(consult.classify_text(question, plan)._asdict())
 
 
 @router.get("/tickets/{ticket_id}/route/preview", response_model=consultation.RoutePreview)
@@ -43,14 +43,14 @@ def preview_route(
     ticket_id: TicketName, consult: ConsultationHere, query: Annotated[consultation.PreviewQuery, Query()]
 ) -> Response:
     """Return where a ticket would be sent now, and why; nothing is sent."""
-    return reply(Done(200, consult.preview_route(ticket_id, query.category)._asdict()))
+    return reply(consult.preview_route(ticket_id, query.category)._asdict())
 
 
 @router.get("/categories/profiles", response_model=list[consultation.CategoryProfile])
 def category_profiles(consult: ConsultationHere) -> Response:
     """Return the categories, the confidence that each needs, and where its tickets go."""
     profiles = consult.category_profiles()
-    return reply(Done(200, [p._asdict() | {"rules": [rule._asdict() for rule in p.rules]} for p in profiles]))
+    return reply([p._asdict() | {"rules": [rule._asdict() for rule in p.rules]} for p in profiles])
 
 
 @router.post("/tickets/{ticket_id}/suggestions", response_model=responses.AgentSuggestion)

@@ -10,7 +10,7 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from triage_cli.api.dependencies import TriageHere, new_router
-from triage_cli.api.idempotency import Done, reply
+from triage_cli.api.idempotency import reply
 from triage_cli.api.routes.tickets import TicketName
 from triage_cli.api.schemas import reports, requests, responses
 from triage_cli.domain.audit.events import EventQuery
@@ -53,7 +53,7 @@ def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], tri
     )
     found_tickets = list(islice(triage.find(selection), query.limit + 1))
     shown = found_tickets[: query.limit]
-    answer = reply(Done(200, [ticket_record(t) for t in shown]))
+    answer = reply([ticket_record(t) for t in shown])
     more = len(found_tickets) > query.limit and query.order == "newest"
     return _with_next(answer, request, shown[-1].ticket_id if more else None)
 
@@ -81,13 +81,13 @@ def _selection(query: requests.Conditions) -> Selection:
 @router.get("/tickets/{ticket_id}", response_model=responses.Whole)
 def show(ticket_id: TicketName, triage: TriageHere) -> Response:
     """Show one ticket with its whole history."""
-    return reply(Done(200, history_record(triage.history(ticket_id))))
+    return reply(history_record(triage.history(ticket_id)))
 
 
 @router.get("/tickets/{ticket_id}/why", response_model=responses.Why)
 def why(ticket_id: TicketName, triage: TriageHere) -> Response:
     """Explain in sentences how one ticket was decided, and what happens next."""
-    return reply(Done(200, why_record(triage.why(ticket_id))))
+    return reply(why_record(triage.why(ticket_id)))
 
 
 @router.get("/tickets/{ticket_id}/logs", response_model=list[responses.Event], responses=PAGED)
@@ -107,36 +107,36 @@ def logs(request: Request, query: Annotated[requests.EventQueryIn, Query()], tri
 def _events(request: Request, triage: Triage, query: requests.EventQueryIn, ticket_id: str | None) -> Response:
     selection = EventQuery(ticket_id, tuple(query.action), query.actor, moment(query.since), moment(query.until))
     if query.after is None:
-        return reply(Done(200, [event_record(e) for e in triage.events(selection._replace(limit=query.limit))]))
+        return reply([event_record(e) for e in triage.events(selection._replace(limit=query.limit))])
     found_events = list(islice(triage.events(selection._replace(after=query.after)), query.limit + 1))
     shown = found_events[: query.limit]
-    answer = reply(Done(200, [event_record(e) for e in shown]))
+    answer = reply([event_record(e) for e in shown])
     return _with_next(answer, request, str(shown[-1].seq) if len(found_events) > query.limit else None)
 
 
 @router.get("/stats", response_model=reports.Stats)
 def stats(triage: TriageHere) -> Response:
     """Count tickets by status, category, classifier and day, and deliveries by destination."""
-    return reply(Done(200, triage.stats()._asdict()))
+    return reply(triage.stats()._asdict())
 
 
 @router.get("/stats/groups", response_model=list[reports.StatsGroup])
 def stats_groups(query: Annotated[requests.StatsQueryIn, Query()], triage: TriageHere) -> Response:
     """Count tickets in groups, ordered by their keys."""
     asked = StatsQuery(_selection(query), tuple(dict.fromkeys(query.by)))
-    return reply(Done(200, [group_record(group) for group in triage.stats_by(asked)]))
+    return reply([group_record(group) for group in triage.stats_by(asked)])
 
 
 @router.get("/categories", response_model=list[responses.Category])
 def categories(triage: TriageHere) -> Response:
     """Return the categories that a ticket may get."""
-    return reply(Done(200, [category._asdict() for category in triage.categories()]))
+    return reply([category._asdict() for category in triage.categories()])
 
 
 @router.get("/audit/head", response_model=reports.Head)
 def head(triage: TriageHere) -> Response:
     """Return the head of the audit log, to be kept elsewhere."""
-    return reply(Done(200, triage.audit_head()._asdict()))
+    return reply(triage.audit_head()._asdict())
 
 
 def _with_next(answer: Response, request: Request, after: str | None) -> Response:

@@ -92,12 +92,12 @@ def receive(
     hook_id = checked(hook, request.headers, body, time.time())
     event = parsed(request.headers, body)
     if (challenge := _challenge(hook.spec, request.headers, event)) is not None:
-        return reply(Done(200, {"challenge": challenge}))
-    if not isinstance(event, list) or not event:
-        return reply(_taken(server_state, hook, hook_id, event))
-    if len(event) == 1:
-        return reply(_taken(server_state, hook, hook_id, event[0]))
-    return reply(Done(200, {"events": list(_each_taken(server_state, hook, hook_id, event))}))
+        return reply({"challenge": challenge})
+    events = event if isinstance(event, list) and event else [event]
+    if len(events) > 1:
+        return reply({"events": list(_each_taken(server_state, hook, hook_id, events))})
+    done = _taken(server_state, hook, hook_id, events[0])
+    return reply(done.record, done.status)
 
 
 def _each_taken(
