@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -109,7 +110,8 @@ def ours(folder: Path) -> tuple[Any, str]:
     gate = wiring.stores.open_gate(parts.store)
     made = api_key_format.new_key()
     gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_key_format.digest(made.text), "agent", times.now()))
-    return create_app(ServerState(parts, gate, Limits(per_minute=1_000_000))), made.text
+    verify = partial(wiring.stores.verify, config)
+    return create_app(ServerState(parts, gate, verify, Limits(per_minute=1_000_000))), made.text
 
 
 def serve(which: str, folder: Path) -> None:

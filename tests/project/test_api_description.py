@@ -18,6 +18,7 @@ from tests.support.world import World
 from triage_cli import __version__, wiring
 from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import ServerState
+from triage_cli.domain.audit.events import Head
 
 COMMITTED = Path(__file__).parents[2] / "openapi.json"
 BREAKS = "programs of others would break; TRIAGE_GOLDEN=breaking accepts that, and the changelog names it:"
@@ -26,7 +27,8 @@ BREAKS = "programs of others would break; TRIAGE_GOLDEN=breaking accepts that, a
 @pytest.fixture
 def described(world: World) -> dict[str, Any]:
     parts = world.triage()._services
-    found: dict[str, Any] = create_app(ServerState(parts, wiring.stores.open_gate(parts.store))).openapi()
+    server_state = ServerState(parts, wiring.stores.open_gate(parts.store), lambda _heads: Head("", 0))
+    found: dict[str, Any] = create_app(server_state).openapi()
     return found
 
 

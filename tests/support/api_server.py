@@ -78,7 +78,7 @@ def running_server(
     gate = wiring.stores.open_gate(services.store)
     verify = partial(wiring.stores.verify, loaded)
     limits = limits or Limits(per_minute=None, failed_keys=100_000)
-    served = ServerState(services, gate, limits, hooks(loaded, env or {}), verify, tokens(loaded), loaded.cors_origins)
+    served = ServerState(services, gate, verify, limits, hooks(loaded, env or {}), tokens(loaded), loaded.cors_origins)
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = open_socket("127.0.0.1", 0)
     server = Server(configured(create_app(served, root_path)), served, place, drain)

@@ -13,7 +13,7 @@ from triage_cli.api.metrics import Metrics
 from triage_cli.api.ndjson import StreamSlots
 from triage_cli.config import HookSpec
 from triage_cli.domain.audit.events import Head
-from triage_cli.domain.errors import MediaTypeError, UnavailableError, UsageError
+from triage_cli.domain.errors import MediaTypeError, UnavailableError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.ports.storage import ApiAccessStore
 from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
@@ -66,10 +66,6 @@ class Hook(NamedTuple):
     secrets: tuple[bytes, ...]
 
 
-def _unverified(heads: Mapping[str, str]) -> Head:
-    raise UsageError(f"this server cannot verify its log against {len(heads)} heads", hint="triage audit verify can")
-
-
 class ServerState:
     """The state of a running server: its services, metrics, worker, and the sessions of running requests."""
 
@@ -77,9 +73,9 @@ class ServerState:
         self,
         services: Services,
         gate: ApiAccessStore,
+        verify: Callable[[Mapping[str, str]], Head],
         limits: Limits = Limits(),  # noqa: B008 - immutable
         hooks: Mapping[str, Hook] | None = None,
-        verify: Callable[[Mapping[str, str]], Head] = _unverified,
         tokens: Callable[[str], Caller] | None = None,
         cors_origins: Sequence[str] = (),
     ) -> None:

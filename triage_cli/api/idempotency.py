@@ -26,20 +26,19 @@ RENEW = 10.0
 # How long a repeated request waits for the running one, and how often it checks, in seconds.
 PATIENCE = 2.0
 LOOK = 0.05
-KEY_HEADER = "Idempotency-Key"
-KEY = r"^[!-~]{0,255}$"
-KEY_EXAMPLES = ["{{$guid}}"]  # Postman, which sends the example, fills in a new one for each request
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias=KEY_HEADER,
-        pattern=KEY,
-        description="a repetition with the same body gets the first answer; empty: no key",
-        examples=KEY_EXAMPLES,
-    ),
-]
 
 errors = logging.getLogger("triage.errors")
+
+
+def key_header(description: str) -> Any:
+    """Return the header `Idempotency-Key`, with what an endpoint does by it."""
+    examples = ["{{$guid}}"]  # Postman, which sends the example, fills in a new one for each request
+    return Header(alias="Idempotency-Key", pattern=r"^[!-~]{0,255}$", description=description, examples=examples)
+
+
+IdempotencyKey = Annotated[
+    str | None, key_header("a repetition with the same body gets the first answer; empty: no key")
+]
 
 
 class Done(NamedTuple):

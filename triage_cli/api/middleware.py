@@ -5,12 +5,11 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from triage_cli.api import problems
 from triage_cli.api.auth import Authenticator, FailedKeys, is_open, required_role
@@ -29,12 +28,6 @@ from triage_cli.domain.errors import (
 from triage_cli.runtime.resource_exhaustion import lack_of
 from triage_cli.service.run_context import request_id
 
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 TABLE = "/tickets/batch"
 BULK = (TABLE, "/classify", "/route", "/reclassify", "/verdicts")
 KEPT_ENCODED = re.compile(r"%(2[5Ff])")
@@ -50,7 +43,7 @@ errors = logging.getLogger("triage.errors")
 class AccessMiddleware:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: App, server_state: ServerState, root_path: str = "") -> None:
+    def __init__(self, app: ASGIApp, server_state: ServerState, root_path: str = "") -> None:
         self._app = app
         self._root_path = root_path
         self._server_state = server_state

@@ -78,7 +78,7 @@ def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] |
     services = wiring.services(config, tell, warn=errors.warning, guarded=True, make=True)
     limits, gate = Limits(config.requests_per_minute), wiring.stores.open_gate(services.store)
     verify = partial(wiring.stores.verify, config)
-    server_state = ServerState(services, gate, limits, hooks(config, env), verify, tokens(config), config.cors_origins)
+    server_state = ServerState(services, gate, verify, limits, hooks(config, env), tokens(config), config.cors_origins)
     if not services.store.is_there():
         services.store.renew(Lease(""))  # changes nothing, but creates the database
     server_state.gate.ping()  # raises if the database cannot be used

@@ -8,9 +8,8 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import CallerHere, CurrentServer, TriageHere, json_only, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.ndjson import Lines
-from triage_cli.api.routes.bulk import streamed
+from triage_cli.api.routes.bulk import AS_LINES, streamed
 from triage_cli.api.schemas import admin, reports
-from triage_cli.api.schemas.bulk import LINES
 from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.serialization import run_record
 from triage_cli.service.api_keys import KeyRing
@@ -55,7 +54,7 @@ def revoke_key(name: KeyName, ring: RingHere) -> Response:
     return reply(_record(ring.revoke(name)))
 
 
-@router.post("/forget", status_code=200, response_class=Lines, responses=LINES)
+@router.post("/forget", **AS_LINES)
 def forget(body: admin.ForgetIn, server_state: CurrentServer, triage: TriageHere) -> Lines:
     """Erase the text of a customer's tickets; the audit log holds none and stays valid.
 

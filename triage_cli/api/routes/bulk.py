@@ -8,13 +8,21 @@ from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any, BinaryIO, NamedTuple, cast
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from triage_cli.api import problems
-from triage_cli.api.dependencies import CallerHere, CurrentServer, ServerState, TriageHere, json_only, new_router
-from triage_cli.api.idempotency import KEY, KEY_EXAMPLES, KEY_HEADER, BulkRequestLock
+from triage_cli.api.dependencies import (
+    CallerHere,
+    CurrentServer,
+    ServerState,
+    TriageHere,
+    json_only,
+    media_type,
+    new_router,
+)
+from triage_cli.api.idempotency import BulkRequestLock, key_header
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.schemas import bulk as shapes
@@ -35,6 +43,9 @@ errors = logging.getLogger("triage.errors")
 
 # Bytes of a body that are kept in memory; a larger one is kept on disk.
 IN_MEMORY = 1 << 20
+# What an endpoint tells FastAPI that answers by JSON lines, and one that reads JSON alone.
+AS_LINES: dict[str, Any] = {"status_code": 200, "response_class": Lines, "responses": shapes.LINES}
+OF_JSON = [Depends(json_only)]
 
 
 class UploadedBody(NamedTuple):
@@ -47,11 +58,7 @@ class UploadedBody(NamedTuple):
 
 
 @router.post(
-    "/tickets/batch",
-    status_code=200,
-    response_class=Lines,
-    responses=shapes.LINES,
-    openapi_extra={"requestBody": {"required": True, "content": shapes.TABLE_BODIES}},
+    "/tickets/batch", **AS_LINES, openapi_extra={"requestBody": {"required": True, "content": shapes.TABLE_BODIES}}
 )
 async def batch(
     request: Request,
@@ -60,13 +67,7 @@ async def batch(
     caller: CallerHere,
     query: Annotated[shapes.BatchQuery, Query()],
     idempotency_key: Annotated[
-        str | None,
-        Header(
-            alias=KEY_HEADER,
-            pattern=KEY,
-            description="while a request runs, others with the same key are refused",
-            examples=KEY_EXAMPLES,
-        ),
+        str | None, key_header("while a request runs, others with the same key are refused")
     ] = None,
 ) -> Lines:
     """Store many tickets, and with `do=classify,route` also classify and route them.
@@ -96,9 +97,7 @@ async def batch(
     return Lines(server_state.room, made, triage.stop, lock.renew)
 
 
-@router.post(
-    "/classify", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)]
-)
+@router.post("/classify", **AS_LINES, dependencies=OF_JSON)
 def classify_many(server_state: CurrentServer, triage: TriageHere, body: shapes.ClassifyManyIn | None = None) -> Lines:
     """Ask a classifier about the selected tickets, or about all that are new or failed, urgent ones first."""
     body = body or shapes.ClassifyManyIn()
@@ -107,16 +106,14 @@ def classify_many(server_state: CurrentServer, triage: TriageHere, body: shapes.
     )
 
 
-@router.post("/route", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)])
+@router.post("/route", **AS_LINES, dependencies=OF_JSON)
 def route_many(server_state: CurrentServer, triage: TriageHere, body: shapes.RouteManyIn | None = None) -> Lines:
     """Route the selected tickets by the routing map, or all classified ones and deliveries that are due."""
     body = body or shapes.RouteManyIn()
     return streamed(server_state, triage, triage.route(_selected(triage, body.selection), RoutePlan(**dict(body.plan))))
 
 
-@router.post(
-    "/reclassify", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)]
-)
+@router.post("/reclassify", **AS_LINES, dependencies=OF_JSON)
 def reclassify_many(
     server_state: CurrentServer, triage: TriageHere, body: shapes.ReclassifyManyIn | None = None
 ) -> Lines:
@@ -129,9 +126,7 @@ def reclassify_many(
     return streamed(server_state, triage, triage.reclassify(_selected(triage, body.selection), ReclassifyPlan(**asked)))
 
 
-@router.post(
-    "/verdicts", status_code=200, response_class=Lines, responses=shapes.LINES, dependencies=[Depends(json_only)]
-)
+@router.post("/verdicts", **AS_LINES, dependencies=OF_JSON)
 def judge_many(body: shapes.VerdictsIn, server_state: CurrentServer, triage: TriageHere) -> Lines:
     """Set people's categories, or remove them; of several for one ticket the last one holds."""
     drafts = [VerdictDraft(row, v.name, v.category, v.note, v.shown) for row, v in enumerate(body.verdicts)]
@@ -158,7 +153,7 @@ def streamed(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[
 
 async def _spooled(request: Request) -> UploadedBody:
     """Receive the whole body before anything is answered: a client sends all before it reads."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(request.headers)
     if kind not in (*shapes.TABLES, wire_format.PARCEL):
         raise MediaTypeError(f'a body of type "{kind}" is not read here', hint=f"send {' or '.join(shapes.TABLES)}")
     file = cast("BinaryIO", SpooledTemporaryFile(IN_MEMORY))  # noqa: SIM115 - closed by whoever reads it

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, CurrentServer, json_only, new_router
+from triage_cli.api.dependencies import CallerHere, CurrentServer, command_line, json_only, new_router
 from triage_cli.api.idempotency import Done, OnceHere, reply
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
 from triage_cli.api.schemas import consultation, responses
@@ -19,9 +19,8 @@ router = new_router("consultation", json_only)
 
 
 async def _consultation(request: Request, server_state: CurrentServer, caller: CallerHere) -> Consultation:
-    return server_state.stopped_with_server(
-        LocalConsultation(server_state.services, caller.name, f"{request.method} {request.scope['route'].path}")
-    )
+    local = LocalConsultation(server_state.services, caller.name, command_line(request))
+    return server_state.stopped_with_server(local)
 
 
 ConsultationHere = Annotated[Consultation, Depends(_consultation)]
