@@ -103,6 +103,7 @@ def _take(connection: socket.socket) -> None:
         (PROBLEM % 403 + b'{"detail":"a reader","code":"refused"}', 4, "a reader"),
         (PROBLEM % 422 + b'{"detail":"no table","code":"input","hint":"map it"}', 2, "no table; map it"),
         (PROBLEM % 500 + b'{"detail":"went wrong","code":"unexpected","status":500}', 1, "went wrong"),
+        (PROBLEM % 500 + b'{"detail":"damaged","code":"database","hint":"restore it"}', 2, "damaged; restore it"),
         (PROBLEM % 500 + b"<html>", 6, "answered 500 No"),
         (PROBLEM % 422 + b'{"detail":"\\u001b[2Jcleared","code":"input"}', 2, "\\x1b[2Jcleared"),
     ],

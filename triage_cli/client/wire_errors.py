@@ -56,5 +56,9 @@ def _kinds(error_kind: type[TriageError]) -> Iterator[type[TriageError]]:
         yield from _kinds(inner)
 
 
-# `TemporaryError` is used inside the retry loop alone.
-_KNOWN = {error_kind.code: error_kind for error_kind in _kinds(TriageError) if error_kind is not errors.TemporaryError}
+# A code is that of the class that has it first: some classes below have the code of their base, and may need more than
+# a message. `TemporaryError` is used inside the retry loop alone.
+_KNOWN: dict[str, type[TriageError]] = {}
+for _error_kind in _kinds(TriageError):
+    if _error_kind is not errors.TemporaryError:
+        _KNOWN.setdefault(_error_kind.code, _error_kind)
