@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -190,33 +190,21 @@ class Connection:
         hint = "check the address, the versions, and what stands in between"
         return UnavailableError(f"{self.host} sent an answer that triage does not understand: {why}", hint=hint)
 
-    def translated(self) -> "_Translated":
-        """Return a context manager that raises the errors of httpx as ours."""
-        return _Translated(self.host, "" if self._has_answered else self._tls_hint, has_answered=self._has_answered)
-
-
-class _Translated:
-    """Raises the errors of httpx as ours."""
-
-    def __init__(self, host: str, tls_hint: str, *, has_answered: bool) -> None:
-        self._host = host
-        self._tls_hint = tls_hint
-        self._has_answered = has_answered  # a server that has answered before has the right address
-
-    def __enter__(self) -> None:
-        """Do nothing."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Raise the errors of httpx as ours; a server that has answered before has the right address."""
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             hint = AGAIN if self._has_answered else "check --remote, and that triage serve runs there"
-            raise UnreachableError(f"cannot reach {self._host}: {reason(error)}", hint=hint) from error
-        if isinstance(error, httpx.TimeoutException):
-            raise ConnectionLostError(f"{self._host} has gone silent", hint=AGAIN) from error
-        if isinstance(error, httpx.TransportError | httpx.DecodingError):
-            hint = f"{AGAIN}, or {self._tls_hint}" if self._tls_hint else AGAIN
-            raise ConnectionLostError(f"the connection to {self._host} broke off", hint=hint) from error
-        if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
-            raise UsageError(f"{self._host} is no address", hint="give --remote https://HOST") from error
+            raise UnreachableError(f"cannot reach {self.host}: {reason(error)}", hint=hint) from error
+        except httpx.TimeoutException as error:
+            raise ConnectionLostError(f"{self.host} has gone silent", hint=AGAIN) from error
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            hint = f"{AGAIN}, or {self._tls_hint}" if self._tls_hint and not self._has_answered else AGAIN
+            raise ConnectionLostError(f"the connection to {self.host} broke off", hint=hint) from error
+        except httpx.InvalidURL as error:
+            raise UsageError(f"{self.host} is no address", hint="give --remote https://HOST") from error
 
 
 class Stream:

@@ -1,7 +1,7 @@
 """Administration of a running `triage serve`: its API keys, and the verification of its audit log."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -14,7 +14,6 @@ from triage_cli.domain.serialization import encodable
 
 # In seconds; a log of many millions of events takes minutes.
 VERIFY_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)
-T = TypeVar("T", CreatedKey, ApiKey, Head)
 
 
 class RemoteKeyRing:
@@ -28,25 +27,22 @@ class RemoteKeyRing:
 
     def create(self, name: str, role: str, seconds: float | None = None) -> CreatedKey:
         """Create a key, which expires after `seconds`."""
-        return self._sent("POST", "/keys", {"name": name, "role": role, "expires_in": seconds}, CreatedKey)
+        return self._made("/keys", {"name": name, "role": role, "expires_in": seconds})
 
     def rotate(self, name: str, overlap: float = 0.0, seconds: float | None = None) -> CreatedKey:
         """Make the next key of this name; the old one is taken for `overlap` seconds more."""
-        return self._sent("POST", f"{_path(name)}/rotate", {"overlap": overlap, "expires_in": seconds}, CreatedKey)
+        return self._made(f"{_path(name)}/rotate", {"overlap": overlap, "expires_in": seconds})
 
     def list(self) -> list[ApiKey]:
         """Return all keys, oldest first."""
-        response = self._triage.connection.get("/keys")[0]
-        return self._triage.converted(lambda record: [_key(one) for one in wire_format.rows_of(record)], response)
+        return self._triage.converted_rows(_key, self._triage.connection.get("/keys")[0])
 
     def revoke(self, name: str) -> ApiKey:
         """Revoke a key; it is refused from the next request on."""
-        response = self._triage.connection.request("DELETE", _path(name), None)
-        return self._triage.converted(_key, response)
+        return self._triage.converted(_key, self._triage.connection.request("DELETE", _path(name), None))
 
-    def _sent(self, method: str, path: str, body: Mapping[str, Any], kind: type[T]) -> T:
-        response = self._triage.connection.request(method, path, body)
-        return self._triage.converted(lambda record: wire_format.named(kind, record), response)
+    def _made(self, path: str, body: Mapping[str, Any]) -> CreatedKey:
+        return self._triage.converted_to(CreatedKey, self._triage.connection.request("POST", path, body))
 
 
 def verify(triage: RemoteTriage, heads: Mapping[str, str]) -> Head:
@@ -55,7 +51,7 @@ def verify(triage: RemoteTriage, heads: Mapping[str, str]) -> Head:
     The request is never repeated: the server answers only after it has read the whole log, and would begin again.
     """
     response = triage.connection.request("POST", "/audit/verify", {"heads": dict(heads)}, timeout=VERIFY_TIMEOUT)
-    return triage.converted(lambda record: wire_format.named(Head, record), response)
+    return triage.converted_to(Head, response)
 
 
 def _path(name: str) -> str:

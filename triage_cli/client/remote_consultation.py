@@ -1,6 +1,5 @@
 """`RemoteConsultation`: answers that decide nothing, and agents' suggestions, over a running `triage serve`."""
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from triage_cli.client import wire_format
@@ -14,7 +13,7 @@ from triage_cli.domain.errors import BusyError, RefusedError, TriageError, Usage
 
 # The errors after which no provider can have been asked, since the server refused the request or was not reached.
 NOT_BEGUN = (UsageError, RefusedError, BusyError, UnreachableError)
-T = TypeVar("T", TextAnswer, RoutePreview, CategoryProfile, CategoryRule, AgentSuggestion)
+T = TypeVar("T", TextAnswer, RoutePreview, CategoryProfile, CategoryRule)
 
 
 class RemoteConsultation:
@@ -49,17 +48,13 @@ class RemoteConsultation:
 
     def category_profiles(self) -> list[CategoryProfile]:
         """Return the server's categories with their thresholds and rules."""
-        response = self._triage.connection.get("/categories/profiles")[0]
-        return self._triage.converted(lambda record: [_profile(one) for one in wire_format.rows_of(record)], response)
+        return self._triage.converted_rows(_profile, self._triage.connection.get("/categories/profiles")[0])
 
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
         """Record an agent's suggestion, in the name of the key."""
         body = {"category": draft.category, "agent": draft.agent, "note": draft.note}
-        return self._post(f"{self._triage.path_of(draft.name)}/suggestions", body, AgentSuggestion)
-
-    def _post(self, path: str, body: Mapping[str, Any], kind: type[T]) -> T:
-        response = self._triage.connection.post(path, body, ids.new_id())
-        return self._triage.converted(lambda record: _record(kind, record), response)
+        path = f"{self._triage.path_of(draft.name)}/suggestions"
+        return self._triage.converted_to(AgentSuggestion, self._triage.connection.post(path, body, ids.new_id()))
 
 
 def _profile(record: Any) -> CategoryProfile:

@@ -151,18 +151,17 @@ class RemoteTriage:
 
     def resolve(self, ticket_name: str) -> str:
         """Return the id of the only ticket with this name."""
-        return (
-            self._id_of_awkward_name(ticket_name)
-            if _is_awkward(ticket_name)
-            else self.history(ticket_name).ticket.ticket_id
-        )
+        if _is_awkward(ticket_name):
+            return self._id_of_awkward_name(ticket_name)
+        return self.history(ticket_name).ticket.ticket_id
 
     def _id_of_awkward_name(self, ticket_name: str) -> str:
         """Return the id of a ticket whose name cannot be part of a path. Raises `NotFoundError`."""
         if not ticket_name:  # the server would take an empty parameter for none, and list all tickets
             raise unknown_ticket(ticket_name)
-        for record in self.converted(wire_format.rows_of, self.connection.get("/tickets", {"name": ticket_name})[0]):
-            return self.converted(wire_format.ticket_of, record).ticket_id
+        response = self.connection.get("/tickets", {"name": ticket_name})[0]
+        for ticket in self.converted_rows(wire_format.ticket_of, response):
+            return ticket.ticket_id
         raise self.connection.strange("no ticket where there must be one")
 
     def path_of(self, ticket_name: str) -> str:
@@ -196,28 +195,26 @@ class RemoteTriage:
 
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
-        return self.converted(wire_format.stats_of, self.connection.get("/stats")[0])
+        return self.converted_to(Stats, self.connection.get("/stats")[0])
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, ordered by their keys."""
         response = self.connection.get("/stats/groups", {**_params(query.where), "by": query.by})[0]
-        return self.converted(lambda r: [_group(one, query.by) for one in wire_format.rows_of(r)], response)
+        return self.converted_rows(lambda record: _group(record, query.by), response)
 
     def audit_head(self) -> Head:
         """Return the head of the audit log."""
-        return self.converted(lambda r: wire_format.named(Head, r), self.connection.get("/audit/head")[0])
+        return self.converted_to(Head, self.connection.get("/audit/head")[0])
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
-        response = self.connection.get("/categories")[0]
-        return self.converted(lambda r: tuple(wire_format.category_of(one) for one in wire_format.rows_of(r)), response)
+        return tuple(self.converted_rows(wire_format.category_of, self.connection.get("/categories")[0]))
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Yield the bulk commands and requests, the latest first: the last RUNS at most."""
         if limit != 0:
             response = self.connection.get("/runs", {"limit": min(limit or RUNS, RUNS)})[0]
-            for record in self.converted(wire_format.rows_of, response):
-                yield self.converted(wire_format.run_of, record)
+            yield from self.converted_rows(wire_format.run_of, response)
 
     def _paged(self, path: str, params: Params) -> Iterator[Any]:
         """Yield the records of all pages."""
@@ -235,6 +232,14 @@ class RemoteTriage:
             return make(record)
         except wire_errors.ProtocolError as error:
             raise self.connection.strange(error) from error
+
+    def converted_to(self, kind: type[T], record: Any) -> T:
+        """Convert a record to one of a kind, which has the same fields. Raises as `converted`."""
+        return self.converted(lambda wire_record: wire_format.named(kind, wire_record), record)
+
+    def converted_rows(self, make: Callable[[Any], T], records: Any) -> list[T]:
+        """Convert a list of records. Raises as `converted`."""
+        return self.converted(lambda wire_records: [make(one) for one in wire_format.rows_of(wire_records)], records)
 
 
 def _is_typed(row: TicketDraft | Rejected) -> bool:

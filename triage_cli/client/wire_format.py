@@ -21,7 +21,7 @@ from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.runs import Run
 from triage_cli.domain.serialization import TICKET_KEYS, compact, is_too_deep, outcome_record
 from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.domain.views import History, Stats, Why
+from triage_cli.domain.views import History, Why
 
 T = TypeVar("T")
 Record = Mapping[str, Any]
@@ -91,11 +91,6 @@ def why_of(wire_record: Any) -> Why:
         raise ProtocolError("a story that is no text")
     suggestions = tuple(named(AgentSuggestion, one) for one in explanation.agent_suggestions)
     return explanation._replace(why=tuple(explanation.why), agent_suggestions=suggestions)
-
-
-def stats_of(wire_record: Any) -> Stats:
-    """Return counts from their record."""
-    return named(Stats, wire_record)
 
 
 def named(kind: type[T], wire_record: Any) -> T:
