@@ -16,7 +16,8 @@ from triage_cli import wiring
 from triage_cli.cli import messages, terminal
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
-from triage_cli.domain.errors import NoDatabaseError, UsageError
+from triage_cli.domain.errors import NoDatabaseError, TriageError, UsageError
+from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.serialization import encodable
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.storage import Store
@@ -259,6 +260,11 @@ class CommandContext:
         if not answer:  # Ctrl-C, or the end of input: the cursor is still behind the question
             messages.say("")
         return answer.strip().casefold() in ("y", "yes")
+
+    def report(self, error: TriageError) -> ExitCode:
+        """Print an error that does not end the command at once, and return its exit code."""
+        messages.error(error, sys.argv[1:])
+        return error.exit_code
 
     def say(self, text: str) -> None:
         """Print a message to stderr, unless quiet."""

@@ -10,7 +10,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.tickets import Rejected
-from triage_cli.readers import MailFolder, ReadOptions, Table, open_table
+from triage_cli.readers import MailFolder, ReadOptions, Table, UnknownColumnError, open_table
 from triage_cli.service.learning.training_data import Material
 
 COLUMNS = ("label", "category")
@@ -70,9 +70,7 @@ def _opened(data: bytes, name: str, label: str | None) -> Table:
     for column in tried:
         try:
             return open_table(BytesIO(data), name, ReadOptions({"verdict": column}))
-        except UsageError as error:
-            if "--map verdict" not in error.message:
-                raise
+        except UnknownColumnError as error:
             problem = error
     hint = f"name it with --label COLUMN; {problem.hint}" if problem.hint else "name it with --label COLUMN"
     raise UsageError(f"{name} has no column {' or '.join(tried)} for the label", hint=hint) from problem

@@ -130,21 +130,20 @@ class Printer:
         else:
             self.many([record], lambda record: record, columns, table, key)
 
-    def named(
-        self,
-        items: Iterable[T],
-        record: Callable[[T], Record | None],
-        columns: Sequence[str],
-        table: Table,
-        key: str = "ticket_id",
-    ) -> None:
-        """Write the record of the one named thing, after all items; without one, write no records."""
+    def of_named(
+        self, names: Sequence[str] | None, items: Iterable[T], record: Callable[[T], Record | None],
+        columns: Sequence[str], table: Table,
+    ) -> None:  # fmt: skip
+        """Write the record of one named ticket as `one` does, after all items; of several, or of all, as `many`."""
+        if not names or len(names) > 1 or names[0] == "-":
+            self.many(items, record, columns, table)
+            return
         self.check_columns(columns)
         records = [made for item in items if (made := record(item)) is not None]
         if len(records) == 1:
-            self.one(records[0], table, columns, key)
+            self.one(records[0], table, columns)
         else:
-            self.many(records, lambda record: record, columns, table, key)
+            self.many(records, lambda record: record, columns, table)
 
     def unless_closed(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items until stdout is closed."""
@@ -217,7 +216,7 @@ class Printer:
             self.write("[]\n" if before == "[" else "\n]\n")
 
     def _table(self, records: Iterator[Record], table: Table, rows: int | None) -> None:
-        shown = list(islice(records, rows or (TABLE_ROWS if terminal.is_terminal(sys.stdout) else None)))
+        shown = list(islice(records, rows or (TABLE_ROWS if self._watched else None)))
         left = _exhaust(records)
         if shown:
             from triage_cli.cli.display import layout

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, BinaryIO
 
-from triage_cli.cli import messages, terminal
+from triage_cli.cli import terminal
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.errors import InputError, NotFoundError, UsageError
 from triage_cli.readers import csv_rows, id_column, json_values, text_lines
@@ -42,7 +42,7 @@ def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
             ticket_ids[session.triage.resolve(name)] = None
         except NotFoundError as error:
             missing += 1
-            messages.error(error, sys.argv[1:])
+            session.report(error)
     return tuple(ticket_ids), missing
 
 

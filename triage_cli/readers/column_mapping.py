@@ -95,6 +95,10 @@ _PROSE = 4  # mean number of words per cell from which on a column is prose
 _PERSON = _set("fullname firstname lastname contactname jobtitle middlename surname")
 
 
+class UnknownColumnError(UsageError):
+    """A column that the user named is none of the input's."""
+
+
 class Columns(NamedTuple):
     """The column index of each field, and the recognised helpdesk, with its priorities by `numbers`."""
 
@@ -187,7 +191,7 @@ def _mapped(ticket_field: str, name: str, headers: Sequence[str]) -> int | None:
     near = difflib.get_close_matches(name.casefold(), [h.casefold() for h in headers], 1, 0.6)
     same = [h for h in headers if near and h.casefold() == near[0]]
     none = "; for an input without ids write --map external_id=" if ticket_field == "external_id" else ""
-    raise UsageError(
+    raise UnknownColumnError(
         f'--map {ticket_field}: the input has no column "{name}"',
         hint=f'did you mean "{same[0].strip()}"?' if same else f"its columns are {listing(headers)}{none}",
     )

@@ -1,9 +1,8 @@
 """`triage plan`: what a new configuration would change for stored tickets."""
 
 import os
-import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -76,32 +75,30 @@ def plan(
 
         printer.write(plan_page(compared, new.name, since))
     elif printer.format in ("table", "json"):
-        record = {**compared._asdict(), "share": round(compared.share, 4)}
-        record |= {
+        record: dict[str, Any] = compared._asdict() | {
+            "share": round(compared.share, 4),
             "accuracy": compared.accuracy._asdict(),
-            "destinations": [v._asdict() for v in compared.destinations],
+            "destinations": [volume._asdict() for volume in compared.destinations],
+            "moves": [move._asdict() for move in compared.moves],
         }
-        if printer.format == "json" and not printer.chosen:
-            record["moves"] = [move._asdict() for move in compared.moves]
-        printer.one({key: record[key] for key in (*KEYS, "moves") if key in record}, table, KEYS)
+        keys = (*KEYS, "moves") if printer.format == "json" and not printer.chosen else KEYS
+        printer.one({key: record[key] for key in keys}, table, KEYS)
     else:
         printer.many(compared.moves, Move._asdict, Move._fields, table)
     session.say(_summary(compared, since))
     if most is not None and not most.allows(compared.moved, compared.tickets):
         problem = f"{compared.moved:,} of {compared.tickets:,} tickets would move, more than --max-moved {most}"
-        error = CheckError(problem, hint="triage plan NEW.yaml -o csv lists them; nothing was changed")
-        messages.error(error, sys.argv[1:])
-        return error.exit_code
+        hint = "triage plan NEW.yaml -o csv lists them; nothing was changed"
+        return session.report(CheckError(problem, hint=hint))
     return ExitCode.OK
 
 
 def _read(session: CommandContext, new: Path) -> Config:
     """Return the new configuration, for the present database and network."""
     present = session.config
-    return load_config(
-        config=str(new), db=present.database, remote=None, offline=present.offline or None, env=os.environ,
-        cwd=Path.cwd(),
-    )._replace(remote=None)  # fmt: skip
+    offline = present.offline or None
+    config = load_config(config=str(new), db=present.database, offline=offline, env=os.environ, cwd=Path.cwd())
+    return config._replace(remote=None)
 
 
 def _asking_caller(

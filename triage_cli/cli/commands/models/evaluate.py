@@ -1,6 +1,5 @@
 """`triage eval`: measures classifiers on labelled tickets: accuracy, thresholds, cost."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -70,11 +69,11 @@ def evaluate(
     triage eval labelled.csv --calibrate
     triage eval --adversarial --classifier gpt
     """
-    _choose_database(session, classifier or [session.config.classifier], calibrate=calibrate)
+    names = list(dict.fromkeys(classifier or [session.config.classifier]))
+    _choose_database(session, names, calibrate=calibrate)
     if adversarial:
         about = {"FILE": file, "--label": label, "--min-accuracy": min_accuracy, "--report": report}
         _check_adversarial({**about, "--calibrate": calibrate, "--limit": limit})
-    names = dict.fromkeys(classifier or [session.config.classifier])
     plans = [
         options.ClassifyOptions(name, workers, max_cost, max_wait).plan(session, force=adversarial) for name in names
     ]
@@ -153,12 +152,10 @@ def _report(session: CommandContext, evaluation: Evaluated, min_accuracy: float 
     for made in evaluation.calibrations:
         session.say(_calibrated(made))
     if evaluation.stopped is not None:
-        messages.error(evaluation.stopped, sys.argv[1:])
-        return evaluation.stopped.exit_code
+        return session.report(evaluation.stopped)
     if calibrate and not evaluation.calibrations:
         if refused := _taught(evaluation):
-            messages.error(refused, sys.argv[1:])
-            return refused.exit_code
+            return session.report(refused)
         session.say(f"note: nothing was calibrated: it takes {LEAST} answers with a confidence")
     if min_accuracy is not None and scored.accuracy < min_accuracy:
         hint = "triage suspects finds labels that are likely wrong, triage learn fits it to your tickets"
@@ -166,8 +163,7 @@ def _report(session: CommandContext, evaluation: Evaluated, min_accuracy: float 
             f"{scored.classifier} is right on {scored.accuracy:.1%}, less than --min-accuracy {min_accuracy:.1%}",
             hint=evaluation.first_error.hint if evaluation.first_error else hint,
         )
-        messages.error(problem, sys.argv[1:])
-        return problem.exit_code
+        return session.report(problem)
     return ExitCode.PARTIAL if scored.failed else ExitCode.OK
 
 
@@ -245,6 +241,4 @@ def _attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Pri
         )
     table = drawn_by("tables.plain", columns=ATTACK_COLUMNS[:-1])
     printer.many(results, AttackResult._asdict, ATTACK_COLUMNS, table, "classifier", rows=len(results))
-    if stopped is not None:
-        messages.error(stopped, sys.argv[1:])
-    return ExitCode.OK if stopped is None else stopped.exit_code
+    return ExitCode.OK if stopped is None else session.report(stopped)

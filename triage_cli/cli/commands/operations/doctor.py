@@ -1,7 +1,8 @@
 """`triage doctor`: tests everything that is configured, and says the next step for each failure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -83,12 +84,8 @@ def _classifiers(session: CommandContext, not_asked: str, first: str) -> Iterato
         if not_asked and wiring.diagnostics.asks_provider(session.config, name):
             yield _record(f"classifier {name}", f"not asked: {not_asked}", f"{first}, then triage doctor", works=None)
             continue
-        try:
-            yield _record(
-                f"classifier {name}", wiring.diagnostics.try_classifier(session.config, name, *session.signature)
-            )
-        except TriageError as error:
-            yield _record(f"classifier {name}", error.message, error.hint, works=False)
+        test = partial(wiring.diagnostics.try_classifier, session.config, name, *session.signature)
+        yield _tested(f"classifier {name}", test)
 
 
 def _destinations(config: Config, off: AbstractSet[str]) -> Iterator[dict[str, Any]]:
@@ -97,10 +94,8 @@ def _destinations(config: Config, off: AbstractSet[str]) -> Iterator[dict[str, A
             why = "it answered that it is gone (410) and is switched off"
             yield _record(f"destination {name}", why, "triage route --retry-dead switches it on again", works=False)
             continue
-        try:
-            yield _record(f"destination {name}", wiring.destination_diagnostics.try_destination(config, name))
-        except TriageError as error:
-            yield _record(f"destination {name}", error.message, error.hint, works=False)
+        test = partial(wiring.destination_diagnostics.try_destination, config, name)
+        yield _tested(f"destination {name}", test)
 
 
 def _missing_destinations(config: Config, stats: Stats) -> Iterator[dict[str, Any]]:
@@ -126,10 +121,7 @@ def _sources(session: CommandContext) -> Iterator[dict[str, Any]]:
             hint = "leave out --offline (also TRIAGE_OFFLINE and offline: in the config)"
             yield _record(f"source {name}", "not tried: the network is switched off", hint, works=None)
             continue
-        try:
-            yield _record(f"source {name}", wiring.sources.try_source(session.config, name, messages.say))
-        except TriageError as error:
-            yield _record(f"source {name}", error.message, error.hint, works=False)
+        yield _tested(f"source {name}", partial(wiring.sources.try_source, session.config, name, messages.say))
 
 
 def _sent(session: CommandContext, name: str) -> dict[str, Any]:
@@ -165,6 +157,14 @@ def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
             )
     except TriageError as error:
         yield _record("learned model", error.message, error.hint, works=False)
+
+
+def _tested(what: str, test: Callable[[], str]) -> dict[str, Any]:
+    """Return the record of a test, which returns what it has found, or raises why something does not work."""
+    try:
+        return _record(what, test())
+    except TriageError as error:
+        return _record(what, error.message, error.hint, works=False)
 
 
 def _record(what: str, finding: str, hint: str = "", *, works: bool | None = True) -> dict[str, Any]:

@@ -69,10 +69,7 @@ def classify(
     bar = ProgressBar(session, "classifying", session.shows_progress(printer.format), total)
     outcomes = _counted(bar.over(session.triage.classify(selection, plan)), counts, codes)
     try:
-        if ids and len(ids) == 1 and ids != ["-"]:
-            printer.named(outcomes, outcome_record, COLUMNS, TICKETS_TABLE)
-        else:
-            printer.many(outcomes, outcome_record, COLUMNS, TICKETS_TABLE)
+        printer.of_named(ids, outcomes, outcome_record, COLUMNS, TICKETS_TABLE)
     finally:
         session.say(messages.counted(counts, DIDS, WORDS))
     stats = cache(session.triage.stats)  # asked once, after the work

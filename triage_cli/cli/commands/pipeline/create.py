@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -193,11 +193,14 @@ def _categories(session: CommandContext) -> Sequence[Category]:
 
 def _shown(session: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
     """Print the drafts as they would be stored."""
-    empty = dict.fromkeys(TICKET_KEYS)
-    records = [empty | {k: v for k, v in d._asdict().items() if k in TICKET_KEYS} for d in drafts]
-    printer.many(records, lambda record: record, TICKET_KEYS, TICKETS_TABLE)
+    printer.many(drafts, draft_record, TICKET_KEYS, TICKETS_TABLE)
     session.say("nothing was stored (--dry-run)")
     return ExitCode.OK
+
+
+def draft_record(draft: TicketDraft) -> dict[str, Any]:
+    """Return the record of a ticket that is not stored: null where only the store knows."""
+    return dict.fromkeys(TICKET_KEYS) | {key: value for key, value in draft._asdict().items() if key in TICKET_KEYS}
 
 
 def _next_step(session: CommandContext, statuses: Collection[str], rejected: str = "") -> None:

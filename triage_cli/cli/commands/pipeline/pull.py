@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import command, makes_database
+from triage_cli.cli.commands.pipeline.create import DIDS, draft_record
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, ProgressTotal
@@ -24,7 +25,6 @@ from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.sources import Pause, Source
 
-DIDS = ("created", "updated", "unchanged", "rejected")
 # The progress of a pull is a share of the period that it reads.
 PARTS = 1000
 Names = Annotated[
@@ -88,7 +88,7 @@ def pull(
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     pull_run = _PullRun(session, chosen, plan)
     if dry_run:
-        printer.many(pull_run.first_pages(), _draft_record, TICKET_KEYS, TICKETS_TABLE)
+        printer.many(pull_run.first_pages(), draft_record, TICKET_KEYS, TICKETS_TABLE)
         session.say("nothing was stored (--dry-run)")
     else:
         input_tables.check_written(session, rejects, "--rejects")
@@ -189,7 +189,3 @@ class _Watched:
 def _no_pause(seconds: float, why: str) -> bool:
     """Stop instead of waiting, since only the first page is wanted."""
     raise UnavailableError(f"{why}, and asks to wait for {seconds:.0f} s", hint="try again later")
-
-
-def _draft_record(draft: TicketDraft) -> dict[str, Any]:
-    return dict.fromkeys(TICKET_KEYS) | {k: v for k, v in draft._asdict().items() if k in TICKET_KEYS}

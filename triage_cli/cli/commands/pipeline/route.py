@@ -74,10 +74,7 @@ def route(
     routed = bar.over(session.triage.route(selection, plan))
     outcomes = _counted(session, routed, counts, places, codes, repeats, unroutable)
     try:
-        if ids and len(ids) == 1 and ids != ["-"]:
-            printer.named(outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
-        else:
-            printer.many(outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
+        printer.of_named(ids, outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
     finally:
         repeats.close()
         unroutable.close()
