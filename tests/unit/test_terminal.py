@@ -55,7 +55,7 @@ def test_colour_is_for_terminals_unless_the_environment_says_otherwise(
 
 def test_a_message_is_wrapped_at_words_and_indented(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr(terminal, "_width", lambda _: 40)
+    monkeypatch.setattr(terminal, "width", lambda _: 40)
     line = "note: there is no database yet at /a/path/that/is/longer/than/the/whole/window/is/wide; triage create"
     shown = terminal.message(line, Stream(watched=True))
     assert shown.splitlines() == [

@@ -3,14 +3,13 @@
 `sys.stdout` and `sys.stderr` are not replaced. Other code writes to the terminal inside `above`.
 """
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
-from triage_cli.cli.terminal import DUMB
+from triage_cli.cli import terminal
 from triage_cli.runtime.process import at_end
 
 EVERY = 0.1  # seconds between two drawings; shorter work shows no line
@@ -34,7 +33,7 @@ class Line:
         self._done = threading.Event()
 
     def __enter__(self) -> Self:
-        if os.environ.get("TERM", "").lower() not in DUMB:
+        if not terminal.is_dumb():
             _lines.append(self)
             threading.Thread(target=self._redraw, daemon=True, name="live line").start()
         return self
@@ -52,7 +51,7 @@ class Line:
 
     def show(self) -> None:
         """Redraw the line."""
-        width = _width() - 1  # one that is full would go on in the next
+        width = (terminal.width(sys.stderr) or UNKNOWN_WIDTH) - 1  # one that is full would go on in the next
         _write(f"{CLEAR}{self._draw(width)[:width]}")
         self._stands = True
 
@@ -80,13 +79,6 @@ def above() -> Iterator[None]:
         finally:
             for line in stood:
                 line.show()
-
-
-def _width() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or UNKNOWN_WIDTH
-    except (OSError, ValueError):
-        return UNKNOWN_WIDTH
 
 
 def _write(text: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.hostile_text.invisible import escape, replace_hidden
 
-DUMB = ("dumb", "unknown")  # terminals that know no escape codes
+DUMB = ("dumb", "unknown")
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "1;31", "32", "33", "36"
 AMBER = "color(136)"  # for Rich; yellow cannot be read on white in many terminals
 INDENT = "  "  # the indent of a message's further lines
@@ -43,7 +43,12 @@ def has_colour(stream: TextIO | None) -> bool:
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    return is_terminal(stream) and os.environ.get("TERM", "").lower() not in DUMB
+    return is_terminal(stream) and not is_dumb()
+
+
+def is_dumb() -> bool:
+    """Return whether the terminal knows no escape codes."""
+    return os.environ.get("TERM", "").lower() in DUMB
 
 
 def styled(text: str, style: str) -> str:
@@ -53,9 +58,11 @@ def styled(text: str, style: str) -> str:
 
 def message(line: str, stream: TextIO) -> str:
     """Return a line for stderr: wrapped at words, with its first word (such as error) in colour."""
-    width = _width(stream) if is_terminal(stream) else 0
-    if width >= NARROWEST and len(line) >= width:
-        parts = textwrap.wrap(line, width - 1, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
+    columns = width(stream) if is_terminal(stream) else 0
+    if columns >= NARROWEST and len(line) >= columns:
+        parts = textwrap.wrap(
+            line, columns - 1, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False
+        )
         line = "\n".join(parts)
     prefix = PREFIX.match(line)
     if prefix and has_colour(stream):
@@ -72,7 +79,7 @@ def help_page(text: str, stream: TextIO) -> str:
     return TERM.sub(lambda match: match[1] + styled(match[2], CYAN), text)
 
 
-def _width(stream: TextIO) -> int:
+def width(stream: TextIO) -> int:
     """Return the number of columns; 0 if it is unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns

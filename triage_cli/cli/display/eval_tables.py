@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from triage_cli.cli.display.layout import GAP, AutoWidthTable, WideTable
+from triage_cli.cli.display.layout import GAP, AutoWidthTable, WideTable, borderless
 from triage_cli.cli.display.tables import bar, text
 from triage_cli.cli.terminal import AMBER
 from triage_cli.domain.ids import short
@@ -130,8 +130,7 @@ def _confusion(evaluation: Record) -> RenderableType:
     names, matrix = list(evaluation["per_category"]), evaluation["confusion"]
     if len(names) > MATRIX:
         return _pairs(names, matrix)
-    table = _table("labelled ↓ answered →", *names, "no answer")
-    table.title, table.title_justify, table.title_style = "\nconfusion", "left", "bold"
+    table = _table("labelled ↓ answered →", *names, "no answer", title="confusion")
     for place, (name, row) in enumerate(zip(names, matrix, strict=True)):
         most = sum(row) or 1
         cells = [_cell(n, n / most, right=place == column) for column, n in enumerate(row)]
@@ -146,8 +145,7 @@ def _cell(number: int, share: float, *, right: bool) -> Text:
 
 
 def _pairs(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
-    table = _table("labelled", "answered", "times", "of")
-    table.title, table.title_justify, table.title_style = "\nmost confused", "left", "bold"
+    table = _table("labelled", "answered", "times", "of", title="most confused")
     pairs = [
         (n, name, names[column], sum(row))
         for place, (name, row) in enumerate(zip(names, matrix, strict=True))
@@ -159,8 +157,8 @@ def _pairs(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
     return table
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+def _table(*columns: str, title: str = "") -> Table:
+    table = borderless(title)
     for column in columns:
         table.add_column(text(column), overflow="ellipsis")
     return table

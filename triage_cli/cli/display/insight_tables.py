@@ -1,4 +1,4 @@
-"""Spikes and drift on a terminal."""
+"""Spikes, drift and plans on a terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,13 +7,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from triage_cli.cli.display.eval_tables import percent
-from triage_cli.cli.display.layout import AutoWidthTable
+from triage_cli.cli.display.layout import AutoWidthTable, borderless
 from triage_cli.cli.display.tables import text
 from triage_cli.cli.terminal import AMBER
 from triage_cli.domain.ids import short
 from triage_cli.domain.insight.plans import Move, Plan
 
 Record = Mapping[str, Any]
+MOVES = 20  # that are shown
 
 
 def spikes(records: Sequence[Record]) -> RenderableType:
@@ -41,9 +42,6 @@ def drift(records: Sequence[Record]) -> RenderableType:
             text(f"{record['p_value']:.2g}"), text("moved" if record["moved"] else "", style),
         )  # fmt: skip
     return table
-
-
-MOVES = 20  # that are shown
 
 
 def plan(_records: Sequence[object], compared: Plan) -> RenderableType:
@@ -82,7 +80,7 @@ def _category(name: str | None) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = borderless()
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 or column == "would be" else "right")
     return table

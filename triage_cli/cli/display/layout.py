@@ -91,6 +91,14 @@ def paragraphs(text: str, width: int) -> list[str]:
     return [part for line in text.splitlines() for part in wrapped(safe(line), width)]
 
 
+def borderless(title: str = "") -> Table:
+    """Return a table without lines, its columns still to be added."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    if title:
+        table.title, table.title_justify, table.title_style = f"\n{title}", "left", "bold"
+    return table
+
+
 def facts(rows: Iterable[Sequence[RenderableType]]) -> Table:
     """Return rows whose cells continue on the next line, also within a long word."""
     table = Table.grid(padding=(0, GAP, 0, 0))
@@ -139,7 +147,7 @@ class StackingTable(_Rows):
         headed = [tuple(map(Text, self._columns)), *self._rows]
         used = sum(max(row[place].cell_len for row in headed) + GAP for place in range(len(self._columns) - 1))
         if used + LEAST_TEXT <= options.max_width:
-            table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+            table = borderless()
             table.show_header = any(self._columns)
             for column_name in self._columns:
                 table.add_column(column_name, no_wrap=True)
@@ -227,9 +235,7 @@ class AutoWidthTable(_Rows):
         if self._whole and sum(widths.values()) + GAP * (len(widths) - 1) > options.max_width:
             yield from _lines(self._columns, self._rows)
             return
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
-        if self._title:
-            table.title, table.title_justify, table.title_style = f"\n{self._title}", "left", "bold"
+        table = borderless(self._title)
         for column_name, width in widths.items():
             table.add_column(Text(column_name), width=width, no_wrap=True, overflow="ellipsis")
         places = [self._columns.index(column_name) for column_name in widths]

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from triage_cli.cli import local_time
-from triage_cli.cli.display import event_lines
+from triage_cli.cli.display import event_lines, layout
 from triage_cli.cli.display.layout import FLOORS, AutoWidthTable, StackingTable, UnfoldingTable, facts, fill, unfolding
 from triage_cli.cli.messages import plural
 from triage_cli.cli.terminal import AMBER, safe, safe_lines
@@ -164,10 +164,10 @@ def _sent(record: Record, *, verbose: bool) -> Iterator[RenderableType]:
                 at = (_moment(a["at"]), d["destination"], a["number"], a["status"], a["error"], seconds)
                 tries.append([*map(text, at)])
     if sent:
-        yield unfolding(_titled("deliveries", "destination", "state", "attempts", "last", *ids), sent)
+        yield unfolding(_table("deliveries", "destination", "state", "attempts", "last", *ids), sent)
     if tries:
-        titled = _titled("failed attempts", "at", "destination", "attempt", "answer", "error", "seconds")
-        yield unfolding(titled, tries)
+        failed = _table("failed attempts", "at", "destination", "attempt", "answer", "error", "seconds")
+        yield unfolding(failed, tries)
 
 
 def events(records: Sequence[Record], names: Mapping[str, str] | None = None) -> RenderableType:
@@ -193,7 +193,7 @@ def stats(records: Sequence[Record]) -> RenderableType:
     blocks = {title: record[key] for key, title in BLOCKS_OF_STATS.items()}
     width = max((cell_len(safe(key)) for counts in blocks.values() for key in counts), default=0)
     for title, counts in blocks.items():
-        table = _titled(title, "", "", "", "")
+        table = _table(title, "", "", "", "")
         table.show_header, table.columns[0].min_width = False, width
         table.columns[1].justify = table.columns[2].justify = "right"
         table.columns[1].min_width, table.columns[2].min_width = len(f"{record['tickets']:,}"), len("100%")
@@ -203,13 +203,13 @@ def stats(records: Sequence[Record]) -> RenderableType:
             drawn.style = Style.parse(COLOURS.get(key, "cyan"))
             table.add_row(text(key), text(f"{number:,}"), text(f"{share:.0%}"), drawn)
         parts.append(table)
-    waiting = _titled("waiting", "classifier", "tickets", "batches", "since")
+    waiting = _table("waiting", "classifier", "tickets", "batches", "since")
     for name, waits in record["waiting"].items():
         waiting.add_row(text(name), *(cell(waits[key]) for key in ("tickets", "batches", "since")))
-    audited = _titled("audited (sure answers that the next step was asked to confirm)", "classifier", "asked", "agreed")
+    audited = _table("audited (sure answers that the next step was asked to confirm)", "classifier", "asked", "agreed")
     for name, numbers in record["audited"].items():
         audited.add_row(text(name), text(numbers["asked"]), text(numbers["agreed"]))
-    sent = _titled("deliveries", "destination", "accepted", "pending", "dead")
+    sent = _table("deliveries", "destination", "accepted", "pending", "dead")
     for column in sent.columns[1:]:
         column.justify = "right"
     for name, states in record["deliveries"].items():
@@ -229,7 +229,7 @@ def plain(records: Sequence[Record], columns: Sequence[str], spare: Sequence[str
 
 def _plain(records: Sequence[Record], columns: Sequence[str]) -> Table:
     """Return a table whose columns have room for their headers and ordinary words."""
-    table = _table(*columns)
+    table = _table("", *columns)
     for name, column in zip(columns, table.columns, strict=True):
         values = [record.get(name) for record in records]
         if all(isinstance(value, int | float) for value in values):
@@ -257,20 +257,13 @@ def chosen(records: Sequence[Record], columns: Sequence[str]) -> RenderableType:
     return table
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+def _table(title: str, *columns: str) -> Table:
+    table = layout.borderless(title)
     for column in columns:
         # These columns are never cut: they continue on the next line.
         table.add_column(
             column, no_wrap=column in ("id", "status", "confidence", "seq", "timestamp", "key"), overflow="fold"
         )
-    return table
-
-
-def _titled(title: str, *columns: str) -> Table:
-    table = _table(*columns)
-    if title:
-        table.title, table.title_justify, table.title_style = f"\n{title}", "left", "bold"
     return table
 
 
