@@ -12,11 +12,7 @@ from triage_cli.domain.errors import UsageError
 Record = Mapping[str, Any]
 Columns = Annotated[
     str | None,
-    typer.Option(
-        metavar="A,B,...",
-        help="Only these columns, in this order; extra.NAME is a column of the input.",
-        show_default=False,
-    ),
+    typer.Option(metavar="A,B,...", help="Only these columns, in this order; extra.NAME is a column of the input."),
 ]
 
 

@@ -59,12 +59,9 @@ OPTIONS: dict[str, Any] = {
     "remote": Annotated[
         str | None, typer.Option("--remote", metavar="URL", help="Work on another machine's triage serve.")
     ],
-    "insecure": Annotated[
-        bool | None, typer.Option("--insecure", help="Allow a remote by http://, unencrypted.", show_default=False)
-    ],
+    "insecure": Annotated[bool | None, typer.Option("--insecure", help="Allow a remote by http://, unencrypted.")],
     "offline": Annotated[
-        bool | None,
-        typer.Option("--offline", help="Open no connection: deliveries over the network wait.", show_default=False),
+        bool | None, typer.Option("--offline", help="Open no connection: deliveries over the network wait.")
     ],
     "quiet": Annotated[
         bool | None,
@@ -72,14 +69,10 @@ OPTIONS: dict[str, Any] = {
             "-q",
             "--quiet",
             help="Print no summary and no notes; create, classify, route and reclassify print records only with -o.",
-            show_default=False,
         ),
     ],
     "verbose": Annotated[
-        bool | None,
-        typer.Option(
-            "-v", "--verbose", help="Print more: what is used, ids and hashes, tracebacks.", show_default=False
-        ),
+        bool | None, typer.Option("-v", "--verbose", help="Print more: what is used, ids and hashes, tracebacks.")
     ],
 }
 

@@ -14,14 +14,9 @@ from triage_cli.readers import MailFolder, ReadOptions, Table, UnknownColumnErro
 from triage_cli.service.learning.training_data import Material
 
 COLUMNS = ("label", "category")
-File = Annotated[
-    str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets; verdicts count too.", show_default=False)
-]
+File = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets; verdicts count too.")]
 Label = Annotated[
-    str | None,
-    typer.Option(
-        "--label", metavar="COLUMN", help="The column of the label; label or category without it.", show_default=False
-    ),
+    str | None, typer.Option("--label", metavar="COLUMN", help="The column of the label; label or category without it.")
 ]
 
 

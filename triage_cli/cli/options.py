@@ -25,16 +25,13 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"
 MOST = 2**63 - 1  # the largest integer of the databases
 Files = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[FILE...|-]", help="CSV, TSV, JSON, JSON Lines, or mail: .eml, .mbox, a Maildir.", show_default=False
-    ),
+    typer.Argument(metavar="[FILE...|-]", help="CSV, TSV, JSON, JSON Lines, or mail: .eml, .mbox, a Maildir."),
 ]
 Ids = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[ID...|-]",
         help="External ids, ticket ids or their last 6 or more characters; - reads them from stdin.",
-        show_default=False,
     ),
 ]
 Mapped = Annotated[
@@ -49,29 +46,19 @@ Mapped = Annotated[
 Source = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME",
-        help="The system that the ids come from, such as zendesk; without it, as recognised, or import.",
-        show_default=False,
+        metavar="NAME", help="The system that the ids come from, such as zendesk; without it, as recognised, or import."
     ),
 ]
 FileFormat = Annotated[
     str | None,
-    typer.Option(
-        "--format", metavar="NAME", help="csv, tsv, json, jsonl, eml or mbox; without it, detected.", show_default=False
-    ),
+    typer.Option("--format", metavar="NAME", help="csv, tsv, json, jsonl, eml or mbox; without it, detected."),
 ]
-Encoding = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Such as cp1252; without it, detected.", show_default=False)
-]
-Delimiter = Annotated[
-    str | None, typer.Option(metavar="CHAR", help="Such as ';'; without it, detected.", show_default=False)
-]
+Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Such as cp1252; without it, detected.")]
+Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", help="Such as ';'; without it, detected.")]
 NoHeader = Annotated[bool, typer.Option("--no-header", help="The first row is data; its columns are named 1, 2, 3, …")]
-Limit = Annotated[int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most N.", show_default=False)]
+Limit = Annotated[int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most N.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first rejected row.")]
-Rejects = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write rejected rows to this file, unchanged.", show_default=False)
-]
+Rejects = Annotated[Path | None, typer.Option(metavar="FILE", help="Write rejected rows to this file, unchanged.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Read all, show the mapping and the first three tickets; store nothing.")
 ]
@@ -79,37 +66,26 @@ MaxRejects = Annotated[str, typer.Option(metavar="N|N%", help="Exit with code 3 
 Since = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME",
-        help="Stored from then on: a date or time (UTC), today, yesterday, or an age such as 7d.",
-        show_default=False,
+        metavar="TIME", help="Stored from then on: a date or time (UTC), today, yesterday, or an age such as 7d."
     ),
 ]
-Priority = Annotated[str | None, typer.Option(metavar="P", help="low, normal, high or urgent.", show_default=False)]
+Priority = Annotated[str | None, typer.Option(metavar="P", help="low, normal, high or urgent.")]
 PriorityFilter = Annotated[
-    list[str] | None,
-    typer.Option("--priority", metavar="P", help="low, normal, high or urgent.", show_default=False),
+    list[str] | None, typer.Option("--priority", metavar="P", help="low, normal, high or urgent.")
 ]
 Search = Annotated[
-    list[str] | None,
-    typer.Option(metavar="TEXT", help="Tickets with this text in subject or description.", show_default=False),
+    list[str] | None, typer.Option(metavar="TEXT", help="Tickets with this text in subject or description.")
 ]
-Until = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Up to then, written as for --since.", show_default=False)
-]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Up to then, written as for --since.")]
 
 Classifier = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="A classifier of the configuration; without it, the default one.", show_default=False
-    ),
+    str | None, typer.Option(metavar="NAME", help="A classifier of the configuration; without it, the default one.")
 ]
 Workers = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help="Requests at the same time; without it, as configured.", show_default=False),
+    int | None, typer.Option(min=1, metavar="N", help="Requests at the same time; without it, as configured.")
 ]
 MaxCost = Annotated[
-    float | None,
-    typer.Option(min=0, metavar="USD", help="Stop before more than this is spent (exit code 7).", show_default=False),
+    float | None, typer.Option(min=0, metavar="USD", help="Stop before more than this is spent (exit code 7).")
 ]
 InBatches = Annotated[
     bool,
@@ -118,16 +94,11 @@ InBatches = Annotated[
     ),
 ]
 Deadline = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DURATION", help="Begin nothing new after so long, such as 10m (exit code 6).", show_default=False
-    ),
+    str | None, typer.Option(metavar="DURATION", help="Begin nothing new after so long, such as 10m (exit code 6).")
 ]
 Statuses = Annotated[
     list[str] | None,
-    typer.Option(
-        "--status", metavar="STATUS", help=f"{', '.join(STATUSES)}; repeat it, or write a,b.", show_default=False
-    ),
+    typer.Option("--status", metavar="STATUS", help=f"{', '.join(STATUSES)}; repeat it, or write a,b."),
 ]
 MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for a provider that is down.")]
 

@@ -30,7 +30,6 @@ Output = Annotated[
         "--output",
         metavar="FORMAT",
         help="table, json, jsonl, csv, tsv or id (ids, one a line); else table on a terminal, jsonl elsewhere.",
-        show_default=False,
     ),
 ]
 Excel = Annotated[bool, typer.Option("--excel", help="CSV that Excel opens correctly: BOM, CRLF, no formulas.")]

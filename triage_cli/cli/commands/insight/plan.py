@@ -25,7 +25,7 @@ KEYS = ("tickets", "older", "moved", "share", "unasked", "cost_usd", "destinatio
 PlanFormat = Annotated[
     Literal["table", "csv", "tsv", "json", "jsonl", "id", "html"] | None,
     typer.Option(
-        "-o", "--output", metavar="FORMAT", show_default=False,
+        "-o", "--output", metavar="FORMAT",
         help="table, html: the whole; json: the whole with all moves; csv, tsv, jsonl, id: the moves.",
     ),
 ]  # fmt: skip
@@ -34,11 +34,10 @@ PlanFormat = Annotated[
 @command
 def plan(
     session: CommandContext,
-    new: Annotated[Path, typer.Argument(metavar="NEW.yaml", help="The new configuration.", show_default=False)],
+    new: Annotated[Path, typer.Argument(metavar="NEW.yaml", help="The new configuration.")],
     since: Annotated[str, typer.Option(metavar="TIME", help="Tickets written since: a date, or an age.")] = "30d",
     max_moved: Annotated[
-        str | None,
-        typer.Option(metavar="N|N%", help="Exit with code 8 if more tickets would move.", show_default=False),
+        str | None, typer.Option(metavar="N|N%", help="Exit with code 8 if more tickets would move.")
     ] = None,
     ask: Annotated[
         bool, typer.Option("--ask", help="Ask for answers that are not stored, at a cost; store them.")

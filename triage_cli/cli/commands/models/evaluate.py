@@ -23,8 +23,7 @@ from triage_cli.service.learning.attacks import AttackResult
 from triage_cli.service.learning.evaluate import Evaluated, EvaluationRun, Learned
 
 Names = Annotated[
-    list[str] | None,
-    typer.Option("--classifier", metavar="NAME", help="Measure this classifier; may be repeated.", show_default=False),
+    list[str] | None, typer.Option("--classifier", metavar="NAME", help="Measure this classifier; may be repeated.")
 ]
 
 ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
@@ -33,16 +32,14 @@ ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "
 @command
 def evaluate(
     session: CommandContext,
-    file: Annotated[str | None, typer.Argument(metavar="FILE|-", help="Labelled tickets.", show_default=False)] = None,
+    file: Annotated[str | None, typer.Argument(metavar="FILE|-", help="Labelled tickets.")] = None,
     classifier: Names = None,
     label: labelled_files.Label = None,
     min_accuracy: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, metavar="X", help="Exit with code 8 below this accuracy.", show_default=False),
+        float | None, typer.Option(min=0, max=1, metavar="X", help="Exit with code 8 below this accuracy.")
     ] = None,
     report: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.html", help="Write a page with all figures and plots.", show_default=False),
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page with all figures and plots.")
     ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Fit the confidences to these labels, so that they are probabilities.")

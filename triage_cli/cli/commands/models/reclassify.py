@@ -50,15 +50,10 @@ def reclassify(
     session: CommandContext,
     ids: options.Ids = None,
     status: options.Statuses = None,
-    category: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only tickets of this category.", show_default=False)
-    ] = None,
+    category: Annotated[str | None, typer.Option(metavar="NAME", help="Only tickets of this category.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Make the changes, all or none.")] = False,
     max_flips: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|N%", help="Change nothing if more than so many would change (exit code 8).", show_default=False
-        ),
+        str | None, typer.Option(metavar="N|N%", help="Change nothing if more than so many would change (exit code 8).")
     ] = None,
     reroute: Annotated[
         bool,

@@ -29,21 +29,12 @@ HASH = re.compile("[0-9a-f]{64}")
 def verify(
     session: CommandContext,
     expect_head: Annotated[
-        str | None,
-        typer.Option(
-            "--expect-head",
-            metavar="HASH",
-            help="A head printed earlier, which must be in the log.",
-            show_default=False,
-        ),
+        str | None, typer.Option(metavar="HASH", help="A head printed earlier, which must be in the log.")
     ] = None,
     heads: Annotated[
         Path | None,
         typer.Option(
-            "--heads",
-            metavar="FILE",
-            help="Heads printed earlier, one a line: each must be in the log; today's is added.",
-            show_default=False,
+            metavar="FILE", help="Heads printed earlier, one a line: each must be in the log; today's is added."
         ),
     ] = None,
     *,

@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 def _most(name: str, what: str) -> object:
     """Return an option that limits a count."""
-    return typer.Option(f"--max-{name}", min=0, max=MOST, metavar="N", help=f"At most N {what}.", show_default=False)
+    return typer.Option(f"--max-{name}", min=0, max=MOST, metavar="N", help=f"At most N {what}.")
 
 
 @remote_command
@@ -49,17 +49,13 @@ def check(
         typer.Option(
             "--max-age",
             metavar="AGE",
-            show_default=False,
             help="No ticket is new or failed for longer, as in 1h, or a day longer in a batch.",
         ),
     ] = None,
     delivery_age: Annotated[
         str | None,
         typer.Option(
-            "--max-delivery-age",
-            metavar="AGE",
-            help="No delivery is pending for longer since its ticket was routed.",
-            show_default=False,
+            "--max-delivery-age", metavar="AGE", help="No delivery is pending for longer since its ticket was routed."
         ),
     ] = None,
     pending: Annotated[int | None, _most("pending", "deliveries that are due later")] = None,

@@ -26,10 +26,7 @@ COLUMNS = ("what", "works", "said", "next")
 def doctor(
     session: CommandContext,
     send: Annotated[
-        str | None,
-        typer.Option(
-            "--send", metavar="NAME", help="Send this destination one marked test ticket.", show_default=False
-        ),
+        str | None, typer.Option(metavar="NAME", help="Send this destination one marked test ticket.")
     ] = None,
     *,
     printing: PrintOptions,

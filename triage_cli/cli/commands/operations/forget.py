@@ -21,9 +21,7 @@ from triage_cli.domain.tickets import Selection
 @remote_command
 def forget(
     session: CommandContext,
-    customer_id: Annotated[
-        str, typer.Option("--customer-id", metavar="C", help="Tickets of this customer.", show_default=False)
-    ],
+    customer_id: Annotated[str, typer.Option(metavar="C", help="Tickets of this customer.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first on a terminal.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print how many tickets would be erased; erase nothing.")

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from triage_cli.client.remote_administration import RemoteKeyRing
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log shows this name.")]
-Expires = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="When the key expires, such as 90d.", show_default=False)
-]
+Expires = Annotated[str | None, typer.Option(metavar="DURATION", help="When the key expires, such as 90d.")]
 COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "expires_at", "revoked_at")
 KEYS_TABLE = drawn_by("tables.plain", columns=COLUMNS)
 

@@ -19,8 +19,7 @@ def mcp(
         bool, typer.Option("--allow-writes", help="Let agents create tickets and suggest categories.")
     ] = False,
     max_cost: Annotated[
-        float,
-        typer.Option("--max-cost", min=0.0, metavar="USD", help="The most that classifying texts may cost in total."),
+        float, typer.Option(min=0.0, metavar="USD", help="The most that classifying texts may cost in total.")
     ] = 1.0,
 ) -> int:
     """Let an agent read tickets, ask why, preview routes and classify texts, over the Model Context Protocol.

@@ -25,15 +25,13 @@ def serve(
     session: CommandContext,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
-    ssl_certfile: Annotated[Path | None, typer.Option(help="The certificate for https.", show_default=False)] = None,
-    ssl_keyfile: Annotated[Path | None, typer.Option(help="The certificate's key.", show_default=False)] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="The certificate for https.")] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="The certificate's key.")] = None,
     behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="A gateway in front of the server does https.", show_default=False)
+        bool, typer.Option("--behind-proxy", help="A gateway in front of the server does https.")
     ] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Processes that share the port.")] = 1,
-    root_path: Annotated[
-        str, typer.Option(metavar="PATH", help="The path below which a gateway shows the API.", show_default=False)
-    ] = "",
+    root_path: Annotated[str, typer.Option(metavar="PATH", help="The path below which a gateway shows the API.")] = "",
     keep_alive: Annotated[
         int, typer.Option(min=1, max=86_400, metavar="SECONDS", help="How long an idle connection stays open.")
     ] = 75,

@@ -35,21 +35,15 @@ DIDS = ("created", "updated", "unchanged", "rejected")
 class TypedTicket:
     """The options that describe one ticket."""
 
-    subject: Annotated[
-        str | None, typer.Option(metavar="S", help="What it is about, in a line.", show_default=False)
-    ] = None
-    description: Annotated[str | None, typer.Option(metavar="D", help="The ticket's text.", show_default=False)] = None
-    customer_id: Annotated[
-        str | None, typer.Option(metavar="C", help="The id of the customer.", show_default=False)
-    ] = None
+    subject: Annotated[str | None, typer.Option(metavar="S", help="What it is about, in a line.")] = None
+    description: Annotated[str | None, typer.Option(metavar="D", help="The ticket's text.")] = None
+    customer_id: Annotated[str | None, typer.Option(metavar="C", help="The id of the customer.")] = None
     priority: options.Priority = None
     created_at: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="When it was written, as in 2026-11-24T08:00Z.", show_default=False),
+        str | None, typer.Option(metavar="TIME", help="When it was written, as in 2026-11-24T08:00Z.")
     ] = None
     external_id: Annotated[
-        str | None,
-        typer.Option(metavar="X", help="Its id in another system; a known ticket is updated.", show_default=False),
+        str | None, typer.Option(metavar="X", help="Its id in another system; a known ticket is updated.")
     ] = None
 
     def draft(self, source: str) -> TicketDraft:

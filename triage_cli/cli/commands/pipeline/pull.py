@@ -28,16 +28,10 @@ from triage_cli.ports.sources import Pause, Source
 # The progress of a pull is a share of the period that it reads.
 PARTS = 1000
 Names = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[NAME...]", help="Sources of the configuration; all of them without it.", show_default=False
-    ),
+    list[str] | None, typer.Argument(metavar="[NAME...]", help="Sources of the configuration; all of them without it.")
 ]
 Since = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME", help="Pull what changed since then, instead of since the last pull.", show_default=False
-    ),
+    str | None, typer.Option(metavar="TIME", help="Pull what changed since then, instead of since the last pull.")
 ]
 
 
@@ -56,9 +50,7 @@ def pull(
     rejects: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="Add rejected items to this file, as they came: JSON Lines, or mails as mbox.",
-            show_default=False,
+            metavar="FILE", help="Add rejected items to this file, as they came: JSON Lines, or mails as mbox."
         ),
     ] = None,
     *,

@@ -27,13 +27,11 @@ def review(
     session: CommandContext,
     every: Annotated[bool, typer.Option("--all", help="All tickets, not only those that need a person.")] = False,
     order: Annotated[
-        filters.Order | None,
-        typer.Option(metavar="NAME", help="review: the most informative first; urgent; newest.", show_default=False),
+        filters.Order | None, typer.Option(metavar="NAME", help="review: the most informative first; urgent; newest.")
     ] = None,
     status: options.Statuses = None,
     category: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Tickets with this guess or category; may be repeated.", show_default=False),
+        list[str] | None, typer.Option(metavar="NAME", help="Tickets with this guess or category; may be repeated.")
     ] = None,
     priority: options.PriorityFilter = None,
     search: options.Search = None,
@@ -71,7 +69,7 @@ def _learned(session: CommandContext) -> str:
 
 def _is_plain() -> bool:
     """Return whether the terminal cannot draw; Textual draws on stderr."""
-    return os.environ.get("TERM", "").lower() in ("", *terminal.DUMB) or not terminal.is_terminal(sys.stderr)
+    return not os.environ.get("TERM") or terminal.is_dumb() or not terminal.is_terminal(sys.stderr)
 
 
 def _nothing(view: View) -> str:

@@ -48,17 +48,13 @@ def verdict(
         str | None, typer.Argument(metavar="ID|-", help="A ticket, or - for CSV or JSON Lines on stdin.")
     ] = None,
     category: Annotated[str | None, typer.Argument(metavar="[CATEGORY]", help="The category it belongs to.")] = None,
-    note: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The reason, shown by why.", show_default=False)
-    ] = None,
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, shown by why.")] = None,
     clear: Annotated[
         bool, typer.Option("--clear", help="Take the verdict back: the machine's last answer holds again.")
     ] = False,
     rejects: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="With -: write rejected rows to this file, each with its reason.", show_default=False
-        ),
+        typer.Option(metavar="FILE", help="With -: write rejected rows to this file, each with its reason."),
     ] = None,
     *,
     printing: TicketPrintOptions,

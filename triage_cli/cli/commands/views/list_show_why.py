@@ -40,47 +40,36 @@ class TicketFilters:
 
     status: options.Statuses = None
     category: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Tickets of this category; may be repeated.", show_default=False),
+        list[str] | None, typer.Option(metavar="NAME", help="Tickets of this category; may be repeated.")
     ] = None
-    customer_id: Annotated[
-        list[str] | None, typer.Option(metavar="C", help="Tickets of this customer.", show_default=False)
-    ] = None
+    customer_id: Annotated[list[str] | None, typer.Option(metavar="C", help="Tickets of this customer.")] = None
     priority: options.PriorityFilter = None
     classifier: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Tickets that this classifier decided.", show_default=False)
+        list[str] | None, typer.Option(metavar="NAME", help="Tickets that this classifier decided.")
     ] = None
     source: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Tickets from this source; may be repeated.", show_default=False),
+        list[str] | None, typer.Option(metavar="NAME", help="Tickets from this source; may be repeated.")
     ] = None
     destination: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Tickets with a delivery to it; may be repeated.", show_default=False),
+        list[str] | None, typer.Option(metavar="NAME", help="Tickets with a delivery to it; may be repeated.")
     ] = None
     verdict: Annotated[
-        bool | None,
-        typer.Option(
-            "--verdict/--no-verdict", help="Only tickets that a person decided, or only others.", show_default=False
-        ),
+        bool | None, typer.Option("--verdict/--no-verdict", help="Only tickets that a person decided, or only others.")
     ] = None
     min_confidence: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="X", help="At this confidence or above.", show_default=False)
+        float | None, typer.Option(min=0, max=1, metavar="X", help="At this confidence or above.")
     ] = None
     max_confidence: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="X", help="At this confidence or below.", show_default=False)
+        float | None, typer.Option(min=0, max=1, metavar="X", help="At this confidence or below.")
     ] = None
     since: options.Since = None
     until: options.Until = None
-    older_than: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Stored longer ago than this, such as 4h.", show_default=False)
-    ] = None
+    older_than: Annotated[str | None, typer.Option(metavar="AGE", help="Stored longer ago than this, such as 4h.")] = (
+        None
+    )
     search: options.Search = None
     sort: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIELD[:desc]", help="Sort by a field, such as confidence or created_at.", show_default=False
-        ),
+        str | None, typer.Option(metavar="FIELD[:desc]", help="Sort by a field, such as confidence or created_at.")
     ] = None
     order: Annotated[
         Literal["newest", "review"],

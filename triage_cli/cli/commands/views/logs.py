@@ -24,25 +24,17 @@ BREATH = 0.5  # seconds between two looks with --follow
 @remote_command
 def logs(
     session: CommandContext,
-    name: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Only the events of this ticket.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only the events of this ticket.")] = None,
     action: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ACTION",
-            help="Only events of this kind, such as created or routed; repeat it, or write a,b.",
-            show_default=False,
+            metavar="ACTION", help="Only events of this kind, such as created or routed; repeat it, or write a,b."
         ),
     ] = None,
-    actor: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only what this user or key did.", show_default=False)
-    ] = None,
+    actor: Annotated[str | None, typer.Option(metavar="NAME", help="Only what this user or key did.")] = None,
     since: options.Since = None,
     until: options.Until = None,
-    limit: Annotated[
-        int | None, typer.Option(min=0, max=options.MOST, metavar="N", help="The last N events.", show_default=False)
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=0, max=options.MOST, metavar="N", help="The last N events.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on printing events as they come.")] = False,
     *,
     printing: TicketPrintOptions,

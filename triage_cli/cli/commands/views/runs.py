@@ -29,8 +29,7 @@ def runs(
     session: CommandContext,
     which: Annotated[Literal["last"] | None, typer.Argument(metavar="[last]", help="Only the latest.")] = None,
     kind: Annotated[
-        str | None,
-        typer.Option(metavar="COMMAND", help="Only runs of this command, such as classify.", show_default=False),
+        str | None, typer.Option(metavar="COMMAND", help="Only runs of this command, such as classify.")
     ] = None,
     limit: options.Limit = None,
     *,

@@ -24,9 +24,7 @@ def stats(
     until: options.Until = None,
     by: Annotated[
         str | None,
-        typer.Option(
-            metavar="KEY,...", help=f"Count by these keys, a row a group: {', '.join(STATS_KEYS)}.", show_default=False
-        ),
+        typer.Option(metavar="KEY,...", help=f"Count by these keys, a row a group: {', '.join(STATS_KEYS)}."),
     ] = None,
     *,
     printing: PrintOptions,
