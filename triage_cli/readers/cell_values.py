@@ -8,24 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from triage_cli.domain.times import whole_second
 
 _NOTHING = (
-    "null",
-    "none",
-    "n/a",
-    "na",
-    "nan",
-    "nil",
-    "undefined",
-    "(null)",
-    "<null>",
-    "#n/a",
-    "\\n",
-    "-",
-    "--",
-    "---",
-    "\u2013",
-    "\u2014",
-    "?",  # dashes
-)
+    "null", "none", "n/a", "na", "nan", "nil", "undefined", "(null)", "<null>", "#n/a", "\\n", "-", "--", "---",
+    "\u2013", "\u2014", "?",
+)  # fmt: skip
 NOTHING = frozenset(form for word in _NOTHING for form in (word, word.upper(), word.title(), word.capitalize())) | {""}
 NOTHING_LENGTH = max(map(len, NOTHING))  # a longer text need not be looked up
 
@@ -52,40 +37,17 @@ _BY_WORD = {word: name for name, spellings in _PRIORITIES.items() for word in sp
 
 _MONTHS = {
     word: number
-    for number, spellings in enumerate(
-        (
-            "jan ene gen янв",
-            "feb fev фев",
-            "mar mrt mrz mae мар",
-            "apr abr avr апр",
-            "may mai mag mei мая маи",
-            "jun giu июн",
-            "jul lug июл",
-            "aug ago aou авг",
-            "sep set сен",
-            "oct okt out ott окт",
-            "nov ноя",
-            "dec dez dic дек",
-        ),
-        start=1,
-    )
+    for number, spellings in enumerate((
+        "jan ene gen янв", "feb fev фев", "mar mrt mrz mae мар", "apr abr avr апр", "may mai mag mei мая маи",
+        "jun giu июн", "jul lug июл", "aug ago aou авг", "sep set сен", "oct okt out ott окт", "nov ноя",
+        "dec dez dic дек",
+    ), start=1)
     for word in spellings.split()
-} | {"juin": 6, "juil": 7}
+} | {"juin": 6, "juil": 7}  # fmt: skip
 _ZONES = {
-    "z": 0,
-    "utc": 0,
-    "gmt": 0,
-    "est": -5,
-    "edt": -4,
-    "cst": -6,
-    "cdt": -5,
-    "mst": -7,
-    "mdt": -6,
-    "pst": -8,
-    "pdt": -7,
-    "cet": 1,
-    "cest": 2,
-}
+    "z": 0, "utc": 0, "gmt": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7,
+    "cet": 1, "cest": 2,
+}  # fmt: skip
 
 _CLOCK = (
     r"(?:(?:,|,?[ T]\s*|,? (?:at|um|à|a las) )(?P<h>\d{1,2})[:h](?P<min>\d\d)(?::(?P<s>\d\d)(?:[.,]\d+)?)?"

@@ -12,36 +12,12 @@ LONGEST = 1 << 20  # characters; longer lines and rows are rejected
 
 # Guesses of the detector that are used. Latin-1 is read as its superset Windows-1252; DOS and rarer Mac encodings are
 # wrong guesses caused by a few curly quotes.
-_FOLLOWED = {
-    "windows-1250",
-    "windows-1251",
-    "windows-1252",
-    "windows-1253",
-    "windows-1254",
-    "windows-1255",
-    "windows-1256",
-    "windows-1257",
-    "windows-1258",
-    "macroman",
-    "maccyrillic",
-    "koi8-r",
-    "koi8-u",
-    "iso8859-2",
-    "iso8859-5",
-    "iso8859-7",
-    "iso8859-9",
-    "cp932",
-    "shift_jis",
-    "euc-jp",
-    "gb18030",
-    "gbk",
-    "gb2312",
-    "big5",
-    "euc-kr",
-    "cp949",
-    "tis-620",
-    "cp874",
-}
+_FOLLOWED = frozenset((
+    "windows-1250", "windows-1251", "windows-1252", "windows-1253", "windows-1254", "windows-1255", "windows-1256",
+    "windows-1257", "windows-1258", "macroman", "maccyrillic", "koi8-r", "koi8-u", "iso8859-2", "iso8859-5",
+    "iso8859-7", "iso8859-9", "cp932", "shift_jis", "euc-jp", "gb18030", "gbk", "gb2312", "big5", "euc-kr", "cp949",
+    "tis-620", "cp874",
+))  # fmt: skip
 # Multi-byte encodings: whole lines are decoded, because single bytes mean nothing.
 _SEVERAL_BYTES = {"cp932", "shift_jis", "euc-jp", "gb18030", "gbk", "gb2312", "big5", "euc-kr", "cp949"}
 NO_TEXTS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape"))  # not encodings of files

@@ -30,11 +30,7 @@ _BOMS = (
 )
 _MAGIC = (
     (b"PK\x03\x04", "a ZIP or Excel workbook", "save the sheet as CSV"),
-    (
-        b"\xd0\xcf\x11\xe0",
-        "an old Excel workbook or an Outlook message",
-        "save a sheet as CSV, a message as .eml",
-    ),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook or an Outlook message", "save a sheet as CSV, a message as .eml"),
     (b"\x1f\x8b", "compressed by gzip", "unpack it first: gunzip -k FILE"),
     (b"BZh", "compressed by bzip2", "unpack it first"),
     (b"\xfd7zXZ", "compressed by xz", "unpack it first"),

@@ -74,10 +74,7 @@ def _hook(server_state: ServerState, source: str) -> Hook:
     openapi_extra=BODY,
 )
 def receive(
-    source: HookName,
-    request: Request,
-    server_state: CurrentServer,
-    body: Annotated[bytes, Depends(_body)],
+    source: HookName, request: Request, server_state: CurrentServer, body: Annotated[bytes, Depends(_body)]
 ) -> Response:
     """Receive a helpdesk's event, as `webhooks` in the configuration says: 201, or 200 for a known ticket.
 

@@ -3,15 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from triage_cli.domain import times
 from triage_cli.domain.serialization import all_encodable, compact, is_too_deep
@@ -205,9 +197,5 @@ class EventQueryIn(Asked):
     until: Moment | None = Field(None, description="recorded at this time or earlier", examples=[UNTIL])
     limit: int = Field(100, ge=1, le=1000, description="events on one page", examples=[100])
     after: int | None = Field(
-        None,
-        ge=0,
-        le=1 << 53,
-        description="the seq after which a page begins; without it: the last ones",
-        examples=[0],
+        None, ge=0, le=1 << 53, description="the seq after which a page begins; without it: the last ones", examples=[0]
     )
