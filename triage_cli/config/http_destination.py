@@ -19,6 +19,7 @@ from triage_cli.config.template_settings import address, address_or_endpoint, en
 from triage_cli.config.validators import Field, header, number, one_of, record, several, text, truth, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
 
+SCALAR = {"type": ["string", "number", "boolean", "null"]}
 # Keys of every destination.
 TIMEOUT = number(0.1, 3600, unit="seconds")
 RETRIES: Mapping[str, Field] = {
@@ -149,8 +150,9 @@ def auth(setting: ConfigNode) -> AuthSpec:
     return AuthSpec("basic" if kinds[0] == "basic" else "bearer", values.get(kinds[0], ()))
 
 
-@accepts({"type": ["string", "number", "boolean", "null"]})
-def _value(setting: ConfigNode) -> Any:
+@accepts(SCALAR)
+def plain_value(setting: ConfigNode) -> Any:
+    """Accept a text, a number, true, false or null."""
     if isinstance(setting.value, dict | list | UnsupportedScalar):
         raise ConfigValueError(f"must be a text, a number, true, false or null, not {kind(setting.node)}")
     return setting.value
@@ -212,7 +214,7 @@ AUTH: Mapping[str, Field] = {
 ANSWER: Mapping[str, Field] = {
     "status": Field(several(number(100, 599, whole=True), least=1)),
     "path": Field(text),
-    "is": Field(_value),
+    "is": Field(plain_value),
     "contains": Field(text),
 }
 ONCE: Mapping[str, Field] = {

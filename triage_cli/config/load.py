@@ -39,7 +39,7 @@ class _Found(NamedTuple):
     path: Path
     diagnostics: Diagnostics
     root: Node | None
-    has_our_key: bool  # it has a key of ours
+    has_our_key: bool
 
 
 def load_config(
@@ -252,13 +252,13 @@ class _SettingPrecedence:
 
 
 def _check_own_files(
-    diagnostics: Diagnostics, destinations: Mapping[str, DestinationSpec], has_our_key: Iterable[str | os.PathLike[str]]
+    diagnostics: Diagnostics, destinations: Mapping[str, DestinationSpec], own: Iterable[str | os.PathLike[str]]
 ) -> None:
     """Report a destination that is one of triage's own files: appended lines would damage it, or be lost."""
     if diagnostics.problems:  # for example a path with a NUL
         return
     for name, spec in destinations.items():
-        if spec.path is not None and is_among(spec.path, has_our_key):
+        if spec.path is not None and is_among(spec.path, own):
             key = f"destinations.{name}.path"
             problem = f"{spec.path} is the database, a file beside it, or the configuration; name a file of its own"
             diagnostics.misplaced(f"{diagnostics.origins[key]}: {key}", problem)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from triage_cli.config.destinations import command, mail_host
-from triage_cli.config.http_destination import auth, own_header
+from triage_cli.config.http_destination import SCALAR, auth, own_header, plain_value
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.source_specs import CursorSpec, ImapSpec, NextSpec, SourceSpec
 from triage_cli.config.template_settings import address, endpoint, no_address, texts, tree
 from triage_cli.config.validators import Field, named, number, one_of, optional, record, several, text, truth, variable
-from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar
 from triage_cli.domain.tickets import PRIORITIES
 from triage_cli.domain.times import whole_second
 
@@ -25,7 +25,6 @@ PRESETS = Path(__file__).parent.parent / "sources" / "presets"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 DURATION = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)")
 SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-SCALAR = {"type": ["string", "number", "boolean", "null"]}
 UNENCRYPTED = 143  # the port of IMAP, of which TLS is made by STARTTLS
 KINDS = ("link", "path", "page", "offset", "token")
 FIELDS: Mapping[str, Field] = {
@@ -53,10 +52,10 @@ def _source_schema() -> dict[str, Any]:
     """Return the schema of one source; keys that a preset fills are not required."""
     schema = record_schema(SOURCE)
     fields = {**record_schema(FIELDS), "required": ["external_id"]}
-    optional = {key: value for key, value in schema.items() if key not in ("required", "allOf")}
+    by_preset = {key: keyword for key, keyword in schema.items() if key not in ("required", "allOf")}
     return {
         "if": {"required": ["preset"]},
-        "then": optional,
+        "then": by_preset,
         "else": {**schema, "properties": {**schema["properties"], "fields": fields}},
     }
 
@@ -79,9 +78,8 @@ def _source(source_name: str, setting: ConfigNode) -> SourceSpec:
     next_spec, cursor = source_values.get("next"), source_values.get("cursor")
     if next_spec and next_spec.most and not (cursor and cursor.field):
         keys["next"].wrong("most needs cursor.field, from which the walk begins again")
-    known = {
-        key: value for key, value in source_values.items() if key in SourceSpec._fields
-    }  # of a type that is not there
+    # Others are of a type that is not there.
+    known = {key: value for key, value in source_values.items() if key in SourceSpec._fields}
     return SourceSpec(source_name, **{"type": "", **known})
 
 
@@ -153,11 +151,7 @@ def _cursor(setting: ConfigNode) -> CursorSpec:
 
 @accepts({"anyOf": [SCALAR, {"type": "array", "items": SCALAR}]})
 def _values(setting: ConfigNode) -> tuple[Any, ...]:
-    settings = setting.items() if isinstance(setting.value, list) else [setting]
-    for each in settings:
-        if isinstance(each.value, dict | list | UnsupportedScalar):
-            raise ConfigValueError(f"must be a text, a number, true, false or null, not {kind(each.node)}")
-    return tuple(each.value for each in settings)
+    return tuple(map(plain_value, setting.items() if isinstance(setting.value, list) else [setting]))
 
 
 @accepts(lambda: {"type": "object", "additionalProperties": schema_of(_values)})

@@ -1,7 +1,7 @@
 """Incoming webhooks in config.yaml: their signatures, which events count, and the paths of a ticket's fields."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -94,22 +94,19 @@ def _webhook(name: str, setting: ConfigNode) -> HookSpec:
     return spec
 
 
-def _contradictions(spec: HookSpec) -> list[tuple[str, str]]:
-    """Return the contradictions between keys, or between a key and what is received, each with its key."""
-    contradictions = []
+def _contradictions(spec: HookSpec) -> Iterator[tuple[str, str]]:
+    """Yield the contradictions between keys, or between a key and what is received, each with its key."""
     if spec.timestamp_header and spec.timestamp_in:
-        contradictions.append(("timestamp_in", "timestamp_header is given too; the time stands in one place"))
+        yield "timestamp_in", "timestamp_header is given too; the time stands in one place"
     if spec.base and "{timestamp}" in spec.base and not spec.timed:
-        contradictions.append(("base", "{timestamp} needs timestamp_header or timestamp_in"))
+        yield "base", "{timestamp} needs timestamp_header or timestamp_in"
     if spec.base and "{timestamp}" not in spec.base and spec.timed and spec.type == "hmac":
-        contradictions.append(("base", "needs {timestamp}: a time that is not signed proves nothing"))
+        yield "base", "needs {timestamp}: a time that is not signed proves nothing"
     if spec.type == "hmac" and spec.prefix and re.search(r"[\s,]", spec.prefix):
-        contradictions.append(("prefix", "blanks and commas stand between signatures, and in none of them"))
+        yield "prefix", "blanks and commas stand between signatures, and in none of them"
     for key, paths in (("fields", chain.from_iterable(spec.fields.values())), ("when", spec.when)):
         if any(path.partition(".")[0].isdecimal() for path in paths):
-            objection = "each event of a list counts by itself: leave out the number at the beginning of a path"
-            contradictions.append((key, objection))
-    return contradictions
+            yield key, "each event of a list counts by itself: leave out the number at the beginning of a path"
 
 
 @accepts({"type": "string", "pattern": r"^([^{}]|\{timestamp\})*\{body\}([^{}]|\{timestamp\})*$"})

@@ -240,10 +240,6 @@ def _short(tag: str) -> str:
     return "!!" + tag.removeprefix(PLAIN) if tag.startswith(PLAIN) else tag
 
 
-def _truth(text: str) -> bool:
-    return text.lower() in ("yes", "true", "on")
-
-
 def _whole(text: str) -> int:
     """Read a number as YAML 1.1 does, except for base 60, which nobody means."""
     digits = text.replace("_", "").lower()
@@ -252,13 +248,9 @@ def _whole(text: str) -> int:
     return int(digits, 0)
 
 
-def _fraction(text: str) -> float:
-    return float(re.sub(r"\.(inf|nan)$", r"\1", text.replace("_", "").lower()))
-
-
 _SCALARS: Mapping[str, Callable[[str], Any]] = {
     "null": lambda _: None,
-    "bool": _truth,
+    "bool": lambda text: text.lower() in ("yes", "true", "on"),
     "int": _whole,
-    "float": _fraction,
+    "float": lambda text: float(re.sub(r"\.(inf|nan)$", r"\1", text.replace("_", "").lower())),
 }
