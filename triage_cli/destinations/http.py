@@ -67,7 +67,7 @@ class HttpDestination:
         if search and (receipt := await self._search_earlier(send, *search)):
             return receipt
         for undo in undos:
-            await self._taken_back(send, undo)
+            await self._extra_answer(send, undo, usual=(*OK, NOT_THERE))
         if find and undos:  # each changes the ticket, so that a stamp of its state is another one now
             request = self._requests.delivery(outgoing, await self._answered(send, find, outgoing))
         answer = await send(request)
@@ -136,9 +136,6 @@ class HttpDestination:
         beside = path.rpartition(".")[0]  # what is kept stands in the object that was found
         return Receipt(answer.status, kept=self._values_to_keep(lookup(content, beside) if beside else content))
 
-    async def _taken_back(self, send: Send, undo: HttpRequest) -> None:
-        await self._extra_answer(send, undo, usual=(*OK, NOT_THERE))
-
     async def _extra_answer(self, send: Send, request: HttpRequest, usual: Sequence[int] = OK) -> HttpAnswer:
         """Make a request other than the one that delivers.
 
@@ -159,9 +156,8 @@ class HttpDestination:
         error = refusal(self.name, answer, self._clock(), retried=retried)
         if 200 <= answer.status < 300:
             error.message += ", which is not what ok in the config asks for"
-        error.gone = (
-            answer.status == GONE and not self._names_one
-        )  # else the ticket in that system is gone, not the system
+        # With an address of one ticket, that ticket is gone, not the system.
+        error.gone = answer.status == GONE and not self._names_one
         error.answer = self._beginning_of(answer)
         if error.answer:
             error.hint = "triage why shows its answer"

@@ -83,12 +83,9 @@ class HttpSender:
             asyncio.run_coroutine_threadsafe(connections.aclose(), bridge().loop)
 
     def _failed(self, outgoing: OutgoingDelivery, error: Exception, seconds: float) -> Outcome[Receipt]:
-        failure = (
-            error
-            if isinstance(error, DeliveryError)
-            else DeliveryError(f"{self._endpoint.name}: {type(error).__name__}")
-        )
-        return Outcome(0, Action.FAILED, Receipt(failure.status, seconds), failure, outgoing)
+        if not isinstance(error, DeliveryError):
+            error = DeliveryError(f"{self._endpoint.name}: {type(error).__name__}")
+        return Outcome(0, Action.FAILED, Receipt(error.status, seconds), error, outgoing)
 
 
 def shown(request: HttpRequest) -> str:

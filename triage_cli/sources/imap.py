@@ -130,8 +130,8 @@ class ImapSource:
         status, there = server.select(quoted(self._login.folder), readonly=True)
         if status != "OK":
             raise UsageError(f'{self.name}: no folder "{self._login.folder}"', hint="name another as folder")
-        validity, mails = _number(server.response("UIDVALIDITY"), 0), _number(("EXISTS", there), 0)
-        end = _number(server.response("UIDNEXT"), 0) or self._behind_last(server, mails)
+        validity, mails = _number(server.response("UIDVALIDITY")), _number(("EXISTS", there))
+        end = _number(server.response("UIDNEXT")) or self._behind_last(server, mails)
         return _Folder(validity, end, mails)
 
     def _behind_last(self, server: ImapConnection, mails: int) -> int:
@@ -231,9 +231,10 @@ def imap_day(moment: str) -> str:
     return f"{day.day:02}-{'JanFebMarAprMayJunJulAugSepOctNovDec'[day.month * 3 - 3 : day.month * 3]}-{day.year}"
 
 
-def _number(response: tuple[str, list[bytes | None]], default: int) -> int:
+def _number(response: tuple[str, list[bytes | None]]) -> int:
+    """Return the number that a server tells, 0 if it tells none."""
     values = [value for value in response[1] or () if value]
-    return int(values[-1]) if values and values[-1].isdigit() else default
+    return int(values[-1]) if values and values[-1].isdigit() else 0
 
 
 def _uids(answer: Sequence[bytes | tuple[bytes, bytes]]) -> set[int]:
