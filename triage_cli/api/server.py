@@ -23,8 +23,9 @@ from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Caller, Hook, Limits, ServerState
 from triage_cli.api.http_protocol import TimeoutProtocol
 from triage_cli.config import Config
+from triage_cli.config.secrets import check_signing_secrets
 from triage_cli.domain import times
-from triage_cli.domain.errors import ConfigError, UsageError
+from triage_cli.domain.errors import UsageError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.webhook_signing import secret_of
 from triage_cli.runtime.installation import with_extra
@@ -105,9 +106,7 @@ def tokens(config: Config) -> Callable[[str], Caller] | None:
 def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
     """Return the incoming webhooks with their secrets. Raises `ConfigError` if a secret is not set."""
     for spec in config.webhooks.values():
-        if missing := [name for name in spec.secret_env if not env.get(name)]:
-            problem = f'webhook "{spec.name}" needs the secret in {missing[0]}, which is not set'
-            raise ConfigError(problem, hint=f"export {missing[0]}")
+        check_signing_secrets(f'webhook "{spec.name}"', spec.secret_env, env)
     return {
         name: Hook(
             spec,

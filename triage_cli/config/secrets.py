@@ -28,6 +28,12 @@ def secret_variables(config: Config, env: Mapping[str, str]) -> frozenset[str]:
     return frozenset(named | ({"TRIAGE_DB"} if without_password(address) != address else set()))
 
 
+def without_secrets(config: Config, env: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment as a program that the configuration names gets it."""
+    secret_names = secret_variables(config, env)
+    return {variable: value for variable, value in env.items() if variable not in secret_names}
+
+
 def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
     """Return the value of a variable. Raises `ConfigError` if it is not set, or cannot be part of a header."""
     secret_value = env.get(variable, "").strip()
@@ -36,6 +42,14 @@ def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
     if CONTROL.search(secret_value):
         raise ConfigError(f"{owner}: {variable} holds a line break or another control character")
     return secret_value
+
+
+def check_signing_secrets(owner: str, variables: Iterable[str], env: Mapping[str, str]) -> None:
+    """Raise `ConfigError` if a variable that holds a secret for signatures is not set."""
+    for variable in variables:
+        if not env.get(variable):
+            problem = f"{owner} needs the secret in {variable}, which is not set"
+            raise ConfigError(problem, hint=f"export {variable}")
 
 
 def unset(owner: str, variables: Iterable[tuple[str, str]], env: Mapping[str, str]) -> Iterator[str]:

@@ -56,29 +56,31 @@ def open_classifier(
     if spec.type == "local":
         return _judged(config, store, spec, _local(config, store, spec, caller, tell), caller, tell)
     if spec.type == "cascade":
-        from triage_cli.classifiers.cascade import Cascade
-
-        kept = [step for step in spec.steps if not config.offline or config.classifiers[step].type == "local"]
-        if not kept:
-            raise UsageError(
-                f'classifier "{classifier_name}" has no step that works offline', hint="leave out --offline"
-            )
-        paid = paid_steps(config, spec)
-        steps = [
-            _judged(
-                config,
-                store,
-                (of := config.classifiers[step]),
-                _paid_classifier(config, store, of, plan, caller, has_next=step != paid[-1]),
-                caller,
-                tell,
-            )
-            if step in paid
-            else open_classifier(config, store, plan._replace(classifier=step, batch=False), caller, tell)
-            for step in kept
-        ]
-        return Cascade(classifier_name, steps, spec.audit_rate, caller.warn or tell) if len(steps) > 1 else steps[0]
+        return _cascade(config, store, spec, plan, caller, tell)
     return _judged(config, store, spec, _paid_classifier(config, store, spec, plan, caller), caller, tell)
+
+
+def _cascade(
+    config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller,
+    tell: Callable[[str], None] | None,
+) -> Classifier:  # fmt: skip
+    """Open the steps of a cascade, offline only those that need no network; a single one stands for itself."""
+    from triage_cli.classifiers.cascade import Cascade
+
+    names = [name for name in spec.steps if not config.offline or config.classifiers[name].type == "local"]
+    if not names:
+        raise UsageError(f'classifier "{spec.name}" has no step that works offline', hint="leave out --offline")
+    paid = paid_steps(config, spec)
+    steps = []
+    for name in names:
+        if name in paid:
+            step = config.classifiers[name]
+            asked = _paid_classifier(config, store, step, plan, caller, has_next=name != paid[-1])
+            steps.append(_judged(config, store, step, asked, caller, tell))
+        else:
+            alone = plan._replace(classifier=name, batch=False)
+            steps.append(open_classifier(config, store, alone, caller, tell))
+    return Cascade(spec.name, steps, spec.audit_rate, caller.warn or tell) if len(steps) > 1 else steps[0]
 
 
 def only_loads(config: Config, plan: ClassifyPlan) -> bool:
@@ -137,12 +139,10 @@ def _calibration(
 
 def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
     """Return the names of the steps that ask a provider; offline there are none."""
+    if config.offline:
+        return []
     names = spec.steps if spec.type == "cascade" else (spec.name,)
-    return (
-        []
-        if config.offline
-        else [classifier_name for classifier_name in names if config.classifiers[classifier_name].type != "local"]
-    )
+    return [name for name in names if config.classifiers[name].type != "local"]
 
 
 def open_batcher(config: Config, store: Store, classifier_name: str, plan: ClassifyPlan, caller: Caller) -> Batcher:

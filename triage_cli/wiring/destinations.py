@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from triage_cli.config import Config, DestinationSpec
 from triage_cli.config.configuration import raise_template_mistakes
-from triage_cli.config.secrets import secret_variables
+from triage_cli.config.secrets import check_signing_secrets, without_secrets
 from triage_cli.domain.errors import ConfigError
 from triage_cli.ports.destinations import Destination
 from triage_cli.ports.storage import Store
@@ -52,13 +52,9 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
         from triage_cli.destinations.http_secrets import secrets_of
 
         check_templates(config, [receiver])
-        return HttpDestination(
-            spec,
-            spec.http,
-            secrets_of(receiver, spec.http, os.environ),
-            Network(config.offline),
-            guarded=guarded and not spec.allow_private,
-        )
+        secrets = secrets_of(receiver, spec.http, os.environ)
+        guarded = guarded and not spec.allow_private
+        return HttpDestination(spec, spec.http, secrets, Network(config.offline), guarded=guarded)
     if spec.mail is not None:
         from triage_cli.destinations.mail import MailDestination, login_of
 
@@ -69,8 +65,7 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
     if spec.type == "command":
         from triage_cli.destinations.command import CommandDestination
 
-        secret = secret_variables(config, os.environ)
-        env = {variable: value for variable, value in os.environ.items() if variable not in secret}
+        env = without_secrets(config, os.environ)
         return CommandDestination(
             receiver, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule, env=env,
             final_exit=spec.final_exit,
@@ -116,11 +111,7 @@ def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     from triage_cli.destinations.webhook import Target
     from triage_cli.domain.webhook_signing import secret_of
 
-    missing = [variable for variable in spec.secret_env if not env.get(variable)]
-    if missing:
-        raise ConfigError(
-            f'destination "{spec.name}" needs the secret in {missing[0]}, which is not set', hint=f"export {missing[0]}"
-        )
+    check_signing_secrets(f'destination "{spec.name}"', spec.secret_env, env)
     secrets = tuple(secret_of(env[variable]) for variable in spec.secret_env)
     return Target(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
 

@@ -132,21 +132,15 @@ def training_run(
     def look(context: RunContext) -> Looked:
         category_renames.apply_renames(store, config.categories, config.routes, actor, context.run.run_id)
         present, caller = known(config, store), Caller(actor, context.run.run_id, {}, warn=warn)
-        names, labels = (
-            [spec.name for spec in config.classifiers.values() if spec.type == "local"],
-            frozenset(category.name for category in config.categories),
-        )
-        opened = (
-            open_classifier(present, store, ClassifyPlan(classifier_name), caller, tell) for classifier_name in names
-        )
+        local = [spec for spec in config.classifiers.values() if spec.type == "local"]
+        labels = frozenset(category.name for category in config.categories)
+        opened = (open_classifier(present, store, ClassifyPlan(spec.name), caller, tell) for spec in local)
         recorders = (DecisionRecorder(context, classifier, labels) for classifier in opened)
-        return SecondLook(
-            recorders, {classifier_name: config.classifiers[classifier_name].hysteresis for classifier_name in names}
-        ).over_all()
+        return SecondLook(recorders, {spec.name: spec.hysteresis for spec in local}).over_all()
 
     present = known(config, store)
-    local = (spec for spec in config.classifiers.values() if spec.encoder is not None)
-    encoder = next(map(encoder_of, local), None)  # there is one learned model, so one encoder stands beside it
+    encoded = (spec for spec in config.classifiers.values() if spec.encoder is not None)
+    encoder = next(map(encoder_of, encoded), None)  # there is one learned model, so one encoder stands beside it
     trainer = Trainer(present.categories, lambda: built_in(present, store, tell, encoder).to_bytes(), encoder)
     return TrainingRun(
         store, open_shelf(store), trainer, present.categories, look,
@@ -190,10 +184,7 @@ def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
         newest.setdefault(calibration.classifier, calibration)
     for classifier_name, spec in config.classifiers.items():
         if classifier_name in newest and spec.type != "cascade":
-            asked = open_classifier(
-                known(config, store), store, ClassifyPlan(classifier_name), Caller("doctor", ids.new_id(), {}), None
-            )
-            held = open_shelf(store).calibration(asked.fingerprint)
+            held = open_shelf(store).calibration(_fingerprint(known(config, store), store, classifier_name))
             yield classifier_name, held or newest[classifier_name], held is not None
 
 
@@ -203,7 +194,11 @@ def promised(config: Config) -> Iterator[tuple[str, float, dict[str, ErrorBound]
     named = known(config, store)
     for classifier_name, spec in config.classifiers.items():
         if spec.max_error is not None:
-            asked = open_classifier(
-                named, store, ClassifyPlan(classifier_name), Caller("doctor", ids.new_id(), {}), None
-            )
-            yield classifier_name, spec.max_error, find(named, store, asked.fingerprint, spec.max_error)
+            fingerprint = _fingerprint(named, store, classifier_name)
+            yield classifier_name, spec.max_error, find(named, store, fingerprint, spec.max_error)
+
+
+def _fingerprint(config: Config, store: Store, classifier_name: str) -> str:
+    """Return the fingerprint of what a classifier asks now."""
+    caller = Caller("doctor", ids.new_id(), {})
+    return open_classifier(config, store, ClassifyPlan(classifier_name), caller, None).fingerprint

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
 from triage_cli.config.configuration import raise_template_mistakes
-from triage_cli.config.secrets import secret_variables
+from triage_cli.config.secrets import without_secrets
 from triage_cli.config.source_specs import ImapSpec, SourceSpec
 from triage_cli.domain.errors import UnavailableError, UsageError
 from triage_cli.domain.sources import PullPlan
@@ -43,9 +43,7 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
     if spec.type == "command":
         from triage_cli.sources.singer import SingerSource
 
-        secret = secret_variables(config, os.environ)
-        env = {variable: value for variable, value in os.environ.items() if variable not in secret}
-        return SingerSource(spec, env, tell)
+        return SingerSource(spec, without_secrets(config, os.environ), tell)
     if spec.imap is not None:
         return _mailbox(config, spec, spec.imap)
     from triage_cli.config.secrets import proof
