@@ -55,7 +55,7 @@ def test_a_correction_in_the_helpdesk_counts_where_an_agent_has_suggested_the_sa
     machine_s: World, agent: str
 ) -> None:
     suggest(machine_s, agent, "Technical")
-    corrections = Corrections(machine_s.store, machine_s.categories, lambda _: True, lambda _: {}, lambda _: None)
+    corrections = Corrections(machine_s.store, machine_s.categories, lambda names: names, lambda _: {}, lambda _: None)
     (applied,) = corrections.applied([identify(DRAFT._replace(verdict="Technical"))])
     assert applied.draft.verdict == "Technical"
 

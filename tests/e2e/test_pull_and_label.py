@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -243,19 +244,82 @@ def test_an_agent_who_takes_a_correction_back_before_it_is_routed_is_heard(cli: 
     assert desk.items[0]["field"] == delivered
 
 
-def test_a_word_that_is_older_than_the_last_delivery_is_none(cli: Cli, desk: Helpdesk) -> None:
-    """The page was read before the write-back arrived, or the helpdesk's index is late."""
+def test_an_older_state_of_the_field_is_no_person_s_word_if_triage_has_set_that_value(cli: Cli, desk: Helpdesk) -> None:
+    """The page was read before the label arrived, or the helpdesk's index is late."""
     from_now_on(desk)
-    configure(cli, desk, verdict="field")
+    configure(cli, desk, field=True, verdict="field")
     night(cli)
-    category = rows(cli.db, "select category from tickets where external_id = '0'")[0][0]
-    other = "Billing" if category != "Billing" else "General"
-    desk.items[0] |= {"field": other, "updated_at": "2026-11-20T00:00:00Z"}
+    first = rows(cli.db, "select category from tickets where external_id = '0'")[0][0]
+    second, third = (c for c in ("Billing", "Technical", "General") if c != first)
+    cli("verdict", "0", second)
+    cli("route", "-q")
+    desk.items[0] |= {"field": first, "updated_at": "2026-11-20T00:00:00Z"}
     cli("pull", "-q", "--full")
-    assert not verdicts(cli)
+    assert verdicts(cli)["0"] == (second, getuser())
     desk.change(0)
     cli("pull", "-q")
+    assert verdicts(cli) == {"0": (first, "shop")}
+    desk.items[0] |= {"field": third, "updated_at": "2026-11-20T00:00:00Z"}
+    cli("pull", "-q", "--full")
+    assert verdicts(cli) == {"0": (third, "shop")}, "triage has never set that"
+
+
+def with_chat(cli: Cli, desk: Helpdesk) -> None:
+    """Route to a guarded field and to another place, of which triage does not know what it sets."""
+    configure(cli, desk, field=True, verdict="field")
+    guard(cli, desk)
+    config = json.loads((cli.folder / "config.yaml").read_text())
+    config["destinations"]["chat"] = {"type": "webhook", "url": f"{desk.stub.root}/chat"}
+    config["routes"] = [{"to": ["field", "chat"]}]
+    (cli.folder / "config.yaml").write_text(json.dumps(config))
+    desk.fail = lambda _n, got: Reply(200) if got.path == "/chat" else None
+
+
+def test_a_correction_is_heard_though_another_destination_got_its_delivery_later(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    with_chat(cli, desk)
+    cli("pull", "-q")
+    cli("classify", "-q")
+    decided = rows(cli.db, "select category from tickets where external_id = '0'")[0][0]
+    other = "General" if decided != "General" else "Billing"
+    minute_ago = to_seconds(now()) - BEGAN.timestamp() - 60
+    desk.change(0, after=minute_ago, field=other)
+    assert cli("route", "0", "-q").returncode == 3, "the field is not overwritten; the chat has the message"
+    cli("pull", "-q")
     assert verdicts(cli) == {"0": (other, "shop")}
+    assert cli("route", "0", "-q").returncode == 0
+
+
+def test_what_a_person_set_there_before_a_verdict_here_is_recorded_and_does_not_hold(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    with_chat(cli, desk)
+    cli("pull", "-q")
+    minute_ago = to_seconds(now()) - BEGAN.timestamp() - 60
+    desk.change(0, after=minute_ago, field="General")
+    cli("verdict", "0", "Technical")
+    assert cli("route", "0", "-q").returncode == 3
+    cli("pull", "-q")
+    assert verdicts(cli) == {"0": ("Technical", getuser())}
+    assert "General was given; a person's verdict stays" in cli("logs", "0", "-o", "table").stdout
+    assert cli("route", "0", "--retry-dead", "-q").returncode == 0
+    assert desk.items[0]["field"] == "Technical", "what was taken in is no obstacle"
+    cli("pull", "-q")
+    assert verdicts(cli) == {"0": ("Technical", getuser())}
+
+
+def test_a_value_that_waits_to_be_replaced_is_no_person_s_word(cli: Cli, desk: Helpdesk) -> None:
+    """The tags are there, the field is not set yet: the change is that of the tags."""
+    from_now_on(desk)
+    configure(cli, desk, field=True, verdict="field")
+    night(cli)
+    decided = desk.items[0]["field"]
+    other = "General" if decided != "General" else "Billing"
+    cli("verdict", "0", other)
+    desk.fail = lambda _n, got: Reply(503) if got.method == "PUT" and not got.path.endswith("tags") else None
+    assert cli("route", "0", "--no-wait", "-q").returncode == 0
+    assert (desk.items[0]["field"], f"triage_{other.lower()}" in desk.items[0]["tags"]) == (decided, True)
+    cli("pull", "-q")
+    assert verdicts(cli) == {"0": (other, getuser())}
 
 
 def test_a_later_word_here_stands_until_the_helpdesk_says_something_new(cli: Cli, desk: Helpdesk) -> None:

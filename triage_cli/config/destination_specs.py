@@ -153,6 +153,11 @@ class DestinationSpec(NamedTuple):
     mail: MailSpec | None = None
 
     @property
+    def names_field(self) -> bool:
+        """Return whether it is known to set a field of a helpdesk's ticket to the category."""
+        return self.http is not None and (self.http.guards_field or self.http.preset in FIELD_PRESETS)
+
+    @property
     def sets_field(self) -> bool:
         """Return whether it may set a field of a helpdesk's ticket to the category.
 

@@ -71,7 +71,8 @@ class TicketDraft(NamedTuple):
     parts had this identity. `size` is the approximate number of characters of the row. `origin` is a row of an input, a
     mail (whose thread `external_id` names), options typed at a command, or a request of its own.
     `changed_at` is when its source last changed it (ISO 8601 UTC), if known. `record` is its number among the JSON
-    records of an input where several may share a line (from 1; 0 elsewhere).
+    records of an input where several may share a line (from 1; 0 elsewhere). `overruled` tells that a person has given
+    a later verdict than this one.
     """
 
     row: int = 0
@@ -92,6 +93,7 @@ class TicketDraft(NamedTuple):
     origin: Literal["row", "mail", "typed", "request"] = "row"
     changed_at: str | None = None
     record: int = 0
+    overruled: bool = False
 
     @property
     def place(self) -> str:

@@ -1,6 +1,6 @@
 """The adapters that the use cases need, and how the parts of one run are made from them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from triage_cli.domain.decisions import ClassifyPlan
@@ -25,7 +25,7 @@ class Services(NamedTuple):
     caller's thread, and costs nothing; None if that of the plan is no such. `thresholds` maps a category to the
     confidence that each step of the default classifier needs, as in `CategoryProfile`. `only_loads` returns whether the
     classifier of a plan can be left unopened if nothing is asked, because that checks and records nothing. `ranked`
-    orders what waits for review. `sets_field` returns whether a destination may set a field of a helpdesk's ticket.
+    orders what waits for review. `field_setters` returns which destinations may set a field of a helpdesk's ticket.
     `lost_deliveries` makes what finds those of which only the databases know that restores have replaced. `served` is
     true in a server, whose runs are marked so.
     """
@@ -42,7 +42,7 @@ class Services(NamedTuple):
     thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
     only_loads: Callable[[ClassifyPlan], bool] = lambda _: False
     ranked: Ranking = lambda texts, _: range(len(texts))
-    sets_field: Callable[[str], bool] = lambda _: True
+    field_setters: Callable[[Collection[str]], Collection[str]] = lambda receivers: receivers
     lost_deliveries: Callable[[Callable[[str], None]], LostDeliveries] = lambda _: lambda _: {}
     served: bool = False
 
@@ -55,7 +55,7 @@ class Services(NamedTuple):
 
     def corrections(self, tell: Callable[[str], None]) -> Corrections:
         """Return what tells people's categories in a helpdesk from those of triage; `tell` gets its warnings."""
-        return Corrections(self.store, self.categories, self.sets_field, self.lost_deliveries(tell), tell)
+        return Corrections(self.store, self.categories, self.field_setters, self.lost_deliveries(tell), tell)
 
     def recorder(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
         """Open the classifier of a plan, and return the recorder of its answers; nothing can be spent yet."""

@@ -56,17 +56,14 @@ def services(
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
         return open_batcher(stores.known(config, store), store, name, plan, Caller(actor, run_id, paces, warn=warn))
 
-    def sets_field(receiver: str) -> bool:
-        spec = config.destinations.get(receiver)
-        return spec is None or spec.sets_field  # one that is gone may have done so
-
     routing_map = destinations.routing_map(config, store, guarded=guarded)
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
     check = stores.category_check(config, store, warn) if warn else Unchecked
     kept, thresholds = ClassifierPool(config, store, tell), partial(needed_confidence, config, store)
     return Services(
         store, config.categories, classifier, routing_map, config.per_day, hysteresis, batcher, check, kept, thresholds,
-        partial(only_loads, config), ranked, sets_field, partial(stores.delivered_before_restores, config),
+        partial(only_loads, config), ranked, partial(destinations.field_setters, config),
+        partial(stores.delivered_before_restores, config),
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Creates the destinations of the configuration, and the routing map over them."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,16 @@ def history_dependent(config: Config) -> frozenset[str]:
 def field_guards(config: Config) -> frozenset[str]:
     """Return the destinations that do not overwrite what a person has set in a field."""
     return frozenset(name for name, spec in config.destinations.items() if spec.http and spec.http.guards_field)
+
+
+def field_setters(config: Config, receivers: Collection[str]) -> Collection[str]:
+    """Return which destinations of a ticket may set a field of it in its helpdesk.
+
+    If some of them are known to do so, it is those, and any that the configuration no longer has.
+    """
+    specs = {receiver: config.destinations.get(receiver) for receiver in receivers}
+    known = {receiver for receiver, spec in specs.items() if spec and spec.names_field}
+    return {name for name, spec in specs.items() if spec is None or (name in known if known else spec.sets_field)}
 
 
 def check_templates(config: Config, names: Iterable[str] | None = None) -> None:

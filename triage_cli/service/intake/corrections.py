@@ -1,12 +1,14 @@
 """Categories that people set in the helpdesk that tickets are pulled from: they count as verdicts."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.dedup import Identified
 from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.tickets import Category, Ticket, as_tag, tags_of
+from triage_cli.domain.tickets import Category, as_tag, tags_of
 from triage_cli.domain.times import to_seconds
 from triage_cli.ports.storage import Store
 from triage_cli.service.verdicts import is_imported
@@ -18,21 +20,21 @@ LostDeliveries = Callable[[Sequence[str]], Mapping[str, Sequence[Delivery]]]
 class Corrections:
     """Tells a person's category from one that triage itself wrote there; `tell` gets the warnings.
 
-    `sets_field` returns whether a destination may have set the field that holds the category. `lost` returns the
-    deliveries that arrived before a restore, of which the store knows nothing any more.
+    `field_setters` returns which of a ticket's destinations may have set the field that holds the category. `lost`
+    returns the deliveries that arrived before a restore, of which the store knows nothing any more.
     """
 
     def __init__(
         self,
         store: Store,
         categories: Sequence[Category],
-        sets_field: Callable[[str], bool],
+        field_setters: Callable[[Collection[str]], Collection[str]],
         lost: LostDeliveries,
         tell: Callable[[str], None],
     ) -> None:
         self.categories = categories
         self._store = store
-        self._sets_field = sets_field
+        self._field_setters = field_setters
         self._lost = lost
         self._tell = tell
         self._reported: set[str] = set()
@@ -58,42 +60,28 @@ class Corrections:
         ]
         lost = self._lost(stating) if stating else {}
 
-        def verdict_of(identified: Identified) -> str | None:
+        def applied(identified: Identified) -> Identified:
             category, ticket = named_categories.get(identified.identity), known.get(identified.identity)
             before = [d._replace(category=self._named(d.category)) for d in lost.get(identified.identity, ())]
-            if category is None or ticket is None:
-                return None if before and before[-1].category == category else category
-            own = ticket.ticket_id
-            arrived = [*before, *(d for d in deliveries.get(own, ()) if d.arrived)]
-            arrived.sort(key=lambda delivery: delivery.done_at or delivery.at)
-            counts = self._is_news(category, identified, ticket, arrived, verdicts.get(own, ()))
-            return category if counts else None
+            overruled = False
+            if category and ticket:
+                answers, changed = verdicts.get(ticket.ticket_id, ()), _changed(identified)
+                values = self._values((*before, *deliveries.get(ticket.ticket_id, ())), answers)
+                category = category if category != ticket.category and is_news(category, changed, values) else None
+                given_here = [a for a in answers if a.classification_id == ticket.decision_id and not is_imported(a)]
+                overruled = any(int(to_seconds(answer.at)) > changed for answer in given_here)
+            elif before and before[-1].category == category:
+                category = None
+            return identified._replace(draft=identified.draft._replace(verdict=category, overruled=overruled))
 
-        return [
-            identified._replace(draft=identified.draft._replace(verdict=verdict_of(identified))) for identified in items
-        ]
+        return [applied(identified) for identified in items]
 
-    def _is_news(
-        self,
-        category: str,
-        identified: Identified,
-        ticket: Ticket,
-        arrived: Sequence[Delivery],
-        verdicts: Sequence[Classification],
-    ) -> bool:
-        """Return whether a category is a person's, and later than all that triage has delivered or stored."""
-        before = [answer for answer in verdicts if is_imported(answer)]
-        # A person may go back to what triage delivered last, having set another value since.
-        is_own = bool(arrived) and not (before and to_seconds(before[-1].at) > latest(arrived))
-        if category == ticket.category or (is_own and category == arrived[-1].category):
-            return False
-        field_set = latest(d for d in arrived if self._sets_field(d.destination))
-        if before and before[-1].category == category and field_set <= to_seconds(before[-1].at):
-            return False  # the source repeats itself, and its field was not set otherwise since
-        held = max((to_seconds(a.at) for a in verdicts if a.classification_id == ticket.decision_id), default=0.0)
-        changed = identified.draft.changed_at
-        # In whole seconds, since some helpdesks have no fractions.
-        return changed is None or int(to_seconds(changed)) >= int(max(latest(arrived), held))
+    def _values(self, deliveries: Sequence[Delivery], verdicts: Iterable[Classification]) -> "list[FieldValue]":
+        """Return the values that the field of a ticket has had, as far as they come from triage or were taken in."""
+        setters = self._field_setters({d.destination for d in deliveries})
+        rounds = groupby((d for d in deliveries if d.destination in setters), key=lambda d: d.category)
+        values = [FieldValue.imported(answer) for answer in verdicts if is_imported(answer)]
+        return values + [FieldValue.delivered(category, list(deliveries)) for category, deliveries in rounds]
 
     def _named(self, category: str) -> str:
         return self._names.get(as_tag(category), category)
@@ -116,6 +104,41 @@ class PulledFrom(NamedTuple):
     keep: Callable[[object], None]
 
 
-def latest(arrived: Iterable[Delivery]) -> float:
-    """Return when the latest of some deliveries arrived, in seconds since 1970; 0 if there is none."""
-    return max((to_seconds(delivery.done_at or delivery.at) for delivery in arrived), default=0.0)
+class FieldValue(NamedTuple):
+    """A category that a field has had: when at the latest it may have got it, and from when on it had surely got it.
+
+    Both are seconds since 1970.
+    """
+
+    category: str
+    latest: float
+    surely: float
+
+    @classmethod
+    def imported(cls, answer: Classification) -> "FieldValue":
+        """Return a person's value, as a pull has found it."""
+        return cls(answer.category or "", to_seconds(answer.at), to_seconds(answer.at))
+
+    @classmethod
+    def delivered(cls, category: str, deliveries: Sequence[Delivery]) -> "FieldValue":
+        """Return what deliveries of one category have set; which of their destinations sets the field is not known."""
+        done = [to_seconds(d.done_at or d.at) for d in deliveries if d.arrived]
+        in_flight = any(d.state == "pending" and d.run_id for d in deliveries)
+        is_whole = all(d.state == "accepted" for d in {d.destination: d for d in deliveries}.values())
+        return cls(category, math.inf if in_flight else max(done, default=0.0), max(done) if is_whole else math.inf)
+
+
+def is_news(category: str, changed: float, values: Sequence[FieldValue]) -> bool:
+    """Return whether a category in a field, changed then, is a person's word that is not known yet.
+
+    It is not if the field may have it from triage, or from a person whose word was taken in.
+    """
+    set_at = max((value.latest for value in values if value.category == category), default=0.0)
+    replaced = (v for v in values if v.category != category and set_at < v.surely and int(v.surely) <= changed)
+    return not set_at or any(replaced)
+
+
+def _changed(identified: Identified) -> float:
+    """Return when an item was changed, in whole seconds, since some helpdesks have no fractions."""
+    changed = identified.draft.changed_at
+    return math.inf if changed is None else int(to_seconds(changed))

@@ -244,8 +244,8 @@ class Intake:
             return Action.REJECTED, None, None, dedup.repeated(identified)
         if repeated or gone or dedup.is_outdated(draft, known):
             return Action.UNCHANGED, known, None, None
-        imported_verdict = last_verdicts.get(known.ticket_id)
-        if verdict == (imported_verdict or (known.category if known.verdict else None)):
+        imported = last_verdicts.get(known.ticket_id)
+        if verdict == (imported or (known.category if known.verdict else None)):
             verdict = None  # the import repeats itself: a later verdict of a person holds
         after = dedup.updated_ticket(
             known, identified, keeps_category=self._pulled is not None and self._pulled.keeps_category
@@ -254,7 +254,7 @@ class Intake:
             return Action.UNCHANGED, known, None, None
         ticket = woken(known, after or known._replace(revision=known.revision + 1))
         data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known, ticket)}
-        return self._changed(Action.UPDATED, ticket, known.revision, data, at, verdict, imported_verdict)
+        return self._changed(Action.UPDATED, ticket, known.revision, data, at, verdict, imported, draft.overruled)
 
     def _joined(self, identified: Identified, known: Ticket, at: str) -> _Decided:
         """Decide a mail whose thread has a ticket."""
@@ -270,7 +270,7 @@ class Intake:
 
     def _changed(
         self, action: Action, ticket: Ticket, expected_revision: int, data: Mapping[str, object], at: str,
-        verdict: str | None, imported_verdict: str | None = None,
+        verdict: str | None, imported_verdict: str | None = None, overruled: bool = False,
     ) -> tuple[Action, Ticket, Change, None]:  # fmt: skip
         """Return the change to be saved. `imported_verdict` is the last imported verdict of the ticket, if any.
 
@@ -280,11 +280,11 @@ class Intake:
         adds: tuple[Classification, ...] = ()
         if verdict is not None:
             judged, answer = self._verdicts.with_verdict(ticket, verdict, None, at, self._run_id, step=IMPORTED)
-            holds = self._pulled or not ticket.verdict or (imported_verdict is not None and ticket.category != verdict)
+            has_changed = imported_verdict is not None and ticket.category != verdict
+            holds = not overruled and (self._pulled or has_changed or not ticket.verdict)
             data = {**data, "verdict" if holds else "said": verdict}
-            # A person's verdict is overruled by a later one, and the log records it.
             if holds and ticket.verdict and ticket.category != imported_verdict:
-                data["was"] = ticket.category
+                data["was"] = ticket.category  # a person's verdict is overruled by a later one
             ticket, adds = judged if holds else ticket, (answer,)
         event = Event(EVENT_ACTIONS[action], ticket.ticket_id, self._run_id, self._actor, at, with_request(data))
         return action, ticket, Change(event, ticket, expected_revision, adds), None
