@@ -621,6 +621,29 @@ def test_a_server_that_crashes_and_comes_back_is_waited_for(pg: PostgresStore, p
     assert is_whole(pg)
 
 
+def test_a_server_that_stays_away_is_waited_for_once(pg_url: str, pg_server: PgServer) -> None:
+    """A run whose answers cannot be stored does not wait as long again to record its own end."""
+    store = PostgresStore(pg_url, network=ONLINE, patience=1.0)
+    store.stats()
+    pg_server.crash()
+    waits = []
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(UnavailableError, match="cannot be reached"):
+            store.stats()
+        waits.append(time.monotonic() - began)
+    pg_server.start()
+    store.stats()
+    pg_server.crash()
+    began = time.monotonic()
+    with pytest.raises(UnavailableError):
+        store.stats()
+    waits.append(time.monotonic() - began)
+    pg_server.start()
+    store.close()
+    assert waits[1] < 1.0 < min(waits[0], waits[2]), "a server that has come back is waited for again"
+
+
 def test_paid_answers_that_a_crashed_server_cannot_store_are_counted_in_the_error(
     pg_url: str, pg_server: PgServer
 ) -> None:

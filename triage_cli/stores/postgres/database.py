@@ -188,7 +188,10 @@ class PostgresDatabase:
                     return attempt()
                 except psycopg.Error as error:
                     patient = self._was_reached or is_starting(error)
-                    if not patient or not is_retryable(error) or time.monotonic() > until:
+                    expired = time.monotonic() > until
+                    if expired and is_lost(error) and patience is None:
+                        self._was_reached = False  # the next use need not wait as long again
+                    if expired or not patient or not is_retryable(error):
                         raise
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter is no secret
             pause = min(1.0, pause * 2)
@@ -214,6 +217,7 @@ class PostgresDatabase:
             raise UnavailableError(
                 f"all {self._most} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s", hint="try later"
             ) from error
+        self._was_reached = True
         try:
             yield DialectConnection(connection)
         except psycopg.Error as error:
@@ -230,7 +234,6 @@ class PostgresDatabase:
                 with self._network.postgres(self._conninfo, self.shown) as connection:
                     self._configure(connection)
                     migrations.check(connection, self.shown, make=self._make)
-                self._was_reached = True
                 self._pool = self._network.postgres_pool(
                     self._conninfo, self.shown, configure=self._configure, min_size=1, max_size=self._most,
                     open=True, name="triage", num_workers=1,
