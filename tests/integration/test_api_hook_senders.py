@@ -363,3 +363,12 @@ def test_a_form_that_is_no_event_is_told_so(server: ApiServer, body: bytes) -> N
 
 def test_other_bodies_are_not_read(server: ApiServer) -> None:
     assert send(server, "github", b"<a/>", RECIPES["github"](b"<a/>", 0), "application/xml").status_code == 415
+
+
+def test_a_hundred_long_events_are_one_request_and_more_than_any_sender_has_are_refused(server: ApiServer) -> None:
+    text = "I was charged twice. " * 1000
+    answer = hub(server, *(set_property(1000 + n, f"Refund {n}? {text}") for n in range(100)))
+    assert answer.status_code == 200, answer.text[:300]
+    assert all(each["ticket_id"] for each in answer.json()["events"])
+    refused = send(server, "hub", b" " * ((8 << 20) + 1), {})
+    assert (refused.status_code, refused.json()["code"]) == (413, "too_large")

@@ -30,6 +30,7 @@ Session = TypeVar("Session", LocalTriage, LocalConsultation)
 class Limits(NamedTuple):
     """Limits of requests: requests per minute and key (None: no limit), bytes of a body, seconds for it.
 
+    `hook_body` applies to incoming webhooks: HubSpot sends up to 100 events at once, each with up to 64 KB of text.
     `bulk_body` and `rows` apply to tables, which are read row by row, and `bulk_json` to the other bodies of bulk
     endpoints, which take sixteen times their size in memory. For both, `body_seconds` limits the wait for the next
     piece, elsewhere for the whole body. So many `failed_keys` in a row from one address are answered as such; then one
@@ -38,6 +39,7 @@ class Limits(NamedTuple):
 
     per_minute: int | None = 6000
     body: int = MEGABYTE
+    hook_body: int = 8 * MEGABYTE
     bulk_body: int = 256 * MEGABYTE
     bulk_json: int = 32 * MEGABYTE
     rows: int = 100_000

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from triage_cli.api import problems
-from triage_cli.api.auth import Authenticator, FailedKeys, is_open, required_role
+from triage_cli.api.auth import SIGNED, Authenticator, FailedKeys, is_open, required_role
 from triage_cli.api.dependencies import Caller, ServerState
 from triage_cli.domain import ids, times
 from triage_cli.domain.api_keys import ROLES
@@ -112,7 +112,9 @@ class AccessMiddleware:
         if (encoding := Headers(scope=scope).get("content-encoding", "").strip().lower()) not in ("", "identity"):
             raise MediaTypeError(f'a body in the encoding "{encoding[:20]}" is not read here', hint="send it as it is")
         bulk = path in BULK
-        most = (limits.bulk_body if path == TABLE else limits.bulk_json) if bulk else limits.body
+        most = limits.hook_body if path.startswith(SIGNED) else limits.body
+        if bulk:
+            most = limits.bulk_body if path == TABLE else limits.bulk_json
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > most:
             raise _too_large(most)
