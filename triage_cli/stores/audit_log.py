@@ -17,7 +17,7 @@ from urllib.parse import quote
 from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, UnavailableError
 from triage_cli.runtime.installation import NEWER
-from triage_cli.stores.sqlite.connection import NOT_OPENED, VERSION, check_sqlite, translate
+from triage_cli.stores.sqlite.connection import NOT_OPENED, VERSION, check_sqlite, code_of, translate
 from triage_cli.stores.sqlite.head_file import kept_head, mend
 
 if TYPE_CHECKING:  # a SQLite database is verified without psycopg installed
@@ -169,7 +169,7 @@ def trail(path: str) -> Iterator[SqliteTrail]:
             translated = None
         if isinstance(translated, UnavailableError):
             raise translated from error
-        if translated is not None and (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in NOT_OPENED:
+        if translated is not None and code_of(error) in NOT_OPENED:
             raise CheckError(translated.message, hint=translated.hint) from error
         raise CheckError(f"the log in {path} cannot be read: {error}", hint="restore a backup") from error
 

@@ -16,7 +16,7 @@ from triage_cli.domain.serialization import compact
 from triage_cli.domain.views import Gauges
 from triage_cli.stores.data_migrations import COUNT_ALL
 from triage_cli.stores.database import Tables
-from triage_cli.stores.shared_sql import write_all
+from triage_cli.stores.shared_sql import LOCK_CHAIN, write_all
 
 DAY = len("2026-01-01")
 COUNTED_AS = "status, coalesce(category, ''), coalesce(classifier, ''), substr(stored_at, 1, 10)"
@@ -33,7 +33,6 @@ PUT_DELIVERIES = """insert into delivery_counts values (?, ?, ?) on conflict (de
 PUT_ANSWERS = """insert into answer_counts values (?, ?, ?, ?) on conflict (classifier) do update set
     number = answer_counts.number + excluded.number, failures = answer_counts.failures + excluded.failures,
     usd = answer_counts.usd + excluded.usd"""
-LOCK_CHAIN = "update chain set seq = seq"
 # Finds the first new ticket of an urgency, since ids grow with time. The first condition lets it use the index.
 OLDEST_NEW = """select stored_at from tickets where status in ('failed', 'new') and status = 'new' and urgency = ?
     order by ticket_id limit 1"""

@@ -17,6 +17,13 @@ T = TypeVar("T")
 Values = Sequence[Any] | Mapping[str, Any]
 
 
+def changed_values(change: Callable[[Any], Any], values: Values) -> Values:
+    """Return the values of a statement, each as `change` makes it."""
+    if isinstance(values, Mapping):
+        return {name: change(value) for name, value in values.items()}
+    return tuple(map(change, values))
+
+
 class Rows(Protocol):
     """The result of a statement."""
 

@@ -16,6 +16,7 @@ from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import text_of
 from triage_cli.stores.database import Db, Tables
+from triage_cli.stores.shared_sql import LOCK_CHAIN
 
 _VERSION = ", ".join(ModelVersion._fields)
 _CALIBRATION = ", ".join(Calibration._fields)
@@ -30,8 +31,6 @@ KEEP_TRIAL = f"""insert into trials ({", ".join(_TRIAL)}) values ({", ".join("?"
 TRIALS = f"select {', '.join(_TRIAL)} from trials where answer_key in (select value from json_each(?))"
 ADD_VERSION = """insert into versions (version, categories, weights, metrics, active, actor, at, based_on)
     select coalesce(max(version), 0) + 1, ?, ?, ?, 1, ?, ?, ? from versions returning version"""
-# Locks the chain before versions are read, so that they cannot change until they are written.
-LOCK_CHAIN = "update chain set seq = seq"
 ACTIVE = "select version, based_on from versions where active = 1 order by version desc limit 1"
 KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION}) values ({", ".join("?" * len(Calibration._fields))})
     on conflict (fingerprint) do update set {", ".join(f"{f} = excluded.{f}" for f in Calibration._fields[1:])}"""
@@ -89,7 +88,7 @@ class SqlModelRegistry:
         """
 
         def add(db: Db) -> ModelVersion | None:
-            db.execute(LOCK_CHAIN)
+            db.execute(LOCK_CHAIN)  # before versions are read, so that they cannot change until they are written
             active = db.execute(ACTIVE).fetchone()
             if (active[0] if active else 0) != version.based_on:
                 return None

@@ -111,6 +111,7 @@ PUT_BATCH_ITEM = (
     f"insert into batch_items values ({_marks(BatchItem._fields)}) on conflict (batch_id, ticket_id) do update set "
     + ", ".join(f"{f} = excluded.{f}" for f in ("number", "answer_key", "was", "reserved", "redacted", "state"))
 )
+LOCK_CHAIN = "update chain set seq = seq"
 INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
 
 

@@ -52,14 +52,11 @@ class PostgresDatabase:
     A read inside a transaction uses the connection of that transaction.
     """
 
-    def __init__(
-        self, url: str, network: Network, *, most: int = MOST, patience: float = PATIENCE, make: bool = True
-    ) -> None:
+    def __init__(self, url: str, network: Network, *, patience: float, make: bool) -> None:
         check_address(url)
         self.shown = without_password(url)
         network.check_postgres(url, self.shown)
         self._network = network
-        self._most = most
         self._patience = patience
         self._make = make  # build the schema if there is none
         self._was_reached = False
@@ -183,25 +180,17 @@ class PostgresDatabase:
         until = time.monotonic() + (self._patience if patience is None else patience)
         pause = 0.02
         while True:
-            with self._errors_translated():
-                try:
-                    return attempt()
-                except psycopg.Error as error:
-                    patient = self._was_reached or is_starting(error)
-                    expired = time.monotonic() > until
-                    if expired and is_lost(error) and patience is None:
-                        self._was_reached = False  # the next use need not wait as long again
-                    if expired or not patient or not is_retryable(error):
-                        raise
+            try:
+                return attempt()
+            except psycopg.Error as error:
+                patient = self._was_reached or is_starting(error)
+                expired = time.monotonic() > until
+                if expired and is_lost(error) and patience is None:
+                    self._was_reached = False  # the next use need not wait as long again
+                if expired or not patient or not is_retryable(error):
+                    raise translate(error, self.shown) from error
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter is no secret
             pause = min(1.0, pause * 2)
-
-    @contextmanager
-    def _errors_translated(self) -> Iterator[None]:
-        try:
-            yield
-        except psycopg.Error as error:
-            raise translate(error, self.shown) from error
 
     # -- below: connections
 
@@ -215,7 +204,7 @@ class PostgresDatabase:
         except PoolTimeout as error:
             self._network.postgres(self._conninfo, self.shown).close()  # raises the cause if there is one; else:
             raise UnavailableError(
-                f"all {self._most} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s", hint="try later"
+                f"all {MOST} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s", hint="try later"
             ) from error
         self._was_reached = True
         try:
@@ -235,7 +224,7 @@ class PostgresDatabase:
                     self._configure(connection)
                     migrations.check(connection, self.shown, make=self._make)
                 self._pool = self._network.postgres_pool(
-                    self._conninfo, self.shown, configure=self._configure, min_size=1, max_size=self._most,
+                    self._conninfo, self.shown, configure=self._configure, min_size=1, max_size=MOST,
                     open=True, name="triage", num_workers=1,
                 )  # fmt: skip
                 weakref.finalize(self, self._pool.close, CLOSING_SECONDS)

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.adapt import Loader
 
 from triage_cli.domain.serialization import storable_text
+from triage_cli.stores.database import changed_values
 
 # What must be translated, and literals and casts, which must not.
 _SPECIAL = re.compile(
@@ -72,13 +73,13 @@ class DialectConnection:
         """Run one statement; texts that cannot be stored are changed so that they can."""
         statement = translated(sql)
         if _LIST in statement:
-            bound_values = _without_escaped_nuls(bound_values)
+            bound_values = changed_values(_without_escaped_nul, bound_values)
         try:
             return self.connection.execute(statement, _bound(bound_values))
         except (psycopg.DataError, UnicodeEncodeError) as error:
             if not is_unstorable(error) or is_server_error(error):
                 raise
-            return self.connection.execute(statement, _storable(bound_values))
+            return self.connection.execute(statement, changed_values(storable, bound_values))
 
     def pipelined(self) -> AbstractContextManager[object]:
         """Return a block in which no statement waits for the one before; an error comes at a result that is read.
@@ -102,25 +103,13 @@ def is_server_error(error: Exception) -> bool:
     return isinstance(error, psycopg.Error) and error.sqlstate is not None
 
 
-def _without_escaped_nuls(bound_values: Any) -> Any:
-    """Return values without escaped NUL characters, which the server would refuse in a JSON list."""
-    if isinstance(bound_values, Mapping):
-        return {name: _without_escaped_nul(bound_value) for name, bound_value in bound_values.items()}
-    return tuple(map(_without_escaped_nul, bound_values))
-
-
 def _without_escaped_nul(bound_value: Any) -> Any:
+    """Return a value without escaped NUL characters, which the server would refuse in a JSON list."""
     return bound_value.replace(r"\u0000", NO_TEXT) if isinstance(bound_value, str) else bound_value
 
 
 def _bound(bound_values: Any) -> Any:
     return bound_values if isinstance(bound_values, Mapping) else tuple(bound_values)
-
-
-def _storable(bound_values: Any) -> Any:
-    if isinstance(bound_values, Mapping):
-        return {name: storable(bound_value) for name, bound_value in bound_values.items()}
-    return tuple(map(storable, bound_values))
 
 
 class _Number(Loader):

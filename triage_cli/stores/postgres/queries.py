@@ -39,7 +39,6 @@ CLAIM = f"""with wanted as (select value as ticket_id from (select value from js
 # The new revision makes late writes of the earlier holder conflict.
 TAKE_OVER = "update tickets set revision = revision + 1 where ticket_id in (select value from json_each(?))"
 HOLD = "insert into claims select * from json_populate_recordset(null::claims, ?::json)"
-LET_GO = "delete from claims where ticket_id in (select value from json_each(?))"
 
 
 # PostgreSQL checks a row that changed during a wait again, but still sees the runs as at the start of the statement. So

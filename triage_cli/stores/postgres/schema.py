@@ -4,7 +4,6 @@ from pathlib import Path
 
 from triage_cli.stores.sqlite import schema
 
-HEAD = "last_head"  # a table that only this dialect has
 # The body of the function that keeps the log append-only, and the triggers that call it.
 GUARD = "begin raise exception 'the audit log is append-only' using errcode = 'restrict_violation'; end"
 TRIGGERS = ("events_never_change", "events_never_go", "events_never_go_at_once")

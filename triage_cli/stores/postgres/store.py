@@ -27,7 +27,7 @@ from triage_cli.runtime.network import Network
 from triage_cli.runtime.process import began, machine, place
 from triage_cli.stores import shared_sql, where_clauses
 from triage_cli.stores.postgres import queries as pg_queries
-from triage_cli.stores.postgres.database import MOST, PATIENCE, PostgresDatabase
+from triage_cli.stores.postgres.database import PATIENCE, PostgresDatabase
 from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
 from triage_cli.stores.shared_sql import COLUMNS, GIVEN, START
 from triage_cli.stores.sql_store import SqlStore
@@ -49,13 +49,12 @@ class PostgresStore(SqlStore):
         audit_key: bytes | None = None,
         *,
         network: Network,
-        most: int = MOST,
         patience: float = PATIENCE,
         make: bool = True,
     ) -> None:
         self.path = url
         self.audit_key = audit_key
-        self.database = PostgresDatabase(url, network, most=most, patience=patience, make=make)
+        self.database = PostgresDatabase(url, network, patience=patience, make=make)
 
     @property
     def shown(self) -> str:
@@ -199,7 +198,7 @@ class PostgresStore(SqlStore):
     def _let_go_and_hold(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         tickets = [(c.ticket, c.expected_revision) for c in changes if c.ticket]
         if freed := [t.ticket_id for t, expected_revision in tickets if expected_revision and not t.run_id]:
-            db.execute(pg_queries.LET_GO, (compact(freed),))
+            db.execute(shared_sql.LET_GO, (compact(freed),))
         if held := [(t.ticket_id, t.run_id) for t, expected_revision in tickets if not expected_revision and t.run_id]:
             db.execute(pg_queries.HOLD, (pg_queries.as_json(("ticket_id", "run_id"), held),))
 

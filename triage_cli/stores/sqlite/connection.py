@@ -194,9 +194,14 @@ def _use_wal(db: sqlite3.Connection) -> None:
             return
 
 
+def code_of(error: BaseException | None) -> int:
+    """Return SQLite's primary code of an error; 0 if it has none."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
 def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
     """Return the error to show to a user. An error that only a bug can cause is raised unchanged."""
-    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    code = code_of(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return UnavailableError(f"{path} was locked by another program for {BUSY_SECONDS:.0f} s", hint="try later")
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):

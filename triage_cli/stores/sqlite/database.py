@@ -12,7 +12,7 @@ from triage_cli.domain.chunks import first_of
 from triage_cli.domain.errors import NoDatabaseError
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Ticket
-from triage_cli.stores.database import Values
+from triage_cli.stores.database import Values, changed_values
 from triage_cli.stores.sqlite.connection import (
     IN_MEMORY,
     Connection,
@@ -89,7 +89,7 @@ class SqliteDatabase:
         try:
             return db.execute(sql, bound_values)
         except UnicodeEncodeError:  # a lone surrogate, which no stored text holds
-            return db.execute(sql, _encodable(bound_values))
+            return db.execute(sql, changed_values(_encodable, bound_values))
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function in one transaction and return its result."""
@@ -180,7 +180,5 @@ class AbsentDatabase(SqliteDatabase):
         return False
 
 
-def _encodable(bound_values: Values) -> Values:
-    if isinstance(bound_values, Mapping):
-        return {name: encodable(value) if isinstance(value, str) else value for name, value in bound_values.items()}
-    return [encodable(value) if isinstance(value, str) else value for value in bound_values]
+def _encodable(bound_value: Any) -> Any:
+    return encodable(bound_value) if isinstance(bound_value, str) else bound_value

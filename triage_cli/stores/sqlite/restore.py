@@ -25,7 +25,15 @@ from triage_cli.domain.serialization import compact
 from triage_cli.runtime.file_system import FOLDER, private
 from triage_cli.runtime.process import alive, place
 from triage_cli.stores.audit_log import SqliteTrail
-from triage_cli.stores.sqlite.connection import BUSY_SECONDS, VERSION, SelfClosingConnection, connect, newer, translate
+from triage_cli.stores.sqlite.connection import (
+    BUSY_SECONDS,
+    VERSION,
+    SelfClosingConnection,
+    code_of,
+    connect,
+    newer,
+    translate,
+)
 from triage_cli.stores.sqlite.head_file import keep_head, kept_head, write_head
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -212,7 +220,7 @@ def _copied(file: Path, part_file: Path) -> None:
                 source.backup(target)
                 (integrity,) = target.execute("pragma quick_check(1)").fetchone()
     except sqlite3.Error as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+        if code_of(error) == sqlite3.SQLITE_NOTADB:
             raise no_backup from error
         if not _is_broken(error):
             raise translate(error, str(file)) from error
@@ -265,7 +273,6 @@ def _backup_name(path: str, at: str) -> Path:
 
 def _is_broken(error: BaseException | None) -> bool:
     """Return whether an error, or its cause, means that a file is no intact database."""
-    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-    return code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT) or (
-        isinstance(error, StoreError) and _is_broken(error.__cause__)
-    )
+    if isinstance(error, StoreError):
+        return _is_broken(error.__cause__)
+    return code_of(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
