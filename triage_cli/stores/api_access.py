@@ -5,7 +5,6 @@ transaction of its own.
 """
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from triage_cli.domain.api_keys import ApiKey, StoredResponse
@@ -67,7 +66,7 @@ class StoreGate:
 
     def keys(self) -> list[ApiKey]:
         """Return all keys, oldest first."""
-        return [ApiKey(*row) for row in self._select("select * from api_keys order by created_at, name")]
+        return [ApiKey(*row) for row in self._database.read("select * from api_keys order by created_at, name")]
 
     def revoke(self, name: str) -> ApiKey:
         """Revoke the key of this name, and return it. Raises `NotFoundError`."""
@@ -102,7 +101,7 @@ class StoreGate:
 
     def key(self, key_id: str) -> ApiKey | None:
         """Return the key with this id, or None; also one that was rotated away and is still taken."""
-        rows = self._select(KEY, (key_id,)) or self._select(ROTATED, (key_id,))
+        rows = self._database.read(KEY, (key_id,)) or self._database.read(ROTATED, (key_id,))
         return ApiKey(*rows[0]) if rows else None
 
     def key_at_once(self, key_id: str) -> ApiKey | None:
@@ -122,7 +121,7 @@ class StoreGate:
         values = {"key_id": caller_id, "now": at, "cost": cost, "burst": burst_seconds}
         if self._write(TAKE_PERMITS, values):
             return 0.0
-        full_at = self._select("select full_at from rate_limits where key_id = ?", (caller_id,))[0][0]
+        full_at = self._database.read("select full_at from rate_limits where key_id = ?", (caller_id,))[0][0]
         return max(0.001, float(full_at) + cost - burst_seconds - at)
 
     # -- repeated requests
@@ -140,13 +139,12 @@ class StoreGate:
             if self._database.write(take):
                 return None
             stored_response = self._stored_response(caller_id, key)
-        return stored_response or StoredResponse(
-            body_hash, None, None
-        )  # the other request just gave up: the caller retries
+        # None if the other request just gave up: the caller retries.
+        return stored_response or StoredResponse(body_hash, None, None)
 
     def _stored_response(self, caller_id: str, key: str) -> StoredResponse | None:
         query = "select body_hash, status, answer from idempotency where key_id = ? and key = ?"
-        rows = self._select(query, (caller_id, key))
+        rows = self._database.read(query, (caller_id, key))
         return StoredResponse(*rows[0]) if rows else None
 
     def close(self, caller_id: str, key: str, status: int, answer: str) -> None:
@@ -167,7 +165,7 @@ class StoreGate:
 
     def hook_ticket(self, source: str, hook_id: str) -> str | None:
         """Return the ticket of a webhook event that was processed before; None if there is none."""
-        rows = self._select("select ticket_id from hook_ids where source = ? and hook_id = ?", (source, hook_id))
+        rows = self._database.read("select ticket_id from hook_ids where source = ? and hook_id = ?", (source, hook_id))
         return rows[0][0] if rows else None
 
     def note_hook(self, source: str, hook_id: str, ticket_id: str) -> None:
@@ -185,9 +183,6 @@ class StoreGate:
     def ping(self) -> None:
         """Raise if the database does not answer, or a newer program has migrated it."""
         self._database.ping()
-
-    def _select(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        return self._database.read(sql, values)
 
     def _write(self, sql: str, values: Any) -> list[Any]:
         return self._database.write(lambda db: db.execute(sql, values).fetchall())

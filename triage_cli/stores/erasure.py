@@ -17,12 +17,11 @@ ERASE = (
         where ticket_id in (select value from json_each(:ids)))""",
     """delete from graded_answers where answer_key in (select answer_key from classifications
         where ticket_id in (select value from json_each(:ids)))""",
+    # An answer that a provider still owes is not waited for any more.
     """update batch_items set answer_key = '', state = case when state = 'waiting' then 'returned' else state end
         where ticket_id in (select value from json_each(:ids))""",
     """update classifications set reason = null, answer_key = ''
         where ticket_id in (select value from json_each(:ids))""",
-    # The item stays, since the provider's answer is still to be paid for.
-    "update batch_items set answer_key = '' where ticket_id in (select value from json_each(:ids))",
     """update attempts set error = '(forgotten)', answer = null where error is not null and delivery_id in
         (select delivery_id from deliveries where ticket_id in (select value from json_each(:ids)))""",
     """update deliveries set last_error = null, refusal = null, kept = null, run_id = null,
@@ -57,13 +56,14 @@ class Erasure(Counts):
 
     def erase(self, ticket_ids: Sequence[str]) -> None:
         """Erase the text of tickets from all tables but `tickets`. Repeating it changes nothing."""
+        values = {"ids": compact(list(ticket_ids)), "at": now()}
 
         def erase(db: Db) -> None:
             for statement in ERASE:
-                db.execute(statement, {"ids": compact(list(ticket_ids)), "at": now()})
+                db.execute(statement, values)
             for ticket_id in ticket_ids:
                 db.execute(ERASE_ANSWERS, (f"%{ticket_id}%",))
-            names = {row[0] for row in db.execute(EXTERNAL_IDS, {"ids": compact(list(ticket_ids))}).fetchall()}
+            names = {row[0] for row in db.execute(EXTERNAL_IDS, values).fetchall()}
             for (command_line,) in db.execute(COMMAND_LINES).fetchall():
                 if (erased := _without_names(command_line, names)) != command_line:
                     db.execute("update runs set words = ? where words = ?", (erased, command_line))

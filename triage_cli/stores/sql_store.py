@@ -207,9 +207,9 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         if query.limit is not None:
             values["limit"] = query.limit
             rows = self.database.read(f"select seq from events where {where} order by seq desc limit :limit", values)
-            after = max(after, rows[-1][0] - 1 if rows else after)
             if not rows:
                 return
+            after = max(after, rows[-1][0] - 1)
         while True:
             rows = self.database.read(shared_sql.EVENTS.format(where=where, page=PAGE), values | {"after": after})
             yield from (LoggedEvent(*row) for row in rows)
