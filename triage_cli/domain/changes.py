@@ -1,5 +1,6 @@
 """What a store writes in one transaction, and how it refuses a change."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.audit.events import Event, EventAction
@@ -48,3 +49,15 @@ class Conflict(NamedTuple):
     """A change that was refused because the ticket has moved on; `ticket` is its present state."""
 
     ticket: Ticket | None
+
+
+def accepted(changes: Sequence[Change], conflicts: Mapping[str, Conflict]) -> Sequence[Change]:
+    """Return the changes whose tickets have no conflict; `conflicts` are by ticket id."""
+    return [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
+
+
+def refusals(changes: Sequence[Change], conflicts: Mapping[str, Conflict]) -> list[Conflict | None]:
+    """Return the conflict of each change, or None; `conflicts` are by ticket id."""
+    if not conflicts:
+        return [None] * len(changes)
+    return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]

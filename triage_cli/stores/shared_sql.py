@@ -13,7 +13,7 @@ from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.times import ago
+from triage_cli.domain.times import ago, now
 
 # Rows in one statement: a third faster than single rows, and SQLite works on them without holding the GIL. SQLite takes
 # 32,766 values at most.
@@ -112,6 +112,7 @@ PUT_BATCH_ITEM = (
     + ", ".join(f"{f} = excluded.{f}" for f in ("number", "answer_key", "was", "reserved", "redacted", "state"))
 )
 LOCK_CHAIN = "update chain set seq = seq"
+SET_HEAD = "update chain set seq = ?, hash = ?, key = ?"
 INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -174,18 +175,19 @@ RECALL = """select * from classifications where answer_key in (select value from
 # not continued, because all requests to an endpoint have the same command line. The bound, below half a day, keeps a
 # job from continuing the one of yesterday, even if it starts twice a day.
 CONTINUABLE_SECONDS = 11 * 3600.0
-DEAD = """kind = ? and actor = ? and words = ? and started_at >= ? and served = 0
-    and ended_at is null and lease_until <= """
-CONTINUED = f"select coalesce(sum(inherited + spent + reserved), 0) from runs where {DEAD} ?"
-CLOSE_CONTINUED = f"update runs set ended_at = ?, exit_code = 137 where {DEAD} ?"
-RENEW = """update runs set lease_until = ?, spent = coalesce(? + settled, spent), reserved = coalesce(?, reserved)
-    where run_id = ?"""
+# In these, `{now}` is the clock that leases are measured by: the database's own, or a value. If two runs continue the
+# same dead one, only the first inherits what it had spent.
+CONTINUE = """update runs set ended_at = ?, exit_code = 137
+    where kind = ? and actor = ? and words = ? and started_at >= ? and served = 0
+    and ended_at is null and lease_until <= {now} returning inherited + spent + reserved"""
+RENEW = """update runs set lease_until = {now} + ?, spent = coalesce(? + settled, spent),
+    reserved = coalesce(?, reserved) where run_id = ?"""
 END = """update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ? + settled, reserved = 0
     where run_id = ?"""
 RUN_COLUMNS = tuple("words" if field == "command_line" else field for field in Run._fields)
 BEGIN = (
     f"insert into runs ({', '.join(RUN_COLUMNS)}, inherited, place, process, lease_until) "
-    f"values ({_marks(RUN_COLUMNS)}, ?, ?, ?, "
+    f"values ({_marks(RUN_COLUMNS)}, ?, ?, ?, {{now}} + ?)"
 )
 
 
@@ -236,9 +238,9 @@ EVENTS = f"""select seq, timestamp, action, ticket_id, actor, run_id, detail,
     from events e where {{where}} and seq > :after order by seq limit {{page}}"""
 
 
-def dead(run: Run) -> tuple[str, ...]:
-    """Return the values for `DEAD`, all but the time, that find the runs that this one continues."""
-    return run.kind, run.actor, run.command_line, ago(CONTINUABLE_SECONDS)
+def continued_by(run: Run) -> tuple[str, ...]:
+    """Return the values for `CONTINUE`, all but the clock's, by which a run continues dead ones."""
+    return now(), run.kind, run.actor, run.command_line, ago(CONTINUABLE_SECONDS)
 
 
 def escaped(text: str) -> str:

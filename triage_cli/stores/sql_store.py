@@ -40,6 +40,7 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
     """
 
     path: str
+    audit_key: bytes | None
     read_only = False
 
     def check_room(self) -> None:
@@ -182,22 +183,17 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         """Return a ticket with its answers, deliveries, attempts, events and questions."""
         values = (ticket_id,)
         ticket = Ticket(*self.database.read("select * from tickets where ticket_id = ?", values)[0])
-        answers = tuple(self._answers(self.database.read(shared_sql.ANSWERS_OF, values)))
-        deliveries = self.deliveries([ticket_id]).get(ticket_id, ())
-        attempts = self.attempts(ticket_id)
-        questions = {a[0]: QuestionSpec(*a) for a in self.database.read(shared_sql.ASKINGS_OF, values)}
         events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
-        bounds = tuple(StoredBound(*row) for row in self.database.read(shared_sql.BOUNDS_OF, values))
         return History(
-            ticket,
-            answers,
-            deliveries,
-            attempts,
-            events,
-            questions,
-            bounds,
-            self._ended_early(ticket, events),
-            self._holder(ticket_id),
+            ticket=ticket,
+            classifications=tuple(self._answers(self.database.read(shared_sql.ANSWERS_OF, values))),
+            deliveries=self.deliveries([ticket_id]).get(ticket_id, ()),
+            attempts=self.attempts(ticket_id),
+            events=events,
+            questions={row[0]: QuestionSpec(*row) for row in self.database.read(shared_sql.ASKINGS_OF, values)},
+            bounds=tuple(StoredBound(*row) for row in self.database.read(shared_sql.BOUNDS_OF, values)),
+            ended_early=self._ended_early(ticket, events),
+            holder=self._holder(ticket_id),
         )
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
@@ -227,16 +223,21 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         deliveries: dict[str, dict[str, int]] = {}
         for destination, state, number in self.delivery_counts():
             deliveries.setdefault(destination, {})[state] = number
-        days = dict(sorted(self.counted("day").items()))
-        events = self.database.read("select seq from chain")[0][0]
-        by_status, by_category = self.counted("status"), self.counted("category")
-        total = sum(by_status.values())
-        counts = by_status, by_category, self.counted("classifier"), days
-        audited = {
-            name: {"asked": asked, "agreed": agreed} for name, asked, agreed in self.database.read(shared_sql.AUDITED)
-        }
-        oldest = self.oldest_pending_delivery()
-        return Stats(total, *counts, deliveries, self.cost(), events, self.waiting(), audited, oldest)
+        audited = self.database.read(shared_sql.AUDITED)
+        by_status = self.counted("status")
+        return Stats(
+            tickets=sum(by_status.values()),
+            by_status=by_status,
+            by_category=self.counted("category"),
+            by_classifier=self.counted("classifier"),
+            by_day=dict(sorted(self.counted("day").items())),
+            deliveries=deliveries,
+            cost_usd=self.cost(),
+            events=self.head().events,
+            waiting=self.waiting(),
+            audited={name: {"asked": asked, "agreed": agreed} for name, asked, agreed in audited},
+            oldest_pending_delivery=self.oldest_pending_delivery(),
+        )
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, in no order."""
@@ -245,6 +246,16 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         return [StatsGroup(dict(zip(query.by, row[:number], strict=True)), *row[number:]) for row in rows]
 
     # -- inside a transaction
+
+    def _chained(
+        self, chain: tuple[int, str, str | None], changes: Sequence[Change]
+    ) -> tuple[Sequence[tuple[Any, ...]], Head, str | None]:
+        """Return the rows that continue the log, its new head, and the mark of its key; `chain` is its present end."""
+        seq, prev, mark = chain
+        own_mark = hash_chain.same(mark, self.audit_key)
+        events = (event for change in changes for event in change.events)
+        rows, head = hash_chain.append(Head(prev, seq), events, self.audit_key)
+        return rows, head, own_mark
 
     def _claimed_deliveries(
         self, db: Db, lease: Lease, query: str, values: Mapping[str, Any]
@@ -260,18 +271,6 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         gone = self._forgotten(db, new_tickets)
         conflicts |= gone
         return [ticket for ticket in new_tickets if ticket.ticket_id not in gone] if gone else new_tickets
-
-    @staticmethod
-    def _accepted(changes: Sequence[Change], conflicts: Mapping[str, Conflict]) -> Sequence[Change]:
-        """Return the changes whose tickets have no conflict."""
-        return [c for c in changes if not c.ticket or c.ticket.ticket_id not in conflicts] if conflicts else changes
-
-    @staticmethod
-    def _refusals(changes: Sequence[Change], conflicts: Mapping[str, Conflict]) -> list[Conflict | None]:
-        """Return the conflict of each change, or None."""
-        if not conflicts:
-            return [None] * len(changes)
-        return [conflicts.get(c.ticket.ticket_id) if c.ticket else None for c in changes]
 
     def _tickets(self, db: Db, ids: Sequence[str]) -> list[Ticket]:
         return [Ticket(*row) for row in db.execute(shared_sql.BY_ID, (compact(list(ids)),))]

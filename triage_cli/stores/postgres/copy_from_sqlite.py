@@ -49,7 +49,7 @@ def _copy(source_db: Db, db: DialectConnection, target: PostgresStore) -> Copied
     copied = Copied({}, "", 0)
     for table in tables:
         copied = _copy_table(source_db, db, table, copied)
-    db.execute("update chain set seq = ?, hash = ?, key = ?", head)
+    db.execute(shared_sql.SET_HEAD, head)
     db.execute("delete from last_head")
     db.execute("insert into last_head select 1, seq, hash from chain")
     _advance_sequences(db)

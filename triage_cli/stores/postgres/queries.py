@@ -15,14 +15,11 @@ from triage_cli.stores.shared_sql import COLUMNS
 # The database's clock, because machines may disagree on the time. It is stable in a statement, so indexes can be used.
 CLOCK = "extract(epoch from statement_timestamp())::double precision"
 
-RENEW = f"""update runs set lease_until = {CLOCK} + ?, spent = coalesce(? + settled, spent),
-    reserved = coalesce(?, reserved) where run_id = ?"""
-BEGIN = f"{shared_sql.BEGIN} {CLOCK} + ?)"
+RENEW = shared_sql.RENEW.format(now=CLOCK)
+BEGIN = shared_sql.BEGIN.format(now=CLOCK)
+CONTINUE = shared_sql.CONTINUE.format(now=CLOCK)
 # Reservations under the daily budget take this lock first, before any other, so that they come one after another.
 LOCK, BUDGET_LOCK = "select pg_advisory_xact_lock(?)", 74_219_203_119  # any number, the same in every version
-# If two runs continue the same dead one, only the first inherits what it had spent.
-CONTINUE = f"""update runs set ended_at = ?, exit_code = 137 where {shared_sql.DEAD} {CLOCK}
-    returning inherited + spent + reserved"""
 
 _ALIVE = f"runs.ended_at is null and runs.lease_until > {CLOCK}"
 FREE = f"""not exists (select 1 from claims join runs using (run_id)
@@ -111,7 +108,7 @@ KEEP_HEAD = """update last_head set seq = ?, hash = ?
     where seq = 0 or hash = (select hash from events where events.seq = last_head.seq)"""
 # Events and head in one round trip, because all other writers wait for the end of this transaction.
 LOG = f"""with logged as (insert into events select * {ROWS.format(table="events")}), kept as ({KEEP_HEAD})
-    update chain set seq = ?, hash = ?, key = ?"""
+    {shared_sql.SET_HEAD}"""
 EVENT_COLUMNS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "hash")
 
 # From so many rows on, COPY is faster despite its extra round trips.

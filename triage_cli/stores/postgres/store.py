@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 import psycopg
 
 from triage_cli.domain.audit import hash_chain
-from triage_cli.domain.audit.events import Event, Head
+from triage_cli.domain.audit.events import Event
 from triage_cli.domain.batches import BatchItem
-from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.changes import Change, Conflict, accepted, refusals
 from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
@@ -22,7 +22,6 @@ from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.domain.times import now
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.process import began, machine, place
 from triage_cli.stores import shared_sql, where_clauses
@@ -81,8 +80,8 @@ class PostgresStore(SqlStore):
 
         def begin(db: DialectConnection) -> float:
             self._tend_leases(db, at)
-            spent = db.execute(pg_queries.CONTINUE, (now(), *shared_sql.dead(run))).fetchall()
-            inherited = run.spent + sum(row[0] for row in spent) + self._spent_before(db, run)
+            continued = db.execute(pg_queries.CONTINUE, shared_sql.continued_by(run)).fetchall()
+            inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
             db.execute(
                 pg_queries.BEGIN,
                 (*run._replace(spent=0.0), inherited, place(), began(run.pid), Lease(run.run_id).seconds),
@@ -155,7 +154,7 @@ class PostgresStore(SqlStore):
                 raise
             changes = [_storable(change) for change in changes]
             conflicts = self._save_fast_or_safe(changes, lease, cursor)
-        return self._refusals(changes, conflicts)
+        return refusals(changes, conflicts)
 
     def _save_fast_or_safe(
         self, changes: Sequence[Change], lease: Lease | None, cursor: SourceCursor | None
@@ -181,7 +180,7 @@ class PostgresStore(SqlStore):
         new_tickets = self._new_tickets(db, changes, conflicts)
         if new_tickets and not self._insert(db, new_tickets, at_once=at_once):
             conflicts |= self._taken(db, new_tickets)
-        kept = self._accepted(changes, conflicts)
+        kept = accepted(changes, conflicts)
         added = [row for change in kept for row in change.adds]
         few = len(added) + sum(len(change.events) for change in kept) < pg_queries.MANY
         with db.pipelined() if few else nullcontext():  # many are copied
@@ -235,10 +234,8 @@ class PostgresStore(SqlStore):
 
     def log(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         """Append events to the chain. Its lock is taken last, so that its holder waits for no other lock."""
-        seq, prev, mark = db.execute(pg_queries.CHAIN).fetchone() or (0, hash_chain.GENESIS, None)
-        own_mark = hash_chain.same(mark, self.audit_key)
-        events = (event for change in changes for event in change.events)
-        rows, head = hash_chain.append(Head(prev, seq), events, self.audit_key)
+        chain = db.execute(pg_queries.CHAIN).fetchone() or (0, hash_chain.GENESIS, None)
+        rows, head, own_mark = self._chained(chain, changes)
         db.trace = "select 1 from events where seq = ? and hash = ?", (head.events, head.head)
         if len(rows) < pg_queries.MANY:
             records = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)
@@ -246,7 +243,7 @@ class PostgresStore(SqlStore):
             return
         db.copy("events", pg_queries.EVENT_COLUMNS, rows)
         db.execute(pg_queries.KEEP_HEAD, (head.events, head.head))
-        db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, own_mark))
+        db.execute(shared_sql.SET_HEAD, (head.events, head.head, own_mark))
 
     def scrub(self) -> None:
         """Do nothing: the server's vacuum removes old row versions, and its log and backups expire."""

@@ -8,10 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from triage_cli.domain.audit import hash_chain
 from triage_cli.domain.audit.events import Head
 from triage_cli.domain.batches import BatchItem
-from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.changes import Change, Conflict, accepted, refusals
 from triage_cli.domain.chunks import first_of
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
@@ -20,7 +19,6 @@ from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.domain.times import now
 from triage_cli.runtime.file_system import is_full, make_private
 from triage_cli.runtime.process import began, machine, place
 from triage_cli.stores import categories, shared_sql, where_clauses
@@ -32,6 +30,8 @@ from triage_cli.stores.sqlite.head_file import keep_head, write_head
 # Bytes that must be free for a paid question or a delivery. The results in flight take less than 4 MB; the rest is for
 # another program that fills the disk, at 25 MB/s, before they have come.
 ROOM = 32 << 20
+# The clock is this machine's.
+BEGIN, CONTINUE, RENEW = (s.format(now="?") for s in (shared_sql.BEGIN, shared_sql.CONTINUE, shared_sql.RENEW))
 
 
 class SqliteStore(SqlStore):
@@ -87,11 +87,10 @@ class SqliteStore(SqlStore):
             db.execute(f"pragma cache_size = -{BULK_CACHE}")
             at = time.time()
             self._tend_leases(db, at)
-            dead = (*shared_sql.dead(run), at)
-            inherited = run.spent + db.execute(shared_sql.CONTINUED, dead).fetchone()[0] + self._spent_before(db, run)
-            db.execute(shared_sql.CLOSE_CONTINUED, (now(), *dead))
-            until = at + Lease(run.run_id).seconds
-            db.execute(shared_sql.BEGIN + "?)", (*run._replace(spent=0.0), inherited, place(), began(run.pid), until))
+            continued = db.execute(CONTINUE, (*shared_sql.continued_by(run), at)).fetchall()
+            inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
+            lease = (at, Lease(run.run_id).seconds)
+            db.execute(BEGIN, (*run._replace(spent=0.0), inherited, place(), began(run.pid), *lease))
         keep_head(db, self.path)
         return run._replace(spent=inherited)
 
@@ -130,9 +129,9 @@ class SqliteStore(SqlStore):
 
     def renew_lease(self, db: sqlite3.Connection, lease: Lease) -> None:
         """Renew a run's lease and record what it has spent."""
-        until = time.time() + lease.seconds
+        at = time.time()
         self._book(db, lease.run_id, lease.spent)
-        db.execute(shared_sql.RENEW, (until, lease.spent, lease.reserved, lease.run_id))
+        db.execute(RENEW, (at, lease.seconds, lease.spent, lease.reserved, lease.run_id))
 
     # -- the one write
 
@@ -151,7 +150,7 @@ class SqliteStore(SqlStore):
             new_tickets = self._new_tickets(db, changes, conflicts)
             if new_tickets and shared_sql.insert_tickets(db, new_tickets) < len(new_tickets):
                 conflicts |= self._taken(db, new_tickets)
-            kept = self._accepted(changes, conflicts)
+            kept = accepted(changes, conflicts)
             self._add(db, kept)
             db.executemany(
                 shared_sql.SET_DECISION, [(t.decision_id, t.ticket_id) for t in new_tickets if t.decision_id]
@@ -167,7 +166,7 @@ class SqliteStore(SqlStore):
             self._count(db, kept, tickets_before, deliveries_before)
             if cursor is not None and not conflicts:
                 db.execute(shared_sql.PUT_CURSOR, cursor)
-        return self._refusals(changes, conflicts)
+        return refusals(changes, conflicts)
 
     def _hold(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> None:
         for run_id in {ticket.run_id for ticket in tickets}:
@@ -194,12 +193,9 @@ class SqliteStore(SqlStore):
 
     def log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         """Append events to the chain, under the write lock."""
-        seq, prev, mark = db.execute("select seq, hash, key from chain").fetchone()
-        own_mark = hash_chain.same(mark, self.audit_key)
-        events = (event for change in changes for event in change.events)
-        rows, head = hash_chain.append(Head(prev, seq), events, self.audit_key)
+        rows, head, own_mark = self._chained(db.execute("select seq, hash, key from chain").fetchone(), changes)
         shared_sql.write_all(db, shared_sql.INSERT_EVENT, rows)
-        db.execute("update chain set seq = ?, hash = ?, key = ?", (head.events, head.head, own_mark))
+        db.execute(shared_sql.SET_HEAD, (head.events, head.head, own_mark))
 
     def scrub(self) -> None:
         """Rewrite the file, so that no erased or overwritten byte is left in it or in its write-ahead log.
