@@ -61,7 +61,7 @@ class Database(Protocol):
         """Raise an error if the database does not answer, or a newer program has migrated it."""
 
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
-        """Return the first tickets, up to `limit` and about `streams.BYTES` of text, and whether there may be more."""
+        """Return the first tickets, up to `limit` and about `chunks.BYTES` of text, and whether there may be more."""
 
     def write(self, work: Callable[[Db], T]) -> T:
         """Run a function in one transaction, and again if that was lost with its connection; return its result."""

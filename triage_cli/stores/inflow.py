@@ -13,6 +13,7 @@ from triage_cli.domain.insight.spikes import InflowTicket, SentSpike
 from triage_cli.domain.mail.parts import left_out, without
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import text_of
+from triage_cli.stores import shared_sql
 from triage_cli.stores.database import Db, Tables
 
 # As the index has it.
@@ -39,16 +40,9 @@ AGREEMENT = f"""select classifier, count(*), coalesce(sum(case when answered = v
         where c.confidence_source <> 'human' and c.category is not null and c.error is null) answers
     where place = 1 group by classifier"""
 
-# Sure answers of a step of a cascade that the next one was asked to confirm, and how many it confirmed.
-AUDITED = f"""select sure.classifier, count(*),
-        coalesce(sum(case when sure.category = control.category then 1 else 0 end), 0)
-    from (select ticket_id from tickets where {PERIOD}) t
-    join classifications control on control.ticket_id = t.ticket_id
-    join classifications sure on sure.ticket_id = control.ticket_id
-        and sure.run_id = control.run_id and sure.classification_id < control.classification_id
-    where control.confidence_source in ('decision', 'logprob', 'said') and control.error is null
-        and sure.category is not null and sure.confidence >= sure.threshold and sure.classifier <> control.classifier
-    group by sure.classifier"""
+AUDITED = shared_sql.AUDITED.format(
+    among=f"join (select ticket_id from tickets where {PERIOD}) t on t.ticket_id = control.ticket_id"
+)
 
 
 class SqlInflow:

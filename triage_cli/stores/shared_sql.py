@@ -150,10 +150,11 @@ ANSWERS = """select * from classifications where ticket_id in (select value from
     and fingerprint in (select value from json_each(?)) order by classification_id"""
 DELIVERIES = """select * from deliveries where ticket_id in (select value from json_each(?))
     order by ticket_id, revision, at, delivery_id"""
-# Pairs of a sure answer and a later one about the same ticket in the same run: only `audit_rate` asks twice.
+# Sure answers of each step of a cascade that a later one was asked to confirm, and how many it confirmed. They have one
+# run, since only `audit_rate` asks twice in one. `{among}` may join the tickets that are meant.
 AUDITED = """select sure.classifier, count(*), sum(case when sure.category = control.category then 1 else 0 end)
     from classifications control join classifications sure on sure.ticket_id = control.ticket_id
-        and sure.run_id = control.run_id and sure.classification_id < control.classification_id
+        and sure.run_id = control.run_id and sure.classification_id < control.classification_id {among}
     where control.confidence_source in ('decision', 'logprob', 'said') and control.error is null
         and sure.category is not null and sure.confidence >= sure.threshold and sure.classifier <> control.classifier
     group by 1 order by 1"""

@@ -223,7 +223,7 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         deliveries: dict[str, dict[str, int]] = {}
         for destination, state, number in self.delivery_counts():
             deliveries.setdefault(destination, {})[state] = number
-        audited = self.database.read(shared_sql.AUDITED)
+        audited = self.database.read(shared_sql.AUDITED.format(among=""))
         by_status = self.counted("status")
         return Stats(
             tickets=sum(by_status.values()),

@@ -95,7 +95,7 @@ class PostgresDatabase:
             _check_version(version, self.shown)
 
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
-        """Return the first tickets, up to `limit` and about `streams.BYTES` of text, and whether there may be more."""
+        """Return the first tickets, up to `limit` and about `chunks.BYTES` of text, and whether there may be more."""
         rows = self.read(queries.page(where, order), {**values, "limit": limit, "bytes": BYTES})
         more = bool(rows) and (rows[0][-1] == limit or len(rows) < rows[0][-1])
         return [Ticket(*row) for *row, _ in rows], more

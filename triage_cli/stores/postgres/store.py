@@ -105,7 +105,7 @@ class PostgresStore(SqlStore):
         """Claim up to `limit` tickets that no live run holds, urgent first, then oldest.
 
         Tickets that another transaction has locked are skipped; those selected by id are waited for. Without ids, at
-        most about `streams.BYTES` of text are claimed.
+        most about `chunks.BYTES` of text are claimed.
         """
         where, values = where_clauses.position(selection)
         locked = "for no key update" + (" skip locked" if selection.ids is None else "")

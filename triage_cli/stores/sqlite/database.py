@@ -76,7 +76,7 @@ class SqliteDatabase:
             check_version(self.connection(), self.path)
 
     def page(self, where: str, order: str, limit: int, bound_values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
-        """Return the first tickets, up to `limit` and about `streams.BYTES` of text, and whether there may be more."""
+        """Return the first tickets, up to `limit` and about `chunks.BYTES` of text, and whether there may be more."""
         query = f"select * from tickets where {where} order by {order} limit {limit}"
         # Closed at once, else a transaction stays open if not all rows are read.
         with self.errors_translated(), closing(self._rows(query, bound_values)) as rows:

@@ -104,7 +104,7 @@ class SqliteStore(SqlStore):
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Claim up to `limit` tickets that no live run holds, urgent first, then oldest.
 
-        Without ids, at most about `streams.BYTES` of text are claimed.
+        Without ids, at most about `chunks.BYTES` of text are claimed.
         """
         where, values = where_clauses.position(selection)
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
