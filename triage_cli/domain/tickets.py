@@ -104,7 +104,7 @@ class TicketDraft(NamedTuple):
     def text(self) -> str:
         """Return what a classifier would read of it."""
         mail = parts.mail_of(self.extra)
-        return text_of(self.subject, parts.without(self.description, mail.left_out if mail else ()))
+        return _joined(self.subject, parts.without(self.description, mail.left_out if mail else ()))
 
 
 class Rejected(NamedTuple):
@@ -201,7 +201,7 @@ class Ticket(NamedTuple):
     @property
     def text(self) -> str:
         """Return what a classifier reads: subject and body."""
-        return text_of(self.subject, self.body)
+        return _joined(self.subject, self.body)
 
     @property
     def shown_hash(self) -> str:
@@ -255,6 +255,10 @@ class Selection(NamedTuple):
     written_since: str | None = None
 
 
-def text_of(subject: str | None, body: str | None) -> str:
-    """Return a ticket's text, of which one part may be missing."""
+def text_of(subject: str | None, description: str | None, extra: str) -> str:
+    """Return what a classifier reads of a stored ticket with these fields, as `Ticket.text` does."""
+    return _joined(subject, parts.without(description, parts.left_out(extra)))
+
+
+def _joined(subject: str | None, body: str | None) -> str:
     return f"{subject}\n{body}" if subject and body else subject or body or ""

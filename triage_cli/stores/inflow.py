@@ -10,7 +10,6 @@ from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.insight.drift import Count, PeriodCounts
 from triage_cli.domain.insight.spikes import InflowTicket, SentSpike
-from triage_cli.domain.mail.parts import left_out, without
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import text_of
 from triage_cli.stores import shared_sql
@@ -60,14 +59,8 @@ class SqlInflow:
         """Return the tickets written from `since` up to before `until`, oldest first."""
         rows = self._database.read(WRITTEN, {"since": since, "until": until})
         return [
-            InflowTicket(
-                ticket_id,
-                at,
-                self._names.get(name or "", name),
-                customer or ticket_id,
-                text_of(subject, without(body, left_out(extra))),
-            )
-            for ticket_id, at, name, customer, subject, body, extra in rows
+            InflowTicket(ticket_id, at, self._names.get(name or "", name), customer or ticket_id, text_of(*texts))
+            for ticket_id, at, name, customer, *texts in rows
         ]
 
     def sent_spikes(self, since: str) -> list[SentSpike]:

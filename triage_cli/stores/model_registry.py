@@ -11,7 +11,6 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import NAMED, chunked
 from triage_cli.domain.decisions import Calibration, Classification, Labelled, ModelVersion
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer, StoredBound
-from triage_cli.domain.mail.parts import left_out, without
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import text_of
@@ -134,7 +133,7 @@ class SqlModelRegistry:
         after = ""
         while rows := self._database.read(VERDICTS, (after, PAGE)):
             for ticket_id, subject, description, extra, category in rows:
-                yield Labelled(text_of(subject, without(description, left_out(extra))), category, ticket_id)
+                yield Labelled(text_of(subject, description, extra), category, ticket_id)
             after = rows[-1][0]
 
     def unlabelled(self, limit: int) -> list[str]:
@@ -143,7 +142,7 @@ class SqlModelRegistry:
         ticket_ids = [row[0] for row in self._database.read(UNLABELLED, (limit,))]
         for few in chunked(ticket_ids, NAMED):
             for ticket_id, subject, description, extra in self._database.read(TEXTS, (compact(few),)):
-                texts[ticket_id] = text_of(subject, without(description, left_out(extra)))[:LONGEST]
+                texts[ticket_id] = text_of(subject, description, extra)[:LONGEST]
         return [texts[ticket_id] for ticket_id in ticket_ids if texts.get(ticket_id)]
 
     def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
@@ -185,9 +184,8 @@ class SqlModelRegistry:
         """Return the answers to a question about labelled texts, each text once; a verdict overrules a file's label."""
         rows = self._database.read(GRADED, (fingerprint,))
         graded_answers = {key: GradedAnswer(*answer) for key, *answer in rows}
-        for key, category, confidence, label, *ticket in self._database.read(JUDGED, (fingerprint,)):
-            source, subject, description, extra = ticket
-            text = text_of(subject, without(description, left_out(extra))) if source == "model" else ""
+        for key, category, confidence, label, source, *ticket in self._database.read(JUDGED, (fingerprint,)):
+            text = text_of(*ticket) if source == "model" else ""
             graded_answers[key] = GradedAnswer(category, confidence, label, text)
         return list(graded_answers.values())
 
