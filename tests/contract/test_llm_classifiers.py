@@ -190,12 +190,12 @@ def test_the_fingerprint_names_everything_that_is_asked() -> None:
         others = [opened(server, model="n"), opened(server, "decision"), opened(server, redact=("email",))]
         others.append(opened(server.url + "/other"))
     assert len({base, *(c.fingerprint for c in others)}) == 5
-    told = others[0].question_spec()
+    (told,) = others[0].questions()
     assert (told.kind, told.model, json.loads(told.categories)[0][0]) == ("openai", "n", "Billing")
 
 
 def test_an_address_is_recorded_without_its_password() -> None:
-    assert opened("http://user:hunter2@127.0.0.1:9/v1?key=hunter3").question_spec().endpoint == "http://127.0.0.1:9/v1"
+    assert opened("http://user:hunter2@127.0.0.1:9/v1?key=hunter3").questions()[0].endpoint == "http://127.0.0.1:9/v1"
 
 
 # --- the wire

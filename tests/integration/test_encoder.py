@@ -101,7 +101,7 @@ def test_it_is_not_asked_about_what_it_can_hardly_change(
 def test_answers_with_and_without_it_have_other_fingerprints(encoder: Encoder, beside: Model) -> None:
     with_it, without = opened(beside, encoder, 0.6), opened(beside, None, 0.6)
     assert with_it.fingerprint != without.fingerprint
-    assert json.loads(with_it.question_spec().options)["encoder"] == encoder.fingerprint
+    assert json.loads(with_it.questions()[0].options)["encoder"] == encoder.fingerprint
     assert without.fingerprint == opened(fit(GARDEN), None, 0.6).fingerprint
 
 

@@ -1,6 +1,5 @@
 """The base of classifiers that wrap another one and change its answers."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
@@ -10,7 +9,7 @@ from triage_cli.ports.classifiers import Classifier
 from triage_cli.runtime.budget import Budget
 
 
-class WrappedClassifier(ABC):
+class WrappedClassifier:
     """Implements `ports.Classifier`: asks the question of the classifier inside, under its name."""
 
     def __init__(self, inner: Classifier) -> None:
@@ -24,9 +23,9 @@ class WrappedClassifier(ABC):
         """Return the question, for the record."""
         return self._inner.questions()
 
-    @abstractmethod
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the confidence and the threshold that it would have now."""
+        return self._inner.rejudged(answer)
 
     def changed(self, answer: Answer) -> Answer:
         """Return an answer of the classifier inside as this one gives it."""

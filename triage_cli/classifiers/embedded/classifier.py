@@ -57,16 +57,12 @@ class LocalClassifier:
 
     def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the question, for the record."""
-        return (self.question_spec(),)
-
-    def question_spec(self) -> QuestionSpec:
-        """Return the question, for the record."""
         options = {"method": METHOD, "learned": self._model.learned or None, "calibration": self._model.calibration}
         if self.guesser.encoder is not None:
             options["encoder"] = self.guesser.encoder.fingerprint
         model = f"{VECTORS}, {self._version}" if self._version else VECTORS
-        return QuestionSpec(self.fingerprint, "local", model, "", "", described(self._categories),
-                      json.dumps(options), self._clock())  # fmt: skip
+        categories = described(self._categories)
+        return (QuestionSpec(self.fingerprint, "local", model, "", "", categories, json.dumps(options), self._clock()),)
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the confidence and the threshold that it would have now."""

@@ -35,14 +35,10 @@ class ClaimCheck:
 
         Raises `StoppingError` if another run has the ticket, and `TakenOverError` if this run was ended.
         """
-        await self._check(ticket_id)
-        return await call()
-
-    async def _check(self, ticket_id: str) -> None:
-        if self._budget.hold is None or time.clock_gettime(CLOCK) < self._valid_until:
-            return
-        if not await self._checks.ask(ticket_id):
+        is_checked = self._budget.hold is None or time.clock_gettime(CLOCK) < self._valid_until
+        if not is_checked and not await self._checks.ask(ticket_id):
             raise StoppingError
+        return await call()
 
     def _held(self, ticket_ids: list[str]) -> list[bool]:
         began = time.clock_gettime(CLOCK)

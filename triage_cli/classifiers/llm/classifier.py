@@ -123,19 +123,16 @@ class LLMClassifier:
 
     def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the question, for the record."""
-        return (self.question_spec(),)
+        options = {"prompt": prompt.VERSION, "redact": sorted(self.spec.redact)}
+        question_spec = QuestionSpec(
+            self.fingerprint, self.spec.type, self.spec.model or "", self.provider.address,
+            prompt.system(self.categories), self._categories_json, json.dumps(options), self.signature.clock(),
+        )  # fmt: skip
+        return (question_spec,)
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the confidence and the threshold that it would have now."""
         return answer.at_threshold(self.spec.min_confidence)
-
-    def question_spec(self) -> QuestionSpec:
-        """Return the question, for the record."""
-        options = {"prompt": prompt.VERSION, "redact": sorted(self.spec.redact)}
-        return QuestionSpec(
-            self.fingerprint, self.spec.type, self.spec.model or "", self.provider.address,
-            prompt.system(self.categories), self._categories_json, json.dumps(options), self.signature.clock(),
-        )  # fmt: skip
 
     def question(self, ticket: Ticket, limit: int = prompt.LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
         """Return the question about a ticket, and the kinds of text that were masked in it."""
@@ -155,9 +152,9 @@ class LLMClassifier:
         spec, signature, (parsed, reply, detail) = self.spec, self.signature, interpretation
         confidence, source = None, None
         if parsed.label is not None:
-            confidence, source = reply.chances.get(parsed.label, parsed.confidence), "said"
-            if parsed.label in reply.chances or reply.source == "decision":
-                source = reply.source
+            is_measured = parsed.label in reply.chances or reply.source == "decision"
+            confidence = reply.chances.get(parsed.label, parsed.confidence)
+            source = reply.source if is_measured else "said"
         category = None if parsed.label == question.none else parsed.label
         another_model = reply.model and reply.model != spec.model
         step = Classification(
@@ -170,9 +167,8 @@ class LLMClassifier:
             json.dumps(masked) if masked else None, parsed.problem,
         )  # fmt: skip
         sure = category is not None and confidence is not None and confidence >= spec.min_confidence
-        error = None
-        if parsed.problem:
-            error = AnswerError(f"{parsed.problem}: {detail or MEANING[parsed.problem]}")
+        problem = parsed.problem
+        error = AnswerError(f"{problem}: {detail or MEANING[problem]}") if problem else None
         return Outcome(0, Action.FAILED if error else Action.ANSWERED, Answer(ticket, (step,), sure), error, ticket)
 
     def worst(self, question: prompt.Question, output: int) -> Usage:

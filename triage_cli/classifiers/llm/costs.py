@@ -51,12 +51,12 @@ def expected(worst: Usage) -> Usage:
 
 def used(reply: Reply, worst: Usage) -> Usage:
     """Return the usage that the server reports; if it reports none, the worst case that fits the answer."""
-    unread = reply.text is None and reply.problem == "not_json"
-    return reply.usage or (worst if unread else worst._replace(output=min(worst.output, _bytes(reply.text or ""))))
-
-
-def _bytes(text: str) -> int:
-    return len(text.encode("utf-8", "replace"))
+    if reply.usage is not None:
+        return reply.usage
+    if reply.text is None and reply.problem == "not_json":  # it cannot be read, so it may be of any length
+        return worst
+    size = len((reply.text or "").encode("utf-8", "replace"))
+    return worst._replace(output=min(worst.output, size))
 
 
 def half(price: Price | None) -> Price | None:

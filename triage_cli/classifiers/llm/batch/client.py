@@ -13,9 +13,10 @@ from triage_cli.classifiers.llm.classifier import LLMClassifier
 from triage_cli.classifiers.llm.costs import Cost, half, used
 from triage_cli.classifiers.llm.interpretation import failed, interpretation_of
 from triage_cli.classifiers.llm.provider import BUDGET, Reply
+from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
 from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.decisions import Answer, Classification, Postponed, QuestionSpec
+from triage_cli.domain.decisions import Answer, Classification, Postponed
 from triage_cli.domain.errors import (
     AnswerError,
     TemporaryError,
@@ -35,8 +36,8 @@ TYPES = ("openai", "anthropic")  # of classifiers whose providers have a batch A
 PATIENCE = 900.0  # seconds for sending or fetching a batch of any size
 
 
-class BatchedClassifier:
-    """Implements `ports.Classifier` for a paid step whose questions go into a batch: it postpones every ticket.
+class BatchedClassifier(WrappedClassifier):
+    """A paid step whose questions go into a batch: it postpones every ticket.
 
     A ticket that failed at this step before goes on to the next step, if there is one.
     """
@@ -47,24 +48,14 @@ class BatchedClassifier:
                 f'classifier "{asked.name}" is of type {asked.spec.type}, which no provider answers in batches',
                 hint="leave out --batch, or name one of type openai or anthropic",
             )
-        self.name = asked.name
-        self.fingerprint = asked.fingerprint
-        self.fingerprints = asked.fingerprints
+        super().__init__(asked)
         self.chunk_size = CHUNK  # it makes no calls
-        self._asked = asked
+        self._check_price = asked.check_price
         self._has_next = has_next
-
-    def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the question, for the record."""
-        return self._asked.questions()
-
-    def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer with the confidence and the threshold that it would have now."""
-        return self._asked.rejudged(answer)
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Postpone. Raises `ConfigError` where money is bounded and no price is known."""
-        self._asked.check_price(budget)
+        self._check_price(budget)
         return ([self._postponed(ticket) for ticket in chunk] for chunk in chunks)
 
     def _postponed(self, ticket: Ticket) -> Outcome[Answer]:
@@ -85,9 +76,9 @@ class Batches:
         asked: LLMClassifier,
         wire: Wire,
         *,
-        has_next: bool = False,
-        calibrate: Callable[[Answer], Answer] | None = None,
-        bound: Callable[[Answer], Answer] | None = None,
+        has_next: bool,
+        calibrate: Callable[[Answer], Answer] | None,
+        bound: Callable[[Answer], Answer] | None,
     ) -> None:
         self.name = asked.name
         self.has_next = has_next
@@ -189,10 +180,9 @@ class Batches:
             prefix, _, number = line.custom_id.rpartition("-")
             if f"{prefix}-" != custom_id(batch.batch_id, "") or not re.fullmatch(r"[0-9]{1,9}", number):
                 continue
-            error = line.error
-            fatal = error if error is not None and error.stops_run else None
-            again = line.again or fatal is not None or (outage and isinstance(error, TemporaryError))
-            yield BatchResult(int(number), line.reply, error, again)
+            is_fatal = line.error is not None and line.error.stops_run
+            again = line.again or is_fatal or (outage and isinstance(line.error, TemporaryError))
+            yield BatchResult(int(number), line.reply, line.error, again)
         if self._ignored_form and not self._followed_form:
             self._wire.heeded(form=False)
 
@@ -216,19 +206,16 @@ class Batches:
         )
         answer = outcome.value._replace(steps=(self._renamed(step),))
         # A calibration is for the present question, but the batch may have asked an earlier one.
-        answer = (
-            self._calibrate(answer) if self._calibrate is not None and batch.fingerprint == self.fingerprint else answer
-        )
+        if self._calibrate is not None and batch.fingerprint == self.fingerprint:
+            answer = self._calibrate(answer)
         return outcome._replace(value=self._bound(answer) if self._bound is not None else answer)
 
     def _renamed(self, step: Classification) -> Classification:
         """Replace the name of a category that was renamed meanwhile."""
+        if step.category in self.labels:
+            return step
         new_names = {old: c.name for c in self._asked.categories for old in c.was}
-        return (
-            step
-            if step.category in self.labels
-            else step._replace(category=new_names.get(step.category or "", step.category))
-        )
+        return step._replace(category=new_names.get(step.category or "", step.category))
 
     @contextmanager
     def _open(self) -> Iterator[None]:
