@@ -77,7 +77,7 @@ def is_waiting(committer: GroupCommitter, number: int) -> bool:
 def together(calls: Sequence[Any]) -> tuple[list[Any], HeldStore]:
     """Return the result or the error of each call, all of which share a group, and the store."""
     store = HeldStore()
-    committer = GroupCommitter(cast("Store", store))
+    committer = GroupCommitter(cast("Store", store), lambda: None)
     with ThreadPoolExecutor(len(calls) + 1) as callers:
         callers.submit(committer.save, [change_of("first")])
         assert store.reached.wait(PATIENCE)

@@ -59,7 +59,6 @@ class VerdictRecorder:
     def _resolve(self, draft: VerdictDraft, outcomes: dict[int, Outcome[Ticket]]) -> "_ResolvedVerdict | None":
         """Return the ticket and the category that a draft names; if there is none, add a rejected outcome."""
         category = None if draft.category is None else self._verdicts.category(draft.category)
-        error: RowError | None = None
         if draft.category is not None and category is None:
             error = self._verdicts.unknown(draft.category, f"{draft.name}: ")
         else:

@@ -36,7 +36,7 @@ class GroupCommitter:
     `due_lease` returns a run's lease if it is to be renewed now.
     """
 
-    def __init__(self, store: Store, due_lease: Callable[[], Lease | None] = lambda: None) -> None:
+    def __init__(self, store: Store, due_lease: Callable[[], Lease | None]) -> None:
         self._store = store
         self._due_lease = due_lease
         self._worker = GroupWorker[_Item, Any]("writer", self._work)

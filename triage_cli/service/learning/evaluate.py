@@ -187,9 +187,7 @@ class EvaluationRun:
         for outcomes in classifier.classify(chunks(), recorder.context.budget):
             recorder.context.heartbeat()
             answered = [_asked(outcome, labels) for outcome in outcomes]
-            paid = [
-                s for a in answered for s in a.steps if s.confidence_source != "model" and not s.error and not s.reused
-            ]
+            paid = [s for a in answered for s in a.steps if not (_embedded(s) or s.error or s.reused)]
             if paid:
                 with recorder.context.budget.recording(recorder.context.lease) as lease:
                     self._shelf.keep_trials([s._replace(confidence=s.raw_confidence) for s in paid], lease)
@@ -265,9 +263,10 @@ def _gradable(asked: _Asked) -> Iterator[Classification]:
             yield step
 
 
-def _labelled(asked: _Asked, names: Collection[str]) -> Iterator[tuple[Classification, str]]:
-    """Yield the answers with their label; one that is no category makes each answer wrong."""
-    yield from ((step, asked.label if asked.label in names else "") for step in _gradable(asked))
+def _labelled(asked: _Asked, names: Collection[str]) -> list[tuple[Classification, str]]:
+    """Return the answers with their label; one that is no category makes each answer wrong."""
+    label = asked.label if asked.label in names else ""
+    return [(step, label) for step in _gradable(asked)]
 
 
 def _embedded(step: Classification) -> bool:

@@ -51,18 +51,18 @@ def find(
     rows = material.rows
     if too_few(rows):
         return [], []
-    guesses: list[tuple[str | None, float | None]] = [(None, None)] * len(rows)
+    guesses: list[Guess] = [(None, None)] * len(rows)
     for rest, held in splits(rows, every=True):
         weights = trainer.fit([rows[n] for n in rest])
         for n, guess in zip(held, trainer.answers(weights, [rows[n].text for n in held]), strict=True):
             guesses[n] = guess
     suspect_labels = [
         suspect
-        for labelled, (guess, confidence) in zip(rows, guesses, strict=True)
-        if (suspect := _doubted(labelled, (guess, confidence), _voices(labelled, opinions, material)))
+        for labelled, guess in zip(rows, guesses, strict=True)
+        if (suspect := _doubted(labelled, guess, _voices(labelled, opinions, material)))
     ]
     suspect_labels.sort(key=lambda s: (-s.against, -(s.confidence or 0.0)))
-    pairs = [(labelled.category, guess) for labelled, (guess, _) in zip(rows, guesses, strict=True) if guess]
+    pairs = [(labelled.category, name) for labelled, (name, _) in zip(rows, guesses, strict=True) if name]
     return suspect_labels, _confused(pairs, categories)
 
 
