@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from triage_cli.classifiers.embedded.classifier import LocalClassifier
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.weights import Floats, fingerprint
+from triage_cli.classifiers.embedded.weights import Floats
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error, macro_f1
@@ -87,8 +87,8 @@ def answers(
         Ticket(str(i), "", "import", None, "", None, text, None, None, 2, None, "") for i, text in enumerate(texts)
     ]
     classifier = LocalClassifier(
-        "local", fit(categories, lesson, encoder), fingerprint(categories), THRESHOLD, actor="benchmark", run_id=None,
-        categories=categories, clock=str, new_id=str, encoder=encoder,
+        "local", fit(categories, lesson, encoder), THRESHOLD, actor="benchmark", run_id=None, categories=categories,
+        encoder=encoder,
     )  # fmt: skip
     return [
         outcome.value.steps[0]

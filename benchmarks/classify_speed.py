@@ -12,12 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from uuid import uuid4
 
 from triage_cli.classifiers.embedded.classifier import LocalClassifier
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.tokens import words_of
-from triage_cli.classifiers.embedded.weights import Model, fingerprint
+from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.classifiers.embedded.word_vectors import FILE
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.tickets import Ticket
@@ -48,10 +47,8 @@ def splitting_seconds(tickets: Sequence[Ticket]) -> float:
 def new_classifier(model: Model, *, overlaps: bool = True) -> LocalClassifier:
     """Return a classifier that has met no word yet."""
     return LocalClassifier(
-        "local", model, fingerprint(DEFAULT_CATEGORIES), THRESHOLD, actor="benchmark", run_id=None,
-        categories=DEFAULT_CATEGORIES, clock=lambda: "2026-01-01T00:00:00Z", new_id=lambda: str(uuid4()),
-        overlaps=overlaps,
-    )  # fmt: skip
+        "local", model, THRESHOLD, actor="benchmark", run_id=None, categories=DEFAULT_CATEGORIES, overlaps=overlaps
+    )
 
 
 def classifier_seconds(model: Model, tickets: Sequence[Ticket], size: int) -> float:

@@ -15,7 +15,7 @@ from triage_cli.classifiers.embedded import guesses
 from triage_cli.classifiers.embedded.classifier import LocalClassifier
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.weights import Model, fingerprint
+from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.domain.errors import ConfigError, TriageError
 from triage_cli.domain.tickets import Category
 
@@ -46,10 +46,7 @@ def beside(encoder: Encoder) -> Model:
 
 
 def opened(model: Model, encoder: Encoder | None, min_confidence: float) -> LocalClassifier:
-    return LocalClassifier(
-        "local", model, fingerprint(GARDEN), min_confidence, actor="ann", run_id=None, categories=GARDEN,
-        clock=lambda: "2026-01-01T00:00:00Z", new_id=lambda: "id", encoder=encoder,
-    )  # fmt: skip
+    return LocalClassifier("local", model, min_confidence, actor="ann", run_id=None, categories=GARDEN, encoder=encoder)
 
 
 def test_vectors_are_means_of_length_one_whatever_the_company(encoder: Encoder) -> None:

@@ -1,11 +1,10 @@
 """The embedded classifier, and single questions to it."""
 
 from collections.abc import Sequence
-from itertools import count
 
 from tests.support.world import a_budget
 from triage_cli.classifiers.embedded.classifier import LocalClassifier
-from triage_cli.classifiers.embedded.weights import Model, fingerprint
+from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.decisions import Answer, Classification
 from triage_cli.domain.tickets import Category, Ticket
@@ -19,11 +18,12 @@ def ticket(text: str | None) -> Ticket:
 def classifier(
     model: Model, categories: Sequence[Category] = DEFAULT_CATEGORIES, min_confidence: float = 0.6
 ) -> LocalClassifier:
-    ids = count(1)
-    return LocalClassifier(
-        "local", model, fingerprint(categories), min_confidence, actor="ann", run_id="run-1", categories=categories,
-        clock=lambda: "2026-01-01T00:00:00Z", new_id=lambda: f"id-{next(ids)}",
-    )  # fmt: skip
+    return LocalClassifier("local", model, min_confidence, actor="ann", run_id="run-1", categories=categories)
+
+
+def comparable(answer: Answer) -> Answer:
+    """Return an answer without the id and the time that no other one has."""
+    return answer._replace(steps=tuple(step._replace(classification_id="", at="") for step in answer.steps))
 
 
 def answers(asked: Classifier, *texts: str | None) -> list[Answer]:
@@ -31,7 +31,7 @@ def answers(asked: Classifier, *texts: str | None) -> list[Answer]:
         outcome for chunk in asked.classify([[ticket(text) for text in texts]], a_budget()) for outcome in chunk
     ]
     assert [(outcome.row, outcome.action) for outcome in outcomes] == [(row, "answered") for row in range(len(texts))]
-    return [outcome.value for outcome in outcomes if outcome.value is not None]
+    return [comparable(outcome.value) for outcome in outcomes if outcome.value is not None]
 
 
 def one(asked: LocalClassifier, text: str | None) -> Classification:

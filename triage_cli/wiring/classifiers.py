@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import ClassifierSpec, Config
-from triage_cli.domain import ids, times
+from triage_cli.domain import times
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.decisions import Classification, ClassifyPlan
 from triage_cli.domain.errors import ConfigError, UsageError
@@ -240,13 +240,10 @@ def _local(
     return embedded_classifier.LocalClassifier(
         spec.name,
         model or built_in(config, store, tell, encoder),
-        fitted.fingerprint(config.categories),
         spec.min_confidence,
         actor=caller.actor,
         run_id=caller.run_id,
         categories=config.categories,
-        clock=times.now,
-        new_id=ids.new_id,
         version=origin if model and origin else "",
         overlaps=not caller.waits,
         encoder=encoder,

@@ -5,13 +5,14 @@ word first occurs, and kept in a table; answering means looking words up and add
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
 from triage_cli.classifiers.embedded.weights import METHOD, VECTORS, Model, described, fingerprint, knows
+from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.outcomes import Action, Outcome
@@ -25,11 +26,10 @@ class LocalClassifier:
     chunk_size = 512
 
     def __init__(  # noqa: PLR0913 - wiring hands over what it knows, by name
-        self, name: str, model: Model, categories_fingerprint: str, min_confidence: float, *, actor: str,
-        run_id: str | None, categories: Sequence[Category], clock: Callable[[], str], new_id: Callable[[], str],
-        version: str = "", overlaps: bool = True, encoder: Encoder | None = None,
+        self, name: str, model: Model, min_confidence: float, *, actor: str, run_id: str | None,
+        categories: Sequence[Category], version: str = "", overlaps: bool = True, encoder: Encoder | None = None,
     ) -> None:  # fmt: skip
-        if not model.fingerprint == categories_fingerprint == fingerprint(categories):
+        if model.fingerprint != fingerprint(categories):
             raise TriageError("the fitted model is for other categories", hint="fit it again")
         self.name = name
         # A trained model keeps its fingerprint if categories get other names and descriptions.
@@ -44,8 +44,6 @@ class LocalClassifier:
         self._min_confidence = min_confidence
         self._actor = actor
         self._run_id = run_id
-        self._clock = clock
-        self._new_id = new_id
         self._version = version
         self._overlaps = overlaps
         self.guesser = Guesser(model, self.fingerprint, min_confidence, encoder)
@@ -62,7 +60,7 @@ class LocalClassifier:
             options["encoder"] = self.guesser.encoder.fingerprint
         model = f"{VECTORS}, {self._version}" if self._version else VECTORS
         categories = described(self._categories)
-        return (QuestionSpec(self.fingerprint, "local", model, "", "", categories, json.dumps(options), self._clock()),)
+        return (QuestionSpec(self.fingerprint, "local", model, "", "", categories, json.dumps(options), times.now()),)
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the confidence and the threshold that it would have now."""
@@ -87,13 +85,13 @@ class LocalClassifier:
             yield ahead.answers()
 
     def _answers(self, tickets: Sequence[Ticket], guesses: Sequence[Guess]) -> Sequence[Outcome[Answer]]:
-        at = self._clock()
+        at = times.now()
         outcomes: list[Outcome[Answer]] = []
         for ticket, (label, confidence, reason, chances, answer_key, sure, doubts) in zip(
             tickets, guesses, strict=True
         ):
             answer = Classification(
-                self._new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
+                ids.new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
                 self.name, self._actor, self.fingerprint, self._min_confidence, chances, answer_key, at,
             )  # fmt: skip
             decided = Answer(ticket, (answer,), sure, tuple(doubts))

@@ -3,8 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.claim_check import ClaimCheck
@@ -43,8 +42,6 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     env: Mapping[str, str],
     actor: str,
     run_id: str | None,
-    clock: Callable[[], str] = times.now,
-    new_id: Callable[[], str] = ids.new_id,
     max_wait: float = 120.0,
     network: Network,
     shared: RateLimiter | None = None,
@@ -59,8 +56,8 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
         f'classifier "{spec.name}"', workers=spec.workers, max_wait=max_wait, time_source=time_source,
         shared=shared or RateLimiter(spec.requests_per_minute, spec.tokens_per_minute),
     )  # fmt: skip
-    signature = AnswerStamp(actor, run_id, clock, new_id)
-    return LLMClassifier(spec, categories, _provider(spec, categories, env), endpoint, signature, network)
+    provider = _provider(spec, categories, env)
+    return LLMClassifier(spec, categories, provider, endpoint, network, actor=actor, run_id=run_id)
 
 
 def _provider(spec: ClassifierSpec, categories: Sequence[Category], env: Mapping[str, str]) -> Provider:
@@ -79,15 +76,6 @@ def _provider(spec: ClassifierSpec, categories: Sequence[Category], env: Mapping
     raise ConfigError(f'classifier "{spec.name}": type {spec.type} asks no language model')
 
 
-class AnswerStamp(NamedTuple):
-    """The fields that all answers of a run share."""
-
-    actor: str
-    run_id: str | None
-    clock: Callable[[], str] = times.now
-    new_id: Callable[[], str] = ids.new_id
-
-
 class LLMClassifier:
     """Implements `ports.Classifier` with one provider; `workers` calls are in flight."""
 
@@ -97,16 +85,19 @@ class LLMClassifier:
         categories: Sequence[Category],
         provider: Provider,
         endpoint: CircuitBreaker,
-        signature: AnswerStamp,
         network: Network,
+        *,
+        actor: str,
+        run_id: str | None,
     ) -> None:
         self.name = spec.name
         self.spec = spec
         self.categories = tuple(categories)
         self.provider = provider
         self.endpoint = endpoint
-        self.signature = signature
         self.network = network
+        self._actor = actor
+        self._run_id = run_id
         self.chunk_size = 2 * spec.workers
         self._categories_json = json.dumps(
             [[c.name, c.description, *c.examples] for c in categories], ensure_ascii=False
@@ -126,7 +117,7 @@ class LLMClassifier:
         options = {"prompt": prompt.VERSION, "redact": sorted(self.spec.redact)}
         question_spec = QuestionSpec(
             self.fingerprint, self.spec.type, self.spec.model or "", self.provider.address,
-            prompt.system(self.categories), self._categories_json, json.dumps(options), self.signature.clock(),
+            prompt.system(self.categories), self._categories_json, json.dumps(options), times.now(),
         )  # fmt: skip
         return (question_spec,)
 
@@ -149,7 +140,7 @@ class LLMClassifier:
         masked: tuple[str, ...],
     ) -> Outcome[Answer]:
         """Return the outcome of a question about a ticket: the answer to store, or the failure."""
-        spec, signature, (parsed, reply, detail) = self.spec, self.signature, interpretation
+        spec, (parsed, reply, detail) = self.spec, interpretation
         confidence, source = None, None
         if parsed.label is not None:
             is_measured = parsed.label in reply.chances or reply.source == "decision"
@@ -158,12 +149,12 @@ class LLMClassifier:
         category = None if parsed.label == question.none else parsed.label
         another_model = reply.model and reply.model != spec.model
         step = Classification(
-            signature.new_id(), ticket.ticket_id, signature.run_id,
+            ids.new_id(), ticket.ticket_id, self._run_id,
             f"{spec.name} ({prompt.shown(reply.model or '', 80)})" if another_model else spec.name,
             category, confidence, source,
-            clean_reason(parsed.reason, question.system), spec.name, signature.actor, self.fingerprint,
+            clean_reason(parsed.reason, question.system), spec.name, self._actor, self.fingerprint,
             spec.min_confidence, json.dumps(dict(reply.chances), ensure_ascii=False) if reply.chances else None,
-            ids.answer_key(self.fingerprint, ticket.text), signature.clock(), None, *cost.usage, cost.cost,
+            ids.answer_key(self.fingerprint, ticket.text), times.now(), None, *cost.usage, cost.cost,
             json.dumps(masked) if masked else None, parsed.problem,
         )  # fmt: skip
         sure = category is not None and confidence is not None and confidence >= spec.min_confidence
