@@ -393,7 +393,7 @@ def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "PATIENCE", 0.05)
-    monkeypatch.setattr(http, "_seconds", lambda _: 0.02)
+    monkeypatch.setattr(http, "retry_after", lambda *_, **__: 0.02)
     with served(world, tmp_path) as running:
         take, turns = running.served.room.take, iter(range(100))
 

@@ -10,8 +10,9 @@ from tests.support.forgotten_tickets import drafts
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from triage_cli import wiring
-from triage_cli.client import RemoteTriage
+from triage_cli.client import RemoteTriage, remote_administration
 from triage_cli.client.address import Address
+from triage_cli.client.remote_administration import RemoteKeyRing
 from triage_cli.domain.errors import CheckError, NotFoundError, RefusedError, UnavailableError, UsageError
 from triage_cli.domain.serialization import run_record
 
@@ -39,7 +40,7 @@ def test_runs_of_a_server_are_listed_as_its_own(server: ApiServer, remote: Remot
 
 
 def test_a_key_of_a_server_is_made_rotated_and_revoked(remote: RemoteTriage) -> None:
-    ring = wiring.remote_keys(remote)
+    ring = RemoteKeyRing(remote)
     first = ring.create("bot 1", "reader", 3600.0)
     assert (first.name, first.role) == ("bot 1", "reader")
     assert ring.rotate("bot 1", 60.0).key != first.key
@@ -54,7 +55,7 @@ def test_a_key_of_a_server_is_made_rotated_and_revoked(remote: RemoteTriage) -> 
 def test_another_role_is_refused(server: ApiServer) -> None:
     remote = wiring.remote(server.config._replace(remote=server.url), server.keys["agent"], insecure=False)
     try:
-        for act in (wiring.remote_keys(remote).list, lambda: list(remote.runs(None)), lambda: list(remote.forget("C"))):
+        for act in (RemoteKeyRing(remote).list, lambda: list(remote.runs(None)), lambda: list(remote.forget("C"))):
             with pytest.raises(RefusedError, match="role"):
                 act()
     finally:
@@ -63,9 +64,9 @@ def test_another_role_is_refused(server: ApiServer) -> None:
 
 def test_a_server_verifies_its_log_and_names_what_is_missing(remote: RemoteTriage) -> None:
     list(remote.create(drafts(2)))
-    assert wiring.remote_verify(remote, {}) == remote.audit_head()
+    assert remote_administration.verify(remote, {}) == remote.audit_head()
     with pytest.raises(CheckError, match="the head of line 3 of heads is not in the log"):
-        wiring.remote_verify(remote, {"1" * 64: "of line 3 of heads"})
+        remote_administration.verify(remote, {"1" * 64: "of line 3 of heads"})
 
 
 def test_a_server_is_asked_once_to_verify_its_log_and_waited_for() -> None:
@@ -74,7 +75,7 @@ def test_a_server_is_asked_once_to_verify_its_log_and_waited_for() -> None:
     try:
         remote.connection.get("/stats")
         with pytest.raises(UnavailableError, match="broke off"):
-            wiring.remote_verify(remote, {})
+            remote_administration.verify(remote, {})
         assert stub.calls == ["GET /stats", "POST /audit/verify"]
     finally:
         remote.close()

@@ -144,7 +144,8 @@ class Connection:
                 self._renew(request.headers[KEY_HEADER])
                 has_renewed = True
                 continue
-            if not isinstance(error, BusyError) or not self.wait(_seconds(answer)):
+            wait = retry_after(answer.headers, time.time(), most=PATIENCE + 1) or 1.0
+            if not isinstance(error, BusyError) or not self.wait(wait):
                 raise error
 
     def _renew(self, refused: str) -> None:
@@ -279,7 +280,3 @@ def _parsed(text: bytes) -> Any:
         raise
     except (ValueError, RecursionError) as error:
         raise wire_errors.ProtocolError("no JSON") from error
-
-
-def _seconds(answer: httpx.Response) -> float:
-    return retry_after(answer.headers, time.time(), most=PATIENCE + 1) or 1.0

@@ -29,7 +29,7 @@ def secret_variables(config: Config, env: Mapping[str, str]) -> frozenset[str]:
 
 
 def without_secrets(config: Config, env: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment as a program that the configuration names gets it."""
+    """Return an environment without the variables that hold secrets, for a program that the configuration names."""
     secret_names = secret_variables(config, env)
     return {variable: value for variable, value in env.items() if variable not in secret_names}
 

@@ -90,12 +90,12 @@ def texts(check_name: Callable[[ConfigNode, str], None] = lambda _setting, _name
 
     @accepts({"type": "object", "additionalProperties": schema_of(scalar)})
     def read(setting: ConfigNode) -> dict[str, str]:
-        compiled_templates = {}
+        templates = {}
         for name, inner in setting.entries().items():
             check_name(inner, name)
             if (template := inner.read(scalar)) is not None:
-                compiled_templates[name] = template
-        return compiled_templates
+                templates[name] = template
+        return templates
 
     return read
 

@@ -100,21 +100,14 @@ def _sentence(name: str, error: ToolError) -> str:
         first = cause.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the arguments"
         return f"{where} of {name}: {first['msg']}; see the tool's input schema"
-    _log.warning(
-        "%s failed unexpectedly with %s", name, type(cause or error).__name__, exc_info=cause if _verbose() else None
-    )
-    return (
-        f"{name} failed unexpectedly with {type(cause or error).__name__}; what triage mcp -v prints helps to mend it"
-    )
+    failure = f"{name} failed unexpectedly with {type(cause or error).__name__}"
+    _log.warning("%s", failure, exc_info=cause if _log.isEnabledFor(logging.INFO) else None)
+    return f"{failure}; what triage mcp -v prints helps to mend it"
 
 
 def _shown(text: str) -> str:
     """Return a text that may quote a ticket's name, in one line."""
     return one_line(text, LONGEST_ERROR) or ""
-
-
-def _verbose() -> bool:
-    return _log.isEnabledFor(logging.INFO)
 
 
 def serve(server: AgentServer, watch: Callable[[Callable[[], None]], None], *, verbose: bool) -> None:

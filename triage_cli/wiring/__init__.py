@@ -1,6 +1,6 @@
 """Creates the objects behind the ports: the only place that names stores, classifiers and destinations."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,6 @@ from triage_cli.wiring.promised_thresholds import needed_confidence
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
-    from triage_cli.client.remote_administration import RemoteKeyRing
-    from triage_cli.domain.audit.events import Head
     from triage_cli.runtime.rate_limit import RateLimiter
 
 __all__ = [
@@ -26,8 +24,6 @@ __all__ = [
     "destinations",
     "diagnostics",
     "remote",
-    "remote_keys",
-    "remote_verify",
     "services",
     "sources",
     "stores",
@@ -84,17 +80,3 @@ def remote(config: Config, key: str, *, token_command: str = "", insecure: bool)
 
     address = checked(config.remote or "", key, token_command=token_command, insecure=insecure)
     return RemoteTriage(address, Network(config.offline))
-
-
-def remote_keys(triage: "RemoteTriage") -> "RemoteKeyRing":
-    """Return the API keys of a remote instance."""
-    from triage_cli.client.remote_administration import RemoteKeyRing
-
-    return RemoteKeyRing(triage)
-
-
-def remote_verify(triage: "RemoteTriage", heads: Mapping[str, str]) -> "Head":
-    """Have a remote instance verify its audit log, and return its head."""
-    from triage_cli.client import remote_administration
-
-    return remote_administration.verify(triage, heads)

@@ -73,16 +73,6 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
     raise ConfigError(f'destination "{receiver}" has no type that is known', hint="triage config check names the types")
 
 
-def history_dependent(config: Config) -> frozenset[str]:
-    """Return the destinations whose requests depend on earlier deliveries of the same ticket."""
-    return frozenset(name for name, spec in config.destinations.items() if spec.http and spec.http.remembers)
-
-
-def field_guards(config: Config) -> frozenset[str]:
-    """Return the destinations that do not overwrite what a person has set in a field."""
-    return frozenset(name for name, spec in config.destinations.items() if spec.http and spec.http.guards_field)
-
-
 def field_setters(config: Config, receivers: Collection[str]) -> Collection[str]:
     """Return which destinations of a ticket may set a field of it in its helpdesk.
 
@@ -133,8 +123,10 @@ def routing_map(config: Config, store: Store, *, guarded: bool = False) -> Routi
     def destination(receiver: str) -> Destination:
         return open_destination(config, receiver, guarded=guarded)
 
+    requests = {name: spec.http for name, spec in config.destinations.items() if spec.http}
     return RoutingMap(
         config.routes, config.routing_hash(), destination, offline=cut_off(config),
-        history_dependent=history_dependent(config), field_guards=field_guards(config),
+        history_dependent=frozenset(name for name, http in requests.items() if http.remembers),
+        field_guards=frozenset(name for name, http in requests.items() if http.guards_field),
         promised=promised_thresholds(config, store),
     )  # fmt: skip

@@ -69,8 +69,10 @@ def evaluate(
     names = list(dict.fromkeys(classifier or [session.config.classifier]))
     _choose_database(session, names, calibrate=calibrate)
     if adversarial:
-        about = {"FILE": file, "--label": label, "--min-accuracy": min_accuracy, "--report": report}
-        _check_adversarial({**about, "--calibrate": calibrate, "--limit": limit})
+        _check_adversarial({
+            "FILE": file, "--label": label, "--min-accuracy": min_accuracy, "--report": report,
+            "--calibrate": calibrate, "--limit": limit,
+        })  # fmt: skip
     plans = [
         options.ClassifyOptions(name, workers, max_cost, max_wait).plan(session, force=adversarial) for name in names
     ]
@@ -209,9 +211,9 @@ def _write(path: Path, evaluations: Sequence[Evaluated], source: str) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error
 
 
-def _check_adversarial(file_rows: Mapping[str, object]) -> None:
+def _check_adversarial(given: Mapping[str, object]) -> None:
     """Raise `UsageError` for options about labelled tickets, since attacks are tried on built-in tickets."""
-    if wrong := [name for name, value in file_rows.items() if value is not None and value is not False]:
+    if wrong := [name for name, value in given.items() if value is not None and value is not False]:
         raise UsageError(
             f"--adversarial tries shipped attacks on shipped tickets, so {wrong[0]} means nothing beside it",
             hint=f"leave out {' and '.join(wrong)}, or --adversarial",

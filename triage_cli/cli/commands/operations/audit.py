@@ -54,7 +54,9 @@ def verify(
     elsewhere = {**(file.read() if file else {}), **({expected: "that was expected"} if expected else {})}
     with verification_line(shown=session.guides) as counted:
         if session.is_remote:
-            verified_head = wiring.remote_verify(session.remote, elsewhere)
+            from triage_cli.client import remote_administration
+
+            verified_head = remote_administration.verify(session.remote, elsewhere)
         else:
             verified_head = wiring.stores.verify(session.config, elsewhere, counted)
     new = file.add(verified_head) if file else False

@@ -108,7 +108,9 @@ def _show(session: CommandContext, printer: Printer, made: CreatedKey) -> None:
 
 def _ring(session: CommandContext) -> "KeyRing | RemoteKeyRing":
     if session.is_remote:
-        return wiring.remote_keys(session.remote)
+        from triage_cli.client.remote_administration import RemoteKeyRing
+
+        return RemoteKeyRing(session.remote)
     return KeyRing(session.store, wiring.stores.open_gate(session.store), user())
 
 
