@@ -34,35 +34,7 @@ Ids = Annotated[
         help="External ids, ticket ids or their last 6 or more characters; - reads them from stdin.",
     ),
 ]
-Mapped = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--map",
-        metavar="FIELD=COLUMN",
-        help="Which column holds subject, description, customer_id, priority, created_at, external_id or verdict, "
-        'as in subject="Issue title".',
-    ),
-]
-Source = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="The system that the ids come from, such as zendesk; without it, as recognised, or import."
-    ),
-]
-FileFormat = Annotated[
-    str | None,
-    typer.Option("--format", metavar="NAME", help="csv, tsv, json, jsonl, eml or mbox; without it, detected."),
-]
-Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Such as cp1252; without it, detected.")]
-Delimiter = Annotated[str | None, typer.Option(metavar="CHAR", help="Such as ';'; without it, detected.")]
-NoHeader = Annotated[bool, typer.Option("--no-header", help="The first row is data; its columns are named 1, 2, 3, …")]
 Limit = Annotated[int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most N.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first rejected row.")]
-Rejects = Annotated[Path | None, typer.Option(metavar="FILE", help="Write rejected rows to this file, unchanged.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Read all, show the mapping and the first three tickets; store nothing.")
-]
-MaxRejects = Annotated[str, typer.Option(metavar="N|N%", help="Exit with code 3 if more rows are rejected.")]
 Since = Annotated[
     str | None,
     typer.Option(
@@ -78,9 +50,6 @@ Search = Annotated[
 ]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Up to then, written as for --since.")]
 
-Classifier = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A classifier of the configuration; without it, the default one.")
-]
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Requests at the same time; without it, as configured.")
 ]
@@ -222,17 +191,40 @@ def statuses(names: Sequence[str] | None) -> frozenset[str]:
 class InputOptions:
     """The options of `create` and `run` for reading inputs and for rejected rows."""
 
-    mapped: Mapped = None
-    source: Source = None
-    file_format: FileFormat = None
-    encoding: Encoding = None
-    delimiter: Delimiter = None
-    no_header: NoHeader = False
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="FIELD=COLUMN",
+            help="Which column holds subject, description, customer_id, priority, created_at, external_id or verdict, "
+            'as in subject="Issue title".',
+        ),
+    ] = None
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The system that the ids come from, such as zendesk; without it, as recognised, or import.",
+        ),
+    ] = None
+    file_format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="NAME", help="csv, tsv, json, jsonl, eml or mbox; without it, detected."),
+    ] = None
+    encoding: Annotated[str | None, typer.Option(metavar="NAME", help="Such as cp1252; without it, detected.")] = None
+    delimiter: Annotated[str | None, typer.Option(metavar="CHAR", help="Such as ';'; without it, detected.")] = None
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="The first row is data; its columns are named 1, 2, 3, …")
+    ] = False
     limit: Limit = None
-    dry_run: DryRun = False
-    strict: Strict = False
-    rejects: Rejects = None
-    max_rejects: MaxRejects = "0"
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read all, show the mapping and the first three tickets; store nothing.")
+    ] = False
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected row.")] = False
+    rejects: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write rejected rows to this file, unchanged.")
+    ] = None
+    max_rejects: Annotated[str, typer.Option(metavar="N|N%", help="Exit with code 3 if more rows are rejected.")] = "0"
 
     def read_options(self) -> ReadOptions:
         """Return the options for reading an input. Raises `UsageError`."""
@@ -252,7 +244,9 @@ class InputOptions:
 class ClassifyOptions:
     """The options of commands that ask a classifier about tickets."""
 
-    classifier: Classifier = None
+    classifier: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A classifier of the configuration; without it, the default one.")
+    ] = None
     workers: Workers = None
     max_cost: MaxCost = None
     max_wait: MaxWait = "2m"

@@ -22,10 +22,6 @@ from triage_cli.runtime.file_system import private
 from triage_cli.service.learning.attacks import AttackResult
 from triage_cli.service.learning.evaluate import Evaluated, EvaluationRun, Learned
 
-Names = Annotated[
-    list[str] | None, typer.Option("--classifier", metavar="NAME", help="Measure this classifier; may be repeated.")
-]
-
 ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
 
 
@@ -33,7 +29,9 @@ ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "
 def evaluate(
     session: CommandContext,
     file: Annotated[str | None, typer.Argument(metavar="FILE|-", help="Labelled tickets.")] = None,
-    classifier: Names = None,
+    classifier: Annotated[
+        list[str] | None, typer.Option("--classifier", metavar="NAME", help="Measure this classifier; may be repeated.")
+    ] = None,
     label: labelled_files.Label = None,
     min_accuracy: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="X", help="Exit with code 8 below this accuracy.")

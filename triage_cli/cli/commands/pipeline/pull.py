@@ -27,20 +27,19 @@ from triage_cli.ports.sources import Pause, Source
 
 # The progress of a pull is a share of the period that it reads.
 PARTS = 1000
-Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME...]", help="Sources of the configuration; all of them without it.")
-]
-Since = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Pull what changed since then, instead of since the last pull.")
-]
 
 
 @command
 @makes_database
 def pull(
     session: CommandContext,
-    names: Names = None,
-    since: Since = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME...]", help="Sources of the configuration; all of them without it."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Pull what changed since then, instead of since the last pull.")
+    ] = None,
     limit: options.Limit = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first page as tickets; store nothing.")] = False,
     full: Annotated[
