@@ -45,17 +45,20 @@ class _Input(NamedTuple):
 
     def dates(
         self, column_mapping: Columns, columns: Sequence[str], rows: Sequence[Sequence[str]], records: "_Reader"
-    ) -> "_Dates":
-        """Return how dates are read, decided by the first rows, or by all rows if these are ambiguous."""
+    ) -> tuple[bool | None, UnreadDates]:
+        """Return whether the day comes first in dates, decided by the first rows, or by all if these are ambiguous.
+
+        With it comes what takes the dates that stay unread.
+        """
         column = column_mapping.fields.get("created_at")
         if column is None:
-            return _Dates(None, UnreadDates(""))
+            return None, UnreadDates("")
         sample = [row[column] for row in rows if column < len(row)]
         proven = orders(sample)
         if not proven and self.begin is not None and not self.whole and any(map(is_ambiguous, sample)):
             proven = self._proven(column, records)
         unread = UnreadDates(columns[column].strip(), contradictory=len(proven) > 1)
-        return _Dates(proven.pop() if len(proven) == 1 else None, unread)
+        return proven.pop() if len(proven) == 1 else None, unread
 
     def _proven(self, column: int, records: "_Reader") -> set[bool]:
         """Search the whole input for a row that proves the order of day and month."""
@@ -71,11 +74,6 @@ class _Input(NamedTuple):
 
 
 _Reader = Callable[[Iterable[str]], Records]
-
-
-class _Dates(NamedTuple):
-    day_first: bool | None
-    unread: UnreadDates
 
 
 def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = ReadOptions()) -> Table:  # noqa: B008 (immutable)
@@ -117,13 +115,13 @@ def _csv_table(table_input: _Input, sample: Sample) -> Table:
             return EscapedRecords(blocks, sample.delimiter, len(columns), sample.escapes)
         return CsvRecords(blocks, sample.delimiter, len(columns))
 
-    dates = table_input.dates(column_mapping, columns, sample.rows[header.before :], records)
+    day_first, unread = table_input.dates(column_mapping, columns, sample.rows[header.before :], records)
     plan = Plan(
         column_mapping.fields,
         tuple(named_once(columns)),
         options.source or column_mapping.helpdesk or "import",
         column_mapping.numbers,
-        dates.day_first,
+        day_first,
         columns if header.before else None,
         triage_columns(columns),
     )
@@ -134,12 +132,12 @@ def _csv_table(table_input: _Input, sample: Sample) -> Table:
         columns,
         _mapping_summary(column_mapping, columns, *how, *(["backslash escapes"] if sample.escapes == MYSQL else [])),
         plan.source,
-        islice(without_totals(drafts(rows, plan, dates.unread), sample.delimiter), options.limit),
+        islice(without_totals(drafts(rows, plan, unread), sample.delimiter), options.limit),
         sample.delimiter,
         tuple(filter(None, (header.note, _no_id_note(column_mapping, columns, options.mapping), empty))),
         table_input.name,
         header.before > 0,
-        _remarks(decoder, dates.unread),
+        _remarks(decoder, unread),
     )
 
 
@@ -174,7 +172,7 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
     def records(blocks: Iterable[str]) -> JsonRecords:
         return JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
 
-    dates = table_input.dates(column_mapping, columns, rows, records)
+    day_first, unread = table_input.dates(column_mapping, columns, rows, records)
     empty_list = "" if layout.sample else "the input has no items"
     at_id = None if options.mapping.get("external_id") else column_mapping.fields.get("external_id")
     plan = Plan(
@@ -182,7 +180,7 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
         columns,
         options.source or column_mapping.helpdesk or "import",
         column_mapping.numbers,
-        dates.day_first,
+        day_first,
         ours=triage_columns(columns),
         plain="" if at_id is None else columns[at_id],
         numbered=not layout.by_line,
@@ -191,11 +189,11 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
         columns,
         _mapping_summary(column_mapping, columns, "JSON Lines" if layout.by_line else "JSON"),
         plan.source,
-        islice(drafts(records(table_input.blocks()), plan, dates.unread), options.limit),
+        islice(drafts(records(table_input.blocks()), plan, unread), options.limit),
         "",
         tuple(filter(None, (_no_id_note(column_mapping, columns, options.mapping), empty_list))),
         table_input.name,
-        remarks=_remarks(table_input.decoder, dates.unread),
+        remarks=_remarks(table_input.decoder, unread),
     )
 
 

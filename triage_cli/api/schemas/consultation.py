@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StringConstraints
 
 from triage_cli.api.schemas.requests import Asked, In, Name, Text
-from triage_cli.api.schemas.responses import CLASSIFIER, CONFIDENCE, CONFIDENCE_SOURCE, REASON, TICKET, Kind
+from triage_cli.api.schemas.responses import CLASSIFIER, CONFIDENCE, CONFIDENCE_SOURCE, REASON, TICKET, Category, Kind
 from triage_cli.domain.tickets import Status
 
 
@@ -67,13 +67,9 @@ class CategoryRule(BaseModel):
     destinations: list[str] = Field(description="where it sends them")
 
 
-class CategoryProfile(BaseModel):
+class CategoryProfile(Category):
     """A category, the confidence that its answers need, and where its tickets go."""
 
-    name: str = Field(description="its name")
-    description: str = Field(description="what belongs to it, as every classifier reads it")
-    examples: list[str] = Field(description="texts that belong to it")
-    was: list[str] = Field(description="its former names")
     thresholds: dict[str, float | None] = Field(
         description="by step of the default classifier: the confidence that it needs; null: none is enough"
     )
