@@ -244,6 +244,13 @@ def test_limits_are_waited_for_as_told_and_what_breaks_off_is_asked_for_again(cl
     assert len(desk.lists) == 3 + len(failures)
 
 
+def test_a_deadline_that_is_empty_is_a_mistake_and_not_none(cli: Cli, desk: Helpdesk) -> None:
+    configure(cli, {"shop": desk.source()})
+    done = cli("pull", "--deadline", "")
+    assert (done.returncode, done.stderr) == (2, 'error: "" is no duration; write 30s, 2m or 1h\n')
+    assert not desk.lists
+
+
 def test_a_wait_beyond_the_deadline_is_exit_6_and_the_next_pull_goes_on(cli: Cli, desk: Helpdesk) -> None:
     desk.fail = lambda number, _: Reply(429, headers={"retry-after": "90"}) if number == 2 else None
     configure(cli, {"shop": desk.source()})

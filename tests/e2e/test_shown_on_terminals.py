@@ -102,6 +102,7 @@ def test_where_tickets_went_is_told_once(three: Cli) -> None:
 def test_a_mistake_is_told_before_a_database_is_missed(cli: Cli) -> None:
     done = cli("runs", "--kind", "clasify")
     assert (done.returncode, done.stderr) == (2, 'error: no kind "clasify"; did you mean classify?\n')
+    assert cli("runs", "--kind", "").stderr.startswith('error: no kind ""; one of create, ')
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

@@ -146,6 +146,11 @@ def seconds(typed: str) -> float:
         raise UsageError(f'"{typed}" is longer than any run', hint="write 30s, 2m or 1h") from error
 
 
+def duration(typed: str | None) -> float | None:
+    """Return a duration in seconds; None if none was typed."""
+    return None if typed is None else seconds(typed)
+
+
 def period(option: str, typed: str, least: str, most: str, example: str) -> timedelta:
     """Return a typed period such as `7d`. Raises `UsageError` if it is not between two of `PERIODS`."""
     length = timedelta(seconds=seconds(typed))
@@ -259,5 +264,5 @@ class ClassifyOptions:
         known = session.config.classifiers
         if self.classifier is not None and not session.is_remote and self.classifier not in known:
             raise UsageError(f'no classifier "{self.classifier}"', hint=f"the config has {', '.join(known)}")
-        ends = None if self.deadline is None else seconds(self.deadline)
-        return ClassifyPlan(self.classifier, force, self.workers, self.max_cost, seconds(self.max_wait), ends, batch)
+        wait, ends = seconds(self.max_wait), duration(self.deadline)
+        return ClassifyPlan(self.classifier, force, self.workers, self.max_cost, wait, ends, batch)

@@ -45,7 +45,7 @@ def create(
     """
     printer = printing.printer()
     printer.check_columns(CreatedKey._fields)
-    _show(session, printer, _ring(session).create(name, role, _seconds(expires)))
+    _show(session, printer, _ring(session).create(name, role, options.duration(expires)))
 
 
 @remote_command
@@ -80,7 +80,7 @@ def rotate(
     """
     printer = printing.printer()
     printer.check_columns(CreatedKey._fields)
-    made = _ring(session).rotate(name, options.seconds(overlap), _seconds(expires))
+    made = _ring(session).rotate(name, options.seconds(overlap), options.duration(expires))
     _show(session, printer, made)
 
 
@@ -94,10 +94,6 @@ def revoke(session: CommandContext, name: Name, *, printing: PrintOptions) -> No
     printer = printing.printer()
     printer.check_columns(COLUMNS)
     printer.one(_record(_ring(session).revoke(name)), KEYS_TABLE, COLUMNS, "name")
-
-
-def _seconds(expires: str | None) -> float | None:
-    return None if expires is None else options.seconds(expires)
 
 
 def _show(session: CommandContext, printer: Printer, made: CreatedKey) -> None:

@@ -75,7 +75,7 @@ def pull(
         raise UsageError(
             "--rejects writes mails or items, and these sources give both", hint="name the sources of one kind"
         )
-    plan = PullPlan(moment, limit, full, options.seconds(deadline) if deadline else None)
+    plan = PullPlan(moment, limit, full, options.duration(deadline))
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     pull_run = _PullRun(session, chosen, plan)
     if dry_run:

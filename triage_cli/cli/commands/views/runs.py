@@ -42,8 +42,7 @@ def runs(
     triage runs --kind reclassify --limit 7
     """
     printer = printing.printer()
-    if kind:
-        options.check_known("kind", kind, KINDS)
+    options.check_known("kind", kind, KINDS)
     run_records = (run_record(run) for run in session.look().runs(None if kind else limit))
     if kind:
         run_records = (record for record in run_records if record["kind"] == kind)
