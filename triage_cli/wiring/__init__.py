@@ -19,15 +19,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
     from triage_cli.runtime.rate_limit import RateLimiter
 
-__all__ = [
-    "destination_diagnostics",
-    "destinations",
-    "diagnostics",
-    "remote",
-    "services",
-    "sources",
-    "stores",
-]
+__all__ = ["destination_diagnostics", "destinations", "diagnostics", "remote", "services", "sources", "stores"]
 
 
 def services(

@@ -43,7 +43,7 @@ def spikes(
     session.look()  # from here on a signal waits until what was sent is stored
     inflow = wiring.stores.open_inflow(session.config, session.store)
     new_spikes = spike_search.look(inflow, datetime.now(UTC), latest, earlier)
-    printer.many(new_spikes, _record, KEYS, drawn_by("insight_tables.spikes"), "spike_id", rows=len(new_spikes) or None)
+    printer.many(new_spikes, _record, KEYS, drawn_by("insight_tables.spikes"), "spike_id", rows=len(new_spikes))
     session.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}")
     to = session.config.spikes_to
     if to is not None and new_spikes:

@@ -39,7 +39,7 @@ def suspects(
         suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}
         for suspect in suspect_labels[:limit]
     ]
-    printer.many(records, lambda record: record, COLUMNS, drawn_by("eval_tables.suspects"), rows=len(records) or None)
+    printer.many(records, lambda record: record, COLUMNS, drawn_by("eval_tables.suspects"), rows=len(records))
     takes = LEAST if len(material.rows) < LEAST else "two categories"
     few = f"; it takes {takes} to doubt any of them" if too_few(material.rows) else ""
     are = "is" if len(suspect_labels) == 1 else "are"

@@ -43,16 +43,16 @@ def runs(
     """
     printer = printing.printer()
     options.check_known("kind", kind, KINDS)
-    run_records = (run_record(run) for run in session.look().runs(None if kind else limit))
+    chosen_runs = session.look().runs(None if kind else limit)
     if kind:
-        run_records = (record for record in run_records if record["kind"] == kind)
+        chosen_runs = (run for run in chosen_runs if run.kind == kind)
     if which == "last":
-        record = next(run_records, None)
-        if record is None:
+        latest = next(chosen_runs, None)
+        if latest is None:
             raise NotFoundError("no bulk command has been run here", hint="triage create tickets.csv is one")
-        printer.one(record, _table, RUN_KEYS, "run_id")
+        printer.one(run_record(latest), _table, RUN_KEYS, "run_id")
         return
-    printer.many(islice(run_records, limit), lambda record: record, RUN_KEYS, _table, "run_id", rows=limit)
+    printer.many(islice(chosen_runs, limit), run_record, RUN_KEYS, _table, "run_id", rows=limit)
 
 
 def _table(records: Sequence[Any]) -> object:

@@ -95,4 +95,4 @@ def _grouped(session: CommandContext, query: StatsQuery, printer: Printer) -> No
     printer.check_columns(keys)
     groups = session.look().stats_by(query)
     table = drawn_by("tables.plain", columns=keys)
-    printer.many(groups, group_record, keys, table, keys[0], rows=len(groups) or None)
+    printer.many(groups, group_record, keys, table, keys[0], rows=len(groups))
