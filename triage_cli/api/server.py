@@ -59,11 +59,13 @@ class Place(NamedTuple):
 def prepared(config: Config, place: Place, tell: Callable[[str], None], log: TextIO | None) -> "Server":
     """Return a server that listens already. Raises `UsageError` if it cannot."""
     server_state = opened(config, os.environ, tell)
-    options: dict[str, Any] = {"ssl_certfile": place.certificate, "ssl_keyfile": place.key}
-    options["timeout_keep_alive"] = place.keep_alive
-    if place.behind_proxy:  # uvicorn trusts the proxies in FORWARDED_ALLOW_IPS, else this machine
-        options["proxy_headers"] = True
-    uvicorns = configured(create_app(server_state, place.root_path), **options)
+    uvicorns = configured(
+        create_app(server_state, place.root_path),
+        ssl_certfile=place.certificate,
+        ssl_keyfile=place.key,
+        timeout_keep_alive=place.keep_alive,
+        proxy_headers=place.behind_proxy,  # of the proxies in FORWARDED_ALLOW_IPS, else of this machine
+    )
     try:
         uvicorns.load()
     except (OSError, ssl.SSLError) as error:

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from triage_cli.client import wire_errors, wire_format
@@ -149,10 +149,8 @@ class _UploadChunk:
     def try_to_send(self) -> None:
         """Send the chunk, unless it is empty; if that fails, `stream` sends it again."""
         if self.number:
-            try:
+            with suppress(ConnectionLostError):
                 self._stream = self._connection.stream(PATH, self._options)
-            except ConnectionLostError:
-                self._stream = None
 
     def stream(self) -> Stream:
         """Return the response; sends the chunk if it is not in flight."""

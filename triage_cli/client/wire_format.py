@@ -166,16 +166,10 @@ def draft_line(draft: TicketDraft, seen: int) -> str:
     wire_record: dict[str, Any] = {
         key: value for key, value in zip(DRAFT_KEYS, draft, strict=False) if value is not None
     }
-    if draft.extra:
-        wire_record["extra"] = draft.extra
-    if draft.verdict:
-        wire_record["verdict"] = draft.verdict
-    if seen:
-        wire_record["seen"] = seen
-    if draft.record:
-        wire_record["record"] = draft.record
-    if draft.silent:
-        wire_record["silent"] = draft.silent
+    others = {
+        "extra": draft.extra, "verdict": draft.verdict, "seen": seen, "record": draft.record, "silent": draft.silent,
+    }  # fmt: skip
+    wire_record |= {key: value for key, value in others.items() if value}
     if draft.origin in ("typed", "mail"):
         wire_record[draft.origin] = True
     return compact(wire_record)

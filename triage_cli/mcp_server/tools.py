@@ -1,8 +1,7 @@
 """The tools of the MCP server. Their docstrings and parameters are what an agent reads; no ticket's text is in them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Annotated, Literal
 
 from mcp.server.mcpserver import Context
@@ -82,7 +81,7 @@ class ReadTools:
             after=cursor,
             limit=limit + 1,
         )
-        found_tickets = list(islice(self._triage.find(selection), limit + 1))
+        found_tickets = list(self._triage.find(selection))
         more = found_tickets[limit - 1].ticket_id if len(found_tickets) > limit else None
         return answers.TicketPage(tickets=self._summaries(found_tickets[:limit]), next_cursor=more)
 
@@ -131,7 +130,7 @@ class ReadTools:
         return answers.WaitingPage(
             counts={name: counts.get(status, 0) for name, status in STATUSES.items()},
             next_step=NEXT[kind],
-            tickets=self._summaries(list(islice(self._triage.find(selection), limit))),
+            tickets=self._summaries(self._triage.find(selection)),
         )
 
     def explain_category(self, category: CategoryName | None = None) -> answers.CategoryList:
@@ -167,7 +166,7 @@ class ReadTools:
         plan = ClassifyPlan(classifier, max_cost=left, max_wait=MAX_WAIT)
         return answers.TextClassification.of(self._consultation.classify_text(TextQuestion(subject, text), plan))
 
-    def _summaries(self, tickets: Sequence[Ticket]) -> list[answers.TicketSummary]:
+    def _summaries(self, tickets: Iterable[Ticket]) -> list[answers.TicketSummary]:
         return [answers.TicketSummary.of(ticket, self._suspicion) for ticket in tickets]
 
 

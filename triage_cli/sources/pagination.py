@@ -196,8 +196,7 @@ class PageRequests:
     def __init__(self, spec: SourceSpec, proof: tuple[str, str] | None) -> None:
         self._spec = spec
         self._base = spec.url.rstrip("/") + spec.endpoint if spec.endpoint else spec.url
-        self._headers = {"user-agent": USER_AGENT, "accept": "application/json"}
-        self._headers["accept-encoding"] = "identity"
+        self._headers = {"user-agent": USER_AGENT, "accept": "application/json", "accept-encoding": "identity"}
         if proof:
             self._headers[proof[0].lower()] = proof[1]
         self._query = {key: Template(source, NAMES, f"query.{key}") for key, source in spec.query.items()}

@@ -51,7 +51,7 @@ def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], tri
         after=query.after,
         order=query.order,
     )
-    found_tickets = list(islice(triage.find(selection), query.limit + 1))
+    found_tickets = list(triage.find(selection))
     shown = found_tickets[: query.limit]
     answer = reply([ticket_record(t) for t in shown])
     more = len(found_tickets) > query.limit and query.order == "newest"

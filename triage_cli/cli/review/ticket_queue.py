@@ -58,7 +58,7 @@ class TicketQueue:
         self._triage = triage
         self._view = view
         self._names = frozenset(names)
-        self._gone = () if view.every else self._gone_categories(self._names)
+        self._gone = () if view.every else self._gone_categories()
         self.entries: list[Entry] = []
         self._places: dict[str, int] = {}
         self._tickets_by_id: dict[str, Ticket] = {}
@@ -133,9 +133,9 @@ class TicketQueue:
         """Return the tickets whose verdict is a removed category."""
         return self._view.selection()._replace(statuses=frozenset(), categories=self._gone, verdict=True)
 
-    def _gone_categories(self, names: frozenset[str]) -> tuple[str, ...]:
+    def _gone_categories(self) -> tuple[str, ...]:
         groups = self._triage.stats_by(StatsQuery(Selection(verdict=True), ("category",)))
-        return tuple(sorted({group.keys["category"] or "" for group in groups} - names - {""}))
+        return tuple(sorted({group.keys["category"] or "" for group in groups} - self._names - {""}))
 
     def _count(self) -> int:
         wheres = [self._view.selection(), *([self._of_gone()] if self._gone else [])]
