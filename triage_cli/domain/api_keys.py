@@ -1,8 +1,9 @@
 """API keys, their roles, and responses that are stored under an idempotency key."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-ROLES = ("metrics", "reader", "agent", "admin")  # each role includes the ones before it
+Role = Literal["metrics", "reader", "agent", "admin"]  # each includes the ones before it
+ROLES: tuple[str, ...] = get_args(Role)
 
 
 class ApiKey(NamedTuple):

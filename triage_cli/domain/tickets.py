@@ -16,7 +16,8 @@ Status = Literal[
     "forgotten",
 ]  # fmt: skip
 STATUSES: tuple[Status, ...] = get_args(Status)
-PRIORITIES = ("low", "normal", "high", "urgent")
+Priority = Literal["low", "normal", "high", "urgent"]
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 2, "low": 3}
 
 

@@ -14,7 +14,7 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import TriageError, UsageError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.serialization import group_record, storable_text
-from triage_cli.domain.tickets import Selection, Status, Ticket, TicketDraft
+from triage_cli.domain.tickets import Priority, Selection, Status, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
 from triage_cli.domain.views import StatsKey, StatsQuery
 from triage_cli.mcp_server import answers
@@ -60,7 +60,7 @@ class ReadTools:
         status: Annotated[list[Status], Field(description="any of these; empty: all")] = [],  # noqa: B006
         category: Annotated[list[str], Field(max_length=50, description="any of these; empty: all")] = [],  # noqa: B006
         customer_id: Annotated[str | None, Field(max_length=1000)] = None,
-        priority: Literal["low", "normal", "high", "urgent"] | None = None,
+        priority: Priority | None = None,
         since: Day = None,
         until: Day = None,
         limit: Limit = 20,
@@ -183,7 +183,7 @@ class WriteTools:
         subject: Annotated[str, Field(min_length=1, max_length=1000)],
         description: Annotated[str | None, Field(max_length=100_000)] = None,
         customer_id: Annotated[str | None, Field(max_length=400, description="whose ticket it is")] = None,
-        priority: Literal["low", "normal", "high", "urgent"] | None = None,
+        priority: Priority | None = None,
     ) -> answers.CreatedTicket:
         """Store a new ticket, with your name as its source; each call makes another one.
 

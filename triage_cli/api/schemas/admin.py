@@ -1,11 +1,12 @@
 """Requests and responses of the endpoints for administrators, for the API's description."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
 from triage_cli.api.schemas.requests import Asked, In
+from triage_cli.domain.api_keys import Role
 
 # As service.api_keys.NAME has it, which refuses all else: this is for readers of the description.
 NAME = r"^[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?$"
@@ -14,7 +15,6 @@ Places = Annotated[
     dict[Hash, Annotated[str, StringConstraints(max_length=5000)]],
     Field(max_length=10_000, json_schema_extra={"additionalProperties": False}),
 ]
-Role = Literal["metrics", "reader", "agent", "admin"]
 LONGEST = 100 * 366 * 86_400
 Lifetime = Annotated[float, Field(ge=1, le=LONGEST)]
 ROLE = "what it may do: read the metrics, read, also work on tickets, all"

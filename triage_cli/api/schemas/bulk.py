@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 from triage_cli.api.ndjson import OCTETS
-from triage_cli.api.schemas.requests import Asked, In, Moment, Name, Priority, Short, whole
+from triage_cli.api.schemas.requests import Asked, In, Moment, Name, Short, whole
 from triage_cli.api.schemas.responses import Problem, Ticket
 from triage_cli.client import wire_format
-from triage_cli.domain.tickets import Status
+from triage_cli.domain.tickets import Priority, Status
 
 # The media types of a table, with their formats; None: the format is detected.
 TABLES = {

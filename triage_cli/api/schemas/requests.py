@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from triage_cli.domain import times
 from triage_cli.domain.serialization import all_encodable, compact, is_too_deep
-from triage_cli.domain.tickets import SORTS, Status
+from triage_cli.domain.tickets import SORTS, Priority, Status
 from triage_cli.domain.views import StatsKey
 
 # The blanks that Python strips, and control characters: a text with nothing else counts as empty.
@@ -22,7 +22,6 @@ Position = Annotated[
     str, StringConstraints(pattern=r"^([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})?$")
 ]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
-Priority = Literal["low", "normal", "high", "urgent"]
 # Values of the examples. An imported collection sends them, so they fit together.
 NAME, TICKET_ID = "T-1001", "01a20e9c-1d27-7000-8f6f-e2de12e6ffde"
 SINCE, UNTIL = "2026-11-01T00:00:00Z", "2099-12-31T00:00:00Z"

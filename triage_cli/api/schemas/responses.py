@@ -5,9 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from triage_cli.api.schemas.requests import Priority
 from triage_cli.domain.errors import codes
-from triage_cli.domain.tickets import Status
+from triage_cli.domain.tickets import Priority, Status
 
 Kind = Literal["decision", "logprob", "said", "model", "human"]
 TICKET = Field(description="the ticket's id")

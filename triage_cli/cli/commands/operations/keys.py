@@ -1,6 +1,6 @@
 """`triage keys`: who may use the HTTP API."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,7 +9,7 @@ from triage_cli.cli import options
 from triage_cli.cli.command import command_group, makes_database, remote_command
 from triage_cli.cli.context import CommandContext, user
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
-from triage_cli.domain.api_keys import ApiKey, CreatedKey
+from triage_cli.domain.api_keys import ApiKey, CreatedKey, Role
 from triage_cli.service.api_keys import KeyRing
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def create(
     session: CommandContext,
     name: Name,
     role: Annotated[
-        Literal["metrics", "reader", "agent", "admin"],
+        Role,
         typer.Option(
             metavar="ROLE",
             help="metrics sees /metrics alone, reader reads, agent also works on tickets, admin may do everything.",
