@@ -101,7 +101,7 @@ def review(folder: Path, width: int, theme: str) -> str:
     before = Path.cwd()
     os.chdir(folder)
     try:
-        session = CommandContext(GlobalOptions(db=str(folder / "demo.db")))
+        session = CommandContext(GlobalOptions(db=str(folder / "demo.db")), "refused")
         names = [category.name for category in session.local.categories()]
         app = ReviewApp(ReviewSession(session.local, names), View())
 

@@ -85,7 +85,7 @@ class CommandContext:
     tickets, so only the typed flag is refused.
     """
 
-    def __init__(self, global_options: GlobalOptions, remote: Remote = "refused", *, makes: bool = False) -> None:
+    def __init__(self, global_options: GlobalOptions, remote: Remote, *, makes: bool = False) -> None:
         self.global_options = global_options
         self._remote = remote
         self.makes = makes  # an empty database in place of a missing one

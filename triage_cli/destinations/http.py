@@ -1,7 +1,6 @@
 """Destinations of type `http`: the configured request, which answers count as accepted, and what is kept of them."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from triage_cli.config.destination_specs import AnswerTest, DestinationSpec, FindSpec, HttpSpec
@@ -18,7 +17,6 @@ from triage_cli.domain.serialization import compact, encodable, from_json
 from triage_cli.domain.tickets import as_tag, tags_of
 from triage_cli.runtime.http_exchange import Endpoint, HttpAnswer, HttpRequest
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.ssrf_guard import Resolver
 from triage_cli.runtime.unreachable import host_of
 
 OK = range(200, 300)
@@ -30,21 +28,19 @@ class HttpDestination:
     """Sends the request that the configuration describes, several deliveries at a time."""
 
     def __init__(
-        self, spec: DestinationSpec, http: HttpSpec, secrets: Secrets, network: Network, *, guarded: bool = False,
-        resolver: Resolver | None = None, clock: Callable[[], float] = time.time,
-    ) -> None:  # fmt: skip
+        self, spec: DestinationSpec, http: HttpSpec, secrets: Secrets, network: Network, *, guarded: bool = False
+    ) -> None:
         self.name = spec.name
         self.workers = WORKERS
         self.max_attempts = spec.max_attempts
         self.schedule = spec.retry_schedule
         self._http = http
         self._secrets = secrets
-        self._clock = clock
         self._requests = HttpRequests(http, secrets)
         self._names_one = any(map(is_template, (http.url or "", http.endpoint)))
         host = "" if secrets.url else host_of(http.url or "")
         endpoint = Endpoint(spec.name, host, spec.timeout, spec.timeout, guarded)
-        self._sender = HttpSender(endpoint, network, resolver=resolver)
+        self._sender = HttpSender(endpoint, network)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Make requests concurrently, as `HttpSender.deliver` does."""
@@ -153,7 +149,7 @@ class HttpDestination:
     def _refusal(self, answer: HttpAnswer, content: Any) -> DeliveryError:
         retry = self._http.retry
         retried = retry is not None and _holds(retry, answer.status, content)
-        error = refusal(self.name, answer, self._clock(), retried=retried)
+        error = refusal(self.name, answer, retried=retried)
         if 200 <= answer.status < 300:
             error.message += ", which is not what ok in the config asks for"
         # With an address of one ticket, that ticket is gone, not the system.

@@ -94,8 +94,8 @@ def shown(request: HttpRequest) -> str:
     return f"{request.method} {request.url}\n{headers}\n{(request.body or b'').decode()}"
 
 
-def refusal(name: str, answer: HttpAnswer, now: float, *, retried: bool = False) -> DeliveryError:
-    """Return the error for an answer that does not accept; `now` is seconds since 1970, for a date in `Retry-After`."""
+def refusal(name: str, answer: HttpAnswer, *, retried: bool = False) -> DeliveryError:
+    """Return the error for an answer that does not accept."""
     status = answer.status
     retried = retried or answer.is_transient  # every other refusal is final
     why = "redirects, which is not followed" if 300 <= status < 400 else f"answered {status}"
@@ -103,7 +103,7 @@ def refusal(name: str, answer: HttpAnswer, now: float, *, retried: bool = False)
         f"{name} {why}",
         final=not retried,
         status=status,
-        retry_after=retry_after(answer.headers, now, most=LONGEST_WAIT) if retried else None,
+        retry_after=retry_after(answer.headers, time.time(), most=LONGEST_WAIT) if retried else None,
         doubtful=status in GATEWAYS,
     )
 

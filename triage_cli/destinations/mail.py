@@ -7,7 +7,7 @@ import asyncio
 import re
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -150,7 +150,7 @@ class MailDestination:
 
     def __init__(
         self, spec: DestinationSpec, mail: MailSpec, login: Login | None, network: Network, *, guarded: bool = False,
-        resolver: Resolver | None = None, clock: Callable[[], float] = time.time,
+        resolver: Resolver | None = None,
     ) -> None:  # fmt: skip
         self.name = spec.name
         self.workers = WORKERS
@@ -162,7 +162,6 @@ class MailDestination:
         self._network = network
         self._guarded = guarded
         self._resolver = resolver or network.resolve
-        self._clock = clock
         self._messages = MailMessages(mail)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
@@ -202,7 +201,7 @@ class MailDestination:
     def _one(self, connection: SmtpConnection, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
         began = time.perf_counter()
         try:
-            self._hand_over(connection, self._messages.message(outgoing, datetime.fromtimestamp(self._clock(), UTC)))
+            self._hand_over(connection, self._messages.message(outgoing, datetime.now(UTC)))
         except TemplateFailure as failure:
             error = DeliveryError(
                 f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True

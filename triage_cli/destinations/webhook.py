@@ -1,8 +1,7 @@
 """Webhooks by Standard Webhooks 1.0: all attempts have the same id, and each has its signature."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown
@@ -53,10 +52,7 @@ def request(target: Target, outgoing: OutgoingDelivery, now: float) -> HttpReque
 class WebhookDestination:
     """Posts deliveries to one URL, several at a time."""
 
-    def __init__(
-        self, target: Target, network: Network, *,
-        resolver: Resolver | None = None, clock: Callable[[], float] = time.time,
-    ) -> None:  # fmt: skip
+    def __init__(self, target: Target, network: Network, *, resolver: Resolver | None = None) -> None:
         self.name = target.name
         host = host_of(target.url)
         unnamed = "://" in target.name  # shown by its address
@@ -65,7 +61,6 @@ class WebhookDestination:
         self.max_attempts = target.max_attempts
         self.schedule = target.schedule
         self._target = target
-        self._clock = clock
         endpoint = Endpoint(self._shown, "" if unnamed else host, target.timeout, REST, target.guarded)
         self._sender = HttpSender(endpoint, network, resolver=resolver)
 
@@ -74,14 +69,14 @@ class WebhookDestination:
         return self._sender.deliver(self.name, chunks, self._attempt)
 
     async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
-        answer = await send(request(self._target, outgoing, self._clock()))
+        answer = await send(request(self._target, outgoing, time.time()))
         if 200 <= answer.status < 300:
             return Receipt(answer.status)
-        error = refusal(self._shown, answer, self._clock())
+        error = refusal(self._shown, answer)
         error.gone, error.answer = answer.status == GONE, beginning_of(answer)
         raise error
 
 
 def as_text(target: Target, outgoing: OutgoingDelivery) -> str:
     """Return the request as `route --dry-run` prints it; only the time and the signature differ at the attempt."""
-    return shown(request(target, outgoing, datetime.now(UTC).timestamp()))
+    return shown(request(target, outgoing, time.time()))

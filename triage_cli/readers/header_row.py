@@ -105,7 +105,7 @@ def check_width(width: int, name: str) -> None:
         raise InputError(f"{name} has {width:,} columns, more than any table of tickets", hint="is it the right file?")
 
 
-def no_text(name: str, columns: Sequence[str], advice: str = "") -> InputError:
+def no_text(name: str, columns: Sequence[str], advice: str) -> InputError:
     """Return the error for an input without a subject or description, with advice about another cause."""
     hint = 'name one with --map description="COLUMN"'
     return InputError(

@@ -43,8 +43,7 @@ class HttpSource:
         requests: PageRequests,
         opened: Callable[[], AbstractContextManager[Exchange]],
         tell: Callable[[str], None],
-        hide: Callable[[str], str] = str,
-        clock: Callable[[], float] = time.time,
+        hide: Callable[[str], str],
     ) -> None:
         self.name = spec.name
         self.keeps_category = spec.on_update == "keep"
@@ -53,7 +52,6 @@ class HttpSource:
         self._opened = opened
         self._tell = tell
         self._hide = hide
-        self._clock = clock
         self._items = ItemReader(spec)
         self._reported: set[str] = set()
 
@@ -63,10 +61,10 @@ class HttpSource:
         Raises `UsageError`, `InputError`, `RefusedError` or `UnavailableError`, depending on the answer.
         """
         since = None if plan.since is None else int(to_seconds(plan.since))
-        walk, saves = begin(position, since, self._spec.cursor, self._spec.next, int(self._clock()))
+        walk, saves = begin(position, since, self._spec.cursor, self._spec.next, int(time.time()))
         with self._opened() as exchange:
             for after, drafts, progress in self._walked(exchange, walk, pause):
-                position = after.position(self._spec.next, int(self._clock())) if saves else None
+                position = after.position(self._spec.next, int(time.time())) if saves else None
                 yield SourcePage(drafts, position, progress)
 
     def _walked(
@@ -89,7 +87,7 @@ class HttpSource:
             if drafts is None:
                 return
             row, has_times = row + len(drafts), has_times or page.newest is not None
-            now = int(self._clock())
+            now = int(time.time())
             self._look_at(page, now)
             before, walk = walk, walk.after(page, self._spec.next, now)
             self._check_repeated(before, walk, items, passed)
@@ -166,7 +164,7 @@ class HttpSource:
 
     def _told_wait(self, answer: HttpAnswer) -> float | None:
         """Return the seconds that an answer asks to wait: `Retry-After`, else the time until its rate limit ends."""
-        now = self._clock()
+        now = time.time()
         if (seconds_asked := retry_after(answer.headers, now)) is not None:
             return seconds_asked
         if answer.status == 429 or _is_limited(answer):
