@@ -98,6 +98,11 @@ def storable_text(text: str) -> str:
     return encodable(text).replace("\0", "\ufffd")
 
 
+def storable_or_none(text: str | None) -> str | None:
+    """Return a text without surrounding blanks, as every database keeps it; None if nothing remains."""
+    return storable_text(text or "").strip() or None
+
+
 def all_encodable(json_value: Any) -> Any:
     """Return a JSON value with `encodable` applied to all texts in it."""
     if isinstance(json_value, str):

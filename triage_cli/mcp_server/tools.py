@@ -13,7 +13,7 @@ from triage_cli.domain.consultation import TextQuestion
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import TriageError, UsageError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
-from triage_cli.domain.serialization import group_record, storable_text
+from triage_cli.domain.serialization import group_record, storable_or_none
 from triage_cli.domain.tickets import Priority, Selection, Status, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
 from triage_cli.domain.views import StatsKey, StatsQuery
@@ -190,9 +190,9 @@ class WriteTools:
         It gets the status new: the next `triage classify` and `triage route` process it.
         """
         draft = TicketDraft(
-            subject=_clean(subject),
-            description=_clean(description),
-            customer_id=_clean(customer_id),
+            subject=storable_or_none(subject),
+            description=storable_or_none(description),
+            customer_id=storable_or_none(customer_id),
             priority=priority,
             source=f"agent:{_name(context)}",
             origin="typed",
@@ -227,11 +227,6 @@ def _name(context: Context) -> str:
     """Return the name that the client of this session gives itself."""
     client = context.session.client_params
     return agent_name(client.client_info.name if client else "")
-
-
-def _clean(text: str | None) -> str | None:
-    """Return a text without surrounding blanks, as it can be stored; None if nothing remains."""
-    return storable_text(text or "").strip() or None
 
 
 def _time(text: str | None) -> str | None:

@@ -18,7 +18,7 @@ from triage_cli.domain.decisions import Answer, ClassifyPlan, Unfinished
 from triage_cli.domain.errors import AnswerError, RowError, UsageError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import Run
-from triage_cli.domain.serialization import storable_text
+from triage_cli.domain.serialization import storable_or_none
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.views import History
 from triage_cli.ports.classifiers import Classifier
@@ -121,8 +121,7 @@ class LocalConsultation:
         ticket = history.ticket
         if ticket.status == "forgotten":
             raise RowError(f"{ids.short(ticket.ticket_id)}: its text was forgotten", hint="leave it out")
-        note = storable_text(draft.note or "").strip()
-        draft = draft._replace(note=note or None)
+        draft = draft._replace(note=storable_or_none(draft.note))
         suggestions = suggestions_in_force(ticket, history.classifications)
         for earlier in suggestions:
             if (earlier.agent, earlier.category, earlier.note) == (draft.agent, category, draft.note):

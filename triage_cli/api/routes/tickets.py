@@ -29,7 +29,7 @@ from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import BusyError, NoRouteError, NotClassifiedError, RowError, TriageError, UsageError
 from triage_cli.domain.mail import parts
 from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.serialization import delivery_record, storable_text, ticket_record
+from triage_cli.domain.serialization import delivery_record, storable_or_none, ticket_record
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
 from triage_cli.readers import cell_values
@@ -161,11 +161,11 @@ def _deliveries(server_state: ServerState, ticket_id: str, deliveries: Sequence[
 
 def draft(body: requests.TicketIn) -> TicketDraft:
     """Return the draft in a body. Raises `UsageError` if it has no text."""
-    subject, description = _stripped(body.subject), _stripped(body.description)
+    subject, description = storable_or_none(body.subject), storable_or_none(body.description)
     if not any(re.search(requests.VISIBLE, text) for text in (subject or "", description or "")):
         raise UsageError("the ticket has no text", hint="give subject or description")
     extra = dict(parts.whole(body.extra))
-    priority, created_at = _stripped(body.priority), _stripped(body.created_at)
+    priority, created_at = storable_or_none(body.priority), storable_or_none(body.created_at)
     urgency = cell_values.priority(priority, {}) if priority else None
     moment = cell_values.moment(created_at) if created_at else None
     if priority and urgency is None:
@@ -175,19 +175,14 @@ def draft(body: requests.TicketIn) -> TicketDraft:
     return TicketDraft(
         subject=subject,
         description=description,
-        customer_id=_stripped(body.customer_id),
+        customer_id=storable_or_none(body.customer_id),
         priority=urgency,
         created_at=moment,
-        external_id=_stripped(body.external_id),
+        external_id=storable_or_none(body.external_id),
         source=body.source,
         extra=extra,
         origin="request",
     )
-
-
-def _stripped(text: str | None) -> str | None:
-    """Return a text without surrounding blanks, as it can be stored; None if nothing remains."""
-    return storable_text(text or "").strip() or None
 
 
 def created(outcome: Outcome[Ticket], once: IdempotentRequest | None = None) -> Done:
