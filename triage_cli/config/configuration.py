@@ -61,13 +61,14 @@ class Config(NamedTuple):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def raise_template_mistakes(config: Config, section: str, mistakes: Iterable[tuple[str, str, str]]) -> None:
-    """Raise one `ConfigError` with all mistakes, each the name of its entry in a section, its place there, and why."""
+def raise_template_mistakes(config: Config, section: str, mistakes: Mapping[str, Iterable[tuple[str, str]]]) -> None:
+    """Raise one `ConfigError` with all mistakes of a section, by the entry's name: each the setting, and why."""
     problems = []
-    for name, setting, reason in mistakes:
-        key = f"{section}.{name}.{setting}"
-        origin = config.origins.get(key) or config.origins.get(f"{section}.{name}.type", "the configuration")
-        problems.append(f"{origin}: {key}: {reason}")
+    for name, mistakes_of_entry in mistakes.items():
+        for setting, reason in mistakes_of_entry:
+            key = f"{section}.{name}.{setting}"
+            origin = config.origins.get(key) or config.origins.get(f"{section}.{name}.type", "the configuration")
+            problems.append(f"{origin}: {key}: {reason}")
     if problems:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         raise ConfigError(f"{config.path or 'the configuration'} has {count}", problems=tuple(problems))

@@ -38,6 +38,8 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
     spec = config.destinations.get(receiver)
     if spec is None:
         raise ConfigError(f'no destination "{receiver}" in the config', hint=DECIDE_ANEW)
+    guarded = guarded and not spec.allow_private
+    network = Network(config.offline)
     if spec.type == "file" and spec.path is not None:
         from triage_cli.destinations.file import FileDestination
 
@@ -45,23 +47,20 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
     if spec.type == "webhook":
         from triage_cli.destinations.webhook import WebhookDestination
 
-        to = target(spec, os.environ)._replace(guarded=guarded and not spec.allow_private)
-        return WebhookDestination(to, Network(config.offline))
+        return WebhookDestination(target(spec, os.environ)._replace(guarded=guarded), network)
     if spec.http is not None:
         from triage_cli.destinations.http import HttpDestination
         from triage_cli.destinations.http_secrets import secrets_of
 
         check_templates(config, [receiver])
         secrets = secrets_of(receiver, spec.http, os.environ)
-        guarded = guarded and not spec.allow_private
-        return HttpDestination(spec, spec.http, secrets, Network(config.offline), guarded=guarded)
+        return HttpDestination(spec, spec.http, secrets, network, guarded=guarded)
     if spec.mail is not None:
         from triage_cli.destinations.mail import MailDestination, login_of
 
         check_templates(config, [receiver])
         login = login_of(receiver, spec.mail, os.environ)
-        guarded = guarded and not spec.allow_private
-        return MailDestination(spec, spec.mail, login, Network(config.offline), guarded=guarded)
+        return MailDestination(spec, spec.mail, login, network, guarded=guarded)
     if spec.type == "command":
         from triage_cli.destinations.command import CommandDestination
 
@@ -89,10 +88,8 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
     This is not done with each command's configuration, because few commands render a template.
     """
     chosen = config.destinations if names is None else names
-    template_mistakes = (
-        (receiver, *mistake) for receiver in chosen for mistake in _template_mistakes(config.destinations[receiver])
-    )
-    raise_template_mistakes(config, "destinations", template_mistakes)
+    mistakes = {receiver: _template_mistakes(config.destinations[receiver]) for receiver in chosen}
+    raise_template_mistakes(config, "destinations", mistakes)
 
 
 def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:

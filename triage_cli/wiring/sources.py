@@ -109,10 +109,8 @@ def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> "ImapSource"
 def check_source_templates(config: Config, names: Iterable[str] | None = None) -> None:
     """Raise one `ConfigError` with all mistakes in the templates of sources, of all or of `names`."""
     chosen = config.sources if names is None else names
-    template_mistakes = (
-        (source_name, *mistake) for source_name in chosen for mistake in _template_mistakes(config.sources[source_name])
-    )
-    raise_template_mistakes(config, "sources", template_mistakes)
+    mistakes = {source_name: _template_mistakes(config.sources[source_name]) for source_name in chosen}
+    raise_template_mistakes(config, "sources", mistakes)
 
 
 def _template_mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:
