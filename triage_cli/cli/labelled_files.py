@@ -25,8 +25,8 @@ def read(session: CommandContext, name: str, label: str | None, *, needed: bool 
     with input_tables.streams([name]) as [(label_name, stream)]:
         if isinstance(stream, MailFolder):
             raise UsageError(f"{label_name} is a folder of mails, which have no label", hint="name a table with labels")
-        data = stream.read()
-    table = _opened(data, label_name, label)
+        table_bytes = stream.read()
+    table = _opened(table_bytes, label_name, label)
     session.say(table.taken.replace("verdict ←", "label ←"))
     rejected = unlabelled = 0
     labelled_rows = []

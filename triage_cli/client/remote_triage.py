@@ -63,10 +63,11 @@ class RemoteTriage:
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
-        rows = iter(drafts)
-        for first in rows:
+        remaining = iter(drafts)
+        for first in remaining:
             if not _is_typed(first):
-                yield from Upload(self.connection, UploadPlan({}, wire_format.ticket_in)).send(chain([first], rows))
+                upload = Upload(self.connection, UploadPlan({}, wire_format.ticket_in))
+                yield from upload.send(chain([first], remaining))
                 return
             yield self._typed(first)
 
@@ -186,11 +187,11 @@ class RemoteTriage:
         if last == 0 or query.actor == "":
             return
         if last is not None and last <= PAGE:
-            records: Iterable[Any] = self._paged(path, {**params, "limit": last})
+            event_records: Iterable[Any] = self._paged(path, {**params, "limit": last})
         else:
-            records = self._paged(path, {**params, "limit": PAGE, "after": query.after})
-            records = records if last is None else deque(records, last)
-        for record in records:
+            event_records = self._paged(path, {**params, "limit": PAGE, "after": query.after})
+            event_records = event_records if last is None else deque(event_records, last)
+        for record in event_records:
             yield self.converted(wire_format.event_of, record)
 
     def stats(self) -> Stats:

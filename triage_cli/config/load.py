@@ -149,17 +149,17 @@ def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found
     try:
         with path.open("rb") as file:
             diagnostics.distrust = distrust(os.fstat(file.fileno()))
-            data = file.read(MAX_BYTES + 1)
+            config_bytes = file.read(MAX_BYTES + 1)
     except OSError as exc:
         hint = "`triage config init` writes a first one" if isinstance(exc, FileNotFoundError) else ""
         raise ConfigError(f"cannot read {label}{origin}: {exc.strerror}", hint=hint) from exc
     try:
-        root = parse(data, diagnostics)
+        root = parse(config_bytes, diagnostics)
     except UnreadableError as exc:
         diagnostics.wrong(exc.line, "", str(exc))
-        plain = data.replace(b"\0", b"")  # two bytes a letter, as some editors save
+        without_nul = config_bytes.replace(b"\0", b"")  # two bytes a letter, as some editors save
         has_our_key = re.search(
-            rb"(?m)^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(" + "|".join(TOP).encode() + rb")\s*:", plain
+            rb"(?m)^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(" + "|".join(TOP).encode() + rb")\s*:", without_nul
         )
         return _Found(path, diagnostics, None, has_our_key is not None)
     if root.value is None:

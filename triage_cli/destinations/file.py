@@ -58,18 +58,18 @@ class FileDestination:
                 receipt = Receipt(None, time.perf_counter() - began)
                 yield [Outcome(n, Action.DELIVERED, receipt, None, outgoing) for n, outgoing in enumerate(chunk)]
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, queue_lines: bytes) -> None:
         self._path.parent.mkdir(FOLDER, parents=True, exist_ok=True)
         if self._path.is_fifo():  # to open it would wait until somebody reads it
             raise OSError(errno.ESPIPE, "it is a named pipe")
         with open(self._path, "ab", buffering=0, opener=private) as file, locked(file):
             end = file.seek(0, os.SEEK_END)
             if end and self._is_torn(end):
-                data = b"\n" + data
+                queue_lines = b"\n" + queue_lines
             try:
                 written = 0
-                while written < len(data):
-                    written += file.write(data[written:])
+                while written < len(queue_lines):
+                    written += file.write(queue_lines[written:])
                 os.fsync(file.fileno())
             except OSError:
                 file.truncate(end)  # a full disk leaves no half line behind

@@ -223,19 +223,19 @@ class MailDestination:
         return Outcome(0, Action.FAILED, Receipt(error.status, time.perf_counter() - began), error, outgoing)
 
     def _hand_over(self, connection: SmtpConnection, message: EmailMessage) -> None:
-        mail, data = self._mail, message.as_bytes()
+        mail, mail_bytes = self._mail, message.as_bytes()
         host, shown = mail.host, f"{self.name}: {mail.host}"
         connection.open(checked(host, mail.port, self._resolver, shown) if self._guarded else host)
         if self._login:
             connection.login(*self._login)
-        size = [f"size={len(data)}"] if connection.has_extn("size") else []
+        size = [f"size={len(mail_bytes)}"] if connection.has_extn("size") else []
         code, text = connection.mail(bare(mail.sender), size)
         if code != DONE:
             raise self._refusal(code, text)
         replies = {to: connection.rcpt(to) for to in map(bare, mail.to)}
         if refused := {to: reply for to, reply in replies.items() if reply[0] not in TAKEN}:
             raise self._refused(refused)
-        done, answer = connection.hand_over(data)
+        done, answer = connection.hand_over(mail_bytes)
         if done != DONE:
             raise self._refusal(done, answer)
         with suppress(OSError):

@@ -160,10 +160,10 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
     options = table_input.options
     columns = tuple(dict.fromkeys(key for item in layout.sample for key in item))
     check_width(len(columns), table_input.name)
-    rows = [[text_of(item.get(key)) for key in columns] for item in layout.sample]
+    sample_rows = [[text_of(item.get(key)) for key in columns] for item in layout.sample]
     # Keys with lists or objects match no field, unless the user maps them: a list of comments is no description.
     nested = _mostly_nested(layout.sample)
-    empty = empty_columns(rows, len(columns))
+    empty = empty_columns(sample_rows, len(columns))
     column_mapping = matched(columns, options.mapping, nested, empty) if columns else Columns({})
     if columns and not has_text(column_mapping.fields):
         advice = "a value inside of an object must be taken out first, for example by jq" if nested else ""
@@ -172,7 +172,7 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
     def records(blocks: Iterable[str]) -> JsonRecords:
         return JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
 
-    day_first, unread = table_input.dates(column_mapping, columns, rows, records)
+    day_first, unread = table_input.dates(column_mapping, columns, sample_rows, records)
     empty_list = "" if layout.sample else "the input has no items"
     at_id = None if options.mapping.get("external_id") else column_mapping.fields.get("external_id")
     plan = Plan(

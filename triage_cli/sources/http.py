@@ -81,9 +81,9 @@ class HttpSource:
                 walk, resumed = walk._replace(place=None, pages=0), False
                 continue
             resumed = False
-            page, items, changes = self._page(answer, request.url)
+            page, items, change_times = self._page(answer, request.url)
             size = len(answer.body) // (len(items) or 1)
-            drafts = self._drafts(exchange, items, changes, size, row, pause)
+            drafts = self._drafts(exchange, items, change_times, size, row, pause)
             if drafts is None:
                 return
             row, has_times = row + len(drafts), has_times or page.newest is not None
@@ -197,18 +197,19 @@ class HttpSource:
                 hint = "check auth, query and body"
                 raise InputError(f"{self.name}: the answer has no list {place} but an error: {problem}", hint=hint)
             raise InputError(f"{self.name}: the answer has no list {place} (it has {there})", hint="check items")
-        changes = [self._items.changed(listed) for listed in items]
-        changed = [int(to_seconds(at)) for at in changes if at]
+        change_times = [self._items.changed(listed) for listed in items]
+        changed = [int(to_seconds(at)) for at in change_times if at]
         ascending = all(a <= b for a, b in pairwise(changed))
         newest = max(changed, default=None)
-        return Page(value, url, answer.headers.get("link", ""), len(items), newest, ascending), items, changes
+        return Page(value, url, answer.headers.get("link", ""), len(items), newest, ascending), items, change_times
 
     def _drafts(
-        self, exchange: Exchange, items: Sequence[Any], changes: Sequence[str | None], size: int, row: int, pause: Pause
-    ) -> list[TicketDraft | Rejected] | None:
+        self, exchange: Exchange, items: Sequence[Any], change_times: Sequence[str | None], size: int, row: int,
+        pause: Pause,
+    ) -> list[TicketDraft | Rejected] | None:  # fmt: skip
         """Return the drafts of a page; None if the pull must stop before all details are known."""
         drafts: list[TicketDraft | Rejected] = []
-        for listed, changed in zip(items, changes, strict=True):
+        for listed, changed in zip(items, change_times, strict=True):
             if not self._items.takes(listed):
                 continue
             at = row + len(drafts)

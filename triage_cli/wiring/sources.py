@@ -56,11 +56,12 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
 
     check_source_templates(config, [source_name])
     auth = spec.auth
-    values = [secret_of(f'source "{source_name}"', variable, os.environ) for variable in (auth.env if auth else ())]
-    header = (auth.header, proof(auth, values)) if auth else None
-    endpoint = Endpoint(f'source "{source_name}"', host_of(spec.url), spec.timeout, spec.timeout)
+    owner = f'source "{source_name}"'
+    secret_values = [secret_of(owner, variable, os.environ) for variable in (auth.env if auth else ())]
+    header = (auth.header, proof(auth, secret_values)) if auth else None
+    endpoint = Endpoint(owner, host_of(spec.url), spec.timeout, spec.timeout)
     opened = partial(open_exchange, endpoint, Network(config.offline))
-    hide = Secrets(auth=header, values=tuple(values)).hidden_in
+    hide = Secrets(auth=header, values=tuple(secret_values)).hidden_in
     return HttpSource(spec, PageRequests(spec, header), opened, tell, hide)
 
 

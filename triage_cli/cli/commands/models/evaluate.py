@@ -82,18 +82,18 @@ def evaluate(
     printer = printing.printer()
     printer.check_columns(Scored._fields)
     evaluation_run = _evaluation_run(session)
-    rows = evaluation_run.rows(labelled_files.read(session, file or "-", label, needed=True)[:limit])
+    labelled_rows = evaluation_run.rows(labelled_files.read(session, file or "-", label, needed=True)[:limit])
     evaluations: list[Evaluated] = []
     for plan in plans:
         spec = session.config.classifiers[plan.classifier or ""]
         own = spec.min_confidence if spec.max_error is None else None
-        evaluations.append(evaluation_run.evaluate(rows, plan, own, fit=calibrate))
+        evaluations.append(evaluation_run.evaluate(labelled_rows, plan, own, fit=calibrate))
         if evaluations[-1].stopped or evaluation_run.stop_control.stopping:
             break
     measured = [each for each in evaluations if each.scored.n]
-    records = [each.scored._asdict() for each in measured]
+    scored_records = [each.scored._asdict() for each in measured]
     table = drawn_by("eval_tables.evaluations", calibrated=calibrate)
-    printer.many(records, lambda r: r, Scored._fields, table, "classifier", len(records))
+    printer.many(scored_records, lambda r: r, Scored._fields, table, "classifier", len(scored_records))
     if report is not None and measured:
         _write(report, measured, file or "stdin")
         session.say(f"wrote {report}")
@@ -222,20 +222,20 @@ def _attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Pri
     """Try the built-in attacks on classifiers and print one record for each; no ticket is stored."""
     printer.check_columns(ATTACK_COLUMNS)
     evaluation_run = _evaluation_run(session)
-    results: list[AttackResult] = []
+    attack_results: list[AttackResult] = []
     stopped: TriageError | None = None
     for plan in plans:
         attacked = evaluation_run.attack(plan)
         stopped = attacked.stopped
-        results += [attacked.result] if attacked.result.tries else []
+        attack_results += [attacked.result] if attacked.result.tries else []
         if stopped is not None or evaluation_run.stop_control.stopping:
             break
-    for one in results:
+    for result in attack_results:
         session.say(
-            f"{one.classifier}: right on {one.right} of {one.honest} honest tickets; {one.steered} of {one.tries} "
-            f"attacks steered the label, {one.sure} of them above the threshold, {one.unseen} of these without being "
-            "held for review"
+            f"{result.classifier}: right on {result.right} of {result.honest} honest tickets; "
+            f"{result.steered} of {result.tries} attacks steered the label, {result.sure} of them above the "
+            f"threshold, {result.unseen} of these without being held for review"
         )
     table = drawn_by("tables.plain", columns=ATTACK_COLUMNS[:-1])
-    printer.many(results, AttackResult._asdict, ATTACK_COLUMNS, table, "classifier", rows=len(results))
+    printer.many(attack_results, AttackResult._asdict, ATTACK_COLUMNS, table, "classifier", rows=len(attack_results))
     return ExitCode.OK if stopped is None else session.report(stopped)

@@ -69,8 +69,8 @@ def copy(
 ) -> None:
     """Move the database to an empty one on PostgreSQL, audit log included, and verify it there; all or nothing."""
     copied = wiring.stores.copy_to(session.config, url)
-    rows = ", ".join(f"{number:,} {table}" for table, number in copied.rows.items() if number)
-    session.say(f"copied {rows or 'nothing, since there is nothing'}; the audit log holds there")
+    contents = ", ".join(f"{number:,} {table}" for table, number in copied.rows.items() if number)
+    session.say(f"copied {contents or 'nothing, since there is nothing'}; the audit log holds there")
     if copied.changed:
         session.say(f"note: a NUL character in {copied.changed} rows became U+FFFD, which PostgreSQL can keep")
     if session.guides:

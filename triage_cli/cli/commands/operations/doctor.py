@@ -39,10 +39,10 @@ def doctor(
     triage doctor
     triage doctor --send billing-chat
     """
-    records = list(_tried(session)) if send is None else [_sent(session, send)]
+    check_records = list(_tried(session)) if send is None else [_sent(session, send)]
     table = drawn_by("tables.checks")
-    printing.printer().many(records, lambda record: record, COLUMNS, table, "what", rows=len(records))
-    return ExitCode.OK if all(record["works"] is not False for record in records) else ExitCode.CHECK_FAILED
+    printing.printer().many(check_records, lambda record: record, COLUMNS, table, "what", rows=len(check_records))
+    return ExitCode.OK if all(record["works"] is not False for record in check_records) else ExitCode.CHECK_FAILED
 
 
 def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:

@@ -163,14 +163,14 @@ def _preview(session: CommandContext, selection: Selection, plan: RoutePlan, pri
         dead = {"undeliverable"} if plan.retry_dead else set()
         selection = selection._replace(statuses=frozenset({"classified", "unroutable", "routing"} | dead))
     number: Counter[str] = Counter()
-    records = _requests(session, selection, plan, number)
+    request_records = _requests(session, selection, plan, number)
     if as_text:
-        for record in records:
+        for record in request_records:
             if record["request"] is not None:
                 printer.write(record["request"] + "\n")
         printer.flush()
     else:
-        printer.many(records, lambda record: record, PREVIEW_KEYS, TICKETS_TABLE)
+        printer.many(request_records, lambda record: record, PREVIEW_KEYS, TICKETS_TABLE)
     session.say(f"{messages.plural(number['requests'], 'requests')} would be made (--dry-run)")
     return ExitCode.OK
 

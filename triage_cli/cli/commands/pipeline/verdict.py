@@ -103,10 +103,10 @@ def _many(session: CommandContext, printer: Printer, note: str | None, rejects: 
     counts: Counter[str] = Counter()
     stdin = ticket_id_input.stdin()
     input_tables.check_written(session, rejects, "--rejects", (stdin.fileno(),))
-    rows = _read_names(stdin) if clear else _read(stdin, note)
+    verdict_rows = _read_names(stdin) if clear else _read(stdin, note)
     rejected = RejectedVerdicts(rejects)
     try:
-        outcomes = _outcomes(session, rows, rejected, counts)
+        outcomes = _outcomes(session, verdict_rows, rejected, counts)
         printer.many(outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
     finally:
         rejected.close()
@@ -117,10 +117,10 @@ def _many(session: CommandContext, printer: Printer, note: str | None, rejects: 
 
 
 def _outcomes(
-    session: CommandContext, rows: Iterator[VerdictRow], rejected: "RejectedVerdicts", counts: Counter[str]
+    session: CommandContext, verdict_rows: Iterator[VerdictRow], rejected: "RejectedVerdicts", counts: Counter[str]
 ) -> Iterator[Outcome[Ticket]]:
     unfinished_rows: dict[int, VerdictRow] = {}  # those whose outcome is still to come
-    drafts = _drafts(session.stopper.interruptible(rows), unfinished_rows, rejected, counts)
+    drafts = _drafts(session.stopper.interruptible(verdict_rows), unfinished_rows, rejected, counts)
     for outcome in session.triage.give_verdicts(drafts):
         counts[outcome.action] += 1
         row = unfinished_rows.pop(outcome.row or 0)
