@@ -65,6 +65,8 @@ def test_what_only_a_file_has_is_exit_2_and_names_pg_dump(pg: Cli) -> None:
         done = pg(*words)
         assert (done.returncode, done.stdout) == (2, "")
         assert "pg_dump" in done.stderr
+    away = pg("--db", "postgresql://me@127.0.0.1:1/t", "db", "backup", "copy.db")
+    assert (away.returncode, "pg_dump" in away.stderr) == (2, True), "to try later would not help"
     assert not (pg.folder / "copy.db").exists()
 
 

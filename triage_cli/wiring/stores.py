@@ -119,6 +119,17 @@ def verify(config: Config, heads: Mapping[str, str], counted: Counted = uncounte
         return prove(log, log_key, heads, counted)
 
 
+def backup(config: Config, file: Path) -> None:
+    """Copy the database to a new file. Raises `UsageError` for a server, also for one that cannot be reached."""
+    if not config.database:
+        raise no_home()
+    if is_postgres(config.database):
+        shown = without_password(config.database)
+        hint = f"pg_dump --format=custom --file={shlex.quote(str(file))} backs it up"
+        raise UsageError(f"{shown} is no file that could be copied", hint=hint)
+    SqliteStore(config.database, make=False).backup(file)
+
+
 def restorable(config: Config, file: Path) -> str:
     """Return the path of the database that a backup is to replace. Raises `UsageError` for a server."""
     if is_postgres(config.database):

@@ -5,8 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import psycopg
 
@@ -17,7 +16,7 @@ from triage_cli.domain.changes import Change, Conflict, accepted, refusals
 from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
-from triage_cli.domain.errors import NoDatabaseError, UsageError
+from triage_cli.domain.errors import NoDatabaseError
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
@@ -257,12 +256,6 @@ class PostgresStore(SqlStore):
 
     def _ending(self, ending: str, limit: int) -> list[Any]:
         return self.database.read(pg_queries.ENDING, {"ending": ending.lower(), "limit": limit})
-
-    def backup(self, path: Path) -> NoReturn:
-        """Raise `UsageError`: PostgreSQL databases are backed up with pg_dump."""
-        raise UsageError(
-            f"{self.shown} is no file that could be copied", hint=f"pg_dump --format=custom --file={path} backs it up"
-        )
 
 
 def _storable(change: Change) -> Change:

@@ -25,7 +25,7 @@ def path(session: CommandContext) -> None:
 def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
     """Copy the database, also while it is in use; the copy can be opened with --db."""
     input_tables.check_written(session, file, "triage db backup FILE")
-    wiring.stores.open_store(session.config).backup(file)
+    wiring.stores.backup(session.config, file)
     session.say(f"wrote {file}")
 
 
