@@ -65,7 +65,7 @@ def cut_off(path: Path) -> None:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of eight events and the head beside it, closed."""
     folder = tmp_path_factory.mktemp("log")
-    filled(folder / "live.db").store.backup(folder / "t.db")
+    filled(folder / "live.db").store.backup(folder / "t.db")  # type: ignore[union-attr]
     return folder / "t.db"
 
 

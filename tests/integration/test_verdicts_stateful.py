@@ -39,7 +39,7 @@ def prepared() -> Path:
         _prepared.append(tempfile.TemporaryDirectory())
         world = World(SqliteStore(str(Path(_prepared[0].name) / "live.db")))
         list(world.triage().create(drafts("as it was", verdict=True)))
-        world.store.backup(Path(_prepared[0].name) / "triage.db")
+        world.store.backup(Path(_prepared[0].name) / "triage.db")  # type: ignore[union-attr]
     return Path(_prepared[0].name) / "triage.db"
 
 

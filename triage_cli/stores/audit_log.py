@@ -17,7 +17,15 @@ from urllib.parse import quote
 from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, UnavailableError
 from triage_cli.runtime.installation import NEWER
-from triage_cli.stores.sqlite.connection import NOT_OPENED, VERSION, check_sqlite, code_of, translate
+from triage_cli.stores.sqlite.connection import (
+    IMMUTABLE,
+    NOT_OPENED,
+    VERSION,
+    check_sqlite,
+    code_of,
+    is_frozen,
+    translate,
+)
 from triage_cli.stores.sqlite.head_file import kept_head, mend
 
 if TYPE_CHECKING:  # a SQLite database is verified without psycopg installed
@@ -153,7 +161,8 @@ def trail(path: str) -> Iterator[SqliteTrail]:
         raise CheckError(f"there is no database at {path}", hint="name it with --db, or restore it")
     check_sqlite()
     try:
-        with closing(sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, isolation_level=None)) as db:
+        mode = IMMUTABLE if is_frozen(path) else "mode=rw"
+        with closing(sqlite3.connect(f"file:{quote(path)}?{mode}", uri=True, isolation_level=None)) as db:
             db.text_factory = _any_text
             version = db.execute("pragma user_version").fetchone()[0]
             if version > VERSION:

@@ -26,6 +26,7 @@ FOREIGN = """select 1 from pragma_user_version where exists (select 1 from sqlit
 
 # The file, or one beside it, cannot be opened or written; that says nothing about what is in it.
 NOT_OPENED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
+IMMUTABLE = "mode=ro&immutable=1"
 # Identity of a file: device and inode; None if there is no file.
 FileId = tuple[int, int] | None
 OPEN_TRIES = 10  # some file systems have no stable inodes: after so many tries the last one is taken
@@ -41,7 +42,12 @@ def file_id(path: str) -> FileId:
 
 
 class SelfClosingConnection(sqlite3.Connection):
-    """Closes itself where the garbage collector reaches it before its owner: else Python 3.13 warns of it."""
+    """Closes itself where the garbage collector reaches it before its owner: else Python 3.13 warns of it.
+
+    `frozen` is the state of a file that is read without locks, as it is; None for any other.
+    """
+
+    frozen: tuple[int, int] | None = None
 
     def __del__(self) -> None:
         with suppress(sqlite3.ProgrammingError):  # its file could not be opened
@@ -54,7 +60,7 @@ class Connection:
     Without `__del__`, it would stay open until the garbage collector looks for cycles.
     """
 
-    def __init__(self, db: sqlite3.Connection, file: FileId) -> None:
+    def __init__(self, db: SelfClosingConnection, file: FileId) -> None:
         self.db = db
         self.file = file
 
@@ -82,7 +88,7 @@ def replaced(path: str) -> UnavailableError:
     )
 
 
-def connect(path: str) -> sqlite3.Connection:
+def connect(path: str) -> SelfClosingConnection:
     """Open a database; build or migrate it if needed. Raises `StoreError` if it is newer than the program."""
     check_sqlite()
     try:
@@ -94,11 +100,7 @@ def connect(path: str) -> sqlite3.Connection:
         raise StoreError(
             f"cannot make the folder of {path}: {error.strerror}", hint="name another with --db"
         ) from error
-    # Each thread has its own connection, but another thread may close it.
-    db = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=SelfClosingConnection
-    )
-    _add_lowered(db)
+    db = _connection(path)
     # Temporary tables hold a chunk at most; in memory, a bulk write is a tenth faster.
     for pragma in ("foreign_keys = on", "synchronous = full", "wal_autocheckpoint = 16000", "temp_store = memory"):
         db.execute(f"pragma {pragma}")
@@ -120,23 +122,51 @@ def newer(shown: str, version: int) -> StoreError:
     return StoreError(f"{shown} was written by a newer triage (schema {version}, this one knows {VERSION})", hint=NEWER)
 
 
-def connect_read_only(path: str) -> sqlite3.Connection:
+def connect_read_only(path: str) -> SelfClosingConnection:
     """Open a database without writing a byte of it. Raises `StoreError` if it is of another version of the program."""
     check_sqlite()
-    db = sqlite3.connect(
-        f"file:{quote(path)}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False,
-        factory=SelfClosingConnection,
-    )  # fmt: skip
-    _add_lowered(db)
+    db = _connection(path, "mode=ro")
     if (version := _version(db)) != VERSION:
         hint = NEWER if version > VERSION else "triage list brings it forward"
         raise StoreError(f"{path} has the tables of another triage (schema {version}, not {VERSION})", hint=hint)
     return db
 
 
-def _add_lowered(db: sqlite3.Connection) -> None:
-    """Add the SQL function `lowered`: a text in lower case. SQLite's own `lower` knows the letters of English alone."""
+def _connection(path: str, mode: str = "") -> SelfClosingConnection:
+    frozen = frozen_state(path) if is_frozen(path) else None
+    mode = IMMUTABLE if frozen else mode
+    address = f"file:{quote(os.fsencode(path))}?{mode}" if mode else path
+    # Each thread has its own connection, but another thread may close it.
+    db = sqlite3.connect(
+        address, uri=bool(mode), timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False,
+        factory=SelfClosingConnection,
+    )  # fmt: skip
+    db.frozen = frozen
+    # SQLite's own `lower` knows the letters of English alone.
     db.create_function("lowered", 1, lambda text: text and text.lower(), deterministic=True)
+    return db
+
+
+def is_frozen(path: str) -> bool:
+    """Return whether a database is to be read as it is: this user may not write it, and no program has it open.
+
+    SQLite needs files beside one that it does not take for immutable. In a folder that is not writable it cannot make
+    them; elsewhere they would belong to this user, and keep the database's owner from writing.
+    """
+    file = Path(os.path.realpath(path))
+    if not os.access(file, os.R_OK) or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+        return False
+    log, index = Path(f"{file}-wal"), Path(f"{file}-shm")
+    return not log.exists() or (log.stat().st_size == 0 and not index.exists())
+
+
+def frozen_state(path: str) -> tuple[int, int]:
+    """Return the time of the last change of a file, and its size; zeros if it is gone."""
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
 
 
 def check_sqlite() -> None:
@@ -213,11 +243,7 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
     if is_vague and (lack := resource_exhaustion.lack_of(error, is_probe=True)):
         return lack
     if code in NOT_OPENED:
-        why, hint = str(error), "check the rights of its folder, its -wal and -shm, or name another with --db"
-        if path != IN_MEMORY and is_read_only(Path(path)):
-            why = "it is on a read-only file system"
-            hint = "copy the database and the files beside it to another disk, or mount this one for writing"
-        return StoreError(f"cannot use {path}: {why}", hint=hint)
+        return _not_opened(error, Path(path))
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return StoreError(
             f"{path} is no usable database: {error}", hint="restore a backup, or name another file with --db"
@@ -225,3 +251,19 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
     if str(error).startswith(("no such table", "no such column")):  # it has our user_version by chance
         return StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
     raise error
+
+
+def _not_opened(error: sqlite3.Error, path: Path) -> StoreError:
+    """Return the error for a database that cannot be opened or written, with the reason that SQLite does not give."""
+    why, hint = str(error), "check the rights of its folder, its -wal and -shm, or name another with --db"
+    if is_read_only(path):
+        why = "it is on a read-only file system"
+        hint = "copy the database and the files beside it to another disk, or mount this one for writing"
+    elif path.exists() and not os.access(path, os.R_OK):
+        why, hint = "this user may not read it", "change its rights, or name another with --db"
+    elif not os.access(path.parent, os.W_OK):
+        why = f"this user may not write in {path.parent}"
+        hint = "copy the database and the files beside it to a folder of your own, or change the rights of this one"
+    elif path.exists() and not os.access(path, os.W_OK):
+        why, hint = "this user may not write it", "change its rights, or name another with --db"
+    return StoreError(f"cannot use {path}: {why}", hint=hint)

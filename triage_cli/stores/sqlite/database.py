@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from triage_cli.domain.chunks import first_of
-from triage_cli.domain.errors import NoDatabaseError
+from triage_cli.domain.errors import NoDatabaseError, UnavailableError
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Ticket
 from triage_cli.stores.database import Values, changed_values
@@ -21,6 +21,7 @@ from triage_cli.stores.sqlite.connection import (
     connect,
     connect_read_only,
     file_id,
+    frozen_state,
     opened,
     replaced,
     translate,
@@ -120,7 +121,17 @@ class SqliteDatabase:
         try:
             yield
         except sqlite3.Error as error:
+            self._check_still_frozen()
             raise translate(error, self.path) from error
+        self._check_still_frozen()
+
+    def _check_still_frozen(self) -> None:
+        """Raise `UnavailableError` if another program has changed a file that is read without locks."""
+        connection: Connection | None = getattr(self._local, "db", None)
+        if connection and connection.db.frozen and connection.db.frozen != frozen_state(self.path):
+            raise UnavailableError(
+                f"another program has changed {self.path} while it was read", hint="run the same command again"
+            )
 
     def is_there(self) -> bool:
         """Return whether there is a file, without creating one."""

@@ -27,6 +27,7 @@ from triage_cli.runtime.process import alive, place
 from triage_cli.stores.audit_log import SqliteTrail
 from triage_cli.stores.sqlite.connection import (
     BUSY_SECONDS,
+    IMMUTABLE,
     VERSION,
     SelfClosingConnection,
     code_of,
@@ -207,7 +208,7 @@ def _copied(file: Path, part_file: Path) -> None:
     if not file.is_file():
         raise UsageError(f"there is no file {file}", hint="name a file that triage db backup wrote")
     # Without a write-ahead log nobody has it open, and it can be read in a folder that is not writable.
-    mode = "mode=rw" if Path(f"{file}-wal").exists() else "mode=ro&immutable=1"
+    mode = "mode=rw" if Path(f"{file}-wal").exists() else IMMUTABLE
     no_backup = StoreError(f"{file} is no database of triage", hint="name a file that triage db backup wrote")
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?{mode}", uri=True)) as source:
