@@ -96,6 +96,8 @@ def test_what_can_never_be_delivered_is_settled_by_a_rule_that_sends_it_elsewher
         "what a destination will never take, a rule sends elsewhere (when: {external_id: ...}), then triage route ID\n"
     )
     assert cli("check", "-q", "--max-undeliverable", "0").stderr == ""
+    assert cli("route", "18", "--again", "-q").returncode == 3
+    assert "rule routes[0] sent it to label again (map " in cli("why", "18").stdout
     (cli.folder / "config.yaml").write_text(
         f"{config}  - {{when: {{external_id: ['17', '18']}}, to: closed}}\n  - {{to: label}}\n"
     )

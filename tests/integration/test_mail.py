@@ -239,7 +239,7 @@ def test_a_certificate_that_is_not_trusted_or_of_another_host_is_refused(
 def test_a_server_without_starttls_gets_neither_login_nor_mail(tmp_path: Path) -> None:
     with stub(login=LOGIN) as server:
         error = failure(opened(tmp_path, server.port, f"tls: starttls, {AS_USER}"))
-        assert "STARTTLS extension not supported" in error.message
+        assert error.message.endswith("STARTTLS extension not supported by server")
         assert (server.users, server.got) == ([], [])
 
 

@@ -263,7 +263,7 @@ class MailDestination:
             why = f"{self.name} cannot be reached at {server}: it closed the connection"
         elif isinstance(failure, MailError):
             return DeliveryError(
-                f"{self.name} cannot be used at {server}: {self._excerpt(str(failure))}",
+                f"{self.name} cannot be used at {server}: {self._excerpt(str(failure)).rstrip('.')}",
                 hint="see tls, user_env and password_env in the config",
             )
         else:

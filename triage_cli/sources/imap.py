@@ -8,6 +8,7 @@ read-only, so no mail is marked as seen.
 import base64
 import json
 import re
+import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -21,6 +22,7 @@ from triage_cli.ports.sources import Pause
 from triage_cli.readers.mail_files import LONGEST, RawMail
 from triage_cli.readers.mail_message import drafts
 from triage_cli.runtime.mail_connections import ImapConnection, ImapError
+from triage_cli.runtime.unreachable import reason
 
 # The number of UIDs in the first search; if few mails are found, the next search covers more. A line of the answer
 # holds 1 MB.
@@ -81,9 +83,13 @@ class ImapSource:
                 with suppress(OSError, ImapError):
                     server.logout()
         except (OSError, ImapError) as error:
+            why = reason(error) if isinstance(error, OSError) else self._without_password(error)
+            is_tls = isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError)
             raise UnavailableError(
-                f"{self.name}: the mail server {self._host} cannot be read: {self._without_password(error)}",
-                hint="what came before is stored; the same command goes on from there",
+                f"{self.name}: the mail server {self._host} cannot be read: {why}",
+                hint="see port and tls in the config"
+                if is_tls
+                else "what came before is stored; the same command goes on from there",
             ) from error
 
     def _without_password(self, error: Exception) -> str:

@@ -121,7 +121,7 @@ def _event_sentences(
             sentence = _verdict_sentence if event.action == EventAction.VERDICT else _suggestion_sentence
             yield sentence(event.actor, detail, answers.get(detail.get("decision", "")))
         case EventAction.ROUTED:
-            yield _routing_sentence(detail)
+            yield _routing_sentence(detail, history)
         case EventAction.UNROUTABLE:
             yield f"no rule of the routing map matches {detail.get('category')} (map {detail.get('config')})"
         case EventAction.DELIVERED | EventAction.DELIVERY_FAILED | EventAction.DEAD_LETTER:
@@ -248,13 +248,15 @@ def _answer_sentence(answer: Classification, who: str, names: Sequence[str]) -> 
     return f"{who} answered {answer.category} at {share}{among}{former}{because}"
 
 
-def _routing_sentence(detail: Mapping[str, Any]) -> str:
+def _routing_sentence(detail: Mapping[str, Any], history: History) -> str:
     to, rule, retried = comma_list(detail.get("to")), detail.get("rule"), detail.get("retried")
     again = f"; its dead letter to {comma_list(retried)} is tried again" if retried else ""
     if not detail.get("new"):
         has_it = ", which has it already" if detail.get("status") == "routed" else ", as before"
         return f"rule {rule} sends it to {to}{again or has_it} (map {detail.get('config')})"
-    instead = ", instead of where it went before" if detail.get("superseded") else ""
+    superseded = {d.destination for d in history.deliveries if d.delivery_id in (detail.get("superseded") or ())}
+    elsewhere = ", instead of where it went before" if superseded - set(detail.get("to") or ()) else " again"
+    instead = elsewhere if superseded else ""
     waits = f"; offline, so {comma_list(detail['offline'])} waited" if detail.get("offline") else ""
     return f"rule {rule} sent it to {to}{instead}{waits}{again} (map {detail.get('config')})"
 
