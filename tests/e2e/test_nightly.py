@@ -333,6 +333,45 @@ def test_the_units_are_sound_and_closed(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
+# Runs a command: what its filter does with other system calls, those that it lets pass, the command.
+FILTERED = """
+import ctypes, os, sys
+
+seccomp = ctypes.CDLL("libseccomp.so.2")
+seccomp.seccomp_init.restype = ctypes.c_void_p
+rules = ctypes.c_void_p(seccomp.seccomp_init(ctypes.c_uint32(int(sys.argv[1]))))
+for name in sys.argv[2].split():
+    seccomp.seccomp_rule_add(rules, ctypes.c_uint32(0x7FFF0000), seccomp.seccomp_syscall_resolve_name(name.encode()), 0)
+assert seccomp.seccomp_load(rules) == 0
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+KILL, ANSWER_EPERM = 0x80000000, 0x00050001
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_the_embedded_model_answers_under_the_system_calls_of_the_units(cli: Cli) -> None:
+    units = [SAMPLES / "triage.service", SAMPLES.parent / "server" / "triage-serve.service"]
+    night, server = ([line for line in unit.read_text().splitlines() if "SystemCall" in line] for unit in units)
+    assert night == server
+    others = ANSWER_EPERM if "SystemCallErrorNumber=EPERM" in night else KILL
+    calls = _calls("@system-service") - _calls("@privileged") - _calls("@resources") | _calls("@default")
+    command = [sys.executable, "-c", FILTERED, str(others), " ".join(calls), sys.executable, "-m", "triage_cli"]
+    done = subprocess.run(
+        [*command, "--db", "night.db", "run", "-q", "-"], input="subject\nI was charged twice\n", cwd=cli.folder,
+        capture_output=True, text=True, check=False, timeout=PATIENCE,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert rows(cli.folder / "night.db", "select status from tickets") == [("routed",)]
+
+
+def _calls(group: str) -> set[str]:
+    """Return the system calls of one of systemd's groups."""
+    listed = subprocess.run(["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True)
+    names = [line.strip() for line in listed.stdout.splitlines()[1:] if "#" not in line]
+    return {call for name in names if name for call in (_calls(name) if name[0] == "@" else {name})}
+
+
 def _runs_silently(cli: Cli, commands: list[list[str]], env: dict[str, str]) -> None:
     (cli.folder / "config.yaml").write_text("classifiers: {local: {type: local, min_confidence: 0.3}}\n")
     tickets(cli, 3)
