@@ -1,7 +1,7 @@
 """Write a folder for `encoder:` from the weights of all-MiniLM-L6-v2: model.onnx and tokenizer.json.
 
 Call it as: python tools/export_encoder.py MODEL_DIR FOLDER
-It needs torch and transformers, in an environment of its own. MODEL_DIR is as in `tools/make_vectors.py`.
+It needs torch, transformers and onnx, in an environment of its own. MODEL_DIR is as in `tools/make_vectors.py`.
 """
 
 import shutil
