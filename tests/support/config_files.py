@@ -40,6 +40,7 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     # keys
     ("offline: true\ncatgories: [a, b]", '2: catgories: unknown key; did you mean "categories"?'),
     ("zzz:", "1: zzz: unknown key; known are database, categories,"),
+    ("redact: [email]", "1: redact: is a key of a classifier; write it below classifiers.NAME"),
     ("offline: true\n\noffline: false", "3: offline: stands twice, first in line 1; remove one"),
     ("routes: {yes: https://x.example}", '1: routes.yes: a key must be text; quote it: "yes"'),
     ("routes: {[a]: b}", "1: routes: a key must be plain text"),

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from triage_cli.config.categories import DEFAULT_CATEGORIES, read_categories
-from triage_cli.config.classifiers import LOCAL, ClassifierSpec, read_classifiers
+from triage_cli.config.classifiers import CLASSIFIER, LOCAL, ClassifierSpec, read_classifiers
 from triage_cli.config.database_address import database
 from triage_cli.config.destination_specs import DestinationSpec
-from triage_cli.config.destinations import read_destinations
+from triage_cli.config.destinations import DESTINATION, read_destinations
 from triage_cli.config.json_schema import DIALECT, accepts, or_null, record_schema
 from triage_cli.config.oidc import read_oidc
 from triage_cli.config.routes import Routes, later, routes_schema
@@ -36,7 +36,8 @@ def read(root: ConfigNode) -> Sections:
     spoken = ConfigNode(
         root.node._replace(value={k: v for k, v in root.value.items() if k not in silent}), "", root.diagnostics
     )
-    values = record(spoken, TOP, "", instead="api_key_env (classifiers) or secret_env (destinations)")
+    secrets = "api_key_env (classifiers) or secret_env (destinations)"
+    values = record(spoken, TOP, "", instead=secrets, misplaced=MISPLACED)
     categories = values.get("categories", DEFAULT_CATEGORIES)
     classifiers = {"local": LOCAL} | values.get("classifiers", {})
     destinations = dict(values.get("destinations", {}))
@@ -116,3 +117,6 @@ TOP: Mapping[str, Field] = {
     "remote": Field(url),
     "offline": Field(truth),
 }
+MISPLACED = dict.fromkeys(
+    CLASSIFIER.keys() - TOP.keys() - DESTINATION.keys(), "is a key of a classifier; write it below classifiers.NAME"
+)

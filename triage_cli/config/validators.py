@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from triage_cli.config.json_schema import NAME, accepts, or_null, schema_of
@@ -27,18 +28,26 @@ class Field(NamedTuple):
     needed: bool = False
 
 
-def record(setting: ConfigNode, table: Mapping[str, Field], origin_prefix: str, *, instead: str = "") -> dict[str, Any]:
+def record(
+    setting: ConfigNode,
+    table: Mapping[str, Field],
+    origin_prefix: str,
+    *,
+    instead: str = "",
+    misplaced: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Read a mapping by its table; `origin_prefix` is the key under which its values' origins are recorded.
 
-    `instead` is the key for the name of a secret's variable, for the hint if somebody wrote the secret itself. Mistakes
-    go to the diagnostics; the result has the keys without a mistake.
+    `instead` is the key for the name of a secret's variable, for the hint if somebody wrote the secret itself, and
+    `misplaced` has messages about keys that belong elsewhere. Mistakes go to the diagnostics; the result has the keys
+    without a mistake.
     """
     entries = setting.read(ConfigNode.entries, {})
     values: dict[str, Any] = {}
     chosen = entries["type"].read(table["type"].check) if "type" in table and "type" in entries else None
     for key, inner in entries.items():
         if (field := table.get(key)) is None:
-            inner.wrong(unknown_key(key, table, instead))
+            inner.wrong(misplaced.get(key) or unknown_key(key, table, instead))
         elif chosen and field.types and chosen not in field.types:
             inner.wrong(f'means nothing to type "{chosen}" (only to {listed(field.types)}); remove it')
         elif key == "type":
