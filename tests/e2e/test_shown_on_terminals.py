@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from rich.cells import cell_len
@@ -211,3 +212,21 @@ def test_what_waits_for_a_person_can_be_read_on_white(hostile: Cli) -> None:
         came = watched(hostile, command, on=STREAMS, NO_COLOR="")
         assert "38;5;136m" in came.shown
         assert "\x1b[33m" not in came.shown
+
+
+def test_no_header_of_a_plan_is_cut(three: Cli) -> None:
+    (three.folder / "new.yaml").write_text("destinations: {all: {type: file, path: q.jsonl}}\nroutes: [{to: all}]\n")
+    output = shown(three, "plan", "new.yaml", columns=40)
+    assert output.startswith("destination  before  after  change\n")
+
+
+def test_a_spike_began_in_local_time(fitted: Cli) -> None:
+    began = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=30)
+    week_ago = began - timedelta(weeks=1)
+    lines = [f"{week_ago.isoformat()},B-{n},{chr(97 + n) * 7} {chr(107 + n) * 7}" for n in range(10)]
+    lines += [f"{began.isoformat()},C-{n},the turnstile squeaks" for n in range(12)]
+    assert fitted("create", "-q", stdin="\n".join(["created_at,customer_id,subject", *lines])).returncode == 0
+    fitted.env["TZ"] = "Etc/GMT-5"
+    output = shown(fitted, "spikes", columns=200)
+    assert f"since {began.astimezone(timezone(timedelta(hours=5))):%Y-%m-%d %H:%M:%S};" in output
+    assert "(local time)" in output

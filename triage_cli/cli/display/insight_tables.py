@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from triage_cli.cli import local_time
 from triage_cli.cli.display.eval_tables import percent
 from triage_cli.cli.display.layout import AutoWidthTable, borderless
 from triage_cli.cli.display.tables import text
@@ -21,12 +22,13 @@ def spikes(records: Sequence[Record]) -> RenderableType:
     """Return spikes, each with its examples."""
     parts: list[RenderableType] = []
     for record in records:
-        head = f"{record['tickets']:,} tickets of {record['customers']:,} customers since {record['since']}"
+        since = local_time.local_times(record["since"])
+        head = f"{record['tickets']:,} tickets of {record['customers']:,} customers since {since}"
         share = f"{record['share']:.1%} of the customers, {record['share_before']:.1%} in the same hours before"
         of = f"{record['kind']} {record['category'] or ''}".strip()
         parts += [text(f"{record['name']} ({of})", "bold red"), text(f"  {head}; {share}")]
         parts += [text(f"  {short(e['ticket_id'])}  {e['text']}", "dim") for e in record["examples"]]
-    return Group(*parts)
+    return Group(*parts, text(f"({local_time.time_zone()})", "dim")) if records else Group()
 
 
 def drift(records: Sequence[Record]) -> RenderableType:
@@ -46,12 +48,13 @@ def drift(records: Sequence[Record]) -> RenderableType:
 
 def plan(_records: Sequence[object], compared: Plan) -> RenderableType:
     """Return the tables of a plan, with its first moves."""
-    volumes = _table("destination", "before", "after", "change", "pages")
+    paging = any(v.pages for v in compared.destinations)
+    volumes = _table("destination", "before", "after", "change", *(["pages"] if paging else []))
     for v in compared.destinations:
         style = "bold red" if v.pages and v.after > v.before else ""
         change = f"{v.after - v.before:+,}" if v.after != v.before else ""
-        pages = "yes" if v.pages else ""
-        volumes.add_row(text(v.destination), f"{v.before:,}", f"{v.after:,}", text(change, style), pages)
+        pages = ["yes" if v.pages else ""] if paging else []
+        volumes.add_row(text(v.destination), f"{v.before:,}", f"{v.after:,}", text(change, style), *pages)
     matrix = _table("category", "would be", "tickets")
     for old, new, n in compared.matrix:
         matrix.add_row(text(_category(old)), text(_category(new)), f"{n:,}")
