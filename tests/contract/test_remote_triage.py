@@ -20,6 +20,7 @@ from triage_cli.client import RemoteTriage, http, remote_triage, upload
 from triage_cli.client.address import Address, checked
 from triage_cli.client.http import ConnectionLostError
 from triage_cli.destinations.file import FileDestination
+from triage_cli.domain import ids
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.chunks import WINDOW, in_order
 from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
@@ -149,6 +150,15 @@ def test_a_typed_ticket_is_always_a_new_one(side: Side) -> None:
     assert made[0].value is not None
     assert made[1].value is not None
     assert made[0].value.ticket_id != made[1].value.ticket_id
+
+
+def test_a_ticket_that_another_store_exported_keeps_its_source_and_id(side: Side) -> None:
+    draft = a_row(0, ids.new_id(), exported=("zendesk", "77"))
+    for action in ("created", "unchanged"):
+        (outcome,) = side.make().create([draft])
+        assert outcome.action == action
+        assert outcome.value is not None
+        assert (outcome.value.source, outcome.value.external_id) == ("zendesk", "77")
 
 
 @pytest.mark.slow

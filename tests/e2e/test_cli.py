@@ -1063,6 +1063,19 @@ def test_its_own_export_changes_nothing(cli: Cli, output: str) -> None:
     assert cli("list", "-o", output).stdout == before
 
 
+@pytest.mark.parametrize("output", ["csv", "jsonl"])
+def test_the_export_of_another_database_keeps_its_ids(cli: Cli, output: str) -> None:
+    """They name the tickets in the helpdesk, so a pull doubles none of them, and labels are written back."""
+    cli("create", "-q", "--source", "zendesk", stdin="id,subject\n1,refund me\n2,crash\n")
+    typed = cli("create", "--subject", "typed", "-o", "id").stdout.strip()
+    exported = cli("list", "-o", output).stdout
+    for counts in ("3 created, 0 updated, 0 unchanged", "0 created, 0 updated, 3 unchanged"):
+        done = cli("create", "-o", "id", "--db", "other.db", stdin=exported)
+        assert done.stderr.splitlines()[-1] == f"{counts}, 0 rejected"
+    listed = cli("list", "--db", "other.db", "--columns", "source,external_id", "-o", "tsv").stdout.splitlines()
+    assert {*listed[1:]} == {"zendesk\t1", "zendesk\t2", f"import\t{typed}"}
+
+
 @pytest.mark.parametrize("piped", [False, True])
 def test_other_tickets_under_known_ids_are_noticed_before_anything_is_stored(cli: Cli, *, piped: bool) -> None:
     """The first thousands of rows are as they were, and the others are not."""

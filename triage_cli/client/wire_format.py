@@ -172,6 +172,8 @@ def draft_line(draft: TicketDraft, seen: int) -> str:
     wire_record |= {key: value for key, value in others.items() if value}
     if draft.origin in ("typed", "mail"):
         wire_record[draft.origin] = True
+    if draft.exported:
+        wire_record["exported"] = draft.exported
     return compact(wire_record)
 
 
@@ -192,12 +194,21 @@ def draft_of(wire_record: Any) -> TicketDraft:
     typed, mail = wire_record.get("typed", False), wire_record.get("mail", False)
     if not isinstance(typed, bool) or not isinstance(mail, bool) or (mail and mail_of(extra) is None):
         raise ProtocolError("a draft does not say properly whether it was typed, or came as mail")
+    exported = wire_record.get("exported")
+    if exported is not None and not _are_ids(exported):
+        raise ProtocolError("a draft has no proper source and id of its export")
     row, line, seen, record = numbers
     subject, description, customer_id, priority, created_at, external_id, verdict = texts
     return TicketDraft(
         row, line, subject, description, customer_id, priority, created_at, external_id, source, extra, verdict,
         seen=seen, silent=tuple(silent), origin="typed" if typed else "mail" if mail else "row", record=record,
+        exported=tuple(exported) if exported else None,
     )  # fmt: skip
+
+
+def _are_ids(value: Any) -> bool:
+    is_pair = isinstance(value, list) and len(value) == 2 and all(isinstance(one, str) for one in value)
+    return is_pair and "\t" not in value[0]
 
 
 def selection_record(selection: Selection) -> dict[str, Any]:

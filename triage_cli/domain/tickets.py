@@ -73,7 +73,8 @@ class TicketDraft(NamedTuple):
     mail (whose thread `external_id` names), options typed at a command, or a request of its own.
     `changed_at` is when its source last changed it (ISO 8601 UTC), if known. `record` is its number among the JSON
     records of an input where several may share a line (from 1; 0 elsewhere). `overruled` tells that a person has given
-    a later verdict than this one.
+    a later verdict than this one. A row that triage exported has the ticket id as `external_id`, and in `exported` the
+    source and the external id, for a store that does not know the ticket.
     """
 
     row: int = 0
@@ -95,6 +96,7 @@ class TicketDraft(NamedTuple):
     changed_at: str | None = None
     record: int = 0
     overruled: bool = False
+    exported: tuple[str, str] | None = None
 
     @property
     def place(self) -> str:

@@ -17,6 +17,7 @@ _EMPTY: Mapping[str, Any] = {}
 _END = "\x1a"  # Ctrl-Z, with which programs of DOS end a file
 _CELL_SIZE = 100  # characters that a cell counts for in `size`, besides its text
 _CACHE_SIZE = 4096  # distinct priorities and times that are cached
+_SOURCE_LENGTH = 80  # characters of a source's name, as in a request
 
 
 class _Seen(NamedTuple):
@@ -105,8 +106,10 @@ class _RowMapper:
             plan.fields.get(field, width)
             for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
         )
+        is_export = {*TICKET_KEYS} <= plan.ours
         # In an export of ours a dash is a text: nothing is empty there.
-        self._text_or_none = _stripped if {*TICKET_KEYS} <= plan.ours else _text_or_none
+        self._text_or_none = _stripped if is_export else _text_or_none
+        self._exported = [plan.names.index(key) for key in ("source", "external_id")] if is_export else []
         taken = set(plan.fields.values())
         self._extra_columns = tuple(
             (column_name, index)
@@ -152,7 +155,15 @@ class _RowMapper:
             silent=self._silent(record, extra),
             size=self._size(record),
             record=row + 1 if self._plan.numbered else 0,
+            exported=self._ids_of_export(values) if self._exported else None,
         )
+
+    def _ids_of_export(self, values: Sequence[str]) -> tuple[str, str] | None:
+        """Return the source and the external id of a row that triage exported; a source that was named has priority."""
+        source, external_id = (values[index].strip() for index in self._exported)
+        source = source if self._plan.source == "import" else self._plan.source
+        is_name = 0 < len(source) <= _SOURCE_LENGTH and source.isprintable()
+        return (source, external_id) if external_id and is_name else None
 
     def _values(self, record: Record) -> tuple[list[str], str]:
         """Return the cells, with an empty one behind the last column, and the problem of the record."""

@@ -1,6 +1,6 @@
 """Finds the stored tickets that an input's drafts belong to."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 
 from triage_cli.domain import dedup, ids
@@ -17,18 +17,24 @@ from triage_cli.service.verdicts import Verdicts
 def named(store: Store, identified_drafts: list[Identified]) -> list[Identified]:
     """Return the drafts; one whose external id is a ticket id of this store gets the identity of that ticket.
 
-    Mails do not, since whoever writes one chooses its ids.
+    Mails do not, since whoever writes one chooses its ids. A ticket that another store exported gets back the source
+    and the external id that it had there.
     """
     ticket_ids = {i.draft.external_id or "" for i in identified_drafts if _may_name_a_ticket(i.draft)}
     if not ticket_ids:
         return identified_drafts
     identities_by_id = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(ticket_ids)))}
-    return [
-        i._replace(identity=identities_by_id.get(i.draft.external_id or "", i.identity))
-        if _may_name_a_ticket(i.draft)
-        else i
-        for i in identified_drafts
-    ]
+    return [_named(i, identities_by_id) if _may_name_a_ticket(i.draft) else i for i in identified_drafts]
+
+
+def _named(identified: Identified, identities_by_id: Mapping[str, str]) -> Identified:
+    draft = identified.draft
+    if identity := identities_by_id.get(draft.external_id or ""):
+        return identified._replace(identity=identity)
+    if draft.exported is None:
+        return identified
+    source, external_id = draft.exported
+    return dedup.identify(draft._replace(source=source, external_id=external_id, exported=None))
 
 
 def _may_name_a_ticket(draft: TicketDraft) -> bool:
