@@ -265,6 +265,16 @@ def test_a_wait_beyond_the_deadline_is_exit_6_and_the_next_pull_goes_on(cli: Cli
     assert len(desk.lists) == 4
 
 
+def test_a_deadline_that_passed_before_an_answer_came_is_the_reason(cli: Cli, desk: Helpdesk) -> None:
+    desk.fail = lambda *_: Reply(503)
+    configure(cli, {"shop": desk.source()})
+    done = cli("pull", "-q", "--deadline", "0.01s")
+    assert done.returncode == 6
+    assert done.stderr == (
+        "error: shop answered 503, and --deadline has passed; the same command goes on later from there\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [("token", "page"), ("token", "path"), ("page", "token"), ("path", "offset")],
@@ -351,6 +361,12 @@ def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, d
             "shop: the answer is no JSON; check url and auth",
         ),
         (Reply(200, "nonsense"), 2, "shop: the answer is no JSON; check url and auth"),
+        (
+            Reply(307, headers={"location": "http://me:secret-of-the-shop@10.0.0.1:8080/v2"}),
+            2,
+            "shop redirects to http://10.0.0.1:8080/v2, which is not followed",
+        ),
+        (Reply(200, "null"), 2, 'shop: the answer has no list at "data" (it has null); check items'),
         (Reply(200, '{"tickets": []}'), 2, 'shop: the answer has no list at "data" (it has tickets); check items'),
         (
             Reply(200, '{"data": [], "links": {"next": "https://elsewhere.example/"}}'),

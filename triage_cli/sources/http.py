@@ -191,7 +191,7 @@ class HttpSource:
                 hint="try later, or ask for fewer items a page in query",
             )
         if not isinstance(items, list):
-            there = ", ".join(list(value)[:10]) if isinstance(value, Mapping) else type(value).__name__
+            there = ", ".join(list(value)[:10]) if isinstance(value, Mapping) else self._hide(compact(value))[:SHOWN]
             place = f'at "{self._spec.items}"' if self._spec.items else "at the top"
             if problem:
                 hint = "check auth, query and body"
@@ -286,12 +286,12 @@ def _is_limited(answer: HttpAnswer) -> bool:
 
 
 def _target(answer: HttpAnswer) -> str:
-    """Return where an answer redirects to, without a query, which may hold a secret."""
+    """Return where an answer redirects to, without a query and a password, which may be secrets."""
     try:
         target = urlsplit(answer.headers.get("location", ""))
     except ValueError:
         return ""
-    place = f"{target.scheme}://{target.hostname}" if target.hostname else ""
+    place = f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.hostname else ""
     return f" to {place}{target.path}" if place or target.path else ""
 
 

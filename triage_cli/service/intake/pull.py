@@ -81,9 +81,8 @@ class SourcePull:
         left = self._stop.left
         if seconds > (LONGEST_PAUSE if left is None else left):
             limit = "longer than an hour" if left is None else "beyond --deadline"
-            raise UnavailableError(
-                f"{why}, and to wait for {seconds:.0f} s is {limit}", hint="the same command goes on later from there"
-            )
+            reason = "--deadline has passed" if self._stop.expired else f"to wait for {seconds:.0f} s is {limit}"
+            raise UnavailableError(f"{why}, and {reason}", hint="the same command goes on later from there")
         end = self._stop.clock() + seconds
         while (rest := end - self._stop.clock()) > 0:
             if self._stop.wait(min(rest, TICK)):
