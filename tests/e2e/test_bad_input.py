@@ -179,6 +179,11 @@ def test_no_backup_and_no_report_is_a_file_of_triages_own(cli: Cli) -> None:
     )  # fmt: skip
     done = cli("eval", "-", "--report", f"{cli.db}.head", stdin="description,label\nrefund,Billing\n")
     assert "name another with --report" in done.stderr
+    for option in (("db", "backup"), ("create", "--rejects"), ("eval", "--report")):
+        done = cli(*option, "-", stdin="description,label\nrefund,Billing\n")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "error: - names no file to write; " in done.stderr
+    assert not (cli.folder / "-").exists()
     assert cli("audit", "verify").returncode == 0
 
 

@@ -47,7 +47,9 @@ def _open(input_name: str) -> BinaryIO | MailFolder:
 
 
 def check_written(session: CommandContext, path: Path | None, option: str, read: Iterable[int | str] = ()) -> None:
-    """Raise `UsageError` if a file to write is also read, or is one of triage's own files, such as a queue file."""
+    """Raise `UsageError` if a file to write is stdout, is also read, or is one of triage's own files (a queue file)."""
+    if path == Path("-"):
+        raise UsageError("- names no file to write", hint=f"name one with {option}")
     if path is not None and is_own(path, session.config):
         problem = f"{path} is a file of triage's own and would be overwritten"
         raise UsageError(problem, hint=f"name another with {option}")
