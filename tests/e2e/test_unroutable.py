@@ -47,6 +47,22 @@ def test_run_and_each_route_tell_them_until_a_rule_takes_them(gap: Cli) -> None:
     assert (done.returncode, done.stderr) == (3, ONE)
 
 
+def test_why_names_the_rules_that_take_only_others_of_the_category(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    conditions = "{category: Billing, priority: [high, urgent], min_confidence: 0.9}"
+    rules = f"routes: [{{when: {{category: General}}, to: billing}}, {{when: {conditions}, to: billing}}]\n"
+    (cli.folder / "config.yaml").write_text(GAP.partition("routes")[0] + rules)
+    assert cli("run", "-q", "--map", "verdict=v", stdin="id,subject,priority,v\n1,refund,low,Billing\n").returncode == 3
+    takes = "rule routes[1] takes Billing where priority is high or urgent, confidence is at least 0.9"
+    assert cli("why", "1").stdout.splitlines()[-1] == (
+        f"Next: {takes}; change it, or add a rule to routes in the config; the next triage route takes it up."
+    )
+    (cli.folder / "config.yaml").write_text(GAP)
+    assert cli("why", "1").stdout.splitlines()[-1] == (
+        "Next: the next triage route sends it to billing, as the routing map has it now."
+    )
+
+
 def test_a_rule_that_takes_them_ends_it(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     (cli.folder / "config.yaml").write_text(GAP)

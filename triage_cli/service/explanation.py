@@ -19,7 +19,9 @@ from triage_cli.service.delivery.routing_decisions import RoutingMap
 def why(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> Why:
     """Return the explanation of how a ticket was decided."""
     names = [category.name for category in categories]
-    lines = explain(history, names, _owed_today(history, categories, routing_map), routing_map.offline)
+    owed = _owed_today(history, categories, routing_map)
+    near = routing.reach(routing_map.rules, history.ticket.category or "").rules if owed is None else ()
+    lines = explain(history, names, owed, routing_map.offline, near)
     suggestions = suggestions_in_force(history.ticket, history.classifications)
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(lines), suggestions)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from triage_cli.domain.audit.events import EventAction, LoggedEvent
 from triage_cli.domain.decisions import Classification
+from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.evaluation.threshold_sentences import bound_of, threshold_clause
 from triage_cli.domain.explanation.early_end import early_end
 from triage_cli.domain.explanation.next_step import comma_list, next_step, offline_clause, two_decimals
@@ -29,13 +30,17 @@ Events = Sequence[tuple[LoggedEvent, Mapping[str, Any]]]  # each with its parsed
 
 
 def explain(
-    history: History, categories: Collection[str] = (), owed: Sequence[str] | None = (), offline: Collection[str] = ()
+    history: History,
+    categories: Collection[str] = (),
+    owed: Sequence[str] | None = (),
+    offline: Collection[str] = (),
+    near: Sequence[Rule] = (),
 ) -> Iterator[str]:
     """Yield the lines of the explanation: the ticket's present state, then its events, then what is next.
 
     `categories` are the configured ones; without them, the ticket's category counts as one. `owed` are further
     destinations to which the present routing map would send a routed ticket; None if no rule matches it. `offline` are
-    the destinations that wait for the network.
+    the destinations that wait for the network, `near` the rules that take other tickets of its category.
     """
     events = [(event, json.loads(event.detail)) for event in history.events]
     yield _headline(history, events)
@@ -51,7 +56,7 @@ def explain(
     if (run := history.ended_early) is not None:
         yield f"{readable(run.ended_at or run.started_at)}  {early_end(run)}"
     gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
-    yield f"Next: {offline_clause(history, offline)}{next_step(history, gone, owed)}"
+    yield f"Next: {offline_clause(history, offline)}{next_step(history, gone, owed, near)}"
 
 
 def _earlier_steps(history: History, events: Events) -> dict[str, list[Classification]]:

@@ -14,6 +14,7 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import readable
 from triage_cli.domain.views import History
 
+LISTED = 3  # rules that are named one by one
 SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 NEXT_BY_STATUS = {
     "new": "triage classify asks about it",
@@ -27,8 +28,8 @@ NEXT_BY_STATUS = {
 }
 
 
-def next_step(history: History, gone: str | None, owed: Sequence[str] | None) -> str:
-    """Return what happens next. `gone` is the ticket's category if that is none any more; `owed` is as in `explain`."""
+def next_step(history: History, gone: str | None, owed: Sequence[str] | None, near: Sequence[Rule] = ()) -> str:
+    """Return what happens next. `gone` is the ticket's category if that is none any more; the rest: see `explain`."""
     ticket, deliveries = history.ticket, history.deliveries
     if is_forgotten(ticket.identity):
         return "nothing; its text was forgotten, and nothing more is sent."
@@ -44,17 +45,21 @@ def next_step(history: History, gone: str | None, owed: Sequence[str] | None) ->
         because = f" {why}" if gone else failed
         step = f"a person decides{because}: triage verdict {_name(history)} CATEGORY, or triage review"
     else:
-        step = f"{_machine_step(history, owed)}{failed}"
+        step = f"{_machine_step(history, owed, near)}{failed}"
     return f"{_batch_clause(history)}{step}{due}{held}."
 
 
-def _machine_step(history: History, owed: Sequence[str] | None) -> str:
+def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[Rule]) -> str:
     """Return what comes next for a ticket that needs no person."""
     status = history.ticket.status
     if history.holder is not None and status in KINDS:
         return f"{named(history.holder)} is at work on it"
-    if owed and status != "unroutable":
-        return f"triage route {_name(history)} sends it to {comma_list(owed)}, as the routing map has it now"
+    if owed:
+        command = "the next triage route" if status == "unroutable" else f"triage route {_name(history)}"
+        return f"{command} sends it to {comma_list(owed)}, as the routing map has it now"
+    if near and status == "unroutable":
+        takes = "; ".join(f"rule {r.name} takes {history.ticket.category} where {conditions(r)}" for r in near[:LISTED])
+        return f"{takes}; change {'it' if len(near) == 1 else 'one'}, or {NEXT_BY_STATUS[status]}"
     if owed is None and status == "routed":
         return "nothing; it stays where it is, though no rule of the routing map matches it now"
     dead = [d for d in history.deliveries if d.state == "dead" and d.category == history.ticket.category]
