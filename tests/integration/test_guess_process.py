@@ -72,8 +72,7 @@ def test_it_guesses_as_the_program_itself_does(guesser: Guesser) -> None:
     try:
         until(process.is_ready, "the process to be ready")
         for texts in (TEXTS, [], TEXTS[:1], ["word " * 800] * 600):  # the last ones are larger than its pipe
-            process.send(texts)
-            found = [guess._replace(doubts=tuple(guess.doubts)) for guess in process.guesses()]
+            found = [guess._replace(doubts=tuple(guess.doubts)) for guess in process.guesses(texts)]
             assert found == guesser.guesses(texts)
     finally:
         process.close()
@@ -84,13 +83,13 @@ def test_it_guesses_as_the_program_itself_does(guesser: Guesser) -> None:
 @pytest.mark.usefixtures("always")
 def test_a_bulk_run_uses_it_and_gets_the_same_answers(default: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Sequence[str]] = []
-    send = GuessProcess.send
+    guesses = GuessProcess.guesses
 
-    def noted(process: GuessProcess, texts: Sequence[str]) -> None:
+    def noted(process: GuessProcess, texts: Sequence[str]) -> list[Guess]:
         sent.append(texts)
-        send(process, texts)
+        return guesses(process, texts)
 
-    monkeypatch.setattr(GuessProcess, "send", noted)
+    monkeypatch.setattr(GuessProcess, "guesses", noted)
     taken: list[Ticket] = []
 
     def chunks() -> Iterator[Sequence[Ticket]]:

@@ -52,10 +52,8 @@ class GuessAhead(Generic[T]):
 
     def begin(self, tickets: Sequence[Ticket]) -> None:
         """Begin to answer about tickets, once the answers about the last ones were taken."""
-        texts = [ticket.text for ticket in tickets]
-        self._count(len(texts))
-        process = self._sent_to(texts)
-        self._asked = self._thread.submit(lambda: self._answers(tickets, self._guesses(texts, process)))
+        self._count(len(tickets))
+        self._asked = self._thread.submit(lambda: self._answers(tickets, self._guesses([t.text for t in tickets])))
 
     def answers(self) -> Sequence[T]:
         """Wait for the answers about the tickets of the last `begin`, and return them; none before the first one."""
@@ -65,23 +63,13 @@ class GuessAhead(Generic[T]):
         """Wait for the thread: while it is busy, it would delay SQLite at every row."""
         wait([self._asked] if self._asked else ())
 
-    def _guesses(self, texts: Sequence[str], process: "GuessProcess | None") -> Sequence[Guess]:
-        if process is not None:
-            try:
-                return process.guesses()
-            except OSError:
-                self._end_process()
-        return self._guesser.guesses(texts)
-
-    def _sent_to(self, texts: Sequence[str]) -> "GuessProcess | None":
-        """Send texts to the process if it is ready, and return it."""
+    def _guesses(self, texts: Sequence[str]) -> Sequence[Guess]:
         try:
-            if self._process is None or not self._process.is_ready():
-                return None
-            self._process.send(texts)
+            if self._process is not None and self._process.is_ready():
+                return self._process.guesses(texts)
         except OSError:
             self._end_process()
-        return self._process
+        return self._guesser.guesses(texts)
 
     def _count(self, texts: int) -> None:
         """Count texts until a process is worth its start; then start it, if there is no other one."""

@@ -56,12 +56,9 @@ class GuessProcess:
                 self._is_ready = True
         return self._is_ready
 
-    def send(self, texts: Sequence[str]) -> None:
-        """Send texts without waiting for the guesses, which must be received before the next texts are sent."""
+    def guesses(self, texts: Sequence[str]) -> list[Guess]:
+        """Return its guesses about texts."""
         self._send(list(texts))
-
-    def guesses(self) -> list[Guess]:
-        """Wait for the guesses about the texts that were sent, and return them."""
         return list(map(Guess._make, self._receive()))
 
     def kill(self) -> None:

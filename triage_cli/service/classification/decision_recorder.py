@@ -77,7 +77,9 @@ class DecisionRecorder:
         One that waits for a person although its answer is sure by now does need it, for the answer to hold. A forgotten
         ticket has no text, and is `held` even with `force`.
         """
-        named = {t.ticket_id: Action.HELD for t in tickets if not t.text or (t.verdict and not self._force)}
+        named = {
+            t.ticket_id: Action.HELD for t in tickets if not (t.subject or t.text) or (t.verdict and not self._force)
+        }
         if self._force:
             return named
         once_decided = [t for t in tickets if t.ticket_id not in named and t.status not in TO_CLASSIFY]
