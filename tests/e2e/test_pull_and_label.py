@@ -254,13 +254,13 @@ def test_an_older_state_of_the_field_is_no_person_s_word_if_triage_has_set_that_
     cli("verdict", "0", second)
     cli("route", "-q")
     desk.items[0] |= {"field": first, "updated_at": "2026-11-20T00:00:00Z"}
-    cli("pull", "-q", "--full")
+    assert cli("pull", "-q", "--full").returncode == 0
     assert verdicts(cli)["0"] == (second, getuser())
     desk.change(0)
-    cli("pull", "-q")
+    assert cli("pull", "-q").returncode == 0
     assert verdicts(cli) == {"0": (first, "shop")}
     desk.items[0] |= {"field": third, "updated_at": "2026-11-20T00:00:00Z"}
-    cli("pull", "-q", "--full")
+    assert cli("pull", "-q", "--full").returncode == 0
     assert verdicts(cli) == {"0": (third, "shop")}, "triage has never set that"
 
 
@@ -285,7 +285,7 @@ def test_a_correction_is_heard_though_another_destination_got_its_delivery_later
     minute_ago = to_seconds(now()) - BEGAN.timestamp() - 60
     desk.change(0, after=minute_ago, field=other)
     assert cli("route", "0", "-q").returncode == 3, "the field is not overwritten; the chat has the message"
-    cli("pull", "-q")
+    assert cli("pull", "-q").returncode == 0
     assert verdicts(cli) == {"0": (other, "shop")}
     assert cli("route", "0", "-q").returncode == 0
 
@@ -298,12 +298,12 @@ def test_what_a_person_set_there_before_a_verdict_here_is_recorded_and_does_not_
     desk.change(0, after=minute_ago, field="General")
     cli("verdict", "0", "Technical")
     assert cli("route", "0", "-q").returncode == 3
-    cli("pull", "-q")
+    assert cli("pull", "-q").returncode == 0
     assert verdicts(cli) == {"0": ("Technical", getuser())}
     assert "General was given; a person's verdict stays" in cli("logs", "0", "-o", "table").stdout
     assert cli("route", "0", "--retry-dead", "-q").returncode == 0
     assert desk.items[0]["field"] == "Technical", "what was taken in is no obstacle"
-    cli("pull", "-q")
+    assert cli("pull", "-q").returncode == 0
     assert verdicts(cli) == {"0": ("Technical", getuser())}
 
 
@@ -318,7 +318,7 @@ def test_a_value_that_waits_to_be_replaced_is_no_person_s_word(cli: Cli, desk: H
     desk.fail = lambda _n, got: Reply(503) if got.method == "PUT" and not got.path.endswith("tags") else None
     assert cli("route", "0", "--no-wait", "-q").returncode == 0
     assert (desk.items[0]["field"], f"triage_{other.lower()}" in desk.items[0]["tags"]) == (decided, True)
-    cli("pull", "-q")
+    assert cli("pull", "-q").returncode == 0
     assert verdicts(cli) == {"0": (other, getuser())}
 
 

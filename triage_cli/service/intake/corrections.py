@@ -134,7 +134,7 @@ def is_news(category: str, changed: float, values: Sequence[FieldValue]) -> bool
     It is not if the field may have it from triage, or from a person whose word was taken in.
     """
     set_at = max((value.latest for value in values if value.category == category), default=0.0)
-    replaced = (v for v in values if v.category != category and set_at < v.surely and int(v.surely) <= changed)
+    replaced = (v for v in values if v.category != category and set_at < v.surely < changed + 1)
     return not set_at or any(replaced)
 
 
