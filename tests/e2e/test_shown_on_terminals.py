@@ -9,7 +9,9 @@ from rich.cells import cell_len
 
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, many
-from tests.support.watched_terminal import STREAMS, watched
+from tests.support.labelled_tickets import csv, rows
+from tests.support.watched_terminal import STREAMS, told, watched
+from triage_cli.cli.progress import SPINNER
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -17,7 +19,7 @@ CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 def shown(cli: Cli, *args: str, columns: int = 80) -> str:
     """Return what a terminal shows, without colours."""
     came = watched(cli, *args, on=STREAMS, columns=columns, NO_COLOR="")
-    lines = [CODES.sub("", line) for line in came.shown.splitlines()]
+    lines = [CODES.sub("", line) for line in told(came.shown).splitlines()]
     assert [line for line in lines if line != line.rstrip()] == [], "no line is padded"
     return "\n".join(lines)
 
@@ -230,3 +232,12 @@ def test_a_spike_began_in_local_time(fitted: Cli) -> None:
     output = shown(fitted, "spikes", columns=200)
     assert f"since {began.astimezone(timezone(timedelta(hours=5))):%Y-%m-%d %H:%M:%S};" in output
     assert "(local time)" in output
+
+
+@pytest.mark.slow
+def test_work_of_unknown_length_shows_how_long_it_takes(fitted: Cli) -> None:
+    assert fitted("create", "-q", stdin=TICKETS).returncode == 0
+    (fitted.folder / "labelled.csv").write_text(csv(rows(4)))
+    came = watched(fitted, "suspects", "labelled.csv")
+    assert re.search(rf"[{SPINNER}] comparing the labels 0:00:\d\d", came.shown)
+    assert "comparing" not in told(came.shown)

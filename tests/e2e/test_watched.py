@@ -21,7 +21,7 @@ import typer
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_pending, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, verdict
-from tests.support.watched_terminal import Came, raw_terminal, until_gone, unwatched, watched
+from tests.support.watched_terminal import Came, raw_terminal, told, until_gone, unwatched, watched
 from triage_cli.cli import app, live_line, progress
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.readers.decoding import BLOCK
@@ -246,11 +246,6 @@ def test_a_file_holds_the_same_with_a_terminal_beside_it(desk: Desk, name: str, 
 
 
 # -- what is told while a bar is there
-
-
-def told(shown: str) -> str:
-    """Return what a terminal was told, without the line that comes and goes."""
-    return "".join(part for part in shown.split(live_line.CLEAR) if part[:1] not in progress.SPINNER)
 
 
 def test_what_is_told_under_a_bar_is_told_as_it_is_elsewhere(desk: Desk) -> None:

@@ -15,8 +15,14 @@ from typing import NamedTuple
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE
 from tests.support.forked_cli import forked
+from triage_cli.cli import live_line, progress
 
 STREAMS = ("stdin", "stdout", "stderr")
+
+
+def told(shown: str) -> str:
+    """Return what a terminal was told, without the line that comes and goes."""
+    return "".join(part for part in shown.split(live_line.CLEAR) if part[:1] not in progress.SPINNER)
 
 
 class Came(NamedTuple):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from os import SEEK_END
 from typing import BinaryIO, NamedTuple, TypeVar
 
@@ -43,6 +43,15 @@ class ProgressBar(NamedTuple):
         self.session.stopped = progress.stopped
         with Line(progress.drawn):
             yield from progress.through(items, lambda: self.session.triage.spent)
+
+
+def elapsed_line(what: str, *, shown: bool) -> AbstractContextManager[object]:
+    """Show what a command does, and for how long, while the block runs: for work whose length is unknown."""
+    if not shown:
+        return nullcontext()
+    from triage_cli.cli.live_line import Line
+
+    return Line(_Progress(what, ProgressTotal()).drawn)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from triage_cli.cli.column_selection import Columns
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Format, Printer, drawn_by
+from triage_cli.cli.progress import elapsed_line
 from triage_cli.config import Config, load_config
 from triage_cli.domain.errors import CheckError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
@@ -65,7 +66,8 @@ def plan(
     session.stopper.watch(stop.stop)
     session.require_database()
     selection = Selection(written_since=options.moment(since))
-    compared = compare(session.config, config, selection, stop, session.say, asking_caller)
+    with elapsed_line("comparing", shown=session.guides):
+        compared = compare(session.config, config, selection, stop, session.say, asking_caller)
     if stop.stopping:
         return ExitCode.INTERRUPTED
     table = drawn_by("insight_tables.plan", compared=compared)

@@ -10,6 +10,7 @@ from triage_cli.cli import messages, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
+from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.insight.spikes import Spike
 from triage_cli.service.insight import spikes as spike_search
@@ -42,7 +43,8 @@ def spikes(
     session.require_database()
     session.look()  # from here on a signal waits until what was sent is stored
     inflow = wiring.stores.open_inflow(session.config, session.store)
-    new_spikes = spike_search.look(inflow, datetime.now(UTC), latest, earlier)
+    with elapsed_line("comparing", shown=session.guides):
+        new_spikes = spike_search.look(inflow, datetime.now(UTC), latest, earlier)
     printer.many(new_spikes, _record, KEYS, drawn_by("insight_tables.spikes"), "spike_id", rows=len(new_spikes))
     session.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}")
     to = session.config.spikes_to

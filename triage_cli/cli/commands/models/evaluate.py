@@ -11,6 +11,7 @@ from triage_cli.cli import input_tables, labelled_files, messages, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
+from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.decisions import Calibration, ClassifyPlan
 from triage_cli.domain.errors import CheckError, TriageError, UsageError
 from triage_cli.domain.evaluation import threshold_sentences
@@ -87,7 +88,8 @@ def evaluate(
     for plan in plans:
         spec = session.config.classifiers[plan.classifier or ""]
         own = spec.min_confidence if spec.max_error is None else None
-        evaluations.append(evaluation_run.evaluate(labelled_rows, plan, own, fit=calibrate))
+        with elapsed_line(f"asking {plan.classifier}", shown=session.guides):
+            evaluations.append(evaluation_run.evaluate(labelled_rows, plan, own, fit=calibrate))
         if evaluations[-1].stopped or evaluation_run.stop_control.stopping:
             break
     measured = [each for each in evaluations if each.scored.n]

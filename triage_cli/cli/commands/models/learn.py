@@ -10,6 +10,7 @@ from triage_cli.cli import labelled_files, messages
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
+from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.errors import UsageError
 from triage_cli.service.learning.second_look import Looked
 from triage_cli.service.learning.train import TrainingReport
@@ -54,7 +55,8 @@ def learn(
         if material.overruled:
             two = messages.plural(len(material.overruled), "texts have two labels", "text has two labels")
             session.say(f"note: {two}: triage suspects{' FILE' if file else ''} shows them")
-        lesson = training_run.learn(material)
+        with elapsed_line("learning", shown=session.guides):
+            lesson = training_run.learn(material)
         labels = {row.category for row in material.rows}
         unmeasured = [category.name for category in session.config.categories if category.name not in labels]
     printer.one(record(lesson), drawn_by("eval_tables.lesson"), COLUMNS, "version")

@@ -5,6 +5,7 @@ from triage_cli.cli import labelled_files, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
+from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.serialization import to_json
 from triage_cli.service.learning.training_data import LEAST, too_few
 
@@ -33,7 +34,8 @@ def suspects(
     session.lend_database()
     training_run = wiring.diagnostics.training_run(session.config, *session.signature, session.say)
     material = training_run.material(labelled_files.read(session, file, label) if file else ())
-    suspect_labels, confused = training_run.suspects(material)
+    with elapsed_line("comparing the labels", shown=session.guides):
+        suspect_labels, confused = training_run.suspects(material)
     labelled_files.note_skipped(session, material)
     records = [
         suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}

@@ -10,6 +10,7 @@ from triage_cli.cli import input_tables, messages
 from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer
+from triage_cli.cli.progress import elapsed_line
 from triage_cli.config import without_password
 
 TOLD = 10  # the most ids in one warning
@@ -25,7 +26,8 @@ def path(session: CommandContext) -> None:
 def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
     """Copy the database, also while it is in use; the copy can be opened with --db."""
     input_tables.check_written(session, file, "triage db backup FILE")
-    wiring.stores.backup(session.config, file)
+    with elapsed_line("copying", shown=session.guides):
+        wiring.stores.backup(session.config, file)
     session.say(f"wrote {file}")
 
 
@@ -47,7 +49,8 @@ def restore(
     if not yes and Path(path).exists() and not session.agrees(question):
         session.say("nothing was restored")
         return
-    head, replaced, doubts = wiring.stores.restore(session.config, file, session.signature[0])
+    with elapsed_line("restoring", shown=session.guides):
+        head, replaced, doubts = wiring.stores.restore(session.config, file, session.signature[0])
     kept = f"; what was there is kept in {replaced.kept}" if replaced.kept else ""
     session.say(f"restored {file}: {messages.plural(head.events, 'events')}{kept}")
     if doubts:
@@ -68,7 +71,8 @@ def copy(
     session: CommandContext, url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host/name")]
 ) -> None:
     """Move the database to an empty one on PostgreSQL, audit log included, and verify it there; all or nothing."""
-    copied = wiring.stores.copy_to(session.config, url)
+    with elapsed_line("copying", shown=session.guides):
+        copied = wiring.stores.copy_to(session.config, url)
     contents = ", ".join(f"{number:,} {table}" for table, number in copied.rows.items() if number)
     session.say(f"copied {contents or 'nothing, since there is nothing'}; the audit log holds there")
     if copied.changed:

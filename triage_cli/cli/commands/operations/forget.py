@@ -11,6 +11,7 @@ from triage_cli.cli import messages
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions
+from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.outcomes import Outcome
@@ -66,10 +67,11 @@ def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
     sent: Counter[str] = Counter()
 
     def counted() -> Iterator[Outcome[Routed]]:
-        for outcome in session.triage.forget(customer):
-            counts[outcome.action] += 1
-            sent.update((outcome.value.ticket.routed_to or "").split(", ")) if outcome.value else None
-            yield outcome
+        with elapsed_line("erasing", shown=session.shows_progress(printer.format)):
+            for outcome in session.triage.forget(customer):
+                counts[outcome.action] += 1
+                sent.update((outcome.value.ticket.routed_to or "").split(", ")) if outcome.value else None
+                yield outcome
 
     printer.many(counted(), outcome_record, TICKET_KEYS, TICKETS_TABLE)
     session.say(messages.counted(counts, ("forgotten",)))
