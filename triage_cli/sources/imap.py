@@ -8,7 +8,6 @@ read-only, so no mail is marked as seen.
 import base64
 import json
 import re
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -75,8 +74,10 @@ class ImapSource:
 
     @contextmanager
     def _connected(self) -> Iterator[ImapConnection]:
+        hint = "see host, port and tls in the config, or try again later"
         try:
             server = self._connect()
+            hint = "what came before is stored; the same command goes on from there"
             try:
                 yield server
             finally:
@@ -84,12 +85,8 @@ class ImapSource:
                     server.logout()
         except (OSError, ImapError) as error:
             why = reason(error) if isinstance(error, OSError) else self._without_password(error)
-            is_tls = isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError)
             raise UnavailableError(
-                f"{self.name}: the mail server {self._host} cannot be read: {why}",
-                hint="see port and tls in the config"
-                if is_tls
-                else "what came before is stored; the same command goes on from there",
+                f"{self.name}: the mail server {self._host} cannot be read: {why}", hint=hint
             ) from error
 
     def _without_password(self, error: Exception) -> str:
