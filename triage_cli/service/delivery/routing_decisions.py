@@ -178,7 +178,8 @@ class RoutingDecider:
         if revived:
             data["retried"] = [d.destination for d in revived]
         event = self._context.event(EventAction.ROUTED, ticket.ticket_id, data, at)
-        outcome = Outcome[Routed](None, Action(status), Routed(ticket, after), None, before)
+        action = Action.UNCHANGED if status == "routed" and not adds else Action(status)
+        outcome = Outcome[Routed](None, action, Routed(ticket, after), None, before)
         return outcome, Change(event, ticket, before.revision, adds)
 
     def _revived_dead_letters(self, deliveries: Iterable[Delivery], adds: Sequence[Delivery]) -> tuple[Delivery, ...]:
