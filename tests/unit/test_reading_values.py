@@ -1,6 +1,7 @@
 """Priorities, times and header names: the many spellings, and the look-alikes that must not be taken."""
 
 import io
+import json
 
 import pytest
 
@@ -304,3 +305,34 @@ def test_a_bare_number_has_the_meaning_of_its_helpdesk(desk: str, meanings: dict
     assert f"{desk} export" in table.taken
     assert [row.priority for row in rows] == list(meanings.values())
     assert [row.extra.get("Priority") for row in rows] == [n if not m else None for n, m in meanings.items()]
+
+
+MARKUP = "<div dir='ltr'><p>I was <b>charged</b> twice &amp; want it back</p><style>p {color: red}</style></div>"
+TOLD = "most descriptions hold HTML; --html stores what a reader sees of it"
+
+
+HTML_ROWS = [(1, "<b> in the editor", MARKUP), (2, "", "no tags: 1 < 2"), (3, "", "<br>hours?")]
+HTML_TABLE = "".join(f'{n},{subject},"{description}"\n' for n, subject, description in HTML_ROWS)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        f"id,subject,description\n{HTML_TABLE}",
+        json.dumps([dict(zip(("id", "subject", "description"), row, strict=True)) for row in HTML_ROWS]),
+    ],
+)
+def test_html_is_read_as_text_where_that_is_asked_for_and_told_where_not(written: str) -> None:
+    table = open_table(io.BytesIO(written.encode()), "export", ReadOptions(html=True))
+    texts = [(row.subject, row.description) for row in table.rows if isinstance(row, TicketDraft)]
+    assert texts == [
+        ("<b> in the editor", "I was charged twice & want it back"), (None, "no tags: 1 < 2"), (None, "hours?")
+    ]  # fmt: skip
+    assert TOLD not in table.notes
+    table = open_table(io.BytesIO(written.encode()), "export", ReadOptions())
+    assert TOLD in table.notes
+    first = next(table.rows)
+    assert isinstance(first, TicketDraft)
+    assert first.description == MARKUP
+    table = open_table(io.BytesIO(written.replace("<br>hours", "hours").encode()), "export", ReadOptions())
+    assert TOLD not in table.notes

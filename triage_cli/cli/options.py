@@ -221,6 +221,7 @@ class InputOptions:
     no_header: Annotated[
         bool, typer.Option("--no-header", help="The first row is data; its columns are named 1, 2, 3, …")
     ] = False
+    html: Annotated[bool, typer.Option("--html", help="Descriptions with HTML are stored as text.")] = False
     limit: Limit = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read all, show the mapping and the first three tickets; store nothing.")
@@ -242,7 +243,7 @@ class InputOptions:
         if self.source is not None and not SOURCE.fullmatch(self.source):
             raise UsageError(f'"{self.source}" is no name for a source', hint="use letters, digits, dots and dashes")
         kind = self.file_format, self.encoding, self.delimiter
-        return ReadOptions(mapping, self.source, *kind, not self.no_header, self.limit)
+        return ReadOptions(mapping, self.source, *kind, not self.no_header, self.limit, self.html)
 
 
 @dataclass(frozen=True)

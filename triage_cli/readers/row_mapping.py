@@ -8,6 +8,7 @@ from triage_cli.domain.errors import RowError
 from triage_cli.domain.mail import parts
 from triage_cli.domain.serialization import TICKET_KEYS, foreign, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft, place_of
+from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import NOTHING, NOTHING_LENGTH, is_ambiguous, moment, plain_id, priority
 from triage_cli.readers.csv_reader import Record
 from triage_cli.readers.non_ticket_rows import about_columns
@@ -68,6 +69,7 @@ class Plan(NamedTuple):
     header: tuple[str, ...] | None = None  # rows equal to it are repeated headers
     ours: frozenset[str] = frozenset()  # columns of our own export, which the store has already
     plain: str = ""  # the JSON key of the id, which must not be a list or an object
+    html: bool = False  # whether descriptions with HTML are converted to text
     numbered: bool = False  # whether several records may share a line, so that each has a number
 
 
@@ -128,6 +130,8 @@ class _RowMapper:
         values, problem = self._values(record)
         text_or_none = self._text_or_none
         subject, description = text_or_none(values[self._subject]), text_or_none(values[self._description])
+        if self._plan.html and description:
+            description = mail_html.plain(description) or None
         problem = problem or self._about_its_columns(record.cells, subject or description, row == 0)
         if problem or not (subject or description):
             return self._rejected(record, row, problem)

@@ -12,6 +12,7 @@ class ReadOptions(NamedTuple):
     """What the caller specifies about an input instead of having it detected.
 
     `mapping` maps our fields to headers. Without `header`, the first row is a ticket, and columns are named 1, 2, … .
+    With `html`, descriptions with HTML are converted to text.
     """
 
     mapping: Mapping[str, str] = {}
@@ -21,6 +22,7 @@ class ReadOptions(NamedTuple):
     delimiter: str | None = None
     header: bool = True
     limit: int | None = None
+    html: bool = False
 
 
 class Table(NamedTuple):

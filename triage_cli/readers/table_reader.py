@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
 from triage_cli.domain.errors import InputError
+from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import is_ambiguous, orders
 from triage_cli.readers.column_mapping import Columns, has_text, listing, matched, shown
 from triage_cli.readers.csv_escapes import MYSQL, NONE, EscapedRecords
@@ -124,7 +125,9 @@ def _csv_table(table_input: _Input, sample: Sample) -> Table:
         day_first,
         columns if header.before else None,
         triage_columns(columns),
+        html=options.html,
     )
+    html = _html_note(plan, sample.rows[header.before :])
     how = [decoder.described, "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"]
     rows = _AfterHeader(records(table_input.blocks()), sample.skip + header.before)
     empty = "" if sample.rows[header.before :] or not table_input.whole else "the input has a header and no rows"
@@ -134,7 +137,7 @@ def _csv_table(table_input: _Input, sample: Sample) -> Table:
         plan.source,
         islice(without_totals(drafts(rows, plan, unread), sample.delimiter), options.limit),
         sample.delimiter,
-        tuple(filter(None, (header.note, _no_id_note(column_mapping, columns, options.mapping), empty))),
+        tuple(filter(None, (header.note, _no_id_note(column_mapping, columns, options.mapping), html, empty))),
         table_input.name,
         header.before > 0,
         _remarks(decoder, unread),
@@ -182,16 +185,18 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
         column_mapping.numbers,
         day_first,
         ours=triage_columns(columns),
+        html=options.html,
         plain="" if at_id is None else columns[at_id],
         numbered=not layout.by_line,
     )
+    html = _html_note(plan, rows)
     return Table(
         columns,
         _mapping_summary(column_mapping, columns, "JSON Lines" if layout.by_line else "JSON"),
         plan.source,
         islice(drafts(records(table_input.blocks()), plan, unread), options.limit),
         "",
-        tuple(filter(None, (_no_id_note(column_mapping, columns, options.mapping), empty_list))),
+        tuple(filter(None, (_no_id_note(column_mapping, columns, options.mapping), html, empty_list))),
         table_input.name,
         remarks=_remarks(table_input.decoder, unread),
     )
@@ -259,6 +264,17 @@ def _no_id_note(column_mapping: Columns, columns: Sequence[str], mapping: Mappin
         "no column is an id, so tickets are recognised by their content; "
         f"--map external_id=COLUMN names one of the columns without a field: {listing(names, _OFFERED)}"
     )
+
+
+def _html_note(plan: Plan, sample_rows: Sequence[Sequence[str]]) -> str:
+    """Return a note if most descriptions hold HTML that is stored as it is; an export of ours is read as it was."""
+    at = plan.fields.get("description")
+    if at is None or plan.html or plan.ours:
+        return ""
+    cells = [row[at] for row in sample_rows if len(row) > at and row[at].strip()]
+    if sum(map(mail_html.is_html, cells)) * 2 <= len(cells):
+        return ""
+    return "most descriptions hold HTML; --html stores what a reader sees of it"
 
 
 def _mapping_summary(column_mapping: Columns, columns: Sequence[str], *how: str) -> str:
