@@ -26,7 +26,7 @@ from triage_cli.stores.sqlite.store import SqliteStore
 
 
 def sql(store: SqliteStore | PostgresStore, said: str) -> list[Any]:
-    return on_sqlite(store, said)  # type: ignore[arg-type]
+    return on_sqlite(store, said)
 
 
 class LateAnswers:

@@ -239,7 +239,7 @@ def test_what_the_wording_of_old_rows_says_stands_in_columns_afterwards(pg_serve
     as_of_version_1(here.path)
     for store in (here, there):
         for statement in OLD_WORDING:
-            on_either(store, statement)  # type: ignore[arg-type]
+            on_either(store, statement)
         assert {run.run_id for run in store.runs(None) if run.served} == {"s1", "s2"}
         deliveries = store.deliveries(["t"])["t"]
         assert [(d.refusal, bool(d.advice)) for d in deliveries] == [(Refusal.SET_BY_A_PERSON, True), (None, False)]

@@ -13,6 +13,7 @@ from triage_cli.domain.audit.events import Event, EventQuery
 from triage_cli.domain.changes import Change
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import URGENCY, Selection, Ticket, TicketDraft
+from triage_cli.stores.sql_store import SqlStore
 from triage_cli.stores.sqlite.store import SqliteStore
 
 # A ticket as a caller posts it.
@@ -63,7 +64,7 @@ def actions(store: SqliteStore) -> list[str]:
     return [e.action for e in store.events(EventQuery())]
 
 
-def sql(store: SqliteStore, said: str, values: Sequence[Any] = ()) -> list[Any]:
+def sql(store: SqlStore, said: str, values: Sequence[Any] = ()) -> list[Any]:
     """Run SQL as another program would; it is stored at once."""
     if "://" in store.path:
         return pg_sql(store.path, said, values)

@@ -2,15 +2,16 @@
 
 from typing import NamedTuple
 
+LEASE_SECONDS = 60.0
+
 
 class Lease(NamedTuple):
-    """A run's hold on its tickets, by the store's clock, for so many seconds.
+    """A run's hold on its tickets, for `LEASE_SECONDS` of the store's clock.
 
     It carries what the run has spent and reserved, in USD (None: unchanged), so that the money of a killed run counts.
     """
 
     run_id: str
-    seconds: float = 60.0
     spent: float | None = None
     reserved: float | None = None
 

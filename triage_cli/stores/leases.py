@@ -8,7 +8,7 @@ from triage_cli.domain.audit.events import LoggedEvent
 from triage_cli.domain.errors import TakenOverError
 from triage_cli.domain.exit_codes import EARLY_END, KILLED
 from triage_cli.domain.explanation import early_end
-from triage_cli.domain.runs import Held, Lease, Run
+from triage_cli.domain.runs import LEASE_SECONDS, Held, Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.process import alive, place
@@ -21,7 +21,7 @@ RUNS_OF_THIS_MACHINE = "select run_id, pid, process from runs where ended_at is 
 # The end of the lease stays recorded: what a dead run had reserved counts for a day from then.
 END_LEASE = "update runs set lease_until = ? where run_id = ? and lease_until > ?"
 # Runs of a server are not extended: one that was never ended would be held for as long as the server lives.
-EXTEND_LEASE = f"""update runs set lease_until = :now + :seconds
+EXTEND_LEASE = f"""update runs set lease_until = :now + {LEASE_SECONDS}
     where run_id = :run and lease_until < :now + {SHORT_LEASE} and served = 0"""
 CLAIMS_OF = """select ticket_id, lease_until from claims join runs using (run_id)
     where ticket_id in (select value from json_each(?)) and ended_at is null"""
@@ -46,7 +46,7 @@ class Leases(Tables):
             if not alive(pid, process_start):
                 db.execute(END_LEASE, (now, run_id, now))
             elif process_start and pid != os.getpid():
-                db.execute(EXTEND_LEASE, {"run": run_id, "now": now, "seconds": Lease(run_id).seconds})
+                db.execute(EXTEND_LEASE, {"run": run_id, "now": now})
 
     def renew(self, lease: Lease) -> None:
         """Renew a run's lease and record what it has spent; then look after the other runs of this machine."""

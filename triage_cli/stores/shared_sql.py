@@ -11,7 +11,7 @@ from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
-from triage_cli.domain.runs import Run
+from triage_cli.domain.runs import LEASE_SECONDS, Run
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import ago, now
 
@@ -181,14 +181,14 @@ CONTINUABLE_SECONDS = 11 * 3600.0
 CONTINUE = """update runs set ended_at = ?, exit_code = 137
     where kind = ? and actor = ? and words = ? and started_at >= ? and served = 0
     and ended_at is null and lease_until <= {now} returning inherited + spent + reserved"""
-RENEW = """update runs set lease_until = {now} + ?, spent = coalesce(? + settled, spent),
+RENEW = f"""update runs set lease_until = {{now}} + {LEASE_SECONDS}, spent = coalesce(? + settled, spent),
     reserved = coalesce(?, reserved) where run_id = ?"""
 END = """update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ? + settled, reserved = 0
     where run_id = ?"""
 RUN_COLUMNS = tuple("words" if field == "command_line" else field for field in Run._fields)
 BEGIN = (
     f"insert into runs ({', '.join(RUN_COLUMNS)}, inherited, place, process, lease_until) "
-    f"values ({_marks(RUN_COLUMNS)}, ?, ?, ?, {{now}} + ?)"
+    f"values ({_marks(RUN_COLUMNS)}, ?, ?, ?, {{now}} + {LEASE_SECONDS})"
 )
 
 

@@ -81,10 +81,7 @@ class PostgresStore(SqlStore):
             self._tend_leases(db, at)
             continued = db.execute(pg_queries.CONTINUE, shared_sql.continued_by(run)).fetchall()
             inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
-            db.execute(
-                pg_queries.BEGIN,
-                (*run._replace(spent=0.0), inherited, place(), began(run.pid), Lease(run.run_id).seconds),
-            )
+            db.execute(pg_queries.BEGIN, (*run._replace(spent=0.0), inherited, place(), began(run.pid)))
             db.trace = "select 1 from runs where run_id = ?", (run.run_id,)
             return float(inherited)
 
@@ -136,7 +133,7 @@ class PostgresStore(SqlStore):
     def renew_lease(self, db: DialectConnection, lease: Lease) -> None:
         """Renew a run's lease and record what it has spent."""
         self._book(db, lease.run_id, lease.spent)
-        db.execute(pg_queries.RENEW, (lease.seconds, lease.spent, lease.reserved, lease.run_id))
+        db.execute(pg_queries.RENEW, (lease.spent, lease.reserved, lease.run_id))
 
     # -- the one write
 

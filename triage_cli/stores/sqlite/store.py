@@ -89,8 +89,7 @@ class SqliteStore(SqlStore):
             self._tend_leases(db, at)
             continued = db.execute(CONTINUE, (*shared_sql.continued_by(run), at)).fetchall()
             inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
-            lease = (at, Lease(run.run_id).seconds)
-            db.execute(BEGIN, (*run._replace(spent=0.0), inherited, place(), began(run.pid), *lease))
+            db.execute(BEGIN, (*run._replace(spent=0.0), inherited, place(), began(run.pid), at))
         keep_head(db, self.path)
         return run._replace(spent=inherited)
 
@@ -131,7 +130,7 @@ class SqliteStore(SqlStore):
         """Renew a run's lease and record what it has spent."""
         at = time.time()
         self._book(db, lease.run_id, lease.spent)
-        db.execute(RENEW, (at, lease.seconds, lease.spent, lease.reserved, lease.run_id))
+        db.execute(RENEW, (at, lease.spent, lease.reserved, lease.run_id))
 
     # -- the one write
 
