@@ -165,7 +165,7 @@ class LocalTriage:
             self._recorded_run("route") as recorder,
             closing(self._delivery_run(recorder, retry_dead=plan.retry_dead)) as delivery_run,
         ):
-            for outcome in routed(recorder.context, delivery_run, selection, plan):
+            for outcome in routed(delivery_run, selection, plan):
                 recorder.add([outcome])
                 yield outcome
 
@@ -192,10 +192,10 @@ class LocalTriage:
             created = intake.chunks(self._until_stopped(drafts))
             decision_recorder = self._services.recorder_with_budget(recorder.context, plan)
             with closing(self._delivery_run(recorder)) as delivery_run:
-                for outcome in dead_letters(recorder.context, delivery_run):
+                for outcome in dead_letters(delivery_run):
                     recorder.add([outcome])
                     yield outcome
-                pipeline = Pipeline(recorder.context, decision_recorder, delivery_run)
+                pipeline = Pipeline(decision_recorder, delivery_run)
                 for outcomes in pipeline.process(created):
                     recorder.add(outcomes)
                     yield from outcomes

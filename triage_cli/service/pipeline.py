@@ -10,14 +10,13 @@ from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.delivery.route import DeliveryRun, due, last_outcome_per_ticket
-from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_CLASSIFY, TO_ROUTE
 
 
-def dead_letters(context: RunContext, delivery_run: DeliveryRun) -> Iterator[Outcome[Routed]]:
+def dead_letters(delivery_run: DeliveryRun) -> Iterator[Outcome[Routed]]:
     """Deliver what earlier runs left; yield the tickets of which a delivery became a dead letter, without a row."""
-    sent = due(context, delivery_run, count(), stay=0.0)
-    for outcome in last_outcome_per_ticket(context.store, sent, lambda _: ()):
+    sent = due(delivery_run, count(), stay=0.0)
+    for outcome in last_outcome_per_ticket(delivery_run.context.store, sent, lambda _: ()):
         if outcome.action == Action.UNDELIVERABLE:
             yield outcome._replace(row=None)
 
@@ -25,10 +24,9 @@ def dead_letters(context: RunContext, delivery_run: DeliveryRun) -> Iterator[Out
 class Pipeline:
     """One pass. `stopped` holds the error that ended it early; `interrupted` tells that tickets were not classified."""
 
-    def __init__(self, context: RunContext, decision_recorder: DecisionRecorder, delivery_run: DeliveryRun) -> None:
+    def __init__(self, decision_recorder: DecisionRecorder, delivery_run: DeliveryRun) -> None:
         self.stopped: list[TriageError] = []
         self.interrupted = False
-        self._context = context
         self._decision_recorder = decision_recorder
         self._delivery_run = delivery_run
 
@@ -76,7 +74,7 @@ class Pipeline:
         created = {o.value.ticket_id: o.value for o in unclassified if o.value and o.action == Action.CREATED}
         others = {o.value.ticket_id for o in unclassified if o.value} - created.keys() - set(being_classified)
         undecided = Selection(ids=tuple(others), statuses=TO_CLASSIFY)
-        claimed = self._context.claim(undecided, CHUNK) if others else []
+        claimed = self._decision_recorder.context.claim(undecided, CHUNK) if others else []
         return created | {t.ticket_id: t for t in claimed}
 
     def _routed(self, classified: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Routed]]]:

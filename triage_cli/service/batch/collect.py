@@ -13,7 +13,7 @@ from triage_cli.domain.errors import ConfigError, TriageError, UnknownOutcomeErr
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.classifiers import Batcher, Classifier
+from triage_cli.ports.classifiers import Batcher
 from triage_cli.service.batch.submit import BatchContext, BatchSubmitter, paid, released, spooled, waits_for
 from triage_cli.service.classification.answered_tickets import costs, released_with_cost, steps_within
 from triage_cli.service.classification.classify import ClassifyRun
@@ -26,15 +26,14 @@ LOST_AFTER_SECONDS = 600.0
 
 
 class BatchCollector:
-    """The batch work of one run. `first` answers what needs no provider, and postpones the rest.
+    """The batch work of one run, whose classifier answers what needs no provider, and postpones the rest.
 
     With `proposals`, tickets do not wait, and their answers are stored as proposals. An error that ends the run is
     raised at the end, by `raise_trouble`; the work of other classifiers goes on.
     """
 
-    def __init__(self, context: BatchContext, first: Classifier, *, proposals: bool) -> None:
+    def __init__(self, context: BatchContext, *, proposals: bool) -> None:
         self._context = context
-        self._first = first
         self._proposals = proposals
         self._submitters: dict[str, BatchSubmitter] = {}
         self._errors_by_classifier: dict[str, TriageError] = {}
@@ -209,14 +208,14 @@ class BatchCollector:
 
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Answer what needs no provider, and put the rest into batches; an outcome's `item` is the ticket."""
-        check = self._context.decision_recorder.check
-        for outcomes in self._first.classify(check.over(self._until_troubled(chunks)), self._context.run.budget):
-            self._context.run.heartbeat()
+        recorder, run = self._context.decision_recorder, self._context.run
+        for outcomes in recorder.classifier.classify(recorder.check.over(self._until_troubled(chunks)), run.budget):
+            run.heartbeat()
             ready = [outcome for outcome in outcomes if not isinstance(outcome.value, Postponed)]
-            yield self._context.decision_recorder.save(ready) if ready else []
+            yield recorder.save(ready) if ready else []
             yield from self.postpone(outcomes)
             if outcomes:
-                check.after()
+                recorder.check.after()
         yield from self.send()
 
     def _until_troubled(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[Sequence[Ticket]]:
@@ -263,11 +262,7 @@ def batched(
         batcher.heartbeat = decision_recorder.context.heartbeat
         return batcher
 
-    return BatchCollector(
-        BatchContext(decision_recorder.context, decision_recorder, batcher),
-        decision_recorder.classifier,
-        proposals=proposals,
-    )
+    return BatchCollector(BatchContext(decision_recorder, batcher), proposals=proposals)
 
 
 def _copied_answer(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:

@@ -24,9 +24,13 @@ IN_MEMORY = 1 << 24  # bytes of requests that are kept in memory; more go to an 
 class BatchContext(NamedTuple):
     """What collecting and submitting share; `batcher` opens the batches of a classifier, by its name."""
 
-    run: RunContext
     decision_recorder: DecisionRecorder
     batcher: Callable[[str], Batcher]
+
+    @property
+    def run(self) -> RunContext:
+        """Return the run in which batches are sent and collected."""
+        return self.decision_recorder.context
 
     def save(self, changes: Sequence[Change]) -> list[bool]:
         """Save changes, and what was spent so far; return which changes were accepted.

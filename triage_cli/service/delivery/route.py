@@ -36,7 +36,7 @@ class DeliveryRun:
     """Routes and delivers for one run. Close it, so that it closes the destinations."""
 
     def __init__(self, context: RunContext, routing_map: RoutingMap, *, retry_dead: bool = False) -> None:
-        self._context = context
+        self.context = context
         self._store = context.store
         self._routing_map = routing_map
         self._decider = RoutingDecider(context, routing_map, retry_dead=retry_dead)
@@ -64,7 +64,7 @@ class DeliveryRun:
         """
         unfinished_tickets: dict[str, UnfinishedTicket] = {}
         for chunk in chunks:
-            outcomes, to_send = self._decide(chunk, again=again, holder=self._context.run.run_id)
+            outcomes, to_send = self._decide(chunk, again=again, holder=self.context.run.run_id)
             left = Counter(outgoing.ticket.ticket_id for outgoing in to_send)
             ready = []
             for outcome in outcomes:
@@ -106,15 +106,15 @@ class DeliveryRun:
         """
         names, queried_at = self._pending_destinations(ids), time.monotonic()
         while True:
-            if time.monotonic() - queried_at > LOOK and not self._context.stop.stopping:
+            if time.monotonic() - queried_at > LOOK and not self.context.stop.stopping:
                 names, queried_at = self._pending_destinations(ids), time.monotonic()
             for name in list(names):
                 room = self._dispatcher.room(name)
-                if self._context.stop.stopping or not room:
+                if self.context.stop.stopping or not room:
                     names.remove(name)
                 elif room >= QUEUE_LIMIT // 2:
                     limit = min(room, NAMED)
-                    to_send = self._store.due(name, self._context.lease, limit, ids=ids)
+                    to_send = self._store.due(name, self.context.lease, limit, ids=ids)
                     self._dispatcher.put(self._with_earlier(name, to_send))
                     if len(to_send) < limit:
                         names.remove(name)
@@ -139,14 +139,14 @@ class DeliveryRun:
         return [name for name in self._store.pending_destinations(ids) if name not in self.offline]
 
     def _collect(self) -> list[QueueResults]:
-        self._context.heartbeat()
-        if self._context.stop.stopping:
+        self.context.heartbeat()
+        if self.context.stop.stopping:
             self._dispatcher.stop()
         collected = self._dispatcher.collect()
         for queue_results in collected:
             if parked := [outgoing.delivery.delivery_id for outgoing in queue_results.parked]:
                 because = queue_results.parked_because
-                self._store.let_go(parked, self._context.lease, because.sentence() if because else None)
+                self._store.let_go(parked, self.context.lease, because.sentence() if because else None)
         return collected
 
     def _record(self, collected: QueueResults) -> list[AttemptResult]:
@@ -201,7 +201,7 @@ class DeliveryRun:
                 changes.append(change)
         refused = {
             change.event.ticket_id: conflict
-            for change, conflict in zip(changes, self._context.save(changes), strict=True)
+            for change, conflict in zip(changes, self.context.save(changes), strict=True)
             if conflict is not None
         }
         to_send = [
@@ -219,16 +219,14 @@ class DeliveryRun:
         return outcome
 
 
-def routed(
-    context: RunContext, delivery_run: DeliveryRun, selection: Selection, plan: RoutePlan
-) -> Iterator[Outcome[Routed]]:
+def routed(delivery_run: DeliveryRun, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
     """Route the selected tickets, then deliver what is due, for as long as `plan.stay`; rows count from 0."""
     statuses = TO_ROUTE | {"undeliverable", "routing"} if plan.retry_dead else TO_ROUTE
     rows: dict[str, int] = {}
     numbers = count()
 
     def claimed() -> Iterator[Sequence[Ticket]]:
-        for chunk in TicketClaimer(context).chunks(selection, statuses):
+        for chunk in TicketClaimer(delivery_run.context).chunks(selection, statuses):
             rows.update((ticket.ticket_id, next(numbers)) for ticket in chunk)
             yield chunk
 
@@ -236,9 +234,9 @@ def routed(
     outcomes: Iterator[Outcome[Routed]] = (o._replace(row=rows.pop(o.ticket.ticket_id)) for o in sent)
 
     def try_again(later: Sequence[str]) -> Iterator[Outcome[Routed]]:
-        return due(context, delivery_run, numbers, plan.stay, None if selection.ids is None else later)
+        return due(delivery_run, numbers, plan.stay, None if selection.ids is None else later)
 
-    return last_outcome_per_ticket(context.store, outcomes, try_again)
+    return last_outcome_per_ticket(delivery_run.context.store, outcomes, try_again)
 
 
 def last_outcome_per_ticket(
@@ -275,13 +273,10 @@ def last_outcome_per_ticket(
 
 
 def due(
-    context: RunContext,
-    delivery_run: DeliveryRun,
-    rows: Iterator[int],
-    stay: float,
-    ids: Sequence[str] | None = None,
+    delivery_run: DeliveryRun, rows: Iterator[int], stay: float, ids: Sequence[str] | None = None
 ) -> Iterator[Outcome[Routed]]:
     """Deliver what is due, of all tickets or of these, and wait for what falls due within `stay` seconds."""
+    context = delivery_run.context
     until = context.stop.clock() + stay  # not by the time of day, which may be set back
     while not context.stop.stopping:
         looked, delivered = time.time(), False
