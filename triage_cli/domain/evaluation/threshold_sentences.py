@@ -17,15 +17,16 @@ def bound_of(answer: Classification, bounds: Iterable[StoredBound]) -> StoredBou
     return next((b for b in of_category if b.holds_for(answer.fingerprint, answer.threshold)), None)
 
 
-def threshold_clause(answer: Classification, threshold: float, bound: StoredBound | None, *, has_next: bool) -> str:
+def threshold_clause(answer: Classification, bounds: Iterable[StoredBound], *, has_next: bool) -> str:
     """Return what followed from comparing an answer with its threshold, and what that threshold promises."""
     unsure = "the next step is asked" if has_next else "a person decides"
-    if answer.confidence is None:
+    if answer.confidence is None or answer.threshold is None:
         return f"it is not sure, so {unsure}"
-    if threshold >= NEVER:
+    bound = bound_of(answer, bounds)
+    if answer.threshold >= NEVER:
         return f"{_unproven(bound)}, so {unsure}"
-    promised = f"{threshold:.2f}{_promise(bound) if bound else ''}"
-    if answer.confidence < threshold:
+    promised = f"{answer.threshold:.2f}{_promise(bound) if bound else ''}"
+    if answer.confidence < answer.threshold:
         return f"below its threshold of {promised}, so {unsure}"
     then = "; the next step is asked as a control" if has_next else ", so it holds"
     return f"its threshold of {promised} is reached{then}"

@@ -7,7 +7,7 @@ from typing import Any
 from triage_cli.domain.audit.events import EventAction, LoggedEvent
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Rule
-from triage_cli.domain.evaluation.threshold_sentences import bound_of, threshold_clause
+from triage_cli.domain.evaluation.threshold_sentences import threshold_clause
 from triage_cli.domain.explanation.early_end import early_end
 from triage_cli.domain.explanation.next_step import comma_list, next_step, offline_clause, two_decimals
 from triage_cli.domain.ids import short
@@ -169,8 +169,7 @@ def _reclassify_sentences(
             "settled": f"so {category} holds",
         }
         if answer is not None and answer.threshold is not None:
-            bound = bound_of(answer, history.bounds)
-            clause = threshold_clause(answer, answer.threshold, bound, has_next=False)
+            clause = threshold_clause(answer, history.bounds, has_next=False)
             now |= {"settled": clause, "doubted": f"so {was} is in doubt: {clause}"}
         result = now.get(str(outcome), f"so {category} holds instead of {was}")
         yield f"the answer of {detail.get('classifier')} was applied, {result}"
@@ -220,9 +219,8 @@ def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, 
         how = comma_list(detail["suspicious"])
         yield f"{sentence}; its text addresses the classifier ({how}), so a person decides"
     elif answer.threshold is not None:
-        bound = bound_of(answer, history.bounds)
         has_next = detail.get("outcome") == "next"
-        yield f"{sentence}; {threshold_clause(answer, answer.threshold, bound, has_next=has_next)}"
+        yield f"{sentence}; {threshold_clause(answer, history.bounds, has_next=has_next)}"
     else:
         yield sentence
     if detail.get("overruled"):
