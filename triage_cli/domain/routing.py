@@ -20,11 +20,10 @@ MOST_RETURNS = 100
 
 
 class RoutingDecision(NamedTuple):
-    """The result of routing a ticket: new deliveries, superseded ones, and the ticket's status."""
+    """The result of routing a ticket: its new deliveries, and those that are superseded."""
 
     new: tuple[Delivery, ...]
     superseded: tuple[Delivery, ...]
-    status: str
 
 
 class Reach(NamedTuple):
@@ -113,9 +112,7 @@ def needed_deliveries(
     """
     category = ticket.category or ""
     superseded = obsolete([d for d in existing if again or d.category != category or d.destination not in rule.to], at)
-    superseded_by_id = {d.delivery_id: d for d in superseded}
-    current = [superseded_by_id.get(d.delivery_id, d) for d in existing]
-    in_force = _not_replaced(current)
+    in_force = _not_replaced(with_changes(existing, superseded))
     has_delivery = {d.destination for d in in_force if d.category == category and d.state != "superseded"}
     arrived = {d.destination: d.delivery_id for d in in_force if d.arrived}
     left_deliveries = [d.delivery_id for d in in_force if d.arrived and d.destination not in rule.to]
@@ -147,8 +144,7 @@ def needed_deliveries(
                 targets=compact(rule.to),
             )
         )
-    status = status_of([*current, *new], category)
-    return RoutingDecision(tuple(new), superseded, status)
+    return RoutingDecision(tuple(new), superseded)
 
 
 def earlier(delivery: Delivery, deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
@@ -176,12 +172,17 @@ def _is_made_for(category: str, delivery: Delivery) -> bool:
     return delivery.delivery_id in ids
 
 
-def decided(before: Ticket, rule: Rule, deliveries: Iterable[Delivery]) -> Ticket:
-    """Return a ticket after a routing decision, given all its deliveries after that."""
+def decided(before: Ticket, rule: Rule, status: str) -> Ticket:
+    """Return a ticket after a routing decision."""
     return before._replace(
-        status=status_of(deliveries, before.category), routed_to=", ".join(rule.to), error=None,
-        revision=before.revision + 1, run_id=None,
-    )  # fmt: skip
+        status=status, routed_to=", ".join(rule.to), error=None, revision=before.revision + 1, run_id=None
+    )
+
+
+def with_changes(deliveries: Iterable[Delivery], changed: Iterable[Delivery]) -> tuple[Delivery, ...]:
+    """Return deliveries, each as it is after the change of some of them."""
+    changed_by_id = {d.delivery_id: d for d in changed}
+    return tuple(changed_by_id.get(d.delivery_id, d) for d in deliveries)
 
 
 def _not_replaced(deliveries: Sequence[Delivery]) -> list[Delivery]:

@@ -8,7 +8,6 @@ from triage_cli.domain.consultation import RoutePreview
 from triage_cli.domain.deliveries import Delivery, Rule
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.explanation.next_step import route_sentences
-from triage_cli.domain.routing import RoutingDecision
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Category
 from triage_cli.domain.views import History, Why
@@ -30,8 +29,7 @@ def route_preview(history: History, categories: Sequence[Category], routing_map:
     """Return where a ticket would be sent now."""
     ticket = history.ticket
     rule = _rule(history, routing_map) if ticket.category and ticket.status != "forgotten" else None
-    decision = rule and _decision_today(history, rule, categories, routing_map)
-    new = tuple(delivery.destination for delivery in decision.new) if decision else ()
+    new = _new_today(history, rule, categories, routing_map) if rule else ()
     why = tuple(route_sentences(history.ticket, rule, new, routing_map.offline))
     to = rule.to if rule else ()
     return RoutePreview(ticket.ticket_id, ticket.status, ticket.category, rule and rule.name, to, new, why)
@@ -44,7 +42,7 @@ def _owed_today(history: History, categories: Sequence[Category], routing_map: R
     rule = _rule(history, routing_map)
     if rule is None:
         return None
-    return tuple(delivery.destination for delivery in _decision_today(history, rule, categories, routing_map).new)
+    return _new_today(history, rule, categories, routing_map)
 
 
 def _rule(history: History, routing_map: RoutingMap) -> Rule | None:
@@ -52,15 +50,17 @@ def _rule(history: History, routing_map: RoutingMap) -> Rule | None:
     return routing_map.match(history.ticket, answers.get(history.ticket.decision_id or ""))
 
 
-def _decision_today(
+def _new_today(
     history: History, rule: Rule, categories: Sequence[Category], routing_map: RoutingMap
-) -> RoutingDecision:
+) -> tuple[str, ...]:
+    """Return the destinations that would get a new delivery of a ticket now."""
     current_names = category_renames.current_names(categories)
     destinations = category_renames.renamed_destinations(current_names, routing_map.rules)
     existing = [_with_new_names(d, current_names, destinations) for d in history.deliveries]
-    return routing.needed_deliveries(
+    needed_deliveries = routing.needed_deliveries(
         history.ticket, rule, existing, again=False, config_hash="", at=times.now(), due_at=0.0, run_id=None
     )
+    return tuple(delivery.destination for delivery in needed_deliveries.new)
 
 
 def _with_new_names(delivery: Delivery, categories: Mapping[str, str], destinations: Mapping[str, str]) -> Delivery:

@@ -91,13 +91,9 @@ def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: Rout
     dead = [d for d in kept if d.state == "dead" and plan.retry_dead]
     after = {d.delivery_id: d for d in (*existing, *needed_deliveries.superseded, *needed_deliveries.new)}
     after |= {d.delivery_id: d._replace(state="pending") for d in dead}
-    if (
-        needed_deliveries.superseded
-        or needed_deliveries.new
-        or dead
-        or routing.status_of(after.values(), ticket.category) != ticket.status
-    ):
-        ticket = routing.decided(ticket, rule, after.values())
+    status = routing.status_of(after.values(), ticket.category)
+    if needed_deliveries.superseded or needed_deliveries.new or dead or status != ticket.status:
+        ticket = routing.decided(ticket, rule, status)
     renames = list(store.renames())
     for delivery in (*due, *dead, *needed_deliveries.new):
         outgoing = OutgoingDelivery(delivery, ticket, earlier_deliveries(renames, delivery, existing))

@@ -83,8 +83,7 @@ class AttemptRecorder:
             attempted = [policies[_delivery_id(o)].after(o, at, stored[_delivery_id(o)]) for o in ticket_outcomes]
             if ids.is_forgotten(before.identity):
                 attempted = _without_answers(attempted)
-            changed_by_id = {d.delivery_id: d for d, _ in attempted}
-            deliveries = tuple(changed_by_id.get(d.delivery_id, d) for d in stored_deliveries.get(ticket_id, ()))
+            deliveries = routing.with_changes(stored.values(), [delivery for delivery, _ in attempted])
             status = routing.status_of(deliveries, before.category)
             if before.status not in ("routing", "routed", "undeliverable"):
                 status = before.status  # its category or text has changed meanwhile

@@ -159,11 +159,11 @@ class RoutingDecider:
         adds = needed_deliveries.superseded + needed_deliveries.new
         revived = self._revived_dead_letters(deliveries, adds) if self._retry_dead else ()
         adds += revived
-        after = (*_with_changes(deliveries, adds), *needed_deliveries.new)
+        after = (*routing.with_changes(deliveries, adds), *needed_deliveries.new)
         status = routing.status_of(after, before.category)
         if not adds and before.status == status:
             return _as_it_is(before, deliveries, status), None
-        ticket = routing.decided(before, rule, after)
+        ticket = routing.decided(before, rule, status)
         data = {
             "rule": rule.name,
             "to": list(rule.to),
@@ -207,15 +207,9 @@ class RoutingDecider:
             "superseded": [d.delivery_id for d in superseded],
         }
         event = self._context.event(EventAction.UNROUTABLE, ticket.ticket_id, data, at)
-        after = _with_changes(deliveries, superseded)
+        after = routing.with_changes(deliveries, superseded)
         outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, after), error, before)
         return outcome, Change(event, ticket, before.revision, superseded)
-
-
-def _with_changes(deliveries: Iterable[Delivery], changed: Iterable[Delivery]) -> tuple[Delivery, ...]:
-    """Return deliveries, each as it is after the change of some of them."""
-    changed_by_id = {d.delivery_id: d for d in changed}
-    return tuple(changed_by_id.get(d.delivery_id, d) for d in deliveries)
 
 
 def _as_it_is(ticket: Ticket, deliveries: tuple[Delivery, ...], status: str) -> Outcome[Routed]:
