@@ -76,7 +76,7 @@ class Dispatcher:
     def room(self, name: str) -> int:
         """Return how many more deliveries a destination's queue takes: none while the destination is paused."""
         queue = self._queues.get(name)
-        if self._breakers.is_open(name) or (queue is not None and queue.closed):
+        if self._breakers.is_open(name) or (queue is not None and queue.is_unavailable):
             return 0
         if queue is None:
             return QUEUE_LIMIT
@@ -152,7 +152,7 @@ class _DestinationQueue:
         self._clock = clock
         self._breakers = breakers
         self._queue: deque[OutgoingDelivery] = deque()
-        self._closed = False
+        self._is_closed = False
         self._last_outcome_at = clock()
         self._destination: Destination | None = None
         self._destination_error: TriageError | None = None
@@ -162,7 +162,7 @@ class _DestinationQueue:
         self.size = 0  # characters of these deliveries' tickets
 
     @property
-    def closed(self) -> bool:
+    def is_unavailable(self) -> bool:
         return self._destination_error is not None or self._breakers.is_open(self._name)
 
     @property
@@ -176,7 +176,7 @@ class _DestinationQueue:
         self._queue.append(outgoing)
 
     def collect(self, *, park: bool) -> Iterator[QueueResults]:
-        if self.closed or park:
+        if self.is_unavailable or park:
             yield from self._park_queue()
         if not self.open:
             return
@@ -243,7 +243,7 @@ class _DestinationQueue:
 
         An empty chunk asks the destination for its outcomes. A failing destination gets one delivery, as a probe.
         """
-        while not self._closed and self._destination is not None:
+        while not self._is_closed and self._destination is not None:
             limit = 1 if self._breakers.is_failing(self._name) else 2 * self._destination.workers
             number = min(len(self._queue), max(0, limit - self._being_attempted))
             self._being_attempted += number
@@ -251,7 +251,7 @@ class _DestinationQueue:
             yield FlushNow(chunk) if self._at_once else chunk
 
     def close(self) -> None:
-        self._closed = True
+        self._is_closed = True
         close = getattr(self._results, "close", None)
         if close is not None:
             close()

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, count
 
 from triage_cli.domain import times
@@ -210,13 +210,14 @@ class DeliveryRun:
             if change.event.ticket_id not in refused
             for outgoing in self._decider.to_send(change, existing.get(change.event.ticket_id or "", ()))
         ]
-        return [self._or_held(o, refused) for o in outcomes], to_send
+        return [_or_held(outcome, refused.get(outcome.ticket.ticket_id)) for outcome in outcomes], to_send
 
-    def _or_held(self, outcome: Outcome[Routed], refused: Mapping[str | None, Conflict]) -> Outcome[Routed]:
-        conflict = refused.get(outcome.value.ticket.ticket_id) if outcome.value else None
-        if conflict is not None and isinstance(outcome.item, Ticket):
-            return outcome._replace(action=Action.HELD, value=Routed(conflict.ticket or outcome.item), error=None)
+
+def _or_held(outcome: Outcome[Routed], conflict: Conflict | None) -> Outcome[Routed]:
+    """Return the outcome of a decision, which was not saved if there is a conflict."""
+    if conflict is None:
         return outcome
+    return outcome._replace(action=Action.HELD, value=Routed(conflict.ticket or outcome.ticket), error=None)
 
 
 def routed(delivery_run: DeliveryRun, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
