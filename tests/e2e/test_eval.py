@@ -193,6 +193,13 @@ def test_the_report_is_one_page_whose_words_are_only_words(fitted: Cli) -> None:
     assert "https://" not in text
 
 
+@pytest.mark.parametrize("file", [(), ("-",)])
+def test_the_report_says_that_the_labels_came_on_stdin(fitted: Cli, file: tuple[str, ...]) -> None:
+    done = fitted("eval", *file, "--report", "r.html", "-q", stdin=OBVIOUS)
+    assert done.returncode == 0, done.stderr
+    assert "stdin" in (fitted.folder / "r.html").read_text()
+
+
 def with_model(cli: Cli, url: str) -> None:
     (cli.folder / "config.yaml").write_text(
         "classifier: local\nclassifiers:\n  local: {type: local}\n"

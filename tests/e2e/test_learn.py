@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -235,6 +236,28 @@ def test_a_file_of_which_no_label_is_a_category_is_exit_2(fitted: Cli) -> None:
         said = "no label of the file is a category (labels: Bar, Foo; categories: Billing, Technical, General)"
         assert said in done.stderr
         assert "--label" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("learn", "--label", "team"), "--label is for a labelled file, and none is named"),
+        (("learn", "--rollback", "--label", "team"), "--label is for a labelled file, and none is named"),
+        (("suspects", "--label", "team"), "--label is for a labelled file, and none is named"),
+        (("learn", ""), '"" is no file'),
+        (("suspects", ""), '"" is no file'),
+        (("eval", ""), '"" is no file'),
+        (("learn", "teach.csv", "--label", ""), "--label names no column"),
+        (("suspects", "teach.csv", "--label", " "), "--label names no column"),
+        (("eval", "teach.csv", "--label", ""), "--label names no column"),
+    ],
+)
+def test_no_file_and_no_label_is_passed_over(fitted: Cli, args: Sequence[str], said: str) -> None:
+    """As of an unset variable, or of a file that was meant to come on stdin: it would count for nothing."""
+    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(10)))
+    done = fitted(*args, stdin="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {said}")
 
 
 @pytest.mark.parametrize("command", ["suspects", "learn"])

@@ -576,3 +576,8 @@ def test_an_empty_variable_that_names_a_place_is_refused(tmp_path: Path, variabl
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, env={variable: ""})
     assert caught.value.sentence().startswith(f"environment {variable}: is empty")
+
+
+def test_an_empty_name_of_the_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^flag --config: is empty$"):
+        load(tmp_path, config="")

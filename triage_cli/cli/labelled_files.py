@@ -20,6 +20,16 @@ Label = Annotated[
 ]
 
 
+def check(file: str | None, label: str | None) -> None:
+    """Raise `UsageError` for an empty name of a file or column, and for a column of no file: they would be ignored."""
+    if file == "":
+        raise UsageError('"" is no file', hint="name a labelled file, or - for stdin")
+    if label is not None and not label.strip():
+        raise UsageError("--label names no column", hint="write --label COLUMN, or leave it out")
+    if file is None and label is not None:
+        raise UsageError("--label is for a labelled file, and none is named", hint="name it, or - for stdin")
+
+
 def read(session: CommandContext, name: str, label: str | None, *, needed: bool = False) -> list[Labelled]:
     """Return the rows with a label; note how many have none. Raises `UsageError` if rows are needed and it has none."""
     with input_tables.streams([name]) as [(label_name, stream)]:
@@ -61,7 +71,7 @@ def note_skipped(session: CommandContext, material: Material) -> None:
 
 
 def _opened(data: bytes, name: str, label: str | None) -> Table:
-    tried = (label,) if label else COLUMNS
+    tried = COLUMNS if label is None else (label,)
     for column in tried:
         try:
             return open_table(BytesIO(data), name, ReadOptions({"verdict": column}))

@@ -119,8 +119,9 @@ def _find(
     named = ((config, "--config"), (env.get("TRIAGE_CONFIG"), "TRIAGE_CONFIG"))
     for name, origin in named:
         if name is not None:
-            if origin == "TRIAGE_CONFIG" and not name.strip():
-                raise ConfigError("environment TRIAGE_CONFIG: is empty", hint="name the file, or unset it")
+            if not name.strip():
+                kind, otherwise = ("flag", "leave it out") if origin == "--config" else ("environment", "unset it")
+                raise ConfigError(f"{kind} {origin}: is empty", hint=f"name the file, or {otherwise}")
             return _open(_typed(name, origin, cwd, home), name, home, f" ({origin})"), ()
     notes: tuple[str, ...] = ()
     local = cwd / "config.yaml"

@@ -77,13 +77,15 @@ def evaluate(
     ]
     if adversarial:
         return _attack(session, plans, printing.printer())
+    file = "-" if file is None else file
+    labelled_files.check(file, label)
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"no folder {report.parent} for the report", hint="name another file with --report")
-    input_tables.check_written(session, report, "--report", [0 if file in (None, "-") else file])
+    input_tables.check_written(session, report, "--report", [0 if file == "-" else file])
     printer = printing.printer()
     printer.check_columns(Scored._fields)
     evaluation_run = _evaluation_run(session)
-    labelled_rows = evaluation_run.rows(labelled_files.read(session, file or "-", label, needed=True)[:limit])
+    labelled_rows = evaluation_run.rows(labelled_files.read(session, file, label, needed=True)[:limit])
     evaluations: list[Evaluated] = []
     for plan in plans:
         spec = session.config.classifiers[plan.classifier or ""]
@@ -97,7 +99,7 @@ def evaluate(
     table = drawn_by("eval_tables.evaluations", calibrated=calibrate)
     printer.many(scored_records, lambda r: r, Scored._fields, table, "classifier", len(scored_records))
     if report is not None and measured:
-        _write(report, measured, file or "stdin")
+        _write(report, measured, "stdin" if file == "-" else file)
         session.say(f"wrote {report}")
     _tell_promises(session, [plan.classifier or "" for plan in plans])
     codes = {_report(session, each, min_accuracy, calibrate=calibrate) for each in evaluations}

@@ -40,6 +40,7 @@ def learn(
     """
     if rollback and file:
         raise UsageError("--rollback takes no file", hint="leave one of them out")
+    labelled_files.check(file, label)
     printer = printing.printer(quiet=session.quiet)
     printer.check_columns(COLUMNS)
     session.require_database()

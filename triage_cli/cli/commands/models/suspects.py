@@ -28,6 +28,7 @@ def suspects(
     triage suspects
     triage suspects labelled.csv -o csv > to_check.csv
     """
+    labelled_files.check(file, label)
     printer = printing.printer()
     printer.check_columns(COLUMNS)
     session.note_missing_database()  # without the use cases, which would make a signal wait for the whole comparison
