@@ -56,15 +56,13 @@ class Printer:
         if columns is not None and output == "id":
             raise UsageError("--columns does not go with -o id", hint="take -o tsv")
         self._watched = terminal.is_terminal(sys.stdout)
-        self.format: Format = output or ("table" if self._watched else "jsonl")
+        self.format: Format = output or ("csv" if excel else "table" if self._watched else "jsonl")
         self.chosen = column_selection.parsed(columns)
         self.silent = quiet and output is None and not excel and not self.chosen
         self.closed = False
         self._stop = stop
         self._flushed = time.monotonic()
         self._excel = excel
-        if excel and output is None:
-            self.format = "csv"
         if not self.silent and terminal.is_closed(sys.stdout):
             raise terminal.stdout_closed()
 
@@ -118,6 +116,10 @@ class Printer:
             with suppress(TriageError):  # the first error counts
                 _exhaust(items)
 
+    def all_of(self, records: Sequence[Record], columns: Sequence[str], table: Table, key: str = "ticket_id") -> None:
+        """Write all of these records: unlike that of `many`, the table is never cut."""
+        self.many(records, lambda record: record, columns, table, key, rows=len(records))
+
     def one(self, record: Record, table: Table, columns: Sequence[str], key: str = "ticket_id") -> None:
         """Write one record: an object in JSON."""
         self.check_columns(columns)
@@ -127,7 +129,7 @@ class Printer:
             self.write(to_json(column_selection.projected(record, self.chosen) if self.chosen else record) + "\n")
             self.flush()
         else:
-            self.many([record], lambda record: record, columns, table, key)
+            self.all_of([record], columns, table, key)
 
     def of_named(
         self, names: Sequence[str] | None, items: Iterable[T], record: Callable[[T], Record | None],

@@ -189,7 +189,7 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
         plain="" if at_id is None else columns[at_id],
         numbered=not layout.by_line,
     )
-    html = _html_note(plan, rows)
+    html = _html_note(plan, sample_rows)
     return Table(
         columns,
         _mapping_summary(column_mapping, columns, "JSON Lines" if layout.by_line else "JSON"),

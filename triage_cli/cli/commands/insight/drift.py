@@ -44,8 +44,8 @@ def drift(
     session.require_database()
     inflow = wiring.stores.open_inflow(session.config, session.store)
     compared_shares = compare(inflow.counts(start, now), inflow.counts(before, start))
-    table = drawn_by("insight_tables.drift")
-    printer.many(compared_shares, Drift._asdict, Drift._fields, table, "name", rows=len(compared_shares))
+    share_records = [share._asdict() for share in compared_shares]
+    printer.all_of(share_records, Drift._fields, drawn_by("insight_tables.drift"), "name")
     moved = sum(each.moved for each in compared_shares)
     session.say(
         f"{moved:,} of {messages.plural(len(compared_shares), 'shares')} moved beyond chance in the last {window}"

@@ -45,7 +45,7 @@ def spikes(
     inflow = wiring.stores.open_inflow(session.config, session.store)
     with elapsed_line("comparing", shown=session.guides):
         new_spikes = spike_search.look(inflow, datetime.now(UTC), latest, earlier)
-    printer.many(new_spikes, _record, KEYS, drawn_by("insight_tables.spikes"), "spike_id", rows=len(new_spikes))
+    printer.all_of([_record(spike) for spike in new_spikes], KEYS, drawn_by("insight_tables.spikes"), "spike_id")
     session.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}")
     to = session.config.spikes_to
     if to is not None and new_spikes:

@@ -97,7 +97,7 @@ def evaluate(
     measured = [each for each in evaluations if each.scored.n]
     scored_records = [each.scored._asdict() for each in measured]
     table = drawn_by("eval_tables.evaluations", calibrated=calibrate)
-    printer.many(scored_records, lambda r: r, Scored._fields, table, "classifier", len(scored_records))
+    printer.all_of(scored_records, Scored._fields, table, "classifier")
     if report is not None and measured:
         _write(report, measured, "stdin" if file == "-" else file)
         session.say(f"wrote {report}")
@@ -241,5 +241,5 @@ def _attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Pri
             f"threshold, {result.unseen} of these without being held for review"
         )
     table = drawn_by("tables.plain", columns=ATTACK_COLUMNS[:-1])
-    printer.many(attack_results, AttackResult._asdict, ATTACK_COLUMNS, table, "classifier", rows=len(attack_results))
+    printer.all_of([result._asdict() for result in attack_results], ATTACK_COLUMNS, table, "classifier")
     return ExitCode.OK if stopped is None else session.report(stopped)

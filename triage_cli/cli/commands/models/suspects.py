@@ -38,11 +38,11 @@ def suspects(
     with elapsed_line("comparing the labels", shown=session.guides):
         suspect_labels, confused = training_run.suspects(material)
     labelled_files.note_skipped(session, material)
-    records = [
+    suspect_records = [
         suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}
         for suspect in suspect_labels[:limit]
     ]
-    printer.many(records, lambda record: record, COLUMNS, drawn_by("eval_tables.suspects"), rows=len(records))
+    printer.all_of(suspect_records, COLUMNS, drawn_by("eval_tables.suspects"))
     takes = LEAST if len(material.rows) < LEAST else "two categories"
     few = f"; it takes {takes} to doubt any of them" if too_few(material.rows) else ""
     are = "is" if len(suspect_labels) == 1 else "are"

@@ -85,7 +85,7 @@ def show(session: CommandContext, *, printing: PrintOptions) -> None:
         for key, value, origin in shown(session.config)
     ]
     table = drawn_by("tables.plain", columns=COLUMNS)
-    printing.printer().many(records, lambda record: record, COLUMNS, table, "key", rows=len(records))
+    printing.printer().all_of(records, COLUMNS, table, "key")
 
 
 def _unset(config: Config) -> Iterator[str]:
@@ -112,7 +112,7 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
     wiring.destinations.check_templates(config)
     wiring.sources.check_source_templates(config)
     reached = [routing.reach(config.routes, category.name) for category in config.categories]
-    printing.printer().many(reached, _reach_record, REACH_KEYS, _reach_table, "category", rows=len(reached))
+    printing.printer().all_of([_reach_record(reach) for reach in reached], REACH_KEYS, _reach_table, "category")
     where = config.path or "the built-in defaults"
     session.say(
         f"{where}: {messages.plural(len(config.categories), 'categories')}, "

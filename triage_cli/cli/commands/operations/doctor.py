@@ -40,8 +40,7 @@ def doctor(
     triage doctor --send billing-chat
     """
     check_records = list(_tried(session)) if send is None else [_sent(session, send)]
-    table = drawn_by("tables.checks")
-    printing.printer().many(check_records, lambda record: record, COLUMNS, table, "what", rows=len(check_records))
+    printing.printer().all_of(check_records, COLUMNS, drawn_by("tables.checks"), "what")
     return ExitCode.OK if all(record["works"] is not False for record in check_records) else ExitCode.CHECK_FAILED
 
 

@@ -93,6 +93,5 @@ def _grouped(session: CommandContext, query: StatsQuery, printer: Printer) -> No
     """Print a record for each group; without keys all tickets are one group."""
     keys = (*query.by, *GROUP_COUNTS)
     printer.check_columns(keys)
-    groups = session.look().stats_by(query)
-    table = drawn_by("tables.plain", columns=keys)
-    printer.many(groups, group_record, keys, table, keys[0], rows=len(groups))
+    group_records = [group_record(group) for group in session.look().stats_by(query)]
+    printer.all_of(group_records, keys, drawn_by("tables.plain", columns=keys), keys[0])
