@@ -62,6 +62,8 @@ def test_a_verdict_that_agrees_with_the_machine_sends_nothing_again(three: Cli) 
         (["A-1"], 2, "--clear"),
         ([], 2, "no ticket is named"),
         (["A-1", "Billing", "--clear"], 2, "--clear takes no category"),
+        (["A-1", "--clear", "--note", "a mistake"], 2, "--clear takes no --note"),
+        (["-", "--clear", "--note", "a mistake"], 2, "--clear takes no --note"),
         (["-", "Billing"], 2, "stdin"),
     ],
 )

@@ -65,6 +65,8 @@ def verdict(
     triage verdict T-004 Technical --note "a login problem"
     triage verdict - < decided.csv    columns: external_id, category, note
     """
+    if clear and note is not None:
+        raise UsageError("--clear takes no --note: it would be kept nowhere", hint="leave one of them out")
     _check(name, category, rejects, clear=clear)
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     printer.check_columns(TICKET_KEYS)
