@@ -156,6 +156,14 @@ def test_a_typed_ticket_needs_a_text_and_no_file(cli: Cli) -> None:
     assert not cli.db.exists() or rows(cli.db, "select count(*) from tickets") == [(0,)]
 
 
+@pytest.mark.parametrize("option", ["--map=subject=Title", "--delimiter=;", "--no-header", "--rejects=r.csv"])
+def test_a_typed_ticket_needs_no_options_for_reading_files(cli: Cli, option: str) -> None:
+    done = cli("create", "--subject", "x", option, stdin="Title\nRefund?\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "a typed ticket" in done.stderr
+    assert cli("create", "--subject", "x", "--source", "shop", "--dry-run").returncode == 0
+
+
 def test_a_typed_time_has_the_forms_of_an_import(cli: Cli) -> None:
     assert cli("create", "--subject", "x", "--created-at", "3/4/2026").returncode == 2, "two readings"
     typed = cli("create", "--subject", "x", "--created-at", "26. November 2026 14:05", "-o", "json")

@@ -89,6 +89,8 @@ def create(
     if typed != TypedTicket():
         if files:
             raise UsageError("both a typed ticket and files are given", hint="give one or the other")
+        if input_options != options.InputOptions(source=input_options.source, dry_run=input_options.dry_run):
+            raise UsageError("options for reading files are given with a typed ticket", hint="leave them out")
         draft = typed.draft(read_options.source or "import")
         return _shown(session, printer, [_as_stored(draft)]) if input_options.dry_run else _one(session, printer, draft)
     if not files and terminal.is_terminal(sys.stdin):
