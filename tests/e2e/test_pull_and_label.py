@@ -244,6 +244,26 @@ def test_an_agent_who_takes_a_correction_back_before_it_is_routed_is_heard(cli: 
     assert desk.items[0]["field"] == delivered
 
 
+@pytest.mark.parametrize("behind", [0, 3600])
+def test_a_correction_that_is_taken_back_between_pull_and_route_is_heard(cli: Cli, desk: Helpdesk, behind: int) -> None:
+    """Also if the helpdesk's clock is behind: the destination has seen that the value is another than it knows."""
+    from_now_on(desk)
+    with_chat(cli, desk)
+    cli("pull", "-q")
+    cli("classify", "-q")
+    assert cli("route", "0", "-q").returncode == 0
+    delivered = desk.items[0]["field"]
+    from_now_on(desk)
+    desk.change(0, field="General" if delivered != "General" else "Billing")
+    cli("pull", "-q")
+    desk.change(0, after=to_seconds(now()) - BEGAN.timestamp() - behind, field=delivered)
+    assert cli("route", "0", "-q").returncode == 3
+    assert desk.items[0]["field"] == delivered, "it is not overwritten"
+    assert cli("pull", "-q", "--full").returncode == 0
+    assert verdicts(cli) == {"0": (delivered, "shop")}
+    assert cli("route", "0", "-q").returncode == 0
+
+
 def test_an_older_state_of_the_field_is_no_person_s_word_if_triage_has_set_that_value(cli: Cli, desk: Helpdesk) -> None:
     """The page was read before the label arrived, or the helpdesk's index is late."""
     from_now_on(desk)

@@ -38,18 +38,20 @@ def earlier_deliveries(
 def known_there(receiver: str, deliveries: Sequence[Delivery], verdicts: Iterable[Classification]) -> tuple[str, ...]:
     """Return the categories that a field at a destination may hold without anybody's having set it since.
 
-    These are the one that was accepted last, later ones that may have arrived, and the verdict imported last, if since.
-    `deliveries` are those of all destinations that may set the same field.
+    These are the one that was accepted last and later ones that may have arrived, or, if a verdict was imported since,
+    that one and what arrived after it. `deliveries` are those of all destinations that may set the same field.
     """
-    known, since, settled = [], "", set()
+    imported = [verdict for verdict in verdicts if is_imported(verdict)][-1:]
+    imported_at = imported[0].at if imported else ""
+    known, settled = [], set()
     for before in reversed(deliveries):
+        if (before.done_at or before.at) < imported_at:
+            continue  # a person has set another value since
         if before.arrived and before.destination not in settled:
             known.append(before.category)
         if before.state == "accepted":
             settled.add(before.destination)
-            since = since or (before.done_at or before.at if before.destination == receiver else "")
-    imported = [verdict.category for verdict in verdicts if is_imported(verdict) and verdict.at >= since]
-    return (*known, *(category for category in imported[-1:] if category))
+    return (*known, *(verdict.category for verdict in imported if verdict.category and receiver not in settled))
 
 
 class RoutingMap(NamedTuple):

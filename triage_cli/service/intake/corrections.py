@@ -8,6 +8,7 @@ from typing import NamedTuple
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.dedup import Identified
 from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.errors import Refusal
 from triage_cli.domain.tickets import Category, as_tag, tags_of
 from triage_cli.domain.times import to_seconds
 from triage_cli.ports.storage import Store
@@ -66,8 +67,10 @@ class Corrections:
             overruled = False
             if category and ticket:
                 answers, changed = verdicts.get(ticket.ticket_id, ()), _changed(identified)
-                values = self._values((*before, *deliveries.get(ticket.ticket_id, ())), answers)
-                category = category if category != ticket.category and is_news(category, changed, values) else None
+                known_deliveries = (*before, *deliveries.get(ticket.ticket_id, ()))
+                values, refused_at = self._values(known_deliveries, answers), seen_there(known_deliveries)
+                if category == ticket.category or not is_news(category, changed, values, refused_at):
+                    category = None
                 given_here = [a for a in answers if a.classification_id == ticket.decision_id and not is_imported(a)]
                 overruled = any(int(to_seconds(answer.at)) > changed for answer in given_here)
             elif before and before[-1].category == category:
@@ -128,14 +131,21 @@ class FieldValue(NamedTuple):
         return cls(category, math.inf if in_flight else max(done, default=0.0), max(done) if is_whole else math.inf)
 
 
-def is_news(category: str, changed: float, values: Sequence[FieldValue]) -> bool:
+def seen_there(deliveries: Iterable[Delivery]) -> float:
+    """Return when a destination saw a person's value that triage does not know, and refused to overwrite it; else 0."""
+    refused = (d for d in deliveries if d.state == "dead" and d.refusal == Refusal.SET_BY_A_PERSON)
+    return max((to_seconds(d.done_at or d.at) for d in refused), default=0.0)
+
+
+def is_news(category: str, changed: float, values: Sequence[FieldValue], refused_at: float) -> bool:
     """Return whether a category in a field, changed then, is a person's word that is not known yet.
 
-    It is not if the field may have it from triage, or from a person whose word was taken in.
+    It is not if the field may have it from triage, or from a person whose word was taken in, unless a destination has
+    seen since, at `refused_at`, that the field has another value.
     """
     set_at = max((value.latest for value in values if value.category == category), default=0.0)
     replaced = (v for v in values if v.category != category and set_at < v.surely < changed + 1)
-    return not set_at or any(replaced)
+    return set_at < refused_at or not set_at or any(replaced)
 
 
 def _changed(identified: Identified) -> float:
