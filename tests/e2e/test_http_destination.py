@@ -111,6 +111,14 @@ def test_how_a_refusal_began_is_told_by_why_without_its_controls(bugs: Cli, stub
     assert len(attempt["answer"]) == 500
 
 
+def test_a_key_that_is_refused_is_named_by_its_variables(bugs: Cli, stub: HttpStub) -> None:
+    stub.answer = lambda _: Reply(401, "who are you?")
+    done = bugs("route", "-q")
+    assert done.returncode == 3
+    advice = "check what BUGS_USER and BUGS_TOKEN hold, then triage route --retry-dead"
+    assert done.stderr == f"undeliverable: bugs answered 401; {advice} (T-1)\n"
+
+
 def everything(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in folder.rglob("*"):
         if path.is_file():

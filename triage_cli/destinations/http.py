@@ -20,6 +20,7 @@ from triage_cli.runtime.network import Network
 from triage_cli.runtime.unreachable import host_of
 
 OK = range(200, 300)
+REFUSED = (401, 403)
 # The statuses of an answer about a label that no longer exists.
 NOT_THERE = 404
 
@@ -157,6 +158,10 @@ class HttpDestination:
         error.answer = self._beginning_of(answer)
         if error.answer:
             error.hint = "triage why shows its answer"
+        if answer.status in REFUSED and error.final and self._http.auth:
+            variables = " and ".join(self._http.auth.env)
+            hold = "hold" if " " in variables else "holds"
+            error.hint = f"check what {variables} {hold}, then triage route --retry-dead"
         return error
 
     def _beginning_of(self, answer: HttpAnswer) -> str | None:
