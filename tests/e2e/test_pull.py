@@ -134,6 +134,20 @@ def test_since_full_and_limit(cli: Cli, desk: Helpdesk) -> None:
     assert "shop: 1 created" in cli("pull").stderr
 
 
+@pytest.mark.parametrize(("start", "back"), [("2d", "2 days back"), (moment(100), f"back to {moment(100)}")])
+def test_a_first_pull_that_finds_nothing_says_how_far_it_went_back(
+    cli: Cli, desk: Helpdesk, start: str, back: str
+) -> None:
+    configure(cli, {"shop": desk.source(cursor={"field": "updated_at", "start": start, "overlap": "0"})})
+    counts = "shop: 0 created, 0 updated, 0 unchanged, 0 rejected\n"
+    further = "triage pull shop --since 365d goes further\n"
+    note = f"note: no ticket of shop is stored yet: the first pull goes {back}; {further}"
+    for _ in range(2):
+        assert cli("pull").stderr == counts + note
+    assert "shop: 25 created" in cli("pull", "--since", moment(0)).stderr
+    assert cli("pull", "--since", moment(100)).stderr == counts
+
+
 def test_a_dry_run_shows_the_first_page_and_stores_nothing(cli: Cli, desk: Helpdesk) -> None:
     configure(cli, {"shop": desk.source()})
     done = cli("pull", "--dry-run")

@@ -22,11 +22,12 @@ from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode, gravest
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.sources import PullPlan, SourcePage
-from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
+from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.sources import Pause, Source
 
 # The progress of a pull is a share of the period that it reads.
 PARTS = 1000
+DAY = 86_400
 
 
 @command
@@ -116,6 +117,7 @@ class _PullRun:
         """Pull, and yield the outcome of each item that is not unchanged."""
         for name in self._names:
             counts: Counter[str] = Counter()
+            note = ""
             try:
                 source = _Watched(wiring.sources.open_source(self._session.config, name, messages.say), self._session)
                 bar = ProgressBar(self._session, f"pulling {name}", shown, source.total)
@@ -130,8 +132,11 @@ class _PullRun:
                         yield outcome
             except TriageError as error:
                 self._failed(error)
+            else:
+                note = self._how_far_back(name) if not counts else ""
             finally:
                 self._session.say(f"{name}: {messages.counted(counts, DIDS)}")
+            self._session.say(note)
             if self._session.stopper.code:
                 return
 
@@ -150,6 +155,16 @@ class _PullRun:
                             yield draft
             except TriageError as error:
                 self._failed(error)
+
+    def _how_far_back(self, name: str) -> str:
+        """Return a note about a source of which nothing is stored, because a helpdesk's tickets are often older."""
+        cursor = self._session.config.sources[name].cursor
+        if self._plan.since or not cursor.field or any(self._session.store.find(Selection(sources=(name,), limit=1))):
+            return ""
+        start = cursor.start
+        back = f"{start / DAY:g} days back" if isinstance(start, float) else f"back to {start}"
+        further = f"triage pull {name} --since 365d goes further"
+        return f"note: no ticket of {name} is stored yet: the first pull goes {back}; {further}"
 
     def _failed(self, error: TriageError) -> None:
         """Record the error of a source; with several sources it is printed at once."""
