@@ -240,6 +240,16 @@ def test_a_question_before_the_request_finds_what_its_address_needs(
         assert failure(outcome).final
 
 
+def test_a_page_in_place_of_what_find_asks_for_is_tried_again(stub: HttpStub, tmp_path: Path) -> None:
+    """As while the system is maintained, or where a proxy answers in its place."""
+    stub.answer = lambda _: Reply(200, "<html>We will be back soon</html>")
+    find = "{get: /t/1, field: triage}"
+    error = failure(one(opened(tmp_path, f"{{type: http, url: '{stub.root}', find: {find}, body: {{triage: x}}}}")))
+    assert (error.message, error.final, error.doubtful) == ("sys answered find with no JSON", False, False)
+    assert error.answer == "<html>We will be back soon</html>"
+    assert len(stub.got) == 1
+
+
 @pytest.mark.parametrize(
     ("once", "reply", "is_found"),
     [

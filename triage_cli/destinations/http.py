@@ -90,6 +90,9 @@ class HttpDestination:
         looked_for = self._http.find or FindSpec("")
         paths, field = looked_for.keep, looked_for.field
         content = _content(answer)
+        if content is None:  # a page, as while the system is maintained
+            page = self._beginning_of(answer)
+            raise DeliveryError(f"{self.name} answered find with no JSON", answer=page)
         kept_values = {name: lookup(content, path) for name, path in paths.items()}
         missing = [path for name, path in paths.items() if kept_values[name] is None]
         may_be_absent = looked_for.absent and isinstance(lookup(content, looked_for.place[0]), Mapping)
