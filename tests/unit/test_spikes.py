@@ -1,5 +1,8 @@
 """Spikes: what counts as one, what does not, and under which name and id."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from benchmarks.spikes import NONE, PLANTED, Inflow, large, quiet
@@ -54,6 +57,20 @@ def test_a_category_whose_share_is_far_larger_is_a_spike_though_its_texts_are_un
 
 def test_more_of_everything_is_none() -> None:
     assert find_spikes(week(0, billing=90, technical=30), BEFORE) == []
+
+
+def test_groups_that_are_as_usual_take_few_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+    inflow, alike, compared = Inflow(3), SimilarTexts.alike, 0
+
+    def counting(*args: Any) -> Iterator[int]:
+        nonlocal compared
+        compared += 1
+        return alike(*args)
+
+    monkeypatch.setattr(SimilarTexts, "alike", counting)
+    present, *before = (inflow.period(200) for _ in range(5))
+    assert find_spikes(present, before) == []
+    assert compared <= 1.2 * len(present), "each ticket once to make groups; of a group few with earlier weeks"
 
 
 def test_without_earlier_weeks_there_is_nothing_to_compare_with() -> None:
