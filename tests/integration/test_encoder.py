@@ -136,3 +136,20 @@ def test_a_run_with_an_encoder_and_what_doctor_tells(cli: Cli) -> None:
     found = cli("doctor").stdout
     assert "encoder of 8 dimensions" in found
     assert Encoder(cli.folder / "encoder").fingerprint[:12] in found
+
+
+def test_a_version_without_the_encoder_is_learned_anew_from_the_same_file(cli: Cli) -> None:
+    words = ("oak", "rose", "fern"), ("saw", "drill", "blade")
+    texts = [(f"my {each} in the garden {'x' * n}", n % 2) for n in range(12) for each in words[n % 2]]
+    labelled = "".join(f"{text},{('Plants', 'Machines')[label]}\n" for text, label in texts)
+    (cli.folder / "labelled.csv").write_text(f"description,label\n{labelled}")
+    (cli.folder / "config.yaml").write_text(CONFIG.replace(", encoder: encoder", ""))
+    assert cli("create", "-q", stdin=f"id,subject\n1,{UNSURE}\n").returncode == 0
+    assert json.loads(cli("learn", "labelled.csv", "-o", "json").stdout)["outcome"] == "learned"
+    tiny_encoder.write(cli.folder / "encoder", GROUPS)
+    (cli.folder / "config.yaml").write_text(CONFIG)
+    assert "is not asked; next: triage learn with all the labels that it learned from" in cli("classify").stderr
+    again = json.loads(cli("learn", "labelled.csv", "-o", "json").stdout)
+    assert (again["outcome"], again["version"]) == ("learned", 2)
+    assert "is not asked" not in cli("classify", "--force").stderr
+    assert json.loads(cli("learn", "labelled.csv", "-o", "json").stdout)["outcome"] == "kept"

@@ -53,6 +53,9 @@ class Memory:
     def suits(self, _weights: bytes) -> bool:
         return True
 
+    def lacks_encoder(self, _weights: bytes) -> bool:
+        return False
+
 
 def in_use(trainer: Memory, rows: Sequence[Labelled], *others: str) -> InUse:
     weights = trainer.fit([*rows, *(Labelled(text, "a") for text in others)])

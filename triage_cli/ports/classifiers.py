@@ -49,6 +49,9 @@ class Trainer(Protocol):
     def suits(self, weights: bytes) -> bool:
         """Return whether a model has these categories, under their present or former names."""
 
+    def lacks_encoder(self, weights: bytes) -> bool:
+        """Return whether a model was trained without the encoder that is configured."""
+
 
 class Classifier(Protocol):
     """Answers which category tickets belong to.

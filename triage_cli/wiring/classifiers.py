@@ -235,7 +235,10 @@ def _local(
             tell(f"{unsuited(version)}, so the built-in model answers; next: triage learn")
         elif model is not None and not fitted.knows(model, encoder.fingerprint if encoder else ""):
             if tell is not None:
-                tell(f"{name_of(version)} was not fitted beside this encoder, which is not asked; next: triage learn")
+                tell(
+                    f"{name_of(version)} was not fitted beside this encoder, which is not asked; "
+                    "next: triage learn with all the labels that it learned from"
+                )
             encoder = None
     return embedded_classifier.LocalClassifier(
         spec.name,

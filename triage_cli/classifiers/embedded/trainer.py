@@ -11,7 +11,7 @@ from triage_cli.classifiers.embedded.fit import Choice, Prepare, chosen, fit
 from triage_cli.classifiers.embedded.inference import Predictor, guesses, steps
 from triage_cli.classifiers.embedded.tokens import tokens_of
 from triage_cli.classifiers.embedded.unlabelled_texts import SelfTrainingSet, weighed
-from triage_cli.classifiers.embedded.weights import Model, has_learned, suited
+from triage_cli.classifiers.embedded.weights import Model, has_learned, knows, suited
 from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.tickets import Category
 from triage_cli.ports.classifiers import Settings
@@ -78,6 +78,10 @@ class Trainer:
     def suits(self, weights: bytes) -> bool:
         """Return whether a model has these categories, under their present or former names."""
         return suited(Model.from_bytes(weights), self._categories) is not None
+
+    def lacks_encoder(self, weights: bytes) -> bool:
+        """Return whether a model was trained without the encoder that is configured."""
+        return not knows(Model.from_bytes(weights), self._encoder.fingerprint if self._encoder else "")
 
     def _model(self, weights: bytes) -> Model:
         model = Model.from_bytes(weights)

@@ -112,7 +112,8 @@ class TrainingRun:
             material.skipped.total(), len(material.overruled),
         )  # fmt: skip
         in_use = self._in_use(rows, used)
-        if reason := too_few(rows) or _nothing_new(in_use):
+        lacks_encoder = in_use.whole and self._trainer.lacks_encoder(in_use.weights)
+        if reason := too_few(rows) or ("" if lacks_encoder else _nothing_new(in_use)):
             return report._replace(reason=reason)
         more = self._trainer.weighed(rows, self._registry.unlabelled(UNLABELLED))
         settings = shared_settings(self._trainer, rows, more)
