@@ -167,7 +167,7 @@ def test_guesses_beside_tickets_have_no_number_either(default: Model) -> None:
 def test_no_curve_and_no_threshold_makes_it_sure(default: Model) -> None:
     curve = curve_of([(n / 100, n > 40) for n in range(100)])
     kept = Calibration("f", "local", json.dumps(curve.points), curve.method, 100, 0.1, 0.1, "")
-    asked = Calibrated(classifier(default, min_confidence=0.0), kept, 0.0)
+    asked = Calibrated(classifier(default, min_confidence=0.0), kept)
     unread, read = answers(asked, "Faktura jest błędna, proszę o zwrot", "charged twice")
     assert (unread.sure, unread.steps[0].confidence, unread.steps[0].raw) == (False, None, None)
     assert (read.sure, read.steps[0].raw is None) == (True, False)

@@ -21,16 +21,11 @@ class CachedClassifier(WrappedClassifier):
     threshold.
     """
 
-    def __init__(self, inner: Classifier, threshold: float, recall: Recall, actor: str, run_id: str | None) -> None:
+    def __init__(self, inner: Classifier, recall: Recall, actor: str, run_id: str | None) -> None:
         super().__init__(inner)
-        self._threshold = threshold
         self._recall = recall
         self._actor = actor
         self._run_id = run_id
-
-    def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer with the confidence and the threshold that it would have now."""
-        return answer.at_threshold(self._threshold)
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer from the cache where possible, and ask about the rest."""
@@ -72,5 +67,4 @@ class CachedClassifier(WrappedClassifier):
     def _reused(self, ticket: Ticket, before: Classification) -> Outcome[Answer]:
         step = self.rejudged(before).copy(ids.new_id(), self._run_id, times.now())
         step = step._replace(ticket_id=ticket.ticket_id, step=self.name, classifier=self.name, actor=self._actor)
-        sure = step.category is not None and step.confidence is not None and step.confidence >= self._threshold
-        return Outcome(0, Action.ANSWERED, Answer(ticket, (step,), sure), None, ticket)
+        return Outcome(0, Action.ANSWERED, Answer(ticket, (step,), step.is_sure), None, ticket)

@@ -13,10 +13,9 @@ from triage_cli.ports.classifiers import Classifier
 class Calibrated(WrappedClassifier):
     """A classifier whose answers have calibrated confidence, and their own one as `raw`."""
 
-    def __init__(self, inner: Classifier, calibration: Calibration, threshold: float) -> None:
+    def __init__(self, inner: Classifier, calibration: Calibration) -> None:
         super().__init__(inner)
         self._curve = Curve(tuple((x, y) for x, y in json.loads(calibration.curve)), calibration.method)
-        self._threshold = threshold
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the confidence that it would have now."""
@@ -25,9 +24,7 @@ class Calibrated(WrappedClassifier):
     def changed(self, answer: Answer) -> Answer:
         """Return an answer with calibrated confidence; it is sure if that reaches the threshold."""
         steps = tuple(map(self._step, answer.steps))
-        last = steps[-1] if steps else None
-        confidence = last.confidence if last is not None and last.category is not None else None
-        sure = confidence is not None and confidence >= self._threshold
+        sure = bool(steps) and steps[-1].is_sure
         # The classifier checks the text for suspicious content only if it is sure itself.
         return answer._replace(steps=steps, sure=sure, doubts=answer.doubts if answer.sure else None)
 
@@ -54,11 +51,10 @@ class Bounded(WrappedClassifier):
         if not answer.steps:
             return answer
         *earlier, last = answer.steps
-        threshold = self._threshold(last)
-        sure = last.category is not None and last.confidence is not None and last.confidence >= threshold
+        last = last._replace(threshold=self._threshold(last))
         # The classifier checks the text for suspicious content only if it is sure itself.
         doubts = answer.doubts if answer.sure else None
-        return answer._replace(steps=(*earlier, last._replace(threshold=threshold)), sure=sure, doubts=doubts)
+        return answer._replace(steps=(*earlier, last), sure=last.is_sure, doubts=doubts)
 
     def _threshold(self, step: Classification) -> float:
         return self._thresholds.get(step.category or "", NEVER) if step.fingerprint == self.fingerprint else NEVER

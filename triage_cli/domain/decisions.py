@@ -48,6 +48,13 @@ class Classification(NamedTuple):
         return self.confidence if self.raw is None else self.raw
 
     @property
+    def is_sure(self) -> bool:
+        """Return whether it names a category and reached its threshold."""
+        if self.category is None or self.confidence is None or self.error:
+            return False
+        return self.threshold is None or self.confidence >= self.threshold
+
+    @property
     def is_paid(self) -> bool:
         """Return whether a language model was asked for it."""
         return self.input_tokens > 0
@@ -225,8 +232,8 @@ class ReclassifyPlan(NamedTuple):
     """The options of `reclassify`. `apply` carries out all flips, or none if there are more than `max_flips`.
 
     `max_flips` is a number, or a share of the compared tickets, such as `2%`. With `doubted`, a machine's label without
-    a sure answer waits for a person, else it stays. `reroute` also routes tickets again that
-    were routed. With `force` in `classify`, answers overrule verdicts; stored answers are reused all the same.
+    a sure answer waits for a person, else it stays. `reroute` also routes tickets again that were routed. With `force`
+    in `classify`, answers overrule verdicts; stored answers are reused all the same.
     """
 
     classify: ClassifyPlan = ClassifyPlan()

@@ -28,7 +28,7 @@ from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.batch.collect import BatchCollector
 from triage_cli.service.classification.answered_tickets import decided, released_with_cost, steps_within
 from triage_cli.service.classification.decision_recorder import DecisionRecorder, without_forgotten_text
-from triage_cli.service.classification.flip_rules import CHANGES, Bound, FlipDecision, flip, is_sure, judge
+from triage_cli.service.classification.flip_rules import CHANGES, Bound, FlipDecision, flip, judge
 
 DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
 
@@ -205,7 +205,7 @@ class ReclassifyRun:
         """
         if answer.error or answer.category not in (None, *self._labels):
             return False
-        return answer.fingerprint == self._classifier.fingerprints[-1] or is_sure(self._classifier.rejudged(answer))
+        return answer.fingerprint == self._classifier.fingerprints[-1] or self._classifier.rejudged(answer).is_sure
 
     def _save_proposals(self, outcomes: Sequence[Outcome[Answer]], rows: dict[str, int]) -> list[FlipDecision]:
         """Save answers as proposals and free their tickets; a ticket that has changed meanwhile is left alone."""
@@ -237,7 +237,7 @@ class ReclassifyRun:
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {problem}")
             return FlipDecision(row, ticket, Action.UNANSWERED, new_answer, error)
         holds = new_answer.classification_id == ticket.decision_id
-        if holds and is_sure(new_answer) == (ticket.category is not None):
+        if holds and new_answer.is_sure == (ticket.category is not None):
             return FlipDecision(row, ticket, Action.UNCHANGED, new_answer)
         least_margin = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, new_answer.classifier))
         action = judge(ticket, new_answer, self._labels, least_margin, doubted=self._plan.doubted)
@@ -259,7 +259,7 @@ class ReclassifyRun:
                 new_answer = new_answer.copy(ids.new_id(), self._context.run.run_id, at)._replace(
                     actor=self._context.actor
                 )
-            sure = is_sure(new_answer) and not self._recorder.suspicion.found(ticket_before.text)
+            sure = new_answer.is_sure and not self._recorder.suspicion.found(ticket_before.text)
             ticket = decided(ticket_before, (new_answer,), None, sure=sure)
             stays = ticket_before.status == "routed" and sure and not self._plan.reroute
             settles = self._plan.reroute and flip_decision.action == Action.SETTLED

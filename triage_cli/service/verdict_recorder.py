@@ -153,13 +153,10 @@ def _unsaved(resolved: _ResolvedVerdict, ticket: Ticket | None, error: TriageErr
 def without_verdict(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
     """Return the ticket as a classifier last decided it; `new` if no decision concerns its present text."""
     decision = last_decision(history.events)
-    answer = _answer_of(decision, history.classifications)
-    if answer is None or (answer.category is not None and verdicts.category(answer.category) != answer.category):
+    answer = _answer_of(decision, history.classifications) if decision else None
+    if decision is None or answer is None or answer.category not in (None, verdicts.category(answer.category or "")):
         return reset(ticket)
-    suspicious = decision.suspicious if decision else ()
-    sure = answer.category is not None and answer.confidence is not None
-    sure = sure and not (decision and decision.status == "needs_review")
-    sure = sure and (answer.threshold is None or (answer.confidence or 0.0) >= answer.threshold)
+    sure = answer.is_sure and decision.status != "needs_review"
     return ticket._replace(
         status="classified" if sure else "needs_review",
         category=answer.category if sure else None,
@@ -167,7 +164,7 @@ def without_verdict(ticket: Ticket, history: History, verdicts: Verdicts) -> Tic
         confidence=answer.confidence,
         confidence_source=answer.confidence_source,
         classifier=answer.classifier,
-        reason=held(suspicious, answer.reason) if suspicious else answer.reason,
+        reason=held(decision.suspicious, answer.reason) if decision.suspicious else answer.reason,
         verdict=0,
         error=None,
         failures=0,
@@ -175,9 +172,9 @@ def without_verdict(ticket: Ticket, history: History, verdicts: Verdicts) -> Tic
     )
 
 
-def _answer_of(decision: Decision | None, answers: Iterable[Classification]) -> Classification | None:
-    """Return a classifier's answer that a decision rests on, or None if it failed or there is missing."""
+def _answer_of(decision: Decision, answers: Iterable[Classification]) -> Classification | None:
+    """Return a classifier's answer that a decision rests on, or None if it failed or is missing."""
     for answer in answers:
-        if decision and answer.classification_id == decision.classification_id and answer.confidence_source != "human":
+        if answer.classification_id == decision.classification_id and answer.confidence_source != "human":
             return None if answer.error else answer
     return None

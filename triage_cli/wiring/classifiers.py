@@ -134,7 +134,7 @@ def _calibration(
         tell(
             f"confidences of {spec.name} are calibrated (on {calibration.n:,} labelled tickets, {calibration.at[:10]})"
         )
-    return Calibrated(classifier, calibration, spec.min_confidence)
+    return Calibrated(classifier, calibration)
 
 
 def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
@@ -216,7 +216,7 @@ def _paid_classifier(
         known = {} if plan.force else {**shelf.trials(keys), **store.recall(keys)}
         return {key: answer for key, answer in known.items() if answer.category is None or answer.category in names}
 
-    return CachedClassifier(inner, spec.min_confidence, recall, caller.actor, caller.run_id)
+    return CachedClassifier(inner, recall, caller.actor, caller.run_id)
 
 
 def _local(

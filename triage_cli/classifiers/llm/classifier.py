@@ -157,10 +157,11 @@ class LLMClassifier:
             ids.answer_key(self.fingerprint, ticket.text), times.now(), None, *cost.usage, cost.cost,
             json.dumps(masked) if masked else None, parsed.problem,
         )  # fmt: skip
-        sure = category is not None and confidence is not None and confidence >= spec.min_confidence
         problem = parsed.problem
         error = AnswerError(f"{problem}: {detail or MEANING[problem]}") if problem else None
-        return Outcome(0, Action.FAILED if error else Action.ANSWERED, Answer(ticket, (step,), sure), error, ticket)
+        return Outcome(
+            0, Action.FAILED if error else Action.ANSWERED, Answer(ticket, (step,), step.is_sure), error, ticket
+        )
 
     def worst(self, question: prompt.Question, output: int) -> Usage:
         """Return the most expensive usage of a request, which may be that all its tokens are written to a cache."""

@@ -18,7 +18,6 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.service.classification.answered_tickets import decided, steps_within, with_cost
 from triage_cli.service.classification.category_check import Unchecked
-from triage_cli.service.classification.flip_rules import is_sure
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import TO_CLASSIFY
 
@@ -102,7 +101,7 @@ class DecisionRecorder:
 
     def _is_sure_by_now(self, ticket: Ticket, stored: Classification) -> bool:
         """Return whether a ticket waits whose stored answer reaches the present threshold."""
-        waits = ticket.status == "needs_review" and is_sure(self.classifier.rejudged(stored))
+        waits = ticket.status == "needs_review" and self.classifier.rejudged(stored).is_sure
         return waits and not self.suspicion.found(ticket.text)
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:

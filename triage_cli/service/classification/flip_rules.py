@@ -67,7 +67,7 @@ def judge(
     With `doubted`, a machine's label without a sure answer is doubted, else it is only unanswered.
     """
     gone = ticket.category is not None and ticket.category not in labels
-    if not is_sure(now):
+    if not now.is_sure:
         if gone:
             return Action.UNHOUSED
         return Action.DOUBTED if doubted and ticket.category and not ticket.verdict else Action.UNANSWERED
@@ -98,13 +98,12 @@ def margin(ticket: Ticket, now: Classification) -> float:
 def flip(judged: FlipDecision, ticket_before: Ticket) -> Flip:
     """Return the record of a comparison; `ticket_before` is the ticket as it was."""
     now = judged.now
-    sure = now is not None and is_sure(now)
     return Flip(
         ticket_id=ticket_before.ticket_id,
         external_id=ticket_before.external_id,
         status=judged.ticket.status,
         old=ticket_before.category,
-        new=now.category if now is not None and sure else None,
+        new=now.category if now and now.is_sure else None,
         old_confidence=ticket_before.confidence,
         new_confidence=now.confidence if now else None,
         old_classifier=ticket_before.classifier,
@@ -113,10 +112,3 @@ def flip(judged: FlipDecision, ticket_before: Ticket) -> Flip:
         new_reason=now.reason if now else None,
         applied=judged.ticket.decision_id != ticket_before.decision_id,
     )
-
-
-def is_sure(answer: Classification) -> bool:
-    """Return whether an answer reached its threshold."""
-    if answer.category is None or answer.confidence is None or answer.error:
-        return False
-    return answer.threshold is None or answer.confidence >= answer.threshold

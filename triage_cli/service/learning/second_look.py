@@ -14,7 +14,7 @@ from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.answered_tickets import steps_within
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
-from triage_cli.service.classification.flip_rules import is_sure, judge
+from triage_cli.service.classification.flip_rules import judge
 from triage_cli.service.run_context import RunContext
 
 UNDELIVERED = frozenset({"classified", "needs_review", "routing", "unroutable", "undeliverable"})
@@ -86,7 +86,7 @@ class SecondLook:
 
     def _differs(self, recorder: DecisionRecorder, outcome: Outcome[Answer]) -> bool:
         ticket, steps = outcome.ticket, steps_within(outcome.value, recorder.labels)
-        if ticket.category is None or not steps or not is_sure(steps[-1]):
+        if ticket.category is None or not steps or not steps[-1].is_sure:
             return True
         least_margin = self._hysteresis.get(recorder.classifier.name, 0.0)
         return judge(ticket, steps[-1], recorder.labels, least_margin) not in (Action.CONFIRMED, Action.WITHIN)
