@@ -62,6 +62,9 @@ def test_id_on_stdin_that_names_nothing_is_told_and_the_others_are_printed(fille
     ("args", "told"),
     [
         ("list T-1 --verdict", "ids go with no filter and no sorting; leave one of them out"),
+        ("reclassify T-1 --category General --apply", "ids go with no filter; leave one of them out"),
+        ("reclassify T-1 --status new", "ids go with no filter; leave one of them out"),
+        ("reclassify T-1 --since 1d", "ids go with no filter; leave one of them out"),
         ("list --sort hash", 'nothing is sorted by "hash"; the fields are ticket_id'),
         ("list --sort status:up", '"up" is no direction; write --sort status:desc'),
         ("list --older-than yesterday", '"yesterday" is no age; write 30m, 4h or 7d'),

@@ -84,11 +84,12 @@ def reclassify(
     Bound.read(max_flips)  # so that a bad value is reported before any work
     plan = ReclassifyPlan(asked, apply, max_flips, reroute, doubted)
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
+    categories = (category,) if category is not None else ()
+    filters = Selection(statuses=options.statuses(status), categories=categories, since=options.moment(since))
+    if ids and filters != Selection():
+        raise UsageError("ids go with no filter", hint="leave one of them out")
     named, missing = ticket_id_input.ids(session, ids)
-    selection = Selection(
-        named[:limit] if named is not None else None, options.statuses(status),
-        (category,) if category is not None else (), since=options.moment(since), limit=limit,
-    )  # fmt: skip
+    selection = filters._replace(ids=named[:limit] if named is not None else None, limit=limit)
     counts: Counter[str] = Counter()
     matrix: Counter[tuple[str, str]] = Counter()
     codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
