@@ -54,8 +54,6 @@ create table claims (
     ticket_id text primary key, run_id text not null references runs (run_id)
 ) without rowid;
 
-create index claims_of on claims (run_id);
-
 create table classifications (
     classification_id text primary key, ticket_id text not null references tickets (ticket_id), run_id text,
     step text not null, category text, confidence real, confidence_source text, reason text,
