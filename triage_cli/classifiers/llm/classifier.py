@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.claim_check import ClaimCheck
-from triage_cli.classifiers.llm.costs import BudgetReserver, Cost, expected, used, worst_of
+from triage_cli.classifiers.llm.costs import BudgetReserver, Cost, expected, used
 from triage_cli.classifiers.llm.interpretation import (
     MEANING,
     Interpretation,
@@ -165,7 +165,8 @@ class LLMClassifier:
 
     def worst(self, question: prompt.Question, output: int) -> Usage:
         """Return the most expensive usage of a request, which may be that all its tokens are written to a cache."""
-        return worst_of(self.provider.most(question, output), output, self.spec.price)
+        size = self.provider.most(question, output)
+        return max(Usage(size, output), Usage(size, output, cache_write=size), key=Cost(self.spec.price).price_of)
 
     def check_price(self, budget: Budget) -> None:
         """Raise `ConfigError` if there is a cost limit and no price is known."""

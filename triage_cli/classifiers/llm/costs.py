@@ -39,11 +39,6 @@ class Cost:
         return cost
 
 
-def worst_of(size: int, output: int, price: Price | None) -> Usage:
-    """Return the most expensive usage of a request with at most `size` input and `output` output tokens."""
-    return max(Usage(size, output), Usage(size, output, cache_write=size), key=Cost(price).price_of)
-
-
 def expected(worst: Usage) -> Usage:
     """Return the likely usage of a request: three bytes per token, and an ordinary answer."""
     return Usage(worst.input // 3, min(worst.output, ORDINARY))
