@@ -542,6 +542,23 @@ def test_what_ends_a_run_ends_it_at_once(kind: str, name: str) -> None:
     assert len(server.asked) <= 4 * (2 if kind == "decision" and "model" not in step.body else 1)
 
 
+def page(_number: int, _one: Asked) -> Step:
+    return Step("<html>back soon", kind="text/html")
+
+
+def test_a_web_page_among_good_answers_is_a_failure_like_any_other() -> None:
+    """A gateway that is out of order may answer so; the address is right, since there were answers."""
+    with running_llm_server(lambda n, one: page(n, one) if n == 3 else good(n, one)) as server:
+        outcomes, error = asked(opened(server, workers=1, max_retries=2), 6)
+    assert error is None
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 6
+    with running_llm_server(lambda n, one: page(n, one) if n > 2 else good(n, one)) as server:
+        outcomes, error = asked(opened(server, workers=1, max_retries=2), 50)
+    assert isinstance(error, UnavailableError)
+    assert (error.exit_code, "web page" in error.sentence()) == (ExitCode.UNAVAILABLE, True)
+    assert len(server.asked) < 30
+
+
 @pytest.mark.slow
 def test_what_was_in_flight_at_the_end_is_kept() -> None:
     refused = threading.Event()

@@ -52,6 +52,10 @@ class ConfigError(UsageError, code="config"):
         self.problems = problems
 
 
+class WebPageError(ConfigError):
+    """A provider answered with a web page: the address is wrong, or something stands in between."""
+
+
 class PrivateAddressError(ConfigError):
     """A destination has a private address, to which a server sends only if the configuration allows it."""
 

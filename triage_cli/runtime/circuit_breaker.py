@@ -93,6 +93,7 @@ class CircuitBreaker(Circuit):
         self.max_wait = max_wait
         self.time_source = time_source
         self.reached = False  # whether the endpoint ever answered
+        self.has_worked = False  # whether a request ever succeeded
         self._down_since: float | None = None
         self._has_probe = False
         self._why = ""  # the last failure

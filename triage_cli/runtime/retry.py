@@ -6,7 +6,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from triage_cli.domain.errors import TemporaryError, UnavailableError
+from triage_cli.domain.errors import TemporaryError, UnavailableError, WebPageError
 from triage_cli.runtime.circuit_breaker import CircuitBreaker
 from triage_cli.runtime.timeouts import within
 
@@ -62,8 +62,8 @@ async def persist(
                 answer = await call()
         except TimeoutError:
             failure = TemporaryError(f"no complete answer within {timeout:g} s", lost=True)
-        except TemporaryError as error:
-            failure = error
+        except (TemporaryError, WebPageError) as error:
+            failure = _temporary(error, endpoint)
         except asyncio.CancelledError:
             lost()
             endpoint.abandoned()
@@ -73,6 +73,7 @@ async def persist(
             raise
         else:
             endpoint.answered()
+            endpoint.has_worked = True
             return answer
         if failure.lost:
             lost()
@@ -83,6 +84,16 @@ async def persist(
             raise failure
         await endpoint.wait(endpoint.time_source.random() * min(LONGEST_DELAY, FIRST_DELAY * 2.0**tries), stopping)
         tries += 1
+
+
+def _temporary(error: TemporaryError | WebPageError, endpoint: CircuitBreaker) -> TemporaryError:
+    """Return what to retry after. Raises the error about a web page unless the address is known to be right."""
+    if isinstance(error, TemporaryError):
+        return error
+    if not endpoint.has_worked:
+        endpoint.answered()
+        raise error
+    return TemporaryError(error.message)
 
 
 def retry_after(headers: Mapping[str, str], now: float, *, most: float = FOREVER) -> float | None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from triage_cli.classifiers.llm.prompt import shown
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain.errors import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError
+from triage_cli.domain.errors import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError, WebPageError
 from triage_cli.runtime.retry import retry_after
 
 
@@ -125,4 +125,4 @@ def web_page_error(spec: ClassifierSpec, address: str, status: int) -> TriageErr
     where = f'{urlsplit(address).netloc} answered classifier "{spec.name}" with a web page ({status})'
     if status in (401, 403, 407):
         return RefusedError(where, hint="there may be a proxy or a login page in between")
-    return ConfigError(where, hint="check base_url; there may be a proxy in between")
+    return WebPageError(where, hint="check base_url; there may be a proxy in between")
