@@ -5,7 +5,7 @@ word first occurs, and kept in a table; answering means looking words up and add
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import TypeVar
 
