@@ -131,8 +131,6 @@ def test_more_rows_than_one_request_may_hold_are_a_problem_after_those_that_were
     [
         ("/classify", {"selection": {"ids": ["nobody"]}}, 404),
         ("/route", {"selection": {"ids": ["nobody"]}}, 404),
-        ("/classify", {"selection": {"ids": ["nobody"], "statuses": ["new"]}}, 422),
-        ("/reclassify", {"selection": {"ids": ["nobody"], "category": "General"}, "plan": {"apply": True}}, 422),
         ("/classify", {"selection": {"status": ["new"]}}, 422),
         ("/classify", {"selection": {"statuses": ["nonsense"]}}, 422),
         ("/classify", {"selection": {"since": "yesterday"}}, 422),

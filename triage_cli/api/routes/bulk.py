@@ -134,19 +134,12 @@ def judge_many(body: shapes.VerdictsIn, server_state: CurrentServer, triage: Tri
 
 
 def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
-    """Return the selection; its ids may be any ticket names.
-
-    Raises `NotFoundError` or `AmbiguousError`, and `UsageError` for ids and conditions.
-    """
+    """Return the selection; its ids may be any ticket names. Raises `NotFoundError` or `AmbiguousError`."""
+    named = None if asked.ids is None else tuple(dict.fromkeys(triage.resolve(name) for name in asked.ids))
     since = None if asked.since is None else moment(asked.since)
-    plain = asked.model_dump(include={"customer_id", "priority", "classifier", "search"})
+    plain = asked.model_dump(include={"customer_id", "priority", "classifier", "search", "limit"})
     categories = () if asked.category is None else (asked.category,)
-    filters = Selection(statuses=frozenset(asked.statuses), categories=categories, since=since, **plain)
-    if asked.ids is None:
-        return filters._replace(limit=asked.limit)
-    if filters != Selection():
-        raise UsageError("ids go with no other condition", hint="leave one of them out")
-    return Selection(tuple(dict.fromkeys(triage.resolve(name) for name in asked.ids)), limit=asked.limit)
+    return Selection(named, frozenset(asked.statuses), categories, since=since, **plain)
 
 
 def streamed(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:
