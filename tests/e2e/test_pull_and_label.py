@@ -460,6 +460,27 @@ def test_on_a_server_labels_of_before_a_restore_are_told_from_a_person_s_if_the_
 # -- kills
 
 
+def test_what_changes_while_a_pull_is_cut_off_for_hours_moves_no_other_ticket_out_of_sight(
+    cli: Cli, desk: Helpdesk
+) -> None:
+    """The stored address counts items, and those that were changed have moved to the end of the list."""
+    for n in range(12, 30):
+        desk.add(n)
+    configure(cli, desk)
+    assert cli("pull", "-q", "--limit", "20").returncode == 0
+    stored = json.loads(rows(cli.db, "select position from source_cursors")[0][0])
+    assert stored["place"].endswith("skip=20")
+    with closing(sqlite3.connect(cli.db)) as db, db:
+        db.execute("update source_cursors set position = ?", (json.dumps(stored | {"at": stored["at"] - 4000}),))
+    for n in range(10):
+        desk.change(n)
+    before = len(desk.lists)
+    assert cli("pull", "-q").returncode == 0
+    assert len(rows(cli.db, "select 1 from tickets")) == 30
+    assert len(desk.lists) - before == 3, "from the newest item that was read: 21 of 30 items"
+    assert cli("audit", "verify").returncode == 0
+
+
 def pulled(cli: Cli, desk: Helpdesk, kills: dict[int, str]) -> int:
     """Pull until it ends, and kill it at these requests: before they are answered, or after; return how often."""
     process: list[subprocess.Popen[bytes]] = []

@@ -19,7 +19,7 @@ from triage_cli.runtime.installation import USER_AGENT
 LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s,;]+))*)")
 RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s,;]+))", re.IGNORECASE)
 
-# Seconds for which a stored page number can be used to continue.
+# Seconds for which a stored page number, address or token can be used to continue.
 FRESH = 3600
 
 # If a time is more than this many seconds ahead, a clock must be wrong.
@@ -51,7 +51,8 @@ class Walk(NamedTuple):
 
     `since` is the time from which the list is requested, `high` the newest change seen. `place` is the next page: its
     number, offset, token or address (None: the first). `pages` counts the pages since the walk last began at the
-    cursor. `since` does not change until a walk has ended, so a kill leaves nothing out.
+    cursor. `since` does not change until a walk has ended, so a kill leaves nothing out. `ascending` tells whether all
+    items so far were in the order of their changes.
     """
 
     since: int
@@ -59,12 +60,14 @@ class Walk(NamedTuple):
     place: int | str | None = None
     pages: int = 0
     ended: bool = False
+    ascending: bool = True
 
     def after(self, page: Page, spec: NextSpec | None, now: int) -> "Walk":
         """Return the walk after a page. Times in the future do not count, else older items would be left out."""
         newest = None if page.newest is None else min(page.newest, now)
         high = max((each for each in (self.high, newest) if each is not None), default=None)
-        walk = self._replace(high=high, pages=self.pages + 1)
+        ascending = self.ascending and page.ascending and newest is not None and newest == high
+        walk = self._replace(high=high, pages=self.pages + 1, ascending=ascending)
         if spec is None:
             return walk._replace(ended=True, place=None)
         if spec.kind in ("page", "offset"):
@@ -97,9 +100,8 @@ class Walk(NamedTuple):
     def position(self, spec: NextSpec | None, now: int) -> str:
         """Return the position to be stored, as JSON."""
         if not self.ended:
-            return compact(
-                {"since": self.since, "high": self.high, "place": self.place, "pages": self.pages, "at": now}
-            )
+            walk = {"since": self.since, "high": self.high, "place": self.place, "pages": self.pages}
+            return compact({**walk, "ascending": self.ascending, "at": now})
         kept = {"token": self.place} if spec and spec.keep and self.place is not None else {}
         return compact({"high": self.high, **kept})
 
@@ -120,11 +122,14 @@ def begin(
         before = stored.get("since", high)
         return _from(since, high, cursor), not stored or before is None or since <= before
     if "place" in stored:
-        walk = Walk(stored["since"], stored["high"])
-        # Page numbers mean other pages once the list has changed, so after an hour the walk begins again at its cursor.
-        is_old = isinstance(stored["place"], int) and now - stored["at"] > FRESH
-        if is_old or not _fits(stored["place"], next_spec):
+        walk = Walk(stored["since"], stored["high"], ascending=bool(stored.get("ascending")))
+        if next_spec is None or not _fits(stored["place"], next_spec):
             return walk, True
+        # A page number, and an address or token that counts, means another page once the list has changed. So after an
+        # hour the walk begins again: at its newest item if all before were read, else at its cursor.
+        if now - stored["at"] > FRESH and not next_spec.keep:
+            read_until = int(high - cursor.overlap) if walk.ascending and high is not None else walk.since
+            return walk._replace(since=max(walk.since, read_until)), True
         return walk._replace(place=stored["place"], pages=stored["pages"]), True
     walk = _from(first if high is None else int(high - cursor.overlap), high, cursor)
     token = stored.get("token")
