@@ -49,11 +49,11 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
 
-def guesses_ahead(guesser: Guesser) -> GuessAhead[Sequence[Guess]]:
+def guesses_ahead(guesser: Guesser) -> GuessAhead[Guess]:
     return GuessAhead(guesser, lambda _, guesses: guesses)
 
 
-def ready(ahead: GuessAhead[Sequence[Guess]]) -> GuessProcess:
+def ready(ahead: GuessAhead[Guess]) -> GuessProcess:
     """Ask until the process answers, and return it."""
     ahead.begin(TICKETS)
     process = ahead._process

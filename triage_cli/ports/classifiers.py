@@ -1,15 +1,13 @@
 """Ports of the classifiers: questions about tickets, training, and a provider's batches."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO, Protocol, TypeVar, runtime_checkable
+from typing import IO, Protocol
 
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
 from triage_cli.domain.decisions import NOTHING, Answer, Classification, Labelled, QuestionSpec, Unlabelled
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import Budget
-
-T = TypeVar("T")
 
 # Of a training: strength, share of the wording, and calibration (temperature, slope, offset).
 Settings = Sequence[tuple[float, float, tuple[float, float, float]]]
@@ -83,16 +81,6 @@ class Classifier(Protocol):
         the run is raised after the finished outcomes were yielded. Once the budget is stopping, no new call is made.
         Before a paid call, its worst-case cost is reserved.
         """
-
-
-@runtime_checkable
-class OverlappedClassifier(Protocol):
-    """A classifier that costs nothing, and answers about the next tickets while the caller saves the ones before."""
-
-    def overlapped(
-        self, chunks: Iterable[Sequence[Ticket]], then: Callable[[Sequence[Outcome[Answer]]], T]
-    ) -> Iterator[T]:
-        """Yield what `then` makes of the outcomes of each chunk, in the thread that answers."""
 
 
 class Batcher(Protocol):

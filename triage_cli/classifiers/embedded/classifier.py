@@ -5,9 +5,8 @@ word first occurs, and kept in a table; answering means looking words up and add
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import TypeVar
 
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
@@ -19,8 +18,6 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget
-
-T = TypeVar("T")
 
 
 class LocalClassifier:
@@ -70,29 +67,22 @@ class LocalClassifier:
         return answer.at_threshold(self._min_confidence)
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer each chunk while the caller saves the one before; it costs nothing."""
-        del budget
-        return self.overlapped(chunks, lambda outcomes: outcomes)
-
-    def overlapped(
-        self, chunks: Iterable[Sequence[Ticket]], then: Callable[[Sequence[Outcome[Answer]]], T]
-    ) -> Iterator[T]:
-        """Yield what `then` makes of the outcomes of each chunk, as `ports.OverlappedClassifier` does.
+        """Answer each chunk while the caller saves the one before; it costs nothing.
 
         Without `overlaps`, the caller's own thread answers.
         """
+        del budget
         if not self._overlaps:
             for chunk in chunks:
-                yield then(self._answers(chunk, self.guesser.guesses([ticket.text for ticket in chunk])))
+                yield self._answers(chunk, self.guesser.guesses([ticket.text for ticket in chunk]))
             return
-        with GuessAhead(self.guesser, lambda tickets, guesses: then(self._answers(tickets, guesses))) as ahead:
-            made = then(())
+        with GuessAhead(self.guesser, self._answers) as ahead:
             for chunk in chunks:
+                outcomes = ahead.answers()
                 ahead.begin(chunk)
-                yield made
-                # Before the next tickets are claimed: while the thread is busy, it would delay SQLite at every row.
-                made = ahead.answers()
-            yield made
+                yield outcomes
+                ahead.finish()
+            yield ahead.answers()
 
     def _answers(self, tickets: Sequence[Ticket], guesses: Sequence[Guess]) -> Sequence[Outcome[Answer]]:
         at = times.now()

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -29,11 +29,11 @@ class GuessAhead(Generic[T]):
     is started.
     """
 
-    def __init__(self, guesser: Guesser, answers: Callable[[Sequence[Ticket], Sequence[Guess]], T]) -> None:
+    def __init__(self, guesser: Guesser, answers: Callable[[Sequence[Ticket], Sequence[Guess]], Sequence[T]]) -> None:
         self._guesser = guesser
         self._answers = answers
         self._thread = ThreadPoolExecutor(1, "guessing")
-        self._asked: Future[T]  # the thread, about the last tickets
+        self._asked: Future[Sequence[T]] | None = None  # the thread, about the last tickets
         self._process: GuessProcess | None = None
         self._texts_until_process = MANY if guesser.encoder is None and (os.cpu_count() or 1) > 1 else None
 
@@ -55,9 +55,13 @@ class GuessAhead(Generic[T]):
         self._count(len(tickets))
         self._asked = self._thread.submit(lambda: self._answers(tickets, self._guesses([t.text for t in tickets])))
 
-    def answers(self) -> T:
-        """Wait for the answers about the tickets of the last `begin`, and return them."""
-        return self._asked.result()
+    def answers(self) -> Sequence[T]:
+        """Wait for the answers about the tickets of the last `begin`, and return them; none before the first one."""
+        return self._asked.result() if self._asked else ()
+
+    def finish(self) -> None:
+        """Wait for the thread: while it is busy, it would delay SQLite at every row."""
+        wait([self._asked] if self._asked else ())
 
     def _guesses(self, texts: Sequence[str]) -> Sequence[Guess]:
         try:

@@ -15,7 +15,7 @@ from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.routing import SETTLED
 from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.classifiers import Classifier, OverlappedClassifier
+from triage_cli.ports.classifiers import Classifier
 from triage_cli.service.classification.answered_tickets import decided, steps_within, with_cost
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.run_context import RunContext
@@ -106,35 +106,22 @@ class DecisionRecorder:
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Classify tickets that this run holds; an outcome's `item` is the ticket as given, and it has no row."""
-        for outcomes, changes in self._answered(self.check.over(chunks)):
+        for outcomes in self.classifier.classify(self.check.over(chunks), self.context.budget):
             self.context.heartbeat()
             self.note_further_steps(outcomes)
-            yield self.save(outcomes, changes) if outcomes else []
+            yield self.save(outcomes) if outcomes else []
             if outcomes:
                 self.check.after()
 
-    def _answered(
-        self, chunks: Iterable[Sequence[Ticket]]
-    ) -> Iterator[tuple[Sequence[Outcome[Answer]], Sequence[Change] | None]]:
-        """Yield answers, and their changes if those can be made while the ones before are saved."""
-        if isinstance(self.classifier, OverlappedClassifier):
-            return self.classifier.overlapped(chunks, lambda outcomes: (outcomes, self._changes(outcomes)))
-        return ((outcomes, None) for outcomes in self.classifier.classify(chunks, self.context.budget))
-
-    def save(
-        self, outcomes: Sequence[Outcome[Answer]], changes: Sequence[Change] | None = None
-    ) -> list[Outcome[Decided]]:
+    def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
         """Save answers; an answer whose ticket has changed meanwhile is stored, but does not hold.
 
         An `Unfinished` answer is stored for the next step to decide, and has no outcome yet.
         """
         self.record_questions()
-        changes = self._changes(outcomes) if changes is None else changes
-        return self.saved(outcomes, changes, self.context.save(changes))
-
-    def _changes(self, outcomes: Sequence[Outcome[Answer]]) -> list[Change]:
         at = times.now()
-        return [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
+        changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
+        return self.saved(outcomes, changes, self.context.save(changes))
 
     def saved(
         self, outcomes: Sequence[Outcome[Answer]], changes: Sequence[Change], conflicts: Sequence[Conflict | None]
