@@ -122,18 +122,27 @@ def begin(
         before = stored.get("since", high)
         return _from(since, high, cursor), not stored or before is None or since <= before
     if "place" in stored:
-        walk = Walk(stored["since"], stored["high"], ascending=bool(stored.get("ascending")))
-        if next_spec is None or not _fits(stored["place"], next_spec):
-            return walk, True
-        # A page number, and an address or token that counts, means another page once the list has changed. So after an
-        # hour the walk begins again: at its newest item if all before were read, else at its cursor.
-        if now - stored["at"] > FRESH and not next_spec.keep:
-            read_until = int(high - cursor.overlap) if walk.ascending and high is not None else walk.since
-            return walk._replace(since=max(walk.since, read_until)), True
-        return walk._replace(place=stored["place"], pages=stored["pages"]), True
+        return _continued(stored, high, cursor, next_spec, now), True
     walk = _from(first if high is None else int(high - cursor.overlap), high, cursor)
     token = stored.get("token")
     return walk._replace(place=token if _fits(token, next_spec) else None), True
+
+
+def _continued(
+    stored: Mapping[str, Any], high: int | None, cursor: CursorSpec, next_spec: NextSpec | None, now: int
+) -> Walk:
+    """Return the walk that goes on where a pull was cut off.
+
+    A page number, and an address or token that counts, means another page once the list has changed. So after an hour
+    the walk begins again: at its newest item if all before were read, else at its cursor.
+    """
+    walk = Walk(stored["since"], stored["high"], ascending=bool(stored.get("ascending")))
+    if next_spec is None or not _fits(stored["place"], next_spec):
+        return walk
+    if now - stored["at"] <= FRESH or next_spec.keep:
+        return walk._replace(place=stored["place"], pages=stored["pages"])
+    read_until = int(high - cursor.overlap) if walk.ascending and high is not None else walk.since
+    return walk._replace(since=max(walk.since, read_until))
 
 
 def _fits(place: object, next_spec: NextSpec | None) -> bool:

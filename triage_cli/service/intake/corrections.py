@@ -108,14 +108,14 @@ class PulledFrom(NamedTuple):
 
 
 class FieldValue(NamedTuple):
-    """A category that a field has had: when at the latest it may have got it, and from when on it had surely got it.
+    """A category that a field has had, for `is_news`.
 
-    Both are seconds since 1970.
+    It may have been set until `possible_until`, and was set for sure from `certain_from` on, in seconds since 1970.
     """
 
     category: str
-    latest: float
-    surely: float
+    possible_until: float
+    certain_from: float
 
     @classmethod
     def imported(cls, answer: Classification) -> "FieldValue":
@@ -143,8 +143,8 @@ def is_news(category: str, changed: float, values: Sequence[FieldValue], refused
     It is not if the field may have it from triage, or from a person whose word was taken in, unless a destination has
     seen since, at `refused_at`, that the field has another value.
     """
-    set_at = max((value.latest for value in values if value.category == category), default=0.0)
-    replaced = (v for v in values if v.category != category and set_at < v.surely < changed + 1)
+    set_at = max((value.possible_until for value in values if value.category == category), default=0.0)
+    replaced = (v for v in values if v.category != category and set_at < v.certain_from < changed + 1)
     return set_at < refused_at or not set_at or any(replaced)
 
 
