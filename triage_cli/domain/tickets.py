@@ -18,6 +18,7 @@ Status = Literal[
 STATUSES: tuple[Status, ...] = get_args(Status)
 Priority = Literal["low", "normal", "high", "urgent"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+MAX_SOURCE = 80  # characters of a source's name
 URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 2, "low": 3}
 
 

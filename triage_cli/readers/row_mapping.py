@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.mail import parts
 from triage_cli.domain.serialization import TICKET_KEYS, foreign, is_too_deep
-from triage_cli.domain.tickets import Rejected, TicketDraft, place_of
+from triage_cli.domain.tickets import MAX_SOURCE, Rejected, TicketDraft, place_of
 from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import NOTHING, NOTHING_LENGTH, is_ambiguous, moment, plain_id, priority
 from triage_cli.readers.csv_reader import Record
@@ -18,7 +18,6 @@ _EMPTY: Mapping[str, Any] = {}
 _END = "\x1a"  # Ctrl-Z, with which programs of DOS end a file
 _CELL_SIZE = 100  # characters that a cell counts for in `size`, besides its text
 _CACHE_SIZE = 4096  # distinct priorities and times that are cached
-_SOURCE_LENGTH = 80  # characters of a source's name, as in a request
 
 
 class _Seen(NamedTuple):
@@ -166,7 +165,7 @@ class _RowMapper:
         """Return the source and the external id of a row that triage exported; a source that was named has priority."""
         source, external_id = (values[index].strip() for index in self._exported)
         source = source if self._plan.source == "import" else self._plan.source
-        is_name = 0 < len(source) <= _SOURCE_LENGTH and source.isprintable()
+        is_name = 0 < len(source) <= MAX_SOURCE and source.isprintable()
         return (source, external_id) if external_id and is_name else None
 
     def _values(self, record: Record) -> tuple[list[str], str]:

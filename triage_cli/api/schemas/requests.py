@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from triage_cli.domain import times
 from triage_cli.domain.serialization import all_encodable, compact, is_too_deep
-from triage_cli.domain.tickets import SORTS, Priority, Status
+from triage_cli.domain.tickets import MAX_SOURCE, SORTS, Priority, Status
 from triage_cli.domain.views import StatsKey
 
 # The blanks that Python strips, and control characters: a text with nothing else counts as empty.
@@ -72,9 +72,9 @@ class TicketIn(In):
     created_at: Short | None = Field(None, description="ISO 8601; without a zone it is UTC")
     external_id: Short | None = Field(None, description="its id where it comes from")
     # In identities, a tab separates the id from the source.
-    source: Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]{1,80}$")] = Field(
-        "api", description="where it comes from; external ids are unique within it"
-    )
+    source: Annotated[
+        str, StringConstraints(min_length=1, max_length=MAX_SOURCE, pattern=rf"^[^\x00-\x1f]{{1,{MAX_SOURCE}}}$")
+    ] = Field("api", description="where it comes from; external ids are unique within it")
     extra: Extra = Field(default_factory=dict, description="whatever else is known of it; kept as it is")
 
 
