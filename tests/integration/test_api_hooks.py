@@ -157,6 +157,17 @@ def test_an_event_that_is_older_than_what_is_stored_changes_nothing(server: ApiS
     assert (late.status_code, late.json()["ticket"]["subject"]) == (200, "no time")
 
 
+def test_an_event_that_is_dated_far_ahead_does_not_block_the_later_ones(server: ApiServer) -> None:
+    """A clock that was off once, or a date that nobody meant: what comes next is no older state."""
+    soon = datetime.fromtimestamp(
+        time.time() + 50_000, UTC
+    ).isoformat()  # a time without its zone may be that far ahead
+    sent = [("far", "2999-01-01T00:00:00Z"), ("soon", soon), ("late", "2026-11-01T10:00:00Z")]
+    answers = [hashed(server, "dated", issue(None, 31, title, updated_at=at)) for title, at in sent]
+    assert [answer.status_code for answer in answers] == [201, 200, 200]
+    assert [answer.json()["ticket"]["subject"] for answer in answers] == ["far", "soon", "soon"]
+
+
 def test_a_body_that_was_seen_before_is_news_where_another_came_in_between(server: ApiServer) -> None:
     seen = [hashed(server, "forge", issue("a/back", 1, title)) for title in ("broken", "refund", "broken", "broken")]
     assert [answer.status_code for answer in seen] == [201, 200, 200, 200]

@@ -36,5 +36,5 @@ def test_an_event_is_old_too_if_a_pull_has_brought_a_later_state() -> None:
     pulled = dedup.updated_ticket(stored, identified("third", "2026-11-01T12:00:00Z", event=False))
     assert pulled is not None
     late = identified("second", "2026-11-01T11:00:00Z", event=True)
-    assert dedup.is_outdated(late.draft, pulled)
-    assert not dedup.is_outdated(late.draft, stored)
+    assert dedup.is_outdated(late.draft, pulled, AT)
+    assert not dedup.is_outdated(late.draft, stored, AT)

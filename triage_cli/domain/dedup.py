@@ -17,6 +17,8 @@ LONGEST_ID = 2000
 _SHOWN_LENGTH = 80  # characters of an id in a message
 # The key of `extra` with the time of a ticket's last change, where its source names one.
 UPDATED_AT = "updated_at"
+# Seconds that a stored time of a change may be ahead; a local time read as UTC is ahead by up to 14 hours.
+_AHEAD = 86_400
 
 
 class Identified(NamedTuple):
@@ -114,12 +116,19 @@ def dated(draft: TicketDraft, changed_at: str | None) -> TicketDraft:
     return draft._replace(changed_at=changed_at, extra={**draft.extra, UPDATED_AT: changed_at})
 
 
-def is_outdated(draft: TicketDraft, known_ticket: Ticket) -> bool:
-    """Return whether a draft is an older state of a ticket than the stored one: events may come out of order."""
+def is_outdated(draft: TicketDraft, known_ticket: Ticket, at: str) -> bool:
+    """Return whether a draft is an older state of a ticket than the stored one: events may come out of order.
+
+    A stored time that is far ahead of the present (`at`) is no time of a change, and no later state waits for it.
+    """
     if draft.changed_at is None or f'"{UPDATED_AT}"' not in known_ticket.extra:
         return False
     try:
-        return to_seconds(draft.changed_at) < to_seconds(from_json(known_ticket.extra)[UPDATED_AT])
+        return (
+            to_seconds(draft.changed_at)
+            < to_seconds(from_json(known_ticket.extra)[UPDATED_AT])
+            < to_seconds(at) + _AHEAD
+        )
     except (KeyError, TypeError, ValueError):  # a column of that name from elsewhere
         return False
 

@@ -242,7 +242,7 @@ class Intake:
         gone = ids.is_forgotten(known.identity)
         if repeated and not gone and identified.content != known.content_hash:
             return Action.REJECTED, None, None, dedup.repeated(identified)
-        if repeated or gone or dedup.is_outdated(draft, known):
+        if repeated or gone or dedup.is_outdated(draft, known, at):
             return Action.UNCHANGED, known, None, None
         imported = last_verdicts.get(known.ticket_id)
         if verdict == (imported or (known.category if known.verdict else None)):
