@@ -283,6 +283,8 @@ def test_a_verdict_holds_until_it_is_taken_back(client: httpx.Client) -> None:
     assert (given["category"], given["verdict"], given["status"]) == ("Technical", True, "classified")
     held = client.post(f"{path}/classify").json()
     assert (held["classification"], held["asked"], held["verdict"]) == ("Technical", False, True)
+    noted = client.post(f"{path}/verdict", json={"category": None, "note": "a slip"})
+    assert (noted.status_code, "keeps no note" in noted.json()["detail"]) == (422, True)
     assert client.post(f"{path}/verdict", json={"category": None}).json()["category"] == "Billing"
     unknown = client.post(f"{path}/verdict", json={"category": "Sales"})
     assert (unknown.status_code, unknown.json()["detail"].endswith('no category "Sales"')) == (422, True)

@@ -61,6 +61,8 @@ class VerdictRecorder:
         category = None if draft.category is None else self._verdicts.category(draft.category)
         if draft.category is not None and category is None:
             error = self._verdicts.unknown(draft.category, f"{draft.name}: ")
+        elif draft.category is None and draft.note:
+            error = RowError(f"{draft.name}: a verdict that is taken back keeps no note", hint="leave the note out")
         else:
             note = None if draft.note is None else storable_text(draft.note)  # else the same note would be another one
             try:

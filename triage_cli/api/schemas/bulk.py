@@ -151,7 +151,9 @@ class NamedVerdict(In):
     """A person's category for the ticket of this name; an impossible one is rejected, the others are stored."""
 
     name: str = Field(description="its id, an ending of it, or its external id")
-    category: str | None = Field(description="one of the configuration, in any case; null takes the verdict back")
+    category: str | None = Field(
+        description="one of the configuration, in any case; null takes the verdict back, without note"
+    )
     note: str | None = Field(None, description="why; kept with the verdict, and erased by `forget`")
     shown: str | None = Field(
         None,

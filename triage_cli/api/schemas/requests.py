@@ -93,7 +93,7 @@ class RouteIn(In):
 
 
 class VerdictIn(In):
-    """A person's category for a ticket; null removes it."""
+    """A person's category for a ticket; null removes it, and takes no note."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"category": "Billing", "note": "a refund, says the invoice"}]}
