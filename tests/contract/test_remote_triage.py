@@ -269,6 +269,13 @@ def test_of_several_verdicts_on_a_ticket_the_last_holds_and_a_repetition_changes
     assert json.loads(event.detail)["category"] == holds[0]
 
 
+def test_a_verdict_may_name_the_source_of_its_ticket(side: Side) -> None:
+    list(side.make().create([a_row(0, "7", source="north"), a_row(1, "7", source="south")]))
+    drafts = [VerdictDraft(0, "7", "Billing", source="south"), VerdictDraft(1, "7", "Billing", source="west")]
+    outcomes = list(side.make().give_verdicts(drafts))
+    assert [(o.action, o.value and o.value.source) for o in outcomes] == [("verdict", "south"), ("rejected", None)]
+
+
 def test_of_two_people_who_press_a_key_at_once_one_hears_of_the_other(side: Side) -> None:
     list(side.make().create([a_row(n) for n in range(12)]))
     shown = list(side.make().find(Selection()))

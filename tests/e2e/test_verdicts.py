@@ -95,6 +95,15 @@ def test_rejected_verdicts_are_written_with_their_reasons(three: Cli) -> None:
     assert '{\\"id\\": \\"A-3\\", \\"la' in (three.folder / "bad.jsonl").read_text()
 
 
+def test_the_column_source_names_the_ticket_where_two_sources_have_its_id(cli: Cli) -> None:
+    for source in ("north", "south"):
+        assert cli("create", "-q", "--source", source, stdin="id,subject\n7,Refund?\n").returncode == 0
+    csv = "external_id,source,category\n7,south,Billing\n7,,General\n"
+    done = cli("verdict", "-", "--columns", "source,category", "-o", "csv", stdin=csv)
+    assert (done.returncode, done.stdout) == (3, "source,category\nsouth,Billing\n")
+    assert 'rejected: line 3 (7): "7" names 2 tickets' in done.stderr
+
+
 def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None:
     csv = "external_id;Category;note\nA-1;General;\nA-9;Billing;who\n\nA-3;Sales;\nA-2;billing;charged for it\n"
     done = three("verdict", "-", stdin=csv)

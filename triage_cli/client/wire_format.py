@@ -231,9 +231,10 @@ def plan_record(plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, An
 
 
 def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
-    """Return a verdict for a request; servers that do not know `shown` take a verdict without it."""
-    shown = {} if draft.shown is None else {"shown": draft.shown}
-    return {"name": draft.name, "category": draft.category, "note": draft.note, **shown}
+    """Return a verdict for a request; servers that do not know `shown` or `source` take a verdict without it."""
+    known_since = {"shown": draft.shown, "source": draft.source}
+    given = {key: value for key, value in known_since.items() if value is not None}
+    return {"name": draft.name, "category": draft.category, "note": draft.note, **given}
 
 
 # Outcomes

@@ -134,6 +134,7 @@ class VerdictDraft(NamedTuple):
     """A person's category for the ticket `name` (None: taken back); `row` is its position in the input.
 
     With `shown`, the `shown_hash` of the ticket that the person saw, it is rejected if the ticket is another by now.
+    Of several tickets with the external id `name`, the one of `source` is meant.
     """
 
     row: int
@@ -141,6 +142,7 @@ class VerdictDraft(NamedTuple):
     category: str | None
     note: str | None = None
     shown: str | None = None
+    source: str | None = None
 
 
 class Ticket(NamedTuple):

@@ -66,17 +66,20 @@ class VerdictRecorder:
         else:
             note = None if draft.note is None else storable_text(draft.note)  # else the same note would be another one
             try:
-                return _ResolvedVerdict(draft._replace(note=note), self._ticket(draft.name), category)
+                return _ResolvedVerdict(draft._replace(note=note), self._ticket(draft), category)
             except (NotFoundError, AmbiguousError) as missing:
                 error = RowError(missing.message, hint=missing.hint)
         outcomes[draft.row] = Outcome(draft.row, Action.REJECTED, None, error, draft)
         return None
 
-    def _ticket(self, name: str) -> Ticket:
-        if ids.is_ticket_id(name):
-            for ticket in self._store.find(Selection(ids=(name,))):
+    def _ticket(self, draft: VerdictDraft) -> Ticket:
+        if ids.is_ticket_id(draft.name):
+            for ticket in self._store.find(Selection(ids=(draft.name,))):
                 return ticket
-        return ticket_lookup.named(self._store, name)
+        if draft.source:
+            for ticket in self._store.known([ids.external_identity(draft.source, draft.name)]).values():
+                return ticket
+        return ticket_lookup.named(self._store, draft.name)
 
     def _settle(self, unsaved: dict[str, "_ResolvedVerdict"], outcomes: dict[int, Outcome[Ticket]]) -> None:
         """Save the verdicts; a ticket that has changed meanwhile is read and saved again."""

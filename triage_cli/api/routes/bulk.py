@@ -129,7 +129,7 @@ def reclassify_many(
 @router.post("/verdicts", **AS_LINES, dependencies=OF_JSON)
 def judge_many(body: shapes.VerdictsIn, server_state: CurrentServer, triage: TriageHere) -> Lines:
     """Set people's categories, or remove them; of several for one ticket the last one holds."""
-    drafts = [VerdictDraft(row, v.name, v.category, v.note, v.shown) for row, v in enumerate(body.verdicts)]
+    drafts = [VerdictDraft(row, v.name, v.category, v.note, v.shown, v.source) for row, v in enumerate(body.verdicts)]
     return streamed(server_state, triage, triage.give_verdicts(drafts))
 
 

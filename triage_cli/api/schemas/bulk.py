@@ -160,6 +160,9 @@ class NamedVerdict(In):
         description="what the person saw: SHA-256 (hex) of the compact JSON array of subject, description, and the"
         " verdict's category and reason (null without one); if that has changed, the verdict is rejected",
     )
+    source: str | None = Field(
+        None, description="if several tickets have this external id: the source of the one meant"
+    )
 
 
 class VerdictsIn(In):

@@ -175,7 +175,9 @@ def _verdicts(rows: Iterator[Read], note: str | None) -> Iterator[VerdictRow]:
             continue
         name, category = _text(record, ticket_id_input.IDS), _text(record, (column,))
         if name and category:
-            yield VerdictRow(place, record, VerdictDraft(row, name, category, _text(record, ("note",)) or note))
+            source = _text(record, ("source",)) or None
+            draft = VerdictDraft(row, name, category, _text(record, ("note",)) or note, source=source)
+            yield VerdictRow(place, record, draft)
         else:
             problem = f"no category for {name}" if name else "no ticket_id"
             hint = "verdict - --clear takes verdicts back" if name else "fill in ticket_id or external_id"
