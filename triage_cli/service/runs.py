@@ -120,17 +120,19 @@ class TicketClaimer:
 
         If the selection has ids, tickets that another run holds are yielded too, unclaimed.
         """
+        left = selection.limit
         if selection.ids is not None:
             left_names = iter(dict.fromkeys(selection.ids))
-            while names := list(islice(left_names, min(most(), NAMED))):
+            while left != 0 and (names := tuple(islice(left_names, min(most(), NAMED)))):
                 if self._context.stop.stopping:
                     return
-                named = selection._replace(ids=tuple(names))
+                found = list(self._context.store.find(selection._replace(ids=names, limit=left)))
+                named = selection._replace(ids=tuple(ticket.ticket_id for ticket in found))
                 claimed = {t.ticket_id: t for t in self._context.claim(named, CHUNK)}
-                yield [claimed.get(t.ticket_id, t) for t in self._context.store.find(named)]
+                yield [claimed.get(ticket.ticket_id, ticket) for ticket in found]
+                left = None if left is None else left - len(found)
             return
         selection = selection._replace(statuses=selection.statuses or statuses)
-        left = selection.limit
         while (left is None or left > 0) and not self._context.stop.stopping:
             size = most() if left is None else min(left, most())
             chunk = self._context.claim(selection, size)

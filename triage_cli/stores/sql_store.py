@@ -3,6 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from triage_cli.domain.audit import hash_chain
@@ -116,7 +117,7 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
         No transaction stays open between two tickets.
         """
         if selection.ids is not None:
-            yield from self._in_order_of(selection.ids)
+            yield from islice(self._in_order_of(selection.ids, selection), selection.limit)
             return
         if selection.sort:
             yield from self._sorted(selection)
@@ -145,15 +146,17 @@ class SqlStore(Leases, Erasure, Renames, BatchTables, DeliveryTables, MoneyTable
             page = where_clauses.SORTED if left is None else min(left, where_clauses.SORTED)
             query, values = where_clauses.sorted_ids(selection)
             sorted_ids = [row[0] for row in self.database.read(query, values | {"page": page})]
-            yield from self._in_order_of(sorted_ids)
+            yield from self._in_order_of(sorted_ids, Selection())
             if len(sorted_ids) < page:
                 return
             left = None if left is None else left - page
             selection = selection._replace(after=sorted_ids[-1])
 
-    def _in_order_of(self, ids: Sequence[str]) -> Iterator[Ticket]:
+    def _in_order_of(self, ids: Sequence[str], conditions: Selection) -> Iterator[Ticket]:
         for chunk in chunked(ids, NAMED):
-            tickets_by_id = {row[0]: Ticket(*row) for row in self.database.read(shared_sql.BY_ID, (compact(chunk),))}
+            where, values = where_clauses.where(conditions._replace(ids=tuple(chunk)))
+            rows = self.database.read(f"select * from tickets where {' and '.join(where)}", values)
+            tickets_by_id = {row[0]: Ticket(*row) for row in rows}
             yield from (tickets_by_id[i] for i in chunk if i in tickets_by_id)
 
     def named(self, name: str, limit: int) -> list[Ticket]:

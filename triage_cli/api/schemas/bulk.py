@@ -79,7 +79,7 @@ class BatchQuery(Asked):
 
 
 class SelectionIn(In):
-    """A selection of tickets: by id, or all that match."""
+    """A selection of tickets: those that meet all conditions, of the named ones or of all."""
 
     ids: Annotated[list[str], Field(max_length=MOST_IDS)] | None = Field(
         None, description="ids, unambiguous endings of 6 or more characters, or external ids"
