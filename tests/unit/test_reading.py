@@ -84,6 +84,14 @@ def test_an_encoding_may_change_in_the_middle_and_after_the_sample() -> None:
     assert reasons(rows) == []
 
 
+def test_an_encoding_that_most_of_an_input_is_not_in_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"the input is not in utf-8$") as caught:
+        opened("id,subject\n1,R\xfcckzahlung\n2,M\xf6bel\n".encode("cp1252"), encoding="utf-8")
+    assert not isinstance(caught.value, InputError)
+    one_odd_line = "id,subject\n1,Rückzahlung\n2,Möbel\n".encode() + b"3,K\xf6ln\n"
+    assert texts(read(one_odd_line, encoding="utf-8"))[2] == ("Köln", None)
+
+
 def test_options_overrule_what_would_be_found() -> None:
     hello = "\u041f\u0440\u0438\u0432\u0435\u0442"
     data = f"Betreff;x\n{hello};1\nnext;2\n".encode("koi8-r")

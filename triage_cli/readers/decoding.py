@@ -51,14 +51,14 @@ class Decoder:
     """Decodes whole lines as UTF-8 (or the given encoding), and undecodable ones with a guessed encoding.
 
     `fallback` is the guess, made from the first undecodable lines. `mended` counts the lines that needed it, `halves`
-    those with an incomplete character, which is lost. `mixed` if most of the input is in `encoding`, so that in a line
-    with a few undecodable bytes only these are replaced.
+    those with an incomplete character, which is lost. `fits` if most of the input is in `encoding`; then it may be
+    `mixed`, so that in a line with a few undecodable bytes only these are replaced.
     """
 
     def __init__(self, encoding: str = "utf-8") -> None:
         self.encoding = encoding
         self.fallback = ""
-        self.mixed = False
+        self.fits, self.mixed = True, False
         self.mended = self.halves = 0
         self.wide = codecs.lookup(encoding).name.startswith(_WIDE)
         self._named = self.described
@@ -114,12 +114,12 @@ class Decoder:
         """Guess the encoding of the undecodable lines, and decide whether they are the exception."""
         encoded = b"".join(strange)
         decoded_text = encoded.decode(self.encoding, "surrogateescape")
-        self.mixed = 2 * (good + len(_GOOD.findall(decoded_text))) >= len(_ODD.findall(decoded_text))
+        self.fits = 2 * (good + len(_GOOD.findall(decoded_text))) >= len(_ODD.findall(decoded_text))
         # Without the decodable characters, which would mislead the detector.
         self.fallback = guessed(
-            _GOOD.sub("", decoded_text).encode("ascii", "surrogateescape") if self.mixed else encoded
+            _GOOD.sub("", decoded_text).encode("ascii", "surrogateescape") if self.fits else encoded
         )
-        self.mixed = self.mixed and self.fallback not in _SEVERAL_BYTES
+        self.mixed = self.fits and self.fallback not in _SEVERAL_BYTES
 
     def _decode_odd_line(self, line: bytes) -> str:
         """Decode a line with undecodable bytes: only these with the fallback, or the whole line if they are the rule.

@@ -109,8 +109,13 @@ def decoder_for(head: bytes, encoding: str | None) -> Decoder:
     try:
         codecs.getincrementaldecoder(encoding)("replace").decode(head)
     except UnicodeError as exc:  # such as UTF-16 without a byte order mark
-        raise UsageError(f"the input is not in {encoding}", hint="leave out --encoding: it is detected") from exc
+        raise not_in(encoding) from exc
     return Decoder(encoding)
+
+
+def not_in(encoding: str) -> UsageError:
+    """Return the error for an input that is in another encoding than the named one."""
+    return UsageError(f"the input is not in {encoding}", hint="leave out --encoding: it is detected")
 
 
 def _no_encoding(name: str) -> UsageError:

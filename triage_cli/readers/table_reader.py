@@ -22,7 +22,16 @@ from triage_cli.readers.mail_files import MailFolder, mail_format
 from triage_cli.readers.mail_message import mail_table
 from triage_cli.readers.non_ticket_rows import without_totals
 from triage_cli.readers.row_mapping import Plan, Records, UnreadDates, drafts
-from triage_cli.readers.sniff import HEAD, Sample, decoder_for, delimiter_of, format_of, refuse_non_tables, sampled
+from triage_cli.readers.sniff import (
+    HEAD,
+    Sample,
+    decoder_for,
+    delimiter_of,
+    format_of,
+    not_in,
+    refuse_non_tables,
+    sampled,
+)
 from triage_cli.readers.table import ReadOptions, Table, named_once, triage_columns
 
 LONGEST_HEAD = 4 * LONGEST  # bytes that are examined if the first object is long
@@ -237,6 +246,8 @@ def _head_text(table_input: _Input) -> str:
     # In one piece, so that the encoding is guessed from all of it.
     text = "".join(texts(BytesIO(), whole, decoder)) if decoder.wide else decoder.decode(whole)
     decoder.begin()
+    if table_input.options.encoding and not decoder.fits:
+        raise not_in(table_input.options.encoding)
     return text
 
 
