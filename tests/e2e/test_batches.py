@@ -526,16 +526,22 @@ def test_a_change_that_leaves_the_text_alone_does_not_disturb(shop: Shop, server
 
 
 def test_a_customer_forgotten_meanwhile_stays_forgotten(shop: Shop, server: BatchServer) -> None:
-    drafts = [TicketDraft(0, 0, "one", external_id="t0", customer_id="C-9"), TicketDraft(1, 1, "one")]
-    list(shop.triage().create(drafts))
+    texts = {"t0": "one", "t1": "two"}
+    drafts = [TicketDraft(0, 0, text, external_id=name, customer_id="C-9") for name, text in texts.items()]
+    list(shop.triage().create([*drafts, TicketDraft(1, 1, "one")]))
     shop.classify()
     list(shop.triage().forget("C-9"))
+    assert shop.triage().stats().waiting["gpt"]["tickets"] == 1
+    assert shop.spent() > 3 * EACH
     server.finish()
     shop.classify()
+    assert shop.spent() == pytest.approx(2 * EACH), "the provider has answered and billed both requests"
+    assert shop.triage().stats().cost_usd == pytest.approx(2 * EACH)
     gone = "ticket_id in (select ticket_id from tickets where subject is null)"
     assert shop.rows(f"select 1 from classifications where {gone}") == [], "what a provider says later is not kept"
-    assert shop.rows(f"select answer_key, state from batch_items where {gone}") == [("", "returned")]
+    assert shop.rows(f"select answer_key, state from batch_items where {gone}") == [("", "returned")] * 2
     assert shop.rows("select status from tickets where subject is not null") == [("classified",)]
+    assert shop.rows("select answer_key <> '' from classifications") == [(1,)]
 
 
 def test_force_overrules_an_earlier_verdict_but_none_that_came_later(shop: Shop, server: BatchServer) -> None:

@@ -438,10 +438,7 @@ def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
     forgotten(world)
     assert len(world.store.database.read("select 1 from idempotency")) == 1
     assert len(world.store.database.read("select 1 from trials")) == 1
-    assert sorted(world.store.database.read("select count(*), state from batch_items group by state")) == [
-        (1, "waiting"),
-        (2, "returned"),
-    ]
+    assert world.store.waiting()["c"]["tickets"] == 1
     assert world.store.database.read("select count(*) from batch_items where answer_key = ''")[0][0] == 2
 
 

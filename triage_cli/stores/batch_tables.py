@@ -22,8 +22,10 @@ WAITING_ITEMS = """with asked (number) as (select value from json_each(:numbers)
     select * from batch_items where batch_id = :batch_id and state = 'waiting'"""
 JOINABLE = f"""select i.answer_key, i.batch_id, i.number, i.ticket_id from batch_items i join batches b using (batch_id)
     where i.answer_key in (select value from json_each(:keys)) and i.state = 'waiting' and b.state in {OPEN}"""
+# Forgotten tickets have no key any more.
 WAITING = """select b.classifier, count(*), count(distinct b.batch_id), min(b.opened_at)
-    from batch_items i join batches b using (batch_id) where i.state = 'waiting' group by 1 order by 1"""
+    from batch_items i join batches b using (batch_id) where i.state = 'waiting' and i.answer_key <> ''
+    group by 1 order by 1"""
 
 
 class BatchTables(Tables):

@@ -17,9 +17,8 @@ ERASE = (
         where ticket_id in (select value from json_each(:ids)))""",
     """delete from graded_answers where answer_key in (select answer_key from classifications
         where ticket_id in (select value from json_each(:ids)))""",
-    # An answer that a provider still owes is not waited for any more.
-    """update batch_items set answer_key = '', state = case when state = 'waiting' then 'returned' else state end
-        where ticket_id in (select value from json_each(:ids))""",
+    # The request stays with the provider, who bills it: its item waits for the cost alone.
+    "update batch_items set answer_key = '' where ticket_id in (select value from json_each(:ids))",
     """update classifications set reason = null, answer_key = ''
         where ticket_id in (select value from json_each(:ids))""",
     """update attempts set error = '(forgotten)', answer = null where error is not null and delivery_id in

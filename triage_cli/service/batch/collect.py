@@ -141,6 +141,8 @@ class BatchCollector:
         outcomes: list[Outcome[Decided]] = []
         while items := context.run.store.batch_items(batch.batch_id, list(results)):
             tickets = context.tickets(items)
+            # A forgotten ticket has no text to judge an answer by: of several with one request, another one has it.
+            items.sort(key=lambda batch_item: ids.is_forgotten(tickets[batch_item.ticket_id].identity))
             changes = [
                 self._change(
                     batch, batcher, batch_item, tickets[batch_item.ticket_id], results[batch_item.number], answered
@@ -166,8 +168,12 @@ class BatchCollector:
         context = self._context
         if batch_result.again:
             return context.returned(batch, batch_item, ticket, "it was not answered")
-        outcome = answered.setdefault(batch_item.number, batcher.answer(ticket, batch_item, batch, batch_result))
-        outcome = _copied_answer(outcome, ticket)
+        if batch_item.number not in answered:
+            answered[batch_item.number] = batcher.answer(ticket, batch_item, batch, batch_result)
+        outcome = _copied_answer(answered[batch_item.number], ticket)
+        if ids.is_forgotten(ticket.identity):
+            cost = costs(outcome.value.steps if outcome.value else ())
+            return context.returned(batch, batch_item, ticket, "its text was forgotten", cost)
         if not batch_item.was:
             return self._proposed(batch, batch_item, ticket, outcome)
         change = context.decision_recorder.change(ticket._replace(status=batch_item.was), outcome, times.now())

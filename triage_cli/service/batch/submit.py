@@ -61,9 +61,9 @@ class BatchContext(NamedTuple):
             event = self.run.event(EventAction.BATCH_RETURNED, None, {"batch": batch.batch_id, "why": why})
             self.advance(gone, batch.state, event)
 
-    def returned(self, batch: Batch, batch_item: BatchItem, ticket: Ticket, why: str) -> Change:
-        """Return the change that ends a ticket's waiting without an answer."""
-        adds = (batch_item._replace(state="returned", reserved=0.0), paid(batch, batch_item, 0.0))
+    def returned(self, batch: Batch, batch_item: BatchItem, ticket: Ticket, why: str, cost: float = 0.0) -> Change:
+        """Return the change that ends a ticket's waiting without an answer, or without one that may be kept."""
+        adds = (batch_item._replace(state="returned", reserved=0.0), paid(batch, batch_item, cost))
         event = self.run.event(EventAction.RETURNED, ticket.ticket_id, {"batch": batch.batch_id, "why": why})
         return Change(event, released(ticket, batch_item, batch), ticket.revision, adds)
 
