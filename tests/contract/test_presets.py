@@ -16,7 +16,7 @@ from tests.support.fake_destination import outcomes
 from tests.support.vendors.helpdesks import Freshdesk, ServiceNow, Zammad, Zendesk
 from tests.support.vendors.paging import Opsgenie, PagerDuty
 from tests.support.vendors.samples import SAMPLES
-from tests.support.vendors.server import Answer, Fault, Vendor, leaves
+from tests.support.vendors.server import Answer, Call, Fault, Vendor, leaves
 from tests.support.vendors.trackers import GitHub, Jira, Linear
 from triage_cli.config import load_config
 from triage_cli.config.destination_specs import DestinationSpec, HttpSpec
@@ -146,6 +146,38 @@ class TestEach:
             assert not first.final
             assert send(1, attempts=1, doubtful=int(first.doubtful)).error is None, vendor.refusals
             assert len(vendor.accepted) == 1
+
+    def test_a_page_in_place_of_an_answer_is_no_acceptance(
+        self, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if preset in ("slack", "teams"):
+            pytest.skip("accepts without JSON")
+        with sending(preset, tmp_path, monkeypatch) as (vendor, send):
+            answer = vendor.answer
+            page = Answer(200, "<html>We will be back soon</html>")
+            monkeypatch.setattr(vendor, "answer", lambda call: answer(call) if call.method == "GET" else page)
+            first = refused(send(1))
+            assert (first.final, first.doubtful, first.answer) == (False, True, page.body)
+            monkeypatch.setattr(vendor, "answer", answer)
+            assert send(1, attempts=1, doubtful=1).error is None, vendor.refusals
+            assert len(vendor.accepted) == 1
+
+    def test_a_long_answer_is_read(self, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As of Zendesk, Freshdesk and GitHub, who repeat a ticket's text in it."""
+        with sending(preset, tmp_path, monkeypatch) as (vendor, send):
+            answer = vendor.answer
+
+            def long(call: Call) -> Answer:
+                given = answer(call)
+                longer = {**given.body, "description": "x" * 200_000} if isinstance(given.body, dict) else given.body
+                return given._replace(body=longer)
+
+            monkeypatch.setattr(vendor, "answer", long)
+            outcome = send(1)
+            assert outcome.error is None, vendor.refusals
+            if preset in ("jira", "github", "linear", "discord"):
+                assert outcome.value is not None
+                assert outcome.value.kept is not None
 
     @pytest.mark.slow
     def test_any_text_arrives_as_it_was_and_notifies_nobody(

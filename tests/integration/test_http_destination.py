@@ -111,7 +111,11 @@ ANSWERS = [
     ("ok: {path: data.success, is: true}", Reply(200, '{"data": {"success": true}}'), "accepted"),
     ("ok: {path: data.success, is: true}", Reply(200, '{"data": {"success": 1}}'), "final"),
     ("ok: {path: data.success}", Reply(200, '{"data": {"success": null}}'), "final"),
-    ("ok: {path: data.success}", Reply(200, "[" * 60_000), "final"),
+    ("ok: {path: data.success}", Reply(200), "final"),
+    ("ok: {path: data.success}", Reply(200, b"x" * 100, cut=0), "doubtful"),
+    ("ok: {path: data.success}", Reply(200, "[" * 60_000), "doubtful"),
+    ("ok: {path: data.success}", Reply(200, "<html>We will be back soon</html>"), "doubtful"),
+    ("ok: {status: 201}", Reply(200, "<html>We will be back soon</html>"), "doubtful"),
     ("ok: {path: data.success}", Reply(200, b"x" * 10_000_000), "doubtful"),
     ("ok: {path: data.success}", Reply(200, '{"data": {"success": 1}}', cut=5), "doubtful"),
     ("retry: {status: [409]}", Reply(409), "again"),
@@ -255,6 +259,7 @@ def test_a_page_in_place_of_what_find_asks_for_is_tried_again(stub: HttpStub, tm
     [
         ("get: /list, contains: '{{ delivery_id }}'", f'[{{"body": "by {a_delivery().delivery_id}"}}]', True),
         ("get: /list, contains: '{{ delivery_id }}'", "[" + " " * 1_000_000 + "]", False),
+        ("get: /list, contains: '{{ delivery_id }}'", "a list in plain text", False),
         ("body: {id: '{{ delivery_id }}'}, found: data.issue", '{"data": {"issue": {"id": 1}}}', True),
         ("body: {id: '{{ delivery_id }}'}, found: data.issue", '{"data": null}', False),
     ],
@@ -266,13 +271,25 @@ def test_ways_to_search(stub: HttpStub, tmp_path: Path, once: str, reply: str, i
     assert [got.body for got in stub.got[1:]] == ([] if is_found else [b'{"new":1}'])
 
 
-@pytest.mark.parametrize(("reply", "final"), [(Reply(503), False), (Reply(cut=-1), False), (Reply(401), True)])
+@pytest.mark.parametrize(
+    ("reply", "final"),
+    [(Reply(503), False), (Reply(cut=-1), False), (Reply(401), True), (Reply(200, "<html>Back soon</html>"), False)],
+)
 def test_while_it_cannot_be_known_nothing_is_made_again(
     stub: HttpStub, tmp_path: Path, reply: Reply, final: bool
 ) -> None:
     stub.answer = lambda _: reply
     error = failure(one(opened(tmp_path, ONCE.format(root=stub.root)), a_parcel(delivery=a_delivery(doubtful=1))))
     assert (error.final, error.doubtful) == (final, False)
+    assert [call.partition(" ")[0] for call in stub.calls] == ["GET"]
+
+
+def test_a_page_in_place_of_a_list_does_not_show_that_nothing_is_there(stub: HttpStub, tmp_path: Path) -> None:
+    stub.answer = lambda _: Reply(200, "\n<!DOCTYPE html><title>Hibernating</title>")
+    once = "once: {get: /list, contains: '{{ delivery_id }}'}"
+    destination = opened(tmp_path, f"{{type: http, url: '{stub.root}', {once}, body: {{new: 1}}}}")
+    error = failure(one(destination, a_parcel(delivery=a_delivery(doubtful=1))))
+    assert (error.message, error.final) == ("sys answered the search of once with no JSON", False)
     assert [call.partition(" ")[0] for call in stub.calls] == ["GET"]
 
 

@@ -69,13 +69,13 @@ class HttpDestination:
             request = self._requests.delivery(outgoing, await self._answered(send, find, outgoing))
         answer = await send(request)
         content = _content(answer)
-        if self._http.ok.path and 200 <= answer.status < 300 and not answer.complete:
-            raise DeliveryError(
-                f"{self.name} answered {answer.status} with more than can be read, or with half of it, so it is not"
-                " known whether it accepted",
-                status=answer.status, doubtful=True,
-            )  # fmt: skip
         if not _holds(self._http.ok, answer.status, content, usual=OK):
+            if answer.status in OK and content is None and (answer.body or not answer.complete):
+                found = "no JSON" if answer.complete else "more than can be read, or with half of it"
+                raise DeliveryError(
+                    f"{self.name} answered {answer.status} with {found}, so it is not known whether it accepted",
+                    status=answer.status, doubtful=True, answer=self._beginning_of(answer),
+                )  # fmt: skip
             raise self._refusal(answer, content)
         return Receipt(answer.status, kept=self._values_to_keep(content))
 
@@ -131,6 +131,9 @@ class HttpDestination:
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered the search of once with more than can be read, or incompletely")
         content, path = _content(answer), self._http.once.found if self._http.once else ""
+        if content is None and (not contains or answer.body.lstrip()[:1] == b"<"):  # a page shows nothing
+            page = self._beginning_of(answer)
+            raise DeliveryError(f"{self.name} answered the search of once with no JSON", answer=page)
         if contains or lookup(content, path) in (None, False, "", [], {}):
             return None
         beside = path.rpartition(".")[0]  # what is kept stands in the object that was found

@@ -17,8 +17,8 @@ from triage_cli.runtime.http_exchange import HttpRequest
 from triage_cli.runtime.installation import USER_AGENT
 
 REPLACED = frozenset({"replaced.category", "replaced.delivery_id"})
-# How many bytes of the answer to a search are read. It may be a list of all new items.
-SEARCHED = 4_000_000
+# How many bytes are read of an answer that is looked into: a search may list all new items, and a ticket is long.
+EXAMINED = 4_000_000
 
 
 class _Parts(NamedTuple):
@@ -93,7 +93,8 @@ class HttpRequests:
         if self._spec.find is None:
             return None
         values = self._values(outgoing, {})
-        return self._request("GET", self._url(self._render["find.get"](values), values, query=False), {}, None)
+        url = self._url(self._render["find.get"](values), values, query=False)
+        return self._request("GET", url, {}, None)._replace(most=EXAMINED)
 
     def delivery(self, outgoing: OutgoingDelivery, kept_values: Mapping[str, Any]) -> HttpRequest:
         """Return the request that delivers."""
@@ -107,7 +108,8 @@ class HttpRequests:
             body, kind = _encoded(self._render["body"](values)), "application/json"
         own = outgoing.request_headers | ({"content-type": kind} if kind else {})
         headers = own | {name.lower(): _header(name, each) for name, each in self._render["headers"](values).items()}
-        return self._request(self._spec.method, self._own_url(values), headers, outgoing.delivery.delivery_id, body)
+        request = self._request(self._spec.method, self._own_url(values), headers, outgoing.delivery.delivery_id, body)
+        return request._replace(most=EXAMINED) if self._spec.ok.path else request
 
     def search(self, outgoing: OutgoingDelivery, kept_values: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
         """Return the request that searches for an earlier attempt's result, and the text that shows that it arrived."""
@@ -118,10 +120,10 @@ class HttpRequests:
         contains = self._render["once.contains"](values)
         if once.body is None:
             url = self._url(self._render["once.get"](values), values, query=False)
-            return self._request("GET", url, {}, None)._replace(most=SEARCHED), contains
+            return self._request("GET", url, {}, None)._replace(most=EXAMINED), contains
         headers, url = {"content-type": "application/json"}, self._own_url(values)
         body = _encoded(self._render["once.body"](values))
-        return self._request("POST", url, headers, None, body)._replace(most=SEARCHED), contains
+        return self._request("POST", url, headers, None, body)._replace(most=EXAMINED), contains
 
     def undos(self, outgoing: OutgoingDelivery, kept_values: Mapping[str, Any]) -> Iterator[HttpRequest]:
         """Yield the requests that undo earlier deliveries of other categories to this destination.
