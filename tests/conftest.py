@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -32,12 +33,13 @@ for profile in ("long", "suite"):
 settings.load_profile("suite")
 sys.dont_write_bytecode = False  # else each worker compiles all tests anew: half of what collecting them takes
 gc.set_threshold(50_000, 50, 100)  # as the program does it; looking for garbage in all modules is a tenth of the tests
-# Databases wait for the disk at each commit, so the tests' folders are on a RAM disk that has room and runs programs.
-RAM_DISK = Path("/dev/shm")  # noqa: S108 - pytest makes a folder there that others cannot enter
+# Databases wait for the disk at each commit, and a PostgreSQL server takes 6 s to make and remove its files there, so
+# all temporary folders are on a RAM disk that has room and runs programs.
+RAM_DISK = Path("/dev/shm")  # noqa: S108 - tempfile makes what others cannot enter
 if RAM_DISK.is_dir():
     ram = os.statvfs(RAM_DISK)
     if ram.f_bavail * ram.f_frsize > 4 << 30 and not ram.f_flag & os.ST_NOEXEC:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(RAM_DISK))
+        tempfile.tempdir = str(RAM_DISK)
 # Where the tests run in the background these are ignored, and so they would be in each process that is started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
