@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from triage_cli.classifiers.embedded.facility_location import most_representative
 from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.deliveries import Rule
@@ -86,6 +85,8 @@ class World:
         self.thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
 
     def services(self) -> Services:
+        from triage_cli.classifiers.embedded.facility_location import most_representative  # scipy takes half a second
+
         routing_map = RoutingMap(self.rules, "map-1", lambda name: self.destinations[name], promised=self.promised)
         return Services(
             self.store, self.categories, lambda *_: self.classifier, routing_map, None, self.hysteresis,
