@@ -1,12 +1,18 @@
 """What an import makes of one draft."""
 
+import json
 from typing import Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from triage_cli.domain import dedup, ids
-from triage_cli.domain.tickets import TicketDraft
+from tests.support.examples import examples
+from triage_cli.domain import dedup, ids, times
+from triage_cli.domain.tickets import URGENCY, TicketDraft
 
+quick = settings(examples(40, 150), derandomize=True)
+TEXTS = st.text(st.characters(exclude_categories=[]), max_size=20)  # halves of surrogate pairs too
 AT = "2026-11-24T17:30:41.123Z"
 
 
@@ -38,3 +44,70 @@ def test_an_event_is_old_too_if_a_pull_has_brought_a_later_state() -> None:
     late = identified("second", "2026-11-01T11:00:00Z", event=True)
     assert dedup.is_outdated(late.draft, pulled, AT)
     assert not dedup.is_outdated(late.draft, stored, AT)
+
+
+@quick
+@given(TEXTS, TEXTS, TEXTS, TEXTS)
+def test_identities_of_different_kinds_never_meet(source: str, external: str, customer: str, content: str) -> None:
+    named = ids.external_identity(source, external)
+    unnamed = ids.content_identity(source, content, customer, None)
+    assert "\t" in named
+    assert "\t" not in unnamed
+    assert named != unnamed
+
+
+DRAFTS = st.builds(
+    TicketDraft,
+    cells=st.none(),
+    row=st.just(0),
+    line=st.just(2),
+    subject=TEXTS | st.none(),
+    description=TEXTS,
+    customer_id=TEXTS | st.none(),
+    priority=st.sampled_from(["low", "normal", "high", "urgent", None]),
+    created_at=st.sampled_from([None, "2024-01-01T00:00:00Z"]),
+    external_id=TEXTS | st.none(),
+    extra=st.dictionaries(TEXTS, TEXTS | st.none() | st.integers(), max_size=3),
+)
+
+
+@quick
+@given(DRAFTS)
+def test_what_was_imported_says_nothing_new_and_can_be_stored(draft: TicketDraft) -> None:
+    item = dedup.identify(draft)
+    ticket = dedup.new_ticket(item, ids.new_id(), times.now(), None)
+    assert dedup.updated_ticket(ticket, dedup.identify(draft)) is None
+    assert dedup.identify(draft) == item
+    for value in ticket:
+        if isinstance(value, str):
+            value.encode()
+    json.loads(ticket.extra)
+    assert ticket.urgency == URGENCY[draft.priority]
+
+
+@quick
+@given(DRAFTS, DRAFTS, st.booleans())
+def test_an_update_changes_what_the_draft_says_and_nothing_else(old: TicketDraft, new: TicketDraft, held: bool) -> None:
+    before = dedup.new_ticket(dedup.identify(old), ids.new_id(), times.now(), None)._replace(
+        status="routed", category="Billing", confidence=0.9, verdict=int(held), revision=5
+    )
+    item = dedup.identify(new)
+    after = dedup.updated_ticket(before, item)
+    if after is None:
+        assert item.content == before.content_hash
+        return
+    assert dedup.updated_ticket(after, item) is None, "twice is once"
+    kept = ("ticket_id", "identity", "source", "external_id", "stored_at", "verdict", "routed_to", "cost_usd")
+    assert [getattr(after, f) for f in kept] == [getattr(before, f) for f in kept]
+    assert after.revision == 6
+    rewritten = item.content != before.content_hash
+    assert (after.status, after.category) == (("new", None) if rewritten and not held else ("routed", "Billing"))
+    assert after.customer_id == (item.draft.customer_id or before.customer_id)
+    assert dedup.changed_fields(before, after)
+
+
+@pytest.mark.parametrize(
+    ("met", "rewritten", "stops"), [(0, 0, False), (9, 9, False), (10, 5, False), (10, 6, True), (1000, 501, True)]
+)
+def test_when_an_import_is_doubted(met: int, rewritten: int, *, stops: bool) -> None:
+    assert (dedup.RewriteGuard(met, rewritten).doubt("import") is not None) is stops

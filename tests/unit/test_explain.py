@@ -1,0 +1,70 @@
+"""What the explanation of a ticket says of runs, and how it names the ticket."""
+
+import pytest
+
+from triage_cli.domain import dedup, ids, times
+from triage_cli.domain.exit_codes import EARLY_END
+from triage_cli.domain.explanation import early_end
+from triage_cli.domain.explanation.explain import explain
+from triage_cli.domain.runs import Run
+from triage_cli.domain.tickets import TicketDraft
+from triage_cli.domain.views import History
+
+TICKET = dedup.new_ticket(
+    dedup.identify(TicketDraft(0, 2, "Refund", "Where is it?", external_id="T-1")), ids.new_id(), times.now(), None
+)
+HISTORY = History(TICKET, (), (), (), (), {})
+
+
+def test_why_names_a_ticket_as_it_can_be_typed() -> None:
+    review = HISTORY.ticket._replace(status="needs_review")
+    for named, typed in (
+        ("T-1", "T-1"),
+        (None, "IDIDIDID"),
+        ("-f", "IDIDIDID"),
+        ("a b", "IDIDIDID"),
+        ("$x", "IDIDIDID"),
+    ):
+        *_, last = explain(HISTORY._replace(ticket=review._replace(external_id=named)))
+        expected = f"Next: a person decides: triage verdict {typed} CATEGORY, or triage review."
+        assert last.replace(ids.short(review.ticket_id), "IDIDIDID") == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "following"),
+    [
+        (1, "ended with an unexpected error", "triage classify asks about it; if that ends so again, run it with -v"),
+        (4, "ended because a key was missing or refused", "triage doctor tells which key is missing or wrong; then tr"),
+        (6, "ended because a provider or the disk was unavailable", "triage doctor tells whether everything answers"),
+        (7, "ended because the next call might have passed its", "triage classify asks about it, as far as the budget"),
+        (130, "was interrupted", "triage classify asks about it."),
+        (143, "was terminated", "triage classify asks about it."),
+        (137, "was killed", "triage classify asks about it."),
+    ],
+)
+def test_why_tells_of_a_run_that_ended_early_and_what_to_do(code: int, reason: str, following: str) -> None:
+    run = Run("0" * 28 + "1234ABCD", "classify", "cron", "", "2026-01-02T03:04:05.6Z", exit_code=code)
+    *_, ended, last = explain(HISTORY._replace(ended_early=run))
+    at = "2026-01-02 03:04:05Z"
+    assert ended.startswith(f"{at}  triage classify (run 1234ABCD, begun at {at}) {reason}")
+    assert ended.endswith(f"before it was done with this ticket (exit code {code})")
+    assert last.startswith(f"Next: {following}")
+
+
+def test_why_names_the_run_that_is_at_work_on_a_ticket() -> None:
+    run = Run("0" * 28 + "1234ABCD", "classify", "cron", "", "2026-01-02T03:04:05.6Z")
+    held = "Next: triage classify (run 1234ABCD, begun at 2026-01-02 03:04:05Z) is at work on it."
+    assert list(explain(HISTORY._replace(holder=run)))[-1] == held
+    failed = HISTORY.ticket._replace(status="failed", failures=1, error="refused")
+    *_, last = explain(HISTORY._replace(ticket=failed))
+    assert last == "Next: the next triage classify asks again (it failed once: refused)."
+
+
+def test_each_exit_code_of_an_early_end_has_its_sentence() -> None:
+    assert early_end.REASONS.keys() == EARLY_END
+
+
+def test_a_used_up_budget_keeps_no_classified_ticket_from_its_destination() -> None:
+    run = Run(ids.new_id(), "run", "cron", "", times.now(), ended_at=times.now(), exit_code=7)
+    classified = HISTORY._replace(ticket=HISTORY.ticket._replace(status="classified"), ended_early=run)
+    assert list(explain(classified))[-1] == "Next: triage route sends it on."

@@ -1,0 +1,198 @@
+"""Which rule takes a ticket, and which deliveries a decision makes."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.examples import examples
+from triage_cli.domain import ids, routing
+from triage_cli.domain.deliveries import Delivery, Rule
+from triage_cli.domain.tickets import Ticket
+
+
+def a_ticket(**fields: Any) -> Ticket:
+    ticket = Ticket(
+        "0190-t", "1\timport", "import", "1", "hash", "Subject", "Text", "c1", "high", 1, None,
+        "2024-01-01T00:00:00.000Z", category="Billing", confidence=0.8, status="classified",
+    )  # fmt: skip
+    return ticket._replace(**fields)
+
+
+@pytest.mark.parametrize(
+    ("when", "min_confidence", "fields", "holds"),
+    [
+        ({}, None, {}, True),
+        ({"category": ("Billing", "General")}, None, {}, True),
+        ({"category": ("General",)}, None, {}, False),
+        ({"category": ("Billing",), "priority": ("urgent", "high")}, None, {}, True),
+        ({"category": ("Billing",), "priority": ("urgent",)}, None, {}, False),
+        ({"priority": ("normal",)}, None, {"priority": None}, False),
+        ({"customer_id": ("c1",), "source": ("import",)}, None, {}, True),
+        ({"external_id": ("1", "2")}, None, {}, True),
+        ({"external_id": ("2",)}, None, {}, False),
+        ({"source": ("jira",)}, None, {}, False),
+        ({"extra.plan": ("gold", "silver")}, None, {"extra": '{"plan":"gold"}'}, True),
+        ({"extra.plan": ("gold",)}, None, {"extra": '{"plan":"Gold"}'}, False),
+        ({"extra.plan": ("gold",)}, None, {"extra": "{}"}, False),
+        ({"extra.plan": ("null", "")}, None, {"extra": '{"plan":null}'}, False),
+        ({"extra.a.b": ("1",)}, None, {"extra": '{"a.b":1,"a":{"b":2}}'}, True),
+        ({"extra.vip": ("true",)}, None, {"extra": '{"vip":true}'}, True),
+        ({"extra.tags": ("vip",)}, None, {"extra": '{"tags":["new","vip"]}'}, True),
+        ({"extra.tags": ("vip",)}, None, {"extra": '{"tags":[null,"new"]}'}, False),
+        ({"verdict": (True,)}, None, {"verdict": 1}, True),
+        ({"verdict": (True,)}, None, {}, False),
+        ({"verdict": (False,)}, None, {}, True),
+        ({}, 0.8, {}, True),
+        ({}, 0.81, {}, False),
+        ({}, 0.81, {"verdict": 1}, True),
+        ({}, 0.0, {"confidence": None}, False),
+    ],
+)
+def test_a_rule_holds_when_all_its_conditions_do(
+    when: dict[str, tuple[str | bool, ...]], min_confidence: float | None, fields: dict[str, Any], *, holds: bool
+) -> None:
+    assert routing.holds(Rule("r", ("box",), when, min_confidence), a_ticket(**fields)) is holds
+
+
+def test_the_first_rule_that_matches_wins() -> None:
+    rules = [Rule("no", ("a",), {"category": ("General",)}), Rule("yes", ("b",)), Rule("late", ("c",))]
+    assert routing.match(rules, a_ticket()) is rules[1]
+    assert routing.match(rules[:1], a_ticket()) is None
+    assert routing.match([], a_ticket()) is None
+
+
+def test_a_category_reaches_what_stands_before_a_rule_that_takes_all_of_it() -> None:
+    rules = (
+        Rule("sure", ("a",), {"category": ("Billing",)}, 0.9),
+        Rule("gold", ("b", "a"), {"extra.plan": ("gold",)}),
+        Rule("rest", ("c",), {"category": ("Billing", "General")}),
+        Rule("never", ("d",), {"category": ("Billing",)}),
+        Rule("verdict", ("e",), {"verdict": (True,)}),
+    )
+    assert routing.reach(rules, "Billing") == ("Billing", rules[:3], True)
+    assert routing.reach(rules, "Billing").destinations == ("a", "b", "c")
+    assert routing.reach(rules, "Technical") == ("Technical", (rules[1], rules[4]), False)
+    assert routing.reach((), "Technical") == ("Technical", (), False)
+
+
+def needed_deliveries(
+    existing: Sequence[Delivery], *to: str, again: bool = False, category: str = "Billing"
+) -> routing.RoutingDecision:
+    return routing.needed_deliveries(
+        a_ticket(category=category), Rule("r", to or ("box",)), existing, again=again, config_hash="m", at="now",
+        due_at=1.0, run_id="run",
+    )  # fmt: skip
+
+
+def a_delivery(destination: str, state: str, category: str = "Billing", nth: int = 0) -> Delivery:
+    """Return a delivery as an older version left it: nothing says what else was decided with it."""
+    (made,) = needed_deliveries([], destination, category=category).new
+    name = ids.delivery_id("0190-t", category, destination, nth)
+    return made._replace(state=state, delivery_id=name, run_id=None, revision=0, targets=None)
+
+
+@pytest.mark.parametrize(
+    ("existing", "to", "again", "new", "superseded", "status"),
+    [
+        ([], ("box",), False, ["box"], [], "routing"),
+        ([], ("a", "b"), False, ["a", "b"], [], "routing"),
+        ([("box", "accepted")], ("box",), False, [], [], "routed"),
+        ([("box", "pending")], ("box",), False, [], [], "routing"),
+        ([("box", "dead")], ("box",), False, [], [], "undeliverable"),
+        ([("box", "superseded")], ("box",), False, ["box"], [], "routing"),
+        ([("box", "accepted")], ("box",), True, ["box"], [], "routing"),
+        ([("box", "pending")], ("box",), True, ["box"], ["box"], "routing"),
+        ([("box", "dead")], ("box",), True, ["box"], ["box"], "routing"),
+        ([("old", "pending")], ("box",), False, ["box"], ["old"], "routing"),
+        ([("old", "dead")], ("box",), False, ["box"], ["old"], "routing"),
+        ([("old", "accepted")], ("box",), False, ["box"], [], "routing"),
+        ([("box", "accepted", "General")], ("box",), False, ["box"], [], "routing"),
+        ([("box", "pending", "General")], ("box",), False, ["box"], ["box"], "routing"),
+        ([("a", "accepted"), ("b", "dead")], ("a", "b"), False, [], [], "undeliverable"),
+        ([("a", "accepted"), ("b", "dead")], ("a",), False, [], ["b"], "routed"),
+        ([("a", "dead"), ("b", "pending")], ("a", "b"), False, [], [], "routing"),
+        ([("a", "accepted"), ("b", "accepted", "General")], ("a",), False, ["a"], [], "routing"),
+        ([("a", "accepted"), ("b", "superseded", "General")], ("a",), False, [], [], "routed"),
+    ],
+)
+def test_what_a_destination_is_owed(
+    existing: list[tuple[str, str]], to: tuple[str, ...], new: list[str], superseded: list[str], status: str, *,
+    again: bool,
+) -> None:  # fmt: skip
+    deliveries = [a_delivery(*said) for said in existing]
+    answer = needed_deliveries(deliveries, *to, again=again)
+    assert [d.destination for d in answer.new] == new
+    assert [d.destination for d in answer.superseded] == superseded
+    assert {d.state for d in answer.superseded} <= {"superseded"}
+    after = (*routing.with_changes(deliveries, answer.superseded), *answer.new)
+    assert routing.status_of(after, "Billing") == status
+
+
+def test_an_id_from_before_a_category_was_renamed_is_not_given_again() -> None:
+    (first,) = needed_deliveries([]).new
+    renamed = first._replace(category="Money", state="accepted")
+    (second,) = needed_deliveries([renamed]).new
+    assert second.delivery_id != first.delivery_id
+    (third,) = needed_deliveries([renamed, second._replace(state="accepted")], again=True).new
+    assert third.delivery_id not in {first.delivery_id, second.delivery_id}
+
+
+def test_a_delivery_s_id_is_that_of_ticket_category_destination_and_how_often_it_was_asked_for() -> None:
+    (first,) = needed_deliveries([]).new
+    assert first == needed_deliveries([]).new[0]
+    assert re.fullmatch(r"msg_[0-9a-f]{32}", first.delivery_id)
+    (second,) = needed_deliveries([first._replace(state="accepted")], again=True).new
+    (other,) = needed_deliveries([first._replace(state="accepted")], category="General").new
+    assert len({first.delivery_id, second.delivery_id, other.delivery_id}) == 3
+    assert (first.replaces, second.replaces, other.replaces) == (None, first.delivery_id, first.delivery_id)
+
+
+DELIVERIES = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "c"]),
+        st.sampled_from(["pending", "accepted", "dead", "superseded"]),
+        st.sampled_from(["Billing", "General"]),
+    ),
+    max_size=6,
+)
+
+
+@settings(examples(40, 150), derandomize=True)
+@given(DELIVERIES, st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, unique=True), st.booleans())
+def test_after_any_decision_each_destination_has_its_delivery_and_ids_differ(
+    said: list[tuple[str, str, str]], to: list[str], again: bool
+) -> None:
+    existing = [
+        a_delivery(d, state, category, sum((x, c) == (d, category) for x, _, c in said[:n]))
+        for n, (d, state, category) in enumerate(said)
+    ]
+    answer = needed_deliveries(existing, *to, again=again)
+    after = {d.delivery_id: d for d in (*existing, *answer.superseded, *answer.new)}
+    assert len(after) == len(existing) + len(answer.new)
+    for destination in to:
+        standing = [d for d in after.values() if d.destination == destination and d.state != "superseded"]
+        assert standing[-1].category == "Billing"
+    assert not [d for d in after.values() if d.state in ("pending", "dead") and d.destination not in to]
+    assert all(
+        d.state in ("pending", "dead") for d in existing if d.delivery_id in {s.delivery_id for s in answer.superseded}
+    )
+
+
+@pytest.mark.parametrize(
+    ("states", "status"),
+    [
+        ([], "routed"),
+        (["accepted"], "routed"),
+        (["superseded"], "routed"),
+        (["accepted", "pending"], "routing"),
+        (["dead", "pending"], "routing"),
+        (["accepted", "dead"], "undeliverable"),
+    ],
+)
+def test_the_status_of_deliveries(states: list[str], status: str) -> None:
+    deliveries = [a_delivery("box", state) for state in states]
+    assert routing.status_of([*deliveries, a_delivery("box", "dead", "General")], "Billing") == status
