@@ -36,7 +36,6 @@ class Run(NamedTuple):
     started_at: str
     host: str = ""
     pid: int = 0
-    max_cost: float | None = None
     spent: float = 0.0
     reserved: float = 0.0
     ended_at: str | None = None

@@ -5,7 +5,7 @@
 -- Bulk commands. inherited: what a run took over from a killed one of the same command; it bounds the run, but stands on
 -- that one's account. settled: of what is spent, what other runs booked there. place: the machine on which pid names a
 -- process. process: when that process began, since its number may be another one's later. parcel: the request that began
--- the run, where it may come again. served: 1 if a server began the run.
+-- the run, where it may come again. served: 1 if a server began the run. max_cost: unused.
 create table runs (
     run_id text primary key, kind text not null, actor text not null, words text not null,
     started_at text not null, host text not null, pid integer not null, max_cost real, spent real not null,
