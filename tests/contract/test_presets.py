@@ -150,8 +150,6 @@ class TestEach:
     def test_a_page_in_place_of_an_answer_is_no_acceptance(
         self, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        if preset in ("slack", "teams"):
-            pytest.skip("accepts without JSON")
         with sending(preset, tmp_path, monkeypatch) as (vendor, send):
             answer = vendor.answer
             page = Answer(200, "<html>We will be back soon</html>")

@@ -69,7 +69,8 @@ class HttpDestination:
             request = self._requests.delivery(outgoing, await self._answered(send, find, outgoing))
         answer = await send(request)
         content = _content(answer)
-        if not _holds(self._http.ok, answer.status, content, usual=OK):
+        holds = _holds(self._http.ok, answer.status, content, usual=OK)
+        if not holds or (self._http.preset and _is_page(answer)):
             if answer.status in OK and content is None and (answer.body or not answer.complete):
                 found = "no JSON" if answer.complete else "more than can be read, or with half of it"
                 raise DeliveryError(
@@ -131,7 +132,7 @@ class HttpDestination:
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered the search of once with more than can be read, or incompletely")
         content, path = _content(answer), self._http.once.found if self._http.once else ""
-        if content is None and (not contains or answer.body.lstrip()[:1] == b"<"):  # a page shows nothing
+        if content is None and (not contains or _is_page(answer)):
             page = self._beginning_of(answer)
             raise DeliveryError(f"{self.name} answered the search of once with no JSON", answer=page)
         if contains or lookup(content, path) in (None, False, "", [], {}):
@@ -182,6 +183,11 @@ class HttpDestination:
             if isinstance(value, str | int | float) and len(str(value)) <= KEPT
         }
         return compact(plain) if plain else None
+
+
+def _is_page(answer: HttpAnswer) -> bool:
+    """Return whether an answer is a page for people, as of a proxy or a login in place of the system."""
+    return answer.body.lstrip()[:1] == b"<"
 
 
 def _content(answer: HttpAnswer) -> Any:

@@ -109,7 +109,7 @@ class HttpRequests:
         own = outgoing.request_headers | ({"content-type": kind} if kind else {})
         headers = own | {name.lower(): _header(name, each) for name, each in self._render["headers"](values).items()}
         request = self._request(self._spec.method, self._own_url(values), headers, outgoing.delivery.delivery_id, body)
-        return request._replace(most=EXAMINED) if self._spec.ok.path else request
+        return request._replace(most=EXAMINED) if self._spec.ok.path or self._spec.keep else request
 
     def search(self, outgoing: OutgoingDelivery, kept_values: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
         """Return the request that searches for an earlier attempt's result, and the text that shows that it arrived."""
