@@ -41,6 +41,12 @@ def test_a_mailbox_a_maildir_and_single_mails_make_the_same_tickets(cli: Cli) ->
     assert len(listed) == 1
 
 
+def test_a_dry_run_counts_a_reply_and_a_mail_that_comes_again_as_no_ticket(cli: Cli) -> None:
+    done = cli("create", "--dry-run", "-o", "csv", "--columns", "external_id", stdin=BOX + mbox(mail(name="1@x")))
+    assert (done.returncode, done.stdout) == (3, "external_id\n1@x\n4@x\n")
+    assert "2 tickets, 1 reply, 1 repeated, 1 rejected" in done.stderr
+
+
 def test_mails_in_are_rows_out(fitted: Cli) -> None:
     done = fitted("run", "-o", "jsonl", stdin=BOX)
     rows = [json.loads(line) for line in done.stdout.splitlines()]

@@ -7,6 +7,7 @@ from triage_cli.domain import dedup, ids
 from triage_cli.domain.chunks import bounded
 from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.errors import TriageError
+from triage_cli.domain.mail.parts import mail_of
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
@@ -52,7 +53,7 @@ def foreseen(rows: Iterable[TicketDraft | Rejected], verdicts: Verdicts | None) 
     """Yield what an import of these rows into an empty database would do, in their order.
 
     An id that comes again is unchanged, or rejected if its text is another than that of the first row with it. So is a
-    verdict that is no category, if `verdicts` knows the categories.
+    verdict that is no category, if `verdicts` knows the categories. A mail of a known thread updates its ticket.
     """
     with closing(OccurrenceCounter()) as ids_met, closing(OccurrenceCounter()) as first_texts:
         for chunk in bounded(rows):
@@ -68,11 +69,18 @@ def foreseen(rows: Iterable[TicketDraft | Rejected], verdicts: Verdicts | None) 
             is_equal = first_texts.counted([_with_text(i) for i in repeated])
             repeats = {i.draft.row for i in repeated}
             errors |= {i.draft.row: dedup.repeated(i) for i, equal in zip(repeated, is_equal, strict=True) if not equal}
+            accepted = [r for r in chunk if type(r) is TicketDraft and r.row not in errors]
+            mails = [(draft, mail) for draft in accepted if draft.origin == "mail" and (mail := mail_of(draft.extra))]
+            in_threads = ids_met.count([dedup.identify(draft).identity for draft, _ in mails])
+            copies = first_texts.count([mail.message_id for _, mail in mails])
+            replies = {draft.row for (draft, _), n in zip(mails, in_threads, strict=True) if n}
+            repeats |= {draft.row for (draft, _), n in zip(mails, copies, strict=True) if n}
             for row in chunk:
                 if isinstance(row, Rejected) or row.row in errors:
                     yield Outcome(row.row, Action.REJECTED, None, errors[row.row], row)
                 else:
-                    yield Outcome(row.row, Action.UNCHANGED if row.row in repeats else Action.CREATED, row)
+                    action = Action.UPDATED if row.row in replies else Action.CREATED
+                    yield Outcome(row.row, Action.UNCHANGED if row.row in repeats else action, row)
 
 
 def _error(row: TicketDraft | Rejected, verdicts: Verdicts | None) -> TriageError | None:

@@ -163,21 +163,20 @@ def preview(
     rejections = RejectWriter(None, input_options.max_rejects, strict=input_options.strict)
     rejections.begin(tables)
     first: list[TicketDraft] = []
-    tickets = repeated = 0
+    actions: Counter[Action] = Counter()
     verdicts = None if session.is_remote else Verdicts(_categories(session), "")
     for table in tables:
         before = len(first)
         for outcome in foreseen(session.stopper.interruptible(table.rows), verdicts):
             rejections.see(outcome, table)
-            repeated += outcome.action == Action.UNCHANGED
-            if outcome.action == Action.CREATED and outcome.value:
-                tickets += 1
-                if len(first) - before < SHOWN:
-                    first.append(outcome.value)
+            actions[outcome.action] += 1
+            if outcome.action == Action.CREATED and outcome.value and len(first) - before < SHOWN:
+                first.append(outcome.value)
     for remark in messages.remarks(tables):
         session.say(remark)
-    again = f"{repeated:,} repeated, " if repeated else ""
-    session.say(f"{messages.plural(tickets, 'tickets')}, {again}{rejections.count:,} rejected")
+    replies = f"{messages.plural(n, 'replies')}, " if (n := actions[Action.UPDATED]) else ""
+    again = f"{n:,} repeated, " if (n := actions[Action.UNCHANGED]) else ""
+    session.say(f"{messages.plural(actions[Action.CREATED], 'tickets')}, {replies}{again}{rejections.count:,} rejected")
     _shown(session, printer, first)
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 
