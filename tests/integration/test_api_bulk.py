@@ -159,7 +159,7 @@ def test_tickets_are_selected_by_any_name_and_by_what_they_are(server: ApiServer
     assert rest[-1]["end"] == {"classified": 2}
     assert sum(t.status == "new" for t in world.store.find(Selection())) == 1
     names = [f"B-{n}" for n in range(5)]
-    cases: list[tuple[str, dict[str, object], dict[str, int]]] = [
+    cases: list[tuple[str, dict[str, Any], dict[str, int]]] = [
         ("/classify", {"statuses": ["new"]}, {"classified": 1}),
         ("/classify", {"since": "2999-01-01T00:00:00Z"}, {}),
         ("/reclassify", {"category": "nothing"}, {}),
