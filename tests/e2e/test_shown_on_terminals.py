@@ -241,3 +241,11 @@ def test_work_of_unknown_length_shows_how_long_it_takes(fitted: Cli) -> None:
     came = watched(fitted, "suspects", "labelled.csv")
     assert re.search(rf"[{SPINNER}] comparing the labels 0:00:\d\d", came.shown)
     assert "comparing" not in told(came.shown)
+
+
+def test_records_that_go_to_a_file_are_counted_on_the_terminal(cli: Cli) -> None:
+    assert cli("create", "-q", stdin="subject\n" + "refund\n" * 20_000).returncode == 0
+    for command in ("list", "logs"):
+        came = watched(cli, command, "-o", "jsonl")
+        assert re.search(rf"[{SPINNER}] reading [\d,]+ at [\d,]+/s 0:00:\d\d", came.shown), command
+        assert (told(came.shown), came.stdout.count(b"\n")) == ("", 20_000)

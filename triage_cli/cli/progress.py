@@ -1,11 +1,13 @@
 """The progress bar of a bulk command on stderr: share, speed, remaining time, cost."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from os import SEEK_END
 from typing import BinaryIO, NamedTuple, TypeVar
 
+from triage_cli.cli import terminal
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.tickets import Selection
 from triage_cli.readers import MailFolder
@@ -52,6 +54,18 @@ def elapsed_line(what: str, *, shown: bool) -> AbstractContextManager[object]:
     from triage_cli.cli.live_line import Line
 
     return Line(_Progress(what, ProgressTotal()).drawn)
+
+
+def counted_line(session: CommandContext, what: str, items: Iterable[T]) -> Iterator[T]:
+    """Yield items, and show their number if they go to a file; behind a pipe, a pager may have the terminal."""
+    if not (session.guides and terminal.is_file(sys.stdout)):
+        yield from items
+        return
+    from triage_cli.cli.live_line import Line
+
+    progress = _Progress(what, ProgressTotal())
+    with Line(progress.drawn):
+        yield from progress.through(items, lambda: 0.0)
 
 
 @contextmanager

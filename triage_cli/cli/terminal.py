@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import stat
 import sys
 import textwrap
 import unicodedata
@@ -34,6 +35,14 @@ def is_terminal(stream: TextIO | None) -> bool:
     try:
         return stream is not None and stream.isatty()
     except ValueError:
+        return False
+
+
+def is_file(stream: TextIO | None) -> bool:
+    """Return whether a stream goes to a file on disk."""
+    try:
+        return stream is not None and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # it is closed, or is no file at all
         return False
 
 

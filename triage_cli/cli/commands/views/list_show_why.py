@@ -17,6 +17,7 @@ from triage_cli.cli import local_time, messages, options, terminal, ticket_id_in
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
+from triage_cli.cli.progress import counted_line
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_record, why_record
@@ -130,7 +131,8 @@ def list_tickets(
     cut = limit is None and terminal.is_terminal(sys.stdout)
     most = ON_TERMINAL + 1 if cut else limit
     selection = selection._replace(ids=named if named is None else named[:limit], limit=most)
-    found_tickets = printer.unless_closed(session.stopper.interruptible(session.look().find(selection)))
+    found_tickets = counted_line(session, "reading", session.stopper.interruptible(session.look().find(selection)))
+    found_tickets = printer.unless_closed(found_tickets)
     first = list(islice(found_tickets, 1))
     if not first and limit != 0 and session.has_database:
         _tell_unknown(session, selection)

@@ -12,6 +12,7 @@ from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
+from triage_cli.cli.progress import counted_line
 from triage_cli.domain.audit.events import EventAction, EventQuery, LoggedEvent
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import EVENT_KEYS, event_record
@@ -60,6 +61,8 @@ def logs(
     if follow and printer.format == "table":
         printer.format = "jsonl"
     events = session.stopper.interruptible(events)
+    if not follow:
+        events = counted_line(session, "reading", events)
     if cut and not follow:
         last = list(events)
         if len(last) > ON_TERMINAL:
