@@ -249,13 +249,25 @@ def test_limits_are_waited_for_as_told_and_what_breaks_off_is_asked_for_again(cl
         4: Reply(200, b'{"data": [', cut=5),
         6: Reply(cut=-1),
         7: Reply(403, headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}),
-        8: Reply(403, '{"message": "You have exceeded a secondary rate limit. Please wait a few minutes."}'),
     }
     desk.fail = lambda number, _: failures.get(number)
     configure(cli, {"shop": desk.source()})
     done = cli("pull")
     assert (done.returncode, done.stderr) == (0, "shop: 25 created, 0 updated, 0 unchanged, 0 rejected\n")
     assert len(desk.lists) == 3 + len(failures)
+
+
+def test_a_limit_that_does_not_say_for_how_long_is_waited_for_a_minute(cli: Cli, desk: Helpdesk) -> None:
+    """As GitHub's page asks after a secondary limit; when its other limit ends, says nothing about this one."""
+    body = '{"message": "You have exceeded a secondary rate limit. Please wait a few minutes."}'
+    headers = {"x-ratelimit-remaining": "4990", "x-ratelimit-reset": str(int(time.time()) + 3000)}
+    replies = [Reply(403, body), Reply(403, body, headers), Reply(429, body, headers)]
+    for number, reply in enumerate(replies):
+        desk.fail = lambda *_: reply  # noqa: B023 - it is called in the same round
+        configure(cli, {f"shop-{number}": desk.source()})
+        done = cli("pull", "-q", "--deadline", "30s")
+        assert done.returncode == 6
+        assert f"answered {reply.status}, and to wait for 60 s is beyond --deadline" in done.stderr
 
 
 def test_a_deadline_that_is_empty_is_a_mistake_and_not_none(cli: Cli, desk: Helpdesk) -> None:

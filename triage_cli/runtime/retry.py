@@ -16,6 +16,8 @@ T = TypeVar("T")
 FIRST_DELAY = 0.5  # seconds, doubled each time
 LONGEST_DELAY = 8.0
 FOREVER = 1e9  # seconds; longer waits are cut to this
+# Seconds to wait after a secondary rate limit of GitHub that does not say for how long: as its page asks.
+SECONDARY = 60.0
 
 
 class Retries:
@@ -107,6 +109,19 @@ def retry_after(headers: Mapping[str, str], now: float, *, most: float = FOREVER
         if seconds is not None and seconds > 0:  # false for NaN too
             return min(seconds, most)
     return None
+
+
+def limit_wait(headers: Mapping[str, str], body: bytes, now: float) -> float | None:
+    """Return the seconds until the rate limit of a response without `Retry-After` ends; None if it names no time.
+
+    A time counts only if nothing is left until then: GitHub names it after a secondary limit, too.
+    """
+    for name in ("x-ratelimit-reset", "ratelimit-reset"):
+        value = headers.get(name, "").strip()
+        is_used_up = headers.get(name.replace("reset", "remaining"), "0").strip() == "0"
+        if is_used_up and value.isascii() and value.isdigit() and len(value) < 12:  # a moment, or seconds from now
+            return max(0.0, int(value) - now) if len(value) > 8 else float(value)
+    return SECONDARY if b"secondary rate limit" in body[:1000].lower() else None
 
 
 def _seconds(value: str, now: float, scale: float) -> float | None:

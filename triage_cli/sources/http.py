@@ -18,7 +18,7 @@ from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.domain.times import from_seconds, to_seconds
 from triage_cli.ports.sources import Pause
 from triage_cli.runtime.http_exchange import READ, Exchange, HttpAnswer, HttpRequest
-from triage_cli.runtime.retry import retry_after
+from triage_cli.runtime.retry import limit_wait, retry_after
 from triage_cli.sources.items import ItemReader
 from triage_cli.sources.pagination import AHEAD, LARGEST, Page, PageRequests, Walk, begin
 
@@ -165,14 +165,10 @@ class HttpSource:
     def _told_wait(self, answer: HttpAnswer) -> float | None:
         """Return the seconds that an answer asks to wait: `Retry-After`, else the time until its rate limit ends."""
         now = time.time()
-        if (seconds_asked := retry_after(answer.headers, now)) is not None:
-            return seconds_asked
-        if answer.status == 429 or _is_limited(answer):
-            for header in ("x-ratelimit-reset", "ratelimit-reset"):
-                value = answer.headers.get(header, "").strip()
-                if value.isascii() and value.isdigit() and len(value) < 12:  # a moment, or seconds from now
-                    return max(0.0, int(value) - now) if len(value) > 8 else float(value)
-        return None
+        wait = retry_after(answer.headers, now)
+        if wait is None and (answer.status == 429 or _is_limited(answer)):
+            return limit_wait(answer.headers, answer.body, now)
+        return wait
 
     def _page(self, answer: HttpAnswer, url: str) -> tuple[Page, list[Any], list[str | None]]:
         """Return a page, its items, and the time of each item's last change."""
