@@ -652,6 +652,74 @@ def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dic
     assert len(three["a"].got) == 1
 
 
+def owed_to(world: World, destination: FakeDestination, number: int) -> list[OutgoingDelivery]:
+    """Return so many deliveries that are owed to a destination."""
+    run(world, number)
+    tickets = {ticket.ticket_id: ticket for ticket in world.store.find(Selection())}
+    owed = [some[0] for some in world.store.deliveries(list(tickets)).values()]
+    return [OutgoingDelivery(d._replace(destination=destination.name), tickets[d.ticket_id]) for d in owed]
+
+
+def test_a_rate_limit_is_waited_out_and_costs_no_attempt(world: World, three: dict[str, FakeDestination]) -> None:
+    """As of a chat that takes a burst of 25 messages, and then one a second."""
+    now, room = 0.0, 25.0
+    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
+    owed = owed_to(world, three["a"], 60)
+    three["a"].got.clear()
+    called: list[float] = []
+
+    def answer(_: OutgoingDelivery) -> DeliveryError | None:
+        nonlocal room
+        called.append(now)
+        if room < 1:
+            return DeliveryError("slow down", status=429, retry_after=1.0, limited=True)
+        room -= 1
+        return None
+
+    three["a"]._answer = answer
+    post.put(owed)
+    ended: list[Outcome[Receipt]] = []
+    while post.open:
+        ended += [outcome for results in post.collect() for outcome in results.outcomes]
+        now, room = now + 0.25, min(25.0, room + 0.25)
+    assert [outcome.error for outcome in ended] == [None] * 60
+    assert {o.outgoing.delivery.delivery_id for o in ended} == {o.delivery.delivery_id for o in owed}
+    assert now < 60
+    assert len(called) < 3 * len(owed), "fewer at once, once there were too many"
+
+
+def test_a_rate_limit_without_an_end_is_a_failure_after_two_minutes(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    now = 0.0
+    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
+    owed = owed_to(world, three["a"], 3)
+    three["a"]._answer = lambda _: DeliveryError("slow down", status=429, limited=True)
+    post.put(owed)
+    ended: list[Outcome[Receipt]] = []
+    while not ended:
+        ended = [outcome for results in post.collect() for outcome in results.outcomes]
+        now += 1
+    assert 60 < now < 130
+    post.put(owed)
+    three["a"]._answer = lambda _: DeliveryError("come back later", status=429, retry_after=600.0, limited=True)
+    assert [o.error for results in post.collect() for o in results.outcomes], "so long it is not waited for"
+
+
+def test_what_a_rate_limit_holds_up_is_let_go_once_told_to_stop(
+    world: World, three: dict[str, FakeDestination]
+) -> None:
+    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: 0.0)
+    owed = owed_to(world, three["a"], 5)
+    three["a"]._answer = lambda _: DeliveryError("slow down", status=429, retry_after=60.0, limited=True)
+    post.put(owed)
+    assert post.collect() == []
+    post.stop()
+    (results,) = post.collect()
+    assert {o.delivery.delivery_id for o in results.parked} == {o.delivery.delivery_id for o in owed}
+    assert not post.open
+
+
 @pytest.mark.parametrize(
     ("first", "second", "code"), [(signal.SIGINT, signal.SIGTERM, 130), (signal.SIGTERM, signal.SIGHUP, 143)]
 )

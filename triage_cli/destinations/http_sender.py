@@ -12,7 +12,7 @@ from triage_cli.domain.serialization import storable_text
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.http_exchange import READ, Endpoint, HttpAnswer, HttpConnections, HttpRequest, exchange
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.retry import retry_after
+from triage_cli.runtime.retry import limit_wait, retry_after
 from triage_cli.runtime.ssrf_guard import Resolver
 
 # The most concurrent requests to one destination.
@@ -22,6 +22,8 @@ TOTAL = 64
 # Statuses by which a gateway reports that it lost the receiver, which may have accepted the request.
 GATEWAYS = frozenset({502, 504})
 GONE = 410
+# Statuses by which some systems refuse too many requests, as the configuration tells: Linear 400, GitHub 403.
+LIMITS = frozenset({400, 403})
 # How many characters of a refusal, and of a kept value, are stored.
 KEPT = 500
 LONGEST_WAIT = 7 * 24 * 3600.0
@@ -95,16 +97,21 @@ def shown(request: HttpRequest) -> str:
 
 
 def refusal(name: str, answer: HttpAnswer, *, retried: bool = False) -> DeliveryError:
-    """Return the error for an answer that does not accept."""
-    status = answer.status
+    """Return the error for an answer that does not accept; `retried` if the configuration has it tried again."""
+    status, now = answer.status, time.time()
+    limited = status == 429 or (retried and status in LIMITS)
     retried = retried or answer.is_transient  # every other refusal is final
+    wait = retry_after(answer.headers, now, most=LONGEST_WAIT) if retried else None
+    if limited and wait is None:
+        wait = limit_wait(answer.headers, answer.body, now)
     why = "redirects, which is not followed" if 300 <= status < 400 else f"answered {status}"
     return DeliveryError(
         f"{name} {why}",
         final=not retried,
         status=status,
-        retry_after=retry_after(answer.headers, time.time(), most=LONGEST_WAIT) if retried else None,
+        retry_after=wait,
         doubtful=status in GATEWAYS,
+        limited=limited,
     )
 
 

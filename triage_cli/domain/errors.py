@@ -194,6 +194,7 @@ class DeliveryError(ItemError, code="delivery_failed", http_status=502):
 
     `doubtful` if it may have accepted it, because its response was lost; `gone` if it answered that it does not exist
     any more; `answer` is the beginning of its response; `refusal` is its kind, if one step helps against all of a kind.
+    `limited` means too many requests; `retry_after` is the wait that it asked for, in seconds.
     """
 
     def __init__(  # noqa: PLR0913 - what is known of an attempt, each by its name
@@ -208,6 +209,7 @@ class DeliveryError(ItemError, code="delivery_failed", http_status=502):
         gone: bool = False,
         answer: str | None = None,
         refusal: Refusal | None = None,
+        limited: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.final = final
@@ -217,6 +219,7 @@ class DeliveryError(ItemError, code="delivery_failed", http_status=502):
         self.gone = gone
         self.answer = answer
         self.refusal = refusal
+        self.limited = limited
 
 
 class OfflineError(ItemError, code="offline", exit_code=ExitCode.OK, http_status=503):

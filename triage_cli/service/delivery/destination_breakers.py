@@ -1,5 +1,9 @@
-"""The circuit breakers of destinations: they pause one that keeps failing or cannot be used, and keep the reason."""
+"""When a destination gets less: circuit breakers pause one that keeps failing or cannot be used, and keep the reason.
 
+One with a rate limit gets fewer deliveries at once.
+"""
+
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -11,6 +15,12 @@ from triage_cli.runtime.circuit_breaker import Circuit
 # After FAILURES failures in a row, a destination is paused for PAUSE seconds; then one delivery is a probe.
 FAILURES = 10
 PAUSE = 30.0
+# Seconds for which a rate limit may let nothing pass, before what it refuses counts as a failure.
+LONGEST_LIMIT = 120.0
+# Seconds until the next try if a rate limit names none: the first, doubled each time, and the longest.
+FIRST_WAIT, LONGEST_WAIT = 0.25, 60.0
+# By how many deliveries at once more are tried after each one that was accepted.
+GROWTH = 0.1
 
 
 class DestinationBreakers:
@@ -68,3 +78,40 @@ def _paused_error(name: str, failure: TriageError | None) -> DeliveryError:
         f"{name} keeps failing{last}, so it is paused for {PAUSE:g} s",
         hint="the next triage route tries it again",
     )
+
+
+class RateLimit:
+    """How many deliveries a destination is handed at once: fewer each time that it says that there were too many.
+
+    It then gets none for as long as it asks. Times are those of the caller's clock.
+    """
+
+    def __init__(self) -> None:
+        self._at_once = math.inf
+        self._until = -math.inf
+        self._since: float | None = None  # the first refusal since the last acceptance
+        self._refusals = 0
+
+    def room(self, now: float) -> float:
+        """Return how many deliveries may be attempted at once."""
+        return max(1, self._at_once // 1) if now >= self._until else 0
+
+    def accepted(self, number: int) -> None:
+        """Count accepted deliveries."""
+        if number:
+            self._at_once += GROWTH * number
+            self._since, self._refusals = None, 0
+
+    def refused(self, wait: float | None, being_attempted: int, now: float) -> bool:
+        """Pause for `wait` seconds; return False if the delivery failed, since nothing has passed for too long.
+
+        What was sent before the pause began, and is refused during it, was not one more mistake.
+        """
+        since = now if self._since is None else self._since
+        until = now + (min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._refusals, 10)) if wait is None else wait)
+        if until - since > LONGEST_LIMIT:
+            return False
+        if now >= self._until:
+            self._at_once, self._refusals = min(self._at_once, being_attempted) / 2, self._refusals + 1
+        self._since, self._until = since, max(self._until, until)
+        return True

@@ -10,7 +10,7 @@ from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError, TriageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.ports.destinations import Destination
-from triage_cli.service.delivery.destination_breakers import DestinationBreakers
+from triage_cli.service.delivery.destination_breakers import DestinationBreakers, RateLimit
 
 # The most deliveries that one destination's queue holds, and about the most characters of their tickets.
 QUEUE_LIMIT = 500
@@ -158,6 +158,7 @@ class _DestinationQueue:
         self._destination_error: TriageError | None = None
         self._results: Iterator[Sequence[Outcome[Receipt]]] = iter(())
         self._being_attempted = 0  # deliveries that the destination is attempting
+        self._rate_limit = RateLimit()
         self.open = 0
         self.size = 0  # characters of these deliveries' tickets
 
@@ -192,7 +193,7 @@ class _DestinationQueue:
             self._breakers.pause(self._name, error)
             yield from self._park_queue()
             return
-        outcomes = next(self._results)
+        outcomes = self._without_limited(next(self._results))
         if outcomes:
             for outcome in outcomes:
                 self._count_delivery(outcome.outgoing, -1)
@@ -211,6 +212,30 @@ class _DestinationQueue:
         if self._destination is None:
             self._destination = self._opener(self._name)
             self._results = self._destination.deliver(self._chunks_to_attempt())
+
+    def _without_limited(self, outcomes: Sequence[Outcome[Receipt]]) -> Sequence[Outcome[Receipt]]:
+        """Return outcomes without refusals by a rate limit, whose deliveries wait in the queue again.
+
+        A caller who waits for one delivery (`at_once`) gets its refusal.
+        """
+        if self._at_once or not outcomes:
+            return outcomes
+        self._rate_limit.accepted(sum(outcome.error is None for outcome in outcomes))
+        limited: list[OutgoingDelivery] = []
+        others: list[Outcome[Receipt]] = []
+        for outcome in outcomes:
+            error, now = outcome.error, self._clock()
+            if (
+                isinstance(error, DeliveryError)
+                and error.limited
+                and self._rate_limit.refused(error.retry_after, self._being_attempted, now)
+            ):
+                limited.append(outcome.outgoing)
+            else:
+                others.append(outcome)
+        self._queue.extendleft(reversed(limited))
+        self._being_attempted -= len(limited)
+        return others
 
     def _park_not_attempted(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[QueueResults]:
         """Park the deliveries that were not attempted because of an error, and pause."""
@@ -245,6 +270,7 @@ class _DestinationQueue:
         """
         while not self._is_closed and self._destination is not None:
             limit = 1 if self._breakers.is_failing(self._name) else 2 * self._destination.workers
+            limit = int(min(limit, self._rate_limit.room(self._clock())))
             number = min(len(self._queue), max(0, limit - self._being_attempted))
             self._being_attempted += number
             chunk = [self._queue.popleft() for _ in range(number)]
