@@ -337,15 +337,6 @@ def test_a_database_that_is_none_is_left_as_it_is(cli: Cli) -> None:
     assert file.read_text() == "this is no database, but somebody's notes\n" * 50
 
 
-def test_somebody_elses_database_is_left_as_it_is(cli: Cli) -> None:
-    rows(cli.folder / "theirs.db", "create table things (id)")
-    before = (cli.folder / "theirs.db").read_bytes()
-    done = cli("list", "--db", "theirs.db")
-    assert done.returncode == 2
-    assert ERROR.fullmatch(done.stderr)
-    assert (cli.folder / "theirs.db").read_bytes() == before
-
-
 def test_a_database_in_a_place_that_cannot_be(cli: Cli) -> None:
     (cli.folder / "file").write_text("x")
     (cli.folder / "folder").mkdir()

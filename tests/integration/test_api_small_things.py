@@ -52,14 +52,6 @@ def test_a_parameter_that_is_repeated_in_vain_is_refused(client: httpx.Client) -
     assert client.get("/tickets?category=Billing&category=General").status_code == 200
 
 
-def test_events_of_several_actions(client: httpx.Client) -> None:
-    ticket_id = client.post("/tickets?do=classify", json=TICKET).json()["ticket_id"]
-    for path in ("/logs", f"/tickets/{ticket_id}/logs"):
-        events = client.get(f"{path}?action=created&action=classified").json()
-        assert {event["action"] for event in events} == {"created", "classified"}
-        assert {event["action"] for event in client.get(f"{path}?action=created").json()} == {"created"}
-
-
 @pytest.mark.parametrize(
     "body", [b"subject,external_id\nRefund?,T-7\n", b'{"subject": "Refund?", "external_id": "T-7"}\n']
 )
