@@ -1,4 +1,4 @@
-"""Whatever an agent calls itself, its suggestions are taken for nobody's verdict; on both kinds of store."""
+"""Whatever name an agent gives itself, its suggestions count for nobody's verdict, on both kinds of store."""
 
 import pytest
 

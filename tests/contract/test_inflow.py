@@ -1,4 +1,4 @@
-"""The inflow on both stores: periods by when tickets were written, spikes that are sent once, counts of drift."""
+"""The inflow on both stores: tickets by when they were written, spikes that are sent once, counts for drift."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Language models behind the port: the vendors' own SDKs against a real server that misbehaves in every known way."""
+"""Language models: the vendors' own SDKs against a real server that misbehaves in every known way."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What was learned is kept alike by both stores: versions, calibrations, answers paid for while evaluating."""
+"""Both stores keep what was learned: versions, calibrations, answers paid for by `eval`."""
 
 from concurrent.futures import ThreadPoolExecutor
 

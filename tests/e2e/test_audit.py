@@ -1,4 +1,4 @@
-"""A log that proves itself: whatever is changed, taken out, put in, moved or cut off is found; absence is failure."""
+"""`triage audit verify`: it finds whatever was changed, deleted, inserted, moved or cut off, and a missing log."""
 
 import hashlib
 import json

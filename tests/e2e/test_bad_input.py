@@ -1,4 +1,4 @@
-"""Rubbish in: one sentence that says what, why and what next, the right exit code, and nothing lost."""
+"""Bad input and bad surroundings: one sentence (what, why, what next), the right exit code, nothing lost."""
 
 import json
 import re

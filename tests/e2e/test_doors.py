@@ -1,4 +1,4 @@
-"""Hostile text at each door, with its guard: the table that the README's promises about ticket text rest on."""
+"""Hostile ticket text: the guard of each place where it enters or leaves, and prompt injection."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Our own lack of file descriptors or memory: no delivery pays for it, and it is told as what it is."""
+"""This process lacks file descriptors or memory: no attempt of a delivery is counted, and the error says what lacks."""
 
 import errno
 import json

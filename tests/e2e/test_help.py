@@ -1,4 +1,4 @@
-"""The first impression: completion works, and help opens with examples and says what scripts need to know."""
+"""Help and completion: each help page opens with examples and says what scripts need to know."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Text that wants to be more than text: nothing in a ticket reaches a terminal as a command, a colour, a direction."""
+"""Hostile ticket text on output: no control character, colour or direction of a ticket reaches a terminal."""
 
 import csv
 import io

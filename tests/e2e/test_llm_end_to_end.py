@@ -1,4 +1,4 @@
-"""Language models through the store and the command line: shared work, money, kills, and what is never paid twice."""
+"""Language models through the command line: shared work, cost, kills, and that no answer is paid twice."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Every connection goes through one door: found in the source by its syntax, and in every command by running it."""
+"""Every connection is made by one module: looked for in the source, and in every command while it runs."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""`pull`: pages of every kind become tickets, the cursor is stored with them, and what is odd is said in a sentence."""
+"""`pull`: pages of every kind become tickets, the cursor is stored with them, each oddity is one sentence."""
 
 import json
 import time

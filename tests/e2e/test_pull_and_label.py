@@ -1,4 +1,4 @@
-"""A helpdesk there and back: tickets in, labels back, no echo; people's words are verdicts; kills lose nothing."""
+"""Pull from a helpdesk and label back: no echo, people's corrections are verdicts, kills lose nothing."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What goes wrong between here and the server: nothing finished is lost, and each failure is one sentence."""
+"""Faults between client and server of `--remote`: nothing finished is lost, and each failure is one sentence."""
 
 import json
 import signal

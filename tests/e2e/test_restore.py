@@ -1,4 +1,4 @@
-"""`triage db restore`: a backup takes the database's place whole or not at all, and the log proves itself after."""
+"""`triage db restore`: a backup replaces the database completely or not at all, and the log verifies afterwards."""
 
 import json
 import os

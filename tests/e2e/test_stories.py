@@ -1,4 +1,4 @@
-"""`logs` and `why` for people: a line an event, wrapped at words, in their own time; for machines as ever."""
+"""`logs` and `why` on a terminal: a line an event, wrapped at words, in local time."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A run that is suspended (a laptop's lid, SIGSTOP) is not dead, and one that others took for dead pays for nothing."""
+"""A suspended run (SIGSTOP) keeps its tickets, and one that lost its lease meanwhile pays for nothing more."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Tickets that no rule takes are told by every run that has them, also with -q, and the run ends with 3."""
+"""Tickets that no rule takes are reported by every run that has them, also with -q, and the run ends with 3."""
 
 import json
 from collections.abc import Iterator

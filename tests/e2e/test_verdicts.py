@@ -1,4 +1,4 @@
-"""A person's word: given, piped, taken back; it owns its ticket and reaches the right department."""
+"""`triage verdict`: given one by one or piped, taken back; the ticket is routed by it and no machine changes it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Whoever watches changes nothing: what comes where stdout goes is the same with and without a terminal beside it."""
+"""Output is the same with and without a terminal on stderr, and progress bars leave nothing on the terminal."""
 
 import csv
 import importlib

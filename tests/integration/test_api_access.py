@@ -1,4 +1,4 @@
-"""Who comes in, and what they are told: keys, roles, rates, bodies that are too large or too slow, tricks."""
+"""Who may call the API: keys, roles, rate limits, and requests that are too large, too slow or malformed."""
 
 import asyncio
 import http.client

@@ -1,4 +1,4 @@
-"""Many tickets in one request: what may come in, how it is answered, and what a client that leaves leaves behind."""
+"""Bulk calls of the API: which inputs are accepted, how they are answered, and what happens if the client leaves."""
 
 import json
 import socket

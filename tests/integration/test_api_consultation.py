@@ -1,4 +1,4 @@
-"""Over HTTP: who may consult, what is refused, and that an agent's suggestion is erased with its ticket."""
+"""Consultation over HTTP: which role may ask, what is refused; an agent's suggestion is erased with its ticket."""
 
 from collections.abc import Iterator
 from pathlib import Path

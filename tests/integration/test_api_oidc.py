@@ -1,4 +1,4 @@
-"""Tokens of an identity provider beside our own keys: who comes in as whom, what is refused, and why."""
+"""Tokens of an identity provider beside API keys: which role and name they give, and what is refused."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Running a server: numbers for a monitor, logs without anybody's words, deliveries that fall due, a clean end."""
+"""Operating a server: metrics, logs without ticket text, deliveries that fall due, a clean end."""
 
 import json
 import os

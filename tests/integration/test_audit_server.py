@@ -1,4 +1,4 @@
-"""The audit log's proof on a server, and a file of heads that is kept elsewhere, whatever the store."""
+"""The audit log of PostgreSQL is verified too, and so are heads that are kept elsewhere, whatever the store."""
 
 import json
 import shlex

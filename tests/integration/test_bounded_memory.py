@@ -1,4 +1,4 @@
-"""Memory is flat in bytes too: what is held at once is bounded by how much text it holds, not by the number of rows."""
+"""Memory is bounded by the size of the texts that are held at once, not by the number of rows."""
 
 import json
 import tracemalloc

@@ -1,4 +1,4 @@
-"""Money: what runs at the same time may spend together, what kills leave on the books, what others settle."""
+"""The budget: what parallel runs may spend together, what a killed run had reserved, what other runs book."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""A database that was classified by other categories says so before anything is, once, at every door."""
+"""Other categories than at the last classification are reported once, before anything is classified."""
 
 import json
 

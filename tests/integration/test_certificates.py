@@ -1,4 +1,4 @@
-"""Whom connections trust: the system's authorities and those of the environment, at every door and every address."""
+"""Which certificate authorities are trusted: the system's and the environment's, for every kind of connection."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Whatever comes in, what comes out is a record or an error of our own tree; and what goes out comes back in."""
+"""Whatever the input, the result is a record or an error of our own tree; what is exported can be imported."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Characters that nobody sees: one table, seen through by masks and filter; emoji and scripts stay what they are."""
+"""Invisible characters hide nothing from masks and filters; emoji and scripts are kept as they are."""
 
 import json
 import re

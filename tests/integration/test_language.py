@@ -1,4 +1,4 @@
-"""What is in a language that was not taught is not sorted surely; English, and what was taught, is."""
+"""A text in a language that was not taught gets no confidence; English and taught languages do."""
 
 import csv
 import io

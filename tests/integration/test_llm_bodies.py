@@ -1,4 +1,4 @@
-"""What a server may answer instead of what was agreed on: it fails its own ticket, is paid for, and ends no run."""
+"""Malformed and endless answers of a language model: the ticket fails, its cost is booked, the run goes on."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""Whoever is asked about a mail reads no quotes, no signature, no banner: each kind of classifier, and learning."""
+"""No classifier reads the quotes, signature and banners of a mail, nor does learning."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A promised error in place of a threshold: where answers are sure, what is missing, what is withdrawn."""
+"""`max_error`: which answers are sure, how many labels are missing, and when a promise is withdrawn."""
 
 import json
 

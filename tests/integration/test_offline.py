@@ -1,4 +1,4 @@
-"""What waits and what is refused where the network is switched off, and what goes on once it is there again."""
+"""Offline: what waits, what is refused, and what goes on when the network is switched on again."""
 
 import json
 import os

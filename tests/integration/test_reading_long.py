@@ -1,4 +1,4 @@
-"""Rows too long for a ticket, and quotes that are never closed: nothing vanishes, all is counted."""
+"""Rows that are too long, and quotes that are never closed: no text is lost, and every row is counted."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Files that were read wrongly in silence: broken bytes, empty columns, totals, escapes, and dates of two readings."""
+"""Messy files: broken bytes, empty columns, rows of totals, escapes, dates that can be read in two ways."""
 
 import json
 from typing import Any

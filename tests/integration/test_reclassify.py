@@ -1,4 +1,4 @@
-"""Asking again: proposals kept, flips told, all or none applied; what is unchanged costs nothing, a verdict stays."""
+"""`reclassify`: proposals are stored, flips listed, all or none applied; unchanged tickets cost nothing."""
 
 import json
 from collections import Counter

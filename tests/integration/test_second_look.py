@@ -1,4 +1,4 @@
-"""A new version looks again at what machines decided: what it doubts waits for a person, and nothing else is lost."""
+"""The second look after `learn`: tickets that the new version doubts wait for a person."""
 
 from collections import Counter
 

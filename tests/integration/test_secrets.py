@@ -1,4 +1,4 @@
-"""A command is handed the environment without its secrets: those that the configuration names, and the usual ones."""
+"""Which variables a command destination does not get: secrets that the configuration names, and usual ones."""
 
 import inspect
 import json

@@ -1,4 +1,4 @@
-"""What an operator sets: a root path, keep-alive, a drain; HEAD, the page without internet, keys that are none."""
+"""Options of `serve`: root path, keep-alive, drain; HEAD, /docs without internet, guessed keys."""
 
 import json
 import re

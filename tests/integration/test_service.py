@@ -1,4 +1,4 @@
-"""The use cases over a real store: what a user may rely on, whatever runs at the same time."""
+"""The use cases over a real store, also with several callers at the same time."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order, what a user was promised of every ticket and of the log stays true."""
+"""Random sequences of commands: the promises about each ticket and about the log hold after every step."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Telemetry, which FastAPI brings where the environment configures it: it is told no words of a ticket."""
+"""Telemetry, which FastAPI starts if the environment configures it, holds no text of a ticket."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A thousand verdicts, and whatever commands come after them: without force not one changes."""
+"""Random sequences of commands over a thousand verdicts: without --force none of them changes."""
 
 import shutil
 import tempfile

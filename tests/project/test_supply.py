@@ -1,4 +1,4 @@
-"""What is shipped: nothing that runs by itself, nothing that is unpickled, and a wheel that works where it is put."""
+"""What is shipped: no pickles, no code that runs by itself, and a wheel that works where it is installed."""
 
 import ast
 import os

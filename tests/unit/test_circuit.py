@@ -1,4 +1,4 @@
-"""The one circuit that endpoints and destinations are paused by."""
+"""The circuit breaker that endpoints and destinations share."""
 
 from hypothesis import given
 from hypothesis import strategies as st

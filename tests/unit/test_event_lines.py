@@ -1,4 +1,4 @@
-"""What events say in a line."""
+"""The line in which `logs` shows an event."""
 
 from collections.abc import Mapping
 from typing import Any

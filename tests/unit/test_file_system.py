@@ -1,4 +1,4 @@
-"""Whether a file can be written is told without writing it."""
+"""Whether a file can be written is found out without writing it."""
 
 import os
 import sqlite3

@@ -1,4 +1,4 @@
-"""Many texts at once get the answers that each gets by itself, computed word by word."""
+"""Texts that are judged together get the answers that each gets by itself."""
 
 from collections import Counter
 

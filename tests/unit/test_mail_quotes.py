@@ -1,4 +1,4 @@
-"""What is cut from a mail before anybody is asked about it, and what is not."""
+"""Which parts of a mail no classifier reads."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What says nothing is never sure: greetings, tests, filler, keys hit at random, one known word, other scripts."""
+"""Texts without meaning get no confidence: greetings, tests, filler, random keys, one known word."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a language model is asked, byte for byte, and what is made of the answers models really give."""
+"""The prompt, byte for byte, and how the answers of real models are understood."""
 
 import json
 import math
