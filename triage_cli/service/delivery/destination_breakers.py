@@ -15,10 +15,12 @@ from triage_cli.runtime.circuit_breaker import Circuit
 # After FAILURES failures in a row, a destination is paused for PAUSE seconds; then one delivery is a probe.
 FAILURES = 10
 PAUSE = 30.0
-# Seconds for which a rate limit may let nothing pass, before what it refuses counts as a failure.
+# Seconds for which a rate limit may let nothing pass, before a refusal by it counts as a failure of the destination.
 LONGEST_LIMIT = 120.0
-# Seconds until the next try if a rate limit names none: the first, doubled each time, and the longest.
-FIRST_WAIT, LONGEST_WAIT = 0.25, 60.0
+# The most seconds that the deliveries behind a refused one wait in the queue, as `route` stays for attempts due soon.
+LONGEST_WAIT = 15.0
+# Seconds until the next try if a rate limit names none; doubled each time.
+FIRST_WAIT = 0.25
 # By how many deliveries at once more are tried after each one that was accepted.
 GROWTH = 0.1
 
@@ -81,7 +83,7 @@ def _paused_error(name: str, failure: TriageError | None) -> DeliveryError:
 
 
 class RateLimit:
-    """How many deliveries a destination is handed at once: fewer each time that it says that there were too many.
+    """How many deliveries a destination is handed at once: fewer each time that it refuses some as too many.
 
     It then gets none for as long as it asks. Times are those of the caller's clock.
     """
@@ -94,7 +96,7 @@ class RateLimit:
 
     def room(self, now: float) -> float:
         """Return how many deliveries may be attempted at once."""
-        return max(1, self._at_once // 1) if now >= self._until else 0
+        return max(1.0, self._at_once) if now >= self._until else 0.0
 
     def accepted(self, number: int) -> None:
         """Count accepted deliveries."""
@@ -103,15 +105,15 @@ class RateLimit:
             self._since, self._refusals = None, 0
 
     def refused(self, wait: float | None, being_attempted: int, now: float) -> bool:
-        """Pause for `wait` seconds; return False if the delivery failed, since nothing has passed for too long.
+        """Pause for `wait` seconds; return False if that is too long, or nothing has passed for too long.
 
         What was sent before the pause began, and is refused during it, was not one more mistake.
         """
         since = now if self._since is None else self._since
-        until = now + (min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._refusals, 10)) if wait is None else wait)
-        if until - since > LONGEST_LIMIT:
+        pause = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._refusals, 10)) if wait is None else wait
+        if pause > LONGEST_WAIT or now + pause - since > LONGEST_LIMIT:
             return False
         if now >= self._until:
             self._at_once, self._refusals = min(self._at_once, being_attempted) / 2, self._refusals + 1
-        self._since, self._until = since, max(self._until, until)
+        self._since, self._until = since, max(self._until, now + pause)
         return True

@@ -193,14 +193,14 @@ class _DestinationQueue:
             self._breakers.pause(self._name, error)
             yield from self._park_queue()
             return
-        outcomes = self._without_limited(next(self._results))
+        outcomes = next(self._results)
         if outcomes:
             for outcome in outcomes:
                 self._count_delivery(outcome.outgoing, -1)
+            tried = [outcome for outcome in outcomes if not isinstance(outcome.error, NOT_ATTEMPTED)]
+            self._breakers.judge(self._name, self._without_limited(tried))
             self._being_attempted -= len(outcomes)
             self._last_outcome_at = self._clock()
-            tried = [outcome for outcome in outcomes if not isinstance(outcome.error, NOT_ATTEMPTED)]
-            self._breakers.judge(self._name, tried)
             if tried:
                 yield QueueResults(self._destination, tried)
             yield from self._park_not_attempted(outcomes)
@@ -214,28 +214,22 @@ class _DestinationQueue:
             self._results = self._destination.deliver(self._chunks_to_attempt())
 
     def _without_limited(self, outcomes: Sequence[Outcome[Receipt]]) -> Sequence[Outcome[Receipt]]:
-        """Return outcomes without refusals by a rate limit, whose deliveries wait in the queue again.
+        """Slow down after refusals by a rate limit; return the other outcomes, by which the breaker judges.
 
-        A caller who waits for one delivery (`at_once`) gets its refusal.
+        A caller who waits for one delivery (`at_once`) is not slowed down.
         """
-        if self._at_once or not outcomes:
+        if self._at_once:
             return outcomes
         self._rate_limit.accepted(sum(outcome.error is None for outcome in outcomes))
-        limited: list[OutgoingDelivery] = []
-        others: list[Outcome[Receipt]] = []
-        for outcome in outcomes:
-            error, now = outcome.error, self._clock()
-            if (
-                isinstance(error, DeliveryError)
-                and error.limited
-                and self._rate_limit.refused(error.retry_after, self._being_attempted, now)
-            ):
-                limited.append(outcome.outgoing)
-            else:
-                others.append(outcome)
-        self._queue.extendleft(reversed(limited))
-        self._being_attempted -= len(limited)
-        return others
+        return [outcome for outcome in outcomes if not self._slows_down(outcome.error)]
+
+    def _slows_down(self, error: TriageError | None) -> bool:
+        """Slow down if that is what an error asks for; return whether it is."""
+        return (
+            isinstance(error, DeliveryError)
+            and error.limited
+            and self._rate_limit.refused(error.retry_after, self._being_attempted, self._clock())
+        )
 
     def _park_not_attempted(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[QueueResults]:
         """Park the deliveries that were not attempted because of an error, and pause."""
