@@ -300,6 +300,10 @@ def test_tricks_with_headers_change_nothing(server: ApiServer) -> None:
     with server.client() as client:
         wrong = client.request("DELETE", "/tickets")
         assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD, POST")
+        assert (wrong.json()["detail"], wrong.json()["hint"]) == (
+            "this path does not take DELETE",
+            "it takes GET, HEAD, POST",
+        )
         assert client.get("/tickets?limit=0").status_code == 422
         assert client.get("/tickets?unknown=1").status_code == 422
         assert client.post("/tickets", json=TICKET, headers={"Idempotency-Key": "a b"}).status_code == 422

@@ -22,7 +22,6 @@ from triage_cli.domain.serialization import to_json
 MEDIA_TYPE = "application/problem+json"
 PATHS_HINT = "check the address and the server's version; /docs describes the API"
 OLD_TITLES = {413: "Request Entity Too Large", 422: "Unprocessable Entity"}
-CODES = {405: "method_not_allowed"}
 
 
 def title(status: int) -> str:
@@ -90,12 +89,11 @@ def install(app: FastAPI) -> None:
             return answer(UsageError("the body is no JSON", hint="send JSON in UTF-8"))
         if error.status_code == 404:
             return answer(NoEndpointError("this server has no such path", hint=PATHS_HINT))
-        headers = dict(error.headers or {})
         if error.status_code == 405:  # the router names the methods of one route, and several may share a path
-            headers["allow"] = ", ".join(sorted(_allowed(request))) or headers.get("Allow", "")
-            headers.pop("Allow", None)
-        code = CODES.get(error.status_code, "usage")
-        return _answer(_record(error.status_code, code, str(error.detail)), headers)
+            methods = ", ".join(sorted(_allowed(request))) or (error.headers or {}).get("Allow", "")
+            detail = f"this path does not take {request.method}"
+            return _answer(_record(405, "method_not_allowed", detail, f"it takes {methods}"), {"allow": methods})
+        return _answer(_record(error.status_code, "usage", str(error.detail)), error.headers)
 
     async def invalid(_: Request, error: Exception) -> Response:
         errors = error.errors() if isinstance(error, RequestValidationError) else ()
