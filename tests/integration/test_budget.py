@@ -159,9 +159,11 @@ def test_a_used_up_budget_of_a_day_names_what_all_runs_of_the_day_spent(store: S
     with recorded_run(store, "classify", "tester", "", StopControl()) as later:
         budget = later.context.open_budget(10.0, 2.0)
         assert budget.set_aside([1.0]) == 0
-        message = budget.exceeded(1.0).message
-        assert message.endswith("the budget of $2 a day ($1.25 spent or set aside in the last 24 hours)")
-        assert budget.exceeded(11.0).message.endswith("the limit of $10 ($0 spent)")
+        of_the_day, own = budget.exceeded(1.0), budget.exceeded(11.0)
+        assert of_the_day.message.endswith("the budget of $2 a day ($1.25 spent or set aside in the last 24 hours)")
+        assert of_the_day.hint.endswith("; raise budget.per_day, or run it again tomorrow"), "--max-cost does not help"
+        assert own.message.endswith("the limit of $10 ($0 spent)")
+        assert own.hint.endswith("; raise --max-cost, or run it again")
 
 
 # -- a purse: many calls, few writes

@@ -150,13 +150,13 @@ class Budget:
         limit, per_day, _ = self.bounds
         with self._lock:
             own = per_day is None or not self._fitting_limit([usd])
+        way_out = "raise --max-cost, or run it again" if own else "raise budget.per_day, or run it again tomorrow"
         bound = f"limit of {_dollars(limit or 0)}" if own else f"budget of {_dollars(per_day or 0)} a day"
         counted = f"{_dollars(self.spent_by_command)} spent"
         if not own and self.spent_by_all is not None:
             counted = f"{_dollars(self.spent_by_all())} spent or set aside in the last 24 hours"
         return BudgetError(
-            f"the next call might pass the {bound} ({counted})",
-            hint="the other tickets stay new; raise --max-cost or the budget, or run again tomorrow",
+            f"the next call might pass the {bound} ({counted})", hint=f"the other tickets stay new; {way_out}"
         )
 
     @contextmanager
