@@ -32,6 +32,11 @@ from triage_cli.cli.display.event_lines import summary
             {"suggestion": "A", "confidence": 0.54, "classifier": "local", "threshold": 0.6, "status": "needs_review"},
             "A? 0.54 (needs 0.60), by local: needs review",
         ),
+        (
+            "classified",
+            {"suggestion": "A", "confidence": 0.5977, "classifier": "gpt", "threshold": 0.6, "status": "needs_review"},
+            "A? 0.598 (needs 0.600), by gpt: needs review",
+        ),
         ("classified", {"classifier": "gpt", "status": "failed"}, "no category, by gpt: failed"),
         (
             "classified",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from triage_cli.domain.audit.events import EventAction
+from triage_cli.domain.evaluation.threshold_sentences import shares_apart
 
 Detail = Mapping[str, Any]
 DELIVERED = (EventAction.DELIVERED, EventAction.DELIVERY_FAILED, EventAction.DEAD_LETTER)
@@ -54,7 +55,11 @@ def _answered(detail: Detail) -> str:
     share = "" if confidence is None else f" {confidence:.2f}"
     if category is not None:
         return f"{category}{share}, by {detail.get('classifier')}"
-    needs = "" if detail.get("threshold") is None else f" (needs {detail['threshold']:.2f})"
+    threshold = detail.get("threshold")
+    needs = "" if threshold is None else f" (needs {threshold:.2f})"
+    if confidence is not None and threshold is not None and confidence < threshold:
+        known, needed = shares_apart(confidence, threshold)
+        share, needs = f" {known}", f" (needs {needed})"
     return f"{guess}?{share}{needs}, by {detail.get('classifier')}: {_status(detail)}"
 
 

@@ -11,6 +11,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.4g}%"
 
 
+def shares_apart(low: float, high: float) -> tuple[str, str]:
+    """Return a share and a larger one with two decimals, or as many as show which one is larger."""
+    digits = next((n for n in range(2, 17) if f"{low:.{n}f}" != f"{high:.{n}f}"), 17)
+    return f"{low:.{digits}f}", f"{high:.{digits}f}"
+
+
 def bound_of(answer: Classification, bounds: Iterable[StoredBound]) -> StoredBound | None:
     """Return the bound by which an answer was judged, if that still is the present one."""
     of_category = (bound for bound in bounds if bound.category == answer.category)
@@ -25,11 +31,13 @@ def threshold_clause(answer: Classification, bounds: Iterable[StoredBound], *, h
     bound = bound_of(answer, bounds)
     if answer.threshold >= NEVER:
         return f"{_unproven(bound)}, so {unsure}"
-    promised = f"{answer.threshold:.2f}{_promise(bound) if bound else ''}"
+    promise = _promise(bound) if bound else ""
     if answer.confidence < answer.threshold:
-        return f"below its threshold of {promised}, so {unsure}"
+        confidence, threshold = shares_apart(answer.confidence, answer.threshold)
+        exactly = "" if len(confidence) == len("0.00") else f"{confidence} is "
+        return f"{exactly}below its threshold of {threshold}{promise}, so {unsure}"
     then = "; the next step is asked as a control" if has_next else ", so it holds"
-    return f"its threshold of {promised} is reached{then}"
+    return f"its threshold of {answer.threshold:.2f}{promise} is reached{then}"
 
 
 def _promise(bound: StoredBound) -> str:
