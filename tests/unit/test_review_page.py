@@ -86,6 +86,20 @@ def test_what_was_guessed_or_decided_and_whether_that_is_a_category(fields: dict
     assert expected in texts(screen_lines.ticket_lines(ticket, None, NAMES, 80))
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("T-1", "T-1"),
+        ("SUMO-1420293", "…420293"),
+        ("<CAF3xyz123@mail.example>", "…xyz123"),
+        ("漢字漢字漢字", "…字漢字"),
+    ],
+)
+def test_a_name_with_too_little_room_shows_where_it_differs_from_others_of_its_source(name: str, shown: str) -> None:
+    entry = entry_of(TICKET._replace(external_id=name))
+    assert texts([screen_lines.queue_line(entry, " ", 28, marked=False)])[0].split()[0].removeprefix("!") == shown
+
+
 def test_of_a_very_long_text_the_rest_is_told() -> None:
     ticket = TICKET._replace(description="word " * 200_000)
     lines = texts(screen_lines.ticket_lines(ticket, None, NAMES, 80))

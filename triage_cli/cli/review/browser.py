@@ -18,7 +18,7 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.views import Why
 
-HINT = "? help   enter the guess   s skip   u undo   n note   / name   f filter   o order   r route   q quit"
+HINT = "? help   q quit   enter the guess   s skip   u undo   n note   / name   f filter   o order   r route"
 STRETCH = 1_000  # tickets that are loaded before keys are handled again
 IDLE = 0.08  # seconds without a key before the explanation is loaded
 

@@ -13,7 +13,7 @@ from triage_cli.cli.display.layout import cut, padded, paragraphs, wrapped
 from triage_cli.cli.local_time import localized
 from triage_cli.cli.review.key_bindings import COMMANDS
 from triage_cli.cli.review.ticket_queue import Entry, name_of
-from triage_cli.cli.terminal import AMBER
+from triage_cli.cli.terminal import AMBER, safe
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.explanation.next_step import shell_name
 from triage_cli.domain.tickets import Ticket
@@ -137,13 +137,23 @@ def queue_line(queue_entry: Entry, mark: str, width: int, *, marked: bool) -> Li
     parts = [
         (mark, decided),
         (urgent, ALERT),
-        (padded(queue_entry.name, name) + " ", DIM if mark.strip() else Style.null()),
+        (padded(_end(queue_entry.name, name), name) + " ", DIM if mark.strip() else Style.null()),
         (padded(queue_entry.guess or "-", guess) + " ", decided),
         (f"{unsure:<4} ", DIM),
     ]
     room = width - sum(cell_len(part) for part, _ in parts)
     parts.append((padded(queue_entry.title, max(0, room)), DIM) if room > 8 else (" " * max(0, room), DIM))
     return [Segment(part, style + CURSOR if marked else style) for part, style in parts]
+
+
+def _end(name: str, width: int) -> str:
+    """Return a name if it fits, else its end: ids of one source begin alike, and those of mails end with a host."""
+    if cell_len(safe(name)) <= width:
+        return name
+    end = safe(name.partition("@")[0][-width:])
+    while cell_len(end) >= width:
+        end = end[1:]
+    return f"…{end}"
 
 
 def category_lines(
