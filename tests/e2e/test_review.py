@@ -120,7 +120,8 @@ def test_a_terminal_that_cannot_draw_is_asked_line_by_line(unsure: Cli) -> None:
     typist.types("?\n", see="enter: the guess")
     assert typist.shown.count("no key") == 1
     typist.types("n they want money\n", see="noted")
-    typist.types("w\n", see="because of: because")
+    typist.types("w\n", see="or triage review")
+    assert all(len(line) < 80 for line in typist.shown.splitlines())
     typist.types("\n", see="1: Billing")
     typist.types("u\n", see="taken back: Billing")
     typist.types("s\n", see="review 3 of 4")

@@ -119,7 +119,8 @@ class PlainReview:
             self._write("\n".join(wrapped(HINT, self._width())))
         elif typed == key_bindings.WHY:
             for sentence in self._session.triage.why(ticket.ticket_id).why:
-                self._write(terminal.safe(localized(sentence, screen_lines.TO_THE_MINUTE)))
+                line = terminal.safe(localized(sentence, screen_lines.TO_THE_MINUTE))
+                self._write("\n".join(wrapped(line, self._width())))
         else:
             self._note = typed[2:].strip()
             self._write("noted for the verdict")
@@ -132,7 +133,8 @@ class PlainReview:
         if not typed:
             matching_categories = [guess] if guess else []
         if len(matching_categories) != 1:
-            self._write(", ".join(map(terminal.safe, matching_categories)) or f"that is no key and no category; {HINT}")
+            named = ", ".join(map(terminal.safe, matching_categories)) or f"that is no key and no category; {HINT}"
+            self._write("\n".join(wrapped(named, self._width())))
             return 0
         self._session.give(ticket, matching_categories[0], self._note)
         self._write(
