@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.second_look import look
 from tests.support.world import FakeClassifier, World
+from triage_cli.cli.commands.models.learn import next_step
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
@@ -13,7 +14,9 @@ from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.learning import second_look
+from triage_cli.service.learning.model_comparison import Figures
 from triage_cli.service.learning.second_look import Looked
+from triage_cli.service.learning.train import TrainingReport
 from triage_cli.service.runs import recorded_run
 
 Answers = dict[str, tuple[str | None, float]]
@@ -133,3 +136,17 @@ def test_what_was_delivered_stays_and_what_no_rule_takes_is_looked_at(decided: W
 def test_labels_of_other_classifiers_are_not_touched(decided: World) -> None:
     decided.classifier.name = "another"
     assert look(decided) == Looked()
+
+
+@pytest.mark.parametrize(
+    ("looked", "following"),
+    [
+        (Looked(9, settled=2), "next: triage route"),
+        (Looked(9, flipped=1, waiting=1), "next: triage route; triage review"),
+        (Looked(9, doubted=1), "next: triage review"),
+        (Looked(9), ""),
+    ],
+)
+def test_what_got_a_category_is_sent_next_and_what_is_in_doubt_is_decided(looked: Looked, following: str) -> None:
+    lesson = TrainingReport(1, "learned", "", 9, 9, 0, 0, None, Figures(9, 1.0, (0.7, 1.0), 1.0, 0.1), looked=looked)
+    assert next_step(lesson) == following

@@ -65,10 +65,18 @@ def learn(
         session.say(line)
     if unmeasured and lesson.after:
         session.say(f"note: no labelled ticket is {_some(unmeasured)}, so this says nothing about such tickets")
-    if session.guides and lesson.outcome == "kept" and lesson.after is None:
-        session.say("next: give verdicts in triage review, or name a labelled file: triage learn FILE")
-    elif session.guides and lesson.looked and (lesson.looked.doubted or lesson.looked.waiting):
-        session.say("next: triage review")
+    if session.guides:
+        session.say(next_step(lesson))
+
+
+def next_step(lesson: TrainingReport) -> str:
+    """Return what to do after learning, or nothing."""
+    if lesson.outcome == "kept" and lesson.after is None:
+        return "next: give verdicts in triage review, or name a labelled file: triage learn FILE"
+    looked = lesson.looked or Looked()
+    commands = {"triage route": looked.settled + looked.flipped, "triage review": looked.doubted + looked.waiting}
+    steps = "; ".join(command for command, number in commands.items() if number)
+    return f"next: {steps}" if steps else ""
 
 
 def _some(names: list[str]) -> str:
