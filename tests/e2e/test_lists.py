@@ -41,8 +41,9 @@ def test_table_names_tickets_by_their_external_id(filled: Cli) -> None:
 
 
 def test_ids_come_on_stdin_in_their_order(filled: Cli) -> None:
-    listed = filled("list", "-", "--columns", "external_id", "-o", "csv", stdin="T-2\nT-1\n")
-    assert (listed.returncode, listed.stdout) == (0, "external_id\nT-2\nT-1\n")
+    for names in ("T-2\nT-1\n", '"T-2"\n"T-1"\n'):  # the second as jq prints them without -r
+        listed = filled("list", "-", "--columns", "external_id", "-o", "csv", stdin=names)
+        assert (listed.returncode, listed.stdout) == (0, "external_id\nT-2\nT-1\n")
     shown = filled("show", "-", "-o", "jsonl", stdin="T-3\nT-1\n")
     assert [(r["external_id"], bool(r["events"])) for r in map(json.loads, shown.stdout.splitlines())] == [
         ("T-3", True),

@@ -110,7 +110,12 @@ def plain_names(first: str, lines: Iterable[str]) -> Iterator[str]:
         return
     if len(columns) > 1:
         raise InputError(f"no column of ticket ids among {', '.join(columns)}", hint="name one ticket_id")
-    yield from (name_line.strip() for name_line in chain([first], lines) if name_line.strip())
+    yield from (_unquoted(name_line.strip()) for name_line in chain([first], lines) if name_line.strip())
+
+
+def _unquoted(name: str) -> str:
+    """Return a name without the quotes that jq prints around it."""
+    return name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name
 
 
 def _name_in(value: object) -> str:
