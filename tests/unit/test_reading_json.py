@@ -253,7 +253,7 @@ def test_an_empty_array_is_a_table_without_rows() -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        ("17", "neither an array nor objects"),
+        ("17", "begins with no array and no object of JSON"),
         ("[1, 2]", "no JSON objects"),
         ('{"a": [{"id": 1}], "b": [{"id": 2}]}', "several lists: a, b"),
         ('{"tickets": {"x": }', "not JSON"),

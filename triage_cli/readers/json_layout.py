@@ -33,7 +33,7 @@ def layout_of(
     if not by_line and sample_text[begin : begin + 1] == "{":
         by_line, start = _objects(sample_text, begin, name, is_ticket, whole=whole)
     elif not by_line and sample_text[begin : begin + 1] != "[":
-        raise InputError(f"{name} is JSON, but neither an array nor objects", hint="a ticket is a JSON object: {…}")
+        raise InputError(f"{name} begins with no array and no object of JSON", hint="a ticket is a JSON object: {…}")
     records = islice(JsonRecords([sample_text], (), by_line=by_line, start=start), _SAMPLE)
     sample = [record.item for record in records if record.item is not None]
     list_ends = start and (whole or sample_text.startswith("]", gap_end(sample_text, start)))
