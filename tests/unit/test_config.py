@@ -100,7 +100,7 @@ def test_without_a_file_the_defaults_do_the_whole_job(home: Path) -> None:
     assert {origin for _, _, origin in shown(config)} == {"default"}
 
 
-@pytest.mark.parametrize("config", ["", "{}", "# nothing\n", "routes:\ncategories: null\n"])
+@pytest.mark.parametrize("config", ["\n", "{}", "# nothing\n", "routes:\ncategories: null\n"])
 def test_a_file_that_says_nothing_means_the_defaults(home: Path, config: str) -> None:
     expected = load(home)
     assert bare(load(home, config)) == bare(expected)
@@ -576,6 +576,20 @@ def test_an_empty_variable_that_names_a_place_is_refused(tmp_path: Path, variabl
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, env={variable: ""})
     assert caught.value.sentence().startswith(f"environment {variable}: is empty")
+    assert caught.value.sentence().endswith(", or unset it")
+
+
+@pytest.mark.parametrize("named", ["--config", "TRIAGE_CONFIG", "XDG_CONFIG_HOME"])
+def test_a_configuration_of_no_bytes_is_refused_since_a_full_disk_leaves_such_files(tmp_path: Path, named: str) -> None:
+    """Otherwise a night would classify and route by the built-in defaults."""
+    empty = tmp_path / "triage" / "config.yaml"
+    empty.parent.mkdir()
+    empty.write_text("")
+    env = {"TRIAGE_CONFIG": str(empty), "XDG_CONFIG_HOME": str(tmp_path)}
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, config=str(empty)) if named == "--config" else load(tmp_path, env={named: env[named]})
+    assert "is an empty file" in caught.value.problems[0]
+    assert load(tmp_path, config="/dev/null").path is not None, "that says: no configuration"
 
 
 def test_an_empty_name_of_the_configuration_is_refused(tmp_path: Path) -> None:

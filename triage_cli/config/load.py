@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -149,11 +150,15 @@ def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found
     diagnostics = Diagnostics(label, path.parent, home)
     try:
         with path.open("rb") as file:
-            diagnostics.distrust = distrust(os.fstat(file.fileno()))
+            opened = os.fstat(file.fileno())
+            diagnostics.distrust = distrust(opened)
             config_bytes = file.read(MAX_BYTES + 1)
     except OSError as exc:
         hint = "`triage config init` writes a first one" if isinstance(exc, FileNotFoundError) else ""
         raise ConfigError(f"cannot read {label}{origin}: {exc.strerror}", hint=hint) from exc
+    if not config_bytes and stat.S_ISREG(opened.st_mode):  # a full disk leaves such files
+        diagnostics.misplaced(label, "is an empty file; `triage config init -` prints one to start from")
+        return _Found(path, diagnostics, None, has_our_key=False)
     try:
         root = parse(config_bytes, diagnostics)
     except UnreadableError as exc:
@@ -226,10 +231,13 @@ class _SettingPrecedence:
 
     def value(self, key: str, flag: str | None, names: tuple[str, str], objection: Callable[[str], str]) -> str | None:
         """Return the value of this key; `names` are those of its flag and its variable."""
-        outside = ((flag, f"flag {names[0]}"), (self.env.get(names[1]), f"environment {names[1]}"))
-        for text, origin in outside:
+        outside = (
+            (flag, f"flag {names[0]}", "leave it out"),
+            (self.env.get(names[1]), f"environment {names[1]}", "unset it"),
+        )
+        for text, origin, otherwise in outside:
             if text is not None:
-                problem = objection(text) if text.strip() else "is empty"
+                problem = objection(text) if text.strip() else f"is empty; give a value, or {otherwise}"
                 if problem:
                     self.diagnostics.misplaced(origin, problem)
                 self.diagnostics.origins[key] = origin
