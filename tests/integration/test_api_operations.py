@@ -250,6 +250,9 @@ def test_a_webhook_without_its_secret_stops_the_start(cli: Cli) -> None:
     (cli.folder / "config.yaml").write_text(hook)
     done = cli("serve", "--port", "0")
     assert (done.returncode, "export DESK_SECRET" in done.stderr) == (2, True)
+    nothing_in_it = {"DESK_SECRET": "whsec_"}
+    cut = cli("serve", "--port", "0", **nothing_in_it)
+    assert (cut.returncode, 'webhook "desk": DESK_SECRET has nothing after whsec_' in cut.stderr) == (2, True)
 
 
 def test_a_port_that_is_taken_is_told_so(cli: Cli) -> None:

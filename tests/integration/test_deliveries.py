@@ -364,6 +364,11 @@ def test_a_missing_secret_names_its_variable(cli: Cli, tmp_path: Path) -> None:
     again = cli("route", "-o", "id")
     assert (again.returncode, len(again.stdout.splitlines())) == (2, 2)
     assert rows(cli.db, "select state, attempts from deliveries") == [("pending", 0)] * 2, "it costs no attempt"
+    nothing_in_it = {"HOOK_SECRET": "whsec_"}
+    cut = cli("route", "-o", "id", **nothing_in_it)
+    why = 'due later: destination "hook": HOOK_SECRET has nothing after whsec_; copy it again'
+    assert (cut.returncode, why in cut.stderr) == (2, True)
+    assert rows(cli.db, "select state, attempts from deliveries") == [("pending", 0)] * 2
 
 
 def test_check_and_doctor_tell_of_destinations_that_cannot_work(cli: Cli) -> None:

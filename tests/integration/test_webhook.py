@@ -24,7 +24,7 @@ from triage_cli.destinations import webhook
 from triage_cli.destinations.http_sender import WORKERS
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain.deliveries import Receipt
-from triage_cli.domain.errors import DeliveryError, PrivateAddressError
+from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.webhook_signing import secret_of, signature
 from triage_cli.runtime import unreachable
@@ -69,7 +69,7 @@ def test_any_body_verifies_with_the_reference_library_under_either_secret(text: 
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_no base64"])
 def test_a_secret_with_which_anybody_could_sign_is_refused(secret: str) -> None:
-    with pytest.raises(DeliveryError, match="after whsec_"):
+    with pytest.raises(ConfigError, match="after whsec_"):
         secret_of(secret)
 
 

@@ -106,14 +106,16 @@ def tokens(config: Config) -> Callable[[str], Caller] | None:
 
 
 def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
-    """Return the incoming webhooks with their secrets. Raises `ConfigError` if a secret is not set."""
+    """Return the incoming webhooks with their secrets. Raises `ConfigError` if a secret is not set, or is none."""
     for spec in config.webhooks.values():
         check_signing_secrets(f'webhook "{spec.name}"', spec.secret_env, env)
     return {
         name: Hook(
             spec,
             tuple(
-                secret_of(env[variable]) if spec.type == "standard" else env[variable].encode()
+                secret_of(env[variable], f'webhook "{name}": {variable}')
+                if spec.type == "standard"
+                else env[variable].encode()
                 for variable in spec.secret_env
             ),
         )

@@ -5,19 +5,19 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.errors import ConfigError
 
 
-def secret_of(text: str) -> bytes:
-    """Return the bytes of a secret: base64 after `whsec_`, or else the text itself."""
+def secret_of(text: str, place: str = "a webhook secret") -> bytes:
+    """Return the bytes of a secret: base64 after `whsec_`, or else the text itself. `place` names it in errors."""
     if not text.startswith("whsec_"):
         return text.encode()
     try:
         secret = base64.b64decode(text.removeprefix("whsec_"), validate=True)
     except ValueError as error:
-        raise DeliveryError("a webhook secret is no base64 after whsec_", hint="copy it again", final=False) from error
+        raise ConfigError(f"{place} is no base64 after whsec_", hint="copy it again") from error
     if not secret:  # anybody can sign with an empty key
-        raise DeliveryError("a webhook secret has nothing after whsec_", hint="copy it again", final=False)
+        raise ConfigError(f"{place} has nothing after whsec_", hint="copy it again")
     return secret
 
 

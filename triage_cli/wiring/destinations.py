@@ -108,8 +108,9 @@ def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
     from triage_cli.destinations.webhook import Target
     from triage_cli.domain.webhook_signing import secret_of
 
-    check_signing_secrets(f'destination "{spec.name}"', spec.secret_env, env)
-    secrets = tuple(secret_of(env[variable]) for variable in spec.secret_env)
+    owner = f'destination "{spec.name}"'
+    check_signing_secrets(owner, spec.secret_env, env)
+    secrets = tuple(secret_of(env[variable], f"{owner}: {variable}") for variable in spec.secret_env)
     return Target(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
 
 
