@@ -25,7 +25,7 @@ from triage_cli.domain.deliveries import Delivery, RoutePlan, Rule
 from triage_cli.domain.exit_codes import EARLY_END
 from triage_cli.domain.explanation import early_end
 from triage_cli.domain.explanation.explain import explain
-from triage_cli.domain.json_paths import lookup
+from triage_cli.domain.json_paths import has_place, lookup
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft
@@ -654,6 +654,28 @@ def test_why_does_not_say_that_a_late_answer_holds(world: World) -> None:
 )
 def test_a_path_picks_by_key_by_index_and_else_by_id(path: str, value: object) -> None:
     assert lookup({"a": [{"id": 360012, "value": "x"}, {"id": "7", "value": "y"}], "b": ["key"]}, path) == value
+
+
+DOTTED = {"fields": {"System.Title": "t", "Team": {"Rev": 3}, "Custom.Area": [{"id": "7", "v.w": "x"}]}, "a.b": None}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "has"),
+    [
+        ("fields.System.Title", "t", True),
+        ("fields.Team.Rev", 3, True),
+        ("fields.Custom.Area.7.v.w", "x", True),
+        ("fields.Custom.Area.0.v.w", "x", True),
+        ("a.b", None, True),
+        ("fields.System.State", None, False),
+        ("fields.Custom", None, False),
+        ("fields.Custom.Area.9.v.w", None, False),
+        ("a.b.c", None, False),
+    ],
+)
+def test_a_key_of_a_path_may_hold_dots(path: str, value: object, has: bool) -> None:
+    """As `System.Title` of Azure DevOps, and `caller_id.email` of ServiceNow."""
+    assert (lookup(DOTTED, path), has_place(DOTTED, path)) == (value, has)
 
 
 def test_a_category_is_known_by_its_name_however_its_letters_are_encoded() -> None:

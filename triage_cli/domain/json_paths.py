@@ -8,10 +8,14 @@ def lookup(value: Any, path: str) -> Any:
     """Return the value at a dotted path, None if there is none.
 
     In a list, a number is an index. If it is out of range or no number, it selects the object with that `id`, as in
-    `custom_fields.360012.value`.
+    `custom_fields.360012.value`. A key may hold dots itself, as `System.Title` of Azure DevOps.
     """
-    for key in path.split("."):
+    keys = path.split(".")
+    while keys:
+        key, *keys = keys
         if isinstance(value, Mapping):
+            if key not in value:
+                key, keys = _with_dots(value, key, keys)
             value = value.get(key)
         elif isinstance(value, list) and key.isdecimal() and len(key) < 6 and int(key) < len(value):
             value = value[int(key)]
@@ -22,11 +26,26 @@ def lookup(value: Any, path: str) -> Any:
     return value
 
 
+def _with_dots(value: Mapping[str, Any], key: str, later_keys: list[str]) -> tuple[str, list[str]]:
+    """Return a key with as few later ones as make it one of these, and the others; itself if none does."""
+    joined = key
+    for number, part in enumerate(later_keys, 1):
+        joined += f".{part}"
+        if joined in value:
+            return joined, later_keys[number:]
+    return key, later_keys
+
+
 def has_place(value: Any, path: str) -> bool:
     """Return whether a value has this path, also if it holds null there; a list has every index."""
-    before, _, key = path.rpartition(".")
-    inside = lookup(value, before) if before else value
-    return isinstance(inside, list) or (isinstance(inside, Mapping) and key in inside)
+    keys = path.split(".")
+    for number in range(len(keys) - 1, -1, -1):  # the last key, which may hold dots itself
+        inside = lookup(value, ".".join(keys[:number])) if number else value
+        if isinstance(inside, Mapping) and ".".join(keys[number:]) in inside:
+            return True
+        if isinstance(inside, list) and number == len(keys) - 1:
+            return True
+    return False
 
 
 def placed(tree: Any, path: str, value: Any) -> Any:
