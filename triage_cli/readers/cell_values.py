@@ -75,6 +75,7 @@ _FORMS = (
 )
 _TEXT_FORMULA = re.compile(r'\s*="([^"]*)"\s*')
 _SLASHED = re.compile(r"^(\d{1,2})[/-](\d{1,2})[/-]\d{2,4}\b")
+_SECONDS = re.compile(r"\d{10}\.\d+$", re.ASCII)  # as Slack and Front write them
 _EXCEL = re.compile(r"^[2-7]\d{4}\.\d+$")
 _EXCEL_START = datetime(1899, 12, 30, tzinfo=UTC)
 _LATEST = 4_102_444_800  # the year 2100; larger numbers of seconds are no dates
@@ -162,6 +163,8 @@ def _from_number(number: int, digits: int) -> datetime | None:
 
 
 def _from_text(cell_text: str, *, day_first: bool | None) -> datetime | None:
+    if _SECONDS.match(cell_text):
+        return _from_number(int(cell_text[:10]), 10)
     if _EXCEL.match(cell_text):
         return _EXCEL_START + timedelta(days=float(cell_text), milliseconds=500)
     for form in _FORMS:
