@@ -1,12 +1,13 @@
 """Destinations of type `http`: the request as it goes over the wire, and what each answer means."""
 
 import gzip
+import html
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -164,6 +165,27 @@ def test_the_beginning_of_a_refusal_is_kept_without_secrets(stub: HttpStub, tmp_
     assert len(error.answer) == 500
     for secret in (TOKEN, "dXNlci1v", "B00000001", "XXXXXXXX", str(stub.port)):
         assert secret not in error.answer + error.message + error.hint
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        json.dumps,
+        lambda text: json.dumps(text).replace("/", "\\/"),  # as PHP does
+        lambda text: quote(text, safe=""),
+        html.escape,
+    ],
+)
+def test_a_secret_is_hidden_however_an_answer_writes_it(
+    stub: HttpStub, tmp_path: Path, written: Callable[[str], str]
+) -> None:
+    token = 'ab/cd+ef=&"gh<ij'  # noqa: S105 - made up
+    stub.answer = lambda got: Reply(400, f"bad: {written(got.headers['authorization'])} {written(got.json['key'])}")
+    destination = "{type: http, url: 'URL', auth: {bearer: TOKEN}, key_env: TOKEN, body: {key: '{{ key }}'}}"
+    error = failure(one(opened(tmp_path, destination.replace("URL", stub.root), {"TOKEN": token})))
+    assert error.answer is not None
+    assert written(token).strip('"') not in error.answer
+    assert error.answer.count("***") == 2
 
 
 def test_what_is_kept_of_an_answer_is_a_name_in_later_templates(stub: HttpStub, tmp_path: Path) -> None:

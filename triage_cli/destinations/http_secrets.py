@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Mapping
+from html import escape
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from triage_cli.config.destination_specs import HttpSpec
 from triage_cli.config.secrets import proof, secret
 from triage_cli.config.template_settings import no_address
 from triage_cli.config.templates import is_template
 from triage_cli.domain.errors import ConfigError
+from triage_cli.domain.serialization import compact
 
 HIDDEN = "***"
 # Shorter parts of a secret address, and shorter user names, are not hidden.
@@ -33,9 +35,16 @@ class Secrets(NamedTuple):
             _, _, path, query, _ = urlsplit(self.url)
             raw = [part for part in re.split(r"[/?&=]", f"{path}?{query}") if len(part) >= TELLING]
             parts += [self.url, *raw, *map(unquote, raw)]
-        for part in sorted(filter(None, parts), key=len, reverse=True):
-            text = text.replace(part, HIDDEN)
+        written = {form for part in filter(None, parts) for form in _written(part)}
+        for form in sorted(written, key=len, reverse=True):
+            text = text.replace(form, HIDDEN)
         return text
+
+
+def _written(part: str) -> tuple[str, ...]:
+    """Return a secret as it is, and as it is written in JSON, in an address and in HTML."""
+    in_json = compact(part)[1:-1]
+    return part, in_json, in_json.replace("/", "\\/"), quote(part, safe=""), escape(part)
 
 
 def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> Secrets:
