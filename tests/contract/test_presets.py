@@ -389,3 +389,18 @@ def test_github_tells_a_limit_from_a_key_that_may_not(tmp_path: Path, monkeypatc
         )
         monkeypatch.setattr(vendor, "answer", lambda _: Answer(403, next(answers)))
         assert [refused(send(n)).final for n in (1, 2)] == [False, True]
+
+
+def test_a_search_of_github_that_ran_out_of_time_does_not_show_that_nothing_arrived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sending("github", tmp_path, monkeypatch) as (vendor, send):
+        vendor.faults.append(Fault.LOST)
+        assert refused(send(1)).doubtful
+        answer = vendor.answer
+        timed_out = Answer(200, {"total_count": 0, "incomplete_results": True, "items": []})
+        monkeypatch.setattr(vendor, "answer", lambda call: timed_out if call.path[0] == "search" else answer(call))
+        assert not refused(send(1, attempts=1, doubtful=1)).final
+        monkeypatch.setattr(vendor, "answer", answer)
+        assert send(1, attempts=2, doubtful=1).error is None
+        assert made(vendor) == 1

@@ -30,13 +30,15 @@ class OnceSpec(NamedTuple):
     """A search before a repeated attempt, if the outcome of the first one is unknown.
 
     It is a GET of an address, or a body posted to the destination's own address. It has found something if there is a
-    value at the path `found`, or if the answer contains a text.
+    value at the path `found`, or if the answer contains a text. A value at the path `partial` tells that it did not
+    look everywhere.
     """
 
     get: str = ""
     body: Any = None
     found: str = ""
     contains: str = ""
+    partial: str = ""
 
 
 class FindSpec(NamedTuple):

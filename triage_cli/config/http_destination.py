@@ -222,6 +222,7 @@ ONCE: Mapping[str, Field] = {
     "body": Field(tree),
     "found": Field(text),
     "contains": Field(scalar),
+    "partial": Field(text),
 }
 FIND: Mapping[str, Field] = {
     "get": Field(address_or_endpoint, needed=True),

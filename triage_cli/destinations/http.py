@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.config.destination_specs import AnswerTest, DestinationSpec, FindSpec, HttpSpec
+from triage_cli.config.destination_specs import AnswerTest, DestinationSpec, FindSpec, HttpSpec, OnceSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.config.templates import is_template
 from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
@@ -21,6 +21,8 @@ from triage_cli.runtime.unreachable import host_of
 
 OK = range(200, 300)
 REFUSED = (401, 403)
+# Values of an answer that say nothing.
+NOTHING: tuple[object, ...] = (None, False, "", [], {})
 # The statuses of an answer about a label that no longer exists.
 NOT_THERE = 404
 
@@ -112,7 +114,7 @@ class HttpDestination:
 
     def _check_unset(self, there: Any, outgoing: OutgoingDelivery) -> None:
         """Raise `DeliveryError` if the field holds another value than triage knows of, as its category or its tag."""
-        if there in (None, False, "", [], {}):
+        if there in NOTHING:
             return
         value = encodable(self._secrets.hidden_in(there if isinstance(there, str) else compact(there)))
         known = {as_tag(category) for category in (*outgoing.known, outgoing.delivery.category)}
@@ -131,13 +133,15 @@ class HttpDestination:
             return Receipt(answer.status)
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered the search of once with more than can be read, or incompletely")
-        content, path = _content(answer), self._http.once.found if self._http.once else ""
+        once, content = self._http.once or OnceSpec(), _content(answer)
         if content is None and (not contains or _is_page(answer)):
             page = self._beginning_of(answer)
             raise DeliveryError(f"{self.name} answered the search of once with no JSON", answer=page)
-        if contains or lookup(content, path) in (None, False, "", [], {}):
+        if contains or lookup(content, once.found) in NOTHING:
+            if once.partial and lookup(content, once.partial) not in NOTHING:
+                raise DeliveryError(f"{self.name} answered the search of once before it had looked everywhere")
             return None
-        beside = path.rpartition(".")[0]  # what is kept stands in the object that was found
+        beside = once.found.rpartition(".")[0]  # what is kept stands in the object that was found
         return Receipt(answer.status, kept=self._values_to_keep(lookup(content, beside) if beside else content))
 
     async def _extra_answer(self, send: Send, request: HttpRequest, usual: Sequence[int] = OK) -> HttpAnswer:
