@@ -178,7 +178,8 @@ def test_any_text_makes_a_mail_with_one_set_of_headers(tmp_path: Path, subject: 
 @pytest.mark.parametrize(
     ("stage", "answer", "final"),
     [("rcpt", "550 5.1.1 no such user", True), ("rcpt", "450 greylisted", False), ("data", "554 spam", True),
-     ("data", "452 disk full", False), ("data", "421 going down", False)],
+     ("data", "452 disk full", False), ("data", "421 going down", False),
+     ("rcpt", "432 4.3.2 Concurrent connections limit exceeded", False)],
 )  # fmt: skip
 def test_5xx_is_final_and_4xx_is_tried_again(
     server: MailStub, tmp_path: Path, stage: str, answer: str, *, final: bool
@@ -187,6 +188,7 @@ def test_5xx_is_final_and_4xx_is_tried_again(
     error = failure(opened(tmp_path, server.port))
     assert (error.final, error.status, error.doubtful) == (final, int(answer[:3]), False)
     assert error.answer == answer[4:]
+    assert error.limited == answer.startswith(("421", "432"))
     assert server.got == []
 
 

@@ -45,6 +45,8 @@ ENCODED = "=?"
 
 # How many mails are sent at once: mail servers refuse clients with more connections.
 WORKERS = 4
+# Answers to too many connections or mails: Gmail's 421, and 432 of Exchange Online, which takes three at once.
+BUSY = frozenset({421, 432})
 # How many characters of a server's answer are kept.
 KEPT = 500
 DONE = 250
@@ -251,9 +253,9 @@ class MailDestination:
     def _refusal(self, code: int, text: bytes | str) -> DeliveryError:
         answer = self._excerpt(text) or None
         hint = "triage why shows its answer" if answer else ""
-        return DeliveryError(
-            f"{self.name} answered {code}", hint=hint, final=500 <= code < 600, status=code, answer=answer
-        )
+        final, limited = 500 <= code < 600, code in BUSY
+        why = f"{self.name} answered {code}"
+        return DeliveryError(why, hint=hint, final=final, status=code, answer=answer, limited=limited)
 
     def _unreached(self, failure: OSError, connection: SmtpConnection) -> DeliveryError:
         server = f"{self._mail.host}:{self._mail.port}"
