@@ -13,7 +13,7 @@ from tests.support.examples import examples
 from triage_cli.domain.errors import AnswerError, TemporaryError, UnavailableError
 from triage_cli.runtime.circuit_breaker import COOLDOWN, CircuitBreaker, TimeSource
 from triage_cli.runtime.rate_limit import RateLimiter, TokenBucket
-from triage_cli.runtime.retry import FOREVER, Retries, persist, retry_after
+from triage_cli.runtime.retry import FOREVER, SECONDARY, Retries, limit_wait, persist, retry_after
 from triage_cli.runtime.stop import StoppingError
 
 
@@ -342,6 +342,23 @@ def test_too_many_requests_without_end_end_the_run() -> None:
 )
 def test_retry_after_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, 100.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        ({"x-ratelimit-reset": "1700000060"}, b"", 60.0),
+        ({"x-ratelimit-reset": "1700000060", "x-ratelimit-remaining": "0"}, b"", 60.0),
+        ({"x-ratelimit-reset": "1700000060", "x-ratelimit-remaining": "-1"}, b"", 60.0),
+        ({"x-ratelimit-reset": "1700000060", "x-ratelimit-remaining": "40"}, b"", None),
+        ({"ratelimit-reset": "30", "ratelimit-remaining": "0"}, b"", 30.0),
+        ({"x-ratelimit-reset": "1600000000"}, b"", 0.0),
+        ({"x-ratelimit-reset": "1700000060", "x-ratelimit-remaining": "40"}, b"a Secondary Rate Limit", SECONDARY),
+        ({"x-ratelimit-reset": "soon"}, b"", None),
+    ],
+)
+def test_a_limit_is_waited_for_until_its_end(headers: dict[str, str], body: bytes, seconds: float | None) -> None:
+    assert limit_wait(headers, body, 1_700_000_000.0) == seconds
 
 
 def test_a_wait_is_bounded() -> None:

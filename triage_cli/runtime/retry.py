@@ -118,8 +118,8 @@ def limit_wait(headers: Mapping[str, str], body: bytes, now: float) -> float | N
     """
     for name in ("x-ratelimit-reset", "ratelimit-reset"):
         value = headers.get(name, "").strip()
-        is_used_up = headers.get(name.replace("reset", "remaining"), "0").strip() == "0"
-        if is_used_up and value.isascii() and value.isdigit() and len(value) < 12:  # a moment, or seconds from now
+        is_left = headers.get(name.replace("reset", "remaining"), "").strip().strip("0").isdigit()
+        if not is_left and value.isascii() and value.isdigit() and len(value) < 12:  # a moment, or seconds from now
             return max(0.0, int(value) - now) if len(value) > 8 else float(value)
     return SECONDARY if b"secondary rate limit" in body[:1000].lower() else None
 
