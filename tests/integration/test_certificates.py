@@ -44,11 +44,11 @@ def receiver(context: ssl.SSLContext) -> Iterator[Receiver]:
     it.close()
 
 
-# -- each door, as a user comes to it
+# -- each kind of server that is connected to, as a user configures it
 
 
-class Door(NamedTuple):
-    """A server behind a door, the command that goes through it, and how often it was reached."""
+class Peer(NamedTuple):
+    """A server, the configuration and the command that connect to it, and how often it was reached."""
 
     server: LocalServer
     config: Callable[[str], str]
@@ -56,36 +56,36 @@ class Door(NamedTuple):
     reached: Callable[[], int]
 
 
-def question_spec(server: LlmServer, kind: str) -> Door:
+def question_spec(server: LlmServer, kind: str) -> Peer:
     path = "" if kind == "anthropic" else "/v1"
     more = "price: {input: 1, output: 1}, max_retries: 0"
 
     def config(root: str) -> str:
         return f"classifiers: {{m: {{type: {kind}, model: m, base_url: '{root}{path}', api_key_env: null, {more}}}}}\n"
 
-    return Door(server, config, ("run", "-q", "-", "--max-wait", "0s"), lambda: len(server.asked))
+    return Peer(server, config, ("run", "-q", "-", "--max-wait", "0s"), lambda: len(server.asked))
 
 
-def a_batch(server: BatchServer, kind: str) -> Door:
+def a_batch(server: BatchServer, kind: str) -> Peer:
     path = "" if kind == "anthropic" else "/v1"
     more = "api_key_env: null, max_retries: 0"
 
     def config(root: str) -> str:
         return f"classifiers: {{m: {{type: {kind}, model: m, base_url: '{root}{path}', {more}}}}}\n"
 
-    return Door(server, config, ("classify", "-q", "--batch", "--max-wait", "0s"), lambda: len(server.batches))
+    return Peer(server, config, ("classify", "-q", "--batch", "--max-wait", "0s"), lambda: len(server.batches))
 
 
-def a_webhook(receiver: Receiver) -> Door:
+def a_webhook(receiver: Receiver) -> Peer:
     def config(root: str) -> str:
         hook = f"{{type: webhook, url: '{root}/hook', max_attempts: 1}}"
         return f"destinations: {{hook: {hook}}}\nroutes: [{{to: hook}}]\n"
 
-    return Door(receiver, config, ("run", "-q", "-"), lambda: len(receiver.got))
+    return Peer(receiver, config, ("run", "-q", "-"), lambda: len(receiver.got))
 
 
 @pytest.fixture(params=["webhook", "openai", "anthropic", "decision", "openai batch", "anthropic batch"])
-def door(request: pytest.FixtureRequest, context: ssl.SSLContext) -> Iterator[Door]:
+def peer(request: pytest.FixtureRequest, context: ssl.SSLContext) -> Iterator[Peer]:
     kind, _, batch = request.param.partition(" ")
     if kind == "webhook":
         hook = Receiver()
@@ -102,9 +102,9 @@ def door(request: pytest.FixtureRequest, context: ssl.SSLContext) -> Iterator[Do
             yield question_spec(models, kind)
 
 
-def configured(cli: Cli, door: Door, host: str) -> None:
-    (cli.folder / "config.yaml").write_text(door.config(f"https://{host}:{door.server.port}"))
-    if "--batch" in door.args:
+def configured(cli: Cli, peer: Peer, host: str) -> None:
+    (cli.folder / "config.yaml").write_text(peer.config(f"https://{host}:{peer.server.port}"))
+    if "--batch" in peer.args:
         assert cli("create", "-q", stdin=TICKET).returncode == 0
 
 
@@ -112,19 +112,19 @@ def configured(cli: Cli, door: Door, host: str) -> None:
     ("host", "by"), [("localhost", "SSL_CERT_FILE"), ("127.0.0.1", "SSL_CERT_FILE"), ("127.0.0.1", "SSL_CERT_DIR")]
 )
 def test_a_private_authority_that_the_environment_names_is_trusted(
-    fitted: Cli, authority: Authority, door: Door, host: str, by: str
+    fitted: Cli, authority: Authority, peer: Peer, host: str, by: str
 ) -> None:
-    configured(fitted, door, host)
+    configured(fitted, peer, host)
     named = {by: str(authority.file if by == "SSL_CERT_FILE" else authority.directory())}
-    done = fitted(*door.args, stdin=TICKET, **named)
+    done = fitted(*peer.args, stdin=TICKET, **named)
     assert done.returncode == 0, done.stderr
-    assert door.reached() == 1
+    assert peer.reached() == 1
 
 
-def test_an_authority_that_nobody_names_is_not_trusted(fitted: Cli, door: Door) -> None:
-    configured(fitted, door, "localhost")
-    done = fitted(*door.args, stdin=TICKET)
-    assert (done.returncode, door.reached()) in ((3, 0), (6, 0))
+def test_an_authority_that_nobody_names_is_not_trusted(fitted: Cli, peer: Peer) -> None:
+    configured(fitted, peer, "localhost")
+    done = fitted(*peer.args, stdin=TICKET)
+    assert (done.returncode, peer.reached()) in ((3, 0), (6, 0))
     assert "its certificate is not trusted (SSL_CERT_FILE names your own authority)" in done.stderr
 
 

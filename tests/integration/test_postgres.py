@@ -90,7 +90,7 @@ def holding(url: str, said: str) -> Iterator["psycopg.Connection[Any]"]:
         other.rollback()
 
 
-# -- the door
+# -- the dialect
 
 
 @pytest.mark.parametrize(
@@ -545,13 +545,13 @@ def test_a_commit_nobody_heard_of_is_looked_up_and_done_exactly_once(
     (ticket,) = filled(pg, a_ticket("1"))  # type: ignore[arg-type]
     commit, lost = pg_database.PostgresDatabase._commit, iter([True])
 
-    def lose(server: pg_database.PostgresDatabase, door: DialectConnection) -> None:
+    def lose(server: pg_database.PostgresDatabase, connection: DialectConnection) -> None:
         if not next(lost, False):
-            commit(server, door)
+            commit(server, connection)
             return
         if done:
-            commit(server, door)
-        door.connection.close()
+            commit(server, connection)
+        connection.connection.close()
         raise psycopg.OperationalError("the connection is closed")
 
     monkeypatch.setattr(pg_database.PostgresDatabase, "_commit", lose)
@@ -578,15 +578,15 @@ def test_a_transaction_whose_number_a_crash_has_freed_is_done_again(
         freed = str(int(freed) + 1000)
     begin, commit, lost = pg_database._begin, pg_database.PostgresDatabase._commit, iter([True])
 
-    def begin_under_it(door: DialectConnection, shown: str) -> str:
-        begin(door, shown)
+    def begin_under_it(connection: DialectConnection, shown: str) -> str:
+        begin(connection, shown)
         return freed
 
-    def lose(server: pg_database.PostgresDatabase, door: DialectConnection) -> None:
+    def lose(server: pg_database.PostgresDatabase, connection: DialectConnection) -> None:
         if next(lost, False):
-            door.connection.close()
+            connection.connection.close()
             raise psycopg.OperationalError("the connection is closed")
-        commit(server, door)
+        commit(server, connection)
 
     monkeypatch.setattr(pg_database, "_begin", begin_under_it)
     monkeypatch.setattr(pg_database.PostgresDatabase, "_commit", lose)

@@ -38,7 +38,7 @@ LATER = {
 LEFT_OUT = ("triage_cli.__main__", "triage_cli.mcp_server", "triage_cli.api", "triage_cli.cli.review")
 AT_START = ("PYTHON", "OPENAI_LOG", "ANTHROPIC_LOG", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[2]
-SHARED = "TESTS_FORKED_CLI"  # the variable by which a worker knows the door
+SHARED = "TESTS_FORKED_CLI"  # the variable by which a worker knows the address
 PROGRAM = """#!{python} -IS
 import json, os, socket, sys
 
@@ -48,7 +48,7 @@ if env.get("LC_CTYPE") == "C.UTF-8":  # as this interpreter itself sets it, wher
 if any(name.startswith({at_start}) for name in env):
     os.execv(sys.executable, [sys.executable, "-m", "triage_cli", *sys.argv[1:]])
 with socket.socket(socket.AF_UNIX) as asked:
-    asked.connect({door!r})
+    asked.connect({address!r})
     socket.send_fds(asked, [b"3"], [0, 1, 2])
     asked.sendall(json.dumps([sys.argv[1:], os.getcwd(), env]).encode())
     asked.shutdown(socket.SHUT_WR)
@@ -58,10 +58,10 @@ os._exit(code if code >= 0 else 128 - code)
 
 
 class Forked:
-    """A door to the process that forks."""
+    """Asks the process that forks, at its address."""
 
-    def __init__(self, door: str) -> None:
-        self.door = door
+    def __init__(self, address: str) -> None:
+        self.address = address
 
     def run(
         self, args: Sequence[str], data: bytes, cwd: Path, env: Mapping[str, str], seconds: float
@@ -81,18 +81,18 @@ class Forked:
         """Run one command on these as its stdin, stdout and stderr, and return its exit code."""
         with socket.socket(socket.AF_UNIX) as asked:
             asked.settimeout(seconds)
-            ask(asked, self.door, args, numbers, str(cwd), env)
+            ask(asked, self.address, args, numbers, str(cwd), env)
             _, code = b"".join(iter(lambda: asked.recv(64), b"")).split()
             return int(code)
 
     def start(self, args: Sequence[str], cwd: Path, env: Mapping[str, str], **streams: Any) -> ForkedProcess:
         """Start one command; `streams` as `subprocess.Popen` takes them."""
-        return ForkedProcess(self.door, args, cwd, env, **streams)
+        return ForkedProcess(self.address, args, cwd, env, **streams)
 
     def program(self, folder: Path) -> Path:
         """Return a folder to be the first of a shell's PATH: its `triage` runs in a forked child, too."""
         program = folder / "triage"
-        program.write_text(PROGRAM.format(python=sys.executable, door=self.door, at_start=AT_START))
+        program.write_text(PROGRAM.format(python=sys.executable, address=self.address, at_start=AT_START))
         program.chmod(0o755)
         return folder
 
@@ -105,10 +105,10 @@ def forked() -> Forked:
 
 @cache
 def started() -> str:
-    """Start a process that forks, and return its door; it ends with this process."""
-    door = str(Path(tempfile.mkdtemp()) / "door")
+    """Start a process that forks, and return its address; it ends with this process."""
+    address = str(Path(tempfile.mkdtemp()) / "socket")
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(door)
+        listener.bind(address)
         listener.listen(64)
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.forked_cli"], stdin=listener.fileno(), cwd=ROOT, umask=0o022,
@@ -117,14 +117,14 @@ def started() -> str:
         )  # fmt: skip
     atexit.register(process.wait, 30)
     atexit.register(process.terminate)
-    return door
+    return address
 
 
 # -- in the forking process
 
 
 def serve() -> None:
-    """Fork a child for each caller at the door, which is this process's stdin."""
+    """Fork a child for each caller at the socket that is this process's stdin."""
     prepare()
     signal.signal(signal.SIGCHLD, lambda *_: None)
     ended, waker = socket.socketpair()
@@ -132,11 +132,11 @@ def serve() -> None:
     signal.set_wakeup_fd(waker.fileno())
     callers: dict[int, socket.socket] = {}
     parent = os.getppid()
-    with ended, waker, socket.socket(fileno=os.dup(0)) as door:
+    with ended, waker, socket.socket(fileno=os.dup(0)) as listener:
         while os.getppid() == parent:  # a killed one ends nobody
-            ready, _, _ = select.select([door, ended], [], [], 1.0)
-            if door in ready:
-                asked, _ = door.accept()
+            ready, _, _ = select.select([listener, ended], [], [], 1.0)
+            if listener in ready:
+                asked, _ = listener.accept()
                 callers[_started(asked)] = asked
             if ended in ready:
                 ended.recv(1 << 10)

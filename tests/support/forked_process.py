@@ -13,11 +13,11 @@ from typing import Any
 class ForkedProcess(subprocess.Popen[bytes]):
     """A `Popen` of a child that another process forks and waits for: it tells the child's id, and then its exit code.
 
-    `door` is the address at which that process listens; see `forked_cli`.
+    `address` is where that process listens; see `forked_cli`.
     """
 
-    def __init__(self, door: str, args: Sequence[str], cwd: Path, env: Mapping[str, str], **streams: Any) -> None:
-        self._door = door
+    def __init__(self, address: str, args: Sequence[str], cwd: Path, env: Mapping[str, str], **streams: Any) -> None:
+        self._address = address
         self._told = socket.socket(socket.AF_UNIX)
         self._reading = threading.Lock()
         super().__init__(["triage", *args], cwd=cwd, env=env, **streams)
@@ -27,7 +27,7 @@ class ForkedProcess(subprocess.Popen[bytes]):
         args, cwd, env, pipes = call[0], call[5], call[6], call[10:16]
         numbers = [theirs if theirs >= 0 else own for own, theirs in enumerate((pipes[0], pipes[3], pipes[5]))]
         try:
-            ask(self._told, self._door, args[1:], numbers, str(cwd), env)
+            ask(self._told, self._address, args[1:], numbers, str(cwd), env)
             self.pid = int(b"".join(iter(lambda: self._told.recv(1), b" ")))
         finally:
             self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
@@ -52,10 +52,10 @@ class ForkedProcess(subprocess.Popen[bytes]):
 
 
 def ask(
-    asked: socket.socket, door: str, args: Sequence[str], numbers: Sequence[int], cwd: str, env: Mapping[str, str]
+    asked: socket.socket, address: str, args: Sequence[str], numbers: Sequence[int], cwd: str, env: Mapping[str, str]
 ) -> None:
     """Ask the forking process for one command with these as its stdin, stdout and stderr."""
-    asked.connect(door)
+    asked.connect(address)
     socket.send_fds(asked, [b"3"], list(numbers))
     asked.sendall(json.dumps([list(args), cwd, dict(env)]).encode())
     asked.shutdown(socket.SHUT_WR)

@@ -45,7 +45,7 @@ FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\u00a0=1", "\uff1d1+
 LABELS = [category.name for category in CATEGORIES]
 
 
-# -- the doors, each a function that hands hostile text in and looks at what comes out
+# -- the places where text enters or leaves: each function hands hostile text in, and looks at what comes out
 
 
 def the_terminal_shows_escape_codes_as_text(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
-DOORS: tuple[Callable[[Path], None], ...] = (
+PLACES: tuple[Callable[[Path], None], ...] = (
     the_terminal_shows_escape_codes_as_text,
     a_table_takes_markup_for_text,
     a_spreadsheet_gets_no_formula,
@@ -256,9 +256,9 @@ DOORS: tuple[Callable[[Path], None], ...] = (
 )
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
-def test_door(door: Callable[[Path], None], tmp_path: Path) -> None:
-    door(tmp_path)
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+def test_hostile_text_does_no_harm(place: Callable[[Path], None], tmp_path: Path) -> None:
+    place(tmp_path)
 
 
 # -- canaries through every error path
