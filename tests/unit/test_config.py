@@ -580,16 +580,15 @@ def test_an_empty_variable_that_names_a_place_is_refused(tmp_path: Path, variabl
 
 
 @pytest.mark.parametrize("named", ["--config", "TRIAGE_CONFIG", "XDG_CONFIG_HOME"])
-def test_a_configuration_of_no_bytes_is_refused_since_a_full_disk_leaves_such_files(tmp_path: Path, named: str) -> None:
-    """Otherwise a night would classify and route by the built-in defaults."""
+def test_a_configuration_of_no_bytes_is_noted_since_a_full_disk_leaves_such_files(tmp_path: Path, named: str) -> None:
     empty = tmp_path / "triage" / "config.yaml"
     empty.parent.mkdir()
     empty.write_text("")
     env = {"TRIAGE_CONFIG": str(empty), "XDG_CONFIG_HOME": str(tmp_path)}
-    with pytest.raises(ConfigError) as caught:
-        load(tmp_path, config=str(empty)) if named == "--config" else load(tmp_path, env={named: env[named]})
-    assert "is an empty file" in caught.value.problems[0]
-    assert load(tmp_path, config="/dev/null").path is not None, "that says: no configuration"
+    config = load(tmp_path, config=str(empty)) if named == "--config" else load(tmp_path, env={named: env[named]})
+    assert config.notes == (f"{empty} is an empty file, so the built-in defaults are used",)
+    assert config.categories == load(tmp_path).categories
+    assert load(tmp_path, config="/dev/null").notes == (), "that says: no configuration"
 
 
 def test_an_empty_name_of_the_configuration_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,7 +122,8 @@ def _find(
             if not name.strip():
                 kind, otherwise = ("flag", "leave it out") if origin == "--config" else ("environment", "unset it")
                 raise ConfigError(f"{kind} {origin}: is empty", hint=f"name the file, or {otherwise}")
-            return _open(_typed(name, origin, cwd, home), name, home, f" ({origin})"), ()
+            path = _typed(name, origin, cwd, home)
+            return _open(path, name, home, f" ({origin})"), _notes_of(path, name)
     notes: tuple[str, ...] = ()
     local = cwd / "config.yaml"
     if _is_file(local):
@@ -134,7 +134,15 @@ def _find(
         notes = ("./config.yaml has none of triage's keys and was ignored",)
     folder = _xdg(env, home, "XDG_CONFIG_HOME", ".config")
     elsewhere = folder / "triage" / "config.yaml" if folder else None
-    return (_open(elsewhere, str(elsewhere), home) if elsewhere and _is_file(elsewhere) else None), notes
+    if elsewhere is None or not _is_file(elsewhere):
+        return None, notes
+    return _open(elsewhere, str(elsewhere), home), (*notes, *_notes_of(elsewhere, str(elsewhere)))
+
+
+def _notes_of(path: Path, label: str) -> tuple[str, ...]:
+    """Return a note about a file of no bytes: a full disk leaves such files."""
+    is_empty = _is_file(path) and not path.stat().st_size
+    return (f"{label} is an empty file, so the built-in defaults are used",) if is_empty else ()
 
 
 def _is_file(path: Path) -> bool:
@@ -150,15 +158,11 @@ def _open(path: Path, label: str, home: Path | None, origin: str = "") -> _Found
     diagnostics = Diagnostics(label, path.parent, home)
     try:
         with path.open("rb") as file:
-            opened = os.fstat(file.fileno())
-            diagnostics.distrust = distrust(opened)
+            diagnostics.distrust = distrust(os.fstat(file.fileno()))
             config_bytes = file.read(MAX_BYTES + 1)
     except OSError as exc:
         hint = "`triage config init` writes a first one" if isinstance(exc, FileNotFoundError) else ""
         raise ConfigError(f"cannot read {label}{origin}: {exc.strerror}", hint=hint) from exc
-    if not config_bytes and stat.S_ISREG(opened.st_mode):  # a full disk leaves such files
-        diagnostics.misplaced(label, "is an empty file; `triage config init -` prints one to start from")
-        return _Found(path, diagnostics, None, has_our_key=False)
     try:
         root = parse(config_bytes, diagnostics)
     except UnreadableError as exc:
