@@ -150,6 +150,28 @@ def test_gone_switches_a_destination_off_only_where_its_address_names_no_ticket(
     assert not failure(one(opened(tmp_path, of_a_ticket))).gone
 
 
+@pytest.mark.parametrize(
+    ("location", "sentence"),
+    [
+        (
+            "https://u:p@new.example:8443/services/secret?sig=1",
+            "sys redirects to https://new.example:8443, which is not followed; name in url where it leads",
+        ),
+        ("/login", "sys redirects, which is not followed; check url and auth"),
+        ("http://[", "sys redirects, which is not followed; check url and auth"),
+    ],
+)
+def test_a_redirect_names_where_it_leads_and_no_secret(
+    stub: HttpStub, tmp_path: Path, location: str, sentence: str
+) -> None:
+    for body in (b"", b"<html>Moved</html>"):
+        stub.answer = lambda _: Reply(301, body, {"location": location})  # noqa: B023 - it is called in the same round
+        error = failure(one(opened(tmp_path, f"{{type: http, url: '{stub.root}'}}")))
+        assert (error.sentence(), error.final) == (sentence, True)
+    secret = failure(one(opened(tmp_path, "{type: http, url_env: ADDRESS}", {"ADDRESS": stub.root})))
+    assert secret.sentence() == "sys redirects, which is not followed; check url and auth"
+
+
 def test_the_beginning_of_a_refusal_is_kept_without_secrets(stub: HttpStub, tmp_path: Path) -> None:
     stub.answer = lambda got: Reply(
         400, f"no: {got.headers['authorization']} {got.json['key']} {stub.root}{got.path} \x1b[2J\0 {'x' * 2000}"

@@ -161,14 +161,14 @@ class HttpDestination:
     def _refusal(self, answer: HttpAnswer, content: Any) -> DeliveryError:
         retry = self._http.retry
         retried = retry is not None and _holds(retry, answer.status, content)
-        error = refusal(self.name, answer, retried=retried)
+        error = refusal(self.name, answer, retried=retried, is_secret=bool(self._secrets.url))
         if 200 <= answer.status < 300:
             error.message += ", which is not what ok in the config asks for"
         # With an address of one ticket, that ticket is gone, not the system.
         error.gone = answer.status == GONE and not self._names_one
         error.answer = self._beginning_of(answer)
         if error.answer:
-            error.hint = "triage why shows its answer"
+            error.hint = error.hint or "triage why shows its answer"
         if answer.status in REFUSED and error.final and self._http.auth:
             variables = " and ".join(self._http.auth.env)
             hold = "hold" if " " in variables else "holds"

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import cache
+from urllib.parse import urlsplit
 
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError
@@ -96,23 +97,40 @@ def shown(request: HttpRequest) -> str:
     return f"{request.method} {request.url}\n{headers}\n{(request.body or b'').decode()}"
 
 
-def refusal(name: str, answer: HttpAnswer, *, retried: bool = False) -> DeliveryError:
-    """Return the error for an answer that does not accept; `retried` if the configuration has it tried again."""
+def refusal(name: str, answer: HttpAnswer, *, retried: bool = False, is_secret: bool = False) -> DeliveryError:
+    """Return the error for an answer that does not accept.
+
+    `retried` if the configuration has it tried again, `is_secret` if the address must not be shown.
+    """
     status, now = answer.status, time.time()
     limited = status == 429 or (retried and status in LIMITS)
     retried = retried or answer.is_transient  # every other refusal is final
     wait = retry_after(answer.headers, now, most=LONGEST_WAIT) if retried else None
     if limited and wait is None:
         wait = limit_wait(answer.headers, answer.body, now)
-    why = "redirects, which is not followed" if 300 <= status < 400 else f"answered {status}"
+    why, hint = f"answered {status}", ""
+    if 300 <= status < 400:
+        origin = "" if is_secret else _origin_of(answer.headers.get("location", ""))
+        why = f"redirects{origin and f' to {origin}'}, which is not followed"
+        hint = "name in url where it leads" if origin else "check url and auth"
     return DeliveryError(
         f"{name} {why}",
+        hint=hint,
         final=not retried,
         status=status,
         retry_after=wait,
         doubtful=status in GATEWAYS,
         limited=limited,
     )
+
+
+def _origin_of(location: str) -> str:
+    """Return scheme, host and port of an address; the rest may hold a secret. Empty if it names no host."""
+    try:
+        target = urlsplit(location)
+    except ValueError:
+        return ""
+    return f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.scheme and target.hostname else ""
 
 
 def beginning_of(answer: HttpAnswer, hide: Callable[[str], str] = str) -> str | None:
