@@ -1,0 +1,127 @@
+"""Use cases over a world, in a line each, and what they leave in its store."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support.chain import first_break
+from tests.support.world import FakeClassifier, World
+from triage_cli.destinations.file import FileDestination
+from triage_cli.domain.audit.events import EventQuery
+from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
+from triage_cli.domain.deliveries import Routed, RoutePlan, Rule
+from triage_cli.domain.errors import AnswerError
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
+from triage_cli.runtime.budget import Budget
+
+PLAN = ClassifyPlan()
+ALL = Selection()
+
+
+def a_draft(row: int, external_id: str | None = "", **fields: Any) -> TicketDraft:
+    """Return row number `row` of a table; its id is that number unless another, or None, is given."""
+    said: dict[str, Any] = {"subject": f"Subject {row}", "description": "Text"} | fields
+    named = str(row) if external_id == "" else external_id
+    return TicketDraft(row=row, line=row + 2, external_id=named, cells=(str(row),), **said)
+
+
+def drafts(number: int, **fields: Any) -> list[TicketDraft]:
+    return [a_draft(row, **fields) for row in range(number)]
+
+
+def dids(outcomes: Iterable[Outcome[Any]]) -> list[str]:
+    return [o.action for o in outcomes]
+
+
+def create(world: World, rows: Iterable[TicketDraft | Rejected]) -> list[Outcome[Ticket]]:
+    return list(world.triage().create(rows))
+
+
+def made(world: World, number: int = 1, **fields: Any) -> list[Ticket]:
+    outcomes = create(world, drafts(number, **fields))
+    assert dids(outcomes) == ["created"] * number
+    return [o.value for o in outcomes if o.value]
+
+
+def classify(world: World, *tickets: Ticket, plan: ClassifyPlan = PLAN) -> list[Outcome[Decided]]:
+    selection = Selection(ids=tuple(t.ticket_id for t in tickets)) if tickets else ALL
+    return list(world.triage().classify(selection, plan))
+
+
+def route(world: World, *tickets: Ticket, **plan: Any) -> list[Outcome[Routed]]:
+    selection = Selection(ids=tuple(t.ticket_id for t in tickets)) if tickets else ALL
+    return list(world.triage().route(selection, RoutePlan(**plan)))
+
+
+def run(world: World, rows: Iterable[TicketDraft | Rejected]) -> list[Outcome[Routed]]:
+    return list(world.triage().run(rows, PLAN))
+
+
+def now(world: World, ticket: Ticket) -> Ticket:
+    (found,) = world.store.find(Selection(ids=(ticket.ticket_id,)))
+    return found
+
+
+def statuses(world: World) -> dict[str | None, str]:
+    return {t.external_id: t.status for t in world.store.find(ALL)}
+
+
+def actions(world: World) -> list[str]:
+    return [e.action for e in world.store.events(EventQuery())]
+
+
+def log_is_whole(world: World) -> bool:
+    return first_break(world.store.events(EventQuery())) is None
+
+
+def last_run(world: World) -> tuple[str, int | None, dict[str, int]]:
+    said = "select kind, exit_code, counts from runs order by run_id desc limit 1"
+    kind, code, counts = world.store.database.read(said)[0]
+    return kind, code, json.loads(counts)
+
+
+def held(world: World) -> int:
+    number: int = world.store.database.read("select count(*) from claims")[0][0]
+    return number
+
+
+def answering(world: World, answer: Callable[[Ticket], tuple[str | None, float]], fingerprint: str = "fake-1") -> None:
+    world.classifier = FakeClassifier(answer, fingerprint)
+
+
+class FailingClassifier(FakeClassifier):
+    """Cannot answer tickets with these external ids."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.names = names
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]], _a: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        for chunk in chunks:
+            yield [
+                Outcome(n, Action.FAILED, None, AnswerError("it timed out"), t)
+                if t.external_id in self.names
+                else self._one(n, t)
+                for n, t in enumerate(chunk)
+            ]
+
+
+def to_file(world: World, folder: Path, name: str = "box") -> Callable[[], list[Any]]:
+    """Route everything to a file, and return what reads its lines."""
+    path = folder / f"{name}.jsonl"
+    world.destinations[name] = FileDestination(name, path, 7, (5.0,))
+    world.rules = (*world.rules, Rule(f"to {name}", (name,)))
+    return lambda: [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def ready(world: World, number: int = 1) -> list[Ticket]:
+    """Return classified tickets; by default they are Billing."""
+    tickets = made(world, number)
+    classify(world)
+    return tickets
+
+
+def states(world: World, ticket: Ticket) -> list[tuple[str, str, str]]:
+    return [(d.destination, d.category, d.state) for d in world.store.history(ticket.ticket_id).deliveries]
