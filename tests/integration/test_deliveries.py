@@ -695,10 +695,10 @@ def test_after_a_rate_limit_the_others_wait_instead_of_being_refused_too(
                 post.put([outcome.outgoing])  # due again
             else:
                 accepted.append(delivery_id)
-        now, room = now + 0.25, min(25.0, room + 0.25)
+        now, room = now + 0.01, min(25.0, room + 0.01)
     assert sorted(accepted) == sorted(o.delivery.delivery_id for o in owed)
     assert now < 60
-    assert refusals.total() < 60, "fewer at once, once there were too many"
+    assert refusals.total() < 20
     assert not post.paused(), "too many is no failure"
 
 
@@ -719,8 +719,8 @@ def test_a_rate_limit_that_asks_for_a_long_wait_is_a_failure(world: World, three
     post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: 0.0)
     three["a"]._answer = lambda _: DeliveryError("come back later", status=429, retry_after=60.0, limited=True)
     post.put(owed_to(world, three["a"], 12))
-    assert sum(len(results.outcomes) for results in post.collect()) == 12
-    assert post.paused() == ["a"]
+    while not post.paused():
+        assert post.collect(), "none waits in the queue"
 
 
 def test_what_a_rate_limit_holds_up_is_let_go_once_told_to_stop(

@@ -1,6 +1,6 @@
 """When a destination gets less: circuit breakers pause one that keeps failing or cannot be used, and keep the reason.
 
-One with a rate limit gets fewer deliveries at once.
+One with a rate limit gets its deliveries more slowly.
 """
 
 import math
@@ -19,10 +19,13 @@ PAUSE = 30.0
 LONGEST_LIMIT = 120.0
 # The most seconds that the deliveries behind a refused one wait in the queue, as `route` stays for attempts due soon.
 LONGEST_WAIT = 15.0
-# Seconds until the next try if a rate limit names none; doubled each time.
-FIRST_WAIT = 0.25
-# By how many deliveries at once more are tried after each one that was accepted.
-GROWTH = 0.1
+# Seconds to wait if a rate limit names no time.
+USUAL_WAIT = 1.0
+# Deliveries that are attempted at once in the beginning, and how many more after each acceptance: what is on its way when
+# a limit is met is refused, so the steps are small.
+AT_ONCE, GROWTH = 4.0, 0.25
+# Seconds between two deliveries after the first refusal; doubled by each further one, and shorter after an acceptance.
+INTERVAL, SHRINKING = 0.02, 0.95
 
 
 class DestinationBreakers:
@@ -83,37 +86,49 @@ def _paused_error(name: str, failure: TriageError | None) -> DeliveryError:
 
 
 class RateLimit:
-    """How many deliveries a destination is handed at once: fewer each time that it refuses some as too many.
+    """The pace of deliveries to a destination: a few at once, and more with each that it accepts.
 
-    It then gets none for as long as it asks. Times are those of the caller's clock.
+    It gets none while it asks to wait, and then one at a time in an interval, which each pause doubles and each
+    acceptance shortens. Times are those of the caller's clock.
     """
 
     def __init__(self) -> None:
-        self._at_once = math.inf
-        self._until = -math.inf
+        self._at_once = AT_ONCE
+        self._interval = 0.0
+        self._next = -math.inf  # when the next delivery may be attempted
+        self._pause_ends = -math.inf
         self._since: float | None = None  # the first refusal since the last acceptance
-        self._refusals = 0
 
-    def room(self, now: float) -> float:
-        """Return how many deliveries may be attempted at once."""
-        return max(1.0, self._at_once) if now >= self._until else 0.0
+    def take(self, most: int, being_attempted: int, now: float) -> int:
+        """Return how many more deliveries are to be attempted now, at most `most`, and count them."""
+        most = min(most, int(self._at_once) - being_attempted)
+        if most <= 0 or now < self._next:
+            return 0
+        if self._interval:
+            self._next = now + self._interval
+            return 1
+        return most
 
     def accepted(self, number: int) -> None:
         """Count accepted deliveries."""
         if number:
+            interval = self._interval * SHRINKING**number
+            self._interval, self._since = (interval if interval > INTERVAL / 2 else 0.0), None
             self._at_once += GROWTH * number
-            self._since, self._refusals = None, 0
 
-    def refused(self, wait: float | None, being_attempted: int, now: float) -> bool:
+    def refused(self, wait: float | None, now: float) -> bool:
         """Pause for `wait` seconds; return False if that is too long, or nothing has passed for too long.
 
-        What was sent before the pause began, and is refused during it, was not one more mistake.
+        What is refused during a pause was sent before it, and does not double the interval again.
         """
         since = now if self._since is None else self._since
-        pause = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(self._refusals, 10)) if wait is None else wait
-        if pause > LONGEST_WAIT or now + pause - since > LONGEST_LIMIT:
+        pause_ends = now + (USUAL_WAIT if wait is None else wait)
+        if pause_ends > min(now + LONGEST_WAIT, since + LONGEST_LIMIT):
+            self._interval, self._next = 0.0, now  # the others are to fail soon, too
             return False
-        if now >= self._until:
-            self._at_once, self._refusals = min(self._at_once, being_attempted) / 2, self._refusals + 1
-        self._since, self._until = since, max(self._until, now + pause)
+        if now >= self._pause_ends:
+            self._interval = min(LONGEST_WAIT, max(INTERVAL, 2 * self._interval))
+            self._at_once = AT_ONCE
+        self._since, self._pause_ends = since, max(self._pause_ends, pause_ends)
+        self._next = max(self._next, self._pause_ends)
         return True

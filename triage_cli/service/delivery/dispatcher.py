@@ -228,7 +228,7 @@ class _DestinationQueue:
         return (
             isinstance(error, DeliveryError)
             and error.limited
-            and self._rate_limit.refused(error.retry_after, self._being_attempted, self._clock())
+            and self._rate_limit.refused(error.retry_after, self._clock())
         )
 
     def _park_not_attempted(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[QueueResults]:
@@ -264,8 +264,9 @@ class _DestinationQueue:
         """
         while not self._is_closed and self._destination is not None:
             limit = 1 if self._breakers.is_failing(self._name) else 2 * self._destination.workers
-            limit = int(min(limit, self._rate_limit.room(self._clock())))
             number = min(len(self._queue), max(0, limit - self._being_attempted))
+            if not self._at_once:
+                number = self._rate_limit.take(number, self._being_attempted, self._clock())
             self._being_attempted += number
             chunk = [self._queue.popleft() for _ in range(number)]
             yield FlushNow(chunk) if self._at_once else chunk
