@@ -9,6 +9,8 @@ from triage_cli.domain.decisions import Classification, Decision
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.tickets import Ticket
 
+_REWRITING = frozenset({EventAction.UPDATED, EventAction.FORGOTTEN})
+
 
 class Spent(NamedTuple):
     """USD to book on a run after the fact: the cost of an answer, and the reservation made at `since` to release."""
@@ -42,7 +44,7 @@ class Change(NamedTuple):
     @property
     def rewrites(self) -> bool:
         """Return whether the ticket's text changes too; else only its fields from `status` on are written."""
-        return self.event.action in (EventAction.UPDATED, EventAction.FORGOTTEN)
+        return self.event.action in _REWRITING
 
 
 class Conflict(NamedTuple):

@@ -6,6 +6,7 @@ each other's counts.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from triage_cli.domain.agent_suggestions import is_agents
@@ -13,6 +14,7 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.views import Gauges
 from triage_cli.stores.data_migrations import COUNT_ALL
 from triage_cli.stores.database import Tables
@@ -37,6 +39,8 @@ PUT_ANSWERS = """insert into answer_counts values (?, ?, ?, ?) on conflict (clas
 OLDEST_NEW = """select stored_at from tickets where status in ('failed', 'new') and status = 'new' and urgency = ?
     order by ticket_id limit 1"""
 URGENCIES = range(4)
+
+_counted_as = itemgetter(*(Ticket._fields.index(field) for field in ("status", "category", "classifier", "stored_at")))
 
 # What a ticket is counted as: status, category, classifier and day.
 Group = tuple[str, str, str, str]
@@ -73,17 +77,20 @@ class Counts(Tables):
 
         The lock on the chain is held.
         """
-        after = [c.ticket for c in changes if c.ticket]
-        tickets = Counter([(t.status, t.category or "", t.classifier or "", t.stored_at[:DAY]) for t in after])
+        tickets: Counter[Group] = Counter()
+        after = Counter([_counted_as(change.ticket) for change in changes if change.ticket])
+        for (status, category, classifier, stored_at), number in after.items():
+            tickets[status, category or "", classifier or "", stored_at[:DAY]] += number
         tickets.subtract(tickets_before)
-        written = [added for change in changes for added in change.adds if type(added) is Delivery]
+        all_added = [added for change in changes for added in change.adds]
+        written = [added for added in all_added if type(added) is Delivery]
         earlier = {added.delivery_id: before.get(added.delivery_id) for added in written}
         deliveries = Counter(
             (added.destination, _state_after(earlier[added.delivery_id], added.state)) for added in written
         )
         deliveries.subtract((added.destination, state) for added in written if (state := earlier[added.delivery_id]))
         answers: dict[str, tuple[int, int, float]] = {}
-        for added in (added for change in changes for added in change.adds):
+        for added in all_added:
             if (
                 type(added) is Classification
                 and added.reused is None

@@ -76,7 +76,7 @@ def decided(ticket_before: Ticket, steps: Sequence[Classification], error: Triag
         revision,
         None,  # no run holds it
     ))  # fmt: skip
-    return woken(ticket_before, after)
+    return woken(ticket_before, after) if routed else after
 
 
 def released_with_cost(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:

@@ -1,6 +1,6 @@
 """Decides tickets: asks a classifier, compares its answer with the threshold, and saves the decision."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.routing import SETTLED
 from triage_cli.domain.serialization import decision_data
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import STATUSES, Ticket
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.service.classification.answered_tickets import decided, steps_within, with_cost
 from triage_cli.service.classification.category_check import Unchecked
@@ -23,6 +23,10 @@ from triage_cli.service.runs import TO_CLASSIFY
 
 # Tickets that a cascade claims at once while a further step is asked: as many as a step of eight workers alone would.
 FEW = 32
+# What was done with a ticket that has this status after an answer: one that was sent keeps its status.
+ACTIONS: Mapping[str, Action] = {
+    status: Action.CLASSIFIED if status in SETTLED else Action(status) for status in STATUSES
+}
 
 
 @lru_cache(8)
@@ -179,8 +183,7 @@ class DecisionRecorder:
         if ticket.error and ticket.status != "needs_review":
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}")
             return Outcome(None, Action.FAILED, Decided(ticket, now, True), error, item)
-        action = Action.CLASSIFIED if ticket.status in SETTLED else Action(ticket.status)
-        return Outcome(None, action, Decided(ticket, now, True), None, item)
+        return Outcome(None, ACTIONS[ticket.status], Decided(ticket, now, True), None, item)
 
     def change(self, ticket_before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
         """Return the change that an answer makes."""
@@ -199,8 +202,7 @@ class DecisionRecorder:
             "confidence": ticket.confidence,
             "threshold": last_answer.threshold if last_answer else None,
         }
-        sent_away = new if self._endpoints else ()  # the embedded model sends nothing
-        if sent := [endpoint for s in sent_away if not s.reused and (endpoint := self._endpoints.get(s.fingerprint))]:
+        if self._endpoints and (sent := self._sent_to(new)):  # the embedded model sends nothing
             data["sent"] = dict.fromkeys(sent, texts_of(ticket_before))
         if last_answer and last_answer.redacted:
             data["masked"] = last_answer.redacted  # the kinds of data that were masked
@@ -217,6 +219,10 @@ class DecisionRecorder:
         data |= decision_data(decision)
         event = self.context.event(EventAction.CLASSIFIED, ticket.ticket_id, data, at)
         return Change(event, ticket, ticket_before.revision, new, decision)
+
+    def _sent_to(self, steps: Sequence[Classification]) -> list[str]:
+        # Not in `change`: a comprehension that names its variables makes each access to them slower.
+        return [endpoint for s in steps if not s.reused and (endpoint := self._endpoints.get(s.fingerprint))]
 
     def _doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:
         return self.suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
