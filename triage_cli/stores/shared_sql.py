@@ -41,15 +41,15 @@ def write_all(db: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -
         if all(constant):  # at least one column must be bound per row
             constant = (False, *constant[1:])
         varying_columns = [column for column, is_constant in zip(columns, constant, strict=True) if not is_constant]
-        values = list(chain.from_iterable(zip(*varying_columns, strict=True)))
-        values += [column[0] for column, is_constant in zip(columns, constant, strict=True) if is_constant]
+        values = [column[0] for column, is_constant in zip(columns, constant, strict=True) if is_constant]
+        values += chain.from_iterable(zip(*varying_columns, strict=True))
         written += db.execute(_for_many(statement, constant, len(chunk)), values).rowcount
     return written
 
 
 @lru_cache(128)  # several statements, of each number of rows that concurrent callers make
 def _for_many(statement: str, constant: tuple[bool, ...], rows: int) -> str:
-    """Return the statement for several rows. The values of `constant` columns are bound once, after all rows.
+    """Return the statement for several rows. The values of `constant` columns are bound once, before all rows.
 
     Numbered placeholders would do the same, but Python 3.12 searches all numbers for each of them.
     """
@@ -58,14 +58,9 @@ def _for_many(statement: str, constant: tuple[bool, ...], rows: int) -> str:
     listed = f"values {', '.join(['(' + ', '.join('?' * constant.count(False)) + ')'] * rows)}"
     if not any(constant):
         return f"{head}{listed}{rest}"
-    row_columns, shared_columns = count(1), count(1)
-    selected = ", ".join(
-        f"one.column{next(shared_columns)}" if is_constant else f"many.column{next(row_columns)}"
-        for is_constant in constant
-    )
-    one = f"values ({', '.join('?' * constant.count(True))})"
-    # The rows come first, because SQLite streams the outer part of a join and materializes the inner one.
-    return f"{head}select {selected} from ({listed}) many cross join ({one}) one where true{rest}"
+    numbers = count(1)
+    selected = ", ".join("?" if is_constant else f"column{next(numbers)}" for is_constant in constant)
+    return f"{head}select {selected} from ({listed}) many where true{rest}"
 
 
 # An identity that was taken in the meantime is no error; the count of inserted rows shows it.
@@ -129,10 +124,11 @@ def update_tickets(db: Connection, changes: Sequence[Change]) -> None:
     rewritten: list[tuple[Any, ...]] = []
     decided: list[tuple[Any, ...]] = []
     for change in changes:
-        if change.ticket and change.rewrites:
-            rewritten.append(change.ticket[:-1])
-        elif change.ticket:
-            decided.append((change.ticket[0], *change.ticket[GIVEN:-1]))
+        ticket = change.ticket
+        if ticket and change.rewrites:
+            rewritten.append(ticket[:-1])
+        elif ticket:
+            decided.append(ticket[:1] + ticket[GIVEN:-1])
     write_all(db, UPDATE_TICKETS, rewritten)
     write_all(db, DECIDE_TICKETS, decided)
 
