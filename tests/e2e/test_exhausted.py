@@ -165,6 +165,7 @@ def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
         (RuntimeError("can't start new thread"), "this process cannot start another thread"),
         (MemoryError(), "there is not enough memory"),
         (ImportError("libx.so: cannot open shared object file: Too many open files"), "this process has too many"),
+        (ImportError("libx.so: failed to map segment from shared object"), "there is not enough memory"),
         (ExceptionGroup("several", [OSError(errno.EMFILE, "x")]), "this process has too many open files"),
     ],
 )
@@ -182,6 +183,24 @@ def test_other_errors_are_none_of_it() -> None:
         assert resource_exhaustion.lack_of(error) is None
         assert resource_exhaustion.lack_of(error, is_probe=True) is None
     assert resource_exhaustion.lack_of_files() is None
+
+
+def test_a_library_that_fails_without_an_error_of_its_own_lacks_memory_if_there_is_none() -> None:
+    script = """
+import resource
+from triage_cli.cli.unexpected_errors import as_triage_error
+error = SystemError("error return without exception set")
+print(as_triage_error(error).code)
+resource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20))
+held = []
+try:
+    while True:
+        held.append(bytearray(1 << 20))
+except MemoryError:
+    print(as_triage_error(error).code)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.stdout.split() == ["unexpected", "exhausted"]
 
 
 def a_loop_is_not_begun(folder: Path) -> None:

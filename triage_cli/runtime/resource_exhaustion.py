@@ -1,6 +1,7 @@
 """Detection of errors that come from a lack of file descriptors, memory or threads in this process."""
 
 import errno
+import mmap
 import os
 from contextlib import suppress
 
@@ -15,6 +16,10 @@ LACKS = {
 # The interpreter's text when the system gives it no thread; it has no error of its own for that.
 NO_THREAD = "can't start new thread"
 NO_THREAD_LACK = ("this process cannot start another thread", f"raise its limit (ulimit -u) and {AGAIN}")
+# The loader's text when it finds no room for a shared library.
+NOT_MAPPED = "failed to map segment"
+# Bytes that the largest single thing needs, which is the embedded model.
+SPARE = 128 << 20
 # File descriptors that an event loop, a connection and its certificates need.
 NEEDED = 8
 
@@ -27,7 +32,7 @@ def lack_of(error: BaseException, *, is_probe: bool = False) -> ExhaustedError |
     for cause in causes(error):
         if isinstance(cause, ExhaustedError):
             return cause
-        if isinstance(cause, MemoryError):
+        if _is_of_memory(cause):
             return _error(LACKS[errno.ENOMEM])
         if isinstance(cause, OSError) and cause.errno in LACKS:
             return _error(LACKS[cause.errno])
@@ -37,6 +42,21 @@ def lack_of(error: BaseException, *, is_probe: bool = False) -> ExhaustedError |
         if isinstance(cause, ImportError) and os.strerror(errno.EMFILE) in str(cause):
             return _error(LACKS[errno.EMFILE])
     return lack_of_files() if is_probe else None
+
+
+def _is_of_memory(cause: BaseException) -> bool:
+    """Return whether memory is short; the interpreter has a SystemError for a library that failed without an error."""
+    if isinstance(cause, ImportError):
+        return NOT_MAPPED in str(cause)
+    return isinstance(cause, MemoryError) or (isinstance(cause, SystemError) and not _has_room())
+
+
+def _has_room() -> bool:
+    try:
+        mmap.mmap(-1, SPARE).close()
+    except (OSError, MemoryError):
+        return False
+    return True
 
 
 def lack_of_files() -> ExhaustedError | None:
