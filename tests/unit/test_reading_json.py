@@ -163,10 +163,10 @@ def test_a_first_item_that_is_longer_than_what_is_examined_is_read(layout: str) 
     assert (first.subject, len(first.description or ""), second.subject) == ("help", 900_000 - 1, "Grüße")
 
 
-def test_a_first_item_over_one_megabyte_is_told() -> None:
+def test_a_first_item_over_sixteen_megabytes_is_told() -> None:
     for layout, says in (("lines", "is not JSON"), ("array", "holds no JSON objects")):
         with pytest.raises(InputError, match=says) as refused:
-            read(LAYOUTS[layout].replace("it broke", "it broke " * 600_000))
+            read(LAYOUTS[layout].replace("it broke", "it broke " * 2_000_000))
         assert "at most 1 MB" in refused.value.hint
 
 
@@ -299,3 +299,12 @@ def test_numbers_that_json_has_no_word_for_are_null_or_text() -> None:
         (row,) = read(text)
         assert isinstance(row, TicketDraft)
         assert row.extra == {"x": "1e999", "z": [None, "-1e999"]}
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_first_object_with_an_attachment_is_rejected_like_any_other(*, listed: bool) -> None:
+    items = [json.dumps({"id": n, "subject": "x" * size}) for n, size in enumerate((9 * LONGEST, 5))]
+    rows = read(f"[{','.join(items)}]" if listed else "\n".join(items))
+    assert [type(row) for row in rows] == [Rejected, TicketDraft]
+    assert isinstance(rows[0], Rejected)
+    assert rows[0].error.message.endswith("over 1 MB")

@@ -38,7 +38,7 @@ def layout_of(
     sample = [record.item for record in records if record.item is not None]
     list_ends = start and (whole or sample_text.startswith("]", gap_end(sample_text, start)))
     if not sample and not list_ends and not _EMPTY.fullmatch(sample_text):
-        hint = "a ticket is a JSON object: {…}" if whole else "a ticket is a JSON object of at most 1 MB: {…}"
+        hint = "a ticket is a JSON object of at most 1 MB: {…}"
         raise InputError(f"{name} holds no JSON objects at its beginning", hint=hint)
     return Layout(sample, by_line, start)
 

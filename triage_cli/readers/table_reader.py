@@ -34,7 +34,7 @@ from triage_cli.readers.sniff import (
 )
 from triage_cli.readers.table import ReadOptions, Table, named_once, triage_columns
 
-LONGEST_HEAD = 4 * LONGEST  # bytes that are examined if the first object is long
+LONGEST_HEAD = 16 * LONGEST  # bytes that are examined if the first object is long, as with an attachment
 _OFFERED = 6  # columns in a note
 
 
