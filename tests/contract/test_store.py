@@ -995,6 +995,20 @@ def test_a_backup_overwrites_nothing_and_names_what_it_cannot_write(store: Sqlit
         store.backup(tmp_path / "nowhere" / "copy.db")
 
 
+@pytest.mark.sqlite
+def test_no_backup_is_made_of_a_database_with_a_damaged_page(store: SqliteStore, tmp_path: Path) -> None:
+    filled(store, *(a_ticket(str(n)) for n in range(300)))
+    [(number,)] = sql(store, "select rootpage from sqlite_master where name = 'tickets'")
+    sql(store, "pragma wal_checkpoint(truncate)")
+    store.close()
+    with Path(store.path).open("r+b") as file:
+        file.seek((number - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(StoreError, match="is damaged, so no backup"):
+        store.backup(tmp_path / "copy.db")
+    assert list(tmp_path.glob("copy.db*")) == []
+
+
 def test_the_schema_stands_at_its_version_and_is_built_once(tmp_path: Path) -> None:
     path = str(tmp_path / "triage.db")
     connect(path).close()

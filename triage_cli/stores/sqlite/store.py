@@ -214,7 +214,10 @@ class SqliteStore(SqlStore):
             )
 
     def backup(self, path: Path) -> None:
-        """Write a consistent copy of the database and a head file. Raises `UsageError` if the file exists."""
+        """Write a consistent copy of the database and a head file.
+
+        Raises `UsageError` if the file exists, and `StoreError` if the database is damaged.
+        """
         if path.exists():
             raise UsageError(f"{path} exists already", hint="name a new file")
         if not self.is_there():
@@ -231,6 +234,10 @@ class SqliteStore(SqlStore):
         try:
             with closing(sqlite3.connect(part)) as target:
                 source.backup(target)
+                (integrity,) = target.execute("pragma quick_check(1)").fetchone()
+                if integrity != "ok":
+                    hint = "keep the earlier backups; triage db restore FILE goes back to one"
+                    raise StoreError(f"{self.path} is damaged, so no backup was made: {integrity}", hint=hint)
                 seq, head = target.execute("select seq, hash from chain").fetchone()
             Path(f"{path}.head").unlink(missing_ok=True)  # it may be a link to a file elsewhere
             write_head(str(path), Head(head, seq))
