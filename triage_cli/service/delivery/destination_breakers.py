@@ -17,12 +17,12 @@ FAILURES = 10
 PAUSE = 30.0
 # Seconds for which a rate limit may let nothing pass, before a refusal by it counts as a failure of the destination.
 LONGEST_LIMIT = 120.0
-# The most seconds that the deliveries behind a refused one wait in the queue, as `route` stays for attempts due soon.
-LONGEST_WAIT = 15.0
+# The most seconds that the deliveries behind a refused one wait in the queue: Zendesk and GitHub count by the minute.
+LONGEST_WAIT = 60.0
 # Seconds to wait if a rate limit names no time.
 USUAL_WAIT = 1.0
-# Deliveries that are attempted at once in the beginning, and how many more after each acceptance: what is on its way when
-# a limit is met is refused, so the steps are small.
+# Deliveries that are attempted at once in the beginning, and how many more after each acceptance: what is on its way
+# when a limit is met is refused, so the steps are small.
 AT_ONCE, GROWTH = 4.0, 0.25
 # Seconds between two deliveries after the first refusal; doubled by each further one, and shorter after an acceptance.
 INTERVAL, SHRINKING = 0.02, 0.95

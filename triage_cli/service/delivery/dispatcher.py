@@ -41,8 +41,9 @@ class QueueResults(NamedTuple):
 class Dispatcher:
     """Hands deliveries to several destinations at the same time. Not thread-safe: each run has its own.
 
-    With `at_once`, an outcome does not wait a moment for others, which would be saved with it. `check` raises an error
-    while results could not be saved: then what waits is parked.
+    With `at_once`, an outcome does not wait a moment for others, which would be saved with it, and no delivery waits
+    for a rate limit to end; neither does one that was put while `waits` is False. `check` raises an error while results
+    could not be saved: then what waits is parked.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Dispatcher:
     ) -> None:
         self._check = check
         self._at_once = at_once
+        self.waits = not at_once
         self._opener = opener
         self._off = off
         self._clock = clock
@@ -102,7 +104,13 @@ class Dispatcher:
             if name not in self._queues:
                 opener = _switched_off if name in self._off else self._opener
                 self._queues[name] = _DestinationQueue(
-                    name, opener, self._clock, self._breakers, at_once=self._at_once, check=self._check
+                    name,
+                    opener,
+                    self._clock,
+                    self._breakers,
+                    at_once=self._at_once,
+                    waits=self.waits,
+                    check=self._check,
                 )
             self._queues[name].add(outgoing)
 
@@ -143,7 +151,7 @@ class _DestinationQueue:
 
     def __init__(
         self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float],
-        breakers: DestinationBreakers, *, at_once: bool, check: Callable[[], None],
+        breakers: DestinationBreakers, *, at_once: bool, waits: bool, check: Callable[[], None],
     ) -> None:  # fmt: skip
         self._check = check
         self._at_once = at_once
@@ -158,7 +166,7 @@ class _DestinationQueue:
         self._destination_error: TriageError | None = None
         self._results: Iterator[Sequence[Outcome[Receipt]]] = iter(())
         self._being_attempted = 0  # deliveries that the destination is attempting
-        self._rate_limit = RateLimit()
+        self._rate_limit = RateLimit() if waits else None
         self.open = 0
         self.size = 0  # characters of these deliveries' tickets
 
@@ -214,22 +222,16 @@ class _DestinationQueue:
             self._results = self._destination.deliver(self._chunks_to_attempt())
 
     def _without_limited(self, outcomes: Sequence[Outcome[Receipt]]) -> Sequence[Outcome[Receipt]]:
-        """Slow down after refusals by a rate limit; return the other outcomes, by which the breaker judges.
-
-        A caller who waits for one delivery (`at_once`) is not slowed down.
-        """
-        if self._at_once:
+        """Slow down after refusals by a rate limit; return the other outcomes, by which the breaker judges."""
+        if self._rate_limit is None:
             return outcomes
         self._rate_limit.accepted(sum(outcome.error is None for outcome in outcomes))
-        return [outcome for outcome in outcomes if not self._slows_down(outcome.error)]
+        return [outcome for outcome in outcomes if not self._slows_down(self._rate_limit, outcome.error)]
 
-    def _slows_down(self, error: TriageError | None) -> bool:
+    def _slows_down(self, rate_limit: RateLimit, error: TriageError | None) -> bool:
         """Slow down if that is what an error asks for; return whether it is."""
-        return (
-            isinstance(error, DeliveryError)
-            and error.limited
-            and self._rate_limit.refused(error.retry_after, self._clock())
-        )
+        is_limited = isinstance(error, DeliveryError) and error.limited
+        return is_limited and rate_limit.refused(getattr(error, "retry_after", None), self._clock())
 
     def _park_not_attempted(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[QueueResults]:
         """Park the deliveries that were not attempted because of an error, and pause."""
@@ -265,7 +267,7 @@ class _DestinationQueue:
         while not self._is_closed and self._destination is not None:
             limit = 1 if self._breakers.is_failing(self._name) else 2 * self._destination.workers
             number = min(len(self._queue), max(0, limit - self._being_attempted))
-            if not self._at_once:
+            if self._rate_limit is not None:
                 number = self._rate_limit.take(number, self._being_attempted, self._clock())
             self._being_attempted += number
             chunk = [self._queue.popleft() for _ in range(number)]

@@ -54,6 +54,10 @@ class DeliveryRun:
         """Close the destinations; attempts in flight are cancelled, and due again once the run has ended."""
         self._dispatcher.close()
 
+    def wait_for_nothing(self) -> None:
+        """Let refusals by a rate limit count as failures, instead of waiting for its end."""
+        self._dispatcher.waits = False
+
     # -- the streams
 
     def route(self, chunks: Iterable[Sequence[Ticket]], *, again: bool = False) -> Iterator[list[Outcome[Routed]]]:
@@ -231,6 +235,8 @@ def routed(delivery_run: DeliveryRun, selection: Selection, plan: RoutePlan) -> 
             rows.update((ticket.ticket_id, next(numbers)) for ticket in chunk)
             yield chunk
 
+    if not plan.stay:
+        delivery_run.wait_for_nothing()
     sent = chain.from_iterable(delivery_run.route(claimed(), again=plan.again))
     outcomes: Iterator[Outcome[Routed]] = (o._replace(row=rows.pop(o.ticket.ticket_id)) for o in sent)
 
