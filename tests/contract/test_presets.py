@@ -286,6 +286,24 @@ def test_what_people_have_set_stays_and_a_correction_takes_back_only_our_own(
         assert labels(vendor) == before | kept | {"technical"}
 
 
+@pytest.mark.parametrize("preset", ["zendesk", "zammad"])
+def test_a_page_in_place_of_an_answer_does_not_show_that_a_tag_is_taken_back(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sending(preset, tmp_path, monkeypatch) as (vendor, send):
+        assert send(1).error is None
+        before, answer = labels(vendor), vendor.answer
+        page = Answer(200, "<html>We will be back soon</html>")
+        monkeypatch.setattr(vendor, "answer", lambda call: page if call.method == "DELETE" else answer(call))
+        accepted = outgoing(1)[0]._replace(state="accepted")
+        corrected = {"category": "Technical", "earlier": [accepted], "replaces": accepted.delivery_id}
+        first = refused(send(2, **corrected))
+        assert (first.final, first.doubtful, first.answer) == (False, False, page.body)
+        monkeypatch.setattr(vendor, "answer", answer)
+        assert send(2, attempts=1, **corrected).error is None
+        assert labels(vendor) == before - {"billing"} | {"technical"}
+
+
 def test_a_tag_that_an_agent_adds_at_the_same_moment_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,10 @@ class HttpDestination:
         if search and (receipt := await self._search_earlier(send, *search)):
             return receipt
         for undo in undos:
-            await self._extra_answer(send, undo, usual=(*OK, NOT_THERE))
+            undone = await self._extra_answer(send, undo, usual=(*OK, NOT_THERE))
+            if undone.status in OK and self._http.preset and _is_page(undone):
+                page = self._beginning_of(undone)
+                raise DeliveryError(f"{self.name} answered undo with no JSON", answer=page)
         if find and undos:  # each changes the ticket, so that a stamp of its state is another one now
             request = self._requests.delivery(outgoing, await self._answered(send, find, outgoing))
         answer = await send(request)
