@@ -429,6 +429,18 @@ def test_an_answer_that_is_no_list_is_one_sentence(
     assert "secret-of-the-shop" not in done.stderr
 
 
+def test_a_page_in_place_of_an_answer_after_good_ones_is_a_failure_that_passes(cli: Cli, desk: Helpdesk) -> None:
+    page = Reply(200, "<html>The instance is hibernating</html>")
+    desk.fail = lambda number, _: page if number == 2 else None
+    configure(cli, {"shop": desk.source()})
+    done = cli("pull")
+    assert (done.returncode, done.stderr) == (0, "shop: 25 created, 0 updated, 0 unchanged, 0 rejected\n")
+    desk.fail = lambda *_: page
+    later = cli("pull", "-q", "--deadline", "0.01s")
+    assert later.returncode == 6
+    assert later.stderr.startswith("error: shop answered 200 with an HTML page, and --deadline has passed; the same")
+
+
 def test_a_header_without_an_end_takes_time_by_its_length_only() -> None:
     began = time.process_time()
     assert linked("<" * 99_000, "next") is None

@@ -67,7 +67,7 @@ class HttpDestination:
             return receipt
         for undo in undos:
             undone = await self._extra_answer(send, undo, usual=(*OK, NOT_THERE))
-            if undone.status in OK and self._http.preset and _is_page(undone):
+            if undone.status in OK and self._http.preset and undone.is_page:
                 page = self._beginning_of(undone)
                 raise DeliveryError(f"{self.name} answered undo with no JSON", answer=page)
         if find and undos:  # each changes the ticket, so that a stamp of its state is another one now
@@ -75,7 +75,7 @@ class HttpDestination:
         answer = await send(request)
         content = _content(answer)
         holds = _holds(self._http.ok, answer.status, content, usual=OK)
-        if not holds or (self._http.preset and _is_page(answer)):
+        if not holds or (self._http.preset and answer.is_page):
             if answer.status in OK and content is None and (answer.body or not answer.complete):
                 found = "no JSON" if answer.complete else "more than can be read, or with half of it"
                 raise DeliveryError(
@@ -137,7 +137,7 @@ class HttpDestination:
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered the search of once with more than can be read, or incompletely")
         once, content = self._http.once or OnceSpec(), _content(answer)
-        if content is None and (not contains or _is_page(answer)):
+        if content is None and (not contains or answer.is_page):
             page = self._beginning_of(answer)
             raise DeliveryError(f"{self.name} answered the search of once with no JSON", answer=page)
         if contains or lookup(content, once.found) in NOTHING:
@@ -190,11 +190,6 @@ class HttpDestination:
             if isinstance(value, str | int | float) and len(str(value)) <= KEPT
         }
         return compact(plain) if plain else None
-
-
-def _is_page(answer: HttpAnswer) -> bool:
-    """Return whether an answer is a page for people, as of a proxy or a login in place of the system."""
-    return answer.body.lstrip()[:1] == b"<"
 
 
 def _content(answer: HttpAnswer) -> Any:

@@ -47,6 +47,11 @@ class HttpAnswer(NamedTuple):
         """Return whether the same request may be answered otherwise later."""
         return self.status in (408, 425, 429) or self.status >= 500
 
+    @property
+    def is_page(self) -> bool:
+        """Return whether it is a page for people, as of a proxy or a login in place of the system."""
+        return self.body.lstrip()[:1] == b"<"
+
 
 class Endpoint(NamedTuple):
     """The address of a destination's requests, its name in errors, and its limits.

@@ -54,6 +54,7 @@ class HttpSource:
         self._hide = hide
         self._items = ItemReader(spec)
         self._reported: set[str] = set()
+        self._has_answered = False  # with a list, now or at an earlier pull
 
     def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
         """Yield the pages of the list from a position on, or from the plan's time.
@@ -61,6 +62,7 @@ class HttpSource:
         Raises `UsageError`, `InputError`, `RefusedError` or `UnavailableError`, depending on the answer.
         """
         since = None if plan.since is None else int(to_seconds(plan.since))
+        self._has_answered = position is not None
         walk, saves = begin(position, since, self._spec.cursor, self._spec.next, int(time.time()))
         with self._opened() as exchange:
             for after, drafts, progress in self._walked(exchange, walk, pause):
@@ -82,6 +84,7 @@ class HttpSource:
                 continue
             resumed = False
             page, items, change_times = self._page(answer, request.url)
+            self._has_answered = True
             size = len(answer.body) // (len(items) or 1)
             drafts = self._drafts(exchange, items, change_times, size, row, pause)
             if drafts is None:
@@ -116,7 +119,8 @@ class HttpSource:
                     raise UsageError(error.message, hint=error.hint) from error
                 why = error.message
             else:
-                if 200 <= answer.status < 300 and answer.complete:
+                is_whole = 200 <= answer.status < 300 and answer.complete
+                if is_whole and not (self._has_answered and answer.is_page):
                     self._check_login(answer)
                     return answer
                 if lenient and answer.status in (400, 404, 410, 422):
@@ -138,7 +142,7 @@ class HttpSource:
                 raise InputError(f"{name}: a page is larger than {LARGEST >> 20} MB", hint="ask for fewer items a page")
             if content_encoding := answer.headers.get("content-encoding"):
                 raise InputError(f"{name}: the answer is packed ({content_encoding[:40]}), which was not asked for")
-            return f"{name}: an answer broke off"
+            return f"{name} answered {status} with an HTML page" if answer.complete else f"{name}: an answer broke off"
         if answer.is_transient or status == 409 or _is_limited(answer):  # 409: as Zendesk answers while it is busy
             return f"{name} answered {status}"
         shown_text = self._hide(_beginning(answer.body))[:SHOWN]
@@ -175,7 +179,7 @@ class HttpSource:
         try:
             value = foreign(answer.body)
         except ValueError as error:
-            kind = "an HTML page" if answer.body.lstrip()[:1] == b"<" else "no JSON"
+            kind = "an HTML page" if answer.is_page else "no JSON"
             hint = "check url and auth: it may be a login page instead of the list"
             raise InputError(f"{self.name}: the answer is {kind}", hint=hint) from error
         items = lookup(value, self._spec.items) if self._spec.items else value
