@@ -491,6 +491,32 @@ def test_a_cursor_that_no_item_has_is_named_once(cli: Cli, desk: Helpdesk) -> No
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "is_there"),
+    [
+        ("fields.customfield_10042.value", False),  # not named in the query, so not handed out
+        ("fields.empty.value", True),
+        ("custom_fields.360012.value", True),
+        ("custom_fields.360013.value", False),
+        ("u_triage", False),
+        ("Custom.Triage", True),
+    ],
+)
+def test_a_verdict_that_no_item_has_a_place_for_is_named(
+    cli: Cli, desk: Helpdesk, path: str, *, is_there: bool
+) -> None:
+    """Else corrections in the helpdesk were never heard, without a word."""
+    for item in desk.items.values():
+        item |= {"fields": {"empty": None}, "custom_fields": [{"id": 360012, "value": None}], "Custom.Triage": None}
+    configure(cli, {"shop": desk.source(verdict=path)})
+    warning = f"shop: no item has a field at {path}, so no correction is heard; "
+    warning += "check verdict, and whether query asks for it\n"
+    expected = "" if is_there else warning
+    assert cli("pull").stderr == f"{expected}shop: 25 created, 0 updated, 0 unchanged, 0 rejected\n"
+    assert cli("pull", "-q", "--full").stderr == expected
+    assert cli("pull", "-q").stderr == ""
+
+
 def test_a_list_that_ignores_its_page_is_not_read_for_ever(cli: Cli, desk: Helpdesk) -> None:
     configure(cli, {"shop": desk.source(next={"page": "seite"})})
     done = cli("pull", "-q")

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import cache
-from urllib.parse import urlsplit
 
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError
@@ -110,7 +109,7 @@ def refusal(name: str, answer: HttpAnswer, *, retried: bool = False, is_secret: 
         wait = limit_wait(answer.headers, answer.body, now)
     why, hint = f"answered {status}", ""
     if 300 <= status < 400:
-        origin = "" if is_secret else _origin_of(answer.headers.get("location", ""))
+        origin = "" if is_secret else answer.target[0]
         why = f"redirects{origin and f' to {origin}'}, which is not followed"
         hint = "name in url where it leads" if origin else "check url and auth"
     return DeliveryError(
@@ -122,15 +121,6 @@ def refusal(name: str, answer: HttpAnswer, *, retried: bool = False, is_secret: 
         doubtful=status in GATEWAYS,
         limited=limited,
     )
-
-
-def _origin_of(location: str) -> str:
-    """Return scheme, host and port of an address; the rest may hold a secret. Empty if it names no host."""
-    try:
-        target = urlsplit(location)
-    except ValueError:
-        return ""
-    return f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.scheme and target.hostname else ""
 
 
 def beginning_of(answer: HttpAnswer, hide: Callable[[str], str] = str) -> str | None:

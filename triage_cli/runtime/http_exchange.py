@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -46,6 +47,16 @@ class HttpAnswer(NamedTuple):
     def is_transient(self) -> bool:
         """Return whether the same request may be answered otherwise later."""
         return self.status in (408, 425, 429) or self.status >= 500
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """Return the origin and the path to which it redirects, without query and password, which may be secrets."""
+        try:
+            target = urlsplit(self.headers.get("location", ""))
+        except ValueError:
+            return "", ""
+        is_named = target.scheme and target.hostname
+        return f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if is_named else "", target.path
 
     @property
     def is_page(self) -> bool:

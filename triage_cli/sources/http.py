@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any
-from urllib.parse import urlsplit
 
 from triage_cli.config.source_specs import SourceSpec
 from triage_cli.config.template_filters import TemplateFailure
@@ -73,7 +72,7 @@ class HttpSource:
         self, exchange: Exchange, walk: Walk, pause: Pause
     ) -> Iterator[tuple[Walk, list[TicketDraft | Rejected], float | None]]:
         began, row, resumed, has_times = walk.since, 0, walk.place is not None, False
-        passed: set[object] = set()
+        passed, is_first = set[object](), not self._has_answered
         while not walk.ended:
             request = self._requests.page(walk)
             answer = self._answer(exchange, request, pause, lenient=resumed)
@@ -100,6 +99,11 @@ class HttpSource:
             place = self._spec.cursor.field
             self._tell(
                 f"{self.name}: no item has a time at {place}, so each pull begins at the same time; check cursor"
+            )
+        if row and is_first and self._items.lacks_verdicts:  # later, none of the few new ones may have it
+            self._tell(
+                f"{self.name}: no item has a field at {self._spec.verdict}, so no correction is heard; "
+                "check verdict, and whether query asks for it"
             )
 
     # -- one answer
@@ -149,8 +153,9 @@ class HttpSource:
         if status in (401, 403):
             raise self._refused(f"{status}", "" if shown_text[:1] in ("", "<") else f" ({shown_text})")
         if 300 <= status < 400:
+            target = self._hide("".join(answer.target))[:SHOWN]
             raise UsageError(
-                f"{name} redirects{self._hide(_target(answer))[:SHOWN]}, which is not followed",
+                f"{name} redirects{target and f' to {target}'}, which is not followed",
                 hint="name in url where it leads",
             )
         raise UsageError(f"{name} answered {status}: {shown_text or 'nothing more'}", hint="check url, query and next")
@@ -283,16 +288,6 @@ def _is_limited(answer: HttpAnswer) -> bool:
     """Return whether a 403 means too many requests, as with GitHub."""
     is_limit = "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining", "").strip() == "0"
     return answer.status == 403 and (is_limit or b"rate limit" in answer.body[:1000].lower())
-
-
-def _target(answer: HttpAnswer) -> str:
-    """Return where an answer redirects to, without a query and a password, which may be secrets."""
-    try:
-        target = urlsplit(answer.headers.get("location", ""))
-    except ValueError:
-        return ""
-    place = f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.hostname else ""
-    return f" to {place}{target.path}" if place or target.path else ""
 
 
 def _beginning(body: bytes) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from triage_cli.config.source_specs import SourceSpec
 from triage_cli.domain.dedup import dated
 from triage_cli.domain.errors import RowError
-from triage_cli.domain.json_paths import joined_id, lookup
+from triage_cli.domain.json_paths import has_place, joined_id, lookup
 from triage_cli.domain.mail.parts import whole
 from triage_cli.domain.serialization import compact, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft
@@ -22,6 +22,7 @@ class ItemReader:
 
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
+        self.lacks_verdicts = bool(spec.verdict)  # no item that was read has that field, not even an empty one
         self._taken = {spec.cursor.field, *(path for paths in spec.fields.values() for path in paths)}
 
     def takes(self, source_item: object) -> bool:
@@ -54,6 +55,8 @@ class ItemReader:
         created_text, priority_text = self._text(source_item, "created_at"), self._text(source_item, "priority")
         updated_text = self._text(source_item, "updated_at")
         created = moment(created_text) if created_text else None
+        if self.lacks_verdicts and self._spec.verdict:
+            self.lacks_verdicts = not _is_there(source_item, self._spec.verdict)
         urgency = priority(priority_text, self._spec.numbers) if priority_text else None
         if created_text and created is None:
             extra["created_at"] = created_text
@@ -123,6 +126,18 @@ class ItemReader:
         if self._spec.extra is not None:
             return {path: lookup(source_item, path) for path in self._spec.extra}
         return {key: value for key, value in source_item.items() if key not in self._taken}
+
+
+def _is_there(source_item: object, path: str) -> bool:
+    """Return whether an item has the field at a path, also if it is empty or stands in what is empty."""
+    keys = path.split(".")
+    for number in range(len(keys), 0, -1):
+        place, inside = ".".join(keys[:number]), ".".join(keys[: number - 1])
+        if lookup(source_item, place) not in (None, "", [], {}):
+            return number == len(keys)
+        if has_place(source_item, place) and not isinstance(lookup(source_item, inside), list):
+            return True
+    return False
 
 
 def _stated(value: object) -> str | None:
