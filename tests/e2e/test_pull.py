@@ -249,6 +249,7 @@ def test_limits_are_waited_for_as_told_and_what_breaks_off_is_asked_for_again(cl
         4: Reply(200, b'{"data": [', cut=5),
         6: Reply(cut=-1),
         7: Reply(403, headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}),
+        8: Reply(400, '{"errors": [{"message": "Slow down", "extensions": {"code": "RATELIMITED"}}]}'),  # as of Linear
     }
     desk.fail = lambda number, _: failures.get(number)
     configure(cli, {"shop": desk.source()})
@@ -427,6 +428,19 @@ def test_an_answer_that_is_no_list_is_one_sentence(
     assert (done.returncode, done.stderr.count("\n")) == (code, 1)
     assert says in done.stderr
     assert "secret-of-the-shop" not in done.stderr
+
+
+def test_an_error_in_place_of_a_list_after_good_answers_is_a_failure_that_passes(cli: Cli, desk: Helpdesk) -> None:
+    """As of GraphQL, whose errors have status 200."""
+    configure(cli, {"shop": desk.source()})
+    assert cli("pull", "-q").returncode == 0
+    desk.fail = lambda *_: Reply(200, '{"errors": [{"message": "Internal server error"}], "data": null}')
+    done = cli("pull", "-q")
+    assert done.returncode == 6
+    assert done.stderr == (
+        'error: shop: the answer has no list at "data" but an error: [{"message":"Internal server error"}]; '
+        "try later, and if it lasts check auth, query and body\n"
+    )
 
 
 def test_a_page_in_place_of_an_answer_after_good_ones_is_a_failure_that_passes(cli: Cli, desk: Helpdesk) -> None:

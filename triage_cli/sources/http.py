@@ -1,6 +1,7 @@
 """A source of type `http`: reads a list of items page by page."""
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -199,8 +200,10 @@ class HttpSource:
             there = ", ".join(list(value)[:10]) if isinstance(value, Mapping) else self._hide(compact(value))[:SHOWN]
             place = f'at "{self._spec.items}"' if self._spec.items else "at the top"
             if problem:
-                hint = "check auth, query and body"
-                raise InputError(f"{self.name}: the answer has no list {place} but an error: {problem}", hint=hint)
+                why = f"{self.name}: the answer has no list {place} but an error: {problem}"
+                if self._has_answered:  # as GraphQL says of what may pass
+                    raise UnavailableError(why, hint="try later, and if it lasts check auth, query and body")
+                raise InputError(why, hint="check auth, query and body")
             raise InputError(f"{self.name}: the answer has no list {place} (it has {there})", hint="check items")
         change_times = [self._items.changed(listed) for listed in items]
         changed = [int(to_seconds(at)) for at in change_times if at]
@@ -285,9 +288,10 @@ class HttpSource:
 
 
 def _is_limited(answer: HttpAnswer) -> bool:
-    """Return whether a 403 means too many requests, as with GitHub."""
+    """Return whether a refusal means too many requests, as 403 with GitHub and 400 with Linear."""
     is_limit = "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining", "").strip() == "0"
-    return answer.status == 403 and (is_limit or b"rate limit" in answer.body[:1000].lower())
+    is_named = re.search(rb"rate ?limit", answer.body[:1000], re.IGNORECASE) is not None
+    return (answer.status == 403 and (is_limit or is_named)) or (answer.status == 400 and is_named)
 
 
 def _beginning(body: bytes) -> str:
