@@ -2,7 +2,8 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,9 @@ def test_a_server_that_is_away_or_speaks_otherwise_stops_the_pull() -> None:
         pages(source(number_of(reserved)))
 
 
-def test_a_password_that_a_server_repeats_is_hidden() -> None:
+@contextmanager
+def answering_logins(answer: Callable[[bytes, bytes], bytes]) -> Iterator[int]:
+    """Serve one connection, whose login is answered by its tag and line; yield the port."""
     listening_socket = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -174,17 +177,43 @@ def test_a_password_that_a_server_repeats_is_hidden() -> None:
             for line in lines:
                 tag = line.split()[0]
                 if b"LOGIN" in line:
-                    connection.sendall(b"* BYE what is " + line)
-                    return
-                connection.sendall(b"* CAPABILITY IMAP4rev1\r\n" + tag + b" OK done\r\n")
+                    connection.sendall(answer(tag, line))
+                else:
+                    connection.sendall(b"* CAPABILITY IMAP4rev1\r\n" + tag + b" OK done\r\n")
 
     thread = threading.Thread(target=serve)
     thread.start()
-    with pytest.raises(UnavailableError, match=r"cannot be read: .*what is .* LOGIN ann .*\*\*\*") as raised:
-        pages(source(int(listening_socket.getsockname()[1])))
+    yield int(listening_socket.getsockname()[1])
     thread.join()
     listening_socket.close()
+
+
+def test_a_password_that_a_server_repeats_is_hidden() -> None:
+    with (
+        answering_logins(lambda _, line: b"* BYE what is " + line) as port,
+        pytest.raises(UnavailableError, match=r"cannot be read: .*what is .* LOGIN ann .*\*\*\*") as raised,
+    ):
+        pages(source(port))
     assert PASSWORD not in raised.value.sentence()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ("[ALERT] Too many simultaneous connections. (Failure)", UnavailableError),
+        ("[UNAVAILABLE] User's backend down for maintenance", UnavailableError),
+        ("[LIMIT] Too many logins", UnavailableError),
+        ("[AUTHENTICATIONFAILED] Invalid credentials (Failure)", RefusedError),
+        ("[ALERT] Application-specific password required: https://support.google.com/x (Failure)", RefusedError),
+    ],
+)
+def test_a_refused_login_says_why_and_what_passes_is_no_wrong_password(answer: str, error: type[TriageError]) -> None:
+    with (
+        answering_logins(lambda tag, _: tag + b" NO " + answer.encode() + b"\r\n") as port,
+        pytest.raises(error) as raised,
+    ):
+        pages(source(port))
+    assert answer in raised.value.message
 
 
 def test_a_certificate_is_held_against_the_authorities(

@@ -28,9 +28,12 @@ from triage_cli.runtime.unreachable import reason
 FEWEST, MOST = 1_000, 100_000
 # The most mails of one page, and about how many bytes they may have together.
 MAILS, BYTES = 100, 8 << 20
+SHOWN = 200  # characters of an answer
 _BEGINNING = 1 << 16  # bytes of a mail that is too long
 _UID = re.compile(rb"\bUID (\d+)")
 _SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)")
+# What a server says that refuses a login for now: codes of RFC 5530, and Gmail's words.
+_FOR_NOW = re.compile(r"\[(UNAVAILABLE|INUSE|LIMIT|OVERQUOTA|SERVERBUG)\b|too many|try again", re.IGNORECASE)
 _FOREIGN = re.compile(r"[^\x20-\x7e]+")
 
 # Opens a connection, before the login.
@@ -91,7 +94,9 @@ class ImapSource:
 
     def _without_password(self, error: Exception) -> str:
         """Return what an error says, without the password, which a server may repeat."""
-        return str(error).replace(self._login.password, "***")
+        what = error.args[0] if error.args else ""
+        text = what.decode("utf-8", "replace") if isinstance(what, bytes) else str(error)
+        return " ".join(text.replace(self._login.password, "***").split())[:SHOWN]
 
     def _pages(self, server: ImapConnection, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
         self._log_in(server)
@@ -124,8 +129,12 @@ class ImapSource:
         except ImapConnection.abort:
             raise
         except ImapError as error:
+            answer = self._without_password(error)
+            why = f"{self.name}: the mail server {self._host} refuses the user {user}{answer and f': {answer}'}"
+            if _FOR_NOW.search(answer):
+                raise UnavailableError(why, hint="try later") from error
             raise RefusedError(
-                f"{self.name}: the mail server {self._host} refuses the user {user}",
+                why,
                 hint="check the variables that user_env and password_env name; many servers want an app password",
             ) from error
 
