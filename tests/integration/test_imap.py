@@ -166,8 +166,8 @@ def test_a_server_that_is_away_or_speaks_otherwise_stops_the_pull() -> None:
 
 
 @contextmanager
-def answering_logins(answer: Callable[[bytes, bytes], bytes]) -> Iterator[int]:
-    """Serve one connection, whose login is answered by its tag and line; yield the port."""
+def answering(command: bytes, answer: Callable[[bytes, bytes], bytes]) -> Iterator[int]:
+    """Serve one connection, on which a command is answered by its tag and line; yield the port."""
     listening_socket = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -176,7 +176,7 @@ def answering_logins(answer: Callable[[bytes, bytes], bytes]) -> Iterator[int]:
             connection.sendall(b"* OK ready\r\n")
             for line in lines:
                 tag = line.split()[0]
-                if b"LOGIN" in line:
+                if command in line:
                     connection.sendall(answer(tag, line))
                 else:
                     connection.sendall(b"* CAPABILITY IMAP4rev1\r\n" + tag + b" OK done\r\n")
@@ -190,7 +190,7 @@ def answering_logins(answer: Callable[[bytes, bytes], bytes]) -> Iterator[int]:
 
 def test_a_password_that_a_server_repeats_is_hidden() -> None:
     with (
-        answering_logins(lambda _, line: b"* BYE what is " + line) as port,
+        answering(b"LOGIN", lambda _, line: b"* BYE what is " + line) as port,
         pytest.raises(UnavailableError, match=r"cannot be read: .*what is .* LOGIN ann .*\*\*\*") as raised,
     ):
         pages(source(port))
@@ -209,11 +209,27 @@ def test_a_password_that_a_server_repeats_is_hidden() -> None:
 )
 def test_a_refused_login_says_why_and_what_passes_is_no_wrong_password(answer: str, error: type[TriageError]) -> None:
     with (
-        answering_logins(lambda tag, _: tag + b" NO " + answer.encode() + b"\r\n") as port,
+        answering(b"LOGIN", lambda tag, _: tag + b" NO " + answer.encode() + b"\r\n") as port,
         pytest.raises(error) as raised,
     ):
         pages(source(port))
     assert answer in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "why"),
+    [
+        ("[NONEXISTENT] Unknown Mailbox", UsageError, 'no folder "INBOX"'),
+        ("[INUSE] Mailbox is locked", UnavailableError, "[INUSE] Mailbox is locked"),
+    ],
+)
+def test_a_folder_that_cannot_be_opened_for_now_is_not_missing(answer: str, error: type[TriageError], why: str) -> None:
+    with (
+        answering(b"EXAMINE", lambda tag, _: tag + b" NO " + answer.encode() + b"\r\n") as port,
+        pytest.raises(error) as raised,
+    ):
+        pages(source(port))
+    assert why in raised.value.message
 
 
 def test_a_certificate_is_held_against_the_authorities(

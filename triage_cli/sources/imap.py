@@ -141,6 +141,8 @@ class ImapSource:
     def _opened(self, server: ImapConnection) -> "_Folder":
         status, there = server.select(quoted(self._login.folder), readonly=True)
         if status != "OK":
+            if _FOR_NOW.search(answer := self._without_password(ImapError(there[0]))):
+                raise ImapError(answer)
             raise UsageError(f'{self.name}: no folder "{self._login.folder}"', hint="name another as folder")
         validity, mails = _number(server.response("UIDVALIDITY")), _number(("EXISTS", there))
         end = _number(server.response("UIDNEXT")) or self._behind_last(server, mails)
