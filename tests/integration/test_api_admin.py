@@ -144,7 +144,9 @@ def test_any_store_keeps_a_rotated_key_until_its_time(world: World) -> None:
     assert old is not None
     assert (old.key_id, old.hash, old.expires_at) == (now.key_id, before.hash, before.expires_at)
     assert (now.role, now.expires_at, now.hash != before.hash) == ("agent", before.expires_at, True)
+    assert now.old_key_until == before.expires_at, "operators see how long a former key is still taken"
     ring.revoke("bot")
+    assert gate.keys()[0].old_key_until is None
     revoked = gate.key(before.key_id)
     assert revoked is not None
     assert revoked.revoked_at

@@ -10,7 +10,8 @@ class ApiKey(NamedTuple):
     """An API key as stored: `hash` is the SHA-256 of the key, whose text is not stored.
 
     A rotated key that is still accepted has its old `hash`, and `expires_at` says until when. Its `key_id` is that of
-    the new key, so that limits and idempotency keys hold for both.
+    the new key, so that limits and idempotency keys hold for both. In a list, `old_key_until` says until when the last
+    of the rotated keys of this name is still accepted.
     """
 
     key_id: str
@@ -21,6 +22,7 @@ class ApiKey(NamedTuple):
     last_used_at: str | None = None
     revoked_at: str | None = None
     expires_at: str | None = None
+    old_key_until: str | None = None
 
 
 class CreatedKey(NamedTuple):

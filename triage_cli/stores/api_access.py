@@ -34,6 +34,10 @@ TAKE_PERMITS = """insert into rate_limits (key_id, full_at) values (:key_id, :no
     returning full_at"""
 
 
+KEYS = """select api_keys.*, (
+        select max(expires_at) from rotated_keys
+        where rotated_keys.name = api_keys.name and rotated_keys.expires_at > ? and revoked_at is null
+    ) from api_keys order by created_at, name"""
 KEY = "select * from api_keys where key_id = ?"
 ROTATED = """select api_keys.key_id, api_keys.name, rotated_keys.hash, role, created_at, last_used_at, revoked_at,
         rotated_keys.expires_at
@@ -66,7 +70,7 @@ class StoreGate:
 
     def keys(self) -> list[ApiKey]:
         """Return all keys, oldest first."""
-        return [ApiKey(*row) for row in self._database.read("select * from api_keys order by created_at, name")]
+        return [ApiKey(*row) for row in self._database.read(KEYS, (now(),))]
 
     def revoke(self, name: str) -> ApiKey:
         """Revoke the key of this name, and return it. Raises `NotFoundError`."""

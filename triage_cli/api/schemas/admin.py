@@ -49,6 +49,7 @@ class Key(BaseModel):
     last_used_at: datetime | None = Field(description="to the minute")
     expires_at: datetime | None = Field(description="when it expires")
     revoked_at: datetime | None = Field(description="when it was revoked")
+    old_key_until: datetime | None = Field(description="until when a key of this name from before a rotation is taken")
 
 
 class IssuedKey(BaseModel):

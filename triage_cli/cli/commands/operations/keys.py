@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log shows this name.")]
 Expires = Annotated[str | None, typer.Option(metavar="DURATION", help="When the key expires, such as 90d.")]
-COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "expires_at", "revoked_at")
+COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "expires_at", "revoked_at", "old_key_until")
 KEYS_TABLE = drawn_by("tables.plain", columns=COLUMNS)
 
 
@@ -50,7 +50,7 @@ def create(
 
 @remote_command
 def list_keys(session: CommandContext, *, printing: PrintOptions) -> None:
-    """List keys, when each was used last (to the minute), and which are revoked.
+    """List keys, when each was used last (to the minute), which are revoked, and until when a rotated one is taken.
 
     \b
     triage keys list
