@@ -210,7 +210,9 @@ def test_a_dry_run_tells_how_many_and_changes_nothing(written: Cli) -> None:
     done = written("forget", "--customer-id", "CUSTOMERWORD", "--dry-run", "--yes")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "2 tickets of CUSTOMERWORD would be erased (--dry-run)\n"
-    assert "1 ticket of C-OTHER" in written("forget", "--customer-id", "C-OTHER", "--dry-run").stderr
+    other = ("forget", "--customer-id", "C-OTHER", "--dry-run")
+    assert ("1 ticket of C-OTHER" in written(*other).stderr, written(*other).stdout) == (True, "")
+    assert [t["customer_id"] for t in json.loads(written(*other, "-o", "json").stdout)] == ["C-OTHER"]
     assert held(written.db) == before
 
 

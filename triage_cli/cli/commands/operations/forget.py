@@ -15,8 +15,8 @@ from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
+from triage_cli.domain.tickets import Selection, Ticket
 
 
 @remote_command
@@ -25,7 +25,7 @@ def forget(
     customer_id: Annotated[str, typer.Option(metavar="C", help="Tickets of this customer.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first on a terminal.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print how many tickets would be erased; erase nothing.")
+        bool, typer.Option("--dry-run", help="Print how many tickets would be erased, with -o which; erase nothing.")
     ] = False,
     *,
     printing: PrintOptions,
@@ -43,17 +43,21 @@ def forget(
     if not customer:
         raise UsageError("--customer-id is empty", hint="name the customer")
     if dry_run:
-        session.say(
-            f"{messages.plural(_count(session, customer), 'tickets')} of {customer} would be erased (--dry-run)"
-        )
+        printing.printer(quiet=True).many(_found(session, customer), ticket_record, TICKET_KEYS, TICKETS_TABLE)
+        number = messages.plural(_count(session, customer), "tickets")
+        session.say(f"{number} of {customer} would be erased (--dry-run)")
     elif yes or _agreed(session, customer):
         _erase(session, customer, printing.printer(quiet=session.quiet))
     else:
         session.say("nothing was erased")
 
 
+def _found(session: CommandContext, customer: str) -> Iterator[Ticket]:
+    return session.look().find(Selection(customer_id=customer))
+
+
 def _count(session: CommandContext, customer: str) -> int:
-    return sum(1 for _ in session.look().find(Selection(customer_id=customer)))
+    return sum(1 for _ in _found(session, customer))
 
 
 def _agreed(session: CommandContext, customer: str) -> bool:
