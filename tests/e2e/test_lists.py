@@ -38,6 +38,9 @@ def test_table_names_tickets_by_their_external_id(filled: Cli) -> None:
     (made,) = filled("list", "--status", "new", "-o", "id").stdout.split()
     shown = filled("list", "-o", "table").stdout.splitlines()
     assert [line.split()[0] for line in shown[1:]] == [made[-8:], "T-3", "T-2", "T-1"]
+    hubspot = "id,subject\nTICK-19cfe15a-8dd2-43ed-99c1-86a955cdc053,x\n"
+    looked_at = filled("create", "-", "--dry-run", "-o", "table", stdin=hubspot).stdout.splitlines()
+    assert looked_at[1].split()[0] == "…55cdc053", "it has no ticket id yet"
 
 
 def test_ids_come_on_stdin_in_their_order(filled: Cli) -> None:

@@ -95,11 +95,16 @@ def decided(record: Record) -> tuple[Text, Text, Text, Text]:
 
 
 def name_of(record: Record) -> Text:
-    """Return a ticket's external id; the end of its ticket id if it has none, or one that would not be shown whole."""
+    """Return a ticket's external id; the end of its ticket id if it has none, or one that would not be shown whole.
+
+    What is not stored has no ticket id, so the end of a long external id is returned.
+    """
     external_id = text(record.get("external_id"))
     if 0 < external_id.cell_len <= FLOORS["id"]:
         return external_id
-    return text(short(str(record["ticket_id"] or "")), "dim")
+    if record["ticket_id"] or not record.get("external_id"):
+        return text(short(str(record["ticket_id"] or "")), "dim")
+    return text(f"…{short(record['external_id'])}", "dim")
 
 
 def histories(records: Sequence[Record], *, verbose: bool = False) -> RenderableType:
