@@ -83,7 +83,8 @@ def test_mistakes_are_told_in_a_sentence(filled: Cli, args: str, told: str) -> N
 
 
 def test_report_is_a_row_a_group(filled: Cli) -> None:
-    done = filled("stats", "--since", "1d", "--by", "category,status", "-o", "csv")
+    done = filled("stats", "--since", "1d", "--by", "category", "--by", "status", "-o", "csv")
+    assert done.stdout == filled("stats", "--since", "1d", "--by", "category,status", "-o", "csv").stdout
     assert done.stdout == (
         "category,status,tickets,sure,needs_review,cost_usd\n"
         "Billing,routed,1,1,0,0.0\nGeneral,classified,1,1,0,0.0\nTechnical,routed,1,1,0,0.0\n"

@@ -174,9 +174,9 @@ def sort(typed: str | None) -> str:
     raise UsageError(f'"{direction}" is no direction', hint=f"write --sort {field}:desc or {field}:asc")
 
 
-def stats_keys(typed: str | None) -> tuple[str, ...]:
+def stats_keys(typed: Sequence[str] | None) -> tuple[str, ...]:
     """Return the keys for grouping counts."""
-    keys = tuple(dict.fromkeys(key.strip() for key in typed.split(","))) if typed is not None else ()
+    keys = tuple(dict.fromkeys(listed(typed)))
     unknown = [key for key in keys if key not in STATS_KEYS]
     if unknown:
         raise UsageError(f'nothing is counted by "{unknown[0]}"', hint=f"the keys are {', '.join(STATS_KEYS)}")

@@ -23,7 +23,7 @@ def stats(
     since: options.Since = None,
     until: options.Until = None,
     by: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(metavar="KEY,...", help=f"Count by these keys, a row a group: {', '.join(STATS_KEYS)}."),
     ] = None,
     *,
