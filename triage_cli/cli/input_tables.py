@@ -24,6 +24,8 @@ READ = 1 << 16  # bytes that are read at once from a pipe to a temporary file
 @contextmanager
 def streams(names: Sequence[str] | None) -> Iterator[list[NamedInput]]:
     """Open the named files and folders, or stdin without names; stdin at a terminal is an error, so nobody waits."""
+    if names and list(names).count("-") > 1:
+        raise UsageError("- is named twice", hint="stdin can be read once")
     opened: list[NamedInput] = []
     try:
         opened.extend(
