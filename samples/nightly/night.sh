@@ -5,7 +5,7 @@ code=0
 step() {
     triage "$@" || { ended=$?; [ "$code" -ne 0 ] || code=$ended; }
 }
-# step pull -q                                        # with `sources:` in the configuration
+# step pull -q --deadline 2h                          # with `sources:` in the configuration
 # step create -q /var/spool/tickets/export.csv        # or where a helpdesk leaves its export
 step classify -q --deadline 4h
 step route -q
