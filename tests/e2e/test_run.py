@@ -250,6 +250,20 @@ def test_excel_on_other_commands(fitted: Cli) -> None:
             assert (row["external_id"], row["subject"]) == ("'=1", "'@refund")
 
 
+@pytest.mark.parametrize(
+    ("delimiter", "encoding", "end"), [(";", "cp1252", "\n"), (",", "cp1252", "\r\n"), (";", "utf-8", "\n")]
+)
+def test_an_export_that_a_spreadsheet_saved_again_is_the_same_tickets(
+    fitted: Cli, delimiter: str, encoding: str, end: str
+) -> None:
+    fitted("create", "-q", stdin="id,subject\n1,=1+1 für dich\n")
+    made = parsed(fitted("list", "--excel").stdout.removeprefix("\ufeff"))
+    saved = io.StringIO(newline="")
+    csv.writer(saved, delimiter=delimiter, lineterminator=end).writerows(made)
+    (fitted.folder / "saved.csv").write_bytes(saved.getvalue().encode(encoding))
+    assert "0 updated, 1 unchanged" in fitted("create", "saved.csv").stderr
+
+
 def test_a_header_that_is_a_formula_is_disarmed_too(fitted: Cli) -> None:
     done = fitted("run", "--excel", stdin="id,subject,=HYPERLINK(1)\n1,x,y\n").stdout
     assert parsed(done.removeprefix("\ufeff"))[0][2] == "'=HYPERLINK(1)"

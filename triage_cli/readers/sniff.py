@@ -182,7 +182,8 @@ def sampled(text: str, delimiter: str | None, *, whole: bool, marked: bool) -> S
 def _escapes_of(lines: Sequence[str], delimiter: str, *, marked: bool) -> Escapes:
     header: list[str] = next(csv_rows(lines[:1], delimiter), [])
     if triage_columns(header):
-        return (TSV if delimiter == "\t" else NONE)._replace(guarded=marked)
+        by_spreadsheet = delimiter not in ",\t" or lines[0].endswith("\r\n")  # as triage writes only for those
+        return (TSV if delimiter == "\t" else NONE)._replace(guarded=marked or by_spreadsheet)
     return MYSQL if is_escaped(lines, delimiter) else NONE
 
 
