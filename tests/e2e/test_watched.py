@@ -19,9 +19,9 @@ import pytest
 import typer
 
 from tests.support.cli import Cli
-from tests.support.commands import PATIENCE, is_pending, until
+from tests.support.commands import PATIENCE, is_pending, raw_terminal, until, until_gone
 from tests.support.llm_server import Asked, LlmServer, Step, chat, verdict
-from tests.support.watched_terminal import Came, raw_terminal, told, until_gone, unwatched, watched
+from tests.support.watched_terminal import Came, told, unwatched, watched
 from triage_cli.cli import app, live_line, progress
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.readers.decoding import BLOCK

@@ -1,13 +1,11 @@
 """What the tests of the command line share: tickets to feed it, a terminal to run it on, a look into its database."""
 
-import fcntl
 import os
 import pty
 import re
 import select
 import signal
 import sqlite3
-import struct
 import subprocess
 import termios
 import threading
@@ -47,15 +45,36 @@ class Seen(NamedTuple):
     text: str
 
 
+def raw_terminal(columns: int = 120) -> tuple[int, int]:
+    """Return the two ends of a terminal on which LF stays LF."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, columns))
+    settings = termios.tcgetattr(theirs)
+    settings[1] &= ~termios.OPOST
+    termios.tcsetattr(theirs, termios.TCSANOW, settings)
+    return ours, theirs
+
+
+def until_gone(ours: int, look: Callable[[str], None] = lambda _: None) -> str:
+    """Return what a terminal shows until nobody writes to it any more; `look` is given all that came so far."""
+    shown = b""
+    while select.select([ours], [], [], PATIENCE)[0]:
+        try:
+            piece = os.read(ours, 1 << 16)
+        except OSError:  # Linux says EIO once the last writer is gone, others say nothing
+            piece = b""
+        if not piece:
+            return shown.decode(errors="surrogateescape")
+        shown += piece
+        look(shown.decode(errors="surrogateescape"))
+    raise AssertionError(f"it hangs: {shown!r}")
+
+
 def on_terminal(
     folder: Path, env: Mapping[str, str], *args: str, stdin: Path | None = None, columns: int = 120
 ) -> Seen:
     """Run `triage` with stdout and stderr on a terminal, and stdin too unless it comes from a file."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    settings = termios.tcgetattr(theirs)
-    settings[1] &= ~termios.OPOST  # LF stays LF
-    termios.tcsetattr(theirs, termios.TCSANOW, settings)
+    ours, theirs = raw_terminal(columns)
     source = os.open(stdin, os.O_RDONLY) if stdin else os.dup(theirs)
     env = {"NO_COLOR": "1", **env, "TERM": "xterm-256color"}
     env.pop("COLUMNS", None)
@@ -70,20 +89,10 @@ def on_terminal(
 
     thread = threading.Thread(target=run)
     thread.start()
-    shown = b""
     try:
-        while select.select([ours], [], [], PATIENCE)[0]:
-            try:
-                piece = os.read(ours, 1 << 16)
-            except OSError:  # Linux says EIO once the last writer is gone
-                break
-            if not piece:
-                break
-            shown += piece
-        else:
-            raise AssertionError("it hangs: " + shown.decode(errors="replace"))
+        shown = until_gone(ours)
         thread.join()
-        return Seen(codes[0], shown.decode())
+        return Seen(codes[0], shown)
     finally:
         os.close(ours)
 

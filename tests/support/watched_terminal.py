@@ -4,16 +4,13 @@ What a command waits for is given once the terminal shows something, so that wha
 """
 
 import os
-import pty
-import select
-import termios
 import threading
 from collections.abc import Callable
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
 from tests.support.cli import Cli
-from tests.support.commands import PATIENCE
+from tests.support.commands import PATIENCE, raw_terminal, until_gone
 from tests.support.forked_cli import forked
 from triage_cli.cli import live_line, progress
 
@@ -32,16 +29,6 @@ class Came(NamedTuple):
     stdout: bytes
     stderr: bytes
     shown: str
-
-
-def raw_terminal(columns: int = 120) -> tuple[int, int]:
-    """Return the two ends of a terminal on which LF stays LF."""
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (40, columns))
-    settings = termios.tcgetattr(theirs)
-    settings[1] &= ~termios.OPOST
-    termios.tcsetattr(theirs, termios.TCSANOW, settings)
-    return ours, theirs
 
 
 def watched(
@@ -96,16 +83,3 @@ def unwatched(cli: Cli, *args: str, given: bytes = b"") -> Came:
     """Run `triage` where none of its streams is a terminal."""
     done = forked().run(args, given, cli.folder, cli.env, PATIENCE)
     return Came(done.returncode, done.stdout, done.stderr, "")
-
-
-def until_gone(ours: int, look: Callable[[str], None] = lambda _: None) -> str:
-    """Return what a terminal shows until nobody writes to it any more; `look` is given all that came so far."""
-    shown = b""
-    while select.select([ours], [], [], PATIENCE)[0]:
-        try:
-            piece = os.read(ours, 1 << 16)
-        except OSError:  # Linux says EIO once the last writer is gone
-            return shown.decode(errors="surrogateescape")
-        shown += piece
-        look(shown.decode(errors="surrogateescape"))
-    raise AssertionError(f"it hangs: {shown!r}")
