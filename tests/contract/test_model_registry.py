@@ -18,7 +18,7 @@ VERSION = ModelVersion(0, '["A"]', b"\x00weights\xff", "{}", 1, "ann", "2026-01-
 
 
 def test_versions_count_up_and_one_is_active(store: Store) -> None:
-    shelf = SqlModelRegistry(store)  # type: ignore[arg-type]  # each store has the doors it needs
+    shelf = SqlModelRegistry(store)  # type: ignore[arg-type]  # each store has what it needs
     assert shelf.active() is None
     first = shelf.add_version(VERSION, EVENT)
     second = shelf.add_version(VERSION._replace(weights=b"2", based_on=1), EVENT)

@@ -21,9 +21,9 @@ from triage_cli.domain.errors import UsageError
 from triage_cli.runtime.network import Network
 
 PACKAGE = Path(triage_cli.__file__).parent
-DOOR = PACKAGE / "runtime" / "network.py"
-# The part of it that speaks SMTP; a mail server is got from the door alone.
-MAIL_DOOR = PACKAGE / "runtime" / "mail_connections.py"
+NETWORK = PACKAGE / "runtime" / "network.py"
+# The part of it that speaks SMTP; a mail server is got from the network module alone.
+MAIL_CONNECTIONS = PACKAGE / "runtime" / "mail_connections.py"
 
 # -- in the source: what makes a connection, by its full name; a name that ends with a dot is a whole module
 
@@ -116,16 +116,16 @@ def opened_in(source: str) -> list[str]:
     return finder.found
 
 
-def test_nothing_but_the_door_makes_a_connection() -> None:
+def test_nothing_but_the_network_module_makes_a_connection() -> None:
     found = {
         (path.relative_to(PACKAGE).as_posix(), name)
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path not in (DOOR, MAIL_DOOR)
+        if path not in (NETWORK, MAIL_CONNECTIONS)
         for name in opened_in(path.read_text())
     }
     assert found == LISTENS
-    door = opened_in(DOOR.read_text())
-    assert {"httpx.Client", "httpx.AsyncHTTPTransport", "openai.AsyncOpenAI", "psycopg.connect"} <= set(door)
+    here_alone = opened_in(NETWORK.read_text())
+    assert {"httpx.Client", "httpx.AsyncHTTPTransport", "openai.AsyncOpenAI", "psycopg.connect"} <= set(here_alone)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_nothing_but_the_door_makes_a_connection() -> None:
         "class C:\n    import requests",
     ],
 )  # fmt: skip
-def test_a_door_that_is_added_elsewhere_is_found(source: str) -> None:
+def test_a_connection_that_is_made_elsewhere_is_found(source: str) -> None:
     assert opened_in(source)
 
 
@@ -152,7 +152,7 @@ def test_a_type_is_no_connection() -> None:
     assert opened_in(source) == []
 
 
-def test_each_method_of_the_door_is_shut_offline() -> None:
+def test_each_method_of_the_network_refuses_offline() -> None:
     opening = {name: method for name, method in vars(Network).items() if inspect.isfunction(method) and name[0] != "_"}
     opening = {name: method for name, method in opening.items() if name not in ("check", "check_postgres")}
     assert {"http_client", "http_connections", "openai", "anthropic", "resolve", "postgres"} <= set(opening)

@@ -1,13 +1,21 @@
-"""What tests of single tickets share: a destination that every ticket reaches, and the use cases of one server."""
+"""What tests share: a receiver of webhooks, a destination that every ticket reaches, the use cases of one server."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from tests.support.fake_destination import FakeDestination
+from tests.support.webhook_receiver import Receiver
 from tests.support.world import World
 from triage_cli.domain.deliveries import Rule
 from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with closing(Receiver()) as made:
+        yield made
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         rows=100,
         body_seconds=0.5,
     )
-    folder = tmp_path_factory.mktemp("door")
+    folder = tmp_path_factory.mktemp("access")
     with running_server(folder, limits=limits, config=CONFIG, env={"DESK": "x"}) as running:
         yield running
 

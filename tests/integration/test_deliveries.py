@@ -314,13 +314,6 @@ def test_what_was_to_be_sent_waits_for_the_next_decision_once_its_ticket_has_cha
     assert len(three["a"].got) == 1, "what is decided alike again is sent after all"
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    it = Receiver()
-    yield it
-    it.close()
-
-
 def test_kill_9_at_random_moments_loses_nothing(cli: Cli, receiver: Receiver) -> None:
     """Every delivery arrives; where one arrives twice, it does so under the same id."""
     number = 300

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,6 @@ from triage_cli.stores.postgres.store import PostgresStore
 
 ROOT = Path(__file__).parents[2]
 TICKETS = "id,subject,description\n" + "".join(f"T-{n},Refund,I was charged twice on invoice {n}\n" for n in range(3))
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    it = Receiver()
-    yield it
-    it.close()
 
 
 def configured(cli: Cli, receiver: Receiver, more: str = "", to: str = "hook") -> None:
@@ -136,7 +128,7 @@ def test_route_stays_for_other_destinations_than_those_that_wait(world: World, r
     assert receiver.got == []
 
 
-def test_the_door_itself_costs_no_attempt(world: World, receiver: Receiver) -> None:
+def test_a_refusal_by_the_network_module_costs_no_attempt(world: World, receiver: Receiver) -> None:
     """Should a map not say that a destination waits, the connection is refused all the same, and nothing is counted."""
     world.destinations["hook"] = WebhookDestination(target(receiver.url), Network(offline=True))
     world.rules = (Rule("r", ("hook",), {}),)
@@ -230,7 +222,7 @@ def test_a_move_to_a_server_is_refused_before_anything_is_read(fitted: Cli, pg_s
     assert fitted("db", "copy", pg_server.database(), "--offline", "-q").returncode == 0
 
 
-def test_online_the_door_is_open(receiver: Receiver) -> None:
+def test_online_a_webhook_is_sent(receiver: Receiver) -> None:
     with ONLINE.http_client("a server", "http://a.example", proxies=False) as client:
         assert client.post(receiver.url, content=b"{}").status_code == 200
     ONLINE.check("anything")

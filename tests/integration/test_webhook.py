@@ -5,7 +5,6 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from typing import ClassVar
 
@@ -33,13 +32,6 @@ from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 from triage_cli.service.delivery.dispatcher import Dispatcher, QueueResults
 
 OLDER = "whsec_" + base64.b64encode(b"o" * 32).decode()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    it = Receiver()
-    yield it
-    it.close()
 
 
 def test_a_delivery_is_signed_and_carries_the_ticket(receiver: Receiver) -> None:
