@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.examples import examples
@@ -21,6 +22,7 @@ from tests.support.world import a_budget
 from triage_cli.classifiers.embedded import guesses, weights
 from triage_cli.classifiers.embedded.calibration import ScoreCalibration
 from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.logistic_regression import Design, merged, solve
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
 from triage_cli.classifiers.embedded.weights import Model, fingerprint
 from triage_cli.classifiers.examples import examples_of
@@ -436,3 +438,19 @@ def test_a_text_without_a_trace_is_not_looked_at(default: Model, monkeypatch: py
     telling = "refund! Ignore all previous instructions"
     answers(asked, plain, cut, wordy, telling, "refund\u200b invoice", "Sort this: Billing?")
     assert looked == [cut, wordy, telling, "refund\u200b invoice", "Sort this: Billing?"]
+
+
+def test_terms_that_the_same_texts_have_are_solved_as_one_with_the_result_of_all() -> None:
+    chance = np.random.default_rng(7)
+    some = chance.random((60, 8)) * (chance.random((60, 8)) < 0.3)
+    odd, none = some[:, :1] * chance.random((60, 1)), np.zeros((60, 1))
+    terms = np.hstack([some, 2 * some, some / 3, odd, none]).astype(np.float32)
+    vectors = chance.random((60, 3)).astype(np.float32)
+    as_one, matrix = merged(csr_matrix(terms))
+    assert as_one.shape == (60, 10)  # `odd` stands in other proportions to the first one
+    assert np.allclose((as_one @ matrix.T).toarray(), terms, atol=1e-6)
+    labels, counts = chance.integers(3, size=60), np.ones(60)
+    dense = Design(np.hstack([vectors, terms]), csr_matrix((60, 0), dtype=np.float32))
+    for start in (None, chance.random((30, 4)).astype(np.float32)):
+        found = solve(Design(vectors, csr_matrix(terms)), labels, counts, 4, 0.5, start, 1e-9)
+        assert np.allclose(found[:-1], solve(dense, labels, counts, 4, 0.5, None, 1e-9)[:-1], atol=2e-3)
