@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows
+from tests.support.fake_destination import FakeDestination
 from tests.support.forgotten_tickets import drafts, forgotten
 from tests.support.llm_server import Asked, Step, chat, running_llm_server, verdict
 from tests.support.typed_terminal import Typist
@@ -109,7 +110,7 @@ def test_no_byte_of_a_person_is_left_and_the_log_is_whole(written: Cli) -> None:
     assert found_in(written.db) == set()
     assert "2 forgotten\n" in done.stderr
     beside = "backups, exports, files of rejects, single words in a learned model"
-    assert f"note: out of reach: what was delivered before: box (1); {beside}\n" in done.stderr
+    assert f"note: out of reach: what was sent before: box (1); {beside}\n" in done.stderr
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [r["status"] for r in printed] == ["forgotten", "forgotten"]
     assert {r["routed_to"] for r in printed} == {"box", None}
@@ -409,6 +410,25 @@ def test_what_was_never_sent_is_not_told_as_delivered(world: World) -> None:
     assert (ticket.status, ticket.routed_to) == ("forgotten", None)
     why = world.triage().why(ticket.ticket_id).why
     assert why[-1] == "Next: nothing; its text was forgotten, and nothing more is sent."
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_is_on_its_way_or_may_have_arrived_is_told_as_sent(world: World, *, lost: bool) -> None:
+    def answer(_: OutgoingDelivery) -> DeliveryError | None:
+        if lost:
+            return DeliveryError("no answer came", doubtful=True)
+        forgotten(world)
+        return None
+
+    world.rules = (Rule("all", ("page",)),)
+    world.destinations = {"page": FakeDestination("page", answer)}
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().route(Selection(), RoutePlan()))
+    if lost:
+        forgotten(world)
+    [ticket] = world.store.find(Selection())
+    assert (ticket.status, ticket.routed_to) == ("forgotten", "page")
 
 
 def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:

@@ -75,6 +75,11 @@ class Delivery(NamedTuple):
         """Return whether the destination has it, or may have it."""
         return self.state == "accepted" or self.doubtful == 1
 
+    @property
+    def in_flight(self) -> bool:
+        """Return whether a run holds it, and may be sending it."""
+        return self.state == "pending" and self.run_id is not None
+
 
 class Attempt(NamedTuple):
     """One attempt at a delivery: its result and duration. `answer` is the beginning of a refusal's body."""

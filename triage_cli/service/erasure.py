@@ -16,7 +16,7 @@ from triage_cli.service.run_context import RunContext
 
 
 def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
-    """Erase all tickets of a customer; outcomes show which destinations have their text, where it cannot be erased.
+    """Erase all tickets of a customer; outcomes show which destinations have, or may have, text that cannot be erased.
 
     A ticket keeps its id, its category and the figures of its answers, so that counts stay true. Its text, its names
     and what was said about it are erased. Its status becomes `forgotten`: it is in no queue, and is never delivered.
@@ -28,7 +28,7 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
         at, ticket_ids = times.now(), [ticket.ticket_id for ticket in chunk]
         sent = store.deliveries(ticket_ids)
         store.erase(ticket_ids)
-        taken = {t.ticket_id: [d for d in sent.get(t.ticket_id, ()) if d.state == "accepted"] for t in chunk}
+        taken = {t.ticket_id: [d for d in sent.get(t.ticket_id, ()) if d.arrived or d.in_flight] for t in chunk}
         changes = [
             Change(
                 context.event(EventAction.FORGOTTEN, t.ticket_id, {}, at),
@@ -58,8 +58,8 @@ def _has_text(answer: Classification) -> bool:
     return is_agents(answer) and bool(answer.answer_key)
 
 
-def blank(ticket: Ticket, accepted: Sequence[str] = ()) -> Ticket:
-    """Return a forgotten ticket without its text; `accepted` names the destinations that have the text."""
+def blank(ticket: Ticket, sent_to: Sequence[str] = ()) -> Ticket:
+    """Return a forgotten ticket without its text; `sent_to` names the destinations that have, or may have, the text."""
     return ticket._replace(
         identity=ids.forgotten(ticket.identity),
         external_id=None,
@@ -69,7 +69,7 @@ def blank(ticket: Ticket, accepted: Sequence[str] = ()) -> Ticket:
         customer_id=None,
         extra="{}",
         status="forgotten",
-        routed_to=", ".join(dict.fromkeys(accepted)) or None,
+        routed_to=", ".join(dict.fromkeys(sent_to)) or None,
         reason=None,
         error=None,
         failures=0,

@@ -126,7 +126,7 @@ class FieldValue(NamedTuple):
     def delivered(cls, category: str, deliveries: Sequence[Delivery]) -> "FieldValue":
         """Return what deliveries of one category have set; which of their destinations sets the field is not known."""
         done = [to_seconds(d.done_at or d.at) for d in deliveries if d.arrived]
-        in_flight = any(d.state == "pending" and d.run_id for d in deliveries)
+        in_flight = any(d.in_flight for d in deliveries)
         is_whole = all(d.state == "accepted" for d in {d.destination: d for d in deliveries}.values())
         return cls(category, math.inf if in_flight else max(done, default=0.0), max(done) if is_whole else math.inf)
 

@@ -82,7 +82,7 @@ def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
     sent.pop("", None)
     if counts:
         sent_to = ", ".join(f"{name} ({number})" for name, number in sorted(sent.items()))
-        delivered = f"what was delivered before: {sent_to}; " if sent else ""
+        delivered = f"what was sent before: {sent_to}; " if sent else ""
         beside = "backups, exports, files of rejects, single words in a learned model"
         session.say(f"note: out of reach: {delivered}{beside}")
     if counts and (kept := wiring.stores.kept_databases(session.config)):
