@@ -1,5 +1,6 @@
 """`triage logs`: the audit log."""
 
+import select
 import sys
 import time
 from collections.abc import Iterator
@@ -74,13 +75,20 @@ def logs(
 def _followed(session: CommandContext, query: EventQuery) -> Iterator[LoggedEvent]:
     """Yield events, then new ones as they come, until a signal, or until stdout is closed."""
     session.stopper.watch(lambda: None)
-    while not session.stopper.code:
+    while not session.stopper.code and not _is_unread():
         for event in session.triage.events(query):
             query = query._replace(after=event.seq)
             yield event
         sys.stdout.flush()
         query = query._replace(limit=None)
         time.sleep(BREATH)
+
+
+def _is_unread() -> bool:
+    """Return whether stdout is a pipe that nobody reads any more; a write would show it, but no event may come."""
+    stdout = select.poll()
+    stdout.register(sys.stdout, 0)
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in stdout.poll(0))
 
 
 def _table(session: CommandContext, records: Any) -> object:
