@@ -1,5 +1,6 @@
 """The table of word vectors: what is looked up, and that like words are near each other."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,13 @@ def test_a_word_that_is_not_there_is_cut_into_the_longest_pieces() -> None:
     assert lexicon.rows("payx") == []
     assert lexicon.rows("don't") == [7, 8]
     assert (lexicon.rows("404"), lexicon.rows("4044")) == ([6], [])
+
+
+def test_a_word_of_thousands_of_letters_costs_little() -> None:
+    """As an attachment in base64. No piece is longer than the longest entry, so no longer one is looked for."""
+    began = time.process_time()
+    assert word_vectors().lexicon.rows("refundw" * 600)
+    assert time.process_time() - began < 1
 
 
 def test_like_words_are_near() -> None:

@@ -32,6 +32,7 @@ class Lexicon:
 
     def __init__(self, entries: Sequence[str]) -> None:
         self._row = {entry: row for row, entry in enumerate(entries)}
+        self._longest = max(map(len, entries), default=0)
 
     def __contains__(self, word: str) -> bool:
         return word in self._row
@@ -48,7 +49,7 @@ class Lexicon:
         found, start = [], 0
         while start < len(part):
             prefix = "##" if start else ""
-            for end in range(len(part), start, -1):
+            for end in range(min(len(part), start + self._longest), start, -1):
                 row = self._row.get(prefix + part[start:end])
                 if row is not None:
                     found.append(row)
