@@ -121,6 +121,8 @@ def test_files_and_stdin_are_read_in_the_order_given(cli: Cli) -> None:
     done = cli("create", "b.jsonl", "-", "a.csv", stdin="id\tsubject\nT-1\tthree\n")
     assert [r["external_id"] for r in records(done.stdout)] == ["J-1", "J-2", "T-1", "A-1", "A-2", "A-3"]
     assert done.stderr.splitlines()[-1] == "6 created, 0 updated, 0 unchanged, 0 rejected"
+    twice = cli("create", "-", "-", stdin="id\tsubject\nT-1\tthree\n")
+    assert (twice.returncode, twice.stderr) == (2, "error: - is named twice; stdin can be read once\n")
     assert "b.jsonl: subject ← subject" in done.stderr
     assert "stdin: subject ← subject" in done.stderr
 

@@ -125,6 +125,15 @@ def test_logs_follow_shows_what_comes(filled: Cli) -> None:
     assert (event["seq"], event["action"]) == (4, "created")
 
 
+def test_following_ends_once_nobody_reads(filled: Cli) -> None:
+    """As in `triage logs --follow | head -1`: no event comes that would show it."""
+    with filled.start("logs", "--follow", "--limit", "1") as process:
+        assert process.stdout
+        assert json.loads(process.stdout.readline())["seq"]
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 0
+
+
 def test_logs_with_an_end_does_not_follow(filled: Cli) -> None:
     done = filled("logs", "--follow", "--until", "2001-01-01")
     assert done.returncode == 2
