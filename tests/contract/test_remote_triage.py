@@ -269,6 +269,16 @@ def test_of_several_verdicts_on_a_ticket_the_last_holds_and_a_repetition_changes
     assert json.loads(event.detail)["category"] == holds[0]
 
 
+def test_undo_takes_back_a_note_on_a_verdict_that_had_none(side: Side) -> None:
+    list(side.make().create([a_row(0)]))
+    list(side.make().give_verdicts([VerdictDraft(0, "E-0", "Billing")]))
+    session = ReviewSession(side.make(), ("Billing", "Technical"))
+    (before,) = side.make().find(Selection())
+    assert session.give(before, "Billing", "a slip").reason == "a slip"
+    undone = session.undo().ticket
+    assert (undone.category, undone.reason, undone.verdict) == ("Billing", None, 1)
+
+
 def test_a_verdict_may_name_the_source_of_its_ticket(side: Side) -> None:
     list(side.make().create([a_row(0, "7", source="north"), a_row(1, "7", source="south")]))
     drafts = [VerdictDraft(0, "7", "Billing", source="south"), VerdictDraft(1, "7", "Billing", source="west")]

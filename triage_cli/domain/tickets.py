@@ -133,8 +133,9 @@ class Rejected(NamedTuple):
 class VerdictDraft(NamedTuple):
     """A person's category for the ticket `name` (None: taken back); `row` is its position in the input.
 
-    With `shown`, the `shown_hash` of the ticket that the person saw, it is rejected if the ticket is another by now.
-    Of several tickets with the external id `name`, the one of `source` is meant.
+    The same category again keeps its note if `note` is None, and loses it if `note` is empty. With `shown`, the
+    `shown_hash` of the ticket that the person saw, it is rejected if the ticket is another by now. Of several tickets
+    with the external id `name`, the one of `source` is meant.
     """
 
     row: int

@@ -117,9 +117,9 @@ class VerdictRecorder:
                 return None
             ticket = without_verdict(before, self._store.history(before.ticket_id), self._verdicts)
         else:
-            if before.verdict and before.category == category and draft.note in (None, before.reason):
+            if before.verdict and before.category == category and draft.note in (None, before.reason or ""):
                 return None
-            ticket, answer = self._verdicts.with_verdict(before, category, draft.note, at, run_id)
+            ticket, answer = self._verdicts.with_verdict(before, category, draft.note or None, at, run_id)
             adds = (answer,)
         ticket = ticket._replace(revision=before.revision + 1, run_id=None)
         # The note is not logged: it may repeat the customer's text.

@@ -113,7 +113,7 @@ class ReviewSession:
         ticket = step.ticket
         if step.category is not None:
             now = self._check_holds(step)
-            before = (ticket.category, ticket.reason) if ticket.verdict else (None, None)
+            before = (ticket.category, ticket.reason or "") if ticket.verdict else (None, None)
             ticket = self._stored(VerdictDraft(0, ticket.ticket_id, *before, now.shown_hash))
         return self.steps.pop()._replace(ticket=ticket)
 
