@@ -357,11 +357,12 @@ def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, d
             6,
             'shop: the list may not be whole, since the answer reports {"message":"Transaction cancelled: maximum',
         ),
-        (Reply(404, "no such list"), 2, "shop answered 404: no such list; check url, query and next"),
+        (Reply(404, "no such list"), 2, "shop answered 404: no such list; check url and auth"),
+        (Reply(422, "no such query"), 2, "shop answered 422: no such query; check url, query and next"),
         (
             Reply(404, "x" * 180 + " for Bearer secret-of-the-shop"),
             2,
-            "shop answered 404: " + "x" * 180 + " for ***; check url, query and next",
+            "shop answered 404: " + "x" * 180 + " for ***; check url and auth",
         ),
         (
             Reply(302, headers={"location": "/no/secret-of-the-shop"}),
