@@ -175,8 +175,10 @@ def _sent(record: Record, *, verbose: bool) -> Iterator[RenderableType]:
         yield unfolding(failed, tries)
 
 
-def events(records: Sequence[Record], names: Mapping[str, str] | None = None) -> RenderableType:
-    """Return events as lines: time, ticket, what happened.
+def events(
+    records: Sequence[Record], names: Mapping[str, str] | None = None, *, explained: bool = True
+) -> RenderableType:
+    """Return events as lines: time, ticket, what happened; `explained` says which times these are, and of `-o jsonl`.
 
     `names` maps ticket ids to external ids; None leaves out the ticket.
     """
@@ -186,7 +188,9 @@ def events(records: Sequence[Record], names: Mapping[str, str] | None = None) ->
         named = () if names is None else (name_of({"external_id": names.get(ticket_id), "ticket_id": ticket_id}),)
         line = event_lines.summary(e["action"], e["detail"], e["actor"])
         table.add_row(text(_moment(e["timestamp"]), "dim"), *named, text(e["action"], "bold"), text(line))
-    return Group(table, text(f"({local_time.time_zone()}; -o jsonl has ids and hashes)", "dim")) if records else table
+    if not records or not explained:
+        return table
+    return Group(table, text(f"({local_time.time_zone()}; -o jsonl has ids and hashes)", "dim"))
 
 
 def stats(records: Sequence[Record]) -> RenderableType:

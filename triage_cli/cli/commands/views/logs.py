@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import TicketPrintOptions
+from triage_cli.cli.output import Printer, TicketPrintOptions
 from triage_cli.cli.progress import counted_line
 from triage_cli.domain.audit.events import EventAction, EventQuery, LoggedEvent
 from triage_cli.domain.errors import UsageError
@@ -58,13 +59,11 @@ def logs(
         limit = ON_TERMINAL if follow else ON_TERMINAL + 1
     ticket_id = session.look().resolve(name) if name is not None else None
     query = EventQuery(ticket_id, actions, actor, options.moment(since), options.moment(until), limit)
-    events = _followed(session, query) if follow else session.look().events(query)
-    if follow and printer.format == "table":
-        printer.format = "jsonl"
-    events = session.stopper.interruptible(events)
-    if not follow:
-        events = counted_line(session, "reading", events)
-    if cut and not follow:
+    if follow:
+        _follow(session, query, printer)
+        return
+    events = counted_line(session, "reading", session.stopper.interruptible(session.look().events(query)))
+    if cut:
         last = list(events)
         if len(last) > ON_TERMINAL:
             session.say(messages.cut("last", ON_TERMINAL))
@@ -72,15 +71,33 @@ def logs(
     printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, partial(_table, session), "seq", rows=limit)
 
 
-def _followed(session: CommandContext, query: EventQuery) -> Iterator[LoggedEvent]:
-    """Yield events, then new ones as they come, until a signal, or until stdout is closed."""
+def _follow(session: CommandContext, query: EventQuery, printer: Printer) -> None:
+    """Print events, then new ones as they come, until a signal, or until stdout is closed; as a table each look's."""
+    looks = map(printer.unless_closed, map(session.stopper.interruptible, _looks(session, query)))
+    table = partial(_table, session)
+    if printer.format != "table":
+        printer.many(chain.from_iterable(looks), event_record, EVENT_KEYS, table, "seq")
+        return
+    for events in looks:
+        printer.many(events, event_record, EVENT_KEYS, table, "seq", rows=sys.maxsize)
+        table = partial(_table, session, explained=False)
+
+
+def _looks(session: CommandContext, query: EventQuery) -> Iterator[Iterator[LoggedEvent]]:
+    """Yield the events that are there, then again and again those that came since."""
     session.stopper.watch(lambda: None)
-    while not session.stopper.code and not _is_unread():
-        for event in session.triage.events(query):
-            query = query._replace(after=event.seq)
+    seen = query
+
+    def look() -> Iterator[LoggedEvent]:
+        nonlocal seen
+        for event in session.triage.events(seen):
+            seen = seen._replace(after=event.seq)
             yield event
+
+    while not session.stopper.code and not _is_unread():
+        yield look()
         sys.stdout.flush()
-        query = query._replace(limit=None)
+        seen = seen._replace(limit=None)
         time.sleep(BREATH)
 
 
@@ -91,10 +108,11 @@ def _is_unread() -> bool:
     return any(state & (select.POLLERR | select.POLLHUP) for _, state in stdout.poll(0))
 
 
-def _table(session: CommandContext, records: Any) -> object:
+def _table(session: CommandContext, records: Any, *, explained: bool = True) -> object:
     from triage_cli.cli.display import tables
 
     ids = tuple(dict.fromkeys(record["ticket_id"] for record in records if record["ticket_id"]))
     # With a remote, each look-up would be a request.
     tickets = () if session.is_remote and len(ids) > 1 else session.triage.find(Selection(ids=ids))
-    return tables.events(records, {ticket.ticket_id: ticket.external_id or "" for ticket in tickets})
+    names = {ticket.ticket_id: ticket.external_id or "" for ticket in tickets}
+    return tables.events(records, names, explained=explained)
