@@ -200,8 +200,8 @@ def _terminal_lines(lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
 
 
 def _tell_unknown(session: CommandContext, selection: Selection) -> None:
-    """Note a category or classifier that no ticket can have; the case of a category does not matter."""
-    if not selection.categories and selection.classifier is None:
+    """Note a category, classifier or destination that no ticket can have; the case of a category does not matter."""
+    if not selection.categories and selection.classifier is None and not selection.destinations:
         return
     stats = session.triage.stats()
     categories = session.triage.categories()
@@ -209,6 +209,9 @@ def _tell_unknown(session: CommandContext, selection: Selection) -> None:
     for category in selection.categories:
         known = (*names, *stats.by_category)
         _tell_unknown_word(session, "category", category_renames.as_configured(categories, category), known)
+    for destination in selection.destinations:
+        destinations = () if session.is_remote else session.config.destinations
+        _tell_unknown_word(session, "destination", destination, (*destinations, *stats.deliveries))
     configured = () if session.is_remote else session.config.classifiers
     _tell_unknown_word(session, "classifier", selection.classifier, (*configured, *stats.by_classifier, "verdict"))
 
