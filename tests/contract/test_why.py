@@ -67,6 +67,12 @@ def test_why_tells_of_a_ticket_that_needs_review(world: World) -> None:
     ]
 
 
+def test_why_shows_how_far_a_confidence_is_below_a_threshold_that_rounds_to_the_same(world: World) -> None:
+    ticket = stored(world)
+    classified(world, lambda _: ("General", 0.5977))
+    assert story(world, ticket)[-2].endswith("; 0.598 is below its threshold of 0.600, so a person decides")
+
+
 def test_why_tells_when_a_delivery_is_due(world: World, tmp_path: Path) -> None:
     ticket = stored(world)
     classified(world, lambda _: ("Billing", 0.9))

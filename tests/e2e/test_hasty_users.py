@@ -169,6 +169,10 @@ def test_what_could_not_be_read_goes_once_it_can(cli: Cli) -> None:
     ("args", "said"),
     [
         ("list --category Biling", 'note: there is no category "Biling"; did you mean "Billing"? known are Billing, '),
+        (
+            "list --destination billing",
+            'note: there is no destination "billing"; did you mean "Billing"? known are Billing, Technical, General',
+        ),
         ("list --classifier own", 'note: there is no classifier "own"; known are local, verdict'),
         ("list --category billing", ""),
         ("list --classifier local", ""),

@@ -125,6 +125,18 @@ def test_logs_follow_shows_what_comes(filled: Cli) -> None:
     assert (event["seq"], event["action"]) == (4, "created")
 
 
+def test_following_as_a_table_shows_what_comes_as_lines_for_people(filled: Cli) -> None:
+    with filled.start("logs", "--follow", "--limit", "1", "-o", "table") as process:
+        assert process.stdout
+        first = [process.stdout.readline().decode() for _ in range(2)]
+        filled("create", "-q", "--subject", "one more", "--external-id", "N-1")
+        then = process.stdout.readline().decode()
+        process.terminate()
+        assert process.wait(PATIENCE) == 143
+    assert ("created" in first[0], "-o jsonl has ids" in first[1]) == (True, True)
+    assert then.split()[2:] == ["N-1", "created", "import"]
+
+
 def test_following_ends_once_nobody_reads(filled: Cli) -> None:
     """As in `triage logs --follow | head -1`: no event comes that would show it."""
     with filled.start("logs", "--follow", "--limit", "1") as process:

@@ -159,9 +159,7 @@ class HttpSource:
                 f"{name} redirects{target and f' to {target}'}, which is not followed",
                 hint="name in url where it leads",
             )
-        hint = (
-            "check url and auth" if status == 404 else "check url, query and next"
-        )  # 404: GitHub of a key that may not
+        hint = "check url and auth" if status == 404 else "check url, query and next"  # GitHub's 404 may mean the key
         raise UsageError(f"{name} answered {status}: {shown_text or 'nothing more'}", hint=hint)
 
     def _check_login(self, answer: HttpAnswer) -> None:

@@ -113,8 +113,8 @@ class ReviewSession:
         ticket = step.ticket
         if step.category is not None:
             now = self._check_holds(step)
-            before = (ticket.category, ticket.reason or "") if ticket.verdict else (None, None)
-            ticket = self._stored(VerdictDraft(0, ticket.ticket_id, *before, now.shown_hash))
+            category, note = (ticket.category, ticket.reason or "") if ticket.verdict else (None, None)
+            ticket = self._stored(VerdictDraft(0, ticket.ticket_id, category, note, now.shown_hash))
         return self.steps.pop()._replace(ticket=ticket)
 
     def _check_holds(self, step: Step) -> Ticket:
