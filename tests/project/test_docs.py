@@ -1,6 +1,7 @@
 """The documentation is true of the repository: links, files, classes, tests, configurations, what is not run."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ FILE = re.compile(r"`((?:\w+/)+\w*(?:\.py)?|__main__\.py)`")
 CLASS = re.compile(r"`(?:[a-z_.]+\.)?([A-Z]\w*[a-z]\w*)`")
 SHELLS = ("sh", "bash", "shell", "shell-session")
 LINK = re.compile(r"\]\((?!https?:)([^)]+)\)")
+CHANGES = ROOT / "CHANGELOG.md"
 
 
 class NotRun(NamedTuple):
@@ -48,8 +50,8 @@ NOT_RUN = (
 )
 
 
-def found(pattern: re.Pattern[str]) -> list[tuple[Path, str]]:
-    return [(page, name) for page in PAGES for name in pattern.findall(page.read_text(encoding="utf-8"))]
+def found(pattern: re.Pattern[str], pages: Sequence[Path] = PAGES) -> list[tuple[Path, str]]:
+    return [(page, name) for page in pages for name in pattern.findall(page.read_text(encoding="utf-8"))]
 
 
 def anchors(page: Path) -> set[str]:
@@ -73,7 +75,7 @@ def test_each_class_is_there() -> None:
         assert re.search(rf"^(?:class )?{name}\b", code, re.MULTILINE), (page, name)
 
 
-@pytest.mark.parametrize(("page", "link"), found(LINK))
+@pytest.mark.parametrize(("page", "link"), found(LINK, (*PAGES, CHANGES)))
 def test_each_link_leads_to_a_page_and_a_heading_of_it(page: Path, link: str) -> None:
     name, _, anchor = link.partition("#")
     target = page.parent / name if name else page
@@ -123,6 +125,10 @@ def test_each_guarantee_names_a_test_that_exists() -> None:
     assert len(promised) >= 15
     for file, name in promised:
         assert re.search(rf"^\s*(def {name}\(|class {name}\b|{name} = )", (ROOT / file).read_text(), re.MULTILINE), name
+
+
+def test_the_changes_are_short_enough_to_be_read() -> None:
+    assert len(CHANGES.read_text(encoding="utf-8").splitlines()) <= 300
 
 
 def test_the_readme_is_short_and_has_one_test_command_which_ci_runs() -> None:
