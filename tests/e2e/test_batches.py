@@ -31,6 +31,7 @@ from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, Tri
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.async_bridge import AsyncBridge
+from triage_cli.service.batch.submit import AHEAD
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.run_context import RunContext
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -897,6 +898,20 @@ def run_and_kill(cli: Cli, server: BatchServer, moment: str, *, lost: bool = Fal
     until(lambda: not came or not server.busy, "the end of the request")
     server.hooks.clear()
     return came
+
+
+def test_killed_before_anything_is_sent_it_blocks_little_of_the_budget(cli: Cli, server: BatchServer) -> None:
+    configured(cli.folder, server, more="budget: {per_day: 3000}\n")
+    cli.env["TEST_KEY"] = "sk-canary"
+    assert cli("create", "-q", stdin=table(900)).returncode == 0
+    process = cli.start("classify", "--batch", "-q")
+    until(lambda: rows(cli.db, "select 1 from runs where reserved > 0"), "the first sum that is set aside")
+    process.kill()
+    process.communicate()
+    assert cli("classify", "--batch", "-q").returncode == 0
+    ((worst,),) = rows(cli.db, "select max(reserved) from batch_items")
+    ((blocked,),) = rows(cli.db, "select sum(reserved) from runs")
+    assert 0 < blocked < 1.1 * AHEAD * worst
 
 
 @pytest.mark.parametrize("state", [pytest.param("gathering", marks=pytest.mark.long), "answered"])

@@ -18,6 +18,8 @@ from triage_cli.ports.classifiers import Batcher
 from triage_cli.service.classification.decision_recorder import DecisionRecorder, texts_of
 from triage_cli.service.run_context import RunContext
 
+# For how many tickets money is set aside before their requests are recorded: that of a killed run counts for a day.
+AHEAD = 100
 IN_MEMORY = 1 << 24  # bytes of requests that are kept in memory; more go to an unnamed file
 
 
@@ -124,7 +126,7 @@ class BatchSubmitter:
         key_of = {o.ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, o.ticket.text) for o in postponed}
         requests_by_key = dict(self._context.run.store.joinable(list(key_of.values())))
         for place, outcome in enumerate(postponed):
-            self._tickets_ahead = len(postponed) - place
+            self._tickets_ahead = min(len(postponed) - place, AHEAD - len(self._changes))
             ticket = outcome.ticket
             key = key_of[ticket.ticket_id]
             was = "" if self._proposals else ticket.status
@@ -147,6 +149,8 @@ class BatchSubmitter:
                 self._number += 1
                 self._size += len(request.line)
             self._changes.append(self._waiting_change(ticket, batch_item, outcome))
+            if len(self._changes) == AHEAD:
+                yield self._save_waiting()
         yield self._save_waiting()
 
     def _request_with_room(self, ticket: Ticket) -> Generator[list[Outcome[Decided]], None, BatchRequest | None]:
