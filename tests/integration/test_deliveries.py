@@ -719,7 +719,7 @@ def test_after_a_rate_limit_the_others_wait_instead_of_being_refused_too(
                 post.put([outcome.outgoing])  # due again
             else:
                 accepted.append(delivery_id)
-        now, room = now + 0.01, min(25.0, room + 0.01)
+        now, room = now + 0.1, min(25.0, room + 0.1)
     assert sorted(accepted) == sorted(o.delivery.delivery_id for o in owed)
     assert now < 60
     assert refusals.total() < 20

@@ -102,7 +102,8 @@ def refusal(name: str, answer: HttpAnswer, *, retried: bool = False, is_secret: 
     `retried` if the configuration has it tried again, `is_secret` if the address must not be shown.
     """
     status, now = answer.status, time.time()
-    limited = status == 429 or (retried and status in LIMITS)
+    asks_to_wait = answer.headers.get("retry-after", "").strip() != "0"
+    limited = asks_to_wait and (status == 429 or (retried and status in LIMITS))
     retried = retried or answer.is_transient  # every other refusal is final
     wait = retry_after(answer.headers, now, most=LONGEST_WAIT) if retried else None
     if limited and wait is None:

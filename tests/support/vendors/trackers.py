@@ -118,7 +118,7 @@ class Linear(Vendor):
         return f"{self.root}/graphql"
 
     def throttled(self) -> Answer:
-        return Answer(400, self._errors("Rate limit exceeded", "RATELIMITED"))
+        return Answer(400, self._errors("Rate limit exceeded", "RATELIMITED"), {"retry-after": "0"})
 
     def answer(self, call: Call) -> Answer:
         need(call.method == "POST" and call.path == ("graphql",), 404, "Not Found")

@@ -20,12 +20,13 @@ LONGEST_LIMIT = 120.0
 # The most seconds that the deliveries behind a refused one wait in the queue: Zendesk and GitHub count by the minute.
 LONGEST_WAIT = 60.0
 # Seconds to wait if a rate limit names no time.
-USUAL_WAIT = 1.0
+USUAL_WAIT = 0.25
 # Deliveries that are attempted at once in the beginning, and how many more after each acceptance: what is on its way
 # when a limit is met is refused, so the steps are small.
 AT_ONCE, GROWTH = 4.0, 0.25
-# Seconds between two deliveries after the first refusal; doubled by each further one, and shorter after an acceptance.
-INTERVAL, SHRINKING = 0.02, 0.95
+# Seconds between two deliveries after the first refusal, and at most: doubled by each further one, up to its pause, and
+# shorter after an acceptance. A slower limit is kept by its pauses.
+INTERVAL, LONGEST_INTERVAL, SHRINKING = 0.02, 1.0, 0.95
 
 
 class DestinationBreakers:
@@ -122,12 +123,13 @@ class RateLimit:
         What is refused during a pause was sent before it, and does not double the interval again.
         """
         since = now if self._since is None else self._since
-        pause_ends = now + (USUAL_WAIT if wait is None else wait)
+        pause = USUAL_WAIT if wait is None else wait
+        pause_ends = now + pause
         if pause_ends > min(now + LONGEST_WAIT, since + LONGEST_LIMIT):
             self._interval, self._next = 0.0, now  # the others are to fail soon, too
             return False
         if now >= self._pause_ends:
-            self._interval = min(LONGEST_WAIT, max(INTERVAL, 2 * self._interval))
+            self._interval = min(LONGEST_INTERVAL, pause, max(INTERVAL, 2 * self._interval))
             self._at_once = AT_ONCE
         self._since, self._pause_ends = since, max(self._pause_ends, pause_ends)
         self._next = max(self._next, self._pause_ends)
