@@ -80,7 +80,7 @@ app.main()
 
 @pytest.mark.parametrize(
     ("name", "files"),
-    [("hook", 6), ("hook", 7), ("hook", 8), ("hook", 9), ("hook", 10), ("hook", 17), ("hook", 20),
+    [("hook", 6), ("hook", 7), ("hook", 8), ("hook", 9), ("hook", 10), ("hook", 11), ("hook", 13),
      ("page", 10), ("page", 20), ("file", 8)],
 )  # fmt: skip
 def test_too_few_files_cost_no_attempt_and_are_told(owing: Cli, receiver: Receiver, name: str, files: int) -> None:
