@@ -56,23 +56,23 @@ class Peer(NamedTuple):
     reached: Callable[[], int]
 
 
-def question_spec(server: LlmServer, kind: str) -> Peer:
+def model_at(kind: str, more: str) -> Callable[[str], str]:
+    """Return what makes the configuration of a language model that needs no key from its server's address."""
     path = "" if kind == "anthropic" else "/v1"
-    more = "price: {input: 1, output: 1}, max_retries: 0"
 
     def config(root: str) -> str:
         return f"classifiers: {{m: {{type: {kind}, model: m, base_url: '{root}{path}', api_key_env: null, {more}}}}}\n"
 
+    return config
+
+
+def question_spec(server: LlmServer, kind: str) -> Peer:
+    config = model_at(kind, "price: {input: 1, output: 1}, max_retries: 0")
     return Peer(server, config, ("run", "-q", "-", "--max-wait", "0s"), lambda: len(server.asked))
 
 
 def a_batch(server: BatchServer, kind: str) -> Peer:
-    path = "" if kind == "anthropic" else "/v1"
-    more = "api_key_env: null, max_retries: 0"
-
-    def config(root: str) -> str:
-        return f"classifiers: {{m: {{type: {kind}, model: m, base_url: '{root}{path}', {more}}}}}\n"
-
+    config = model_at(kind, "max_retries: 0")
     return Peer(server, config, ("classify", "-q", "--batch", "--max-wait", "0s"), lambda: len(server.batches))
 
 

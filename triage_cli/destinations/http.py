@@ -68,8 +68,7 @@ class HttpDestination:
         for undo in undos:
             undone = await self._extra_answer(send, undo, usual=(*OK, NOT_THERE))
             if undone.status in OK and self._http.preset and undone.is_page:
-                page = self._beginning_of(undone)
-                raise DeliveryError(f"{self.name} answered undo with no JSON", answer=page)
+                raise self._no_json("undo", undone)
         if find and undos:  # each changes the ticket, so that a stamp of its state is another one now
             request = self._requests.delivery(outgoing, await self._answered(send, find, outgoing))
         answer = await send(request)
@@ -97,8 +96,7 @@ class HttpDestination:
         paths, field = looked_for.keep, looked_for.field
         content = _content(answer)
         if content is None:  # a page, as while the system is maintained
-            page = self._beginning_of(answer)
-            raise DeliveryError(f"{self.name} answered find with no JSON", answer=page)
+            raise self._no_json("find", answer)
         kept_values = {name: lookup(content, path) for name, path in paths.items()}
         missing = [path for name, path in paths.items() if kept_values[name] is None]
         may_be_absent = looked_for.absent and isinstance(lookup(content, looked_for.place[0]), Mapping)
@@ -138,8 +136,7 @@ class HttpDestination:
             raise DeliveryError(f"{self.name} answered the search of once with more than can be read, or incompletely")
         once, content = self._http.once or OnceSpec(), _content(answer)
         if content is None and (not contains or answer.is_page):
-            page = self._beginning_of(answer)
-            raise DeliveryError(f"{self.name} answered the search of once with no JSON", answer=page)
+            raise self._no_json("the search of once", answer)
         if contains or lookup(content, once.found) in NOTHING:
             if once.partial and lookup(content, once.partial) not in NOTHING:
                 raise DeliveryError(f"{self.name} answered the search of once before it had looked everywhere")
@@ -177,6 +174,9 @@ class HttpDestination:
             hold = "hold" if " " in variables else "holds"
             error.hint = f"check what {variables} {hold}, then triage route --retry-dead"
         return error
+
+    def _no_json(self, request: str, answer: HttpAnswer) -> DeliveryError:
+        return DeliveryError(f"{self.name} answered {request} with no JSON", answer=self._beginning_of(answer))
 
     def _beginning_of(self, answer: HttpAnswer) -> str | None:
         return beginning_of(answer, self._secrets.hidden_in)
