@@ -57,7 +57,12 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
-def memory_told(client: httpx.Client) -> float:
+def is_serving(pid: int) -> bool:
+    """Return whether a process has an event loop: before that, it ends wherever a signal interrupts it."""
+    return any(fd.resolve().name == "anon_inode:[eventpoll]" for fd in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def total_memory(client: httpx.Client) -> float:
     found = re.search(r"^process_resident_memory_bytes (\S+)", client.get("/metrics").text, re.MULTILINE)
     return float(found[1]) if found else 0.0
 
@@ -74,11 +79,12 @@ def test_several_processes_share_a_port_and_end_together(fitted: Cli, how: signa
         with httpx.Client(base_url=url, headers={"X-API-Key": key}, trust_env=False, timeout=60) as client:
             ids = [client.post("/tickets?do=classify,route", json=TICKET).json()["ticket_id"] for _ in range(4)]
             numbers = client.get("/metrics").text
-            until(lambda: memory_told(client) > 1.2 * max(map(resident, children_of(process))), "both are counted")
+            until(lambda: total_memory(client) > 1.2 * max(map(resident, children_of(process))), "both are counted")
         assert 'triage_http_responses_total{status="201"} 4.0' in numbers  # whichever process answered them
         assert rows(fitted.db, "select count(*) from deliveries where state = 'accepted'") == [(len(ids),)]
         children = children_of(process)
         assert len(children) == 2
+        until(lambda: all(map(is_serving, children)), "both serve")
         process.send_signal(how)
         assert process.wait(60) == (143 if how == signal.SIGTERM else -how)
         until(lambda: all(map(is_gone, children)), "they end with their parent")
