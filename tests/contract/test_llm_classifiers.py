@@ -98,17 +98,17 @@ def test_the_tokens_and_their_price_are_recorded() -> None:
     assert two.cost == pytest.approx((20 * 1000 + 10 * 10000 + 70 * 100 + 10 * 1250) / 1e6)
 
 
-@pytest.mark.parametrize("told", [None, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}])
-def test_usage_that_is_not_told_is_estimated(told: dict[str, int] | None) -> None:
-    with running_llm_server(always(Step(chat(verdict(), usage=told)))) as server:
+@pytest.mark.parametrize("usage", [None, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}])
+def test_usage_that_is_not_told_is_estimated(usage: dict[str, int] | None) -> None:
+    with running_llm_server(always(Step(chat(verdict(), usage=usage)))) as server:
         outcomes, _ = asked(opened(server, price=PRICE), 1, budget := a_budget())
     assert steps(outcomes)[0].input_tokens > 50
     assert budget.spent > 0
 
 
 def test_no_more_of_the_input_is_from_a_cache_than_there_is() -> None:
-    told = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 10**9}}
-    with running_llm_server(always(Step(chat(verdict(), usage=told)))) as server:
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 10**9}}
+    with running_llm_server(always(Step(chat(verdict(), usage=usage)))) as server:
         outcomes, _ = asked(opened(server, price=Price(1000.0, 1000.0)))
     (step,) = steps(outcomes)
     assert (step.input_tokens, step.cache_read) == (100, 100)
@@ -190,8 +190,8 @@ def test_the_fingerprint_names_everything_that_is_asked() -> None:
         others = [opened(server, model="n"), opened(server, "decision"), opened(server, redact=("email",))]
         others.append(opened(server.url + "/other"))
     assert len({base, *(c.fingerprint for c in others)}) == 5
-    (told,) = others[0].questions()
-    assert (told.kind, told.model, json.loads(told.categories)[0][0]) == ("openai", "n", "Billing")
+    (questions,) = others[0].questions()
+    assert (questions.kind, questions.model, json.loads(questions.categories)[0][0]) == ("openai", "n", "Billing")
 
 
 def test_an_address_is_recorded_without_its_password() -> None:
@@ -792,7 +792,7 @@ def test_a_decision_has_at_most_255_choices() -> None:
 def test_no_key_and_no_ticket_in_any_log_or_traceback(
     kind: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told = []
+    messages = []
     for step in (
         good(0, Asked(f"/{kind}", {}, {})),
         failing(500, "x"),
@@ -806,12 +806,12 @@ def test_no_key_and_no_ticket_in_any_log_or_traceback(
             classifier = opened(server, kind, max_retries=1)
             try:
                 for chunk in classifier.classify([tickets(2)], a_budget()):
-                    told += [repr(o.error) for o in chunk]
+                    messages += [repr(o.error) for o in chunk]
             except TriageError:
-                told.append(traceback.format_exc())
-    said = caplog.text + "".join(capfd.readouterr()) + "".join(told)
-    assert KEY not in said
-    assert WORDS not in said
+                messages.append(traceback.format_exc())
+    output = caplog.text + "".join(capfd.readouterr()) + "".join(messages)
+    assert KEY not in output
+    assert WORDS not in output
 
 
 @pytest.fixture(autouse=True)

@@ -201,9 +201,9 @@ def test_a_tickets_own_failure_is_a_value_and_a_runs_failure_ends_it(side: Side)
 
     side.world.classifier._answer = failing
     side.world.classifier.chunk_size = 1
-    with pytest.raises(BudgetError, match="the money is gone") as told:
+    with pytest.raises(BudgetError, match="the money is gone") as caught:
         list(side.make().classify(Selection(), ClassifyPlan()))
-    assert told.value.hint == "tomorrow"
+    assert caught.value.hint == "tomorrow"
 
 
 def test_reads_are_the_same(side: Side) -> None:
@@ -475,10 +475,10 @@ def test_an_input_is_read_only_as_fast_as_it_is_stored(world: World, tmp_path: P
     with served(world, tmp_path) as running:
         triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
         ahead = 0
-        for told, _ in enumerate(triage.create(rows()), 1):
-            ahead = max(ahead, read - told)
+        for stored, _ in enumerate(triage.create(rows()), 1):
+            ahead = max(ahead, read - stored)
         triage.close()
-    assert (told, read) == (10 * ROWS, 10 * ROWS)
+    assert (stored, read) == (10 * ROWS, 10 * ROWS)
     assert ahead <= 3 * ROWS
 
 

@@ -240,12 +240,12 @@ def test_events_are_chained_without_a_gap(store: SqliteStore) -> None:
     assert store.stats().events == 3
 
 
-@pytest.mark.parametrize("said", ["update events set actor = 'eve'", "delete from events where seq = 1"])
-def test_the_log_can_only_grow(store: SqliteStore, said: str) -> None:
+@pytest.mark.parametrize("statement", ["update events set actor = 'eve'", "delete from events where seq = 1"])
+def test_the_log_can_only_grow(store: SqliteStore, statement: str) -> None:
     filled(store, a_ticket())
     before = list(store.events(EventQuery()))
     with pytest.raises(INTEGRITY, match="append-only"):
-        sql(store, said)
+        sql(store, statement)
     assert list(store.events(EventQuery())) == before
 
 
@@ -312,11 +312,11 @@ def test_what_a_live_run_holds_is_given_to_no_other(store: SqliteStore) -> None:
     filled(store, *(a_ticket(str(n)) for n in range(4)))
     selection = Selection(statuses=TO_CLASSIFY)
     one, two = a_run(store), a_run(store)
-    mine, theirs = store.claim(selection, one, 3), store.claim(selection, two, 3)
-    assert names(mine) == ["0", "1", "2"]
+    claimed, theirs = store.claim(selection, one, 3), store.claim(selection, two, 3)
+    assert names(claimed) == ["0", "1", "2"]
     assert names(theirs) == ["3"]
     assert store.claim(selection, a_run(store), 3) == []
-    assert store.claim(Selection(ids=(mine[0].ticket_id,)), two, 1) == []
+    assert store.claim(Selection(ids=(claimed[0].ticket_id,)), two, 1) == []
 
 
 def test_the_end_of_a_run_frees_what_it_held(store: SqliteStore) -> None:
@@ -445,16 +445,16 @@ def test_eight_workers_share_the_tickets_and_none_gets_one_twice(store: SqliteSt
     filled(store, *(a_ticket(str(n)) for n in range(400)))
 
     def work(_: int) -> list[str]:
-        lease, mine = a_run(store), []
+        lease, claimed_ids = a_run(store), []
         while claimed := store.claim(Selection(statuses=TO_CLASSIFY), lease, 7):
             saved = store.save([changed(t, status="needs_review", run_id=None) for t in claimed], lease)
             assert saved == [None] * len(claimed)
-            mine += [t.ticket_id for t in claimed]
+            claimed_ids += [t.ticket_id for t in claimed]
         ended(store, lease)
-        return mine
+        return claimed_ids
 
     with ThreadPoolExecutor(8) as pool:
-        done = [ticket_id for mine in pool.map(work, range(8)) for ticket_id in mine]
+        done = [ticket_id for claimed_ids in pool.map(work, range(8)) for ticket_id in claimed_ids]
     assert len(done) == len(set(done)) == 400
 
 
@@ -671,9 +671,9 @@ def test_find_walks_over_many_pages_while_others_write(store: SqliteStore) -> No
 
 def test_find_by_ids_keeps_their_order_over_pages_and_passes_over_strangers(store: SqliteStore) -> None:
     tickets = filled(store, *(a_ticket(str(n)) for n in range(PAGE + 5)))
-    wanted = [t.ticket_id for t in tickets[::-1]]
-    wanted.insert(3, "nobody")
-    assert [t.ticket_id for t in store.find(Selection(ids=tuple(wanted)))] == [i for i in wanted if i != "nobody"]
+    expected = [t.ticket_id for t in tickets[::-1]]
+    expected.insert(3, "nobody")
+    assert [t.ticket_id for t in store.find(Selection(ids=tuple(expected)))] == [i for i in expected if i != "nobody"]
     assert list(store.find(Selection(ids=()))) == []
 
 

@@ -119,7 +119,7 @@ def test_why_does_not_say_that_a_late_answer_holds(world: World) -> None:
         return "Billing", 0.9
 
     classified(world, answer)
-    told = story(world, ticket)
-    assert told[0] == "T-1 · Refund · General, decided by a person; classified"
-    assert told[-2].endswith("; that came late: the ticket had changed meanwhile, so it changed nothing")
-    assert not any("so it holds" in line for line in told)
+    lines = story(world, ticket)
+    assert lines[0] == "T-1 · Refund · General, decided by a person; classified"
+    assert lines[-2].endswith("; that came late: the ticket had changed meanwhile, so it changed nothing")
+    assert not any("so it holds" in line for line in lines)

@@ -86,7 +86,7 @@ def test_a_whole_log_holds_and_its_head_is_told_everywhere_alike(db: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("what", "statement", "says"),
+    ("what", "statement", "message"),
     [
         ("an edit", "update events set detail = replace(detail, '0.9', '0.8') where seq = 5", "event 5 "),
         ("an edit of an actor", "update events set actor = 'eve' where seq = 1", "event 1 "),
@@ -120,7 +120,7 @@ def test_a_whole_log_holds_and_its_head_is_told_everywhere_alike(db: Path) -> No
     ],
 )  # fmt: skip
 def test_whatever_was_done_to_the_tables_is_told_with_the_first_bad_event(
-    db: Path, what: str, statement: str, says: str
+    db: Path, what: str, statement: str, message: str
 ) -> None:
     if "drop table events" in statement:
         with closing(sqlite3.connect(db)) as raw:
@@ -129,7 +129,7 @@ def test_whatever_was_done_to_the_tables_is_told_with_the_first_bad_event(
         tamper(db, statement)
     with pytest.raises(CheckError) as caught:
         proved(db)
-    assert says in caught.value.message, what
+    assert message in caught.value.message, what
     assert caught.value.hint
 
 
@@ -162,10 +162,10 @@ def test_a_log_is_proved_before_its_database_is_brought_forward(db: Path) -> Non
 
 def test_verdicts_of_people_and_of_exports_are_accounted_for(tmp_path: Path) -> None:
     world = World(SqliteStore(str(tmp_path / "t.db")))
-    (given, said) = drafts(2)
-    tickets = [o.value for o in world.triage().create([given, said._replace(verdict="Billing")]) if o.value]
+    (given, text) = drafts(2)
+    tickets = [o.value for o in world.triage().create([given, text._replace(verdict="Billing")]) if o.value]
     list(world.triage().give_verdicts([VerdictDraft(0, tickets[0].ticket_id, "Billing")]))
-    list(world.triage().create([said._replace(verdict="Technical")]))
+    list(world.triage().create([text._replace(verdict="Technical")]))
     assert proved(tmp_path / "t.db").events == 4
 
 
@@ -210,9 +210,9 @@ def test_a_head_kept_earlier_is_in_a_log_that_has_grown(db: Path) -> None:
         proved(db, expected="1" * 64)
 
 
-@pytest.mark.parametrize("said", ["{", "[]", '{"head": 1}', "\x00", '{"head": "x", "events": "y"}', "null\n\n\nx"])
-def test_a_head_that_is_damaged_is_told(db: Path, said: str) -> None:
-    Path(f"{db}.head").write_text(said)
+@pytest.mark.parametrize("message", ["{", "[]", '{"head": 1}', "\x00", '{"head": "x", "events": "y"}', "null\n\n\nx"])
+def test_a_head_that_is_damaged_is_told(db: Path, message: str) -> None:
+    Path(f"{db}.head").write_text(message)
     with pytest.raises(CheckError, match="holds no head"):
         proved(db)
 
@@ -282,9 +282,9 @@ def mutated(events: Sequence[LoggedEvent], chance: random.Random, *, keyed: bool
         del log[at:]
     else:  # an edit with its own hash made to fit: without a key the next event tells, or the head
         forged = log[at]._replace(actor="eve")
-        said = {k: v for k, v in forged._asdict().items() if k not in ("prev", "hash")}
-        said["detail"] = json.loads(forged.detail)
-        text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        detail = {k: v for k, v in forged._asdict().items() if k not in ("prev", "hash")}
+        detail["detail"] = json.loads(forged.detail)
+        text = json.dumps(detail, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         prev = log[at - 1].hash if at else hash_chain.GENESIS
         log[at] = forged._replace(hash=hashlib.sha256(f"{prev}\n{text}".encode()).hexdigest())
         at += not keyed or at == 0  # the first might have been written before there was a key
@@ -304,9 +304,9 @@ def test_every_one_of_5000_mutations_is_found(tmp_path: Path, key: bytes | None)
             continue
         with pytest.raises(CheckError) as caught:
             hash_chain.verify(log, key, {head.head: "kept"})
-        told = caught.value.message
-        if f"event {first} " not in told and not (first > len(log) or "is not in the log" in told):
-            missed.append((number, kind, first, told))
+        message = caught.value.message
+        if f"event {first} " not in message and not (first > len(log) or "is not in the log" in message):
+            missed.append((number, kind, first, message))
     assert missed == []
     assert len(kinds) == 7
 
@@ -401,19 +401,19 @@ def test_an_outsider_verifies_with_twenty_lines(cli: Cli, key: str) -> None:
     assert cli("create", "-q", stdin=TICKETS).returncode == 0
     assert cli("create", "-q", "--subject", "Köln \u2028", **env).returncode == 0
     assert len(TWENTY_LINES.strip().splitlines()) <= 20
-    told = cli("logs", "-o", "jsonl").stdout
-    done = outside(told, **env)
+    log_lines = cli("logs", "-o", "jsonl").stdout
+    done = outside(log_lines, **env)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == json.loads(cli("audit", "head").stdout)
-    lines = told.splitlines()
-    for altered, says in (
-        (told.replace("created", "deleted", 1), "event 1 "),
+    lines = log_lines.splitlines()
+    for altered, reason in (
+        (log_lines.replace("created", "deleted", 1), "event 1 "),
         ("\n".join(lines[:1] + lines[2:]), "event 2 "),
         ("\n".join([*lines[:2], lines[3], lines[2]]), "event 3 "),
     ):
-        assert says in outside(altered, **env).stderr
+        assert reason in outside(altered, **env).stderr
     if key:
-        assert "event 4 " in outside(told).stderr
+        assert "event 4 " in outside(log_lines).stderr
         assert "no event was written with the key" in outside("\n".join(lines[:3]), **env).stderr
 
 
@@ -423,9 +423,9 @@ def test_verify_and_head_on_the_command_line(cli: Cli) -> None:
     assert list(json.loads(head.stdout)) == ["head", "events"]
     done = cli("audit", "verify")
     assert (done.returncode, done.stdout, done.stderr) == (0, head.stdout, "3 events: the log is whole\n")
-    said = cli("audit", "head", "-o", "id").stdout.strip()
+    printed_head = cli("audit", "head", "-o", "id").stdout.strip()
     assert cli("create", "-q", "--subject", "more").returncode == 0
-    done = cli("audit", "verify", "-q", "--expect-head", said, "-o", "json")
+    done = cli("audit", "verify", "-q", "--expect-head", printed_head, "-o", "json")
     assert (done.returncode, json.loads(done.stdout)["events"], done.stderr) == (0, 4, "")
     assert cli("audit", "verify", "--expect-head", "12").returncode == 2
     tamper(cli.db, "update events set actor = 'eve' where seq = 2")

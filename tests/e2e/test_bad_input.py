@@ -17,7 +17,7 @@ RAGGED = "id,subject\n1,fine\n2\n3,short too\n4,more,than there are columns\n"
 
 @pytest.mark.parametrize("command", ["create", "run"])
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("", "is empty"),
         (" \n\n", "is empty"),
@@ -28,11 +28,11 @@ RAGGED = "id,subject\n1,fine\n2\n3,short too\n4,more,than there are columns\n"
         ('[{"foo": 1}]', "--map"),
     ],
 )
-def test_what_is_no_table_of_tickets_is_exit_2_in_one_sentence(cli: Cli, command: str, text: str, says: str) -> None:
+def test_what_is_no_table_of_tickets_is_exit_2_in_one_sentence(cli: Cli, command: str, text: str, message: str) -> None:
     done = cli(command, stdin=text)
     assert (done.returncode, done.stdout) == (2, "")
     assert ERROR.fullmatch(done.stderr)
-    assert says in done.stderr
+    assert message in done.stderr
     assert not cli.db.exists()
 
 
@@ -45,7 +45,7 @@ def test_a_header_alone_is_nothing_to_do(fitted: Cli, command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "says"),
+    ("text", "line", "message"),
     [
         ("id,subject\n1,\n2,ok\n", 2, "neither subject nor description"),
         ("id,subject\n2,ok\n3,x,more\n", 3, "extra ones hold text"),
@@ -55,12 +55,12 @@ def test_a_header_alone_is_nothing_to_do(fitted: Cli, command: str) -> None:
         ("id,subject\n2,ok\n2,another text\n", 3, "with another text"),
     ],
 )
-def test_a_bad_row_is_told_with_its_line_and_stops_nothing(cli: Cli, text: str, line: int, says: str) -> None:
+def test_a_bad_row_is_told_with_its_line_and_stops_nothing(cli: Cli, text: str, line: int, message: str) -> None:
     done = cli("create", stdin=text)
     assert done.returncode == 3
-    (told,) = (row for row in done.stderr.splitlines() if row.startswith("rejected: "))
-    assert told.startswith(f"rejected: line {line}: ")
-    assert says in told
+    (rejected_rows,) = (row for row in done.stderr.splitlines() if row.startswith("rejected: "))
+    assert rejected_rows.startswith(f"rejected: line {line}: ")
+    assert message in rejected_rows
     assert done.stderr.endswith("\n1 created, 0 updated, 0 unchanged, 1 rejected\n")
     assert rows(cli.db, "select external_id, subject from tickets") == [("2", "ok")]
 
@@ -71,8 +71,8 @@ def test_a_cell_is_as_long_as_a_row_may_be(fitted: Cli, args: tuple[str, ...]) -
     assert fitted("create", "-q", stdin="id,subject\n1,a\n").returncode == 0
     text = f"ticket_id,category,subject,description,note\n1,Billing,a,,{'x ' * 70_000}\n"
     with fitted.start(*args) as process:
-        _, said = process.communicate(text.encode())
-    assert (process.returncode, said.count(b"rejected"), said.count(b"error")) == (0, 0, 0)
+        _, stderr = process.communicate(text.encode())
+    assert (process.returncode, stderr.count(b"rejected"), stderr.count(b"error")) == (0, 0, 0)
 
 
 def test_short_rows_and_empty_extra_cells_are_fine(cli: Cli) -> None:
@@ -161,11 +161,11 @@ def test_rejects_overwrite_neither_what_is_redirected_nor_what_is_triages_own(fi
         before = path.read_bytes() if path.exists() else None
         with (fitted.folder / "in.csv").open("rb") as stdin:
             started = fitted.start(command, "-q", "--rejects", name, stdin=stdin)
-            _, said = started.communicate(timeout=PATIENCE)
+            _, output = started.communicate(timeout=PATIENCE)
         why = (
             "is read and would be written" if name == "in.csv" else "is a file of triage's own and would be overwritten"
         )
-        assert (started.returncode, said.decode()) == (2, f"error: {name} {why}; name another with --rejects\n")
+        assert (started.returncode, output.decode()) == (2, f"error: {name} {why}; name another with --rejects\n")
         assert before == (path.read_bytes() if path.exists() else None)
     assert fitted("list").stdout == kept
 
@@ -264,7 +264,7 @@ def test_a_dry_run_makes_no_database(cli: Cli) -> None:
 
 
 def test_map_names_what_is_there(cli: Cli) -> None:
-    for mapped, says in (
+    for mapped, reason in (
         ("subject=Betreff", "its columns are Id, Subject, Body"),
         ("title=Subject", "the fields are subject"),
         ("subject", 'has no "="'),
@@ -272,7 +272,7 @@ def test_map_names_what_is_there(cli: Cli) -> None:
         done = cli("create", "--map", mapped, stdin=TICKETS)
         assert (done.returncode, done.stdout) == (2, "")
         assert re.fullmatch(r"error: [^\n]+\n", done.stderr)
-        assert says in done.stderr
+        assert reason in done.stderr
 
 
 def test_options_of_reading_that_cannot_be(cli: Cli) -> None:
@@ -391,10 +391,10 @@ def test_a_full_disk_is_exit_6_and_the_same_command_finishes_later(cli: Cli, siz
     (cli.folder / "in.csv").write_text(text)
     with limited(cli, size, "create", "-q", "in.csv") as process:
         assert process.stderr is not None
-        told = process.stderr.read().decode()
+        stderr = process.stderr.read().decode()
     assert process.returncode == 6
-    assert ERROR.fullmatch(told)
-    assert "run the same command again" in told
+    assert ERROR.fullmatch(stderr)
+    assert "run the same command again" in stderr
     if rows(cli.db, "select name from sqlite_master where name = 'tickets'"):
         kept = rows(cli.db, "select count(*) from tickets")[0][0]
         assert kept < 3000
@@ -408,9 +408,9 @@ def test_a_full_disk_during_run_loses_nothing(fitted: Cli) -> None:
     (fitted.folder / "in.csv").write_text(many(3000))
     with limited(fitted, 900_000, "run", "-q", "in.csv") as process:
         assert process.stderr is not None
-        told = process.stderr.read().decode()
+        stderr = process.stderr.read().decode()
     assert process.returncode == 6
-    assert "Traceback" not in told
+    assert "Traceback" not in stderr
     assert is_whole(fitted.db)
     assert fitted("run", "-q", "in.csv").returncode == 0
     assert rows(fitted.db, "select status, count(*) from tickets group by 1") == [("routed", 3000)]
@@ -422,11 +422,11 @@ def test_a_backup_that_finds_the_disk_full_leaves_nothing_and_is_made_by_the_sam
     assert cli("create", "-q", stdin=many(1000)).returncode == 0
     with limited(cli, 100_000, "db", "backup", "copy.db") as process:
         assert process.stderr is not None
-        told = process.stderr.read().decode()
+        stderr = process.stderr.read().decode()
     assert process.returncode == 6
-    assert ERROR.fullmatch(told)
-    assert "cannot write copy.db: " in told
-    assert "run the same command again" in told
+    assert ERROR.fullmatch(stderr)
+    assert "cannot write copy.db: " in stderr
+    assert "run the same command again" in stderr
     assert not list(cli.folder.glob("copy.db*"))
     assert cli("db", "backup", "copy.db").returncode == 0
     assert cli("audit", "verify", "--db", "copy.db").returncode == 0

@@ -78,8 +78,10 @@ class Shop:
         )
         return LocalTriage(wiring.services(config, make=True), "tester", "test")
 
-    def create(self, *texts: str, first: int = 0, said: str | None = None) -> list[Ticket]:
-        drafts = [TicketDraft(n, n, text, external_id=f"t{first + n}", verdict=said) for n, text in enumerate(texts)]
+    def create(self, *texts: str, first: int = 0, given_verdict: str | None = None) -> list[Ticket]:
+        drafts = [
+            TicketDraft(n, n, text, external_id=f"t{first + n}", verdict=given_verdict) for n, text in enumerate(texts)
+        ]
         return [o.value for o in self.triage().create(drafts) if o.value]
 
     def classify(self, plan: ClassifyPlan = BATCH, selection: Selection | None = None) -> list[Outcome[Decided]]:
@@ -166,8 +168,8 @@ def test_requests_are_those_of_a_live_call_under_names_that_providers_take(shop:
     body = request.get("body") or request["params"]
     assert body["model"] == "m"
     assert json.loads(body["messages"][-1]["content"]) == {"subject": "one", "description": ""}
-    told = server.headers[-1]
-    assert told["authorization" if "authorization" in told else "Authorization"] == "Bearer sk-canary"
+    headers = server.headers[-1]
+    assert headers["authorization" if "authorization" in headers else "Authorization"] == "Bearer sk-canary"
 
 
 def test_what_waits_is_told_by_list_why_and_stats(shop: Shop) -> None:
@@ -179,9 +181,9 @@ def test_what_waits_is_told_by_list_why_and_stats(shop: Shop) -> None:
     assert waiting["since"] == shop.rows("select opened_at from batches")[0][0]
     from triage_cli.domain.explanation.explain import explain
 
-    told = list(explain(triage.history("t0")))
-    assert any('put into a batch of classifier "gpt"' in line for line in told)
-    assert told[-1].startswith('Next: it waits in a batch of classifier "gpt" since 20')
+    messages = list(explain(triage.history("t0")))
+    assert any('put into a batch of classifier "gpt"' in line for line in messages)
+    assert messages[-1].startswith('Next: it waits in a batch of classifier "gpt" since 20')
 
 
 def test_answers_that_are_known_are_not_submitted_and_equal_texts_once(shop: Shop, server: BatchServer) -> None:
@@ -278,8 +280,16 @@ def test_results_that_are_doubled_strange_or_none_of_ours_disturb_no_others(shop
     server.finish()
     (made,) = server.batches.values()
     (first, end), second = made.ends
-    mine = first.rpartition("-")[0]
-    strange = (f"{mine}-\u00b2", f"{mine}-{'9' * 40}", f"{mine}-{'9' * 5000}", f"{mine}-7", mine, "another-1", "")
+    prefix = first.rpartition("-")[0]
+    strange = (
+        f"{prefix}-\u00b2",
+        f"{prefix}-{'9' * 40}",
+        f"{prefix}-{'9' * 5000}",
+        f"{prefix}-7",
+        prefix,
+        "another-1",
+        "",
+    )
     made.ends = [*((name, end) for name in strange), (first, end), second, (first, End(verdict("General")))]
     assert dids(shop.classify()) == {"classified": 2}
     assert shop.error is None
@@ -494,7 +504,7 @@ def test_half_of_the_results_is_not_taken_for_all(shop: Shop, server: BatchServe
 def test_a_verdict_given_meanwhile_holds(shop: Shop, server: BatchServer) -> None:
     shop.create("one", "two")
     shop.classify()
-    shop.create("one", said="Technical")
+    shop.create("one", given_verdict="Technical")
     server.finish()
     assert dids(shop.classify()) == {"held": 1, "classified": 1}
     ticket = shop.tickets()["t0"]
@@ -546,10 +556,10 @@ def test_a_customer_forgotten_meanwhile_stays_forgotten(shop: Shop, server: Batc
 
 
 def test_force_overrules_an_earlier_verdict_but_none_that_came_later(shop: Shop, server: BatchServer) -> None:
-    first, second = shop.create("one", "two", said="General")
+    first, second = shop.create("one", "two", given_verdict="General")
     named = Selection(ids=(first.ticket_id, second.ticket_id))
     shop.classify(BATCH._replace(force=True), named)
-    shop.create("two", first=1, said="Technical")
+    shop.create("two", first=1, given_verdict="Technical")
     server.finish()
     shop.classify()
     assert [(t.category, t.verdict) for _, t in sorted(shop.tickets().items())] == [("Billing", 0), ("Technical", 1)]
@@ -749,9 +759,9 @@ def table(number: int) -> str:
     return "id,subject\n" + "".join(f"{n},ticket {n}\n" for n in range(number))
 
 
-def cost(told: str) -> float:
-    found = re.search(r"\$([0-9.]+)", told)
-    assert found, told
+def cost(text: str) -> float:
+    found = re.search(r"\$([0-9.]+)", text)
+    assert found, text
     return float(found[1])
 
 
@@ -766,10 +776,10 @@ def test_reclassify_asks_in_batches_keeps_proposals_and_applies_all_at_once(cli:
     assert cli("classify", "-q").returncode == 0
     before = rows(cli.db, "select external_id, category, status from tickets order by 1")
     again = ("reclassify", "--batch", "--classifier", "gpt", "--apply")
-    told = cli(*again)
-    assert (told.returncode, told.stdout) == (0, ""), told.stderr
-    assert "2 waiting in a batch" in told.stderr
-    assert "2 wait in batches of gpt, since 20" in told.stderr
+    result = cli(*again)
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    assert "2 waiting in a batch" in result.stderr
+    assert "2 wait in batches of gpt, since 20" in result.stderr
     assert cli(*again).returncode == 0
     assert (len(server.batches), set(server.asked.values())) == (1, {1}), "what is under way is not asked again"
     assert rows(cli.db, "select external_id, category, status from tickets order by 1") == before
@@ -947,8 +957,8 @@ def test_two_runs_at_once_submit_and_collect_each_ticket_once(cli: Cli, server: 
     for _ in range(2):
         runs = [cli.start("classify", "--batch", "-q") for _ in range(2)]
         for process in runs:
-            out, told = process.communicate(timeout=PATIENCE)
-            assert (process.returncode, out, told) == (0, b"", b"")
+            out, output = process.communicate(timeout=PATIENCE)
+            assert (process.returncode, out, output) == (0, b"", b"")
         server.finish()
     assert cli("classify", "--batch", "-q").returncode == 0
     assert rows(cli.db, "select status, count(*) from tickets group by 1") == [("classified", number)]

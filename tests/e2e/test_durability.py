@@ -56,15 +56,15 @@ def states(cli: Cli) -> dict[str, int]:
 def test_an_import_that_is_killed_loses_nothing_it_told_of(cli: Cli, source: Path, seed: int) -> None:
     moment = random.Random(seed).randrange(1, NUMBER // 2)
     with cli.start("create", "-o", "id", str(source)) as process:
-        told = printed(process, moment)
+        printed_ids = printed(process, moment)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     stored = {row[0] for row in rows(cli.db, "select ticket_id from tickets")}
-    assert set(told) <= stored
+    assert set(printed_ids) <= stored
     assert is_whole(cli.db)
     assert cli("create", "-q", str(source)).returncode == 0
     assert rows(cli.db, "select count(*), count(distinct external_id) from tickets") == [(NUMBER, NUMBER)]
-    assert set(told) <= {row[0] for row in rows(cli.db, "select ticket_id from tickets")}
+    assert set(printed_ids) <= {row[0] for row in rows(cli.db, "select ticket_id from tickets")}
     assert is_whole(cli.db)
 
 
@@ -72,12 +72,12 @@ def test_an_import_that_is_killed_loses_nothing_it_told_of(cli: Cli, source: Pat
 def test_a_run_that_is_killed_is_finished_by_the_next(fitted: Cli, source: Path, seed: int) -> None:
     moment = random.Random(seed).randrange(1, NUMBER // 3)
     with fitted.start("run", "-o", "id", str(source)) as process:
-        told = printed(process, moment)
+        printed_ids = printed(process, moment)
         process.kill()
     done = states(fitted)
     assert done["routed"] >= moment
     answers = dict(rows(fitted.db, "select ticket_id, count(*) from classifications group by 1"))
-    assert set(told) <= set(answers)
+    assert set(printed_ids) <= set(answers)
     assert is_whole(fitted.db)
     assert fitted("run", "-q", str(source)).returncode == 0
     assert fitted("route", "-q").returncode == 0
@@ -183,15 +183,15 @@ def test_two_runs_at_once_share_the_work(fitted: Cli, source: Path) -> None:
 @pytest.mark.parametrize("command", ["create", "run"])
 def test_one_signal_keeps_what_is_finished(fitted: Cli, source: Path, command: str, sent: int, code: int) -> None:
     with fitted.start(command, "-o", "id", str(source)) as process:
-        told = printed(process, 1)
+        printed_ids = printed(process, 1)
         process.send_signal(sent)
         out, err = rest(process)
-    told += out.split()
+    printed_ids += out.split()
     assert process.returncode == code
     assert "Traceback" not in err
     assert " created, 0 updated, 0 unchanged, 0 rejected" in err.splitlines()[-1]
     stored = {row[0] for row in rows(fitted.db, "select ticket_id from tickets")}
-    assert set(told) == stored
+    assert set(printed_ids) == stored
     assert len(stored) < NUMBER
     assert set(states(fitted)) <= ({"new"} if command == "create" else {"new", "routing", "routed"})
     assert rows(fitted.db, "select count(*) from claims") == [(0,)]
@@ -230,9 +230,9 @@ def test_a_signal_while_a_silent_pipe_is_waited_for_ends_at_once(
         process.send_signal(sent)
         assert process.wait(PATIENCE) == code
         assert process.stderr is not None
-        told = process.stderr.read()
-    assert b"Traceback" not in told
-    assert b"error" not in told
+        stderr = process.stderr.read()
+    assert b"Traceback" not in stderr
+    assert b"error" not in stderr
 
 
 @pytest.mark.parametrize("command", ["create", "run"])
@@ -242,15 +242,15 @@ def test_a_signal_while_a_pipe_pauses_keeps_the_rows_that_came(fitted: Cli, comm
         assert process.stdin is not None
         writing = threading.Thread(target=write, args=(process.stdin, many(8000).encode()))
         writing.start()
-        told = printed(process, 2000)  # of what was read at first, in the midst of a chunk
+        printed_ids = printed(process, 2000)  # of what was read at first, in the midst of a chunk
         process.send_signal(signal.SIGINT)
-        told += rest(process)[0].split()
+        printed_ids += rest(process)[0].split()
         assert process.wait(PATIENCE) == 130
         writing.join()
         with suppress(BrokenPipeError):
             process.stdin.close()
-    assert len(told) < 8000
-    assert set(told) == {row[0] for row in rows(fitted.db, "select ticket_id from tickets")}
+    assert len(printed_ids) < 8000
+    assert set(printed_ids) == {row[0] for row in rows(fitted.db, "select ticket_id from tickets")}
     assert is_whole(fitted.db)
 
 

@@ -92,7 +92,7 @@ def test_labels_of_no_category_are_told_apart(fitted: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("description,label\nx y,Foo\n", "no label of the file is a category"),
         ("description,label\nx y,\n", "no ticket of the file has a label; name the right column with --label"),
@@ -100,11 +100,11 @@ def test_labels_of_no_category_are_told_apart(fitted: Cli) -> None:
         ("description,label\n", "error: l.csv has a header and no rows; name a file of labelled tickets\n"),
     ],
 )
-def test_a_file_that_is_no_test_is_exit_2(fitted: Cli, text: str, said: str) -> None:
+def test_a_file_that_is_no_test_is_exit_2(fitted: Cli, text: str, message: str) -> None:
     (fitted.folder / "l.csv").write_text(text)
     done = fitted("eval", "l.csv")
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_a_table_shows_thresholds_and_the_matrix(fitted: Cli) -> None:
@@ -290,9 +290,9 @@ def test_a_check_that_fails_is_told_in_json_where_json_was_asked_for(fitted: Cli
     done = fitted("eval", "wrong.csv", "--min-accuracy", "0.9", "-o", "json")
     assert done.returncode == 8
     assert json.loads(done.stdout)[0]["accuracy"] == 0.0
-    told = json.loads(done.stderr.splitlines()[-1])["error"]
-    assert told["code"] == "check_failed"
-    assert told["hint"].startswith("triage suspects")
+    error = json.loads(done.stderr.splitlines()[-1])["error"]
+    assert error["code"] == "check_failed"
+    assert error["hint"].startswith("triage suspects")
 
 
 def test_a_report_overwrites_neither_the_labelled_file_nor_the_database(fitted: Cli) -> None:

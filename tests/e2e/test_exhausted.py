@@ -85,12 +85,12 @@ app.main()
 )  # fmt: skip
 def test_too_few_files_cost_no_attempt_and_are_told(owing: Cli, receiver: Receiver, name: str, files: int) -> None:
     done = limited(owing, files, "route", "-q", "--config", f"{name}.yaml")
-    told = done.stderr.decode()
-    assert done.returncode == ExitCode.UNAVAILABLE, told
-    assert MANY in told
+    stderr = done.stderr.decode()
+    assert done.returncode == ExitCode.UNAVAILABLE, stderr
+    assert MANY in stderr
     for noise in ("Traceback", "Exception ignored", "check the rights", "Error:"):
-        assert noise not in told
-    assert len(told.splitlines()) <= 2
+        assert noise not in stderr
+    assert len(stderr.splitlines()) <= 2
     states = dict(rows(owing.db, "select state, sum(attempts) from deliveries group by 1"))
     assert states.get("pending", 0) == 0
     assert "dead" not in states
@@ -157,7 +157,7 @@ def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (OSError(errno.EMFILE, "x"), "this process has too many open files"),
         (OSError(errno.ENFILE, "x"), "the system has too many open files"),
@@ -169,13 +169,13 @@ def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
         (ExceptionGroup("several", [OSError(errno.EMFILE, "x")]), "this process has too many open files"),
     ],
 )
-def test_what_we_lack_is_known_by_its_cause(error: Exception, told: str) -> None:
+def test_what_we_lack_is_known_by_its_cause(error: Exception, message: str) -> None:
     outer = RuntimeError("a library's own")
     outer.__cause__ = error
     for each in (error, outer):
         lack = resource_exhaustion.lack_of(each)
         assert lack is not None
-        assert told in lack.message
+        assert message in lack.message
 
 
 def test_other_errors_are_none_of_it() -> None:

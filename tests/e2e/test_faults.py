@@ -12,7 +12,7 @@ from contextlib import closing
 import pytest
 
 from tests.support.commands import rows
-from tests.support.fault_job import COMMAND, HOWS, NUMBER, Job, strike, told
+from tests.support.fault_job import COMMAND, HOWS, NUMBER, Job, assert_ended, strike
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks")
 
@@ -55,14 +55,14 @@ def test_a_full_disk(job: Job) -> None:
     size = len(job.seed["t.db"])
     for room in (size - 120_000, size - 80_000, size - 40_000):  # the log of writes needs about as much as the file
         job.again()
-        told(job.triage(*COMMAND, how="small disk", at=room), 6)
+        assert_ended(job.triage(*COMMAND, how="small disk", at=room), 6)
         job.holds()
         job.finishes(lost=NUMBER)
 
 
 def test_a_disk_that_is_nearly_full_is_told_before_anything_is_paid_for(job: Job) -> None:
     done = job.triage(*COMMAND, how="nearly full disk", at=24 << 20)
-    told(done, 6)
+    assert_ended(done, 6)
     assert "has less than 32 MB left" in done.err
     assert job.server.asked == []
     job.holds()
@@ -73,11 +73,11 @@ def test_a_disk_that_is_nearly_full_is_told_before_anything_is_sent(job: Job) ->
     job.again()
     assert job.triage("create", "-q", "in.csv").code == job.triage("classify", "-q").code == 0
     done = job.triage("route", "-q", how="nearly full disk", at=24 << 20)
-    told(done, 6)
+    assert_ended(done, 6)
     assert "has less than 32 MB left" in done.err
     assert job.receiver.got == []
     job.holds()
-    told(job.triage("route", "-q"), 0)
+    assert_ended(job.triage("route", "-q"), 0)
     assert len(job.receiver.got) == NUMBER + 1
     assert rows(job.folder / "t.db", "select distinct status from tickets") == [("routed",)]
 
@@ -85,7 +85,7 @@ def test_a_disk_that_is_nearly_full_is_told_before_anything_is_sent(job: Job) ->
 def test_a_database_that_another_program_keeps_locked(job: Job) -> None:
     with closing(sqlite3.connect(job.folder / "t.db", isolation_level=None)) as other:
         other.execute("begin immediate")
-        told(job.triage(*COMMAND, how="impatient"), 6)
+        assert_ended(job.triage(*COMMAND, how="impatient"), 6)
     job.holds()
     job.finishes()
 
@@ -96,8 +96,8 @@ def test_a_damaged_database_and_its_backup(job: Job) -> None:
     for at in range(4096, len(data), 4096):
         data[at : at + 100] = b"\xff" * 100
     (job.folder / "t.db").write_bytes(data)
-    told(job.triage(*COMMAND), 2)
-    told(job.triage("audit", "verify"), 8)
+    assert_ended(job.triage(*COMMAND), 2)
+    assert_ended(job.triage("audit", "verify"), 8)
     for name in ("t.db", "t.db.head"):
         shutil.move(job.folder / name.replace("t.db", "copy.db"), job.folder / name)
     job.holds()
@@ -106,16 +106,16 @@ def test_a_damaged_database_and_its_backup(job: Job) -> None:
 
 def test_a_clock_that_is_set_back(job: Job) -> None:
     """What fell due before it was set back is due an hour later: what is new goes on at once, nothing goes twice."""
-    told(job.triage(*COMMAND, seam="network", at=2, how="kill"), -9)
+    assert_ended(job.triage(*COMMAND, seam="network", at=2, how="kill"), -9)
     done = job.triage(*COMMAND, how="clock")
-    told(done, 0)
+    assert_ended(done, 0)
     job.holds()
     job.finishes(lost=4)
 
 
 @pytest.mark.parametrize("which", ["no stdin", "no stdout", "no stderr"])
 def test_a_stream_that_is_closed(job: Job, which: str) -> None:
-    told(job.triage(*COMMAND, how=which), 0)
+    assert_ended(job.triage(*COMMAND, how=which), 0)
     job.holds()
     job.finishes()
 
@@ -123,5 +123,5 @@ def test_a_stream_that_is_closed(job: Job, which: str) -> None:
 def test_a_database_that_is_gone_is_failure(job: Job) -> None:
     for path in job.folder.glob("t.db*"):
         path.unlink()
-    told(job.triage("audit", "verify"), 8)
+    assert_ended(job.triage("audit", "verify"), 8)
     assert list(job.folder.glob("t.db*")) == []

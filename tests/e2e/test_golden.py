@@ -151,9 +151,9 @@ def test_every_command_prints_what_it_printed(fitted: Cli) -> None:
     different = []
     for name, command in COMMANDS.items():
         done = fitted(*command.split())
-        said = f"$ triage {command}\n{done.stdout}--- stderr\n{done.stderr}--- exit {done.returncode}\n"
+        output = f"$ triage {command}\n{done.stdout}--- stderr\n{done.stderr}--- exit {done.returncode}\n"
         normal.know(rows(fitted.db, "select ticket_id from tickets order by ticket_id"))
-        shown = normal(said.replace("\r\n", "␍\n").replace("\ufeff", "<BOM>"))
+        shown = normal(output.replace("\r\n", "␍\n").replace("\ufeff", "<BOM>"))
         path = GOLDEN / f"{name}.txt"
         if os.environ.get("TRIAGE_GOLDEN") == "write":
             path.write_text(shown, encoding="utf-8")
@@ -170,7 +170,7 @@ def test_each_golden_file_is_of_a_command() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("text", "shown"),
     [
         ('{"id": "01a20e7b-4121-7000-8a93-0fc121766552"}', f'{{"id": "<id-001{"·" * 28}>"}}'),
         ("at 2030-11-24T16:54:52.205Z", "at <time················>"),
@@ -180,5 +180,5 @@ def test_each_golden_file_is_of_a_command() -> None:
         ('"cost_usd": 0.0, "threshold": 0.6', '"cost_usd": 0.0, "threshold": 0.6'),
     ],
 )
-def test_the_normaliser_hides_no_more_than_it_must(tmp_path: Path, said: str, shown: str) -> None:
-    assert Normaliser(tmp_path)(said) == shown
+def test_the_normaliser_hides_no_more_than_it_must(tmp_path: Path, text: str, shown: str) -> None:
+    assert Normaliser(tmp_path)(text) == shown

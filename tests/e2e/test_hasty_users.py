@@ -97,13 +97,13 @@ def test_other_tickets_under_known_ids_are_noticed_before_anything_is_stored(cli
                 cat = subprocess.Popen(["cat"], stdin=late, stdout=subprocess.PIPE)
                 with cat, cli.start("create", "-q", stdin=cat.stdout) as process:
                     assert process.stderr is not None
-                    told, code = process.stderr.read().decode(), process.wait(PATIENCE)
+                    stderr, code = process.stderr.read().decode(), process.wait(PATIENCE)
         else:
             done = cli("create", "-q", "late.csv")
-            told, code = done.stderr, done.returncode
+            stderr, code = done.stderr, done.returncode
         assert code == 2
-        assert told.startswith('error: 3500 of 6000 tickets of source "import" would get another text')
-        assert "none of them was changed; give --source NAME" in told
+        assert stderr.startswith('error: 3500 of 6000 tickets of source "import" would get another text')
+        assert "none of them was changed; give --source NAME" in stderr
     assert rows(cli.db, "select count(*) from tickets where subject = 'another'") == [(0,)]
 
 
@@ -166,7 +166,7 @@ def test_what_could_not_be_read_goes_once_it_can(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         ("list --category Biling", 'note: there is no category "Biling"; did you mean "Billing"? known are Billing, '),
         (
@@ -181,11 +181,11 @@ def test_what_could_not_be_read_goes_once_it_can(cli: Cli) -> None:
         ("list --category Biling -q", ""),
     ],
 )
-def test_a_filter_that_nothing_can_pass_is_told(cli: Cli, args: str, said: str) -> None:
+def test_a_filter_that_nothing_can_pass_is_told(cli: Cli, args: str, message: str) -> None:
     assert cli("create", "-q", stdin=TICKETS).returncode == 0
     done = cli(*args.split())
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.startswith(said) if said else done.stderr == ""
+    assert done.stderr.startswith(message) if message else done.stderr == ""
 
 
 def test_every_action_and_kind_is_known() -> None:

@@ -103,9 +103,9 @@ def test_completion_that_cannot_be_installed_says_where_and_why(cli: Cli) -> Non
 
 @pytest.mark.parametrize("command", TYPED)
 def test_help_of_a_command_opens_with_examples(cli: Cli, command: str) -> None:
-    told = cli(*command.split(), "--help").stdout
-    before, _, _ = told.partition("Options")
-    assert re.search(rf"(?m)^ +.*triage {command}\b", before.partition("\n")[2]), told
+    help_text = cli(*command.split(), "--help").stdout
+    before, _, _ = help_text.partition("Options")
+    assert re.search(rf"(?m)^ +.*triage {command}\b", before.partition("\n")[2]), help_text
 
 
 @pytest.mark.parametrize("command", ["", *TYPED, *GROUPS])
@@ -129,31 +129,31 @@ FRAMEWORK = re.compile(r"\[\[|\{[A-Z]|<\w|x>=|<=x|range|list\[|\(\d\)|\.\.\.$", 
 @pytest.mark.parametrize("command", ["", *TYPED, *GROUPS])
 def test_help_speaks_no_word_of_the_framework_and_cuts_nothing(cli: Cli, command: str) -> None:
     for columns in ("80", "100"):
-        told = cli(*command.split(), "--help", COLUMNS=columns).stdout
-        head, _, rest = told.partition("\n")
-        assert not FRAMEWORK.search(head.replace(" COMMAND [ARGS]...", "") + "\n" + rest), told
-        assert max(map(len, told.splitlines())) <= 100
+        help_text = cli(*command.split(), "--help", COLUMNS=columns).stdout
+        head, _, rest = help_text.partition("\n")
+        assert not FRAMEWORK.search(head.replace(" COMMAND [ARGS]...", "") + "\n" + rest), help_text
+        assert max(map(len, help_text.splitlines())) <= 100
 
 
 @pytest.mark.parametrize("command", TYPED)
 def test_each_option_of_a_command_is_told_in_words(cli: Cli, command: str) -> None:
-    told = cli(*command.split(), "--help", COLUMNS="100").stdout.partition("\nOptions:\n")[2].partition("\n\n")[0]
-    assert not re.findall(r"(?m)^  -\S+( \S+)?$", told)
+    help_text = cli(*command.split(), "--help", COLUMNS="100").stdout.partition("\nOptions:\n")[2].partition("\n\n")[0]
+    assert not re.findall(r"(?m)^  -\S+( \S+)?$", help_text)
 
 
 def test_each_command_stands_under_one_heading_of_the_overview(cli: Cli) -> None:
-    told = cli("--help", COLUMNS="80").stdout
+    help_text = cli("--help", COLUMNS="80").stdout
     assert sorted(SUMMARIES) == sorted(COMMANDS)
     assert sum(map(len, HEADINGS.values())) == len(COMMANDS)
-    assert cli("--help", "list", COLUMNS="80").stdout.endswith(told[told.index("The job:") :])
+    assert cli("--help", "list", COLUMNS="80").stdout.endswith(help_text[help_text.index("The job:") :])
     for heading, commands in HEADINGS.items():
-        block = told.partition(f"\n{heading}:\n")[2].partition("\n\n")[0]
+        block = help_text.partition(f"\n{heading}:\n")[2].partition("\n\n")[0]
         assert [line.split(maxsplit=1) for line in block.splitlines()] == [list(pair) for pair in commands.items()]
 
 
 def test_options_of_every_command_are_told_in_short(cli: Cli) -> None:
-    told = cli("list", "--help", COLUMNS="100").stdout
-    _, _, everywhere = told.partition("Options of every command")
+    help_text = cli("list", "--help", COLUMNS="100").stdout
+    _, _, everywhere = help_text.partition("Options of every command")
     for option in ("--config PATH", "--db PATH|URL", "--remote URL", "--offline", "-q/--quiet", "-v/--verbose"):
         assert option in everywhere
     assert len(everywhere.splitlines()) <= 3
@@ -178,7 +178,7 @@ def test_a_usage_error_hints_at_the_help_of_its_command(cli: Cli, typed: str, hi
 
 
 @pytest.mark.parametrize(
-    ("number", "words", "told"),
+    ("number", "words", "expected"),
     [
         (1, ("classifiers",), "1 classifier"),
         (1, ("categories",), "1 category"),
@@ -190,7 +190,7 @@ def test_a_usage_error_hints_at_the_help_of_its_command(cli: Cli, typed: str, hi
         (1234, ("tickets",), "1,234 tickets"),
     ],
 )
-def test_one_is_told_in_the_singular(number: int, words: tuple[str, ...], told: str) -> None:
-    assert messages.plural(number, *words) == told
+def test_one_is_told_in_the_singular(number: int, words: tuple[str, ...], expected: str) -> None:
+    assert messages.plural(number, *words) == expected
     if number == 1 and len(words) == 1:
-        assert messages.counted({"did": 1}, ("did",), {"did": words[0]}) == told
+        assert messages.counted({"did": 1}, ("did",), {"did": words[0]}) == expected

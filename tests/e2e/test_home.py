@@ -32,14 +32,14 @@ def homeless(folder: Path, env: Mapping[str, str], *args: str) -> tuple[int, str
     app.build()  # what it needs is imported while the files can be read
     importlib.import_module("grp")
     load_config(config=str(EXAMPLE), env={"HOME": "/"}, cwd=folder)
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         child = os.fork()
         if not child:
             code = 70
             try:
                 os.chdir(folder)
-                os.dup2(said.fileno(), 1)
-                os.dup2(said.fileno(), 2)
+                os.dup2(output.fileno(), 1)
+                os.dup2(output.fileno(), 2)
                 sys.stdout = sys.stderr = os.fdopen(os.dup(2), "w")
                 os.setgroups([])
                 os.setuid(NOBODY)
@@ -50,8 +50,8 @@ def homeless(folder: Path, env: Mapping[str, str], *args: str) -> tuple[int, str
             finally:
                 os._exit(code)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        said.seek(0)
-        return code, said.read().decode()
+        output.seek(0)
+        return code, output.read().decode()
 
 
 @pytest.mark.parametrize("args", ["list", "classify -q", "db path", "config show", "create --subject x"])
@@ -77,7 +77,7 @@ def test_a_home_that_is_named_goes_before_the_system_s(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "args", "said"),
+    ("env", "args", "message"),
     [
         ({}, ("--db", "~/x.db"), "flag --db begins with ~"),
         ({"TRIAGE_DB": "~/x.db"}, (), "environment TRIAGE_DB begins with ~"),
@@ -85,25 +85,25 @@ def test_a_home_that_is_named_goes_before_the_system_s(folder: Path) -> None:
     ],
 )
 def test_a_path_that_is_typed_with_a_tilde_needs_one(
-    folder: Path, env: Mapping[str, str], args: Sequence[str], said: str
+    folder: Path, env: Mapping[str, str], args: Sequence[str], message: str
 ) -> None:
-    expected = f"error: {said}, and there is no home directory; write the whole path\n"
+    expected = f"error: {message}, and there is no home directory; write the whole path\n"
     assert homeless(folder, env, "list", *args) == (2, expected)
     assert list(folder.iterdir()) == []
 
 
 def test_a_path_in_a_file_with_a_tilde_is_a_mistake_with_its_line(folder: Path) -> None:
     (folder / "config.yaml").write_text("database: x.db\ndestinations:\n  a: {type: file, path: ~/a.jsonl}\n")
-    code, said = homeless(folder, {}, "list", "--config", "config.yaml")  # its folder is everybody's
-    assert code == 2, said
-    assert said.startswith("config.yaml:3: destinations.a.path: begins with ~, and there is no home directory;")
+    code, output = homeless(folder, {}, "list", "--config", "config.yaml")  # its folder is everybody's
+    assert code == 2, output
+    assert output.startswith("config.yaml:3: destinations.a.path: begins with ~, and there is no home directory;")
 
 
 def test_a_remote_needs_no_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIAGE_API_KEY", "k")
     command = ("list", "--remote", "http://127.0.0.1:9")
     app.run(command)  # what it needs is imported while the files can be read
-    code, said = homeless(folder, {"TRIAGE_API_KEY": "k"}, *command)
-    assert (code, "127.0.0.1:9" in said) == (6, True), said
+    code, output = homeless(folder, {"TRIAGE_API_KEY": "k"}, *command)
+    assert (code, "127.0.0.1:9" in output) == (6, True), output
     assert homeless(folder, {"TRIAGE_REMOTE": "http://127.0.0.1:9"}, "db", "path") == (2, f"error: {NONE}\n")
     assert homeless(folder, {"TRIAGE_REMOTE": "http://127.0.0.1:9"}, "db", "backup", "x") == (2, f"error: {NONE}\n")

@@ -156,17 +156,17 @@ def test_machine_formats_keep_every_character(hostile: Cli) -> None:
 
 
 def test_what_a_ticket_says_is_in_neither_runs_nor_events(fitted: Cli) -> None:
-    said = "my card is 4111 or so"
-    fitted("create", "-q", "--subject", said, f"--description={said} too")
-    fitted("run", "-q", "-o", "csv", stdin=f"id,subject\n1,{said}\n")
-    fitted("create", "-q", stdin=f"id,subject\n1,{said} again\n")
+    text = "my card is 4111 or so"
+    fitted("create", "-q", "--subject", text, f"--description={text} too")
+    fitted("run", "-q", "-o", "csv", stdin=f"id,subject\n1,{text}\n")
+    fitted("create", "-q", stdin=f"id,subject\n1,{text} again\n")
     words = [row[0] for row in rows(fitted.db, "select words from runs order by started_at")]
     assert any(word.startswith("create -q --subject") for word in words)
     for table in ("runs", "events", "deliveries", "attempts"):
         found = rows(fitted.db, f"select * from {table}")
         assert found or table in ("deliveries", "attempts")
-        assert said not in repr(found)
-    assert rows(fitted.db, f"select count(*) from tickets where subject like '%{said}%'") == [(2,)]
+        assert text not in repr(found)
+    assert rows(fitted.db, f"select count(*) from tickets where subject like '%{text}%'") == [(2,)]
 
 
 @given(st.text() | st.lists(st.sampled_from(NASTY)).map("".join))
@@ -223,8 +223,8 @@ def test_the_name_of_a_column_is_as_harmless(nasty: str) -> None:
 def test_a_password_in_an_address_is_not_in_the_record_of_runs() -> None:
     from triage_cli.cli.context import words_of
 
-    said = words_of(["--db=postgresql://me:hunter2@h/t", "create", "--subject", "hello there", "--note=mine"])
-    assert said == "'--db=postgresql://me:***@h/t' create --subject '…' '--note=…'"
+    recorded = words_of(["--db=postgresql://me:hunter2@h/t", "create", "--subject", "hello there", "--note=mine"])
+    assert recorded == "'--db=postgresql://me:***@h/t' create --subject '…' '--note=…'"
 
 
 def test_sqlite_reads_what_was_stored(hostile: Cli) -> None:

@@ -103,10 +103,10 @@ def test_doctor_sends_one_marked_ticket(bugs: Cli, stub: HttpStub) -> None:
 def test_how_a_refusal_began_is_told_by_why_without_its_controls(bugs: Cli, stub: HttpStub) -> None:
     stub.answer = lambda _: Reply(422, '{"error": "title\nis \x1b]0;bad\x07 long"}' + "x" * 1000)
     assert bugs("route").returncode == 3
-    told = bugs("why", "T-1").stdout
-    assert 'bugs answered 422; it said: {"error": "title is ' in told
-    assert "\x1b" not in told
-    assert "\x07" not in told
+    explanation = bugs("why", "T-1").stdout
+    assert 'bugs answered 422; it said: {"error": "title is ' in explanation
+    assert "\x1b" not in explanation
+    assert "\x07" not in explanation
     (attempt,) = json.loads(bugs("show", "T-1", "-o", "json").stdout)["deliveries"][0]["tries"]
     assert len(attempt["answer"]) == 500
 
@@ -131,7 +131,7 @@ def test_no_secret_is_in_any_output_log_database_or_error(bugs: Cli, stub: HttpS
     def echo(got: Got) -> Reply:
         return Reply(next(statuses), f"{got.path} {dict(got.headers)} {got.body.decode()}")
 
-    def told(*lines: str) -> None:
+    def run_commands(*lines: str) -> None:
         for line in lines:
             done = bugs(*line.split())
             assert "Traceback" not in done.stderr, (line, done.stderr)
@@ -140,7 +140,7 @@ def test_no_secret_is_in_any_output_log_database_or_error(bugs: Cli, stub: HttpS
     statuses = iter([500, 302, 400, 200, 401, 410])
     stub.answer = echo
     outputs: list[tuple[str, str]] = []
-    told(
+    run_commands(
         "config show", "config check", "config schema", "doctor", "route --dry-run", "route -v",  # 500
         "doctor --send bugs",  # 302
         "route T-1 --again -v",  # 400
@@ -152,9 +152,9 @@ def test_no_secret_is_in_any_output_log_database_or_error(bugs: Cli, stub: HttpS
     )  # fmt: skip
     assert next(statuses, None) is None, "each answer was given"
     bugs.env["BUGS_ADDRESS"] = "http://127.0.0.1:9/canary-path-4"
-    told("route T-1 --again -v", "doctor --send bugs", "why T-1")
+    run_commands("route T-1 --again -v", "doctor --send bugs", "why T-1")
     bugs.env["BUGS_ADDRESS"] = "http://example.com/canary-path-4"
-    told("route T-1 --again -v", "doctor", "doctor --send bugs", "config show")
+    run_commands("route T-1 --again -v", "doctor", "doctor --send bugs", "config show")
     found = [(line, canary) for line, text in outputs for canary in CANARIES if canary in text]
     assert found == []
     with closing(sqlite3.connect(bugs.db)) as db:

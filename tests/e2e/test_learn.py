@@ -90,7 +90,7 @@ def test_verdicts_are_learned_and_overrule_the_file(fitted: Cli) -> None:
     text = labelled.csv(labelled.rows(8), "team")
     done = fitted("create", "-q", "--map", "verdict=team", stdin=text)
     assert done.returncode == 0
-    wrong = [(said, "General") for said, _ in labelled.rows(8)]
+    wrong = [(verdict, "General") for verdict, _ in labelled.rows(8)]
     (fitted.folder / "wrong.csv").write_text(labelled.csv(wrong))
     done = fitted("learn", "wrong.csv", "-o", "json")
     lesson = json.loads(done.stdout)
@@ -170,8 +170,10 @@ def test_versions_are_kept_and_rolled_back(fitted: Cli) -> None:
     first = json.loads(fitted("show", BILLING, "-o", "json").stdout)["classifications"][-1]
     assert first["fingerprint"] == before["classifications"][-1]["fingerprint"]  # type: ignore[index]
     assert fitted("learn", "--rollback").returncode == 2
-    said = [row[0] for row in rows(fitted.db, "select action from events where ticket_id is null order by seq")]
-    assert said == ["learned", "learned", "rolled_back", "rolled_back"]
+    found_actions = [
+        row[0] for row in rows(fitted.db, "select action from events where ticket_id is null order by seq")
+    ]
+    assert found_actions == ["learned", "learned", "rolled_back", "rolled_back"]
     assert is_whole(fitted.db)
 
 
@@ -195,8 +197,8 @@ def test_a_model_for_other_categories_is_refused_and_a_rename_keeps_it(learned: 
     assert done.returncode == 0
     done = learned("classify", BILLING, "--force")
     assert "learned model version 1 is for other categories (Billing, Technical, General)" in done.stderr
-    told = {r["what"]: r for r in map(json.loads, learned("doctor", "-o", "jsonl").stdout.splitlines())}
-    assert (told["learned model"]["works"], told["learned model"]["next"]) == (False, "triage learn")
+    checks = {r["what"]: r for r in map(json.loads, learned("doctor", "-o", "jsonl").stdout.splitlines())}
+    assert (checks["learned model"]["works"], checks["learned model"]["next"]) == (False, "triage learn")
 
 
 def test_stored_tickets_without_a_verdict_are_learned_from_where_there_are_labels(fitted: Cli) -> None:
@@ -233,13 +235,13 @@ def test_a_file_of_which_no_label_is_a_category_is_exit_2(fitted: Cli) -> None:
     for command in ("learn", "suspects", "eval"):
         done = fitted(command, "teach.csv")
         assert (done.returncode, done.stdout) == (2, "")
-        said = "no label of the file is a category (labels: Bar, Foo; categories: Billing, Technical, General)"
-        assert said in done.stderr
+        message = "no label of the file is a category (labels: Bar, Foo; categories: Billing, Technical, General)"
+        assert message in done.stderr
         assert "--label" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (("learn", "--label", "team"), "--label is for a labelled file, and none is named"),
         (("learn", "--rollback", "--label", "team"), "--label is for a labelled file, and none is named"),
@@ -252,12 +254,12 @@ def test_a_file_of_which_no_label_is_a_category_is_exit_2(fitted: Cli) -> None:
         (("eval", "teach.csv", "--label", ""), "--label names no column"),
     ],
 )
-def test_no_file_and_no_label_is_passed_over(fitted: Cli, args: Sequence[str], said: str) -> None:
+def test_no_file_and_no_label_is_passed_over(fitted: Cli, args: Sequence[str], message: str) -> None:
     """As of an unset variable, or of a file that was meant to come on stdin: it would count for nothing."""
     (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(10)))
     done = fitted(*args, stdin="")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: {said}")
+    assert done.stderr.startswith(f"error: {message}")
 
 
 @pytest.mark.parametrize("command", ["suspects", "learn"])
@@ -267,9 +269,9 @@ def test_a_signal_ends_a_comparison_at_once(fitted: Cli, command: str) -> None:
         assert process.stderr is not None
         assert "label \u2190 label".encode() in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        told = process.stderr.read()
+        stderr = process.stderr.read()
         assert process.wait(PATIENCE) == 130
-    assert told == b"", "the comparison was not finished first"
+    assert stderr == b"", "the comparison was not finished first"
 
 
 def test_a_new_version_looks_again_at_what_waits_and_what_was_decided(fitted: Cli) -> None:

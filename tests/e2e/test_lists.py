@@ -63,7 +63,7 @@ def test_id_on_stdin_that_names_nothing_is_told_and_the_others_are_printed(fille
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         ("list T-1 --verdict", "ids go with no filter and no sorting; leave one of them out"),
         ("reclassify T-1 --category General --apply", "ids go with no filter; leave one of them out"),
@@ -76,10 +76,10 @@ def test_id_on_stdin_that_names_nothing_is_told_and_the_others_are_printed(fille
         ("stats --by day --columns category", 'no column "category"'),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(filled: Cli, args: str, told: str) -> None:
+def test_mistakes_are_told_in_a_sentence(filled: Cli, args: str, message: str) -> None:
     done = filled(*args.split())
     assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 def test_report_is_a_row_a_group(filled: Cli) -> None:

@@ -123,9 +123,9 @@ def test_what_stops_a_run_leaves_out_no_row_that_was_stored(cli: Cli) -> None:
         done = cli("run", "-", "-o", "csv", "--workers", "1", stdin=table)
     assert done.returncode == 4
     assert "4 created, 0 updated, 0 unchanged, 1 rejected; 2 routed" in done.stderr.splitlines()[-2]
-    told = [line.split(",") for line in done.stdout.splitlines()[1:]]
-    assert [line[0] for line in told] == ["0", "1", "2", "3", "4"]
-    assert [line[6] for line in told] == ["routed", "routed", "new", "new", "rejected"]
+    printed = [line.split(",") for line in done.stdout.splitlines()[1:]]
+    assert [line[0] for line in printed] == ["0", "1", "2", "3", "4"]
+    assert [line[6] for line in printed] == ["routed", "routed", "new", "new", "rejected"]
     assert json.loads(cli("runs", "last").stdout)["counts"]["created"] == 4
 
 
@@ -204,9 +204,11 @@ def test_a_sure_answer_stands_where_only_its_control_fails(cli: Cli) -> None:
         tickets(cli, 3, "Refund invoice {n}: I was charged twice")
         done = cli("classify", "-o", "jsonl")
         assert done.returncode == 0, done.stderr
-        told = [json.loads(line) for line in done.stdout.splitlines()]
-        assert [(t["status"], t["category"], t["classifier"]) for t in told] == [("classified", "Billing", "local")] * 3
-        assert all(t["cost_usd"] > 0 for t in told), "what failed was paid for"
+        records = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [(t["status"], t["category"], t["classifier"]) for t in records] == [
+            ("classified", "Billing", "local")
+        ] * 3
+        assert all(t["cost_usd"] > 0 for t in records), "what failed was paid for"
         assert len(server.asked) == 3
 
 
@@ -224,9 +226,9 @@ def test_a_cascade_goes_on_where_a_step_is_not_available_and_the_log_says_what_w
         done = cli("classify", "-q", "--max-wait", "0s", "-o", "jsonl")
         assert done.returncode == 0, done.stderr
         assert statuses(cli) == {"classified": 60}
-        (told,) = done.stderr.splitlines()
-        assert told.startswith('warning: classifier "gpt" is not available (127.0.0.1:')
-        assert told.endswith("the next step of both is asked instead")
+        (stderr,) = done.stderr.splitlines()
+        assert stderr.startswith('warning: classifier "gpt" is not available (127.0.0.1:')
+        assert stderr.endswith("the next step of both is asked instead")
         by = Counter(json.loads(line)["classifier"] for line in done.stdout.splitlines())
         assert by == {"gpt": 5, "backup": 55}
         assert len(second.asked) == 55
@@ -335,12 +337,12 @@ def test_kill_9_loses_no_paid_answer_that_waits_for_the_next_step(cli: Cli) -> N
         assert cli("classify", "-q").returncode == 0
         assert statuses(cli) == {"classified": 40}
         assert len(first.asked) == before + 40 - answered, "no answer was lost"
-        told = [json.loads(line) for line in cli("list").stdout.splitlines()]
-        assert [t["cost_usd"] for t in told] == pytest.approx([0.22] * 40)
+        records = [json.loads(line) for line in cli("list").stdout.splitlines()]
+        assert [t["cost_usd"] for t in records] == pytest.approx([0.22] * 40)
         log = [json.loads(line) for line in cli("logs", "--action", "classified", "-o", "jsonl").stdout.splitlines()]
-        said = Counter(event["detail"].get("outcome") for event in log)
-        assert said[None] == 40
-        assert answered <= said["next"] <= 40, "what is saved by itself is no decision"
+        outcomes = Counter(event["detail"].get("outcome") for event in log)
+        assert outcomes[None] == 40
+        assert answered <= outcomes["next"] <= 40, "what is saved by itself is no decision"
         assert is_whole(cli.db)
 
 
@@ -364,9 +366,9 @@ def test_a_verdict_wins_that_comes_between_two_steps(cli: Cli) -> None:
             assert cli("verdict", "0", "Technical", "-q").returncode == 0
             go.set()
             assert process.wait(PATIENCE) == 0
-    told = {t["external_id"]: t for t in map(json.loads, cli("list").stdout.splitlines())}
-    assert (told["0"]["category"], told["0"]["verdict"]) == ("Technical", 1)
-    assert (told["1"]["category"], told["1"]["cost_usd"]) == ("Billing", pytest.approx(0.22))
+    by_external_id = {t["external_id"]: t for t in map(json.loads, cli("list").stdout.splitlines())}
+    assert (by_external_id["0"]["category"], by_external_id["0"]["verdict"]) == ("Technical", 1)
+    assert (by_external_id["1"]["category"], by_external_id["1"]["cost_usd"]) == ("Billing", pytest.approx(0.22))
     kept = "select count(*), count(distinct classification_id), round(sum(cost), 2) from classifications"
     assert rows(cli.db, kept) == [(5, 5, 0.44)], "the late answer is kept too"
     assert is_whole(cli.db)
@@ -382,12 +384,12 @@ def test_a_sure_answer_that_was_paid_stands_where_its_controls_fail(cli: Cli) ->
         tickets(cli, 6)
         done = cli("classify", "-o", "jsonl")
         assert done.returncode == 0, done.stderr
-        told = [json.loads(line) for line in done.stdout.splitlines()]
-        assert [(t["status"], t["classifier"]) for t in told] == [("classified", "gpt")] * 6
-        assert [t["cost_usd"] for t in told] == pytest.approx([0.33] * 6)
+        records = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [(t["status"], t["classifier"]) for t in records] == [("classified", "gpt")] * 6
+        assert [t["cost_usd"] for t in records] == pytest.approx([0.33] * 6)
         assert len(server.asked) == 18
         assert rows(cli.db, "select count(*) from classifications") == [(18,)]
-        why = cli("why", told[0]["ticket_id"]).stdout
+        why = cli("why", records[0]["ticket_id"]).stdout
     assert "its threshold of 0.60 is reached; the next step is asked as a control" in why
     assert is_whole(cli.db)
 
@@ -425,9 +427,9 @@ def test_a_key_that_its_server_repeats_is_never_told_whatever_it_looks_like(cli:
     with running_llm_server(lambda _n, _asked: failing(status, f"The key {key} may not do that")) as server:
         configure(cli, server.url)
         assert cli("create", "-q", "--subject", "hello").returncode == 0
-        told = [cli("classify", "-v", "--max-wait", "0s", TEST_KEY=key), cli("list"), cli("logs"), cli("runs")]
+        results = [cli("classify", "-v", "--max-wait", "0s", TEST_KEY=key), cli("list"), cli("logs"), cli("runs")]
     assert len(server.asked) == 1
-    assert not [key for done in told if key in done.stdout + done.stderr]
+    assert not [key for done in results if key in done.stdout + done.stderr]
 
 
 def test_a_dry_run_shows_the_first_prompt_and_the_cost_and_asks_nobody(cli: Cli) -> None:
@@ -471,18 +473,18 @@ def test_the_doctor_tells_what_works_and_what_to_do(cli: Cli) -> None:
         configure(
             cli, server.url, "  gone: {type: openai, model: m, base_url: http://127.0.0.1:9, api_key_env: null}\n"
         )
-        told = {record["what"]: record for record in map(json.loads, cli("doctor").stdout.splitlines())}
-        assert told["classifier gpt"]["works"] is None, "there is no database to book a call in"
+        checks = {record["what"]: record for record in map(json.loads, cli("doctor").stdout.splitlines())}
+        assert checks["classifier gpt"]["works"] is None, "there is no database to book a call in"
         assert server.asked == []
         assert not cli.db.exists()
         assert cli("create", "-q", stdin="subject\n").returncode == 0
         done = cli("doctor")
         assert "by a JSON schema" in done.stdout
         assert done.returncode == 8, done.stderr
-        told = {record["what"]: record for record in map(json.loads, done.stdout.splitlines())}
-        assert told["classifier gpt"]["works"]
-        assert "answered" in told["classifier gpt"]["said"]
-        assert not told["classifier gone"]["works"]
+        checks = {record["what"]: record for record in map(json.loads, done.stdout.splitlines())}
+        assert checks["classifier gpt"]["works"]
+        assert "answered" in checks["classifier gpt"]["said"]
+        assert not checks["classifier gone"]["works"]
         assert statuses(cli) == {}, "nothing was stored"
 
 

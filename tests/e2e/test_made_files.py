@@ -108,10 +108,10 @@ def tried(cli: Cli, name: str, case: tuple[str, str], *options: str) -> tuple[in
         done = cli(*args, stdin=case[1])
         return done.returncode, done.stderr
     process = cli.start(*args, stdin=None)
-    said = next((line for line in process.stderr or () if b"serving" in line), b"")
+    first_line = next((line for line in process.stderr or () if b"serving" in line), b"")
     process.send_signal(signal.SIGTERM)
     _, rest = process.communicate(timeout=PATIENCE)
-    return process.returncode, (said + rest).decode()
+    return process.returncode, (first_line + rest).decode()
 
 
 @pytest.fixture
@@ -124,13 +124,13 @@ def inputs(cli: Cli) -> Cli:
 @pytest.mark.parametrize("name", CASES)
 def test_only_some_commands_make_a_database(inputs: Cli, name: str) -> None:
     for number, case in enumerate(CASES[name]):
-        code, said = tried(inputs, name, case, "--db", "typo.db")
+        code, output = tried(inputs, name, case, "--db", "typo.db")
         made = sorted(path.name for path in inputs.folder.glob("typo*"))
-        assert ("typo.db" in made) == (name in MAKERS), said
-        assert code != 1, said
+        assert ("typo.db" in made) == (name in MAKERS), output
+        assert code != 1, output
         if number in WRITERS.get(name, ()):
-            assert code == 2, said
-            assert f"there is no database at {inputs.folder}/typo.db; triage create FILE makes one" in said
+            assert code == 2, output
+            assert f"there is no database at {inputs.folder}/typo.db; triage create FILE makes one" in output
     assert not inputs.db.exists()
 
 
@@ -138,14 +138,14 @@ def test_only_some_commands_build_the_tables_on_a_server(inputs: Cli, pg_server:
     url = pg_server.database()
     for name in CASES.keys() - MAKERS - {"db path", "db copy", "review"}:
         for number, case in enumerate(CASES[name]):
-            code, said = tried(inputs, name, case, "--db", url)
+            code, output = tried(inputs, name, case, "--db", url)
             with psycopg.connect(url) as connection:
                 there = connection.execute("select count(*) from pg_class where relname = 'tickets'").fetchone()
-            assert there == (0,), f"{name}: {said}"
-            assert code != 1, said
+            assert there == (0,), f"{name}: {output}"
+            assert code != 1, output
             if number in WRITERS.get(name, ()):
                 why = "pg_dump" if name == "db backup" else "there is no database at postgresql"
-                assert (code, why in said) == (2, True), f"{name}: {said}"
+                assert (code, why in output) == (2, True), f"{name}: {output}"
 
 
 # -- rights
@@ -163,8 +163,8 @@ def test_whatever_a_command_makes_is_its_owner_s_alone(inputs: Cli, fitted_datab
     (inputs.folder / "open").write_text("")
     before = modes(inputs.folder)
     assert before["open"] == "644", "a file is open to all here, unless it is made otherwise"
-    said = {name: tried(inputs, name, case, "--db", "x.db") for name, cases in CASES.items() for case in cases}
-    assert {code for code, _ in said.values()} <= {0, 2, 3, 6, 8, 143}, said
+    outputs = {name: tried(inputs, name, case, "--db", "x.db") for name, cases in CASES.items() for case in cases}
+    assert {code for code, _ in outputs.values()} <= {0, 2, 3, 6, 8, 143}, outputs
     assert tried(inputs, "run", CASES["run"][0])[0] == 0  # the default folder
     after = modes(inputs.folder)
     made = {name: mode for name, mode in after.items() if name not in before}

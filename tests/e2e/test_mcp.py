@@ -79,12 +79,12 @@ def test_a_remote_is_served_and_its_key_is_told_nobody(tmp_path: Path, fitted_da
             answers.append(await agent.call("classify_text", text="I was charged twice"))
             answers.append(await agent.call("suggest_category", ticket="A-2", category="Technical"))
 
-        told = over_stdio(cli, script, "--allow-writes", "--insecure")
+        messages = over_stdio(cli, script, "--allow-writes", "--insecure")
         assert answers[0]["untrusted"]["subject"] == "Refund"
         assert answers[3]["category"] == "Billing"
         (event,) = map(json.loads, cli("logs", "--action", "suggested", "-o", "jsonl").stdout.splitlines())
         assert (event["actor"], event["detail"]["agent"]) == ("ada", "claude-code")
-        assert cli.env["TRIAGE_API_KEY"] not in json.dumps(answers) + told
+        assert cli.env["TRIAGE_API_KEY"] not in json.dumps(answers) + messages
     finally:
         cli.close()
 

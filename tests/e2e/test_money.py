@@ -202,9 +202,9 @@ def test_no_request_asks_a_provider_beyond_the_budget_or_off_the_books(
     ):
         assert requested(server) == sorted(REQUESTS)
         with server.client() as client:
-            told = client.get("/stats").json()["cost_usd"]
+            reported_cost = client.get("/stats").json()["cost_usd"]
     assert (till.calls > 5) == (more == AMPLE)
-    assert told == pytest.approx(till.usd)
+    assert reported_cost == pytest.approx(till.usd)
 
 
 @pytest.mark.parametrize(("more", "max_cost", "called"), [(TINY, 99.0, 0), (AMPLE, 0.0, 0), (AMPLE, 99.0, 2)])

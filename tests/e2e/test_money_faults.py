@@ -119,10 +119,10 @@ def test_a_limit_holds_however_often_a_parcel_is_sent_again_and_the_figure_is_tr
     assert between.made == 2
     assert done.returncode == 7, done.stderr
     assert till.usd - TOLERANCE <= limit
-    told = re.search(r"limit of \$([0-9.]+) \(\$([0-9.]+) spent\)", done.stderr)
-    assert told is not None, done.stderr
-    assert float(told[1]) == pytest.approx(limit, rel=1e-3)
-    assert float(told[2]) == pytest.approx(till.usd, rel=1e-3)
+    amounts = re.search(r"limit of \$([0-9.]+) \(\$([0-9.]+) spent\)", done.stderr)
+    assert amounts is not None, done.stderr
+    assert float(amounts[1]) == pytest.approx(limit, rel=1e-3)
+    assert float(amounts[2]) == pytest.approx(till.usd, rel=1e-3)
     assert till.calls > 25
 
 
@@ -156,9 +156,9 @@ def test_a_server_that_is_killed_knows_what_a_request_had_spent_when_it_comes_ag
     assert is_whole(remote.db)
 
 
-def rows_changed(cli: Cli, said: str) -> None:
+def rows_changed(cli: Cli, statement: str) -> None:
     with closing(sqlite3.connect(cli.db, timeout=30, isolation_level=None)) as db:
-        db.execute(said)
+        db.execute(statement)
 
 
 def test_all_parcels_of_a_command_share_its_limit_and_the_error_tells_of_all(

@@ -64,9 +64,9 @@ def test_killed_overlapped_and_cut_off_it_ends_as_an_undisturbed_night(cli: Cli)
         two.append(cli.start("classify", "-q", "--max-wait", "0s"))
         until(lambda: len(rows(cli.db, SHARING)) == 2, "both at work")
         gone = True
-        said = [process.communicate() for process in two]
+        outputs = [process.communicate() for process in two]
         assert [process.returncode for process in two] == [6, 6]
-        assert all(out == b"" and err.count(b"\n") == 1 and b"try again later" in err for out, err in said)
+        assert all(out == b"" and err.count(b"\n") == 1 and b"try again later" in err for out, err in outputs)
         left = statuses(cli)
         assert set(left) <= {"new", "classified"}, "an outage is no ticket's fault"
         gone = False
@@ -131,12 +131,12 @@ def test_a_deadline_ends_it_cleanly_and_leaves_the_rest_new(cli: Cli) -> None:
 def test_what_a_deadline_left_is_done_by_the_next_run(world: World) -> None:
     now, late = 0.0, "150"
 
-    def said(ticket: Ticket) -> tuple[str, float]:
+    def answer(ticket: Ticket) -> tuple[str, float]:
         nonlocal now
         now += int(ticket.external_id == late)
         return "Billing", 0.9
 
-    world.classifier = FakeClassifier(said)
+    world.classifier = FakeClassifier(answer)
     world.classifier.chunk_size = 100
     drafts = (TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(1000))
     list(world.triage().create(drafts))
@@ -151,7 +151,7 @@ def test_what_a_deadline_left_is_done_by_the_next_run(world: World) -> None:
     assert len(list(triage.classify(Selection(), ClassifyPlan(deadline=0.5)))) == 800, (
         "all in time, so that all is well"
     )
-    world.classifier, late = FakeClassifier(said, "another"), "850"
+    world.classifier, late = FakeClassifier(answer, "another"), "850"
     world.classifier.chunk_size = 100
     triage = world.triage()
     triage._stop_control = StopControl(clock=lambda: now)
@@ -163,12 +163,12 @@ def test_what_a_deadline_left_is_done_by_the_next_run(world: World) -> None:
 def test_a_run_that_its_deadline_ends_says_so(world: World) -> None:
     now = 0.0
 
-    def said(ticket: Ticket) -> tuple[str, float]:
+    def answer(ticket: Ticket) -> tuple[str, float]:
         nonlocal now
         now += int(ticket.external_id == "1500")
         return "Billing", 0.3
 
-    world.classifier = FakeClassifier(said)
+    world.classifier = FakeClassifier(answer)
     drafts = [TicketDraft(n, n + 2, f"s{n}", external_id=str(n), cells=()) for n in range(6000)]
     triage = world.triage()
     triage._stop_control = StopControl(clock=lambda: now)
@@ -181,8 +181,8 @@ def test_a_run_that_its_deadline_ends_says_so(world: World) -> None:
 
 
 def proposals(world: World) -> set[object]:
-    said = "select classification_id from classifications where fingerprint = 'another'"
-    return {row[0] for row in world.store.database.read(said)}
+    statement = "select classification_id from classifications where fingerprint = 'another'"
+    return {row[0] for row in world.store.database.read(statement)}
 
 
 def test_sigterm_keeps_what_is_in_flight_and_is_143(cli: Cli) -> None:

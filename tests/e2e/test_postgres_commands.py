@@ -134,9 +134,9 @@ def test_an_import_that_is_killed_is_finished_by_the_next(pg: Cli, pg_url: str) 
     (pg.folder / "in.csv").write_text(many(6000))
     with pg.start("create", "-o", "id", "in.csv") as process:
         assert process.stdout is not None
-        told = [process.stdout.readline().decode().strip() for _ in range(500)]
+        printed_ids = [process.stdout.readline().decode().strip() for _ in range(500)]
         process.kill()
-    assert set(told) <= {row[0] for row in sql(pg_url, "select ticket_id from tickets")}
+    assert set(printed_ids) <= {row[0] for row in sql(pg_url, "select ticket_id from tickets")}
     assert is_whole(pg_url)
     both = [pg.start("create", "-q", "in.csv", stdin=subprocess.DEVNULL) for _ in range(2)]
     for process in both:
@@ -248,8 +248,8 @@ def test_a_file_moves_with_everything_in_it(fitted: Cli, pg_server: PgServer) ->
     here, there = SqliteStore(str(fitted.db)), PostgresStore(url, network=ONLINE)
     for table in schema.tables():
         columns = ", ".join(row[1] for row in here.database.read(f"pragma table_info({table})"))
-        said = f"select {columns} from {table} order by 1, 2"
-        assert here.database.read(said) == there.database.read(said), table
+        statement = f"select {columns} from {table} order by 1, 2"
+        assert here.database.read(statement) == there.database.read(statement), table
     assert first_break(there.events(EventQuery())) is None
     assert there.stats() == here.stats()
     there.close()

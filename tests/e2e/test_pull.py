@@ -327,7 +327,7 @@ def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, d
 
 
 @pytest.mark.parametrize(
-    ("reply", "code", "says"),
+    ("reply", "code", "message"),
     [
         (Reply(401), 4, "shop answered 401: the key is wrong or may not read this; check what SHOP_TOKEN holds"),
         (Reply(403), 4, "shop answered 403: the key is wrong or may not read this; check what SHOP_TOKEN holds"),
@@ -420,14 +420,14 @@ def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, d
     ],
 )
 def test_an_answer_that_is_no_list_is_one_sentence(
-    cli: Cli, desk: Helpdesk, reply: Reply, code: int, says: str
+    cli: Cli, desk: Helpdesk, reply: Reply, code: int, message: str
 ) -> None:
     cli.env |= {"SHOP_TOKEN": "secret-of-the-shop"}
     desk.fail = lambda _number, got: reply if got.headers["authorization"] == "Bearer secret-of-the-shop" else None
     configure(cli, {"shop": desk.source(auth={"bearer": "SHOP_TOKEN"})})
     done = cli("pull", "-q")
     assert (done.returncode, done.stderr.count("\n")) == (code, 1)
-    assert says in done.stderr
+    assert message in done.stderr
     assert "secret-of-the-shop" not in done.stderr
 
 
@@ -651,20 +651,20 @@ def test_the_doctor_tries_each_source_and_stores_nothing(cli: Cli, desk: Helpdes
     cli.env |= {"SHOP_TOKEN": "secret-canary"}
     desk.fail = lambda _, got: Reply(401) if "authorization" in got.headers else None
 
-    def told(**env: str) -> dict[str, tuple[bool | None, str]]:
+    def source_checks(**env: str) -> dict[str, tuple[bool | None, str]]:
         done = cli("doctor", "-o", "jsonl", **env)
         assert "canary" not in done.stdout + done.stderr
         found = [record for record in map(json.loads, done.stdout.splitlines()) if record["what"].startswith("source")]
         return {record["what"].removeprefix("source "): (record["works"], record["said"]) for record in found}
 
-    assert told() == {
+    assert source_checks() == {
         "shop": (True, f"reads 127.0.0.1:{desk.stub.port}, which answers with a list of 0 items"),
         "tap": (True, "runs true"),
         "closed": (False, "closed answered 401: the key is wrong or may not read this"),
         "gone": (False, 'source "gone" cannot be reached at 127.0.0.1:9: it refuses connections'),
     }
     asked = len(desk.lists)
-    assert [works for works, _ in told(TRIAGE_OFFLINE="1").values()] == [None, True, None, None]
+    assert [works for works, _ in source_checks(TRIAGE_OFFLINE="1").values()] == [None, True, None, None]
     assert len(desk.lists) == asked
     assert not cli.db.exists()
 

@@ -410,9 +410,11 @@ def test_labels_of_before_a_restore_are_no_person_s_words(cli: Cli, desk: Helpde
         db.execute("alter table deliveries drop column refusal")
     broken = kept.with_name("triage.db.before-20260101T000000Z")
     broken.write_text("no database")
-    told = cli("pull", "-q").stderr
-    assert told.startswith(f"warning: {broken}, which a restore has kept, cannot be read (file is not a database), so")
-    assert told.count("\n") == 1 < len(desk.lists)
+    stderr = cli("pull", "-q").stderr
+    assert stderr.startswith(
+        f"warning: {broken}, which a restore has kept, cannot be read (file is not a database), so"
+    )
+    assert stderr.count("\n") == 1 < len(desk.lists)
     assert verdicts(cli) == {"0": (other, "shop")}, "an agent has set that since"
     assert len(rows(cli.db, "select 1 from tickets")) == 13
     night(cli)
@@ -428,14 +430,14 @@ def test_on_a_server_labels_of_before_a_restore_are_told_from_a_person_s_if_the_
     from_now_on(desk)
     configure(cli, desk, field=True, verdict="field")
     guard(cli, desk)
-    file, said = cli.folder / "config.yaml", "select external_id, category, verdict from tickets"
+    file, statement = cli.folder / "config.yaml", "select external_id, category, verdict from tickets"
     file.write_text(file.read_text().replace('["tags", "field"]', '"field"'))
     backup = cli.env["TRIAGE_DB"] = pg_server.database(like=pg_server.template)
     cli("pull", "-q")
     cli.env["TRIAGE_DB"] = pg_server.database(like=backup)
     cli("classify", "-q")
     assert cli("route", "-q").returncode == 0
-    held = {number: category for number, category, _ in sql(cli.env["TRIAGE_DB"], said) if category}
+    held = {number: category for number, category, _ in sql(cli.env["TRIAGE_DB"], statement) if category}
     other = "General" if held["0"] != "General" else "Billing"
     from_now_on(desk)
     desk.change(0, field=other)
@@ -443,7 +445,7 @@ def test_on_a_server_labels_of_before_a_restore_are_told_from_a_person_s_if_the_
     def restored() -> dict[str, tuple[str, int]]:
         cli.env["TRIAGE_DB"] = pg_server.database(like=backup)
         cli("pull", "-q", "--since", "1d")
-        return {number: category for number, category, verdict in sql(cli.env["TRIAGE_DB"], said) if verdict}
+        return {number: category for number, category, verdict in sql(cli.env["TRIAGE_DB"], statement) if verdict}
 
     assert restored() == held | {"0": other}, "all labels count as a person's"
     config = file.read_text()
@@ -454,7 +456,7 @@ def test_on_a_server_labels_of_before_a_restore_are_told_from_a_person_s_if_the_
     assert f'the ticket there holds "{other}", which somebody has set and which stays' in cli("route", "-q").stderr
     file.write_text(config)
     cli("pull", "-q", "--since", "1d")
-    assert [row for row in sql(cli.env["TRIAGE_DB"], said) if row[2]] == [("0", other, 1)]
+    assert [row for row in sql(cli.env["TRIAGE_DB"], statement) if row[2]] == [("0", other, 1)]
 
 
 # -- kills

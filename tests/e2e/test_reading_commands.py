@@ -87,12 +87,12 @@ def test_show_has_the_whole_history(routed: Cli) -> None:
 
 
 def test_why_tells_the_decision_in_words(routed: Cli) -> None:
-    told = routed("why", "A-1").stdout
+    explanation = routed("why", "A-1").stdout
     for part in ("· Billing at", "Billing, Technical, General", "threshold", "routes.Billing", "accepted it", "Next:"):
-        assert part in told
+        assert part in explanation
     as_json = json.loads(routed("why", "A-1", "-o", "json").stdout)
     assert list(as_json) == ["ticket_id", "status", "why", "agent_suggestions"]
-    assert "\n".join(as_json["why"]) + "\n" == told
+    assert "\n".join(as_json["why"]) + "\n" == explanation
 
 
 def test_logs_in_each_format_and_filter(routed: Cli) -> None:

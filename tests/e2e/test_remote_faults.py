@@ -71,7 +71,7 @@ def _take(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "said"),
+    ("answer", "code", "message"),
     [
         (LINES + CREATED + END, 0, ""),  # so that the rest is known to fail for its own reason
         (HEAD % b"text/html" + b"<html>log in</html>", 6, "does not understand: a page, not lines"),
@@ -108,18 +108,18 @@ def _take(connection: socket.socket) -> None:
         (PROBLEM % 422 + b'{"detail":"\\u001b[2Jcleared","code":"input"}', 2, "\\x1b[2Jcleared"),
     ],
 )
-def test_a_strange_answer_is_one_sentence(cli: Cli, answer: bytes, code: int, said: str) -> None:
+def test_a_strange_answer_is_one_sentence(cli: Cli, answer: bytes, code: int, message: str) -> None:
     with answering(answer) as url:
         done = cli("--remote", url, "create", "-", stdin="subject\na\n", TRIAGE_API_KEY=KEY)
-    told = done.stderr.splitlines()
+    stderr = done.stderr.splitlines()
     assert done.returncode == code, done.stderr
-    assert said in told[-1]
+    assert message in stderr[-1]
     assert "\x1b" not in done.stderr
-    assert len(told) == (2 if code == 0 else 3), "what was taken, the summary, and one sentence"
+    assert len(stderr) == (2 if code == 0 else 3), "what was taken, the summary, and one sentence"
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "said"),
+    ("answer", "code", "message"),
     [
         (HEAD % b"text/html" + b"<html>log in</html>", 6, "no JSON"),
         (HEAD % b"application/json" + b'{"tickets": 1}', 6, "Stats without all its fields"),
@@ -138,16 +138,16 @@ def test_a_strange_answer_is_one_sentence(cli: Cli, answer: bytes, code: int, sa
         (b"HTTP/1.1 403 No %b\r\n\r\n" % KEY.encode(), 4, "answered 403 No ***"),
     ],
 )
-def test_a_strange_page_is_one_sentence(cli: Cli, answer: bytes, code: int, said: str) -> None:
+def test_a_strange_page_is_one_sentence(cli: Cli, answer: bytes, code: int, message: str) -> None:
     with answering(answer) as url:
         done = cli("--remote", url, "stats", TRIAGE_API_KEY=KEY)
     assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert KEY not in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("args", "env", "code", "said"),
+    ("args", "env", "code", "message"),
     [
         ("--remote http://127.0.0.1:9 stats", {}, 6, "cannot reach 127.0.0.1:9: it refuses connections"),
         (
@@ -179,10 +179,12 @@ def test_a_strange_page_is_one_sentence(cli: Cli, answer: bytes, code: int, said
         ("--remote http://127.0.0.1:9 reclassify --batch", {}, 2, "works on a database here only"),
     ],
 )
-def test_what_cannot_be_is_told_before_any_work(cli: Cli, args: str, env: dict[str, str], code: int, said: str) -> None:
+def test_what_cannot_be_is_told_before_any_work(
+    cli: Cli, args: str, env: dict[str, str], code: int, message: str
+) -> None:
     done = cli(*args.split(), **{"TRIAGE_API_KEY": KEY, **env})
     assert done.returncode == code, done.stderr
-    assert said in done.stderr.splitlines()[-1]
+    assert message in done.stderr.splitlines()[-1]
     assert not cli.db.exists()
 
 
@@ -270,16 +272,16 @@ def test_a_server_that_is_killed_is_code_6_and_the_same_command_finishes_the_job
     with remote.start("run", "-o", "id", str(source)) as running:
         assert running.stdout is not None
         assert running.stderr is not None
-        told = {running.stdout.readline() for _ in range(100)}
+        printed_ids = {running.stdout.readline() for _ in range(100)}
         remote.end(signal.SIGKILL)
-        told |= set(running.stdout)
-        said = running.stderr.read().decode().splitlines()
+        printed_ids |= set(running.stdout)
+        stderr = running.stderr.read().decode().splitlines()
     assert running.returncode == 6
-    assert said[-1].startswith("error: ")
-    assert said[-1].endswith("run the same command again")
+    assert stderr[-1].startswith("error: ")
+    assert stderr[-1].endswith("run the same command again")
     stored = {row[0] for row in rows(remote.db, "select ticket_id from tickets")}
-    assert 100 <= len(told) < number
-    assert {line.decode().strip() for line in told} <= stored
+    assert 100 <= len(printed_ids) < number
+    assert {line.decode().strip() for line in printed_ids} <= stored
     remote.serve()
     done = remote("run", "-o", "id", str(source))
     assert done.returncode == 0, done.stderr
@@ -394,12 +396,12 @@ def test_a_server_that_is_told_to_end_lets_the_client_know(remote: RemoteCli) ->
         assert running.stderr is not None
         assert running.stdout.readline()
         assert remote.end(signal.SIGTERM) == 143
-        told = set(running.stdout)
-        said = running.stderr.read().decode()
-    assert running.returncode == 6, said
-    assert len(said.splitlines()) == 3
+        printed_ids = set(running.stdout)
+        stderr = running.stderr.read().decode()
+    assert running.returncode == 6, stderr
+    assert len(stderr.splitlines()) == 3
     stored = {row[0] for row in rows(remote.db, "select ticket_id from tickets")}
-    assert {line.decode().strip() for line in told} <= stored
+    assert {line.decode().strip() for line in printed_ids} <= stored
     assert rows(remote.db, "select count(*) from runs where ended_at is null") == [(0,)]
 
 

@@ -220,15 +220,15 @@ NO_BACKUPS: tuple[tuple[str, Callable[[Path], object], str], ...] = (
 )
 
 
-@pytest.mark.parametrize(("what", "make", "says"), NO_BACKUPS, ids=[row[0] for row in NO_BACKUPS])
+@pytest.mark.parametrize(("what", "make", "message"), NO_BACKUPS, ids=[row[0] for row in NO_BACKUPS])
 def test_a_file_that_is_no_backup_is_refused_and_nothing_is_changed(
-    grown: Cli, what: str, make: Callable[[Path], object], says: str
+    grown: Cli, what: str, make: Callable[[Path], object], message: str
 ) -> None:
     make(grown.folder / "other")
     before = files(grown)
     done = grown("db", "restore", "other")
     assert (done.returncode, done.stdout) == (2, ""), what
-    assert says in done.stderr
+    assert message in done.stderr
     assert "; " in done.stderr
     assert files(grown) == before
 
@@ -429,8 +429,8 @@ def restored(folder: Path, kill_at: int | None = None) -> int:
         finally:
             os._exit(code)
     os.close(writer)
-    with os.fdopen(reader) as told:
-        lines_ = int(told.read() or "0")
+    with os.fdopen(reader) as output:
+        lines_ = int(output.read() or "0")
     assert os.waitpid(child, 0)[1] == (signal.SIGKILL if kill_at else 0)
     return lines_
 

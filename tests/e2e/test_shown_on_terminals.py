@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, many
 from tests.support.labelled_tickets import csv, rows
-from tests.support.watched_terminal import STREAMS, told, watched
+from tests.support.watched_terminal import STREAMS, lasting_text, watched
 from triage_cli.cli.progress import SPINNER
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -19,7 +19,7 @@ CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 def shown(cli: Cli, *args: str, columns: int = 80) -> str:
     """Return what a terminal shows, without colours."""
     came = watched(cli, *args, on=STREAMS, columns=columns, NO_COLOR="")
-    lines = [CODES.sub("", line) for line in told(came.shown).splitlines()]
+    lines = [CODES.sub("", line) for line in lasting_text(came.shown).splitlines()]
     assert [line for line in lines if line != line.rstrip()] == [], "no line is padded"
     return "\n".join(lines)
 
@@ -64,9 +64,9 @@ def test_no_line_is_padded(three: Cli, args: list[str]) -> None:
 
 def test_what_was_learned_is_told_once(fitted: Cli) -> None:
     assert fitted("create", "-q", stdin=many(3)).returncode == 0
-    told = shown(fitted, "learn", columns=200)
-    assert told.count("too few labelled tickets") == 1
-    assert "kept" in told
+    screen = shown(fitted, "learn", columns=200)
+    assert screen.count("too few labelled tickets") == 1
+    assert "kept" in screen
 
 
 def test_too_few_labels_lead_to_more(fitted: Cli) -> None:
@@ -97,8 +97,8 @@ def test_taking_back_a_verdict_that_is_not_there_says_so(three: Cli) -> None:
 
 def test_where_tickets_went_is_told_once(three: Cli) -> None:
     assert three("verdict", "A-1", "General", "-q").returncode == 0
-    told = shown(three, "route", "-o", "id")
-    assert [line for line in told.splitlines() if "routed" in line] == ["1 routed to General (1)"]
+    screen = shown(three, "route", "-o", "id")
+    assert [line for line in screen.splitlines() if "routed" in line] == ["1 routed to General (1)"]
     assert three("route", "-o", "id").stderr == "0 routed\n"
 
 
@@ -240,7 +240,7 @@ def test_work_of_unknown_length_shows_how_long_it_takes(fitted: Cli) -> None:
     (fitted.folder / "labelled.csv").write_text(csv(rows(4)))
     came = watched(fitted, "suspects", "labelled.csv")
     assert re.search(rf"[{SPINNER}] comparing the labels 0:00:\d\d", came.shown)
-    assert "comparing" not in told(came.shown)
+    assert "comparing" not in lasting_text(came.shown)
 
 
 def test_records_that_go_to_a_file_are_counted_on_the_terminal(cli: Cli) -> None:
@@ -248,4 +248,4 @@ def test_records_that_go_to_a_file_are_counted_on_the_terminal(cli: Cli) -> None
     for command in ("list", "logs"):
         came = watched(cli, command, "-o", "jsonl")
         assert re.search(rf"[{SPINNER}] reading( [\d,]+ at [\d,]+/s)? 0:00:\d\d", came.shown), command
-        assert (told(came.shown), came.stdout.count(b"\n")) == ("", 20_000)
+        assert (lasting_text(came.shown), came.stdout.count(b"\n")) == ("", 20_000)

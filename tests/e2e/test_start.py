@@ -148,6 +148,6 @@ def test_a_signal_while_modules_are_imported_ends_it_in_silence(cli: Cli, sent: 
         while b"typer" not in process.stderr.readline():
             pass
         process.send_signal(sent)
-        told = process.stderr.read().decode().splitlines()
+        stderr = process.stderr.read().decode().splitlines()
     assert process.returncode == code
-    assert [line for line in told if not line.startswith("import time:")] == []
+    assert [line for line in stderr if not line.startswith("import time:")] == []

@@ -22,8 +22,8 @@ def test_of_no_ticket_there_is_json_too(filled: Cli, command: str) -> None:
 
 def test_a_dry_run_prints_records_where_a_format_is_typed(fitted: Cli) -> None:
     fitted("create", "-q", stdin=TICKETS)
-    told = json.loads(fitted("classify", "--dry-run", "-o", "json").stdout)
-    assert told == {"tickets": 3, "tokens": 0, "cost_usd": 0.0, "prompt": None}
+    records = json.loads(fitted("classify", "--dry-run", "-o", "json").stdout)
+    assert records == {"tickets": 3, "tokens": 0, "cost_usd": 0.0, "prompt": None}
     assert fitted("classify", "--dry-run", "-o", "csv").stdout == "tickets,tokens,cost_usd,prompt\n3,0,0.0,\n"
     assert fitted("classify", "--dry-run", "-o", "table").stdout == fitted("classify", "--dry-run").stdout == ""
     assert json.loads(fitted("route", "--dry-run", "-o", "json").stdout) == []
@@ -52,8 +52,8 @@ def closed_early(cli: Cli, *args: str, lines: int = 1, stdin: str = "") -> tuple
         for _ in range(lines):
             assert process.stdout.readline()
         process.stdout.close()
-        told = process.stderr.read().decode()
-        return process.wait(PATIENCE), told
+        stderr = process.stderr.read().decode()
+        return process.wait(PATIENCE), stderr
 
 
 def test_head_on_list_and_logs_is_silent(cli: Cli) -> None:
@@ -63,15 +63,15 @@ def test_head_on_list_and_logs_is_silent(cli: Cli) -> None:
 
 
 def test_head_on_create_is_silent_and_the_work_is_done(cli: Cli) -> None:
-    code, told = closed_early(cli, "create", "-o", "jsonl", stdin=many(3000))
-    assert (code, told.splitlines()[-1]) == (0, "3000 created, 0 updated, 0 unchanged, 0 rejected")
+    code, stderr = closed_early(cli, "create", "-o", "jsonl", stdin=many(3000))
+    assert (code, stderr.splitlines()[-1]) == (0, "3000 created, 0 updated, 0 unchanged, 0 rejected")
     assert rows(cli.db, "select count(*) from tickets") == [(3000,)]
 
 
 def test_head_on_run_classify_and_route_is_silent_and_the_work_is_done(fitted: Cli) -> None:
-    code, told = closed_early(fitted, "run", "-o", "csv", stdin=many(1200))
+    code, stderr = closed_early(fitted, "run", "-o", "csv", stdin=many(1200))
     assert code == 0
-    assert told.splitlines()[-1].startswith("1200 created, 0 updated, 0 unchanged, 0 rejected; 1200 routed")
+    assert stderr.splitlines()[-1].startswith("1200 created, 0 updated, 0 unchanged, 0 rejected; 1200 routed")
     assert rows(fitted.db, "select status, count(*) from tickets group by 1") == [("routed", 1200)]
     fitted("create", "-q", stdin=many(1200, "C"))
     assert closed_early(fitted, "classify", "-o", "jsonl")[0] == 0
@@ -123,11 +123,11 @@ def test_of_closed_streams_only_stdout_is_missed(filled: Cli, command: str, clos
 def test_a_stdout_that_is_closed_is_told_before_any_work(filled: Cli, command: str, closed: str) -> None:
     (filled.folder / "t.csv").write_text(many(3))
     done = shell(filled, f"{command} {closed}")
-    told = "stdout is closed, and this command prints there"
+    message = "stdout is closed, and this command prints there"
     if "json" in command:
-        assert json.loads(done.stderr)["error"]["message"] == told
+        assert json.loads(done.stderr)["error"]["message"] == message
     else:
-        assert done.stderr == f"error: {told}; send it elsewhere: > /dev/null\n"
+        assert done.stderr == f"error: {message}; send it elsewhere: > /dev/null\n"
     assert done.returncode == 2
     assert rows(filled.db, "select count(*) from tickets") == [(3,)]
 
@@ -156,10 +156,10 @@ def test_an_output_that_cannot_be_written_is_exit_6_in_one_sentence(filled: Cli)
     for command in (("list",), ("list", "-o", "csv"), ("why", "A-1"), ("stats",), ("--version",), ("--help",), ()):
         with Path("/dev/full").open("wb") as full, filled.start(*command, stdout=full) as process:
             assert process.stderr is not None
-            told = process.stderr.read().decode()
+            stderr = process.stderr.read().decode()
         assert process.returncode == 6
-        assert ERROR.fullmatch(told)
-        assert "No space left" in told
+        assert ERROR.fullmatch(stderr)
+        assert "No space left" in stderr
 
 
 def test_a_signal_ends_a_long_list(cli: Cli) -> None:

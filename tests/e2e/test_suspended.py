@@ -69,15 +69,15 @@ def night(request: pytest.FixtureRequest, cli: Cli) -> Iterator[Night]:
     def answer(number: int, _asked: Asked) -> Step:
         return Step(chat(verdict()), wait=released if number >= EARLY else None)
 
-    def sql(said: str) -> list[Any]:
+    def sql(statement: str) -> list[Any]:
         with closing(sqlite3.connect(cli.db, isolation_level=None, timeout=PATIENCE)) as db:
-            return db.execute(said).fetchall()
+            return db.execute(statement).fetchall()
 
     if request.param == "postgres":
         url = cli.env["TRIAGE_DB"] = request.getfixturevalue("pg_url")
 
-        def sql(said: str) -> list[Any]:
-            return pg_server.sql(url, said)
+        def sql(statement: str) -> list[Any]:
+            return pg_server.sql(url, statement)
 
     with running_llm_server(answer) as server:
         configure(cli, server)
@@ -146,10 +146,10 @@ def test_a_run_that_was_taken_for_dead_elsewhere_pays_for_nothing_more(night: Ni
     began_waiting = time.clock_gettime(CLOCK)
     until(lambda: time.clock_gettime(CLOCK) > began_waiting + VALID_SECONDS, "its last look at its lease is too old")
     first.send_signal(signal.SIGCONT)
-    told = first.communicate()[1].decode()
-    assert (first.returncode, "another one has taken over its work" in told) == (
+    stderr = first.communicate()[1].decode()
+    assert (first.returncode, "another one has taken over its work" in stderr) == (
         (6, True) if words == SAME else (0, False)
-    ), told
+    ), stderr
     assert sum(night.asked().values()) == NUMBER + WORKERS, "and nothing more is paid for"
     assert night.sql("select status, count(*) from tickets group by 1") == [("classified", NUMBER)]
 

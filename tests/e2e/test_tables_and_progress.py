@@ -86,20 +86,20 @@ def test_a_table_fits_a_terminal_and_keeps_what_names_a_ticket_whole(fitted: Cli
     wide = "\u8bf7\u9000\u6b3e\u6211\u88ab\u6536\u4e86\u4e24\u6b21\u94b1" * 9
     text = f"id,subject,customer,priority\nA-1,{long},C-1,urgent\nA-2,{wide},someone@example.org,high\nA-3,short,,low\n"
     assert fitted("run", "-q", stdin=text).returncode == 0
-    told = plain(on_terminal(fitted.folder, fitted.env, "list", columns=columns).text).splitlines()
-    assert len(told) == 4, "a line a ticket"
-    assert all(cell_len(line) <= columns for line in told)
-    assert told[0].split()[:3] == ["id", "status", "category"]
-    assert re.match(r"A-1  routed +Billing +.*refund of an invoice.*\u2026", told[3])
-    assert "text" in told[0]
-    assert ("customer" in told[0]) == (columns == 120)
+    lines = plain(on_terminal(fitted.folder, fitted.env, "list", columns=columns).text).splitlines()
+    assert len(lines) == 4, "a line a ticket"
+    assert all(cell_len(line) <= columns for line in lines)
+    assert lines[0].split()[:3] == ["id", "status", "category"]
+    assert re.match(r"A-1  routed +Billing +.*refund of an invoice.*\u2026", lines[3])
+    assert "text" in lines[0]
+    assert ("customer" in lines[0]) == (columns == 120)
 
 
 def test_the_narrowest_terminal_shows_ids_and_statuses_whole(fitted: Cli) -> None:
     assert fitted("run", "-q", stdin="subject\nneed to report something to Mr. Jones\n").returncode == 0
-    told = plain(on_terminal(fitted.folder, fitted.env, "list", columns=40).text).splitlines()
-    assert re.match(r"[0-9a-f]{8}  (needs_review|routed) +\w", told[1])
-    assert all(cell_len(line) <= 40 for line in told)
+    lines = plain(on_terminal(fitted.folder, fitted.env, "list", columns=40).text).splitlines()
+    assert re.match(r"[0-9a-f]{8}  (needs_review|routed) +\w", lines[1])
+    assert all(cell_len(line) <= 40 for line in lines)
 
 
 @pytest.mark.parametrize("columns", [60, 80])
@@ -109,10 +109,10 @@ def test_a_ticket_whose_external_id_is_too_long_has_the_end_of_its_ticket_id_in_
     message_id = f"CAF9hT{'x' * 50}@mail.example.com"
     stdin = f"id,subject\n{message_id},need to report something to Mr. Jones\n"
     short = fitted("create", "-q", "-o", "id", stdin=stdin).stdout.strip()[-8:]
-    told = plain(on_terminal(fitted.folder, fitted.env, "list", columns=columns).text).splitlines()
-    assert re.fullmatch(rf"{short}  new +need to report something.*", told[1])
-    told = plain(on_terminal(fitted.folder, fitted.env, "logs", columns=columns).text).splitlines()
-    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d  {short}  created  import, line 2 *", told[0])
+    lines = plain(on_terminal(fitted.folder, fitted.env, "list", columns=columns).text).splitlines()
+    assert re.fullmatch(rf"{short}  new +need to report something.*", lines[1])
+    lines = plain(on_terminal(fitted.folder, fitted.env, "logs", columns=columns).text).splitlines()
+    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d  {short}  created  import, line 2 *", lines[0])
 
 
 def test_the_doctor_says_that_no_database_can_be_made(cli: Cli) -> None:
@@ -128,16 +128,16 @@ def test_the_doctor_tests_all_else_if_the_database_does_not_answer(cli: Cli) -> 
         "  gpt: {type: openai, model: m, base_url: http://127.0.0.1:9, api_key_env: null}\n"
     )
     done = cli("doctor", "--db", "postgresql://nobody@127.0.0.1:9/x")
-    told = {record["what"]: record for record in map(json.loads, done.stdout.splitlines())}
+    checks = {record["what"]: record for record in map(json.loads, done.stdout.splitlines())}
     works = {"configuration": True, "database": False, "classifier local": True, "classifier gpt": None}
-    assert (done.returncode, {what: told[what]["works"] for what in works}) == (8, works)
-    assert told["classifier gpt"]["said"] == "not asked: its call is booked in the database, which does not work"
-    assert {told[f"destination {name}"]["works"] for name in ("Billing", "Technical", "General")} == {True}
+    assert (done.returncode, {what: checks[what]["works"] for what in works}) == (8, works)
+    assert checks["classifier gpt"]["said"] == "not asked: its call is booked in the database, which does not work"
+    assert {checks[f"destination {name}"]["works"] for name in ("Billing", "Technical", "General")} == {True}
 
 
 def test_the_doctor_says_that_there_is_no_database_yet(cli: Cli) -> None:
-    told = [json.loads(line) for line in cli("doctor").stdout.splitlines()]
-    assert told[1]["said"] == f"{cli.db}: not there yet; triage create FILE makes one"
+    checks = [json.loads(line) for line in cli("doctor").stdout.splitlines()]
+    assert checks[1]["said"] == f"{cli.db}: not there yet; triage create FILE makes one"
 
 
 def test_a_terminal_gets_the_newest_fifty(cli: Cli) -> None:

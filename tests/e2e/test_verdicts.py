@@ -28,8 +28,8 @@ def test_a_verdict_sends_the_ticket_on_and_the_delivery_names_the_one_it_replace
     done = three("verdict", "A-1", "technical", "--note", "the till is broken", "-o", "json")
     assert done.returncode == 0, done.stderr
     after = json.loads(done.stdout)
-    told = {k: after[k] for k in ("status", "category", "verdict", "confidence_source", "classifier", "reason")}
-    assert told == {
+    decision = {k: after[k] for k in ("status", "category", "verdict", "confidence_source", "classifier", "reason")}
+    assert decision == {
         "status": "classified", "category": "Technical", "verdict": True, "confidence_source": "human",
         "classifier": "verdict", "reason": "the till is broken",
     }  # fmt: skip
@@ -54,7 +54,7 @@ def test_a_verdict_that_agrees_with_the_machine_sends_nothing_again(three: Cli) 
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "said"),
+    ("args", "code", "message"),
     [
         (["A-1", "Biling"], 2, 'did you mean "Billing"? the categories are Billing, Technical, General'),
         (["A-1", "Sales"], 2, "the categories are Billing, Technical, General"),
@@ -67,11 +67,11 @@ def test_a_verdict_that_agrees_with_the_machine_sends_nothing_again(three: Cli) 
         (["-", "Billing"], 2, "stdin"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_changes_nothing(three: Cli, args: list[str], code: int, said: str) -> None:
+def test_a_mistake_is_one_sentence_and_changes_nothing(three: Cli, args: list[str], code: int, message: str) -> None:
     before = tickets(three)
     done = three("verdict", *args)
     assert (done.returncode, done.stdout) == (code, "")
-    assert said in done.stderr
+    assert message in done.stderr
     assert tickets(three) == before
 
 
@@ -124,7 +124,7 @@ def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None
 
 
 @pytest.mark.parametrize(
-    ("stdin", "said"),
+    ("stdin", "message"),
     [
         ("a,b\n1,2\n", "no column ticket_id and no column category; its columns are a, b; "),
         ("external_id;Art\nA-1;Billing\n", "no column category; its columns are external_id, Art; "),
@@ -135,14 +135,14 @@ def test_many_from_csv_and_json_lines_each_row_with_its_fate(three: Cli) -> None
         ('[{"a": ' + "[" * 100_000, "the input ends in the middle"),
     ],
 )
-def test_an_input_that_holds_no_verdicts_is_2(three: Cli, stdin: str, said: str) -> None:
+def test_an_input_that_holds_no_verdicts_is_2(three: Cli, stdin: str, message: str) -> None:
     done = three("verdict", "-", stdin=stdin)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("stdin", "said"),
+    ("stdin", "message"),
     [
         ('{"ticket_id": "A-1"}\n{"id": "A-2", "label": "General"}\n', "rejected: line 1 (A-1): no category for A-1"),
         ("ticket_id,category\n,Billing\nA-2,General\n", "line 2: no ticket_id; fill in ticket_id or external_id\n"),
@@ -158,10 +158,10 @@ def test_an_input_that_holds_no_verdicts_is_2(three: Cli, stdin: str, said: str)
         ('[{"id": "A-2", "label": "General"}, {"id": "A-3", "la', "rejected: line 1, record 2: the input ends in"),
     ],
 )
-def test_a_row_that_says_too_little_is_told_and_stops_no_other(three: Cli, stdin: str, said: str) -> None:
+def test_a_row_that_says_too_little_is_told_and_stops_no_other(three: Cli, stdin: str, message: str) -> None:
     done = three("verdict", "-", "-o", "csv", stdin=stdin)
     assert done.returncode == 3
-    assert said in done.stderr
+    assert message in done.stderr
     assert "1 verdict given, 0 unchanged, 1 rejected" in done.stderr
     assert len(done.stdout.splitlines()) == 2
 
@@ -311,5 +311,5 @@ def test_why_tells_of_a_verdict_whose_category_is_gone(fitted: Cli) -> None:
     fitted("create", "-q", "--subject", "refund", "--external-id", "X-1")
     fitted("verdict", "X-1", "General", "-q")
     (fitted.folder / "config.yaml").write_text("categories: [{name: Billing}, {name: Technical}]\n")
-    told = json.loads(fitted("why", "X-1", "-o", "json").stdout)
-    assert "a person decides since General is no category any more: triage verdict X-1" in str(told)
+    explanation = json.loads(fitted("why", "X-1", "-o", "json").stdout)
+    assert "a person decides since General is no category any more: triage verdict X-1" in str(explanation)

@@ -21,7 +21,7 @@ import typer
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_pending, raw_terminal, until, until_gone
 from tests.support.llm_server import Asked, LlmServer, Step, chat, verdict
-from tests.support.watched_terminal import Came, told, unwatched, watched
+from tests.support.watched_terminal import Came, lasting_text, unwatched, watched
 from triage_cli.cli import app, live_line, progress
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.readers.decoding import BLOCK
@@ -264,7 +264,7 @@ def test_what_is_told_under_a_bar_is_told_as_it_is_elsewhere(desk: Desk) -> None
     assert alone.stderr.count(b"rejected: line") == len(TEXTS)
     next_step = f"next: triage classify; {len(TEXTS)} rejected: --rejects FILE keeps such rows\n"
     expected = alone.stderr.decode() + next_step
-    assert told(came.shown).split() == expected.split(), "a long line is wrapped at words"
+    assert lasting_text(came.shown).split() == expected.split(), "a long line is wrapped at words"
 
 
 @pytest.mark.parametrize(("term", "columns"), [("xterm", 120), ("xterm", 1), ("xterm", 0), ("dumb", 120)])
@@ -288,7 +288,7 @@ def test_a_bar_never_wraps_and_leaves_nothing(desk: Desk, term: str, columns: in
     drawn = [part for part in came.shown.split(live_line.CLEAR) if part and part[0] in progress.SPINNER]
     assert (len(drawn) > 1) == (term == "xterm" and columns != 1)
     assert all(len(line) < (columns or live_line.UNKNOWN_WIDTH) for line in drawn)
-    assert told(came.shown).startswith(f"{ROUTED} routed to ")
+    assert lasting_text(came.shown).startswith(f"{ROUTED} routed to ")
     assert ("\x1b" in came.shown) == (term == "xterm")
     assert "\x1b[?25l" not in came.shown, "the cursor stays visible, whatever becomes of the process"
 
@@ -364,7 +364,7 @@ def test_a_signal_takes_the_bar_away(
         until(partial(taken, process, number), "the signal")
     shown = until_gone(ours)
     assert process.wait(PATIENCE) == code
-    assert told(shown.removesuffix(live_line.CLEAR)) == told(shown)
+    assert lasting_text(shown.removesuffix(live_line.CLEAR)) == lasting_text(shown)
     assert not shown.split(live_line.CLEAR)[-1].startswith(tuple(progress.SPINNER)), "the bar is gone"
     os.close(ours)
 

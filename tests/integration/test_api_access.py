@@ -91,10 +91,10 @@ def test_every_route_is_closed_to_those_without_a_good_key(server: ApiServer) ->
             params = {"api_key": server.keys["admin"], "X-API-Key": server.keys["admin"]} if kind == "query" else {}
             raw = {k.encode(): v.encode("latin-1") for k, v in headers.items()}
             answer = httpx.request(method, server.url + path, headers=raw, params=params, json=None, verify=UNENCRYPTED)
-            said = (method, path, kind, answer.status_code)
-            assert answer.status_code == 401, said
-            assert answer.headers["content-type"] == "application/problem+json", said
-            assert answer.headers["www-authenticate"], said
+            attempt = (method, path, kind, answer.status_code)
+            assert answer.status_code == 401, attempt
+            assert answer.headers["content-type"] == "application/problem+json", attempt
+            assert answer.headers["www-authenticate"], attempt
     assert stored(server) == before
 
 
@@ -349,11 +349,11 @@ def test_a_key_that_waits_for_its_permits_holds_up_no_other(tmp_path: Path, monk
     with running_server(tmp_path, limits=Limits(per_minute=40)) as server:
         permits = server.served.gate.permits
 
-        def slowly(caller_id: str, wanted: int, per_minute: int, burst: int) -> float:
+        def slowly(caller_id: str, number: int, per_minute: int, burst: int) -> float:
             if caller_id == "agent":
                 at_it.set()
                 assert go_on.wait(PATIENCE)
-            return permits(caller_id, wanted, per_minute, burst)
+            return permits(caller_id, number, per_minute, burst)
 
         monkeypatch.setattr(server.served.gate, "permits", slowly)
         with ThreadPoolExecutor(1) as pool, server.client() as one, server.client("admin", timeout=60) as other:

@@ -55,20 +55,20 @@ def post(server: ApiServer, path: str, **options: Any) -> httpx.Response:
     ],
 )
 def test_a_table_comes_in_and_an_outcome_a_row_goes_out(server: ApiServer, kind: str, body: str) -> None:
-    told = lines(post(server, "/tickets/batch", content=body, headers={"content-type": kind}))
-    assert [(line["row"], line["did"], line["ticket"]["status"]) for line in told[:-1]] == [
+    outcomes = lines(post(server, "/tickets/batch", content=body, headers={"content-type": kind}))
+    assert [(line["row"], line["did"], line["ticket"]["status"]) for line in outcomes[:-1]] == [
         (n, "created", "new") for n in range(3)
     ]
-    assert told[-1]["end"] == {"created": 3}
+    assert outcomes[-1]["end"] == {"created": 3}
     again = lines(post(server, "/tickets/batch", content=body, headers={"content-type": kind}))
     assert again[-1]["end"] == {"unchanged": 3}
 
 
 def test_rows_flow_through_and_a_bad_one_is_an_error_of_its_own(server: ApiServer, world: World) -> None:
     body = "id,subject,description\n1,refund,me\n2,,\n3,hours,?\n"
-    told = lines(post(server, "/tickets/batch?do=classify,route&source=desk", content=body, headers=CSV))
-    assert {line["row"]: line["did"] for line in told[:-1]} == {0: "created", 1: "rejected", 2: "created"}
-    bad = next(line for line in told if line.get("row") == 1)
+    outcomes = lines(post(server, "/tickets/batch?do=classify,route&source=desk", content=body, headers=CSV))
+    assert {line["row"]: line["did"] for line in outcomes[:-1]} == {0: "created", 1: "rejected", 2: "created"}
+    bad = next(line for line in outcomes if line.get("row") == 1)
     assert bad["error"] == {"code": "rejected", "message": "line 3: neither subject nor description", "hint": ""}
     assert "ticket" not in bad
     assert {t.status for t in world.store.find(Selection())} == {"unroutable"}
@@ -112,18 +112,18 @@ def test_what_is_no_table_is_refused_before_anything_is_stored(
     ],
 )  # fmt: skip
 def test_a_draft_that_no_client_sends_ends_the_stream_as_a_problem(server: ApiServer, world: World, line: str) -> None:
-    told = lines(post(server, "/tickets/batch", content='{"met":[0,0]}\n' + line, headers={"content-type": PARCEL}))
-    assert len(told) == 1
-    assert (told[0]["problem"]["status"], told[0]["problem"]["code"]) == (422, "usage")
+    outcomes = lines(post(server, "/tickets/batch", content='{"met":[0,0]}\n' + line, headers={"content-type": PARCEL}))
+    assert len(outcomes) == 1
+    assert (outcomes[0]["problem"]["status"], outcomes[0]["problem"]["code"]) == (422, "usage")
     assert world.store.stats().tickets == 0
 
 
 def test_more_rows_than_one_request_may_hold_are_a_problem_after_those_that_were_stored(
     server: ApiServer, world: World
 ) -> None:
-    told = lines(post(server, "/tickets/batch", content=many(101), headers=CSV))
-    assert told[-1]["problem"]["status"] == 413
-    assert world.store.stats().tickets == len(told) - 1
+    outcomes = lines(post(server, "/tickets/batch", content=many(101), headers=CSV))
+    assert outcomes[-1]["problem"]["status"] == 413
+    assert world.store.stats().tickets == len(outcomes) - 1
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_tickets_are_selected_by_any_name_and_by_what_they_are(server: ApiServer
         ("/route", {"limit": 2}, {"unroutable": 2}),
     ]
     for path, conditions, expected in cases:
-        told = lines(post(server, path, json={"selection": {"ids": names, **conditions}}))
-        assert told[-1]["end"] == expected, (path, conditions, told)
+        outcomes = lines(post(server, path, json={"selection": {"ids": names, **conditions}}))
+        assert outcomes[-1]["end"] == expected, (path, conditions, outcomes)
 
 
 def test_twins_of_a_request_are_kept_out_while_it_is_at_work(server: ApiServer, world: World) -> None:

@@ -59,9 +59,9 @@ def base64(data: bytes) -> str:
 
 
 def zendesk(body: bytes, at: float) -> dict[str, str]:
-    said = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    updated_at = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     name = "X-Zendesk-Webhook-Signature"
-    return {name: base64(digest(said.encode() + body)), f"{name}-Timestamp": said}
+    return {name: base64(digest(updated_at.encode() + body)), f"{name}-Timestamp": updated_at}
 
 
 def svix(body: bytes, at: float) -> dict[str, str]:

@@ -95,8 +95,8 @@ def issue(repository: str | None, number: int, title: str, **more: str) -> dict[
 
 def stored(server: ApiServer) -> int:
     """Count what webhooks have stored: what becomes of earlier ones in the background goes on meanwhile."""
-    said = "select count(*) from events where action in ('created', 'updated')"
-    found: int = rows(Path(server.config.database), said)[0][0]
+    statement = "select count(*) from events where action in ('created', 'updated')"
+    found: int = rows(Path(server.config.database), statement)[0][0]
     return found
 
 
@@ -261,13 +261,13 @@ def test_hmac_in_a_named_header_in_its_usual_forms(server: ApiServer, form: str)
 @pytest.mark.parametrize(("at", "code"), [("now", 201), ("ms", 201), ("iso", 201), ("old", 401), ("odd", 401)])
 def test_a_time_that_is_signed_too_must_be_now(server: ApiServer, at: str, code: int) -> None:
     now = time.time()
-    said = {
+    times_by_format = {
         "now": str(int(now)), "ms": str(int(now * 1000)), "iso": datetime.fromtimestamp(now, UTC).isoformat(),
         "old": str(int(now) - 301), "odd": "x",
     }[at]  # fmt: skip
     body = json.dumps({"title": at}).encode()
-    shown = hmac.digest(b"plain", said.encode() + body, hashlib.sha256).hex()
-    assert send(server, "timed", body, {"X-Signature": shown, "X-Time": said}).status_code == code
+    shown = hmac.digest(b"plain", times_by_format.encode() + body, hashlib.sha256).hex()
+    assert send(server, "timed", body, {"X-Signature": shown, "X-Time": times_by_format}).status_code == code
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"data": {"title": "  "}}', b'{"data": {}}', b"\xff", b"[" * 100_000])

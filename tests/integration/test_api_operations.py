@@ -43,12 +43,12 @@ class Receiver(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[str, type[Receiver]]]:
-    class Mine(Receiver):
+    class OwnReceiver(Receiver):
         came: list[str] = []  # noqa: RUF012 - one list a test
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Mine)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), OwnReceiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/hook", Mine
+    yield f"http://127.0.0.1:{server.server_port}/hook", OwnReceiver
     server.shutdown()
     server.server_close()
 
@@ -63,7 +63,7 @@ def test_numbers_are_in_prometheus_format(fitted: Cli) -> None:
         assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
         lines = answer.text.splitlines()
         assert all(line.startswith("# ") or LINE.fullmatch(line) for line in lines)
-        for said in (
+        for metrics in (
             'triage_database_tickets{status="new"} 1.0', 'triage_database_tickets{status="routed"} 1.0',
             'triage_database_deliveries{destination="Billing",state="accepted"} 1.0',
             'triage_database_answers{classifier="local"} 1.0', 'triage_database_cost_usd{classifier="local"} 0.0',
@@ -72,7 +72,7 @@ def test_numbers_are_in_prometheus_format(fitted: Cli) -> None:
             'triage_http_request_duration_seconds_count{method="POST",route="/tickets/{ticket_id}/route"} 1.0',
             f'triage_build_info{{version="{__version__}"}} 1.0',
         ):  # fmt: skip
-            assert said in lines
+            assert metrics in lines
         waited = next(line for line in lines if line.startswith("triage_database_oldest_new_seconds "))
         assert 0 < float(waited.split()[1]) < 60
         assert "triage_database_oldest_pending_delivery_seconds 0.0" in lines
@@ -207,9 +207,9 @@ def test_at_its_start_it_tells_what_it_does_not_send_and_that_nobody_has_a_key(c
     started = Started(cli, "--workers", workers)
     started.process.terminate()
     started.process.wait(PATIENCE)
-    told = [line for line in started.lines if not line.startswith("{")]
-    assert told.count(note) == 1
-    assert [line.partition(" is private, ")[0] for line in told if line.startswith("warning: ")] == [
+    lines = [line for line in started.lines if not line.startswith("{")]
+    assert lines.count(note) == 1
+    assert [line.partition(" is private, ")[0] for line in lines if line.startswith("warning: ")] == [
         "warning: destinations.hook: its address"
     ]
     assert cli("keys", "create", "ada", "--role", "agent").returncode == 0
@@ -228,7 +228,7 @@ def refused(url: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--host", "0.0.0.0"), "--behind-proxy"),  # noqa: S104 - what must be refused
         (("--host", "::"), "--behind-proxy"),
@@ -238,10 +238,10 @@ def refused(url: str) -> bool:
         (("--remote", "http://127.0.0.1:1"), "--remote"),
     ],
 )
-def test_it_does_not_serve_where_that_is_not_safe(cli: Cli, options: tuple[str, ...], said: str) -> None:
+def test_it_does_not_serve_where_that_is_not_safe(cli: Cli, options: tuple[str, ...], message: str) -> None:
     done = cli("serve", "--port", "0", *options)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
 

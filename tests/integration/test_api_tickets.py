@@ -99,8 +99,8 @@ def test_a_ticket_s_extra_hides_none_of_its_text(client: httpx.Client) -> None:
 
 
 def test_what_cannot_be_read_is_kept(client: httpx.Client) -> None:
-    said = {"subject": "x", "priority": "purple", "created_at": "someday", "extra": {"shop": 3}}
-    ticket = client.post("/tickets", json=said).json()["ticket"]
+    body = {"subject": "x", "priority": "purple", "created_at": "someday", "extra": {"shop": 3}}
+    ticket = client.post("/tickets", json=body).json()["ticket"]
     assert ticket["extra"] == {"shop": 3, "priority": "purple", "created_at": "someday"}
     assert ticket["priority"] is None
 
@@ -142,9 +142,9 @@ def test_fifty_equal_posts_at_once_under_one_key_make_one_ticket(client: httpx.C
     together = threading.Barrier(50)
 
     def post(_: int) -> httpx.Response:
-        with server.client() as mine:
+        with server.client() as own_client:
             together.wait()
-            return mine.post("/tickets", json={"subject": "fifty"}, headers={"Idempotency-Key": "fifty"})
+            return own_client.post("/tickets", json={"subject": "fifty"}, headers={"Idempotency-Key": "fifty"})
 
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(post, range(50)))
@@ -214,14 +214,14 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
 ) -> None:
     """It holds its key for half a minute at a time: what a kill leaves behind is over as soon."""
     monkeypatch.setattr(idempotency, "RENEW", 0.001)
-    made, said, until = client.post("/tickets", json={"subject": "slow"}).json()["ticket_id"], threading.Event(), []
+    made, answers, until = client.post("/tickets", json={"subject": "slow"}).json()["ticket_id"], threading.Event(), []
 
     def renew(_caller: str, key: str, seconds: float) -> None:
         until.append((key, seconds))
-        said.set()
+        answers.set()
 
     def named(store: Store, name: str) -> Ticket:
-        assert said.wait(PATIENCE), "it is at work until it has said so"
+        assert answers.wait(PATIENCE), "it is at work until it has said so"
         return ticket_lookup.named(store, name)
 
     monkeypatch.setattr(server.served.gate, "renew", renew)
@@ -382,9 +382,9 @@ def test_a_ticket_is_found_by_whatever_its_external_id_is(client: httpx.Client, 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", '[{"a": -1e999}]'])
 def test_a_number_that_json_has_no_word_for_is_refused(client: httpx.Client, number: str) -> None:
     body = f'{{"subject": "x", "extra": {{"weight": {number}}}}}'
-    said = client.post("/tickets", content=body, headers=JSON)
-    assert (said.status_code, said.json()["code"]) == (422, "usage")
-    assert "extra" in said.json()["detail"]
+    response = client.post("/tickets", content=body, headers=JSON)
+    assert (response.status_code, response.json()["code"]) == (422, "usage")
+    assert "extra" in response.json()["detail"]
 
 
 def test_what_is_nested_too_deeply_to_be_written_again_is_refused(client: httpx.Client) -> None:

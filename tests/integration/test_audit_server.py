@@ -125,15 +125,17 @@ ALTERED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("what", "statement", "says"), ALTERED, ids=[row[0] for row in ALTERED])
-def test_whatever_was_done_to_the_tables_of_a_server_is_told(filled: str, what: str, statement: str, says: str) -> None:
+@pytest.mark.parametrize(("what", "statement", "message"), ALTERED, ids=[row[0] for row in ALTERED])
+def test_whatever_was_done_to_the_tables_of_a_server_is_told(
+    filled: str, what: str, statement: str, message: str
+) -> None:
     """By somebody who may do anything there: triggers and foreign keys are off meanwhile, and on again."""
     sql(filled, f"set session_replication_role = replica; {statement}")
     store = PostgresStore(filled, network=ONLINE)
     try:
         with pytest.raises(CheckError) as caught:
             proved(store)
-        assert says in caught.value.message, what
+        assert message in caught.value.message, what
         assert caught.value.hint
         assert "DATABASE" not in caught.value.hint
     finally:
@@ -144,8 +146,8 @@ def test_whatever_was_done_to_the_tables_of_a_server_is_told(filled: str, what: 
 
 
 def triggers() -> list[str]:
-    said = [each for each in schema.statements() if "events_never_go" in each]
-    return [each.replace("create function", "create or replace function") for each in said]
+    statements = [each for each in schema.statements() if "events_never_go" in each]
+    return [each.replace("create function", "create or replace function") for each in statements]
 
 
 def test_a_cut_log_that_grows_past_its_old_length_is_not_whole_again(filled: str) -> None:
@@ -277,10 +279,10 @@ def test_a_line_that_is_no_head_is_told_with_its_number(cli: Cli, line: str) -> 
 
 def test_a_file_of_heads_that_cannot_be_read_or_written_is_told(cli: Cli) -> None:
     assert cli("create", "-q", stdin=TICKETS).returncode == 0
-    for name, says in ((".", "cannot read"), ("no/such/heads", "cannot be added to no/such/heads: No such file")):
+    for name, reason in ((".", "cannot read"), ("no/such/heads", "cannot be added to no/such/heads: No such file")):
         done = cli("audit", "verify", "--heads", name)
         assert (done.returncode, done.stdout) == (2, "")
-        assert says in done.stderr
+        assert reason in done.stderr
 
 
 def test_a_missing_head_beside_a_file_is_mended_by_what_the_hint_says(cli: Cli) -> None:

@@ -172,9 +172,9 @@ def test_a_used_up_budget_of_a_day_names_what_all_runs_of_the_day_spent(store: S
 def test_calls_that_wait_at_the_same_time_share_one_write() -> None:
     writes: list[Sequence[float]] = []
 
-    def grant(_spent: float, _reserved: float, wanted: Sequence[float]) -> int:
-        writes.append(list(wanted))
-        return len(wanted)
+    def grant(_spent: float, _reserved: float, amounts: Sequence[float]) -> int:
+        writes.append(list(amounts))
+        return len(amounts)
 
     async def all_at_once() -> None:
         purse = BudgetReserver(budget, lambda: False)
@@ -188,7 +188,7 @@ def test_calls_that_wait_at_the_same_time_share_one_write() -> None:
 
 @pytest.mark.parametrize("granting", [True, False])
 def test_who_is_refused_waits_for_what_is_in_flight_and_only_the_last_one_fails(*, granting: bool) -> None:
-    budget = a_budget(1.0, grant=(lambda _spent, _reserved, wanted: len(wanted)) if granting else None)
+    budget = a_budget(1.0, grant=(lambda _spent, _reserved, amounts: len(amounts)) if granting else None)
 
     async def call(purse: BudgetReserver) -> None:
         await purse.set_aside(0.8)
@@ -232,10 +232,10 @@ def test_a_run_that_stops_waits_for_no_money() -> None:
 def test_a_write_that_fails_is_told_to_all_who_wait_and_the_next_one_is_tried() -> None:
     fails = True
 
-    def grant(_spent: float, _reserved: float, wanted: Sequence[float]) -> int:
+    def grant(_spent: float, _reserved: float, amounts: Sequence[float]) -> int:
         if fails:
             raise OSError("gone")
-        return len(wanted)
+        return len(amounts)
 
     async def calls() -> list[BaseException | None]:
         nonlocal fails
@@ -253,10 +253,10 @@ def test_a_write_that_fails_is_told_to_all_who_wait_and_the_next_one_is_tried() 
 def test_whoever_leaves_while_money_is_set_aside_leaves_none_behind() -> None:
     at_it, go_on = threading.Event(), threading.Event()
 
-    def grant(_spent: float, _reserved: float, wanted: Sequence[float]) -> int:
+    def grant(_spent: float, _reserved: float, amounts: Sequence[float]) -> int:
         at_it.set()
         assert go_on.wait(PATIENCE)
-        return len(wanted)
+        return len(amounts)
 
     async def leave() -> None:
         purse = BudgetReserver(budget, lambda: False)
@@ -404,7 +404,8 @@ def test_what_others_put_on_a_run_s_account_outlasts_what_it_says_itself(store: 
 
 
 @pytest.mark.parametrize(
-    ("limit", "told"), [(0.00001, "$0.00001"), (0.5, "$0.5"), (5, "$5"), (0.12345, "$0.1235"), (12345.678, "$12345.68")]
+    ("limit", "expected"),
+    [(0.00001, "$0.00001"), (0.5, "$0.5"), (5, "$5"), (0.12345, "$0.1235"), (12345.678, "$12345.68")],
 )
-def test_money_is_told_without_an_exponent(limit: float, told: str) -> None:
-    assert f"limit of {told} ($0 spent)" in a_budget(limit).exceeded(2 * limit).message
+def test_money_is_told_without_an_exponent(limit: float, expected: str) -> None:
+    assert f"limit of {expected} ($0 spent)" in a_budget(limit).exceeded(2 * limit).message

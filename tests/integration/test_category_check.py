@@ -55,8 +55,8 @@ def test_no_configuration_where_there_was_one_is_told_and_how_to_name_it(shop: C
 def test_a_change_that_is_meant_is_told_once(shop: Cli) -> None:
     elsewhere(shop, "run", "-q", stdin=SHORT)
     texts = [f"subject\nwhere is parcel {n}\n" for n in range(4)]
-    said = in_shop(shop, "run", "-q", stdin=texts[0])
-    assert said.startswith(
+    result = in_shop(shop, "run", "-q", stdin=texts[0])
+    assert result.startswith(
         f"warning: this database was last classified by {BUILT_IN}, and now it is by the categories of"
     )
     assert in_shop(shop, "run", "-q", stdin=texts[1]) == ""
@@ -109,9 +109,9 @@ def test_a_server_tells_it_in_its_log_and_not_to_who_calls_it(shop: Cli) -> None
     finally:
         process.terminate()
     _, rest = process.communicate(timeout=PATIENCE)
-    said = [json.loads(line) for line in rest.decode().splitlines() if "last classified" in line]
+    records = [json.loads(line) for line in rest.decode().splitlines() if "last classified" in line]
     assert process.returncode == 143
-    assert [(line["level"], line["message"].partition(" by ")[0]) for line in said] == [
+    assert [(line["level"], line["message"].partition(" by ")[0]) for line in records] == [
         ("warning", "warning: this database was last classified")
     ]
 
@@ -134,15 +134,15 @@ def test_what_is_put_into_a_batch_is_told_of_and_remembered(shop: Cli) -> None:
 
 
 def checked(store: SqliteStore | PostgresStore, basis: Basis, *was: Category) -> list[str]:
-    told: list[str] = []
+    messages: list[str] = []
     heirs = {old: category.name for category in was for old in category.was}
-    check = CategoryCheck(CategoryMemory(store.database), basis, heirs, told.append)
+    check = CategoryCheck(CategoryMemory(store.database), basis, heirs, messages.append)
     ticket = Ticket("t", "t", "test", None, "", "s", None, None, None, 2, None, "")
     for _ in check.over([[], [], [ticket], [ticket]]):
         pass
     check.after()
     check.after()
-    return told
+    return messages
 
 
 def test_both_stores_remember_the_last_one(store: SqliteStore | PostgresStore) -> None:
@@ -165,6 +165,6 @@ def test_another_order_is_no_other_list_and_another_machine_writes_nothing(store
 
 def test_a_long_list_is_told_in_short_and_a_path_as_a_shell_takes_it() -> None:
     there = tuple(f"c{n}" for n in range(FEW + 3))
-    said = warning(Basis(there, "/a b/config.yaml", "there"), Basis(("x", "y"), "/c.yaml", "here"))
-    assert "of /a b/config.yaml on there (c0, c1, c2, c3, c4 and 3 more), and now it is by the categories of /c" in said
-    assert said.endswith("if not, give --config '/a b/config.yaml'")
+    note = warning(Basis(there, "/a b/config.yaml", "there"), Basis(("x", "y"), "/c.yaml", "here"))
+    assert "of /a b/config.yaml on there (c0, c1, c2, c3, c4 and 3 more), and now it is by the categories of /c" in note
+    assert note.endswith("if not, give --config '/a b/config.yaml'")

@@ -140,8 +140,8 @@ def remote(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
     certificate, key = authority.vouch()
     log = cli.folder / "serve.log"
     options = ("--port", "0", "--ssl-certfile", str(certificate), "--ssl-keyfile", str(key))
-    with log.open("wb") as told:
-        process = cli.start("serve", *options, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=told)
+    with log.open("wb") as log_file:
+        process = cli.start("serve", *options, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log_file)
     try:
         until(lambda: b"serving " in log.read_bytes() or process.poll(), "the server")
         yield cli, int(re.findall(r"serving https://127.0.0.1:(\d+)", log.read_text())[0])

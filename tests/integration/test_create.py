@@ -198,10 +198,10 @@ def test_what_was_stored_before_an_import_stops_is_told(world: World) -> None:
     number = chunks.CHUNK + 20
     create(world, [a_draft(row) for row in range(chunks.CHUNK, number)])
     others = [d if d.row < chunks.CHUNK else d._replace(description="Other") for d in drafts(number)]
-    told: list[Outcome[Ticket]] = []
+    messages: list[Outcome[Ticket]] = []
     with pytest.raises(InputError):
-        told.extend(world.triage().create(others))
-    assert dids(told) == ["created"] * chunks.CHUNK
+        messages.extend(world.triage().create(others))
+    assert dids(messages) == ["created"] * chunks.CHUNK
     assert Counter(dids(create(world, drafts(number)))) == {"unchanged": number}
 
 
@@ -304,10 +304,10 @@ def test_an_export_that_says_the_same_again_is_no_later_word_than_a_person_s(wor
     assert exported("General") == ("updated", "General", 1), "a word that has changed is a later one"
     last = json.loads(list(world.store.events(EventQuery()))[-1].detail)
     assert (last["verdict"], last["was"]) == ("General", "Technical"), "and it is told whose place it takes"
-    told = (
+    message = (
         "the input gave the verdict General instead of Technical: it says something else than before a person decided"
     )
-    assert world.triage().why("0").why[-2].endswith(told)
+    assert world.triage().why("0").why[-2].endswith(message)
     assert "General, decided by a person;" in world.triage().why("0").why[0], "whoever decided Technical did not"
     person("Technical")
     assert exported("Technical") == ("updated", "Technical", 1), "it is kept that it says so now"
@@ -328,7 +328,7 @@ def test_an_export_comes_after_a_person_who_was_there_before_it(world: World) ->
     assert [(o.action, o.value and o.value.category) for o in outcomes] == [
         ("updated", "Technical"), ("unchanged", "Technical"),
     ]  # fmt: skip
-    [told] = [line for line in world.triage().why("0").why if "the input gave the category" in line]
-    assert told.endswith("the input gave the category Billing; the verdict of a person stays")
+    [lines] = [line for line in world.triage().why("0").why if "the input gave the category" in line]
+    assert lines.endswith("the input gave the category Billing; the verdict of a person stays")
     [outcome] = create(world, [a_draft(0, verdict="General")])
     assert (outcome.action, outcome.value and outcome.value.category) == ("updated", "General")

@@ -350,10 +350,10 @@ def test_a_missing_secret_names_its_variable(cli: Cli, tmp_path: Path) -> None:
     done = cli("run", stdin="subject\nI was charged twice, please refund\nWhere is the refund of my invoice?\n")
     assert done.returncode == 2
     why = 'due later: destination "hook" needs the secret in HOOK_SECRET, which is not set; export HOOK_SECRET'
-    told = done.stderr.splitlines()
-    assert told[-2] == why
+    stderr = done.stderr.splitlines()
+    assert stderr[-2] == why
     assert done.stderr.count(why) == 1
-    assert "2 due later" in told[-1]
+    assert "2 due later" in stderr[-1]
     again = cli("route", "-o", "id")
     assert (again.returncode, len(again.stdout.splitlines())) == (2, 2)
     assert rows(cli.db, "select state, attempts from deliveries") == [("pending", 0)] * 2, "it costs no attempt"
@@ -497,9 +497,9 @@ def test_what_is_owed_to_a_destination_that_was_renamed_goes_on_as_the_error_say
     config.write_text(config.read_text().replace("old", "new"))
     done = cli("route", "-q")
     assert done.returncode == 2
-    said = re.search(r'no destination "old" in the config; .*: (triage list .* \| triage route -)', done.stderr)
-    assert said is not None, done.stderr
-    typed = said[1].replace("triage", f"{sys.executable} -m triage_cli")
+    hint = re.search(r'no destination "old" in the config; .*: (triage list .* \| triage route -)', done.stderr)
+    assert hint is not None, done.stderr
+    typed = hint[1].replace("triage", f"{sys.executable} -m triage_cli")
     done = subprocess.run(["sh", "-c", typed], cwd=cli.folder, env=cli.env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "3 routed")
     assert rows(cli.db, "select destination, state, count(*) from deliveries group by 1, 2 order by 1") == [
@@ -872,8 +872,8 @@ def test_the_background_leaves_one_that_keeps_failing_alone_over_all_its_looks(
     for name in range(900, 915):
         ticket_id = arrives(world, f"{name}")
         working.put("desk", ticket_id)
-        wanted = "routing" if name % 3 == 1 else "routed"
-        until(lambda: status(world, ticket_id) == wanted, "what came later")  # noqa: B023 - called here only
+        expected = "routing" if name % 3 == 1 else "routed"
+        until(lambda: status(world, ticket_id) == expected, "what came later")  # noqa: B023 - called here only
     assert len(three["b"].got) <= destination_breakers.FAILURES + 2 * three["b"].workers
 
 
@@ -959,7 +959,7 @@ def taken_over(
     return early, holding(world)
 
 
-def told(run: tuple[AttemptRecorder, OutgoingDelivery], error: DeliveryError | None = None) -> None:
+def record_outcome(run: tuple[AttemptRecorder, OutgoingDelivery], error: DeliveryError | None = None) -> None:
     attempts, outgoing = run
     outcome = Outcome(0, Action.DELIVERED, Receipt(None if error else 200), error, outgoing)
     list(attempts.record([outcome], RetryPolicy(2)))
@@ -969,8 +969,8 @@ def told(run: tuple[AttemptRecorder, OutgoingDelivery], error: DeliveryError | N
 @pytest.mark.parametrize("final", [True, False])
 def test_a_failure_that_comes_late_takes_back_no_acceptance(world: World, final: bool) -> None:
     late, now = taken_over(world)
-    told(now)
-    told(late, DeliveryError("too slow", final=final))
+    record_outcome(now)
+    record_outcome(late, DeliveryError("too slow", final=final))
     history = world.store.history(late[1].ticket.ticket_id)
     assert history.ticket.status == "routed"
     assert [(d.state, d.attempts, d.last_status, d.last_error) for d in history.deliveries] == [
@@ -983,8 +983,8 @@ def test_a_failure_that_comes_late_takes_back_no_acceptance(world: World, final:
 @pytest.mark.usefixtures("three")
 def test_a_failure_that_comes_late_revives_no_dead_letter(world: World) -> None:
     late, now = taken_over(world)
-    told(now, DeliveryError("never", final=True))
-    told(late, DeliveryError("too slow"))
+    record_outcome(now, DeliveryError("never", final=True))
+    record_outcome(late, DeliveryError("too slow"))
     assert rows_of(world, "a") == [("dead", 2)]
     assert status(world, late[1].ticket.ticket_id) == "undeliverable"
 
@@ -992,10 +992,10 @@ def test_a_failure_that_comes_late_revives_no_dead_letter(world: World) -> None:
 @pytest.mark.usefixtures("three")
 def test_a_failure_that_comes_late_leaves_a_delivery_with_the_run_that_has_it(world: World) -> None:
     late, now = taken_over(world)
-    told(late, DeliveryError("too slow"))
+    record_outcome(late, DeliveryError("too slow"))
     (delivery,) = world.store.deliveries([now[1].ticket.ticket_id])[now[1].ticket.ticket_id]
     assert (delivery.state, delivery.attempts, delivery.run_id) == ("pending", 1, now[1].delivery.run_id)
-    told(now)
+    record_outcome(now)
     assert rows_of(world, "a") == [("accepted", 2)]
 
 
@@ -1006,7 +1006,7 @@ def test_an_attempt_that_ends_after_its_ticket_has_another_text_leaves_it_new(wo
     list(world.triage().decide_routes(Selection()))
     under_way = holding(world)
     list(world.triage().create([TicketDraft(0, 2, "another text", None, None, None, None, "0")]))
-    told(under_way)
+    record_outcome(under_way)
     assert status(world, under_way[1].ticket.ticket_id) == "new"
     assert rows_of(world, "a") == [("accepted", 1)]
 
@@ -1018,7 +1018,7 @@ def test_an_attempt_that_ends_after_its_ticket_has_another_category_leaves_it_to
     list(world.triage().decide_routes(Selection()))
     under_way = holding(world)
     list(world.triage().give_verdicts([VerdictDraft(0, under_way[1].ticket.ticket_id, "General")]))
-    told(under_way)
+    record_outcome(under_way)
     assert status(world, under_way[1].ticket.ticket_id) == "classified"
 
 

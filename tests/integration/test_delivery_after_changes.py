@@ -361,8 +361,8 @@ def test_a_changed_map_leaves_what_was_routed_and_why_tells_it(world: World) -> 
     assert list(world.triage().route(Selection(), RoutePlan())) == []
     assert world.triage().why("1").why[-1] == "Next: triage route 1 sends it to c, as the routing map has it now."
     world.rules = (Rule("u", ("a",), URGENT),)
-    told = "Next: nothing; it stays where it is, though no rule of the routing map matches it now."
-    assert world.triage().why("1").why[-1] == told
+    message = "Next: nothing; it stays where it is, though no rule of the routing map matches it now."
+    assert world.triage().why("1").why[-1] == message
     world.rules = (Rule("rest", ("c", "b")),)
     list(world.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan()))
     assert world.triage().why("1").why[-1] == "Next: nothing; it is where it belongs."

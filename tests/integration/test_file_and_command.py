@@ -79,9 +79,14 @@ def test_a_command_gets_the_ticket_as_json_on_stdin(world: World, tmp_path: Path
     classify(world)
     command(world, tmp_path, "import sys; open(sys.argv[1], 'wb').write(sys.stdin.buffer.read())")
     assert dids(route(world)) == ["routed"]
-    told = json.loads((tmp_path / "got").read_bytes())
-    assert told["ticket"]["subject"] == "Ünicode; $(touch pwned) `x`"
-    assert (told["category"], told["attempt"], told["replaces"], told["rule"]) == ("Billing", 1, None, "all")
+    document = json.loads((tmp_path / "got").read_bytes())
+    assert document["ticket"]["subject"] == "Ünicode; $(touch pwned) `x`"
+    assert (document["category"], document["attempt"], document["replaces"], document["rule"]) == (
+        "Billing",
+        1,
+        None,
+        "all",
+    )
 
 
 def test_a_command_that_reads_nothing_is_fine(world: World, tmp_path: Path) -> None:

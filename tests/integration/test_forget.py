@@ -83,8 +83,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         head = "id,subject,description,customer_id,note\n"
         other = "E-9,hello,keep me,C-OTHER,fine\n"
         for subject in ("OLDERWORD " * 2000, "SUBJECTWORD"):  # long, so that its pages are left lying about
-            mine = f"EXTERNALWORD,{subject} and COMMANDWORD,BODYWORD,CUSTOMERWORD,NOTEWORD\n"
-            assert cli("run", "-q", stdin=head + mine + other).returncode == 0
+            content = f"EXTERNALWORD,{subject} and COMMANDWORD,BODYWORD,CUSTOMERWORD,NOTEWORD\n"
+            assert cli("run", "-q", stdin=head + content + other).returncode == 0
         typed = ("--subject", "SUBJECTWORD too", "--customer-id", "CUSTOMERWORD", "--external-id=EXTERNALWORD2")
         assert cli("create", "-q", *typed).returncode == 0
         assert cli("classify", "-q", "--force", "EXTERNALWORD").returncode == 0
@@ -338,11 +338,11 @@ def test_an_answer_that_comes_after_its_ticket_was_forgotten_is_kept_without_wor
     if again:
         list(world.triage().classify(Selection(), ClassifyPlan()))
 
-    def said(_: object) -> tuple[str, float]:
+    def answer(_: object) -> tuple[str, float]:
         meanwhile(world)
         return "Technical", 0.9
 
-    world.classifier = FakeClassifier(said, "fake-2")
+    world.classifier = FakeClassifier(answer, "fake-2")
     named = Selection(ids=tuple(t.ticket_id for t in world.store.find(Selection())))
     if again:
         assert [o.action for o in world.triage().reclassify(named, ReclassifyPlan(ClassifyPlan()))] == ["held"]

@@ -172,8 +172,8 @@ def as_of_version_2(db: Path) -> None:
             rows_there = source.execute(f"select {columns} from {table}")
             target.executemany(f"insert into {table} ({', '.join(names)}) values ({marks})", rows_there)
         applied = [(schema.SET, name, "then") for name in schema.NAMES[:2]]
-        said = "insert into _sqlite_migrations (migration_set, name, applied_at) values (?, ?, ?)"
-        target.executemany(said, applied)
+        statement = "insert into _sqlite_migrations (migration_set, name, applied_at) values (?, ?, ?)"
+        target.executemany(statement, applied)
         target.execute("pragma user_version = 2")
         target.commit()
     for suffix in ("-wal", "-shm"):
@@ -261,8 +261,8 @@ def test_a_server_s_tickets_are_marked_too(pg_server: PgServer, pg_url: str) -> 
     url = pg_server.of_version_2(pg_url)
     later = PostgresStore(url, network=ONLINE)
     assert later.stats().by_status == {"forgotten": 2, "routed": 2}
-    said = (
+    statement = (
         "select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = 'tickets'::regclass order by 1"
     )
-    assert sql(url, said) == sql(pg_server.template, said)
+    assert sql(url, statement) == sql(pg_server.template, statement)
     later.close()

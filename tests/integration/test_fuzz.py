@@ -101,21 +101,21 @@ def test_what_is_exported_can_be_imported(rows: list[tuple[str, str, str]]) -> N
 # -- audit log
 
 
-SAID = st.lists(st.tuples(st.booleans(), TEXT, st.dictionaries(TEXT, JSON, max_size=2)), max_size=4)
+EVENTS = st.lists(st.tuples(st.booleans(), TEXT, st.dictionaries(TEXT, JSON, max_size=2)), max_size=4)
 
 
 @quickly
-@given(SAID, st.binary(min_size=16) | st.none())
+@given(EVENTS, st.binary(min_size=16) | st.none())
 def test_any_events_make_a_log_that_holds_and_is_told_as_json(
-    said: list[tuple[bool, str, Mapping[str, Any]]], key: bytes | None
+    events: list[tuple[bool, str, Mapping[str, Any]]], key: bytes | None
 ) -> None:
-    plain = [Event("did", ids.new_id() if of else None, None, actor, times.now(), data) for of, actor, data in said]
+    plain = [Event("did", ids.new_id() if of else None, None, actor, times.now(), data) for of, actor, data in events]
     rows, head = hash_chain.append(Head(hash_chain.GENESIS, 0), plain, key)
     log = [LoggedEvent(*row[:7], prev="", hash=row[7]) for row in rows]
     assert hash_chain.verify(log, key, {head.head: "kept"}) == head
     for event in log:
-        told = json.loads(to_json(event_record(event)))
-        assert hash_chain.canonical(told["detail"]) == event.detail
+        record = json.loads(to_json(event_record(event)))
+        assert hash_chain.canonical(record["detail"]) == event.detail
 
 
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=5)
@@ -161,7 +161,7 @@ def test_the_router_takes_any_rules(
     rules: list[Any], category: str | None, confidence: float | None, again: bool
 ) -> None:
     ticket = a_ticket(category=category, confidence=confidence, status="classified")
-    rule = routing.match([Rule(*said) for said in rules], ticket)
+    rule = routing.match([Rule(*answer) for answer in rules], ticket)
     rule = rule or (Rule(*rules[0]) if rules else None)
     if rule is None or category is None:
         return
@@ -190,10 +190,10 @@ def test_any_bytes_are_ids_or_an_error(data: bytes) -> None:
 @quickly
 @given(st.lists(st.text(max_size=12) | st.sampled_from(["--subject", "--customer-id", "--note=", "--db"]), max_size=6))
 def test_any_command_line_can_be_kept(args: list[str]) -> None:
-    said = words_of(args)
+    recorded = words_of(args)
     for before, after in pairwise(args):
         if before in ("--subject", "--customer-id") and len(after) > 8 and args.count(after) == 1:
-            assert after not in said
+            assert after not in recorded
 
 
 @pytest.mark.parametrize(

@@ -187,10 +187,10 @@ def test_it_goes_to_review_and_why_says_so(fitted: Cli) -> None:
     assert (polish["triage_status"], polish["triage_confidence"]) == ("needs_review", None)
     assert polish["triage_suggestion"]
     assert english["triage_status"] == "routed"
-    said = fitted("why", "g1").stdout
-    assert " at unknown" not in said
-    assert "without a confidence: seems to be in a language that this model was not taught (next: " in said
-    assert "it is not sure, so a person decides" in said
+    explanation = fitted("why", "g1").stdout
+    assert " at unknown" not in explanation
+    assert "without a confidence: seems to be in a language that this model was not taught (next: " in explanation
+    assert "it is not sure, so a person decides" in explanation
 
 
 def test_eval_counts_it_as_not_answered_and_calibration_leaves_it_alone(fitted: Cli) -> None:

@@ -25,8 +25,8 @@ from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 
 
-def sql(store: SqliteStore | PostgresStore, said: str) -> list[Any]:
-    return on_sqlite(store, said)
+def sql(store: SqliteStore | PostgresStore, statement: str) -> list[Any]:
+    return on_sqlite(store, statement)
 
 
 class LateAnswers:

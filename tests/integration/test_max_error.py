@@ -46,18 +46,18 @@ def test_without_labels_nothing_is_sure_and_the_missing_ones_are_counted(fitted:
         "labelled tickets do not prove that at most 5% of its Billing is wrong: at least 59 more are missing"
         in fitted("why", "X-1").stdout
     )
-    told = {r["what"]: r for r in map(json.loads, fitted("doctor", "-o", "jsonl").stdout.splitlines())}
-    assert told["promise local"]["works"] is None
+    checks = {r["what"]: r for r in map(json.loads, fitted("doctor", "-o", "jsonl").stdout.splitlines())}
+    assert checks["promise local"]["works"] is None
     assert (
-        "sure of nothing; more labelled tickets are needed at least for Billing (59)" in told["promise local"]["said"]
+        "sure of nothing; more labelled tickets are needed at least for Billing (59)" in checks["promise local"]["said"]
     )
     assert "needs at least" not in fitted("classify", "X-1", "--force").stderr, "told once"
 
 
 def test_labels_of_a_file_promise_an_error_and_why_tells_it(fitted: Cli) -> None:
-    told = promising(fitted, labelled(billing=100, technical=20))
-    assert "local: at most 5% wrong: sure of Billing from 0." in told
-    assert "more labelled tickets are needed at least for Technical (39), General (59)" in told
+    output = promising(fitted, labelled(billing=100, technical=20))
+    assert "local: at most 5% wrong: sure of Billing from 0." in output
+    assert "more labelled tickets are needed at least for Technical (39), General (59)" in output
     fitted("create", "-q", "--subject", BILLING, "--external-id", "X-1")
     fitted("create", "-q", "--subject", "The login page shows an error and crashes", "--external-id", "X-2")
     assert fitted("classify").returncode == 0

@@ -48,10 +48,10 @@ def test_a_delivery_to_a_webhook_waits_and_is_named_so(fitted: Cli, receiver: Re
     configured(fitted, receiver)
     done = fitted("run", "-", "-o", "jsonl", "--offline", stdin=TICKETS)
     assert done.returncode == 0
-    told = done.stderr.splitlines()
-    assert "3 created, 0 updated, 0 unchanged, 0 rejected; 0 routed, 0 need review, 0 failed, 3 due later" in told
-    assert told[-1] == "offline: 3 deliveries wait for the network (hook 3)"
-    assert any(line.startswith("due later: offline, so hook waits; triage route delivers it") for line in told)
+    stderr = done.stderr.splitlines()
+    assert "3 created, 0 updated, 0 unchanged, 0 rejected; 0 routed, 0 need review, 0 failed, 3 due later" in stderr
+    assert stderr[-1] == "offline: 3 deliveries wait for the network (hook 3)"
+    assert any(line.startswith("due later: offline, so hook waits; triage route delivers it") for line in stderr)
     assert {json.loads(line)["triage_error"] for line in done.stdout.splitlines()} == {"offline, so hook waits"}
     again = fitted("route", "--offline")
     assert (again.returncode, again.stdout) == (0, "")
@@ -153,8 +153,10 @@ def test_a_server_that_is_offline_answers_and_its_webhooks_wait(fitted: Cli, rec
     )
     fitted.env |= {VARIABLE: str(caught), "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"}
     log = fitted.folder / "serve.log"
-    with log.open("wb") as told:
-        process = fitted.start("serve", "--offline", "--port", "0", stdin=subprocess.DEVNULL, stdout=told, stderr=told)
+    with log.open("wb") as log_file:
+        process = fitted.start(
+            "serve", "--offline", "--port", "0", stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file
+        )
     try:
         until(lambda: b"serving " in log.read_bytes() or process.poll(), "the server")
         root = log.read_text().partition("serving ")[2].partition(",")[0]

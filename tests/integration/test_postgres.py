@@ -75,17 +75,17 @@ def is_whole(store: PostgresStore) -> bool:
 
 def cut_all(url: str) -> int:
     """End every other connection to a database, as a failover does; return how many there were."""
-    said = """select count(pg_terminate_backend(pid)) from pg_stat_activity
+    statement = """select count(pg_terminate_backend(pid)) from pg_stat_activity
         where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"""
-    number: int = sql(url, said)[0][0]
+    number: int = sql(url, statement)[0][0]
     return number
 
 
 @contextmanager
-def holding(url: str, said: str) -> Iterator["psycopg.Connection[Any]"]:
+def holding(url: str, statement: str) -> Iterator["psycopg.Connection[Any]"]:
     """Hold the locks of a statement, as another program in mid-transaction does."""
     with psycopg.connect(url) as other:
-        other.execute(said.encode())
+        other.execute(statement.encode())
         yield other
         other.rollback()
 
@@ -94,7 +94,7 @@ def holding(url: str, said: str) -> Iterator["psycopg.Connection[Any]"]:
 
 
 @pytest.mark.parametrize(
-    ("said", "wanted"),
+    ("statement", "expected"),
     [
         ("select ? where a = :name", "select %s where a = %(name)s"),
         ("select 'what?', ':name', '100%', 'it''s ?' || ?", "select 'what?', ':name', '100%%', 'it''s ?' || %s"),
@@ -105,14 +105,14 @@ def holding(url: str, said: str) -> Iterator["psycopg.Connection[Any]"]:
         ("select a % b", "select a %% b"),
     ],
 )
-def test_sql_is_translated_outside_of_literals(said: str, wanted: str) -> None:
-    assert translated(said).decode() == wanted
+def test_sql_is_translated_outside_of_literals(statement: str, expected: str) -> None:
+    assert translated(statement).decode() == expected
 
 
 def test_rows_come_out_with_the_types_that_sqlite_gives(pg: PostgresStore) -> None:
-    said = """select sum(n), avg(n) > 1, count(*), 1.5, cast(null as text)
+    statement = """select sum(n), avg(n) > 1, count(*), 1.5, cast(null as text)
         from (values (cast(1 as bigint)), (2)) as numbers (n)"""
-    (row,) = pg.database.read(said)
+    (row,) = pg.database.read(statement)
     assert row == (3, 1, 2, 1.5, None)
     assert [type(value) for value in row] == [int, int, int, float, type(None)]
 
@@ -162,12 +162,12 @@ def test_an_answer_that_cannot_be_kept_as_it_is_stops_nothing_that_is_sent_with_
 
 
 def test_both_stores_have_the_same_tables_and_columns(pg: PostgresStore, tmp_path: Path) -> None:
-    said = "select column_name from information_schema.columns where table_name = ? order by ordinal_position"
+    statement = "select column_name from information_schema.columns where table_name = ? order by ordinal_position"
     here = SqliteStore(str(tmp_path / "triage.db"))
     assert "tickets" in schema.tables()
     for table in [*schema.tables(), "verdicts"]:
         columns = [row[1] for row in here.database.read(f"pragma table_info({table})")]
-        assert [row[0] for row in pg.database.read(said, (table,))] == columns, table
+        assert [row[0] for row in pg.database.read(statement, (table,))] == columns, table
 
 
 def test_many_that_open_a_new_database_at_once_build_one(pg_server: PgServer) -> None:
@@ -260,9 +260,9 @@ def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(open_it, range(8))) == [[("r1", 2.5, 0.5)]] * 8
     assert sql(url, "select version from schema_version") == [(VERSION,)]
-    said = """select table_name, column_name, data_type, column_default, is_nullable from information_schema.columns
-        where table_schema = 'public' order by 1, 2"""
-    assert sql(url, said) == sql(pg_server.template, said)
+    statement = """select table_name, column_name, data_type, column_default, is_nullable
+        from information_schema.columns where table_schema = 'public' order by 1, 2"""
+    assert sql(url, statement) == sql(pg_server.template, statement)
     store = PostgresStore(url, network=ONLINE)
     assert store.begin(Run("r2", "classify", "tester", "classify", "2026-01-02")).spent == 3
     store.close()
@@ -302,11 +302,11 @@ def test_a_schema_of_its_own_in_a_shared_database_is_enough(pg_server: PgServer)
     opened.close()
 
 
-@pytest.mark.parametrize("said", ["truncate events", "update events set actor = 'eve'", "delete from events"])
-def test_the_log_can_only_grow(pg: PostgresStore, said: str) -> None:
+@pytest.mark.parametrize("statement", ["truncate events", "update events set actor = 'eve'", "delete from events"])
+def test_the_log_can_only_grow(pg: PostgresStore, statement: str) -> None:
     filled(pg, a_ticket())  # type: ignore[arg-type]
     with pytest.raises(psycopg.IntegrityError, match="append-only"):
-        sql(pg.path, said)
+        sql(pg.path, statement)
     assert actions(pg) == ["created"]  # type: ignore[arg-type]
 
 
@@ -369,10 +369,10 @@ def test_claims_are_answered_by_the_index_of_their_queue_in_order(
     pg: PostgresStore, statuses: frozenset[str], index: str, after: str
 ) -> None:
     where, values = where_clauses.position(Selection(statuses=statuses, after=after))
-    said = pg_queries.page(
+    statement = pg_queries.page(
         " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
     )
-    steps = plan(pg, said, values | {"limit": 5, "bytes": BYTES})
+    steps = plan(pg, statement, values | {"limit": 5, "bytes": BYTES})
     assert index in steps
     assert "Sort" not in steps[steps.index("Limit") :], "what is claimed may be sorted, but not what it is chosen from"
 
@@ -396,13 +396,13 @@ MANY = b"""
 """
 
 
-def plan(pg: PostgresStore, said: str, values: dict[str, Any]) -> str:
+def plan(pg: PostgresStore, statement: str, values: dict[str, Any]) -> str:
     """Return how a database of some size is searched; nothing of it stays."""
     with psycopg.connect(pg.path) as db:
         db.execute(MANY)
         for kind in ("seqscan", "bitmapscan"):  # still so few that reading all of them is cheap
             db.execute(f"set local enable_{kind} = off".encode())
-        steps = db.execute(translated(f"explain {said}"), values).fetchall()
+        steps = db.execute(translated(f"explain {statement}"), values).fetchall()
         db.rollback()
     return "\n".join(step[0] for step in steps)
 
@@ -420,9 +420,9 @@ def plan(pg: PostgresStore, said: str, values: dict[str, Any]) -> str:
 )
 def test_lists_are_answered_by_an_index_in_order(pg: PostgresStore, selection: Selection, index: str) -> None:
     where, values = where_clauses.where(selection)
-    said = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
+    statement = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
     values |= {"limit": 5, "bytes": BYTES}
-    steps = plan(pg, said, values)
+    steps = plan(pg, statement, values)
     assert index in steps
     assert "Sort" not in steps
 

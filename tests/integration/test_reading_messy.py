@@ -70,8 +70,8 @@ FRESHDESK = "Ticket ID,Subject,Status,Priority,Created time,Resolved time,Due by
 
 
 def taken(data: str) -> dict[str, str]:
-    said = opened(data).taken.partition(";")[0]
-    return dict(pair.split(" ← ") for pair in said.split(", "))
+    note = opened(data).taken.partition(";")[0]
+    return dict(pair.split(" ← ") for pair in note.split(", "))
 
 
 @pytest.mark.parametrize("nothing", ["", "NULL", " - "])

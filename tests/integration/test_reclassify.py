@@ -19,7 +19,7 @@ from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.service.classification.flip_rules import judge, margin
 
-Said = Callable[[Ticket], tuple[str | None, float]]
+Answering = Callable[[Ticket], tuple[str | None, float]]
 
 
 class TakesTickets:
@@ -57,8 +57,8 @@ class Night(World):
 
     outlets: dict[str, TakesTickets]
 
-    def calls(self, said: Said, fingerprint: str) -> None:
-        self.classifier = FakeClassifier(said, fingerprint)
+    def calls(self, answer_of: Answering, fingerprint: str) -> None:
+        self.classifier = FakeClassifier(answer_of, fingerprint)
 
     def again(
         self, selection: Selection | None = None, *, force: bool = False, apply: bool = False,
@@ -151,19 +151,19 @@ def test_a_verdict_is_locked_unless_forced(night: Night) -> None:
 
 
 def test_a_verdict_given_while_it_is_asked_about_stays(night: Night) -> None:
-    def said(ticket: Ticket) -> tuple[str, float]:
+    def answer(ticket: Ticket) -> tuple[str, float]:
         if ticket.external_id == "1":
             list(night.triage().give_verdicts([VerdictDraft(0, "1", "General")]))
         return "Technical", 0.9
 
-    night.calls(said, "third")
+    night.calls(answer, "third")
     assert night.again(apply=True) == {"flipped": 9, "held": 1}
     assert night.holding == {("routed", "Technical"): 9, ("classified", "General"): 1}
 
 
 def test_an_unsure_answer_and_a_failure_change_nothing_and_are_counted(night: Night) -> None:
-    said = {"1": ("Technical", 0.5), "2": (None, 0.0)}
-    night.calls(lambda t: said.get(t.external_id or "", ("Billing", 0.9)), "unsure")
+    answers = {"1": ("Technical", 0.5), "2": (None, 0.0)}
+    night.calls(lambda t: answers.get(t.external_id or "", ("Billing", 0.9)), "unsure")
     assert night.again(apply=True) == {"unanswered": 2, "confirmed": 8}
     assert night.holding == ALL
 
@@ -197,8 +197,8 @@ def test_named_tickets_by_status_and_by_category(night: Night) -> None:
 def test_a_category_that_is_gone_is_asked_first_and_counts_as_no_flip(night: Night) -> None:
     night.again(apply=True)
     night.categories = (Category("Billing"), Category("General"))
-    said = {"1": ("General", 0.9), "2": ("Billing", 0.9), "3": ("General", 0.2)}
-    night.calls(lambda t: said.get(t.external_id or "", ("Billing", 0.9)), "fourth")
+    answers = {"1": ("General", 0.9), "2": ("Billing", 0.9), "3": ("General", 0.2)}
+    night.calls(lambda t: answers.get(t.external_id or "", ("Billing", 0.9)), "fourth")
     assert night.again(apply=True, max_flips="0") == {"rehomed": 2, "unhoused": 1, "confirmed": 7}
     first = {t.external_id for i in night.classifier.asked[:3] for t in night.store.find(Selection(ids=(i,)))}
     assert first == {"1", "2", "3"}
@@ -237,7 +237,7 @@ def test_the_margin_compares_only_what_compares(now: Classification, expected: f
 
 
 @pytest.mark.parametrize(
-    ("now", "labels", "wanted", "did"),
+    ("now", "labels", "expected", "did"),
     [
         (answer("Billing", 0.9, "said"), "BT", 0.0, "confirmed"),
         (answer("Technical", 0.6, "said"), "BT", 0.0, "flip"),
@@ -249,10 +249,10 @@ def test_the_margin_compares_only_what_compares(now: Classification, expected: f
         (answer("Technical", 0.8, "said"), "BT", 0.05, "flip"),
     ],
 )
-def test_what_an_answer_means(now: Classification, labels: str, wanted: float, did: str) -> None:
+def test_what_an_answer_means(now: Classification, labels: str, expected: float, did: str) -> None:
     names = {"B": "Billing", "T": "Technical"}
     ticket = TICKET._replace(confidence_source="said")
-    assert judge(ticket, now, frozenset(names[letter] for letter in labels), wanted) == did
+    assert judge(ticket, now, frozenset(names[letter] for letter in labels), expected) == did
 
 
 @pytest.mark.parametrize(
@@ -342,8 +342,8 @@ class TestOfAnotherThreshold:
         done = Counter[str](o.action for o in waiting.triage().reclassify(Selection(), plan))
         assert done == {"doubted": 2, "locked": 1}
         assert waiting.holding == {("needs_review", None): 4, ("classified", "General"): 1}
-        told = list(explain(waiting.triage().history(waiting.triage().resolve("0"))))
-        assert "so Billing is in doubt: below its threshold of 0.95, so a person decides" in told[-2]
+        explanation = list(explain(waiting.triage().history(waiting.triage().resolve("0"))))
+        assert "so Billing is in doubt: below its threshold of 0.95, so a person decides" in explanation[-2]
         assert waiting.again(self.WAITING, apply=True) == {"unchanged": 4}
         assert waiting.classifier.asked == []
 
@@ -406,17 +406,17 @@ def test_preview_apply_and_reroute_from_the_shell(fitted: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["--reroute"], "add --apply"),
         (["--max-flips", "x"], "write 10 or 2%"),
         (["--status", "odd"], "a ticket is one of"),
     ],
 )
-def test_a_mistake_is_2(fitted: Cli, args: list[str], said: str) -> None:
+def test_a_mistake_is_2(fitted: Cli, args: list[str], message: str) -> None:
     done = fitted("reclassify", *args)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_the_embedded_model_answers_the_same_again(fitted: Cli) -> None:

@@ -87,9 +87,9 @@ def test_what_only_reads_tells_the_new_name_before_any_run_has_carried_the_renam
     assert json.loads(fitted("list", "--category", "Money", "--limit", "1").stdout)["external_id"] == "A-2"
     assert json.loads(fitted("stats").stdout)["by_category"] == {"Money": 2, "General": 1}
     assert json.loads(fitted("show", "A-1").stdout)["category"] == "Money"
-    told = fitted("why", "A-1").stdout
-    assert "· Money at " in told
-    assert "Next: nothing; it is where it belongs." in told
+    explanation = fitted("why", "A-1").stdout
+    assert "· Money at " in explanation
+    assert "Next: nothing; it is where it belongs." in explanation
     assert '"category":"Money"' in fitted("route", "--dry-run").stdout
     assert rows(fitted.db, "select count(*) from events") == before, "reading carries nothing out"
     assert fitted("reclassify", "--category", "Billing", "-o", "id").stderr == (
@@ -226,12 +226,12 @@ def test_a_run_that_read_a_ticket_before_does_not_write_the_old_name_back(world:
     list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
     list(world.triage().classify(Selection(), ClassifyPlan()))
 
-    def said(_: object) -> tuple[str, float]:
+    def answer(_: object) -> tuple[str, float]:
         world.categories = (Category("Money", was=("Billing",)), Category("General"))
         list(world.triage().classify(Selection(), ClassifyPlan()))
         return "Billing", 0.9
 
-    world.classifier = FakeClassifier(said, "second")
+    world.classifier = FakeClassifier(answer, "second")
     world.categories = (Category("Billing"), Category("General"))
     named = Selection(ids=tuple(t.ticket_id for t in world.store.find(Selection())))
     assert [o.action for o in world.triage().classify(named, ClassifyPlan(force=True))] == ["held"]
@@ -344,8 +344,8 @@ def test_an_old_name_that_a_process_with_the_old_configuration_gave_follows_too(
     list(world.triage().classify(Selection(), ClassifyPlan()))
     given(new, "3", "General")
     assert [t.suggestion for t in world.store.find(Selection()) if t.external_id == "4"] == ["Money"]
-    told = [json.loads(e.detail)["tickets"] for e in world.store.events(EventQuery(actions=("renamed",)))]
-    assert told == [1, 1, 1]
+    renamed = [json.loads(e.detail)["tickets"] for e in world.store.events(EventQuery(actions=("renamed",)))]
+    assert renamed == [1, 1, 1]
 
 
 def test_why_tells_of_the_name_that_was_asked_for(fitted: Cli) -> None:
@@ -354,9 +354,9 @@ def test_why_tells_of_the_name_that_was_asked_for(fitted: Cli) -> None:
     configure(fitted, HEIR)
     assert fitted("run", "-q", stdin="id,subject\nB-1,I was charged twice please refund it\n").returncode == 0
     for name in ("A-1", "B-1"):
-        told = fitted("why", name).stdout
-        assert "out of Billing, Technical, General, as one of these is named today" in told
-        assert "answered Money at " in told
+        explanation = fitted("why", name).stdout
+        assert "out of Billing, Technical, General, as one of these is named today" in explanation
+        assert "answered Money at " in explanation
 
 
 def test_a_healed_rename_keeps_its_root(world: World) -> None:

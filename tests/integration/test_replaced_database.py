@@ -45,7 +45,7 @@ def a_run() -> Run:
 
 @FATES
 def test_whatever_is_written_or_asked_after_it_is_refused(
-    tmp_path: Path, fate: Callable[[Path], None], says: str
+    tmp_path: Path, fate: Callable[[Path], None], message: str
 ) -> None:
     db = tmp_path / "t.db"
     store = SqliteStore(str(db))
@@ -62,7 +62,7 @@ def test_whatever_is_written_or_asked_after_it_is_refused(
         StoreGate(store.database).ping,
         store.stats,
     ):
-        with pytest.raises(UnavailableError, match=says):
+        with pytest.raises(UnavailableError, match=message):
             use()
     assert db.exists() == there, "nothing is made in its place"
     assert [t.subject for t in SqliteStore(str(db)).find(Selection())] == ["before"] * there
@@ -70,7 +70,7 @@ def test_whatever_is_written_or_asked_after_it_is_refused(
 
 @FATES
 def test_a_thread_that_comes_late_does_not_work_on_the_other_file(
-    tmp_path: Path, fate: Callable[[Path], None], says: str
+    tmp_path: Path, fate: Callable[[Path], None], message: str
 ) -> None:
     db = tmp_path / "t.db"
     store = SqliteStore(str(db))
@@ -88,12 +88,12 @@ def test_a_thread_that_comes_late_does_not_work_on_the_other_file(
     thread = threading.Thread(target=late)
     thread.start()
     thread.join()
-    assert says in caught[0].message
+    assert message in caught[0].message
     assert db.exists() == (fate is restored)
 
 
 @FATES
-def test_an_import_under_way_ends_with_6(cli: Cli, fate: Callable[[Path], None], says: str) -> None:
+def test_an_import_under_way_ends_with_6(cli: Cli, fate: Callable[[Path], None], message: str) -> None:
     assert cli("create", "-q", "--subject", "before").returncode == 0
     assert cli("db", "backup", str(cli.db.parent / "copy.db")).returncode == 0
     (cli.folder / "big.csv").write_text(many(30_000))
@@ -104,7 +104,7 @@ def test_an_import_under_way_ends_with_6(cli: Cli, fate: Callable[[Path], None],
         fate(cli.db)
         _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 6
-    assert says in stderr.decode()
+    assert message in stderr.decode()
     assert "30000 created" not in stderr.decode()
 
 

@@ -56,14 +56,14 @@ def decisions(world: World) -> Counter[str]:
 
 
 def test_what_is_doubted_waits_and_what_is_clear_does_not(decided: World) -> None:
-    told = decisions(decided)["classified"]
+    classified = decisions(decided)["classified"]
     assert look(decided) == Looked(tickets=5, doubted=1, settled=1, flipped=1, waiting=1)
     assert standing(decided) == {
         "sure": ("classified", "Billing", None), "doubt": ("needs_review", None, "Technical"),
         "flip": ("classified", "Technical", None), "wait": ("needs_review", None, "General"),
         "clear": ("classified", "Technical", None), "person": ("classified", "General", None),
     }  # fmt: skip
-    assert decisions(decided)["classified"] == told + 4, "what it confirms is not written"
+    assert decisions(decided)["classified"] == classified + 4, "what it confirms is not written"
     waiting = [t.external_id for t in decided.triage().find(Selection(order="review"))]
     assert sorted(str(name) for name in waiting) == ["doubt", "wait"]
     assert all(t.run_id is None for t in decided.store.find(Selection()))

@@ -66,18 +66,18 @@ def test_twenty_processes_open_a_new_database_at_once(tmp_path: Path) -> None:
 @pytest.mark.sqlite
 def test_every_connection_has_the_pragmas_that_promises_stand_on(store: SqliteStore) -> None:
     filled(store, a_ticket())
-    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30000}
+    expected = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30000}
 
     def pragmas(_: int) -> dict[str, Any]:
         store.stats()
-        return {name: store.database.connection().execute(f"pragma {name}").fetchone()[0] for name in wanted}
+        return {name: store.database.connection().execute(f"pragma {name}").fetchone()[0] for name in expected}
 
     with ThreadPoolExecutor(3) as pool:
         seen = [pragmas(0), *pool.map(pragmas, range(3))]
     again = SqliteStore(store.path)
     again.stats()
-    seen.append({name: again.database.connection().execute(f"pragma {name}").fetchone()[0] for name in wanted})
-    assert seen == [wanted] * 5
+    seen.append({name: again.database.connection().execute(f"pragma {name}").fetchone()[0] for name in expected})
+    assert seen == [expected] * 5
 
 
 @pytest.mark.sqlite
@@ -90,9 +90,9 @@ def test_claims_are_answered_by_the_partial_index_in_order(
     where, values = where_clauses.where(Selection(statuses=statuses))
     if after:
         where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
-    said = shared_sql.CLAIMABLE.format(where=" and ".join([*where, shared_sql.FREE]))
+    statement = shared_sql.CLAIMABLE.format(where=" and ".join([*where, shared_sql.FREE]))
     values |= {"run": "r", "now": 0.0, "limit": 5, "after_urgency": 2, "after_id": "x"}
-    plan = [row[3] for row in store.database.connection().execute(f"explain query plan {said}", values)]
+    plan = [row[3] for row in store.database.connection().execute(f"explain query plan {statement}", values)]
     assert any(f"INDEX {index}" in step for step in plan), plan
     assert not any("TEMP B-TREE FOR ORDER" in step for step in plan), plan
 
@@ -115,8 +115,8 @@ def test_due_deliveries_reviews_and_money_are_answered_by_their_indexes(store: S
     )
     assert "INDEX runs_of_parcel" in plan
     where, _ = where_clauses.where(Selection(statuses=frozenset({"needs_review"})))
-    said = f"explain query plan select * from tickets where {where[0]} order by ticket_id desc limit 5"
-    assert "INDEX tickets_to_review" in " ".join(row[3] for row in store.database.connection().execute(said))
+    statement = f"explain query plan select * from tickets where {where[0]} order by ticket_id desc limit 5"
+    assert "INDEX tickets_to_review" in " ".join(row[3] for row in store.database.connection().execute(statement))
 
 
 @pytest.mark.sqlite
@@ -277,8 +277,8 @@ def test_a_database_of_version_1_is_brought_forward_and_goes_on(tmp_path: Path) 
     assert sql(store, "pragma user_version") == [(VERSION,)]
     assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).spent == 3
     assert sql(store, "select inherited from runs order by started_at") == [(0,), (3,)]
-    said = "select usd, minute = substr(started_at, 1, 16) from bookings join runs using (run_id)"
-    assert sql(store, said) == [(2.5, 1)]
+    statement = "select usd, minute = substr(started_at, 1, 16) from bookings join runs using (run_id)"
+    assert sql(store, statement) == [(2.5, 1)]
     connect(str(tmp_path / "fresh.db")).close()
     assert definitions(store.database.connection()) == definitions(connect(str(tmp_path / "fresh.db")))
 
@@ -338,13 +338,13 @@ def test_many_rows_are_written_as_one_by_one_whatever_is_the_same_in_all(
     columns = ", ".join(f"c{n}" for n in range(width))
     insert = f"insert into t ({columns}) values ({', '.join('?' * width)})"
     found = []
-    for write in (shared_sql.write_all, lambda db, said, all_: db.executemany(said, all_)):
+    for write in (shared_sql.write_all, lambda db, values, all_: db.executemany(values, all_)):
         with closing(sqlite3.connect(":memory:")) as db:
             typed = ", ".join(f"c{n} {kind}" for n, kind in enumerate(kinds))
             db.execute(f"create table t (row integer primary key, {typed})")
             write(db, insert, rows)
-            told = ", ".join(f"c{n}, typeof(c{n})" for n in range(width))
-            found.append(db.execute(f"select {told} from t order by row").fetchall())
+            selected = ", ".join(f"c{n}, typeof(c{n})" for n in range(width))
+            found.append(db.execute(f"select {selected} from t order by row").fetchall())
     assert found[0] == found[1]
 
 
@@ -369,11 +369,11 @@ def test_a_new_database_is_what_all_migrations_make(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "migrated.db", isolation_level=None)) as migrated:
         sqlite_migrations.migrate(migrated, VERSION)
         assert [m.name for m in sqlite_migrations.migrations.pending(Database(built, execute_plugins=False))] == []
-        for said in (
+        for statement in (
             "select type, name, tbl_name from sqlite_master order by name",
             "select id, migration_set, name from _sqlite_migrations",
             "select m.name, c.* from sqlite_master m, pragma_table_info(m.name) c order by m.name, c.cid",
             "pragma user_version",
         ):
-            assert built.execute(said).fetchall() == migrated.execute(said).fetchall()
+            assert built.execute(statement).fetchall() == migrated.execute(statement).fetchall()
         assert definitions(built) == definitions(migrated)

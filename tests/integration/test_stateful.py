@@ -143,10 +143,10 @@ class Machine(RuleBasedStateMachine):
     def nothing_accepted_is_sent_again(self) -> None:
         if not hasattr(self, "world"):
             return
-        said = (
+        statement = (
             "select delivery_id, ticket_id, destination, category, state from deliveries order by ticket_id, at, rowid"
         )
-        rows: list[Any] = self.world.store.database.read(said)
+        rows: list[Any] = self.world.store.database.read(statement)
         states = {row[0]: row[4] for row in rows}
         assert len(states) == len(rows)
         taken = [delivery_id for outlet in self.outlets.values() for delivery_id in outlet.taken]

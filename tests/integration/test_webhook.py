@@ -98,7 +98,7 @@ class TestRefusals:
             assert not outcome.error.final
 
     @pytest.mark.parametrize(
-        ("url", "told"),
+        ("url", "message"),
         [
             ("http://u:SECRET@127.0.0.1:9/SECRET?key=SECRET", "it refuses connections"),
             ("http://nobody.invalid/SECRET", "its name leads to no address"),
@@ -107,7 +107,7 @@ class TestRefusals:
         ],
     )
     def test_one_that_cannot_be_reached_is_told_by_host_and_reason(
-        self, receiver: Receiver, url: str, told: str
+        self, receiver: Receiver, url: str, message: str
     ) -> None:
         receiver.answer = lambda _: (0, {})
         urls = {"CLOSING": f"{receiver.url}/SECRET", "SPEAKS NO TLS": f"https{receiver.url[4:]}/SECRET"}
@@ -115,7 +115,7 @@ class TestRefusals:
         for name in ("hook", url):
             (outcome,) = sent(WebhookDestination(target(url, name=name), ONLINE), outgoing())
             assert outcome.error is not None
-            assert told in outcome.error.message
+            assert message in outcome.error.message
             assert outcome.error.message.count(unreachable.host_of(url)) == 1
             assert "SECRET" not in outcome.error.sentence()
 

@@ -51,10 +51,14 @@ def test_nothing_is_unpickled_or_run_from_a_text() -> None:
                 assert not [k for k in node.keywords if k.arg == "shell"], where
                 assert not [k for k in node.keywords if k.arg == "allow_pickle" and not _false(k.value)], where
                 if isinstance(node.func, ast.Attribute):
-                    said = ast.unparse(node.func)
-                    assert said not in ("os.system", "os.popen", "yaml.load", "yaml.unsafe_load", "yaml.full_load"), (
-                        where
-                    )
+                    function = ast.unparse(node.func)
+                    assert function not in (
+                        "os.system",
+                        "os.popen",
+                        "yaml.load",
+                        "yaml.unsafe_load",
+                        "yaml.full_load",
+                    ), where
 
 
 def _false(value: ast.expr) -> bool:
@@ -134,8 +138,8 @@ def test_the_wheel_is_installed_and_works(wheel: Path, tmp_path: Path) -> None:
 
     assert run(python, "-c", "import triage_cli; print(triage_cli.__file__)").startswith(str(home))
     triage = home / "bin" / "triage"
-    told = run(triage, "run", "-q", "-o", "csv", text="id,subject\n1,I was charged twice\n")
-    assert told.startswith("id,subject,triage_ticket_id,")
+    output = run(triage, "run", "-q", "-o", "csv", text="id,subject\n1,I was charged twice\n")
+    assert output.startswith("id,subject,triage_ticket_id,")
     run(triage, "audit", "verify", "-q")
 
 

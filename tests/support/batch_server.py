@@ -175,8 +175,8 @@ def _anthropic_result(end: End) -> dict[str, Any]:
     if end.expired:
         return {"type": "expired"}
     if end.text is not None:
-        told = {"usage": {"input_tokens": end.tokens[0], "output_tokens": end.tokens[1]}} if end.tokens else {}
-        return {"type": "succeeded", "message": message(end.text) | told}
+        usage = {"usage": {"input_tokens": end.tokens[0], "output_tokens": end.tokens[1]}} if end.tokens else {}
+        return {"type": "succeeded", "message": message(end.text) | usage}
     return {"type": "errored", "error": {"type": "error", "error": end.error, "request_id": "q"}}
 
 
@@ -228,12 +228,12 @@ class _Handler(Handler):
         fake.at("create received")
         if self._failed("create"):
             return
-        said = json.loads(body)
+        document = json.loads(body)
         if path.endswith("/messages/batches"):
-            made = fake.make(said["requests"], {})
+            made = fake.make(document["requests"], {})
         else:
-            lines = [json.loads(line) for line in fake.files[said["input_file_id"]].splitlines()]
-            made = fake.make(lines, said.get("metadata") or {}, said["input_file_id"])
+            lines = [json.loads(line) for line in fake.files[document["input_file_id"]].splitlines()]
+            made = fake.make(lines, document.get("metadata") or {}, document["input_file_id"])
         fake.at("create stored")
         if not self._failed("created"):
             self._send(fake.anthropic(made) if path.endswith("/messages/batches") else fake.openai(made))

@@ -36,7 +36,7 @@ class Till:
     ) -> None:
         self.usd = 0.0
         self.calls = 0
-        self._said = verdict(category, confidence)
+        self._content = verdict(category, confidence)
         self._losing = losing
         self._delay = delay
 
@@ -49,13 +49,13 @@ class Till:
         return Step(self._answer(asked, bill), delay=self._delay)
 
     def _answer(self, asked: Asked, bill: Billed) -> dict[str, Any]:
-        told: dict[str, Any] = {"input_tokens": bill.input, "output_tokens": bill.output}
+        tokens: dict[str, Any] = {"input_tokens": bill.input, "output_tokens": bill.output}
         if asked.path.endswith("/messages"):
-            return message(self._said) | {"usage": told}
+            return message(self._content) | {"usage": tokens}
         if asked.path.endswith("/decisions"):
-            return decision("Billing", DECIDED) | {"usage": told}
+            return decision("Billing", DECIDED) | {"usage": tokens}
         usage = {"prompt_tokens": bill.input, "completion_tokens": bill.output, "total_tokens": sum(bill)}
-        return chat(self._said, usage=usage)
+        return chat(self._content, usage=usage)
 
     def collect(self, server: BatchServer) -> None:
         """Answer all batches that are under way, at half the price."""
@@ -65,7 +65,7 @@ class Till:
             bills = [billed(request.get("body") or request["params"]) for request in made.requests]
             self.usd += sum(bill.usd for bill in bills) / 2
             self.calls += len(bills)
-            server.finish(lambda n, _: End(self._said, tokens=bills[n]), name=made.name)  # noqa: B023 - called at once
+            server.finish(lambda n, _: End(self._content, tokens=bills[n]), name=made.name)  # noqa: B023 - called at once
 
 
 def configuration(url: str, kind: str = "openai", more: str = "", *, workers: int = 4, classifier: str = "gpt") -> str:

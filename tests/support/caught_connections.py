@@ -19,14 +19,14 @@ def catch(path: str) -> None:
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         if event in CONNECTS and isinstance(args[1], tuple):  # an address in the file system is a text
-            told = f"{event} {args[1]}"
+            line = f"{event} {args[1]}"
         elif event in LOOKS_UP and not _is_number(host := _text(args[0])):
-            told = f"{event} {host}"
+            line = f"{event} {host}"
         else:
             return
         with open(path, "a") as file:  # noqa: PTH123 - as little as possible in a hook
-            file.write(f"{told}\n")
-        raise NetworkUsedError(told)
+            file.write(f"{line}\n")
+        raise NetworkUsedError(line)
 
     sys.addaudithook(hook)
 

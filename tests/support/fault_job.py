@@ -87,7 +87,7 @@ class Job:
         return done.calls
 
 
-def told(ended: Ended, *codes: int) -> None:
+def assert_ended(ended: Ended, *codes: int) -> None:
     assert ended.code in codes, ended
     assert "Traceback" not in ended.err
     assert "unexpected" not in ended.err
@@ -107,6 +107,6 @@ def strike(job: Job, seam: str, how: str, at: int) -> None:
         if ended.calls >= at:
             break  # else it came to fewer calls this time: answers that arrive together are saved together
     codes = {"kill": (-9,), "SIGTERM": (143, 0), "SIGHUP": (143, 0), "readonly": (0, 2), "error": (0, 3)}
-    told(ended, *(codes.get(how, (0, 6)) if ended.calls >= at else (0,)))
+    assert_ended(ended, *(codes.get(how, (0, 6)) if ended.calls >= at else (0,)))
     job.holds()
     job.finishes(lost=4)

@@ -18,7 +18,7 @@ class ForkedProcess(subprocess.Popen[bytes]):
 
     def __init__(self, address: str, args: Sequence[str], cwd: Path, env: Mapping[str, str], **streams: Any) -> None:
         self._address = address
-        self._told = socket.socket(socket.AF_UNIX)
+        self._channel = socket.socket(socket.AF_UNIX)
         self._reading = threading.Lock()
         super().__init__(["triage", *args], cwd=cwd, env=env, **streams)
 
@@ -27,8 +27,8 @@ class ForkedProcess(subprocess.Popen[bytes]):
         args, cwd, env, pipes = call[0], call[5], call[6], call[10:16]
         numbers = [theirs if theirs >= 0 else own for own, theirs in enumerate((pipes[0], pipes[3], pipes[5]))]
         try:
-            ask(self._told, self._address, args[1:], numbers, str(cwd), env)
-            self.pid = int(b"".join(iter(lambda: self._told.recv(1), b" ")))
+            ask(self._channel, self._address, args[1:], numbers, str(cwd), env)
+            self.pid = int(b"".join(iter(lambda: self._channel.recv(1), b" ")))
         finally:
             self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
 
@@ -45,9 +45,9 @@ class ForkedProcess(subprocess.Popen[bytes]):
     def _ended(self, seconds: float | None) -> int | None:
         """Return the exit code, for which is waited up to `seconds`."""
         with self._reading:
-            if self.returncode is None and select.select([self._told], [], [], seconds)[0]:
-                with self._told:
-                    self.returncode = int(self._told.recv(64))
+            if self.returncode is None and select.select([self._channel], [], [], seconds)[0]:
+                with self._channel:
+                    self.returncode = int(self._channel.recv(64))
             return self.returncode
 
 

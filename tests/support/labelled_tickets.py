@@ -24,9 +24,9 @@ def rows(each: int, seed: int = 0, noise: float = 0.0) -> list[tuple[str, str]]:
     for label, words in WORDS.items():
         for n in range(each):
             filler = chance.sample(FILLER, 5)
-            said = f"{' '.join(filler)} {chance.choice(words)} {chance.choice(words)} {_name(seed, n, label)}"
+            text = f"{' '.join(filler)} {chance.choice(words)} {chance.choice(words)} {_name(seed, n, label)}"
             wrong = chance.random() < noise
-            made.append((said, chance.choice([other for other in WORDS if other != label]) if wrong else label))
+            made.append((text, chance.choice([other for other in WORDS if other != label]) if wrong else label))
     return made
 
 

@@ -17,8 +17,8 @@ def configure(cli: Cli, server: LlmServer, more: str = "", retries: int = 0) -> 
 
 
 def tickets(cli: Cli, number: int) -> None:
-    said = "id,subject\n" + "".join(f"{n},What about case {n}?\n" for n in range(number))
-    assert cli("create", "-q", stdin=said).returncode == 0
+    table = "id,subject\n" + "".join(f"{n},What about case {n}?\n" for n in range(number))
+    assert cli("create", "-q", stdin=table).returncode == 0
 
 
 def case(asked: Asked) -> int:

@@ -21,10 +21,10 @@ COLUMNS = """select column_name::text from information_schema.columns
     where table_schema = 'public' and table_name = '{}' order by ordinal_position"""
 
 
-def sql(url: str, said: str, values: Sequence[Any] = ()) -> list[Any]:
+def sql(url: str, statement: str, values: Sequence[Any] = ()) -> list[Any]:
     """Run SQL as another program would; it is stored at once."""
     with psycopg.connect(url, autocommit=True) as db:
-        cursor = db.execute(translated(said), values)
+        cursor = db.execute(translated(statement), values)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -51,9 +51,9 @@ class PgServer:
         with_store.stats()
         with_store.close()
 
-    def sql(self, said: str) -> list[Any]:
+    def sql(self, statement: str) -> list[Any]:
         """Run SQL as the server's owner."""
-        return sql(self.url("postgres"), said)
+        return sql(self.url("postgres"), statement)
 
     def url(self, name: str) -> str:
         """Return the address of a database."""

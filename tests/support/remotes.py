@@ -39,9 +39,9 @@ class RemoteCli(Cli):
     def serve(self) -> "RemoteCli":
         """Start the server, and wait until it answers."""
         log = self.server.folder / "serve.log"
-        with log.open("wb") as told:
+        with log.open("wb") as log_file:
             self.process = self.server.start(
-                "serve", "--port", str(self.port), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=told
+                "serve", "--port", str(self.port), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log_file
             )
         until(lambda: b"serving " in log.read_bytes() or self.process is None or self.process.poll(), "the server")
         assert self.process.poll() is None, log.read_text()

@@ -64,13 +64,13 @@ def actions(store: SqliteStore) -> list[str]:
     return [e.action for e in store.events(EventQuery())]
 
 
-def sql(store: SqlStore, said: str, values: Sequence[Any] = ()) -> list[Any]:
+def sql(store: SqlStore, statement: str, values: Sequence[Any] = ()) -> list[Any]:
     """Run SQL as another program would; it is stored at once."""
     if "://" in store.path:
-        return pg_sql(store.path, said, values)
+        return pg_sql(store.path, statement, values)
     db = sqlite3.connect(store.path, isolation_level=None, timeout=60)
     try:
-        return db.execute(said, values).fetchall()
+        return db.execute(statement, values).fetchall()
     finally:
         db.close()
 

@@ -22,9 +22,9 @@ ALL = Selection()
 
 def a_draft(row: int, external_id: str | None = "", **fields: Any) -> TicketDraft:
     """Return row number `row` of a table; its id is that number unless another, or None, is given."""
-    said: dict[str, Any] = {"subject": f"Subject {row}", "description": "Text"} | fields
+    values: dict[str, Any] = {"subject": f"Subject {row}", "description": "Text"} | fields
     named = str(row) if external_id == "" else external_id
-    return TicketDraft(row=row, line=row + 2, external_id=named, cells=(str(row),), **said)
+    return TicketDraft(row=row, line=row + 2, external_id=named, cells=(str(row),), **values)
 
 
 def drafts(number: int, **fields: Any) -> list[TicketDraft]:
@@ -77,8 +77,8 @@ def log_is_whole(world: World) -> bool:
 
 
 def last_run(world: World) -> tuple[str, int | None, dict[str, int]]:
-    said = "select kind, exit_code, counts from runs order by run_id desc limit 1"
-    kind, code, counts = world.store.database.read(said)[0]
+    statement = "select kind, exit_code, counts from runs order by run_id desc limit 1"
+    kind, code, counts = world.store.database.read(statement)[0]
     return kind, code, json.loads(counts)
 
 

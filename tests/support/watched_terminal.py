@@ -17,7 +17,7 @@ from triage_cli.cli import live_line, progress
 STREAMS = ("stdin", "stdout", "stderr")
 
 
-def told(shown: str) -> str:
+def lasting_text(shown: str) -> str:
     """Return what a terminal was told, without the line that comes and goes."""
     return "".join(part for part in shown.split(live_line.CLEAR) if part[:1] not in progress.SPINNER)
 

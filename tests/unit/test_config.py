@@ -141,9 +141,9 @@ def test_a_typed_database_goes_before_a_remote_that_was_not_typed(home: Path) ->
     assert load(home, text, env={"TRIAGE_DB": "x.db"}, remote="http://flag.example").remote == "http://flag.example"
 
 
-@pytest.mark.parametrize(("said", "meant"), [("1", True), ("TRUE", True), ("yes", True), ("0", False), ("", False)])
-def test_offline_in_the_environment(home: Path, said: str, meant: bool) -> None:
-    assert load(home, env={"TRIAGE_OFFLINE": said}).offline is meant
+@pytest.mark.parametrize(("value", "meant"), [("1", True), ("TRUE", True), ("yes", True), ("0", False), ("", False)])
+def test_offline_in_the_environment(home: Path, value: str, meant: bool) -> None:
+    assert load(home, env={"TRIAGE_OFFLINE": value}).offline is meant
 
 
 def test_mistakes_outside_of_the_file_are_told_with_those_inside(home: Path) -> None:
@@ -528,12 +528,12 @@ anything = settings(
 
 
 def _loads_or_says_why(home: Path, data: bytes) -> None:
-    said: tuple[str, ...] = ("nothing",)
+    mistakes: tuple[str, ...] = ("nothing",)
     try:
         load(home, data)
     except ConfigError as error:
-        said = error.problems
-    assert said
+        mistakes = error.problems
+    assert mistakes
 
 
 @pytest.mark.slow

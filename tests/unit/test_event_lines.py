@@ -9,7 +9,7 @@ from triage_cli.cli.display.event_lines import summary
 
 
 @pytest.mark.parametrize(
-    ("action", "detail", "told"),
+    ("action", "detail", "expected"),
     [
         ("created", {"source": "import", "line": 5}, "import, line 5"),
         ("created", {"source": "api"}, "api"),
@@ -58,5 +58,5 @@ from triage_cli.cli.display.event_lines import summary
         ("learned", {"version": 2, "nothing": None}, "version: 2"),
     ],
 )  # fmt: skip
-def test_event_is_told_in_a_line(action: str, detail: Mapping[str, Any], told: str) -> None:
-    assert summary(action, detail, "ada") == told
+def test_event_is_told_in_a_line(action: str, detail: Mapping[str, Any], expected: str) -> None:
+    assert summary(action, detail, "ada") == expected

@@ -79,8 +79,8 @@ def test_a_database_on_a_read_only_disk_is_reported_as_that_and_not_as_damaged(
     assert "check the rights" in connection.translate(error, str(tmp_path / "t.db")).sentence()
     disk = os.statvfs_result((4096, 4096, 256, 64, 64, 0, 0, 0, os.ST_RDONLY, 255))
     monkeypatch.setattr(os, "statvfs", lambda _: disk)
-    told = connection.translate(error, str(tmp_path / "t.db"))
-    assert told.message == f"cannot use {tmp_path}/t.db: it is on a read-only file system"
+    message = connection.translate(error, str(tmp_path / "t.db"))
+    assert message.message == f"cannot use {tmp_path}/t.db: it is on a read-only file system"
 
 
 def test_a_database_needs_a_folder_in_which_it_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,8 +34,8 @@ def independent_break(records: Sequence[dict[str, Any]]) -> int | None:
     """Check a log as anybody could, from `triage logs -o jsonl` and the documented rule alone."""
     prev = "0" * 64
     for number, record in enumerate(records, 1):
-        said = {k: v for k, v in record.items() if k not in ("prev", "hash")}
-        text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        signed = {k: v for k, v in record.items() if k not in ("prev", "hash")}
+        text = json.dumps(signed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         digest = hashlib.sha256(f"{prev}\n{text}".encode()).hexdigest()
         if record["seq"] != number or record["prev"] != prev or record["hash"] != digest:
             return number

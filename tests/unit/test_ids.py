@@ -22,9 +22,9 @@ def test_ids_differ_over_threads() -> None:
     made: list[str] = []
 
     def work() -> None:
-        mine = [ids.new_id() for _ in range(3000)]
-        assert mine == sorted(mine)
-        made.extend(mine)
+        thread_ids = [ids.new_id() for _ in range(3000)]
+        assert thread_ids == sorted(thread_ids)
+        made.extend(thread_ids)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

@@ -51,7 +51,7 @@ GERMAN = "Nummer;Betreff;Beschreibung\r\n7;Straße gesperrt;Größe „M“ fehl
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "note"),
     [
         (GERMAN.encode(), "utf-8, ';'"),
         (GERMAN.encode("utf-8-sig"), "utf-8, ';'"),
@@ -68,9 +68,9 @@ GERMAN = "Nummer;Betreff;Beschreibung\r\n7;Straße gesperrt;Größe „M“ fehl
         (b"\xef\xbb\xbfsep=;\r\n" + GERMAN.encode(), "utf-8, ';'"),
     ],
 )
-def test_encodings_and_delimiters_are_found(data: bytes, said: str) -> None:
+def test_encodings_and_delimiters_are_found(data: bytes, note: str) -> None:
     table = opened(data)
-    assert table.taken == f"subject ← Betreff, description ← Beschreibung, external_id ← Nummer; {said}"
+    assert table.taken == f"subject ← Betreff, description ← Beschreibung, external_id ← Nummer; {note}"
     rows = list(table.rows)
     assert texts(rows) == [("Straße gesperrt", "Größe „M“ fehlt, schade"), ("Ölwechsel", "Für Jürgen")]
     assert [row.line for row in rows] == ([3, 4] if b"sep=" in data else [2, 3])
@@ -110,7 +110,7 @@ def test_an_encoding_may_be_named_by_any_of_its_names(written: str, named: str) 
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"encoding": "klingon"}, "there is no encoding"),
         ({"encoding": "base64"}, "there is no encoding"),
@@ -126,15 +126,15 @@ def test_an_encoding_may_be_named_by_any_of_its_names(written: str, named: str) 
         ({"mapping": {"subject": "subjekt"}}, 'did you mean "subject"?'),
     ],
 )
-def test_options_that_do_not_fit_are_usage_errors(options: dict[str, Any], says: str) -> None:
+def test_options_that_do_not_fit_are_usage_errors(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as caught:
         opened("id,subject\n1,a\n", **options)
-    assert says in caught.value.sentence()
+    assert message in caught.value.sentence()
     assert not isinstance(caught.value, InputError)
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         (b"", "is empty"),
         (b"\xef\xbb\xbf\r\n \n", "is empty"),
@@ -150,10 +150,10 @@ def test_options_that_do_not_fit_are_usage_errors(options: dict[str, Any], says:
         (b"1\n2\n3\n", "by its number: --no-header --map description=1"),
     ],
 )
-def test_what_is_no_table_of_tickets_is_one_sentence_with_the_way_out(data: bytes, says: str) -> None:
+def test_what_is_no_table_of_tickets_is_one_sentence_with_the_way_out(data: bytes, message: str) -> None:
     with pytest.raises(InputError) as caught:
         opened(data)
-    assert says in caught.value.sentence()
+    assert message in caught.value.sentence()
     assert caught.value.hint
 
 
@@ -534,13 +534,13 @@ def test_an_id_that_a_spreadsheet_keeps_as_text_is_the_id(cell: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "name", "says"),
+    ("data", "name", "message"),
     [
         ("id^subject^body\n1^Login^cannot\n", "t.csv", "name it with --delimiter"),
         ('[{"id": 1, "fields": {"summary": "x"}}]', "t.json", "must be taken out first, for example by jq"),
     ],
 )
-def test_the_hint_fits_what_was_found(data: str, name: str, says: str) -> None:
+def test_the_hint_fits_what_was_found(data: str, name: str, message: str) -> None:
     with pytest.raises(InputError) as refused:
         read(data, name)
-    assert says in refused.value.hint
+    assert message in refused.value.hint

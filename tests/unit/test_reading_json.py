@@ -164,8 +164,8 @@ def test_a_first_item_that_is_longer_than_what_is_examined_is_read(layout: str) 
 
 
 def test_a_first_item_over_sixteen_megabytes_is_told() -> None:
-    for layout, says in (("lines", "is not JSON"), ("array", "holds no JSON objects")):
-        with pytest.raises(InputError, match=says) as refused:
+    for layout, reason in (("lines", "is not JSON"), ("array", "holds no JSON objects")):
+        with pytest.raises(InputError, match=reason) as refused:
             read(LAYOUTS[layout].replace("it broke", "it broke " * 2_000_000))
         assert "at most 1 MB" in refused.value.hint
 
@@ -251,7 +251,7 @@ def test_an_empty_array_is_a_table_without_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         ("17", "begins with no array and no object of JSON"),
         ("[1, 2]", "no JSON objects"),
@@ -262,10 +262,10 @@ def test_an_empty_array_is_a_table_without_rows() -> None:
         ("[" * 100_000, "no JSON objects"),
     ],
 )
-def test_json_that_holds_no_tickets_is_one_sentence(data: str, says: str) -> None:
+def test_json_that_holds_no_tickets_is_one_sentence(data: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         opened(data)
-    assert says in caught.value.sentence()
+    assert message in caught.value.sentence()
 
 
 def test_content_decides_before_the_name() -> None:

@@ -310,7 +310,7 @@ def test_a_bare_number_has_the_meaning_of_its_helpdesk(desk: str, meanings: dict
 
 
 MARKUP = "<div dir='ltr'><p>I was <b>charged</b> twice &amp; want it back</p><style>p {color: red}</style></div>"
-TOLD = "most descriptions hold HTML; --html stores what a reader sees of it"
+HTML_NOTE = "most descriptions hold HTML; --html stores what a reader sees of it"
 
 
 HTML_ROWS = [(1, "<b> in the editor", MARKUP), (2, "", "no tags: 1 < 2"), (3, "", "<br>hours?")]
@@ -330,11 +330,11 @@ def test_html_is_read_as_text_where_that_is_asked_for_and_told_where_not(written
     assert texts == [
         ("<b> in the editor", "I was charged twice & want it back"), (None, "no tags: 1 < 2"), (None, "hours?")
     ]  # fmt: skip
-    assert TOLD not in table.notes
+    assert HTML_NOTE not in table.notes
     table = open_table(io.BytesIO(written.encode()), "export", ReadOptions())
-    assert TOLD in table.notes
+    assert HTML_NOTE in table.notes
     first = next(table.rows)
     assert isinstance(first, TicketDraft)
     assert first.description == MARKUP
     table = open_table(io.BytesIO(written.replace("<br>hours", "hours").encode()), "export", ReadOptions())
-    assert TOLD not in table.notes
+    assert HTML_NOTE not in table.notes

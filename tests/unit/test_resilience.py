@@ -366,8 +366,8 @@ def test_a_wait_is_bounded() -> None:
 
 
 @given(st.text() | st.floats().map(str) | st.integers().map(str), st.sampled_from(["retry-after", "retry-after-ms"]))
-def test_retry_after_never_crashes_and_is_bounded(said: str, name: str) -> None:
-    seconds = retry_after({name: said}, 1e9)
+def test_retry_after_never_crashes_and_is_bounded(header: str, name: str) -> None:
+    seconds = retry_after({name: header}, 1e9)
     assert seconds is None or 0 < seconds <= FOREVER
 
 

@@ -178,6 +178,6 @@ def test_a_line_of_filters(line: str, expected: filters.Filters) -> None:
     ],
 )
 def test_a_line_that_is_no_filter(line: str, message: str) -> None:
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as caught:
         filters.parse(line, NAMES, every=False)
-    assert message in told.value.sentence()
+    assert message in caught.value.sentence()

@@ -123,7 +123,7 @@ def test_what_a_destination_is_owed(
     existing: list[tuple[str, str]], to: tuple[str, ...], new: list[str], superseded: list[str], status: str, *,
     again: bool,
 ) -> None:  # fmt: skip
-    deliveries = [a_delivery(*said) for said in existing]
+    deliveries = [a_delivery(*verdict) for verdict in existing]
     answer = needed_deliveries(deliveries, *to, again=again)
     assert [d.destination for d in answer.new] == new
     assert [d.destination for d in answer.superseded] == superseded
@@ -164,11 +164,11 @@ DELIVERIES = st.lists(
 @settings(examples(40, 150), derandomize=True)
 @given(DELIVERIES, st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, unique=True), st.booleans())
 def test_after_any_decision_each_destination_has_its_delivery_and_ids_differ(
-    said: list[tuple[str, str, str]], to: list[str], again: bool
+    decision: list[tuple[str, str, str]], to: list[str], again: bool
 ) -> None:
     existing = [
-        a_delivery(d, state, category, sum((x, c) == (d, category) for x, _, c in said[:n]))
-        for n, (d, state, category) in enumerate(said)
+        a_delivery(d, state, category, sum((x, c) == (d, category) for x, _, c in decision[:n]))
+        for n, (d, state, category) in enumerate(decision)
     ]
     answer = needed_deliveries(existing, *to, again=again)
     after = {d.delivery_id: d for d in (*existing, *answer.superseded, *answer.new)}

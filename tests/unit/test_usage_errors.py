@@ -11,7 +11,7 @@ from triage_cli.stores.sqlite.connection import connect
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "expected"),
     [
         ("lst", 'no command "lst"; did you mean "triage list"?'),
         ("edit", 'no command "edit"; triage create FILE updates tickets, triage verdict ID CATEGORY corrects one'),
@@ -44,14 +44,14 @@ from triage_cli.stores.sqlite.connection import connect
     ],
 )
 def test_a_mistake_is_one_sentence(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, typed: str, told: str
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, typed: str, expected: str
 ) -> None:
     database = str(tmp_path / "t.db")
     connect(database).close()  # else a note about the missing one may come first
     for name, value in {"HOME": str(tmp_path), "TRIAGE_DB": database}.items():
         monkeypatch.setenv(name, value)
     assert app.run(typed.split()) == 2
-    assert capsys.readouterr() == ("", f"error: {told}\n")
+    assert capsys.readouterr() == ("", f"error: {expected}\n")
 
 
 def test_help_and_version_may_be_typed_as_commands(capsys: pytest.CaptureFixture[str]) -> None:
