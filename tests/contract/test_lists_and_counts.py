@@ -15,8 +15,8 @@ from triage_cli.client import RemoteTriage, remote_triage
 from triage_cli.client.address import Address
 from triage_cli.domain.changes import Change
 from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.insight.stats import StatsQuery
 from triage_cli.domain.tickets import SORTS, Selection, Ticket
-from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
 from triage_cli.service import review_order
 from triage_cli.stores import where_clauses

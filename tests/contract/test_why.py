@@ -11,8 +11,8 @@ from triage_cli.domain import ids
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
 from triage_cli.domain.explanation.explain import explain
+from triage_cli.domain.explanation.history import History
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
-from triage_cli.domain.views import History
 
 ANSWERED = "fake (fake m) answered"
 BECAUSE = "out of Billing, Technical, General, because of: because"

@@ -15,9 +15,9 @@ from triage_cli.cli.review.key_bindings import beginning_with, keys_of
 from triage_cli.cli.review.ticket_queue import entry_of
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.errors import UsageError
+from triage_cli.domain.explanation.history import Why
 from triage_cli.domain.ids import short
 from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.views import Why
 
 TICKET = Ticket("t" * 36, "i", "s", "A-1", "h", "Subject", "Text", "C-1", "high", 1, None, "now", suggestion="Billing")
 NAMES = ("Billing", "Technical", "Bug report")

@@ -20,8 +20,8 @@ from triage_cli.config import Config
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.explanation.next_step import shell_name
+from triage_cli.domain.insight.stats import STATS_KEYS
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, Selection
-from triage_cli.domain.views import STATS_KEYS
 from triage_cli.readers.sniff import ALL_FORMATS
 
 LOOKED_AT = 1_000  # the newest tickets, whose ids are offered

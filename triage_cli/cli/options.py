@@ -13,9 +13,9 @@ import typer
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import UsageError
+from triage_cli.domain.insight.stats import STATS_KEYS
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES
 from triage_cli.domain.times import timestamp
-from triage_cli.domain.views import STATS_KEYS
 from triage_cli.readers import ReadOptions, cell_values
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")

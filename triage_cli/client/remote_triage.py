@@ -16,11 +16,12 @@ from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import unknown_ticket
+from triage_cli.domain.explanation.history import History, Why
+from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.runs import Run
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery, Why
 from triage_cli.runtime.network import Network
 
 T = TypeVar("T")

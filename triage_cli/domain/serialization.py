@@ -11,11 +11,12 @@ from typing import Any
 from triage_cli.domain.audit.events import EventAction, LoggedEvent
 from triage_cli.domain.decisions import Classification, Decided, Decision, Flip, Standing
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
+from triage_cli.domain.explanation.history import History, Why
+from triage_cli.domain.insight.stats import StatsGroup
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import Run, rounded_usd
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import timestamp
-from triage_cli.domain.views import History, StatsGroup, Why
 
 TICKET_KEYS = (
     "ticket_id", "external_id", "source", "subject", "description", "customer_id", "priority", "created_at", "status",

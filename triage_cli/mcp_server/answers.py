@@ -7,10 +7,10 @@ from pydantic import BaseModel, Field
 
 from triage_cli.domain.consultation import CategoryProfile, TextAnswer
 from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.serialization import from_json
 from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.views import History, Why
 from triage_cli.mcp_server.untrusted import EXCERPT, LINE, NAME, NOTICE, PAGE, one_line, quoted, quoted_json
 
 # The most sentences of an explanation, and the most deliveries, in one answer: the last ones.

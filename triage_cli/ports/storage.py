@@ -9,12 +9,13 @@ from triage_cli.domain.batches import Batch, BatchItem
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
+from triage_cli.domain.explanation.history import History
 from triage_cli.domain.insight.drift import PeriodCounts
 from triage_cli.domain.insight.spikes import InflowTicket, SentSpike
+from triage_cli.domain.insight.stats import Gauges, Stats, StatsGroup, StatsQuery
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Renamed, Selection, Ticket
-from triage_cli.domain.views import Gauges, History, Stats, StatsGroup, StatsQuery
 
 
 class Store(Protocol):

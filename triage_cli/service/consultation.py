@@ -16,11 +16,11 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAnswer, TextQuestion
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Unfinished
 from triage_cli.domain.errors import AnswerError, RowError, UsageError
+from triage_cli.domain.explanation.history import History
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import Run
 from triage_cli.domain.serialization import storable_or_none
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.domain.views import History
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl

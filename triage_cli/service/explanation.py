@@ -7,10 +7,10 @@ from triage_cli.domain.agent_suggestions import suggestions_in_force
 from triage_cli.domain.consultation import RoutePreview
 from triage_cli.domain.deliveries import Delivery, Rule
 from triage_cli.domain.explanation.explain import explain
+from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.explanation.next_step import route_sentences
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Category
-from triage_cli.domain.views import History, Why
 from triage_cli.service import category_renames
 from triage_cli.service.delivery.routing_decisions import RoutingMap
 

@@ -10,11 +10,12 @@ from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
 from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan
+from triage_cli.domain.explanation.history import History, Why
+from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import WHOLE, InputPart, Run
 from triage_cli.domain.sources import PullPlan
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery, Why
 from triage_cli.ports.sources import Source
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames, erasure, review_order, ticket_lookup

@@ -10,11 +10,11 @@ from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Classification, Decision
 from triage_cli.domain.dedup import reset
 from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, TriageError, UnavailableError
+from triage_cli.domain.explanation.history import History
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import last_decision, storable_text
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
-from triage_cli.domain.views import History
 from triage_cli.ports.storage import Store
 from triage_cli.service import ticket_lookup
 from triage_cli.service.classification.decision_recorder import held

@@ -13,9 +13,9 @@ from triage_cli.domain.agent_suggestions import is_agents
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.insight.stats import Gauges
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.views import Gauges
 from triage_cli.stores.data_migrations import COUNT_ALL
 from triage_cli.stores.database import Tables
 from triage_cli.stores.shared_sql import LOCK_CHAIN, write_all

@@ -13,13 +13,14 @@ from triage_cli.domain.chunks import NAMED, chunked
 from triage_cli.domain.decisions import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.evaluation.error_bounds import StoredBound
+from triage_cli.domain.explanation.history import History
 from triage_cli.domain.ids import forgotten
+from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.serialization import compact, storable_text
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.domain.times import now
-from triage_cli.domain.views import History, Stats, StatsGroup, StatsQuery
 from triage_cli.stores import shared_sql, where_clauses
 from triage_cli.stores.batch_tables import BatchTables
 from triage_cli.stores.categories import Renames

@@ -3,9 +3,9 @@
 from typing import Any
 
 from triage_cli.domain.audit.events import EventQuery
+from triage_cli.domain.insight.stats import StatsQuery
 from triage_cli.domain.serialization import compact, storable_text
 from triage_cli.domain.tickets import SORTS, STATUSES, Selection
-from triage_cli.domain.views import StatsQuery
 from triage_cli.stores.shared_sql import escaped
 
 # By the field of a selection.

@@ -15,10 +15,10 @@ from triage_cli.api.routes.tickets import TicketName
 from triage_cli.api.schemas import reports, requests, responses
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.errors import UsageError
+from triage_cli.domain.insight.stats import StatsQuery
 from triage_cli.domain.serialization import event_record, group_record, history_record, ticket_record, why_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.domain.times import timestamp
-from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
 
 

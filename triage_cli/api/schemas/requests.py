@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from triage_cli.domain import times
+from triage_cli.domain.insight.stats import StatsKey
 from triage_cli.domain.serialization import all_encodable, compact, is_too_deep
 from triage_cli.domain.tickets import MAX_SOURCE, SORTS, Priority, Status
-from triage_cli.domain.views import StatsKey
 
 # The blanks that Python strips, and control characters: a text with nothing else counts as empty.
 BLANK = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"

@@ -15,8 +15,8 @@ from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, Entry, TicketQueue
 from triage_cli.cli.review.widgets import Pane, QueuePane
 from triage_cli.domain.errors import TriageError
+from triage_cli.domain.explanation.history import Why
 from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.views import Why
 
 HINT = "? help   q quit   enter the guess   s skip   u undo   n note   / name   f filter   o order   r route"
 STRETCH = 1_000  # tickets that are loaded before keys are handled again

@@ -15,9 +15,9 @@ from triage_cli.cli.review.key_bindings import COMMANDS
 from triage_cli.cli.review.ticket_queue import Entry, name_of
 from triage_cli.cli.terminal import AMBER, safe
 from triage_cli.domain.agent_suggestions import AgentSuggestion
+from triage_cli.domain.explanation.history import Why
 from triage_cli.domain.explanation.next_step import shell_name
 from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.views import Why
 
 Line = list[Segment]
 DIM, BOLD, GUESS, PERSON, ALERT = (Style.parse(s) for s in ("dim", "bold", "bold green", "bold cyan", "bold red"))

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from triage_cli.cli.review.filters import SORTS, View
 from triage_cli.domain.ids import short
+from triage_cli.domain.insight.stats import StatsQuery
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.triage import Triage
 
 PAGE = 100  # tickets that are loaded at once

@@ -9,10 +9,10 @@ from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.consultation import conditions
 from triage_cli.domain.deliveries import Delivery, Rule
 from triage_cli.domain.explanation.early_end import KINDS, advice, named
+from triage_cli.domain.explanation.history import History
 from triage_cli.domain.ids import is_forgotten, short
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import readable
-from triage_cli.domain.views import History
 
 LISTED = 3  # rules that are named one by one
 SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")

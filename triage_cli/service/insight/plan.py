@@ -8,9 +8,9 @@ from triage_cli.domain.chunks import chunked
 from triage_cli.domain.decisions import Answer, Classification, Postponed
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.insight.plans import NOWHERE, PERSON, Move, Plan, PlanAccuracy, volumes
+from triage_cli.domain.insight.stats import StatsQuery
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.domain.views import StatsQuery
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Bounds, Budget

@@ -14,8 +14,8 @@ from triage_cli.cli.output import Printer
 from triage_cli.domain import times
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
+from triage_cli.domain.insight.stats import Stats
 from triage_cli.domain.tickets import Selection
-from triage_cli.domain.views import Stats
 
 # Statuses of tickets that the next run works on; those that wait for a person have a limit of their own.
 UNPROCESSED = frozenset({"new", "failed"})

@@ -16,8 +16,8 @@ from triage_cli.config import Config, without_password
 from triage_cli.domain.errors import DeliveryError, TriageError, UsageError
 from triage_cli.domain.evaluation import threshold_sentences
 from triage_cli.domain.exit_codes import ExitCode
+from triage_cli.domain.insight.stats import Stats
 from triage_cli.domain.runs import Lease
-from triage_cli.domain.views import Stats
 
 COLUMNS = ("what", "works", "said", "next")
 

@@ -15,10 +15,10 @@ from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.exit_codes import ExitCode, gravest
+from triage_cli.domain.insight.stats import Stats
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
-from triage_cli.domain.views import Stats
 
 COLUMNS = (*TICKET_KEYS, "asked")
 PREVIEW_KEYS = ("tickets", "tokens", "cost_usd", "prompt")

@@ -16,10 +16,10 @@ from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import ItemError, TriageError
 from triage_cli.domain.exit_codes import ExitCode, gravest
+from triage_cli.domain.insight.stats import Stats
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
-from triage_cli.domain.views import Stats
 
 # The command waits for attempts that fall due within so many seconds.
 STAY = 15.0

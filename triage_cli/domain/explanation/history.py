@@ -1,0 +1,40 @@
+"""The history of a ticket, from which it is explained, and its explanation."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from triage_cli.domain.agent_suggestions import AgentSuggestion
+from triage_cli.domain.audit.events import LoggedEvent
+from triage_cli.domain.decisions import Classification, QuestionSpec
+from triage_cli.domain.deliveries import Attempt, Delivery
+from triage_cli.domain.evaluation.error_bounds import StoredBound
+from triage_cli.domain.runs import Run
+from triage_cli.domain.tickets import Ticket
+
+
+class History(NamedTuple):
+    """One ticket with all its records, oldest first, and the error bounds that its classifiers keep now.
+
+    `ended_early` is the latest run that should have taken it up since its last event, and ended before. `holder` is the
+    live run that holds it. `shares_name` says that its external id names another ticket too.
+    """
+
+    ticket: Ticket
+    classifications: tuple[Classification, ...]
+    deliveries: tuple[Delivery, ...]
+    attempts: tuple[Attempt, ...]
+    events: tuple[LoggedEvent, ...]
+    questions: Mapping[str, QuestionSpec]
+    bounds: tuple[StoredBound, ...] = ()
+    ended_early: Run | None = None
+    holder: Run | None = None
+    shares_name: bool = False
+
+
+class Why(NamedTuple):
+    """The explanation of a ticket, in sentences, and what agents suggest for it."""
+
+    ticket_id: str
+    status: str
+    why: tuple[str, ...]
+    agent_suggestions: tuple[AgentSuggestion, ...] = ()
