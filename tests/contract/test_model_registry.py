@@ -7,7 +7,9 @@ import pytest
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import ids, times
 from triage_cli.domain.audit.events import Event, EventQuery
-from triage_cli.domain.decisions import Calibration, ClassifyPlan, Labelled, ModelVersion
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.evaluation.calibration import Calibration
+from triage_cli.domain.learning import Labelled, ModelVersion
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.ports.storage import Store

@@ -26,9 +26,11 @@ from triage_cli.classifiers.llm.batch.openai import OpenAIWire
 from triage_cli.config import load_config
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Event
-from triage_cli.domain.decisions import Calibration, ClassifyPlan, Decided, ReclassifyPlan
+from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
+from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.async_bridge import AsyncBridge
 from triage_cli.service.batch.submit import AHEAD

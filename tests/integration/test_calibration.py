@@ -12,9 +12,9 @@ from tests.support.commands import rows
 from tests.support.world import FakeClassifier, World
 from triage_cli.classifiers.calibrated import Calibrated
 from triage_cli.domain import times
-from triage_cli.domain.decisions import Answer, Calibration, ClassifyPlan
+from triage_cli.domain.decisions import Answer, ClassifyPlan
 from triage_cli.domain.evaluation import calibration
-from triage_cli.domain.evaluation.calibration import Pair
+from triage_cli.domain.evaluation.calibration import Calibration, Pair
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft

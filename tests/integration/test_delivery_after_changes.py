@@ -22,10 +22,11 @@ from tests.support.remotes import RemoteCli
 from tests.support.world import FakeClassifier, World
 from triage_cli.config.routes import COLUMN, WHEN
 from triage_cli.domain import routing
-from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
+from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.service.runs import TO_ROUTE
 

@@ -16,8 +16,9 @@ from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from tests.support.remotes import RemoteCli
 from tests.support.world import CATEGORIES, World
-from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
+from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.tickets import STATUSES, Selection, TicketDraft, VerdictDraft
 from triage_cli.stores.data_migrations import MARK_FORGOTTEN
 from triage_cli.stores.postgres.store import PostgresStore

@@ -24,8 +24,9 @@ from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.trainer import Trainer
 from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain.decisions import Calibration, Labelled
+from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.evaluation.calibration import fit as curve_of
+from triage_cli.domain.learning import Labelled
 from triage_cli.domain.tickets import Category
 
 # English all the same: names, borrowed words, a word that is quoted, no word that only English has.

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.evaluation.confidence_intervals import paired_interval
 from triage_cli.domain.evaluation.metrics import Graded
+from triage_cli.domain.learning import NOTHING, Labelled, Unlabelled
 from triage_cli.ports.classifiers import Settings
 from triage_cli.service.learning.model_comparison import FEW, Answered, Comparison, InUse, compared, shared_settings
 

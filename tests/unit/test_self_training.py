@@ -4,7 +4,7 @@ import pytest
 
 from tests.support import labelled_tickets
 from triage_cli.classifiers.embedded.trainer import Trainer
-from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
+from triage_cli.domain.learning import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.tickets import Category
 
 CATEGORIES = tuple(Category(name) for name in labelled_tickets.WORDS)

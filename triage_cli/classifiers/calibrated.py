@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 
 from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
-from triage_cli.domain.decisions import Answer, Calibration, Classification
-from triage_cli.domain.evaluation.calibration import Curve
+from triage_cli.domain.decisions import Answer, Classification
+from triage_cli.domain.evaluation.calibration import Calibration, Curve
 from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.ports.classifiers import Classifier
 

@@ -7,8 +7,8 @@ import typer
 
 from triage_cli.cli import input_tables, messages
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.errors import UsageError
+from triage_cli.domain.learning import Labelled
 from triage_cli.domain.tickets import Rejected
 from triage_cli.readers import MailFolder, ReadOptions, Table, UnknownColumnError, open_table
 from triage_cli.service.learning.training_data import Material

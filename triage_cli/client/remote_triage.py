@@ -13,12 +13,13 @@ from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import ids
 from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
+from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import unknown_ticket
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
 from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.reclassification import Flip, ReclassifyPlan
 from triage_cli.domain.runs import Run
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft

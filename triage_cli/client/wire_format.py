@@ -14,11 +14,12 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 from triage_cli.client.wire_errors import ProtocolError, error_fields, error_of
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.audit.events import LoggedEvent
-from triage_cli.domain.decisions import Classification, ClassifyPlan, Decided, Flip, ReclassifyPlan
+from triage_cli.domain.decisions import Classification, ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed, RoutePlan
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.mail.parts import mail_of
 from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.reclassification import Flip, ReclassifyPlan
 from triage_cli.domain.runs import Run
 from triage_cli.domain.serialization import TICKET_KEYS, compact, is_too_deep, outcome_record
 from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft, VerdictDraft

@@ -1,4 +1,4 @@
-"""Classifications, the questions behind them, and the plans of `classify` and `reclassify`."""
+"""Classifications, the questions behind them, and the decisions that follow from them."""
 
 import json
 from collections.abc import Mapping
@@ -100,64 +100,6 @@ class QuestionSpec(NamedTuple):
     first_at: str
 
 
-class Labelled(NamedTuple):
-    """A text with a known category, and the id of its ticket (empty: a row of a file)."""
-
-    text: str
-    category: str
-    ticket_id: str = ""
-
-
-class Unlabelled(NamedTuple):
-    """Texts without a known category, and the weight of a guess about one, compared with 1 for a labelled text."""
-
-    texts: tuple[str, ...] = ()
-    weight: float = 0.0
-
-
-NOTHING = Unlabelled()
-
-
-class ModelVersion(NamedTuple):
-    """A version of the embedded model, fitted to labelled tickets; at most one version is active.
-
-    `categories` is a JSON list of names, `weights` comes from `to_bytes` of the model, `metrics` is a JSON object with
-    the figures for which it was accepted. `based_on` is the active version that it was compared with, 0 for the
-    built-in model (None: written by an older program).
-    """
-
-    version: int
-    categories: str
-    weights: bytes
-    metrics: str
-    active: int
-    actor: str
-    at: str
-    based_on: int | None = None
-
-
-class Calibration(NamedTuple):
-    """A curve from a classifier's confidence to a probability: a JSON list of points (confidence, share that is right).
-
-    It is valid for one fingerprint: the same model, prompt and categories. It was fitted to `n` labelled answers.
-    `error_before` and `error_after` are expected calibration errors, the latter on held-out answers.
-    """
-
-    fingerprint: str
-    classifier: str
-    curve: str
-    method: str
-    n: int
-    error_before: float
-    error_after: float
-    at: str
-
-    @property
-    def is_better(self) -> bool:
-        """Return whether confidences are nearer to the share of right answers with the curve than without it."""
-        return self.error_after < self.error_before
-
-
 class Answer(NamedTuple):
     """What a classifier returns for one ticket: the answers of all its steps, of which the last one decides.
 
@@ -226,35 +168,3 @@ class ClassifyPlan(NamedTuple):
     max_wait: float = 120.0
     deadline: float | None = None
     batch: bool = False
-
-
-class ReclassifyPlan(NamedTuple):
-    """The options of `reclassify`. `apply` carries out all flips, or none if there are more than `max_flips`.
-
-    `max_flips` is a number, or a share of the compared tickets, such as `2%`. With `doubted`, a machine's label without
-    a sure answer waits for a person, else it stays. `reroute` also routes tickets again that were routed. With `force`
-    in `classify`, answers overrule verdicts; stored answers are reused all the same.
-    """
-
-    classify: ClassifyPlan = ClassifyPlan()
-    apply: bool = False
-    max_flips: str | None = None
-    reroute: bool = False
-    doubted: bool = False
-
-
-class Flip(NamedTuple):
-    """A ticket's present category (`old`) and the one answered by `reclassify` (`new`, None: no sure answer)."""
-
-    ticket_id: str
-    external_id: str | None
-    status: str
-    old: str | None
-    new: str | None
-    old_confidence: float | None
-    new_confidence: float | None
-    old_classifier: str | None
-    new_classifier: str | None
-    old_reason: str | None
-    new_reason: str | None
-    applied: bool = False

@@ -9,11 +9,12 @@ from operator import itemgetter
 from typing import Any
 
 from triage_cli.domain.audit.events import EventAction, LoggedEvent
-from triage_cli.domain.decisions import Classification, Decided, Decision, Flip, Standing
+from triage_cli.domain.decisions import Classification, Decided, Decision, Standing
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.insight.stats import StatsGroup
 from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.reclassification import Flip
 from triage_cli.domain.runs import Run, rounded_usd
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import timestamp

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
-from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
+from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
 from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.reclassification import Flip, ReclassifyPlan
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 

@@ -7,21 +7,21 @@ from typing import TypeVar
 
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
-from triage_cli.domain.decisions import ClassifyPlan, Decided, Flip, ReclassifyPlan
+from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
 from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.reclassification import Flip, ReclassifyPlan
 from triage_cli.domain.runs import WHOLE, InputPart, Run
 from triage_cli.domain.sources import PullPlan
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.sources import Source
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service import category_renames, erasure, review_order, ticket_lookup
+from triage_cli.service import category_renames, erasure, explanation, review_order, ticket_lookup
 from triage_cli.service.classification.classify import ClassifyRun, to_ask
 from triage_cli.service.delivery.route import DeliveryRun, routed
-from triage_cli.service.explanation import why
 from triage_cli.service.intake.identities import check_rewritten
 from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.intake.pull import SourcePull
@@ -240,8 +240,7 @@ class LocalTriage:
         first = list(islice(drafts, 2))
         if len(first) < 2:
             self._apply_renames(None)
-            for outcomes in VerdictRecorder(self._store, self._verdicts, self._actor, None).judge(first):
-                yield from outcomes
+            yield from chain.from_iterable(VerdictRecorder(self._store, self._verdicts, self._actor, None).judge(first))
             return
         with self._recorded_run("verdict") as recorder:
             verdict_recorder = VerdictRecorder(self._store, self._verdicts, self._actor, recorder.context.lease)
@@ -281,7 +280,7 @@ class LocalTriage:
         """Return how a ticket was decided."""
         history = self.history(name)
         history = history._replace(shares_name=ticket_lookup.shares_name(self._store, history.ticket))
-        return why(history, self._services.categories, self._services.routing_map)
+        return explanation.why(history, self._services.categories, self._services.routing_map)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the audit log, oldest first."""

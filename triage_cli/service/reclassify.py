@@ -11,18 +11,10 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import bounded
-from triage_cli.domain.decisions import (
-    Answer,
-    Classification,
-    Decided,
-    Decision,
-    Flip,
-    Postponed,
-    ReclassifyPlan,
-    Unfinished,
-)
+from triage_cli.domain.decisions import Answer, Classification, Decided, Decision, Postponed, Unfinished
 from triage_cli.domain.errors import AnswerError, CheckError
 from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.reclassification import Flip, ReclassifyPlan
 from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.batch.collect import BatchCollector

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import ids
-from triage_cli.domain.decisions import Calibration, ClassifyPlan
+from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.evaluation.error_bounds import ErrorBound
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.classifiers import Classifier

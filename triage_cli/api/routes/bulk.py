@@ -27,10 +27,11 @@ from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.schemas import bulk as shapes
 from triage_cli.client import wire_errors, wire_format
-from triage_cli.domain.decisions import ClassifyPlan, ReclassifyPlan
+from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import MediaTypeError, RowError, TooLargeError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.runs import WHOLE, InputPart
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import PRIORITIES, Rejected, Selection, TicketDraft, VerdictDraft

@@ -12,7 +12,7 @@ from triage_cli.classifiers.embedded.inference import Predictor, guesses, steps
 from triage_cli.classifiers.embedded.tokens import tokens_of
 from triage_cli.classifiers.embedded.unlabelled_texts import SelfTrainingSet, weighed
 from triage_cli.classifiers.embedded.weights import Model, has_learned, knows, suited
-from triage_cli.domain.decisions import NOTHING, Labelled, Unlabelled
+from triage_cli.domain.learning import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.tickets import Category
 from triage_cli.ports.classifiers import Settings
 

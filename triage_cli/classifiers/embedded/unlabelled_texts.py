@@ -17,7 +17,7 @@ from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.training_texts import Example, taught_by
 from triage_cli.classifiers.embedded.weights import Floats, Integers
 from triage_cli.classifiers.examples import LANGUAGES
-from triage_cli.domain.decisions import NOTHING, Unlabelled
+from triage_cli.domain.learning import NOTHING, Unlabelled
 from triage_cli.domain.tickets import Category
 
 WEIGHTS = (0.1, 0.3)  # of a text with a guessed label, beside 1 of a labelled text

@@ -14,6 +14,28 @@ MARGIN = 0.98  # isotonic curves overfit easily, so their loss must be below thi
 GRID = [EDGE, 0.001, 0.005, *(n / 50 for n in range(1, 50)), 0.99, 0.995, 0.999, 1 - EDGE]
 
 
+class Calibration(NamedTuple):
+    """A curve from a classifier's confidence to a probability: a JSON list of points (confidence, share that is right).
+
+    It is valid for one fingerprint: the same model, prompt and categories. It was fitted to `n` labelled answers.
+    `error_before` and `error_after` are expected calibration errors, the latter on held-out answers.
+    """
+
+    fingerprint: str
+    classifier: str
+    curve: str
+    method: str
+    n: int
+    error_before: float
+    error_after: float
+    at: str
+
+    @property
+    def is_better(self) -> bool:
+        """Return whether confidences are nearer to the share of right answers with the curve than without it."""
+        return self.error_after < self.error_before
+
+
 class Curve(NamedTuple):
     """A rising piecewise linear curve through points (confidence, share that is right), and how it was fitted."""
 

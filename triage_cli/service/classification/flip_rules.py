@@ -3,9 +3,10 @@
 import re
 from typing import NamedTuple
 
-from triage_cli.domain.decisions import Classification, Flip
+from triage_cli.domain.decisions import Classification
 from triage_cli.domain.errors import AnswerError, CheckError, UsageError
 from triage_cli.domain.outcomes import Action
+from triage_cli.domain.reclassification import Flip
 from triage_cli.domain.tickets import Ticket
 
 # The actions that `apply` carries out.

@@ -8,11 +8,13 @@ from typing import NamedTuple
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.decisions import Answer, Calibration, Classification, ClassifyPlan, Labelled, Unfinished
+from triage_cli.domain.decisions import Answer, Classification, ClassifyPlan, Unfinished
 from triage_cli.domain.errors import BudgetError, TriageError
 from triage_cli.domain.evaluation import calibration
+from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.evaluation.confidence_intervals import wilson
 from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored
+from triage_cli.domain.learning import Labelled
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import InputPart
 from triage_cli.domain.serialization import compact

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.decisions import Labelled
+from triage_cli.domain.learning import Labelled
 from triage_cli.domain.tickets import Category
 from triage_cli.ports.classifiers import Trainer
 from triage_cli.service.learning.training_data import SURE, Material, splits, too_few

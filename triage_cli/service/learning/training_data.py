@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.decisions import Labelled
 from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
+from triage_cli.domain.learning import Labelled
 from triage_cli.service.verdicts import Verdicts
 
 FOLDS = 5

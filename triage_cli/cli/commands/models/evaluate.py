@@ -12,10 +12,10 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain.decisions import Calibration, ClassifyPlan
+from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import CheckError, TriageError, UsageError
 from triage_cli.domain.evaluation import threshold_sentences
-from triage_cli.domain.evaluation.calibration import LEAST
+from triage_cli.domain.evaluation.calibration import LEAST, Calibration
 from triage_cli.domain.evaluation.metrics import Scored
 from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.times import now

@@ -1,0 +1,39 @@
+"""What the embedded model learns from, labelled and unlabelled texts, and the versions that came of it."""
+
+from typing import NamedTuple
+
+
+class Labelled(NamedTuple):
+    """A text with a known category, and the id of its ticket (empty: a row of a file)."""
+
+    text: str
+    category: str
+    ticket_id: str = ""
+
+
+class Unlabelled(NamedTuple):
+    """Texts without a known category, and the weight of a guess about one, compared with 1 for a labelled text."""
+
+    texts: tuple[str, ...] = ()
+    weight: float = 0.0
+
+
+NOTHING = Unlabelled()
+
+
+class ModelVersion(NamedTuple):
+    """A version of the embedded model, fitted to labelled tickets; at most one version is active.
+
+    `categories` is a JSON list of names, `weights` comes from `to_bytes` of the model, `metrics` is a JSON object with
+    the figures for which it was accepted. `based_on` is the active version that it was compared with, 0 for the
+    built-in model (None: written by an older program).
+    """
+
+    version: int
+    categories: str
+    weights: bytes
+    metrics: str
+    active: int
+    actor: str
+    at: str
+    based_on: int | None = None
