@@ -102,14 +102,14 @@ def ours(folder: Path) -> tuple[Any, str]:
     from triage_cli.api.application import create_app
     from triage_cli.api.dependencies import Limits, ServerState
     from triage_cli.config import load_config
-    from triage_cli.domain import api_key_format, times
+    from triage_cli.domain import api_keys, times
     from triage_cli.domain.api_keys import ApiKey
 
     config = load_config(db=str(folder / "ours.db"), env={"HOME": str(folder)}, cwd=folder)
     parts = wiring.services(config, guarded=True, make=True)
     gate = wiring.stores.open_gate(parts.store)
-    made = api_key_format.new_key()
-    gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_key_format.digest(made.text), "agent", times.now()))
+    made = api_keys.new_key()
+    gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_keys.digest(made.text), "agent", times.now()))
     verify = partial(wiring.stores.verify, config)
     return create_app(ServerState(parts, gate, verify, Limits(per_minute=1_000_000))), made.text
 

@@ -10,7 +10,7 @@ from tests.support.api_server import make_key
 from tests.support.world import World
 from triage_cli.api.auth import Authenticator
 from triage_cli.api.dependencies import Limits
-from triage_cli.domain import api_key_format, times
+from triage_cli.domain import api_keys, times
 from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
 from triage_cli.stores.api_access import StoreGate
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -46,10 +46,10 @@ def test_what_is_no_good_key_is_never_let_in_at_once(world: World) -> None:
     used(keys, revoked)
     used(keys, expired)
     gate.revoke("revoked")
-    new = gate.keys()[1]._replace(key_id=api_key_format.new_key().key_id, expires_at=times.ago(1))
+    new = gate.keys()[1]._replace(key_id=api_keys.new_key().key_id, expires_at=times.ago(1))
     gate.rotate(new, times.ago(1))
     forged = f"{revoked[:20]}{'0' if revoked[20] != '0' else '1'}{revoked[21:]}"
-    for credential in ("", "x", "a.b.c", forged, revoked, expired, api_key_format.new_key().text):
+    for credential in ("", "x", "a.b.c", forged, revoked, expired, api_keys.new_key().text):
         assert keys.admit_at_once(credential, {}) is None
         with pytest.raises(UnauthenticatedError):
             keys.admit(credential, {})
@@ -71,7 +71,7 @@ def test_a_key_without_permits_waits_its_turn(world: World) -> None:
 def test_a_writer_is_no_obstacle(world: World) -> None:
     gate = open_gate(world.store)
     assert isinstance(gate, StoreGate)
-    key_id = api_key_format.key_id_of(make_key(gate, "ada", "agent"))
+    key_id = api_keys.key_id_of(make_key(gate, "ada", "agent"))
     assert key_id
     assert gate.key_at_once(key_id) == gate.key(key_id)
     with closing(sqlite3.connect(world.store.path, isolation_level=None)) as writer:

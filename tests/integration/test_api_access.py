@@ -19,7 +19,7 @@ from tests.support.commands import PATIENCE, rows
 from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Limits
 from triage_cli.api.http_protocol import TimeoutProtocol
-from triage_cli.domain import api_key_format
+from triage_cli.domain import api_keys
 from triage_cli.service.api_keys import KeyRing
 
 TICKET = {"subject": "Refund?"}
@@ -72,11 +72,11 @@ def test_every_route_is_closed_to_those_without_a_good_key(server: ApiServer) ->
     ring = KeyRing(server.served.services.store, server.served.gate, "tester")
     revoked = ring.create("revoked", "admin").key
     wrong = make_key(server.served.gate, "changed", "admin")
-    wrong = api_key_format.new_key().text[:13] + wrong[13:]
+    wrong = api_keys.new_key().text[:13] + wrong[13:]
     ring.revoke("revoked")
     shown = {
         "none": {}, "empty": {"X-API-Key": ""}, "wrong": {"X-API-Key": wrong},
-        "other": {"X-API-Key": api_key_format.new_key().text},
+        "other": {"X-API-Key": api_keys.new_key().text},
         "revoked": {"X-API-Key": revoked}, "bearer": {"Authorization": f"Bearer {revoked}"},
         "basic": {"Authorization": f"Basic {server.keys['admin']}"}, "query": {},
         "odd": {"X-API-Key": "\u00e9".encode("latin-1").decode("latin-1")}, "long": {"X-API-Key": "trg_" + "x" * 9000},

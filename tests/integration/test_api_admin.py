@@ -12,7 +12,7 @@ from tests.support.api_server import ApiServer, running_server
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.world import World
-from triage_cli.domain import api_key_format, times
+from triage_cli.domain import api_keys, times
 from triage_cli.domain.api_keys import ROLES, ApiKey
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.service.api_keys import KeyRing, after
@@ -85,8 +85,8 @@ def test_a_key_is_made_listed_rotated_and_revoked_and_the_log_says_by_whom(
 
 def test_a_key_that_has_expired_opens_nothing(server: ApiServer) -> None:
     ring = KeyRing(server.served.services.store, server.served.gate, "tester")
-    made = api_key_format.new_key()
-    gone, hashed = made.text, api_key_format.digest(made.text)
+    made = api_keys.new_key()
+    gone, hashed = made.text, api_keys.digest(made.text)
     server.served.gate.add_key(ApiKey(made.key_id, "short", hashed, "reader", times.now(), expires_at=times.ago(1)))
     answer = httpx.get(f"{server.url}/stats", headers={"X-API-Key": gone})
     assert (answer.status_code, "expired" in answer.json()["detail"]) == (401, True)
@@ -164,7 +164,7 @@ def test_rotations_at_the_same_time_come_one_after_another(world: World) -> None
     first = ring.create("bot", "agent").key
     with ThreadPoolExecutor(8) as pool:
         made = [first, *(key.key for key in pool.map(lambda _: ring.rotate("bot", 60.0), range(16)))]
-    key_ids = [api_key_format.key_id_of(text) for text in made]
+    key_ids = [api_keys.key_id_of(text) for text in made]
     assert len([key for key_id in key_ids if key_id and (key := gate.key(key_id))]) == 17
 
 

@@ -19,7 +19,7 @@ from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Limits, ServerState
 from triage_cli.api.server import Server, configured, hooks, open_socket, tokens
 from triage_cli.config import Config, load_config
-from triage_cli.domain import api_key_format, times
+from triage_cli.domain import api_keys, times
 from triage_cli.domain.api_keys import ROLES, ApiKey
 from triage_cli.ports.storage import ApiAccessStore
 from triage_cli.service.services import Services
@@ -32,8 +32,8 @@ UNENCRYPTED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 def make_key(gate: ApiAccessStore, name: str, role: str) -> str:
     """Record a key and return its text."""
-    made = api_key_format.new_key()
-    gate.add_key(ApiKey(made.key_id, name, api_key_format.digest(made.text), role, times.now()))
+    made = api_keys.new_key()
+    gate.add_key(ApiKey(made.key_id, name, api_keys.digest(made.text), role, times.now()))
     return made.text
 
 

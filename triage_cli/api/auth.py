@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from triage_cli.api.dependencies import Caller, Limits
 from triage_cli.api.docs_page import FILES as DOCS_FILES
-from triage_cli.domain import api_key_format, times
+from triage_cli.domain import api_keys, times
 from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.errors import (
     BusyError,
@@ -95,7 +95,7 @@ class Authenticator:
 
         The event loop can call it, which saves most requests a turn of another thread.
         """
-        key_id = api_key_format.key_id_of(credential)
+        key_id = api_keys.key_id_of(credential)
         with database_errors_hidden():
             key = self._gate.key_at_once(key_id) if key_id else None
         if key is None or not _is_right(key, credential) or _is_expired(key) or self._is_touch_due(key):
@@ -116,7 +116,7 @@ class Authenticator:
             raise UnauthenticatedError("this takes a key", hint="send it as X-API-Key, or as a bearer token")
         if self._tokens and credential.count(".") == 2:  # as a JSON Web Token has, and none of our keys
             return self._tokens(credential)
-        key_id = api_key_format.key_id_of(credential)
+        key_id = api_keys.key_id_of(credential)
         with database_errors_hidden():
             key = self._gate.key(key_id) if key_id else None
         if key is None or not _is_right(key, credential):
@@ -163,7 +163,7 @@ class Authenticator:
 
 
 def _is_right(key: ApiKey, credential: str) -> bool:
-    return hmac.compare_digest(key.hash, api_key_format.digest(credential)) and not key.revoked_at
+    return hmac.compare_digest(key.hash, api_keys.digest(credential)) and not key.revoked_at
 
 
 def _is_expired(key: ApiKey) -> bool:

@@ -1,9 +1,20 @@
-"""API keys, their roles, and responses that are stored under an idempotency key."""
+"""API keys: their format, their roles, and the responses that are stored under an idempotency key."""
 
+import hashlib
+import re
+import secrets
+import zlib
 from typing import Literal, NamedTuple, get_args
 
 Role = Literal["metrics", "reader", "agent", "admin"]  # each includes the ones before it
 ROLES: tuple[str, ...] = get_args(Role)
+# A key has a prefix for secret scanners, an id, 256 random bits and a checksum.
+PREFIX = "trg_"
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_SECRET_LENGTH, _CHECKSUM_LENGTH = 43, 6  # 62 ** 43 is just over 2 ** 256
+_KEY_FORMAT = re.compile(
+    rf"{PREFIX}([0-9A-Za-z]{{8}})_[0-9A-Za-z]{{{_SECRET_LENGTH}}}([0-9A-Za-z]{{{_CHECKSUM_LENGTH}}})", re.ASCII
+)
 
 
 class ApiKey(NamedTuple):
@@ -26,7 +37,7 @@ class ApiKey(NamedTuple):
 
 
 class CreatedKey(NamedTuple):
-    """A new key; `key` is its text, which is shown only now."""
+    """A new API key; `key` is its text, which is shown only now."""
 
     name: str
     role: str
@@ -39,3 +50,38 @@ class StoredResponse(NamedTuple):
     body_hash: str
     status: int | None
     answer: str | None
+
+
+class NewKey(NamedTuple):
+    """An API key that was just made; `text` is shown once and stored nowhere."""
+
+    key_id: str
+    text: str
+
+
+def new_key() -> NewKey:
+    """Return a new random API key."""
+    key_id = "".join(secrets.choice(_ALPHABET) for _ in range(8))
+    secret = f"{PREFIX}{key_id}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
+    return NewKey(key_id, secret + _checksum(secret))
+
+
+def key_id_of(text: str) -> str | None:
+    """Return the id of an API key; None if the checksum is wrong, so that a typo costs no query."""
+    key = _KEY_FORMAT.fullmatch(text)
+    return key[1] if key and _checksum(text[:-_CHECKSUM_LENGTH]) == key[2] else None
+
+
+def digest(text: str) -> bytes:
+    """Return the hash of an API key that is stored. It may be a fast one, since 256 random bits cannot be guessed."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _checksum(text: str) -> str:
+    """Return the CRC-32 of an API key without its checksum, in base 62."""
+    crc = zlib.crc32(text.encode())
+    checksum = ""
+    for _ in range(_CHECKSUM_LENGTH):
+        crc, digit = divmod(crc, len(_ALPHABET))
+        checksum = _ALPHABET[digit] + checksum
+    return checksum

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from triage_cli.domain import api_key_format, times
+from triage_cli.domain import api_keys, times
 from triage_cli.domain.api_keys import ApiKey, CreatedKey
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change
@@ -46,9 +46,9 @@ class KeyRing:
         if not NAME.fullmatch(name) or name == RESERVED:
             hint = "take one that says who uses it: letters, digits, blanks inside, and . _ @ + -, 80 at most"
             raise UsageError("this cannot be the name of a key", hint=hint)
-        made = api_key_format.new_key()
+        made = api_keys.new_key()
         expires_at = _expires_at(seconds)
-        digest = api_key_format.digest(made.text)
+        digest = api_keys.digest(made.text)
         self._gate.add_key(ApiKey(made.key_id, name, digest, role, times.now(), expires_at=expires_at))
         self._log(EventAction.KEY_CREATED, {"key": made.key_id, "name": name, "role": role} | _expiry(expires_at))
         return CreatedKey(name, role, made.text)
@@ -58,9 +58,9 @@ class KeyRing:
 
         The old one is taken for `overlap` seconds more. Raises `NotFoundError`, and `UsageError` if it was revoked.
         """
-        made = api_key_format.new_key()
+        made = api_keys.new_key()
         expires_at = _expires_at(seconds)
-        new = ApiKey(made.key_id, name, api_key_format.digest(made.text), "", times.now(), expires_at=expires_at)
+        new = ApiKey(made.key_id, name, api_keys.digest(made.text), "", times.now(), expires_at=expires_at)
         key = self._gate.rotate(new, after(overlap))
         self._log(
             EventAction.KEY_ROTATED, {"key": made.key_id, "name": name, "overlap": overlap} | _expiry(key.expires_at)
