@@ -20,7 +20,7 @@ from tests.support.forked_cli import SHARED, started
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, running_pg_server
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 

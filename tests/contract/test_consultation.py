@@ -17,8 +17,9 @@ from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.consultation import CategoryRule, TextQuestion
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import AnswerError, NotFoundError, RowError, UsageError
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category, Selection, TicketDraft, VerdictDraft
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.triage import Triage

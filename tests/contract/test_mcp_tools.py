@@ -18,7 +18,8 @@ from triage_cli.client.address import Address
 from triage_cli.client.remote_consultation import RemoteConsultation
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.deliveries import RoutePlan
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category, Selection, TicketDraft
 from triage_cli.mcp_server.server import AgentServer
 from triage_cli.mcp_server.untrusted import EXTRA, INSTRUCTIONS, PAGE

@@ -24,7 +24,7 @@ from triage_cli.domain import ids
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.chunks import WINDOW, in_order
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import (
     AnswerError,
     BudgetError,
@@ -36,6 +36,7 @@ from triage_cli.domain.errors import (
 )
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.reclassification import ReclassifyPlan
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
 

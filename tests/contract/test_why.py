@@ -9,9 +9,10 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.explanation.history import History
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 
 ANSWERED = "fake (fake m) answered"

@@ -20,10 +20,11 @@ from tests.support.webhook_receiver import Receiver, outgoing
 from tests.support.world import World
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
 from triage_cli.domain.errors import DeliveryError, ExhaustedError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import AsyncBridge

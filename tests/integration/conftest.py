@@ -8,7 +8,7 @@ import pytest
 from tests.support.fake_destination import FakeDestination
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import World
-from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
 
 

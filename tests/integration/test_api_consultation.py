@@ -10,7 +10,7 @@ from tests.support.api_server import ApiServer, running_server
 from tests.support.world import World
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
 from triage_cli.domain.api_keys import ROLES
-from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import TicketDraft
 from triage_cli.service.consultation import LocalConsultation
 from triage_cli.stores.sqlite.store import SqliteStore

@@ -30,9 +30,10 @@ from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Receipt, Routed, RoutePlan, Rule
+from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Receipt, Routed, RoutePlan
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.async_bridge import bridge

@@ -21,12 +21,13 @@ from tests.support.examples import examples
 from tests.support.remotes import RemoteCli
 from tests.support.world import FakeClassifier, World
 from triage_cli.config.routes import COLUMN, WHEN
-from triage_cli.domain import routing
+from triage_cli.domain import routing, routing_rules
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.reclassification import ReclassifyPlan
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.service.runs import TO_ROUTE
 
@@ -132,7 +133,7 @@ class Desk:
     def routes(self, *, named: bool = False, retry_dead: bool = False) -> None:
         ticket = self.ticket
         if named or ticket.status in TO_ROUTE or (retry_dead and ticket.status == "undeliverable"):
-            rule = routing.match(self.world.rules, ticket)
+            rule = routing_rules.match(self.world.rules, ticket)
             self.receivers.named = rule.to if rule else ()
         self.world.store.database.write(
             lambda db: db.execute("update deliveries set due_at = 0 where state = 'pending'")
@@ -387,5 +388,5 @@ def test_all_that_a_rule_can_read_wakes_routing(world: World) -> None:
     for condition in WHEN:
         accepted = "gold" if condition == COLUMN else getattr(read.ticket, condition, None)
         when = {} if condition in ("min_confidence", "max_error") else {condition: (accepted,)}
-        assert routing.holds(Rule("r", ("a",), when, 0.0), read)  # type: ignore[arg-type]
+        assert routing_rules.holds(Rule("r", ("a",), when, 0.0), read)  # type: ignore[arg-type]
     assert read.fields == set(routing.READ)

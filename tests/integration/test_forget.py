@@ -25,10 +25,11 @@ from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
 from triage_cli.domain.errors import DeliveryError, UnavailableError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.reclassification import ReclassifyPlan
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.service.concurrent_callers.single_tickets import SingleTickets

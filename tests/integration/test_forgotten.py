@@ -17,8 +17,9 @@ from tests.support.pg_server import PgServer, sql
 from tests.support.remotes import RemoteCli
 from tests.support.world import CATEGORIES, World
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.reclassification import ReclassifyPlan
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import STATUSES, Selection, TicketDraft, VerdictDraft
 from triage_cli.stores.data_migrations import MARK_FORGOTTEN
 from triage_cli.stores.postgres.store import PostgresStore

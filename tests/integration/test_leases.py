@@ -12,9 +12,10 @@ from tests.support.stored_tickets import a_run
 from tests.support.stored_tickets import sql as on_sqlite
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.decisions import Answer, ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.reclassification import ReclassifyPlan
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.budget import Budget

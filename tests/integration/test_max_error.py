@@ -10,8 +10,9 @@ from tests.support.labelled_tickets import rows as others
 from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli.classifiers.calibrated import Bounded
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.evaluation.error_bounds import NEVER
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.stores.model_registry import SqlModelRegistry
 

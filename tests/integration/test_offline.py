@@ -19,9 +19,10 @@ from tests.support.webhook_receiver import Receiver, target
 from tests.support.world import CATEGORIES, World
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import Routed, RoutePlan, Rule
+from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import DeliveryError, OfflineError, UsageError
 from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.runtime.network import Network, is_local
 from triage_cli.service.delivery.routing_decisions import RoutingMap

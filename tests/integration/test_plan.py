@@ -14,8 +14,8 @@ from triage_cli.cli.display import insight_tables, layout
 from triage_cli.cli.display.html_reports import plan_page
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.insight.plans import NOWHERE, PERSON, Plan
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
 from triage_cli.service.delivery.routing_decisions import RoutingMap
 from triage_cli.service.insight.plan import Names, PlanComparison, Side

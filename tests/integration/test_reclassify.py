@@ -12,11 +12,12 @@ from tests.support.commands import many, rows
 from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.decisions import Classification, ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
 from triage_cli.domain.errors import CheckError, UsageError
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.reclassification import Flip, ReclassifyPlan
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.service.classification.flip_rules import judge, margin
 

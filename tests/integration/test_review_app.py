@@ -21,8 +21,8 @@ from triage_cli.client import RemoteTriage
 from triage_cli.client.address import Address
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.errors import StoreError
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.service.consultation import LocalConsultation
 from triage_cli.stores.sqlite.store import SqliteStore

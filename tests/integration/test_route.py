@@ -27,9 +27,10 @@ from tests.support.use_cases import (
 )
 from tests.support.world import World
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, Rule
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.stop import StopControl
 

@@ -23,9 +23,9 @@ from tests.support.use_cases import (
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import chunks, ids, times
 from triage_cli.domain.decisions import Answer
-from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.runtime.budget import Budget

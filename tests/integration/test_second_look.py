@@ -9,7 +9,8 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.cli.commands.models.learn import next_step
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.deliveries import RoutePlan
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.stop import StopControl

@@ -17,8 +17,9 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import DeliveryError, NoRouteError, NotClassifiedError
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
 from triage_cli.service.run_context import request_id

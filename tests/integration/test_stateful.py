@@ -16,7 +16,8 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.domain import routing
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.deliveries import RoutePlan
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import STATUSES, Selection, TicketDraft
 from triage_cli.stores.sqlite.store import SqliteStore

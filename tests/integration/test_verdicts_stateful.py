@@ -13,8 +13,9 @@ from tests.support.examples import examples
 from tests.support.outlet import Outlet
 from tests.support.world import CATEGORIES, FakeClassifier, World
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan, Rule
+from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.reclassification import ReclassifyPlan
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Category, Selection, TicketDraft
 from triage_cli.stores.sqlite.store import SqliteStore

@@ -10,9 +10,10 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
-from triage_cli.domain.deliveries import Routed, RoutePlan, Rule
+from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import AnswerError
 from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.runtime.budget import Budget
 

@@ -35,8 +35,8 @@ from triage_cli.config.routes import COLUMN, ROUTE, WHEN
 from triage_cli.config.sections import BUDGET, SERVER, TOP
 from triage_cli.config.sources import CURSOR, SOURCE
 from triage_cli.config.validators import Field
-from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.errors import ConfigError
+from triage_cli.domain.routing_rules import Rule
 
 TABLES: Mapping[str, Mapping[str, Field]] = {
     "top": TOP,

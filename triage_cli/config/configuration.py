@@ -11,8 +11,8 @@ from triage_cli.config.destination_specs import DestinationSpec
 from triage_cli.config.oidc import OidcSpec
 from triage_cli.config.source_specs import SourceSpec
 from triage_cli.config.webhooks import HookSpec
-from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.errors import ConfigError
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category
 
 # The database, the files that SQLite keeps beside it, and the head of its audit log.

@@ -9,7 +9,7 @@ from triage_cli.config.destinations import unnamed_webhook
 from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
 from triage_cli.config.validators import Field, label, number, one_of, record, several, suggestion, text, truth, url
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
-from triage_cli.domain.deliveries import EXTRA, Rule
+from triage_cli.domain.routing_rules import EXTRA, Rule
 from triage_cli.domain.tickets import PRIORITIES, Category
 
 # The largest share of wrong answers that can be promised.

@@ -12,7 +12,7 @@ from triage_cli.config.destinations import DESTINATION
 from triage_cli.config.http_destination import COMMON
 from triage_cli.config.validators import Field
 from triage_cli.config.webhooks import WEBHOOK, HookSpec
-from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from triage_cli.domain.deliveries import Rule
+from triage_cli.domain.routing_rules import Rule, conditions
 from triage_cli.domain.tickets import Category
 
 
@@ -79,17 +79,3 @@ class CategoryProfile(NamedTuple):
         """Return the profile of a category of the configuration."""
         described = tuple(CategoryRule(rule.name, conditions(rule), rule.to) for rule in rules)
         return cls(category.name, category.description, category.examples, category.was, thresholds, described, covered)
-
-
-def conditions(rule: Rule) -> str:
-    """Return the conditions of a rule in words, without the one on the category."""
-    parts = [
-        f"{name} is {' or '.join(str(value).lower() if isinstance(value, bool) else value for value in values)}"
-        for name, values in rule.when.items()
-        if name != "category"
-    ]
-    if rule.min_confidence is not None:
-        parts.append(f"confidence is at least {rule.min_confidence:g}")
-    if rule.max_error is not None:
-        parts.append(f"its error is promised to be at most {rule.max_error:.2%}")
-    return ", ".join(parts)

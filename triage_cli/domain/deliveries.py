@@ -1,37 +1,14 @@
-"""Routing rules, deliveries and their attempts."""
+"""Deliveries, their attempts, and what `route` does with them."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from triage_cli.domain.errors import Refusal, TriageError
 from triage_cli.domain.tickets import Ticket
 
-# The prefix of a condition on a column of a ticket's `extra`.
-EXTRA = "extra."
 TAKEN_IN_BY_PULL = (
     "triage pull takes in what a person has set there; if no source reads that field, correct or empty it there, "
     "then triage route --retry-dead"
 )
-
-
-class Rule(NamedTuple):
-    """A route: the first rule whose conditions all hold sends the ticket to its destinations.
-
-    `when` maps `category`, `priority`, `customer_id`, `external_id`, `source`, `verdict` or `extra.COLUMN` to the
-    accepted values. Without conditions, a rule matches every ticket. `max_error` is the share of wrong answers that
-    the ticket's answer must be promised to stay below.
-    """
-
-    name: str
-    to: tuple[str, ...]
-    when: Mapping[str, tuple[str | bool, ...]] = {}
-    min_confidence: float | None = None
-    max_error: float | None = None
-
-    @property
-    def compares(self) -> bool:
-        """Return whether it looks at the ticket's confidence."""
-        return self.min_confidence is not None or self.max_error is not None
 
 
 class Delivery(NamedTuple):

@@ -84,3 +84,12 @@ def answer_key(fingerprint: str, text: str) -> str:
 def short(ticket_id: str) -> str:
     """Return the last 8 characters of a ticket's id, which people type: they are random, the first ones are a time."""
     return ticket_id[-8:]
+
+
+def joined_id(parts: list[str]) -> str:
+    """Return the texts of several paths as one id.
+
+    Only the last part may hold the sign between them, so that no two items of different parts have one id.
+    """
+    *before, last = parts
+    return "#".join([*(part.replace("%", "%25").replace("#", "%23") for part in before), last])

@@ -53,12 +53,3 @@ def placed(tree: Any, path: str, value: Any) -> Any:
     key, _, rest = path.partition(".")
     inside: Mapping[str, Any] = tree if isinstance(tree, Mapping) else {}
     return {**inside, key: placed(inside.get(key), rest, value) if rest else value}
-
-
-def joined_id(parts: list[str]) -> str:
-    """Return the texts of several paths as one id.
-
-    Only the last part may hold the sign between them, so that no two items of different parts have one id.
-    """
-    *before, last = parts
-    return "#".join([*(part.replace("%", "%25").replace("#", "%23") for part in before), last])

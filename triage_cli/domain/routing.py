@@ -1,12 +1,12 @@
-"""Routing: which rule a ticket matches, and which deliveries follow."""
+"""Routing: which deliveries follow from the rule that a ticket matches, and which are superseded."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from triage_cli.domain.deliveries import EXTRA, Delivery, Rule
-from triage_cli.domain.evaluation.error_bounds import NEVER
+from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.ids import delivery_id
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Renamed, Ticket
 
@@ -26,51 +26,6 @@ class RoutingDecision(NamedTuple):
     superseded: tuple[Delivery, ...]
 
 
-class Reach(NamedTuple):
-    """The rules that tickets of a category can match; `covered` if each of them matches one."""
-
-    category: str
-    rules: tuple[Rule, ...]
-    covered: bool
-
-    @property
-    def destinations(self) -> tuple[str, ...]:
-        """Return the destinations of the rules, in their order."""
-        return tuple(dict.fromkeys(name for rule in self.rules for name in rule.to))
-
-
-def never_promised(_max_error: float) -> float:
-    """Return a threshold that no answer reaches."""
-    return NEVER
-
-
-def match(rules: Iterable[Rule], ticket: Ticket, promised: Callable[[float], float] = never_promised) -> Rule | None:
-    """Return the first rule whose conditions all hold.
-
-    `promised` returns the confidence from which on the ticket's answer keeps a `max_error`.
-    """
-    return next((rule for rule in rules if holds(rule, ticket, promised)), None)
-
-
-def holds(rule: Rule, ticket: Ticket, promised: Callable[[float], float] = never_promised) -> bool:
-    """Return whether all conditions of a rule hold. A verdict meets every `min_confidence` and `max_error`."""
-    if not all(_meets(ticket, name, accepted) for name, accepted in rule.when.items()):
-        return False
-    if not rule.compares or ticket.verdict:
-        return True
-    least = max(rule.min_confidence or 0.0, 0.0 if rule.max_error is None else promised(rule.max_error))
-    return ticket.confidence is not None and ticket.confidence >= least
-
-
-def _meets(ticket: Ticket, name: str, accepted: Collection[str | bool]) -> bool:
-    """Return whether one condition holds. For a list in `extra`, one of its values is enough."""
-    if not name.startswith(EXTRA):
-        return getattr(ticket, name) in accepted
-    value = from_json(ticket.extra).get(name.removeprefix(EXTRA))
-    values = value if isinstance(value, list) else [value]
-    return any((each if isinstance(each, str) else compact(each)) in accepted for each in values if each is not None)
-
-
 def woken(before: Ticket, after: Ticket) -> Ticket:
     """Return a changed ticket, set to be routed again if it was routed and a field changed that rules read.
 
@@ -79,17 +34,6 @@ def woken(before: Ticket, after: Ticket) -> Ticket:
     if after.status in SETTLED and any(getattr(before, field) != getattr(after, field) for field in READ):
         return after._replace(status="classified")
     return after
-
-
-def reach(rules: Iterable[Rule], category: str) -> Reach:
-    """Return the rules that tickets of a category can match, up to the first that matches them all."""
-    matching_rules: list[Rule] = []
-    for rule in rules:
-        if category in rule.when.get("category", (category,)):
-            matching_rules.append(rule)
-            if not rule.compares and rule.when.keys() <= {"category"}:
-                return Reach(category, tuple(matching_rules), covered=True)
-    return Reach(category, tuple(matching_rules), covered=False)
 
 
 def needed_deliveries(

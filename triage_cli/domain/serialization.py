@@ -3,13 +3,13 @@
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
-from triage_cli.domain.audit.events import EventAction, LoggedEvent
-from triage_cli.domain.decisions import Classification, Decided, Decision, Standing
+from triage_cli.domain.audit.events import LoggedEvent
+from triage_cli.domain.decisions import Classification, Decided
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.insight.stats import StatsGroup
@@ -142,40 +142,6 @@ def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> d
 def event_record(event: LoggedEvent) -> dict[str, Any]:
     """Return the record of one event, with all that is needed to verify its hash."""
     return event._asdict() | {"detail": from_json(event.detail)}
-
-
-def decision_data(decision: Decision) -> dict[str, Any]:
-    """Return a decision as the data of an event; `last_decision` reads it back."""
-    data: dict[str, Any] = {"status": decision.status, "decision": decision.classification_id}
-    if decision.suspicious:
-        data["suspicious"] = list(decision.suspicious)
-    if decision.standing != Standing.HOLDS:
-        data["outcome"] = decision.standing.value
-    return data
-
-
-def last_decision(events: Sequence[LoggedEvent]) -> Decision | None:
-    """Return the last decision that took effect; None if there is none about the ticket's present text.
-
-    `events` are the ticket's, oldest first. Late answers, answers before a later step, and proposals have no effect.
-    """
-    for event in reversed(events):
-        detail = json.loads(event.detail)
-        if event.action == EventAction.UPDATED and {"subject", "description"} & set(detail.get("fields", ())):
-            return None
-        has_effect = detail.get("outcome") not in (Standing.LATE.value, Standing.NEXT.value)
-        if event.action in (EventAction.CLASSIFIED, EventAction.RECLASSIFIED) and has_effect:
-            suspicious = tuple(detail.get("suspicious", ()))
-            return Decision(detail.get("decision"), detail.get("status", ""), suspicious=suspicious)
-    return None
-
-
-def replaced_head(event: LoggedEvent) -> str | None:
-    """Return the head of the log that a restore replaced; None for any other event.
-
-    Raises `ValueError` if the event was altered so that it is no JSON.
-    """
-    return str(json.loads(event.detail).get("replaced")) if event.action == EventAction.RESTORED else None
 
 
 def why_record(why: Why) -> dict[str, Any]:

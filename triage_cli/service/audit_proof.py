@@ -5,8 +5,8 @@ from contextlib import suppress
 
 from triage_cli.domain.audit import hash_chain
 from triage_cli.domain.audit.events import Head, LoggedEvent
+from triage_cli.domain.audit.hash_chain import replaced_head
 from triage_cli.domain.errors import CheckError
-from triage_cli.domain.serialization import replaced_head
 from triage_cli.ports.storage import AuditLogReader
 
 BESIDE = "where a backup was copied there by hand, put it back by triage db restore"

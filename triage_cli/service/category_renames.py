@@ -6,8 +6,8 @@ from itertools import islice
 
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.insight.stats import StatsGroup, StatsQuery
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket
 from triage_cli.ports.storage import Store
 

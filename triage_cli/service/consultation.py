@@ -2,7 +2,7 @@
 
 from itertools import chain
 
-from triage_cli.domain import ids, routing, times
+from triage_cli.domain import ids, routing_rules, times
 from triage_cli.domain.agent_suggestions import (
     MOST_AGENTS,
     AgentSuggestion,
@@ -110,7 +110,7 @@ class LocalConsultation:
         """Return the categories with their thresholds and rules."""
         profiles = []
         for category in self._services.categories:
-            reach = routing.reach(self._services.routing_map.rules, category.name)
+            reach = routing_rules.reach(self._services.routing_map.rules, category.name)
             thresholds = self._services.thresholds(category.name)
             profiles.append(CategoryProfile.of(category, thresholds, reach.rules, covered=reach.covered))
         return profiles

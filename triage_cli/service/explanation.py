@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from triage_cli.domain import routing, times
+from triage_cli.domain import routing, routing_rules, times
 from triage_cli.domain.agent_suggestions import suggestions_in_force
 from triage_cli.domain.consultation import RoutePreview
-from triage_cli.domain.deliveries import Delivery, Rule
+from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.explanation.next_step import route_sentences
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Category
 from triage_cli.service import category_renames
@@ -19,7 +20,7 @@ def why(history: History, categories: Sequence[Category], routing_map: RoutingMa
     """Return the explanation of how a ticket was decided."""
     names = [category.name for category in categories]
     owed = _owed_today(history, categories, routing_map)
-    near = routing.reach(routing_map.rules, history.ticket.category or "").rules if owed is None else ()
+    near = routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if owed is None else ()
     lines = explain(history, names, owed, routing_map.offline, near)
     suggestions = suggestions_in_force(history.ticket, history.classifications)
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(lines), suggestions)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from triage_cli.domain import ids, times
+from triage_cli.domain.audit.decision_events import decision_data
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import bounded
@@ -15,7 +16,6 @@ from triage_cli.domain.decisions import Answer, Classification, Decided, Decisio
 from triage_cli.domain.errors import AnswerError, CheckError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.reclassification import Flip, ReclassifyPlan
-from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.batch.collect import BatchCollector
 from triage_cli.service.classification.answered_tickets import decided, released_with_cost, steps_within

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from triage_cli.domain import ids, times
+from triage_cli.domain.audit.decision_events import last_decision
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import chunked
@@ -13,7 +14,7 @@ from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, Tr
 from triage_cli.domain.explanation.history import History
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.runs import Lease
-from triage_cli.domain.serialization import last_decision, storable_text
+from triage_cli.domain.serialization import storable_text
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.ports.storage import Store
 from triage_cli.service import ticket_lookup

@@ -6,7 +6,8 @@ from typing import Any
 from triage_cli.config.source_specs import SourceSpec
 from triage_cli.domain.dedup import dated
 from triage_cli.domain.errors import RowError
-from triage_cli.domain.json_paths import has_place, joined_id, lookup
+from triage_cli.domain.ids import joined_id
+from triage_cli.domain.json_paths import has_place, lookup
 from triage_cli.domain.mail.parts import whole
 from triage_cli.domain.serialization import compact, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft

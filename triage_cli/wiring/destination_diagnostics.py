@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from triage_cli.config import Config, DestinationSpec
 from triage_cli.config.secrets import unset
-from triage_cli.domain import ids, routing, times
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, RoutePlan, Rule
+from triage_cli.domain import ids, routing, routing_rules, times
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, RoutePlan
 from triage_cli.domain.errors import ConfigError, DeliveryError
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.file_system import is_full, is_read_only, write_obstacle
@@ -126,7 +127,7 @@ def send_test(config: Config, receiver: str) -> str:
     Raises what a run would raise, and `DeliveryError` for a refusal.
     """
     category = next(
-        (c.name for c in config.categories if receiver in routing.reach(config.routes, c.name).destinations), ""
+        (c.name for c in config.categories if receiver in routing_rules.reach(config.routes, c.name).destinations), ""
     )
     at, ticket_id, mark = times.now(), ids.new_id(), f"triage-test-{ids.short(ids.new_id())}"
     ticket = Ticket(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from triage_cli.domain.audit.events import Event, Head, LoggedEvent
+from triage_cli.domain.audit.events import Event, EventAction, Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, StoreError
 
 GENESIS = "0" * 64
@@ -156,3 +156,11 @@ def holds(event: LoggedEvent, prev: str, audit_key: bytes | None) -> bool:
         return False
     unlinked = Event(event.action, event.ticket_id, event.run_id, event.actor, event.timestamp)
     return event.hash == link(prev, event.seq, unlinked, event.detail, audit_key)
+
+
+def replaced_head(event: LoggedEvent) -> str | None:
+    """Return the head of the log that a restore replaced; None for any other event.
+
+    Raises `ValueError` if the event was altered so that it is no JSON.
+    """
+    return str(json.loads(event.detail).get("replaced")) if event.action == EventAction.RESTORED else None

@@ -6,12 +6,12 @@ from typing import Any
 
 from triage_cli.domain.audit.events import EventAction, LoggedEvent
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.deliveries import Rule
 from triage_cli.domain.evaluation.threshold_sentences import threshold_clause
 from triage_cli.domain.explanation.early_end import early_end
 from triage_cli.domain.explanation.history import History
 from triage_cli.domain.explanation.next_step import comma_list, next_step, offline_clause, two_decimals
 from triage_cli.domain.ids import short
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.times import readable
 
 SOURCES = {

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
 from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.consultation import conditions
-from triage_cli.domain.deliveries import Delivery, Rule
+from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.explanation.early_end import KINDS, advice, named
 from triage_cli.domain.explanation.history import History
 from triage_cli.domain.ids import is_forgotten, short
+from triage_cli.domain.routing_rules import Rule, conditions
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import readable
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from triage_cli.domain import ids, times
+from triage_cli.domain.audit.decision_events import decision_data
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import CHUNK
@@ -13,7 +14,6 @@ from triage_cli.domain.errors import AnswerError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.routing import SETTLED
-from triage_cli.domain.serialization import decision_data
 from triage_cli.domain.tickets import STATUSES, Ticket
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.service.classification.answered_tickets import decided, steps_within, with_cost

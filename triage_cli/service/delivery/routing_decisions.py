@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from triage_cli.domain import ids, routing
+from triage_cli.domain import ids, routing, routing_rules
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed, Rule
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed
 from triage_cli.domain.errors import NoRouteError, NotClassifiedError
 from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Renamed, Ticket
 from triage_cli.ports.destinations import Destination
 from triage_cli.ports.storage import Store
@@ -78,7 +79,7 @@ class RoutingMap(NamedTuple):
         def promised(max_error: float) -> float:
             return NEVER if answer is None else self.promised(answer.fingerprint, ticket.category or "", max_error)
 
-        return routing.match(self.rules, ticket, promised)
+        return routing_rules.match(self.rules, ticket, promised)
 
     def answers(self, store: Store, tickets: Iterable[Ticket]) -> Mapping[str, Classification]:
         """Return the answers that decided tickets, by classification id; empty if no rule depends on them."""

@@ -16,7 +16,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.config import STARTER, Config, every_key, schema, shown, without_password
 from triage_cli.config.secrets import unset
-from triage_cli.domain import routing
+from triage_cli.domain import routing_rules
 from triage_cli.domain.errors import ConfigError, TriageError
 from triage_cli.domain.tickets import Selection
 from triage_cli.runtime.file_system import private
@@ -111,7 +111,7 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
     config = session.config
     wiring.destinations.check_templates(config)
     wiring.sources.check_source_templates(config)
-    reached = [routing.reach(config.routes, category.name) for category in config.categories]
+    reached = [routing_rules.reach(config.routes, category.name) for category in config.categories]
     printing.printer().all_of([_reach_record(reach) for reach in reached], REACH_KEYS, _reach_table, "category")
     where = config.path or "the built-in defaults"
     session.say(
@@ -150,7 +150,7 @@ def print_schema(_session: CommandContext) -> None:
     Printer("table").write(json.dumps(schema(), indent=2) + "\n")
 
 
-def _reach_record(reach: routing.Reach) -> dict[str, Any]:
+def _reach_record(reach: routing_rules.Reach) -> dict[str, Any]:
     rules = [rule.name for rule in reach.rules]
     return dict(zip(REACH_KEYS, (reach.category, reach.destinations, rules, reach.covered), strict=True))
 
