@@ -22,7 +22,6 @@ from triage_cli.client.http import ConnectionLostError
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain import ids
 from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.chunks import WINDOW, in_order
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import (
@@ -34,7 +33,7 @@ from triage_cli.domain.errors import (
     RefusedError,
     RowError,
 )
-from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.outcomes import MOST_ROWS_LATE, Outcome, in_order
 from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
@@ -170,7 +169,7 @@ def test_a_run_gives_every_row_back_within_the_window(side: Side) -> None:
     drafts[3] = Rejected(3, 5, RowError("line 5: nothing in it"))
     outcomes = list(side.make().run(iter(drafts), ClassifyPlan()))
     assert sorted(o.place for o in outcomes) == list(range(NUMBER))
-    assert all(o.place <= place + WINDOW for place, o in enumerate(outcomes))
+    assert all(o.place <= place + MOST_ROWS_LATE for place, o in enumerate(outcomes))
     assert [o.row for o in in_order(outcomes)] == list(range(NUMBER))
     assert {o.value.ticket.status for o in outcomes if o.value} == {"unroutable", "routed"}
 

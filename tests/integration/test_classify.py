@@ -36,7 +36,7 @@ from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.decisions import Answer, ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.outcomes import Outcome, in_order
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
@@ -335,7 +335,7 @@ def test_an_interruption_at_any_save_loses_and_doubles_nothing(
     again = World(SqliteStore(broken.store.path))
     lines = to_file(again, tmp_path)
     outcomes = run(again, rows)
-    assert [o.row for o in chunks.in_order(outcomes)] == list(range(number))
+    assert [o.row for o in in_order(outcomes)] == list(range(number))
     route(again)
     assert set(statuses(again).values()) == {"routed"}
     assert len(statuses(again)) == number

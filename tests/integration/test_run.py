@@ -21,10 +21,10 @@ from tests.support.use_cases import (
     to_file,
 )
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import chunks, ids, times
+from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer
 from triage_cli.domain.errors import RowError
-from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.outcomes import Outcome, in_order
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
@@ -53,7 +53,7 @@ def test_run_gives_a_row_for_every_row_in_order(world: World, tmp_path: Path, cl
     rows[1150] = a_draft(1150, "3", subject="Subject 3")
     rows[4] = a_draft(4, "3", subject="Subject 3")
     world.classifier = classifier()
-    outcomes = list(chunks.in_order(run(world, rows)))
+    outcomes = list(in_order(run(world, rows)))
     assert [o.row for o in outcomes] == list(range(1200))
     assert Counter(dids(outcomes)) == {"created": 1197, "rejected": 1, "unchanged": 2}
     tickets = [o.value.ticket if o.value else None for o in outcomes]

@@ -8,12 +8,12 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.tickets import Ticket
 
-# The classifier of a suggestion in the table of answers. It has no fingerprint, as every real classifier has.
-CLASSIFIER = "agent"
-LONGEST_NAME = 60
+# The classifier of an agent's suggestion in the table of answers. It has no fingerprint, as every real classifier has.
+AGENT_CLASSIFIER = "agent"
+LONGEST_AGENT_NAME = 60
 # How many agents may suggest a category for the same text: a key can invent names without end.
 MOST_AGENTS = 20
-_UNFIT = re.compile(r"[^\w.-]+")
+_UNFIT_FOR_NAME = re.compile(r"[^\w.-]+")
 
 
 class AgentSuggestionDraft(NamedTuple):
@@ -38,24 +38,24 @@ class AgentSuggestion(NamedTuple):
 
 def agent_name(text: str) -> str:
     """Return a name that an agent gives itself as it is stored: letters, digits, `.`, `_` and `-`."""
-    return _UNFIT.sub("-", text).strip("-")[:LONGEST_NAME] or "agent"
+    return _UNFIT_FOR_NAME.sub("-", text).strip("-")[:LONGEST_AGENT_NAME] or "agent"
 
 
 def is_agents(answer: Classification) -> bool:
     """Return whether an answer is an agent's suggestion."""
-    return answer.classifier == CLASSIFIER and not answer.fingerprint and answer.category is not None
+    return answer.classifier == AGENT_CLASSIFIER and not answer.fingerprint and answer.category is not None
 
 
-def answerer(record: Mapping[str, Any]) -> str:
+def answerer(answer_record: Mapping[str, Any]) -> str:
     """Return who gave an answer, by the answer's record: a person, an agent that suggests, or a classifier."""
-    if record["confidence_source"] == "human":
-        return str(record["actor"])
-    suggests = record["classifier"] == CLASSIFIER and not record["fingerprint"]
-    return f"agent {record['step']}" if suggests else str(record["classifier"])
+    if answer_record["confidence_source"] == "human":
+        return str(answer_record["actor"])
+    is_suggestion = answer_record["classifier"] == AGENT_CLASSIFIER and not answer_record["fingerprint"]
+    return f"agent {answer_record['step']}" if is_suggestion else str(answer_record["classifier"])
 
 
 def suggested(ticket: Ticket, draft: AgentSuggestionDraft, category: str, actor: str) -> Classification:
-    """Return a suggestion as it is stored; its `answer_key` names the text that it is about."""
+    """Return an agent's suggestion as it is stored; its `answer_key` names the text that it is about."""
     return Classification(
         classification_id=ids.new_id(),
         ticket_id=ticket.ticket_id,
@@ -65,23 +65,23 @@ def suggested(ticket: Ticket, draft: AgentSuggestionDraft, category: str, actor:
         confidence=None,
         confidence_source=None,
         reason=draft.note,
-        classifier=CLASSIFIER,
+        classifier=AGENT_CLASSIFIER,
         actor=actor,
         fingerprint="",
         threshold=None,
         probabilities=None,
-        answer_key=ids.answer_key(CLASSIFIER, ticket.text),
+        answer_key=ids.answer_key(AGENT_CLASSIFIER, ticket.text),
         at=times.now(),
     )
 
 
 def suggestions_in_force(ticket: Ticket, answers: Iterable[Classification]) -> tuple[AgentSuggestion, ...]:
     """Return the last suggestion of each agent about the ticket's present text; `answers` are oldest first."""
-    key = ids.answer_key(CLASSIFIER, ticket.text)
-    newest = {a.step: a for a in answers if is_agents(a) and a.answer_key == key}
-    return tuple(map(suggestion_of, newest.values()))
+    key = ids.answer_key(AGENT_CLASSIFIER, ticket.text)
+    last_of_each_agent = {a.step: a for a in answers if is_agents(a) and a.answer_key == key}
+    return tuple(map(suggestion_of, last_of_each_agent.values()))
 
 
 def suggestion_of(answer: Classification) -> AgentSuggestion:
-    """Return a stored suggestion."""
+    """Return the suggestion of an agent that is stored as this answer."""
     return AgentSuggestion(answer.ticket_id, answer.category or "", answer.step, answer.actor, answer.at, answer.reason)

@@ -8,9 +8,10 @@ from triage_cli.domain.errors import TriageError
 class Batch(NamedTuple):
     """A batch of requests, recorded before it is sent to the provider.
 
-    `state` is gathering (not sent) | sending (the provider may have it) | submitted (it has it) | ended | returned (it
-    will answer nothing). `labels` are the possible answers as JSON, "no category" last; `options` the options that were
-    left out of the requests, as JSON; `paid_by` the run whose budget pays; `run_id` the run that works on it now.
+    The batch's `state` is gathering (not sent) | sending (the provider may have it) | submitted (it has it) | ended |
+    returned (it will answer nothing). `labels` are the possible answers as JSON, "no category" last; `options` the
+    options that were left out of the requests, as JSON; `paid_by` the run whose budget pays; `run_id` the run that
+    works on it now.
     """
 
     batch_id: str
@@ -33,8 +34,8 @@ class Batch(NamedTuple):
 class BatchItem(NamedTuple):
     """A ticket in a batch. Tickets with the same text share one request, by its `number`.
 
-    `was` is the ticket's earlier status, empty if the ticket does not wait and the answer is a proposal; `reserved` is
-    the most that it may cost, in USD; `state` is waiting | answered | returned.
+    `was` is the ticket's status before the batch, empty if the ticket does not wait and the answer is a proposal;
+    `reserved` is the most that it may cost, in USD; `state` is waiting | answered | returned.
     """
 
     batch_id: str
@@ -48,7 +49,7 @@ class BatchItem(NamedTuple):
 
 
 class BatchRequest(NamedTuple):
-    """A request as a line of a batch: its bytes, its worst-case cost in USD, and what was masked, as JSON."""
+    """A request as a line of a batch's file: its bytes, its worst-case cost in USD, and what was masked, as JSON."""
 
     line: bytes
     worst: float
@@ -58,7 +59,7 @@ class BatchRequest(NamedTuple):
 class BatchLook(NamedTuple):
     """The progress of a batch at the provider: waiting | ended | failed (refused as a whole: `error`) | gone.
 
-    `answered` is the number of answered requests.
+    `answered` is the number of the batch's requests that have an answer.
     """
 
     state: str

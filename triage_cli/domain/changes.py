@@ -1,4 +1,4 @@
-"""What a store writes in one transaction, and how it refuses a change."""
+"""Changes: what a store writes in one transaction, and the conflicts for which it refuses that."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from triage_cli.domain.decisions import Classification, Decision
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.tickets import Ticket
 
-_REWRITING = frozenset({EventAction.UPDATED, EventAction.FORGOTTEN})
+_REWRITING_ACTIONS = frozenset({EventAction.UPDATED, EventAction.FORGOTTEN})
 
 
 class Spent(NamedTuple):
-    """USD to book on a run after the fact: the cost of an answer, and the reservation made at `since` to release."""
+    """USD that a change books on a run: the cost of an answer, and the reservation made at `since` to release."""
 
     run_id: str
     usd: float
@@ -22,7 +22,7 @@ class Spent(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One write: an event, the changed ticket, further rows, and the revision that it was decided on.
+    """One write of a store: an event, the changed ticket, further rows, and the revision it was decided on.
 
     `expected_revision` is that revision, or 0 for a new ticket, whose identity must be free. Without a ticket, only the
     event and the rows are written. `decision` is set if the change records a classifier's answer. `further` events
@@ -38,13 +38,13 @@ class Change(NamedTuple):
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """Return the events in their order."""
+        """Return the events of the change, in their order."""
         return (self.event, *self.further)
 
     @property
     def rewrites(self) -> bool:
         """Return whether the ticket's text changes too; else only its fields from `status` on are written."""
-        return self.event.action in _REWRITING
+        return self.event.action in _REWRITING_ACTIONS
 
 
 class Conflict(NamedTuple):

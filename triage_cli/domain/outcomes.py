@@ -1,5 +1,6 @@
 """The outcome of an item, such as a row of an input: what was done with it, and its value or its error."""
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
@@ -8,6 +9,9 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Ticket
 
 T = TypeVar("T")
+
+# So many rows after its turn an outcome comes at the latest.
+MOST_ROWS_LATE = 4096
 
 
 class Action(StrEnum):
@@ -91,3 +95,19 @@ class Outcome(NamedTuple, Generic[T]):
         if not isinstance(self.item, OutgoingDelivery):
             raise TypeError(self)
         return self.item
+
+
+def in_order(outcomes: Iterable[Outcome[T]]) -> Iterator[Outcome[T]]:
+    """Yield outcomes in the order of their rows, which must be all numbers from 0 on.
+
+    Memory stays bounded, because no outcome comes more than `MOST_ROWS_LATE` rows late.
+    """
+    early_outcomes: dict[int, Outcome[T]] = {}
+    next_row = 0
+    for outcome in outcomes:
+        early_outcomes[outcome.place] = outcome
+        while next_row in early_outcomes:
+            yield early_outcomes.pop(next_row)
+            next_row += 1
+    for row in sorted(early_outcomes):
+        yield early_outcomes[row]

@@ -27,7 +27,7 @@ class Triage(Protocol):
         """Route tickets by the routing map, then deliver what is due."""
 
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
-        """Create, classify and route in one pass. An outcome is at most `chunks.WINDOW` rows out of order.
+        """Create, classify and route in one pass. An outcome is at most `outcomes.MOST_ROWS_LATE` rows out of order.
 
         One without a row is a ticket of which a delivery that an earlier run left became a dead letter.
         """

@@ -9,26 +9,26 @@ from triage_cli.domain.decisions import Decision, Standing
 
 
 def decision_data(decision: Decision) -> dict[str, Any]:
-    """Return a decision as the data of an event; `last_decision` reads it back."""
-    data: dict[str, Any] = {"status": decision.status, "decision": decision.classification_id}
+    """Return a decision as the data of an event of the audit log; `last_decision` reads it back."""
+    event_data: dict[str, Any] = {"status": decision.status, "decision": decision.classification_id}
     if decision.suspicious:
-        data["suspicious"] = list(decision.suspicious)
+        event_data["suspicious"] = list(decision.suspicious)
     if decision.standing != Standing.HOLDS:
-        data["outcome"] = decision.standing.value
-    return data
+        event_data["outcome"] = decision.standing.value
+    return event_data
 
 
 def last_decision(events: Sequence[LoggedEvent]) -> Decision | None:
-    """Return the last decision that took effect; None if there is none about the ticket's present text.
+    """Return the last decision in a ticket's events that took effect; None if none is about its present text.
 
-    `events` are the ticket's, oldest first. Late answers, answers before a later step, and proposals have no effect.
+    `events` are the ticket's, oldest first. Late answers, answers before a later step, and proposals decide nothing.
     """
     for event in reversed(events):
         detail = json.loads(event.detail)
         if event.action == EventAction.UPDATED and {"subject", "description"} & set(detail.get("fields", ())):
             return None
-        has_effect = detail.get("outcome") not in (Standing.LATE.value, Standing.NEXT.value)
-        if event.action in (EventAction.CLASSIFIED, EventAction.RECLASSIFIED) and has_effect:
+        is_decisive = detail.get("outcome") not in (Standing.LATE.value, Standing.NEXT.value)
+        if event.action in (EventAction.CLASSIFIED, EventAction.RECLASSIFIED) and is_decisive:
             suspicious = tuple(detail.get("suspicious", ()))
             return Decision(detail.get("decision"), detail.get("status", ""), suspicious=suspicious)
     return None

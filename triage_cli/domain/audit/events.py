@@ -47,9 +47,9 @@ class EventAction(StrEnum):
 
 
 class Event(NamedTuple):
-    """An event to be logged; `data` holds names, numbers and hashes, never text of a ticket.
+    """An event to be written to the audit log; `data` holds names, numbers and hashes, never text of a ticket.
 
-    `action` is an `EventAction`, or what a log of another version has.
+    `action` is an `EventAction`, or what the audit log of another version has.
     """
 
     action: str
@@ -60,7 +60,7 @@ class Event(NamedTuple):
     data: Mapping[str, Any] = {}
 
     def with_data(self, **more: object) -> "Event":
-        """Return the event with further data."""
+        """Return the event with `more` in its data."""
         return self._replace(data={**self.data, **more})
 
 
@@ -86,7 +86,7 @@ class Head(NamedTuple):
 
 
 class EventQuery(NamedTuple):
-    """A selection of events: one of `actions`, `limit` takes the last ones, `after` those with a higher `seq`."""
+    """A selection of events: of one of `actions`, the last ones (`limit`), those with a higher `seq` than `after`."""
 
     ticket_id: str | None = None
     actions: tuple[str, ...] = ()

@@ -25,13 +25,13 @@ _Text = str | None
 
 
 def canonical(data: Mapping[str, Any]) -> str:
-    """Return data as canonical JSON."""
-    try:  # a flat object, as most events have, takes a third of the time of the encoder
+    """Return an event's data as canonical JSON, of which hashes are made."""
+    try:  # for a flat object, as most events have, this takes a third of the encoder's time
         keys, template = _template(tuple(data))
         values = []
         for key in keys:
             value = data[key]
-            values.append(_WRITERS[type(value)](value))
+            values.append(_JSON_WRITERS[type(value)](value))
         return template % tuple(values)
     except (KeyError, TypeError):
         return _encoded(data)
@@ -39,37 +39,37 @@ def canonical(data: Mapping[str, Any]) -> str:
 
 @lru_cache(256)
 def _template(keys: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """Return keys in their order, and the text of an object that has them, with a place for each value."""
-    in_order = tuple(sorted(keys))
-    return in_order, f"{{{','.join([_quoted(key).replace('%', '%%') + ':%s' for key in in_order])}}}"
+    """Return keys in canonical order, and the JSON of an object that has them, with a place for each value."""
+    sorted_keys = tuple(sorted(keys))
+    return sorted_keys, f"{{{','.join([_quoted(key).replace('%', '%%') + ':%s' for key in sorted_keys])}}}"
 
 
 def _finite(number: float) -> str:
     return repr(number) if math.isfinite(number) else _encoded(number)
 
 
-_WRITERS: Mapping[type, Callable[[Any], str]] = {
+_JSON_WRITERS: Mapping[type, Callable[[Any], str]] = {
     str: _quoted, float: _finite, int: repr, bool: _encoded, type(None): lambda _: "null",
 }  # fmt: skip
 
 
 def link(prev: str, seq: int, event: Event, detail: str, audit_key: bytes | None = None) -> str:
-    """Return the hash of an event that follows `prev`; `detail` is its data as canonical JSON."""
+    """Return the hash of an event that follows the hash `prev`; `detail` is its data as canonical JSON."""
     # Ids, times and actions are the program's own and need no escaping; an actor may be any text.
     action, ticket_id, run_id, actor, at, _ = event
     ticket = "null" if ticket_id is None else f'"{ticket_id}"'
     run = "null" if run_id is None else f'"{run_id}"'
-    fields = (
+    hashed = (
         f'{prev}\n{{"action":"{action}","actor":{_quoted(actor)},"detail":{detail},"run_id":{run},'
         f'"seq":{seq},"ticket_id":{ticket},"timestamp":"{at}"}}'
     ).encode("utf-8", "surrogatepass")
-    return hmac.digest(audit_key, fields, "sha256").hex() if audit_key else hashlib.sha256(fields).hexdigest()
+    return hmac.digest(audit_key, hashed, "sha256").hex() if audit_key else hashlib.sha256(hashed).hexdigest()
 
 
 def append(
     head: Head, events: Iterable[Event], audit_key: bytes | None = None
 ) -> tuple[list[tuple[int, str, str, _Text, str, _Text, str, str]], Head]:
-    """Return the rows that continue a log, with the columns of the table `events`, and the new head."""
+    """Return the rows that continue the chain, with the columns of the table `events`, and its new head."""
     prev, seq = head
     rows = []
     for event in events:
@@ -82,14 +82,14 @@ def append(
 
 
 def mark(audit_key: bytes | None) -> str | None:
-    """Return a short hash of a key, by which a store recognises the key of its log."""
+    """Return a short hash of an audit key, by which a store recognises the key of its log."""
     return hmac.digest(audit_key, b"triage audit key", "sha256").hex()[:16] if audit_key else None
 
 
-def same(mark_: str | None, audit_key: bytes | None) -> str | None:
-    """Return the mark of this key. Raises `StoreError` if the log was begun with another key."""
+def same(log_mark: str | None, audit_key: bytes | None) -> str | None:
+    """Return the mark of this audit key. Raises `StoreError` if the log was begun with another key."""
     own_mark = mark(audit_key)
-    if mark_ is not None and mark_ != own_mark:
+    if log_mark is not None and log_mark != own_mark:
         raise StoreError(
             "the audit log is written with a key, and TRIAGE_AUDIT_KEY does not hold it",
             hint="set it to the key that this log was begun with",
@@ -98,13 +98,13 @@ def same(mark_: str | None, audit_key: bytes | None) -> str | None:
 
 
 def verify(trail: Iterable[LoggedEvent], audit_key: bytes | None, heads: Mapping[str, str]) -> Head:
-    """Recompute a whole log and return its head; the events' own `prev` is not used.
+    """Recompute the chain of a whole log and return its head; the events' own `prev` is not used.
 
     `heads` maps hashes that must be in the log to where they were kept. Raises `CheckError`, which names the first
-    event whose hash is wrong.
+    event whose hash is wrong in the chain.
     """
-    head, missing = recompute(trail, audit_key, heads)
-    for where in missing.values():
+    head, missing_heads = recompute(trail, audit_key, heads)
+    for where in missing_heads.values():
         raise absent(where, head)
     return head
 
@@ -112,23 +112,23 @@ def verify(trail: Iterable[LoggedEvent], audit_key: bytes | None, heads: Mapping
 def recompute(
     trail: Iterable[LoggedEvent], audit_key: bytes | None, heads: Mapping[str, str]
 ) -> tuple[Head, Mapping[str, str]]:
-    """Recompute a whole log; return its head, and the `heads` that are not in it. Raises as `verify` does."""
+    """Recompute the chain of a log; return its head, and the `heads` that are not in it. Raises as `verify` does."""
     prev, count, keyed_before = GENESIS, 0, False
-    missing = {head: where for head, where in heads.items() if head != GENESIS}
+    missing_heads = {head: where for head, where in heads.items() if head != GENESIS}
     for count, event in enumerate(trail, 1):
         if event.seq != count:
             raise CheckError(f"event {count} of the log is missing", hint=RESTORE)
-        keyed = audit_key is not None and holds(event, prev, audit_key)
-        if not keyed and (keyed_before or not holds(event, prev, None)):
+        is_keyed = audit_key is not None and holds(event, prev, audit_key)
+        if not is_keyed and (keyed_before or not holds(event, prev, None)):
             hint = RESTORE if audit_key else f"{RESTORE}; if it was written with a key, set TRIAGE_AUDIT_KEY"
             raise CheckError(f"event {count} is not what was written there: it was changed, moved or put in", hint=hint)
-        keyed_before = keyed_before or keyed
+        keyed_before = keyed_before or is_keyed
         prev = event.hash
-        missing.pop(prev, None)
+        missing_heads.pop(prev, None)
     if audit_key is not None and count and not keyed_before:
         hint = "if the key is new, this holds once an event was written with it; else the log was replaced"
         raise CheckError("no event of the log was written with the key in TRIAGE_AUDIT_KEY", hint=hint)
-    return Head(prev, count), missing
+    return Head(prev, count), missing_heads
 
 
 def absent(where: str, head: Head, but: str = "") -> CheckError:
@@ -147,20 +147,20 @@ RESTORE = "compare with a backup: what was there before has been altered"
 
 def holds(event: LoggedEvent, prev: str, audit_key: bytes | None) -> bool:
     """Return whether an event's hash is right after `prev`, with this key. An altered row may hold any type."""
-    plain: Sequence[Any] = (event.timestamp, event.action, event.ticket_id or "", event.run_id or "")
-    texts = (*plain, event.actor, event.detail)
-    if type(event.seq) is not int or not all(type(text) is str for text in texts):
+    unescaped: Sequence[Any] = (event.timestamp, event.action, event.ticket_id or "", event.run_id or "")
+    hashed_texts = (*unescaped, event.actor, event.detail)
+    if type(event.seq) is not int or not all(type(text) is str for text in hashed_texts):
         return False
-    # These fields are hashed without escaping, so with a quote inside two events could have the same bytes.
-    if any('"' in text or "\\" in text for text in plain):
+    # These fields are hashed without escaping, so with a quote inside two events could have the same hash.
+    if any('"' in text or "\\" in text for text in unescaped):
         return False
-    unlinked = Event(event.action, event.ticket_id, event.run_id, event.actor, event.timestamp)
-    return event.hash == link(prev, event.seq, unlinked, event.detail, audit_key)
+    unchained = Event(event.action, event.ticket_id, event.run_id, event.actor, event.timestamp)
+    return event.hash == link(prev, event.seq, unchained, event.detail, audit_key)
 
 
 def replaced_head(event: LoggedEvent) -> str | None:
-    """Return the head of the log that a restore replaced; None for any other event.
+    """Return the head of the audit log that a restore replaced; None for any other event.
 
-    Raises `ValueError` if the event was altered so that it is no JSON.
+    Raises `ValueError` if the event was altered so that its detail is no JSON.
     """
     return str(json.loads(event.detail).get("replaced")) if event.action == EventAction.RESTORED else None

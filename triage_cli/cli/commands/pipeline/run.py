@@ -14,12 +14,11 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import DELIMITED, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
-from triage_cli.domain.chunks import in_order
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import ItemError, UsageError
 from triage_cli.domain.exit_codes import ExitCode, gravest
-from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.outcomes import Outcome, in_order
 from triage_cli.domain.serialization import ADDED_KEYS as ADDED
 from triage_cli.domain.serialization import TICKET_KEYS, ticket_record
 from triage_cli.domain.tickets import Rejected, TicketDraft
