@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 Pair = tuple[float, bool]  # confidence, right
 
-LEAST = 30  # labelled answers that a fit needs
+LEAST = 30  # labelled answers that the fit of a curve needs
 FOLDS = 5
 EDGE = 1e-4
-MARGIN = 0.98  # isotonic curves overfit easily, so their loss must be below this share of the sigmoid's
-GRID = [EDGE, 0.001, 0.005, *(n / 50 for n in range(1, 50)), 0.99, 0.995, 0.999, 1 - EDGE]
+MARGIN = 0.98  # isotonic curves overfit easily, so their loss must be below this share of the sigmoid curve's
+CURVE_GRID = [EDGE, 0.001, 0.005, *(n / 50 for n in range(1, 50)), 0.99, 0.995, 0.999, 1 - EDGE]
 
 
 class Calibration(NamedTuple):
@@ -55,8 +55,8 @@ class Curve(NamedTuple):
 
 def fit(pairs: Sequence[Pair]) -> Curve:
     """Return a sigmoid curve (Platt 1999, on the logit), or an isotonic one if that is better on held-out answers."""
-    smooth, stepped = (_held_out_loss(pairs, method) for method in (sigmoid, isotonic))
-    return isotonic(pairs) if stepped < MARGIN * smooth else sigmoid(pairs)
+    sigmoid_loss, isotonic_loss = (_held_out_loss(pairs, method) for method in (sigmoid, isotonic))
+    return isotonic(pairs) if isotonic_loss < MARGIN * sigmoid_loss else sigmoid(pairs)
 
 
 def held_out(pairs: Sequence[Pair], method: Callable[[Sequence[Pair]], Curve] = fit) -> list[Pair]:
@@ -80,12 +80,12 @@ def sigmoid(pairs: Sequence[Pair]) -> Curve:
     """Return a logistic curve over the confidence's logit, fitted by Newton's method to Platt's smoothed targets."""
     right = sum(r for _, r in pairs)
     high, low = (right + 1) / (right + 2), 1 / (len(pairs) - right + 2)
-    points = [(_logit(c), high if r else low) for c, r in pairs]
+    logit_targets = [(_logit(c), high if r else low) for c, r in pairs]
     slope, intercept = 1.0, 0.0
     for _ in range(50):
         g0 = g1 = h00 = h01 = 0.0
         h11 = 1e-3
-        for x, target in points:
+        for x, target in logit_targets:
             p = _logistic(slope * x + intercept)
             error, w = p - target, p * (1 - p)
             g0, g1 = g0 + error, g1 + error * x
@@ -95,29 +95,29 @@ def sigmoid(pairs: Sequence[Pair]) -> Curve:
         determinant = h00 * h11 - h01 * h01
         if determinant <= 1e-12:
             break
-        step_intercept, step_slope = (h11 * g0 - h01 * g1) / determinant, (h00 * g1 - h01 * g0) / determinant
-        largest = max(abs(step_intercept), abs(step_slope))
-        scale = min(1.0, 2 / largest) if largest else 0.0
-        intercept, slope = intercept - scale * step_intercept, slope - scale * step_slope
-        if largest < 1e-6:
+        intercept_step, slope_step = (h11 * g0 - h01 * g1) / determinant, (h00 * g1 - h01 * g0) / determinant
+        largest_step = max(abs(intercept_step), abs(slope_step))
+        scale = min(1.0, 2 / largest_step) if largest_step else 0.0
+        intercept, slope = intercept - scale * intercept_step, slope - scale * slope_step
+        if largest_step < 1e-6:
             break
-    if slope <= 0:  # higher confidence was right less often, so it means nothing
+    if slope <= 0:  # a higher confidence was right less often, so it means nothing
         return Curve(((0.0, right / len(pairs)),), "constant")
-    return Curve(tuple((x, _logistic(slope * _logit(x) + intercept)) for x in GRID), "sigmoid")
+    return Curve(tuple((x, _logistic(slope * _logit(x) + intercept)) for x in CURVE_GRID), "sigmoid")
 
 
 def isotonic(pairs: Sequence[Pair]) -> Curve:
     """Return an isotonic curve (pool adjacent violators), its shares smoothed towards one half."""
-    sums: dict[float, list[float]] = {}
+    by_confidence: dict[float, list[float]] = {}
     for confidence, right in pairs:
-        totals = sums.setdefault(confidence, [0.0, 0.0, 0.0])
-        sums[confidence] = [totals[0] + confidence, totals[1] + right, totals[2] + 1]
+        sums = by_confidence.setdefault(confidence, [0.0, 0.0, 0.0])
+        by_confidence[confidence] = [sums[0] + confidence, sums[1] + right, sums[2] + 1]
     blocks: list[list[float]] = []  # sum of confidences, right, n
-    for _, block in sorted(sums.items()):
+    for _, block in sorted(by_confidence.items()):
         blocks.append(block)
         while len(blocks) > 1 and blocks[-2][1] / blocks[-2][2] >= blocks[-1][1] / blocks[-1][2]:
-            last = blocks.pop()
-            blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
+            violator = blocks.pop()
+            blocks[-1] = [a + b for a, b in zip(blocks[-1], violator, strict=True)]
     points = [(total / n, (right + 1) / (n + 2)) for total, right, n in blocks]
     rising_points, highest = [], 0.0
     for confidence, height in points:

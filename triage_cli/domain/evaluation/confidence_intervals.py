@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 TINY = 1e-300
-STEPS = 10_000  # the fraction converges within about the square root of the larger parameter
+FRACTION_STEPS = 10_000  # the continued fraction converges within about the square root of the larger parameter
 Z = 1.959964  # of a 95 % interval
 
 
@@ -16,26 +16,26 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
     """Return the regularised incomplete beta function I_x(a, b)."""
     if x <= 0 or x >= 1:
         return 0.0 if x <= 0 else 1.0
-    if x > (a + 1) / (a + b + 2):  # the fraction converges quickly below this point only
+    if x > (a + 1) / (a + b + 2):  # the continued fraction converges quickly below this point only
         return 1 - incomplete_beta(b, a, 1 - x)
-    front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    return math.exp(front) * _fraction(a, b, x) / a
+    log_factor = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    return math.exp(log_factor) * _continued_fraction(a, b, x) / a
 
 
-def _fraction(a: float, b: float, x: float) -> float:
+def _continued_fraction(a: float, b: float, x: float) -> float:
     """Return the continued fraction of the incomplete beta function, by Lentz's method."""
     c, d = 1.0, 1 / _not_zero(1 - (a + b) * x / (a + 1))
-    result = d
-    for m in range(1, STEPS):
+    fraction = d
+    for m in range(1, FRACTION_STEPS):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         for term in (even, odd):
             d = 1 / _not_zero(1 + term * d)
             c = _not_zero(1 + term / c)
-            result *= c * d
+            fraction *= c * d
         if abs(c * d - 1) < 1e-12:
             break
-    return result
+    return fraction
 
 
 def _not_zero(value: float) -> float:
@@ -70,15 +70,15 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     """Return the 95 % confidence interval of a share (Wilson 1927); (0, 1) if `n` is 0."""
     if not n:
         return 0.0, 1.0
-    share, squared = right / n, Z * Z
-    middle = (share + squared / (2 * n)) / (1 + squared / n)
-    half = Z / (1 + squared / n) * math.sqrt(share * (1 - share) / n + squared / (4 * n * n))
-    # Exact at the ends, without rounding errors.
-    return 0.0 if not right else middle - half, 1.0 if right == n else middle + half
+    share, z_squared = right / n, Z * Z
+    center = (share + z_squared / (2 * n)) / (1 + z_squared / n)
+    half_width = Z / (1 + z_squared / n) * math.sqrt(share * (1 - share) / n + z_squared / (4 * n * n))
+    # At its ends the interval is exact, without rounding errors.
+    return 0.0 if not right else center - half_width, 1.0 if right == n else center + half_width
 
 
 def paired_interval(differences: Sequence[float]) -> tuple[float, tuple[float, float]]:
     """Return the mean of paired differences and its 95 % confidence interval; at least one is needed."""
     n, mean = len(differences), sum(differences) / len(differences)
-    half = Z * math.sqrt(sum((d - mean) ** 2 for d in differences) / max(1, n - 1) / n)
-    return mean, (mean - half, mean + half)
+    half_width = Z * math.sqrt(sum((d - mean) ** 2 for d in differences) / max(1, n - 1) / n)
+    return mean, (mean - half_width, mean + half_width)

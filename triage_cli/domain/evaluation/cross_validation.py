@@ -1,4 +1,4 @@
-"""Splitting labelled texts into folds: near duplicates stay together, and labels are spread evenly."""
+"""Folds of labelled texts for cross-validation: near duplicates stay together, and labels are spread evenly."""
 
 import re
 from collections import Counter, defaultdict
@@ -10,7 +10,7 @@ from triage_cli.domain.evaluation.disjoint_sets import DisjointSets
 
 NUMBER = re.compile(r"\d+")
 WORD = re.compile(r"[^\W_]{2,}|0+")
-LONG = 12  # distinct words from which on texts with nearly the same words count as near duplicates
+LONG = 12  # distinct words from which on texts with nearly the same words are near duplicates, in one fold
 # MinHash bands: texts that share 9 words of 10 agree in a band 4 times in 5, with 1 of 5 almost never.
 BANDS, ROWS = 5, 10
 
@@ -24,39 +24,39 @@ def groups_of(texts: Sequence[str]) -> list[int]:
     first_by_key: dict[Hashable, int] = {}
     hashes: dict[str, list[int]] = {}
     for text_index, text in enumerate(texts):
-        distinct = set(WORD.findall(NUMBER.sub("00", text.casefold())))
-        keys: list[Hashable] = [frozenset(distinct) if distinct else text]
-        if len(distinct) >= LONG:
-            keys += _bands(distinct, hashes)
+        distinct_words = set(WORD.findall(NUMBER.sub("00", text.casefold())))
+        keys: list[Hashable] = [frozenset(distinct_words) if distinct_words else text]
+        if len(distinct_words) >= LONG:
+            keys += _minhash_bands(distinct_words, hashes)
         for key in keys:
             groups.join(text_index, first_by_key.setdefault(key, text_index))
     return [groups.root(text_index) for text_index in range(len(texts))]
 
 
-def _bands(distinct: set[str], hashes: dict[str, list[int]]) -> list[Hashable]:
-    for word in distinct - hashes.keys():
+def _minhash_bands(distinct_words: set[str], hashes: dict[str, list[int]]) -> list[Hashable]:
+    for word in distinct_words - hashes.keys():
         bits = Random(crc32(word.encode("utf-8", "surrogatepass"))).getrandbits(32 * BANDS * ROWS)  # noqa: S311 - no secret
         hashes[word] = [bits >> 32 * n & 0xFFFFFFFF for n in range(BANDS * ROWS)]
-    least = [min(column) for column in zip(*(hashes[word] for word in distinct), strict=True)]
-    return [(band, *least[band * ROWS : (band + 1) * ROWS]) for band in range(BANDS)]
+    min_hashes = [min(column) for column in zip(*(hashes[word] for word in distinct_words), strict=True)]
+    return [(band, *min_hashes[band * ROWS : (band + 1) * ROWS]) for band in range(BANDS)]
 
 
 def folds_of(labels: Sequence[Hashable], groups: Sequence[Hashable], number: int) -> list[int]:
     """Return the fold of each text: groups stay together, and each label is spread as evenly as that allows."""
-    members: dict[Hashable, list[int]] = defaultdict(list)
+    group_members: dict[Hashable, list[int]] = defaultdict(list)
     for text_index, group in enumerate(groups):
-        members[group].append(text_index)
-    order = sorted(members.values(), key=len, reverse=True)
-    Random(0).shuffle(order)  # noqa: S311 - repeatable on purpose
-    order.sort(key=len, reverse=True)
-    label_counts: dict[Hashable, list[int]] = defaultdict(lambda: [0] * number)
-    sizes = [0] * number
+        group_members[group].append(text_index)
+    groups_in_order = sorted(group_members.values(), key=len, reverse=True)
+    Random(0).shuffle(groups_in_order)  # noqa: S311 - repeatable on purpose
+    groups_in_order.sort(key=len, reverse=True)
+    fold_labels: dict[Hashable, list[int]] = defaultdict(lambda: [0] * number)
+    fold_sizes = [0] * number
     folds = [0] * len(labels)
-    for indexes in order:
-        label = Counter(labels[text_index] for text_index in indexes).most_common(1)[0][0]
-        fold = min(range(number), key=lambda f: (label_counts[label][f], sizes[f]))
-        for text_index in indexes:
+    for group_indexes in groups_in_order:
+        label = Counter(labels[text_index] for text_index in group_indexes).most_common(1)[0][0]
+        fold = min(range(number), key=lambda f: (fold_labels[label][f], fold_sizes[f]))
+        for text_index in group_indexes:
             folds[text_index] = fold
-            label_counts[labels[text_index]][fold] += 1
-        sizes[fold] += len(indexes)
+            fold_labels[labels[text_index]][fold] += 1
+        fold_sizes[fold] += len(group_indexes)
     return folds

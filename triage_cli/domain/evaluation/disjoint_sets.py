@@ -8,7 +8,7 @@ class DisjointSets:
         self._parent = list(range(number))
 
     def root(self, index: int) -> int:
-        """Return the index that stands for the set of this one."""
+        """Return the root of an index: the one that stands for its set."""
         parent = self._parent
         while parent[index] != index:
             parent[index] = parent[parent[index]]
@@ -20,5 +20,5 @@ class DisjointSets:
         self._parent[self.root(index)] = self.root(other)
 
     def joined(self, index: int, other: int) -> bool:
-        """Return whether two indexes are in one set."""
+        """Return whether two indexes are in one of the disjoint sets."""
         return self.root(index) == self.root(other)

@@ -19,12 +19,12 @@ from triage_cli.domain.evaluation.confidence_intervals import at_most, upper_bou
 
 RISK = 0.05  # that a promise is broken: it holds with a confidence of 95 %
 SHRINK = 1.5  # each candidate is reached by so many times fewer answers than the one before
-# A threshold that no confidence reaches, for categories without a promise.
+# A threshold that no confidence reaches, for categories whose promise is not proven.
 NEVER = 2.0
 
 
 class GradedAnswer(NamedTuple):
-    """A classifier's answer about a labelled text, with the confidence before calibration.
+    """A classifier's answer about a labelled text, to find bounds by; its confidence is that before calibration.
 
     `text` is given if the embedded model may have learned from it, else it is empty.
     """
@@ -78,10 +78,10 @@ def needed(max_error: float, risk: float = RISK) -> int:
 
 def bounds(answers: Iterable[GradedAnswer], categories: Iterable[str], max_error: float) -> dict[str, ErrorBound]:
     """Return the bound of each category, from answers that name it and their labels."""
-    by_category: Mapping[str, list[tuple[float, bool]]] = defaultdict(list)
+    graded: Mapping[str, list[tuple[float, bool]]] = defaultdict(list)
     for answer in answers:
-        by_category[answer.category].append((answer.confidence, answer.category == answer.label))
-    return {name: bound(name, by_category.get(name, ()), max_error) for name in categories}
+        graded[answer.category].append((answer.confidence, answer.category == answer.label))
+    return {name: bound(name, graded.get(name, ()), max_error) for name in categories}
 
 
 def bound(category: str, answers: Sequence[tuple[float, bool]], max_error: float) -> ErrorBound:
@@ -89,24 +89,24 @@ def bound(category: str, answers: Sequence[tuple[float, bool]], max_error: float
 
     The threshold is the lowest candidate whose upper Clopper-Pearson bound is at most `max_error`.
     """
-    ordered = sorted(answers, reverse=True)
-    candidates = _candidates([confidence for confidence, _ in ordered], max_error)
+    surest_first = sorted(answers, reverse=True)
+    candidates = _candidates([confidence for confidence, _ in surest_first], max_error)
     risk = RISK / max(1, len(candidates))
-    failed = []
-    for threshold, number in candidates or [(NEVER, len(ordered))]:
-        wrong = sum(not right for _, right in ordered[:number])
+    unproven = []
+    for threshold, number in candidates or [(NEVER, len(surest_first))]:
+        wrong = sum(not right for _, right in surest_first[:number])
         upper = upper_bound(wrong, number, risk)
         if at_most(wrong, number, max_error) <= risk:
             return ErrorBound(category, max_error, threshold, number, wrong, upper, 0)
         missing = _missing(number, wrong, max_error, risk)
-        failed.append(ErrorBound(category, max_error, None, number, wrong, upper, missing))
-    return min(failed, key=attrgetter("missing"))
+        unproven.append(ErrorBound(category, max_error, None, number, wrong, upper, missing))
+    return min(unproven, key=attrgetter("missing"))
 
 
 def _candidates(confidences: Sequence[float], max_error: float) -> list[tuple[float, int]]:
     """Return candidate thresholds with the number of answers that reach them, the lowest threshold first.
 
-    There are as many as can each be proven by answers that are all right.
+    There are as many as can each be proven to keep the promise, by answers that are all right.
     """
     candidates: dict[float, int] = {}
     size = float(len(confidences))
@@ -119,10 +119,10 @@ def _candidates(confidences: Sequence[float], max_error: float) -> list[tuple[fl
 
 def _missing(number: int, wrong: int, max_error: float, risk: float) -> int:
     """Return how many more answers prove the promise, if all of them are right."""
-    least = number
+    too_few = number
     step = 1 << 24
-    while step:  # the largest number that does not prove it, by bisection
-        if at_most(wrong, least + step, max_error) > risk:
-            least += step
+    while step:  # the largest number of answers that does not prove the promise, by bisection
+        if at_most(wrong, too_few + step, max_error) > risk:
+            too_few += step
         step >>= 1
-    return least + 1 - number
+    return too_few + 1 - number

@@ -11,7 +11,7 @@ THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 class Graded(NamedTuple):
-    """One labelled ticket and its answer: the best guess (None: there is none), sure or not."""
+    """One labelled ticket and its answer, for the metrics: the best guess (None: there is none), sure or not."""
 
     truth: str
     guess: str | None
@@ -33,7 +33,7 @@ class Bin(NamedTuple):
 
 
 def share(graded_tickets: Sequence[Graded]) -> float:
-    """Return the share of right guesses; 0 if there are no rows."""
+    """Return the accuracy, the share of right guesses; 0 if there are no tickets."""
     return sum(graded.right for graded in graded_tickets) / len(graded_tickets) if graded_tickets else 0.0
 
 
@@ -64,14 +64,14 @@ def macro_f1(graded_tickets: Sequence[Graded]) -> float:
 
 def confusion(graded_tickets: Sequence[Graded], names: Sequence[str]) -> list[list[int]]:
     """Return the confusion matrix as (label, guess) counts; the last column is no guess."""
-    counts = Counter((graded.truth, graded.guess) for graded in graded_tickets)
-    return [[counts[truth, guess] for guess in (*names, None)] for truth in names]
+    confused = Counter((graded.truth, graded.guess) for graded in graded_tickets)
+    return [[confused[truth, guess] for guess in (*names, None)] for truth in names]
 
 
 def majority(graded_tickets: Sequence[Graded]) -> float:
     """Return the accuracy of always guessing the most frequent label."""
-    counts = Counter(graded.truth for graded in graded_tickets)
-    return max(counts.values()) / len(graded_tickets) if graded_tickets else 0.0
+    labels = Counter(graded.truth for graded in graded_tickets)
+    return max(labels.values()) / len(graded_tickets) if graded_tickets else 0.0
 
 
 def thresholds(graded_tickets: Sequence[Graded], outside: Sequence[Graded], own: float | None) -> list[dict[str, Any]]:
@@ -79,22 +79,22 @@ def thresholds(graded_tickets: Sequence[Graded], outside: Sequence[Graded], own:
 
     `outside` are tickets of no category, for which every answer is wrong; `own` is the threshold in use.
     """
-    everything = [*graded_tickets, *outside]
-    results = []
+    graded_and_outside = [*graded_tickets, *outside]
+    by_threshold = []
     for threshold in sorted({*THRESHOLDS, *(() if own is None else (own,))}):
         answered = [
             graded
-            for graded in everything
+            for graded in graded_and_outside
             if graded.confidence is not None and graded.confidence >= threshold and graded.guess
         ]
         wrong = sum(not graded.right for graded in answered)
         low, high = wilson(wrong, len(answered))
-        results.append({
-            "threshold": threshold, "answered": len(answered), "abstained": len(everything) - len(answered),
-            "coverage": len(answered) / len(everything) if everything else 0.0, "wrong": wrong,
+        by_threshold.append({
+            "threshold": threshold, "answered": len(answered), "abstained": len(graded_and_outside) - len(answered),
+            "coverage": len(answered) / len(graded_and_outside) if graded_and_outside else 0.0, "wrong": wrong,
             "error": wrong / len(answered) if answered else None, "error_interval": [low, high],
         })  # fmt: skip
-    return results
+    return by_threshold
 
 
 def reliability(graded_tickets: Iterable[Graded]) -> list[Bin]:
@@ -109,8 +109,8 @@ def reliability(graded_tickets: Iterable[Graded]) -> list[Bin]:
 def calibration_error(graded_tickets: Sequence[Graded]) -> float | None:
     """Return the expected calibration error over ten bins; None if no answer has a confidence."""
     bins = reliability(graded_tickets)
-    n = sum(b.n for b in bins)
-    return sum(b.n * abs(b.confidence - b.right) for b in bins) / n if n else None
+    answers = sum(b.n for b in bins)
+    return sum(b.n * abs(b.confidence - b.right) for b in bins) / answers if answers else None
 
 
 class Scored(NamedTuple):
@@ -140,17 +140,17 @@ def scored(
     classifier: str, graded_tickets: Sequence[Graded], names: Sequence[str], *, own: float | None = None,
     cost: float = 0.0, seconds: float = 0.0, failed: int = 0, reused: int = 0,
 ) -> Scored:  # fmt: skip
-    """Return all metrics of one classifier; rows whose label is no category count as `outside`."""
+    """Return all metrics of one classifier; tickets whose label is no category count as `outside`."""
     inside = [graded for graded in graded_tickets if graded.truth in names]
     outside = [graded for graded in graded_tickets if graded.truth not in names]
-    accuracy, base = share(inside), majority(inside)
-    held = sum(not graded.sure for graded in outside)
+    accuracy, majority_accuracy = share(inside), majority(inside)
+    held_back = sum(not graded.sure for graded in outside)
     return Scored(
         classifier, len(inside), accuracy, macro_f1(inside),
         sum(graded.sure for graded in inside) / len(inside) if inside else 0.0,
         per_category(inside, names), thresholds(inside, outside, own), calibration_error(inside), cost, seconds,
-        wilson(sum(graded.right for graded in inside), len(inside)), base,
-        1 - (1 - accuracy) / (1 - base) if base < 1 else None, confusion(inside, names),
-        {"n": len(outside), "held_back": held / len(outside)} if outside else None,
+        wilson(sum(graded.right for graded in inside), len(inside)), majority_accuracy,
+        1 - (1 - accuracy) / (1 - majority_accuracy) if majority_accuracy < 1 else None, confusion(inside, names),
+        {"n": len(outside), "held_back": held_back / len(outside)} if outside else None,
         [b._asdict() for b in reliability(inside)], failed, reused,
     )  # fmt: skip

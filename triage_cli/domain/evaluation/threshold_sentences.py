@@ -7,40 +7,41 @@ from triage_cli.domain.evaluation.error_bounds import NEVER, RISK, ErrorBound, S
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage."""
+    """Return a share as a percentage, for a sentence."""
     return f"{100 * share:.4g}%"
 
 
 def shares_apart(low: float, high: float) -> tuple[str, str]:
     """Return a share and a larger one with two decimals, or as many as show which one is larger."""
-    digits = next((n for n in range(2, 17) if f"{low:.{n}f}" != f"{high:.{n}f}"), 17)
-    return f"{low:.{digits}f}", f"{high:.{digits}f}"
+    decimals = next((n for n in range(2, 17) if f"{low:.{n}f}" != f"{high:.{n}f}"), 17)
+    return f"{low:.{decimals}f}", f"{high:.{decimals}f}"
 
 
 def bound_of(answer: Classification, bounds: Iterable[StoredBound]) -> StoredBound | None:
     """Return the bound by which an answer was judged, if that still is the present one."""
-    of_category = (bound for bound in bounds if bound.category == answer.category)
-    return next((b for b in of_category if b.holds_for(answer.fingerprint, answer.threshold)), None)
+    category_bounds = (bound for bound in bounds if bound.category == answer.category)
+    return next((b for b in category_bounds if b.holds_for(answer.fingerprint, answer.threshold)), None)
 
 
 def threshold_clause(answer: Classification, bounds: Iterable[StoredBound], *, has_next: bool) -> str:
     """Return what followed from comparing an answer with its threshold, and what that threshold promises."""
-    unsure = "the next step is asked" if has_next else "a person decides"
+    if_unsure = "the next step is asked" if has_next else "a person decides"
     if answer.confidence is None or answer.threshold is None:
-        return f"it is not sure, so {unsure}"
+        return f"it is not sure, so {if_unsure}"
     bound = bound_of(answer, bounds)
     if answer.threshold >= NEVER:
-        return f"{_unproven(bound)}, so {unsure}"
+        return f"{_unproven(bound)}, so {if_unsure}"
     promise = _promise(bound) if bound else ""
     if answer.confidence < answer.threshold:
         confidence, threshold = shares_apart(answer.confidence, answer.threshold)
-        exactly = "" if len(confidence) == len("0.00") else f"{confidence} is "
-        return f"{exactly}below its threshold of {threshold}{promise}, so {unsure}"
+        exact_confidence = "" if len(confidence) == len("0.00") else f"{confidence} is "
+        return f"{exact_confidence}below its threshold of {threshold}{promise}, so {if_unsure}"
     then = "; the next step is asked as a control" if has_next else ", so it holds"
     return f"its threshold of {answer.threshold:.2f}{promise} is reached{then}"
 
 
 def _promise(bound: StoredBound) -> str:
+    """Return what a threshold promises, for a sentence."""
     return (
         f" (from there on at most {percent(bound.max_error)} of its {bound.category} is wrong, with {1 - RISK:.0%} "
         f"confidence: {bound.wrong:,} of {bound.labelled:,} labelled tickets were)"
@@ -58,11 +59,12 @@ def _unproven(bound: StoredBound | None) -> str:
 
 def summary(max_error: float, bounds: Iterable[ErrorBound]) -> str:
     """Return which categories keep a promised error from which confidence on, and what the others need."""
-    known = list(bounds)
-    sure = [f"{b.category} from {b.threshold:.2f}" for b in known if b.threshold is not None]
+    known_bounds = list(bounds)
+    sure_from = [f"{b.category} from {b.threshold:.2f}" for b in known_bounds if b.threshold is not None]
+    all_sure = len(sure_from) == len(known_bounds)
     return (
-        f"at most {percent(max_error)} wrong: sure of {', '.join(sure) or 'nothing'}"
-        f"{f'; more labelled tickets are needed at least for {needs(known)}' if len(sure) < len(known) else ''}"
+        f"at most {percent(max_error)} wrong: sure of {', '.join(sure_from) or 'nothing'}"
+        f"{'' if all_sure else f'; more labelled tickets are needed at least for {needs(known_bounds)}'}"
     )
 
 
@@ -73,9 +75,9 @@ def needs(bounds: Iterable[ErrorBound | StoredBound]) -> str:
 
 def changes(now: Sequence[StoredBound], before: Iterable[StoredBound]) -> Iterable[str]:
     """Yield the messages about bounds that changed: first the promises that no longer hold."""
-    earlier = {bound.category: bound for bound in before}
+    bounds_before = {bound.category: bound for bound in before}
     for bound in now:
-        was = earlier.get(bound.category)
+        was = bounds_before.get(bound.category)
         if bound.threshold is None and was is not None and was.threshold is not None:
             why = (
                 "its model, prompt or categories changed"
