@@ -35,7 +35,7 @@ class BatchItem(NamedTuple):
     """A ticket in a batch. Tickets with the same text share one request, by its `number`.
 
     `was` is the ticket's status before the batch, empty if the ticket does not wait and the answer is a proposal;
-    `reserved` is the most that it may cost, in USD; `state` is waiting | answered | returned.
+    `reserved` is the most that its request may cost, in USD; `state` is waiting | answered | returned.
     """
 
     batch_id: str

@@ -43,7 +43,7 @@ class Change(NamedTuple):
 
     @property
     def rewrites(self) -> bool:
-        """Return whether the ticket's text changes too; else only its fields from `status` on are written."""
+        """Return whether the change rewrites the ticket's text; else only its fields from `status` on are written."""
         return self.event.action in _REWRITING_ACTIONS
 
 

@@ -8,17 +8,17 @@ from triage_cli.domain.tickets import Category
 
 
 class TextQuestion(NamedTuple):
-    """A text that is no ticket."""
+    """A consultation about a text that is no ticket: which category it would get."""
 
     subject: str | None = None
     description: str | None = None
 
 
 class TextAnswer(NamedTuple):
-    """How a classifier would decide a ticket with a text; `status` is what that ticket would have.
+    """How a classifier would decide a ticket with the text of a consultation; `status` is what that ticket would have.
 
     `category` is None if a person would have to decide; then `suggestion` is the guess. `suspicious` names text that is
-    addressed to the classifier. `cost_usd` was spent on the answer.
+    addressed to the classifier. `cost_usd` was spent on the consultation.
     """
 
     status: str
@@ -34,7 +34,7 @@ class TextAnswer(NamedTuple):
 
 
 class RoutePreview(NamedTuple):
-    """What `route` would do with a ticket now; nothing is sent.
+    """A preview of what `route` would do with a ticket now; nothing is sent.
 
     `category` is the one it was looked up for, `rule` the first that matches, None if there is none. `destinations` are
     all of the rule's, `new` those that would get a delivery. `why` says the same in sentences.
@@ -76,6 +76,8 @@ class CategoryProfile(NamedTuple):
     def of(
         cls, category: Category, thresholds: Mapping[str, float | None], rules: tuple[Rule, ...], *, covered: bool
     ) -> "CategoryProfile":
-        """Return the profile of a category of the configuration."""
-        described = tuple(CategoryRule(rule.name, conditions(rule), rule.to) for rule in rules)
-        return cls(category.name, category.description, category.examples, category.was, thresholds, described, covered)
+        """Return the profile of a category of the configuration, for a consultation."""
+        category_rules = tuple(CategoryRule(rule.name, conditions(rule), rule.to) for rule in rules)
+        return cls(
+            category.name, category.description, category.examples, category.was, thresholds, category_rules, covered
+        )

@@ -44,19 +44,19 @@ class Classification(NamedTuple):
 
     @property
     def raw_confidence(self) -> float | None:
-        """Return the confidence before calibration."""
+        """Return the confidence of the answer before calibration."""
         return self.confidence if self.raw is None else self.raw
 
     @property
     def is_sure(self) -> bool:
-        """Return whether it names a category and reached its threshold."""
+        """Return whether the answer names a category and reached its threshold."""
         if self.category is None or self.confidence is None or self.error:
             return False
         return self.threshold is None or self.confidence >= self.threshold
 
     @property
     def is_paid(self) -> bool:
-        """Return whether a language model was asked for it."""
+        """Return whether a language model was asked for the answer."""
         return self.input_tokens > 0
 
     def at_threshold(self, threshold: float | None) -> "Classification":
@@ -79,13 +79,13 @@ class Classification(NamedTuple):
 
     @property
     def chances(self) -> Mapping[str, float]:
-        """Return the probability of each category; empty if unknown."""
-        known: Mapping[str, float] = json.loads(self.probabilities) if self.probabilities else {}
-        return known
+        """Return the probability of each category by this answer; empty if unknown."""
+        by_category: Mapping[str, float] = json.loads(self.probabilities) if self.probabilities else {}
+        return by_category
 
 
 class QuestionSpec(NamedTuple):
-    """A question as asked: the kind of classifier, its model and prompt, the categories, the options.
+    """The question behind answers: the kind of classifier, its model and prompt, the categories, the options.
 
     `categories` is a JSON list of lists, each beginning with a category's name; `options` is a JSON object.
     """
@@ -147,7 +147,7 @@ class Decision(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """A ticket after `classify`: the answer that was given now, and whether a classifier was asked for it."""
+    """A ticket that `classify` decided: the answer that was given now, and whether a classifier was asked for it."""
 
     ticket: Ticket
     now: Classification | None

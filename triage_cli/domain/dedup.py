@@ -1,4 +1,4 @@
-"""Recognising repeated tickets in an import: whether a draft is new, an update or unchanged."""
+"""Deduplication of repeated tickets in an import: whether a draft is new, an update or unchanged."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,15 +10,15 @@ from triage_cli.domain.serialization import compact, encodable, from_json
 from triage_cli.domain.tickets import URGENCY, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
 
-# Known tickets from which on `RewriteGuard` judges their share of new texts.
+# Known tickets of an input from which on `RewriteGuard` judges the share of rewritten ones.
 ENOUGH_TO_DOUBT = 10
-# Bytes of an external id or a customer's; PostgreSQL cannot have more than 2,700 in an index.
+# Bytes of an external id or a customer's id; PostgreSQL cannot have more than 2,700 in an index.
 LONGEST_ID = 2000
-_SHOWN_LENGTH = 80  # characters of an id in a message
+_SHOWN_ID = 80  # characters of an id in a message
 # The key of `extra` with the time of a ticket's last change, where its source names one.
 UPDATED_AT = "updated_at"
 # Seconds that a stored time of a change may be ahead; a local time read as UTC is ahead by up to 14 hours.
-_AHEAD = 86_400
+_MOST_AHEAD = 86_400
 
 
 class Identified(NamedTuple):
@@ -56,7 +56,7 @@ def created_at(draft: TicketDraft, at: str) -> str | None:
 
 
 def new_ticket(identified: Identified, ticket_id: str, at: str, run_id: str | None) -> Ticket:
-    """Return the new ticket of a draft."""
+    """Return the ticket that a new draft becomes."""
     draft = identified.draft
     return Ticket(
         ticket_id,
@@ -88,12 +88,14 @@ def updated_ticket(known_ticket: Ticket, identified: Identified, *, keeps_catego
     customer_id = draft.customer_id or known_ticket.customer_id
     priority = draft.priority or known_ticket.priority
     created = draft.created_at or known_ticket.created_at
-    extra = _merged(known_ticket.extra, draft)
-    rewritten = identified.content != known_ticket.content_hash
-    if rewritten and parts.MAIL not in draft.extra and parts.left_out(extra):  # the parts are those of the former text
+    extra = _merged_extra(known_ticket.extra, draft)
+    is_rewritten = identified.content != known_ticket.content_hash
+    if (
+        is_rewritten and parts.MAIL not in draft.extra and parts.left_out(extra)
+    ):  # the parts are those of the former text
         extra = encoded(parts.whole(from_json(extra)))
-    before = (known_ticket.customer_id, known_ticket.priority, known_ticket.created_at, known_ticket.extra)
-    if not rewritten and (customer_id, priority, created, extra) == before:
+    known_fields = (known_ticket.customer_id, known_ticket.priority, known_ticket.created_at, known_ticket.extra)
+    if not is_rewritten and (customer_id, priority, created, extra) == known_fields:
         return None
     ticket = known_ticket._replace(
         customer_id=customer_id,
@@ -103,7 +105,7 @@ def updated_ticket(known_ticket: Ticket, identified: Identified, *, keeps_catego
         extra=extra,
         revision=known_ticket.revision + 1,
     )
-    if not rewritten:
+    if not is_rewritten:
         return ticket
     ticket = ticket._replace(content_hash=identified.content, subject=draft.subject, description=draft.description)
     return ticket if known_ticket.verdict or keeps_category else reset(ticket)
@@ -127,14 +129,14 @@ def is_outdated(draft: TicketDraft, known_ticket: Ticket, at: str) -> bool:
         return (
             to_seconds(draft.changed_at)
             < to_seconds(from_json(known_ticket.extra)[UPDATED_AT])
-            < to_seconds(at) + _AHEAD
+            < to_seconds(at) + _MOST_AHEAD
         )
     except (KeyError, TypeError, ValueError):  # a column of that name from elsewhere
         return False
 
 
 def reset(ticket: Ticket) -> Ticket:
-    """Return the ticket without its classification."""
+    """Return a ticket whose text has changed, without its classification."""
     return ticket._replace(
         status="new", category=None, suggestion=None, confidence=None, confidence_source=None, classifier=None,
         reason=None, verdict=0, error=None, failures=0, decision_id=None,
@@ -142,9 +144,9 @@ def reset(ticket: Ticket) -> Ticket:
 
 
 def changed_fields(before: Ticket, after: Ticket) -> list[str]:
-    """Return the names of the changed fields, for the audit log."""
-    fields = ("subject", "description", "customer_id", "priority", "created_at", "extra", "status")
-    return [field for field in fields if getattr(before, field) != getattr(after, field)]
+    """Return the names of the fields that an import changed, for the audit log."""
+    imported = ("subject", "description", "customer_id", "priority", "created_at", "extra", "status")
+    return [field for field in imported if getattr(before, field) != getattr(after, field)]
 
 
 class RewriteGuard:
@@ -156,7 +158,7 @@ class RewriteGuard:
         self.saved = rewritten  # before the latest `add`, and so written already
 
     def add(self, met: int, rewritten: int) -> None:
-        """Count a chunk."""
+        """Count the known tickets of a chunk, and those that it rewrites."""
         self.saved = self.rewritten
         self.met += met
         self.rewritten += rewritten
@@ -176,7 +178,7 @@ def repeated(identified: Identified) -> RowError:
     """Return the error for an external id that occurs twice in an input, with different texts."""
     draft = identified.draft
     return RowError(
-        f'{draft.place}: the id "{_shown(draft.external_id or "")}" is already in this input, with another text',
+        f'{draft.place}: the id "{_shown_id(draft.external_id or "")}" is already in this input, with another text',
         hint="if this column holds no ids, write --map external_id= with nothing behind it",
     )
 
@@ -185,33 +187,33 @@ def oversized(draft: TicketDraft) -> RowError | None:
     """Return the error for an id that is too long to be stored, None if both can be stored."""
     for field, name in (("external_id", draft.external_id), ("customer_id", draft.customer_id)):
         if name and len(name) * 4 > LONGEST_ID and len(name.encode("utf-8", "replace")) > LONGEST_ID:
-            problem = f'{field} has more than {LONGEST_ID:,} bytes: "{_shown(name)}"'
+            too_long = f'{field} has more than {LONGEST_ID:,} bytes: "{_shown_id(name)}"'
             hint = f"if this is no id, name the right column with --map {field}=COLUMN"
-            return RowError(f"{draft.place}: {problem}", hint=hint) if draft.line else RowError(problem)
+            return RowError(f"{draft.place}: {too_long}", hint=hint) if draft.line else RowError(too_long)
     return None
 
 
-def _shown(name: str) -> str:
-    return name if len(name) <= _SHOWN_LENGTH else f"{name[:_SHOWN_LENGTH]}…"
+def _shown_id(name: str) -> str:
+    return name if len(name) <= _SHOWN_ID else f"{name[:_SHOWN_ID]}…"
 
 
-def _merged(known_extra: str, draft: TicketDraft) -> str:
-    """Return the merged extra columns: those that this export lacks are kept, those that it has empty are removed."""
-    added = encoded(draft.extra)
-    if known_extra in (added, "{}"):
-        return added
-    merged = {**from_json(known_extra), **from_json(added)}
-    return encoded({name: value for name, value in merged.items() if name not in draft.silent})
+def _merged_extra(known_extra: str, draft: TicketDraft) -> str:
+    """Return the extra columns of a ticket and its draft: what the import lacks is kept, what is empty there goes."""
+    draft_extra = encoded(draft.extra)
+    if known_extra in (draft_extra, "{}"):
+        return draft_extra
+    columns = {**from_json(known_extra), **from_json(draft_extra)}
+    return encoded({name: value for name, value in columns.items() if name not in draft.silent})
 
 
 def encoded(extra: Mapping[str, Any]) -> str:
-    """Return the extra columns as JSON."""
+    """Return the extra columns of a draft as JSON."""
     return encodable(compact(extra)) if extra else "{}"
 
 
 def _encodable(draft: TicketDraft) -> TicketDraft:
-    """Replace lone surrogates, which JSON may contain and databases refuse."""
-    texts: dict[str, Any] = {
+    """Return a draft without lone surrogates, which JSON may contain and databases refuse."""
+    encodable_texts: dict[str, Any] = {
         field: encodable(value) for field, value in draft._asdict().items() if isinstance(value, str)
     }
-    return draft._replace(**texts)
+    return draft._replace(**encodable_texts)

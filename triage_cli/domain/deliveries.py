@@ -49,12 +49,12 @@ class Delivery(NamedTuple):
 
     @property
     def arrived(self) -> bool:
-        """Return whether the destination has it, or may have it."""
+        """Return whether the destination has the delivery, or may have it."""
         return self.state == "accepted" or self.doubtful == 1
 
     @property
     def in_flight(self) -> bool:
-        """Return whether a run holds it, and may be sending it."""
+        """Return whether a run holds the delivery, and may be sending it."""
         return self.state == "pending" and self.run_id is not None
 
 
@@ -86,7 +86,7 @@ class OutgoingDelivery(NamedTuple):
 
     @property
     def request_headers(self) -> dict[str, str]:
-        """Return the header by which a receiver's log meets ours; none if no request is known."""
+        """Return the header by which the log of a delivery's receiver meets ours; none if no request is known."""
         return {"x-request-id": self.request_id} if self.request_id else {}
 
 

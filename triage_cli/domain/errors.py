@@ -36,7 +36,7 @@ class TriageError(Exception):
         self.hint = hint
 
     def sentence(self) -> str:
-        """Return message and hint as one line."""
+        """Return the error's message and hint as one line."""
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
@@ -127,7 +127,7 @@ class ExhaustedError(UnavailableError, code="exhausted"):
     retry_after = 1.0  # seconds to wait
 
 
-# Errors of deliveries that were not attempted: nothing was sent, and they stay pending.
+# The errors of deliveries that were not attempted: nothing was sent, and they stay pending.
 NOT_ATTEMPTED = (ExhaustedError, PrivateAddressError)
 
 
@@ -255,8 +255,8 @@ class TemporaryError(TriageError, code="temporary", exit_code=ExitCode.UNAVAILAB
 def codes() -> Iterator[str]:
     """Yield the code of every error, and those that only HTTP has."""
     yield "method_not_allowed"
-    kinds = (value for value in globals().values() if isinstance(value, type) and issubclass(value, TriageError))
-    yield from sorted({kind.code for kind in kinds})
+    errors = (value for value in globals().values() if isinstance(value, type) and issubclass(value, TriageError))
+    yield from sorted({error.code for error in errors})
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -265,6 +265,6 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         if error is None:
             return
         yield error
-        # A group has one error per address that was tried.
-        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
-        error = inner or error.__cause__ or error.__context__
+        # A group of errors has one for each address that was tried.
+        first_error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
+        error = first_error or error.__cause__ or error.__context__

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Labelled(NamedTuple):
-    """A text with a known category, and the id of its ticket (empty: a row of a file)."""
+    """A text to learn from, with its known category, and the id of its ticket (empty: a row of a file)."""
 
     text: str
     category: str
@@ -12,7 +12,7 @@ class Labelled(NamedTuple):
 
 
 class Unlabelled(NamedTuple):
-    """Texts without a known category, and the weight of a guess about one, compared with 1 for a labelled text."""
+    """Texts to learn from without a known category, and the weight of a guess about one; a labelled text has 1."""
 
     texts: tuple[str, ...] = ()
     weight: float = 0.0
@@ -22,7 +22,7 @@ NOTHING = Unlabelled()
 
 
 class ModelVersion(NamedTuple):
-    """A version of the embedded model, fitted to labelled tickets; at most one version is active.
+    """A version of the embedded model that was learned from labelled tickets; at most one version is active.
 
     `categories` is a JSON list of names, `weights` comes from `to_bytes` of the model, `metrics` is a JSON object with
     the figures for which it was accepted. `based_on` is the active version that it was compared with, 0 for the
