@@ -8,8 +8,8 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.dedup import identify
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
-from triage_cli.service.consultation import LocalConsultation
 from triage_cli.service.intake.corrections import Corrections
+from triage_cli.service.local_consultation import LocalConsultation
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 

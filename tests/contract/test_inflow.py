@@ -11,7 +11,7 @@ from triage_cli.domain.errors import DeliveryError, UnavailableError
 from triage_cli.domain.insight.drift import Count
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
 from triage_cli.domain.times import timestamp
-from triage_cli.service.insight.spikes import look, send
+from triage_cli.service.insight.spike_delivery import find_latest_spikes, send_new_spikes
 from triage_cli.stores.inflow import SqlInflow
 
 UNTIL = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -47,25 +47,25 @@ def test_tickets_of_a_period_by_when_they_were_written(world: World) -> None:
 
 def test_a_spike_is_sent_once_while_it_goes_on(world: World) -> None:
     inflow, pager = stored(world), FakeDestination("pager")
-    (spike,) = look(inflow, UNTIL, 2 * HOUR, 4 * WEEK)
+    (spike,) = find_latest_spikes(inflow, UNTIL, 2 * HOUR, 4 * WEEK)
     assert (spike.kind, spike.customers) == ("group", 12)
-    assert send(inflow, [spike], pager, "2h", "tester") == 1
-    assert send(inflow, [spike], pager, "2h", "tester") == 0
-    (later,) = look(inflow, UNTIL + timedelta(minutes=5), 2 * HOUR, 4 * WEEK)
+    assert send_new_spikes(inflow, [spike], pager, "2h", "tester") == 1
+    assert send_new_spikes(inflow, [spike], pager, "2h", "tester") == 0
+    (later,) = find_latest_spikes(inflow, UNTIL + timedelta(minutes=5), 2 * HOUR, 4 * WEEK)
     list(world.triage().create([draft(2000, UNTIL, "The login page shows gateway timeout")]))
-    (grown,) = look(inflow, UNTIL + timedelta(minutes=5), 2 * HOUR, 4 * WEEK)
+    (grown,) = find_latest_spikes(inflow, UNTIL + timedelta(minutes=5), 2 * HOUR, 4 * WEEK)
     assert (later.spike_id, grown.spike_id, grown.customers) == (spike.spike_id, spike.spike_id, 13)
-    assert send(inflow, [grown], pager, "2h", "tester") == 0
+    assert send_new_spikes(inflow, [grown], pager, "2h", "tester") == 0
     assert pager.got == [spike.spike_id]
 
 
 def test_a_spike_that_was_refused_is_sent_again_under_its_id(world: World) -> None:
     inflow, answers = stored(world), [DeliveryError("busy"), None]
     pager = FakeDestination("pager", lambda _: answers.pop(0))
-    (spike,) = look(inflow, UNTIL, 2 * HOUR, 4 * WEEK)
+    (spike,) = find_latest_spikes(inflow, UNTIL, 2 * HOUR, 4 * WEEK)
     with pytest.raises(UnavailableError, match="pager did not take a spike: busy"):
-        send(inflow, [spike], pager, "2h", "tester")
-    assert send(inflow, [spike], pager, "2h", "tester") == 1
+        send_new_spikes(inflow, [spike], pager, "2h", "tester")
+    assert send_new_spikes(inflow, [spike], pager, "2h", "tester") == 1
     assert pager.got == [spike.spike_id] * 2
 
 

@@ -25,7 +25,7 @@ from triage_cli.mcp_server.server import AgentServer
 from triage_cli.mcp_server.untrusted import EXTRA, INSTRUCTIONS, PAGE
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.triage import Triage
-from triage_cli.service.consultation import LocalConsultation
+from triage_cli.service.local_consultation import LocalConsultation
 from triage_cli.stores.sqlite.store import SqliteStore
 
 HOSTILE = (

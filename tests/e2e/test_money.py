@@ -36,7 +36,7 @@ from triage_cli.config.classifiers import MODELS
 from triage_cli.domain.tickets import Ticket
 from triage_cli.mcp_server.server import AgentServer
 from triage_cli.runtime.budget import TOLERANCE
-from triage_cli.service.consultation import LocalConsultation
+from triage_cli.service.local_consultation import LocalConsultation
 from triage_cli.service.local_triage import LocalTriage
 
 TINY = "budget: {per_day: 0.000001}\n"
@@ -289,13 +289,18 @@ def _calls() -> list[tuple[str, str, str]]:
 
 
 def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
-    assert set(calls("Budget")) == {"service/run_context.py", "service/insight/plan.py"}, "a plan's is of nothing asked"
+    assert set(calls("Budget")) == {"service/run_context.py", "service/insight/plan_comparison.py"}, (
+        "a plan's is of nothing asked"
+    )
     assert set(calls("Budget.free")) == {"service/run_context.py", "wiring/diagnostics.py"}
     opened = calls(".open_budget")
     assert set(opened) == {
-        "service/consultation.py", "service/learning/evaluate.py", "service/services.py", "wiring/diagnostics.py",
+        "service/local_consultation.py",
+        "service/learning/evaluation_run.py",
+        "service/services.py",
+        "wiring/diagnostics.py",
         "wiring/plan.py",
-    }  # fmt: skip
+    }
     assert all(args[0].endswith("per_day") for args in opened.values())
     # One asks the person in front of it, two ask the store about many tickets at once.
     free = {"cli/context.py", "classifiers/llm/claim_check.py", "classifiers/llm/costs.py"}

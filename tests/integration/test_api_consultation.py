@@ -12,7 +12,7 @@ from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
 from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import TicketDraft
-from triage_cli.service.consultation import LocalConsultation
+from triage_cli.service.local_consultation import LocalConsultation
 from triage_cli.stores.sqlite.store import SqliteStore
 
 SUGGESTION = {"category": "Billing", "agent": "claude code!", "note": "the invoice says so"}

@@ -33,7 +33,7 @@ from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
-from triage_cli.service.erasure import blank
+from triage_cli.service.customer_erasure import blank
 from triage_cli.stores.database import Db
 from triage_cli.stores.sqlite.store import SqliteStore
 

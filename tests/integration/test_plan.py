@@ -18,7 +18,7 @@ from triage_cli.domain.insight.plans import NOWHERE, PERSON, Plan
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
 from triage_cli.service.delivery.routing_decisions import RoutingMap
-from triage_cli.service.insight.plan import Names, PlanComparison, Side
+from triage_cli.service.insight.plan_comparison import Names, PlanComparison, Side
 
 OLD = frozenset({"Billing", "Technical", "General"})
 RULES = tuple(Rule(f"r.{name}", (name,), {"category": (name,)}) for name in sorted(OLD))

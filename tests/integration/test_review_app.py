@@ -24,7 +24,7 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import StoreError
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.service.consultation import LocalConsultation
+from triage_cli.service.local_consultation import LocalConsultation
 from triage_cli.stores.sqlite.store import SqliteStore
 
 WORDS = ("alpha", "beta", "gamma", "delta")

@@ -17,7 +17,7 @@ from triage_cli.runtime.stop import StopControl
 from triage_cli.service.learning import second_look
 from triage_cli.service.learning.model_comparison import Figures
 from triage_cli.service.learning.second_look import Looked
-from triage_cli.service.learning.train import TrainingReport
+from triage_cli.service.learning.training_run import TrainingReport
 from triage_cli.service.runs import recorded_run
 
 Answers = dict[str, tuple[str | None, float]]

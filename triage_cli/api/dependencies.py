@@ -17,8 +17,8 @@ from triage_cli.domain.errors import MediaTypeError, UnavailableError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.ports.storage import ApiAccessStore
 from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
-from triage_cli.service.consultation import LocalConsultation
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
+from triage_cli.service.local_consultation import LocalConsultation
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 

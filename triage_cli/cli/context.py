@@ -22,7 +22,7 @@ from triage_cli.domain.serialization import encodable
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.storage import Store
 from triage_cli.ports.triage import Triage
-from triage_cli.service.consultation import LocalConsultation
+from triage_cli.service.local_consultation import LocalConsultation
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.runs import RunRecorder
 from triage_cli.service.services import Services

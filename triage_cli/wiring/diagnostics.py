@@ -27,8 +27,8 @@ from triage_cli.wiring.promised_thresholds import find, has_learned
 from triage_cli.wiring.stores import known, open_shelf, open_store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.service.learning.evaluate import EvaluationRun
-    from triage_cli.service.learning.train import TrainingRun
+    from triage_cli.service.learning.evaluation_run import EvaluationRun
+    from triage_cli.service.learning.training_run import TrainingRun
 
 
 def try_classifier(config: Config, classifier_name: str, actor: str, command_line: str) -> str:
@@ -126,7 +126,7 @@ def training_run(
     """
     from triage_cli.classifiers.embedded.trainer import Trainer
     from triage_cli.service.learning.second_look import Looked, SecondLook
-    from triage_cli.service.learning.train import TrainingRun
+    from triage_cli.service.learning.training_run import TrainingRun
 
     store = open_store(config)
 
@@ -151,7 +151,7 @@ def training_run(
 
 def evaluation_run(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "EvaluationRun":
     """Return the evaluation use cases."""
-    from triage_cli.service.learning.evaluate import EvaluationRun
+    from triage_cli.service.learning.evaluation_run import EvaluationRun
 
     store = open_store(config)
 

@@ -13,7 +13,7 @@ from triage_cli.domain.agent_suggestions import AgentSuggestionDraft, agent_name
 from triage_cli.domain.consultation import TextQuestion
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.ports.consultation import Consultation
-from triage_cli.service.consultation import LocalConsultation
+from triage_cli.service.local_consultation import LocalConsultation
 
 router = new_router("consultation", json_only)
 

@@ -12,7 +12,7 @@ from triage_cli.cli.terminal import safe
 from triage_cli.domain.evaluation.metrics import Scored
 from triage_cli.domain.insight.plans import Plan
 from triage_cli.domain.times import now
-from triage_cli.service.learning.evaluate import Evaluated
+from triage_cli.service.learning.evaluation_run import Evaluated
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")
 MOST_CATEGORIES = 40  # that a picture of confusion can hold

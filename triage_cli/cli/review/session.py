@@ -10,7 +10,7 @@ from triage_cli.domain.ids import short
 from triage_cli.domain.insight.stats import StatsQuery
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.ports.triage import Triage
-from triage_cli.service.learning.train import EVERY
+from triage_cli.service.learning.training_run import EVERY
 
 
 class Step(NamedTuple):

@@ -13,7 +13,7 @@ from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.insight.spikes import Spike
-from triage_cli.service.insight import spikes as spike_search
+from triage_cli.service.insight.spike_delivery import find_latest_spikes, send_new_spikes
 
 KEYS = tuple(field for field in Spike._fields if field != "members")
 
@@ -44,7 +44,7 @@ def spikes(
     session.look()  # from here on a signal waits until what was sent is stored
     inflow = wiring.stores.open_inflow(session.config, session.store)
     with elapsed_line("comparing", shown=session.guides):
-        new_spikes = spike_search.look(inflow, datetime.now(UTC), latest, earlier)
+        new_spikes = find_latest_spikes(inflow, datetime.now(UTC), latest, earlier)
     printer.all_of([_record(spike) for spike in new_spikes], KEYS, drawn_by("insight_tables.spikes"), "spike_id")
     session.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}")
     to = session.config.spikes_to
@@ -53,7 +53,7 @@ def spikes(
             session.say(f"note: {to} needs the network, which is off; what was found is sent by the next triage spikes")
         else:
             destination = wiring.destinations.open_destination(session.config, to, guarded=False)
-            sent = spike_search.send(inflow, new_spikes, destination, window, session.signature[0])
+            sent = send_new_spikes(inflow, new_spikes, destination, window, session.signature[0])
             session.say(f"{messages.plural(sent, 'spikes')} sent to {to}" if sent else "")
     return ExitCode.CHECK_FAILED if check and new_spikes else ExitCode.OK
 

@@ -21,7 +21,7 @@ from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.times import now
 from triage_cli.runtime.file_system import private
 from triage_cli.service.learning.attacks import AttackResult
-from triage_cli.service.learning.evaluate import Evaluated, EvaluationRun, Learned
+from triage_cli.service.learning.evaluation_run import Evaluated, EvaluationRun, Learned
 
 ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
 

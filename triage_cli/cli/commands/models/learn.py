@@ -13,7 +13,7 @@ from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.errors import UsageError
 from triage_cli.service.learning.second_look import Looked
-from triage_cli.service.learning.train import TrainingReport
+from triage_cli.service.learning.training_run import TrainingReport
 
 COLUMNS = TrainingReport._fields
 NAMED = 5

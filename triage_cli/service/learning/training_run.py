@@ -13,9 +13,9 @@ from triage_cli.ports.classifiers import Trainer
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service.learning import suspects
 from triage_cli.service.learning.model_comparison import Comparison, Figures, InUse, compared, figures, shared_settings
 from triage_cli.service.learning.second_look import Look, Looked
+from triage_cli.service.learning.suspect_labels import Confused, Suspect, suspect_labels
 from triage_cli.service.learning.training_data import LEAST, Material, gathered, too_few
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.runs import Began, recorded_run
@@ -162,9 +162,9 @@ class TrainingRun:
         reason = f"version {version.version} is in use again" if version else "the built-in model is in use again"
         return TrainingReport(version.version if version else None, "rolled_back", reason, 0, 0, 0, 0, looked=looked)
 
-    def suspects(self, material: Material) -> tuple[list[suspects.Suspect], list[suspects.Confused]]:
+    def suspects(self, material: Material) -> tuple[list[Suspect], list[Confused]]:
         """Return the labels that several answers contradict, and the categories that are confused."""
-        return suspects.find(material, self._trainer, self._registry.opinions(), self._categories)
+        return suspect_labels(material, self._trainer, self._registry.opinions(), self._categories)
 
 
 def _nothing_new(used: InUse) -> str:

@@ -15,7 +15,7 @@ from triage_cli.ports.storage import Inflow
 WEEK = timedelta(weeks=1)
 
 
-def look(inflow: Inflow, until: datetime, window: timedelta, baseline: timedelta) -> list[Spike]:
+def find_latest_spikes(inflow: Inflow, until: datetime, window: timedelta, baseline: timedelta) -> list[Spike]:
     """Return the spikes of the window that ends at `until`, against the same hours of the weeks of the baseline.
 
     A spike that goes on keeps the id under which it was sent.
@@ -33,7 +33,7 @@ def _continued(spike: Spike, known: Sequence[SentSpike]) -> Spike:
     return spike if before is None else spike._replace(spike_id=before.spike_id, since=before.first_at)
 
 
-def send(inflow: Inflow, spikes: Sequence[Spike], destination: Destination, window: str, actor: str) -> int:
+def send_new_spikes(inflow: Inflow, spikes: Sequence[Spike], destination: Destination, window: str, actor: str) -> int:
     """Send the spikes that were not sent yet, and remember all; return how many were accepted.
 
     Raises `UnavailableError` if one was not; it is sent again the next time, under the same id.

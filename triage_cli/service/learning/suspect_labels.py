@@ -40,7 +40,7 @@ class Confused(NamedTuple):
     descriptions: tuple[str, str]
 
 
-def find(
+def suspect_labels(
     material: Material, trainer: Trainer, opinions: Opinions, categories: Sequence[Category]
 ) -> tuple[list[Suspect], list[Confused]]:
     """Return the labels that several answers contradict, the surest first, and the categories that are confused.
@@ -56,14 +56,14 @@ def find(
         weights = trainer.fit([rows[n] for n in rest])
         for n, guess in zip(held, trainer.answers(weights, [rows[n].text for n in held]), strict=True):
             guesses[n] = guess
-    suspect_labels = [
+    suspects = [
         suspect
         for labelled, guess in zip(rows, guesses, strict=True)
         if (suspect := _doubted(labelled, guess, _voices(labelled, opinions, material)))
     ]
-    suspect_labels.sort(key=lambda s: (-s.against, -(s.confidence or 0.0)))
+    suspects.sort(key=lambda s: (-s.against, -(s.confidence or 0.0)))
     pairs = [(labelled.category, name) for labelled, (name, _) in zip(rows, guesses, strict=True) if name]
-    return suspect_labels, _confused(pairs, categories)
+    return suspects, _confused(pairs, categories)
 
 
 def _confused(pairs: Sequence[tuple[str, str]], categories: Sequence[Category]) -> list[Confused]:
