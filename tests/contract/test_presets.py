@@ -28,7 +28,7 @@ from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.destinations import Destination
-from triage_cli.service.delivery.routing_decisions import known_there
+from triage_cli.service.delivery.routing_decider import known_there
 from triage_cli.wiring.destinations import open_destination
 
 LABELS = ("zendesk", "freshdesk", "servicenow", "zammad")

@@ -39,7 +39,8 @@ from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDra
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.delivery import destination_breakers, dispatcher, route
-from triage_cli.service.delivery.results import AttemptRecorder, RetryPolicy
+from triage_cli.service.delivery.attempt_recorder import AttemptRecorder
+from triage_cli.service.delivery.retry_policy import RetryPolicy
 from triage_cli.service.run_context import RunContext
 
 

@@ -1,47 +1,32 @@
 """Whatever the input, the result is a record or an error of our own tree; what is exported can be imported."""
 
+import io
+import json
 from collections.abc import Mapping
 from contextlib import suppress
-from hypothesis import given
-from hypothesis import strategies as st
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.support.examples import examples
-from triage_cli.cli import options
-from triage_cli.cli import ticket_id_input
+from triage_cli.cli import options, ticket_id_input
 from triage_cli.cli.context import words_of
 from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import line
-from triage_cli.domain import dedup
-from triage_cli.domain import ids
-from triage_cli.domain import routing
-from triage_cli.domain import routing_rules
-from triage_cli.domain import serialization
-from triage_cli.domain import times
+from triage_cli.domain import dedup, ids, routing, routing_rules, serialization, times
 from triage_cli.domain.audit import hash_chain
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.audit.events import Head
-from triage_cli.domain.audit.events import LoggedEvent
-from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.deliveries import OutgoingDelivery
-from triage_cli.domain.errors import CheckError
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain.audit.events import Event, Head, LoggedEvent
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
+from triage_cli.domain.errors import CheckError, TriageError, UsageError
 from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.serialization import TICKET_KEYS
-from triage_cli.domain.serialization import event_record
-from triage_cli.domain.serialization import ticket_record
-from triage_cli.domain.serialization import to_json
-from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.tickets import TicketDraft
-from triage_cli.readers import ReadOptions
-from triage_cli.readers import open_table
+from triage_cli.domain.serialization import TICKET_KEYS, event_record, ticket_record, to_json
+from triage_cli.domain.tickets import Ticket, TicketDraft
+from triage_cli.readers import ReadOptions, open_table
 from triage_cli.stores.sqlite.head_file import kept_head
-from typing import Any
-from typing import Literal
-import io
-import json
-import pytest
 
 TEXT = st.text(max_size=30)
 

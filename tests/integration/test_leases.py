@@ -22,7 +22,7 @@ from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.run_context import RENEW
-from triage_cli.service.runs import recorded_run
+from triage_cli.service.run_recorder import recorded_run
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 

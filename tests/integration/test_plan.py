@@ -17,7 +17,7 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.insight.plans import NOWHERE, PERSON, Plan
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
-from triage_cli.service.delivery.routing_decisions import RoutingMap
+from triage_cli.service.delivery.routing_map import RoutingMap
 from triage_cli.service.insight.plan_comparison import Names, PlanComparison, Side
 
 OLD = frozenset({"Billing", "Technical", "General"})

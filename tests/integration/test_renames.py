@@ -23,7 +23,7 @@ from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.destinations import Destination
 from triage_cli.service.category_renames import root_of, rooted
-from triage_cli.service.delivery.routing_decisions import RoutingMap
+from triage_cli.service.delivery.routing_map import RoutingMap
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 from triage_cli.stores.categories import BEARS

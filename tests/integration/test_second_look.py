@@ -18,7 +18,7 @@ from triage_cli.service.learning import second_look
 from triage_cli.service.learning.model_comparison import Figures
 from triage_cli.service.learning.second_look import Looked
 from triage_cli.service.learning.training_run import TrainingReport
-from triage_cli.service.runs import recorded_run
+from triage_cli.service.run_recorder import recorded_run
 
 Answers = dict[str, tuple[str | None, float]]
 TEXTS = {"sure": "alpha", "doubt": "beta", "flip": "gamma", "wait": "delta", "clear": "omega", "person": "sigma"}

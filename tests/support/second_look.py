@@ -4,7 +4,7 @@ from tests.support.world import World
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.learning.second_look import Looked, SecondLook
-from triage_cli.service.runs import recorded_run
+from triage_cli.service.run_recorder import recorded_run
 
 
 def look(world: World, **hysteresis: float) -> Looked:

@@ -11,7 +11,7 @@ from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.destinations import Destination
 from triage_cli.runtime.budget import Bounds, Budget, Grant
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service.delivery.routing_decisions import RoutingMap, never_promised
+from triage_cli.service.delivery.routing_map import RoutingMap, never_promised
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 from triage_cli.stores.postgres.store import PostgresStore

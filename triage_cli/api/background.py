@@ -14,8 +14,8 @@ from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.runs import TO_CLASSIFY
 from triage_cli.service.services import Services
+from triage_cli.service.ticket_claimer import TO_CLASSIFY
 
 ACTOR = "serve"
 # Seconds between two checks for due deliveries; what became due since the last one may be in flight elsewhere.

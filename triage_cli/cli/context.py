@@ -24,7 +24,7 @@ from triage_cli.ports.storage import Store
 from triage_cli.ports.triage import Triage
 from triage_cli.service.local_consultation import LocalConsultation
 from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.runs import RunRecorder
+from triage_cli.service.run_recorder import RunRecorder
 from triage_cli.service.services import Services
 
 if TYPE_CHECKING:  # httpx is only needed for annotations

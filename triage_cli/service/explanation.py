@@ -13,7 +13,7 @@ from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Category
 from triage_cli.service import category_renames
-from triage_cli.service.delivery.routing_decisions import RoutingMap
+from triage_cli.service.delivery.routing_map import RoutingMap
 
 
 def why(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> Why:

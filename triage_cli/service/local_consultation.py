@@ -29,7 +29,7 @@ from triage_cli.service.classification.answered_tickets import costs, steps_with
 from triage_cli.service.classification.decision_recorder import held, suspicion_of
 from triage_cli.service.explanation import route_preview
 from triage_cli.service.run_context import RunContext, with_request
-from triage_cli.service.runs import recorded_run
+from triage_cli.service.run_recorder import recorded_run
 from triage_cli.service.services import Services
 from triage_cli.service.ticket_lookup import named
 from triage_cli.service.verdicts import Verdicts

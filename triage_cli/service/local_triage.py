@@ -1,66 +1,40 @@
 """`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Sequence
-from contextlib import closing
-from contextlib import contextmanager
-from itertools import chain
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import chain, islice
+from typing import TypeVar
+
 from triage_cli.domain import times
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.audit.events import Head
-from triage_cli.domain.audit.events import LoggedEvent
-from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.decisions import Decided
+from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
+from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.dedup import RewriteGuard
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.explanation.history import History
-from triage_cli.domain.explanation.history import Why
-from triage_cli.domain.insight.stats import Stats
-from triage_cli.domain.insight.stats import StatsGroup
-from triage_cli.domain.insight.stats import StatsQuery
+from triage_cli.domain.deliveries import Routed, RoutePlan
+from triage_cli.domain.explanation.history import History, Why
+from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.reclassification import Flip
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.runs import InputPart
-from triage_cli.domain.runs import Run
-from triage_cli.domain.runs import WHOLE
+from triage_cli.domain.reclassification import Flip, ReclassifyPlan
+from triage_cli.domain.runs import WHOLE, InputPart, Run
 from triage_cli.domain.sources import PullPlan
-from triage_cli.domain.tickets import Category
-from triage_cli.domain.tickets import Rejected
-from triage_cli.domain.tickets import Selection
-from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.tickets import TicketDraft
-from triage_cli.domain.tickets import VerdictDraft
+from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.sources import Source
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service import category_renames
-from triage_cli.service import explanation
-from triage_cli.service import review_order
-from triage_cli.service import ticket_lookup
-from triage_cli.service.classification.classify_run import ClassifyRun
-from triage_cli.service.classification.classify_run import to_ask
+from triage_cli.service import category_renames, explanation, review_order, ticket_lookup
+from triage_cli.service.classification.classify_run import ClassifyRun, to_ask
 from triage_cli.service.customer_erasure import forget
-from triage_cli.service.delivery.route import DeliveryRun
+from triage_cli.service.delivery.delivery_run import DeliveryRun
 from triage_cli.service.delivery.route import routed
 from triage_cli.service.intake.identities import check_rewritten
 from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.intake.source_pull import SourcePull
-from triage_cli.service.pipeline import Pipeline
-from triage_cli.service.pipeline import dead_letters
+from triage_cli.service.pipeline import Pipeline, dead_letters
 from triage_cli.service.reclassify_run import ReclassifyRun
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import RunRecorder
-from triage_cli.service.runs import TO_ROUTE
-from triage_cli.service.runs import TicketClaimer
-from triage_cli.service.runs import recorded_run
+from triage_cli.service.run_recorder import RunRecorder, recorded_run
 from triage_cli.service.services import Services
+from triage_cli.service.ticket_claimer import TO_ROUTE, TicketClaimer
 from triage_cli.service.verdict_recorder import VerdictRecorder
 from triage_cli.service.verdicts import Verdicts
-from typing import TypeVar
 
 T = TypeVar("T")
 

@@ -9,8 +9,9 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
-from triage_cli.service.delivery.route import DeliveryRun, due, last_outcome_per_ticket
-from triage_cli.service.runs import TO_CLASSIFY, TO_ROUTE
+from triage_cli.service.delivery.delivery_run import DeliveryRun
+from triage_cli.service.delivery.route import due, last_outcome_per_ticket
+from triage_cli.service.ticket_claimer import TO_CLASSIFY, TO_ROUTE
 
 
 def dead_letters(delivery_run: DeliveryRun) -> Iterator[Outcome[Routed]]:

@@ -11,10 +11,10 @@ from triage_cli.ports.storage import Store
 from triage_cli.service.batch.collect import BatchCollector, batched
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
-from triage_cli.service.delivery.routing_decisions import RoutingMap
+from triage_cli.service.delivery.routing_map import RoutingMap
 from triage_cli.service.intake.corrections import Corrections, LostDeliveries
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import TO_CLASSIFY
+from triage_cli.service.ticket_claimer import TO_CLASSIFY
 
 
 class Services(NamedTuple):

@@ -18,7 +18,7 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.file_system import is_full, is_read_only, write_obstacle
 from triage_cli.runtime.ssrf_guard import is_public
-from triage_cli.service.delivery.routing_decisions import earlier_deliveries
+from triage_cli.service.delivery.routing_decider import earlier_deliveries
 from triage_cli.wiring.destinations import open_destination, target
 
 

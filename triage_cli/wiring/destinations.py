@@ -12,7 +12,7 @@ from triage_cli.domain.errors import ConfigError
 from triage_cli.ports.destinations import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
-from triage_cli.service.delivery.routing_decisions import RoutingMap
+from triage_cli.service.delivery.routing_map import RoutingMap
 from triage_cli.wiring.promised_thresholds import promised_thresholds
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx

@@ -20,7 +20,7 @@ from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import Began, recorded_run
+from triage_cli.service.run_recorder import Began, recorded_run
 from triage_cli.wiring.classifiers import Caller, built_in, encoder_of, open_asked, open_classifier, paid_steps
 from triage_cli.wiring.learned_models import suited, unsuited
 from triage_cli.wiring.promised_thresholds import find, has_learned

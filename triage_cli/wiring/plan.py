@@ -11,7 +11,7 @@ from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.insight.plan_comparison import Names, PlanComparison, Side, Stream, unasked_budget
-from triage_cli.service.runs import Began, RunRecorder, recorded_run
+from triage_cli.service.run_recorder import Began, RunRecorder, recorded_run
 from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
 from triage_cli.wiring.destinations import routing_map
 from triage_cli.wiring.diagnostics import estimate

@@ -19,7 +19,7 @@ from triage_cli.service.classification.answered_tickets import costs, released_w
 from triage_cli.service.classification.classify_run import ClassifyRun
 from triage_cli.service.classification.decision_recorder import DecisionRecorder, answered_by, late
 from triage_cli.service.classification.flip_rules import judge
-from triage_cli.service.runs import RunRecorder
+from triage_cli.service.run_recorder import RunRecorder
 
 # Seconds after which a batch that the provider does not know has not arrived.
 LOST_AFTER_SECONDS = 600.0

@@ -7,7 +7,8 @@ from triage_cli.domain.decisions import Decided
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
-from triage_cli.service.runs import TO_CLASSIFY, RunRecorder, TicketClaimer
+from triage_cli.service.run_recorder import RunRecorder
+from triage_cli.service.ticket_claimer import TO_CLASSIFY, TicketClaimer
 
 Decide = Callable[[Iterable[Sequence[Ticket]]], Iterator[list[Outcome[Decided]]]]
 

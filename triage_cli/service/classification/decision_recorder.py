@@ -19,7 +19,7 @@ from triage_cli.ports.classifiers import Classifier
 from triage_cli.service.classification.answered_tickets import decided, steps_within, with_cost
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import TO_CLASSIFY
+from triage_cli.service.ticket_claimer import TO_CLASSIFY
 
 # Tickets that a cascade claims at once while a further step is asked: as many as a step of eight workers alone would.
 FEW = 32

@@ -17,10 +17,10 @@ from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decision_recorder import DecisionRecorder, answered_by
 from triage_cli.service.concurrent_callers.group_commit import Prepared
 from triage_cli.service.concurrent_callers.group_delivery import Ended, GroupDeliveries
-from triage_cli.service.delivery.routing_decisions import RoutingDecider
+from triage_cli.service.delivery.routing_decider import RoutingDecider
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import TO_ROUTE
 from triage_cli.service.services import Services
+from triage_cli.service.ticket_claimer import TO_ROUTE
 
 # Seconds between two checks of the categories.
 CHECK_SECONDS = 1.0

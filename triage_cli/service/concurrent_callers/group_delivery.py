@@ -14,14 +14,10 @@ from triage_cli.domain.outcomes import Outcome
 from triage_cli.ports.destinations import Destination
 from triage_cli.service.concurrent_callers.group_commit import GroupCommitter, Prepared
 from triage_cli.service.concurrent_callers.group_dispatch import GroupDispatcher, GroupResult
+from triage_cli.service.delivery.attempt_recorder import AttemptRecorder, AttemptResult
 from triage_cli.service.delivery.dispatcher import Dispatcher
-from triage_cli.service.delivery.results import (
-    AttemptRecorder,
-    AttemptResult,
-    RetryPolicy,
-    UnfinishedTicket,
-    with_offline_error,
-)
+from triage_cli.service.delivery.retry_policy import RetryPolicy
+from triage_cli.service.delivery.ticket_failures import UnfinishedTicket, with_offline_error
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.services import Services
 

@@ -22,7 +22,7 @@ from triage_cli.service import category_renames
 from triage_cli.service.concurrent_callers.group_commit import GroupCommitter
 from triage_cli.service.concurrent_callers.group_decision import GroupDecider, NewTicket, Taken
 from triage_cli.service.concurrent_callers.group_delivery import GroupDeliveries
-from triage_cli.service.delivery.routing_decisions import RoutingDecider
+from triage_cli.service.delivery.routing_decider import RoutingDecider
 from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.run_context import RENEW, RunContext
 from triage_cli.service.services import Services

@@ -10,7 +10,8 @@ from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError, TriageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.ports.destinations import Destination
-from triage_cli.service.delivery.destination_breakers import DestinationBreakers, RateLimit
+from triage_cli.service.delivery.destination_breakers import DestinationBreakers
+from triage_cli.service.delivery.destination_rate_limit import DestinationRateLimit
 
 # The most deliveries that one destination's queue holds, and about the most characters of their tickets.
 QUEUE_LIMIT = 500
@@ -166,7 +167,7 @@ class _DestinationQueue:
         self._destination_error: TriageError | None = None
         self._results: Iterator[Sequence[Outcome[Receipt]]] = iter(())
         self._being_attempted = 0  # deliveries that the destination is attempting
-        self._rate_limit = RateLimit() if waits else None
+        self._rate_limit = DestinationRateLimit() if waits else None
         self.open = 0
         self.size = 0  # characters of these deliveries' tickets
 
@@ -228,7 +229,7 @@ class _DestinationQueue:
         self._rate_limit.accepted(sum(outcome.error is None for outcome in outcomes))
         return [outcome for outcome in outcomes if not self._slows_down(self._rate_limit, outcome.error)]
 
-    def _slows_down(self, rate_limit: RateLimit, error: TriageError | None) -> bool:
+    def _slows_down(self, rate_limit: DestinationRateLimit, error: TriageError | None) -> bool:
         """Slow down if that is what an error asks for; return whether it is."""
         is_limited = isinstance(error, DeliveryError) and error.limited
         return is_limited and rate_limit.refused(getattr(error, "retry_after", None), self._clock())

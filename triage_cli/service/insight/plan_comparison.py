@@ -16,7 +16,7 @@ from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Bounds, Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
-from triage_cli.service.delivery.routing_decisions import RoutingMap
+from triage_cli.service.delivery.routing_map import RoutingMap
 
 # Tickets that a configuration has decided on.
 DECIDED = frozenset({"classified", "needs_review", "routing", "routed", "unroutable", "undeliverable"})

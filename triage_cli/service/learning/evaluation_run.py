@@ -24,7 +24,7 @@ from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.learning.attacks import AttackResult, Tries
-from triage_cli.service.runs import Began, RunRecorder, recorded_run
+from triage_cli.service.run_recorder import Began, RunRecorder, recorded_run
 from triage_cli.service.verdicts import Verdicts
 
 MISTAKES = 25

@@ -18,7 +18,7 @@ from triage_cli.service.learning.second_look import Look, Looked
 from triage_cli.service.learning.suspect_labels import Confused, Suspect, suspect_labels
 from triage_cli.service.learning.training_data import LEAST, Material, gathered, too_few
 from triage_cli.service.run_context import RunContext
-from triage_cli.service.runs import Began, recorded_run
+from triage_cli.service.run_recorder import Began, recorded_run
 from triage_cli.service.verdicts import Verdicts
 
 TRIES = 5  # trainings, if others become active meanwhile

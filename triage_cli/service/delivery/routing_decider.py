@@ -1,31 +1,21 @@
 """The decision where a ticket goes: its deliveries, its status and the event; nothing is saved here."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import NamedTuple
 
-from triage_cli.domain import ids, routing, routing_rules
+from triage_cli.domain import ids, routing
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed
 from triage_cli.domain.errors import NoRouteError, NotClassifiedError
-from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Renamed, Ticket
-from triage_cli.ports.destinations import Destination
-from triage_cli.ports.storage import Store
-from triage_cli.service.delivery.destination_breakers import DestinationBreakers
-from triage_cli.service.delivery.results import dead_letters, due_later, error_of
+from triage_cli.service.delivery.routing_map import RoutingMap
+from triage_cli.service.delivery.ticket_failures import dead_letters, due_later, error_of
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.verdicts import is_imported
-
-
-def never_promised(_fingerprint: str, _category: str, _max_error: float) -> float:
-    """Return a threshold that no answer reaches."""
-    return NEVER
 
 
 def earlier_deliveries(
@@ -53,39 +43,6 @@ def known_there(receiver: str, deliveries: Sequence[Delivery], verdicts: Iterabl
         if before.state == "accepted":
             settled.add(before.destination)
     return (*known, *(verdict.category for verdict in imported if verdict.category and receiver not in settled))
-
-
-class RoutingMap(NamedTuple):
-    """The routing map: its rules, its hash, a function that opens a destination by name, and the circuit breakers.
-
-    `offline` are the destinations that need the network while it is switched off: their deliveries wait.
-    `history_dependent` are the destinations whose requests depend on earlier deliveries of the same ticket;
-    `field_guards` are those of them that do not overwrite what a person has set in a field. `promised` maps
-    (fingerprint, category, max_error) to the confidence from which on answers to that question keep the error.
-    """
-
-    rules: tuple[Rule, ...]
-    config_hash: str
-    destination: Callable[[str], Destination]
-    circuits: DestinationBreakers | None = None
-    offline: frozenset[str] = frozenset()
-    history_dependent: frozenset[str] = frozenset()
-    field_guards: frozenset[str] = frozenset()
-    promised: Callable[[str, str, float], float] = never_promised
-
-    def match(self, ticket: Ticket, answer: Classification | None) -> Rule | None:
-        """Return the first rule that matches a ticket; `answer` is the one that decided it."""
-
-        def promised(max_error: float) -> float:
-            return NEVER if answer is None else self.promised(answer.fingerprint, ticket.category or "", max_error)
-
-        return routing_rules.match(self.rules, ticket, promised)
-
-    def answers(self, store: Store, tickets: Iterable[Ticket]) -> Mapping[str, Classification]:
-        """Return the answers that decided tickets, by classification id; empty if no rule depends on them."""
-        if all(rule.max_error is None for rule in self.rules):
-            return {}
-        return store.decisions([ticket.decision_id for ticket in tickets if ticket.decision_id])
 
 
 class RoutingDecider:

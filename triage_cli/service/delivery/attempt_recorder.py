@@ -1,0 +1,165 @@
+"""Saves the results of attempts at deliveries: the attempt, the state of its delivery, the status of its ticket."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from triage_cli.domain import ids, routing, times
+from triage_cli.domain.audit.events import Event, EventAction
+from triage_cli.domain.changes import Change
+from triage_cli.domain.deliveries import Attempt, Delivery, Failure, Receipt
+from triage_cli.domain.errors import DeliveryError, TriageError, UnavailableError
+from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.tickets import Ticket
+from triage_cli.service.delivery.retry_policy import RetryPolicy
+from triage_cli.service.run_context import RunContext
+
+# How often the results are saved again if other programs keep changing the tickets.
+TRIES = 5
+
+
+class AttemptRecorder:
+    """Saves the results of delivery attempts, for one run.
+
+    `contexts` has the context in whose name a delivery was attempted, by delivery id, where it is another.
+    """
+
+    def __init__(self, context: RunContext, contexts: Mapping[str, RunContext] | None = None) -> None:
+        self._context = context
+        self._contexts = contexts or {}
+        self._store = context.store
+
+    def record(self, outcomes: Sequence[Outcome[Receipt]], policy: RetryPolicy) -> Iterator["AttemptResult"]:
+        """Save the results of attempts, and yield those that are saved.
+
+        A ticket that has changed meanwhile is read and saved again. Raises `UnavailableError` if it keeps changing.
+        """
+        self._switch_off_the_gone(outcomes)
+        unsaved, tickets = {_delivery_id(outcome): outcome for outcome in outcomes}, _tickets(outcomes)
+        for _ in range(TRIES):
+            changes, results = self._results(unsaved, tickets, dict.fromkeys(unsaved, policy))
+            conflicts = self._context.save(changes)
+            tickets = {}
+            for result, conflict in zip(results, conflicts, strict=True):
+                if conflict is None:
+                    del unsaved[result.delivery_id]
+                    yield result
+                elif conflict.ticket is not None:
+                    tickets[conflict.ticket.ticket_id] = conflict.ticket
+            if not unsaved:
+                return
+        raise UnavailableError(
+            "another program keeps changing the same tickets", hint="run the same command again later"
+        )
+
+    def changes(
+        self, outcomes: Sequence[Outcome[Receipt]], policies: Mapping[str, RetryPolicy]
+    ) -> Iterator[tuple[Change, "AttemptResult"]]:
+        """Return a change that is to be saved for each result, for a caller that saves it with others.
+
+        `policies` are by delivery id. One change updates a ticket, however many results it has.
+        """
+        self._switch_off_the_gone(outcomes)
+        by_delivery = {_delivery_id(outcome): outcome for outcome in outcomes}
+        return zip(*self._results(by_delivery, _tickets(outcomes), policies), strict=True)
+
+    def _results(
+        self,
+        unsaved: Mapping[str, Outcome[Receipt]],
+        tickets: Mapping[str, Ticket],
+        policies: Mapping[str, RetryPolicy],
+    ) -> tuple[list[Change], list["AttemptResult"]]:
+        at = times.now()
+        stored_deliveries = self._store.deliveries(list(tickets))
+        changes, results = [], []
+        by_ticket: dict[str, list[Outcome[Receipt]]] = {}
+        for outcome in unsaved.values():
+            by_ticket.setdefault(outcome.outgoing.ticket.ticket_id, []).append(outcome)
+        for ticket_id, before in tickets.items():
+            ticket_outcomes = by_ticket[ticket_id]
+            stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
+            attempted = [policies[_delivery_id(o)].after(o, at, stored[_delivery_id(o)]) for o in ticket_outcomes]
+            if ids.is_forgotten(before.identity):
+                attempted = _without_answers(attempted)
+            deliveries = routing.with_changes(stored.values(), [delivery for delivery, _ in attempted])
+            status = routing.status_of(deliveries, before.category)
+            if before.status not in ("routing", "routed", "undeliverable"):
+                status = before.status  # its category or text has changed meanwhile
+            elif not ids.is_forgotten(before.identity) and any(
+                _arrived_after_all(d, stored[d.delivery_id]) for d, _ in attempted
+            ):
+                status = "classified"  # the latest decision assumed that this would not arrive
+            ticket = before._replace(status=status, revision=before.revision + 1)
+            for (delivery, attempt), outcome in zip(attempted, ticket_outcomes, strict=True):
+                last = delivery is attempted[-1][0]
+                event = self._event(delivery, attempt, outcome, at)
+                changes.append(
+                    Change(event, ticket if last else None, before.revision if last else 0, (delivery, attempt))
+                )
+                results.append(AttemptResult(ticket, deliveries, outcome.error, delivery.delivery_id, (attempt,)))
+        return changes, results
+
+    def _event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
+        data: dict[str, object] = {
+            "delivery": delivery.delivery_id,
+            "destination": delivery.destination,
+            "attempt": attempt.number,
+            "response": attempt.status,
+        }
+        action = EventAction.DELIVERED
+        if outcome.error:
+            data |= {"error": outcome.error.code}
+            action = EventAction.DELIVERY_FAILED
+            if delivery.state == "dead":
+                action = EventAction.DEAD_LETTER
+                data |= {"final": isinstance(outcome.error, DeliveryError) and outcome.error.final}
+        return self._context_of(delivery.delivery_id).event(action, delivery.ticket_id, data, at)
+
+    def _context_of(self, delivery_id: str) -> RunContext:
+        return self._contexts.get(delivery_id, self._context)
+
+    def _switch_off_the_gone(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
+        gone = {
+            o.outgoing.delivery.destination: self._context_of(o.outgoing.delivery.delivery_id)
+            for o in outcomes
+            if isinstance(o.error, DeliveryError) and o.error.gone
+        }
+        for name in sorted(gone.keys() - self._store.switched_off()) if gone else ():
+            self._store.switch(name, off=True)
+            self._context.save([Change(gone[name].event(EventAction.DESTINATION_OFF, None, {"destination": name}))])
+
+
+class AttemptResult(NamedTuple):
+    """A ticket and its deliveries after one of them was attempted, or could not be attempted because of an error."""
+
+    ticket: Ticket
+    deliveries: tuple[Delivery, ...]
+    error: TriageError | None
+    delivery_id: str
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Return the failure, if it is one."""
+        return (Failure(self.delivery_id, self.error),) if self.error else ()
+
+
+def _without_answers(attempted: Sequence[tuple[Delivery, Attempt]]) -> list[tuple[Delivery, Attempt]]:
+    """Return attempts without the destination's answers, which may repeat the text of a forgotten ticket."""
+    return [
+        (d._replace(last_error=None, kept=None, refusal=None), a._replace(error=a.error and "(forgotten)", answer=None))
+        for d, a in attempted
+    ]
+
+
+def _arrived_after_all(after: Delivery, before: Delivery) -> bool:
+    """Return whether a delivery arrived although it had been superseded because it would not."""
+    return before.state == "superseded" and after.arrived and not before.arrived
+
+
+def _tickets(outcomes: Sequence[Outcome[Receipt]]) -> dict[str, Ticket]:
+    """Return the tickets as they were when their deliveries were attempted, by id."""
+    return {o.outgoing.ticket.ticket_id: o.outgoing.ticket for o in outcomes}
+
+
+def _delivery_id(outcome: Outcome[Receipt]) -> str:
+    return outcome.outgoing.delivery.delivery_id

@@ -1,0 +1,217 @@
+"""Routes tickets and delivers what is due: the decision and its deliveries are saved before anything is sent."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from triage_cli.domain import times
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.chunks import NAMED, bounded
+from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Routed
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.tickets import Ticket
+from triage_cli.service.delivery.attempt_recorder import AttemptRecorder, AttemptResult
+from triage_cli.service.delivery.dispatcher import QUEUE_LIMIT, Dispatcher, QueueResults
+from triage_cli.service.delivery.retry_policy import RetryPolicy
+from triage_cli.service.delivery.routing_decider import RoutingDecider
+from triage_cli.service.delivery.routing_map import RoutingMap
+from triage_cli.service.delivery.ticket_failures import (
+    UnfinishedTicket,
+    with_offline_error,
+)
+from triage_cli.service.run_context import RunContext
+
+# Seconds between two queries for due deliveries while others are being attempted.
+LOOK = 1.0
+
+
+class DeliveryRun:
+    """Routes and delivers for one run. Close it, so that it closes the destinations."""
+
+    def __init__(self, context: RunContext, routing_map: RoutingMap, *, retry_dead: bool = False) -> None:
+        self.context = context
+        self._store = context.store
+        self._routing_map = routing_map
+        self._decider = RoutingDecider(context, routing_map, retry_dead=retry_dead)
+        self._attempts = AttemptRecorder(context)
+        off = self._store.switched_off()
+        if retry_dead:
+            for name in off:
+                self._store.switch(name, off=False)
+        self._dispatcher = Dispatcher(
+            routing_map.destination, frozenset() if retry_dead else off, breakers=routing_map.circuits,
+            check=self._store.check_room,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Close the destinations; attempts in flight are cancelled, and due again once the run has ended."""
+        self._dispatcher.close()
+
+    def wait_for_nothing(self) -> None:
+        """Let refusals by a rate limit count as failures, instead of waiting for its end."""
+        self._dispatcher.waits = False
+
+    # -- the streams
+
+    def route(self, chunks: Iterable[Sequence[Ticket]], *, again: bool = False) -> Iterator[list[Outcome[Routed]]]:
+        """Decide where tickets go, and deliver; an outcome's `item` is the ticket as given, and it has no row.
+
+        A ticket's outcome comes after the first attempt at each of its deliveries, in whatever order these end. An
+        empty list means that no ticket is finished yet.
+        """
+        unfinished_tickets: dict[str, UnfinishedTicket] = {}
+        for chunk in chunks:
+            outcomes, to_send = self._decide(chunk, again=again, holder=self.context.run.run_id)
+            left = Counter(outgoing.ticket.ticket_id for outgoing in to_send)
+            ready = []
+            for outcome in outcomes:
+                number = left[outcome.value.ticket.ticket_id] if outcome.value else 0
+                if outcome.value and number:
+                    unfinished_tickets[outcome.value.ticket.ticket_id] = UnfinishedTicket(outcome, number)
+                else:
+                    ready.append(with_offline_error(outcome, self.offline))
+            self._dispatcher.put(to_send)
+            yield ready + self._finished_outcomes(unfinished_tickets)
+            while self._dispatcher.full:
+                yield self._finished_outcomes(unfinished_tickets)
+        while self._dispatcher.open:
+            yield self._finished_outcomes(unfinished_tickets)
+
+    def send_on(self, tickets: Iterable[Ticket]) -> Iterator[Ticket]:
+        """Route tickets, and yield them as they are afterwards."""
+        for outcomes in self.route(bounded(tickets)):
+            yield from (o.value.ticket for o in outcomes if o.value)
+
+    @property
+    def offline(self) -> frozenset[str]:
+        """Return the destinations whose deliveries wait for the network."""
+        return self._routing_map.offline
+
+    @property
+    def unavailable_destinations(self) -> frozenset[str]:
+        """Return the destinations that get nothing for now: those that wait for the network, and those paused."""
+        return self.offline.union(self._dispatcher.paused())
+
+    def decide_routes(self, chunk: Sequence[Ticket]) -> list[Outcome[Routed]]:
+        """Decide where tickets go, and save the deliveries as due now, for another run to send."""
+        return self._decide(chunk, again=False, holder=None)[0]
+
+    def due(self, ids: Sequence[str] | None = None) -> Iterator[list[AttemptResult]]:
+        """Attempt the deliveries that are due, of all tickets or of these, also those that fall due meanwhile.
+
+        Destinations that are paused are left out.
+        """
+        names, queried_at = self._pending_destinations(ids), time.monotonic()
+        while True:
+            if time.monotonic() - queried_at > LOOK and not self.context.stop.stopping:
+                names, queried_at = self._pending_destinations(ids), time.monotonic()
+            for name in list(names):
+                room = self._dispatcher.room(name)
+                if self.context.stop.stopping or not room:
+                    names.remove(name)
+                elif room >= QUEUE_LIMIT // 2:
+                    limit = min(room, NAMED)
+                    to_send = self._store.due(name, self.context.lease, limit, ids=ids)
+                    self._dispatcher.put(self._with_earlier(name, to_send))
+                    if len(to_send) < limit:
+                        names.remove(name)
+            if not names and not self._dispatcher.open:
+                return
+            yield [
+                result
+                for collected in self._collect()
+                for result in (*self._record(collected), *self._parked_results(collected))
+            ]
+
+    def _with_earlier(self, name: str, to_send: Sequence[OutgoingDelivery]) -> Iterator[OutgoingDelivery]:
+        """Yield deliveries, with the earlier ones of their tickets if the destination's requests depend on them."""
+        if name not in self._routing_map.history_dependent:
+            yield from to_send
+            return
+        deliveries = self._store.deliveries([outgoing.ticket.ticket_id for outgoing in to_send])
+        for outgoing in to_send:
+            yield self._decider.with_past(outgoing, deliveries[outgoing.ticket.ticket_id])
+
+    def _pending_destinations(self, ids: Sequence[str] | None) -> list[str]:
+        return [name for name in self._store.pending_destinations(ids) if name not in self.offline]
+
+    def _collect(self) -> list[QueueResults]:
+        self.context.heartbeat()
+        if self.context.stop.stopping:
+            self._dispatcher.stop()
+        collected = self._dispatcher.collect()
+        for queue_results in collected:
+            if parked := [outgoing.delivery.delivery_id for outgoing in queue_results.parked]:
+                because = queue_results.parked_because
+                self._store.let_go(parked, self.context.lease, because.sentence() if because else None)
+        return collected
+
+    def _record(self, collected: QueueResults) -> list[AttemptResult]:
+        if not collected.outcomes:
+            return []
+        return list(self._attempts.record(collected.outcomes, RetryPolicy.of(collected.destination)))
+
+    @staticmethod
+    def _parked_results(collected: QueueResults) -> list[AttemptResult]:
+        """Return the results of parked deliveries, if an error is the reason."""
+        if collected.parked_because is None:
+            return []
+        return [
+            AttemptResult(
+                outgoing.ticket, (outgoing.delivery,), collected.parked_because, outgoing.delivery.delivery_id
+            )
+            for outgoing in collected.parked
+        ]
+
+    def _finished_outcomes(self, unfinished_tickets: dict[str, UnfinishedTicket]) -> list[Outcome[Routed]]:
+        """Return the outcomes of the tickets whose deliveries have all been attempted or parked."""
+        ready = []
+        for collected in self._collect():
+            finished: list[tuple[str, AttemptResult | None, tuple[Failure, ...]]]
+            finished = [(result.ticket.ticket_id, result, result.failures) for result in self._record(collected)]
+            because = collected.parked_because
+            finished += [
+                (o.ticket.ticket_id, None, (Failure(o.delivery.delivery_id, because),) if because else ())
+                for o in collected.parked
+            ]
+            for ticket_id, result, failures in finished:
+                unfinished = unfinished_tickets.get(ticket_id)
+                if unfinished is not None and unfinished.add_result(result, failures):
+                    ready.append(with_offline_error(unfinished_tickets.pop(ticket_id).outcome, self.offline))
+        return ready
+
+    # -- the decision
+
+    def _decide(
+        self, tickets: Sequence[Ticket], *, again: bool, holder: str | None
+    ) -> tuple[list[Outcome[Routed]], list[OutgoingDelivery]]:
+        at = times.now()
+        existing = self._store.deliveries([t.ticket_id for t in tickets])
+        outcomes: list[Outcome[Routed]] = []
+        changes: list[Change] = []
+        answers = self._routing_map.answers(self._store, tickets)
+        for before in tickets:
+            deliveries, answer = existing.get(before.ticket_id, ()), answers.get(before.decision_id or "")
+            outcome, change = self._decider.decide(before, deliveries, at, again=again, holder=holder, answer=answer)
+            outcomes.append(outcome)
+            if change is not None:
+                changes.append(change)
+        refused = {
+            change.event.ticket_id: conflict
+            for change, conflict in zip(changes, self.context.save(changes), strict=True)
+            if conflict is not None
+        }
+        to_send = [
+            outgoing
+            for change in changes
+            if change.event.ticket_id not in refused
+            for outgoing in self._decider.to_send(change, existing.get(change.event.ticket_id or "", ()))
+        ]
+        return [_or_held(outcome, refused.get(outcome.ticket.ticket_id)) for outcome in outcomes], to_send
+
+
+def _or_held(outcome: Outcome[Routed], conflict: Conflict | None) -> Outcome[Routed]:
+    """Return the outcome of a decision, which was not saved if there is a conflict."""
+    if conflict is None:
+        return outcome
+    return outcome._replace(action=Action.HELD, value=Routed(conflict.ticket or outcome.ticket), error=None)

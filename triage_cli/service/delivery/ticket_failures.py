@@ -1,0 +1,93 @@
+"""The failures of a ticket's deliveries: which of them its outcome shows, and as which error."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from triage_cli.domain.deliveries import Delivery, Failure, Routed
+from triage_cli.domain.errors import DeliveryError, ItemError, OfflineError, TriageError
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.tickets import Ticket
+from triage_cli.service.delivery.attempt_recorder import AttemptResult
+
+
+class UnfinishedTicket:
+    """A ticket's outcome until its deliveries have had their first attempt; `unfinished` counts those that have not."""
+
+    def __init__(self, outcome: Outcome[Routed], unfinished: int) -> None:
+        self.outcome = outcome
+        self._unfinished = unfinished
+
+    def add_result(self, result: AttemptResult | None, failures: Sequence[Failure]) -> bool:
+        """Add the result of one delivery (None: it was parked, or not saved); return whether it was the last.
+
+        `failures` say why it was not accepted, parked or not saved; there are none if the run is to stop.
+        """
+        self._unfinished -= 1
+        value = self.outcome.value or Routed(self.outcome.ticket)
+        if result is not None:
+            value = Routed(result.ticket, result.deliveries, (*value.attempts, *result.attempts), value.failures)
+            self.outcome = self.outcome._replace(action=Action(result.ticket.status))
+        self.outcome = self.outcome._replace(value=value._replace(failures=(*value.failures, *failures)))
+        if self._unfinished:
+            return False
+        self.outcome = self.outcome._replace(error=standing_error(self.outcome))
+        return True
+
+
+def error_of(failures: Sequence[Failure]) -> TriageError | None:
+    """Return one error for failures of a ticket: one that concerns more than this ticket, else all in one."""
+    by_sentence = {failure.error.sentence(): failure.error for failure in failures}
+    errors = [by_sentence[sentence] for sentence in sorted(by_sentence)]  # equal for tickets with equal failures
+    general = [error for error in errors if not isinstance(error, ItemError)]
+    if general or len(errors) < 2:
+        return (*general, *errors, None)[0]
+    hints = dict.fromkeys(error.hint for error in errors if error.hint)
+    return DeliveryError("; ".join(error.message for error in errors), hint="; ".join(hints))
+
+
+def standing_error(outcome: Outcome[Routed], earlier: Sequence[Failure] = ()) -> TriageError | None:
+    """Return the error of a ticket's last outcome; `earlier` are its failures in the same run, oldest first.
+
+    A delivery that was settled since has none. An undeliverable ticket has one, even if it failed in another run.
+    """
+    if outcome.value is None or outcome.action not in (Action.ROUTING, Action.UNDELIVERABLE):
+        return outcome.error
+    ticket, deliveries, *_ = outcome.value
+    unsettled = {"", *(d.delivery_id for d in deliveries if d.state in ("pending", "dead"))}
+    failures = dead_letters(ticket, deliveries) if outcome.action == Action.UNDELIVERABLE else ()
+    failures = (*failures, *(f for f in (*earlier, *outcome.value.failures) if f.delivery_id in unsettled))
+    return error_of(list({failure.delivery_id: failure for failure in failures}.values())) or outcome.error
+
+
+def dead_letters(ticket: Ticket, deliveries: Sequence[Delivery]) -> tuple[Failure, ...]:
+    """Return the failures of a ticket that its dead letters keep."""
+    return tuple(
+        Failure(
+            d.delivery_id,
+            DeliveryError(
+                d.last_error or "a destination did not accept it",
+                hint=d.advice or "triage route --retry-dead tries again",
+                final=True,
+            ),
+        )
+        for d in deliveries
+        if d.state == "dead" and d.category == ticket.category
+    )
+
+
+def due_later(deliveries: Sequence[Delivery]) -> tuple[Failure, ...]:
+    """Return the failures that pending deliveries keep from earlier attempts."""
+    hint = "triage why tells when it is tried again"
+    pending = (d for d in deliveries if d.state == "pending" and d.attempts and d.last_error)
+    return tuple(Failure(d.delivery_id, DeliveryError(str(d.last_error), hint=hint)) for d in pending)
+
+
+def with_offline_error(outcome: Outcome[Routed], offline: AbstractSet[str]) -> Outcome[Routed]:
+    """Add an `OfflineError` to an outcome without error, if a delivery to one of the `offline` destinations waits."""
+    if not offline or outcome.error is not None or outcome.value is None:
+        return outcome
+    names = sorted({d.destination for d in outcome.value.deliveries if d.state == "pending"} & offline)
+    if not names:
+        return outcome
+    problem = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
+    return outcome._replace(error=OfflineError(problem, hint="triage route delivers it once the network is on again"))
