@@ -19,7 +19,7 @@ from triage_cli.domain.errors import ExhaustedError, TriageError, UnavailableErr
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection
-from triage_cli.service.concurrent_callers import group_delivery, group_dispatch
+from triage_cli.service.concurrent_callers import dispatch_thread, group_delivery
 from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
 
 
@@ -77,7 +77,7 @@ def test_a_result_that_cannot_be_saved_frees_its_delivery_which_may_have_arrived
 def test_a_delivery_that_cannot_be_freed_at_once_is_freed_later(
     world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch, error: TriageError
 ) -> None:
-    monkeypatch.setattr(group_dispatch, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(dispatch_thread, "IDLE_SECONDS", 0.01)
     ResultSaves(world, monkeypatch)
     down, let_go = True, world.store.let_go
 
@@ -188,7 +188,7 @@ def test_a_decision_whose_commit_is_not_confirmed_leaves_its_delivery_to_the_nex
 def test_what_cannot_be_freed_after_the_first_request_is_freed_later(
     world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_dispatch, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(dispatch_thread, "IDLE_SECONDS", 0.01)
     let_go = world.store.let_go
 
     def freeing(*given: Any, **more: Any) -> None:
@@ -200,7 +200,7 @@ def test_what_cannot_be_freed_after_the_first_request_is_freed_later(
     monkeypatch.setattr(world.store, "let_go", freeing)
     with pytest.raises(UnavailableError):
         process(singles)
-    until(lambda: not singles._deliveries._to_free, "the delivery")
+    until(lambda: not singles._group_deliveries._held_deliveries._to_free, "the delivery")
     freed_unsent(world)
 
 
@@ -260,7 +260,7 @@ def test_a_failed_read_of_what_is_switched_off_concerns_no_delivery_in_flight(
         first = callers.submit(process, singles)
         until(lambda: len(outlet.got) == 1, "the attempt")
         with monkeypatch.context() as patched:
-            patched.setattr(singles._deliveries._dispatcher, "_off", unreadable)
+            patched.setattr(singles._group_deliveries._dispatch_thread, "_off", unreadable)
             second = process(singles)
         outlet.hangs = False
         assert first.result(PATIENCE).error is None
@@ -339,7 +339,7 @@ def test_a_request_that_outlives_the_end_is_answered_and_sends_nothing(
         request = callers.submit(process, singles)
         assert reached.wait(PATIENCE)
         closing = callers.submit(singles.close)
-        until(lambda: singles._deliveries._dispatcher._thread._closed, "the end of the deliveries")
+        until(lambda: singles._group_deliveries._dispatch_thread._thread._closed, "the end of the deliveries")
         go.set()
         closing.result(PATIENCE)
         delivery = delivery_of(world, request.result(PATIENCE))

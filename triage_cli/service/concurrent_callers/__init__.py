@@ -1,1 +1,1 @@
-"""What a server does for concurrent callers in groups: one question, one transaction, one sending for several."""
+"""What a server does for concurrent callers in groups: one question, one transaction, one dispatch for several."""

@@ -1,9 +1,9 @@
-"""Attempts the deliveries of concurrent callers, and saves how each went with what other callers save."""
+"""The deliveries of concurrent callers: attempted by the dispatch thread, their results saved by group commit."""
 
 import logging
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -12,8 +12,10 @@ from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Receipt, Rou
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.ports.destinations import Destination
-from triage_cli.service.concurrent_callers.group_commit import GroupCommitter, Prepared
-from triage_cli.service.concurrent_callers.group_dispatch import GroupDispatcher, GroupResult
+from triage_cli.service.concurrent_callers.dispatch_thread import DispatchResult, DispatchThread
+from triage_cli.service.concurrent_callers.group_commit import Prepared
+from triage_cli.service.concurrent_callers.held_deliveries import HeldDeliveries
+from triage_cli.service.concurrent_callers.shared_run import SharedRun
 from triage_cli.service.delivery.attempt_recorder import AttemptRecorder, AttemptResult
 from triage_cli.service.delivery.dispatcher import Dispatcher
 from triage_cli.service.delivery.retry_policy import RetryPolicy
@@ -21,14 +23,14 @@ from triage_cli.service.delivery.ticket_failures import UnfinishedTicket, with_o
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.services import Services
 
-# Seconds that the end waits for requests whose deliveries were attempted, until they have saved the results.
+# Seconds that the end waits for callers whose deliveries were attempted, until they have saved the results.
 CLOSE_SECONDS = 20.0
 
 errors = logging.getLogger("triage.errors")
 
 
-class _Attempted(NamedTuple):
-    """How the attempt at a delivery went, and in whose name it was made."""
+class _GroupAttempt(NamedTuple):
+    """How the attempt at a caller's delivery went; `context` has the caller's name."""
 
     context: RunContext
     delivery_id: str
@@ -36,152 +38,130 @@ class _Attempted(NamedTuple):
     destination: Destination | None
 
 
-# What comes of each delivery: its saved result, that it was parked, or why there is no result.
-Ended = queue.SimpleQueue[AttemptResult | GroupResult | Exception]
+# What comes of each delivery of a caller: its saved result, that it was parked, or why there is no result.
+Ended = queue.SimpleQueue[AttemptResult | DispatchResult | Exception]
 
 
 class GroupDeliveries:
-    """The deliveries of all callers. `shared` returns the run that holds them while they are being sent."""
+    """The deliveries of all callers; the shared run holds them while they are being sent."""
 
-    def __init__(self, services: Services, committer: GroupCommitter, shared: Callable[[], RunContext]) -> None:
+    def __init__(self, services: Services, shared_run: SharedRun) -> None:
         self._routing_map = services.routing_map
         self._store = services.store
-        self._committer = committer
-        self._shared = shared
-        self._dispatcher = GroupDispatcher(self._open_dispatcher, services.store.switched_off, self._heartbeat)
-        self._open_requests = 0  # requests that wait for deliveries or their results
+        self._shared_run = shared_run
+        self._held_deliveries = HeldDeliveries(services.store, shared_run)
+        self._dispatch_thread = DispatchThread(self._open_dispatcher, services.store.switched_off, self._heartbeat)
+        self._delivering_callers = 0  # that wait for their deliveries, or for the saved results
         self._all_delivered = threading.Condition()
-        self._lock = threading.Lock()
-        # Deliveries that the run holds though nobody sends them, and whether they were attempted.
-        self._to_free: dict[str, bool] = {}
 
     def send(self, context: RunContext, to_send: Sequence[OutgoingDelivery]) -> Ended:
-        """Have the deliveries of a saved decision attempted and the results saved, without waiting for them."""
+        """Have a caller's deliveries attempted and the results saved, without waiting for them."""
         ended = Ended()
 
-        def attempted(result: GroupResult | Exception) -> None:
+        def save_attempt(dispatched: DispatchResult | Exception) -> None:
             try:
-                if isinstance(result, GroupResult) and result.outcome is not None:
-                    attempt = _Attempted(context, result.delivery_id, result.outcome, result.destination)
-                    self._committer.put(self._prepare, attempt, ended.put)
+                if isinstance(dispatched, DispatchResult) and dispatched.outcome is not None:
+                    attempt = _GroupAttempt(context, dispatched.delivery_id, dispatched.outcome, dispatched.destination)
+                    self._shared_run.committer.put(self._prepare_attempts, attempt, ended.put)
                 else:
-                    ended.put(result)
-            except Exception as error:  # noqa: BLE001 - it belongs to the one who waits, such as a lack of threads
+                    ended.put(dispatched)
+            except Exception as error:  # noqa: BLE001 - it belongs to the caller who waits, such as a lack of threads
                 ended.put(error)
 
         if to_send:
-            self._dispatcher.send(to_send, attempted)
+            self._dispatch_thread.send(to_send, save_attempt)
         return ended
 
     def outcome(
-        self, context: RunContext, outcome: Outcome[Routed], to_send: Sequence[OutgoingDelivery], ended: Ended
+        self, context: RunContext, decided: Outcome[Routed], to_send: Sequence[OutgoingDelivery], ended: Ended
     ) -> Outcome[Routed]:
-        """Wait for the results of what was sent, and return the outcome of the ticket with them.
+        """Wait for the results of a caller's deliveries, and return the outcome of the ticket with them.
 
         A delivery whose result cannot be saved is freed, and the outcome has the error: the decision stays stored.
         """
-        unfinished = UnfinishedTicket(outcome, len(to_send))
-        unsaved = {outgoing.delivery.delivery_id: True for outgoing in to_send}
-        with self._freed_at_end(unsaved):
+        unfinished = UnfinishedTicket(decided, len(to_send))
+        unsaved_deliveries = {outgoing.delivery.delivery_id: True for outgoing in to_send}
+        with self._unsaved_freed(unsaved_deliveries):
             for _ in to_send:
                 result = ended.get()
                 if isinstance(result, AttemptResult):
                     unfinished.add_result(result, result.failures)
-                    unsaved.pop(result.delivery_id, None)
+                    unsaved_deliveries.pop(result.delivery_id, None)
                     continue
                 try:
                     parked = self._parked(context, result)
                 except TriageError as error:
                     unfinished.add_result(None, [Failure("", error)])
-                    if isinstance(result, GroupResult):
-                        unsaved[result.delivery_id] = False
+                    if isinstance(result, DispatchResult):
+                        unsaved_deliveries[result.delivery_id] = False
                 else:
                     because = parked.parked_because
                     unfinished.add_result(None, [Failure(parked.delivery_id, because)] if because else [])
-                    del unsaved[parked.delivery_id]
+                    del unsaved_deliveries[parked.delivery_id]
         return with_offline_error(unfinished.outcome, self._routing_map.offline)
 
     @contextmanager
     def freed_on_error(self, to_send: Collection[OutgoingDelivery]) -> Iterator[None]:
-        """After an error before deliveries are sent, free them: the decision may be stored all the same."""
+        """After an error before a caller's deliveries are sent, free them: the decision may be stored all the same."""
         try:
             yield
         except Exception:
-            with self._lock:
-                self._to_free |= {outgoing.delivery.delivery_id: False for outgoing in to_send}
-            self._free()
-            self._dispatcher.begin()  # its heartbeat frees what cannot be freed now
+            self._held_deliveries.add({outgoing.delivery.delivery_id: False for outgoing in to_send})
+            self._dispatch_thread.begin()  # its heartbeat frees what cannot be freed now
             raise
 
     def stop(self) -> None:
-        """Begin no more attempts."""
-        self._dispatcher.stop()
+        """Begin no more attempts at deliveries of callers."""
+        self._dispatch_thread.stop()
 
     def close(self) -> None:
-        """Complete what is being attempted."""
-        self._dispatcher.close()
+        """Complete what is being attempted, and wait until callers have saved their results."""
+        self._dispatch_thread.close()
         with self._all_delivered:
-            self._all_delivered.wait_for(lambda: not self._open_requests, CLOSE_SECONDS)
+            self._all_delivered.wait_for(lambda: not self._delivering_callers, CLOSE_SECONDS)
 
     # -- steps
 
-    def _parked(self, context: RunContext, result: GroupResult | Exception) -> GroupResult:
-        """Free a delivery that was parked, and return it. Raises the error of one without a result."""
-        if isinstance(result, Exception):
-            raise result
-        because = result.parked_because
-        self._store.let_go([result.delivery_id], context.lease, because.sentence() if because else None)
-        return result
+    def _parked(self, context: RunContext, dispatched: DispatchResult | Exception) -> DispatchResult:
+        """Free a caller's delivery that was parked, and return it. Raises the error of one without a result."""
+        if isinstance(dispatched, Exception):
+            raise dispatched
+        because = dispatched.parked_because
+        self._store.let_go([dispatched.delivery_id], context.lease, because.sentence() if because else None)
+        return dispatched
 
-    def _prepare(self, attempted: Sequence[_Attempted]) -> list[Prepared[AttemptResult] | Exception]:
-        """Return the changes that save results. A ticket that has changed meanwhile is saved again, by itself."""
-        shared = self._shared()
-        by_itself = RunContext(self._store, shared.run, shared.stop)
-        recorder = AttemptRecorder(by_itself, {one.delivery_id: one.context for one in attempted})
-        policies = {one.delivery_id: RetryPolicy.of(one.destination) for one in attempted}
-        changes = recorder.changes([one.outcome for one in attempted], policies)
-        by_delivery = {result.delivery_id: (change, result) for change, result in changes}
-        return [_to_save(recorder, one, *by_delivery[one.delivery_id]) for one in attempted]
+    def _prepare_attempts(self, group_attempts: Sequence[_GroupAttempt]) -> list[Prepared[AttemptResult] | Exception]:
+        """Return the changes that save attempts. A ticket that has changed meanwhile is saved again, by itself."""
+        shared_context = self._shared_run.context()
+        by_itself = RunContext(self._store, shared_context.run, shared_context.stop)
+        attempt_recorder = AttemptRecorder(by_itself, {each.delivery_id: each.context for each in group_attempts})
+        policies = {each.delivery_id: RetryPolicy.of(each.destination) for each in group_attempts}
+        changes = attempt_recorder.changes([each.outcome for each in group_attempts], policies)
+        saves_by_delivery = {result.delivery_id: (change, result) for change, result in changes}
+        return [_attempt_save(attempt_recorder, each, *saves_by_delivery[each.delivery_id]) for each in group_attempts]
 
     def _heartbeat(self) -> None:
-        """Renew the lease, and free what is to be freed. What fails is tried again, and ends no attempt."""
+        """Renew the lease on the deliveries, and free those held by nobody. What fails is tried again later."""
         try:
-            self._shared().heartbeat()
+            self._shared_run.context().heartbeat()
         except TriageError as error:
             errors.warning("the lease on deliveries was not renewed: %s", error.sentence())
-        self._free()
+        self._held_deliveries.free()
 
     @contextmanager
-    def _freed_at_end(self, unsaved: Mapping[str, bool]) -> Iterator[None]:
-        """Count a request as delivering; at its end, free the deliveries whose results are not saved by then."""
+    def _unsaved_freed(self, unsaved_deliveries: Mapping[str, bool]) -> Iterator[None]:
+        """Count a caller as delivering; at its end, free the deliveries whose results are not saved by then."""
         with self._all_delivered:
-            self._open_requests += 1
+            self._delivering_callers += 1
         try:
             yield
         finally:
             try:
-                with self._lock:
-                    self._to_free |= unsaved
-                self._free()
+                self._held_deliveries.add(unsaved_deliveries)
             finally:
                 with self._all_delivered:
-                    self._open_requests -= 1
+                    self._delivering_callers -= 1
                     self._all_delivered.notify_all()
-
-    def _free(self) -> None:
-        """Free the deliveries that nobody sends; what cannot be freed now, the next heartbeat frees."""
-        for attempted in (True, False):
-            with self._lock:
-                freed = [delivery_id for delivery_id, tried in self._to_free.items() if tried == attempted]
-            if not freed:
-                continue
-            try:
-                self._store.let_go(freed, self._shared().lease, attempted=attempted)
-            except TriageError:
-                return
-            with self._lock:
-                for delivery_id in freed:
-                    self._to_free.pop(delivery_id, None)
 
     def _open_dispatcher(self) -> Dispatcher:
         return Dispatcher(
@@ -192,13 +172,13 @@ class GroupDeliveries:
         )
 
 
-def _to_save(
-    recorder: AttemptRecorder, attempted: _Attempted, change: Change, result: AttemptResult
+def _attempt_save(
+    attempt_recorder: AttemptRecorder, group_attempt: _GroupAttempt, change: Change, result: AttemptResult
 ) -> Prepared[AttemptResult]:
     def finish(conflicts: Sequence[Conflict | None]) -> AttemptResult:
         if conflicts[0] is None:
             return result
-        (again,) = recorder.record([attempted.outcome], RetryPolicy.of(attempted.destination))
-        return again
+        (saved_again,) = attempt_recorder.record([group_attempt.outcome], RetryPolicy.of(group_attempt.destination))
+        return saved_again
 
     return Prepared([change], finish)

@@ -5,7 +5,7 @@ import threading
 
 from tests.support.commands import PATIENCE
 from tests.support.webhook_receiver import outgoing
-from triage_cli.service.concurrent_callers.group_dispatch import GroupDispatcher, GroupResult
+from triage_cli.service.concurrent_callers.dispatch_thread import DispatchResult, DispatchThread
 from triage_cli.service.delivery.dispatcher import Dispatcher
 
 
@@ -20,8 +20,8 @@ def test_an_error_with_the_last_delivery_comes_to_its_caller_and_the_thread_ends
     def none() -> Dispatcher:
         raise TypeError("no dispatcher")
 
-    group = GroupDispatcher(none, off, lambda: None)
-    ended = queue.SimpleQueue[GroupResult | Exception]()
+    group = DispatchThread(none, off, lambda: None)
+    ended = queue.SimpleQueue[DispatchResult | Exception]()
     group.send([outgoing(1)], ended.put)
     assert begun.wait(PATIENCE)
     group.send([outgoing(2)], ended.put)
