@@ -110,7 +110,7 @@ def ours(folder: Path) -> tuple[Any, str]:
     gate = wiring.stores.open_gate(parts.store)
     made = api_keys.new_key()
     gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_keys.digest(made.text), "agent", times.now()))
-    verify = partial(wiring.stores.verify, config)
+    verify = partial(wiring.database_maintenance.verify, config)
     return create_app(ServerState(parts, gate, verify, Limits(per_minute=1_000_000))), made.text
 
 

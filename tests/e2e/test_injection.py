@@ -458,7 +458,7 @@ def test_the_embedded_classifier_bears_the_attacks(fitted_database: Path, tmp_pa
     shutil.copy(fitted_database, tmp_path / "t.db")
     config = load_config(config=None, db="t.db", remote=None, offline=True, env={"HOME": str(tmp_path)}, cwd=tmp_path)
     attack_report = (
-        wiring.diagnostics.evaluation_run(config, "tester", "eval", print)
+        wiring.learning_runs.evaluation_run(config, "tester", "eval", print)
         .attack(ClassifyPlan("local", force=True))
         .result
     )

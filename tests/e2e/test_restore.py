@@ -124,7 +124,7 @@ def test_a_running_server_goes_on_with_what_was_restored(tmp_path: Path) -> None
         SqliteStore(str(db)).backup(tmp_path / "backup.db")
         gone = client.post("/tickets", json={"subject": "after the backup"}).json()["ticket_id"]
         config = load_config(db=str(db), env={"HOME": str(tmp_path)}, cwd=tmp_path)
-        wiring.stores.restore(config, tmp_path / "backup.db", "ada")
+        wiring.database_maintenance.restore(config, tmp_path / "backup.db", "ada")
         assert client.get(f"/tickets/{gone}").status_code == 404
         assert client.get("/ready").status_code == 200
         assert client.post("/tickets", json={"subject": "after the restore"}).status_code == 201
@@ -139,7 +139,7 @@ def test_what_a_server_acknowledges_meanwhile_is_there_or_kept(tmp_path: Path) -
         SqliteStore(str(db)).backup(tmp_path / "with-keys.db")
         posts = [pool.submit(client.post, "/tickets", json={"subject": str(n)}) for n in range(120)]
         until(lambda: sum(post.done() for post in posts) > 20, "the first answers")
-        _, replaced, _ = wiring.stores.restore(config, tmp_path / "with-keys.db", "ada")
+        _, replaced, _ = wiring.database_maintenance.restore(config, tmp_path / "with-keys.db", "ada")
         acknowledged = {post.result().json()["ticket_id"] for post in posts if post.result().status_code == 201}
     assert replaced.kept is not None
     there, beside = ({row[0] for row in rows(path, "select ticket_id from tickets")} for path in (db, replaced.kept))
@@ -419,7 +419,7 @@ def restored(folder: Path, kill_at: int | None = None) -> int:
         try:
             config = load_config(db=str(folder / "t.db"), env={"HOME": str(folder)}, cwd=folder)
             sys.settrace(trace)
-            wiring.stores.restore(config, folder / "backup.db", "ada")
+            wiring.database_maintenance.restore(config, folder / "backup.db", "ada")
             sys.settrace(None)
             os.write(writer, str(lines).encode())
             code = 0
@@ -456,11 +456,11 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_one_whole(at_stake: tupl
             found.add({3: "old", 1: "new"}[runs])
             with audit_log.trail(str(db)) as log:
                 config = load_config(db=str(db), env={"HOME": str(folder)}, cwd=folder)
-                assert wiring.stores.verify(config, {}) == log.recorded_head()[0], moment
+                assert wiring.database_maintenance.verify(config, {}) == log.recorded_head()[0], moment
         restored(folder)
         assert rows(db, "select count(*) from runs") == [(1,)], "the same command again does it"
         assert not list(folder.glob("*.part*"))
         config = load_config(db=str(db), env={"HOME": str(folder)}, cwd=folder)
-        assert wiring.stores.verify(config, {}).events == 1
+        assert wiring.database_maintenance.verify(config, {}).events == 1
         shutil.rmtree(folder)
     assert found == {"old", "new"}

@@ -76,7 +76,7 @@ def running_server(
     loaded = load_config(db=at, env={"HOME": str(folder), **(env or {})}, cwd=folder)
     services = services or wiring.services(loaded, guarded=True, make=True)
     gate = wiring.stores.open_gate(services.store)
-    verify = partial(wiring.stores.verify, loaded)
+    verify = partial(wiring.database_maintenance.verify, loaded)
     limits = limits or Limits(per_minute=None, failed_keys=100_000)
     served = ServerState(services, gate, verify, limits, hooks(loaded, env or {}), tokens(loaded), loaded.cors_origins)
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}

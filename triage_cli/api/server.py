@@ -80,7 +80,7 @@ def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] |
     """Return the state of a server over the configured database, which is made where it is missing."""
     services = wiring.services(config, tell, warn=errors.warning, guarded=True, make=True)
     limits, gate = Limits(config.requests_per_minute), wiring.stores.open_gate(services.store)
-    verify = partial(wiring.stores.verify, config)
+    verify = partial(wiring.database_maintenance.verify, config)
     server_state = ServerState(services, gate, verify, limits, hooks(config, env), tokens(config), config.cors_origins)
     if not services.store.is_there():
         services.store.renew(Lease(""))  # changes nothing, but creates the database

@@ -10,7 +10,16 @@ from triage_cli.ports.classifiers import Batcher, Classifier
 from triage_cli.runtime.network import Network
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.services import Services
-from triage_cli.wiring import destination_diagnostics, destinations, diagnostics, sources, stores
+from triage_cli.wiring import (
+    classifier_diagnostics,
+    cost_estimate,
+    database_maintenance,
+    destination_diagnostics,
+    destinations,
+    learning_runs,
+    sources,
+    stores,
+)
 from triage_cli.wiring.classifier_pool import ClassifierPool
 from triage_cli.wiring.classifiers import Caller, only_loads, open_batcher, open_classifier
 from triage_cli.wiring.promised_thresholds import needed_confidence
@@ -19,7 +28,18 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
     from triage_cli.runtime.rate_limit import RateLimiter
 
-__all__ = ["destination_diagnostics", "destinations", "diagnostics", "remote", "services", "sources", "stores"]
+__all__ = [
+    "classifier_diagnostics",
+    "cost_estimate",
+    "database_maintenance",
+    "destination_diagnostics",
+    "destinations",
+    "learning_runs",
+    "remote",
+    "services",
+    "sources",
+    "stores",
+]
 
 
 def services(
@@ -51,7 +71,7 @@ def services(
     return Services(
         store, config.categories, classifier, routing_map, config.per_day, hysteresis, batcher, check, kept, thresholds,
         partial(only_loads, config), ranked, partial(destinations.field_setters, config),
-        partial(stores.delivered_before_restores, config),
+        partial(database_maintenance.delivered_before_restores, config),
     )  # fmt: skip
 
 

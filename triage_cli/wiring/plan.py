@@ -13,8 +13,8 @@ from triage_cli.service import category_renames
 from triage_cli.service.insight.plan_comparison import Names, PlanComparison, Side, Stream, unasked_budget
 from triage_cli.service.run_recorder import Began, RunRecorder, recorded_run
 from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
+from triage_cli.wiring.cost_estimate import estimate
 from triage_cli.wiring.destinations import routing_map
-from triage_cli.wiring.diagnostics import estimate
 from triage_cli.wiring.promised_thresholds import has_learned
 from triage_cli.wiring.stores import known, open_shelf, open_store
 

@@ -1,16 +1,12 @@
 """Creates the store of the configuration, a file or a PostgreSQL server, and what is stored beside the tickets."""
 
 import os
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triage_cli.config import Config, is_postgres, no_home, without_password
-from triage_cli.domain import times
-from triage_cli.domain.audit.events import Head
-from triage_cli.domain.audit.hash_chain import GENESIS
-from triage_cli.domain.errors import CheckError, ConfigError, StoreError, UsageError
+from triage_cli.config import Config, is_postgres, no_home
+from triage_cli.domain.errors import ConfigError, StoreError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.tickets import Selection
 from triage_cli.ports.model_registry import ModelRegistry
@@ -20,16 +16,12 @@ from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.process import machine
 from triage_cli.service import category_renames
-from triage_cli.service.audit_proof import Counted, prove, uncounted
 from triage_cli.service.classification.category_check import Basis, CategoryCheck
-from triage_cli.service.intake.corrections import LostDeliveries
 from triage_cli.stores.database import Tables
 from triage_cli.stores.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.stores.postgres.copy_from_sqlite import Copied
     from triage_cli.stores.postgres.store import PostgresStore
-    from triage_cli.stores.sqlite.restore import Replaced
 
 
 SHORTEST_KEY = 16
@@ -48,7 +40,7 @@ def open_store(config: Config, *, make: bool = False, read_only: bool = False) -
         if make and "database" in config.origins:
             _check_folder(config.database)
         return SqliteStore(config.database, log_key, make=make, read_only=read_only)
-    store = _postgres(config.database, log_key, Network(config.offline), make=make)
+    store = open_postgres(config.database, log_key, Network(config.offline), make=make)
     store.read_only = read_only
     return store if make or store.is_there() else SqliteStore(store.shown, make=False, absent=True)
 
@@ -90,7 +82,8 @@ def audit_key(env: Mapping[str, str]) -> bytes | None:
     return log_key or None
 
 
-def _postgres(url: str, log_key: bytes | None, network: Network, *, make: bool) -> "PostgresStore":
+def open_postgres(url: str, log_key: bytes | None, network: Network, *, make: bool) -> "PostgresStore":
+    """Open the store on a PostgreSQL server. Raises `ConfigError` if the driver is not installed."""
     try:
         from triage_cli.stores.postgres.store import PostgresStore
     except ModuleNotFoundError as error:
@@ -100,107 +93,9 @@ def _postgres(url: str, log_key: bytes | None, network: Network, *, make: bool) 
     return PostgresStore(url, log_key, network=network, make=make)
 
 
-def verify(config: Config, heads: Mapping[str, str], counted: Counted = uncounted) -> Head:
-    """Verify the audit log and return its head. Raises `CheckError` for the first contradiction.
-
-    `heads` maps the hashes of heads that must be in it to where they were kept; `counted` shows the progress.
-    """
-    log_key = audit_key(os.environ)
-    if is_postgres(config.database):
-        from triage_cli.stores.audit_log import ServerTrail
-
-        store = _postgres(config.database, log_key, Network(config.offline), make=False)
-        if not store.is_there():
-            raise CheckError(f"there is no database at {store.path}", hint="name it with --db, or restore it")
-        return prove(ServerTrail(store), log_key, heads, counted)
-    from triage_cli.stores.audit_log import trail
-
-    with trail(config.database) as log:
-        return prove(log, log_key, heads, counted)
-
-
-def backup(config: Config, file: Path) -> None:
-    """Copy the database to a new file. Raises `UsageError` for a server, also for one that cannot be reached."""
-    if not config.database:
-        raise no_home()
-    if is_postgres(config.database):
-        shown = without_password(config.database)
-        hint = f"pg_dump --format=custom --file={shlex.quote(str(file))} backs it up"
-        raise UsageError(f"{shown} is no file that could be copied", hint=hint)
-    SqliteStore(config.database, make=False).backup(file)
-
-
-def restorable(config: Config, file: Path) -> str:
-    """Return the path of the database that a backup is to replace. Raises `UsageError` for a server."""
-    if is_postgres(config.database):
-        shown = without_password(config.database)
-        raise UsageError(
-            f"the database is {shown}, which is no file",
-            hint="stop what works on it, put a dump back by pg_restore --clean --if-exists --single-transaction "
-            f"--dbname={shlex.quote(shown)} {shlex.quote(str(file))}, and prove it by triage audit verify",
-        )
-    return config.database
-
-
-def kept_databases(config: Config) -> Sequence[Path]:
-    """Return the files in which restores kept the databases that were there before the present one."""
-    from triage_cli.stores.sqlite.restore import kept_databases
-
-    return () if config.remote or is_postgres(config.database) else kept_databases(config.database)
-
-
-def delivered_before_restores(config: Config, tell: Callable[[str], None]) -> LostDeliveries:
-    """Return what finds the deliveries that arrived before a restore, by the identities of their tickets."""
-    from triage_cli.stores.sqlite.restore import KeptDatabases
-
-    return (lambda _: {}) if is_postgres(config.database) else KeptDatabases(config.database, tell).delivered
-
-
-def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, str]":
-    """Replace the database by a backup; return the new head, what it replaced, and doubts about its log.
-
-    Raises `StoreError` if the file is no backup, `UnavailableError` while a run is in progress.
-    """
-    from triage_cli.stores.sqlite.restore import begun_restore
-
-    doubts = ""
-    log_key = audit_key(os.environ)
-    with begun_restore(restorable(config, file), file, log_key) as at_work:
-        try:
-            prove(at_work.trail(), log_key, {GENESIS: "of an empty log"})  # its own head is not required
-        except CheckError as error:  # reported; the backup is restored all the same
-            doubts = error.message
-        head, replaced = at_work.carry_out(actor, times.now())
-    return head, replaced, doubts
-
-
-def path_of(config: Config) -> str:
-    """Return the path of the database. Raises `UsageError` if it is not a file."""
-    if not config.database:
-        raise no_home()
-    if is_postgres(config.database):
-        raise UsageError(
-            f"the database is {without_password(config.database)}, which is no file", hint="pg_dump backs it up"
-        )
-    return config.database
-
-
 def is_empty(config: Config) -> bool:
     """Return whether the database has no tickets."""
     return not any(True for _ in open_store(config).find(Selection(limit=1)))
-
-
-def copy_to(config: Config, url: str) -> "Copied":
-    """Copy the database, which must be a file, to PostgreSQL."""
-    source = open_store(config)
-    if not isinstance(source, SqliteStore):
-        raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
-    if not is_postgres(url):
-        raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
-    target = _postgres(url, audit_key(os.environ), Network(config.offline), make=True)
-    from triage_cli.stores.postgres.copy_from_sqlite import copy
-
-    return copy(source, target)
 
 
 def _tables(store: Store) -> Tables:

@@ -89,7 +89,7 @@ class DispatchThread:
                 self._take_submissions()
                 if self._dispatcher is not None:
                     self._collect_results(self._dispatcher)
-            except Exception as error:  # noqa: BLE001 - it belongs to those who wait
+            except Exception as error:  # noqa: BLE001 - it belongs to the callers who wait
                 self._await_results()
                 while self._hand_overs:
                     _, hand_over = self._hand_overs.popitem()

@@ -108,7 +108,7 @@ def evaluate(
 
 def _evaluation_run(session: CommandContext) -> EvaluationRun:
     """Return the evaluation use cases; a signal stops them, and their runs get the command's exit code."""
-    evaluation_run = wiring.diagnostics.evaluation_run(session.config, *session.signature, session.say)
+    evaluation_run = wiring.learning_runs.evaluation_run(session.config, *session.signature, session.say)
     session.stopper.watch(evaluation_run.stop_control.stop)
     evaluation_run.began = session.runs.append
     return evaluation_run
@@ -119,7 +119,7 @@ def _tell_promises(session: CommandContext, names: Sequence[str]) -> None:
     specs = session.config.classifiers
     named = {*names, *(step for name in names for step in specs[name].steps)}
     if any(specs[name].max_error is not None for name in named):
-        for name, max_error, bounds in wiring.diagnostics.promised(session.config):
+        for name, max_error, bounds in wiring.classifier_diagnostics.promised(session.config):
             if name in named:
                 session.say(f"{name}: {threshold_sentences.summary(max_error, bounds.values())}")
 

@@ -44,7 +44,7 @@ def learn(
     printer = printing.printer(quiet=session.quiet)
     printer.check_columns(COLUMNS)
     session.require_database()
-    training_run = wiring.diagnostics.training_run(
+    training_run = wiring.learning_runs.training_run(
         session.config, *session.signature, session.say, session.runs.append, messages.say
     )
     unmeasured: list[str] = []

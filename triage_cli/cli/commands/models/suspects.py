@@ -33,7 +33,7 @@ def suspects(
     printer.check_columns(COLUMNS)
     session.note_missing_database()  # without the use cases, which would make a signal wait for the whole comparison
     session.lend_database()
-    training_run = wiring.diagnostics.training_run(session.config, *session.signature, session.say)
+    training_run = wiring.learning_runs.training_run(session.config, *session.signature, session.say)
     material = training_run.material(labelled_files.read(session, file, label) if file else ())
     with elapsed_line("comparing the labels", shown=session.guides):
         suspect_labels, confused = training_run.suspects(material)

@@ -58,7 +58,7 @@ def verify(
 
             verified_head = remote_administration.verify(session.remote, elsewhere)
         else:
-            verified_head = wiring.stores.verify(session.config, elsewhere, counted)
+            verified_head = wiring.database_maintenance.verify(session.config, elsewhere, counted)
     new = file.add(verified_head) if file else False
     _print(printing, verified_head._asdict())
     session.say(f"{messages.plural(verified_head.events, 'events')}: the log is whole")

@@ -19,7 +19,7 @@ TOLD = 10  # the most ids in one warning
 @local_command
 def path(session: CommandContext) -> None:
     """Print where the database is."""
-    Printer("table").write(wiring.stores.path_of(session.config) + "\n")
+    Printer("table").write(wiring.database_maintenance.path_of(session.config) + "\n")
 
 
 @local_command
@@ -27,7 +27,7 @@ def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar
     """Copy the database, also while it is in use; the copy can be opened with --db."""
     input_tables.check_written(session, file, "triage db backup FILE")
     with elapsed_line("copying", shown=session.guides):
-        wiring.stores.backup(session.config, file)
+        wiring.database_maintenance.backup(session.config, file)
     session.say(f"wrote {file}")
 
 
@@ -44,13 +44,13 @@ def restore(
     \b
     triage db restore backup.db
     """
-    path = wiring.stores.restorable(session.config, file)
+    path = wiring.database_maintenance.restorable(session.config, file)
     question = f"this puts {file} in the place of {path}, which is kept beside it"
     if not yes and Path(path).exists() and not session.agrees(question):
         session.say("nothing was restored")
         return
     with elapsed_line("restoring", shown=session.guides):
-        head, replaced, doubts = wiring.stores.restore(session.config, file, session.signature[0])
+        head, replaced, doubts = wiring.database_maintenance.restore(session.config, file, session.signature[0])
     kept = f"; what was there is kept in {replaced.kept}" if replaced.kept else ""
     session.say(f"restored {file}: {messages.plural(head.events, 'events')}{kept}")
     if doubts:
@@ -72,7 +72,7 @@ def copy(
 ) -> None:
     """Move the database to an empty one on PostgreSQL, audit log included, and verify it there; all or nothing."""
     with elapsed_line("copying", shown=session.guides):
-        copied = wiring.stores.copy_to(session.config, url)
+        copied = wiring.database_maintenance.copy_to(session.config, url)
     contents = ", ".join(f"{number:,} {table}" for table, number in copied.rows.items() if number)
     session.say(f"copied {contents or 'nothing, since there is nothing'}; the audit log holds there")
     if copied.changed:

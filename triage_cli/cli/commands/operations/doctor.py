@@ -77,10 +77,10 @@ def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
 
 def _classifiers(session: CommandContext, not_asked: str, first: str) -> Iterator[dict[str, Any]]:
     for name in session.config.classifiers:
-        if not_asked and wiring.diagnostics.asks_provider(session.config, name):
+        if not_asked and wiring.classifier_diagnostics.asks_provider(session.config, name):
             yield _record(f"classifier {name}", f"not asked: {not_asked}", f"{first}, then triage doctor", works=None)
             continue
-        test = partial(wiring.diagnostics.try_classifier, session.config, name, *session.signature)
+        test = partial(wiring.classifier_diagnostics.try_classifier, session.config, name, *session.signature)
         yield _tested(f"classifier {name}", test)
 
 
@@ -134,10 +134,10 @@ def _sent(session: CommandContext, name: str) -> dict[str, Any]:
 
 def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
     try:
-        version = wiring.diagnostics.learned_version(session.config)
+        version = wiring.classifier_diagnostics.learned_version(session.config)
         if version is not None:
             yield _record("learned model", version[0], "" if version[1] else "triage learn", works=version[1])
-        for name, calibration, holds in wiring.diagnostics.calibrations(session.config):
+        for name, calibration, holds in wiring.classifier_diagnostics.calibrations(session.config):
             fitted = f"fitted to {calibration.n:,} labelled tickets on {calibration.at[:10]}"
             if holds:
                 yield _record(f"calibration {name}", fitted)
@@ -145,7 +145,7 @@ def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
                 hint = f"triage eval FILE --classifier {name} --calibrate"
                 why = f"{fitted}; model, prompt or categories changed since, so it is retired"
                 yield _record(f"calibration {name}", why, hint, works=False)
-        for name, max_error, bounds in wiring.diagnostics.promised(session.config):
+        for name, max_error, bounds in wiring.classifier_diagnostics.promised(session.config):
             kept = all(bound.threshold is not None for bound in bounds.values())
             hint = "" if kept else f"triage eval FILE --classifier {name} --calibrate, or give verdicts"
             yield _record(

@@ -85,7 +85,7 @@ def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
         delivered = f"what was sent before: {sent_to}; " if sent else ""
         beside = "backups, exports, files of rejects, single words in a learned model"
         session.say(f"note: out of reach: {delivered}{beside}")
-    if counts and (kept := wiring.stores.kept_databases(session.config)):
+    if counts and (kept := wiring.database_maintenance.kept_databases(session.config)):
         files = ", ".join(map(str, kept))
         session.say(f"note: {files} may hold the texts as well: db restore kept what was there; delete it")
     if not counts:

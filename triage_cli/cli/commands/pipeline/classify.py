@@ -108,7 +108,7 @@ def _preview(
 ) -> int:
     session.look()
     tickets = session.local.to_ask(selection, plan) if session.has_database else ()
-    estimate = wiring.diagnostics.estimate(session.config, plan, tickets)
+    estimate = wiring.cost_estimate.estimate(session.config, plan, tickets)
     if not as_text:
         figures = (estimate.tickets, estimate.tokens, estimate.cost, estimate.prompt or None)
         printer.one(dict(zip(PREVIEW_KEYS, figures, strict=True)), TICKETS_TABLE, PREVIEW_KEYS, "tickets")

@@ -63,7 +63,7 @@ def review(
 def _learned(session: CommandContext) -> str:
     """Learn from all verdicts, and return a summary."""
     warnings: list[str] = []
-    run = wiring.diagnostics.training_run(session.config, *session.signature, lambda _: None, warn=warnings.append)
+    run = wiring.learning_runs.training_run(session.config, *session.signature, lambda _: None, warn=warnings.append)
     return messages.joined(*summary(run.learn_verdicts()), *warnings)
 
 
