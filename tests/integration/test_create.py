@@ -34,7 +34,7 @@ from triage_cli.domain.runs import Lease
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime import occurrence_counter
-from triage_cli.service.intake.identities import foreseen
+from triage_cli.service.intake.import_dry_run import import_dry_run
 from triage_cli.stores.sqlite.store import SqliteStore
 
 
@@ -156,7 +156,7 @@ def test_an_id_that_no_index_can_hold_is_its_row_s_own_matter(world: World, fiel
     rows = [a_draft(n)._replace(**named(length)) for n, length in enumerate((666, 667, 3000, 1))]
     outcomes = list(world.triage().create(rows))
     assert [outcome.action.value for outcome in outcomes] == ["created", "rejected", "rejected", "created"]
-    assert [outcome.action for outcome in foreseen(rows, None)] == [outcome.action for outcome in outcomes]
+    assert [outcome.action for outcome in import_dry_run(rows, None)] == [outcome.action for outcome in outcomes]
     error = outcomes[2].error
     assert error is not None
     assert error.message == f'line {rows[2].line}: {field} has more than 2,000 bytes: "{name[:80]}…"'

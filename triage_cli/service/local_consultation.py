@@ -25,6 +25,7 @@ from triage_cli.ports.classifiers import Classifier
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
+from triage_cli.service.category_names import CategoryNames
 from triage_cli.service.classification.answered_tickets import costs, steps_within
 from triage_cli.service.classification.decision_recorder import held, suspicion_of
 from triage_cli.service.explanation import route_preview
@@ -32,7 +33,6 @@ from triage_cli.service.run_context import RunContext, with_request
 from triage_cli.service.run_recorder import recorded_run
 from triage_cli.service.services import Services
 from triage_cli.service.ticket_lookup import named
-from triage_cli.service.verdicts import Verdicts
 
 
 class LocalConsultation:
@@ -43,7 +43,7 @@ class LocalConsultation:
         self._store = services.store
         self._actor = actor
         self._command_line = command_line
-        self._verdicts = Verdicts(services.categories, actor)
+        self._category_names = CategoryNames(services.categories)
         self._stop = StopControl()
         self.spent = 0.0
 
@@ -146,7 +146,7 @@ class LocalConsultation:
         return history._replace(ticket=category_renames.with_current_names(history.ticket, current_names))
 
     def _category(self, text: str) -> str:
-        category = self._verdicts.category(text)
+        category = self._category_names.match(text)
         if category is None:
-            raise self._verdicts.unknown(text)
+            raise self._category_names.unknown(text)
         return category

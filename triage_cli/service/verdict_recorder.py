@@ -59,9 +59,9 @@ class VerdictRecorder:
 
     def _resolve(self, draft: VerdictDraft, outcomes: dict[int, Outcome[Ticket]]) -> "_ResolvedVerdict | None":
         """Return the ticket and the category that a draft names; if there is none, add a rejected outcome."""
-        category = None if draft.category is None else self._verdicts.category(draft.category)
+        category = None if draft.category is None else self._verdicts.category_names.match(draft.category)
         if draft.category is not None and category is None:
-            error = self._verdicts.unknown(draft.category, f"{draft.name}: ")
+            error = self._verdicts.category_names.unknown(draft.category, f"{draft.name}: ")
         elif draft.category is None and draft.note:
             error = RowError(f"{draft.name}: a verdict that is taken back keeps no note", hint="leave the note out")
         else:
@@ -160,7 +160,11 @@ def without_verdict(ticket: Ticket, history: History, verdicts: Verdicts) -> Tic
     """Return the ticket as a classifier last decided it; `new` if no decision concerns its present text."""
     decision = last_decision(history.events)
     answer = _answer_of(decision, history.classifications) if decision else None
-    if decision is None or answer is None or answer.category not in (None, verdicts.category(answer.category or "")):
+    if (
+        decision is None
+        or answer is None
+        or answer.category not in (None, verdicts.category_names.match(answer.category or ""))
+    ):
         return reset(ticket)
     sure = answer.is_sure and decision.status != "needs_review"
     return ticket._replace(

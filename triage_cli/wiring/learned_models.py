@@ -46,14 +46,14 @@ def _fitted_again(
     encoder: "Encoder | None",
 ) -> "Model | None":
     from triage_cli.classifiers.embedded import weights as fitted
-    from triage_cli.service.verdicts import Verdicts
+    from triage_cli.service.category_names import CategoryNames
 
     parts = (fitted.METHOD, old.learned, fitted.fingerprint(config.categories), encoder.fingerprint if encoder else "")
     name = sha256("\0".join(parts).encode()).hexdigest()
     weights = store.model(name)
     if weights is None:
-        known = Verdicts(config.categories, "")
-        labels = {row.text: known.category(row.category) for row in open_shelf(store).labelled()}
+        category_names = CategoryNames(config.categories)
+        labels = {row.text: category_names.match(row.category) for row in open_shelf(store).labelled()}
         learned = [
             text for text, is_known in zip(labels, fitted.has_learned(old, list(labels)), strict=True) if is_known
         ]

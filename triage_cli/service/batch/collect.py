@@ -14,7 +14,8 @@ from triage_cli.domain.errors import ConfigError, TriageError, UnknownOutcomeErr
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.classifiers import Batcher
-from triage_cli.service.batch.submit import BatchContext, BatchSubmitter, paid, released, spooled, waits_for
+from triage_cli.service.batch.batch_context import BatchContext, paid, released, spooled, waits_for
+from triage_cli.service.batch.submit import BatchSubmitter
 from triage_cli.service.classification.answered_tickets import costs, released_with_cost, steps_within
 from triage_cli.service.classification.classify_run import ClassifyRun
 from triage_cli.service.classification.decision_recorder import DecisionRecorder, answered_by, late

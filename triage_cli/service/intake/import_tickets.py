@@ -227,9 +227,9 @@ class Intake:
     ) -> _Decided:
         draft = identified.draft
         error = dedup.oversized(draft)
-        verdict = self._verdicts.category(draft.verdict) if draft.verdict else None
+        verdict = self._verdicts.category_names.match(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
-            error = error or self._verdicts.unknown(draft.verdict, f"{draft.place}: ")
+            error = error or self._verdicts.category_names.unknown(draft.verdict, f"{draft.place}: ")
         if error:
             return Action.REJECTED, None, None, error
         is_single = draft.origin != "row" and identified.counts_occurrences

@@ -23,9 +23,9 @@ from triage_cli.ports.classifiers import Classifier
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
+from triage_cli.service.category_names import CategoryNames
 from triage_cli.service.learning.attacks import AttackResult, Tries
 from triage_cli.service.run_recorder import Began, RunRecorder, recorded_run
-from triage_cli.service.verdicts import Verdicts
 
 MISTAKES = 25
 
@@ -98,7 +98,7 @@ class EvaluationRun:
         self._shelf = shelf
         self._categories = categories
         self._names = [category.name for category in categories]
-        self._known = Verdicts(categories, actor)
+        self._category_names = CategoryNames(categories)
         self._classifier = classifier
         self._learned = learned
         self._per_day = per_day
@@ -142,9 +142,9 @@ class EvaluationRun:
 
     def rows(self, rows: Iterable[Labelled]) -> list[Labelled]:
         """Return the rows with their labels spelled like the categories; unknown labels stay as they are."""
-        found = [row._replace(category=self._known.category(row.category) or row.category) for row in rows]
+        found = [row._replace(category=self._category_names.match(row.category) or row.category) for row in rows]
         if not any(row.category in self._names for row in found):
-            raise self._known.none_of(row.category for row in found)
+            raise self._category_names.none_of(row.category for row in found)
         return found
 
     def evaluate(

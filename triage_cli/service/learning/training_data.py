@@ -1,12 +1,15 @@
 """What the embedded model is trained on: labelled tickets, and how they are split to be held out."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
-
-from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from triage_cli.domain.evaluation.cross_validation import folds_of
+from triage_cli.domain.evaluation.cross_validation import groups_of
 from triage_cli.domain.learning import Labelled
-from triage_cli.service.verdicts import Verdicts
+from triage_cli.service.category_names import CategoryNames
+from typing import NamedTuple
 
 FOLDS = 5
 LEAST = 10  # labelled tickets: fewer prove nothing
@@ -27,7 +30,7 @@ class Material(NamedTuple):
     file_rows: Sequence[Labelled] = ()
 
 
-def gathered(file_rows: Sequence[Labelled], verdicts: Iterable[Labelled], known: Verdicts) -> Material:
+def gathered(file_rows: Sequence[Labelled], verdicts: Iterable[Labelled], category_names: CategoryNames) -> Material:
     """Return the training data: the rows of a file, and verdicts, which overrule them.
 
     Raises `UsageError` if there are rows and none of their labels is a category.
@@ -35,10 +38,10 @@ def gathered(file_rows: Sequence[Labelled], verdicts: Iterable[Labelled], known:
     rows_by_text: dict[str, Labelled] = {}
     skipped: Counter[str] = Counter()
     overruled: dict[str, str] = {}
-    if file_rows and not any(known.category(labelled.category) for labelled in file_rows):
-        raise known.none_of(labelled.category for labelled in file_rows)
+    if file_rows and not any(category_names.match(labelled.category) for labelled in file_rows):
+        raise category_names.none_of(labelled.category for labelled in file_rows)
     for labelled in (*file_rows, *verdicts):
-        category = known.category(labelled.category)
+        category = category_names.match(labelled.category)
         if category is None:
             skipped[labelled.category] += 1
             continue

@@ -13,13 +13,13 @@ from triage_cli.ports.classifiers import Trainer
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
+from triage_cli.service.category_names import CategoryNames
 from triage_cli.service.learning.model_comparison import Comparison, Figures, InUse, compared, figures, shared_settings
 from triage_cli.service.learning.second_look import Look, Looked
 from triage_cli.service.learning.suspect_labels import Confused, Suspect, suspect_labels
 from triage_cli.service.learning.training_data import LEAST, Material, gathered, too_few
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.run_recorder import Began, recorded_run
-from triage_cli.service.verdicts import Verdicts
 
 TRIES = 5  # trainings, if others become active meanwhile
 UNLABELLED = 600  # stored tickets without a verdict that may be learned from
@@ -74,7 +74,7 @@ class TrainingRun:
 
         Raises `UsageError` if there are rows and none of their labels is a category.
         """
-        return gathered(list(rows), self._registry.labelled(), Verdicts(self._categories, self._actor))
+        return gathered(list(rows), self._registry.labelled(), CategoryNames(self._categories))
 
     def learn_verdicts(self) -> TrainingReport:
         """Learn from the verdicts in the store alone; for `review`, which goes on with the new order."""

@@ -24,8 +24,8 @@ from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_
 from triage_cli.domain.tickets import Category, Ticket, TicketDraft
 from triage_cli.domain.times import now
 from triage_cli.readers import Table
-from triage_cli.service.intake.identities import foreseen
-from triage_cli.service.verdicts import Verdicts
+from triage_cli.service.category_names import CategoryNames
+from triage_cli.service.intake.import_dry_run import import_dry_run
 
 SHOWN = 3  # tickets of each table that a dry run shows
 DIDS = ("created", "updated", "unchanged", "rejected")
@@ -164,10 +164,10 @@ def preview(
     rejections.begin(tables)
     first: list[TicketDraft] = []
     actions: Counter[Action] = Counter()
-    verdicts = None if session.is_remote else Verdicts(_categories(session), "")
+    category_names = None if session.is_remote else CategoryNames(_categories(session))
     for table in tables:
         before = len(first)
-        for outcome in foreseen(session.stopper.interruptible(table.rows), verdicts):
+        for outcome in import_dry_run(session.stopper.interruptible(table.rows), category_names):
             rejections.see(outcome, table)
             actions[outcome.action] += 1
             if outcome.action == Action.CREATED and outcome.value and len(first) - before < SHOWN:
