@@ -21,7 +21,8 @@ from tests.support.fake_destination import outcomes
 from tests.support.http_stub import a_delivery, a_parcel, configured
 from tests.support.mail_server import MailStub, Received, scripted
 from tests.support.online import ONLINE
-from triage_cli.destinations.mail import LONGEST, MailDestination, MailMessages, as_text, login_of
+from triage_cli.destinations.rendered_mail import LONGEST, MailMessages, as_text
+from triage_cli.destinations.smtp import MailDestination, login_of
 from triage_cli.domain.dedup import encoded
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, UsageError

@@ -109,7 +109,7 @@ def _request_text(config: Config, outgoing: OutgoingDelivery) -> str:
 
         return http_text(spec.http, outgoing)
     if spec is not None and spec.mail is not None:
-        from triage_cli.destinations.mail import as_text as mail_text
+        from triage_cli.destinations.rendered_mail import as_text as mail_text
 
         return mail_text(spec.mail, outgoing, datetime.now(UTC))
     if spec is not None and spec.type == "webhook":

@@ -56,7 +56,7 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
         secrets = secrets_of(receiver, spec.http, os.environ)
         return HttpDestination(spec, spec.http, secrets, network, guarded=guarded)
     if spec.mail is not None:
-        from triage_cli.destinations.mail import MailDestination, login_of
+        from triage_cli.destinations.smtp import MailDestination, login_of
 
         check_templates(config, [receiver])
         login = login_of(receiver, spec.mail, os.environ)
@@ -98,7 +98,7 @@ def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:
 
         yield from mistakes(spec.http)
     if spec.mail is not None:
-        from triage_cli.destinations.mail import mistakes as mail_mistakes
+        from triage_cli.destinations.rendered_mail import mistakes as mail_mistakes
 
         yield from mail_mistakes(spec.mail)
 

@@ -1,0 +1,204 @@
+"""Sends mail over SMTP (RFC 5321): to all recipients or to none."""
+
+import asyncio
+import time
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from operator import itemgetter
+from typing import NamedTuple
+
+from triage_cli.config.destination_specs import DestinationSpec, MailSpec
+from triage_cli.config.template_filters import TemplateFailure
+from triage_cli.destinations.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
+from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
+from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, causes
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.serialization import encodable
+from triage_cli.runtime import resource_exhaustion
+from triage_cli.runtime.async_bridge import bridge
+from triage_cli.runtime.mail_connections import MailConnectionLost, MailError, MailRefusal, MailServer, SmtpConnection
+from triage_cli.runtime.network import Network
+from triage_cli.runtime.ssrf_guard import Resolver, checked
+from triage_cli.runtime.unreachable import reason
+
+# How many mails are sent at once: mail servers refuse clients with more connections.
+WORKERS = 4
+# Answers to too many connections or mails: Gmail's 421, and 432 of Exchange Online, which takes three at once.
+BUSY = frozenset({421, 432})
+# How many characters of a mail server's answer are kept.
+KEPT = 500
+# The code of a command that the mail server has completed.
+COMPLETED = 250
+# 251: the server forwards it to where the user is now (RFC 5321, 3.4).
+ACCEPTED_RECIPIENT = frozenset({COMPLETED, 251})
+
+
+class Login(NamedTuple):
+    """The name and password that a mail server asks for."""
+
+    user: str
+    password: str
+
+    @property
+    def password_forms(self) -> Iterator[str]:
+        """Yield the forms of the password in SMTP: encoded for the login (RFC 4616 and others), and plain."""
+        credentials = (f"\0{self.user}\0{self.password}", self.password)
+        yield from (b64encode(each.encode()).decode() for each in credentials)
+        yield self.password
+
+
+def login_of(name: str, spec: MailSpec, env: Mapping[str, str]) -> Login | None:
+    """Return the login to the mail server. Raises `ConfigError` for a variable that is not set or cannot be sent."""
+    if spec.user_env is None or spec.password_env is None:
+        return None
+    for variable in (spec.user_env, spec.password_env):
+        if not env.get(variable):
+            raise ConfigError(
+                f'destination "{name}" needs the variable {variable}, which is not set', hint=f"export {variable}"
+            )
+        if not env[variable].isascii() or HEADER_CONTROLS.search(env[variable]):
+            raise ConfigError(f'destination "{name}": {variable} holds a character that no login over SMTP can carry')
+    return Login(env[spec.user_env], env[spec.password_env])
+
+
+class MailDestination:
+    """Sends deliveries by mail, a few at a time, each over an SMTP connection of its own."""
+
+    def __init__(
+        self, spec: DestinationSpec, mail: MailSpec, login: Login | None, network: Network, *, guarded: bool = False,
+        resolver: Resolver | None = None,
+    ) -> None:  # fmt: skip
+        self.name = spec.name
+        self.workers = WORKERS
+        self.max_attempts = spec.max_attempts
+        self.schedule = spec.retry_schedule
+        self._mail = mail
+        self._login = login
+        self._timeout = spec.timeout
+        self._network = network
+        self._guarded = guarded
+        self._resolver = resolver or network.resolve
+        self._messages = MailMessages(mail)
+
+    def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
+        """Send mails concurrently; yield outcomes as they arrive.
+
+        Raises at once `UsageError` when offline, `ConfigError` for authorities that cannot be read, `ExhaustedError`.
+        """
+        bridge()
+        server = self._network.mail_server(
+            self.name, self._mail.host, self._mail.port, tls=self._mail.tls, timeout=self._timeout
+        )
+        return self._delivered(server, chunks)
+
+    def _delivered(
+        self, server: MailServer, chunks: Iterable[Sequence[OutgoingDelivery]]
+    ) -> Iterator[Sequence[Outcome[Receipt]]]:
+        threads = ThreadPoolExecutor(WORKERS, "mail")
+
+        async def mail_one(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
+            loop = asyncio.get_running_loop()
+            connection = server.connection()
+            timer = loop.call_later(self._timeout, connection.expire)
+            try:
+                return await loop.run_in_executor(threads, self._mail_one, connection, outgoing)
+            except asyncio.CancelledError:
+                connection.expire()
+                raise
+            finally:
+                timer.cancel()
+
+        try:
+            for arrived in bridge().map(chunks, mail_one, workers=WORKERS, stopping=lambda: False, tick=0.0):
+                yield [self._mail_outcome(outgoing, result) for outgoing, result in arrived]
+        finally:
+            threads.shutdown(wait=False)
+
+    def _mail_one(self, connection: SmtpConnection, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
+        began = time.perf_counter()
+        try:
+            self._hand_over(connection, self._messages.message(outgoing, datetime.now(UTC)))
+        except TemplateFailure as failure:
+            error = DeliveryError(
+                f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True
+            )
+        except PrivateAddressError as private:
+            return Outcome(0, Action.FAILED, None, private, outgoing)
+        except DeliveryError as failure:
+            error = failure
+        except MailRefusal as refusal:
+            error = self._refusal(refusal.smtp_code, refusal.smtp_error)
+        except OSError as failure:
+            if lack := resource_exhaustion.lack_of(failure, is_probe=True):
+                return Outcome(0, Action.FAILED, None, lack, outgoing)
+            error = self._unreached(failure, connection)
+        else:
+            return Outcome(0, Action.DELIVERED, Receipt(COMPLETED, time.perf_counter() - began), None, outgoing)
+        finally:
+            connection.close()
+        return Outcome(0, Action.FAILED, Receipt(error.status, time.perf_counter() - began), error, outgoing)
+
+    def _hand_over(self, connection: SmtpConnection, message: EmailMessage) -> None:
+        mail, mail_bytes = self._mail, message.as_bytes()
+        host, shown = mail.host, f"{self.name}: {mail.host}"
+        connection.open(checked(host, mail.port, self._resolver, shown) if self._guarded else host)
+        if self._login:
+            connection.login(*self._login)
+        size = [f"size={len(mail_bytes)}"] if connection.has_extn("size") else []
+        smtp_code, text = connection.mail(bare_address(mail.sender), size)
+        if smtp_code != COMPLETED:
+            raise self._refusal(smtp_code, text)
+        replies = {to: connection.rcpt(to) for to in map(bare_address, mail.to)}
+        if refused := {to: reply for to, reply in replies.items() if reply[0] not in ACCEPTED_RECIPIENT}:
+            raise self._refused_recipients(refused)
+        data_code, answer = connection.hand_over(mail_bytes)
+        if data_code != COMPLETED:
+            raise self._refusal(data_code, answer)
+        with suppress(OSError):
+            connection.putcmd("quit")
+
+    def _refused_recipients(self, replies: Mapping[str, tuple[int, bytes]]) -> DeliveryError:
+        """Return the error for refused recipients. Then nobody gets the mail, so that nobody gets it twice."""
+        worst = max(replies.values(), key=itemgetter(0))
+        error = self._refusal(worst[0], b"; ".join(text for _, text in replies.values()))
+        error.message = f"{self.name}: {', '.join(f'{to} is refused ({code})' for to, (code, _) in replies.items())}"
+        return error
+
+    def _refusal(self, smtp_code: int, text: bytes | str) -> DeliveryError:
+        answer = self._excerpt(text) or None
+        hint = "triage why shows its answer" if answer else ""
+        final, limited = 500 <= smtp_code < 600, smtp_code in BUSY
+        why = f"{self.name} answered {smtp_code}"
+        return DeliveryError(why, hint=hint, final=final, status=smtp_code, answer=answer, limited=limited)
+
+    def _unreached(self, failure: OSError, connection: SmtpConnection) -> DeliveryError:
+        mail_server = f"{self._mail.host}:{self._mail.port}"
+        if connection.expired or any(isinstance(cause, TimeoutError) for cause in causes(failure)):
+            why = f"{self.name} did not answer within {self._timeout:g} s"
+        elif isinstance(failure, MailConnectionLost):
+            why = f"{self.name} cannot be reached at {mail_server}: it closed the connection"
+        elif isinstance(failure, MailError):
+            return DeliveryError(
+                f"{self.name} cannot be used at {mail_server}: {self._excerpt(str(failure)).rstrip('.')}",
+                hint="see tls, user_env and password_env in the config",
+            )
+        else:
+            why = f"{self.name} cannot be reached at {mail_server}: {reason(failure)}"
+        return DeliveryError(why, doubtful=connection.in_doubt)
+
+    def _excerpt(self, text: bytes | str) -> str:
+        """Return the beginning of a mail server's answer, on one line and without the login."""
+        answer = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        for password_form in self._login.password_forms if self._login else ():
+            answer = answer.replace(password_form, "***")
+        return HEADER_CONTROLS.sub(" ", encodable(answer)).strip()[:KEPT]
+
+    def _mail_outcome(self, outgoing: OutgoingDelivery, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
+        if isinstance(result, Outcome):
+            return result
+        error = DeliveryError(f"{self.name}: {type(result).__name__}", doubtful=True)
+        return Outcome(0, Action.FAILED, None, error, outgoing)
