@@ -6,8 +6,9 @@ from typing import Any
 from triage_cli.config.destination_specs import AnswerTest, DestinationSpec, FindSpec, HttpSpec, OnceSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.config.templates import is_template
+from triage_cli.destinations.http_refusals import GONE, beginning_of, refusal
 from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
-from triage_cli.destinations.http_sender import GONE, KEPT, WORKERS, HttpSender, Send, beginning_of, refusal, shown
+from triage_cli.destinations.http_sender import WORKERS, HttpSender, Send, shown
 from triage_cli.destinations.rendered_requests import HttpRequests
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError, Refusal
@@ -20,11 +21,13 @@ from triage_cli.runtime.network import Network
 from triage_cli.runtime.unreachable import host_of
 
 OK = range(200, 300)
-REFUSED = (401, 403)
-# Values of an answer that say nothing.
-NOTHING: tuple[object, ...] = (None, False, "", [], {})
-# The statuses of an answer about a label that no longer exists.
+UNAUTHORIZED = (401, 403)
+# Values in an answer's JSON that say nothing.
+EMPTY_VALUES: tuple[object, ...] = (None, False, "", [], {})
+# The status of an answer about a label that no longer exists.
 NOT_THERE = 404
+# How many characters a value may have that is kept of an answer.
+LONGEST_KEPT = 500
 
 
 class HttpDestination:
@@ -40,7 +43,7 @@ class HttpDestination:
         self._http = http
         self._secrets = secrets
         self._requests = HttpRequests(http, secrets)
-        self._names_one = any(map(is_template, (http.url or "", http.endpoint)))
+        self._has_ticket_address = any(map(is_template, (http.url or "", http.endpoint)))
         host = "" if secrets.url else host_of(http.url or "")
         endpoint = Endpoint(spec.name, host, spec.timeout, spec.timeout, guarded)
         self._sender = HttpSender(endpoint, network)
@@ -51,30 +54,30 @@ class HttpDestination:
 
     async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
         try:
-            return await self._tried(send, outgoing)
+            return await self._send_requests(send, outgoing)
         except TemplateFailure as failure:
             raise DeliveryError(
                 f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True
             ) from failure
 
-    async def _tried(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
-        find = self._requests.find(outgoing)
-        kept_values = await self._answered(send, find, outgoing) if find else {}
-        search = self._requests.search(outgoing, kept_values) if outgoing.delivery.doubtful else None
-        undos = list(self._requests.undos(outgoing, kept_values))
-        request = self._requests.delivery(outgoing, kept_values)
-        if search and (receipt := await self._search_earlier(send, *search)):
+    async def _send_requests(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
+        find_request = self._requests.find(outgoing)
+        kept_values = await self._found_values(send, find_request, outgoing) if find_request else {}
+        search_request = self._requests.search(outgoing, kept_values) if outgoing.delivery.doubtful else None
+        undo_requests = list(self._requests.undos(outgoing, kept_values))
+        delivery_request = self._requests.delivery(outgoing, kept_values)
+        if search_request and (receipt := await self._search_earlier(send, *search_request)):
             return receipt
-        for undo in undos:
-            undone = await self._extra_answer(send, undo, usual=(*OK, NOT_THERE))
-            if undone.status in OK and self._http.preset and undone.is_page:
-                raise self._no_json("undo", undone)
-        if find and undos:  # each changes the ticket, so that a stamp of its state is another one now
-            request = self._requests.delivery(outgoing, await self._answered(send, find, outgoing))
-        answer = await send(request)
-        content = _content(answer)
-        holds = _holds(self._http.ok, answer.status, content, usual=OK)
-        if not holds or (self._http.preset and answer.is_page):
+        for undo_request in undo_requests:
+            undo_answer = await self._extra_answer(send, undo_request, usual=(*OK, NOT_THERE))
+            if undo_answer.status in OK and self._http.preset and undo_answer.is_page:
+                raise self._no_json("undo", undo_answer)
+        if find_request and undo_requests:  # each changes the ticket, so that a stamp of its state is another one now
+            delivery_request = self._requests.delivery(outgoing, await self._found_values(send, find_request, outgoing))
+        answer = await send(delivery_request)
+        content = _json_content(answer)
+        is_accepted = _passes(self._http.ok, answer.status, content, usual=OK)
+        if not is_accepted or (self._http.preset and answer.is_page):
             if answer.status in OK and content is None and (answer.body or not answer.complete):
                 found = "no JSON" if answer.complete else "more than can be read, or with half of it"
                 raise DeliveryError(
@@ -84,28 +87,30 @@ class HttpDestination:
             raise self._refusal(answer, content)
         return Receipt(answer.status, kept=self._values_to_keep(content))
 
-    async def _answered(self, send: Send, find: HttpRequest, outgoing: OutgoingDelivery) -> Mapping[str, Any]:
+    async def _found_values(
+        self, send: Send, find_request: HttpRequest, outgoing: OutgoingDelivery
+    ) -> Mapping[str, Any]:
         """Return the values that the `find` request returned.
 
         Raises `DeliveryError` if one is missing, or if a person has set the field that the delivery would set.
         """
-        answer = await self._extra_answer(send, find)
+        answer = await self._extra_answer(send, find_request)
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered find with more than can be read, or incompletely")
-        looked_for = self._http.find or FindSpec("")
-        paths, field = looked_for.keep, looked_for.field
-        content = _content(answer)
+        find_spec = self._http.find or FindSpec("")
+        paths, field = find_spec.keep, find_spec.field
+        content = _json_content(answer)
         if content is None:  # a page, as while the system is maintained
             raise self._no_json("find", answer)
         kept_values = {name: lookup(content, path) for name, path in paths.items()}
-        missing = [path for name, path in paths.items() if kept_values[name] is None]
-        may_be_absent = looked_for.absent and isinstance(lookup(content, looked_for.place[0]), Mapping)
+        missing_paths = [path for name, path in paths.items() if kept_values[name] is None]
+        may_be_absent = find_spec.absent and isinstance(lookup(content, find_spec.place[0]), Mapping)
         if field and not (may_be_absent or has_place(content, field)):  # with a mistake in the path it guards nothing
-            missing.append(field)
-        if missing:
-            hint = "correct find.field in the config, or make that field there" if missing == [field] else ""
+            missing_paths.append(field)
+        if missing_paths:
+            hint = "correct find.field in the config, or make that field there" if missing_paths == [field] else ""
             error = DeliveryError(
-                f"{self.name} has nothing at {missing[0]}, which find asks for", hint=hint, final=True
+                f"{self.name} has nothing at {missing_paths[0]}, which find asks for", hint=hint, final=True
             )
             error.answer = self._beginning_of(answer)
             raise error
@@ -113,36 +118,38 @@ class HttpDestination:
             self._check_unset(lookup(content, field), outgoing)
         return kept_values
 
-    def _check_unset(self, there: Any, outgoing: OutgoingDelivery) -> None:
-        """Raise `DeliveryError` if the field holds another value than triage knows of, as its category or its tag."""
-        if there in NOTHING:
+    def _check_unset(self, helpdesk_value: Any, outgoing: OutgoingDelivery) -> None:
+        """Raise `DeliveryError` if the helpdesk's field holds another value than a category of triage, or its tag."""
+        if helpdesk_value in EMPTY_VALUES:
             return
-        value = encodable(self._secrets.hidden_in(there if isinstance(there, str) else compact(there)))
+        value_text = helpdesk_value if isinstance(helpdesk_value, str) else compact(helpdesk_value)
+        value_text = encodable(self._secrets.hidden_in(value_text))
         known = {as_tag(category) for category in (*outgoing.known, outgoing.delivery.category)}
-        if known.isdisjoint(tags_of(value)):
+        if known.isdisjoint(tags_of(value_text)):
             raise DeliveryError(
-                f'{self.name}: the ticket there holds "{value[:80]}", which somebody has set and which stays; '
+                f'{self.name}: the ticket there holds "{value_text[:80]}", which somebody has set and which stays; '
                 "triage pull takes it in",
                 hint="if no source reads that field as its verdict, correct or empty it there", final=True,
                 refusal=Refusal.SET_BY_A_PERSON,
             )  # fmt: skip
 
-    async def _search_earlier(self, send: Send, search: HttpRequest, contains: str) -> Receipt | None:
+    async def _search_earlier(self, send: Send, search_request: HttpRequest, contains: str) -> Receipt | None:
         """Search for the result of an earlier attempt whose answer was lost."""
-        answer = await self._extra_answer(send, search)
+        answer = await self._extra_answer(send, search_request)
         if contains and contains.encode() in answer.body:
             return Receipt(answer.status)
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered the search of once with more than can be read, or incompletely")
-        once, content = self._http.once or OnceSpec(), _content(answer)
+        once, content = self._http.once or OnceSpec(), _json_content(answer)
         if content is None and (not contains or answer.is_page):
             raise self._no_json("the search of once", answer)
-        if contains or lookup(content, once.found) in NOTHING:
-            if once.partial and lookup(content, once.partial) not in NOTHING:
+        if contains or lookup(content, once.found) in EMPTY_VALUES:
+            if once.partial and lookup(content, once.partial) not in EMPTY_VALUES:
                 raise DeliveryError(f"{self.name} answered the search of once before it had looked everywhere")
             return None
-        beside = once.found.rpartition(".")[0]  # what is kept stands in the object that was found
-        return Receipt(answer.status, kept=self._values_to_keep(lookup(content, beside) if beside else content))
+        found_object = once.found.rpartition(".")[0]  # what is kept stands in the object that was found
+        kept = self._values_to_keep(lookup(content, found_object) if found_object else content)
+        return Receipt(answer.status, kept=kept)
 
     async def _extra_answer(self, send: Send, request: HttpRequest, usual: Sequence[int] = OK) -> HttpAnswer:
         """Make a request other than the one that delivers.
@@ -152,7 +159,7 @@ class HttpDestination:
         try:
             answer = await send(request)
             if answer.status not in usual:
-                raise self._refusal(answer, _content(answer))
+                raise self._refusal(answer, _json_content(answer))
         except DeliveryError as error:
             error.doubtful = error.gone = False
             raise
@@ -160,19 +167,19 @@ class HttpDestination:
 
     def _refusal(self, answer: HttpAnswer, content: Any) -> DeliveryError:
         retry = self._http.retry
-        retried = retry is not None and _holds(retry, answer.status, content)
-        error = refusal(self.name, answer, retried=retried, is_secret=bool(self._secrets.url))
+        is_retried = retry is not None and _passes(retry, answer.status, content)
+        error = refusal(self.name, answer, retried=is_retried, is_secret=bool(self._secrets.url))
         if 200 <= answer.status < 300:
             error.message += ", which is not what ok in the config asks for"
         # With an address of one ticket, that ticket is gone, not the system.
-        error.gone = answer.status == GONE and not self._names_one
+        error.gone = answer.status == GONE and not self._has_ticket_address
         error.answer = self._beginning_of(answer)
         if error.answer:
             error.hint = error.hint or "triage why shows its answer"
-        if answer.status in REFUSED and error.final and self._http.auth:
-            variables = " and ".join(self._http.auth.env)
-            hold = "hold" if " " in variables else "holds"
-            error.hint = f"check what {variables} {hold}, then triage route --retry-dead"
+        if answer.status in UNAUTHORIZED and error.final and self._http.auth:
+            auth_variables = " and ".join(self._http.auth.env)
+            hold = "hold" if " " in auth_variables else "holds"
+            error.hint = f"check what {auth_variables} {hold}, then triage route --retry-dead"
         return error
 
     def _no_json(self, request: str, answer: HttpAnswer) -> DeliveryError:
@@ -184,15 +191,15 @@ class HttpDestination:
     def _values_to_keep(self, content: Any) -> str | None:
         """Return the values to keep, as JSON; a value that is long, a list or an object is not kept."""
         kept_values = {name: lookup(content, path) for name, path in self._http.keep.items()}
-        plain = {
+        short_values = {
             name: encodable(self._secrets.hidden_in(value)) if isinstance(value, str) else value
             for name, value in kept_values.items()
-            if isinstance(value, str | int | float) and len(str(value)) <= KEPT
+            if isinstance(value, str | int | float) and len(str(value)) <= LONGEST_KEPT
         }
-        return compact(plain) if plain else None
+        return compact(short_values) if short_values else None
 
 
-def _content(answer: HttpAnswer) -> Any:
+def _json_content(answer: HttpAnswer) -> Any:
     """Return an answer's JSON value; None if it is no JSON."""
     if not answer.complete:
         return None
@@ -202,8 +209,8 @@ def _content(answer: HttpAnswer) -> Any:
         return None
 
 
-def _holds(test: AnswerTest, status: int, content: Any, usual: range = range(1000)) -> bool:
-    """Return whether an answer passes a test; `usual` are the accepted statuses if the test names none."""
+def _passes(test: AnswerTest, status: int, content: Any, usual: range = range(1000)) -> bool:
+    """Return whether an answer passes a configured test; `usual` are the accepted statuses if the test names none."""
     if status not in (test.status or usual):
         return False
     if test.path is None:
@@ -219,13 +226,13 @@ def as_text(http: HttpSpec, outgoing: OutgoingDelivery) -> str:
     """Return the requests of one delivery as `route --dry-run` prints them, with secrets hidden."""
     requests = HttpRequests(http, hidden_secrets(http))
     try:
-        find = requests.find(outgoing)
+        find_request = requests.find(outgoing)
         kept_values = {name: f"<{name}>" for name in http.find.keep} if http.find else {}
-        made = (
-            *([find] if find else ()),
+        requests_made = (
+            *([find_request] if find_request else ()),
             *requests.undos(outgoing, kept_values),
             requests.delivery(outgoing, kept_values),
         )
     except TemplateFailure as failure:
         return f"(nothing is sent: {failure})"
-    return "\n\n".join(map(shown, made))
+    return "\n\n".join(map(shown, requests_made))

@@ -1,4 +1,4 @@
-"""Sends the requests of one destination: several at a time, with limits of time and size, to checked addresses."""
+"""Sends HTTP requests to one destination: several attempts at a time, over reused connections."""
 
 import asyncio
 import time
@@ -8,27 +8,17 @@ from functools import cache
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError
 from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.serialization import storable_text
 from triage_cli.runtime.async_bridge import bridge
-from triage_cli.runtime.http_exchange import READ, Endpoint, HttpAnswer, HttpConnections, HttpRequest, exchange
+from triage_cli.runtime.http_exchange import Endpoint, HttpAnswer, HttpConnections, HttpRequest, exchange
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.retry import limit_wait, retry_after
 from triage_cli.runtime.ssrf_guard import Resolver
 
-# The most concurrent requests to one destination.
+# The most concurrent attempts at one destination.
 WORKERS = 16
-# The most concurrent requests of one process, to all destinations together.
-TOTAL = 64
-# Statuses by which a gateway reports that it lost the receiver, which may have accepted the request.
-GATEWAYS = frozenset({502, 504})
-GONE = 410
-# Statuses by which some systems refuse too many requests, as the configuration tells: Linear 400, GitHub 403.
-LIMITS = frozenset({400, 403})
-# How many characters of a refusal, and of a kept value, are stored.
-KEPT = 500
-LONGEST_WAIT = 7 * 24 * 3600.0
+# The most concurrent attempts of one process, at all destinations together.
+MOST_ATTEMPTS = 64
 
-
+# Sends one HTTP request and returns the answer.
 Send = Callable[[HttpRequest], Awaitable[HttpAnswer]]
 Attempt = Callable[[Send, OutgoingDelivery], Awaitable[Receipt]]
 
@@ -36,7 +26,7 @@ Attempt = Callable[[Send, OutgoingDelivery], Awaitable[Receipt]]
 @cache
 def _all_attempts() -> asyncio.Semaphore:
     """Return the semaphore that limits the attempts of this process; it belongs to the bridge's event loop."""
-    return asyncio.Semaphore(TOTAL)
+    return asyncio.Semaphore(MOST_ATTEMPTS)
 
 
 class HttpSender:
@@ -63,7 +53,7 @@ class HttpSender:
         async def send(request: HttpRequest) -> HttpAnswer:
             return await exchange(connections, self._endpoint, request, self._resolver)
 
-        async def one(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
+        async def attempt_and_time(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
             began = time.perf_counter()
             try:
                 async with _all_attempts():
@@ -75,13 +65,13 @@ class HttpSender:
             return Outcome(0, Action.DELIVERED, receipt._replace(seconds=time.perf_counter() - began), None, outgoing)
 
         try:
-            for arrived in bridge().map(chunks, one, workers=WORKERS, stopping=lambda: False, tick=0.0):
+            for arrived in bridge().map(chunks, attempt_and_time, workers=WORKERS, stopping=lambda: False, tick=0.0):
                 yield [
                     result if isinstance(result, Outcome) else self._failed(outgoing, result, 0.0)
                     for outgoing, result in arrived
                 ]
         finally:
-            # This does not wait, because an abandoned generator may be closed in the thread of the loop.
+            # Closing connections is not waited for: an abandoned generator may be closed in the thread of the loop.
             asyncio.run_coroutine_threadsafe(connections.aclose(), bridge().loop)
 
     def _failed(self, outgoing: OutgoingDelivery, error: Exception, seconds: float) -> Outcome[Receipt]:
@@ -91,40 +81,6 @@ class HttpSender:
 
 
 def shown(request: HttpRequest) -> str:
-    """Return a request as `route --dry-run` prints it."""
-    headers = "".join(f"{name}: {value}\n" for name, value in request.headers.items())
-    return f"{request.method} {request.url}\n{headers}\n{(request.body or b'').decode()}"
-
-
-def refusal(name: str, answer: HttpAnswer, *, retried: bool = False, is_secret: bool = False) -> DeliveryError:
-    """Return the error for an answer that does not accept.
-
-    `retried` if the configuration has it tried again, `is_secret` if the address must not be shown.
-    """
-    status, now = answer.status, time.time()
-    asks_to_wait = answer.headers.get("retry-after", "").strip() != "0"
-    limited = asks_to_wait and (status == 429 or (retried and status in LIMITS))
-    retried = retried or answer.is_transient  # every other refusal is final
-    wait = retry_after(answer.headers, now, most=LONGEST_WAIT) if retried else None
-    if limited and wait is None:
-        wait = limit_wait(answer.headers, answer.body, now)
-    why, hint = f"answered {status}", ""
-    if 300 <= status < 400:
-        origin = "" if is_secret else answer.target[0]
-        why = f"redirects{origin and f' to {origin}'}, which is not followed"
-        hint = "name in url where it leads" if origin else "check url and auth"
-    return DeliveryError(
-        f"{name} {why}",
-        hint=hint,
-        final=not retried,
-        status=status,
-        retry_after=wait,
-        doubtful=status in GATEWAYS,
-        limited=limited,
-    )
-
-
-def beginning_of(answer: HttpAnswer, hide: Callable[[str], str] = str) -> str | None:
-    """Return the beginning of a refusal's body, without what `hide` removes; None if it is empty."""
-    text = hide(answer.body[:READ].decode("utf-8", "replace"))
-    return storable_text(text)[:KEPT] or None
+    """Return an HTTP request as `route --dry-run` prints it."""
+    header_lines = "".join(f"{name}: {value}\n" for name, value in request.headers.items())
+    return f"{request.method} {request.url}\n{header_lines}\n{(request.body or b'').decode()}"
