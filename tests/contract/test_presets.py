@@ -19,7 +19,8 @@ from tests.support.vendors.samples import SAMPLES
 from tests.support.vendors.server import Answer, Call, Fault, Vendor, leaves
 from tests.support.vendors.trackers import GitHub, Jira, Linear
 from triage_cli.config import load_config
-from triage_cli.config.destination_specs import DestinationSpec, HttpSpec
+from triage_cli.config.destinations import DestinationSpec
+from triage_cli.config.http_destination import HttpSpec
 from triage_cli.config.presets import load_preset, preset_names
 from triage_cli.config.template_filters import FILTERS
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt

@@ -29,8 +29,9 @@ from triage_cli.config import (
 )
 from triage_cli.config.categories import CATEGORY
 from triage_cli.config.classifiers import CLASSIFIER, PRICE
-from triage_cli.config.destinations import DESTINATION, MAIL
+from triage_cli.config.destinations import DESTINATION
 from triage_cli.config.http_destination import HTTP
+from triage_cli.config.mail_destination import MAIL
 from triage_cli.config.routes import COLUMN, ROUTE, WHEN
 from triage_cli.config.sections import BUDGET, SERVER, TOP
 from triage_cli.config.sources import CURSOR, SOURCE

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from triage_cli.config import Config, load_config, presets, shown
-from triage_cli.config.destination_specs import AnswerTest, AuthSpec, HttpSpec
+from triage_cli.config.http_auth import AuthSpec
+from triage_cli.config.http_destination import AnswerTest, HttpSpec
 from triage_cli.config.template_settings import no_address
 from triage_cli.destinations.http_secrets import secrets_of
 from triage_cli.domain.errors import ConfigError

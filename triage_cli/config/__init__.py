@@ -4,7 +4,7 @@ from triage_cli.config.categories import DEFAULT_CATEGORIES
 from triage_cli.config.classifiers import REDACTABLE, WIRES, ClassifierSpec, Price
 from triage_cli.config.configuration import Config, is_own
 from triage_cli.config.database_address import is_postgres, without_password
-from triage_cli.config.destination_specs import DestinationSpec
+from triage_cli.config.destinations import DestinationSpec
 from triage_cli.config.load import load_config, no_home
 from triage_cli.config.oidc import OidcSpec
 from triage_cli.config.sections import schema

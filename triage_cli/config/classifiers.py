@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
-from triage_cli.config.routes import MOST_ERROR, share
+from triage_cli.config.routes import MOST_ERROR
 from triage_cli.config.validators import (
     Field,
     absolute,
@@ -15,6 +15,7 @@ from triage_cli.config.validators import (
     optional,
     record,
     several,
+    share,
     suggestion,
     text,
     url,

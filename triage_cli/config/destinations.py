@@ -1,98 +1,102 @@
-"""Destinations of config.yaml: webhooks, commands, files and mail; type `http` has a module of its own."""
+"""Destinations in config.yaml: webhooks, commands and files; types `http` and `mail` have modules of their own."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from triage_cli.config.destination_specs import DestinationSpec, MailSpec
-from triage_cli.config.http_destination import COMMON, RETRIES, TIMEOUT, http_schema, read_http
-from triage_cli.config.json_schema import Schema, accepts, named_schema, record_schema, schema_of
+from triage_cli.config.destination_limits import RETRIES, TIMEOUT
+from triage_cli.config.http_destination import HttpSpec, http_schema, read_http
+from triage_cli.config.json_schema import Schema, accepts, named_schema, record_schema
+from triage_cli.config.mail_destination import MAIL, MailSpec, read_mail
 from triage_cli.config.validators import (
     Field,
-    absolute,
+    command,
     named,
     number,
     one_of,
     path,
     record,
     several,
-    text,
-    text_matching,
     truth,
     url,
     variable,
 )
-from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
+from triage_cli.config.yaml_document import ConfigNode
 from triage_cli.domain.tickets import Category
-from triage_cli.runtime.network import is_loopback
 
-SUBMISSIONS = 465  # the port of SMTP with TLS from the start (RFC 8314)
-HOST = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:]{2,39}"
-# An address (RFC 5322, 3.4) in ASCII, without what is quoted or commented; maybe a name before it.
-ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
-MAILBOX = rf'{ADDRESS}|[^<>@,;:"\\\x00-\x1f\x7f]{{1,80}} <{ADDRESS}>'
+# The presets that set a field of a helpdesk's ticket; the others add labels or messages.
+FIELD_PRESETS = frozenset({"freshdesk"})
 
 
-def read_mail(destination_name: str, setting: ConfigNode) -> DestinationSpec:
-    """Read a destination of type `mail`; its mistakes are in its diagnostics."""
-    destination_values = record(setting, MAIL, f"destinations.{destination_name}", instead="user_env and password_env")
-    common = {key: destination_values.pop(key) for key in COMMON if key in destination_values}
-    if ("user_env" in destination_values) != ("password_env" in destination_values):
-        setting.wrong("needs both user_env and password_env, or neither")
-    destination_values.pop("type", None)
-    sender, host, port = (
-        destination_values.pop("from", ""),
-        destination_values.get("host", ""),
-        destination_values.get("port"),
-    )
-    usual = "implicit" if port == SUBMISSIONS else "none" if is_loopback(host) else "starttls"
-    tls = destination_values.setdefault("tls", usual)
-    destination_values.setdefault("port", SUBMISSIONS if tls == "implicit" else MailSpec._field_defaults["port"])
-    return DestinationSpec(
-        destination_name, "mail", **common, mail=MailSpec(**{"host": "", **destination_values}, sender=sender)
-    )
+class DestinationSpec(NamedTuple):
+    """One destination as configured; paths in it are absolute, `secret_env` names the newest secret first."""
 
+    name: str
+    type: str  # webhook | http | mail | command | file
+    url: str | None = None
+    secret_env: tuple[str, ...] = ()
+    max_attempts: int = 7
+    timeout: float = 15
+    run: tuple[str, ...] = ()
+    final_exit: tuple[int, ...] = ()
+    path: Path | None = None
+    retry_schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
+    allow_private: bool = False
+    http: HttpSpec | None = None
+    mail: MailSpec | None = None
 
-mail_host = text_matching(f"({HOST})", "must be the name or address of a mail server, such as smtp.example.com")
-_mailbox = text_matching(f"({MAILBOX})", "must be a mail address, such as team@example.com or Team <team@example.com>")
-MAIL: Mapping[str, Field] = {
-    "type": Field(one_of("mail"), needed=True),
-    "host": Field(mail_host, needed=True),
-    "port": Field(number(1, 65535, whole=True)),
-    "tls": Field(one_of("implicit", "starttls", "none")),
-    "user_env": Field(variable),
-    "password_env": Field(variable),
-    "from": Field(_mailbox, needed=True),
-    "to": Field(several(_mailbox, least=1, most=100), needed=True),
-    "subject": Field(text),
-    "text": Field(text),
-    **COMMON,
-}
+    @property
+    def names_field(self) -> bool:
+        """Return whether it is known to set a field of a helpdesk's ticket to the category."""
+        return self.http is not None and (self.http.guards_field or self.http.preset in FIELD_PRESETS)
+
+    @property
+    def sets_field(self) -> bool:
+        """Return whether it may set a field of a helpdesk's ticket to the category.
+
+        What a webhook's receiver, a program or a request of one's own sets is not known.
+        """
+        if self.http is not None and self.http.preset is not None:
+            return self.http.preset in FIELD_PRESETS
+        return self.type not in ("file", "mail")
+
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """Yield the variables with the destination's secrets, each with its key in the configuration."""
+        yield from (("secret_env", name) for name in self.secret_env)
+        if self.http:
+            http_variables = (("url_env", self.http.url_env), ("key_env", self.http.key_env))
+            yield from ((key, name) for key, name in http_variables if name)
+            yield from (("auth", name) for name in (self.http.auth.env if self.http.auth else ()))
+        if self.mail:
+            login_variables = (("user_env", self.mail.user_env), ("password_env", self.mail.password_env))
+            yield from ((key, name) for key, name in login_variables if name)
 
 
 TYPES = ("webhook", "http", "mail", "command", "file")
-# The types that are read by tables of their own.
+# The types of destinations that are read by tables of their own.
 READERS = {"http": read_http, "mail": read_mail}
 
 
-def _schema() -> Schema:
+def _destinations_schema() -> Schema:
     schema: Schema = record_schema(DESTINATION)
-    for kind, of_kind in (("http", http_schema()), ("mail", record_schema(MAIL))):
-        is_kind = {"properties": {"type": {"const": kind}}, "required": ["type"]}
-        schema = {"if": is_kind, "then": of_kind, "else": schema}
+    for type_name, type_schema in (("http", http_schema()), ("mail", record_schema(MAIL))):
+        has_type = {"properties": {"type": {"const": type_name}}, "required": ["type"]}
+        schema = {"if": has_type, "then": type_schema, "else": schema}
     return named_schema(schema, [{"not": {"pattern": "://"}}])
 
 
-@accepts(_schema)
+@accepts(_destinations_schema)
 def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
     """Return the destinations by their names."""
     destinations = {}
     for destination_name, inner in named(setting).items():
         if "://" in destination_name:
             inner.wrong("give the destination a name; the address goes into its url")
-        chosen = inner.value.get("type") if isinstance(inner.value, dict) else None
-        if chosen is not None and isinstance(chosen.value, str) and chosen.value in READERS:
-            destinations[destination_name] = READERS[chosen.value](destination_name, inner)
+        type_node = inner.value.get("type") if isinstance(inner.value, dict) else None
+        if type_node is not None and isinstance(type_node.value, str) and type_node.value in READERS:
+            spec_values = READERS[type_node.value](destination_name, inner)
+            destinations[destination_name] = DestinationSpec(destination_name, type_node.value, **spec_values)
             continue
         destination_values = record(inner, DESTINATION, f"destinations.{destination_name}", instead="secret_env")
         if destination_values.get("type") == "command":
@@ -109,30 +113,19 @@ def unnamed_webhook(address: str, setting: ConfigNode) -> DestinationSpec:
 
 
 def default_destinations(categories: Iterable[Category], folder: Path) -> dict[str, DestinationSpec]:
-    """Return a file for each category, for a configuration without a routing map."""
+    """Return a destination of type `file` for each category, for a configuration without a routing map."""
     names = [category.name for category in categories]
-    return {name: DestinationSpec(name, "file", path=folder / _file_name(name)) for name in names}
+    return {name: DestinationSpec(name, "file", path=folder / _queue_file_name(name)) for name in names}
 
 
-def _file_name(category: str) -> str:
-    """Return a name for a category's file that is safe everywhere; an altered one gets a hash of its own."""
-    safe = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", category).strip(" .-").encode()[:200].decode(errors="ignore")
-    if safe != category:
+def _queue_file_name(category: str) -> str:
+    """Return the name of the file of a category's destination; one altered to be safe everywhere gets a hash."""
+    file_stem = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", category).strip(" .-").encode()[:200].decode(errors="ignore")
+    if file_stem != category:
         import hashlib
 
-        safe = f"{safe or 'category'}-{hashlib.sha256(category.encode()).hexdigest()[:6]}"
-    return f"{safe}.jsonl"
-
-
-@accepts(lambda: schema_of(several(text, alone=False, least=1)))
-def command(setting: ConfigNode) -> tuple[str, ...]:
-    """Read a command as a list; a program given with a slash is found beside the file."""
-    if isinstance(setting.value, str):
-        raise ConfigValueError("must be a list, since no shell is used: [program, argument]")
-    argv: tuple[str, ...] = several(text, alone=False, least=1)(setting)
-    if argv and ("/" in argv[0] or argv[0].startswith("~")):
-        return (str(absolute(argv[0], setting.diagnostics.folder, setting.diagnostics.home)), *argv[1:])
-    return argv
+        file_stem = f"{file_stem or 'category'}-{hashlib.sha256(category.encode()).hexdigest()[:6]}"
+    return f"{file_stem}.jsonl"
 
 
 DESTINATION: Mapping[str, Field] = {

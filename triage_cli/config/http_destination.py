@@ -1,53 +1,126 @@
-"""Destinations of type `http` in config.yaml: the request, its authentication, and the meaning of answers."""
+"""Destinations of type `http` in config.yaml: their requests, and the meaning of answers."""
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from triage_cli.config.destination_specs import (
-    AnswerTest,
-    AuthSpec,
-    DestinationSpec,
-    FindSpec,
-    HttpSpec,
-    OnceSpec,
-    UndoSpec,
-)
+from triage_cli.config.destination_limits import LIMITS
+from triage_cli.config.http_auth import AuthSpec, read_auth, settable_header
 from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
 from triage_cli.config.presets import filled, load_preset, preset_names
 from triage_cli.config.template_settings import address, address_or_endpoint, endpoint, scalar, texts, tree
-from triage_cli.config.validators import Field, header, number, one_of, record, several, text, truth, variable
-from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar, kind
+from triage_cli.config.validators import Field, number, one_of, plain_value, record, several, text, variable
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 
-SCALAR = {"type": ["string", "number", "boolean", "null"]}
-# Keys of every destination.
-TIMEOUT = number(0.1, 3600, unit="seconds")
-RETRIES: Mapping[str, Field] = {
-    "max_attempts": Field(number(1, 100, whole=True)),
-    "retry_schedule": Field(several(number(0, 30 * 86_400, unit="seconds"), least=1, most=100)),
-}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-# Headers that the program sets itself, or that hold secrets and so have a key of their own.
-OWN_HEADERS = re.compile(
-    r"(?i)host|content-length|transfer-encoding|connection|webhook-.*|idempotency-key|accept-encoding"
-    r"|(?P<secret>authorization|proxy-authorization|cookie)"
-)
 
 
-def read_http(name: str, setting: ConfigNode) -> DestinationSpec:
-    """Read a destination of type `http`; its mistakes are in its diagnostics."""
+class AnswerTest(NamedTuple):
+    """A test of an HTTP destination's answer: one of these statuses (none: any), and this value at a path.
+
+    Without a value it is any but null. `contains` is a text that the value at the path must contain.
+    """
+
+    status: tuple[int, ...] = ()
+    path: str | None = None
+    value: tuple[Any, ...] = ()
+    contains: str = ""
+
+
+class OnceSpec(NamedTuple):
+    """A search before a repeated attempt, if the outcome of the first one is unknown.
+
+    It is a GET of an address, or a body posted to the destination's own address. It has found something if there is a
+    value at the path `found`, or if the answer contains a text. A value at the path `partial` tells that it did not
+    look everywhere.
+    """
+
+    get: str = ""
+    body: Any = None
+    found: str = ""
+    contains: str = ""
+    partial: str = ""
+
+
+class FindSpec(NamedTuple):
+    """A GET request before each attempt; values at these paths of its answer are `remote.NAME` in the main request.
+
+    `field` is the path of the field that the main request sets: what a person has set there stays. With `absent`, the
+    field is empty if the object that it stands in is there without it; else that is refused as a mistake in the path.
+    """
+
+    get: str
+    keep: Mapping[str, str] = {}
+    field: str = ""
+    absent: Literal["", "empty"] = ""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return the path of the object in which the field stands, and the field's name there."""
+        object_path, _, field_name = self.field.rpartition(".")
+        return object_path, field_name
+
+
+class UndoSpec(NamedTuple):
+    """The request, sent before a new delivery, that undoes an earlier delivery to the same destination."""
+
+    endpoint: str
+    method: str = "DELETE"
+    body: Any = None
+
+
+class HttpSpec(NamedTuple):
+    """The request of a destination of type `http`; string leaves of its trees are templates.
+
+    `endpoint` follows the address. `given` are the values of the keys that a preset needs, for its templates.
+    """
+
+    preset: str | None = None
+    method: str = "POST"
+    url: str | None = None
+    url_env: str | None = None
+    endpoint: str = ""
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    auth: AuthSpec | None = None
+    key_env: str | None = None
+    body: Any = None
+    form: Mapping[str, str] = {}
+    ok: AnswerTest = AnswerTest()
+    retry: AnswerTest | None = None
+    keep: Mapping[str, str] = {}
+    find: FindSpec | None = None
+    once: OnceSpec | None = None
+    undo: UndoSpec | None = None
+    given: Mapping[str, str] = {}
+
+    @property
+    def guards_field(self) -> bool:
+        """Return whether the requests leave a field of the helpdesk's ticket as a person has set it."""
+        return self.find is not None and bool(self.find.field)
+
+    @property
+    def remembers(self) -> bool:
+        """Return whether its requests depend on what was delivered of the same ticket before."""
+        return bool(self.keep or self.undo) or self.guards_field
+
+
+def read_http(destination_name: str, setting: ConfigNode) -> dict[str, Any]:
+    """Return the values of a `DestinationSpec` of type `http`; mistakes are in the setting's diagnostics."""
     preset = setting.entries().get("preset")
-    chosen = preset.read(one_of(*preset_names())) if preset else None
+    preset_name = preset.read(one_of(*preset_names())) if preset else None
     needs: frozenset[str] = frozenset()
-    if chosen:
-        setting, needs = filled(setting, chosen)
-    others = {key: Field(text) for key in sorted(needs - HTTP.keys())}
-    http_values = record(setting, {**HTTP, **others}, f"destinations.{name}", instead="auth, key_env or url_env")
-    preset_values = {key: http_values.pop(key) for key in others if key in http_values}
+    if preset_name:
+        setting, needs = filled(setting, preset_name)
+    preset_keys = {key: Field(text) for key in sorted(needs - HTTP.keys())}
+    http_values = record(
+        setting, {**HTTP, **preset_keys}, f"destinations.{destination_name}", instead="auth, key_env or url_env"
+    )
+    preset_values = {key: http_values.pop(key) for key in preset_keys if key in http_values}
     http_values.pop("type")
-    common = {key: http_values.pop(key) for key in COMMON if key in http_values}
-    _check_together(setting, http_values)
-    return DestinationSpec(name, "http", **common, http=HttpSpec(given=preset_values, **http_values))
+    limits = {key: http_values.pop(key) for key in LIMITS if key in http_values}
+    _check_http_keys(setting, http_values)
+    return {**limits, "http": HttpSpec(given=preset_values, **http_values)}
 
 
 def http_schema() -> Schema:
@@ -56,14 +129,14 @@ def http_schema() -> Schema:
     return record_schema({**HTTP, **{key: Field(text) for key in sorted(needs - HTTP.keys())}})
 
 
-def _check_together(setting: ConfigNode, http_values: Mapping[str, Any]) -> None:
-    """Report keys that exclude each other, and keys that need another one."""
+def _check_http_keys(setting: ConfigNode, http_values: Mapping[str, Any]) -> None:
+    """Report keys of an HTTP destination that exclude each other, and keys that need another one."""
     keys = setting.value.keys()
     if not keys & {"url", "url_env"} and "preset" not in keys:
         setting.wrong("url is missing (or url_env, where the address itself is a secret)")
-    for one, other in (("url", "url_env"), ("body", "form")):
-        if {one, other} <= keys:
-            setting.wrong(f"{one} and {other} exclude each other; remove one")
+    for key, excluded_key in (("url", "url_env"), ("body", "form")):
+        if {key, excluded_key} <= keys:
+            setting.wrong(f"{key} and {excluded_key} exclude each other; remove one")
     if "endpoint" in keys and "?" in (http_values.get("url") or ""):
         setting.wrong("url ends with a query, so that no endpoint can follow; move it into query")
     auth = http_values.get("auth")
@@ -75,24 +148,26 @@ def _check_together(setting: ConfigNode, http_values: Mapping[str, Any]) -> None
 
 
 def _check_absent(setting: ConfigNode, find: FindSpec, body: Any) -> None:
-    """Report a field that may be absent, but is not the one that the body sets."""
-    inside, name = find.place
-    holder = inside.rpartition(".")[2]
-    if not holder:
-        setting.wrong(f"needs a field that stands in an object, such as fields.{name}")
-    elif not _sets(body, holder, name):
+    """Report a field of `find` that may be absent, but is not the one that the body sets."""
+    object_path, field_name = find.place
+    object_name = object_path.rpartition(".")[2]
+    if not object_name:
+        setting.wrong(f"needs a field that stands in an object, such as fields.{field_name}")
+    elif not _sets_field(body, object_name, field_name):
         setting.wrong(
-            f"needs a body that sets this field, in an object of the same name ({holder}: {{{name}: …}}): "
+            f"needs a body that sets this field, in an object of the same name ({object_name}: {{{field_name}: …}}): "
             "with a mistake in the path it would guard nothing"
         )
 
 
-def _sets(body: Any, holder: str, name: str) -> bool:
-    """Return whether a body sets a field in an object of this name."""
+def _sets_field(body: Any, object_name: str, field_name: str) -> bool:
+    """Return whether a request's body sets a field in an object of this name."""
     if isinstance(body, Mapping):
-        inside = body.get(holder)
-        return (isinstance(inside, Mapping) and name in inside) or _sets(list(body.values()), holder, name)
-    return isinstance(body, list) and any(_sets(each, holder, name) for each in body)
+        body_object = body.get(object_name)
+        if isinstance(body_object, Mapping) and field_name in body_object:
+            return True
+        return _sets_field(list(body.values()), object_name, field_name)
+    return isinstance(body, list) and any(_sets_field(each, object_name, field_name) for each in body)
 
 
 # Parts of a request and of an answer
@@ -103,74 +178,24 @@ def _preset(setting: ConfigNode) -> str:
     return text(setting)  # whether the preset exists was checked when it was applied
 
 
-def own_header(setting: ConfigNode, name: str) -> None:
-    """Report a header that a user may not set."""
-    header(setting._replace(node=setting.node._replace(value=name)))
-    if own_header_match := OWN_HEADERS.fullmatch(name):
-        reason = "is set by auth, which names variables" if own_header_match["secret"] else "is set by the program"
-        setting.wrong(f"{reason}; remove it")
-    if isinstance(setting.value, str) and re.search(r"[\x00-\x1f\x7f]", setting.value):
-        setting.wrong("holds a line break or another control character")
-
-
-@accepts(schema_of(text))
-def _plain(setting: ConfigNode) -> str:
-    if re.search(r"[\x00-\x1f\x7f]", value := text(setting)):
-        raise ConfigValueError("holds a line break or another control character")
-    return value
-
-
-@accepts(schema_of(header))
-def _auth_header(setting: ConfigNode) -> str:
-    name = header(setting)
-    own_header_match = OWN_HEADERS.fullmatch(name)
-    if own_header_match and not own_header_match["secret"]:
-        raise ConfigValueError("is set by the program; name another header")
-    return name
-
-
-@accepts(schema_of(variable))
-def _bearer(setting: ConfigNode) -> tuple[str, ...]:
-    return (variable(setting),)
-
-
-@accepts(lambda: record_schema(AUTH))
-def auth(setting: ConfigNode) -> AuthSpec:
-    """Read the authentication of a request."""
-    values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
-    entries = setting.value if isinstance(setting.value, Mapping) else {}
-    kinds = [key for key in ("basic", "bearer", "header") if key in entries]
-    if len(kinds) != 1:
-        raise ConfigValueError("takes one of basic: [USER, PASSWORD], bearer: VARIABLE, and header: NAME with env")
-    if kinds[0] != "header" and {"env", "prefix"} & entries.keys():
-        raise ConfigValueError(f"env and prefix mean nothing to {kinds[0]}")
-    if kinds[0] == "header":
-        env = (values["env"],) if "env" in values else ()
-        return AuthSpec("header", env, values.get("header", ""), values.get("prefix", ""))
-    return AuthSpec("basic" if kinds[0] == "basic" else "bearer", values.get(kinds[0], ()))
-
-
-@accepts(SCALAR)
-def plain_value(setting: ConfigNode) -> Any:
-    """Accept a text, a number, true, false or null."""
-    if isinstance(setting.value, dict | list | UnsupportedScalar):
-        raise ConfigValueError(f"must be a text, a number, true, false or null, not {kind(setting.node)}")
-    return setting.value
-
-
 @accepts(lambda: record_schema(ANSWER))
-def _answer(setting: ConfigNode) -> AnswerTest:
-    values = record(setting, ANSWER, setting.path)
+def _answer_test(setting: ConfigNode) -> AnswerTest:
+    test_values = record(setting, ANSWER, setting.path)
     if not {"status", "path"} & setting.value.keys() or (
         {"is", "contains"} & setting.value.keys() and "path" not in setting.value
     ):
         raise ConfigValueError("needs status, or path and what is there")
-    value = (values["is"],) if "is" in values else ()
-    return AnswerTest(values.get("status", ()), values.get("path"), value, values.get("contains", ""))
+    expected = (test_values["is"],) if "is" in test_values else ()
+    return AnswerTest(
+        test_values.get("status", ()),
+        test_values.get("path"),
+        expected,
+        test_values.get("contains", ""),
+    )
 
 
 @accepts({"type": "object", "additionalProperties": schema_of(text)})
-def _kept(setting: ConfigNode) -> dict[str, str]:
+def _kept_paths(setting: ConfigNode) -> dict[str, str]:
     kept_paths = {}
     for name, inner in setting.entries().items():
         if not re.fullmatch(r"[A-Za-z_]\w{0,39}", name, re.ASCII):
@@ -181,36 +206,29 @@ def _kept(setting: ConfigNode) -> dict[str, str]:
 
 @accepts(lambda: record_schema(ONCE))
 def _once(setting: ConfigNode) -> OnceSpec:
-    values = record(setting, ONCE, setting.path)
-    for one, other in (("get", "body"), ("found", "contains")):
-        if len({one, other} & setting.value.keys()) != 1:
-            raise ConfigValueError(f"takes one of {one} and {other}")
-    return OnceSpec(**values)
+    once_values = record(setting, ONCE, setting.path)
+    for key, excluded_key in (("get", "body"), ("found", "contains")):
+        if len({key, excluded_key} & setting.value.keys()) != 1:
+            raise ConfigValueError(f"takes one of {key} and {excluded_key}")
+    return OnceSpec(**once_values)
 
 
 @accepts(lambda: record_schema(FIND))
 def _find(setting: ConfigNode) -> FindSpec:
-    values = record(setting, FIND, setting.path)
+    find_values = record(setting, FIND, setting.path)
     if not {"keep", "field"} & setting.value.keys():
         raise ConfigValueError("needs keep, the values that the request uses, or field, which is not overwritten")
     if "absent" in setting.value and "field" not in setting.value:
         raise ConfigValueError("absent needs field")
-    return FindSpec(**{"get": "", **values})
+    return FindSpec(**{"get": "", **find_values})
 
 
 @accepts(lambda: record_schema(UNDO))
 def _undo(setting: ConfigNode) -> UndoSpec:
-    values = record(setting, UNDO, setting.path)
-    return UndoSpec(**{"endpoint": "", **values})
+    undo_values = record(setting, UNDO, setting.path)
+    return UndoSpec(**{"endpoint": "", **undo_values})
 
 
-AUTH: Mapping[str, Field] = {
-    "basic": Field(several(variable, least=1, most=2)),
-    "bearer": Field(_bearer),
-    "header": Field(_auth_header),
-    "env": Field(variable),
-    "prefix": Field(_plain),
-}
 ANSWER: Mapping[str, Field] = {
     "status": Field(several(number(100, 599, whole=True), least=1)),
     "path": Field(text),
@@ -226,7 +244,7 @@ ONCE: Mapping[str, Field] = {
 }
 FIND: Mapping[str, Field] = {
     "get": Field(address_or_endpoint, needed=True),
-    "keep": Field(_kept),
+    "keep": Field(_kept_paths),
     "field": Field(text),
     "absent": Field(one_of("empty")),
 }
@@ -235,7 +253,6 @@ UNDO: Mapping[str, Field] = {
     "method": Field(one_of(*METHODS)),
     "body": Field(tree),
 }
-COMMON: Mapping[str, Field] = {"timeout": Field(TIMEOUT), **RETRIES, "allow_private": Field(truth)}
 HTTP: Mapping[str, Field] = {
     "type": Field(one_of("http"), needed=True),
     "preset": Field(_preset),
@@ -244,16 +261,16 @@ HTTP: Mapping[str, Field] = {
     "url_env": Field(variable),
     "endpoint": Field(endpoint),
     "query": Field(texts()),
-    "headers": Field(texts(own_header)),
-    "auth": Field(auth),
+    "headers": Field(texts(settable_header)),
+    "auth": Field(read_auth),
     "key_env": Field(variable),
     "body": Field(tree),
     "form": Field(texts()),
-    "ok": Field(_answer),
-    "retry": Field(_answer),
-    "keep": Field(_kept),
+    "ok": Field(_answer_test),
+    "retry": Field(_answer_test),
+    "keep": Field(_kept_paths),
     "find": Field(_find),
     "once": Field(_once),
     "undo": Field(_undo),
-    **COMMON,
+    **LIMITS,
 }

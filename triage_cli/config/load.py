@@ -10,8 +10,7 @@ from triage_cli.config.categories import DEFAULT_CATEGORIES
 from triage_cli.config.classifiers import KEY_VARIABLES, LOCAL
 from triage_cli.config.configuration import Config, is_among, own_files
 from triage_cli.config.database_address import is_postgres, no_database
-from triage_cli.config.destination_specs import DestinationSpec
-from triage_cli.config.destinations import default_destinations
+from triage_cli.config.destinations import DestinationSpec, default_destinations
 from triage_cli.config.routes import default_routes
 from triage_cli.config.sections import TOP, Sections, read
 from triage_cli.config.validators import absolute, no_url

@@ -4,35 +4,27 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from triage_cli.config.destination_specs import DestinationSpec
-from triage_cli.config.destinations import unnamed_webhook
+from triage_cli.config.destinations import DestinationSpec, unnamed_webhook
 from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
-from triage_cli.config.validators import Field, label, number, one_of, record, several, suggestion, text, truth, url
+from triage_cli.config.validators import (
+    Field,
+    label,
+    number,
+    one_of,
+    record,
+    several,
+    share,
+    suggestion,
+    text,
+    truth,
+    url,
+)
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
 from triage_cli.domain.routing_rules import EXTRA, Rule
 from triage_cli.domain.tickets import PRIORITIES, Category
 
 # The largest share of wrong answers that can be promised.
 MOST_ERROR = 0.5
-
-
-def share(most: float) -> Check:
-    """Accept a share above 0 and up to `most`, as a number or a percentage such as `2%`."""
-
-    @accepts(
-        {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": most}, {"type": "string", "pattern": "%$"}]}
-    )
-    def check(setting: ConfigNode) -> float:
-        value = setting.value
-        if isinstance(value, str) and (percentage := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?) ?%", value.strip())):
-            value = float(percentage[1]) / 100
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
-            raise ConfigValueError(
-                f"must be a share above 0% and up to {most:.0%}, such as 2%, not {setting.node.text[:40]}"
-            )
-        return value
-
-    return check
 
 
 def later(schema: Callable[[], Schema]) -> Check:

@@ -1,12 +1,10 @@
 """Secrets of the configuration: the variables that hold them, their values, and texts without them."""
 
 import re
-from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from triage_cli.config.configuration import Config
 from triage_cli.config.database_address import without_password
-from triage_cli.config.destination_specs import AuthSpec
 from triage_cli.domain.errors import ConfigError
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -57,13 +55,3 @@ def unset(owner: str, variables: Iterable[tuple[str, str]], env: Mapping[str, st
     for key, variable in variables:
         if not env.get(variable):
             yield f"{owner}.{key}: {variable} is not set here; export {variable}"
-
-
-def proof(auth: AuthSpec, values: Sequence[str]) -> str:
-    """Return the value of the header.
-
-    A user without a password is an API key, and gets the password X as helpdesks expect.
-    """
-    if auth.kind == "basic":
-        return "Basic " + b64encode(":".join(values if len(values) > 1 else [*values, "X"]).encode()).decode()
-    return ("Bearer " if auth.kind == "bearer" else auth.prefix) + values[0]

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 from triage_cli.config.categories import DEFAULT_CATEGORIES, read_categories
 from triage_cli.config.classifiers import CLASSIFIER, LOCAL, ClassifierSpec, read_classifiers
 from triage_cli.config.database_address import database
-from triage_cli.config.destination_specs import DestinationSpec
-from triage_cli.config.destinations import DESTINATION, read_destinations
+from triage_cli.config.destinations import DESTINATION, DestinationSpec, read_destinations
 from triage_cli.config.json_schema import DIALECT, accepts, or_null, record_schema
 from triage_cli.config.oidc import read_oidc
 from triage_cli.config.routes import Routes, later, routes_schema

@@ -7,9 +7,8 @@ from triage_cli.config.categories import CATEGORY
 from triage_cli.config.classifiers import CLASSIFIER, ClassifierSpec, Price
 from triage_cli.config.configuration import Config
 from triage_cli.config.database_address import without_password
-from triage_cli.config.destination_specs import DestinationSpec
-from triage_cli.config.destinations import DESTINATION
-from triage_cli.config.http_destination import COMMON
+from triage_cli.config.destination_limits import LIMITS
+from triage_cli.config.destinations import DESTINATION, DestinationSpec
 from triage_cli.config.validators import Field
 from triage_cli.config.webhooks import WEBHOOK, HookSpec
 from triage_cli.domain.routing_rules import Rule
@@ -56,7 +55,7 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
 
 def _destination(name: str, destination: DestinationSpec) -> Iterator[tuple[str, object]]:
     of_its_own = destination.http or destination.mail
-    yield from _fields(f"destinations.{name}", destination, COMMON if of_its_own else DESTINATION)
+    yield from _fields(f"destinations.{name}", destination, LIMITS if of_its_own else DESTINATION)
     if destination.http:
         given = {**destination.http._asdict(), **destination.http.given, "given": None}
         yield from ((f"destinations.{name}.{key}", _plain(each)) for key, each in given.items() if each)

@@ -4,33 +4,129 @@ Templates are not checked here, but when a source is opened or checked.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from triage_cli.config.destinations import command, mail_host
-from triage_cli.config.http_destination import SCALAR, auth, own_header, plain_value
+from triage_cli.config.http_auth import AuthSpec, read_auth, settable_header
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
+from triage_cli.config.mail_destination import mail_host
 from triage_cli.config.presets import filled, preset_names
-from triage_cli.config.source_specs import CursorSpec, ImapSpec, NextSpec, SourceSpec
 from triage_cli.config.template_settings import address, endpoint, no_address, texts, tree
-from triage_cli.config.validators import Field, named, number, one_of, optional, record, several, text, truth, variable
+from triage_cli.config.validators import (
+    SCALAR,
+    Field,
+    command,
+    duration,
+    named,
+    number,
+    one_of,
+    optional,
+    plain_value,
+    record,
+    several,
+    text,
+    truth,
+    variable,
+)
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar
 from triage_cli.domain.tickets import PRIORITIES
 from triage_cli.domain.times import whole_second
 
 PRESETS = Path(__file__).parent.parent / "sources" / "presets"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
-DURATION = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)")
-SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 UNENCRYPTED = 143  # the port of IMAP, of which TLS is made by STARTTLS
 KINDS = ("link", "path", "page", "offset", "token")
 FIELDS: Mapping[str, Field] = {
     field: Field(several(text, least=1, most=10))
     for field in ("subject", "description", "customer_id", "priority", "created_at", "updated_at", "external_id")
 }
+
+
+class NextSpec(NamedTuple):
+    """The pagination of a list: how the next page is named or requested.
+
+    By the kind, `name` is a relation of the header `Link`, a path into the answer, or a query parameter. A token goes
+    into the query or, at a path, into the body. `size` is the number of items of a full page. After `most` pages the
+    walk begins again at the cursor. `end` is a path whose true value marks the last page. With `keep`, the next pull
+    continues at the last token.
+    """
+
+    kind: Literal["link", "path", "page", "offset", "token"]
+    name: str
+    query: str = ""
+    body: str = ""
+    size: int | None = None
+    most: int | None = None
+    end: str = ""
+    keep: bool = False
+
+
+class CursorSpec(NamedTuple):
+    """The cursor of a list: the path of an item's time of change; durations are seconds.
+
+    `start` is where the first pull begins: seconds ago, or a time as ISO 8601. Each pull reads the last `overlap`
+    seconds again.
+    """
+
+    field: str | None = None
+    start: float | str = 7 * 86_400.0
+    overlap: float = 300.0
+
+
+class ImapSpec(NamedTuple):
+    """The folder of a mail server: its connection, and the variables with the login."""
+
+    host: str
+    user_env: str
+    password_env: str
+    port: int = 993  # the port of IMAP with TLS from the start (RFC 8314)
+    tls: Literal["implicit", "starttls", "none"] = "implicit"
+    folder: str = "INBOX"
+
+
+class SourceSpec(NamedTuple):
+    """One source as configured; keys that do not apply to its type keep their default.
+
+    String leaves of `query`, `headers` and `body` are templates; `endpoint` follows the address. `details` is a further
+    request for each item, whose answer is added to the item under that name. `extra` are the paths of other values to
+    keep (None: everything), `numbers` the priorities that bare numbers mean, `html` the fields with HTML to convert to
+    text.
+    """
+
+    name: str
+    type: str  # http | command | imap
+    preset: str | None = None
+    url: str = ""
+    endpoint: str = ""
+    method: str = "GET"
+    query: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    auth: AuthSpec | None = None
+    body: Any = None
+    items: str = ""
+    next: NextSpec | None = None
+    cursor: CursorSpec = CursorSpec()
+    where: Mapping[str, tuple[Any, ...]] = {}
+    details: str = ""
+    fields: Mapping[str, tuple[str, ...]] = {}
+    extra: tuple[str, ...] | None = None
+    numbers: Mapping[str, str] = {}
+    html: tuple[str, ...] = ()
+    verdict: str | None = None
+    on_update: str = "new"
+    timeout: float = 60
+    run: tuple[str, ...] = ()
+    stream: str = "tickets"
+    imap: ImapSpec | None = None
+
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """Yield the variables that hold its secrets, each with the key that names it."""
+        yield from (("auth", name) for name in (self.auth.env if self.auth else ()))
+        if self.imap:
+            yield from (("user_env", self.imap.user_env), ("password_env", self.imap.password_env))
 
 
 @accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{NAME.pattern}$"}]))
@@ -100,18 +196,6 @@ def _address(setting: ConfigNode) -> str:
     if objection := no_address(value) or ("holds a template; put it into query" if "{{" in value else ""):
         raise ConfigValueError(objection)
     return value
-
-
-@accepts({"anyOf": [{"type": "string", "pattern": f"^{DURATION.pattern}$"}, {"const": 0}, {"const": "0"}]})
-def duration(setting: ConfigNode) -> float:
-    """Accept a duration such as 5m or 7d; return its seconds."""
-    value = (
-        str(setting.value) if isinstance(setting.value, int) and not isinstance(setting.value, bool) else text(setting)
-    )
-    duration_match = DURATION.fullmatch(value)
-    if not duration_match and value != "0":
-        raise ConfigValueError("must be a duration such as 30s, 5m, 12h, 7d or 4w")
-    return float(int(duration_match[1]) * SECONDS[duration_match[2]]) if duration_match else 0.0
 
 
 @accepts({"type": "string"})
@@ -185,8 +269,8 @@ SOURCE: Mapping[str, Field] = {
     "endpoint": Field(endpoint, HTTP),
     "method": Field(one_of("GET", "POST"), HTTP),
     "query": Field(texts(), HTTP),
-    "headers": Field(texts(own_header), HTTP),
-    "auth": Field(auth, HTTP),
+    "headers": Field(texts(settable_header), HTTP),
+    "auth": Field(read_auth, HTTP),
     "body": Field(tree, HTTP),
     "items": Field(text, HTTP),
     "next": Field(optional(_next), HTTP),

@@ -18,6 +18,10 @@ _SECRET = re.compile(
 )
 
 _VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,99}"
+DURATION = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)")
+SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+# The JSON Schema of a text, a number, true, false or null.
+SCALAR = {"type": ["string", "number", "boolean", "null"]}
 
 
 class Field(NamedTuple):
@@ -195,6 +199,37 @@ def number(low: float, high: float, *, whole: bool = False, unit: str = "") -> C
     return check
 
 
+def share(most: float) -> Check:
+    """Accept a share above 0 and up to `most`, as a number or a percentage such as `2%`."""
+
+    @accepts(
+        {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": most}, {"type": "string", "pattern": "%$"}]}
+    )
+    def check(setting: ConfigNode) -> float:
+        value = setting.value
+        if isinstance(value, str) and (percentage := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?) ?%", value.strip())):
+            value = float(percentage[1]) / 100
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+            raise ConfigValueError(
+                f"must be a share above 0% and up to {most:.0%}, such as 2%, not {setting.node.text[:40]}"
+            )
+        return value
+
+    return check
+
+
+@accepts({"anyOf": [{"type": "string", "pattern": f"^{DURATION.pattern}$"}, {"const": 0}, {"const": "0"}]})
+def duration(setting: ConfigNode) -> float:
+    """Accept a duration such as 5m or 7d; return its seconds."""
+    value = (
+        str(setting.value) if isinstance(setting.value, int) and not isinstance(setting.value, bool) else text(setting)
+    )
+    duration_match = DURATION.fullmatch(value)
+    if not duration_match and value != "0":
+        raise ConfigValueError("must be a duration such as 30s, 5m, 12h, 7d or 4w")
+    return float(int(duration_match[1]) * SECONDS[duration_match[2]]) if duration_match else 0.0
+
+
 @accepts({"type": "boolean"})
 def truth(setting: ConfigNode) -> bool:
     """Accept true or false."""
@@ -225,6 +260,14 @@ def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 100
         return tuple(yaml_value for yaml_value in values if yaml_value is not _WRONG)
 
     return read
+
+
+@accepts(SCALAR)
+def plain_value(setting: ConfigNode) -> Any:
+    """Accept a text, a number, true, false or null."""
+    if isinstance(setting.value, dict | list | UnsupportedScalar):
+        raise ConfigValueError(f"must be a text, a number, true, false or null, not {kind(setting.node)}")
+    return setting.value
 
 
 @accepts({"type": "string", "pattern": f"^{_VARIABLE}$"})
@@ -280,3 +323,14 @@ def absolute(path: str, folder: Path, home: Path | None) -> Path:
             raise ConfigValueError("begins with ~, and there is no home directory; write the whole path")
         return home / path[2:]
     return folder / path
+
+
+@accepts(lambda: schema_of(several(text, alone=False, least=1)))
+def command(setting: ConfigNode) -> tuple[str, ...]:
+    """Read a command as a list; a program given with a slash is found beside the file."""
+    if isinstance(setting.value, str):
+        raise ConfigValueError("must be a list, since no shell is used: [program, argument]")
+    argv: tuple[str, ...] = several(text, alone=False, least=1)(setting)
+    if argv and ("/" in argv[0] or argv[0].startswith("~")):
+        return (str(absolute(argv[0], setting.diagnostics.folder, setting.diagnostics.home)), *argv[1:])
+    return argv

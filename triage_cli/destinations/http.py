@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.config.destination_specs import AnswerTest, DestinationSpec, FindSpec, HttpSpec, OnceSpec
+from triage_cli.config.destinations import DestinationSpec
+from triage_cli.config.http_destination import AnswerTest, FindSpec, HttpSpec, OnceSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.config.templates import is_template
 from triage_cli.destinations.http_refusals import GONE, beginning_of, refusal

@@ -6,8 +6,9 @@ from html import escape
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from triage_cli.config.destination_specs import HttpSpec
-from triage_cli.config.secrets import proof, secret
+from triage_cli.config.http_auth import auth_header_value
+from triage_cli.config.http_destination import HttpSpec
+from triage_cli.config.secrets import secret
 from triage_cli.config.template_settings import no_address
 from triage_cli.config.templates import is_template
 from triage_cli.domain.errors import ConfigError
@@ -58,7 +59,7 @@ def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> Secrets:
         raise ConfigError(f'destination "{name}": the address in {spec.url_env} {objection}', hint="export it again")
     key = value(spec.key_env) if spec.key_env else None
     values = [value(variable) for variable in _variables(spec)]
-    auth = (spec.auth.header, proof(spec.auth, values)) if spec.auth else None
+    auth = (spec.auth.header, auth_header_value(spec.auth, values)) if spec.auth else None
     return Secrets(url, auth, key, tuple(values))
 
 

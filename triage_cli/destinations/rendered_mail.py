@@ -7,7 +7,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from triage_cli.config.destination_specs import MailSpec
+from triage_cli.config.mail_destination import MailSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.config.templates import Template, TemplateMistake, delivery_names
 from triage_cli.destinations.payload import template_values

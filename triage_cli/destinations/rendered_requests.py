@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from triage_cli.config.destination_specs import HttpSpec, UndoSpec
+from triage_cli.config.http_destination import HttpSpec, UndoSpec
 from triage_cli.config.secrets import CONTROL
 from triage_cli.config.template_filters import TemplateFailure, as_query_part, as_text, as_url_part
 from triage_cli.config.templates import Template, TemplateMistake, check, compiled, delivery_names, is_template, leaves

@@ -11,7 +11,8 @@ from email.message import EmailMessage
 from operator import itemgetter
 from typing import NamedTuple
 
-from triage_cli.config.destination_specs import DestinationSpec, MailSpec
+from triage_cli.config.destinations import DestinationSpec
+from triage_cli.config.mail_destination import MailSpec
 from triage_cli.config.template_filters import TemplateFailure
 from triage_cli.destinations.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt

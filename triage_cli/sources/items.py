@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triage_cli.config.source_specs import SourceSpec
+from triage_cli.config.sources import SourceSpec
 from triage_cli.domain.dedup import dated
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.ids import joined_id

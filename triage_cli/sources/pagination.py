@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from triage_cli.config.source_specs import CursorSpec, NextSpec, SourceSpec
+from triage_cli.config.sources import CursorSpec, NextSpec, SourceSpec
 from triage_cli.config.template_filters import as_text, as_url_part
 from triage_cli.config.templates import Template, TemplateMistake, check, compiled, is_template, leaves
 from triage_cli.domain.errors import UsageError

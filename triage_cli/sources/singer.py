@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from triage_cli.config.source_specs import SourceSpec
+from triage_cli.config.sources import SourceSpec
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.errors import InputError, UnavailableError, UsageError
 from triage_cli.domain.serialization import compact, foreign

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from triage_cli.config import Config
 from triage_cli.config.configuration import raise_template_mistakes
 from triage_cli.config.secrets import without_secrets
-from triage_cli.config.source_specs import ImapSpec, SourceSpec
+from triage_cli.config.sources import ImapSpec, SourceSpec
 from triage_cli.domain.errors import UnavailableError, UsageError
 from triage_cli.domain.sources import PullPlan
 from triage_cli.ports.sources import Source
@@ -46,7 +46,7 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
         return SingerSource(spec, without_secrets(config, os.environ), tell)
     if spec.imap is not None:
         return _mailbox(config, spec, spec.imap)
-    from triage_cli.config.secrets import proof
+    from triage_cli.config.http_auth import auth_header_value
     from triage_cli.config.secrets import secret as secret_of
     from triage_cli.destinations.http_secrets import Secrets
     from triage_cli.runtime.http_exchange import Endpoint, open_exchange
@@ -58,7 +58,7 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
     auth = spec.auth
     owner = f'source "{source_name}"'
     secret_values = [secret_of(owner, variable, os.environ) for variable in (auth.env if auth else ())]
-    header = (auth.header, proof(auth, secret_values)) if auth else None
+    header = (auth.header, auth_header_value(auth, secret_values)) if auth else None
     endpoint = Endpoint(owner, host_of(spec.url), spec.timeout, spec.timeout)
     opened = partial(open_exchange, endpoint, Network(config.offline))
     hide = Secrets(auth=header, values=tuple(secret_values)).hidden_in

@@ -1,0 +1,94 @@
+"""The authentication of requests in config.yaml: one header, whose value is made from secrets."""
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from triage_cli.config.json_schema import accepts, record_schema, schema_of
+from triage_cli.config.validators import Field, header, record, several, text, variable
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
+
+# Headers that the program sets itself, or that hold secrets and so have a key of their own.
+OWN_HEADERS = re.compile(
+    r"(?i)host|content-length|transfer-encoding|connection|webhook-.*|idempotency-key|accept-encoding"
+    r"|(?P<secret>authorization|proxy-authorization|cookie)"
+)
+
+# Characters that no header holds.
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class AuthSpec(NamedTuple):
+    """The authentication of a request: one header, made from the values of the variables `env`."""
+
+    kind: Literal["basic", "bearer", "header"]
+    env: tuple[str, ...] = ()
+    header: str = "authorization"
+    prefix: str = ""
+
+
+def settable_header(setting: ConfigNode, header_name: str) -> None:
+    """Report a header that a user may not set."""
+    header(setting._replace(node=setting.node._replace(value=header_name)))
+    if own_header_match := OWN_HEADERS.fullmatch(header_name):
+        reason = "is set by auth, which names variables" if own_header_match["secret"] else "is set by the program"
+        setting.wrong(f"{reason}; remove it")
+    if isinstance(setting.value, str) and CONTROL.search(setting.value):
+        setting.wrong("holds a line break or another control character")
+
+
+@accepts(schema_of(text))
+def _auth_prefix(setting: ConfigNode) -> str:
+    if CONTROL.search(prefix := text(setting)):
+        raise ConfigValueError("holds a line break or another control character")
+    return prefix
+
+
+@accepts(schema_of(header))
+def _auth_header(setting: ConfigNode) -> str:
+    header_name = header(setting)
+    own_header_match = OWN_HEADERS.fullmatch(header_name)
+    if own_header_match and not own_header_match["secret"]:
+        raise ConfigValueError("is set by the program; name another header")
+    return header_name
+
+
+@accepts(schema_of(variable))
+def _bearer_variable(setting: ConfigNode) -> tuple[str, ...]:
+    return (variable(setting),)
+
+
+@accepts(lambda: record_schema(AUTH))
+def read_auth(setting: ConfigNode) -> AuthSpec:
+    """Read the authentication of a request."""
+    auth_values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
+    entries = setting.value if isinstance(setting.value, Mapping) else {}
+    auth_kinds = [key for key in ("basic", "bearer", "header") if key in entries]
+    if len(auth_kinds) != 1:
+        raise ConfigValueError("takes one of basic: [USER, PASSWORD], bearer: VARIABLE, and header: NAME with env")
+    if auth_kinds[0] != "header" and {"env", "prefix"} & entries.keys():
+        raise ConfigValueError(f"env and prefix mean nothing to {auth_kinds[0]}")
+    if auth_kinds[0] == "header":
+        env = (auth_values["env"],) if "env" in auth_values else ()
+        return AuthSpec("header", env, auth_values.get("header", ""), auth_values.get("prefix", ""))
+    return AuthSpec("basic" if auth_kinds[0] == "basic" else "bearer", auth_values.get(auth_kinds[0], ()))
+
+
+def auth_header_value(auth: AuthSpec, secrets: Sequence[str]) -> str:
+    """Return the value of the authentication header.
+
+    A user without a password is an API key, and gets the password X as helpdesks expect.
+    """
+    if auth.kind == "basic":
+        return "Basic " + b64encode(":".join(secrets if len(secrets) > 1 else [*secrets, "X"]).encode()).decode()
+    return ("Bearer " if auth.kind == "bearer" else auth.prefix) + secrets[0]
+
+
+AUTH: Mapping[str, Field] = {
+    "basic": Field(several(variable, least=1, most=2)),
+    "bearer": Field(_bearer_variable),
+    "header": Field(_auth_header),
+    "env": Field(variable),
+    "prefix": Field(_auth_prefix),
+}
