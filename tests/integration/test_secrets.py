@@ -11,8 +11,9 @@ import pytest
 from tests.support.cli import Cli
 from triage_cli.config import Config, classifiers, destinations, http_destination, load_config, sources, webhooks
 from triage_cli.config.classifiers import KEY_VARIABLES
+from triage_cli.config.key_tables import Field
 from triage_cli.config.secrets import secret_variables
-from triage_cli.config.validators import Field, variable
+from triage_cli.config.validators import variable
 from triage_cli.config.yaml_document import ConfigNode, Diagnostics, Node
 
 USUAL = {

@@ -5,22 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
+from triage_cli.config.key_tables import Field, record, suggestion
 from triage_cli.config.routes import MOST_ERROR
-from triage_cli.config.validators import (
-    Field,
-    absolute,
-    named,
-    number,
-    one_of,
-    optional,
-    record,
-    several,
-    share,
-    suggestion,
-    text,
-    url,
-    variable,
-)
+from triage_cli.config.validators import absolute, named, number, one_of, optional, several, share, text, url, variable
 from triage_cli.config.yaml_document import ConfigNode
 
 # What `redact` may name: personal data and credentials that a pattern and a checksum can find.

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from triage_cli.config.validators import Field, number, several, truth
+from triage_cli.config.key_tables import Field
+from triage_cli.config.validators import number, several, truth
 
 TIMEOUT = number(0.1, 3600, unit="seconds")
 RETRIES: Mapping[str, Field] = {

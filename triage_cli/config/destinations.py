@@ -8,20 +8,9 @@ from typing import NamedTuple
 from triage_cli.config.destination_limits import RETRIES, TIMEOUT
 from triage_cli.config.http_destination import HttpSpec, http_schema, read_http
 from triage_cli.config.json_schema import Schema, accepts, named_schema, record_schema
+from triage_cli.config.key_tables import Field, record
 from triage_cli.config.mail_destination import MAIL, MailSpec, read_mail
-from triage_cli.config.validators import (
-    Field,
-    command,
-    named,
-    number,
-    one_of,
-    path,
-    record,
-    several,
-    truth,
-    url,
-    variable,
-)
+from triage_cli.config.validators import command, named, number, one_of, path, several, truth, url, variable
 from triage_cli.config.yaml_document import ConfigNode
 from triage_cli.domain.tickets import Category
 

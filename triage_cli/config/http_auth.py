@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from triage_cli.config.json_schema import accepts, record_schema, schema_of
-from triage_cli.config.validators import Field, header, record, several, text, variable
+from triage_cli.config.key_tables import Field, record
+from triage_cli.config.validators import header, several, text, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 
 # Headers that the program sets itself, or that hold secrets and so have a key of their own.

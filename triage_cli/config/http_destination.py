@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple
 from triage_cli.config.destination_limits import LIMITS
 from triage_cli.config.http_auth import AuthSpec, read_auth, settable_header
 from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
+from triage_cli.config.key_tables import Field, record
 from triage_cli.config.presets import filled, load_preset, preset_names
 from triage_cli.config.template_settings import address, address_or_endpoint, endpoint, scalar, texts, tree
-from triage_cli.config.validators import Field, number, one_of, plain_value, record, several, text, variable
+from triage_cli.config.validators import number, one_of, plain_value, several, text, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from triage_cli.config.destination_limits import LIMITS
-from triage_cli.config.validators import Field, number, one_of, record, several, text, text_matching, variable
+from triage_cli.config.key_tables import Field, record
+from triage_cli.config.validators import number, one_of, several, text, text_matching, variable
 from triage_cli.config.yaml_document import ConfigNode
 from triage_cli.runtime.network import is_loopback
 

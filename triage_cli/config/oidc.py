@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from triage_cli.config.json_schema import accepts, record_schema, schema_of
-from triage_cli.config.validators import Field, one_of, record, several, text, url
+from triage_cli.config.key_tables import Field, record
+from triage_cli.config.validators import one_of, several, text, url
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 from triage_cli.domain.api_keys import ROLES
 from triage_cli.runtime.network import is_loopback

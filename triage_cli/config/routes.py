@@ -6,19 +6,8 @@ from typing import Any
 
 from triage_cli.config.destinations import DestinationSpec, unnamed_webhook
 from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
-from triage_cli.config.validators import (
-    Field,
-    label,
-    number,
-    one_of,
-    record,
-    several,
-    share,
-    suggestion,
-    text,
-    truth,
-    url,
-)
+from triage_cli.config.key_tables import Field, record, suggestion
+from triage_cli.config.validators import label, number, one_of, several, share, text, truth, url
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
 from triage_cli.domain.routing_rules import EXTRA, Rule
 from triage_cli.domain.tickets import PRIORITIES, Category

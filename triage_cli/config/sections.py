@@ -8,10 +8,11 @@ from triage_cli.config.classifiers import CLASSIFIER, LOCAL, ClassifierSpec, rea
 from triage_cli.config.database_address import database
 from triage_cli.config.destinations import DESTINATION, DestinationSpec, read_destinations
 from triage_cli.config.json_schema import DIALECT, accepts, or_null, record_schema
+from triage_cli.config.key_tables import Field, record, suggestion
 from triage_cli.config.oidc import read_oidc
 from triage_cli.config.routes import Routes, later, routes_schema
 from triage_cli.config.sources import read_sources
-from triage_cli.config.validators import Field, number, optional, record, several, suggestion, text, truth, url
+from triage_cli.config.validators import number, optional, several, text, truth, url
 from triage_cli.config.webhooks import read_webhooks
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 from triage_cli.domain.routing_rules import Rule

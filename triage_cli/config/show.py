@@ -9,7 +9,7 @@ from triage_cli.config.configuration import Config
 from triage_cli.config.database_address import without_password
 from triage_cli.config.destination_limits import LIMITS
 from triage_cli.config.destinations import DESTINATION, DestinationSpec
-from triage_cli.config.validators import Field
+from triage_cli.config.key_tables import Field
 from triage_cli.config.webhooks import WEBHOOK, HookSpec
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category

@@ -12,12 +12,12 @@ from typing import Any, Literal, NamedTuple
 
 from triage_cli.config.http_auth import AuthSpec, read_auth, settable_header
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
+from triage_cli.config.key_tables import Field, record
 from triage_cli.config.mail_destination import mail_host
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.template_settings import address, endpoint, no_address, texts, tree
 from triage_cli.config.validators import (
     SCALAR,
-    Field,
     command,
     duration,
     named,
@@ -25,7 +25,6 @@ from triage_cli.config.validators import (
     one_of,
     optional,
     plain_value,
-    record,
     several,
     text,
     truth,

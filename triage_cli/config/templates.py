@@ -14,8 +14,8 @@ import jinja2
 from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from triage_cli.config.key_tables import suggestion
 from triage_cli.config.template_filters import FILTERS, LARGEST, TESTS, TemplateFailure, as_text, bounded, default
-from triage_cli.config.validators import suggestion
 from triage_cli.domain.serialization import TICKET_KEYS
 
 T = TypeVar("T")

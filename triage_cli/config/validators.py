@@ -1,96 +1,23 @@
-"""Checks of single values, and the reading of a record by a table of its keys."""
+"""Checks of single values of config.yaml: texts, names, numbers, durations, addresses, paths."""
 
 import contextlib
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from triage_cli.config.json_schema import NAME, accepts, or_null, schema_of
+from triage_cli.config.key_tables import WRONG, listed, suggestion
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
 from triage_cli.domain.hostile_text.invisible import first_hidden
-
-_SECRET = re.compile(
-    r"(?i)(.*[_-])?(api_?key|key|secrets?|token|password|passwd|passphrase|credentials?|authorization)"
-)
 
 _VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,99}"
 DURATION = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)")
 SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 # The JSON Schema of a text, a number, true, false or null.
 SCALAR = {"type": ["string", "number", "boolean", "null"]}
-
-
-class Field(NamedTuple):
-    """A key of a record: its check, the types of record that have it (none: all), and whether it is required."""
-
-    check: Check
-    types: tuple[str, ...] = ()
-    needed: bool = False
-
-
-def record(
-    setting: ConfigNode,
-    table: Mapping[str, Field],
-    origin_prefix: str,
-    *,
-    instead: str = "",
-    misplaced: Mapping[str, str] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """Read a mapping by its table; `origin_prefix` is the key under which its values' origins are recorded.
-
-    `instead` is the key for the name of a secret's variable, for the hint if somebody wrote the secret itself, and
-    `misplaced` has messages about keys that belong elsewhere. Mistakes go to the diagnostics; the result has the keys
-    without a mistake.
-    """
-    entries = setting.read(ConfigNode.entries, {})
-    values: dict[str, Any] = {}
-    chosen = entries["type"].read(table["type"].check) if "type" in table and "type" in entries else None
-    for key, inner in entries.items():
-        if (field := table.get(key)) is None:
-            inner.wrong(misplaced.get(key) or unknown_key(key, table, instead))
-        elif chosen and field.types and chosen not in field.types:
-            inner.wrong(f'means nothing to type "{chosen}" (only to {listed(field.types)}); remove it')
-        elif key == "type":
-            values["type"] = chosen
-        elif (yaml_value := inner.read(field.check, _WRONG)) is not _WRONG:
-            values[key] = yaml_value
-        inner.origin(f"{origin_prefix}.{key}" if origin_prefix else key)
-    for key, field in table.items():
-        meant = field.needed and (not field.types or chosen in field.types)
-        if meant and key not in entries and isinstance(setting.value, dict):
-            setting.wrong(f"{key} is missing")
-    return values
-
-
-_WRONG = object()
-
-
-def unknown_key(key: str, known: Collection[str], instead: str) -> str:
-    """Return the message about an unknown key."""
-    if _SECRET.fullmatch(key) and not suggestion(key, known, 0.9):
-        into = f" and name the variable in {instead}" if instead else ""
-        return f"secrets do not belong in this file; put it into the environment{into}"
-    return f"unknown key{suggestion(key, known) or '; known are ' + ', '.join(known)}"
-
-
-def suggestion(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
-    """Return a clause with the most similar known word, or an empty text."""
-    import difflib
-
-    by_lower = {name.lower(): name for name in known}
-    longer = [name for name in by_lower if name.startswith(f"{word.lower()}.")]  # as extra.COLUMN for extra
-    near = longer or difflib.get_close_matches(word.lower(), by_lower, 1, cutoff)
-    return f'; did you mean "{by_lower[near[0]]}"?' if near else ""
-
-
-def listed(items: Collection[str]) -> str:
-    """Join words with commas, and the last one with "or"."""
-    *most, last = items
-    return f"{', '.join(most)} or {last}" if most else last
 
 
 @accepts({"type": "string", "pattern": r"\S"})
@@ -256,8 +183,8 @@ def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 100
         settings = [setting] if alone and not isinstance(setting.value, list) else setting.items()
         if not least <= len(settings) <= most:
             raise ConfigValueError(f"needs at least {least}" if len(settings) < least else f"holds more than {most}")
-        values = [inner.read(check, _WRONG) for inner in settings]
-        return tuple(yaml_value for yaml_value in values if yaml_value is not _WRONG)
+        values = [inner.read(check, WRONG) for inner in settings]
+        return tuple(yaml_value for yaml_value in values if yaml_value is not WRONG)
 
     return read
 

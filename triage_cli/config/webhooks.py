@@ -7,20 +7,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
+from triage_cli.config.key_tables import Field, record
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.sources import ticket_fields
-from triage_cli.config.validators import (
-    Field,
-    header,
-    named,
-    one_of,
-    optional,
-    record,
-    several,
-    text,
-    text_matching,
-    variable,
-)
+from triage_cli.config.validators import header, named, one_of, optional, several, text, text_matching, variable
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError
 
 PRESETS = Path(__file__).parent.parent / "api" / "presets"

@@ -28,7 +28,7 @@ def check_source(config: Config, source_name: str) -> None:
     """Raise if a source does not exist, or needs the network while it is switched off."""
     spec = config.sources.get(source_name)
     if spec is None:
-        from triage_cli.config.validators import suggestion
+        from triage_cli.config.key_tables import suggestion
 
         known = suggestion(source_name, config.sources) or f"; there are {', '.join(config.sources)}"
         raise UsageError(f'no source "{source_name}" in the config{known}')
