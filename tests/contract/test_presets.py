@@ -22,7 +22,7 @@ from triage_cli.config import load_config
 from triage_cli.config.destinations import DestinationSpec
 from triage_cli.config.http_destination import HttpSpec
 from triage_cli.config.presets import load_preset, preset_names
-from triage_cli.config.template_filters import FILTERS
+from triage_cli.config.templates.filters import FILTERS
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.outcomes import Outcome

@@ -10,7 +10,7 @@ import pytest
 from triage_cli.config import Config, load_config, presets, shown
 from triage_cli.config.http_auth import AuthSpec
 from triage_cli.config.http_destination import AnswerTest, HttpSpec
-from triage_cli.config.template_settings import no_address
+from triage_cli.config.templates.addresses import no_address
 from triage_cli.destinations.http_secrets import secrets_of
 from triage_cli.domain.errors import ConfigError
 from triage_cli.wiring.destinations import check_templates

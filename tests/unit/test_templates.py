@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.config.template_filters import FILTERS, LARGEST, TemplateFailure, as_url_part
-from triage_cli.config.templates import (
+from triage_cli.config.templates.filters import FILTERS, LARGEST, TemplateFailure, as_url_part
+from triage_cli.config.templates.jinja import (
     Template,
     TemplateMistake,
     compiled,

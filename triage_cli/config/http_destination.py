@@ -9,7 +9,8 @@ from triage_cli.config.http_auth import AuthSpec, read_auth, settable_header
 from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
 from triage_cli.config.key_tables import Field, record
 from triage_cli.config.presets import filled, load_preset, preset_names
-from triage_cli.config.template_settings import address, address_or_endpoint, endpoint, scalar, texts, tree
+from triage_cli.config.templates.addresses import address, address_or_endpoint, endpoint
+from triage_cli.config.templates.settings import named_templates, template_text, template_tree
 from triage_cli.config.validators import number, one_of, plain_value, several, text, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 
@@ -238,9 +239,9 @@ ANSWER: Mapping[str, Field] = {
 }
 ONCE: Mapping[str, Field] = {
     "get": Field(address_or_endpoint),
-    "body": Field(tree),
+    "body": Field(template_tree),
     "found": Field(text),
-    "contains": Field(scalar),
+    "contains": Field(template_text),
     "partial": Field(text),
 }
 FIND: Mapping[str, Field] = {
@@ -252,7 +253,7 @@ FIND: Mapping[str, Field] = {
 UNDO: Mapping[str, Field] = {
     "endpoint": Field(address_or_endpoint, needed=True),
     "method": Field(one_of(*METHODS)),
-    "body": Field(tree),
+    "body": Field(template_tree),
 }
 HTTP: Mapping[str, Field] = {
     "type": Field(one_of("http"), needed=True),
@@ -261,12 +262,12 @@ HTTP: Mapping[str, Field] = {
     "url": Field(address),
     "url_env": Field(variable),
     "endpoint": Field(endpoint),
-    "query": Field(texts()),
-    "headers": Field(texts(settable_header)),
+    "query": Field(named_templates()),
+    "headers": Field(named_templates(settable_header)),
     "auth": Field(read_auth),
     "key_env": Field(variable),
-    "body": Field(tree),
-    "form": Field(texts()),
+    "body": Field(template_tree),
+    "form": Field(named_templates()),
     "ok": Field(_answer_test),
     "retry": Field(_answer_test),
     "keep": Field(_kept_paths),

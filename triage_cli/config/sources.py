@@ -15,7 +15,8 @@ from triage_cli.config.json_schema import accepts, named_schema, record_schema, 
 from triage_cli.config.key_tables import Field, record
 from triage_cli.config.mail_destination import mail_host
 from triage_cli.config.presets import filled, preset_names
-from triage_cli.config.template_settings import address, endpoint, no_address, texts, tree
+from triage_cli.config.templates.addresses import address, endpoint, no_address
+from triage_cli.config.templates.settings import named_templates, template_tree
 from triage_cli.config.validators import (
     SCALAR,
     command,
@@ -267,10 +268,10 @@ SOURCE: Mapping[str, Field] = {
     "url": Field(_address, HTTP, needed=True),
     "endpoint": Field(endpoint, HTTP),
     "method": Field(one_of("GET", "POST"), HTTP),
-    "query": Field(texts(), HTTP),
-    "headers": Field(texts(settable_header), HTTP),
+    "query": Field(named_templates(), HTTP),
+    "headers": Field(named_templates(settable_header), HTTP),
     "auth": Field(read_auth, HTTP),
-    "body": Field(tree, HTTP),
+    "body": Field(template_tree, HTTP),
     "items": Field(text, HTTP),
     "next": Field(optional(_next), HTTP),
     "cursor": Field(_cursor, HTTP),

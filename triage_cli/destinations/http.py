@@ -5,8 +5,8 @@ from typing import Any
 
 from triage_cli.config.destinations import DestinationSpec
 from triage_cli.config.http_destination import AnswerTest, FindSpec, HttpSpec, OnceSpec
-from triage_cli.config.template_filters import TemplateFailure
-from triage_cli.config.templates import is_template
+from triage_cli.config.templates.filters import TemplateFailure
+from triage_cli.config.templates.jinja import is_template
 from triage_cli.destinations.http_refusals import GONE, beginning_of, refusal
 from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
 from triage_cli.destinations.http_sender import WORKERS, HttpSender, Send, shown

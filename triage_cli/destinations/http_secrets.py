@@ -9,8 +9,8 @@ from urllib.parse import quote, unquote, urlsplit
 from triage_cli.config.http_auth import auth_header_value
 from triage_cli.config.http_destination import HttpSpec
 from triage_cli.config.secrets import secret
-from triage_cli.config.template_settings import no_address
-from triage_cli.config.templates import is_template
+from triage_cli.config.templates.addresses import no_address
+from triage_cli.config.templates.jinja import is_template
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.serialization import compact
 

@@ -30,7 +30,7 @@ def line(outgoing: OutgoingDelivery) -> bytes:
 
 
 def template_values(outgoing: OutgoingDelivery, **others: Any) -> Mapping[str, Any]:
-    """Return the values of the names that `config.templates.delivery_names` lists, and `others`."""
+    """Return the values of the names that `config.templates.jinja.delivery_names` lists, and `others`."""
     delivery, ticket = outgoing.delivery, outgoing.ticket
     return {
         "category": delivery.category,

@@ -8,8 +8,8 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from triage_cli.config.mail_destination import MailSpec
-from triage_cli.config.template_filters import TemplateFailure
-from triage_cli.config.templates import Template, TemplateMistake, delivery_names
+from triage_cli.config.templates.filters import TemplateFailure
+from triage_cli.config.templates.jinja import Template, TemplateMistake, delivery_names
 from triage_cli.destinations.payload import template_values
 from triage_cli.domain.deliveries import OutgoingDelivery
 from triage_cli.domain.mail.parts import mail_of

@@ -7,8 +7,16 @@ from urllib.parse import quote, urlencode
 
 from triage_cli.config.http_destination import HttpSpec, UndoSpec
 from triage_cli.config.secrets import CONTROL
-from triage_cli.config.template_filters import TemplateFailure, as_query_part, as_text, as_url_part
-from triage_cli.config.templates import Template, TemplateMistake, check, compiled, delivery_names, is_template, leaves
+from triage_cli.config.templates.filters import TemplateFailure, as_query_part, as_text, as_url_part
+from triage_cli.config.templates.jinja import (
+    Template,
+    TemplateMistake,
+    check,
+    compiled,
+    delivery_names,
+    is_template,
+    leaves,
+)
 from triage_cli.destinations.http_secrets import Secrets
 from triage_cli.destinations.payload import template_values
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from triage_cli.config.destinations import DestinationSpec
 from triage_cli.config.mail_destination import MailSpec
-from triage_cli.config.template_filters import TemplateFailure
+from triage_cli.config.templates.filters import TemplateFailure
 from triage_cli.destinations.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, causes

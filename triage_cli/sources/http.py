@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from triage_cli.config.sources import SourceSpec
-from triage_cli.config.template_filters import TemplateFailure
+from triage_cli.config.templates.filters import TemplateFailure
 from triage_cli.domain.errors import DeliveryError, InputError, RefusedError, UnavailableError, UsageError
 from triage_cli.domain.json_paths import lookup
 from triage_cli.domain.serialization import compact, foreign

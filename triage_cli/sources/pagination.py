@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from triage_cli.config.sources import CursorSpec, NextSpec, SourceSpec
-from triage_cli.config.template_filters import as_text, as_url_part
-from triage_cli.config.templates import Template, TemplateMistake, check, compiled, is_template, leaves
+from triage_cli.config.templates.filters import as_text, as_url_part
+from triage_cli.config.templates.jinja import Template, TemplateMistake, check, compiled, is_template, leaves
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.json_paths import lookup, placed
 from triage_cli.domain.serialization import compact, from_json

@@ -1,4 +1,4 @@
-"""Templates in texts of config.yaml: Jinja2 in a sandbox, with closed lists of names, filters and syntax.
+"""The language of templates: Jinja2 in a sandbox, with closed lists of names, filters and syntax.
 
 Only the configuration holds templates. A ticket's text is a value: it is never parsed as a template. This module is
 imported only to check or render templates, since importing Jinja2 takes 30 ms.
@@ -15,16 +15,17 @@ from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from triage_cli.config.key_tables import suggestion
-from triage_cli.config.template_filters import FILTERS, LARGEST, TESTS, TemplateFailure, as_text, bounded, default
+from triage_cli.config.templates.filters import FILTERS, LARGEST, TESTS, TemplateFailure, as_text, bounded, default
 from triage_cli.domain.serialization import TICKET_KEYS
 
 T = TypeVar("T")
-# Characters of one template.
+# The most characters of one template.
 LONGEST_SOURCE = 20_000
 # The names of a delivery's values other than its ticket.
 DELIVERY_NAMES = ("category", "suggestion", "confidence", "rule", "delivery_id", "replaces", "attempt")
 # Below this name any name is accepted, since the columns of a ticket are not known in advance.
-OPEN = "ticket.extra"
+OPEN_NAME = "ticket.extra"
+# The syntax that a template may use.
 SYNTAX = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const, nodes.Filter, nodes.Test, nodes.Compare,
     nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.CondExpr, nodes.If, nodes.List, nodes.Tuple, nodes.Dict,
@@ -47,32 +48,36 @@ def is_template(source: str) -> bool:
     return any(mark in source for mark in ("{{", "{%", "{#"))
 
 
-def leaves(tree: Any, setting: str) -> Iterator[tuple[str, str]]:
+def leaves(template_tree: Any, setting: str) -> Iterator[tuple[str, str]]:
     """Yield the templates of a YAML tree, each with its place."""
-    if isinstance(tree, str):
-        yield setting, tree
-    elif isinstance(tree, Mapping):
-        for key, inner in tree.items():
-            yield from leaves(inner, f"{setting}.{key}")
-    elif isinstance(tree, list | tuple):
-        for number, inner in enumerate(tree):
-            yield from leaves(inner, f"{setting}[{number}]")
+    if isinstance(template_tree, str):
+        yield setting, template_tree
+    elif isinstance(template_tree, Mapping):
+        for key, inner_tree in template_tree.items():
+            yield from leaves(inner_tree, f"{setting}.{key}")
+    elif isinstance(template_tree, list | tuple):
+        for number, inner_tree in enumerate(template_tree):
+            yield from leaves(inner_tree, f"{setting}[{number}]")
 
 
-def compiled(tree: Any, names: AbstractSet[str], setting: str) -> Callable[[Mapping[str, Any]], Any]:
+def compiled(template_tree: Any, allowed_names: AbstractSet[str], setting: str) -> Callable[[Mapping[str, Any]], Any]:
     """Return a renderer of a YAML tree: its string leaves are templates, other values stay unchanged.
 
     Raises `TemplateMistake`; the renderer raises `TemplateFailure`, with the place of the leaf.
     """
-    if isinstance(tree, str):
-        return Template(tree, names, setting).value
-    if isinstance(tree, Mapping):
-        fields = {key: compiled(inner, names, f"{setting}.{key}") for key, inner in tree.items()}
-        return lambda values: {key: render(values) for key, render in fields.items()}
-    if isinstance(tree, list | tuple):
-        items = [compiled(inner, names, f"{setting}[{n}]") for n, inner in enumerate(tree)]
-        return lambda values: [render(values) for render in items]
-    return lambda _: tree
+    if isinstance(template_tree, str):
+        return Template(template_tree, allowed_names, setting).value
+    if isinstance(template_tree, Mapping):
+        field_renderers = {
+            key: compiled(inner_tree, allowed_names, f"{setting}.{key}") for key, inner_tree in template_tree.items()
+        }
+        return lambda values: {key: render(values) for key, render in field_renderers.items()}
+    if isinstance(template_tree, list | tuple):
+        item_renderers = [
+            compiled(inner_tree, allowed_names, f"{setting}[{n}]") for n, inner_tree in enumerate(template_tree)
+        ]
+        return lambda values: [render(values) for render in item_renderers]
+    return lambda _: template_tree
 
 
 class Template:
@@ -82,7 +87,7 @@ class Template:
     """
 
     def __init__(
-        self, source: str, names: AbstractSet[str], setting: str, finalize: Callable[[Any], str] | None = None
+        self, source: str, allowed_names: AbstractSet[str], setting: str, finalize: Callable[[Any], str] | None = None
     ) -> None:
         self._setting = setting
         self._text: jinja2.Template | None = None
@@ -90,14 +95,14 @@ class Template:
         self._source = source
         if not is_template(source):
             return
-        self._text, self._expression = _parsed(source, frozenset(names), finalize or as_text)
+        self._text, self._expression = _parsed(source, frozenset(allowed_names), finalize or as_text)
 
     def value(self, values: Mapping[str, Any]) -> Any:
         """Return the typed value of a template that is a single expression; else the text."""
         if self._expression is None:
             return self.text(values)
-        with_type = self._expression
-        value = self._rendered(lambda: with_type(**values))
+        typed_expression = self._expression
+        value = self._rendered(lambda: typed_expression(**values))
         if isinstance(value, jinja2.Undefined):
             raise TemplateFailure(f"{self._setting}: {value._undefined_message}")  # noqa: SLF001 - it has no other way
         return value
@@ -107,40 +112,40 @@ class Template:
         if self._text is None:
             return self._source
         pieces = self._text.generate(**values)
-        return self._rendered(lambda: "".join(_bounded(pieces)))
+        return self._rendered(lambda: "".join(_bounded_pieces(pieces)))
 
     def _rendered(self, render: Callable[[], T]) -> T:
         try:
             return render()
         except (jinja2.TemplateError, RecursionError, *_FAULTS) as error:
-            raise TemplateFailure(f"{self._setting}: {_short(error)}") from error
+            raise TemplateFailure(f"{self._setting}: {_error_text(error)}") from error
 
 
 @lru_cache(maxsize=1024)  # a configuration is checked as a whole before a destination compiles its part
 def _parsed(
-    source: str, names: frozenset[str], finalize: Callable[[Any], str]
+    source: str, allowed_names: frozenset[str], finalize: Callable[[Any], str]
 ) -> tuple[jinja2.Template, Callable[..., Any] | None]:
-    tree = check(source, names)
+    template_node = check(source, allowed_names)
     environment = _environment(finalize)
     try:
         text = environment.from_string(source)
-        if not _is_expression(tree):
+        if not _is_expression(template_node):
             return text, None
-        inner = re.sub(r"^\{\{[-+]?|[-+]?\}\}$", "", source)
-        return text, environment.compile_expression(inner, undefined_to_none=False)
+        expression = re.sub(r"^\{\{[-+]?|[-+]?\}\}$", "", source)
+        return text, environment.compile_expression(expression, undefined_to_none=False)
     except (jinja2.TemplateError, RecursionError, *_FAULTS) as error:  # what is constant is worked out at once
-        raise TemplateMistake(f"is not a valid template: {_short(error)}") from error
+        raise TemplateMistake(f"is not a valid template: {_error_text(error)}") from error
 
 
 # The errors of operators and filters for unsuitable values; our own filters raise ValueError, too.
 _FAULTS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 
 
-def _short(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return (str(error) or type(error).__name__)[:200]
 
 
-def _bounded(pieces: Iterator[str]) -> Iterator[str]:
+def _bounded_pieces(pieces: Iterator[str]) -> Iterator[str]:
     size = 0
     for piece in pieces:
         size += len(piece)
@@ -152,24 +157,24 @@ def _bounded(pieces: Iterator[str]) -> Iterator[str]:
 # Checking
 
 
-def check(source: str, names: AbstractSet[str]) -> nodes.Template:
-    """Parse a template and look at each name, filter and statement in it. Raises `TemplateMistake`."""
+def check(source: str, allowed_names: AbstractSet[str]) -> nodes.Template:
+    """Parse a template and check each name, filter and statement in it. Raises `TemplateMistake`."""
     if len(source) > LONGEST_SOURCE:
         raise TemplateMistake(f"is longer than {LONGEST_SOURCE:,} characters")
     try:
-        tree = _environment(as_text).parse(source)
-        _check(tree, names)
+        template_node = _environment(as_text).parse(source)
+        _check(template_node, allowed_names)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateMistake(f"is not a valid template: {error.message}") from error
     except RecursionError as error:
         raise TemplateMistake("is nested too deeply") from error
-    return tree
+    return template_node
 
 
-def _check(template_node: nodes.Node, names: AbstractSet[str]) -> None:
+def _check(template_node: nodes.Node, allowed_names: AbstractSet[str]) -> None:
     if isinstance(template_node, nodes.Name | nodes.Getattr | nodes.Getitem):
-        if path := _path(template_node):
-            _check_name(path, names)
+        if dotted_name := _dotted_name(template_node):
+            _check_name(dotted_name, allowed_names)
             return
     elif not isinstance(template_node, SYNTAX):
         raise TemplateMistake(
@@ -179,40 +184,41 @@ def _check(template_node: nodes.Node, names: AbstractSet[str]) -> None:
         raise TemplateMistake(_unknown("filter", template_node.name, FILTERS.keys()))
     if isinstance(template_node, nodes.Test) and template_node.name not in TESTS:
         raise TemplateMistake(_unknown("test", template_node.name, TESTS))
-    for inner in template_node.iter_child_nodes():
-        _check(inner, names)
+    for inner_node in template_node.iter_child_nodes():
+        _check(inner_node, allowed_names)
 
 
-def _path(template_node: nodes.Node) -> tuple[str, ...]:
-    """Return the parts of a dotted name; empty if the expression does not begin with a name."""
+def _dotted_name(template_node: nodes.Node) -> tuple[str, ...]:
+    """Return the parts of a dotted name; empty if the template's expression does not begin with a name."""
     if isinstance(template_node, nodes.Name):
         return (template_node.name,)
-    if isinstance(template_node, nodes.Getattr) and (before := _path(template_node.node)):
-        return (*before, template_node.attr)
-    if isinstance(template_node, nodes.Getitem) and (before := _path(template_node.node)):
+    if isinstance(template_node, nodes.Getattr) and (name_before := _dotted_name(template_node.node)):
+        return (*name_before, template_node.attr)
+    if isinstance(template_node, nodes.Getitem) and (name_before := _dotted_name(template_node.node)):
         if not isinstance(template_node.arg, nodes.Const):
-            raise TemplateMistake(f"{'.'.join(before)}[…] takes a name in quotes or a number")
-        return (*before, str(template_node.arg.value))
+            raise TemplateMistake(f"{'.'.join(name_before)}[…] takes a name in quotes or a number")
+        return (*name_before, str(template_node.arg.value))
     return ()
 
 
-def _check_name(path: tuple[str, ...], names: AbstractSet[str]) -> None:
-    name = ".".join(path)
-    if name not in names and not (OPEN in names and name.startswith(f"{OPEN}.")):
-        raise TemplateMistake(_unknown("name", name, names))
+def _check_name(dotted_name: tuple[str, ...], allowed_names: AbstractSet[str]) -> None:
+    name = ".".join(dotted_name)
+    if name not in allowed_names and not (OPEN_NAME in allowed_names and name.startswith(f"{OPEN_NAME}.")):
+        raise TemplateMistake(_unknown("name", name, allowed_names))
 
 
-def _unknown(kind: str, name: str, known: AbstractSet[str]) -> str:
-    return f'{kind} "{name}" is unknown{suggestion(name, known) or "; known are " + ", ".join(sorted(known))}'
+def _unknown(kind: str, name: str, known_names: AbstractSet[str]) -> str:
+    correction = suggestion(name, known_names) or f"; known are {', '.join(sorted(known_names))}"
+    return f'{kind} "{name}" is unknown{correction}'
 
 
-def _is_expression(tree: nodes.Template) -> bool:
-    (*_, last) = tree.body
+def _is_expression(template_node: nodes.Template) -> bool:
+    (*_, last_node) = template_node.body
     return (
-        len(tree.body) == 1
-        and isinstance(last, nodes.Output)
-        and len(last.nodes) == 1
-        and not isinstance(last.nodes[0], nodes.TemplateData)
+        len(template_node.body) == 1
+        and isinstance(last_node, nodes.Output)
+        and len(last_node.nodes) == 1
+        and not isinstance(last_node.nodes[0], nodes.TemplateData)
     )
 
 

@@ -22,7 +22,7 @@ class TemplateFailure(ValueError):  # noqa: N818 - it becomes the error of one d
 
 
 def as_text(template_value: Any) -> str:
-    """Return a value as text: empty for null, JSON for lists and objects."""
+    """Return a template's value as text: empty for null, JSON for lists and objects."""
     if isinstance(template_value, str):
         return template_value
     if template_value is None:
@@ -31,14 +31,14 @@ def as_text(template_value: Any) -> str:
 
 
 def as_query_part(template_value: Any) -> str:
-    """Return a value as text. Raises `TemplateFailure` for an empty text, which would change the address."""
+    """Return a template's value as text. Raises `TemplateFailure` for an empty text, which would change the address."""
     if text := as_text(template_value):
         return text
     raise TemplateFailure("a value is empty, and the address would be another one without it")
 
 
 def as_url_part(template_value: Any) -> str:
-    """Return a value percent-encoded. Raises `TemplateFailure` as `as_query_part` does."""
+    """Return a template's value percent-encoded. Raises `TemplateFailure` as `as_query_part` does."""
     return quote(as_query_part(template_value), safe="")
 
 
@@ -58,18 +58,18 @@ def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def default(template_value: Any, instead: Any = "", boolean: bool = False) -> Any:
     """Return another value for null, and with `boolean` also for an empty value, 0 or false."""
-    missing = template_value is None or isinstance(template_value, jinja2.Undefined)
-    return instead if missing or (boolean and not template_value) else template_value
+    is_missing = template_value is None or isinstance(template_value, jinja2.Undefined)
+    return instead if is_missing or (boolean and not template_value) else template_value
 
 
 def _truncate(template_value: Any, length: int) -> str:
     """Shorten a text to so many UTF-16 units, as most receivers count: an emoji is two."""
-    text = as_text(template_value)
-    units = text[: length + 1].encode("utf-16-le", "surrogatepass")
+    template_text = as_text(template_value)
+    units = template_text[: length + 1].encode("utf-16-le", "surrogatepass")
     if len(units) // 2 <= length:
-        return text
-    kept = units[: 2 * max(0, length - 1)].decode("utf-16-le", "ignore")  # removes half a character at the end
-    return kept + "…"[:length]
+        return template_text
+    truncated = units[: 2 * max(0, length - 1)].decode("utf-16-le", "ignore")  # removes half a character at the end
+    return truncated + "…"[:length]
 
 
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
@@ -84,10 +84,12 @@ def _slug(template_value: Any) -> str:
 
     A text without any becomes the beginning of its hash.
     """
-    text = as_text(template_value)
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
-    slug_text = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", plain)).strip("-")
-    return slug_text or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    template_text = as_text(template_value)
+    without_accents = "".join(
+        c for c in unicodedata.normalize("NFKD", template_text.casefold()) if not unicodedata.combining(c)
+    )
+    slug_text = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", without_accents)).strip("-")
+    return slug_text or hashlib.sha256(template_text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def _uuid(template_value: Any) -> str:
@@ -98,17 +100,17 @@ def _uuid(template_value: Any) -> str:
 
 
 def _replace(template_value: Any, old: str, new: str) -> str:
-    text = as_text(template_value)
-    if len(text) + text.count(old) * len(new) > LARGEST:
+    template_text = as_text(template_value)
+    if len(template_text) + template_text.count(old) * len(new) > LARGEST:
         raise TemplateFailure(f"replace would make more than {LARGEST:,} characters")
-    return text.replace(old, new)
+    return template_text.replace(old, new)
 
 
 def _join(template_value: Any, between: str = "") -> str:
-    texts = [as_text(each) for each in template_value]
-    if sum(map(len, texts)) + len(texts) * len(between) > LARGEST:
+    joined_texts = [as_text(each) for each in template_value]
+    if sum(map(len, joined_texts)) + len(joined_texts) * len(between) > LARGEST:
         raise TemplateFailure(f"join would make more than {LARGEST:,} characters")
-    return between.join(texts)
+    return between.join(joined_texts)
 
 
 TESTS = frozenset({"none", "defined", "string", "number", "mapping", "sequence", "boolean", "in", "true", "false"})

@@ -1,0 +1,1 @@
+"""Templates in config.yaml: which settings may hold them, their language, and their filters."""
