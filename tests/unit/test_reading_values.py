@@ -7,9 +7,10 @@ import pytest
 
 from triage_cli.domain.tickets import TicketDraft
 from triage_cli.readers import ReadOptions, open_table
-from triage_cli.readers.cell_values import moment, priority
 from triage_cli.readers.column_mapping import matched
+from triage_cli.readers.dates import moment
 from triage_cli.readers.helpdesks import recognised
+from triage_cli.readers.priorities import priority
 
 NUMBERS = {"1": "urgent", "5": "low"}
 

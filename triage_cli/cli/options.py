@@ -1,22 +1,26 @@
 """Options that several commands have, alone or in groups, and what people type for them: times, durations, statuses."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
+from datetime import datetime
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.insight.stats import STATS_KEYS
-from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES
+from triage_cli.domain.tickets import PRIORITIES
+from triage_cli.domain.tickets import SORTS
+from triage_cli.domain.tickets import STATUSES
 from triage_cli.domain.times import timestamp
-from triage_cli.readers import ReadOptions, cell_values
+from triage_cli.readers import ReadOptions
+from triage_cli.readers import dates
+from triage_cli.readers import priorities
+from typing import Annotated
+import re
+import typer
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 DAYS = {"now": 0, "today": 0, "yesterday": 1}
@@ -76,7 +80,7 @@ SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 def priority(typed: str | None) -> str | None:
     """Return the priority that a typed word means."""
-    known_priority = cell_values.priority(typed or "", {})
+    known_priority = priorities.priority(typed or "", {})
     if typed is not None and known_priority is None:
         raise UsageError(f'no priority "{typed}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
     return known_priority
@@ -99,7 +103,7 @@ def moment(typed: str | None) -> str | None:
             raise UsageError(f'"{typed}" is before all time', hint="write 7d or 2026-11-24") from error
     else:
         try:
-            in_a_file = cell_values.moment(typed)  # such as 24.11.2026
+            in_a_file = dates.moment(typed)  # such as 24.11.2026
             typed_time = datetime.fromisoformat(in_a_file or typed.strip())
             typed_time = typed_time.astimezone(UTC) if typed_time.tzinfo else typed_time.replace(tzinfo=UTC)
         except (ValueError, OverflowError) as error:

@@ -6,93 +6,23 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from triage_cli.domain.errors import UsageError
-from triage_cli.readers.cell_values import moment, plain
+from triage_cli.readers.cell_values import plain
+from triage_cli.readers.dates import moment
+from triage_cli.readers.header_names import (
+    HEADER_PREFIXES,
+    HEADER_RANKS,
+    HEADER_WORDS,
+    OTHER_HEADER_WORDS,
+    PERSON_HEADERS,
+)
 from triage_cli.readers.helpdesks import recognised
+from triage_cli.readers.table import triage_columns
 
 FIELDS = ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
-
-
-def _set(names: str) -> frozenset[str]:
-    return frozenset(names.split())
-
-
-# Compact names, the best first. `verdict` has none, because a person's decision is only read if --map says so.
-_NAMES = {
-    "subject": (
-        "subject ticketsubject subjectline rawsubject emailsubject summary shortdescription ticketname tickettitle "
-        "betreff asunto assunto objet oggetto onderwerp title titel titre titulo titolo sujet kurzbeschreibung "
-        "headline heading thema resume resumen resumo riassunto riepilogo samenvatting zusammenfassung taskname "
-        "cardname issue"
-    ),
-    "description": (
-        "description ticketdescription descriptiontext fulldescription longdescription body messagebody ticketbody "
-        "bodytext plainbody content message messagetext text details detail beschreibung nachricht inhalt descripcion "
-        "mensaje cuerpo contenido descricao mensagem corpo conteudo descrizione messaggio testo contenuto corps "
-        "contenu texte beschrijving omschrijving bericht inhoud tekst texto problem problemdescription probleme "
-        "problema complaint consumercomplaintnarrative narrative inquiry enquiry question query frage pregunta "
-        "pergunta domanda vraag request customerservice comment comments firstcomment kommentar commentaire "
-        "comentario commento feedback verbatim utterance instruction prompt notes note observacoes "
-        "observacao observaciones"
-    ),
-    "customer_id": (
-        "customerid customernumber customerno clientid clientnumber requesterid callerid contactid userid accountid "
-        "customerref kundennummer kundennr kundenid idcliente iddocliente clienteid codigocliente numeroclient "
-        "idclient codicecliente klantnummer klantid customeremail customeremailaddress requesteremail clientemail "
-        "contactemail useremail associatedcontactemail senderemail fromemail email emailaddress mail kundenemail "
-        "customer requester caller client cliente kunde klant aanvrager anfragender solicitante demandeur richiedente "
-        "sender from absender customercode fromaddress vonadresse anrufer emailadresse adresseemail indirizzoemail "
-        "direcciondecorreoelectronico correoelectronico enderecodeemail emailadres"
-    ),
-    "priority": (
-        "priority ticketpriority prio prioritat priorite prioridad prioridade priorita prioriteit actualpriority "
-        "prioritylevel priorityname severity urgency dringlichkeit urgence urgencia urgenza urgentie"
-    ),
-    "created_at": (
-        "createdat created createdtime createdon createddate createddatetime createdate creationdate creationtime "
-        "datecreated timecreated ticketcreated openedat opened openedon opendate dateopened submittedat submitted "
-        "submittedon submissiondate datesubmitted reportedat reporteddate receivedat datereceived receiveddate "
-        "requestedat requested erstellt erstelltam erstellungsdatum angelegtam eingangsdatum eroffnetam creeele "
-        "creele datedecreation datecreation creadoel fechadecreacion fechacreacion creado criadoem datadecriacao "
-        "datacriacao dataabertura datadeabertura datadicreazione datacreazione creatoil aangemaaktop aangemaakt "
-        "aanmaakdatum timestamp datetime date datum fecha data zeitstempel erstellungszeit "
-        "geoffnet ouvert horodateur marcatemporal carimbodedatahora informazionicronologiche tijdstempel"
-    ),
-    "external_id": (
-        "ticketid ticketnumber ticketno ticketnr ticketnum ticketref ticketkey issuekey casenumber caseid caseno "
-        "incidentnumber incidentid requestid requestnumber complaintid externalid ticketnummer vorgangsnummer "
-        "vorgangsnr fallnummer fallnr anfragenummer anfragenr vorgang "
-        "nodeticket numerodeticket numeroticket nticket idticket iddeticket "
-        "idduticket numeroduticket idchamado numerodochamado chamado protocolo ndeticket idtiquete nummerticket "
-        "ticketnumero numerodelticket meldingsnummer id number issueid key nummer numero nr no num ticket caso "
-        "incident reference ref referenz referencia referencenumber messageid uuid guid rowid recordid identifier "
-        "kennung vorgangsschlussel cledeticket clavedeincidencia triageticketid"
-    ),
-}
-_RANK = {
-    ticket_field: {name: rank for rank, name in reversed(list(enumerate(names.split())))}
-    for ticket_field, names in _NAMES.items()
-}
-_PREFIXES = ("ticket", "case", "issue", "incident", "support")
-# Words in a longer header, as a last resort: "Detailed description of the problem" matches, "Project description" does
-# not, because of the decoys below.
-_CONTAINED = {
-    "subject": _set("subject betreff asunto assunto oggetto onderwerp"),
-    "description": _set(
-        "description body message narrative beschreibung descripcion descricao descrizione nachricht "
-        "mensaje mensagem messaggio bericht"
-    ),
-    "priority": _set("priority"),
-}
-_DECOYS = _set(
-    "project status state company category product account resolution satisfaction assignee agent internal answer "
-    "reply response environment type workflow sla user job meta id date time count length language attachment "
-    "organization group team role queue service solution error auto bot closing last url html link format size custom "
-    "by name"
-)
 _SHOWN = 30  # columns in a message, so that a wrong file does not fill a screen
 _SHOWN_LENGTH = 40  # characters of each
+_MOST_OFFERED = 6  # columns that could be the id, in a note
 _PROSE = 4  # mean number of words per cell from which on a column is prose
-_PERSON = _set("fullname firstname lastname contactname jobtitle middlename surname")
 
 
 class UnknownColumnError(UsageError):
@@ -207,7 +137,7 @@ def _generic(
     fields: dict[str, int] = {}
     used = set((exact or {}).values())
     job = _job_title(header_keys)
-    for ticket_field in _RANK:
+    for ticket_field in HEADER_RANKS:
         indexes = [p for p in range(len(header_keys)) if header_keys[p] and p not in used and p != job]
         column_index = _best(ticket_field, header_keys, headers, [p for p in indexes if p not in empty])
         if column_index is None:
@@ -223,7 +153,7 @@ def _best(ticket_field: str, header_keys: Sequence[str], headers: Sequence[str],
     ranked = [
         (rank, column_index)
         for column_index in indexes
-        if (rank := _rank(header_keys[column_index], _RANK[ticket_field])) is not None
+        if (rank := _rank(header_keys[column_index], HEADER_RANKS[ticket_field])) is not None
     ]
     return min(ranked)[1] if ranked else _containing(ticket_field, headers, indexes)
 
@@ -231,7 +161,7 @@ def _best(ticket_field: str, header_keys: Sequence[str], headers: Sequence[str],
 def _rank(key: str, ranks: Mapping[str, int]) -> float | None:
     if key in ranks:
         return ranks[key]
-    for prefix in _PREFIXES:
+    for prefix in HEADER_PREFIXES:
         if key.startswith(prefix) and (rank := ranks.get(key[len(prefix) :])) is not None:
             return rank + 0.5
     return None
@@ -243,14 +173,14 @@ def _job_title(header_keys: Sequence[str]) -> int | None:
         return None
     column_index = header_keys.index("title")
     beside = {*header_keys[max(column_index - 1, 0) : column_index], *header_keys[column_index + 1 : column_index + 2]}
-    return column_index if not _PERSON.isdisjoint(header_keys) or "email" in beside else None
+    return column_index if not PERSON_HEADERS.isdisjoint(header_keys) or "email" in beside else None
 
 
 def _containing(ticket_field: str, headers: Sequence[str], indexes: Sequence[int]) -> int | None:
-    names = _CONTAINED.get(ticket_field, frozenset())
+    names = HEADER_WORDS.get(ticket_field, frozenset())
     for column_index in indexes:
         header_words = set(plain(headers[column_index]).split())
-        if header_words & names and header_words.isdisjoint(_DECOYS):
+        if header_words & names and header_words.isdisjoint(OTHER_HEADER_WORDS):
             return column_index
     return None
 
@@ -280,3 +210,22 @@ def by_content(sample_rows: Sequence[Sequence[str]], width: int) -> dict[str, in
         ):
             fields["external_id"] = column_index
     return fields
+
+
+def no_id_note(column_mapping: Columns, columns: Sequence[str], mapping: Mapping[str, str]) -> str:
+    """Return a note with the columns that could be the id, if no column is and the caller did not decide that."""
+    others = {*columns} - {columns[index] for index in column_mapping.fields.values()} - triage_columns(columns)
+    names = [name for name in columns if name in others and name.strip()]
+    if "external_id" in (column_mapping.fields.keys() | mapping.keys()) or not names:
+        return ""
+    return (
+        "no column is an id, so tickets are recognised by their content; "
+        f"--map external_id=COLUMN names one of the columns without a field: {listing(names, _MOST_OFFERED)}"
+    )
+
+
+def mapping_summary(column_mapping: Columns, columns: Sequence[str], *how_read: str) -> str:
+    """Return the column of each field, the helpdesk and how the input is read, in a sentence."""
+    pairs = ", ".join(f"{field} ← {shown(columns[index])}" for field, index in column_mapping.fields.items())
+    desk = (f"{column_mapping.helpdesk} export",) if column_mapping.helpdesk else ()
+    return "; ".join(part for part in (pairs, ", ".join(desk + how_read)) if part)

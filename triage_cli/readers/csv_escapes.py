@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.hostile_text.formulas import unguarded
-from triage_cli.readers.csv_reader import CsvRecords, Record
+from triage_cli.readers.csv_reader import CsvRecords
+from triage_cli.readers.records import Record
 
 # Lone surrogates, which no decoded text contains, stand for what the csv module must not see.
 _QUOTE, _BACKSLASH = "\udc22", "\udc5c"

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from io import StringIO
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from triage_cli.readers.csv_row_end import RowEnd
 from triage_cli.readers.decoding import LONGEST
+from triage_cli.readers.records import Record
 from triage_cli.readers.spool import Spool
 
 _UNCLOSED = "a quote is opened and never closed; reading goes on at line {}"
@@ -17,19 +18,6 @@ _NEVER = "a quote is opened and never closed before the end of the file"
 _STRAY = "a stray quote makes it unclear where this row ends"
 
 AHEAD = 1 << 26  # characters of a record that are searched for its end, stored in a temporary file
-
-
-class Record(NamedTuple):
-    """One record: its first line, its cells, the problem if it is malformed, and the object if it is JSON.
-
-    `rest` yields the remainder of a very long record from a file.
-    """
-
-    line: int
-    cells: list[str] | None
-    problem: str = ""
-    item: dict[str, Any] | None = None
-    rest: Iterable[str] = ()
 
 
 def _between(csv_lines: Sequence[str], start: int, stop: int) -> Iterator[str]:

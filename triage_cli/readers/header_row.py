@@ -1,12 +1,14 @@
 """Finds the header row of a CSV: the first row, a row under a title, or none."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.errors import InputError
-from triage_cli.readers.cell_values import is_nothing, moment
+from triage_cli.readers.cell_values import is_nothing
 from triage_cli.readers.column_mapping import Columns, by_content, compact, has_text, known, listing, matched
+from triage_cli.readers.dates import moment
+from triage_cli.readers.records import Record, Records
 from triage_cli.readers.sniff import Sample
 
 _VALUE = re.compile(
@@ -112,3 +114,22 @@ def no_text(name: str, columns: Sequence[str], advice: str) -> InputError:
         f"{name} has no column for a subject or a description; its columns are {listing(columns)}",
         hint=f"{hint}; {advice}" if advice else hint,
     )
+
+
+class AfterHeader:
+    """The records of a CSV after its header row, and after the rows above that."""
+
+    def __init__(self, records: Records, header_rows: int) -> None:
+        self._records = records
+        self._header_rows = header_rows
+
+    def raw(self) -> str:
+        """Return the original text of the record just yielded."""
+        return self._records.raw()
+
+    def __iter__(self) -> Iterator[Record]:
+        records = iter(self._records)
+        rows_above = self._header_rows
+        while rows_above and (record := next(records, None)):
+            rows_above -= record.cells is None or any(map(str.strip, record.cells))
+        return records

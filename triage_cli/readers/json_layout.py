@@ -1,12 +1,13 @@
 """Detects the layout of a JSON input from its beginning: an array, objects, or a list inside an object."""
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from triage_cli.domain.errors import InputError
-from triage_cli.readers.column_mapping import listing
+from triage_cli.readers.column_mapping import has_text, listing, matched
 from triage_cli.readers.json_reader import PARTS, JsonRecords, gap_end, parsed
 
 _LIST = re.compile(r"\s*:\s*\[(?=\s*[{\]])")
@@ -24,14 +25,12 @@ class Layout(NamedTuple):
     start: int = 0
 
 
-def layout_of(
-    sample_text: str, name: str, is_ticket: Callable[[dict[str, Any]], bool], *, whole: bool, by_line: bool
-) -> Layout:
+def layout_of(sample_text: str, name: str, *, whole: bool, by_line: bool) -> Layout:
     """Return the layout of a JSON input from its beginning. Raises `InputError` if there are no objects."""
     begin = gap_end(sample_text, 0)
     start = 0
     if not by_line and sample_text[begin : begin + 1] == "{":
-        by_line, start = _objects(sample_text, begin, name, is_ticket, whole=whole)
+        by_line, start = _objects(sample_text, begin, name, whole=whole)
     elif not by_line and sample_text[begin : begin + 1] != "[":
         raise InputError(f"{name} begins with no array and no object of JSON", hint="a ticket is a JSON object: {…}")
     records = islice(JsonRecords([sample_text], (), by_line=by_line, start=start), _SAMPLE)
@@ -43,9 +42,7 @@ def layout_of(
     return Layout(sample, by_line, start)
 
 
-def _objects(
-    sample_text: str, begin: int, name: str, is_ticket: Callable[[dict[str, Any]], bool], *, whole: bool
-) -> tuple[bool, int]:
+def _objects(sample_text: str, begin: int, name: str, *, whole: bool) -> tuple[bool, int]:
     """Return, for a text that begins with an object, whether it is JSON Lines, and the start of a wrapped list."""
     try:
         first, length = parsed(sample_text[begin:])
@@ -54,7 +51,7 @@ def _objects(
     else:
         reason = ""
     object_lines = sum(1 for line in sample_text.split("\n", _SAMPLE)[:_SAMPLE] if _is_object(line))
-    if first is not None and (is_ticket(first) or sample_text[begin + length :].strip()):
+    if first is not None and (_is_ticket(first) or sample_text[begin + length :].strip()):
         return "\n" not in sample_text[begin : begin + length] and object_lines > 1, 0
     lists = _wrapped(sample_text, begin) if first is not None or not whole else {}
     if len(lists) > 1:
@@ -95,3 +92,17 @@ def _wrapped(sample_text: str, begin: int) -> dict[str, int]:
         else:
             depth += 1 if mark in "{[" else -1
     return list_starts
+
+
+def _is_ticket(item: Mapping[str, Any]) -> bool:
+    return has_text(matched(tuple(item), {}, nested_keys([item])).fields)
+
+
+def nested_keys(items: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the keys whose values are mostly lists or objects."""
+    balance: Counter[str] = Counter()
+    for item in items:
+        for key, value in item.items():
+            if value not in (None, ""):
+                balance[key] += 1 if isinstance(value, dict | list) else -1
+    return {key for key, more in balance.items() if more > 0}

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from triage_cli.domain.serialization import DECODER, DEEPEST, is_too_deep
-from triage_cli.readers.csv_reader import Record, lines_of
+from triage_cli.readers.csv_reader import lines_of
 from triage_cli.readers.decoding import LONGEST
+from triage_cli.readers.records import Record
 from triage_cli.readers.spool import Spool
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # not after an escaped backslash

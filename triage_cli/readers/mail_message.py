@@ -23,7 +23,7 @@ from triage_cli.domain.mail import quotes_and_signatures
 from triage_cli.domain.mail.parts import MAIL, Mail
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import mail_html
-from triage_cli.readers.cell_values import moment
+from triage_cli.readers.dates import moment
 from triage_cli.readers.decoding import LONGEST, decoded
 from triage_cli.readers.mail_files import RawMail, as_mbox
 from triage_cli.readers.table import ReadOptions, Table

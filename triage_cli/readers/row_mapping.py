@@ -1,60 +1,25 @@
-"""Turns records into drafts of tickets, or rejects them with a reason; explains unread dates after all rows."""
+"""Maps rows to drafts of tickets, as a row mapping says, or rejects them with a reason."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.mail import parts
 from triage_cli.domain.serialization import TICKET_KEYS, foreign, is_too_deep
 from triage_cli.domain.tickets import MAX_SOURCE, Rejected, TicketDraft, place_of
 from triage_cli.readers import mail_html
-from triage_cli.readers.cell_values import NOTHING, NOTHING_LENGTH, is_ambiguous, moment, plain_id, priority
-from triage_cli.readers.csv_reader import Record
+from triage_cli.readers.cell_values import NOTHING, NOTHING_LENGTH, plain_id
+from triage_cli.readers.dates import UnreadDates, moment
 from triage_cli.readers.non_ticket_rows import about_columns
+from triage_cli.readers.priorities import priority
+from triage_cli.readers.records import Record, Records
 
 _Reader = Callable[[str], tuple[str | None, str]]
 _EMPTY: Mapping[str, Any] = {}
 _END = "\x1a"  # Ctrl-Z, with which programs of DOS end a file
 _CELL_SIZE = 100  # characters that a cell counts for in `size`, besides its text
 _CACHE_SIZE = 4096  # distinct priorities and times that are cached
-
-
-class _Seen(NamedTuple):
-    number: int = 0
-    line: int = 0  # of the first one
-
-
-class UnreadDates:
-    """The unread dates of one column; `contradictory` if its rows prove both orders of day and month."""
-
-    def __init__(self, column: str, *, contradictory: bool = False) -> None:
-        self._column = column
-        self._contradictory = contradictory
-        self._seen = {True: _Seen(), False: _Seen()}
-
-    def add(self, text: str, line: int) -> None:
-        """Count one date on this line."""
-        ambiguous = is_ambiguous(text)
-        number, first = self._seen[ambiguous]
-        self._seen[ambiguous] = _Seen(number + 1, first or line)
-
-    def remarks(self) -> list[str]:
-        """Return a sentence for each reason why dates stayed unread; it quotes no cell, which may be any text."""
-        reason = "rows use both orders of day and month" if self._contradictory else "no row proves which is the day"
-        why = {True: f"have two readings, and {reason}; write them as 2024-04-03", False: "are no known dates"}
-        return [
-            f"{self._column} of {seen.number:,} row(s) stayed unread, first on line {seen.line}: its values {why[kind]}"
-            for kind, seen in self._seen.items()
-            if seen.number
-        ]
-
-
-class Records(Protocol):
-    """A stream of records; `raw` returns the original text of the last one."""
-
-    def __iter__(self) -> Iterator[Record]: ...
-    def raw(self) -> str: ...  # noqa: D102
 
 
 class Plan(NamedTuple):

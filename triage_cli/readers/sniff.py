@@ -60,6 +60,13 @@ class Sample(NamedTuple):
     escapes: Escapes = NONE
 
 
+def read_head(stream: BinaryIO, size: int, head: bytes = b"") -> bytes:
+    """Return the beginning of a stream, of which `head` was read; a pipe may deliver it in pieces."""
+    while len(head) < size and (piece := stream.read(size - len(head))):
+        head += piece
+    return head
+
+
 def refuse_non_tables(head: bytes, name: str) -> None:
     """Raise `InputError` for an input that is no text table: empty, markup, an archive, a pointer, binary."""
     if not head.strip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"):

@@ -2,26 +2,26 @@
 
 import codecs
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
 from itertools import islice
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from triage_cli.domain.errors import InputError
 from triage_cli.readers import mail_html
-from triage_cli.readers.cell_values import is_ambiguous, orders
-from triage_cli.readers.column_mapping import Columns, has_text, listing, matched, shown
+from triage_cli.readers.column_mapping import Columns, has_text, mapping_summary, matched, no_id_note
 from triage_cli.readers.csv_escapes import MYSQL, NONE, EscapedRecords
-from triage_cli.readers.csv_reader import CsvRecords, Record
+from triage_cli.readers.csv_reader import CsvRecords
+from triage_cli.readers.dates import UnreadDates, is_ambiguous, orders
 from triage_cli.readers.decoding import LONGEST, Decoder, after_ascii, texts
-from triage_cli.readers.header_row import check_width, empty_columns, header_of, no_text
-from triage_cli.readers.json_layout import Layout, layout_of
+from triage_cli.readers.header_row import AfterHeader, check_width, empty_columns, header_of, no_text
+from triage_cli.readers.json_layout import Layout, layout_of, nested_keys
 from triage_cli.readers.json_reader import JsonRecords, text_of
 from triage_cli.readers.mail_files import MailFolder, mail_format
 from triage_cli.readers.mail_message import mail_table
 from triage_cli.readers.non_ticket_rows import without_totals
-from triage_cli.readers.row_mapping import Plan, Records, UnreadDates, drafts
+from triage_cli.readers.records import Records
+from triage_cli.readers.row_mapping import Plan, drafts
 from triage_cli.readers.sniff import (
     HEAD,
     Sample,
@@ -29,13 +29,13 @@ from triage_cli.readers.sniff import (
     delimiter_of,
     format_of,
     not_in,
+    read_head,
     refuse_non_tables,
     sampled,
-)
+)  # fmt: skip
 from triage_cli.readers.table import ReadOptions, Table, named_once, triage_columns
 
 LONGEST_HEAD = 16 * LONGEST  # bytes that are examined if the first object is long, as with an attachment
-_OFFERED = 6  # columns in a note
 
 
 class _Input(NamedTuple):
@@ -95,7 +95,7 @@ def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = 
     if isinstance(stream, MailFolder):
         return mail_table(stream.mails(), name, options)
     begin = stream.tell() if stream.seekable() else None
-    head = _head(stream, HEAD)
+    head = read_head(stream, HEAD)
     if mails := mail_format(head, name, options.format):
         return mail_table(mails(stream, head), name, options)
     delimiter = delimiter_of(options.delimiter)
@@ -138,15 +138,15 @@ def _csv_table(table_input: _Input, sample: Sample) -> Table:
     )
     html = _html_note(plan, sample.rows[header.before :])
     how = [decoder.described, "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"]
-    rows = _AfterHeader(records(table_input.blocks()), sample.skip + header.before)
+    rows = AfterHeader(records(table_input.blocks()), sample.skip + header.before)
     empty = "" if sample.rows[header.before :] or not table_input.whole else "the input has a header and no rows"
     return Table(
         columns,
-        _mapping_summary(column_mapping, columns, *how, *(["backslash escapes"] if sample.escapes == MYSQL else [])),
+        mapping_summary(column_mapping, columns, *how, *(["backslash escapes"] if sample.escapes == MYSQL else [])),
         plan.source,
         islice(without_totals(drafts(rows, plan, unread), sample.delimiter), options.limit),
         sample.delimiter,
-        tuple(filter(None, (header.note, _no_id_note(column_mapping, columns, options.mapping), html, empty))),
+        tuple(filter(None, (header.note, no_id_note(column_mapping, columns, options.mapping), html, empty))),
         table_input.name,
         header.before > 0,
         _remarks(decoder, unread),
@@ -158,13 +158,11 @@ def _laid_out(table_input: _Input, *, by_line: bool) -> tuple[_Input, Layout]:
     while True:
         whole = table_input.whole
         try:
-            return table_input, layout_of(
-                _head_text(table_input), table_input.name, _is_ticket, whole=whole, by_line=by_line
-            )
+            return table_input, layout_of(_head_text(table_input), table_input.name, whole=whole, by_line=by_line)
         except InputError:
             if whole or len(table_input.head) > HEAD:
                 raise
-        head = _head(table_input.stream, LONGEST_HEAD, table_input.head)
+        head = read_head(table_input.stream, LONGEST_HEAD, table_input.head)
         table_input = table_input._replace(head=head, whole=len(head) < LONGEST_HEAD)
 
 
@@ -174,7 +172,7 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
     check_width(len(columns), table_input.name)
     sample_rows = [[text_of(item.get(key)) for key in columns] for item in layout.sample]
     # Keys with lists or objects match no field, unless the user maps them: a list of comments is no description.
-    nested = _mostly_nested(layout.sample)
+    nested = nested_keys(layout.sample)
     empty = empty_columns(sample_rows, len(columns))
     column_mapping = matched(columns, options.mapping, nested, empty) if columns else Columns({})
     if columns and not has_text(column_mapping.fields):
@@ -201,43 +199,18 @@ def _json_table(table_input: _Input, layout: Layout) -> Table:
     html = _html_note(plan, sample_rows)
     return Table(
         columns,
-        _mapping_summary(column_mapping, columns, "JSON Lines" if layout.by_line else "JSON"),
+        mapping_summary(column_mapping, columns, "JSON Lines" if layout.by_line else "JSON"),
         plan.source,
         islice(drafts(records(table_input.blocks()), plan, unread), options.limit),
         "",
-        tuple(filter(None, (_no_id_note(column_mapping, columns, options.mapping), html, empty_list))),
+        tuple(filter(None, (no_id_note(column_mapping, columns, options.mapping), html, empty_list))),
         table_input.name,
         remarks=_remarks(table_input.decoder, unread),
     )
 
 
-class _AfterHeader:
-    """The records after the header."""
-
-    def __init__(self, records: Records, passed: int) -> None:
-        self._records = records
-        self._passed = passed
-
-    def raw(self) -> str:
-        return self._records.raw()
-
-    def __iter__(self) -> Iterator[Record]:
-        records = iter(self._records)
-        remaining = self._passed
-        while remaining and (record := next(records, None)):
-            remaining -= record.cells is None or any(map(str.strip, record.cells))
-        return records
-
-
 def _remarks(decoder: Decoder, unread: UnreadDates) -> Callable[[], list[str]]:
     return lambda: [*decoder.remarks(), *unread.remarks()]
-
-
-def _head(stream: BinaryIO, size: int, head: bytes = b"") -> bytes:
-    """Return the beginning of a stream, of which `head` was read; a pipe may deliver it in pieces."""
-    while len(head) < size and (piece := stream.read(size - len(head))):
-        head += piece
-    return head
 
 
 def _head_text(table_input: _Input) -> str:
@@ -251,32 +224,6 @@ def _head_text(table_input: _Input) -> str:
     return text
 
 
-def _is_ticket(item: Mapping[str, Any]) -> bool:
-    return has_text(matched(tuple(item), {}, _mostly_nested([item])).fields)
-
-
-def _mostly_nested(items: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return the keys whose values are mostly lists or objects."""
-    balance: Counter[str] = Counter()
-    for item in items:
-        for key, value in item.items():
-            if value not in (None, ""):
-                balance[key] += 1 if isinstance(value, dict | list) else -1
-    return {key for key, more in balance.items() if more > 0}
-
-
-def _no_id_note(column_mapping: Columns, columns: Sequence[str], mapping: Mapping[str, str]) -> str:
-    """Return a note with the columns that could be the id, if no column is and the caller did not decide that."""
-    others = {*columns} - {columns[index] for index in column_mapping.fields.values()} - triage_columns(columns)
-    names = [name for name in columns if name in others and name.strip()]
-    if "external_id" in (column_mapping.fields.keys() | mapping.keys()) or not names:
-        return ""
-    return (
-        "no column is an id, so tickets are recognised by their content; "
-        f"--map external_id=COLUMN names one of the columns without a field: {listing(names, _OFFERED)}"
-    )
-
-
 def _html_note(plan: Plan, sample_rows: Sequence[Sequence[str]]) -> str:
     """Return a note if most descriptions hold HTML that is stored as it is; an export of ours is read as it was."""
     at = plan.fields.get("description")
@@ -286,9 +233,3 @@ def _html_note(plan: Plan, sample_rows: Sequence[Sequence[str]]) -> str:
     if sum(map(mail_html.is_html, cells)) * 2 <= len(cells):
         return ""
     return "most descriptions hold HTML; --html stores what a reader sees of it"
-
-
-def _mapping_summary(column_mapping: Columns, columns: Sequence[str], *how: str) -> str:
-    pairs = ", ".join(f"{field} ← {shown(columns[index])}" for field, index in column_mapping.fields.items())
-    desk = (f"{column_mapping.helpdesk} export",) if column_mapping.helpdesk else ()
-    return "; ".join(part for part in (pairs, ", ".join(desk + how)) if part)

@@ -11,8 +11,10 @@ from triage_cli.domain.json_paths import has_place, lookup
 from triage_cli.domain.mail.parts import whole
 from triage_cli.domain.serialization import compact, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.cell_values import is_nothing, moment, priority
+from triage_cli.readers.cell_values import is_nothing
+from triage_cli.readers.dates import moment
 from triage_cli.readers.json_reader import text_of
+from triage_cli.readers.priorities import priority
 
 # The longest text of a ticket, and the longest JSON of what is kept beside it, in characters.
 LONGEST = 1 << 20

@@ -36,7 +36,7 @@ from triage_cli.domain.runs import WHOLE, InputPart
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import PRIORITIES, Rejected, Selection, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
-from triage_cli.readers import ReadOptions, cell_values, open_table
+from triage_cli.readers import ReadOptions, dates, open_table
 from triage_cli.service.local_triage import LocalTriage
 
 router = new_router("bulk")
@@ -216,7 +216,7 @@ def _checked(draft: TicketDraft) -> TicketDraft | Rejected:
         return Rejected(draft.row, draft.line, RowError(f"{draft.place}: neither subject nor description"))
     if draft.priority not in (None, *PRIORITIES):
         raise wire_errors.ProtocolError("a draft has a priority that is none")
-    if draft.created_at is not None and cell_values.moment(draft.created_at) != draft.created_at:
+    if draft.created_at is not None and dates.moment(draft.created_at) != draft.created_at:
         raise wire_errors.ProtocolError("a draft has a time that is none")
     return draft._replace(subject=subject, description=description)
 

@@ -32,7 +32,7 @@ from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import delivery_record, storable_or_none, ticket_record
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
-from triage_cli.readers import cell_values
+from triage_cli.readers import dates, priorities
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.ticket_lookup import named
 
@@ -166,8 +166,8 @@ def draft(body: requests.TicketIn) -> TicketDraft:
         raise UsageError("the ticket has no text", hint="give subject or description")
     extra = dict(parts.whole(body.extra))
     priority, created_at = storable_or_none(body.priority), storable_or_none(body.created_at)
-    urgency = cell_values.priority(priority, {}) if priority else None
-    moment = cell_values.moment(created_at) if created_at else None
+    urgency = priorities.priority(priority, {}) if priority else None
+    moment = dates.moment(created_at) if created_at else None
     if priority and urgency is None:
         extra["priority"] = priority
     if created_at and moment is None:

@@ -34,7 +34,7 @@ from triage_cli.domain.outcomes import Action
 from triage_cli.domain.serialization import encodable, foreign, ticket_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.readers import mail_html
-from triage_cli.readers.cell_values import moment
+from triage_cli.readers.dates import moment
 from triage_cli.readers.json_reader import text_of
 
 router = new_router("webhooks", json_or_form)
