@@ -23,7 +23,7 @@ from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDra
 from triage_cli.ports.triage import Triage
 from triage_cli.readers import open_table
 from triage_cli.readers.mail_files import RawMail
-from triage_cli.readers.mail_message import drafts
+from triage_cli.readers.mail_message import mail_drafts
 
 FIRST = mail("I was charged twice.\n\nBest regards,\nAnn", name="1@x")
 SECOND = mail(REPLY, name="2@x", subject="Re: A matter", after=["1@x"], date="Thu, 26 Nov 2026 11:00:00 +0000")
@@ -138,7 +138,7 @@ def test_another_mail_under_a_known_id_is_rejected_and_said(triage: Triage) -> N
         (outcome,) = stored(triage, changed)
         assert outcome.error is not None
         assert re.fullmatch(r"line 1: the Message-ID .@x is that of another mail", outcome.error.message)
-    (draft,) = drafts([RawMail("UID 7", 0, mail("x", name="1@x", sender="eve@x.example"))], "mail")
+    (draft,) = mail_drafts([RawMail("UID 7", 0, mail("x", name="1@x", sender="eve@x.example"))], "mail")
     assert isinstance(draft, TicketDraft)
     (outcome,) = triage.create([draft])
     assert outcome.error is not None

@@ -27,7 +27,7 @@ from triage_cli.domain.dedup import encoded
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, UsageError
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.readers.mail_message import draft_of
+from triage_cli.readers.mail_message import mail_draft
 from triage_cli.runtime.network import Network
 
 LOGIN = ("desk", "swordfish-9")
@@ -129,11 +129,11 @@ def test_a_mail_about_a_ticket_that_came_as_mail_joins_its_thread(tmp_path: Path
     """A mailbox that is pulled may get it: as a ticket of its own it would be mailed again, and so without an end."""
     spec = configured(tmp_path, "{type: mail, host: localhost, from: a@b, to: c@d}").destinations["sys"].mail
     assert spec is not None
-    came = draft_of(b"From: ann@example.com\nMessage-ID: <a1@example.com>\nSubject: Refund\n\nTwice.\n")
+    came = mail_draft(b"From: ann@example.com\nMessage-ID: <a1@example.com>\nSubject: Refund\n\nTwice.\n")
     outgoing = a_parcel(external_id=came.external_id, extra=encoded(came.extra))
     message = MailMessages(spec).message(outgoing, datetime.now(UTC))
     assert (message["in-reply-to"], message["references"]) == ("<a1@example.com>", "<a1@example.com>")
-    assert draft_of(message.as_bytes(policy=SMTP)).external_id == came.external_id
+    assert mail_draft(message.as_bytes(policy=SMTP)).external_id == came.external_id
 
 
 HOSTILE = [

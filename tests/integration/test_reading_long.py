@@ -61,14 +61,16 @@ def test_a_later_quote_that_closes_no_cell_shows_that_an_earlier_one_was_never_c
 
 
 def test_an_endless_quote_fills_neither_memory_nor_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_reader, "AHEAD", 4 * MB)
+    monkeypatch.setattr(csv_reader, "SEARCHED_AHEAD", 4 * MB)
     pipe = Pipe(b'id,subject\n1,"open\n', b"words without an end " * 500)
     found: Iterator[TicketDraft | Rejected] = open_table(pipe, "-").rows  # type: ignore[arg-type]
     row = next(found)
     assert isinstance(row, Rejected)
     assert row.error.message == "line 2: over 1 MB"
     assert len(row.raw) < 2 * MB
-    assert pipe.given < 2 * csv_reader.AHEAD + 3 * MB, "it, and the one after it, since the last row may be a sum"
+    assert pipe.given < 2 * csv_reader.SEARCHED_AHEAD + 3 * MB, (
+        "it, and the one after it, since the last row may be a sum"
+    )
     goes_on = next(found)
     assert isinstance(goes_on, Rejected)
     assert goes_on.error.message == "line 3: the row of line 2 goes on; over 1 MB"
@@ -99,7 +101,7 @@ def test_no_text_vanishes_however_little_is_held(data: bytes, size: int, longest
     text = data.replace(b"\xe9", b"e").decode().replace("\r", "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_reader, "LONGEST", longest)
-        patch.setattr(csv_reader, "AHEAD", max(ahead, longest))
+        patch.setattr(csv_reader, "SEARCHED_AHEAD", max(ahead, longest))
         records = CsvRecords([text[at : at + size] for at in range(0, len(text), size)], ",", 2)
         found = [(record, records.raw() + "".join(record.rest)) for record in records]
     assert "".join(raw for _, raw in found).replace("\n", "") == text.replace("\n", "")

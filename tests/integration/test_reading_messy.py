@@ -9,7 +9,7 @@ from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.read_tables import opened, read, reasons, texts
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.sniff import HEAD
+from triage_cli.readers.sniff import HEAD_SIZE
 
 
 def decoded(data: bytes) -> tuple[list[str | None], list[str], str]:
@@ -60,7 +60,7 @@ def test_a_whole_file_of_another_encoding_is_read_by_lines(encoding: str, text: 
 
 
 def test_another_encoding_after_the_sample_is_told_too() -> None:
-    plain = b"1,nothing special here\n" * (HEAD // 20)
+    plain = b"1,nothing special here\n" * (HEAD_SIZE // 20)
     found, remarks, taken = decoded(plain + "2,Grüße aus Köln hätte gern\n".encode("cp1252"))
     assert (found[-1], taken) == ("Grüße aus Köln hätte gern", "utf-8, ','")
     assert remarks == ["1 line(s) hold bytes that are not utf-8; these were read as cp1252"]
@@ -267,7 +267,7 @@ def test_no_ticket_decides_how_the_backslashes_of_others_are_read() -> None:
 
 
 def sorted_export(days: int) -> str:
-    each = (HEAD // 12) // 40
+    each = (HEAD_SIZE // 12) // 40
     return "id,subject,created_at\n" + "".join(
         f"{day}-{n},some text of a ticket,{day:02}/02/2026\n" for day in range(1, days + 1) for n in range(each)
     )
@@ -281,7 +281,7 @@ def created(data: str | bytes, name: str = "t.csv") -> tuple[list[str | None], l
 
 def test_a_later_row_proves_the_order_of_day_and_month() -> None:
     text = sorted_export(20)
-    assert len(text) > HEAD
+    assert len(text) > HEAD_SIZE
     found, remarks = created(text)
     assert (found[0], found[-1], None in found, remarks) == ("2026-02-01T00:00:00Z", "2026-02-20T00:00:00Z", False, [])
     lines = [dict(zip(("id", "subject", "created_at"), row.split(","), strict=True)) for row in text.split("\n")[1:-1]]

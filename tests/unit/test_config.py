@@ -1,49 +1,43 @@
 """The configuration: what is found, what holds, and that each mistake is said with its line and what to do."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Mapping
-from hypothesis import HealthCheck
-from hypothesis import given
-from hypothesis import settings
-from hypothesis import strategies as st
 from pathlib import Path
-from tests.support.config_files import EXAMPLE
-from tests.support.config_files import MISTAKES
-from tests.support.config_files import whole_example
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.config_files import EXAMPLE, MISTAKES, whole_example
 from tests.support.examples import examples
-from triage_cli.config import ClassifierSpec
-from triage_cli.config import Config
-from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.config import DestinationSpec
-from triage_cli.config import Price
-from triage_cli.config import STARTER
-from triage_cli.config import every_key
-from triage_cli.config import load_config
-from triage_cli.config import shown
-from triage_cli.config import without_password
+from triage_cli.config import (
+    DEFAULT_CATEGORIES,
+    STARTER,
+    ClassifierSpec,
+    Config,
+    DestinationSpec,
+    Price,
+    every_key,
+    load_config,
+    shown,
+    without_password,
+)
 from triage_cli.config.categories import CATEGORY
-from triage_cli.config.classifiers import CLASSIFIER
-from triage_cli.config.classifiers import PRICE
+from triage_cli.config.classifiers import CLASSIFIER, PRICE
 from triage_cli.config.destinations import DESTINATION
 from triage_cli.config.http_destination import HTTP
 from triage_cli.config.key_tables import Field
 from triage_cli.config.mail_destination import MAIL
-from triage_cli.config.routes import COLUMN
-from triage_cli.config.routes import ROUTE
-from triage_cli.config.routes import WHEN
-from triage_cli.config.sections import BUDGET
-from triage_cli.config.sections import SERVER
-from triage_cli.config.sections import TOP
-from triage_cli.config.sources import CURSOR
-from triage_cli.config.sources import SOURCE
+from triage_cli.config.routes import COLUMN, ROUTE, WHEN
+from triage_cli.config.sections import BUDGET, SERVER, TOP
+from triage_cli.config.sources import CURSOR, SOURCE
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.routing_rules import Rule
-from typing import Any
-import os
-import pytest
-import re
-import subprocess
-import sys
-import yaml
 
 TABLES: Mapping[str, Mapping[str, Field]] = {
     "top": TOP,

@@ -14,7 +14,7 @@ from triage_cli.domain.errors import InputError, UsageError
 from triage_cli.domain.serialization import TICKET_KEYS
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import open_table
-from triage_cli.readers.sniff import HEAD
+from triage_cli.readers.sniff import HEAD_SIZE
 
 
 def test_a_plain_table_gives_whole_drafts() -> None:
@@ -77,7 +77,7 @@ def test_encodings_and_delimiters_are_found(data: bytes, note: str) -> None:
 
 
 def test_an_encoding_may_change_in_the_middle_and_after_the_sample() -> None:
-    plain = "id,subject\n" + "".join(f"{n},nothing special here\n" for n in range(HEAD // 20))
+    plain = "id,subject\n" + "".join(f"{n},nothing special here\n" for n in range(HEAD_SIZE // 20))
     mixed = plain.encode() + "a,Grüße aus Köln\n".encode() + "b,Grüße aus Köln hätte gern\n".encode("cp1252")
     rows = read(mixed)
     assert texts(rows)[-2:] == [("Grüße aus Köln", None), ("Grüße aus Köln hätte gern", None)]
@@ -261,7 +261,7 @@ def test_lines_are_those_of_the_file_across_blocks_and_multi_line_fields() -> No
         two = (f'ticket {number},"first line', f'second, of {number}"')
         lines.extend(two if number % 3 else (f"ticket {number},one", ""))
     data = "\n".join(lines) + "\n"
-    assert len(data) > 2 * HEAD
+    assert len(data) > 2 * HEAD_SIZE
     for row in read(data):
         assert isinstance(row, TicketDraft)
         assert lines[row.line - 1].startswith(f"{row.subject},")
@@ -281,11 +281,11 @@ def test_lines_are_those_of_the_file_across_blocks_and_multi_line_fields() -> No
 def test_only_a_bounded_amount_is_read_ahead(name: str, start: bytes, row: bytes) -> None:
     pipe = Pipe(start, row)
     rows = open_table(pipe, name).rows  # type: ignore[arg-type]
-    assert pipe.given <= HEAD
+    assert pipe.given <= HEAD_SIZE
     for taken in range(1, 60_001):
         next(rows)
         if taken % 10_000 == 0:
-            assert pipe.given <= taken * len(row) + 5 * HEAD + MB
+            assert pipe.given <= taken * len(row) + 5 * HEAD_SIZE + MB
 
 
 def no_header(rows: int = 5) -> str:

@@ -19,7 +19,7 @@ from triage_cli.readers.csv_reader import CsvRecords
 from triage_cli.readers.dates import moment
 from triage_cli.readers.json_reader import JsonRecords
 from triage_cli.readers.priorities import priority
-from triage_cli.readers.table import named_once
+from triage_cli.readers.table import unique_column_names
 
 LATIN = st.characters(codec="cp1252", exclude_categories=("Cc", "Cs"))
 ANY = st.characters(exclude_categories=("Cc", "Cs"))
@@ -119,5 +119,5 @@ def test_values_never_raise(text: str) -> None:
 
 @given(columns=st.lists(st.sampled_from(["a", "a (2)", "", "b", "column 2"]), max_size=8))
 def test_every_column_has_a_name_of_its_own(columns: list[str]) -> None:
-    names = named_once(columns)
+    names = unique_column_names(columns)
     assert len(set(names)) == len(names) == len(columns)

@@ -7,9 +7,9 @@ import pytest
 
 from triage_cli.domain.tickets import TicketDraft
 from triage_cli.readers import ReadOptions, open_table
-from triage_cli.readers.column_mapping import matched
+from triage_cli.readers.column_mapping import match_columns
 from triage_cli.readers.dates import moment
-from triage_cli.readers.helpdesks import recognised
+from triage_cli.readers.helpdesks import recognised_helpdesk
 from triage_cli.readers.priorities import priority
 
 NUMBERS = {"1": "urgent", "5": "low"}
@@ -152,7 +152,7 @@ def test_a_date_that_two_orders_fit_follows_its_column() -> None:
 
 def taken(header: str, **mapping: str) -> dict[str, str]:
     columns = header.split(",")
-    return {field: columns[place] for field, place in matched(columns, mapping).fields.items()}
+    return {field: columns[place] for field, place in match_columns(columns, mapping).fields.items()}
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ EXPECTED = {
 @pytest.mark.parametrize("desk", sorted(DESKS))
 def test_the_exports_of_six_helpdesks_are_recognised(desk: str) -> None:
     columns = DESKS[desk].split(",")
-    found = matched(columns, {})
+    found = match_columns(columns, {})
     assert found.helpdesk == desk
     assert [columns[place] for place in found.fields.values()] == EXPECTED[desk]
 
@@ -286,8 +286,8 @@ def test_the_exports_of_six_helpdesks_are_recognised(desk: str) -> None:
     ],
 )
 def test_ordinary_tables_are_no_helpdesk(header: str) -> None:
-    assert matched(header.split(","), {}).helpdesk == ""
-    assert recognised(set()) is None
+    assert match_columns(header.split(","), {}).helpdesk == ""
+    assert recognised_helpdesk(set()) is None
 
 
 @pytest.mark.parametrize(

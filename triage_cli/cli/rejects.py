@@ -12,7 +12,7 @@ from triage_cli.cli import messages
 from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers import Table, rewritten
+from triage_cli.readers import Table, rewritten_mail
 from triage_cli.runtime.file_system import private
 
 
@@ -76,7 +76,7 @@ class RejectWriter:
             self._headed = True
         raw = rejected.raw if isinstance(rejected, Rejected) else ""
         if isinstance(rejected, TicketDraft) and rejected.origin == "mail":
-            raw = rewritten(rejected)
+            raw = rewritten_mail(rejected)
         elif isinstance(rejected, TicketDraft) and rejected.cells is not None and not table.delimiter:
             cells = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell is not None}
             raw = json.dumps(cells, ensure_ascii=False)
@@ -115,7 +115,7 @@ class RejectedItems:
         if self._file is None:
             return
         if isinstance(item, TicketDraft) and item.origin == "mail":
-            _write_whole(self._file, rewritten(item))
+            _write_whole(self._file, rewritten_mail(item))
         elif isinstance(item, Rejected):
             _write_whole(self._file, item.raw, item.rest)
         self._file.flush()

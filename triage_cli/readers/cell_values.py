@@ -4,11 +4,13 @@ import re
 import unicodedata
 
 _TEXT_FORMULA = re.compile(r'\s*="([^"]*)"\s*')
-_NOTHING = (
+_PLACEHOLDERS = (
     "null", "none", "n/a", "na", "nan", "nil", "undefined", "(null)", "<null>", "#n/a", "\\n", "-", "--", "---",
     "\u2013", "\u2014", "?",
 )  # fmt: skip
-NOTHING = frozenset(form for word in _NOTHING for form in (word, word.upper(), word.title(), word.capitalize())) | {""}
+NOTHING = frozenset(
+    form for word in _PLACEHOLDERS for form in (word, word.upper(), word.title(), word.capitalize())
+) | {""}
 NOTHING_LENGTH = max(map(len, NOTHING))  # a longer text need not be looked up
 
 

@@ -9,10 +9,10 @@ from triage_cli.readers.csv_reader import CsvRecords
 from triage_cli.readers.records import Record
 
 # Lone surrogates, which no decoded text contains, stand for what the csv module must not see.
-_QUOTE, _BACKSLASH = "\udc22", "\udc5c"
-_MEANT = {ord(_QUOTE): '"', ord(_BACKSLASH): "\\"}
-_CONTROL = re.compile(r"\\([nrt\r\n])")
-_CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
+_HIDDEN_QUOTE, _HIDDEN_BACKSLASH = "\udc22", "\udc5c"
+_UNHIDDEN = {ord(_HIDDEN_QUOTE): '"', ord(_HIDDEN_BACKSLASH): "\\"}
+_CONTROL_ESCAPE = re.compile(r"\\([nrt\r\n])")
+_ESCAPED_CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 class Escapes(NamedTuple):
@@ -22,46 +22,46 @@ class Escapes(NamedTuple):
     controls: bool = True
     guarded: bool = False
 
-    def hide(self, text: str) -> str:
+    def hide(self, csv_text: str) -> str:
         """Return a text with its escapes replaced, so that the csv module does not see them."""
-        for written, mark in self.hidden.items():
-            text = text.replace(written, mark)
-        return text
+        for escape, hidden_mark in self.hidden.items():
+            csv_text = csv_text.replace(escape, hidden_mark)
+        return csv_text
 
-    def show(self, text: str) -> str:
+    def show(self, csv_text: str) -> str:
         """Return the original text, before `hide`."""
-        for written, mark in self.hidden.items():
-            text = text.replace(mark, written)
-        return text
+        for escape, hidden_mark in self.hidden.items():
+            csv_text = csv_text.replace(hidden_mark, escape)
+        return csv_text
 
     def value(self, cell: str) -> str:
         """Return the value of a cell whose escapes were hidden."""
         if self.controls and "\\" in cell:
-            cell = _CONTROL.sub(lambda escape: _CONTROLS.get(escape[1], escape[1]), cell)
+            cell = _CONTROL_ESCAPE.sub(lambda escape: _ESCAPED_CONTROLS.get(escape[1], escape[1]), cell)
         if self.hidden:
-            cell = cell.translate(_MEANT)
+            cell = cell.translate(_UNHIDDEN)
         return unguarded(cell) if self.guarded else cell
 
 
-MYSQL = Escapes({"\\\\": _BACKSLASH, '\\"': _QUOTE})
-TSV = Escapes({"\\\\": _BACKSLASH, '"': _QUOTE})  # triage's own, whose quotes are plain text
-NONE = Escapes(controls=False)
+MYSQL_ESCAPES = Escapes({"\\\\": _HIDDEN_BACKSLASH, '\\"': _HIDDEN_QUOTE})
+TSV_ESCAPES = Escapes({"\\\\": _HIDDEN_BACKSLASH, '"': _HIDDEN_QUOTE})  # triage's own, whose quotes are plain text
+NO_ESCAPES = Escapes(controls=False)
 
 
-def is_escaped(lines: Sequence[str], delimiter: str) -> bool:
+def has_escapes(csv_lines: Sequence[str], delimiter: str) -> bool:
     r"""Return whether cells have backslash escapes: a `\"` that closes no cell, or `\N` for nothing.
 
     Otherwise a backslash is an ordinary character: `"C:\new\"` is a folder. One ticket may consist of `\N`, so that
     counts only if no other backslash is an ordinary one, as in `C:\Users`.
     """
-    limits = re.escape(delimiter)
-    quote = re.compile(rf'(?<!\\)(?:\\\\)*\\"(?!["\r\n{limits}]|$)')
-    nothing = re.compile(rf"(?:^|{limits})\\N(?:{limits}|[\r\n]|$)")
-    ordinary = re.compile(rf"(?<!\\)(?:\\\\)*\\(?![\\\"'0bnrtZN\r\n{limits}]|$)")
-    having = [line for line in lines if "\\" in line]
-    if any(map(quote.search, having)):
+    escaped_delimiter = re.escape(delimiter)
+    escaped_quote = re.compile(rf'(?<!\\)(?:\\\\)*\\"(?!["\r\n{escaped_delimiter}]|$)')
+    null_escape = re.compile(rf"(?:^|{escaped_delimiter})\\N(?:{escaped_delimiter}|[\r\n]|$)")
+    plain_backslash = re.compile(rf"(?<!\\)(?:\\\\)*\\(?![\\\"'0bnrtZN\r\n{escaped_delimiter}]|$)")
+    backslash_lines = [line for line in csv_lines if "\\" in line]
+    if any(map(escaped_quote.search, backslash_lines)):
         return True
-    return any(map(nothing.search, having)) and not any(map(ordinary.search, having))
+    return any(map(null_escape.search, backslash_lines)) and not any(map(plain_backslash.search, backslash_lines))
 
 
 class EscapedRecords(CsvRecords):
@@ -72,7 +72,7 @@ class EscapedRecords(CsvRecords):
         self._escapes = escapes
 
     def raw(self) -> str:
-        """Return the original text of the record just yielded."""
+        """Return the original text of the record just yielded, with its escapes."""
         return self._escapes.show(super().raw())
 
     def __iter__(self) -> Iterator[Record]:

@@ -12,38 +12,42 @@ LONGEST = 1 << 20  # characters; longer lines and rows are rejected
 
 # Guesses of the detector that are used. Latin-1 is read as its superset Windows-1252; DOS and rarer Mac encodings are
 # wrong guesses caused by a few curly quotes.
-_FOLLOWED = frozenset((
+_GUESSED_ENCODINGS = frozenset((
     "windows-1250", "windows-1251", "windows-1252", "windows-1253", "windows-1254", "windows-1255", "windows-1256",
     "windows-1257", "windows-1258", "macroman", "maccyrillic", "koi8-r", "koi8-u", "iso8859-2", "iso8859-5",
     "iso8859-7", "iso8859-9", "cp932", "shift_jis", "euc-jp", "gb18030", "gbk", "gb2312", "big5", "euc-kr", "cp949",
     "tis-620", "cp874",
 ))  # fmt: skip
 # Multi-byte encodings: whole lines are decoded, because single bytes mean nothing.
-_SEVERAL_BYTES = {"cp932", "shift_jis", "euc-jp", "gb18030", "gbk", "gb2312", "big5", "euc-kr", "cp949"}
-NO_TEXTS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape"))  # not encodings of files
-_WIDE = ("utf-16", "utf-32", "utf-7")
-_ODD = re.compile("[\udc80-\udcff]+")  # undecodable bytes, as `surrogateescape` represents them
-_GOOD = re.compile("[^\x00-\x7f\udc80-\udcff]")
-_EVIDENCE = 3  # distinct bytes beyond ASCII that the detector needs
-_HALF = re.compile(rb"[\xe0-\xef][\x80-\xbf](?![\x80-\xbf])|[\xf0-\xf4][\x80-\xbf]{1,2}(?![\x80-\xbf])")
+_MULTI_BYTE_ENCODINGS = {"cp932", "shift_jis", "euc-jp", "gb18030", "gbk", "gb2312", "big5", "euc-kr", "cp949"}
+NO_TEXT_ENCODINGS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape"))  # not encodings of files
+_WIDE_ENCODINGS = ("utf-16", "utf-32", "utf-7")
+_UNDECODABLE = re.compile("[\udc80-\udcff]+")  # undecodable bytes, as `surrogateescape` represents them
+_DECODABLE = re.compile("[^\x00-\x7f\udc80-\udcff]")
+_LEAST_BYTES = 3  # distinct bytes beyond ASCII that the detector needs
+_CUT_CHARACTER = re.compile(rb"[\xe0-\xef][\x80-\xbf](?![\x80-\xbf])|[\xf0-\xf4][\x80-\xbf]{1,2}(?![\x80-\xbf])")
 
 
-def guessed(encoded: bytes) -> str:
+def guessed_encoding(encoded: bytes) -> str:
     """Return the most likely encoding of bytes that are not UTF-8."""
-    if len({byte for byte in encoded[:BLOCK] if byte > 0x7F}) < _EVIDENCE:
+    if len({byte for byte in encoded[:BLOCK] if byte > 0x7F}) < _LEAST_BYTES:
         return "cp1252"
     import chardet
 
-    name = str(chardet.detect(encoded[:BLOCK]).get("encoding") or "").lower()
-    return name.replace("windows-", "cp").replace("macroman", "mac-roman") if name in _FOLLOWED else "cp1252"
+    encoding = str(chardet.detect(encoded[:BLOCK]).get("encoding") or "").lower()
+    return (
+        encoding.replace("windows-", "cp").replace("macroman", "mac-roman")
+        if encoding in _GUESSED_ENCODINGS
+        else "cp1252"
+    )
 
 
 def decoded(encoded: bytes, charset: str | None) -> str:
     """Return bytes as text, decoded with the given charset if that works; never raises."""
     with suppress(LookupError, UnicodeError, ValueError):
-        name = codecs.lookup(charset or "ascii").name
-        if name not in NO_TEXTS:
-            return encoded.decode(name)
+        codec_name = codecs.lookup(charset or "ascii").name
+        if codec_name not in NO_TEXT_ENCODINGS:
+            return encoded.decode(codec_name)
     return Decoder().decode(encoded)
 
 
@@ -60,14 +64,14 @@ class Decoder:
         self.fallback = ""
         self.fits, self.mixed = True, False
         self.mended = self.halves = 0
-        self.wide = codecs.lookup(encoding).name.startswith(_WIDE)
-        self._named = self.described
+        self.wide = codecs.lookup(encoding).name.startswith(_WIDE_ENCODINGS)
+        self._reported_encoding = self.described
         self._beyond_ascii = 0  # bytes of multi-byte characters decoded so far
 
     def begin(self) -> None:
         """Reset the counts, because the text decoded so far was only a sample and will be decoded again."""
         self.mended = self.halves = 0
-        self._named = self.described
+        self._reported_encoding = self.described
 
     @property
     def described(self) -> str:
@@ -78,99 +82,111 @@ class Decoder:
 
     def remarks(self) -> list[str]:
         """Return a sentence if some lines were not in the encoding that was reported at the beginning."""
-        if not self.mended or self._named == self.fallback:
+        if not self.mended or self._reported_encoding == self.fallback:
             return []
-        lost = f"; in {self.halves:,} of them a character had lost its end and is \ufffd now" if self.halves else ""
-        return [
-            f"{self.mended:,} line(s) hold bytes that are not {self._named}; these were read as {self.fallback}{lost}"
-        ]
+        cut_remark = (
+            f"; in {self.halves:,} of them a character had lost its end and is \ufffd now" if self.halves else ""
+        )
+        strange = f"{self.mended:,} line(s) hold bytes that are not {self._reported_encoding}"
+        return [f"{strange}; these were read as {self.fallback}{cut_remark}"]
 
     def decode(self, encoded: bytes) -> str:
         """Return the text of whole lines; never raises."""
         try:
             decoded_text = encoded.decode(self.encoding)
         except UnicodeDecodeError:
-            return self._by_line(encoded)
+            return self._decode_by_line(encoded)
         if not self.fallback:
             self._beyond_ascii += len(encoded) - len(decoded_text)
         return decoded_text
 
-    def _by_line(self, encoded: bytes) -> str:
-        lines: list[str | bytes] = []
-        strange = []
-        for line in encoded.splitlines(keepends=True):
+    def _decode_by_line(self, encoded: bytes) -> str:
+        decoded_lines: list[str | bytes] = []
+        undecodable_lines = []
+        for encoded_line in encoded.splitlines(keepends=True):
             try:
-                lines.append(line.decode(self.encoding))
+                decoded_lines.append(encoded_line.decode(self.encoding))
             except UnicodeDecodeError:
-                lines.append(line)
-                strange.append(line)
+                decoded_lines.append(encoded_line)
+                undecodable_lines.append(encoded_line)
         if not self.fallback:
-            good = sum(len(line.encode()) - len(line) for line in lines if isinstance(line, str))
-            self._guess_fallback(strange, good + self._beyond_ascii)
-        self.mended += len(strange)
-        return "".join(line if isinstance(line, str) else self._decode_odd_line(line) for line in lines)
-
-    def _guess_fallback(self, strange: Sequence[bytes], good: int) -> None:
-        """Guess the encoding of the undecodable lines, and decide whether they are the exception."""
-        encoded = b"".join(strange)
-        decoded_text = encoded.decode(self.encoding, "surrogateescape")
-        self.fits = 2 * (good + len(_GOOD.findall(decoded_text))) >= len(_ODD.findall(decoded_text))
-        # Without the decodable characters, which would mislead the detector.
-        self.fallback = guessed(
-            _GOOD.sub("", decoded_text).encode("ascii", "surrogateescape") if self.fits else encoded
+            decodable_count = sum(
+                len(encoded_line.encode()) - len(encoded_line)
+                for encoded_line in decoded_lines
+                if isinstance(encoded_line, str)
+            )
+            self._guess_fallback(undecodable_lines, decodable_count + self._beyond_ascii)
+        self.mended += len(undecodable_lines)
+        return "".join(
+            encoded_line if isinstance(encoded_line, str) else self._decode_odd_line(encoded_line)
+            for encoded_line in decoded_lines
         )
-        self.mixed = self.fits and self.fallback not in _SEVERAL_BYTES
 
-    def _decode_odd_line(self, line: bytes) -> str:
+    def _guess_fallback(self, undecodable_lines: Sequence[bytes], decodable_count: int) -> None:
+        """Guess the encoding of the undecodable lines, and decide whether they are the exception."""
+        encoded = b"".join(undecodable_lines)
+        decoded_text = encoded.decode(self.encoding, "surrogateescape")
+        self.fits = 2 * (decodable_count + len(_DECODABLE.findall(decoded_text))) >= len(
+            _UNDECODABLE.findall(decoded_text)
+        )
+        # Without the decodable characters, which would mislead the detector.
+        self.fallback = guessed_encoding(
+            _DECODABLE.sub("", decoded_text).encode("ascii", "surrogateescape") if self.fits else encoded
+        )
+        self.mixed = self.fits and self.fallback not in _MULTI_BYTE_ENCODINGS
+
+    def _decode_odd_line(self, odd_line: bytes) -> str:
         """Decode a line with undecodable bytes: only these with the fallback, or the whole line if they are the rule.
 
         Two bytes of another encoding may form a valid character by chance, so a few among many odd ones do not count.
         """
-        decoded_text = line.decode(self.encoding, "surrogateescape")
-        odd = [bytes(ord(c) - 0xDC00 for c in run) for run in _ODD.findall(decoded_text)]
-        good = len(_GOOD.findall(decoded_text))
-        is_cut_character = self.mixed and not any(_HALF.sub(b"", run) for run in odd)
-        if not is_cut_character and good * (8 if self.mixed else 1) <= len(odd):
+        decoded_text = odd_line.decode(self.encoding, "surrogateescape")
+        odd_runs = [bytes(ord(c) - 0xDC00 for c in run) for run in _UNDECODABLE.findall(decoded_text)]
+        decodable_count = len(_DECODABLE.findall(decoded_text))
+        is_cut_character = self.mixed and not any(_CUT_CHARACTER.sub(b"", run) for run in odd_runs)
+        if not is_cut_character and decodable_count * (8 if self.mixed else 1) <= len(odd_runs):
             with suppress(UnicodeDecodeError):
-                return line.decode(self.fallback)
-        halves = good > 0 or is_cut_character
-        self.halves += halves and any(map(_HALF.search, odd))
-        odd_runs = iter(odd)
-        return _ODD.sub(lambda _: self._decode_odd_bytes(next(odd_runs), halves=halves), decoded_text)
+                return odd_line.decode(self.fallback)
+        has_cut_characters = decodable_count > 0 or is_cut_character
+        self.halves += has_cut_characters and any(map(_CUT_CHARACTER.search, odd_runs))
+        next_odd_run = iter(odd_runs)
+        return _UNDECODABLE.sub(
+            lambda _: self._decode_odd_bytes(next(next_odd_run), has_cut_characters=has_cut_characters), decoded_text
+        )
 
-    def _decode_odd_bytes(self, run: bytes, *, halves: bool) -> str:
+    def _decode_odd_bytes(self, odd_bytes: bytes, *, has_cut_characters: bool) -> str:
         """Return undecodable bytes as text; an incomplete UTF-8 character becomes U+FFFD."""
-        parts = _HALF.split(run) if halves else [run]
-        return "\ufffd".join(map(self._decode_fallback, parts))
+        byte_runs = _CUT_CHARACTER.split(odd_bytes) if has_cut_characters else [odd_bytes]
+        return "\ufffd".join(map(self._decode_fallback, byte_runs))
 
-    def _decode_fallback(self, part: bytes) -> str:
+    def _decode_fallback(self, odd_bytes: bytes) -> str:
         try:
-            return part.decode(self.fallback)
+            return odd_bytes.decode(self.fallback)
         except UnicodeDecodeError:
-            return part.decode("latin-1")  # defined for every byte
+            return odd_bytes.decode("latin-1")  # defined for every byte
 
 
-def texts(stream: BinaryIO, head: bytes, decoder: Decoder) -> Iterator[str]:
+def decoded_blocks(stream: BinaryIO, head: bytes, decoder: Decoder) -> Iterator[str]:
     """Yield the input as text, in blocks that end with a line, unless the line is longer than `LONGEST`."""
-    chunks = chain([head], iter(lambda: stream.read(BLOCK), b""))
+    byte_chunks = chain([head], iter(lambda: stream.read(BLOCK), b""))
     if decoder.wide:
-        return _wide_lines(chunks, decoder.encoding)
-    return _byte_lines(chunks, decoder)
+        return _wide_line_blocks(byte_chunks, decoder.encoding)
+    return _decoded_line_blocks(byte_chunks, decoder)
 
 
-def _byte_lines(chunks: Iterator[bytes], decoder: Decoder) -> Iterator[str]:
-    pending = b""
-    for chunk in chunks:
-        encoded = pending + chunk if pending else chunk
+def _decoded_line_blocks(byte_chunks: Iterator[bytes], decoder: Decoder) -> Iterator[str]:
+    pending_bytes = b""
+    for byte_chunk in byte_chunks:
+        encoded = pending_bytes + byte_chunk if pending_bytes else byte_chunk
         # A CR at the end may belong to a CRLF, so it waits for the next chunk.
-        cut = max(encoded.rfind(b"\n"), encoded.rfind(b"\r", 0, len(encoded) - 1)) + 1
-        if not cut and len(encoded) > LONGEST:
-            cut = after_ascii(encoded)
-        if cut:
-            yield decoder.decode(encoded[:cut])
-        pending = encoded[cut:]
-    if pending:
-        yield decoder.decode(pending)
+        line_end = max(encoded.rfind(b"\n"), encoded.rfind(b"\r", 0, len(encoded) - 1)) + 1
+        if not line_end and len(encoded) > LONGEST:
+            line_end = after_ascii(encoded)
+        if line_end:
+            yield decoder.decode(encoded[:line_end])
+        pending_bytes = encoded[line_end:]
+    if pending_bytes:
+        yield decoder.decode(pending_bytes)
 
 
 def after_ascii(encoded: bytes) -> int:
@@ -181,16 +197,16 @@ def after_ascii(encoded: bytes) -> int:
     return len(encoded)
 
 
-def _wide_lines(chunks: Iterator[bytes], encoding: str) -> Iterator[str]:
+def _wide_line_blocks(byte_chunks: Iterator[bytes], encoding: str) -> Iterator[str]:
     decode = codecs.getincrementaldecoder(encoding)("replace").decode
-    pending = ""
-    for chunk in chunks:
-        decoded_text = pending + decode(chunk)
-        cut = max(decoded_text.rfind("\n"), decoded_text.rfind("\r", 0, len(decoded_text) - 1)) + 1
-        if not cut and len(decoded_text) > LONGEST:
-            cut = len(decoded_text) - 1
-        if cut:
-            yield decoded_text[:cut]
-        pending = decoded_text[cut:]
-    if pending := pending + decode(b"", final=True):
-        yield pending
+    pending_text = ""
+    for byte_chunk in byte_chunks:
+        decoded_text = pending_text + decode(byte_chunk)
+        line_end = max(decoded_text.rfind("\n"), decoded_text.rfind("\r", 0, len(decoded_text) - 1)) + 1
+        if not line_end and len(decoded_text) > LONGEST:
+            line_end = len(decoded_text) - 1
+        if line_end:
+            yield decoded_text[:line_end]
+        pending_text = decoded_text[line_end:]
+    if pending_text := pending_text + decode(b"", final=True):
+        yield pending_text

@@ -19,19 +19,19 @@ class Helpdesk(NamedTuple):
     numbers: Mapping[str, str] = {}
 
 
-def _any(names: str) -> frozenset[str]:
-    return frozenset(names.split())
+def _columns(column_names: str) -> frozenset[str]:
+    return frozenset(column_names.split())
 
 
-def _fields(**names: str) -> dict[str, tuple[str, ...]]:
-    return {field: tuple(listed.split()) for field, listed in names.items()}
+def _fields(**columns_by_field: str) -> dict[str, tuple[str, ...]]:
+    return {ticket_field: tuple(column_names.split()) for ticket_field, column_names in columns_by_field.items()}
 
 
 HELPDESKS = (
     Helpdesk(
         "servicenow",
-        (_any("shortdescription"), _any("number taskeffectivenumber")),
-        _any(
+        (_columns("shortdescription"), _columns("number taskeffectivenumber")),
+        _columns(
             "callerid caller openedat opened openedby assignmentgroup sysid syscreatedon closecode incidentstate "
             "cmdbci configurationitem contacttype urgency closenotes"
         ),
@@ -48,8 +48,8 @@ HELPDESKS = (
     ),
     Helpdesk(
         "jira",
-        (_any("summary"), _any("issuekey issuetype")),
-        _any(
+        (_columns("summary"), _columns("issuekey issuetype")),
+        _columns(
             "issuekey issueid issuetype projectkey projectname reporter assignee fixversions fixversion label labels "
             "components sprint acceptancecriteria storypoints epiclink"
         ),
@@ -65,8 +65,8 @@ HELPDESKS = (
     ),
     Helpdesk(
         "freshdesk",
-        (_any("subject"), _any("ticketid id")),
-        _any(
+        (_columns("subject"), _columns("ticketid id")),
+        _columns(
             "createdtime resolvedtime closedtime lastupdatetime duebytime initialresponsetime resolutionstatus "
             "firstresponsestatus contactid fullname frdueby frescalated responderid descriptiontext isescalated "
             "agentinteractions customerinteractions"
@@ -84,8 +84,8 @@ HELPDESKS = (
     ),
     Helpdesk(
         "zendesk",
-        (_any("subject ticketsubject rawsubject"), _any("id ticketid")),
-        _any(
+        (_columns("subject ticketsubject rawsubject"), _columns("id ticketid")),
+        _columns(
             "rawsubject submitterid brandid ticketformid satisfactionrating sharingagreementids hasincidents "
             "followerids requester requesterid requesterexternalid requesteremail requesterdomain requestername "
             "submitter submittername ticketform ticketbrand ticketgroup satisfactionscore initiallyassignedat "
@@ -103,8 +103,8 @@ HELPDESKS = (
     ),
     Helpdesk(
         "hubspot",
-        (_any("ticketname"),),
-        _any(
+        (_columns("ticketname"),),
+        _columns(
             "ticketid recordid pipeline ticketpipeline ticketstatus ticketowner ticketdescription ticketpriority "
             "createdate associatedcontact associatedcontactemail associatedcompany lastactivitydate"
         ),
@@ -120,8 +120,8 @@ HELPDESKS = (
     ),
     Helpdesk(
         "otrs",
-        (_any("ticketnumber ticketnummer tn ticket numero numerodochamado chamado"), _any("queue fila")),
-        _any(
+        (_columns("ticketnumber ticketnummer tn ticket numero numerodochamado chamado"), _columns("queue fila")),
+        _columns(
             "ticketnumber ticketnummer age alter lock sperre owner besitzer customerid kundennummer firstlock "
             "firstresponse accountedtime articletree solutioninmin erstellt title from "
             "idade bloqueio proprietario iddocliente primeirobloqueio primeiraresposta tempocontabilizado "
@@ -143,9 +143,12 @@ HELPDESKS = (
 )
 
 
-def recognised(keys: AbstractSet[str]) -> Helpdesk | None:
+def recognised_helpdesk(column_names: AbstractSet[str]) -> Helpdesk | None:
     """Return the helpdesk whose export has these (compact) column names."""
-    for desk in HELPDESKS:
-        if all(need & keys for need in desk.needs) and len(desk.marks & keys) >= desk.marks_needed:
-            return desk
+    for helpdesk in HELPDESKS:
+        if (
+            all(needed_columns & column_names for needed_columns in helpdesk.needs)
+            and len(helpdesk.marks & column_names) >= helpdesk.marks_needed
+        ):
+            return helpdesk
     return None

@@ -11,17 +11,18 @@ from triage_cli.readers.decoding import LONGEST
 from triage_cli.readers.records import Record
 from triage_cli.readers.spool import Spool
 
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # not after an escaped backslash
-_GAP = re.compile(r"[\s,\ufeff]*")
+_NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # not after an escaped backslash
+_JSON_GAP = re.compile(r"[\s,\ufeff]*")
 # A string, or a bracket.
-PARTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
-_CUT = "the input ends in the middle of this object"
-_UNENDED = "the input ends before its list does, so there may have been more"
+JSON_PARTS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
+_CUT_OBJECT = "the input ends in the middle of this object"
+_UNENDED_LIST = "the input ends before its list does, so there may have been more"
 _TOO_DEEP = "nested too deeply"
-_NEXT = re.compile(r"[,\]\r\n]")
+_JSON_TOKENS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
+_NEXT_ITEM = re.compile(r"[,\]\r\n]")
 
 
-def text_of(json_value: object) -> str:
+def json_cell(json_value: object) -> str:
     """Return a JSON value as the text of a cell: empty for null, compact JSON for lists and objects."""
     if json_value is None:
         return ""
@@ -30,7 +31,7 @@ def text_of(json_value: object) -> str:
     return json.dumps(json_value, ensure_ascii=False, separators=(",", ":"))
 
 
-def parsed(json_text: str, position: int = 0) -> tuple[Any, int]:
+def parsed_json(json_text: str, position: int = 0) -> tuple[Any, int]:
     """Return the JSON value at a position of a text, and its end. Raises `ValueError`."""
     try:
         return DECODER.raw_decode(json_text, position)
@@ -38,9 +39,9 @@ def parsed(json_text: str, position: int = 0) -> tuple[Any, int]:
         raise ValueError(_TOO_DEEP) from exc
 
 
-def json_values(texts: Iterable[str], *, by_line: bool) -> Iterator[tuple[int, str, Any, str]]:
+def json_values(json_texts: Iterable[str], *, by_line: bool) -> Iterator[tuple[int, str, Any, str]]:
     """Yield each value of a JSON input as (line, text, value, problem)."""
-    return JsonRecords(texts, (), by_line=by_line).values()
+    return JsonRecords(json_texts, (), by_line=by_line).values()
 
 
 class JsonRecords:
@@ -50,28 +51,28 @@ class JsonRecords:
     list inside an object; the text after the list is not read.
     """
 
-    def __init__(self, texts: Iterable[str], columns: tuple[str, ...], *, by_line: bool, start: int = 0) -> None:
-        self._texts = texts
+    def __init__(self, json_texts: Iterable[str], columns: tuple[str, ...], *, by_line: bool, start: int = 0) -> None:
+        self._json_texts = json_texts
         self._columns = columns
         self._by_line = by_line
-        self._start = start
-        self._raw = ""
+        self._list_start = start
+        self._raw_json = ""
         self._rest: Iterable[str] = ()
 
     def raw(self) -> str:
-        """Return the original text of the record just yielded."""
-        return self._raw
+        """Return the original JSON of the record just yielded."""
+        return self._raw_json
 
     def __iter__(self) -> Iterator[Record]:
         for line, json_text, json_value, problem in self.values():
-            self._raw, rest, self._rest = json_text, self._rest, ()
-            yield self._record(line, json_text, json_value, problem)._replace(rest=rest)
+            self._raw_json, rest, self._rest = json_text, self._rest, ()
+            yield self._json_record(line, json_text, json_value, problem)._replace(rest=rest)
 
     def values(self) -> Iterator[tuple[int, str, Any, str]]:
         """Yield each value of the input as (line, text, value, problem)."""
-        return self._lines() if self._by_line else self._items()
+        return self._json_lines() if self._by_line else self._json_items()
 
-    def _record(self, line: int, json_text: str, json_value: object, problem: str) -> Record:
+    def _json_record(self, line: int, json_text: str, json_value: object, problem: str) -> Record:
         if problem:
             return Record(line, None, problem)
         if not isinstance(json_value, dict):
@@ -79,180 +80,183 @@ class JsonRecords:
         if json_text.count("[") + json_text.count("{") > DEEPEST and is_too_deep(json_value):  # counting is faster
             return Record(line, None, _TOO_DEEP)
         item: dict[str, Any] = _without_surrogates(json_value) if "\\u" in json_text else json_value
-        if "\\u0000" in json_text and _NUL.search(json_text):
+        if "\\u0000" in json_text and _NUL_ESCAPE.search(json_text):
             problem = "holds NUL characters"
-        return Record(line, [text_of(item.get(name)) for name in self._columns], problem, item)
+        return Record(line, [json_cell(item.get(name)) for name in self._columns], problem, item)
 
-    def _lines(self) -> Iterator[tuple[int, str, object, str]]:
-        number, pending = 1, ""
+    def _json_lines(self) -> Iterator[tuple[int, str, object, str]]:
+        line_number, pending_line = 1, ""
         spool: Spool | None = None  # the rest of a line that is too long
-        for block in self._texts:
-            json_text = block
+        for json_block in self._json_texts:
+            json_text = json_block
             if spool is not None:
-                first = lines_of(block)[0]
-                spool.write(first)
-                if first[-1] not in "\r\n":
+                line_piece = lines_of(json_block)[0]
+                spool.write(line_piece)
+                if line_piece[-1] not in "\r\n":
                     continue
                 self._rest = spool.part(0)
-                yield from _line(number, pending)
-                number, pending, spool, json_text = number + 1, "", None, block[len(first) :]
-            lines = lines_of(pending + json_text)
-            pending = lines.pop() if lines and lines[-1][-1] not in "\r\n" else ""
-            for line in lines:
-                yield from _line(number, line)
-                number += 1
-            if len(pending) > LONGEST:
+                yield from _json_line(line_number, pending_line)
+                line_number, pending_line, spool, json_text = line_number + 1, "", None, json_block[len(line_piece) :]
+            json_lines = lines_of(pending_line + json_text)
+            pending_line = json_lines.pop() if json_lines and json_lines[-1][-1] not in "\r\n" else ""
+            for json_line in json_lines:
+                yield from _json_line(line_number, json_line)
+                line_number += 1
+            if len(pending_line) > LONGEST:
                 spool = Spool()
         if spool is not None:
             self._rest = spool.part(0)
-        yield from _line(number, pending)
+        yield from _json_line(line_number, pending_line)
 
-    def _items(self) -> Iterator[tuple[int, str, object, str]]:
+    def _json_items(self) -> Iterator[tuple[int, str, object, str]]:
         """Yield the items of an array, or concatenated values."""
-        blocks = iter(self._texts)
-        buffer, more = next(blocks, ""), True
-        while len(buffer) < self._start:
-            buffer += next(blocks)
-        position, line, started = self._start, 1 + buffer.count("\n", 0, self._start), self._start > 0
+        json_blocks = iter(self._json_texts)
+        json_buffer, more_follows = next(json_blocks, ""), True
+        while len(json_buffer) < self._list_start:
+            json_buffer += next(json_blocks)
+        position, line_number, is_started = (
+            self._list_start,
+            1 + json_buffer.count("\n", 0, self._list_start),
+            self._list_start > 0,
+        )
         any_malformed = False  # whether some item was malformed
-        list_is_open = self._start > 0  # whether a list is open, and its cut end was not reported
+        list_is_open = self._list_start > 0  # whether a list is open, and its cut end was not reported
         while True:
-            begin = gap_end(buffer, position)
-            if not started and begin < len(buffer):
-                started = True
-                if buffer[begin] == "[":
+            item_start = json_gap_end(json_buffer, position)
+            if not is_started and item_start < len(json_buffer):
+                is_started = True
+                if json_buffer[item_start] == "[":
                     list_is_open = True
-                    begin = gap_end(buffer, begin + 1)
-            line += buffer.count("\n", position, begin)
-            position = begin
-            json_value, end, problem = _item(buffer, position, last=not more, alone=any_malformed)
-            if end:
+                    item_start = json_gap_end(json_buffer, item_start + 1)
+            line_number += json_buffer.count("\n", position, item_start)
+            position = item_start
+            json_value, item_end, problem = _json_item(
+                json_buffer, position, is_last_block=not more_follows, cut_out_first=any_malformed
+            )
+            if item_end:
                 any_malformed = any_malformed or bool(problem)
-                list_is_open = list_is_open and buffer[position] != "]" and problem != _CUT
-                if buffer[position] != "]":
-                    yield line, buffer[position:end], json_value, problem
-                elif self._start:
+                list_is_open = list_is_open and json_buffer[position] != "]" and problem != _CUT_OBJECT
+                if json_buffer[position] != "]":
+                    yield line_number, json_buffer[position:item_end], json_value, problem
+                elif self._list_start:
                     return
-                line += buffer.count("\n", position, end)
-                position = end
-            elif not more:
-                yield from [(line, "", None, _UNENDED)] * list_is_open
+                line_number += json_buffer.count("\n", position, item_end)
+                position = item_end
+            elif not more_follows:
+                yield from [(line_number, "", None, _UNENDED_LIST)] * list_is_open
                 return
             else:
-                block = next(blocks, "")
-                more = bool(block)
-                if len(buffer) - position > LONGEST:
-                    item, spool = buffer[position:], Spool()
-                    buffer, line_count, more = _past_item(item, block, blocks, spool)
+                json_block = next(json_blocks, "")
+                more_follows = bool(json_block)
+                if len(json_buffer) - position > LONGEST:
+                    long_item, spool = json_buffer[position:], Spool()
+                    json_buffer, line_count, more_follows = _past_long_item(long_item, json_block, json_blocks, spool)
                     self._rest = spool.part(0)
-                    yield line, item, None, "over 1 MB"
-                    line += line_count
+                    yield line_number, long_item, None, "over 1 MB"
+                    line_number += line_count
                 else:
-                    buffer = buffer[position:] + block
+                    json_buffer = json_buffer[position:] + json_block
                 position = 0
 
 
-def gap_end(json_text: str, position: int) -> int:
+def json_gap_end(json_text: str, position: int) -> int:
     """Return the end of the blanks and commas at a position."""
-    match = _GAP.match(json_text, position)
-    return match.end() if match else position
+    gap = _JSON_GAP.match(json_text, position)
+    return gap.end() if gap else position
 
 
-def _line(number: int, json_text: str) -> Iterator[tuple[int, str, object, str]]:
-    stripped = json_text.strip(" \t\r\n\ufeff")
-    if not stripped:
+def _json_line(line_number: int, json_text: str) -> Iterator[tuple[int, str, object, str]]:
+    json_line = json_text.strip(" \t\r\n\ufeff")
+    if not json_line:
         return
-    if len(stripped) > LONGEST:
-        yield number, json_text, None, "over 1 MB"
+    if len(json_line) > LONGEST:
+        yield line_number, json_text, None, "over 1 MB"
         return
     try:
-        json_value, end = parsed(stripped)
-        problem = "" if end == len(stripped) else "text follows the JSON object"
+        json_value, json_end = parsed_json(json_line)
+        problem = "" if json_end == len(json_line) else "text follows the JSON object"
     except ValueError as exc:
-        json_value, problem = None, f"not JSON ({_reason(exc)})"
-    yield number, json_text, json_value, problem
+        json_value, problem = None, f"not JSON ({_json_error(exc)})"
+    yield line_number, json_text, json_value, problem
 
 
-def _item(buffer: str, position: int, *, last: bool, alone: bool) -> tuple[Any, int, str]:
+def _json_item(json_buffer: str, item_start: int, *, is_last_block: bool, cut_out_first: bool) -> tuple[Any, int, str]:
     """Return the value at a position, its end (0: more text is needed), and its problem.
 
-    With `alone`, the item is cut out first, because an error of the decoder counts all lines before it, which is slow
-    for many malformed items.
+    With `cut_out_first`, the item is cut out first, because an error of the decoder counts all lines before it,
+    which is slow for many malformed items.
     """
-    if buffer[position : position + 1] in ("", "]"):
-        return None, position + 1 if position < len(buffer) else 0, ""
+    if json_buffer[item_start : item_start + 1] in ("", "]"):
+        return None, item_start + 1 if item_start < len(json_buffer) else 0, ""
     try:
-        if alone and (length := _length(buffer, position)):
-            json_value, end = parsed(buffer[position : position + length])
-            end += position
+        if cut_out_first and (item_length := _item_length(json_buffer, item_start)):
+            json_value, item_end = parsed_json(json_buffer[item_start : item_start + item_length])
+            item_end += item_start
         else:
-            json_value, end = parsed(buffer, position)
+            json_value, item_end = parsed_json(json_buffer, item_start)
     except ValueError as exc:
-        end = _balanced(buffer, position)
-        if not end and last:
-            return None, len(buffer), _CUT
-        return None, end, f"not JSON ({_reason(exc)})" if end else ""
-    if end == len(buffer) and not last and not isinstance(json_value, dict | list | str):
+        item_end = _item_end(json_buffer, item_start)
+        if not item_end and is_last_block:
+            return None, len(json_buffer), _CUT_OBJECT
+        return None, item_end, f"not JSON ({_json_error(exc)})" if item_end else ""
+    if item_end == len(json_buffer) and not is_last_block and not isinstance(json_value, dict | list | str):
         return None, 0, ""  # a number may continue in the next block
-    return json_value, end, "over 1 MB" if end - position > LONGEST else ""
+    return json_value, item_end, "over 1 MB" if item_end - item_start > LONGEST else ""
 
 
-def _reason(error: ValueError) -> str:
+def _json_error(error: ValueError) -> str:
     """Return what is wrong with a piece of JSON, without the place, which counts from the piece's own beginning."""
     return str(error).partition(":")[0].removesuffix(" starting at").removesuffix(" at")
 
 
-def _length(buffer: str, position: int) -> int:
+def _item_length(json_buffer: str, item_start: int) -> int:
     """Return the length of the item at a position; 0 if the text ends first."""
-    if buffer[position] == '"' and (string := PARTS.match(buffer, position)):
-        return string.end() - position
-    return max(0, _balanced(buffer, position) - position)
+    if json_buffer[item_start] == '"' and (json_string := JSON_PARTS.match(json_buffer, item_start)):
+        return json_string.end() - item_start
+    return max(0, _item_end(json_buffer, item_start) - item_start)
 
 
-def _balanced(buffer: str, position: int) -> int:
+def _item_end(json_buffer: str, item_start: int) -> int:
     """Return the end of the item at a position by its brackets alone; 0 if the text ends first."""
-    if buffer[position] not in "{[":
-        match = _NEXT.search(buffer, position + 1)
+    if json_buffer[item_start] not in "{[":
+        match = _NEXT_ITEM.search(json_buffer, item_start + 1)
         return match.start() if match else 0
-    depth = 0
-    for part in PARTS.finditer(buffer, position):
-        bracket = part.group()
-        depth += 1 if bracket in "{[" else -1 if bracket in "}]" else 0
-        if depth == 0:
-            return part.end()
+    nesting = 0
+    for json_part in JSON_PARTS.finditer(json_buffer, item_start):
+        bracket = json_part.group()
+        nesting += 1 if bracket in "{[" else -1 if bracket in "}]" else 0
+        if nesting == 0:
+            return json_part.end()
     return 0
 
 
-def _past_item(json_text: str, block: str, blocks: Iterator[str], spool: Spool) -> tuple[str, int, bool]:
+def _past_long_item(json_text: str, next_block: str, json_blocks: Iterator[str], spool: Spool) -> tuple[str, int, bool]:
     """Skip an item that is too long, writing the rest of it to a spool.
 
     Returns the text after it, the number of lines skipped, and whether more may follow.
     """
-    depth, line_count, in_string = 0, 0, False
-    begin = len(json_text)  # start of the text that is to be written to the spool
+    nesting, line_count, in_string = 0, 0, False
+    spooled_from = len(json_text)  # start of the text that is to be written to the spool
     while True:
-        end = 0
-        for part in _TOKENS.finditer(json_text):
-            mark = part.group()
+        item_end = 0
+        for json_token in _JSON_TOKENS.finditer(json_text):
+            mark = json_token.group()
             if mark == '"':
                 in_string = not in_string
             elif not in_string and mark[0] in "{}[]":
-                depth += 1 if mark in "{[" else -1
-                if depth <= 0:
-                    end = part.end()
+                nesting += 1 if mark in "{[" else -1
+                if nesting <= 0:
+                    item_end = json_token.end()
                     break
-        spool.write(json_text[begin : end or len(json_text)])
-        if end:
-            return json_text[end:] + block, line_count + json_text.count("\n", 0, end), bool(block)
-        if not block:
+        spool.write(json_text[spooled_from : item_end or len(json_text)])
+        if item_end:
+            return json_text[item_end:] + next_block, line_count + json_text.count("\n", 0, item_end), bool(next_block)
+        if not next_block:
             return "", line_count, False
         line_count += json_text.count("\n")
         # An escape that the end of the block cuts in two is kept whole.
-        kept = "\\" if in_string and (len(json_text) - len(json_text.rstrip("\\"))) % 2 else ""
-        json_text, block, begin = kept + block, next(blocks, ""), len(kept)
-
-
-_TOKENS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
+        cut_escape = "\\" if in_string and (len(json_text) - len(json_text.rstrip("\\"))) % 2 else ""
+        json_text, next_block, spooled_from = cut_escape + next_block, next(json_blocks, ""), len(cut_escape)
 
 
 def _without_surrogates(json_value: Any) -> Any:

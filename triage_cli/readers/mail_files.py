@@ -13,16 +13,18 @@ from typing import BinaryIO, NamedTuple
 from triage_cli.domain.errors import InputError
 from triage_cli.readers.spool import Spool
 
-FORMATS = ("eml", "mbox")
+MAIL_FORMATS = ("eml", "mbox")
 # The longest mail with its attachments, in bytes; mail systems accept less.
 LONGEST = 50 << 20
-_PIECE = 1 << 16
+_PIECE_SIZE = 1 << 16
 # The first line of a mail in a mailbox: "From", any address, a day, a time and a year. All mbox writers agree on that.
 _POSTMARK = re.compile(rb"From .{0,300}\d\d:\d\d.{0,40}\d{4}\b[^\r\n]{0,40}\r?\n?$")
-_ESCAPED = re.compile(rb">+From ")
-_FROM = re.compile(rb"(?m)^(>*From )")
-_FIELD = re.compile(rb"[!-9;-~]{1,70}:")
-_OF_MAIL = re.compile(rb"(?im)^(?:message-id|mime-version|received|return-path|delivered-to|x-mailer|date|to|subject):")
+_ESCAPED_FROM = re.compile(rb">+From ")
+_FROM_LINE = re.compile(rb"(?m)^(>*From )")
+_HEADER_FIELD = re.compile(rb"[!-9;-~]{1,70}:")
+_MAIL_HEADERS = re.compile(
+    rb"(?im)^(?:message-id|mime-version|received|return-path|delivered-to|x-mailer|date|to|subject):"
+)
 
 
 class RawMail(NamedTuple):
@@ -45,7 +47,7 @@ class MailFolder:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._folders = [each for name in ("cur", "new") if (each := path / name).is_dir()] or [path]
+            self._folders = [each for file_name in ("cur", "new") if (each := path / file_name).is_dir()] or [path]
             self._file = os.open(path, os.O_RDONLY)
             holds_mails = self._folders != [path] or any(map(_is_eml, path.iterdir()))
         except OSError as error:
@@ -57,79 +59,83 @@ class MailFolder:
 
     def mails(self) -> Iterator[RawMail]:
         """Yield the mails in the order of their file names, which begin with a time in a Maildir."""
-        files = ((name, folder) for folder in self._folders for name in os.listdir(folder))  # noqa: PTH208 - names only
-        for name, folder in sorted(files):
-            path = folder / name
-            if name.startswith(".") or not path.is_file() or (folder == self._path and not _is_eml(path)):
+        mail_files = ((file_name, folder) for folder in self._folders for file_name in os.listdir(folder))  # noqa: PTH208 - names only
+        for file_name, folder in sorted(mail_files):
+            mail_path = folder / file_name
+            is_hidden = file_name.startswith(".")
+            if is_hidden or not mail_path.is_file() or (folder == self._path and not _is_eml(mail_path)):
                 continue
             try:
-                with path.open("rb") as stream:
-                    mail = next(eml(stream, b""))
+                with mail_path.open("rb") as stream:
+                    mail = next(eml_mail(stream, b""))
             except OSError as error:
-                raise InputError(f"cannot read {path}: {error.strerror}", hint="check its rights") from error
-            yield mail._replace(place=str(path.relative_to(self._path)))
+                raise InputError(f"cannot read {mail_path}: {error.strerror}", hint="check its rights") from error
+            yield mail._replace(place=str(mail_path.relative_to(self._path)))
 
     def fileno(self) -> int:
         """Return the folder's file descriptor."""
         return self._file
 
     def close(self) -> None:
-        """Close the file descriptor."""
+        """Close the file descriptor of the mail folder."""
         os.close(self._file)
 
 
-def mail_format(head: bytes, name: str, option: str | None) -> Callable[[BinaryIO, bytes], Iterator[RawMail]] | None:
+def mail_format(
+    head: bytes, name: str, format_option: str | None
+) -> Callable[[BinaryIO, bytes], Iterator[RawMail]] | None:
     """Return the format of an input of mails, by the option, its beginning or its name; None for a table."""
-    if option is not None:
-        return {"eml": eml, "mbox": mbox}.get(option.lower())
-    start = head[:_PIECE].lstrip(b"\xef\xbb\xbf\r\n")
-    first = start[: start.find(b"\n") + 1]
-    if _POSTMARK.match(first):
-        return mbox
+    if format_option is not None:
+        return {"eml": eml_mail, "mbox": mbox_mails}.get(format_option.lower())
+    head_start = head[:_PIECE_SIZE].lstrip(b"\xef\xbb\xbf\r\n")
+    first_line = head_start[: head_start.find(b"\n") + 1]
+    if _POSTMARK.match(first_line):
+        return mbox_mails
     suffix = name.rpartition(".")[2].lower()
-    fields = start.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
-    if _FIELD.match(first) and (suffix == "eml" or len(set(map(bytes.lower, _OF_MAIL.findall(fields)))) >= 3):
-        return eml
+    header_fields = head_start.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+    mail_headers = set(map(bytes.lower, _MAIL_HEADERS.findall(header_fields)))
+    if _HEADER_FIELD.match(first_line) and (suffix == "eml" or len(mail_headers) >= 3):
+        return eml_mail
     return None
 
 
-def eml(stream: BinaryIO, head: bytes) -> Iterator[RawMail]:
+def eml_mail(stream: BinaryIO, head: bytes) -> Iterator[RawMail]:
     """Yield the one mail of a file; `head` was read from it before."""
     mail = _MailBuffer("line 1", 1)
-    for line in _lines(stream, head):
+    for line in _mail_lines(stream, head):
         mail.add(line)
-    yield mail.done()
+    yield mail.raw_mail()
 
 
-def mbox(stream: BinaryIO, head: bytes) -> Iterator[RawMail]:
+def mbox_mails(stream: BinaryIO, head: bytes) -> Iterator[RawMail]:
     """Yield the mails of a mailbox; `head` was read from it before.
 
     A mail begins with a line such as "From … 10:00:00 2024", at the start or after a blank line. Escaped lines are
     unescaped.
     """
     mail: _MailBuffer | None = None
-    number, blank, begins = 0, True, True
-    for line in _lines(stream, head):
-        if begins:
-            number += 1
-            if blank and line.startswith(b"From ") and _POSTMARK.match(line):
+    line_number, after_blank_line, line_begins = 0, True, True
+    for line in _mail_lines(stream, head):
+        if line_begins:
+            line_number += 1
+            if after_blank_line and line.startswith(b"From ") and _POSTMARK.match(line):
                 if mail is not None:
-                    yield mail.done()
-                mail = _MailBuffer(f"line {number}", number)
+                    yield mail.raw_mail()
+                mail = _MailBuffer(f"line {line_number}", line_number)
             elif mail is not None:
-                mail.add(line[1:] if _ESCAPED.match(line) else line)
-            blank = line in (b"\n", b"\r\n")
+                mail.add(line[1:] if _ESCAPED_FROM.match(line) else line)
+            after_blank_line = line in (b"\n", b"\r\n")
         elif mail is not None:
             mail.add(line)
-        begins = line.endswith(b"\n")
+        line_begins = line.endswith(b"\n")
     if mail is not None:
-        yield mail.done()
+        yield mail.raw_mail()
 
 
-def as_mbox(data: bytes) -> str:
+def as_mbox(mail_bytes: bytes) -> str:
     """Return a mail in mbox format, so that rejected mails form a mailbox; no byte is lost."""
-    text = _FROM.sub(rb">\1", data).decode("utf-8", "surrogateescape")
-    return f"\nFrom MAILER-DAEMON Thu Jan  1 00:00:00 1970\n{text}"
+    mbox_text = _FROM_LINE.sub(rb">\1", mail_bytes).decode("utf-8", "surrogateescape")
+    return f"\nFrom MAILER-DAEMON Thu Jan  1 00:00:00 1970\n{mbox_text}"
 
 
 class _MailBuffer:
@@ -137,34 +143,34 @@ class _MailBuffer:
 
     def __init__(self, place: str, line: int) -> None:
         self._place, self._line = place, line
-        self._data = bytearray()
+        self._mail_bytes = bytearray()
         self._rest: Spool | None = None
 
     def add(self, line: bytes) -> None:
-        if self._rest is None and len(self._data) + len(line) <= LONGEST:
-            self._data += line
+        if self._rest is None and len(self._mail_bytes) + len(line) <= LONGEST:
+            self._mail_bytes += line
             return
         self._rest = self._rest or Spool()
         self._rest.write(line.decode("utf-8", "surrogateescape"))
 
-    def done(self) -> RawMail:
-        return RawMail(self._place, self._line, bytes(self._data), self._rest.part(0) if self._rest else ())
+    def raw_mail(self) -> RawMail:
+        return RawMail(self._place, self._line, bytes(self._mail_bytes), self._rest.part(0) if self._rest else ())
 
 
-def _lines(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
+def _mail_lines(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
     """Yield lines with their ends; a very long one in pieces."""
-    at = 0
-    while at < len(head):
-        end = head.find(b"\n", at) + 1
-        if not end or end - at > _PIECE:
-            if not end and len(head) - at <= _PIECE:
+    line_start = 0
+    while line_start < len(head):
+        line_end = head.find(b"\n", line_start) + 1
+        if not line_end or line_end - line_start > _PIECE_SIZE:
+            if not line_end and len(head) - line_start <= _PIECE_SIZE:
                 break
-            end = at + _PIECE
-        yield head[at:end]
-        at = end
-    if at < len(head):
-        yield head[at:] + stream.readline(_PIECE)
-    while line := stream.readline(_PIECE):
+            line_end = line_start + _PIECE_SIZE
+        yield head[line_start:line_end]
+        line_start = line_end
+    if line_start < len(head):
+        yield head[line_start:] + stream.readline(_PIECE_SIZE)
+    while line := stream.readline(_PIECE_SIZE):
         yield line
 
 

@@ -28,251 +28,270 @@ from triage_cli.readers.decoding import LONGEST, decoded
 from triage_cli.readers.mail_files import RawMail, as_mbox
 from triage_cli.readers.table import ReadOptions, Table
 
-COLUMNS = ("message_id", "from", "to", "date", "subject", "text")
-_DEEPEST = 50  # multiparts within one another
-_MULTIPARTS = 100  # of one mail: the parser compares each line with the boundaries of all open parts
-_PARTS = 20_000
-_HEADER = 2048  # characters of one header that are read; of `References` only the beginning counts
-_NAMES = 100  # attachments
+MAIL_COLUMNS = ("message_id", "from", "to", "date", "subject", "text")
+_DEEPEST_PART = 50  # multiparts within one another
+_MOST_MULTIPARTS = 100  # of one mail: the parser compares each line with the boundaries of all open parts
+_MOST_PARTS = 20_000
+_HEADER_LENGTH = 2048  # characters of one header that are read; of `References` only the beginning counts
+_MOST_ATTACHMENTS = 100  # names of a mail's attachments that are stored
 # The class is generic in stubs alone.
-Part: TypeAlias = "Message[Any, Any]"
-_ID = re.compile(r"<\s*([^<>\s]{1,300})\s*>")
-_BARE = re.compile(r"[^<>\s]{1,300}")
+MailPart: TypeAlias = "Message[Any, Any]"
+_MESSAGE_ID = re.compile(r"<\s*([^<>\s]{1,300})\s*>")
+_BARE_ID = re.compile(r"[^<>\s]{1,300}")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 @lru_cache(256)
-def _parsed(header_name: str, header_value: str) -> Any:
+def _parsed_header(header_name: str, header_value: str) -> Any:
     """Return a parsed header. Cached, because the standard library reads each header of a part about ten times."""
     return policy.default.header_fetch_parse(header_name, header_value)
 
 
-class _Bounded(policy.EmailPolicy):
+class _BoundedHeaders(policy.EmailPolicy):
     """Parses only the beginning of a header, because parsers of structured headers take quadratic time."""
 
     def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
         header_name, header_value = super().header_source_parse(sourcelines)
-        return header_name, header_value[:_HEADER]
+        return header_name, header_value[:_HEADER_LENGTH]
 
     def header_fetch_parse(self, header_name: str, header_value: str) -> Any:
-        return _parsed(header_name, header_value)
+        return _parsed_header(header_name, header_value)
 
 
-_POLICY = _Bounded()
+_MAIL_POLICY = _BoundedHeaders()
 
 
 class UnreadableMailError(Exception):
     """A mail that cannot become a ticket; the message says why."""
 
 
-class _Found(NamedTuple):
+class _MailContent(NamedTuple):
     """The content of a mail's parts: texts in order, names of attachments, defects; `mails` are attached mails."""
 
     texts: list[str]
     attachments: list[str]
     broken: list[str]
-    mails: list[Part]
+    mails: list[MailPart]
     wants_text: bool = True
 
 
-def draft_of(mail_bytes: bytes, *, whole: bool = True) -> TicketDraft:
+def mail_draft(mail_bytes: bytes, *, whole: bool = True) -> TicketDraft:
     """Return the draft of a mail, which is too long if it is not `whole`. Raises `UnreadableMailError`."""
-    _check(mail_bytes, whole=whole)
-    mail_parts = _Found([], [], [], [])
+    _check_parsable(mail_bytes, whole=whole)
+    mail_content = _MailContent([], [], [], [])
     try:
         # Editors put a byte order mark or an empty line before the headers.
-        message = BytesParser(policy=_POLICY).parsebytes(mail_bytes.removeprefix(BOM_UTF8).lstrip(b"\r\n"))
-        _read(message, mail_parts, _DEEPEST)
-        if not mail_parts.texts and mail_parts.mails:  # a mail without text that forwards another mail
-            _read(mail_parts.mails[0], mail_parts, _DEEPEST)
+        message = BytesParser(policy=_MAIL_POLICY).parsebytes(mail_bytes.removeprefix(BOM_UTF8).lstrip(b"\r\n"))
+        _read_part(message, mail_content, _DEEPEST_PART)
+        if not mail_content.texts and mail_content.mails:  # a mail without text that forwards another mail
+            _read_part(mail_content.mails[0], mail_content, _DEEPEST_PART)
     except (ValueError, LookupError, AttributeError, TypeError, AssertionError, RecursionError) as error:
         # Parsers of structured headers raise any of these for malformed headers.
         raise UnreadableMailError(f"its MIME tree is broken ({type(error).__name__})") from error
-    raw = {header_name.lower(): header_value for header_name, header_value in reversed(list(message.raw_items()))}
-    subject = _header(raw, "subject") or None
-    text = "\n\n".join(mail_parts.texts).strip() or None
-    if "\0" in (text or ""):
+    raw_headers = {
+        header_name.lower(): header_value for header_name, header_value in reversed(list(message.raw_items()))
+    }
+    subject = _header_text(raw_headers, "subject") or None
+    mail_text = "\n\n".join(mail_content.texts).strip() or None
+    if "\0" in (mail_text or ""):
         raise UnreadableMailError("holds NUL bytes")
-    if text is None and mail_parts.broken:
-        raise UnreadableMailError(f"its MIME tree is broken: {mail_parts.broken[0]}")
-    if text is None and subject is None:
+    if mail_text is None and mail_content.broken:
+        raise UnreadableMailError(f"its MIME tree is broken: {mail_content.broken[0]}")
+    if mail_text is None and subject is None:
         raise UnreadableMailError("neither subject nor text")
-    if len(text or "") + len(subject or "") > LONGEST:
+    if len(mail_text or "") + len(subject or "") > LONGEST:
         raise UnreadableMailError("its text is over 1 MB")
-    sender, date, strange_date = _sender(raw), *_date(raw)
-    own = _own_id(raw, sender, date, subject, text)
-    before = next(
-        (each for header_name in ("references", "in-reply-to") for each in _ids(raw, header_name) if each != own), None
+    sender, sent_at, unread_date = _sender(raw_headers), *_date(raw_headers)
+    own_id = _own_message_id(raw_headers, sender, sent_at, subject, mail_text)
+    thread_id = next(
+        (
+            each
+            for header_name in ("references", "in-reply-to")
+            for each in _message_ids(raw_headers, header_name)
+            if each != own_id
+        ),
+        None,
     )
-    spans = quotes_and_signatures.left_out(text or "", subject=subject, reply=before is not None)
-    named = {"from": _header(raw, "from"), "to": _header(raw, "to"), "cc": _header(raw, "cc"), "date": strange_date}
-    named["auto_submitted"] = _auto_submitted(raw)
-    extra: dict[str, Any] = {header_name: header_value for header_name, header_value in named.items() if header_value}
-    if mail_parts.attachments:
-        extra["attachments"] = mail_parts.attachments[:_NAMES]
+    left_out_spans = quotes_and_signatures.left_out(mail_text or "", subject=subject, reply=thread_id is not None)
+    header_extra = {
+        "from": _header_text(raw_headers, "from"),
+        "to": _header_text(raw_headers, "to"),
+        "cc": _header_text(raw_headers, "cc"),
+        "date": unread_date,
+    }
+    header_extra["auto_submitted"] = _auto_submitted(raw_headers)
+    extra: dict[str, Any] = {
+        header_name: header_value for header_name, header_value in header_extra.items() if header_value
+    }
+    if mail_content.attachments:
+        extra["attachments"] = mail_content.attachments[:_MOST_ATTACHMENTS]
     return TicketDraft(
         subject=subject,
-        description=text,
+        description=mail_text,
         customer_id=sender,
-        created_at=date,
-        external_id=before or own,
-        extra={**extra, MAIL: Mail(own, spans).record()},
-        cells=(own, named["from"], named["to"], date or strange_date, subject, text),
+        created_at=sent_at,
+        external_id=thread_id or own_id,
+        extra={**extra, MAIL: Mail(own_id, left_out_spans).record()},
+        cells=(own_id, header_extra["from"], header_extra["to"], sent_at or unread_date, subject, mail_text),
         size=len(mail_bytes),
         origin="mail",
     )
 
 
-def _check(mail_bytes: bytes, *, whole: bool) -> None:
+def _check_parsable(mail_bytes: bytes, *, whole: bool) -> None:
     """Raise `UnreadableMailError` for a mail that would take too long to parse, or cannot be stored."""
     if not whole:
         raise UnreadableMailError("over 50 MB")
     if b"\0" in mail_bytes:
         raise UnreadableMailError("holds NUL bytes")
-    if mail_bytes.lower().count(b"boundary=") > _MULTIPARTS or mail_bytes.count(b"\n--") > _PARTS:
+    if mail_bytes.lower().count(b"boundary=") > _MOST_MULTIPARTS or mail_bytes.count(b"\n--") > _MOST_PARTS:
         raise UnreadableMailError("its MIME tree has too many parts")
 
 
-def _read(mail_part: Part, mail_parts: _Found, depth: int) -> None:
+def _read_part(mail_part: MailPart, mail_content: _MailContent, depth: int) -> None:
     """Collect the content of a part and of the parts in it."""
-    kind = mail_part.get_content_type()
+    content_type = mail_part.get_content_type()
     file_name = mail_part.get_filename()
     if mail_part.get_content_maintype() == "multipart":
         payload = mail_part.get_payload()
-        within = [each for each in payload if isinstance(each, Message)] if isinstance(payload, list) else []
-        if not within:
-            mail_parts.broken.append("a multipart without its parts")
+        subparts = [each for each in payload if isinstance(each, Message)] if isinstance(payload, list) else []
+        if not subparts:
+            mail_content.broken.append("a multipart without its parts")
         elif depth == 0:
             raise UnreadableMailError("its MIME tree is nested too deep")
-        elif kind == "multipart/alternative":
-            _read_alternative(within, mail_parts, depth - 1)
+        elif content_type == "multipart/alternative":
+            _read_alternative(subparts, mail_content, depth - 1)
         else:
-            for each in within:
-                _read(each, mail_parts, depth - 1)
+            for each in subparts:
+                _read_part(each, mail_content, depth - 1)
     elif (
-        kind in ("text/plain", "text/html")
+        content_type in ("text/plain", "text/html")
         and file_name is None
         and mail_part.get_content_disposition() != "attachment"
     ):
-        if mail_parts.wants_text and (text := _text(mail_part, kind)):
-            mail_parts.texts.append(text)
+        if mail_content.wants_text and (text := _part_text(mail_part, content_type)):
+            mail_content.texts.append(text)
     else:
-        attached = file_name or str(mail_part.get("content-description") or kind)
-        mail_parts.attachments.append(_CONTROLS.sub(" ", attached)[:200])
-        payload = mail_part.get_payload() if kind == "message/rfc822" else None
-        mail_parts.mails.extend(each for each in payload or () if isinstance(each, Message))
+        attachment_name = file_name or str(mail_part.get("content-description") or content_type)
+        mail_content.attachments.append(_CONTROLS.sub(" ", attachment_name)[:200])
+        payload = mail_part.get_payload() if content_type == "message/rfc822" else None
+        mail_content.mails.extend(each for each in payload or () if isinstance(each, Message))
 
 
-def _read_alternative(parts: list[Part], mail_parts: _Found, depth: int) -> None:
+def _read_alternative(alternatives: list[MailPart], mail_content: _MailContent, depth: int) -> None:
     """Collect one of several forms of the same text: the plain one, unless it is empty."""
-    texts: list[str] = []
-    for mail_part in sorted(parts, key=lambda mail_part: mail_part.get_content_type() != "text/plain"):
-        form = _Found(
+    chosen_texts: list[str] = []
+    for mail_part in sorted(alternatives, key=lambda mail_part: mail_part.get_content_type() != "text/plain"):
+        form_content = _MailContent(
             [],
-            mail_parts.attachments,
-            mail_parts.broken,
-            mail_parts.mails,
-            wants_text=mail_parts.wants_text and not texts,
+            mail_content.attachments,
+            mail_content.broken,
+            mail_content.mails,
+            wants_text=mail_content.wants_text and not chosen_texts,
         )
-        _read(mail_part, form, depth)
-        texts.extend(form.texts)
-    mail_parts.texts.extend(texts)
+        _read_part(mail_part, form_content, depth)
+        chosen_texts.extend(form_content.texts)
+    mail_content.texts.extend(chosen_texts)
 
 
-def _text(mail_part: Part, kind: str) -> str:
+def _part_text(mail_part: MailPart, content_type: str) -> str:
     payload = mail_part.get_payload(decode=True)
-    content = payload if isinstance(payload, bytes) else b""
-    if len(content) > 8 * LONGEST:  # most of HTML is markup
+    part_bytes = payload if isinstance(payload, bytes) else b""
+    if len(part_bytes) > 8 * LONGEST:  # most of HTML is markup
         raise UnreadableMailError("its text is over 1 MB")
-    text = decoded(content, mail_part.get_content_charset()).replace("\r\n", "\n").replace("\r", "\n")
-    text = mail_html.text_of(text) if kind == "text/html" else text
-    return "\n".join(map(str.rstrip, text.split("\n"))).strip("\n")
+    part_text = decoded(part_bytes, mail_part.get_content_charset()).replace("\r\n", "\n").replace("\r", "\n")
+    part_text = mail_html.text_of(part_text) if content_type == "text/html" else part_text
+    return "\n".join(map(str.rstrip, part_text.split("\n"))).strip("\n")
 
 
-def _header(raw: dict[str, str], header_name: str) -> str:
+def _header_text(raw_headers: dict[str, str], header_name: str) -> str:
     """Return a header's decoded text (RFC 2047) on one line."""
-    header_value = _CONTROLS.sub(" ", raw.get(header_name, "")[:_HEADER])
+    header_value = _CONTROLS.sub(" ", raw_headers.get(header_name, "")[:_HEADER_LENGTH])
     try:
-        pieces = decode_header(header_value) if "=?" in header_value else [(header_value, None)]
+        header_pieces = decode_header(header_value) if "=?" in header_value else [(header_value, None)]
     except HeaderParseError:
-        pieces = [(header_value, None)]
-    texts = [decoded(_bytes(piece), charset) for piece, charset in pieces]
-    return " ".join(_CONTROLS.sub(" ", "".join(texts)).split())
+        header_pieces = [(header_value, None)]
+    piece_texts = [decoded(_header_bytes(piece), charset) for piece, charset in header_pieces]
+    return " ".join(_CONTROLS.sub(" ", "".join(piece_texts)).split())
 
 
-def _auto_submitted(raw: dict[str, str]) -> str:
+def _auto_submitted(raw_headers: dict[str, str]) -> str:
     """Return which kind of program wrote a mail (RFC 3834): "auto-replied" for vacation notices and bounces; or ""."""
-    keyword = re.split(r"[\s;(]", _header(raw, "auto-submitted").lower(), maxsplit=1)[0]
-    return "" if keyword == "no" else keyword
+    auto_submitted = re.split(r"[\s;(]", _header_text(raw_headers, "auto-submitted").lower(), maxsplit=1)[0]
+    return "" if auto_submitted == "no" else auto_submitted
 
 
-def _bytes(piece: str | bytes) -> bytes:
+def _header_bytes(piece: str | bytes) -> bytes:
     return piece if isinstance(piece, bytes) else piece.encode("utf-8", "surrogateescape")
 
 
-def _ids(raw: dict[str, str], header_name: str) -> Iterator[str]:
-    return (match[1] for match in _ID.finditer(raw.get(header_name, "")[:_HEADER]))
+def _message_ids(raw_headers: dict[str, str], header_name: str) -> Iterator[str]:
+    return (match[1] for match in _MESSAGE_ID.finditer(raw_headers.get(header_name, "")[:_HEADER_LENGTH]))
 
 
-def _own_id(raw: dict[str, str], *what: str | None) -> str:
+def _own_message_id(raw_headers: dict[str, str], *id_parts: str | None) -> str:
     """Return a mail's Message-ID, or else an id made from its sender, date, subject and text."""
-    bare = _BARE.fullmatch(raw.get("message-id", "").strip())
-    made = hashlib.sha256("\0".join(each or "" for each in what).encode("utf-8", "replace")).hexdigest()[:32]
-    return next(_ids(raw, "message-id"), bare[0] if bare else f"{made}@unnamed.invalid")
+    bare_id = _BARE_ID.fullmatch(raw_headers.get("message-id", "").strip())
+    made_id = hashlib.sha256("\0".join(each or "" for each in id_parts).encode("utf-8", "replace")).hexdigest()[:32]
+    return next(_message_ids(raw_headers, "message-id"), bare_id[0] if bare_id else f"{made_id}@unnamed.invalid")
 
 
-def _sender(raw: dict[str, str]) -> str | None:
+def _sender(raw_headers: dict[str, str]) -> str | None:
     """Return the sender of a mail: the address in lower case, or else the text of the header."""
-    header_value = raw.get("from", "")[:_HEADER]
+    header_value = raw_headers.get("from", "")[:_HEADER_LENGTH]
     try:
         addresses = [address for _, address in getaddresses([header_value]) if "@" in address]
     except RecursionError:  # comments inside of comments
         addresses = []
-    sender = addresses[0].lower() if addresses else _header(raw, "from")
-    return decoded(_bytes(sender), None)[:320] or None
+    sender = addresses[0].lower() if addresses else _header_text(raw_headers, "from")
+    return decoded(_header_bytes(sender), None)[:320] or None
 
 
-def _date(raw: dict[str, str]) -> tuple[str | None, str]:
+def _date(raw_headers: dict[str, str]) -> tuple[str | None, str]:
     """Return the date of a mail, and the header's text if the date cannot be read."""
-    header_value = raw.get("date", "").strip()[:100]
+    header_value = raw_headers.get("date", "").strip()[:100]
     try:
         sent_at = moment(parsedate_to_datetime(header_value).isoformat()) if header_value else None
     except (ValueError, TypeError, IndexError, OverflowError):
         sent_at = None
-    return sent_at, "" if sent_at else _header(raw, "date")[:100]
+    return sent_at, "" if sent_at else _header_text(raw_headers, "date")[:100]
 
 
-SOURCE = "mail"
-_TAKEN = "external_id ← Message-ID of the thread's first mail, customer_id ← From, created_at ← Date, subject ← Subject"
+MAIL_SOURCE = "mail"
+_MAIL_MAPPING = (
+    "external_id ← Message-ID of the thread's first mail, customer_id ← From, created_at ← Date, subject ← Subject"
+)
 
 
 def mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Table:
     """Return the tickets in mails. Raises `UsageError` for options that only a table can have."""
-    of_tables = ((options.mapping, "--map"), (options.encoding, "--encoding"), (options.delimiter, "--delimiter"))
-    for given, option in (*of_tables, (not options.header, "--no-header")):
-        if given:
+    table_options = ((options.mapping, "--map"), (options.encoding, "--encoding"), (options.delimiter, "--delimiter"))
+    for is_given, option in (*table_options, (not options.header, "--no-header")):
+        if is_given:
             raise UsageError(f"{option} is for tables, and {name} is mail", hint="leave it out: a mail names its parts")
-    source = options.source or SOURCE
-    rows = islice(drafts(mails, source), options.limit)
-    return Table(COLUMNS, f"{_TAKEN}; mail", source, rows, "", name=name, trusts_ids=True)
+    source = options.source or MAIL_SOURCE
+    mail_rows = islice(mail_drafts(mails, source), options.limit)
+    return Table(MAIL_COLUMNS, f"{_MAIL_MAPPING}; mail", source, mail_rows, "", name=name, trusts_ids=True)
 
 
-def rewritten(draft: TicketDraft) -> str:
+def rewritten_mail(draft: TicketDraft) -> str:
     """Return the mbox form of a mail that was rejected after it had been read, made from the draft."""
-    own, sender, to, date, subject, text = draft.cells or [""] * len(COLUMNS)
-    headers = {"From": sender, "To": to, "Date": date, "Subject": subject, "Message-ID": f"<{own}>"}
-    if draft.external_id != own:
+    own_id, sender, to, date, subject, mail_text = draft.cells or [""] * len(MAIL_COLUMNS)
+    headers = {"From": sender, "To": to, "Date": date, "Subject": subject, "Message-ID": f"<{own_id}>"}
+    if draft.external_id != own_id:
         headers["References"] = f"<{draft.external_id}>"
-    lines = [f"{header_name}: {header_value}" for header_name, header_value in headers.items() if header_value]
-    return as_mbox("\n".join([*lines, "", text or ""]).encode("utf-8", "replace"))
+    header_lines = [f"{header_name}: {header_value}" for header_name, header_value in headers.items() if header_value]
+    return as_mbox("\n".join([*header_lines, "", mail_text or ""]).encode("utf-8", "replace"))
 
 
-def drafts(mails: Iterable[RawMail], source: str) -> Iterator[TicketDraft | Rejected]:
+def mail_drafts(mails: Iterable[RawMail], source: str) -> Iterator[TicketDraft | Rejected]:
     """Yield a draft or a rejection for every mail."""
-    for row, mail in enumerate(mails):
+    for mail_index, mail in enumerate(mails):
         try:
-            draft = draft_of(mail.content, whole=mail.is_whole)
+            draft = mail_draft(mail.content, whole=mail.is_whole)
         except UnreadableMailError as error:
-            yield Rejected(row, mail.line, RowError(f"{mail.place}: {error}"), as_mbox(mail.content), rest=mail.rest)
+            yield Rejected(
+                mail_index, mail.line, RowError(f"{mail.place}: {error}"), as_mbox(mail.content), rest=mail.rest
+            )
         else:
-            yield draft._replace(row=row, line=mail.line, source=source)
+            yield draft._replace(row=mail_index, line=mail.line, source=source)

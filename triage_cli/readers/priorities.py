@@ -16,19 +16,21 @@ _PRIORITIES = {
     "sehrniedrig niedrigste basse faible mineur mineure tresbasse baixa baixo muitobaixa baja bajo muybaja bassa basso "
     "molltobassa minima laag zeerlaag laagste",
 }
-_BY_WORD = {word: name for name, spellings in _PRIORITIES.items() for word in spellings.split()}
+_PRIORITY_BY_WORD = {word: name for name, spellings in _PRIORITIES.items() for word in spellings.split()}
 
 
-def priority(cell_text: str, numbers: Mapping[str, str]) -> str | None:
-    """Return the priority that a text means; a bare number only if it is in `numbers`."""
-    parts = plain(cell_text).split()
-    if not parts:
+def priority(cell_text: str, priority_numbers: Mapping[str, str]) -> str | None:
+    """Return the priority that a text means; a bare number only if it is in `priority_numbers`."""
+    priority_words = plain(cell_text).split()
+    if not priority_words:
         return None
-    if len(parts) == 1 and parts[0].isdigit():
-        return numbers.get(parts[0])
-    known = _BY_WORD.get("".join(parts))
-    if known is None:  # "1 - Critical", "P1 (critical)", "5 very high", "High priority"
-        parts = [word for word in parts if not word.isdigit() and not word.startswith("prio")]
-        meant = {_BY_WORD.get(word) for word in parts}
-        known = _BY_WORD.get("".join(parts)) or (meant.pop() if len(meant) == 1 else None)
-    return known
+    if len(priority_words) == 1 and priority_words[0].isdigit():
+        return priority_numbers.get(priority_words[0])
+    known_priority = _PRIORITY_BY_WORD.get("".join(priority_words))
+    if known_priority is None:  # "1 - Critical", "P1 (critical)", "5 very high", "High priority"
+        priority_words = [word for word in priority_words if not word.isdigit() and not word.startswith("prio")]
+        priorities = {_PRIORITY_BY_WORD.get(word) for word in priority_words}
+        known_priority = _PRIORITY_BY_WORD.get("".join(priority_words)) or (
+            priorities.pop() if len(priorities) == 1 else None
+        )
+    return known_priority

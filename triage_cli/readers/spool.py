@@ -12,30 +12,30 @@ class Spool:
     def __init__(self) -> None:
         self._file = TemporaryFile()  # noqa: SIM115 - it stays open as long as it may be read
         weakref.finalize(self, self._file.close)
-        self._pieces: list[tuple[int, int, int]] = []  # (position in the file, bytes, characters) of each
-        self._end = 0
+        self._spooled_pieces: list[tuple[int, int, int]] = []  # (position in the file, bytes, characters) of each
+        self._file_end = 0
         self.length = 0
 
-    def write(self, text: str) -> None:
-        """Append a piece."""
-        data = text.encode("utf-8", "surrogatepass")
-        self._file.write(data)
+    def write(self, piece: str) -> None:
+        """Append a piece to the spooled text."""
+        piece_bytes = piece.encode("utf-8", "surrogatepass")
+        self._file.write(piece_bytes)
         self._file.flush()
-        self._pieces.append((self._end, len(data), len(text)))
-        self._end += len(data)
-        self.length += len(text)
+        self._spooled_pieces.append((self._file_end, len(piece_bytes), len(piece)))
+        self._file_end += len(piece_bytes)
+        self.length += len(piece)
 
     def pieces(self, begin: int, end: int) -> Iterator[str]:
-        """Yield the text between two positions in pieces."""
+        """Yield the spooled text between two positions in pieces."""
         position = 0
-        for offset, size, length in self._pieces:
-            if position < end and position + length > begin:
-                text = os.pread(self._file.fileno(), size, offset).decode("utf-8", "surrogatepass")
-                yield text[max(begin - position, 0) : end - position]
-            position += length
+        for piece_offset, piece_size, piece_length in self._spooled_pieces:
+            if position < end and position + piece_length > begin:
+                piece = os.pread(self._file.fileno(), piece_size, piece_offset).decode("utf-8", "surrogatepass")
+                yield piece[max(begin - position, 0) : end - position]
+            position += piece_length
 
     def part(self, begin: int, end: int | None = None) -> "SpoolPart":
-        """Return the text between two positions, which can be read later and repeatedly."""
+        """Return the spooled text between two positions, which can be read later and repeatedly."""
         return SpoolPart(self, begin, self.length if end is None else end)
 
 
@@ -45,7 +45,7 @@ class SpoolPart:
     def __init__(self, spool: Spool, begin: int, end: int) -> None:
         self._spool = spool
         self._begin = begin
-        self._end = end
+        self._file_end = end
 
     def __iter__(self) -> Iterator[str]:
-        return self._spool.pieces(self._begin, self._end)
+        return self._spool.pieces(self._begin, self._file_end)

@@ -46,11 +46,11 @@ class Table(NamedTuple):
 
     def own_indexes(self) -> list[int]:
         """Return the indexes of the input's own columns, without the seven that an earlier `run` added."""
-        names = self.columns
-        if not {*ADDED_KEYS} <= {*names}:
-            return list(range(len(names)))
-        added = {max(index for index, name in enumerate(names) if name == each) for each in ADDED_KEYS}
-        return [index for index in range(len(names)) if index not in added]
+        columns = self.columns
+        if not {*ADDED_KEYS} <= {*columns}:
+            return list(range(len(columns)))
+        added_indexes = {max(index for index, name in enumerate(columns) if name == each) for each in ADDED_KEYS}
+        return [index for index in range(len(columns)) if index not in added_indexes]
 
     def own_columns(self) -> list[str]:
         """Return the names of the input's own columns."""
@@ -64,12 +64,16 @@ def triage_columns(columns: Sequence[str]) -> frozenset[str]:
     return frozenset(ADDED_KEYS) if {*ADDED_KEYS} <= {*columns} else frozenset()
 
 
-def named_once(columns: Sequence[str]) -> list[str]:
+def unique_column_names(columns: Sequence[str]) -> list[str]:
     """Return unique column names for `extra`: `Comment (2)` for a second `Comment`, the number for an empty name."""
-    names: dict[str, None] = {}
-    numbers: dict[str, Iterator[int]] = {}
-    for number, column in enumerate(columns, start=1):
-        first = column.strip() or f"column {number}"
-        numbered = (f"{first} ({n})" for n in numbers.setdefault(first, count(2)))
-        names[first if first not in names else next(name for name in numbered if name not in names)] = None
-    return list(names)
+    unique_names: dict[str, None] = {}
+    suffixes: dict[str, Iterator[int]] = {}
+    for column_number, column in enumerate(columns, start=1):
+        plain_name = column.strip() or f"column {column_number}"
+        numbered_names = (f"{plain_name} ({n})" for n in suffixes.setdefault(plain_name, count(2)))
+        unique_names[
+            plain_name
+            if plain_name not in unique_names
+            else next(name for name in numbered_names if name not in unique_names)
+        ] = None
+    return list(unique_names)

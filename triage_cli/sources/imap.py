@@ -19,7 +19,7 @@ from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.sources import Pause
 from triage_cli.readers.mail_files import LONGEST, RawMail
-from triage_cli.readers.mail_message import drafts
+from triage_cli.readers.mail_message import mail_drafts
 from triage_cli.runtime.mail_connections import ImapConnection, ImapError
 from triage_cli.runtime.unreachable import reason
 
@@ -111,7 +111,7 @@ class ImapSource:
         for uids in self._uid_ranges(server, last + 1, end, since):
             for mail_sizes in self._sized_pages(server, uids, min(MAILS, plan.limit or MAILS)):
                 page: list[TicketDraft | Rejected] = []
-                for each in drafts(self._fetched(server, mail_sizes), self.name):
+                for each in mail_drafts(self._fetched(server, mail_sizes), self.name):
                     page.append(each._replace(row=row))
                     row += 1
                 last_uid = mail_sizes[-1].uid

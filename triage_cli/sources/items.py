@@ -13,7 +13,7 @@ from triage_cli.domain.serialization import compact, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.cell_values import is_nothing
 from triage_cli.readers.dates import moment
-from triage_cli.readers.json_reader import text_of
+from triage_cli.readers.json_reader import json_cell
 from triage_cli.readers.priorities import priority
 
 # The longest text of a ticket, and the longest JSON of what is kept beside it, in characters.
@@ -97,7 +97,7 @@ class ItemReader:
 
     def changed(self, source_item: object) -> str | None:
         """Return the time of an item's last change as ISO 8601 UTC; None if it is unknown."""
-        text = text_of(lookup(source_item, self._spec.cursor.field)) if self._spec.cursor.field else ""
+        text = json_cell(lookup(source_item, self._spec.cursor.field)) if self._spec.cursor.field else ""
         return moment(text) if text else None
 
     def _rejected(self, source_item: object, row: int, why: str) -> Rejected:
@@ -146,7 +146,7 @@ def _is_there(source_item: object, path: str) -> bool:
 def _stated(value: object) -> str | None:
     """Return a value's text; None for null, an empty text or another placeholder for nothing."""
     # Some programs write the id 12 as 12.0 in one answer and as 12 in the next one.
-    text = text_of(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    text = json_cell(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
     return None if is_nothing(text) else text
 
 

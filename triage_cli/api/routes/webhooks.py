@@ -35,7 +35,7 @@ from triage_cli.domain.serialization import encodable, foreign, ticket_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.readers import mail_html
 from triage_cli.readers.dates import moment
-from triage_cli.readers.json_reader import text_of
+from triage_cli.readers.json_reader import json_cell
 
 router = new_router("webhooks", json_or_form)
 EVENT = {"schema": {"type": "object"}, "example": {"id": 17, "title": "Refund?", "body": "I was charged twice"}}
@@ -193,4 +193,4 @@ def _joined(event: object, field: str, paths: Sequence[str]) -> str | None:
 def _at(value: Any, path: str) -> str | None:
     """Return the text at a dotted path, or None."""
     value = lookup(value, path)
-    return None if value is None else encodable(text_of(value))
+    return None if value is None else encodable(json_cell(value))

@@ -1,15 +1,12 @@
 """What the embedded model is trained on: labelled tickets, and how they are split to be held out."""
 
 from collections import Counter
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
-from triage_cli.domain.evaluation.cross_validation import folds_of
-from triage_cli.domain.evaluation.cross_validation import groups_of
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
 from triage_cli.domain.learning import Labelled
 from triage_cli.service.category_names import CategoryNames
-from typing import NamedTuple
 
 FOLDS = 5
 LEAST = 10  # labelled tickets: fewer prove nothing

@@ -23,7 +23,7 @@ from triage_cli.domain.serialization import ADDED_KEYS as ADDED
 from triage_cli.domain.serialization import TICKET_KEYS, ticket_record
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import Table
-from triage_cli.readers.table import named_once
+from triage_cli.readers.table import unique_column_names
 
 Done = Outcome[Routed]
 Row = tuple[Sequence[Any], list[Any]]
@@ -198,14 +198,16 @@ def _ticket(outcome: Done) -> Mapping[str, Any]:
 
 def _check_names(tables: Sequence[Table]) -> None:
     """Raise `UsageError` if an input column has the name of an added one, since a JSON object has each name once."""
-    if taken := [name for table in tables for name in named_once(table.own_columns()) if name in ADDED]:
+    if taken := [name for table in tables for name in unique_column_names(table.own_columns()) if name in ADDED]:
         hint = "rename it, or take -o csv, where both stand"
         raise UsageError(f'the input has a column "{taken[0]}" of its own, which run adds', hint=hint)
 
 
 def _names(tables: Sequence[Table]) -> list[str]:
     """Return the names of all output columns: those of the inputs and the added ones."""
-    return list(dict.fromkeys([*(name for table in tables for name in named_once(table.own_columns())), *ADDED]))
+    return list(
+        dict.fromkeys([*(name for table in tables for name in unique_column_names(table.own_columns())), *ADDED])
+    )
 
 
 def _fitted(table: Table, rows: Iterator[Row]) -> Iterator[Row]:
@@ -217,6 +219,6 @@ def _fitted(table: Table, rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, Any]]]:
-    names = (*named_once(table.own_columns()), *ADDED)
+    names = (*unique_column_names(table.own_columns()), *ADDED)
     for cells, added in _fitted(table, rows):
         yield zip(names, (*cells, *added), strict=True)
