@@ -19,7 +19,7 @@ from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows
 from tests.support.watched_terminal import watched
 from triage_cli.cli import terminal
-from triage_cli.cli.display import layout, tables
+from triage_cli.cli.display import cells, table_layout, tables, ticket_tables
 
 # Escape codes: a colour, a cursor, a title, a clipboard, a hyperlink, an 8-bit CSI; overrides; zero width; markup.
 NASTY = (
@@ -183,7 +183,7 @@ def test_safe_text_is_one_visible_line(text: str) -> None:
 def test_no_character_has_a_pile_of_marks(pile: str) -> None:
     """A terminal draws them over the lines above."""
     text = f"x {pile * 40} é ก็ y"
-    for shown in (terminal.safe(text), *layout.rendered(tables.text(text)), terminal.safe_json(f'"{text}"')):
+    for shown in (terminal.safe(text), *table_layout.rendered(cells.text(text)), terminal.safe_json(f'"{text}"')):
         assert "é ก็ y" in shown
         assert len(re.findall("[\u0301\u0336\u20dd\u064b\u0e47\ufe0f]", shown)) <= 8 + 2
     assert json.loads(terminal.safe_json(f'"{text}"')) == text
@@ -191,7 +191,7 @@ def test_no_character_has_a_pile_of_marks(pile: str) -> None:
 
 @given(st.text() | st.lists(st.sampled_from(NASTY)).map("".join))
 def test_a_cell_of_a_table_says_its_text_and_nothing_else(text: str) -> None:
-    cell = tables.text(text, "red")
+    cell = cells.text(text, "red")
     assert cell.plain == terminal.safe(text)
     console = Console(file=io.StringIO(), force_terminal=True, width=4000, color_system="truecolor")
     with console.capture() as capture:
@@ -206,7 +206,7 @@ def test_a_cell_of_a_table_says_its_text_and_nothing_else(text: str) -> None:
 )
 def test_a_table_takes_any_text_in_any_column(text: str, column: str) -> None:
     record = dict.fromkeys(("ticket_id", "status", "category", "confidence", "priority", "subject", "description"))
-    shown = "".join(layout.rendered(tables.tickets([record | {column: text}])))
+    shown = "".join(table_layout.rendered(ticket_tables.tickets([record | {column: text}])))
     assert "\x1b" not in shown
     assert shown.startswith("id ")
 
@@ -215,7 +215,7 @@ def test_a_table_takes_any_text_in_any_column(text: str, column: str) -> None:
 def test_the_name_of_a_column_is_as_harmless(nasty: str) -> None:
     """It comes from the header of somebody's file."""
     column = f"extra.{nasty}"
-    shown = "".join(layout.rendered(tables.chosen([{column: "a"}], [column])))
+    shown = "".join(table_layout.rendered(tables.chosen([{column: "a"}], [column])))
     assert harmless(shown)
     assert shown.count("\n") == 2
 

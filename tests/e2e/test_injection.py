@@ -25,7 +25,7 @@ from tests.support.webhook_receiver import Receiver
 from tests.support.world import CATEGORIES, FakeClassifier, World, a_budget
 from triage_cli.classifiers.llm import interpretation, prompt
 from triage_cli.cli import terminal
-from triage_cli.cli.display import layout, tables
+from triage_cli.cli.display import cells, table_layout, ticket_tables
 from triage_cli.cli.output import Printer
 from triage_cli.config import load_config
 from triage_cli.destinations.command import run
@@ -51,7 +51,7 @@ LABELS = [category.name for category in CATEGORIES]
 def the_terminal_shows_escape_codes_as_text(tmp_path: Path) -> None:
     del tmp_path
     for text in (ESCAPES, BIDI):
-        for shown in (terminal.safe(text), tables.text(text).plain, terminal.safe_lines(f"a\n{text}")):
+        for shown in (terminal.safe(text), cells.text(text).plain, terminal.safe_lines(f"a\n{text}")):
             assert not re.search(
                 "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]", shown
             )
@@ -60,7 +60,7 @@ def the_terminal_shows_escape_codes_as_text(tmp_path: Path) -> None:
 def a_table_takes_markup_for_text(tmp_path: Path) -> None:
     del tmp_path
     record = dict.fromkeys(serialization.TICKET_KEYS) | {"subject": MARKUP, "customer_id": MARKUP, "category": MARKUP}
-    shown = "".join(layout.rendered(tables.tickets([record])))
+    shown = "".join(table_layout.rendered(ticket_tables.tickets([record])))
     assert "[/]" in shown
     assert "\x1b" not in shown
 

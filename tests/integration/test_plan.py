@@ -10,7 +10,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World, a_budget
-from triage_cli.cli.display import insight_tables, layout
+from triage_cli.cli.display import insight_tables, table_layout
 from triage_cli.cli.display.html_reports import plan_page
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.decisions import ClassifyPlan
@@ -84,7 +84,7 @@ def test_a_table_says_how_many_moves_it_does_not_show(world: World) -> None:
     stored(world, **answers)
     for moved in (20, 23):
         found = compared(world, {**answers, **{f"t{n}": ("General", 0.9) for n in range(moved)}})
-        assert "".join(layout.rendered(insight_tables.plan((), found))).endswith(
+        assert "".join(table_layout.rendered(insight_tables.plan((), found))).endswith(
             "\n… and 3 more: -o csv lists all\n"
         ) == (moved > 20)
 

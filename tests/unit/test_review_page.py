@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from triage_cli.cli import terminal
-from triage_cli.cli.display.layout import cut, wrapped
+from triage_cli.cli.display.text_layout import cut, wrapped
 from triage_cli.cli.review import filters, screen_lines
 from triage_cli.cli.review.key_bindings import beginning_with, keys_of
 from triage_cli.cli.review.ticket_queue import entry_of

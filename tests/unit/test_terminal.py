@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from triage_cli.cli import terminal
-from triage_cli.cli.display import tables
+from triage_cli.cli.display import ticket_tables
 
 
 class Stream(io.StringIO):
@@ -74,6 +74,6 @@ def test_a_table_of_tickets_shows_a_confidence_whole_or_not_at_all(columns: int)
     }  # fmt: skip
     console = Console(file=io.StringIO(), width=columns)
     with console.capture() as capture:
-        console.print(tables.tickets([record]))
+        console.print(ticket_tables.tickets([record]))
     header, row = capture.get().splitlines()
     assert ("0.96" in row) == ("confidence" in header)

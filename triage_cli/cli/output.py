@@ -220,9 +220,9 @@ class Printer:
         shown = list(islice(records, rows or (TABLE_ROWS if self._watched else None)))
         left = _exhaust(records)
         if shown:
-            from triage_cli.cli.display import layout
+            from triage_cli.cli.display import table_layout
 
-            for line in layout.rendered(table(shown)):
+            for line in table_layout.rendered(table(shown)):
                 self.write_safe(line)
         if left:
             messages.say(f"… and {left:,} more: -o csv prints all, triage list finds the tickets")
@@ -293,7 +293,7 @@ def drawn_by(drawing: str, **details: Any) -> Table:
     return draw
 
 
-TICKETS_TABLE = drawn_by("tables.tickets")
+TICKETS_TABLE = drawn_by("ticket_tables.tickets")
 
 
 def _exhaust(items: Iterable[object]) -> int:

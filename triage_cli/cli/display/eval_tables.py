@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from triage_cli.cli.display.layout import GAP, AutoWidthTable, WideTable, borderless
-from triage_cli.cli.display.tables import bar, text
+from triage_cli.cli.display.cells import bar, text
+from triage_cli.cli.display.table_layout import COLUMN_GAP, AutoWidthTable, WideTable, borderless
 from triage_cli.cli.terminal import AMBER
 from triage_cli.domain.ids import short
 
@@ -135,7 +135,7 @@ def _confusion(evaluation: Record) -> RenderableType:
         most = sum(row) or 1
         cells = [_cell(n, n / most, right=place == column) for column, n in enumerate(row)]
         table.add_row(text(name), *cells)
-    return WideTable(table, NAME + (DIGITS + GAP) * (len(names) + 1), _pairs(names, matrix))
+    return WideTable(table, NAME + (DIGITS + COLUMN_GAP) * (len(names) + 1), _pairs(names, matrix))
 
 
 def _cell(number: int, share: float, *, right: bool) -> Text:

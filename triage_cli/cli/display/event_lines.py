@@ -1,29 +1,53 @@
 """Events of the audit log as lines for people, without ids and hashes."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rich.console import Group, RenderableType
+
+from triage_cli.cli import local_time
+from triage_cli.cli.display.cells import Record, text, ticket_name, to_the_second
+from triage_cli.cli.display.table_layout import StackingTable
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.evaluation.threshold_sentences import shares_apart
 
-Detail = Mapping[str, Any]
-DELIVERED = (EventAction.DELIVERED, EventAction.DELIVERY_FAILED, EventAction.DEAD_LETTER)
-# What people do: the line of such an event ends with their name.
-BY_PEOPLE = (
+Detail = Mapping[str, Any]  # the data of an event
+DELIVERY_EVENTS = (EventAction.DELIVERED, EventAction.DELIVERY_FAILED, EventAction.DEAD_LETTER)
+# Events of what people do: the line of such an event ends with their name.
+EVENTS_OF_PEOPLE = (
     EventAction.VERDICT, EventAction.FORGOTTEN, EventAction.KEY_CREATED, EventAction.KEY_ROTATED,
     EventAction.KEY_REVOKED, EventAction.RESTORED,
 )  # fmt: skip
 
 
+def events(
+    records: Sequence[Record], names: Mapping[str, str] | None = None, *, explained: bool = True
+) -> RenderableType:
+    """Return events as lines: time, ticket, what happened; `explained` says which times these are, and of `-o jsonl`.
+
+    `names` maps ticket ids to external ids; None leaves out the ticket.
+    """
+    event_lines = StackingTable(*[""] * (3 if names is None else 4))
+    for e in records:
+        ticket_id = e["ticket_id"] or ""
+        ticket = () if names is None else (ticket_name({"external_id": names.get(ticket_id), "ticket_id": ticket_id}),)
+        event_summary = summary(e["action"], e["detail"], e["actor"])
+        moment = to_the_second(e["timestamp"])
+        event_lines.add_row(text(moment, "dim"), *ticket, text(e["action"], "bold"), text(event_summary))
+    if not records or not explained:
+        return event_lines
+    return Group(event_lines, text(f"({local_time.time_zone()}; -o jsonl has ids and hashes)", "dim"))
+
+
 def summary(action: str, detail: Detail, actor: str) -> str:
-    """Return a line about an event. An action without a line of its own is described by its data."""
-    text = SUMMARIES.get(action, _data)(detail)
+    """Return a summary of an event. An action without a summary of its own is described by its data."""
+    event_text = SUMMARIES.get(action, _data)(detail)
     if action == EventAction.SUGGESTED:
-        return f"{text} of {actor}"
-    if action not in BY_PEOPLE:
-        return text
-    return f"{text}, by {actor}" if text else f"by {actor}"
+        return f"{event_text} of {actor}"
+    if action not in EVENTS_OF_PEOPLE:
+        return event_text
+    return f"{event_text}, by {actor}" if event_text else f"by {actor}"
 
 
 def _created(detail: Detail) -> str:
@@ -101,5 +125,5 @@ SUMMARIES: Mapping[str, Callable[[Detail], str]] = {
     EventAction.SUGGESTED: _suggested,
     EventAction.ROUTED: _routed,
     EventAction.UNROUTABLE: lambda detail: f"no rule matches {detail.get('category')}",
-    **dict.fromkeys(DELIVERED, _delivery),
+    **dict.fromkeys(DELIVERY_EVENTS, _delivery),
 }

@@ -7,9 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from triage_cli.cli import local_time
+from triage_cli.cli.display.cells import text
 from triage_cli.cli.display.eval_tables import percent
-from triage_cli.cli.display.layout import AutoWidthTable, borderless
-from triage_cli.cli.display.tables import text
+from triage_cli.cli.display.table_layout import AutoWidthTable, borderless
 from triage_cli.cli.terminal import AMBER
 from triage_cli.domain.ids import short
 from triage_cli.domain.insight.plans import Move, Plan

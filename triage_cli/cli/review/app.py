@@ -11,7 +11,7 @@ from textual import events, work
 from textual.widgets import Input
 
 from triage_cli.cli import messages, terminal
-from triage_cli.cli.display.layout import cut
+from triage_cli.cli.display.text_layout import cut
 from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.browser import TicketBrowser
 from triage_cli.cli.review.session import ReviewSession

@@ -9,7 +9,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input
 
 from triage_cli.cli import terminal
-from triage_cli.cli.display.layout import cut
+from triage_cli.cli.display.text_layout import cut
 from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, Entry, TicketQueue

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from triage_cli.cli import messages, terminal
-from triage_cli.cli.display.layout import wrapped
+from triage_cli.cli.display.text_layout import wrapped
 from triage_cli.cli.local_time import localized
 from triage_cli.cli.review import key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
-from triage_cli.cli.display.layout import cut, padded, paragraphs, wrapped
+from triage_cli.cli.display.text_layout import cut, padded, paragraphs, wrapped
 from triage_cli.cli.local_time import localized
 from triage_cli.cli.review.key_bindings import COMMANDS
 from triage_cli.cli.review.ticket_queue import Entry, name_of

@@ -162,10 +162,10 @@ def table(matrix: Counter[tuple[str, str]]) -> Iterator[str]:
 
 
 def _table(records: Sequence[Any]) -> object:
-    from triage_cli.cli.display import tables
-    from triage_cli.cli.display.layout import AutoWidthTable
+    from triage_cli.cli.display import cells
+    from triage_cli.cli.display.table_layout import AutoWidthTable
 
     shown = AutoWidthTable(COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
     for r in records:
-        shown.add_row(*(tables.cell(short(r[name]) if name == "ticket_id" else r[name]) for name in COLUMNS))
+        shown.add_row(*(cells.cell(short(r[name]) if name == "ticket_id" else r[name]) for name in COLUMNS))
     return shown

@@ -217,7 +217,7 @@ def _tell_unknown(session: CommandContext, selection: Selection) -> None:
 
 
 def _whole(session: CommandContext) -> Table:
-    return drawn_by("tables.histories", verbose=bool(session.global_options.verbose))
+    return drawn_by("ticket_tables.histories", verbose=bool(session.global_options.verbose))
 
 
 def _tell_unknown_word(session: CommandContext, what: str, value: str | None, known: Iterable[str]) -> None:

@@ -109,10 +109,10 @@ def _is_unread() -> bool:
 
 
 def _table(session: CommandContext, records: Any, *, explained: bool = True) -> object:
-    from triage_cli.cli.display import tables
+    from triage_cli.cli.display import event_lines
 
     ids = tuple(dict.fromkeys(record["ticket_id"] for record in records if record["ticket_id"]))
     # With a remote, each look-up would be a request.
     tickets = () if session.is_remote and len(ids) > 1 else session.triage.find(Selection(ids=ids))
     names = {ticket.ticket_id: ticket.external_id or "" for ticket in tickets}
-    return tables.events(records, names, explained=explained)
+    return event_lines.events(records, names, explained=explained)

@@ -42,7 +42,7 @@ def stats(
         _grouped(session, query, printing.printer())
         return
     record = session.look().stats()._asdict()
-    printing.printer().one(record, drawn_by("tables.stats"), tuple(record), "tickets")
+    printing.printer().one(record, drawn_by("stats_tables.stats"), tuple(record), "tickets")
 
 
 @remote_command
