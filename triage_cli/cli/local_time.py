@@ -1,4 +1,4 @@
-"""Times for people, in the time zone of the machine."""
+"""Local times for people: UTC times in a text, shown in the time zone of the machine."""
 
 import re
 import sys
@@ -6,19 +6,19 @@ from datetime import datetime
 
 from triage_cli.cli.terminal import is_terminal
 
-MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z")
+UTC_TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
 
 def localized(text: str, form: str) -> str:
     """Return a text with its UTC times as local times in a form of `strftime`."""
 
-    def local(match: re.Match[str]) -> str:
+    def local_time(match: re.Match[str]) -> str:
         try:
             return f"{datetime.fromisoformat(match.group()).astimezone():{form}}"
-        except (ValueError, OverflowError):  # no valid time, or none that this machine can convert
+        except (ValueError, OverflowError):  # no valid time, or none that this machine can convert to local time
             return match.group()
 
-    return MOMENT.sub(local, text)
+    return UTC_TIME.sub(local_time, text)
 
 
 def local_times(text: str) -> str:
@@ -27,5 +27,5 @@ def local_times(text: str) -> str:
 
 
 def time_zone() -> str:
-    """Return the name of the time zone of printed times."""
+    """Return the name of the time zone of printed times: local time, or UTC if no person reads them."""
     return "local time" if is_terminal(sys.stdout) else "UTC"

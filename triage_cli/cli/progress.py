@@ -14,67 +14,67 @@ from triage_cli.readers import MailFolder
 
 T = TypeVar("T")
 
-OFTEN = 0.1  # seconds between two measurements, since one costs more than a row
+MEASURE_SECONDS = 0.1  # between two measurements of the progress, since one costs more than a row
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-BAR = 40
+BAR_WIDTH = 40
 
 
 class ProgressTotal(NamedTuple):
-    """The total of a command's work (None: unknown) and, if it is not counted in items, how much is done."""
+    """The total of a command's work (None: unknown) and, if progress is not counted in items, how much is done."""
 
     length: int | None = None
-    gone: Callable[[], int] | None = None
+    done: Callable[[], int] | None = None
 
 
 class ProgressBar(NamedTuple):
-    """A command's progress bar; the total is computed only if the bar is shown."""
+    """A command's progress bar; its total is computed only if the bar is shown."""
 
     session: CommandContext
-    what: str
+    activity: str
     shown: bool
     total: Callable[[], ProgressTotal] = ProgressTotal
 
     def over(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield items, and show their number."""
+        """Yield items, and show a progress bar with their number."""
         if not self.shown:
             yield from items
             return
-        from triage_cli.cli.live_line import Line
+        from triage_cli.cli.live_line import LiveLine
 
-        progress = _Progress(self.what, self.total())
+        progress = _Progress(self.activity, self.total())
         self.session.stopped = progress.stopped
-        with Line(progress.drawn):
+        with LiveLine(progress.drawn):
             yield from progress.through(items, lambda: self.session.triage.spent)
 
 
-def elapsed_line(what: str, *, shown: bool) -> AbstractContextManager[object]:
-    """Show what a command does, and for how long, while the block runs: for work whose length is unknown."""
+def elapsed_line(activity: str, *, shown: bool) -> AbstractContextManager[object]:
+    """Show a progress line without a bar while the block runs: what a command does, and for how long."""
     if not shown:
         return nullcontext()
-    from triage_cli.cli.live_line import Line
+    from triage_cli.cli.live_line import LiveLine
 
-    return Line(_Progress(what, ProgressTotal()).drawn)
+    return LiveLine(_Progress(activity, ProgressTotal()).drawn)
 
 
-def counted_line(session: CommandContext, what: str, items: Iterable[T]) -> Iterator[T]:
-    """Yield items, and show their number if they go to a file; behind a pipe, a pager may have the terminal."""
+def counted_line(session: CommandContext, activity: str, items: Iterable[T]) -> Iterator[T]:
+    """Yield items, and show a progress line if they go to a file; behind a pipe, a pager may have the terminal."""
     if not (session.guides and terminal.is_file(sys.stdout)):
         yield from items
         return
-    from triage_cli.cli.live_line import Line
+    from triage_cli.cli.live_line import LiveLine
 
-    progress = _Progress(what, ProgressTotal())
-    with Line(progress.drawn):
+    progress = _Progress(activity, ProgressTotal())
+    with LiveLine(progress.drawn):
         yield from progress.through(items, lambda: 0.0)
 
 
 @contextmanager
 def verification_line(*, shown: bool) -> Iterator[Callable[[Iterable[T], int], Iterator[T]]]:
-    """Show a line while the block verifies a log; yield what passes on so many events and shows their number.
+    """Show a progress line while the block verifies a log; yield what passes on so many events and counts them.
 
-    Unlike a bar it needs no use cases, for which the database would be opened.
+    Unlike a progress bar it needs no use cases, for which the database would be opened.
     """
-    from triage_cli.cli.live_line import Line
+    from triage_cli.cli.live_line import LiveLine
 
     progress = _Progress("verifying", ProgressTotal())
 
@@ -83,92 +83,94 @@ def verification_line(*, shown: bool) -> Iterator[Callable[[Iterable[T], int], I
         yield from progress.through(events, lambda: 0.0)
         progress.begin("comparing the tables with the log", ProgressTotal())
 
-    with Line(progress.drawn) if shown else nullcontext():
+    with LiveLine(progress.drawn) if shown else nullcontext():
         yield counted
 
 
 class _Progress:
-    """The progress, its line, and the message of a command that was stopped."""
+    """The progress of a command, as a bar or line, and as the message of a stopped command."""
 
-    def __init__(self, what: str, total: ProgressTotal) -> None:
-        self.begin(what, total)
+    def __init__(self, activity: str, total: ProgressTotal) -> None:
+        self.begin(activity, total)
 
-    def begin(self, what: str, total: ProgressTotal) -> None:
-        """Begin to show the progress of something, from its start."""
-        self._what = what
+    def begin(self, activity: str, total: ProgressTotal) -> None:
+        """Begin to show the progress of an activity, from its start."""
+        self._activity = activity
         self._total = total
-        self._began = time.monotonic()
-        self._far = ""
-        self._share = 0.0
-        self.number = 0  # of items that are done
+        self._started = time.monotonic()
+        self._progress_text = ""
+        self._done_share = 0.0
+        self.done_items = 0
 
     def through(self, items: Iterable[T], spent: Callable[[], float]) -> Iterator[T]:
-        """Yield items, and update their number and the cost."""
-        looked = time.monotonic()
-        for number, item in enumerate(items, 1):
-            self.number = number
-            if (now := time.monotonic()) - looked >= OFTEN:
-                looked = now
-                self.see(spent())
+        """Yield items, and update the progress and the cost."""
+        measured = time.monotonic()
+        for done_items, item in enumerate(items, 1):
+            self.done_items = done_items
+            if (now := time.monotonic()) - measured >= MEASURE_SECONDS:
+                measured = now
+                self.measure(spent())
             yield item
 
-    def see(self, spent: float) -> None:
-        """Update the progress and the cost."""
-        seconds = time.monotonic() - self._began
+    def measure(self, spent: float) -> None:
+        """Measure the share that is done, the speed and the cost."""
+        seconds = time.monotonic() - self._started
         if self._total.length:
-            gone = self._total.gone() if self._total.gone else self.number
-            self._share = min(gone / self._total.length, 1.0)
-        self._far = f" {self._done()} at {self.number / seconds:,.0f}/s" + (f", ${spent:.4f}" if spent else "")
+            done = self._total.done() if self._total.done else self.done_items
+            self._done_share = min(done / self._total.length, 1.0)
+        cost = f", ${spent:.4f}" if spent else ""
+        self._progress_text = f" {self._done_text()} at {self.done_items / seconds:,.0f}/s{cost}"
 
-    def _done(self) -> str:
+    def _done_text(self) -> str:
         if not self._total.length:
-            return f"{self.number:,}"
-        return (
-            f"{self.number:,}, {self._share:.0%}" if self._total.gone else f"{self.number:,} of {self._total.length:,}"
-        )
+            return f"{self.done_items:,}"
+        if self._total.done:
+            return f"{self.done_items:,}, {self._done_share:.0%}"
+        return f"{self.done_items:,} of {self._total.length:,}"
 
     def stopped(self) -> str:
         """Return the message of a stopped command: its progress, and how to continue."""
-        return f"stopped after {self._done()}; the same command goes on with the rest"
+        return f"stopped after {self._done_text()}; the same command goes on with the rest"
 
     def drawn(self, width: int) -> str:
-        """Return the line: a bar and the remaining time, if the total is known, else the elapsed time."""
-        seconds = time.monotonic() - self._began
-        spinner = SPINNER[int(seconds * 10) % len(SPINNER)]
-        left_part = f"{spinner} {self._what}{self._far} "
+        """Return the progress line: a bar and the remaining time if the total is known, else the elapsed time."""
+        elapsed = time.monotonic() - self._started
+        spinner = SPINNER[int(elapsed * 10) % len(SPINNER)]
+        left_part = f"{spinner} {self._activity}{self._progress_text} "
         if not self._total.length:
-            return f"{left_part}{_clock(seconds)}"
-        share = self._share  # read once: another thread changes it
-        left = f"{_clock(seconds / share - seconds) if share else '-:--:--'} left"
-        room = max(0, min(BAR, width - len(left_part) - len(left) - 1))
-        full = round(share * room)
-        return f"{left_part}{'━' * full}{'─' * (room - full)} {left}"
+            return f"{left_part}{_clock(elapsed)}"
+        share = self._done_share  # read once: another thread changes it
+        remaining_time = f"{_clock(elapsed / share - elapsed) if share else '-:--:--'} left"
+        bar_width = max(0, min(BAR_WIDTH, width - len(left_part) - len(remaining_time) - 1))
+        done_width = round(share * bar_width)
+        return f"{left_part}{'━' * done_width}{'─' * (bar_width - done_width)} {remaining_time}"
 
 
 def _clock(seconds: float) -> str:
+    """Return an elapsed or remaining time as hours, minutes and seconds."""
     minutes, second = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
 
 
 def total_of(streams: Sequence[tuple[str, BinaryIO | MailFolder]]) -> ProgressTotal:
-    """Return the total of inputs in bytes, which is unknown for a pipe."""
+    """Return the total of a progress over inputs, in bytes; it is unknown for a pipe."""
     files = [stream for _, stream in streams if not isinstance(stream, MailFolder)]
-    if len(files) < len(streams) or not all(stream.seekable() for stream in files):
+    if len(files) < len(streams) or not all(file.seekable() for file in files):
         return ProgressTotal()
-    length = 0
-    for stream in files:
-        position = stream.tell()
-        length += stream.seek(0, SEEK_END)
-        stream.seek(position)
-    return ProgressTotal(length, lambda: sum(stream.tell() for stream in files))
+    total_bytes = 0
+    for file in files:
+        position = file.tell()
+        total_bytes += file.seek(0, SEEK_END)
+        file.seek(position)
+    return ProgressTotal(total_bytes, lambda: sum(file.tell() for file in files))
 
 
 def among(session: CommandContext, selection: Selection, statuses: Iterable[str]) -> ProgressTotal:
-    """Return the number of selected tickets, or of all with one of these statuses."""
+    """Return the total of a progress over the selected tickets, or over all with one of these statuses."""
     if selection.ids is not None:
         return ProgressTotal(len(selection.ids))
     if selection.since or selection.categories or selection.statuses:
         return ProgressTotal(selection.limit)
-    counts = session.triage.stats().by_status
-    number = sum(counts.get(status, 0) for status in statuses)
-    return ProgressTotal(number if selection.limit is None else min(number, selection.limit))
+    status_counts = session.triage.stats().by_status
+    total_tickets = sum(status_counts.get(status, 0) for status in statuses)
+    return ProgressTotal(total_tickets if selection.limit is None else min(total_tickets, selection.limit))

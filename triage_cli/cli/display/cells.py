@@ -87,4 +87,4 @@ def to_the_second(moment: str | None) -> str:
 
 def is_time(value: object) -> bool:
     """Return whether the value of a cell is a time."""
-    return isinstance(value, str) and local_time.MOMENT.fullmatch(value) is not None
+    return isinstance(value, str) and local_time.UTC_TIME.fullmatch(value) is not None
