@@ -1,4 +1,4 @@
-"""Opens the inputs of a command as tables of tickets, and refuses an output file that is also read."""
+"""Opens the inputs of a command (files, folders, stdin) as tables, and refuses an output file that is an input."""
 
 import os
 from collections import Counter
@@ -18,38 +18,38 @@ from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import MailFolder, ReadOptions, Table, open_table
 
 NamedInput = tuple[str, BinaryIO | MailFolder]
-READ = 1 << 16  # bytes that are read at once from a pipe to a temporary file
+PIPE_BYTES = 1 << 16  # that are read at once from a piped input to a temporary file
 
 
 @contextmanager
 def streams(names: Sequence[str] | None) -> Iterator[list[NamedInput]]:
-    """Open the named files and folders, or stdin without names; stdin at a terminal is an error, so nobody waits."""
+    """Open the named inputs, or stdin without names; stdin at a terminal is an error, so that nobody waits."""
     if names and list(names).count("-") > 1:
         raise UsageError("- is named twice", hint="stdin can be read once")
-    opened: list[NamedInput] = []
+    opened_inputs: list[NamedInput] = []
     try:
-        opened.extend(
-            ("stdin", stdin()) if input_name == "-" else (input_name, _open(input_name))
+        opened_inputs.extend(
+            ("stdin", stdin()) if input_name == "-" else (input_name, _open_input(input_name))
             for input_name in names or ["-"]
         )
-        yield opened
+        yield opened_inputs
     finally:
-        for input_name, stream in opened:
+        for input_name, stream in opened_inputs:
             if input_name != "stdin":
                 stream.close()
 
 
-def _open(input_name: str) -> BinaryIO | MailFolder:
+def _open_input(input_name: str) -> BinaryIO | MailFolder:
     try:
         return MailFolder(Path(input_name)) if Path(input_name).is_dir() else Path(input_name).open("rb")
     except OSError as error:
-        typed = " " in input_name and isinstance(error, FileNotFoundError)
-        hint = "a text is typed with triage create --description TEXT" if typed else "check its name and its rights"
+        is_text = " " in input_name and isinstance(error, FileNotFoundError)
+        hint = "a text is typed with triage create --description TEXT" if is_text else "check its name and its rights"
         raise InputError(f"cannot read {input_name}: {error.strerror}", hint=hint) from error
 
 
-def check_written(session: CommandContext, path: Path | None, option: str, read: Iterable[int | str] = ()) -> None:
-    """Raise `UsageError` if a file to write is stdout, is also read, or is one of triage's own files (a queue file)."""
+def check_written(session: CommandContext, path: Path | None, option: str, inputs: Iterable[int | str] = ()) -> None:
+    """Raise `UsageError` if an output file is stdout, is also an input, or is one of triage's own files (a queue)."""
     if path == Path("-"):
         raise UsageError("- names no file to write", hint=f"name one with {option}")
     if path is not None and is_own(path, session.config):
@@ -57,71 +57,72 @@ def check_written(session: CommandContext, path: Path | None, option: str, read:
         raise UsageError(problem, hint=f"name another with {option}")
     if path is None or not os.path.isfile(path):  # noqa: PTH113 - Path's raises where a folder is closed to us
         return
-    for each in read:
-        if os.path.exists(each) and os.path.samestat(path.stat(), os.stat(each)):  # noqa: PTH110, PTH116 - or a number
+    for input_file in inputs:
+        if os.path.exists(input_file) and os.path.samestat(path.stat(), os.stat(input_file)):  # noqa: PTH110, PTH116 - or a number
             raise UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
 
 
-def tables(session: CommandContext, named: Sequence[NamedInput], read_options: ReadOptions) -> list[Table]:
-    """Open each input and print its mapping; the limit is for all inputs together."""
-    opened = []
-    passed: Counter[str] = Counter()
-    for input_name, stream in named:
-        table = open_table(stream, input_name, read_options)
-        prefix = f"{input_name}: " if len(named) > 1 else ""
-        if table.taken:
-            session.say(f"{prefix}{table.taken}")
-        for note in table.notes:
+def tables(session: CommandContext, named_inputs: Sequence[NamedInput], read_options: ReadOptions) -> list[Table]:
+    """Open each input as a table and print its column mapping; the limit is for all inputs together."""
+    input_tables = []
+    row_counts: Counter[str] = Counter()
+    for input_name, stream in named_inputs:
+        input_table = open_table(stream, input_name, read_options)
+        prefix = f"{input_name}: " if len(named_inputs) > 1 else ""
+        if input_table.taken:
+            session.say(f"{prefix}{input_table.taken}")
+        for note in input_table.notes:
             session.say(f"{prefix}note: {note}")
         if read_options.limit is not None:
-            table = table._replace(rows=_limited(table.rows, read_options.limit, passed))
-        opened.append(table)
-    return opened
+            input_table = input_table._replace(rows=_limited(input_table.rows, read_options.limit, row_counts))
+        input_tables.append(input_table)
+    return input_tables
 
 
 def _limited(
-    rows: Iterator[TicketDraft | Rejected], limit: int, passed: Counter[str]
+    table_rows: Iterator[TicketDraft | Rejected], limit: int, row_counts: Counter[str]
 ) -> Iterator[TicketDraft | Rejected]:
-    """Yield rows until the limit of all inputs is reached."""
-    for row in islice(rows, limit - passed["rows"]):
-        passed["rows"] += 1
+    """Yield rows of a table until the limit of all inputs is reached."""
+    for row in islice(table_rows, limit - row_counts["rows"]):
+        row_counts["rows"] += 1
         yield row
 
 
 def looked_through(
-    session: CommandContext, named: Sequence[NamedInput], read_options: ReadOptions, *, pipes: bool = False
+    session: CommandContext, named_inputs: Sequence[NamedInput], read_options: ReadOptions, *, pipes: bool = False
 ) -> list[NamedInput]:
     """Return the inputs, checked for known ids with other texts, so that this is reported before anything is stored.
 
-    With `pipes`, a pipe is copied to a temporary file for the check; else its rows are checked while they are stored.
+    With `pipes`, a piped input is copied to a temporary file for the check; else its rows are checked when stored.
     """
     checked_inputs: list[NamedInput] = []
-    known = not session.is_remote and not wiring.stores.is_empty(session.config)
-    for input_name, source in named:
+    has_known_ids = not session.is_remote and not wiring.stores.is_empty(session.config)
+    for input_name, source in named_inputs:
         if isinstance(source, MailFolder):
             checked_inputs.append((input_name, source))
             continue
-        stream = _set_aside(session, source) if known and pipes and not source.seekable() else source
-        if known and stream.seekable():
+        stream = _copy_of_pipe(session, source) if has_known_ids and pipes and not source.seekable() else source
+        if has_known_ids and stream.seekable():
             position = stream.tell()
-            table = open_table(stream, input_name, read_options)
-            if not table.trusts_ids:
-                session.local.check(table.rows)
+            input_table = open_table(stream, input_name, read_options)
+            if not input_table.trusts_ids:
+                session.local.check(input_table.rows)
             stream.seek(position)
         checked_inputs.append((input_name, stream))
     return checked_inputs
 
 
-def _set_aside(session: CommandContext, stream: BinaryIO) -> BinaryIO:
-    copy = session.exit_stack.enter_context(TemporaryFile())  # noqa: SIM115 - it is needed until the command ends
-    for piece in session.stopper.interruptible(iter(lambda: stream.read(READ), b"")):
-        copy.write(piece)
-    copy.seek(0)
-    return copy
+def _copy_of_pipe(session: CommandContext, stream: BinaryIO) -> BinaryIO:
+    """Return a temporary file with the bytes of a piped input."""
+    pipe_copy = session.exit_stack.enter_context(TemporaryFile())  # noqa: SIM115 - it is needed until the command ends
+    for input_bytes in session.stopper.interruptible(iter(lambda: stream.read(PIPE_BYTES), b"")):
+        pipe_copy.write(input_bytes)
+    pipe_copy.seek(0)
+    return pipe_copy
 
 
 def until_rejected(drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:
-    """Yield drafts up to and including the first rejected row."""
+    """Yield the drafts of an input's rows up to and including the first rejected row."""
     for draft in drafts:
         yield draft
         if isinstance(draft, Rejected):

@@ -1,4 +1,4 @@
-"""Reads labelled files: the column of the label, and rows as texts with a category."""
+"""Reads labelled files, for `learn`, `eval` and `suspects`: the column of the label, and rows as texts with a label."""
 
 from io import BytesIO
 from typing import Annotated
@@ -13,7 +13,7 @@ from triage_cli.domain.tickets import Rejected
 from triage_cli.readers import MailFolder, ReadOptions, Table, UnknownColumnError, open_table
 from triage_cli.service.learning.training_data import Material
 
-COLUMNS = ("label", "category")
+LABEL_COLUMNS = ("label", "category")
 File = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets; verdicts count too.")]
 Label = Annotated[
     str | None, typer.Option("--label", metavar="COLUMN", help="The column of the label; label or category without it.")
@@ -21,7 +21,7 @@ Label = Annotated[
 
 
 def check(file: str | None, label: str | None) -> None:
-    """Raise `UsageError` for an empty name of a file or column, and for a column of no file: they would be ignored."""
+    """Raise `UsageError` for an empty name of a labelled file or its label column, and for a column without a file."""
     if file == "":
         raise UsageError('"" is no file', hint="name a labelled file, or - for stdin")
     if label is not None and not label.strip():
@@ -31,16 +31,19 @@ def check(file: str | None, label: str | None) -> None:
 
 
 def read(session: CommandContext, name: str, label: str | None, *, needed: bool = False) -> list[Labelled]:
-    """Return the rows with a label; note how many have none. Raises `UsageError` if rows are needed and it has none."""
-    with input_tables.streams([name]) as [(label_name, stream)]:
+    """Return the labelled rows of a file; note how many have no label.
+
+    Raises `UsageError` if labelled rows are needed and the file has no rows.
+    """
+    with input_tables.streams([name]) as [(file_name, stream)]:
         if isinstance(stream, MailFolder):
-            raise UsageError(f"{label_name} is a folder of mails, which have no label", hint="name a table with labels")
-        table_bytes = stream.read()
-    table = _opened(table_bytes, label_name, label)
-    session.say(table.taken.replace("verdict ←", "label ←"))
+            raise UsageError(f"{file_name} is a folder of mails, which have no label", hint="name a table with labels")
+        file_bytes = stream.read()
+    labelled_table = _labelled_table(file_bytes, file_name, label)
+    session.say(labelled_table.taken.replace("verdict ←", "label ←"))
     rejected = unlabelled = 0
     labelled_rows = []
-    for row in table.rows:
+    for row in labelled_table.rows:
         if isinstance(row, Rejected):
             rejected += 1
             messages.say(f"left out: {row.error.sentence()}")
@@ -48,34 +51,37 @@ def read(session: CommandContext, name: str, label: str | None, *, needed: bool 
             unlabelled += 1
         else:
             labelled_rows.append(Labelled(row.text, row.verdict))
-    for remark in messages.remarks([table]):
+    for remark in messages.remarks([labelled_table]):
         session.say(remark)
     if not (labelled_rows or rejected or unlabelled):
         if needed:
-            raise UsageError(f"{label_name} has a header and no rows", hint="name a file of labelled tickets")
-        session.say(f"note: {label_name} has a header and no rows")
+            raise UsageError(f"{file_name} has a header and no rows", hint="name a file of labelled tickets")
+        session.say(f"note: {file_name} has a header and no rows")
     if unlabelled:
-        ignored = messages.plural(unlabelled, "rows have no label and are left out", "row has no label and is left out")
-        session.say(f"note: {ignored}")
+        unlabelled_rows = messages.plural(
+            unlabelled, "rows have no label and are left out", "row has no label and is left out"
+        )
+        session.say(f"note: {unlabelled_rows}")
     return labelled_rows
 
 
 def note_skipped(session: CommandContext, material: Material) -> None:
-    """Note how many labels are no category, and the most frequent of them."""
+    """Note how many labels of the file are no category, and the most frequent of them."""
     if material.skipped:
-        names = ", ".join(f"{name} ({n})" for name, n in material.skipped.most_common(5))
-        left = messages.plural(
+        labels = ", ".join(f"{label} ({n})" for label, n in material.skipped.most_common(5))
+        skipped_labels = messages.plural(
             material.skipped.total(), "labels are no category and are left out", "label is no category and is left out"
         )
-        session.say(f"note: {left}: {names}")
+        session.say(f"note: {skipped_labels}: {labels}")
 
 
-def _opened(data: bytes, name: str, label: str | None) -> Table:
-    tried = COLUMNS if label is None else (label,)
-    for column in tried:
+def _labelled_table(file_bytes: bytes, file_name: str, label: str | None) -> Table:
+    """Return the table of a labelled file, whose label column is read as verdicts."""
+    label_columns = LABEL_COLUMNS if label is None else (label,)
+    for label_column in label_columns:
         try:
-            return open_table(BytesIO(data), name, ReadOptions({"verdict": column}))
+            return open_table(BytesIO(file_bytes), file_name, ReadOptions({"verdict": label_column}))
         except UnknownColumnError as error:
             problem = error
     hint = f"name it with --label COLUMN; {problem.hint}" if problem.hint else "name it with --label COLUMN"
-    raise UsageError(f"{name} has no column {' or '.join(tried)} for the label", hint=hint) from problem
+    raise UsageError(f"{file_name} has no column {' or '.join(label_columns)} for the label", hint=hint) from problem
