@@ -1,4 +1,4 @@
-"""Tables of evaluations: before and after, thresholds, categories, the confusion matrix as a picture."""
+"""Tables of `eval`, `learn` and `suspects`: accuracy, thresholds, categories, the confusion matrix as a picture."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,151 +14,164 @@ from triage_cli.domain.ids import short
 
 Record = Mapping[str, Any]
 
-MATRIX = 16  # categories that fit into a picture; of more, the pairs that are most confused are listed
-PAIRS = 12
-DIGITS = 7  # columns of a number in the picture
-NAME = 10  # columns that a category's name needs beside it
-# Dark text on light cells, and no background where nothing is: legible on a dark and on a light terminal.
-SHADES = ("dim", "grey0 on color(194)", "grey0 on color(157)", "grey0 on color(120)", "grey0 on color(77)")
-ERRORS = ("dim", "grey0 on color(224)", "grey0 on color(217)", "grey0 on color(210)", "grey0 on color(203)")
+MOST_CATEGORIES = 16  # that fit into the picture of confusion; of more, the most confused pairs are listed
+MOST_PAIRS = 12
+COUNT_WIDTH = 7  # of a count in the confusion matrix
+CATEGORY_WIDTH = 10  # that a category's name needs beside the confusion matrix
+# Dark text on light cells, and no background for a count of 0: legible on a dark and on a light terminal.
+RIGHT_SHADES = ("dim", "grey0 on color(194)", "grey0 on color(157)", "grey0 on color(120)", "grey0 on color(77)")
+ERROR_SHADES = ("dim", "grey0 on color(224)", "grey0 on color(217)", "grey0 on color(210)", "grey0 on color(203)")
 
 
 def percent(share: float | None) -> str:
-    """Return a share as a percentage."""
+    """Return a share, such as an accuracy, as a percentage."""
     return "" if share is None else f"{share:.1%}"
 
 
 def span(interval: Sequence[float]) -> str:
-    """Return an interval as percentages."""
+    """Return a confidence interval as percentages."""
     return f"{interval[0]:.1%} to {interval[1]:.1%}"
 
 
 def lesson(records: Sequence[Record]) -> RenderableType:
-    """Return the table of the result of learning."""
+    """Return the table of `learn`: the accuracy before and after on held-out tickets, or why nothing was learned."""
     (learning,) = records
-    table = _table("on held-out tickets", "n", "accuracy", "", "95 % interval", "macro-F1")
+    accuracy_table = _table("on held-out tickets", "n", "accuracy", "", "95 % interval", "macro-F1")
     for name in ("before", "after"):
-        figures = learning[name]
-        if figures:
-            table.add_row(
-                text(name), text(figures["n"]), text(percent(figures["accuracy"])), bar(figures["accuracy"]),
-                text(span(figures["interval"])), text(f"{figures['macro_f1']:.3f}"),
+        metrics = learning[name]
+        if metrics:
+            accuracy_table.add_row(
+                text(name), text(metrics["n"]), text(percent(metrics["accuracy"])), bar(metrics["accuracy"]),
+                text(span(metrics["interval"])), text(f"{metrics['macro_f1']:.3f}"),
             )  # fmt: skip
-    if table.row_count:
-        return table
-    table = _table("outcome", "version", "labelled")  # the summary has the reason
-    table.add_row(
+    if accuracy_table.row_count:
+        return accuracy_table
+    outcome_table = _table("outcome", "version", "labelled")  # the summary of `learn` has the reason
+    outcome_table.add_row(
         text(learning["outcome"].replace("_", " "), AMBER), text(learning["version"] or "built-in"),
         text(learning["labelled"]),
     )  # fmt: skip
-    return table
+    return outcome_table
 
 
 def suspects(records: Sequence[Record]) -> RenderableType:
-    """Return a table of doubtful labels, what other answers say, and the ticket's text."""
-    table = AutoWidthTable(("id", "label", "rather", "confidence", "against", "text"), spare=("against", "confidence"))
+    """Return the table of `suspects`: doubtful labels, what other answers say, and the ticket's text."""
+    columns = ("id", "label", "rather", "confidence", "against", "text")
+    suspects_table = AutoWidthTable(columns, spare=("against", "confidence"))
     for suspect in records:
-        table.add_row(
+        suspects_table.add_row(
             text(short(suspect["ticket_id"] or ""), "dim"),
             text(suspect["label"], "red"), text(suspect["suggestion"], "green"),
             bar(suspect["confidence"]), text(suspect["against"]), text(suspect["text"]),
         )  # fmt: skip
-    return table
+    return suspects_table
 
 
 def evaluations(records: Sequence[Record], *, calibrated: bool = False) -> RenderableType:
-    """Return a table that compares classifiers, then each one's figures, before a calibration on the same labels."""
+    """Return a table that compares the evaluated classifiers, then the tables of each evaluation.
+
+    `calibrated` says that the shares of sure answers are those before a calibration on the same labels.
+    """
     return Group(
-        _side_by_side(records, "sure before these labels" if calibrated else "sure"),
-        *(part for evaluation in records for part in _one(evaluation)),
+        _comparison(records, "sure before these labels" if calibrated else "sure"),
+        *(table for evaluation in records for table in _evaluation_tables(evaluation)),
     )
 
 
-def _side_by_side(records: Sequence[Record], sure: str) -> Table:
-    table = _table("classifier", *(evaluation["classifier"] for evaluation in records))
-    table.add_row(text("tickets"), *(text(f"{r['n']:,}") for r in records))
-    table.add_row(text("accuracy"), *(bar(r["accuracy"]) for r in records))
-    table.add_row(text("95 % interval"), *(text(span(r["accuracy_interval"])) for r in records))
-    table.add_row(text("macro-F1"), *(text(f"{r['macro_f1']:.3f}") for r in records))
-    table.add_row(text(sure), *(text(percent(r["coverage"])) for r in records))
-    less = [r["error_reduction"] for r in records]
-    table.add_row(text("than always the commonest"), *(text(_compared(each)) for each in less))
-    errors = [r["calibration_error"] for r in records]
-    table.add_row(text("calibration error"), *(text("" if each is None else f"{each:.3f}") for each in errors))
-    table.add_row(text("USD"), *(text(f"{r['cost_usd']:.4f}") for r in records))
-    times = [1000 * r["seconds"] / r["n"] if r["n"] else None for r in records]
-    table.add_row(text("ms a ticket"), *(text("" if each is None else f"{each:.1f}") for each in times))
-    return table
+def _comparison(evaluations: Sequence[Record], coverage_label: str) -> Table:
+    """Return the table that compares evaluations: a column a classifier, a row a metric."""
+    comparison = _table("classifier", *(evaluation["classifier"] for evaluation in evaluations))
+    comparison.add_row(text("tickets"), *(text(f"{e['n']:,}") for e in evaluations))
+    comparison.add_row(text("accuracy"), *(bar(e["accuracy"]) for e in evaluations))
+    comparison.add_row(text("95 % interval"), *(text(span(e["accuracy_interval"])) for e in evaluations))
+    comparison.add_row(text("macro-F1"), *(text(f"{e['macro_f1']:.3f}") for e in evaluations))
+    comparison.add_row(text(coverage_label), *(text(percent(e["coverage"])) for e in evaluations))
+    error_reductions = [e["error_reduction"] for e in evaluations]
+    comparison.add_row(text("than always the commonest"), *map(text, map(_error_reduction, error_reductions)))
+    calibration_errors = [e["calibration_error"] for e in evaluations]
+    comparison.add_row(
+        text("calibration error"), *(text("" if error is None else f"{error:.3f}") for error in calibration_errors)
+    )
+    comparison.add_row(text("USD"), *(text(f"{e['cost_usd']:.4f}") for e in evaluations))
+    ticket_times = [f"{1000 * e['seconds'] / e['n']:.1f}" if e["n"] else "" for e in evaluations]
+    comparison.add_row(text("ms a ticket"), *map(text, ticket_times))
+    return comparison
 
 
-def _compared(reduction: float | None) -> str:
-    """Return the reduction of errors in words."""
+def _error_reduction(reduction: float | None) -> str:
+    """Return the reduction of errors, compared with the most common category, in words."""
     return "" if reduction is None else f"{abs(reduction):.0%} {'more' if reduction < 0 else 'fewer'} errors"
 
 
-def _shade(error: float | None) -> str:
+def _error_colour(error: float | None) -> str:
     return "" if error is None else "green" if error <= 0.02 else AMBER if error <= 0.1 else "red"
 
 
-def _one(evaluation: Record) -> list[RenderableType]:
-    thresholds = AutoWidthTable(
+def _evaluation_tables(evaluation: Record) -> list[RenderableType]:
+    """Return the tables of one evaluation: thresholds, categories, confusion."""
+    threshold_table = AutoWidthTable(
         ("threshold", "answered", "coverage", "wrong", "error", "95 % interval", "abstained"),
         spare=("abstained", "coverage", "95 % interval"),
         title=f"{evaluation['classifier']}: a threshold to choose",
     )
     for t in evaluation["thresholds"]:
-        thresholds.add_row(
+        threshold_table.add_row(
             text(f"{t['threshold']:.2f}"), text(f"{t['answered']:,}"), bar(t["coverage"], "cyan"),
-            text(f"{t['wrong']:,}"), text(percent(t["error"]), _shade(t["error"])),
+            text(f"{t['wrong']:,}"), text(percent(t["error"]), _error_colour(t["error"])),
             text(span(t["error_interval"])), text(f"{t['abstained']:,}"),
         )  # fmt: skip
-    categories = AutoWidthTable(
+    category_table = AutoWidthTable(
         ("category", "n", "recall", "95 % interval", "precision", "F1"),
         spare=("95 % interval", "precision"),
         title=f"{evaluation['classifier']}: by category",
     )
-    for name, c in evaluation["per_category"].items():
+    for category, c in evaluation["per_category"].items():
         if c["n"]:
-            categories.add_row(
-                text(name), text(f"{c['n']:,}"), bar(c["recall"]), text(span(c["recall_interval"])),
+            category_table.add_row(
+                text(category), text(f"{c['n']:,}"), bar(c["recall"]), text(span(c["recall_interval"])),
                 text(percent(c["precision"])), text(f"{c['f1']:.3f}"),
             )  # fmt: skip
-    return [thresholds, categories, _confusion(evaluation)]
+    return [threshold_table, category_table, _confusion_matrix(evaluation)]
 
 
-def _confusion(evaluation: Record) -> RenderableType:
-    names, matrix = list(evaluation["per_category"]), evaluation["confusion"]
-    if len(names) > MATRIX:
-        return _pairs(names, matrix)
-    table = _table("labelled ↓ answered →", *names, "no answer", title="confusion")
-    for place, (name, row) in enumerate(zip(names, matrix, strict=True)):
-        most = sum(row) or 1
-        cells = [_cell(n, n / most, right=place == column) for column, n in enumerate(row)]
-        table.add_row(text(name), *cells)
-    return WideTable(table, NAME + (DIGITS + COLUMN_GAP) * (len(names) + 1), _pairs(names, matrix))
+def _confusion_matrix(evaluation: Record) -> RenderableType:
+    categories, confusion = list(evaluation["per_category"]), evaluation["confusion"]
+    if len(categories) > MOST_CATEGORIES:
+        return _confused_pairs(categories, confusion)
+    matrix = _table("labelled ↓ answered →", *categories, "no answer", title="confusion")
+    for label_index, (label, answer_counts) in enumerate(zip(categories, confusion, strict=True)):
+        label_count = sum(answer_counts) or 1
+        cells = [
+            _confusion_cell(count, count / label_count, right=label_index == answer_index)
+            for answer_index, count in enumerate(answer_counts)
+        ]
+        matrix.add_row(text(label), *cells)
+    matrix_width = CATEGORY_WIDTH + (COUNT_WIDTH + COLUMN_GAP) * (len(categories) + 1)
+    return WideTable(matrix, matrix_width, _confused_pairs(categories, confusion))
 
 
-def _cell(number: int, share: float, *, right: bool) -> Text:
-    shades = SHADES if right else ERRORS
-    shade = 0 if not number else 1 + min(3, int(share * (4 if right else 12)))
-    return text(f"{number:^{DIGITS},}" if number else f"{'·':^{DIGITS}}", shades[shade])
+def _confusion_cell(count: int, share: float, *, right: bool) -> Text:
+    shades = RIGHT_SHADES if right else ERROR_SHADES
+    shade = 0 if not count else 1 + min(3, int(share * (4 if right else 12)))
+    return text(f"{count:^{COUNT_WIDTH},}" if count else f"{'·':^{COUNT_WIDTH}}", shades[shade])
 
 
-def _pairs(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> Table:
-    table = _table("labelled", "answered", "times", "of", title="most confused")
-    pairs = [
-        (n, name, names[column], sum(row))
-        for place, (name, row) in enumerate(zip(names, matrix, strict=True))
-        for column, n in enumerate(row[:-1])
-        if n and column != place
+def _confused_pairs(categories: Sequence[str], confusion: Sequence[Sequence[int]]) -> Table:
+    """Return the table of the categories that are most confused: the label and the answer."""
+    pair_table = _table("labelled", "answered", "times", "of", title="most confused")
+    confused_pairs = [
+        (count, label, categories[answer_index], sum(answer_counts))
+        for label_index, (label, answer_counts) in enumerate(zip(categories, confusion, strict=True))
+        for answer_index, count in enumerate(answer_counts[:-1])
+        if count and answer_index != label_index
     ]
-    for n, name, guess, total in sorted(pairs, key=lambda pair: -pair[0])[:PAIRS]:
-        table.add_row(text(name), text(guess), text(n), text(total))
-    return table
+    for count, label, answer, label_count in sorted(confused_pairs, key=lambda pair: -pair[0])[:MOST_PAIRS]:
+        pair_table.add_row(text(label), text(answer), text(count), text(label_count))
+    return pair_table
 
 
 def _table(*columns: str, title: str = "") -> Table:
-    table = borderless(title)
-    for column in columns:
-        table.add_column(text(column), overflow="ellipsis")
-    return table
+    evaluation_table = borderless(title)
+    for column_name in columns:
+        evaluation_table.add_column(text(column_name), overflow="ellipsis")
+    return evaluation_table

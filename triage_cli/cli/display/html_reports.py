@@ -1,4 +1,4 @@
-"""The reports of `eval` and `plan`: self-contained HTML pages without scripts; every text is escaped."""
+"""The HTML reports of `eval` and `plan`: self-contained pages without scripts; every text is escaped."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,15 +14,15 @@ from triage_cli.domain.insight.plans import Plan
 from triage_cli.domain.times import now
 from triage_cli.service.learning.evaluation_run import Evaluated
 
-COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")
-MOST_CATEGORIES = 40  # that a picture of confusion can hold
-MOST_TEXT = 300  # characters of a ticket that are shown
-MOST_MOVES = 1000  # that are shown
-FOLDER = Path(__file__).parent
+CURVE_COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")
+MOST_CATEGORIES = 40  # that the report's picture of confusion can hold
+MOST_TEXT = 300  # characters of a ticket that a report shows
+MOST_MOVES = 1000  # that the report of a plan shows
+TEMPLATE_FOLDER = Path(__file__).parent  # of the reports
 
 
 class Curve(NamedTuple):
-    """The line of one classifier in a chart."""
+    """The curve of one classifier in a chart of the HTML report."""
 
     name: str
     colour: str
@@ -30,7 +30,10 @@ class Curve(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Curves over shares from 0 to 1, with heights from 0 to `top`; `across` and `up` are the labels of the axes."""
+    """A chart of the HTML report: curves over shares from 0 to 1, with heights from 0 to `top`.
+
+    `across` and `up` are the labels of the axes.
+    """
 
     curves: Sequence[Curve]
     top: float
@@ -43,21 +46,21 @@ class Chart(NamedTuple):
     bottom: int = 260
 
     def x(self, share: float) -> float:
-        """Return the horizontal position of a share."""
+        """Return the horizontal position of a share in the chart."""
         return round(self.left + share * (self.width - self.left - 24), 1)
 
     def y(self, value: float) -> float:
-        """Return the vertical position of a value."""
+        """Return the vertical position of a value in the chart."""
         return round(self.bottom - value / self.top * (self.bottom - 24), 1)
 
 
 def evaluation_page(evaluations: Sequence[Evaluated], source: str, at: str) -> str:
-    """Return the report of one or several classifiers on one labelled file."""
-    scored = [each.scored for each in evaluations]
-    errors = [[(t["coverage"], t["error"] or 0.0) for t in s.thresholds if t["answered"]] for s in scored]
-    highest = max((error for points in errors for _, error in points), default=0.0)
-    top = next((step for step in (0.05, 0.1, 0.2, 0.3, 0.5) if highest <= step), 1.0)
-    trust = [[(b["confidence"], b["right"]) for b in s.reliability] for s in scored]
+    """Return the HTML report of one or several classifiers on one labelled file."""
+    scored = [evaluation.scored for evaluation in evaluations]
+    error_curves = [[(t["coverage"], t["error"] or 0.0) for t in s.thresholds if t["answered"]] for s in scored]
+    highest_error = max((error for points in error_curves for _, error in points), default=0.0)
+    top = next((step for step in (0.05, 0.1, 0.2, 0.3, 0.5) if highest_error <= step), 1.0)
+    trust_curves = [[(b["confidence"], b["right"]) for b in s.reliability] for s in scored]
     return _rendered(
         "eval_report.html",
         evaluations=evaluations,
@@ -65,34 +68,35 @@ def evaluation_page(evaluations: Sequence[Evaluated], source: str, at: str) -> s
         tickets=plural(scored[0].n, "labelled tickets", "labelled ticket"),
         source=source,
         at=at[:16].replace("T", " "),
-        error_chart=Chart(_curves(scored, errors), top, "tickets answered without a person", "of these wrong"),
-        trust_chart=Chart(_curves(scored, trust), 1.0, "confidence", "right", diagonal=True),
+        error_chart=Chart(_curves(scored, error_curves), top, "tickets answered without a person", "of these wrong"),
+        trust_chart=Chart(_curves(scored, trust_curves), 1.0, "confidence", "right", diagonal=True),
         most_categories=MOST_CATEGORIES,
         most_text=MOST_TEXT,
     )
 
 
 def _curves(scored: Sequence[Scored], points: Sequence[Sequence[tuple[float, float]]]) -> list[Curve]:
-    named = enumerate(zip((s.classifier for s in scored), points, strict=True))
-    return [Curve(name, COLOURS[number % len(COLOURS)], curve) for number, (name, curve) in named]
+    named_points = enumerate(zip((s.classifier for s in scored), points, strict=True))
+    return [Curve(name, CURVE_COLOURS[number % len(CURVE_COLOURS)], curve) for number, (name, curve) in named_points]
 
 
 def plan_page(plan: Plan, name: str, since: str) -> str:
-    """Return the report of a plan for the configuration `name`."""
+    """Return the HTML report of a plan for the configuration `name`."""
     pages = sum(move.pages for move in plan.moves)
     at = now()[:16].replace("T", " ")
     return _rendered("plan_report.html", plan=plan, name=name, since=since, at=at, pages=pages, most=MOST_MOVES)
 
 
 def _rendered(template: str, **values: Any) -> str:
-    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
+    """Return the HTML page that Jinja makes of a report's template."""
+    environment = Environment(loader=FileSystemLoader(TEMPLATE_FOLDER), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {
-        "safe_text": lambda text: safe(str(text)),  # what is invisible is shown
+        "safe_text": lambda text: safe(str(text)),  # invisible characters become visible
         "shortened": lambda name: safe(name if len(name) <= 24 else name[:23] + "…"),
         "percent": percent,
         "span": span,
         "decimals": lambda number, digits: "" if number is None else f"{number:.{digits}f}",
         "pace": lambda scored: f"{1000 * scored.seconds / scored.n:.1f}" if scored.n else "",
     }
-    style = (FOLDER / "report.css").read_text(encoding="utf-8")
+    style = (TEMPLATE_FOLDER / "report.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(style=style, **values) + "\n"

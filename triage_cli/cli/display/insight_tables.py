@@ -1,4 +1,4 @@
-"""Spikes, drift and plans on a terminal."""
+"""Tables of `spikes`, `drift` and `plan`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,67 +15,72 @@ from triage_cli.domain.ids import short
 from triage_cli.domain.insight.plans import Move, Plan
 
 Record = Mapping[str, Any]
-MOVES = 20  # that are shown
+MOST_MOVES = 20  # of a plan that are shown
 
 
 def spikes(records: Sequence[Record]) -> RenderableType:
-    """Return spikes, each with its examples."""
-    parts: list[RenderableType] = []
-    for record in records:
-        since = local_time.local_times(record["since"])
-        head = f"{record['tickets']:,} tickets of {record['customers']:,} customers since {since}"
-        share = f"{record['share']:.1%} of the customers, {record['share_before']:.1%} in the same hours before"
-        of = f"{record['kind']} {record['category'] or ''}".strip()
-        parts += [text(f"{record['name']} ({of})", "bold red"), text(f"  {head}; {share}")]
-        parts += [text(f"  {short(e['ticket_id'])}  {e['text']}", "dim") for e in record["examples"]]
-    return Group(*parts, text(f"({local_time.time_zone()})", "dim")) if records else Group()
+    """Return the spikes of topics, each with its shares of customers and its example tickets."""
+    spike_lines: list[RenderableType] = []
+    for spike in records:
+        since = local_time.local_times(spike["since"])
+        spike_counts = f"{spike['tickets']:,} tickets of {spike['customers']:,} customers since {since}"
+        shares = f"{spike['share']:.1%} of the customers, {spike['share_before']:.1%} in the same hours before"
+        topic = f"{spike['kind']} {spike['category'] or ''}".strip()
+        spike_lines += [text(f"{spike['name']} ({topic})", "bold red"), text(f"  {spike_counts}; {shares}")]
+        spike_lines += [text(f"  {short(e['ticket_id'])}  {e['text']}", "dim") for e in spike["examples"]]
+    return Group(*spike_lines, text(f"({local_time.time_zone()})", "dim")) if records else Group()
 
 
 def drift(records: Sequence[Record]) -> RenderableType:
-    """Return the compared shares, those that moved first."""
+    """Return the table of drift: the shares before and now, those that moved first."""
     columns = ("what", "name", "before", "now", "of", "p", "")
-    table = AutoWidthTable(columns, spare=("of", "p"))
-    for record in records:
-        style = f"bold {AMBER}" if record["moved"] else ""
-        table.add_row(
-            text(record["measure"]), text(record["name"], style),
-            text(percent(record["share_before"])), text(percent(record["share"])),
-            text(f"{record['n_before']:,} / {record['n']:,}"),
-            text(f"{record['p_value']:.2g}"), text("moved" if record["moved"] else "", style),
+    drift_table = AutoWidthTable(columns, spare=("of", "p"))
+    for share in records:
+        moved_style = f"bold {AMBER}" if share["moved"] else ""
+        drift_table.add_row(
+            text(share["measure"]), text(share["name"], moved_style),
+            text(percent(share["share_before"])), text(percent(share["share"])),
+            text(f"{share['n_before']:,} / {share['n']:,}"),
+            text(f"{share['p_value']:.2g}"), text("moved" if share["moved"] else "", moved_style),
         )  # fmt: skip
-    return table
+    return drift_table
 
 
 def plan(_records: Sequence[object], compared: Plan) -> RenderableType:
-    """Return the tables of a plan, with its first moves."""
-    paging = any(v.pages for v in compared.destinations)
-    volumes = _table("destination", "before", "after", "change", *(["pages"] if paging else []))
+    """Return the tables of a plan: volumes of destinations, changed categories, accuracy, and its first moves."""
+    has_pages = any(v.pages for v in compared.destinations)
+    volume_table = _table("destination", "before", "after", "change", *(["pages"] if has_pages else []))
     for v in compared.destinations:
-        style = "bold red" if v.pages and v.after > v.before else ""
+        change_style = "bold red" if v.pages and v.after > v.before else ""
         change = f"{v.after - v.before:+,}" if v.after != v.before else ""
-        pages = ["yes" if v.pages else ""] if paging else []
-        volumes.add_row(text(v.destination), f"{v.before:,}", f"{v.after:,}", text(change, style), *pages)
-    matrix = _table("category", "would be", "tickets")
-    for old, new, n in compared.matrix:
-        matrix.add_row(text(_category(old)), text(_category(new)), f"{n:,}")
-    accuracy = _table("on verdicts", "right", "of")
-    accuracy.add_row("before", f"{compared.accuracy.right_before:,}", f"{compared.accuracy.labelled:,}")
-    accuracy.add_row("after", f"{compared.accuracy.right_after:,}", f"{compared.accuracy.labelled:,}")
-    shown = [volumes, *([matrix] if compared.matrix else []), *([accuracy] if compared.accuracy.labelled else [])]
-    more = len(compared.moves) - MOVES
-    rest = [text(f"… and {more:,} more: -o csv lists all", "dim")] if more > 0 else []
-    return Group(*shown, *([_moves(compared.moves)] if compared.moves else []), *rest)
+        pages = ["yes" if v.pages else ""] if has_pages else []
+        volume_table.add_row(text(v.destination), f"{v.before:,}", f"{v.after:,}", text(change, change_style), *pages)
+    category_matrix = _table("category", "would be", "tickets")
+    for old_category, new_category, n in compared.matrix:
+        category_matrix.add_row(text(_category(old_category)), text(_category(new_category)), f"{n:,}")
+    accuracy_table = _table("on verdicts", "right", "of")
+    accuracy_table.add_row("before", f"{compared.accuracy.right_before:,}", f"{compared.accuracy.labelled:,}")
+    accuracy_table.add_row("after", f"{compared.accuracy.right_after:,}", f"{compared.accuracy.labelled:,}")
+    plan_tables = [
+        volume_table,
+        *([category_matrix] if compared.matrix else []),
+        *([accuracy_table] if compared.accuracy.labelled else []),
+    ]
+    more_moves = len(compared.moves) - MOST_MOVES
+    rest = [text(f"… and {more_moves:,} more: -o csv lists all", "dim")] if more_moves > 0 else []
+    return Group(*plan_tables, *([_moves(compared.moves)] if compared.moves else []), *rest)
 
 
 def _moves(moves: Sequence[Move]) -> RenderableType:
-    table = AutoWidthTable(("id", "external id", "category", "would be", "from", "to"), spare=("external id", "from"))
-    for move in moves[:MOVES]:
-        table.add_row(
+    columns = ("id", "external id", "category", "would be", "from", "to")
+    move_table = AutoWidthTable(columns, spare=("external id", "from"))
+    for move in moves[:MOST_MOVES]:
+        move_table.add_row(
             text(short(move.ticket_id), "dim"), text(move.external_id), text(_category(move.old)),
             text(_category(move.new)), text(", ".join(move.old_to)),
             text(", ".join(move.new_to), "bold red" if move.pages else ""),
         )  # fmt: skip
-    return table
+    return move_table
 
 
 def _category(name: str | None) -> str:
@@ -83,7 +88,7 @@ def _category(name: str | None) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = borderless()
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 or column == "would be" else "right")
-    return table
+    insight_table = borderless()
+    for number, column_name in enumerate(columns):
+        insight_table.add_column(column_name, justify="left" if number == 0 or column_name == "would be" else "right")
+    return insight_table
