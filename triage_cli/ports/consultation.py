@@ -1,4 +1,4 @@
-"""Port for agents: answers that decide nothing, and their suggestions."""
+"""Port of consultation, for agents: answers that decide nothing, and agents' suggestions."""
 
 from typing import Protocol
 
@@ -8,23 +8,23 @@ from triage_cli.domain.decisions import ClassifyPlan
 
 
 class Consultation(Protocol):
-    """Questions about what would happen, in this process or on another instance; no answer changes a ticket."""
+    """Port of questions about what would happen, to this process or another instance; no answer changes a ticket."""
 
     @property
     def spent(self) -> float:
-        """Return what this object has spent so far, as far as it knows, in USD."""
+        """A `Consultation` knows what its answers have cost so far, in USD."""
 
     def classify_text(self, question: TextQuestion, plan: ClassifyPlan) -> TextAnswer:
-        """Classify a text without storing it; what it costs is booked on the budget."""
+        """A `Consultation` classifies a text without storing it; what that costs is booked on the budget."""
 
     def preview_route(self, name: str, category: str | None = None) -> RoutePreview:
-        """Return where a ticket would be sent now; with a category, as if a person had given it that one."""
+        """A `Consultation` previews where a ticket would be sent; with a category, as if a person had given that."""
 
     def category_profiles(self) -> list[CategoryProfile]:
-        """Return the categories with their thresholds and rules, in the order of the configuration."""
+        """A `Consultation` lists the categories with their thresholds and rules, in the order of the configuration."""
 
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
-        """Record an agent's suggestion, once while the agent does not change it.
+        """A `Consultation` records an agent's suggestion, once while the agent does not change it.
 
         Raises `NotFoundError`, `AmbiguousError`, or `RowError` for an unknown category, a forgotten ticket, or one
         for which too many agents suggest a category already.

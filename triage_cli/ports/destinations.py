@@ -1,4 +1,4 @@
-"""Port of the destinations of deliveries."""
+"""Port of the destinations that deliveries are sent to."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
@@ -8,10 +8,10 @@ from triage_cli.domain.outcomes import Outcome
 
 
 class Destination(Protocol):
-    """Takes deliveries: a file, a command, a webhook, a mail.
+    """Port of what takes deliveries: a file, a command, a webhook, a mail address.
 
-    `workers` deliveries are made at once, and twice as many are handed over. `schedule` holds the seconds to wait after
-    each failed attempt.
+    A destination makes `workers` deliveries at once, and is handed twice as many. `schedule` holds the seconds to wait
+    after each failed attempt.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Destination(Protocol):
     schedule: tuple[float, ...]
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Attempt deliveries; an outcome's `item` is the `OutgoingDelivery`, and a failure is its `DeliveryError`.
+        """A destination attempts deliveries; an outcome's `item` is the `OutgoingDelivery`, its error `DeliveryError`.
 
-        An empty chunk of deliveries asks for the outcomes that are ready.
+        An empty chunk of deliveries asks a destination for the outcomes that are ready.
         """

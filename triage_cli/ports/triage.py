@@ -1,87 +1,100 @@
-"""The use cases, as the command line, the API and agents call them: in this process or on another instance."""
+"""Port of the use cases, which the command line, the API and agents call: in this process or on another instance."""
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
-
-from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
-from triage_cli.domain.decisions import ClassifyPlan, Decided
-from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.explanation.history import History, Why
-from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
+from collections.abc import Iterable
+from collections.abc import Iterator
+from triage_cli.domain.audit.events import EventQuery
+from triage_cli.domain.audit.events import Head
+from triage_cli.domain.audit.events import LoggedEvent
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.decisions import Decided
+from triage_cli.domain.deliveries import RoutePlan
+from triage_cli.domain.deliveries import Routed
+from triage_cli.domain.explanation.history import History
+from triage_cli.domain.explanation.history import Why
+from triage_cli.domain.insight.stats import Stats
+from triage_cli.domain.insight.stats import StatsGroup
+from triage_cli.domain.insight.stats import StatsQuery
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.reclassification import Flip, ReclassifyPlan
+from triage_cli.domain.reclassification import Flip
+from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain.tickets import Category
+from triage_cli.domain.tickets import Rejected
+from triage_cli.domain.tickets import Selection
+from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import TicketDraft
+from triage_cli.domain.tickets import VerdictDraft
+from typing import Protocol
 
 
 class Triage(Protocol):
-    """All that a user can do. A light object, made for each command or request, that knows its actor."""
+    """Port of all that a user can do. A light object, made for each command or request, that knows its actor."""
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
-        """Store drafts; one outcome each, in order."""
+        """A `Triage` stores drafts; one outcome each, in order."""
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
-        """Classify tickets and record the decisions."""
+        """A `Triage` classifies tickets and records the decisions."""
 
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
-        """Route tickets by the routing map, then deliver what is due."""
+        """A `Triage` routes tickets by its routing map, then delivers what is due."""
 
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
-        """Create, classify and route in one pass. An outcome is at most `outcomes.MOST_ROWS_LATE` rows out of order.
+        """A `Triage` creates, classifies, routes in one pass; an outcome is at most `outcomes.MOST_ROWS_LATE` rows out of order.
 
-        One without a row is a ticket of which a delivery that an earlier run left became a dead letter.
+        An outcome without a row: a delivery of a ticket, which an earlier run left, became a dead letter.
         """
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
-        """Classify tickets again that no person decided; answers are stored as proposals.
+        """A `Triage` classifies tickets again that no person decided, and stores the answers as proposals.
 
-        They are applied if the plan says so. Raises `CheckError`, with nothing changed, if more tickets would flip than
+        It applies them if the plan says so. Raises `CheckError`, with nothing changed, if more tickets would flip than
         the plan allows.
         """
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
-        """Set categories by hand, or clear them; one outcome each, in order. Of several on a ticket the last one holds.
+        """A `Triage` sets or clears the verdicts of people; one outcome each, in order. A ticket's last verdict holds.
 
         `action` is `verdict`, `cleared`, `unchanged` or `rejected`; a rejected one has a `RowError`: no such ticket or
         category.
         """
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
-        """Erase the text of a customer's tickets; `routed_to` of each says where its text was sent."""
+        """A `Triage` erases the text of a customer's tickets; `routed_to` of each says where its text was sent."""
 
     def categories(self) -> tuple[Category, ...]:
-        """Return the categories that a ticket may get."""
+        """A `Triage` knows the categories that a ticket may get."""
 
     def runs(self, limit: int | None) -> Iterator[Run]:
-        """Yield the bulk commands, the latest first."""
+        """A `Triage` lists the runs of bulk commands, the latest first."""
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Yield tickets, newest first, or in the order of review."""
+        """A `Triage` yields tickets, newest first, or in the order of review."""
 
     def resolve(self, name: str) -> str:
-        """Return the id of the only ticket with this name. Raises `NotFoundError` or `AmbiguousError`."""
+        """A `Triage` returns the id of the only ticket with this name. Raises `NotFoundError` or `AmbiguousError`."""
 
     def history(self, name: str) -> History:
-        """Return a ticket with its answers, deliveries, attempts, events and questions."""
+        """A `Triage` returns a ticket with its answers, deliveries, attempts, events and questions."""
 
     def why(self, name: str) -> Why:
-        """Return how a ticket was decided."""
+        """A `Triage` explains how a ticket was decided."""
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
-        """Yield the events of the audit log, oldest first."""
+        """A `Triage` yields the events of the audit log, oldest first."""
 
     def stats(self) -> Stats:
-        """Return the counts of the whole store."""
+        """A `Triage` returns the counts of its whole store."""
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
-        """Return the counts of each group of tickets, ordered by their keys."""
+        """A `Triage` returns the counts of each group of tickets, ordered by their keys."""
 
     def audit_head(self) -> Head:
-        """Return the head of the audit log."""
+        """A `Triage` returns the head of its audit log."""
 
     @property
     def spent(self) -> float:
-        """Return what this object has spent so far, in USD."""
+        """A `Triage` knows what it has spent so far, in USD."""
 
     def stop(self) -> None:
-        """Stop taking new work; what is in flight is completed and saved."""
+        """A `Triage` stops taking new work; what is in flight is completed and saved."""
