@@ -16,9 +16,9 @@ from tests.support.commands import PATIENCE
 from tests.support.online import ONLINE
 from tests.support.world import World
 from triage_cli.cli.review.session import ReviewSession
-from triage_cli.client import RemoteTriage, http, remote_triage, upload
+from triage_cli.client import RemoteTriage, http_connection, remote_triage, upload
 from triage_cli.client.address import Address, checked
-from triage_cli.client.http import ConnectionLostError
+from triage_cli.client.http_connection import ConnectionLostError
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain import ids
 from triage_cli.domain.audit.events import EventQuery
@@ -420,8 +420,8 @@ def test_a_lost_parcel_is_sent_again_and_stored_once(world: World, tmp_path: Pat
 def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "PATIENCE", 0.05)
-    monkeypatch.setattr(http, "retry_after", lambda *_, **__: 0.02)
+    monkeypatch.setattr(http_connection, "PATIENCE", 0.05)
+    monkeypatch.setattr(http_connection, "retry_after", lambda *_, **__: 0.02)
     with served(world, tmp_path) as running:
         take, turns = running.served.room.take, iter(range(100))
 

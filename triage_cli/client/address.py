@@ -1,48 +1,15 @@
-"""The address of a server, and its credential: an API key, or the token that a command of the user prints."""
+"""The address of the remote: the URL of a server and the API key for it, checked before anything is sent."""
 
-import shlex
-import subprocess
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from triage_cli.client.token_command import is_credential, printed_token
 from triage_cli.domain.errors import RefusedError, UsageError
 from triage_cli.runtime.network import is_loopback
 
-VARIABLE = "TRIAGE_TOKEN_COMMAND"
-SECONDS = 60.0
-
-
-def printed_token(token_command: str) -> str:
-    """Run the command, without a shell, and return the token that it prints.
-
-    Raises `UsageError` if it cannot be run, and `RefusedError` if it gives no token. The output is never shown, since
-    it may be a secret.
-    """
-    try:
-        arguments = shlex.split(token_command)
-        done = subprocess.run(  # noqa: S603 - the user's own command
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=SECONDS
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RefusedError(f"{VARIABLE} gave no token within {SECONDS:g} s", hint="run it by itself") from error
-    except (OSError, ValueError, IndexError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no command line"
-        raise UsageError(f"{VARIABLE} cannot be run: {why}", hint="give a program and its arguments") from error
-    if done.returncode:
-        raise RefusedError(f"{VARIABLE} ended with {done.returncode}", hint="run it by itself, and log in if it asks")
-    token = done.stdout.decode("utf-8", "replace").strip()
-    if not is_credential(token):
-        raise RefusedError(f"{VARIABLE} printed no valid token", hint="run it by itself")
-    return token
-
-
-def is_credential(text: str) -> bool:
-    """Return whether a text can be sent as a credential in a header: printable ASCII without blanks."""
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text
-
 
 class Address(NamedTuple):
-    """The URL of a server and its API key; `token_command` prints a new token once the server refuses the old one."""
+    """The URL of the remote and its API key; `token_command` prints a new token once the server refuses the old one."""
 
     url: str
     key: str
@@ -50,28 +17,28 @@ class Address(NamedTuple):
 
     @property
     def host(self) -> str:
-        """Return the host and port, for messages."""
+        """Return the host and port of the address, for messages."""
         return urlsplit(self.url).netloc
 
 
 def checked(url: str, key: str, *, token_command: str = "", insecure: bool) -> Address:
-    """Return the address. Raises `UsageError` if the key would be sent unencrypted, `RefusedError` without a key.
+    """Return the remote's address. Raises `UsageError` if the key would be unencrypted, `RefusedError` without a key.
 
-    Without a key, `token_command` is run for one.
+    Without an API key, `token_command` is run for one.
     """
-    parts = urlsplit(url)
-    if parts.query or parts.fragment:
+    remote_url = urlsplit(url)
+    if remote_url.query or remote_url.fragment:
         raise UsageError(
             "the remote is an address with a query", hint="give --remote https://HOST, or http://127.0.0.1:8000"
         )
-    if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname or ""):
+    if remote_url.scheme == "http" and not insecure and not is_loopback(remote_url.hostname or ""):
         raise UsageError(
-            f"{parts.netloc} is another machine, and over http:// key and tickets would be sent unencrypted",
+            f"{remote_url.netloc} is another machine, and over http:// key and tickets would be sent unencrypted",
             hint="use https://, or --insecure where the network is your own",
         )
     if not key and not token_command:
         hint = "export TRIAGE_API_KEY; triage keys create makes one there"
-        raise RefusedError(f"{parts.netloc} takes a key", hint=hint)
+        raise RefusedError(f"{remote_url.netloc} takes a key", hint=hint)
     if key and not is_credential(key):
         raise RefusedError("TRIAGE_API_KEY holds no valid key", hint="copy it again as triage keys create printed it")
     return Address(url.rstrip("/"), key or printed_token(token_command), "" if key else token_command)

@@ -1,9 +1,9 @@
-"""`RemoteConsultation`: answers that decide nothing, and agents' suggestions, over a running `triage serve`."""
+"""`RemoteConsultation`: asks another instance for answers that decide nothing, and sends it agents' suggestions."""
 
 from typing import Any, TypeVar
 
 from triage_cli.client import wire_format
-from triage_cli.client.http import UnreachableError
+from triage_cli.client.http_connection import UnreachableError
 from triage_cli.client.remote_triage import RemoteTriage
 from triage_cli.domain import ids
 from triage_cli.domain.agent_suggestions import AgentSuggestion, AgentSuggestionDraft
@@ -11,58 +11,64 @@ from triage_cli.domain.consultation import CategoryProfile, CategoryRule, RouteP
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UsageError
 
-# The errors after which no provider can have been asked, since the server refused the request or was not reached.
+# The errors after which no provider can have been asked, since the remote refused the request or was not reached.
 NOT_BEGUN = (UsageError, RefusedError, BusyError, UnreachableError)
-T = TypeVar("T", TextAnswer, RoutePreview, CategoryProfile, CategoryRule)
+ConsultationRecord = TypeVar("ConsultationRecord", TextAnswer, RoutePreview, CategoryProfile, CategoryRule)
 
 
 class RemoteConsultation:
     """Implements `ports.Consultation` on the connection of a `RemoteTriage`."""
 
-    def __init__(self, triage: RemoteTriage) -> None:
-        self._triage = triage
+    def __init__(self, remote_triage: RemoteTriage) -> None:
+        self._remote_triage = remote_triage
         self.spent = 0.0
 
     def classify_text(self, question: TextQuestion, plan: ClassifyPlan) -> TextAnswer:
-        """Classify a text without storing it; the server's budget holds. It is sent once: each time may cost money.
+        """Have the remote classify a text without storing it, in its budget. Sent once: each time may cost money.
 
-        If it fails, all that it was permitted to cost counts as spent, unless the server cannot have begun.
+        If it fails, all that it was permitted to cost counts as spent, unless the remote cannot have begun.
         """
-        body = {**question._asdict(), "classifier": plan.classifier, "max_cost": plan.max_cost}
+        question_body = {**question._asdict(), "classifier": plan.classifier, "max_cost": plan.max_cost}
         try:
-            response = self._triage.connection.request("POST", "/classify/text", body)
-            answer = self._triage.converted(lambda record: _record(TextAnswer, record), response)
+            response = self._remote_triage.connection.request("POST", "/classify/text", question_body)
+            text_answer = self._converted(TextAnswer, response)
         except NOT_BEGUN:
             raise
         except TriageError:
             self.spent += plan.max_cost or 0.0
             raise
-        self.spent += answer.cost_usd
-        return answer
+        self.spent += text_answer.cost_usd
+        return text_answer
 
     def preview_route(self, name: str, category: str | None = None) -> RoutePreview:
-        """Return where a ticket would be sent now, by the server's routing map."""
-        path, params = f"{self._triage.path_of(name)}/route/preview", {"category": category} if category else {}
-        response = self._triage.connection.get(path, params)[0]
-        return self._triage.converted(lambda record: _record(RoutePreview, record), response)
+        """Return where the remote would send a ticket now, by its routing map."""
+        preview_path = f"{self._remote_triage.path_of(name)}/route/preview"
+        response = self._remote_triage.connection.get(preview_path, {"category": category} if category else {})[0]
+        return self._converted(RoutePreview, response)
 
     def category_profiles(self) -> list[CategoryProfile]:
-        """Return the server's categories with their thresholds and rules."""
-        return self._triage.converted_rows(_profile, self._triage.connection.get("/categories/profiles")[0])
+        """Return the remote's categories with their thresholds and rules."""
+        response = self._remote_triage.connection.get("/categories/profiles")[0]
+        return self._remote_triage.converted_rows(_category_profile, response)
 
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
-        """Record an agent's suggestion, in the name of the key."""
-        body = {"category": draft.category, "agent": draft.agent, "note": draft.note}
-        path = f"{self._triage.path_of(draft.name)}/suggestions"
-        return self._triage.converted_to(AgentSuggestion, self._triage.connection.post(path, body, ids.new_id()))
+        """Send the remote an agent's suggestion, which it records in the name of the API key."""
+        suggestion_body = {"category": draft.category, "agent": draft.agent, "note": draft.note}
+        suggestions_path = f"{self._remote_triage.path_of(draft.name)}/suggestions"
+        response = self._remote_triage.connection.post(suggestions_path, suggestion_body, ids.new_id())
+        return self._remote_triage.converted_to(AgentSuggestion, response)
+
+    def _converted(self, kind: type[ConsultationRecord], response: Any) -> ConsultationRecord:
+        """Convert the remote's response to an answer of a kind."""
+        return self._remote_triage.converted(lambda wire_record: _consultation_record(kind, wire_record), response)
 
 
-def _profile(record: Any) -> CategoryProfile:
-    profile = _record(CategoryProfile, record)
-    return profile._replace(rules=tuple(_record(CategoryRule, rule) for rule in profile.rules))
+def _category_profile(wire_record: Any) -> CategoryProfile:
+    profile = _consultation_record(CategoryProfile, wire_record)
+    return profile._replace(rules=tuple(_consultation_record(CategoryRule, rule) for rule in profile.rules))
 
 
-def _record(kind: type[T], record: Any) -> T:
-    """Return a record of a kind, with tuples for lists."""
-    fields: tuple[Any, ...] = wire_format.named(kind, record)
-    return kind._make(tuple(value) if isinstance(value, list) else value for value in fields)
+def _consultation_record(kind: type[ConsultationRecord], wire_record: Any) -> ConsultationRecord:
+    """Return an answer of a kind from its record, with tuples for lists."""
+    wire_fields: tuple[Any, ...] = wire_format.named(kind, wire_record)
+    return kind._make(tuple(value) if isinstance(value, list) else value for value in wire_fields)

@@ -1,4 +1,4 @@
-"""`RemoteTriage`: the use cases over a running `triage serve`."""
+"""`RemoteTriage`: the use cases on another instance, over HTTP: a running `triage serve` carries them out."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote
 
 from triage_cli.client import wire_errors, wire_format
 from triage_cli.client.address import Address
-from triage_cli.client.http import Connection, Params, StreamAbortedError
+from triage_cli.client.http_connection import Connection, Params, StreamAbortedError
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import ids
 from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
@@ -27,13 +27,13 @@ from triage_cli.runtime.network import Network
 
 T = TypeVar("T")
 
-# Tickets or events per page.
+# Tickets or events per page that the remote is asked for.
 PAGE = 500
-# Verdicts per request.
+# Verdicts per request to the remote.
 VERDICTS = 500
-# Tickets that one review fetches.
+# Tickets that one review fetches from the remote.
 REVIEW_LIMIT = 1000
-# Runs that a server lists.
+# Runs that a remote lists.
 RUNS = 1000
 # The query parameters that may be repeated, with their fields of a selection or an event query.
 REPEATED = {
@@ -43,28 +43,28 @@ REPEATED = {
 
 
 class RemoteTriage:
-    """Implements `ports.Triage`; one object per command. A signal handler may call `stop`."""
+    """Implements `ports.Triage` by requests to a remote; one object per command. A signal handler may call `stop`."""
 
     def __init__(self, address: Address, network: Network) -> None:
         self.connection = Connection(address, network)
 
     def close(self) -> None:
-        """Close the sockets."""
+        """Close the connection to the remote."""
         self.connection.close()
 
     def stop(self) -> None:
-        """Stop taking new work; after a short wait the connections are closed, which stops the server too."""
+        """Stop sending new work; after a short wait the connections are closed, which stops the server too."""
         self.connection.stop()
 
     @property
     def spent(self) -> float:
-        """Return what the server has reported as spent, in USD; it does so at the end of each stream."""
+        """Return what the remote has reported as spent, in USD; it does so at the end of each stream."""
         return self.connection.spent
 
     # -- streams
 
     def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
-        """Store drafts; one outcome each, in order."""
+        """Have the remote store drafts; one outcome each, in order: typed ones by a request each, rows by an upload."""
         remaining = iter(drafts)
         for first in remaining:
             if not _is_typed(first):
@@ -74,53 +74,52 @@ class RemoteTriage:
             yield self._typed(first)
 
     def _typed(self, draft: TicketDraft | Rejected) -> Outcome[Ticket]:
-        """Store a typed ticket, which is always new; an idempotency key prevents a second one."""
+        """Send the remote a typed ticket, which is always new; an idempotency key prevents a second one."""
         if isinstance(draft, Rejected):
             return Outcome(draft.row, Action.REJECTED, None, draft.error, draft)
-        fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
-        body = {field: value for field in fields if (value := getattr(draft, field)) is not None}
-        response = self.connection.post("/tickets", body, ids.new_id())
+        sent_fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
+        ticket_body = {field: value for field in sent_fields if (value := getattr(draft, field)) is not None}
+        response = self.connection.post("/tickets", ticket_body, ids.new_id())
         return Outcome(draft.row, Action.CREATED, self.converted(wire_format.ticket_in, response), None, draft)
 
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
-        """Create, classify and route in one pass."""
-        params = {"do": "classify,route", **wire_format.plan_record(plan._replace(max_cost=None, deadline=None))}
-        return Upload(self.connection, UploadPlan(params, wire_format.routed_in, plan.max_cost, plan.deadline)).send(
-            drafts
-        )
+        """Upload drafts, which the remote creates, classifies and routes in one pass."""
+        upload_params = {"do": "classify,route", **wire_format.plan_record(plan._replace(max_cost=None, deadline=None))}
+        upload_plan = UploadPlan(upload_params, wire_format.routed_in, plan.max_cost, plan.deadline)
+        return Upload(self.connection, upload_plan).send(drafts)
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
-        """Classify tickets and record the decisions."""
-        return self._outcomes("/classify", _request_body(selection, plan), wire_format.decided_in)
+        """Have the remote classify tickets and record the decisions."""
+        return self._streamed_outcomes("/classify", _request_body(selection, plan), wire_format.decided_in)
 
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
-        """Route tickets by the server's routing map, then deliver what is due."""
-        return self._outcomes("/route", _request_body(selection, plan), wire_format.routed_in)
+        """Have the remote route tickets by its routing map, then deliver what is due."""
+        return self._streamed_outcomes("/route", _request_body(selection, plan), wire_format.routed_in)
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
-        """Classify tickets again that no person decided."""
-        return self._outcomes("/reclassify", _request_body(selection, plan), wire_format.flip_in)
+        """Have the remote classify tickets again that no person decided."""
+        return self._streamed_outcomes("/reclassify", _request_body(selection, plan), wire_format.flip_in)
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
-        """Set categories by hand, or clear them."""
+        """Send the remote people's verdicts, or clear them there."""
         for chunk in chunked(verdicts, VERDICTS):
             if self.connection.stopped_at is not None:
                 return
-            body = {"verdicts": [wire_format.verdict_record(draft) for draft in chunk]}
-            for outcome in self._outcomes("/verdicts", body, wire_format.ticket_in):
+            verdicts_body = {"verdicts": [wire_format.verdict_record(draft) for draft in chunk]}
+            for outcome in self._streamed_outcomes("/verdicts", verdicts_body, wire_format.ticket_in):
                 if not 0 <= outcome.place < len(chunk):
-                    raise self.connection.strange("an outcome of a row that was never sent")
+                    raise self.connection.strange_response("an outcome of a row that was never sent")
                 draft = chunk[outcome.place]
                 yield outcome._replace(row=draft.row, item=draft)
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
-        """Erase the text of a customer's tickets."""
-        return self._outcomes("/forget", {"customer_id": customer_id}, wire_format.routed_in)
+        """Have the remote erase the text of a customer's tickets."""
+        return self._streamed_outcomes("/forget", {"customer_id": customer_id}, wire_format.routed_in)
 
-    def _outcomes(
+    def _streamed_outcomes(
         self, path: str, body: Mapping[str, Any], value: Callable[[wire_format.Record], T]
     ) -> Iterator[Outcome[T]]:
-        """Yield outcomes until the end or a stop; the request is never repeated."""
+        """Yield the outcomes that the remote streams, until the end or a stop; the request is never repeated."""
         stream = self.connection.stream(path, {"json": body})
         try:
             for record in stream.records(0.0):
@@ -131,122 +130,123 @@ class RemoteTriage:
     # -- reads
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Yield tickets, newest first."""
+        """Yield tickets of the remote, newest first."""
         if selection.ids is not None:
             yield from (self.history(ticket_name).ticket for ticket_name in selection.ids)
             return
-        params = _params(selection)
-        if _matches_nothing(params):
+        ticket_params = _query_params(selection)
+        if _matches_nothing(ticket_params):
             return
-        left = params.pop("limit", None)
+        tickets_left = ticket_params.pop("limit", None)
         if selection.order == "review":  # one page, since the order depends on all tickets that wait
-            left = min(left or REVIEW_LIMIT, REVIEW_LIMIT)
-            page = left
+            tickets_left = min(tickets_left or REVIEW_LIMIT, REVIEW_LIMIT)
+            page_size = tickets_left
         else:
-            page = PAGE
-        if left != 0:
-            params |= {"after": selection.after} if selection.after else {}
-            for record in self._paged("/tickets", {**params, "limit": page if left is None else min(left, page)}):
-                yield self.converted(wire_format.ticket_of, record)
-                left = None if left is None else left - 1
-                if left == 0:
+            page_size = PAGE if tickets_left is None else min(tickets_left, PAGE)
+        if tickets_left != 0:
+            ticket_params |= {"after": selection.after} if selection.after else {}
+            for ticket_record in self._paged("/tickets", {**ticket_params, "limit": page_size}):
+                yield self.converted(wire_format.ticket_of, ticket_record)
+                tickets_left = None if tickets_left is None else tickets_left - 1
+                if tickets_left == 0:
                     return
 
     def resolve(self, ticket_name: str) -> str:
-        """Return the id of the only ticket with this name."""
+        """Return the id of the remote's only ticket with this name."""
         if _is_awkward(ticket_name):
             return self._id_of_awkward_name(ticket_name)
         return self.history(ticket_name).ticket.ticket_id
 
     def _id_of_awkward_name(self, ticket_name: str) -> str:
-        """Return the id of a ticket whose name cannot be part of a path. Raises `NotFoundError`."""
-        if not ticket_name:  # the server would take an empty parameter for none, and list all tickets
+        """Ask the remote for the id of a ticket whose name cannot be in a path. Raises `NotFoundError`."""
+        if not ticket_name:  # the remote would take an empty parameter for none, and list all tickets
             raise unknown_ticket(ticket_name)
         response = self.connection.get("/tickets", {"name": ticket_name})[0]
         for ticket in self.converted_rows(wire_format.ticket_of, response):
             return ticket.ticket_id
-        raise self.connection.strange("no ticket where there must be one")
+        raise self.connection.strange_response("no ticket where there must be one")
 
     def path_of(self, ticket_name: str) -> str:
-        """Return the path of the only ticket with this name."""
-        plain = self._id_of_awkward_name(ticket_name) if _is_awkward(ticket_name) else ticket_name
-        return f"/tickets/{quote(encodable(plain), safe='')}"
+        """Return the path at the remote of the only ticket with this name."""
+        plain_name = self._id_of_awkward_name(ticket_name) if _is_awkward(ticket_name) else ticket_name
+        return f"/tickets/{quote(encodable(plain_name), safe='')}"
 
     def history(self, ticket_name: str) -> History:
-        """Return a ticket with its answers, deliveries, attempts and events."""
+        """Return a remote ticket with its answers, deliveries, attempts and events."""
         return self.converted(wire_format.history_of, self.connection.get(self.path_of(ticket_name))[0])
 
     def why(self, ticket_name: str) -> Why:
-        """Return how a ticket was decided."""
+        """Return how the remote decided a ticket."""
         return self.converted(wire_format.why_of, self.connection.get(self.path_of(ticket_name) + "/why")[0])
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
-        """Yield the events of the audit log, oldest first."""
-        fields = {REPEATED.get(key, key): value for key, value in query._asdict().items()}
-        params = {k: v for k, v in fields.items() if v not in (None, "", ()) and k not in ("ticket_id", "after")}
-        path = "/logs" if query.ticket_id is None else self.path_of(query.ticket_id) + "/logs"
-        last = params.pop("limit", None)
-        if last == 0 or query.actor == "":
+        """Yield the events of the remote's audit log, oldest first."""
+        query_fields = {REPEATED.get(key, key): value for key, value in query._asdict().items()}
+        given_fields = {key: value for key, value in query_fields.items() if value not in (None, "", ())}
+        log_params = {key: value for key, value in given_fields.items() if key not in ("ticket_id", "after")}
+        log_path = "/logs" if query.ticket_id is None else self.path_of(query.ticket_id) + "/logs"
+        last_events = log_params.pop("limit", None)
+        if last_events == 0 or query.actor == "":
             return
-        if last is not None and last <= PAGE:
-            event_records: Iterable[Any] = self._paged(path, {**params, "limit": last})
+        if last_events is not None and last_events <= PAGE:
+            event_records: Iterable[Any] = self._paged(log_path, {**log_params, "limit": last_events})
         else:
-            event_records = self._paged(path, {**params, "limit": PAGE, "after": query.after})
-            event_records = event_records if last is None else deque(event_records, last)
-        for record in event_records:
-            yield self.converted(wire_format.event_of, record)
+            event_records = self._paged(log_path, {**log_params, "limit": PAGE, "after": query.after})
+            event_records = event_records if last_events is None else deque(event_records, last_events)
+        for event_record in event_records:
+            yield self.converted(wire_format.event_of, event_record)
 
     def stats(self) -> Stats:
-        """Return the counts of the whole store."""
+        """Return the counts of the remote's whole store."""
         return self.converted_to(Stats, self.connection.get("/stats")[0])
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
-        """Return the counts of each group of tickets, ordered by their keys."""
-        response = self.connection.get("/stats/groups", {**_params(query.where), "by": query.by})[0]
-        return self.converted_rows(lambda record: _group(record, query.by), response)
+        """Return the remote's counts of each group of tickets, ordered by their keys."""
+        response = self.connection.get("/stats/groups", {**_query_params(query.where), "by": query.by})[0]
+        return self.converted_rows(lambda wire_record: _stats_group(wire_record, query.by), response)
 
     def audit_head(self) -> Head:
-        """Return the head of the audit log."""
+        """Return the head of the remote's audit log."""
         return self.converted_to(Head, self.connection.get("/audit/head")[0])
 
     def categories(self) -> tuple[Category, ...]:
-        """Return the categories that a ticket may get."""
+        """Return the categories that a ticket may get at the remote."""
         return tuple(self.converted_rows(wire_format.category_of, self.connection.get("/categories")[0]))
 
     def runs(self, limit: int | None) -> Iterator[Run]:
-        """Yield the bulk commands and requests, the latest first: the last RUNS at most."""
+        """Yield the remote's bulk commands and requests, the latest first: the last RUNS at most."""
         if limit != 0:
             response = self.connection.get("/runs", {"limit": min(limit or RUNS, RUNS)})[0]
             yield from self.converted_rows(wire_format.run_of, response)
 
     def _paged(self, path: str, params: Params) -> Iterator[Any]:
-        """Yield the records of all pages."""
+        """Yield the records of all pages of the remote."""
         response, next_page = self.connection.get(path, params)
         yield from self.converted(wire_format.rows_of, response)
         while next_page is not None:
             # Only the query of the link is used, so that it cannot lead to another server or path.
-            query = parse_qsl(next_page.partition("?")[2].partition("#")[0], keep_blank_values=True)
-            response, next_page = self.connection.get(path, query)
+            page_query = parse_qsl(next_page.partition("?")[2].partition("#")[0], keep_blank_values=True)
+            response, next_page = self.connection.get(path, page_query)
             yield from self.converted(wire_format.rows_of, response)
 
     def converted(self, make: Callable[[Any], T], record: Any) -> T:
-        """Convert a record. Raises `UnavailableError` if it does not follow the wire format."""
+        """Convert a record of the remote. Raises `UnavailableError` if it does not follow the wire format."""
         try:
             return make(record)
         except wire_errors.ProtocolError as error:
-            raise self.connection.strange(error) from error
+            raise self.connection.strange_response(error) from error
 
     def converted_to(self, kind: type[T], record: Any) -> T:
-        """Convert a record to one of a kind, which has the same fields. Raises as `converted`."""
+        """Convert the remote's record to one of a kind, which has the same fields. Raises as `converted`."""
         return self.converted(lambda wire_record: wire_format.named(kind, wire_record), record)
 
     def converted_rows(self, make: Callable[[Any], T], records: Any) -> list[T]:
-        """Convert a list of records. Raises as `converted`."""
+        """Convert a list of the remote's records. Raises as `converted`."""
         return self.converted(lambda wire_records: [make(one) for one in wire_format.rows_of(wire_records)], records)
 
 
 def _is_typed(row: TicketDraft | Rejected) -> bool:
-    """Return whether a ticket was typed, and so is always new."""
+    """Return whether a ticket was typed, and so is always new to the remote."""
     return isinstance(row, TicketDraft) and row.origin == "typed" and not row.external_id
 
 
@@ -254,25 +254,25 @@ def _request_body(selection: Selection, plan: ClassifyPlan | RoutePlan | Reclass
     return {"selection": wire_format.selection_record(selection), "plan": wire_format.plan_record(plan)}
 
 
-def _params(selection: Selection) -> dict[str, Any]:
+def _query_params(selection: Selection) -> dict[str, Any]:
     """Return a selection as query parameters; those that may be repeated have names in the singular."""
-    record = wire_format.selection_record(selection._replace(categories=())) | {"categories": selection.categories}
-    return {REPEATED.get(key, key): value for key, value in record.items()}
+    wire_record = wire_format.selection_record(selection._replace(categories=())) | {"categories": selection.categories}
+    return {REPEATED.get(key, key): value for key, value in wire_record.items()}
 
 
 def _matches_nothing(params: Mapping[str, Any]) -> bool:
-    """Return whether a condition has only empty values: no ticket meets it, and for a server it would be none."""
+    """Return whether a condition has only empty values: no ticket meets it, and for the remote it would be none."""
     conditions = [value for key, value in params.items() if key != "search" and isinstance(value, str | Sequence)]
     return any(value == "" or (value and not any(value)) for value in conditions)
 
 
-def _group(record: Any, keys: Sequence[str]) -> StatsGroup:
-    """Return a group of counts from its record."""
-    if not isinstance(record, dict):
+def _stats_group(wire_record: Any, keys: Sequence[str]) -> StatsGroup:
+    """Return the counts of a group from the remote's record, in which the keys stand beside the counts."""
+    if not isinstance(wire_record, dict):
         raise wire_errors.ProtocolError("no StatsGroup")
-    return wire_format.named(StatsGroup, {**record, "keys": {key: record.get(key) for key in keys}})
+    return wire_format.named(StatsGroup, {**wire_record, "keys": {key: wire_record.get(key) for key in keys}})
 
 
 def _is_awkward(ticket_name: str) -> bool:
-    """Return whether a name cannot be part of a path: a slash divides it, and dots change it."""
+    """Return whether a ticket's name cannot be part of a path: a slash divides it, and dots change it."""
     return "/" in ticket_name or not ticket_name.strip(".")

@@ -13,36 +13,34 @@ class ProtocolError(ValueError):
 
 
 def error_fields(error: TriageError) -> dict[str, str]:
-    """Return the record of an item's error."""
+    """Return the wire record of an item's error."""
     return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
 def error_of(record: Any) -> TriageError:
-    """Return an item's error, of the same class as on the server."""
+    """Return an item's error from its wire record, of the same class as on the server."""
     if not isinstance(record, dict):
         raise ProtocolError("no error")
     code, message, hint = (record.get(key, "") for key in ("code", "message", "hint"))
     if not (isinstance(code, str) and isinstance(message, str) and isinstance(hint, str)):
         raise ProtocolError("no error")
-    return _KNOWN.get(code, errors.ItemError)(message, hint=hint)
+    return _KNOWN_CODES.get(code, errors.ItemError)(message, hint=hint)
 
 
 def problem_of(record: Any) -> TriageError:
-    """Return the error that ended a request; the HTTP status decides the class of an unknown one."""
+    """Return the error that ended a request; the HTTP status decides the class of one with an unknown code."""
     if not isinstance(record, dict):
         raise ProtocolError("no problem")
     detail, hint, code, status = (record.get(key) for key in ("detail", "hint", "code", "status"))
     if not isinstance(detail, str):
         raise ProtocolError("no problem")
-    error_kind = _KNOWN.get(code) if isinstance(code, str) else None
-    if error_kind is None:
-        error_kind = errors.TriageError
-        if type(status) is int:
-            error_kind = _by_status(status)
-    return error_kind(detail, hint=hint if isinstance(hint, str) else "")
+    error_class = _KNOWN_CODES.get(code) if isinstance(code, str) else None
+    if error_class is None:
+        error_class = _class_by_status(status) if type(status) is int else errors.TriageError
+    return error_class(detail, hint=hint if isinstance(hint, str) else "")
 
 
-def _by_status(status: int) -> type[TriageError]:
+def _class_by_status(status: int) -> type[TriageError]:
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return errors.RefusedError
     if status == HTTPStatus.NOT_FOUND:
@@ -50,15 +48,15 @@ def _by_status(status: int) -> type[TriageError]:
     return errors.UsageError if status < HTTPStatus.INTERNAL_SERVER_ERROR else errors.UnavailableError
 
 
-def _kinds(error_kind: type[TriageError]) -> Iterator[type[TriageError]]:
-    yield error_kind
-    for inner in error_kind.__subclasses__():
-        yield from _kinds(inner)
+def _error_classes(base: type[TriageError]) -> Iterator[type[TriageError]]:
+    yield base
+    for error_class in base.__subclasses__():
+        yield from _error_classes(error_class)
 
 
-# A code is that of the class that has it first: some classes below have the code of their base, and may need more than
-# a message. `TemporaryError` is used inside the retry loop alone.
-_KNOWN: dict[str, type[TriageError]] = {}
-for _error_kind in _kinds(TriageError):
-    if _error_kind is not errors.TemporaryError:
-        _KNOWN.setdefault(_error_kind.code, _error_kind)
+# An error's code stands for the class that has it first: some classes below have the code of their base, and may need
+# more than a message. `TemporaryError` is used inside the retry loop alone.
+_KNOWN_CODES: dict[str, type[TriageError]] = {}
+for _error_class in _error_classes(TriageError):
+    if _error_class is not errors.TemporaryError:
+        _KNOWN_CODES.setdefault(_error_class.code, _error_class)

@@ -1,4 +1,4 @@
-"""The HTTP connection to a server: requests, retries, and an error for every unexpected response."""
+"""The HTTP connection to the remote: requests, retries, and an error for every unexpected response of the server."""
 
 import json
 import threading
@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from triage_cli.client import wire_errors, wire_format
-from triage_cli.client.address import Address, printed_token
+from triage_cli.client.address import Address
+from triage_cli.client.token_command import printed_token
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.serialization import all_encodable, number
 from triage_cli.runtime.installation import USER_AGENT
@@ -19,7 +20,7 @@ from triage_cli.runtime.network import Network, is_loopback
 from triage_cli.runtime.retry import retry_after
 from triage_cli.runtime.unreachable import reason
 
-# In seconds; the read timeout is for each piece: a server at work sends a blank each second.
+# The remote's timeouts in seconds; the read timeout is for each piece: a server at work sends a blank each second.
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 # Seconds before each retry of a lost request, if repeating it is safe.
 RETRY_DELAYS = (0.3, 1.5)
@@ -32,7 +33,7 @@ PROBLEM = "application/problem+json"
 AGAIN = "what was done is stored there; run the same command again"
 
 
-# Query parameters; a value may be a list.
+# Query parameters of a request to the server; a value may be a list.
 Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 
@@ -45,7 +46,7 @@ class UnreachableError(ConnectionLostError):
 
 
 class Connection:
-    """A connection to one server, which can be stopped."""
+    """The HTTP connection of a command to one server, the remote; it can be stopped."""
 
     def __init__(self, address: Address, network: Network) -> None:
         self.host = address.host
@@ -57,8 +58,8 @@ class Connection:
         self._patience = PATIENCE
         self.stopped_at: float | None = None
         self.spent = 0.0
-        with self.translated():  # httpx refuses some names
-            self._client = network.http_client(
+        with self.translated_httpx_errors():  # httpx refuses some names
+            self._http_client = network.http_client(
                 address.host,
                 address.url,
                 # A server on this machine is not behind a proxy.
@@ -69,93 +70,93 @@ class Connection:
             )
 
     def stop(self) -> None:
-        """End all waiting; a signal handler may call this."""
+        """End all waiting for the server; a signal handler may call this."""
         self.stopped_at = self.stopped_at or time.monotonic()
 
     def close(self) -> None:
-        """Close the sockets."""
-        self._client.close()
+        """Close the HTTP connection's sockets."""
+        self._http_client.close()
 
     def get(self, path: str, params: Params | None = None) -> tuple[Any, str | None]:
-        """Return the response's JSON value, and the URL of its next page."""
+        """Get a path of the server; return the JSON value, and the URL of its next page."""
         return self._send_repeatable("GET", path, {"params": params})
 
     def post(self, path: str, body: Mapping[str, Any], key: str) -> Any:
-        """Send a request with an idempotency key, and return the response's JSON value."""
+        """Post to the server with an idempotency key, and return the response's JSON value."""
         return self._send_repeatable("POST", path, {"json": body, "headers": {"idempotency-key": key}})[0]
 
     def request(
         self, method: str, path: str, body: Mapping[str, Any] | None, *, timeout: httpx.Timeout = TIMEOUT
     ) -> Any:
-        """Send a request that is not repeated if its answer is lost, and return the response's JSON value."""
+        """Send the server a request that is not repeated if its response is lost, and return the JSON value."""
         try:
-            options = {"timeout": timeout} if body is None else {"json": body, "timeout": timeout}
-            return _parsed(self._body(self.send(method, path, options)))
+            request_options = {"timeout": timeout} if body is None else {"json": body, "timeout": timeout}
+            return _parsed_json(self._body_of(self.send(method, path, request_options)))
         except wire_errors.ProtocolError as error:
-            raise self.strange(error) from error
+            raise self.strange_response(error) from error
 
-    def _send_repeatable(self, method: str, path: str, options: Mapping[str, Any]) -> tuple[Any, str | None]:
-        """Send a request that may be repeated; return the JSON value and the URL of the next page."""
+    def _send_repeatable(self, method: str, path: str, request_options: Mapping[str, Any]) -> tuple[Any, str | None]:
+        """Send the server a request that may be repeated; return the JSON value and the URL of the next page."""
         for wait in (*RETRY_DELAYS, None):
             try:
-                answer = self.send(method, path, options)
-                value = _parsed(self._body(answer))
-                return value, answer.links.get("next", {}).get("url")
+                response = self.send(method, path, request_options)
+                response_value = _parsed_json(self._body_of(response))
+                return response_value, response.links.get("next", {}).get("url")
             except ConnectionLostError:
                 if wait is None or not self._has_answered or not self.wait(wait):
                     raise
             except wire_errors.ProtocolError as error:
-                raise self.strange(error) from error
+                raise self.strange_response(error) from error
         raise AssertionError
 
-    def _body(self, answer: httpx.Response) -> bytes:
-        pieces, size = [], 0
+    def _body_of(self, response: httpx.Response) -> bytes:
+        body_pieces, body_size = [], 0
         try:
-            with self.translated():
-                for piece in answer.iter_raw(1 << 16):
-                    pieces.append(piece)
-                    if (size := size + len(piece)) > LARGEST_RESPONSE:
+            with self.translated_httpx_errors():
+                for piece in response.iter_raw(1 << 16):
+                    body_pieces.append(piece)
+                    if (body_size := body_size + len(piece)) > LARGEST_RESPONSE:
                         raise wire_errors.ProtocolError("an answer without an end")
         finally:
-            answer.close()
-        return b"".join(pieces)
+            response.close()
+        return b"".join(body_pieces)
 
-    def stream(self, path: str, options: Mapping[str, Any]) -> "Stream":
-        """Send a request whose response is a stream of lines."""
-        return Stream(self, self.send("POST", path, options))
+    def stream(self, path: str, request_options: Mapping[str, Any]) -> "ResponseStream":
+        """Send the server a request whose response is a stream of lines."""
+        return ResponseStream(self, self.send("POST", path, request_options))
 
-    def send(self, method: str, path: str, options: Mapping[str, Any]) -> httpx.Response:
+    def send(self, method: str, path: str, request_options: Mapping[str, Any]) -> httpx.Response:
         """Return a response whose body is still to be read. Raises the server's error, or that there is no response.
 
         If the server is busy, the request is sent again after the time that it asks for: it has not begun it.
         """
-        options = all_encodable(options)  # arguments in another encoding contain lone surrogates
-        has_renewed = False
+        request_options = all_encodable(request_options)  # arguments in another encoding contain lone surrogates
+        token_renewed = False
         while True:
-            with self.translated():
-                request = self._client.build_request(method, path, **options)
-                answer = self._client.send(request, stream=True)
+            with self.translated_httpx_errors():
+                request = self._http_client.build_request(method, path, **request_options)
+                response = self._http_client.send(request, stream=True)
             self._has_answered = True
-            if answer.is_success:
+            if response.is_success:
                 self._patience = PATIENCE
-                return answer
-            error = self._without_key(self._refusal(answer))
-            if answer.status_code == 401 and self._token_command and not has_renewed:
-                self._renew(request.headers[KEY_HEADER])
-                has_renewed = True
+                return response
+            error = self._without_key(self._refusal(response))
+            if response.status_code == 401 and self._token_command and not token_renewed:
+                self._renew_token(request.headers[KEY_HEADER])
+                token_renewed = True
                 continue
-            wait = retry_after(answer.headers, time.time(), most=PATIENCE + 1) or 1.0
+            wait = retry_after(response.headers, time.time(), most=PATIENCE + 1) or 1.0
             if not isinstance(error, BusyError) or not self.wait(wait):
                 raise error
 
-    def _renew(self, refused: str) -> None:
+    def _renew_token(self, refused: str) -> None:
         """Get a new token, unless another thread has replaced the refused one."""
         with self._token_lock:
-            if self._client.headers[KEY_HEADER] == refused:
-                self._client.headers[KEY_HEADER] = printed_token(self._token_command)
+            if self._http_client.headers[KEY_HEADER] == refused:
+                self._http_client.headers[KEY_HEADER] = printed_token(self._token_command)
 
     def wait(self, seconds: float) -> bool:
-        """Wait, and return whether to continue: False after a stop, or after `PATIENCE` seconds in total."""
+        """Wait for the server, and return whether to go on: False after a stop, or after `PATIENCE` seconds in all."""
         self._patience -= seconds
         until = time.monotonic() + seconds
         while self._patience >= 0 and self.stopped_at is None:
@@ -164,35 +165,35 @@ class Connection:
             time.sleep(min(left, 0.05))
         return False
 
-    def _refusal(self, answer: httpx.Response) -> TriageError:
-        """Return the error that a response contains."""
-        if _kind(answer) == PROBLEM:
+    def _refusal(self, response: httpx.Response) -> TriageError:
+        """Return the error that a server's response contains."""
+        if _media_type_of(response) == PROBLEM:
             with suppress(wire_errors.ProtocolError):
-                return wire_errors.problem_of(_parsed(self._body(answer)))
-        answer.close()
-        status = f"{self.host} answered {answer.status_code} {answer.reason_phrase}".rstrip()
-        if answer.is_redirect:
+                return wire_errors.problem_of(_parsed_json(self._body_of(response)))
+        response.close()
+        status = f"{self.host} answered {response.status_code} {response.reason_phrase}".rstrip()
+        if response.is_redirect:
             return UsageError(f"{status}: it is elsewhere", hint="give --remote the address that it moved to")
-        if answer.status_code in (401, 403):
+        if response.status_code in (401, 403):
             return RefusedError(status, hint="a gateway in front of it may want a login; ask who runs it")
-        if answer.status_code >= 500 or answer.status_code == 429:
+        if response.status_code >= 500 or response.status_code == 429:
             return ConnectionLostError(status, hint=AGAIN)
-        hint = self._tls_hint if answer.status_code == 400 else ""  # what a TLS gateway answers to plain HTTP
+        hint = self._tls_hint if response.status_code == 400 else ""  # what a TLS gateway answers to plain HTTP
         return UsageError(f"{status}, as no triage server does", hint=hint or "check the address given with --remote")
 
     def _without_key(self, error: TriageError) -> TriageError:
-        """Return an error without the key, which whatever stands in between may repeat."""
-        if key := self._client.headers[KEY_HEADER]:
+        """Return a server's error without the API key, which whatever stands in between may repeat."""
+        if key := self._http_client.headers[KEY_HEADER]:
             error.message, error.hint = (text.replace(key, "***") for text in (error.message, error.hint))
         return error
 
-    def strange(self, why: object) -> UnavailableError:
-        """Return the error for a response that does not follow the wire format."""
+    def strange_response(self, why: object) -> UnavailableError:
+        """Return the error for a server's response that does not follow the wire format."""
         hint = "check the address, the versions, and what stands in between"
         return UnavailableError(f"{self.host} sent an answer that triage does not understand: {why}", hint=hint)
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
+    def translated_httpx_errors(self) -> Iterator[None]:
         """Raise the errors of httpx as ours; a server that has answered before has the right address."""
         try:
             yield
@@ -208,47 +209,49 @@ class Connection:
             raise UsageError(f"{self.host} is no address", hint="give --remote https://HOST") from error
 
 
-class Stream:
-    """The lines of one response. `end` is the last one, after it was read."""
+class ResponseStream:
+    """The lines of one response of the server. `end` is the last one, after it was read."""
 
-    def __init__(self, connection: Connection, answer: httpx.Response) -> None:
+    def __init__(self, connection: Connection, response: httpx.Response) -> None:
         self._connection = connection
-        self._answer = answer
+        self._response = response
         self.end: Mapping[str, Any] = {}
 
     def records(self, grace: float) -> Iterator[Mapping[str, Any]]:
-        """Yield outcomes. Raises the problem that ended them, or `ConnectionLostError` if the response broke off.
+        """Yield a response's outcomes. Raises the problem that ended them, or `ConnectionLostError` if it broke off.
 
-        After a stop, outcomes are read for `grace` seconds more; then the connection is closed, which stops the server
-        too.
+        After a stop, outcomes are read for `grace` seconds more; then the HTTP connection is closed, which stops the
+        server too.
         """
         try:
             for line in self._lines(grace):
-                record = _parsed(line)
-                if not isinstance(record, dict):
-                    raise self._connection.strange("a line that is no object")
-                cost = record.get("cost_usd") if record.keys() & {"end", "problem"} else None
+                wire_record = _parsed_json(line)
+                if not isinstance(wire_record, dict):
+                    raise self._connection.strange_response("a line that is no object")
+                cost = wire_record.get("cost_usd") if wire_record.keys() & {"end", "problem"} else None
                 self._connection.spent += cost if isinstance(cost, int | float) else 0.0
-                if "problem" in record:
-                    raise wire_errors.problem_of(record["problem"])
-                if "end" in record:
-                    self.end = record
+                if "problem" in wire_record:
+                    raise wire_errors.problem_of(wire_record["problem"])
+                if "end" in wire_record:
+                    self.end = wire_record
                     return
-                yield record
+                yield wire_record
         except wire_errors.ProtocolError as error:
-            raise self._connection.strange(error) from error
+            raise self._connection.strange_response(error) from error
         finally:
-            self._answer.close()
+            self._response.close()
 
     def _lines(self, grace: float) -> Iterator[bytes]:
-        if _kind(self._answer) != wire_format.LINES:
+        if _media_type_of(self._response) != wire_format.LINES:
             raise wire_errors.ProtocolError("a page, not lines")
-        rest = b""
-        with self._connection.translated():
-            for piece in self._answer.iter_raw():  # with a size, it would wait until so much has arrived
-                *lines, rest = (rest + piece).split(b"\n") if b"\n" in piece else [rest + piece]
-                yield from lines
-                if len(rest) > wire_format.LONGEST:
+        unfinished_line = b""
+        with self._connection.translated_httpx_errors():
+            for piece in self._response.iter_raw():  # with a size, it would wait until so much has arrived
+                unfinished_line += piece
+                if b"\n" in piece:
+                    *lines, unfinished_line = unfinished_line.split(b"\n")
+                    yield from lines
+                if len(unfinished_line) > wire_format.LONGEST:
                     raise wire_errors.ProtocolError("a line without an end")
                 stopped_at = self._connection.stopped_at
                 if stopped_at is not None and time.monotonic() >= stopped_at + grace:
@@ -256,16 +259,16 @@ class Stream:
         raise ConnectionLostError(f"{self._connection.host} broke off its answer", hint=AGAIN)
 
     def close(self) -> None:
-        """Close the response."""
-        self._answer.close()
+        """Close the response, which stops the server."""
+        self._response.close()
 
 
 class StreamAbortedError(Exception):
-    """The stream was closed because of a stop."""
+    """The stream of a response was closed because of a stop."""
 
 
-def _kind(answer: httpx.Response) -> str:
-    media_type: str = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _media_type_of(response: httpx.Response) -> str:
+    media_type: str = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     return media_type
 
 
@@ -273,9 +276,9 @@ def _refuse_constant(number: str) -> float:
     raise wire_errors.ProtocolError(f"the number {number}")
 
 
-def _parsed(text: bytes) -> Any:
+def _parsed_json(response_text: bytes) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=number)
+        return json.loads(response_text, parse_constant=_refuse_constant, parse_float=number)
     except wire_errors.ProtocolError:
         raise
     except (ValueError, RecursionError) as error:
