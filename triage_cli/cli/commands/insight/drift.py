@@ -38,16 +38,15 @@ def drift(
     """
     printer = printing.printer()
     printer.check_columns(Drift._fields)
-    length = options.period("--window", window, "a second", "ten years", "7d")
-    until = datetime.now(UTC)
-    now, start, before = (timestamp(until - length * n) for n in (0, 1, 2))
+    window_length = options.period("--window", window, "a second", "ten years", "7d")
+    drift_until = datetime.now(UTC)
+    window_end, window_start, previous_start = (timestamp(drift_until - window_length * n) for n in (0, 1, 2))
     session.require_database()
     inflow = wiring.stores.open_inflow(session.config, session.store)
-    compared_shares = compare(inflow.counts(start, now), inflow.counts(before, start))
-    share_records = [share._asdict() for share in compared_shares]
-    printer.all_of(share_records, Drift._fields, drawn_by("insight_tables.drift"), "name")
-    moved = sum(each.moved for each in compared_shares)
-    session.say(
-        f"{moved:,} of {messages.plural(len(compared_shares), 'shares')} moved beyond chance in the last {window}"
-    )
-    return ExitCode.CHECK_FAILED if check and moved else ExitCode.OK
+    compared_shares = compare(inflow.counts(window_start, window_end), inflow.counts(previous_start, window_start))
+    drift_records = [share._asdict() for share in compared_shares]
+    printer.all_of(drift_records, Drift._fields, drawn_by("insight_tables.drift"), "name")
+    moved_shares = sum(share.moved for share in compared_shares)
+    shares = messages.plural(len(compared_shares), "shares")
+    session.say(f"{moved_shares:,} of {shares} moved beyond chance in the last {window}")
+    return ExitCode.CHECK_FAILED if check and moved_shares else ExitCode.OK

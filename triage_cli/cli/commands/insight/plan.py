@@ -22,7 +22,7 @@ from triage_cli.service.classification.flip_rules import Bound
 from triage_cli.wiring.plan import AskingCaller
 from triage_cli.wiring.plan import plan as compare
 
-KEYS = ("tickets", "older", "moved", "share", "unasked", "cost_usd", "destinations", "matrix", "accuracy")
+PLAN_KEYS = ("tickets", "older", "moved", "share", "unasked", "cost_usd", "destinations", "matrix", "accuracy")
 PlanFormat = Annotated[
     Literal["table", "csv", "tsv", "json", "jsonl", "id", "html"] | None,
     typer.Option(
@@ -57,73 +57,77 @@ def plan(
     triage plan new.yaml --since 7d --max-moved 5% -q
     triage plan new.yaml -o html > plan.html
     """
-    chosen: Format | None = "table" if output == "html" else output
-    printer, most = Printer(chosen, columns), Bound.read(max_moved, "--max-moved")
-    printer.check_columns(KEYS if printer.format in ("table", "json") else Move._fields)
-    config = _read(session, new)
-    asking_caller = _asking_caller(session, config, max_cost, ask=ask)
-    stop = StopControl()
-    session.stopper.watch(stop.stop)
+    plan_format: Format | None = "table" if output == "html" else output
+    printer, most_moves = Printer(plan_format, columns), Bound.read(max_moved, "--max-moved")
+    printer.check_columns(PLAN_KEYS if printer.format in ("table", "json") else Move._fields)
+    new_config = _load_new_config(session, new)
+    asking_caller = _asking_caller(session, new_config, max_cost, ask=ask)
+    stop_control = StopControl()
+    session.stopper.watch(stop_control.stop)
     session.require_database()
     selection = Selection(written_since=options.moment(since))
     with elapsed_line("comparing", shown=session.guides):
-        compared = compare(session.config, config, selection, stop, session.say, asking_caller)
-    if stop.stopping:
+        compared_plan = compare(session.config, new_config, selection, stop_control, session.say, asking_caller)
+    if stop_control.stopping:
         return ExitCode.INTERRUPTED
-    table = drawn_by("insight_tables.plan", compared=compared)
+    plan_table = drawn_by("insight_tables.plan", compared=compared_plan)
     if output == "html":
         from triage_cli.cli.display.html_reports import plan_page
 
-        printer.write(plan_page(compared, new.name, since))
+        printer.write(plan_page(compared_plan, new.name, since))
     elif printer.format in ("table", "json"):
-        record: dict[str, Any] = compared._asdict() | {
-            "share": round(compared.share, 4),
-            "accuracy": compared.accuracy._asdict(),
-            "destinations": [volume._asdict() for volume in compared.destinations],
-            "moves": [move._asdict() for move in compared.moves],
+        plan_record: dict[str, Any] = compared_plan._asdict() | {
+            "share": round(compared_plan.share, 4),
+            "accuracy": compared_plan.accuracy._asdict(),
+            "destinations": [volume._asdict() for volume in compared_plan.destinations],
+            "moves": [move._asdict() for move in compared_plan.moves],
         }
-        keys = (*KEYS, "moves") if printer.format == "json" and not printer.chosen else KEYS
-        printer.one({key: record[key] for key in keys}, table, KEYS)
+        plan_keys = (*PLAN_KEYS, "moves") if printer.format == "json" and not printer.chosen else PLAN_KEYS
+        printer.one({key: plan_record[key] for key in plan_keys}, plan_table, PLAN_KEYS)
     else:
-        printer.many(compared.moves, Move._asdict, Move._fields, table)
-    session.say(_summary(compared, since))
-    if most is not None and not most.allows(compared.moved, compared.tickets):
-        problem = f"{compared.moved:,} of {compared.tickets:,} tickets would move, more than --max-moved {most}"
+        printer.many(compared_plan.moves, Move._asdict, Move._fields, plan_table)
+    session.say(_plan_summary(compared_plan, since))
+    if most_moves is not None and not most_moves.allows(compared_plan.moved, compared_plan.tickets):
+        moves = f"{compared_plan.moved:,} of {compared_plan.tickets:,} tickets would move"
+        too_many_moves = f"{moves}, more than --max-moved {most_moves}"
         hint = "triage plan NEW.yaml -o csv lists them; nothing was changed"
-        return session.report(CheckError(problem, hint=hint))
+        return session.report(CheckError(too_many_moves, hint=hint))
     return ExitCode.OK
 
 
-def _read(session: CommandContext, new: Path) -> Config:
-    """Return the new configuration, for the present database and network."""
-    present = session.config
-    offline = present.offline or None
-    config = load_config(config=str(new), db=present.database, offline=offline, env=os.environ, cwd=Path.cwd())
-    return config._replace(remote=None)
+def _load_new_config(session: CommandContext, new: Path) -> Config:
+    """Load the new configuration of a plan, for the present database and network."""
+    present_config = session.config
+    offline = present_config.offline or None
+    new_config = load_config(
+        config=str(new), db=present_config.database, offline=offline, env=os.environ, cwd=Path.cwd()
+    )
+    return new_config._replace(remote=None)
 
 
 def _asking_caller(
-    session: CommandContext, config: Config, max_cost: float | None, *, ask: bool
+    session: CommandContext, new_config: Config, max_cost: float | None, *, ask: bool
 ) -> AskingCaller | None:
     if not ask and max_cost is not None:
         raise UsageError("--max-cost is for --ask, without which nothing is paid", hint="add --ask")
     if not ask:
         return None
-    if max_cost is None and config.per_day is None:
+    if max_cost is None and new_config.per_day is None:
         raise UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
     return AskingCaller(*session.signature, max_cost, session.runs.append)
 
 
-def _summary(compared: Plan, since: str) -> str:
+def _plan_summary(compared_plan: Plan, since: str) -> str:
     window = f"of the last {since}" if options.AGE.fullmatch(since.strip()) else f"since {since}"
-    tickets = messages.plural(compared.tickets, "tickets")
-    summary = f"{compared.moved:,} of {tickets} {window} would move ({compared.share:.1%})"
-    pages = sum(move.pages for move in compared.moves)
-    summary += f", {pages:,} of them to a destination that pages somebody" if pages else ""
-    if compared.unasked:
-        cost = "an unknown sum" if compared.cost_usd is None else f"about {compared.cost_usd:,.2f} USD"
-        summary += f"; {compared.unasked:,} have no stored answer and are counted as they are: --ask costs {cost}"
-    if compared.older:
-        older = messages.plural(compared.older, "older ones were", "older one was")
-        summary += f"; {older} passed over (--since)"
-    return summary
+    tickets = messages.plural(compared_plan.tickets, "tickets")
+    plan_summary = f"{compared_plan.moved:,} of {tickets} {window} would move ({compared_plan.share:.1%})"
+    paging_moves = sum(move.pages for move in compared_plan.moves)
+    plan_summary += f", {paging_moves:,} of them to a destination that pages somebody" if paging_moves else ""
+    if compared_plan.unasked:
+        cost = "an unknown sum" if compared_plan.cost_usd is None else f"about {compared_plan.cost_usd:,.2f} USD"
+        unasked = f"{compared_plan.unasked:,} have no stored answer"
+        plan_summary += f"; {unasked} and are counted as they are: --ask costs {cost}"
+    if compared_plan.older:
+        older_tickets = messages.plural(compared_plan.older, "older ones were", "older one was")
+        plan_summary += f"; {older_tickets} passed over (--since)"
+    return plan_summary

@@ -1,21 +1,24 @@
 """`triage spikes`: what many customers suddenly write about."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
-
-import typer
-
+from datetime import UTC
+from datetime import datetime
 from triage_cli import wiring
-from triage_cli.cli import messages, options
+from triage_cli.cli import messages
+from triage_cli.cli import options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import PrintOptions, drawn_by
+from triage_cli.cli.output import PrintOptions
+from triage_cli.cli.output import drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.insight.spikes import Spike
-from triage_cli.service.insight.spike_delivery import find_latest_spikes, send_new_spikes
+from triage_cli.service.insight.spike_delivery import find_latest_spikes
+from triage_cli.service.insight.spike_delivery import send_new_spikes
+from typing import Annotated
+from typing import Any
+import typer
 
-KEYS = tuple(field for field in Spike._fields if field != "members")
+SPIKE_KEYS = tuple(field for field in Spike._fields if field != "members")
 
 
 @command
@@ -37,27 +40,30 @@ def spikes(
     triage spikes --check -q
     """
     printer = printing.printer()
-    printer.check_columns(KEYS)
-    latest = options.period("--window", window, "a second", "a week", "2h")
-    earlier = options.period("--baseline", baseline, "a week", "ten years", "28d")
+    printer.check_columns(SPIKE_KEYS)
+    latest_window = options.period("--window", window, "a second", "a week", "2h")
+    baseline_period = options.period("--baseline", baseline, "a week", "ten years", "28d")
     session.require_database()
     session.look()  # from here on a signal waits until what was sent is stored
     inflow = wiring.stores.open_inflow(session.config, session.store)
     with elapsed_line("comparing", shown=session.guides):
-        new_spikes = find_latest_spikes(inflow, datetime.now(UTC), latest, earlier)
-    printer.all_of([_record(spike) for spike in new_spikes], KEYS, drawn_by("insight_tables.spikes"), "spike_id")
+        new_spikes = find_latest_spikes(inflow, datetime.now(UTC), latest_window, baseline_period)
+    printer.all_of(
+        [_spike_record(spike) for spike in new_spikes], SPIKE_KEYS, drawn_by("insight_tables.spikes"), "spike_id"
+    )
     session.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}")
-    to = session.config.spikes_to
-    if to is not None and new_spikes:
-        if to in wiring.destinations.cut_off(session.config):
-            session.say(f"note: {to} needs the network, which is off; what was found is sent by the next triage spikes")
+    spikes_to = session.config.spikes_to
+    if spikes_to is not None and new_spikes:
+        if spikes_to in wiring.destinations.cut_off(session.config):
+            unsent = "what was found is sent by the next triage spikes"
+            session.say(f"note: {spikes_to} needs the network, which is off; {unsent}")
         else:
-            destination = wiring.destinations.open_destination(session.config, to, guarded=False)
-            sent = send_new_spikes(inflow, new_spikes, destination, window, session.signature[0])
-            session.say(f"{messages.plural(sent, 'spikes')} sent to {to}" if sent else "")
+            spike_destination = wiring.destinations.open_destination(session.config, spikes_to, guarded=False)
+            sent_spikes = send_new_spikes(inflow, new_spikes, spike_destination, window, session.signature[0])
+            session.say(f"{messages.plural(sent_spikes, 'spikes')} sent to {spikes_to}" if sent_spikes else "")
     return ExitCode.CHECK_FAILED if check and new_spikes else ExitCode.OK
 
 
-def _record(spike: Spike) -> dict[str, Any]:
+def _spike_record(spike: Spike) -> dict[str, Any]:
     examples = [example._asdict() for example in spike.examples]
-    return {key: value for key, value in spike._asdict().items() if key in KEYS} | {"examples": examples}
+    return {key: value for key, value in spike._asdict().items() if key in SPIKE_KEYS} | {"examples": examples}
