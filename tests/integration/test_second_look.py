@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.second_look import look
 from tests.support.world import FakeClassifier, World
-from triage_cli.cli.commands.models.learn import next_step
+from triage_cli.cli.commands.models.learn import step_after_learning
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
@@ -150,4 +150,4 @@ def test_labels_of_other_classifiers_are_not_touched(decided: World) -> None:
 )
 def test_what_got_a_category_is_sent_next_and_what_is_in_doubt_is_decided(looked: Looked, following: str) -> None:
     lesson = TrainingReport(1, "learned", "", 9, 9, 0, 0, None, Figures(9, 1.0, (0.7, 1.0), 1.0, 0.1), looked=looked)
-    assert next_step(lesson) == following
+    assert step_after_learning(lesson) == following

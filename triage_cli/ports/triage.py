@@ -1,30 +1,17 @@
 """Port of the use cases, which the command line, the API and agents call: in this process or on another instance."""
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.audit.events import Head
-from triage_cli.domain.audit.events import LoggedEvent
-from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.decisions import Decided
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.explanation.history import History
-from triage_cli.domain.explanation.history import Why
-from triage_cli.domain.insight.stats import Stats
-from triage_cli.domain.insight.stats import StatsGroup
-from triage_cli.domain.insight.stats import StatsQuery
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.reclassification import Flip
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Category
-from triage_cli.domain.tickets import Rejected
-from triage_cli.domain.tickets import Selection
-from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.tickets import TicketDraft
-from triage_cli.domain.tickets import VerdictDraft
+from collections.abc import Iterable, Iterator
 from typing import Protocol
+
+from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
+from triage_cli.domain.decisions import ClassifyPlan, Decided
+from triage_cli.domain.deliveries import Routed, RoutePlan
+from triage_cli.domain.explanation.history import History, Why
+from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
+from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.reclassification import Flip, ReclassifyPlan
+from triage_cli.domain.runs import Run
+from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 
 
 class Triage(Protocol):

@@ -1,22 +1,19 @@
 """`triage spikes`: what many customers suddenly write about."""
 
-from datetime import UTC
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
 from triage_cli import wiring
-from triage_cli.cli import messages
-from triage_cli.cli import options
+from triage_cli.cli import messages, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import PrintOptions
-from triage_cli.cli.output import drawn_by
+from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.insight.spikes import Spike
-from triage_cli.service.insight.spike_delivery import find_latest_spikes
-from triage_cli.service.insight.spike_delivery import send_new_spikes
-from typing import Annotated
-from typing import Any
-import typer
+from triage_cli.service.insight.spike_delivery import find_latest_spikes, send_new_spikes
 
 SPIKE_KEYS = tuple(field for field in Spike._fields if field != "members")
 

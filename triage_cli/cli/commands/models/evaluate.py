@@ -65,18 +65,19 @@ def evaluate(
     triage eval labelled.csv --calibrate
     triage eval --adversarial --classifier gpt
     """
-    names = list(dict.fromkeys(classifier or [session.config.classifier]))
-    _choose_database(session, names, calibrate=calibrate)
+    evaluated_names = list(dict.fromkeys(classifier or [session.config.classifier]))
+    _choose_database(session, evaluated_names, calibrate=calibrate)
     if adversarial:
-        _check_adversarial({
+        _refuse_label_options({
             "FILE": file, "--label": label, "--min-accuracy": min_accuracy, "--report": report,
             "--calibrate": calibrate, "--limit": limit,
         })  # fmt: skip
-    plans = [
-        options.ClassifyOptions(name, workers, max_cost, max_wait).plan(session, force=adversarial) for name in names
+    evaluation_plans = [
+        options.ClassifyOptions(name, workers, max_cost, max_wait).plan(session, force=adversarial)
+        for name in evaluated_names
     ]
     if adversarial:
-        return _attack(session, plans, printing.printer())
+        return _try_attacks(session, evaluation_plans, printing.printer())
     file = "-" if file is None else file
     labelled_files.check(file, label)
     if report is not None and not report.parent.is_dir():
@@ -87,23 +88,23 @@ def evaluate(
     evaluation_run = _evaluation_run(session)
     labelled_rows = evaluation_run.rows(labelled_files.read(session, file, label, needed=True)[:limit])
     evaluations: list[Evaluated] = []
-    for plan in plans:
+    for plan in evaluation_plans:
         spec = session.config.classifiers[plan.classifier or ""]
-        own = spec.min_confidence if spec.max_error is None else None
+        own_threshold = spec.min_confidence if spec.max_error is None else None
         with elapsed_line(f"asking {plan.classifier}", shown=session.guides):
-            evaluations.append(evaluation_run.evaluate(labelled_rows, plan, own, fit=calibrate))
+            evaluations.append(evaluation_run.evaluate(labelled_rows, plan, own_threshold, fit=calibrate))
         if evaluations[-1].stopped or evaluation_run.stop_control.stopping:
             break
-    measured = [each for each in evaluations if each.scored.n]
-    scored_records = [each.scored._asdict() for each in measured]
-    table = drawn_by("eval_tables.evaluations", calibrated=calibrate)
-    printer.all_of(scored_records, Scored._fields, table, "classifier")
-    if report is not None and measured:
-        _write(report, measured, "stdin" if file == "-" else file)
+    measured_evaluations = [each for each in evaluations if each.scored.n]
+    scored_records = [each.scored._asdict() for each in measured_evaluations]
+    evaluation_table = drawn_by("eval_tables.evaluations", calibrated=calibrate)
+    printer.all_of(scored_records, Scored._fields, evaluation_table, "classifier")
+    if report is not None and measured_evaluations:
+        _write_report(report, measured_evaluations, "stdin" if file == "-" else file)
         session.say(f"wrote {report}")
-    _tell_promises(session, [plan.classifier or "" for plan in plans])
-    codes = {_report(session, each, min_accuracy, calibrate=calibrate) for each in evaluations}
-    return gravest(codes)
+    _say_promises(session, [plan.classifier or "" for plan in evaluation_plans])
+    evaluation_codes = {_report_evaluation(session, each, min_accuracy, calibrate=calibrate) for each in evaluations}
+    return gravest(evaluation_codes)
 
 
 def _evaluation_run(session: CommandContext) -> EvaluationRun:
@@ -114,84 +115,91 @@ def _evaluation_run(session: CommandContext) -> EvaluationRun:
     return evaluation_run
 
 
-def _tell_promises(session: CommandContext, names: Sequence[str]) -> None:
+def _say_promises(session: CommandContext, evaluated_names: Sequence[str]) -> None:
     """Print for each evaluated classifier, and its steps, which categories keep their `max_error` now."""
-    specs = session.config.classifiers
-    named = {*names, *(step for name in names for step in specs[name].steps)}
-    if any(specs[name].max_error is not None for name in named):
+    classifier_specs = session.config.classifiers
+    names_with_steps = {*evaluated_names, *(step for name in evaluated_names for step in classifier_specs[name].steps)}
+    if any(classifier_specs[name].max_error is not None for name in names_with_steps):
         for name, max_error, bounds in wiring.classifier_diagnostics.promised(session.config):
-            if name in named:
+            if name in names_with_steps:
                 session.say(f"{name}: {threshold_sentences.summary(max_error, bounds.values())}")
 
 
-def _choose_database(session: CommandContext, names: Sequence[str], *, calibrate: bool) -> None:
-    """Do without a missing database, unless paid answers or a calibration must be stored."""
-    asked = [session.config.classifiers[name] for name in names if name in session.config.classifiers]
-    if calibrate or any(spec.type != "local" for spec in asked):
+def _choose_database(session: CommandContext, evaluated_names: Sequence[str], *, calibrate: bool) -> None:
+    """Evaluate without a missing database, unless paid answers or a calibration must be stored."""
+    evaluated_specs = [
+        session.config.classifiers[name] for name in evaluated_names if name in session.config.classifiers
+    ]
+    if calibrate or any(spec.type != "local" for spec in evaluated_specs):
         session.require_database()
     session.look()
     session.lend_database()
 
 
-def _report(session: CommandContext, evaluation: Evaluated, min_accuracy: float | None, *, calibrate: bool) -> ExitCode:
-    """Print the summary of one classifier, and return its exit code."""
+def _report_evaluation(
+    session: CommandContext, evaluation: Evaluated, min_accuracy: float | None, *, calibrate: bool
+) -> ExitCode:
+    """Print the summary of one classifier's evaluation, and return its exit code."""
     scored = evaluation.scored
     low, high = scored.accuracy_interval
-    accuracy = f"right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})"
-    session.say(f"{scored.classifier}: {accuracy if scored.n else 'no answer was measured'}")
+    accuracy_line = f"right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})"
+    session.say(f"{scored.classifier}: {accuracy_line if scored.n else 'no answer was measured'}")
     if evaluation.first_error is not None:
-        failed = messages.plural(scored.failed, "tickets got no answer", "ticket got no answer")
-        session.say(f"{failed}, which counts as wrong: {evaluation.first_error.message}")
+        unanswered = messages.plural(scored.failed, "tickets got no answer", "ticket got no answer")
+        session.say(f"{unanswered}, which counts as wrong: {evaluation.first_error.message}")
     if evaluation.learned:
-        session.say(_flatters(evaluation.learned))
+        session.say(_learned_tickets_note(evaluation.learned))
     if scored.outside:
-        n, held = scored.outside["n"], scored.outside["held_back"]
-        outside = messages.plural(
-            n, "tickets have a label that is no category", "ticket has a label that is no category"
+        outside, held_back = scored.outside["n"], scored.outside["held_back"]
+        outside_labels = messages.plural(
+            outside, "tickets have a label that is no category", "ticket has a label that is no category"
         )
-        session.say(f"{outside}: {held:.1%} {'of them were' if n > 1 else 'was'} not answered surely")
-    for made in evaluation.calibrations:
-        session.say(_calibrated(made))
+        session.say(f"{outside_labels}: {held_back:.1%} {'of them were' if outside > 1 else 'was'} not answered surely")
+    for calibration in evaluation.calibrations:
+        session.say(_calibration_line(calibration))
     if evaluation.stopped is not None:
         return session.report(evaluation.stopped)
     if calibrate and not evaluation.calibrations:
-        if refused := _taught(evaluation):
-            return session.report(refused)
+        if refusal := _calibration_refusal(evaluation):
+            return session.report(refusal)
         session.say(f"note: nothing was calibrated: it takes {LEAST} answers with a confidence")
     if min_accuracy is not None and scored.accuracy < min_accuracy:
         hint = "triage suspects finds labels that are likely wrong, triage learn fits it to your tickets"
-        problem = CheckError(
+        accuracy_problem = CheckError(
             f"{scored.classifier} is right on {scored.accuracy:.1%}, less than --min-accuracy {min_accuracy:.1%}",
             hint=evaluation.first_error.hint if evaluation.first_error else hint,
         )
-        return session.report(problem)
+        return session.report(accuracy_problem)
     return ExitCode.PARTIAL if scored.failed else ExitCode.OK
 
 
-def _calibrated(made: Calibration) -> str:
-    if made.is_better:
+def _calibration_line(calibration: Calibration) -> str:
+    if calibration.is_better:
         return (
-            f"calibrated {made.classifier} ({made.method}, {made.n:,} tickets): calibration error "
-            f"{made.error_before:.3f}, on held-out answers now {made.error_after:.3f}"
+            f"calibrated {calibration.classifier} ({calibration.method}, {calibration.n:,} tickets): calibration error "
+            f"{calibration.error_before:.3f}, on held-out answers now {calibration.error_after:.3f}"
         )
     return (
-        f"the confidences of {made.classifier} stay as they were: fitted to these {made.n:,} tickets, their calibration"
-        f" error on held-out answers would not be lower, {made.error_after:.3f} instead of {made.error_before:.3f}"
+        f"the confidences of {calibration.classifier} stay as they were: fitted to these {calibration.n:,} tickets, "
+        f"their calibration error on held-out answers would not be lower, {calibration.error_after:.3f} instead of "
+        f"{calibration.error_before:.3f}"
     )
 
 
-def _flatters(learned: Learned) -> str:
-    n = learned.n + learned.others
+def _learned_tickets_note(learned: Learned) -> str:
+    evaluated_tickets = learned.n + learned.others
     were = "was" if learned.n == 1 else "were"
-    note = f"note: {learned.n:,} of these {n:,} tickets {were} learned from, so the accuracy is too high"
+    of_these = f"{learned.n:,} of these {evaluated_tickets:,} tickets"
+    learned_note = f"note: {of_these} {were} learned from, so the accuracy is too high"
     if not learned.others:
-        return note
+        return learned_note
     low, high = learned.interval
-    share = learned.right / learned.others
-    return f"{note}; on the {learned.others:,} others it is right on {share:.1%} ({low:.1%} to {high:.1%})"
+    others_right = learned.right / learned.others
+    on_others = f"on the {learned.others:,} others it is right on {others_right:.1%}"
+    return f"{learned_note}; {on_others} ({low:.1%} to {high:.1%})"
 
 
-def _taught(evaluation: Evaluated) -> UsageError | None:
+def _calibration_refusal(evaluation: Evaluated) -> UsageError | None:
     """Return the error for a calibration with tickets that the model has learned from."""
     learned = evaluation.learned
     if learned is None or learned.others >= LEAST:
@@ -203,7 +211,7 @@ def _taught(evaluation: Evaluated) -> UsageError | None:
     )
 
 
-def _write(path: Path, evaluations: Sequence[Evaluated], source: str) -> None:
+def _write_report(path: Path, evaluations: Sequence[Evaluated], source: str) -> None:
     from triage_cli.cli.display import html_reports
 
     try:
@@ -213,33 +221,34 @@ def _write(path: Path, evaluations: Sequence[Evaluated], source: str) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error
 
 
-def _check_adversarial(given: Mapping[str, object]) -> None:
-    """Raise `UsageError` for options about labelled tickets, since attacks are tried on built-in tickets."""
-    if wrong := [name for name, value in given.items() if value is not None and value is not False]:
+def _refuse_label_options(label_options: Mapping[str, object]) -> None:
+    """Raise `UsageError` for options about labelled tickets, since --adversarial tries attacks on built-in tickets."""
+    if wrong_options := [name for name, value in label_options.items() if value is not None and value is not False]:
         raise UsageError(
-            f"--adversarial tries shipped attacks on shipped tickets, so {wrong[0]} means nothing beside it",
-            hint=f"leave out {' and '.join(wrong)}, or --adversarial",
+            f"--adversarial tries shipped attacks on shipped tickets, so {wrong_options[0]} means nothing beside it",
+            hint=f"leave out {' and '.join(wrong_options)}, or --adversarial",
         )
 
 
-def _attack(session: CommandContext, plans: Sequence[ClassifyPlan], printer: Printer) -> int:
+def _try_attacks(session: CommandContext, evaluation_plans: Sequence[ClassifyPlan], printer: Printer) -> int:
     """Try the built-in attacks on classifiers and print one record for each; no ticket is stored."""
     printer.check_columns(ATTACK_COLUMNS)
     evaluation_run = _evaluation_run(session)
     attack_results: list[AttackResult] = []
     stopped: TriageError | None = None
-    for plan in plans:
+    for plan in evaluation_plans:
         attacked = evaluation_run.attack(plan)
         stopped = attacked.stopped
         attack_results += [attacked.result] if attacked.result.tries else []
         if stopped is not None or evaluation_run.stop_control.stopping:
             break
-    for result in attack_results:
+    for attack_result in attack_results:
         session.say(
-            f"{result.classifier}: right on {result.right} of {result.honest} honest tickets; "
-            f"{result.steered} of {result.tries} attacks steered the label, {result.sure} of them above the "
-            f"threshold, {result.unseen} of these without being held for review"
+            f"{attack_result.classifier}: right on {attack_result.right} of {attack_result.honest} honest tickets; "
+            f"{attack_result.steered} of {attack_result.tries} attacks steered the label, {attack_result.sure} of them "
+            f"above the threshold, {attack_result.unseen} of these without being held for review"
         )
-    table = drawn_by("tables.plain", columns=ATTACK_COLUMNS[:-1])
-    printer.all_of([result._asdict() for result in attack_results], ATTACK_COLUMNS, table, "classifier")
+    attack_table = drawn_by("tables.plain", columns=ATTACK_COLUMNS[:-1])
+    attack_records = [attack_result._asdict() for attack_result in attack_results]
+    printer.all_of(attack_records, ATTACK_COLUMNS, attack_table, "classifier")
     return ExitCode.OK if stopped is None else session.report(stopped)

@@ -15,8 +15,8 @@ from triage_cli.domain.errors import UsageError
 from triage_cli.service.learning.second_look import Looked
 from triage_cli.service.learning.training_run import TrainingReport
 
-COLUMNS = TrainingReport._fields
-NAMED = 5
+LEARN_COLUMNS = TrainingReport._fields
+MOST_UNMEASURED = 5  # the most categories that a note names
 
 
 @command
@@ -42,77 +42,87 @@ def learn(
         raise UsageError("--rollback takes no file", hint="leave one of them out")
     labelled_files.check(file, label)
     printer = printing.printer(quiet=session.quiet)
-    printer.check_columns(COLUMNS)
+    printer.check_columns(LEARN_COLUMNS)
     session.require_database()
     training_run = wiring.learning_runs.training_run(
         session.config, *session.signature, session.say, session.runs.append, messages.say
     )
     unmeasured: list[str] = []
     if rollback:
-        lesson = training_run.roll_back()
+        training_report = training_run.roll_back()
     else:
-        material = training_run.material(labelled_files.read(session, file, label) if file else ())
-        labelled_files.note_skipped(session, material)
-        if material.overruled:
-            two = messages.plural(len(material.overruled), "texts have two labels", "text has two labels")
-            session.say(f"note: {two}: triage suspects{' FILE' if file else ''} shows them")
+        training_material = training_run.material(labelled_files.read(session, file, label) if file else ())
+        labelled_files.note_skipped(session, training_material)
+        if training_material.overruled:
+            overruled = messages.plural(
+                len(training_material.overruled), "texts have two labels", "text has two labels"
+            )
+            session.say(f"note: {overruled}: triage suspects{' FILE' if file else ''} shows them")
         with elapsed_line("learning", shown=session.guides):
-            lesson = training_run.learn(material)
-        labels = {row.category for row in material.rows}
-        unmeasured = [category.name for category in session.config.categories if category.name not in labels]
-    printer.one(record(lesson), drawn_by("eval_tables.lesson"), COLUMNS, "version")
-    for line in summary(lesson):
+            training_report = training_run.learn(training_material)
+        labelled_categories = {row.category for row in training_material.rows}
+        names = [category.name for category in session.config.categories]
+        unmeasured = [name for name in names if name not in labelled_categories]
+    printer.one(learning_record(training_report), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
+    for line in learning_summary(training_report):
         session.say(line)
-    if unmeasured and lesson.after:
-        session.say(f"note: no labelled ticket is {_some(unmeasured)}, so this says nothing about such tickets")
+    if unmeasured and training_report.after:
+        unlearned = f"no labelled ticket is {_some_categories(unmeasured)}"
+        session.say(f"note: {unlearned}, so this says nothing about such tickets")
     if session.guides:
-        session.say(next_step(lesson))
+        session.say(step_after_learning(training_report))
 
 
-def next_step(lesson: TrainingReport) -> str:
-    """Return what to do after learning, or nothing."""
-    if lesson.outcome == "kept" and lesson.after is None:
+def step_after_learning(training_report: TrainingReport) -> str:
+    """Return what to do after `triage learn`, or nothing."""
+    if training_report.outcome == "kept" and training_report.after is None:
         return "next: give verdicts in triage review, or name a labelled file: triage learn FILE"
-    looked = lesson.looked or Looked()
-    commands = {"triage route": looked.settled + looked.flipped, "triage review": looked.doubted + looked.waiting}
-    steps = "; ".join(command for command, number in commands.items() if number)
-    return f"next: {steps}" if steps else ""
+    second_look = training_report.looked or Looked()
+    next_commands = {
+        "triage route": second_look.settled + second_look.flipped,
+        "triage review": second_look.doubted + second_look.waiting,
+    }
+    next_steps = "; ".join(command for command, number in next_commands.items() if number)
+    return f"next: {next_steps}" if next_steps else ""
 
 
-def _some(names: list[str]) -> str:
-    others = f" or {len(names) - NAMED:,} others" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{others}"
+def _some_categories(category_names: list[str]) -> str:
+    others = len(category_names) - MOST_UNMEASURED
+    other_categories = f" or {others:,} others" if others > 0 else ""
+    return f"{', '.join(category_names[:MOST_UNMEASURED])}{other_categories}"
 
 
-def record(lesson: TrainingReport) -> dict[str, Any]:
-    """Return the record of the result of learning."""
-    parts = {name: getattr(lesson, name) for name in ("before", "after", "looked")}
-    figures = {name: None if part is None else part._asdict() for name, part in parts.items()}
-    return lesson._asdict() | figures
+def learning_record(training_report: TrainingReport) -> dict[str, Any]:
+    """Return the record of a training report, for output."""
+    report_parts = {name: getattr(training_report, name) for name in ("before", "after", "looked")}
+    part_records = {name: None if part is None else part._asdict() for name, part in report_parts.items()}
+    return training_report._asdict() | part_records
 
 
-def summary(lesson: TrainingReport) -> Iterator[str]:
+def learning_summary(training_report: TrainingReport) -> Iterator[str]:
     """Yield a line about the version in use and the reason, and one about the changes of its second look."""
-    in_use = f"version {lesson.version}" if lesson.version else "the built-in model"
-    if lesson.outcome == "rolled_back":
-        yield lesson.reason
-    elif lesson.outcome == "learned":
-        more = f" and, at weight {lesson.unlabelled_weight:g}, from {lesson.unlabelled:,} without a label"
-        taught = f"{lesson.labelled:,}{more if lesson.unlabelled else ''}"
-        yield f"{in_use} is in use: {lesson.reason} held-out tickets, learned from {taught}"
+    in_use = f"version {training_report.version}" if training_report.version else "the built-in model"
+    if training_report.outcome == "rolled_back":
+        yield training_report.reason
+    elif training_report.outcome == "learned":
+        weight, unlabelled = training_report.unlabelled_weight, training_report.unlabelled
+        and_unlabelled = f" and, at weight {weight:g}, from {unlabelled:,} without a label" if unlabelled else ""
+        learned_from = f"{training_report.labelled:,}{and_unlabelled}"
+        yield f"{in_use} is in use: {training_report.reason} held-out tickets, learned from {learned_from}"
     else:
-        yield f"{in_use} stays in use: {lesson.reason}"
-    if lesson.looked is not None:
-        yield _seen_again(lesson.looked)
+        yield f"{in_use} stays in use: {training_report.reason}"
+    if training_report.looked is not None:
+        yield _second_look_line(training_report.looked)
 
 
-def _seen_again(looked: Looked) -> str:
+def _second_look_line(second_look: Looked) -> str:
     """Return a line about the changes of a second look."""
-    counts = (
-        (looked.doubted, "doubted, which wait for a person now", "doubted, which waits for a person now"),
-        (looked.settled, "no longer wait", "no longer waits"),
-        (looked.flipped, "got another category", None),
-        (looked.held, "held by another run", None),
+    look_counts = (
+        (second_look.doubted, "doubted, which wait for a person now", "doubted, which waits for a person now"),
+        (second_look.settled, "no longer wait", "no longer waits"),
+        (second_look.flipped, "got another category", None),
+        (second_look.held, "held by another run", None),
     )
-    changes = [f"{number:,} {one if one and number == 1 else many}" for number, many, one in counts if number]
-    return f"it looked again at {messages.plural(looked.tickets, 'tickets')}: {', '.join(changes) or 'nothing changed'}"
+    look_changes = [f"{number:,} {one if one and number == 1 else many}" for number, many, one in look_counts if number]
+    looked_at = messages.plural(second_look.tickets, "tickets")
+    return f"it looked again at {looked_at}: {', '.join(look_changes) or 'nothing changed'}"

@@ -23,11 +23,11 @@ from triage_cli.domain.serialization import FLIP_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.service.classification.flip_rules import Bound
 
-# The statuses that are selected if no ticket is named.
-DECIDED = ("classified", "routing", "routed", "unroutable", "undeliverable")
+# The statuses of tickets that are classified again if no ticket is named.
+DECIDED_STATUSES = ("classified", "routing", "routed", "unroutable", "undeliverable")
 # The outcomes that are printed: the present and the new category differ.
-SHOWN = (Action.FLIP, Action.FLIPPED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED)
-WORDS = {
+PRINTED_ACTIONS = (Action.FLIP, Action.FLIPPED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED)
+ACTION_LABELS = {
     "flip": "would flip",
     "flipped": "flipped",
     "unanswered": "left as before for lack of a sure answer",
@@ -38,11 +38,11 @@ WORDS = {
     "rehomed": "of categories that are gone find another",
     "unhoused": "of categories that are gone need a person",
 }
-CHANGED = {"doubted": "need review", "settled": "no longer wait"}  # with --apply
-COLUMNS = (
+CHANGE_LABELS = {"doubted": "need review", "settled": "no longer wait"}  # with --apply
+FLIP_COLUMNS = (
     "ticket_id", "status", "old", "old_confidence", "new", "new_confidence", "old_reason", "new_reason", "applied",
 )  # fmt: skip
-WIDEST = 12  # the most categories of a matrix on a terminal
+WIDEST_MATRIX = 12  # the most categories of a matrix on a terminal
 
 
 @remote_command
@@ -80,92 +80,97 @@ def reclassify(
     """
     if reroute and not apply:
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
-    asked = classify_options.plan(session, force=force, batch=batch)
+    classify_plan = classify_options.plan(session, force=force, batch=batch)
     Bound.read(max_flips)  # so that a bad value is reported before any work
-    plan = ReclassifyPlan(asked, apply, max_flips, reroute, doubted)
+    reclassify_plan = ReclassifyPlan(classify_plan, apply, max_flips, reroute, doubted)
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     categories = (category,) if category is not None else ()
     filters = Selection(statuses=options.statuses(status), categories=categories, since=options.moment(since))
     if ids and filters != Selection():
         raise UsageError("ids go with no filter", hint="leave one of them out")
-    named, missing = ticket_id_input.ids(session, ids)
-    selection = filters._replace(ids=named[:limit] if named is not None else None, limit=limit)
-    counts: Counter[str] = Counter()
-    matrix: Counter[tuple[str, str]] = Counter()
-    codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
+    named_ids, missing = ticket_id_input.ids(session, ids)
+    selection = filters._replace(ids=named_ids[:limit] if named_ids is not None else None, limit=limit)
+    flip_counts: Counter[str] = Counter()
+    flip_matrix: Counter[tuple[str, str]] = Counter()
+    exit_codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     unroutable = messages.Unroutable()
     try:
-        total = partial(among, session, selection, DECIDED)
-        bar = ProgressBar(session, "comparing", session.shows_progress(printer.format), total)
-        outcomes = _counted(bar.over(session.triage.reclassify(selection, plan)), counts, matrix, codes, unroutable)
-        printer.many((o for o in outcomes if o.action in SHOWN), outcome_record, FLIP_KEYS, _table)
+        total = partial(among, session, selection, DECIDED_STATUSES)
+        reclassify_bar = ProgressBar(session, "comparing", session.shows_progress(printer.format), total)
+        flips = reclassify_bar.over(session.triage.reclassify(selection, reclassify_plan))
+        flip_outcomes = _counted_flips(flips, flip_counts, flip_matrix, exit_codes, unroutable)
+        printer.many((o for o in flip_outcomes if o.action in PRINTED_ACTIONS), outcome_record, FLIP_KEYS, _flip_table)
     finally:
-        for line in table(matrix):
+        for line in matrix_lines(flip_matrix):
             session.say(line)
         unroutable.close()
-        labels = WORDS | {action: label if apply else f"would {label}" for action, label in CHANGED.items()}
-        session.say(messages.counted(counts, ("flipped" if apply else "flip", "confirmed", "unchanged"), labels))
-    if batch or counts["waiting"]:
+        change_labels = {action: label if apply else f"would {label}" for action, label in CHANGE_LABELS.items()}
+        always_counted = ("flipped" if apply else "flip", "confirmed", "unchanged")
+        session.say(messages.counted(flip_counts, always_counted, ACTION_LABELS | change_labels))
+    if batch or flip_counts["waiting"]:
         tell_waiting(session, session.triage.stats)
-    if counts["waiting"] and not batch:
+    if flip_counts["waiting"] and not batch:
         session.say("triage reclassify --batch collects the answers")
     if reroute:
         session.say(waiting_offline(session, session.triage.stats))
-    if session.guides and (counts["flip"] or counts["settled"]) and not apply:
+    if session.guides and (flip_counts["flip"] or flip_counts["settled"]) and not apply:
         session.say("next: the same with --apply; no classifier is asked again")
-    elif session.guides and (counts["flipped"] or counts["settled"]):
+    elif session.guides and (flip_counts["flipped"] or flip_counts["settled"]):
         session.say("next: triage route")
-    return gravest(codes)
+    return gravest(exit_codes)
 
 
-def _counted(
-    outcomes: Iterable[Outcome[Flip]],
-    counts: Counter[str],
-    matrix: Counter[tuple[str, str]],
-    codes: set[ExitCode],
+def _counted_flips(
+    flip_outcomes: Iterable[Outcome[Flip]],
+    flip_counts: Counter[str],
+    flip_matrix: Counter[tuple[str, str]],
+    exit_codes: set[ExitCode],
     unroutable: messages.Unroutable,
 ) -> Iterator[Outcome[Flip]]:
-    for outcome in outcomes:
+    for outcome in flip_outcomes:
         has_failed = outcome.action == Action.UNANSWERED and outcome.error is not None
-        counts["failed" if has_failed else outcome.action] += 1
+        flip_counts["failed" if has_failed else outcome.action] += 1
         if outcome.value is not None and outcome.value.old and outcome.value.new:
-            matrix[outcome.value.old, outcome.value.new] += 1
+            flip_matrix[outcome.value.old, outcome.value.new] += 1
         if outcome.value is not None and outcome.value.applied and outcome.value.status == "unroutable":
             unroutable.add(outcome.value.new)
-            codes.add(ExitCode.PARTIAL)
+            exit_codes.add(ExitCode.PARTIAL)
         if outcome.error is not None:
-            codes.add(outcome.error.exit_code)
+            exit_codes.add(outcome.error.exit_code)
             messages.say(f"failed: {outcome.error.sentence()}")
         yield outcome
 
 
-def table(matrix: Counter[tuple[str, str]]) -> Iterator[str]:
-    """Yield the lines of a matrix: old categories are rows, new ones columns.
+def matrix_lines(flip_matrix: Counter[tuple[str, str]]) -> Iterator[str]:
+    """Yield the lines of a matrix of flips: old categories are rows, new ones columns.
 
-    With many categories, only changes are shown.
+    With many categories, only flips are shown.
     """
-    if all(old == new for old, new in matrix):
+    if all(old == new for old, new in flip_matrix):
         return
-    names = sorted({name for pair in matrix for name in pair})
-    if len(names) > WIDEST:
-        for (old, new), number in matrix.most_common():
+    matrix_categories = sorted({name for pair in flip_matrix for name in pair})
+    if len(matrix_categories) > WIDEST_MATRIX:
+        for (old, new), flips in flip_matrix.most_common():
             if old != new:
-                yield f"{old} → {new}: {number:,}"
+                yield f"{old} → {new}: {flips:,}"
         return
-    widths = [max(len(name), 7) for name in names]
+    column_widths = [max(len(name), 7) for name in matrix_categories]
     corner = "old → new"
-    first = max(map(len, (corner, *names)))
-    yield "  ".join([f"{corner:<{first}}", *(f"{n:>{w}}" for n, w in zip(names, widths, strict=True))])
-    for old in names:
-        cells = (f"{matrix[old, new]:>{w},}" for new, w in zip(names, widths, strict=True))
-        yield "  ".join([f"{old:<{first}}", *cells])
+    first_width = max(map(len, (corner, *matrix_categories)))
+    matrix_columns = list(zip(matrix_categories, column_widths, strict=True))
+    yield "  ".join([f"{corner:<{first_width}}", *(f"{new:>{width}}" for new, width in matrix_columns)])
+    for old in matrix_categories:
+        matrix_cells = (f"{flip_matrix[old, new]:>{width},}" for new, width in matrix_columns)
+        yield "  ".join([f"{old:<{first_width}}", *matrix_cells])
 
 
-def _table(records: Sequence[Any]) -> object:
+def _flip_table(flip_records: Sequence[Any]) -> object:
     from triage_cli.cli.display import cells
     from triage_cli.cli.display.table_layout import AutoWidthTable
 
-    shown = AutoWidthTable(COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
-    for r in records:
-        shown.add_row(*(cells.cell(short(r[name]) if name == "ticket_id" else r[name]) for name in COLUMNS))
-    return shown
+    flip_table = AutoWidthTable(FLIP_COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
+    for flip in flip_records:
+        flip_table.add_row(
+            *(cells.cell(short(flip[name]) if name == "ticket_id" else flip[name]) for name in FLIP_COLUMNS)
+        )
+    return flip_table

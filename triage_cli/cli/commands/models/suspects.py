@@ -9,8 +9,8 @@ from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.serialization import to_json
 from triage_cli.service.learning.training_data import LEAST, too_few
 
-COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")
-PAIRS = 8
+SUSPECT_COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")
+MOST_CONFUSED_PAIRS = 8
 
 
 @command
@@ -30,24 +30,24 @@ def suspects(
     """
     labelled_files.check(file, label)
     printer = printing.printer()
-    printer.check_columns(COLUMNS)
+    printer.check_columns(SUSPECT_COLUMNS)
     session.note_missing_database()  # without the use cases, which would make a signal wait for the whole comparison
     session.lend_database()
     training_run = wiring.learning_runs.training_run(session.config, *session.signature, session.say)
-    material = training_run.material(labelled_files.read(session, file, label) if file else ())
+    labelled_material = training_run.material(labelled_files.read(session, file, label) if file else ())
     with elapsed_line("comparing the labels", shown=session.guides):
-        suspect_labels, confused = training_run.suspects(material)
-    labelled_files.note_skipped(session, material)
+        suspect_labels, confused_pairs = training_run.suspects(labelled_material)
+    labelled_files.note_skipped(session, labelled_material)
     suspect_records = [
         suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}
         for suspect in suspect_labels[:limit]
     ]
-    printer.all_of(suspect_records, COLUMNS, drawn_by("eval_tables.suspects"))
-    takes = LEAST if len(material.rows) < LEAST else "two categories"
-    few = f"; it takes {takes} to doubt any of them" if too_few(material.rows) else ""
+    printer.all_of(suspect_records, SUSPECT_COLUMNS, drawn_by("eval_tables.suspects"))
+    labels_needed = LEAST if len(labelled_material.rows) < LEAST else "two categories"
+    too_few_note = f"; it takes {labels_needed} to doubt any of them" if too_few(labelled_material.rows) else ""
     are = "is" if len(suspect_labels) == 1 else "are"
-    session.say(f"{len(suspect_labels):,} of {len(material.rows):,} labels {are} suspect{few}")
-    for pair in confused[:PAIRS]:
+    session.say(f"{len(suspect_labels):,} of {len(labelled_material.rows):,} labels {are} suspect{too_few_note}")
+    for pair in confused_pairs[:MOST_CONFUSED_PAIRS]:
         session.say(f"{pair.n} of {pair.label} look like {pair.guess} ({pair.share:.0%}); their descriptions:")
         for name, description in zip((pair.label, pair.guess), pair.descriptions, strict=True):
             session.say(f"  {name}: {to_json(description) if description else '(none)'}")

@@ -13,7 +13,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import remote_command
-from triage_cli.cli.commands.models.learn import summary
+from triage_cli.cli.commands.models.learn import learning_summary
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.review import filters
 from triage_cli.cli.review.filters import View
@@ -64,7 +64,7 @@ def _learned(session: CommandContext) -> str:
     """Learn from all verdicts, and return a summary."""
     warnings: list[str] = []
     run = wiring.learning_runs.training_run(session.config, *session.signature, lambda _: None, warn=warnings.append)
-    return messages.joined(*summary(run.learn_verdicts()), *warnings)
+    return messages.joined(*learning_summary(run.learn_verdicts()), *warnings)
 
 
 def _is_plain() -> bool:
