@@ -20,9 +20,9 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import verdict
 from triage_cli import wiring
-from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
-from triage_cli.classifiers.llm.batch.api import Limits
-from triage_cli.classifiers.llm.batch.openai import OpenAIWire
+from triage_cli.classifiers.llm.batch.anthropic import AnthropicBatchApi
+from triage_cli.classifiers.llm.batch.api import BatchLimits
+from triage_cli.classifiers.llm.batch.openai import OpenAIBatchApi
 from triage_cli.config import load_config
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Event
@@ -204,11 +204,11 @@ def test_answers_that_are_known_are_not_submitted_and_equal_texts_once(shop: Sho
     assert len(server.batches) == 1
 
 
-@pytest.mark.parametrize(("most", "batches"), [(Limits(3, 10**9), 4), (Limits(1000, 9000), None)])
+@pytest.mark.parametrize(("most", "batches"), [(BatchLimits(3, 10**9), 4), (BatchLimits(1000, 9000), None)])
 def test_batches_keep_within_the_providers_limits(
-    shop: Shop, server: BatchServer, kind: str, monkeypatch: pytest.MonkeyPatch, most: Limits, batches: int | None
+    shop: Shop, server: BatchServer, kind: str, monkeypatch: pytest.MonkeyPatch, most: BatchLimits, batches: int | None
 ) -> None:
-    monkeypatch.setattr(OpenAIWire if kind == "openai" else AnthropicWire, "limits", most)
+    monkeypatch.setattr(OpenAIBatchApi if kind == "openai" else AnthropicBatchApi, "limits", most)
     shop.create(*(f"ticket {n}" for n in range(10)))
     assert dids(shop.classify()) == {"waiting": 10}
     assert batches is None or len(server.batches) == batches

@@ -26,8 +26,8 @@ from tests.support.world import a_budget
 from triage_cli import wiring
 from triage_cli.classifiers.llm import provider as llm_provider
 from triage_cli.classifiers.llm.anthropic import AnthropicProvider
-from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
-from triage_cli.classifiers.llm.batch.openai import OpenAIWire
+from triage_cli.classifiers.llm.batch.anthropic import AnthropicBatchApi
+from triage_cli.classifiers.llm.batch.openai import OpenAIBatchApi
 from triage_cli.classifiers.llm.decisions_api import DecisionProvider
 from triage_cli.classifiers.llm.openai import OpenAIProvider
 from triage_cli.cli.app import build
@@ -259,7 +259,7 @@ def test_every_provider_has_a_worst_case_that_the_tests_above_look_at() -> None:
             yield from (one, *below(one))
 
     question_spec = {one for one in below(llm_provider.Client) if hasattr(one, "ask")}
-    assert question_spec == {OpenAIProvider, AnthropicProvider, DecisionProvider, OpenAIWire, AnthropicWire}
+    assert question_spec == {OpenAIProvider, AnthropicProvider, DecisionProvider, OpenAIBatchApi, AnthropicBatchApi}
     assert all(callable(getattr(one, "most", None)) for one in question_spec)
     assert set(MODELS) == set(TYPES)
     assert USD

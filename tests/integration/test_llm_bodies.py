@@ -23,7 +23,7 @@ from triage_cli.classifiers.llm.interpretation import interpretation_of
 from triage_cli.classifiers.llm.prompt import question
 from triage_cli.classifiers.llm.provider import BUDGET, Reply
 from triage_cli.domain.errors import TriageError
-from triage_cli.wiring.classifiers import wire_of
+from triage_cli.wiring.classifiers import batch_api_of
 
 LOGPROBS = [(token, {token: -0.1, "x": -2.0}) for token in ('{"category": "', "Cost", "ing", '"}')]
 GOOD: Mapping[str, dict[str, Any]] = {
@@ -63,13 +63,17 @@ def read_by(kind: str) -> Callable[[dict[str, Any]], Reply | TriageError | None]
     question_spec = question(CATEGORIES, "a", "b")
     if isinstance(classifier.provider, DecisionProvider):
         return classifier.provider.reply
-    wire = wire_of(classifier, {"KEY": "k" * 20})
+    batch_api = batch_api_of(classifier, {"KEY": "k" * 20})
 
     def read(body: dict[str, Any]) -> Reply | TriageError | None:
         if kind == "openai":
-            line = wire.read({"custom_id": "a-1", "response": {"status_code": 200, "body": body}}, question_spec, {})
+            line = batch_api.read(
+                {"custom_id": "a-1", "response": {"status_code": 200, "body": body}}, question_spec, {}
+            )
         else:
-            line = wire.read({"custom_id": "a-1", "result": {"type": "succeeded", "message": body}}, question_spec, {})
+            line = batch_api.read(
+                {"custom_id": "a-1", "result": {"type": "succeeded", "message": body}}, question_spec, {}
+            )
         return line.reply or line.error
 
     return read

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.classifiers.calibrated import Bounded, Calibrated
     from triage_cli.classifiers.embedded.encoder import Encoder
     from triage_cli.classifiers.embedded.weights import Model
-    from triage_cli.classifiers.llm.batch.api import Wire
+    from triage_cli.classifiers.llm.batch.api import BatchApi
     from triage_cli.classifiers.llm.classifier import LLMClassifier
     from triage_cli.runtime.rate_limit import RateLimiter
 
@@ -147,7 +147,7 @@ def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
 
 def open_batcher(config: Config, store: Store, classifier_name: str, plan: ClassifyPlan, caller: Caller) -> Batcher:
     """Open the batches of a classifier; it may be outside of the plan, because its batches are to be collected."""
-    from triage_cli.classifiers.llm.batch import client
+    from triage_cli.classifiers.llm.batch.client import BatchClient
 
     spec = config.classifiers.get(classifier_name)
     if spec is None:
@@ -159,22 +159,22 @@ def open_batcher(config: Config, store: Store, classifier_name: str, plan: Class
     asked = open_asked(config, spec, plan, caller)
     calibrated = _calibration(store, spec, asked)
     bounded = _bounded(config, store, spec, asked, caller)
-    return client.Batches(
-        asked, wire_of(asked, os.environ), has_next=classifier_name in steps[:-1],
+    return BatchClient(
+        asked, batch_api_of(asked, os.environ), has_next=classifier_name in steps[:-1],
         calibrate=calibrated.changed if calibrated is not None else None,
         bound=bounded.changed if bounded is not None else None,
     )  # fmt: skip
 
 
-def wire_of(asked: "LLMClassifier", env: Mapping[str, str]) -> "Wire":
+def batch_api_of(asked: "LLMClassifier", env: Mapping[str, str]) -> "BatchApi":
     """Return the batch API of a classifier's provider."""
     if asked.spec.type == "openai":
-        from triage_cli.classifiers.llm.batch.openai import OpenAIWire
+        from triage_cli.classifiers.llm.batch.openai import OpenAIBatchApi
 
-        return OpenAIWire(asked.spec, env)
-    from triage_cli.classifiers.llm.batch.anthropic import AnthropicWire
+        return OpenAIBatchApi(asked.spec, env)
+    from triage_cli.classifiers.llm.batch.anthropic import AnthropicBatchApi
 
-    return AnthropicWire(asked.spec, env)
+    return AnthropicBatchApi(asked.spec, env)
 
 
 def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "LLMClassifier":
@@ -204,9 +204,9 @@ def _paid_classifier(
     asked = open_asked(config, spec, plan, caller)
     inner: Classifier = asked
     if plan.batch:
-        from triage_cli.classifiers.llm.batch import client
+        from triage_cli.classifiers.llm.batch.batched_classifier import BatchedClassifier
 
-        inner = client.BatchedClassifier(asked, has_next=has_next)
+        inner = BatchedClassifier(asked, has_next=has_next)
     shelf = open_shelf(store)
 
     # A stored answer may have the name of a rename that this configuration is older than.

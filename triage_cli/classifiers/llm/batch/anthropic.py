@@ -10,7 +10,7 @@ from anthropic.types import Message
 from anthropic.types.messages import MessageBatch
 
 from triage_cli.classifiers.llm.anthropic import AnthropicProvider
-from triage_cli.classifiers.llm.batch.api import SKEW, Limits, Line, as_line, custom_id, since
+from triage_cli.classifiers.llm.batch.api import CLOCK_SKEW, BatchLimits, BatchLine, batch_line, custom_id, sent_time
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError
 from triage_cli.domain.batches import Batch, BatchLook
@@ -25,17 +25,17 @@ STATUS = {
 }  # fmt: skip
 
 
-class AnthropicWire(AnthropicProvider):
-    """Implements `api.Wire`. A batch has no metadata, so only its results show whose it is."""
+class AnthropicBatchApi(AnthropicProvider):
+    """Implements `api.BatchApi`. A batch has no metadata, so only its results show whose it is."""
 
     asks_many = True
     bounded = False  # the results of a batch are large
     # The provider allows 100,000 requests and 256 MB; ours are smaller, because the body is built in memory.
-    limits = Limits(20_000, 60_000_000)
+    limits = BatchLimits(20_000, 60_000_000)
 
     def line(self, custom_id: str, question: Question, budget: int) -> bytes:
         """Return one request as a line of JSON."""
-        return as_line(
+        return batch_line(
             {"custom_id": custom_id, "params": self.request(question, budget, without_schema=self._without_schema)}
         )
 
@@ -56,7 +56,7 @@ class AnthropicWire(AnthropicProvider):
 
     async def find(self, batch: Batch, known: frozenset[str]) -> str | None:
         """Search the newest unknown batches for one with the same number of requests and our request ids."""
-        oldest, unclear = since(batch) - SKEW, False
+        oldest, unclear = sent_time(batch) - CLOCK_SKEW, False
         try:
             async for other in self.sdk.messages.batches.list(limit=100):
                 if other.created_at.timestamp() < oldest:
@@ -109,18 +109,18 @@ class AnthropicWire(AnthropicProvider):
             raise self.translated(error) from None
         return True
 
-    def read(self, line: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> Line:  # noqa: ARG002
+    def read(self, line: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:  # noqa: ARG002
         """Read one result: succeeded, errored, canceled or expired."""
         name, result = str(line["custom_id"]), line["result"]
         if result["type"] == "succeeded":
-            return Line(name, self.reply(Message.construct(**result["message"])))
+            return BatchLine(name, self.reply(Message.construct(**result["message"])))
         if result["type"] != "errored":
-            return Line(name, again=True)
+            return BatchLine(name, again=True)
         inner = (result.get("error") or {}).get("error") or {}
         complaint = ProviderError.of(STATUS.get(str(inner.get("type")), 500), inner, {})
         if self.learned(complaint, without_schema=bool(options.get("plain"))):
-            return Line(name, again=True)
-        return Line(name, error=self.failure(complaint))
+            return BatchLine(name, again=True)
+        return BatchLine(name, error=self.failure(complaint))
 
 
 def _counts(batch: MessageBatch) -> tuple[int, ...]:

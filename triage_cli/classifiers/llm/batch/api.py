@@ -14,10 +14,10 @@ from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError
 from triage_cli.runtime.network import Network
 
-SKEW = 24 * 3600  # seconds by which our clock and the provider's may differ
+CLOCK_SKEW = 24 * 3600  # seconds by which our clock and the provider's may differ
 
 
-class Line(NamedTuple):
+class BatchLine(NamedTuple):
     """One result of a batch; `again`: the request was not answered, and is to be repeated."""
 
     custom_id: str
@@ -26,25 +26,25 @@ class Line(NamedTuple):
     again: bool = False
 
 
-class Limits(NamedTuple):
+class BatchLimits(NamedTuple):
     """The limits of one batch."""
 
     requests: int
     bytes: int
 
 
-class Wire(Protocol):
+class BatchApi(Protocol):
     """One provider's batch API; awaitables raise what `Provider.ask` raises."""
 
     address: str
-    limits: Limits
+    limits: BatchLimits
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return which features the server refused."""
+        """Return which features of a request the server refused."""
 
     def remember(self, options: Mapping[str, Any]) -> None:
-        """Start with the refused features that were found earlier."""
+        """Start with the refused features that an earlier batch found."""
 
     def heeded(self, *, form: bool) -> None:
         """Record whether answers had the form that was asked for."""
@@ -76,7 +76,7 @@ class Wire(Protocol):
     async def fetch(self, names: Sequence[str], into: IO[bytes]) -> bool:
         """Write results as JSON Lines; return False if some of them are no longer available."""
 
-    def read(self, line: Mapping[str, Any], question: prompt.Question, options: Mapping[str, Any]) -> Line:
+    def read(self, line: Mapping[str, Any], question: prompt.Question, options: Mapping[str, Any]) -> BatchLine:
         """Read one result; `options` are the refused features when the batch was sent."""
 
 
@@ -85,17 +85,17 @@ def custom_id(batch_id: str, number: object) -> str:
     return f"{batch_id.replace('-', '')}-{number}"
 
 
-def as_line(record: Mapping[str, Any]) -> bytes:
+def batch_line(record: Mapping[str, Any]) -> bytes:
     """Return a record as a line of JSON."""
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
 
 
-def since(batch: Batch) -> float:
-    """Return when a batch was sent, in seconds since 1970."""
+def sent_time(batch: Batch) -> float:
+    """Return when a batch was sent, in seconds sent_time 1970."""
     return datetime.fromisoformat(batch.sent_at).timestamp() if batch.sent_at else time.time()
 
 
-def refused(message: str, spec: ClassifierSpec, address: str) -> BatchLook:
+def refused_batch(message: str, spec: ClassifierSpec, address: str) -> BatchLook:
     """Return the progress of a batch that the provider refused as a whole, with the error for the run."""
     complaint = ProviderError.of(400, message, {})._replace(about_many=True)
     error = failure(complaint, spec, address)

@@ -1,70 +1,37 @@
-"""Sends questions in batches and reads their results; `Wire` is the provider's API."""
+"""Sends questions in batches and reads their results; `BatchApi` is the provider's API."""
 
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, TypeVar
 
 from triage_cli.classifiers.llm import prompt
-from triage_cli.classifiers.llm.batch.api import Wire, custom_id
+from triage_cli.classifiers.llm.batch.api import BatchApi, custom_id
 from triage_cli.classifiers.llm.classifier import LLMClassifier
 from triage_cli.classifiers.llm.costs import Cost, half, used
 from triage_cli.classifiers.llm.interpretation import failed, interpretation_of
 from triage_cli.classifiers.llm.provider import BUDGET, Reply
-from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.decisions import Answer, Classification, Postponed
+from triage_cli.domain.decisions import Answer, Classification
 from triage_cli.domain.errors import (
     AnswerError,
     TemporaryError,
     TriageError,
     UnavailableError,
     UnknownOutcomeError,
-    UsageError,
 )
-from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.async_bridge import bridge
-from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.retry import Retries, persist
 
 T = TypeVar("T")
-TYPES = ("openai", "anthropic")  # of classifiers whose providers have a batch API
 PATIENCE = 900.0  # seconds for sending or fetching a batch of any size
 
 
-class BatchedClassifier(WrappedClassifier):
-    """A paid step whose questions go into a batch: it postpones every ticket.
-
-    A ticket that failed at this step before goes on to the next step, if there is one.
-    """
-
-    def __init__(self, asked: LLMClassifier, *, has_next: bool) -> None:
-        if asked.spec.type not in TYPES:
-            raise UsageError(
-                f'classifier "{asked.name}" is of type {asked.spec.type}, which no provider answers in batches',
-                hint="leave out --batch, or name one of type openai or anthropic",
-            )
-        super().__init__(asked)
-        self.chunk_size = CHUNK  # it makes no calls
-        self._check_price = asked.check_price
-        self._has_next = has_next
-
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Postpone. Raises `ConfigError` where money is bounded and no price is known."""
-        self._check_price(budget)
-        return ([self._postponed(ticket) for ticket in chunk] for chunk in chunks)
-
-    def _postponed(self, ticket: Ticket) -> Outcome[Answer]:
-        if self._has_next and ticket.status == "failed" and ticket.classifier == self.name:
-            return Outcome(0, Action.FAILED, Answer(ticket, (), sure=False), AnswerError(ticket.error or ""), ticket)
-        return Outcome(0, Action.WAITING, Postponed(ticket, (), sure=False, batch_of=self.name), None, ticket)
-
-
-class Batches:
+class BatchClient:
     """Implements `ports.Batcher` for one classifier. Each method opens and closes the client.
 
     `calibrate` returns an answer with calibrated confidence, if there is a calibration; `bound` returns one that is
@@ -74,7 +41,7 @@ class Batches:
     def __init__(
         self,
         asked: LLMClassifier,
-        wire: Wire,
+        wire: BatchApi,
         *,
         has_next: bool,
         calibrate: Callable[[Answer], Answer] | None,

@@ -7,7 +7,14 @@ import httpx2
 import openai
 from openai.types.chat import ChatCompletion
 
-from triage_cli.classifiers.llm.batch.api import SKEW, Limits, Line, as_line, refused, since
+from triage_cli.classifiers.llm.batch.api import (
+    CLOCK_SKEW,
+    BatchLimits,
+    BatchLine,
+    batch_line,
+    refused_batch,
+    sent_time,
+)
 from triage_cli.classifiers.llm.openai import HOME, OpenAIProvider
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError
@@ -22,17 +29,17 @@ ENDS = ("completed", "expired", "cancelled")
 AGAIN = ("batch_expired", "batch_cancelled")
 
 
-class OpenAIWire(OpenAIProvider):
-    """Implements `api.Wire`. A batch is found again by its metadata."""
+class OpenAIBatchApi(OpenAIProvider):
+    """Implements `api.BatchApi`. A batch is found again by its metadata."""
 
     asks_many = True
     bounded = False  # a file of results is large
-    limits = Limits(50_000, 190_000_000)  # the provider allows 200 MB
+    limits = BatchLimits(50_000, 190_000_000)  # the provider allows 200 MB
 
     def line(self, custom_id: str, question: Question, budget: int) -> bytes:
         """Return one request as a line of JSON."""
         body = self.request(question, budget)
-        return as_line({"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": body})
+        return batch_line({"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": body})
 
     async def upload(self, batch_id: str, lines: IO[bytes]) -> str:
         """Upload the file of requests; an unused one expires."""
@@ -59,7 +66,7 @@ class OpenAIWire(OpenAIProvider):
 
     async def find(self, batch: Batch, known: frozenset[str]) -> str | None:  # noqa: ARG002 - the metadata suffices
         """Search the provider's newest batches for our metadata."""
-        oldest = since(batch) - SKEW
+        oldest = sent_time(batch) - CLOCK_SKEW
         try:
             async for other in self.sdk.batches.list(limit=100):
                 if (other.metadata or {}).get(MARK) == batch.batch_id:
@@ -82,7 +89,7 @@ class OpenAIWire(OpenAIProvider):
             raise self._batch_error(error) from None
         if batch.status == "failed":
             texts = [f"{e.code or ''} {e.message or ''}" for e in (batch.errors.data if batch.errors else None) or ()]
-            return refused(self.masked("; ".join(texts[:3])), self._spec, self.address), ()
+            return refused_batch(self.masked("; ".join(texts[:3])), self._spec, self.address), ()
         if batch.status not in ENDS:
             return BatchLook("waiting"), ()
         answered = batch.request_counts.completed if batch.request_counts else 1
@@ -103,22 +110,22 @@ class OpenAIWire(OpenAIProvider):
                 raise self._batch_error(error) from None
         return complete
 
-    def read(self, line: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> Line:
+    def read(self, line: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:
         """Read one result: a response with its status, or an error of the batch itself."""
         name, response, error = str(line["custom_id"]), line.get("response"), line.get("error")
         if not isinstance(response, Mapping):
             code = str(error.get("code")) if isinstance(error, Mapping) else ""
-            return Line(name, error=TemporaryError(f"the request failed ({code})"), again=code in AGAIN)
+            return BatchLine(name, error=TemporaryError(f"the request failed ({code})"), again=code in AGAIN)
         status, body = int(response.get("status_code") or 0), response.get("body")
         if status == 200 and isinstance(body, Mapping):
             try:
-                return Line(name, self.reply(ChatCompletion.construct(**body), question))
+                return BatchLine(name, self.reply(ChatCompletion.construct(**body), question))
             except TriageError as failed:
-                return Line(name, error=failed)
+                return BatchLine(name, error=failed)
         complaint = ProviderError.of(status, body, {})
         if self.learned(complaint, int(options.get("form", 0)), frozenset(options.get("without", ()))):
-            return Line(name, again=True)
-        return Line(name, error=self.failure(complaint))
+            return BatchLine(name, again=True)
+        return BatchLine(name, error=self.failure(complaint))
 
     def _batch_error(self, error: Exception) -> TriageError:
         """Translate an error; a server without this address has no batches."""
