@@ -17,7 +17,7 @@ READERS = {
     "stores/postgres/store.py",
 }
 # Attributes of the same name that belong to others' records.
-OTHERS = {"api/problems.py": "error.detail", "classifiers/llm/batch/openai.py": "batch.errors.data"}
+OTHERS = {"api/problems.py": "error.detail", "classifiers/llm/batch/openai.py": "openai_batch.errors.data"}
 
 
 def looks(source: str) -> Iterator[str]:

@@ -1,14 +1,25 @@
 """Ports of the classifiers: what answers questions about tickets, what trains, what asks in a provider's batches."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO, Protocol
-
-from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
-from triage_cli.domain.learning import NOTHING, Labelled, Unlabelled
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from triage_cli.domain.batches import Batch
+from triage_cli.domain.batches import BatchItem
+from triage_cli.domain.batches import BatchLook
+from triage_cli.domain.batches import BatchRequest
+from triage_cli.domain.batches import BatchResult
+from triage_cli.domain.decisions import Answer
+from triage_cli.domain.decisions import Classification
+from triage_cli.domain.decisions import QuestionSpec
+from triage_cli.domain.learning import Labelled
+from triage_cli.domain.learning import NOTHING
+from triage_cli.domain.learning import Unlabelled
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import Budget
+from typing import IO
+from typing import Protocol
 
 # The settings that a `Trainer` finds: strength, share of the wording, calibration (temperature, slope, offset).
 Settings = Sequence[tuple[float, float, tuple[float, float, float]]]
@@ -127,10 +138,10 @@ class Batcher(Protocol):
     def look(self, batch: Batch) -> BatchLook:
         """A batcher asks the provider for the progress of a batch."""
 
-    def fetch(self, batch: Batch, into: IO[bytes]) -> None:
+    def fetch(self, batch: Batch, result_file: IO[bytes]) -> None:
         """A batcher writes the results of a batch that has ended to a file, one per line."""
 
-    def results(self, batch: Batch, lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
+    def results(self, batch: Batch, result_lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
         """A batcher yields a batch's results; in an `outage` nothing was answered, so failed requests are repeated."""
 
     def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:

@@ -16,9 +16,9 @@ from triage_cli.classifiers.llm.provider_errors import ProviderError
 from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import UnknownOutcomeError
 
-LONG = 900.0  # the SDK's timeout for a whole batch, in seconds
-# HTTP statuses by the type of an error, because results have only the type.
-STATUS = {
+BATCH_TIMEOUT = 900.0  # seconds that Anthropic's SDK waits for a whole batch to be sent
+# HTTP statuses by the type of an error, because the results of a batch have only the type.
+ERROR_STATUSES = {
     "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
     "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "timeout_error": 504,
     "overloaded_error": 529,
@@ -26,103 +26,103 @@ STATUS = {
 
 
 class AnthropicBatchApi(AnthropicProvider):
-    """Implements `api.BatchApi`. A batch has no metadata, so only its results show whose it is."""
+    """Implements `BatchApi` with Message Batches. These have no metadata, so only the results show whose one is."""
 
     asks_many = True
-    bounded = False  # the results of a batch are large
-    # The provider allows 100,000 requests and 256 MB; ours are smaller, because the body is built in memory.
+    bounded = False  # the results of a message batch are large
+    # Anthropic allows 100,000 requests and 256 MB; our batches are smaller, because the body is built in memory.
     limits = BatchLimits(20_000, 60_000_000)
 
-    def line(self, custom_id: str, question: Question, budget: int) -> bytes:
-        """Return one request as a line of JSON."""
+    def request_line(self, custom_id: str, question: Question, budget: int) -> bytes:
+        """Return one request of a message batch as a line of JSON."""
         return batch_line(
             {"custom_id": custom_id, "params": self.request(question, budget, without_schema=self._without_schema)}
         )
 
-    async def upload(self, batch_id: str, lines: IO[bytes]) -> IO[bytes]:  # noqa: ARG002 - part of the protocol
-        """Do nothing: `create` sends the requests."""
-        return lines
+    async def upload(self, batch_id: str, request_lines: IO[bytes]) -> IO[bytes]:  # noqa: ARG002 - of the protocol
+        """Do nothing: `create` sends all requests of a message batch in its body."""
+        return request_lines
 
-    async def create(self, batch_id: str, uploaded: IO[bytes]) -> str:  # noqa: ARG002 - a batch has no metadata
-        """Send the requests and start the batch."""
-        uploaded.seek(0)
+    async def create(self, batch_id: str, request_lines: IO[bytes]) -> str:  # noqa: ARG002 - it takes no metadata
+        """Send the requests in one body, which starts the message batch."""
+        request_lines.seek(0)
         try:
-            batch = await self.sdk.messages.batches.create(
-                requests=[json.loads(line) for line in uploaded], timeout=LONG
+            message_batch = await self.sdk.messages.batches.create(
+                requests=[json.loads(line) for line in request_lines], timeout=BATCH_TIMEOUT
             )
         except (anthropic.AnthropicError, ValueError) as error:
             raise self.translated(error) from None
-        return batch.id
+        return message_batch.id
 
-    async def find(self, batch: Batch, known: frozenset[str]) -> str | None:
-        """Search the newest unknown batches for one with the same number of requests and our request ids."""
-        oldest, unclear = sent_time(batch) - CLOCK_SKEW, False
+    async def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:
+        """Search the newest unknown message batches for one with as many requests and our request ids."""
+        oldest, is_unclear = sent_time(batch) - CLOCK_SKEW, False
         try:
             async for other in self.sdk.messages.batches.list(limit=100):
                 if other.created_at.timestamp() < oldest:
                     break
-                if other.id in known or sum(_counts(other)) != batch.requests:
+                if other.id in known_ids or sum(_request_counts(other)) != batch.requests:
                     continue
                 if other.processing_status != "ended":
-                    unclear = True
+                    is_unclear = True
                 elif await self._id_prefix(other.id) == custom_id(batch.batch_id, ""):
                     return other.id
         except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
             raise self.translated(error) from None
-        if unclear:
+        if is_unclear:
             raise UnknownOutcomeError("a batch that may be ours is still under way", hint="a later run looks again")
         return None
 
     async def _id_prefix(self, provider_id: str) -> str:
-        """Return the prefix of a request id in a batch that has ended."""
+        """Return the prefix of a request id in a message batch that has ended."""
         results = await self.sdk.messages.batches.results(provider_id)
-        async for row in results:
+        async for result in results:
             await results.close()
-            return row.custom_id.rpartition("-")[0] + "-"
+            return result.custom_id.rpartition("-")[0] + "-"
         return ""
 
     async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
-        """Return the progress of a batch."""
+        """Return the progress of a message batch; its own id is that of its results."""
         try:
-            batch = await self.sdk.messages.batches.retrieve(provider_id)
+            message_batch = await self.sdk.messages.batches.retrieve(provider_id)
         except anthropic.NotFoundError as error:
             if ProviderError.of(404, error.body, {}).html:
                 raise self.translated(error) from None
             return BatchLook("gone"), ()
         except (anthropic.AnthropicError, ValueError) as error:
             raise self.translated(error) from None
-        if batch.processing_status != "ended":
+        if message_batch.processing_status != "ended":
             return BatchLook("waiting"), ()
-        if not batch.results_url:
+        if not message_batch.results_url:
             return BatchLook("gone"), ()
-        return BatchLook("ended", batch.request_counts.succeeded), (provider_id,)
+        return BatchLook("ended", message_batch.request_counts.succeeded), (provider_id,)
 
-    async def fetch(self, names: Sequence[str], into: IO[bytes]) -> bool:
-        """Write the results; return whether they were still available."""
+    async def fetch(self, result_ids: Sequence[str], result_file: IO[bytes]) -> bool:
+        """Write the results that Anthropic streams; return whether they were still available."""
         try:
-            for name in names:
-                async for row in await self.sdk.messages.batches.results(name):
-                    into.write(row.to_json(indent=None).encode() + b"\n")
+            for provider_id in result_ids:
+                async for result in await self.sdk.messages.batches.results(provider_id):
+                    result_file.write(result.to_json(indent=None).encode() + b"\n")
         except anthropic.NotFoundError:
             return False
         except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
             raise self.translated(error) from None
         return True
 
-    def read(self, line: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:  # noqa: ARG002
-        """Read one result: succeeded, errored, canceled or expired."""
-        name, result = str(line["custom_id"]), line["result"]
-        if result["type"] == "succeeded":
-            return BatchLine(name, self.reply(Message.construct(**result["message"])))
-        if result["type"] != "errored":
-            return BatchLine(name, again=True)
-        inner = (result.get("error") or {}).get("error") or {}
-        complaint = ProviderError.of(STATUS.get(str(inner.get("type")), 500), inner, {})
-        if self.learned(complaint, without_schema=bool(options.get("plain"))):
-            return BatchLine(name, again=True)
-        return BatchLine(name, error=self.failure(complaint))
+    def read(self, result: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:  # noqa: ARG002
+        """Read one result of a message batch: succeeded, errored, canceled or expired."""
+        request_id, outcome = str(result["custom_id"]), result["result"]
+        if outcome["type"] == "succeeded":
+            return BatchLine(request_id, self.reply(Message.construct(**outcome["message"])))
+        if outcome["type"] != "errored":
+            return BatchLine(request_id, again=True)
+        error = (outcome.get("error") or {}).get("error") or {}
+        provider_error = ProviderError.of(ERROR_STATUSES.get(str(error.get("type")), 500), error, {})
+        if self.learned(provider_error, without_schema=bool(options.get("plain"))):
+            return BatchLine(request_id, again=True)
+        return BatchLine(request_id, error=self.failure(provider_error))
 
 
-def _counts(batch: MessageBatch) -> tuple[int, ...]:
-    counts = batch.request_counts
+def _request_counts(message_batch: MessageBatch) -> tuple[int, ...]:
+    counts = message_batch.request_counts
     return (counts.canceled, counts.errored, counts.expired, counts.processing, counts.succeeded)

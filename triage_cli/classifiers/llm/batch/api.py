@@ -1,4 +1,4 @@
-"""The protocol of a provider's batch API, and helpers for its implementations."""
+"""The protocol of a provider's batch API, and what its implementations share."""
 
 import json
 import time
@@ -14,11 +14,11 @@ from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError
 from triage_cli.runtime.network import Network
 
-CLOCK_SKEW = 24 * 3600  # seconds by which our clock and the provider's may differ
+CLOCK_SKEW = 24 * 3600  # seconds by which our clock and that of a provider's batches may differ
 
 
 class BatchLine(NamedTuple):
-    """One result of a batch; `again`: the request was not answered, and is to be repeated."""
+    """One line of a batch's results; `again`: the request was not answered, and is to be repeated."""
 
     custom_id: str
     reply: Reply | None = None
@@ -27,7 +27,7 @@ class BatchLine(NamedTuple):
 
 
 class BatchLimits(NamedTuple):
-    """The limits of one batch."""
+    """What a provider's batch API takes in one batch."""
 
     requests: int
     bytes: int
@@ -47,47 +47,47 @@ class BatchApi(Protocol):
         """Start with the refused features that an earlier batch found."""
 
     def heeded(self, *, form: bool) -> None:
-        """Record whether answers had the form that was asked for."""
+        """Record whether the answers of a batch had the form that was asked for."""
 
     def open(self, network: Network) -> None:
-        """Make the client."""
+        """Make the client of the batch API."""
 
     def close(self) -> Awaitable[None]:
-        """Close the client."""
+        """Close the client of the batch API."""
 
-    def line(self, custom_id: str, question: prompt.Question, budget: int) -> bytes:
-        """Return one request as a line of JSON."""
+    def request_line(self, custom_id: str, question: prompt.Question, budget: int) -> bytes:
+        """Return one request of a batch as a line of JSON."""
 
-    async def upload(self, batch_id: str, lines: IO[bytes]) -> Any:
-        """Upload the requests, if that is a step of its own; the batch is not started yet."""
+    async def upload(self, batch_id: str, request_lines: IO[bytes]) -> Any:
+        """Upload a batch's requests, if the API has a step for that; the batch is not started yet."""
 
-    async def create(self, batch_id: str, uploaded: Any) -> str | None:
-        """Start the batch, and return the provider's id for it."""
+    async def create(self, batch_id: str, uploaded: Any, /) -> str | None:
+        """Start the batch of what `upload` returned, and return the provider's id for it."""
 
-    async def find(self, batch: Batch, known: frozenset[str]) -> str | None:
-        """Return the provider's id for a batch, None if it did not arrive; `known` are the ids of other batches.
+    async def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:
+        """Return the provider's id for a batch, None if it did not arrive; `known_ids` are those of other batches.
 
         Raises `UnknownOutcomeError` if that cannot be decided yet.
         """
 
     async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
-        """Return the progress of a batch, and the ids by which to fetch its results."""
+        """Return the progress of a batch at its API, and the ids by which to fetch its results."""
 
-    async def fetch(self, names: Sequence[str], into: IO[bytes]) -> bool:
-        """Write results as JSON Lines; return False if some of them are no longer available."""
+    async def fetch(self, result_ids: Sequence[str], result_file: IO[bytes]) -> bool:
+        """Write a batch's results as JSON Lines; return False if the API no longer has some of them."""
 
-    def read(self, line: Mapping[str, Any], question: prompt.Question, options: Mapping[str, Any]) -> BatchLine:
-        """Read one result; `options` are the refused features when the batch was sent."""
+    def read(self, result: Mapping[str, Any], question: prompt.Question, options: Mapping[str, Any]) -> BatchLine:
+        """Read one result of a batch; `options` are the refused features when the batch was sent."""
 
 
 def custom_id(batch_id: str, number: object) -> str:
-    """Return the id of a request: at most 64 letters, digits, dashes and underscores, as providers require."""
+    """Return the id of a batch's request: at most 64 letters, digits, dashes and underscores, as providers require."""
     return f"{batch_id.replace('-', '')}-{number}"
 
 
-def batch_line(record: Mapping[str, Any]) -> bytes:
-    """Return a record as a line of JSON."""
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+def batch_line(request: Mapping[str, Any]) -> bytes:
+    """Return a batch's request as a line of JSON."""
+    return json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
 
 
 def sent_time(batch: Batch) -> float:
@@ -97,11 +97,11 @@ def sent_time(batch: Batch) -> float:
 
 def refused_batch(message: str, spec: ClassifierSpec, address: str) -> BatchLook:
     """Return the progress of a batch that the provider refused as a whole, with the error for the run."""
-    complaint = ProviderError.of(400, message, {})._replace(about_many=True)
-    error = failure(complaint, spec, address)
+    provider_error = ProviderError.of(400, message, {})._replace(about_many=True)
+    error = failure(provider_error, spec, address)
     if not isinstance(error, RefusedError | ConfigError):
         error = UnavailableError(
-            f'the provider refused a batch of classifier "{spec.name}": {complaint.summary}',
+            f'the provider refused a batch of classifier "{spec.name}": {provider_error.summary}',
             hint="--limit N submits fewer",
         )
     return BatchLook("failed", 0, error)

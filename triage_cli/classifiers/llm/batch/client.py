@@ -1,10 +1,11 @@
-"""Sends questions in batches and reads their results; `BatchApi` is the provider's API."""
+"""The client of a provider's batch API: it sends questions in batches, and reads their results."""
 
 import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any, TypeVar
 
 from triage_cli.classifiers.llm import prompt
@@ -28,11 +29,11 @@ from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.retry import Retries, persist
 
 T = TypeVar("T")
-PATIENCE = 900.0  # seconds for sending or fetching a batch of any size
+BATCH_TIMEOUT = 900.0  # seconds for sending or fetching a batch of any size
 
 
 class BatchClient:
-    """Implements `ports.Batcher` for one classifier. Each method opens and closes the client.
+    """Implements `ports.Batcher` for one classifier. Each method opens and closes the batch API.
 
     `calibrate` returns an answer with calibrated confidence, if there is a calibration; `bound` returns one that is
     compared with the thresholds of `max_error`.
@@ -40,45 +41,45 @@ class BatchClient:
 
     def __init__(
         self,
-        asked: LLMClassifier,
-        wire: BatchApi,
+        classifier: LLMClassifier,
+        batch_api: BatchApi,
         *,
         has_next: bool,
         calibrate: Callable[[Answer], Answer] | None,
         bound: Callable[[Answer], Answer] | None,
     ) -> None:
-        self.name = asked.name
+        self.name = classifier.name
         self.has_next = has_next
-        self.fingerprint = asked.fingerprint
-        self.address = wire.address
-        self.labels = prompt.labels_of(asked.categories)
-        self.most_requests, self.most_bytes = wire.limits
-        self._asked = asked
-        self._wire = wire
+        self.fingerprint = classifier.fingerprint
+        self.address = batch_api.address
+        self.labels = prompt.labels_of(classifier.categories)
+        self.most_requests, self.most_bytes = batch_api.limits
+        self._classifier = classifier
+        self._batch_api = batch_api
         self._calibrate = calibrate
         self._bound = bound
-        self._price = half(asked.spec.price)
-        self._followed_form = self._ignored_form = 0
+        self._price = half(classifier.spec.price)
+        self._answers_in_form = self._answers_out_of_form = 0
         self.heartbeat: Callable[[], None] = _no_heartbeat
 
     @property
     def options(self) -> str:
         """Return which features the server refused, as JSON."""
-        return json.dumps(self._wire.options)
+        return json.dumps(self._batch_api.options)
 
     def remember(self, options: str) -> None:
         """Start with the refused features of an earlier batch."""
-        self._wire.remember(json.loads(options))
+        self._batch_api.remember(json.loads(options))
 
     def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
-        """Return the request about a ticket; after a cut answer with more tokens, after "too long" with less text."""
+        """Return a batch's request about a ticket: with more tokens after a cut answer, less text after "too long"."""
         last_error = ticket.error or ""
         limit = prompt.SHORT_LIMIT if last_error.startswith("too_long") else prompt.LIMIT
         budget = BUDGET * 2 if last_error.startswith("cut") else BUDGET
-        question, masked = self._asked.question(ticket, limit)
-        worst = self._asked.worst(question, budget)
-        line = self._wire.line(custom_id(batch_id, number), question, budget)
-        return BatchRequest(line, Cost(self._price).price_of(worst), json.dumps(masked) if masked else None)
+        question, masked = self._classifier.question(ticket, limit)
+        worst_usd = Cost(self._price).price_of(self._classifier.worst(question, budget))
+        request_line = self._batch_api.request_line(custom_id(batch_id, number), question, budget)
+        return BatchRequest(request_line, worst_usd, json.dumps(masked) if masked else None)
 
     def submit(self, batch: Batch, lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
         """Send a batch and return the provider's id for it.
@@ -86,17 +87,17 @@ class BatchClient:
         `mark_sent` is called before the step that cannot be undone, and returns whether to take it. Raises
         `UnknownOutcomeError` if the batch may have arrived; after any other error it has not.
         """
-        with self._open():
-            uploaded = self._run(lambda: self._wire.upload(batch.batch_id, lines), PATIENCE)
+        with self._open_api():
+            uploaded = self._call_api(lambda: self._batch_api.upload(batch.batch_id, lines), BATCH_TIMEOUT)
             if not mark_sent():
                 raise UnavailableError("another run has taken this batch back", hint="run the same command again")
-            return bridge().run(self._create(batch, uploaded), self.heartbeat)
+            return bridge().run(self._create_once(batch, uploaded), self.heartbeat)
 
-    async def _create(self, batch: Batch, uploaded: Any) -> str:
-        """Start a batch in a single try, because the request is not idempotent."""
+    async def _create_once(self, batch: Batch, uploaded: Any) -> str:
+        """Start a batch in a single try, because the API may have begun it when the try fails."""
         try:
-            async with asyncio.timeout(PATIENCE):
-                provider_id = await self._wire.create(batch.batch_id, uploaded)
+            async with asyncio.timeout(BATCH_TIMEOUT):
+                provider_id = await self._batch_api.create(batch.batch_id, uploaded)
         except TimeoutError:
             raise _unknown_outcome("no answer in time") from None
         except TemporaryError as error:
@@ -111,92 +112,95 @@ class BatchClient:
 
     def find(self, batch: Batch, known: frozenset[str]) -> str | None:
         """Return the provider's id for a batch that may not have arrived, or None."""
-        with self._open():
-            return self._run(lambda: self._wire.find(batch, known), self._asked.spec.timeout)
+        with self._open_api():
+            return self._call_api(lambda: self._batch_api.find(batch, known), self._classifier.spec.timeout)
 
     def look(self, batch: Batch) -> BatchLook:
         """Return the progress of a batch."""
-        with self._open():
-            return self._run(lambda: self._wire.look(batch.provider_id or ""), self._asked.spec.timeout)[0]
+        with self._open_api():
+            call = partial(self._batch_api.look, batch.provider_id or "")
+            progress, _ = self._call_api(call, self._classifier.spec.timeout)
+        return progress
 
-    def fetch(self, batch: Batch, into: IO[bytes]) -> None:
+    def fetch(self, batch: Batch, result_file: IO[bytes]) -> None:
         """Fetch all results of a batch that has ended: missing ones would be asked and paid again."""
 
         async def fetch_all() -> None:
-            look, names = await self._wire.look(batch.provider_id or "")
-            into.seek(0)
-            into.truncate()
-            complete = await self._wire.fetch(names, into)
-            into.seek(0)
-            if complete and sum(1 for line in into if line.strip()) < look.answered:
+            progress, result_ids = await self._batch_api.look(batch.provider_id or "")
+            result_file.seek(0)
+            result_file.truncate()
+            are_available = await self._batch_api.fetch(result_ids, result_file)
+            result_file.seek(0)
+            if are_available and sum(1 for line in result_file if line.strip()) < progress.answered:
                 raise TemporaryError("the results came incomplete")
 
-        with self._open():
-            self._run(fetch_all, PATIENCE)
-        into.seek(0)
+        with self._open_api():
+            self._call_api(fetch_all, BATCH_TIMEOUT)
+        result_file.seek(0)
 
-    def results(self, batch: Batch, lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
-        """Yield the results; in an `outage` nothing was answered, so failed requests are to be repeated."""
-        question = prompt.question(self._asked.categories, "", "")._replace(labels=tuple(json.loads(batch.labels)))
+    def results(self, batch: Batch, result_lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
+        """Yield the results of a batch; in an `outage` nothing was answered, so failed requests are to be repeated."""
+        question = prompt.question(self._classifier.categories, "", "")._replace(labels=tuple(json.loads(batch.labels)))
         options = json.loads(batch.options)
-        for raw in lines:
+        for result_line in result_lines:
             try:
-                line = self._wire.read(json.loads(raw), question, options)
+                batch_line = self._batch_api.read(json.loads(result_line), question, options)
             except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
-                continue  # an incomplete or foreign line
-            prefix, _, number = line.custom_id.rpartition("-")
+                continue  # no result of this batch
+            prefix, _, number = batch_line.custom_id.rpartition("-")
             if f"{prefix}-" != custom_id(batch.batch_id, "") or not re.fullmatch(r"[0-9]{1,9}", number):
                 continue
-            is_fatal = line.error is not None and line.error.stops_run
-            again = line.again or is_fatal or (outage and isinstance(line.error, TemporaryError))
-            yield BatchResult(int(number), line.reply, line.error, again)
-        if self._ignored_form and not self._followed_form:
-            self._wire.heeded(form=False)
+            error = batch_line.error
+            is_fatal = error is not None and error.stops_run
+            again = batch_line.again or is_fatal or (outage and isinstance(error, TemporaryError))
+            yield BatchResult(int(number), batch_line.reply, error, again)
+        if self._answers_out_of_form and not self._answers_in_form:
+            self._batch_api.heeded(form=False)
 
     def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:
-        """Return the outcome of a result for a ticket, with tokens and the halved cost."""
-        question, _ = self._asked.question(ticket)
+        """Return the outcome of a batch's result for a ticket, with tokens and the halved cost."""
+        question, _ = self._classifier.question(ticket)
         question = question._replace(labels=tuple(json.loads(batch.labels)))
         cost = Cost(self._price)
         if isinstance(result.reply, Reply):
-            cost.add(used(result.reply, self._asked.worst(question, 2 * BUDGET)))
+            cost.add(used(result.reply, self._classifier.worst(question, 2 * BUDGET)))
             interpretation = interpretation_of(result.reply, question)
-            self._followed_form += interpretation.parsed.problem in (None, "unknown_label")
-            self._ignored_form += interpretation.parsed.problem == "not_json"
+            self._answers_in_form += interpretation.parsed.problem in (None, "unknown_label")
+            self._answers_out_of_form += interpretation.parsed.problem == "not_json"
         else:
             interpretation = failed(result.error or AnswerError("no answer"), question)
-        outcome = self._asked.outcome(ticket, question, interpretation, cost, ())
+        outcome = self._classifier.outcome(ticket, question, interpretation, cost, ())
         if outcome.value is None:
             raise TypeError(outcome)
         step = outcome.value.steps[-1]._replace(
             fingerprint=batch.fingerprint, answer_key=item.answer_key, redacted=item.redacted
         )
-        answer = outcome.value._replace(steps=(self._renamed(step),))
+        answer = outcome.value._replace(steps=(self._with_new_name(step),))
         # A calibration is for the present question, but the batch may have asked an earlier one.
         if self._calibrate is not None and batch.fingerprint == self.fingerprint:
             answer = self._calibrate(answer)
         return outcome._replace(value=self._bound(answer) if self._bound is not None else answer)
 
-    def _renamed(self, step: Classification) -> Classification:
-        """Replace the name of a category that was renamed meanwhile."""
+    def _with_new_name(self, step: Classification) -> Classification:
+        """Replace the name of a category that was renamed since the batch was sent."""
         if step.category in self.labels:
             return step
-        new_names = {old: c.name for c in self._asked.categories for old in c.was}
+        new_names = {old: c.name for c in self._classifier.categories for old in c.was}
         return step._replace(category=new_names.get(step.category or "", step.category))
 
     @contextmanager
-    def _open(self) -> Iterator[None]:
-        self._wire.open(self._asked.network)
+    def _open_api(self) -> Iterator[None]:
+        self._batch_api.open(self._classifier.network)
         try:
             yield
         finally:
-            bridge().run(self._wire.close())
+            bridge().run(self._batch_api.close())
 
-    def _run(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
-        """Make a call with retries, each within so many seconds; a final failure ends the run."""
-        retries = Retries(self._asked.spec.max_retries)
+    def _call_api(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """Call the batch API with retries, each within so many seconds; a final failure ends the run."""
+        retries = Retries(self._classifier.spec.max_retries)
         try:
-            return bridge().run(persist(call, self._asked.endpoint, retries, timeout=seconds), self.heartbeat)
+            return bridge().run(persist(call, self._classifier.endpoint, retries, timeout=seconds), self.heartbeat)
         except (TemporaryError, AnswerError) as error:
             raise self._unavailable(error) from None
 
@@ -207,7 +211,7 @@ class BatchClient:
 
 
 def _no_heartbeat() -> None:
-    """Do nothing while a provider is asked."""
+    """Do nothing while the batch API is waited for."""
 
 
 def _unknown_outcome(why: str) -> UnknownOutcomeError:

@@ -22,54 +22,55 @@ from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import ConfigError, TemporaryError, TriageError
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
-MARK = "triage_batch"  # the key in a batch's metadata by which it is found again
-LONG = 900.0  # the SDK's timeout for a whole file, in seconds
-KEPT = 30 * 24 * 3600  # seconds for which the provider keeps results; requests, a tenth of that
-ENDS = ("completed", "expired", "cancelled")
-AGAIN = ("batch_expired", "batch_cancelled")
+METADATA_KEY = "triage_batch"  # in the metadata of OpenAI's batch, by which it is found again
+FILE_TIMEOUT = 900.0  # seconds that OpenAI's SDK waits for a whole file
+RESULTS_KEPT = 30 * 24 * 3600  # seconds for which OpenAI keeps a file of results; one of requests, a tenth of that
+ENDED_STATUSES = ("completed", "expired", "cancelled")
+UNPROCESSED_CODES = ("batch_expired", "batch_cancelled")
 
 
 class OpenAIBatchApi(OpenAIProvider):
-    """Implements `api.BatchApi`. A batch is found again by its metadata."""
+    """Implements `BatchApi` with files of OpenAI's. A batch is found again by its metadata."""
 
     asks_many = True
     bounded = False  # a file of results is large
-    limits = BatchLimits(50_000, 190_000_000)  # the provider allows 200 MB
+    limits = BatchLimits(50_000, 190_000_000)  # OpenAI allows 200 MB
 
-    def line(self, custom_id: str, question: Question, budget: int) -> bytes:
-        """Return one request as a line of JSON."""
+    def request_line(self, custom_id: str, question: Question, budget: int) -> bytes:
+        """Return one request of OpenAI's file as a line of JSON."""
         body = self.request(question, budget)
         return batch_line({"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": body})
 
-    async def upload(self, batch_id: str, lines: IO[bytes]) -> str:
-        """Upload the file of requests; an unused one expires."""
-        lines.seek(0)
+    async def upload(self, batch_id: str, request_lines: IO[bytes]) -> str:
+        """Upload the file of requests; OpenAI drops an unused one."""
+        request_lines.seek(0)
         try:
             file = await self.sdk.files.create(
-                file=(f"triage-{batch_id}.jsonl", lines), purpose="batch", timeout=LONG,
-                expires_after={"anchor": "created_at", "seconds": KEPT // 10},
+                file=(f"triage-{batch_id}.jsonl", request_lines), purpose="batch", timeout=FILE_TIMEOUT,
+                expires_after={"anchor": "created_at", "seconds": RESULTS_KEPT // 10},
             )  # fmt: skip
         except (openai.OpenAIError, ValueError) as error:
             raise self._batch_error(error) from None
         return file.id
 
-    async def create(self, batch_id: str, uploaded: str) -> str:
-        """Start the batch."""
+    async def create(self, batch_id: str, input_file_id: str) -> str:
+        """Start the batch of an uploaded file of requests."""
         try:
-            batch = await self.sdk.batches.create(
-                input_file_id=uploaded, endpoint=ENDPOINT, completion_window="24h", metadata={MARK: batch_id},
-                output_expires_after={"anchor": "created_at", "seconds": KEPT},
+            openai_batch = await self.sdk.batches.create(
+                input_file_id=input_file_id, endpoint=ENDPOINT, completion_window="24h",
+                metadata={METADATA_KEY: batch_id},
+                output_expires_after={"anchor": "created_at", "seconds": RESULTS_KEPT},
             )  # fmt: skip
         except (openai.OpenAIError, ValueError) as error:
             raise self._batch_error(error) from None
-        return batch.id
+        return openai_batch.id
 
-    async def find(self, batch: Batch, known: frozenset[str]) -> str | None:  # noqa: ARG002 - the metadata suffices
-        """Search the provider's newest batches for our metadata."""
+    async def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:  # noqa: ARG002 - the metadata suffices
+        """Search OpenAI's newest batches for our metadata."""
         oldest = sent_time(batch) - CLOCK_SKEW
         try:
             async for other in self.sdk.batches.list(limit=100):
-                if (other.metadata or {}).get(MARK) == batch.batch_id:
+                if (other.metadata or {}).get(METADATA_KEY) == batch.batch_id:
                     return other.id
                 if (other.created_at or 0) < oldest:
                     break
@@ -78,57 +79,60 @@ class OpenAIBatchApi(OpenAIProvider):
         return None
 
     async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
-        """Return the progress of a batch, and the files of its results."""
+        """Return the progress of OpenAI's batch, and the files of its answers and errors."""
         try:
-            batch = await self.sdk.batches.retrieve(provider_id)
+            openai_batch = await self.sdk.batches.retrieve(provider_id)
         except openai.NotFoundError as error:
             if ProviderError.of(404, error.body, {}).html:
                 raise self.translated(error) from None
             return BatchLook("gone"), ()
         except (openai.OpenAIError, ValueError) as error:
             raise self._batch_error(error) from None
-        if batch.status == "failed":
-            texts = [f"{e.code or ''} {e.message or ''}" for e in (batch.errors.data if batch.errors else None) or ()]
-            return refused_batch(self.masked("; ".join(texts[:3])), self._spec, self.address), ()
-        if batch.status not in ENDS:
+        if openai_batch.status == "failed":
+            batch_errors = (openai_batch.errors.data if openai_batch.errors else None) or ()
+            messages = [f"{error.code or ''} {error.message or ''}" for error in batch_errors[:3]]
+            return refused_batch(self.masked("; ".join(messages)), self._spec, self.address), ()
+        if openai_batch.status not in ENDED_STATUSES:
             return BatchLook("waiting"), ()
-        answered = batch.request_counts.completed if batch.request_counts else 1
-        return BatchLook("ended", answered), [name for name in (batch.output_file_id, batch.error_file_id) if name]
+        answered = openai_batch.request_counts.completed if openai_batch.request_counts else 1
+        file_ids = (openai_batch.output_file_id, openai_batch.error_file_id)
+        return BatchLook("ended", answered), [file_id for file_id in file_ids if file_id]
 
-    async def fetch(self, names: Sequence[str], into: IO[bytes]) -> bool:
-        """Write both files of results; return whether they were still available."""
-        complete = True
-        for name in names:
+    async def fetch(self, result_ids: Sequence[str], result_file: IO[bytes]) -> bool:
+        """Write OpenAI's files of answers and errors into one; return whether they were still available."""
+        are_available = True
+        for file_id in result_ids:
             try:
-                async with self.sdk.files.with_streaming_response.content(name, timeout=LONG) as answer:
+                async with self.sdk.files.with_streaming_response.content(file_id, timeout=FILE_TIMEOUT) as answer:
                     async for block in answer.iter_bytes():
-                        into.write(block)
-                into.write(b"\n")
+                        result_file.write(block)
+                result_file.write(b"\n")
             except openai.NotFoundError:
-                complete = False
+                are_available = False
             except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
                 raise self._batch_error(error) from None
-        return complete
+        return are_available
 
-    def read(self, line: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:
-        """Read one result: a response with its status, or an error of the batch itself."""
-        name, response, error = str(line["custom_id"]), line.get("response"), line.get("error")
+    def read(self, result: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:
+        """Read one line of OpenAI's files: a response with its status, or an error of the batch itself."""
+        request_id, response, error = str(result["custom_id"]), result.get("response"), result.get("error")
         if not isinstance(response, Mapping):
             code = str(error.get("code")) if isinstance(error, Mapping) else ""
-            return BatchLine(name, error=TemporaryError(f"the request failed ({code})"), again=code in AGAIN)
+            failure = TemporaryError(f"the request failed ({code})")
+            return BatchLine(request_id, error=failure, again=code in UNPROCESSED_CODES)
         status, body = int(response.get("status_code") or 0), response.get("body")
         if status == 200 and isinstance(body, Mapping):
             try:
-                return BatchLine(name, self.reply(ChatCompletion.construct(**body), question))
+                return BatchLine(request_id, self.reply(ChatCompletion.construct(**body), question))
             except TriageError as failed:
-                return BatchLine(name, error=failed)
-        complaint = ProviderError.of(status, body, {})
-        if self.learned(complaint, int(options.get("form", 0)), frozenset(options.get("without", ()))):
-            return BatchLine(name, again=True)
-        return BatchLine(name, error=self.failure(complaint))
+                return BatchLine(request_id, error=failed)
+        provider_error = ProviderError.of(status, body, {})
+        if self.learned(provider_error, int(options.get("form", 0)), frozenset(options.get("without", ()))):
+            return BatchLine(request_id, again=True)
+        return BatchLine(request_id, error=self.failure(provider_error))
 
     def _batch_error(self, error: Exception) -> TriageError:
-        """Translate an error; a server without this address has no batches."""
+        """Translate an error of OpenAI's SDK; a compatible server without this address has no batches."""
         if isinstance(error, openai.NotFoundError) and self.address != HOME:
             return ConfigError(f"{self.address} seems to have no batches (404)", hint="leave out --batch")
         return self.translated(error)
