@@ -30,7 +30,7 @@ from tests.support.world import a_budget
 from triage_cli.classifiers.llm.classifier import build
 from triage_cli.classifiers.llm.costs import Cost
 from triage_cli.classifiers.llm.prompt import LIMITS
-from triage_cli.classifiers.llm.provider import BUDGET
+from triage_cli.classifiers.llm.provider import ANSWER_TOKENS
 from triage_cli.config.classifiers import ClassifierSpec, Price
 from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
@@ -661,7 +661,7 @@ def test_a_small_limit_is_spent_by_many_workers_as_by_one() -> None:
     for workers in (1, 8):
         with running_llm_server() as server:
             classifier = opened(server, workers=workers, price=PRICE)
-            worst = Cost(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
+            worst = Cost(PRICE).price_of(classifier.worst_usage(classifier.question(tickets(1)[0])[0], ANSWER_TOKENS))
             outcomes, error = asked(classifier, 60, budget := a_budget(2 * worst))
         assert isinstance(error, BudgetError)
         assert budget.bounds.limit == 2 * worst
@@ -700,7 +700,7 @@ def test_a_request_whose_answer_was_lost_stays_on_the_bill_as_its_worst_case(nam
         timeout = 0.2 if name == "no answer in time" else PATIENCE
         classifier = opened(server, workers=1, max_retries=20, timeout=timeout, price=PRICE)
         worst = Cost(PRICE._replace(input=PRICE.cache_write or 0)).price_of(
-            classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET)
+            classifier.worst_usage(classifier.question(tickets(1)[0])[0], ANSWER_TOKENS)
         )
         outcomes, error = asked(classifier, 1, budget := a_budget(100.0))
     assert error is None
@@ -725,7 +725,7 @@ def test_requests_are_repeated_only_while_their_worst_case_has_room() -> None:
     """A limit of 2.5 worst cases is room for two requests, whatever the retries; the ticket stays new."""
     with running_llm_server(always(LOST["cut within the body"])) as server:
         classifier = opened(server, workers=4, max_retries=9, price=PRICE._replace(cache_write=None))
-        worst = Cost(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
+        worst = Cost(PRICE).price_of(classifier.worst_usage(classifier.question(tickets(1)[0])[0], ANSWER_TOKENS))
         outcomes, error = asked(classifier, 8, budget := a_budget(2.5 * worst))
     assert isinstance(error, BudgetError)
     assert outcomes == []
@@ -738,7 +738,7 @@ def test_a_paid_bad_answer_is_kept_when_the_money_ends_before_its_repetition() -
     usage = {"prompt_tokens": 1000, "completion_tokens": 10}
     with running_llm_server(always(Step(chat("prose", usage=usage)))) as server:
         classifier = opened(server, workers=1, price=PRICE)
-        worst = Cost(PRICE).price_of(classifier.worst(classifier.question(tickets(1)[0])[0], BUDGET))
+        worst = Cost(PRICE).price_of(classifier.worst_usage(classifier.question(tickets(1)[0])[0], ANSWER_TOKENS))
         outcomes, error = asked(classifier, 1, a_budget(worst + 0.15))
     assert isinstance(error, BudgetError)
     assert [s.error for s in steps(outcomes)] == ["not_json"]

@@ -245,7 +245,7 @@ def test_no_request_is_longer_than_its_worst_case(kind: str, to: str) -> None:
     with llm_server.running_llm_server(objecting(to) if to else good) as server:
         classifier = opened(server, kind, workers=1, price=Price(1.0, 1.0))
         for ticket in TEXTS:
-            worst = classifier.worst(classifier.question(ticket)[0], llm_provider.BUDGET)
+            worst = classifier.worst_usage(classifier.question(ticket)[0], llm_provider.ANSWER_TOKENS)
             before = len(server.asked)
             list(classifier.classify([[ticket]], a_budget()))
             for one in server.asked[before:]:
@@ -258,9 +258,9 @@ def test_every_provider_has_a_worst_case_that_the_tests_above_look_at() -> None:
         for one in kind.__subclasses__():
             yield from (one, *below(one))
 
-    question_spec = {one for one in below(llm_provider.Client) if hasattr(one, "ask")}
+    question_spec = {one for one in below(llm_provider.ProviderClient) if hasattr(one, "ask")}
     assert question_spec == {OpenAIProvider, AnthropicProvider, DecisionProvider, OpenAIBatchApi, AnthropicBatchApi}
-    assert all(callable(getattr(one, "most", None)) for one in question_spec)
+    assert all(callable(getattr(one, "most_tokens", None)) for one in question_spec)
     assert set(MODELS) == set(TYPES)
     assert USD
 

@@ -21,7 +21,7 @@ from triage_cli.classifiers.llm.costs import Cost, used
 from triage_cli.classifiers.llm.decisions_api import DecisionProvider
 from triage_cli.classifiers.llm.interpretation import interpretation_of
 from triage_cli.classifiers.llm.prompt import question
-from triage_cli.classifiers.llm.provider import BUDGET, Reply
+from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Reply
 from triage_cli.domain.errors import TriageError
 from triage_cli.wiring.classifiers import batch_api_of
 
@@ -97,7 +97,7 @@ def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
         if not isinstance(reply, Reply):
             return
         bill = Cost(PRICE)
-        usage = used(reply, classifier.worst(question_spec, BUDGET))
+        usage = used(reply, classifier.worst_usage(question_spec, ANSWER_TOKENS))
         assert min(usage) >= 0
         assert 0 <= bill.add(usage) < math.inf
         outcome = classifier.outcome(ticket, question_spec, interpretation_of(reply, question_spec), bill, ())

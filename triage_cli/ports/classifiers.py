@@ -1,25 +1,14 @@
 """Ports of the classifiers: what answers questions about tickets, what trains, what asks in a provider's batches."""
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Sequence
-from triage_cli.domain.batches import Batch
-from triage_cli.domain.batches import BatchItem
-from triage_cli.domain.batches import BatchLook
-from triage_cli.domain.batches import BatchRequest
-from triage_cli.domain.batches import BatchResult
-from triage_cli.domain.decisions import Answer
-from triage_cli.domain.decisions import Classification
-from triage_cli.domain.decisions import QuestionSpec
-from triage_cli.domain.learning import Labelled
-from triage_cli.domain.learning import NOTHING
-from triage_cli.domain.learning import Unlabelled
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO, Protocol
+
+from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
+from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
+from triage_cli.domain.learning import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import Budget
-from typing import IO
-from typing import Protocol
 
 # The settings that a `Trainer` finds: strength, share of the wording, calibration (temperature, slope, offset).
 Settings = Sequence[tuple[float, float, tuple[float, float, float]]]

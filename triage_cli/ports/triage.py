@@ -27,7 +27,7 @@ class Triage(Protocol):
         """A `Triage` routes tickets by its routing map, then delivers what is due."""
 
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
-        """A `Triage` creates, classifies, routes in one pass; an outcome is at most `outcomes.MOST_ROWS_LATE` rows out of order.
+        """A `Triage` creates, classifies, routes in one pass; outcomes are at most `MOST_ROWS_LATE` rows out of order.
 
         An outcome without a row: a delivery of a ticket, which an earlier run left, became a dead letter.
         """

@@ -35,7 +35,7 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
         return Estimate(sum(1 for _ in tickets))
     from triage_cli.classifiers.llm import classifier as llm_classifier
     from triage_cli.classifiers.llm import costs
-    from triage_cli.classifiers.llm.provider import BUDGET
+    from triage_cli.classifiers.llm.provider import ANSWER_TOKENS
 
     asked = llm_classifier.build(
         paid, config.categories, env=os.environ, actor="", run_id=None, network=Network(config.offline)
@@ -45,7 +45,7 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
     cost, most, prompt = 0.0, 0.0, ""
     for ticket in tickets:
         question, _ = asked.question(ticket)
-        worst = asked.worst(question, BUDGET)
+        worst = asked.worst_usage(question, ANSWER_TOKENS)
         usage = costs.expected(worst)
         number, tokens = number + 1, tokens + usage.input + usage.output
         cost, most = cost + bill.price_of(usage), most + bill.price_of(worst)

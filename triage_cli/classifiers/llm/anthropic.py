@@ -10,133 +10,133 @@ from triage_cli.classifiers.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
     SLACK,
-    Client,
+    ProviderClient,
     Reply,
     Usage,
-    legible,
-    size_of,
-    tokens,
+    reply_or_unreadable,
+    request_bytes,
+    token_count,
 )
-from triage_cli.classifiers.llm.provider_errors import ProviderError, is_page, web_page_error
-from triage_cli.classifiers.llm.response_limit import hooks
+from triage_cli.classifiers.llm.provider_errors import ProviderError, is_web_page, web_page_error
+from triage_cli.classifiers.llm.response_limit import response_limit_hooks
 from triage_cli.config import ClassifierSpec
 from triage_cli.runtime.network import Network
 
-HOME = "https://api.anthropic.com"
-SCHEMA_TOKENS = 512  # tokens that the vendor adds to a request with a schema, and bills
-PROBLEMS = {"max_tokens": "cut", "model_context_window_exceeded": "cut", "refusal": "refused"}
+ANTHROPIC_URL = "https://api.anthropic.com"
+SCHEMA_TOKENS = 512  # that Anthropic adds to a request with a schema, and bills
+STOP_PROBLEMS = {"max_tokens": "cut", "model_context_window_exceeded": "cut", "refusal": "refused"}
 
 
-class AnthropicProvider(Client[anthropic.AsyncAnthropic]):
-    """Asks for JSON with a schema; the static part of the prompt is marked for the provider's cache."""
+class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
+    """Asks Anthropic for JSON with a schema; the static part of the prompt is marked for its cache."""
 
     sdk_error = anthropic.AnthropicError
     connection_error = anthropic.APIConnectionError
-    bounded = True  # answers are short, so their size is limited
+    limits_responses = True  # Anthropic's messages are short, so their size is limited
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
-        super().__init__(spec, env, HOME, "anthropic")
+        super().__init__(spec, env, ANTHROPIC_URL, "anthropic")
         self._without_schema = False
         self._schema_followed = False
 
     def open(self, network: Network) -> None:
-        """Make the client, without its own retries and telemetry."""
+        """Make Anthropic's client, without its own retries and telemetry."""
         self._sdk = network.anthropic(
-            self.who, self._url, hooks=hooks() if self.bounded else {}, open_telemetry=False,
-            api_key=self._key, timeout=self._spec.timeout + SLACK, max_retries=0,
+            self.display_name, self._url, hooks=response_limit_hooks() if self.limits_responses else {},
+            open_telemetry=False, api_key=self._api_key, timeout=self._spec.timeout + SLACK, max_retries=0,
         )  # fmt: skip
 
-    def most(self, question: Question, budget: int) -> int:
-        """Return an upper bound of a request's tokens."""
-        return size_of(self.request(question, budget, without_schema=self._without_schema)) + (
-            0 if self._without_schema else SCHEMA_TOKENS
-        )
+    def most_tokens(self, question: Question, answer_tokens: int) -> int:
+        """Return an upper bound of the tokens of a request to Anthropic."""
+        request = self.message_request(question, answer_tokens, without_schema=self._without_schema)
+        return request_bytes(request) + (0 if self._without_schema else SCHEMA_TOKENS)
 
-    async def ask(self, question: Question, budget: int) -> Reply:
-        """Make one request; if the server refuses the parameter for the schema, leave it out from then on."""
+    async def ask(self, question: Question, answer_tokens: int) -> Reply:
+        """Request one message of Anthropic's; if the schema's parameter is refused, leave it out from then on."""
         while True:
             without_schema = self._without_schema
             try:
-                request = self.request(question, budget, without_schema=without_schema)
-                answer: object = await self.sdk.messages.create(**request)
+                request = self.message_request(question, answer_tokens, without_schema=without_schema)
+                message: object = await self.sdk.messages.create(**request)
             except Exception as error:  # noqa: BLE001 - the SDK fails at unexpected content
-                complaint = self.complaint(error)
-                if complaint is None or not self.learned(complaint, without_schema=without_schema):
-                    return self.without_answer(error)
+                provider_error = self.provider_error(error)
+                if provider_error is None or not self.leave_out_refused(provider_error, without_schema=without_schema):
+                    return self.unreadable_reply(error)
             else:
-                return self.reply(answer)
+                return self.message_reply(message)
 
-    def heeded(self, *, form: bool) -> None:
-        """Record whether an answer followed the schema; if the first one did not, no schema is sent any more."""
-        self._schema_followed = self._schema_followed or form
+    def record_form(self, *, is_followed: bool) -> None:
+        """Record whether a message followed the schema; if the first one did not, no schema is sent any more."""
+        self._schema_followed = self._schema_followed or is_followed
         self._without_schema = self._without_schema or not self._schema_followed
 
     @property
     def constraint(self) -> str:
-        """Return what restricts answers to the list of categories."""
+        """Return whether a schema restricts Anthropic's messages to the list of categories."""
         return BY_NOTHING if self._without_schema else BY_SCHEMA
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return which features the server refused, to be stored for later processes."""
+        """Return whether the schema was refused, to be stored for later processes."""
         return {"plain": self._without_schema}
 
     def remember(self, options: Mapping[str, Any]) -> None:
-        """Start with the refused features that an earlier process found."""
+        """Leave out the schema if an earlier process found that it is refused."""
         self._without_schema = bool(options.get("plain"))
 
-    def complaint(self, error: Exception) -> ProviderError | None:
-        """Read a status error of the SDK; None for another error."""
+    def provider_error(self, error: Exception) -> ProviderError | None:
+        """Read a status error of Anthropic's SDK; None for another error."""
         if not isinstance(error, anthropic.APIStatusError):
             return None
         return ProviderError.of(error.status_code, error.body, error.response.headers)
 
-    def learned(self, complaint: ProviderError, *, without_schema: bool) -> bool:
-        """Leave out the schema if the server refuses it; return whether to ask again."""
+    def leave_out_refused(self, provider_error: ProviderError, *, without_schema: bool) -> bool:
+        """Leave out the schema if Anthropic's server refuses it; return whether to ask again."""
         if (
             without_schema
-            or complaint.status not in (400, 422, 500)
-            or not complaint.says(r"output_config|json_schema|format")
+            or provider_error.status not in (400, 422, 500)
+            or not provider_error.says(r"output_config|json_schema|format")
         ):
             return False
         self._without_schema = True
         return True
 
-    def request(self, question: Question, budget: int, *, without_schema: bool) -> dict[str, Any]:
-        """Return the body of a request."""
-        extra: dict[str, Any] = {}
+    def message_request(self, question: Question, answer_tokens: int, *, without_schema: bool) -> dict[str, Any]:
+        """Return the body of a request for a message."""
+        output_config: dict[str, Any] = {}
         if not without_schema:
-            extra["output_config"] = {"format": {"type": "json_schema", "schema": schema(question.labels)}}
+            output_config["output_config"] = {"format": {"type": "json_schema", "schema": schema(question.labels)}}
         return {
             "model": self._spec.model or "",
-            "max_tokens": budget,
+            "max_tokens": answer_tokens,
             "system": [{"type": "text", "text": question.system, "cache_control": {"type": "ephemeral"}}],
             "messages": [{"role": "user", "content": question.user}],
-            **extra,
+            **output_config,
         }
 
-    def reply(self, answer: object) -> Reply:
-        """Read an answer, even an incomplete or malformed one."""
-        return legible(lambda: self._read(answer), lambda: usage_of(getattr(answer, "usage", None)))
+    def message_reply(self, message: object) -> Reply:
+        """Read a message of Anthropic's, even an incomplete or malformed one."""
+        return reply_or_unreadable(lambda: self._read_message(message), lambda: _usage_of_message(message))
 
-    def _read(self, answer: object) -> Reply:
-        if isinstance(answer, str):
-            if is_page(answer):
+    def _read_message(self, message: object) -> Reply:
+        if isinstance(message, str):
+            if is_web_page(message):
                 raise web_page_error(self._spec, self.address, 200)
-            return Reply(answer)
-        content = getattr(answer, "content", None) or ()
-        parts = [getattr(block, "text", None) for block in content]
-        text = "".join(part for part in parts if isinstance(part, str))
-        model = getattr(answer, "model", None)
-        problem = PROBLEMS.get(str(getattr(answer, "stop_reason", None)))
-        return Reply(text, usage_of(getattr(answer, "usage", None)), model if isinstance(model, str) else None, problem)
+            return Reply(message)
+        content_blocks = getattr(message, "content", None) or ()
+        block_texts = [getattr(block, "text", None) for block in content_blocks]
+        text = "".join(block_text for block_text in block_texts if isinstance(block_text, str))
+        model = getattr(message, "model", None)
+        problem = STOP_PROBLEMS.get(str(getattr(message, "stop_reason", None)))
+        return Reply(text, _usage_of_message(message), model if isinstance(model, str) else None, problem)
 
 
-def usage_of(usage: object) -> Usage | None:
-    """Return the token counts; the provider's own input count excludes cached tokens, ours includes them."""
+def _usage_of_message(message: object) -> Usage | None:
+    """Return the token counts of a message; Anthropic's input count excludes cached tokens, ours includes them."""
+    usage = getattr(message, "usage", None)
     names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    counts = [tokens(getattr(usage, name, None)) or 0 for name in names]
-    if not any(counts):
+    token_counts = [token_count(getattr(usage, name, None)) or 0 for name in names]
+    if not any(token_counts):
         return None
-    taken, written, read, stored = counts
-    return Usage(taken + read + stored, written, read, stored)
+    uncached_input, output, cache_read, cache_write = token_counts
+    return Usage(uncached_input + cache_read + cache_write, output, cache_read, cache_write)

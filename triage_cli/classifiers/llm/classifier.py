@@ -17,7 +17,7 @@ from triage_cli.classifiers.llm.interpretation import (
     interpretation_of,
     without_quote,
 )
-from triage_cli.classifiers.llm.provider import BUDGET, Provider, Usage
+from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Provider, Usage
 from triage_cli.classifiers.llm.provider_errors import RejectedError
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
@@ -163,10 +163,11 @@ class LLMClassifier:
             0, Action.FAILED if error else Action.ANSWERED, Answer(ticket, (step,), step.is_sure), error, ticket
         )
 
-    def worst(self, question: prompt.Question, output: int) -> Usage:
+    def worst_usage(self, question: prompt.Question, answer_tokens: int) -> Usage:
         """Return the most expensive usage of a request, which may be that all its tokens are written to a cache."""
-        size = self.provider.most(question, output)
-        return max(Usage(size, output), Usage(size, output, cache_write=size), key=Cost(self.spec.price).price_of)
+        most = self.provider.most_tokens(question, answer_tokens)
+        usages = Usage(most, answer_tokens), Usage(most, answer_tokens, cache_write=most)
+        return max(usages, key=Cost(self.spec.price).price_of)
 
     def check_price(self, budget: Budget) -> None:
         """Raise `ConfigError` if there is a cost limit and no price is known."""
@@ -232,12 +233,12 @@ class _AskRun:
 
     async def _ask_with_retries(self, ticket: Ticket) -> Outcome[Answer]:
         cost, retries = Cost(self._spec.price), Retries(self._spec.max_retries)
-        limit, budget, may_retry = prompt.LIMIT, BUDGET, True
+        limit, answer_tokens, may_retry = prompt.LIMIT, ANSWER_TOKENS, True
         outcome, paid = None, Usage()
         while True:
             question, masked = self._classifier.question(ticket, limit)
             try:
-                interpretation = await self._interpretation(ticket, question, budget, retries, cost)
+                interpretation = await self._interpretation(ticket, question, answer_tokens, retries, cost)
             except (TriageError, StoppingError) as error:
                 if outcome is None or paid == Usage():
                     raise
@@ -253,19 +254,19 @@ class _AskRun:
                 return outcome
             may_retry = False
             if problem == "cut":
-                budget *= 2
+                answer_tokens *= 2
 
     async def _interpretation(
-        self, ticket: Ticket, question: prompt.Question, budget: int, retries: Retries, cost: Cost
+        self, ticket: Ticket, question: prompt.Question, answer_tokens: int, retries: Retries, cost: Cost
     ) -> Interpretation:
         """Ask once, with retries of failed requests."""
-        provider, worst = self._classifier.provider, self._classifier.worst(question, budget)
+        provider, worst = self._classifier.provider, self._classifier.worst_usage(question, answer_tokens)
         reservation = self._reserver.stake(cost.price_of(worst))
         try:
             reply = await persist(
-                lambda: self._claim_check.held(ticket.ticket_id, lambda: provider.ask(question, budget)),
+                lambda: self._claim_check.held(ticket.ticket_id, lambda: provider.ask(question, answer_tokens)),
                 self._classifier.endpoint, retries, timeout=self._spec.timeout,
-                tokens=expected(worst).input + budget, stopping=lambda: self.stopping,
+                tokens=expected(worst).input + answer_tokens, stopping=lambda: self.stopping,
                 ready=reservation.put, lost=lambda: reservation.settle(cost.add(worst)),
             )  # fmt: skip
             reservation.settle(cost.add(used(reply, worst)))
@@ -283,5 +284,5 @@ class _AskRun:
         self._rejected = -(10**9)  # after one accepted request, a rejection concerns only its ticket
         interpretation = interpretation_of(reply, question)
         if not reply.problem and interpretation.parsed.problem != "empty":
-            provider.heeded(form=interpretation.parsed.problem != "not_json")
+            provider.record_form(is_followed=interpretation.parsed.problem != "not_json")
         return interpretation

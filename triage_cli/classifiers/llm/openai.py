@@ -16,23 +16,23 @@ from triage_cli.classifiers.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
     SLACK,
-    Client,
+    ProviderClient,
     Reply,
     Usage,
-    legible,
-    size_of,
-    tokens,
+    reply_or_unreadable,
+    request_bytes,
+    token_count,
 )
-from triage_cli.classifiers.llm.provider_errors import ProviderError, is_page, web_page_error
-from triage_cli.classifiers.llm.response_limit import hooks
+from triage_cli.classifiers.llm.provider_errors import ProviderError, is_web_page, web_page_error
+from triage_cli.classifiers.llm.response_limit import response_limit_hooks
 from triage_cli.config import ClassifierSpec
 from triage_cli.runtime.network import Network
 
-HOME = "https://api.openai.com/v1"
-TOP = 10  # options whose log-probability is asked for
-FORMS = ("schema", "object", "plain")  # how JSON is asked for; a server gets the first form that it supports
+OPENAI_URL = "https://api.openai.com/v1"
+TOP_LOGPROBS = 10  # options per token whose log-probability is asked for
+JSON_FORMS = ("schema", "object", "plain")  # of a request for JSON; a server gets the first one that it supports
 
-# Features that a server may refuse, with a pattern for its message.
+# Features of a chat completion that a server may refuse, with a pattern for its message.
 REFUSABLE_FEATURES = (
     ("logprobs", r"logprobs?"),
     ("temperature", r"temperature"),
@@ -43,30 +43,30 @@ REFUSABLE_FEATURES = (
 )
 
 
-class OpenAIClient(Client[openai.AsyncOpenAI]):
-    """Holds the SDK's client."""
+class OpenAIClient(ProviderClient[openai.AsyncOpenAI]):
+    """Holds the client of OpenAI's SDK."""
 
     sdk_error = openai.OpenAIError
     connection_error = openai.APIConnectionError
-    bounded = True  # answers are short, so their size is limited
+    limits_responses = True  # chat completions are short, so their size is limited
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
-        super().__init__(spec, env, HOME, "openai")
+        super().__init__(spec, env, OPENAI_URL, "openai")
 
     def open(self, network: Network) -> None:
-        """Make the client, without its own retries."""
+        """Make OpenAI's client, without its own retries."""
         self._sdk = network.openai(
-            self.who, self._url, hooks=hooks() if self.bounded else {},
-            api_key=self._key, timeout=self._spec.timeout + SLACK, max_retries=0,
+            self.display_name, self._url, hooks=response_limit_hooks() if self.limits_responses else {},
+            api_key=self._api_key, timeout=self._spec.timeout + SLACK, max_retries=0,
         )  # fmt: skip
 
-    def complaint(self, error: Exception) -> ProviderError | None:
-        """Read a status error of the SDK; None for another error."""
-        return read_complaint(error) if isinstance(error, openai.APIStatusError) else None
+    def provider_error(self, error: Exception) -> ProviderError | None:
+        """Read a status error of OpenAI's SDK; None for another error."""
+        return read_status_error(error) if isinstance(error, openai.APIStatusError) else None
 
 
-def read_complaint(error: openai.APIStatusError) -> ProviderError:
-    """Read a status error of the SDK, from the full response: its `body` has only the field `error`."""
+def read_status_error(error: openai.APIStatusError) -> ProviderError:
+    """Read a status error of OpenAI's SDK, from the full response: its `body` has only the field `error`."""
     body = error.body
     with suppress(ValueError):
         body = error.response.json()
@@ -74,67 +74,68 @@ def read_complaint(error: openai.APIStatusError) -> ProviderError:
 
 
 class OpenAIProvider(OpenAIClient):
-    """Asks for JSON with a schema, log-probabilities and temperature 0, as far as the server supports each."""
+    """Asks for JSON with a schema, log-probabilities and temperature 0, as far as a compatible server supports each."""
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
         super().__init__(spec, env)
         self._form = 0
-        self._form_followed = False
+        self._json_form_followed = False
         # OpenAI's own models are large: they need no worked examples and no length limits, which OpenAI refuses.
-        self._without = {"shots", "bounds"} if self.address == HOME else {"cache"}
+        self._without = {"shots", "bounds"} if self.address == OPENAI_URL else {"cache"}
 
     @property
     def constraint(self) -> str:
-        """Return what restricts answers to the list of categories."""
-        return {"schema": BY_SCHEMA, "object": "held to JSON, not to the list, which is checked here"}.get(
-            FORMS[self._form], BY_NOTHING
-        )
+        """Return which form of JSON restricts chat completions to the list of categories."""
+        form = JSON_FORMS[self._form]
+        if form == "object":
+            return "held to JSON, not to the list, which is checked here"
+        return BY_SCHEMA if form == "schema" else BY_NOTHING
 
-    def most(self, question: Question, budget: int) -> int:
-        """Return an upper bound of a request's tokens; refused features only make it shorter."""
-        return size_of(self.request(question, budget))
+    def most_tokens(self, question: Question, answer_tokens: int) -> int:
+        """Return an upper bound of the tokens of a chat completion; refused features only make its request shorter."""
+        return request_bytes(self.completion_request(question, answer_tokens))
 
-    async def ask(self, question: Question, budget: int) -> Reply:
-        """Make one request; features that the server refuses are left out from then on, and it is repeated at once."""
+    async def ask(self, question: Question, answer_tokens: int) -> Reply:
+        """Request one chat completion; what the server refuses is left out from then on, and it is repeated at once."""
         while True:
             form, without = self._form, frozenset(self._without)
             try:
                 # Not by `chat.completions.create`, which spends half of a call's CPU time on checking type hints.
-                body = self.request(question, budget)
-                answer: object = await self.sdk.post("/chat/completions", body=body, cast_to=ChatCompletion)
+                body = self.completion_request(question, answer_tokens)
+                completion: object = await self.sdk.post("/chat/completions", body=body, cast_to=ChatCompletion)
             except openai.APIStatusError as error:
-                if not self.learned(read_complaint(error), form, without):
-                    raise self.translated(error) from None
+                if not self.leave_out_refused(read_status_error(error), form, without):
+                    raise self.translated_error(error) from None
             except Exception as error:  # noqa: BLE001 - the SDK fails at unexpected content
-                return self.without_answer(error)
+                return self.unreadable_reply(error)
             else:
-                return self.reply(answer, question)
+                return self.completion_reply(completion, question)
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return which features the server refused, to be stored for later processes."""
+        """Return the form of JSON and the features that the server refused, to be stored for later processes."""
         return {"form": self._form, "without": sorted(self._without)}
 
     def remember(self, options: Mapping[str, Any]) -> None:
-        """Start with the refused features that an earlier process found."""
-        self._form = min(int(options.get("form", 0)), len(FORMS) - 1)
+        """Start with the form of JSON, and without the features, that an earlier process found to be right."""
+        self._form = min(int(options.get("form", 0)), len(JSON_FORMS) - 1)
         self._without |= set(options.get("without", ()))
 
-    def heeded(self, *, form: bool) -> None:
-        """Record whether an answer followed the form; if no answer ever did, the next form is used."""
-        if form:
-            self._form_followed = True
-        elif not self._form_followed:
-            self._form = min(self._form + 1, len(FORMS) - 1)
+    def record_form(self, *, is_followed: bool) -> None:
+        """Record whether a chat completion followed the form of JSON; if none ever did, the next form is used."""
+        if is_followed:
+            self._json_form_followed = True
+        elif not self._json_form_followed:
+            self._form = min(self._form + 1, len(JSON_FORMS) - 1)
 
-    def request(self, question: Question, budget: int) -> dict[str, Any]:
-        """Return the body of a request, without refused features."""
+    def completion_request(self, question: Question, answer_tokens: int) -> dict[str, Any]:
+        """Return the body of a request for a chat completion, without refused features."""
         messages = [{"role": "system", "content": question.system}]
         for ticket, answer in question.shots if "shots" not in self._without else ():
             messages += [{"role": "user", "content": ticket}, {"role": "assistant", "content": answer}]
         messages.append({"role": "user", "content": question.user})
         request: dict[str, Any] = {"model": self._spec.model, "messages": messages}
-        form = FORMS[self._form]
+        form = JSON_FORMS[self._form]
         if form == "schema":
             json_schema = schema(question.labels, bounded="bounds" not in self._without)
             verdict = {"name": "verdict", "strict": True, "schema": json_schema}
@@ -144,61 +145,64 @@ class OpenAIProvider(OpenAIClient):
         if "temperature" not in self._without:
             request["temperature"] = 0
         if "logprobs" not in self._without:
-            request |= {"logprobs": True, "top_logprobs": TOP}
+            request |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
         if "cache" not in self._without:
             request["prompt_cache_key"] = f"triage-{VERSION}"
-        request["max_tokens" if "budget" in self._without else "max_completion_tokens"] = budget
+        request["max_tokens" if "budget" in self._without else "max_completion_tokens"] = answer_tokens
         return request
 
-    def learned(self, complaint: ProviderError, form: int, without: frozenset[str]) -> bool:
-        """Leave out the feature that the server refuses; return whether to ask again.
+    def leave_out_refused(self, provider_error: ProviderError, form: int, without: frozenset[str]) -> bool:
+        """Leave out the feature of chat completions that the server refuses; return whether to ask again.
 
         Some servers (llama-cpp-python) refuse with a 500, so the message counts more than the status.
         """
-        if complaint.status not in (400, 422, 500):
+        if provider_error.status not in (400, 422, 500):
             return False
-        for name, pattern in REFUSABLE_FEATURES:
-            if name in without or not complaint.says(pattern):
+        for feature, pattern in REFUSABLE_FEATURES:
+            if feature in without or not provider_error.says(pattern):
                 continue
-            if name == "form" and "bounds" not in without:
+            if feature == "form" and "bounds" not in without:
                 self._without.add("bounds")  # perhaps only these were refused
-            elif name == "form":
-                if form == len(FORMS) - 1:
+            elif feature == "form":
+                if form == len(JSON_FORMS) - 1:
                     return False
                 self._form = max(self._form, form + 1)
             else:
-                self._without.add(name)
+                self._without.add(feature)
             return True
         return False
 
-    def reply(self, answer: object, question: Question) -> Reply:
-        """Read an answer, even an incomplete or malformed one."""
-        return legible(lambda: self._read(answer, question), lambda: usage_of(getattr(answer, "usage", None)))
+    def completion_reply(self, completion: object, question: Question) -> Reply:
+        """Read a chat completion, even an incomplete or malformed one."""
+        return reply_or_unreadable(
+            lambda: self._read_completion(completion, question),
+            lambda: openai_usage(getattr(completion, "usage", None)),
+        )
 
-    def _read(self, answer: object, question: Question) -> Reply:
-        if isinstance(answer, str) and is_page(answer):
+    def _read_completion(self, completion: object, question: Question) -> Reply:
+        if isinstance(completion, str) and is_web_page(completion):
             raise web_page_error(self._spec, self.address, 200)
-        if isinstance(wrapped := getattr(answer, "error", None), Mapping):  # some gateways fail with a 200
-            code = str(wrapped.get("code") or "")
-            raise self.failure(ProviderError.of(int(code) if code.isdigit() else 500, wrapped, {}))
-        usage, model = usage_of(getattr(answer, "usage", None)), getattr(answer, "model", None)
-        choice = next(iter(getattr(answer, "choices", None) or ()), None)
+        if isinstance(gateway_error := getattr(completion, "error", None), Mapping):  # some gateways fail with a 200
+            code = str(gateway_error.get("code") or "")
+            raise self.request_failure(ProviderError.of(int(code) if code.isdigit() else 500, gateway_error, {}))
+        usage, model = openai_usage(getattr(completion, "usage", None)), getattr(completion, "model", None)
+        choice = next(iter(getattr(completion, "choices", None) or ()), None)
         message = getattr(choice, "message", None)
-        text = answer if isinstance(answer, str) else getattr(message, "content", None)
-        ended = getattr(choice, "finish_reason", None)
-        problem = {"length": "cut", "content_filter": "refused"}.get(str(ended))
+        text = completion if isinstance(completion, str) else getattr(message, "content", None)
+        finish_reason = getattr(choice, "finish_reason", None)
+        problem = {"length": "cut", "content_filter": "refused"}.get(str(finish_reason))
         if getattr(message, "refusal", None):
             problem = "refused"
         text = text if isinstance(text, str) else None
-        chances = likelihoods(tokens_of(choice), question.labels) if not problem else {}
+        chances = likelihoods(_logprob_tokens(choice), question.labels) if not problem else {}
         return Reply(text, usage, model if isinstance(model, str) else None, problem, chances, "logprob")
 
 
-def tokens_of(choice: object) -> Sequence[Token]:
-    """Return the tokens of an answer with their options; empty if the server gives none."""
-    content = getattr(getattr(choice, "logprobs", None), "content", None) or ()
+def _logprob_tokens(choice: object) -> Sequence[Token]:
+    """Return the tokens of a choice with their log-probabilities; empty if the server gives none."""
+    logprobs = getattr(getattr(choice, "logprobs", None), "content", None) or ()
     tokens = []
-    for token in content:
+    for token in logprobs:
         options = {option.token: option.logprob for option in token.top_logprobs or ()}
         if token.logprob is not None:
             options.setdefault(token.token, token.logprob)
@@ -206,14 +210,20 @@ def tokens_of(choice: object) -> Sequence[Token]:
     return tokens
 
 
-def usage_of(usage: object) -> Usage | None:
-    """Return the token counts of chat completions or decisions; None if they are missing."""
-    read = getattr(usage, "prompt_tokens", None), getattr(usage, "input_tokens", None)
-    written = getattr(usage, "completion_tokens", None), getattr(usage, "output_tokens", None)
-    taken, spoken = (next((n for n in map(tokens, counts) if n is not None), None) for counts in (read, written))
-    if not taken:
-        return None  # zero too: some servers do not count
+def openai_usage(usage: object) -> Usage | None:
+    """Return the token counts of a chat completion or of OpenAI's decision; None if they are missing."""
+    inputs = getattr(usage, "prompt_tokens", None), getattr(usage, "input_tokens", None)
+    outputs = getattr(usage, "completion_tokens", None), getattr(usage, "output_tokens", None)
+    input_tokens, output_tokens = (
+        next((count for count in map(token_count, reported) if count is not None), None)
+        for reported in (inputs, outputs)
+    )
+    if not input_tokens:
+        return None  # zero too: some compatible servers do not count
     details = getattr(usage, "prompt_tokens_details", None) or getattr(usage, "input_tokens_details", None)
-    cached, stored = getattr(details, "cached_tokens", None), getattr(details, "cache_write_tokens", None)
-    # Limited to the input, because some gateways report sums over many requests.
-    return Usage(taken, spoken or 0, min(tokens(cached) or 0, taken), min(tokens(stored) or 0, taken))
+    cache_read, cache_write = (
+        # Limited to the input, because some gateways report sums over many requests.
+        min(token_count(getattr(details, name, None)) or 0, input_tokens)
+        for name in ("cached_tokens", "cache_write_tokens")
+    )
+    return Usage(input_tokens, output_tokens or 0, cache_read, cache_write)

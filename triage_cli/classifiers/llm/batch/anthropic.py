@@ -28,16 +28,15 @@ ERROR_STATUSES = {
 class AnthropicBatchApi(AnthropicProvider):
     """Implements `BatchApi` with Message Batches. These have no metadata, so only the results show whose one is."""
 
-    asks_many = True
-    bounded = False  # the results of a message batch are large
+    sends_batches = True
+    limits_responses = False  # the results of a message batch are large
     # Anthropic allows 100,000 requests and 256 MB; our batches are smaller, because the body is built in memory.
     limits = BatchLimits(20_000, 60_000_000)
 
-    def request_line(self, custom_id: str, question: Question, budget: int) -> bytes:
+    def request_line(self, custom_id: str, question: Question, answer_tokens: int) -> bytes:
         """Return one request of a message batch as a line of JSON."""
-        return batch_line(
-            {"custom_id": custom_id, "params": self.request(question, budget, without_schema=self._without_schema)}
-        )
+        params = self.message_request(question, answer_tokens, without_schema=self._without_schema)
+        return batch_line({"custom_id": custom_id, "params": params})
 
     async def upload(self, batch_id: str, request_lines: IO[bytes]) -> IO[bytes]:  # noqa: ARG002 - of the protocol
         """Do nothing: `create` sends all requests of a message batch in its body."""
@@ -51,7 +50,7 @@ class AnthropicBatchApi(AnthropicProvider):
                 requests=[json.loads(line) for line in request_lines], timeout=BATCH_TIMEOUT
             )
         except (anthropic.AnthropicError, ValueError) as error:
-            raise self.translated(error) from None
+            raise self.translated_error(error) from None
         return message_batch.id
 
     async def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:
@@ -68,7 +67,7 @@ class AnthropicBatchApi(AnthropicProvider):
                 elif await self._id_prefix(other.id) == custom_id(batch.batch_id, ""):
                     return other.id
         except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
-            raise self.translated(error) from None
+            raise self.translated_error(error) from None
         if is_unclear:
             raise UnknownOutcomeError("a batch that may be ours is still under way", hint="a later run looks again")
         return None
@@ -87,10 +86,10 @@ class AnthropicBatchApi(AnthropicProvider):
             message_batch = await self.sdk.messages.batches.retrieve(provider_id)
         except anthropic.NotFoundError as error:
             if ProviderError.of(404, error.body, {}).html:
-                raise self.translated(error) from None
+                raise self.translated_error(error) from None
             return BatchLook("gone"), ()
         except (anthropic.AnthropicError, ValueError) as error:
-            raise self.translated(error) from None
+            raise self.translated_error(error) from None
         if message_batch.processing_status != "ended":
             return BatchLook("waiting"), ()
         if not message_batch.results_url:
@@ -106,21 +105,21 @@ class AnthropicBatchApi(AnthropicProvider):
         except anthropic.NotFoundError:
             return False
         except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:
-            raise self.translated(error) from None
+            raise self.translated_error(error) from None
         return True
 
     def read(self, result: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:  # noqa: ARG002
         """Read one result of a message batch: succeeded, errored, canceled or expired."""
         request_id, outcome = str(result["custom_id"]), result["result"]
         if outcome["type"] == "succeeded":
-            return BatchLine(request_id, self.reply(Message.construct(**outcome["message"])))
+            return BatchLine(request_id, self.message_reply(Message.construct(**outcome["message"])))
         if outcome["type"] != "errored":
             return BatchLine(request_id, again=True)
         error = (outcome.get("error") or {}).get("error") or {}
         provider_error = ProviderError.of(ERROR_STATUSES.get(str(error.get("type")), 500), error, {})
-        if self.learned(provider_error, without_schema=bool(options.get("plain"))):
+        if self.leave_out_refused(provider_error, without_schema=bool(options.get("plain"))):
             return BatchLine(request_id, again=True)
-        return BatchLine(request_id, error=self.failure(provider_error))
+        return BatchLine(request_id, error=self.request_failure(provider_error))
 
 
 def _request_counts(message_batch: MessageBatch) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import IO, Any, NamedTuple, Protocol
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.provider import Reply
-from triage_cli.classifiers.llm.provider_errors import ProviderError, failure
+from triage_cli.classifiers.llm.provider_errors import ProviderError, request_failure
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError
@@ -46,7 +46,7 @@ class BatchApi(Protocol):
     def remember(self, options: Mapping[str, Any]) -> None:
         """Start with the refused features that an earlier batch found."""
 
-    def heeded(self, *, form: bool) -> None:
+    def record_form(self, *, is_followed: bool) -> None:
         """Record whether the answers of a batch had the form that was asked for."""
 
     def open(self, network: Network) -> None:
@@ -55,7 +55,7 @@ class BatchApi(Protocol):
     def close(self) -> Awaitable[None]:
         """Close the client of the batch API."""
 
-    def request_line(self, custom_id: str, question: prompt.Question, budget: int) -> bytes:
+    def request_line(self, custom_id: str, question: prompt.Question, answer_tokens: int) -> bytes:
         """Return one request of a batch as a line of JSON."""
 
     async def upload(self, batch_id: str, request_lines: IO[bytes]) -> Any:
@@ -98,7 +98,7 @@ def sent_time(batch: Batch) -> float:
 def refused_batch(message: str, spec: ClassifierSpec, address: str) -> BatchLook:
     """Return the progress of a batch that the provider refused as a whole, with the error for the run."""
     provider_error = ProviderError.of(400, message, {})._replace(about_many=True)
-    error = failure(provider_error, spec, address)
+    error = request_failure(provider_error, spec, address)
     if not isinstance(error, RefusedError | ConfigError):
         error = UnavailableError(
             f'the provider refused a batch of classifier "{spec.name}": {provider_error.summary}',

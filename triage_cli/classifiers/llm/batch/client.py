@@ -13,7 +13,7 @@ from triage_cli.classifiers.llm.batch.api import BatchApi, custom_id
 from triage_cli.classifiers.llm.classifier import LLMClassifier
 from triage_cli.classifiers.llm.costs import Cost, half, used
 from triage_cli.classifiers.llm.interpretation import failed, interpretation_of
-from triage_cli.classifiers.llm.provider import BUDGET, Reply
+from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Reply
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
 from triage_cli.domain.decisions import Answer, Classification
 from triage_cli.domain.errors import (
@@ -75,10 +75,10 @@ class BatchClient:
         """Return a batch's request about a ticket: with more tokens after a cut answer, less text after "too long"."""
         last_error = ticket.error or ""
         limit = prompt.SHORT_LIMIT if last_error.startswith("too_long") else prompt.LIMIT
-        budget = BUDGET * 2 if last_error.startswith("cut") else BUDGET
+        answer_tokens = ANSWER_TOKENS * 2 if last_error.startswith("cut") else ANSWER_TOKENS
         question, masked = self._classifier.question(ticket, limit)
-        worst_usd = Cost(self._price).price_of(self._classifier.worst(question, budget))
-        request_line = self._batch_api.request_line(custom_id(batch_id, number), question, budget)
+        worst_usd = Cost(self._price).price_of(self._classifier.worst_usage(question, answer_tokens))
+        request_line = self._batch_api.request_line(custom_id(batch_id, number), question, answer_tokens)
         return BatchRequest(request_line, worst_usd, json.dumps(masked) if masked else None)
 
     def submit(self, batch: Batch, lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
@@ -155,7 +155,7 @@ class BatchClient:
             again = batch_line.again or is_fatal or (outage and isinstance(error, TemporaryError))
             yield BatchResult(int(number), batch_line.reply, error, again)
         if self._answers_out_of_form and not self._answers_in_form:
-            self._batch_api.heeded(form=False)
+            self._batch_api.record_form(is_followed=False)
 
     def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:
         """Return the outcome of a batch's result for a ticket, with tokens and the halved cost."""
@@ -163,7 +163,7 @@ class BatchClient:
         question = question._replace(labels=tuple(json.loads(batch.labels)))
         cost = Cost(self._price)
         if isinstance(result.reply, Reply):
-            cost.add(used(result.reply, self._classifier.worst(question, 2 * BUDGET)))
+            cost.add(used(result.reply, self._classifier.worst_usage(question, 2 * ANSWER_TOKENS)))
             interpretation = interpretation_of(result.reply, question)
             self._answers_in_form += interpretation.parsed.problem in (None, "unknown_label")
             self._answers_out_of_form += interpretation.parsed.problem == "not_json"

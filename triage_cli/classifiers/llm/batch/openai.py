@@ -15,7 +15,7 @@ from triage_cli.classifiers.llm.batch.api import (
     refused_batch,
     sent_time,
 )
-from triage_cli.classifiers.llm.openai import HOME, OpenAIProvider
+from triage_cli.classifiers.llm.openai import OPENAI_URL, OpenAIProvider
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError
 from triage_cli.domain.batches import Batch, BatchLook
@@ -32,13 +32,13 @@ UNPROCESSED_CODES = ("batch_expired", "batch_cancelled")
 class OpenAIBatchApi(OpenAIProvider):
     """Implements `BatchApi` with files of OpenAI's. A batch is found again by its metadata."""
 
-    asks_many = True
-    bounded = False  # a file of results is large
+    sends_batches = True
+    limits_responses = False  # a file of results is large
     limits = BatchLimits(50_000, 190_000_000)  # OpenAI allows 200 MB
 
-    def request_line(self, custom_id: str, question: Question, budget: int) -> bytes:
+    def request_line(self, custom_id: str, question: Question, answer_tokens: int) -> bytes:
         """Return one request of OpenAI's file as a line of JSON."""
-        body = self.request(question, budget)
+        body = self.completion_request(question, answer_tokens)
         return batch_line({"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": body})
 
     async def upload(self, batch_id: str, request_lines: IO[bytes]) -> str:
@@ -84,14 +84,14 @@ class OpenAIBatchApi(OpenAIProvider):
             openai_batch = await self.sdk.batches.retrieve(provider_id)
         except openai.NotFoundError as error:
             if ProviderError.of(404, error.body, {}).html:
-                raise self.translated(error) from None
+                raise self.translated_error(error) from None
             return BatchLook("gone"), ()
         except (openai.OpenAIError, ValueError) as error:
             raise self._batch_error(error) from None
         if openai_batch.status == "failed":
             batch_errors = (openai_batch.errors.data if openai_batch.errors else None) or ()
             messages = [f"{error.code or ''} {error.message or ''}" for error in batch_errors[:3]]
-            return refused_batch(self.masked("; ".join(messages)), self._spec, self.address), ()
+            return refused_batch(self.without_key("; ".join(messages)), self._spec, self.address), ()
         if openai_batch.status not in ENDED_STATUSES:
             return BatchLook("waiting"), ()
         answered = openai_batch.request_counts.completed if openai_batch.request_counts else 1
@@ -118,21 +118,21 @@ class OpenAIBatchApi(OpenAIProvider):
         request_id, response, error = str(result["custom_id"]), result.get("response"), result.get("error")
         if not isinstance(response, Mapping):
             code = str(error.get("code")) if isinstance(error, Mapping) else ""
-            failure = TemporaryError(f"the request failed ({code})")
-            return BatchLine(request_id, error=failure, again=code in UNPROCESSED_CODES)
+            again = code in UNPROCESSED_CODES
+            return BatchLine(request_id, error=TemporaryError(f"the request failed ({code})"), again=again)
         status, body = int(response.get("status_code") or 0), response.get("body")
         if status == 200 and isinstance(body, Mapping):
             try:
-                return BatchLine(request_id, self.reply(ChatCompletion.construct(**body), question))
+                return BatchLine(request_id, self.completion_reply(ChatCompletion.construct(**body), question))
             except TriageError as failed:
                 return BatchLine(request_id, error=failed)
         provider_error = ProviderError.of(status, body, {})
-        if self.learned(provider_error, int(options.get("form", 0)), frozenset(options.get("without", ()))):
+        if self.leave_out_refused(provider_error, int(options.get("form", 0)), frozenset(options.get("without", ()))):
             return BatchLine(request_id, again=True)
-        return BatchLine(request_id, error=self.failure(provider_error))
+        return BatchLine(request_id, error=self.request_failure(provider_error))
 
     def _batch_error(self, error: Exception) -> TriageError:
         """Translate an error of OpenAI's SDK; a compatible server without this address has no batches."""
-        if isinstance(error, openai.NotFoundError) and self.address != HOME:
+        if isinstance(error, openai.NotFoundError) and self.address != OPENAI_URL:
             return ConfigError(f"{self.address} seems to have no batches (404)", hint="leave out --batch")
-        return self.translated(error)
+        return self.translated_error(error)
