@@ -9,7 +9,7 @@ import pytest
 from tests.support.llm_classifiers import asked, opened, steps, tickets
 from tests.support.llm_server import Asked, LlmServer, Script, Step, decision, running_llm_server
 from tests.support.world import a_budget
-from triage_cli.classifiers.llm.prompt import LIMITS
+from triage_cli.classifiers.llm.prompt import TICKET_LIMITS
 from triage_cli.domain.errors import ConfigError
 
 WINDOW = 512  # tokens of a state that a small decision model takes
@@ -126,7 +126,7 @@ def test_a_state_that_does_not_fit_is_asked_about_again_shorter(code: str) -> No
     assert (step.category, step.error) == ("Billing", None)
     sizes = [len(one.body["state"]) for one in server.asked]
     assert sizes == sorted(sizes, reverse=True)
-    assert len(sizes) <= len(LIMITS)
+    assert len(sizes) <= len(TICKET_LIMITS)
 
 
 def test_a_state_that_fits_in_no_length_is_too_long() -> None:

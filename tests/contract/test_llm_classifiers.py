@@ -29,7 +29,7 @@ from tests.support.ports import number_of, reserve_port
 from tests.support.world import a_budget
 from triage_cli.classifiers.llm.classifier import build
 from triage_cli.classifiers.llm.costs import Cost
-from triage_cli.classifiers.llm.prompt import LIMITS
+from triage_cli.classifiers.llm.prompt import TICKET_LIMITS
 from triage_cli.classifiers.llm.provider import ANSWER_TOKENS
 from triage_cli.config.classifiers import ClassifierSpec, Price
 from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
@@ -441,7 +441,7 @@ def test_a_ticket_that_is_too_long_is_cut_until_it_fits() -> None:
         outcomes, error = asked(opened(server))
         assert (steps(outcomes)[0].error, error, len(server.asked)) == ("too_long", None, 1), "it is short already"
         (chunk,) = [c for c in opened(server).classify([big], a_budget()) if c]
-    assert (steps(chunk)[0].error, len(server.asked)) == ("too_long", 1 + len(LIMITS))
+    assert (steps(chunk)[0].error, len(server.asked)) == ("too_long", 1 + len(TICKET_LIMITS))
 
 
 # --- failures that pass

@@ -11,7 +11,7 @@ import pytest
 from tests.support.commands import PATIENCE
 from tests.support.stored_tickets import a_run, a_ticket, an_event, changed, ended, filled, sql
 from tests.support.world import World, a_budget
-from triage_cli.classifiers.llm.costs import BudgetReserver
+from triage_cli.classifiers.llm.reservations import BudgetReserver
 from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.decisions import Answer, Classification

@@ -17,7 +17,7 @@ from tests.support.cli import Cli
 from tests.support.llm_classifiers import CATEGORIES, PRICE, TYPES, asked, opened, steps, tickets
 from tests.support.llm_server import Step, chat, decision, message, running_llm_server, verdict
 from tests.support.local_server import Handler, LocalServer
-from triage_cli.classifiers.llm.costs import Cost, used
+from triage_cli.classifiers.llm.costs import Cost, charged_usage
 from triage_cli.classifiers.llm.decisions_api import DecisionProvider
 from triage_cli.classifiers.llm.interpretation import interpretation_of
 from triage_cli.classifiers.llm.prompt import question
@@ -97,7 +97,7 @@ def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
         if not isinstance(reply, Reply):
             return
         bill = Cost(PRICE)
-        usage = used(reply, classifier.worst_usage(question_spec, ANSWER_TOKENS))
+        usage = charged_usage(reply, classifier.worst_usage(question_spec, ANSWER_TOKENS))
         assert min(usage) >= 0
         assert 0 <= bill.add(usage) < math.inf
         outcome = classifier.outcome(ticket, question_spec, interpretation_of(reply, question_spec), bill, ())

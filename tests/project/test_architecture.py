@@ -92,7 +92,7 @@ def test_identifiers_say_what_they_hold() -> None:
 ENDING_IN_ING = {
     "ascending", "beginning", "ceiling", "drawing", "encoding", "ending", "existing", "finding", "mapping", "missing",
     "outgoing", "pending", "printing", "remaining", "ring", "setting", "standing", "stopping", "waiting",
-    "draining", "discarding", "Finding", "KeyRing", "RemoteKeyRing", "Standing", "Waiting",
+    "draining", "discarding", "Finding", "KeyRing", "RemoteKeyRing", "RowMapping", "Standing", "Waiting",
 }  # fmt: skip
 
 

@@ -192,7 +192,7 @@ def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller:
         run_id=caller.run_id,
         max_wait=plan.max_wait,
         network=Network(config.offline),
-        shared=caller.paces[spec.name],
+        shared_rate_limiter=caller.paces[spec.name],
     )
 
 

@@ -40,13 +40,13 @@ def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> E
     asked = llm_classifier.build(
         paid, config.categories, env=os.environ, actor="", run_id=None, network=Network(config.offline)
     )
-    bill = costs.Cost(costs.half(paid.price) if plan.batch else paid.price)
+    bill = costs.Cost(costs.half_price(paid.price) if plan.batch else paid.price)
     number = tokens = 0
     cost, most, prompt = 0.0, 0.0, ""
     for ticket in tickets:
         question, _ = asked.question(ticket)
         worst = asked.worst_usage(question, ANSWER_TOKENS)
-        usage = costs.expected(worst)
+        usage = costs.likely_usage(worst)
         number, tokens = number + 1, tokens + usage.input + usage.output
         cost, most = cost + bill.price_of(usage), most + bill.price_of(worst)
         prompt = prompt or f"{question.system}\n\n{question.user}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import anthropic
 
-from triage_cli.classifiers.llm.prompt import Question, schema
+from triage_cli.classifiers.llm.prompt import Question, answer_schema
 from triage_cli.classifiers.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
@@ -105,7 +105,8 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
         """Return the body of a request for a message."""
         output_config: dict[str, Any] = {}
         if not without_schema:
-            output_config["output_config"] = {"format": {"type": "json_schema", "schema": schema(question.labels)}}
+            json_schema = {"type": "json_schema", "schema": answer_schema(question.labels)}
+            output_config["output_config"] = {"format": json_schema}
         return {
             "model": self._spec.model or "",
             "max_tokens": answer_tokens,

@@ -1,4 +1,4 @@
-"""A classifier that asks a language model, with limits on cost, time and retries."""
+"""The classifier that asks a language model, with limits on cost, time and retries."""
 
 import asyncio
 import hashlib
@@ -7,19 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.claim_check import ClaimCheck
-from triage_cli.classifiers.llm.costs import BudgetReserver, Cost, expected, used
+from triage_cli.classifiers.llm.costs import Cost, charged_usage, likely_usage
 from triage_cli.classifiers.llm.interpretation import (
-    MEANING,
+    PROBLEM_MEANINGS,
     Interpretation,
     clean_reason,
-    described,
-    failed,
+    failed_interpretation,
     interpretation_of,
+    shown_message,
     without_quote,
 )
 from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Provider, Usage
 from triage_cli.classifiers.llm.provider_errors import RejectedError
 from triage_cli.classifiers.llm.redaction import redact
+from triage_cli.classifiers.llm.reservations import BudgetReserver
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
@@ -44,17 +45,17 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     run_id: str | None,
     max_wait: float = 120.0,
     network: Network,
-    shared: RateLimiter | None = None,
+    shared_rate_limiter: RateLimiter | None = None,
     time_source: TimeSource = REAL_TIME,
 ) -> "LLMClassifier":
-    """Return a classifier of type `openai`, `anthropic` or `decision`; `shared` is its rate limiter, if any.
+    """Return a classifier of type `openai`, `anthropic` or `decision`; `shared_rate_limiter` is that of its provider.
 
     Raises `UsageError` when offline, `RefusedError` for a missing key.
     """
     network.check(f'classifier "{spec.name}"')
     endpoint = CircuitBreaker(
         f'classifier "{spec.name}"', workers=spec.workers, max_wait=max_wait, time_source=time_source,
-        shared=shared or RateLimiter(spec.requests_per_minute, spec.tokens_per_minute),
+        shared=shared_rate_limiter or RateLimiter(spec.requests_per_minute, spec.tokens_per_minute),
     )  # fmt: skip
     provider = _provider(spec, categories, env)
     return LLMClassifier(spec, categories, provider, endpoint, network, actor=actor, run_id=run_id)
@@ -103,33 +104,37 @@ class LLMClassifier:
             [[c.name, c.description, *c.examples] for c in categories], ensure_ascii=False
         )
         # With the categories' first names, so that a rename does not change the fingerprint.
-        first = json.dumps([[c.root or c.name, c.description, *c.examples] for c in categories], ensure_ascii=False)
-        asked = [spec.type, spec.model, provider.address, prompt.VERSION, first, sorted(spec.redact)]
-        self.fingerprint = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        with_first_names = [[c.root or c.name, c.description, *c.examples] for c in categories]
+        fingerprinted = [
+            spec.type, spec.model, provider.address, prompt.PROMPT_VERSION,
+            json.dumps(with_first_names, ensure_ascii=False), sorted(spec.redact),
+        ]  # fmt: skip
+        self.fingerprint = hashlib.sha256(json.dumps(fingerprinted).encode()).hexdigest()
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Return its only fingerprint."""
+        """Return the fingerprint of the only question that it asks the model."""
         return (self.fingerprint,)
 
     def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the question, for the record."""
-        options = {"prompt": prompt.VERSION, "redact": sorted(self.spec.redact)}
+        """Return the question that the language model is asked, for the record."""
+        prompt_options = {"prompt": prompt.PROMPT_VERSION, "redact": sorted(self.spec.redact)}
         question_spec = QuestionSpec(
             self.fingerprint, self.spec.type, self.spec.model or "", self.provider.address,
-            prompt.system(self.categories), self._categories_json, json.dumps(options), times.now(),
+            prompt.system_prompt(self.categories), self._categories_json, json.dumps(prompt_options), times.now(),
         )  # fmt: skip
         return (question_spec,)
 
     def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer with the confidence and the threshold that it would have now."""
+        """Return a stored answer of the model with the threshold that it would have now."""
         return answer.at_threshold(self.spec.min_confidence)
 
-    def question(self, ticket: Ticket, limit: int = prompt.LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
-        """Return the question about a ticket, and the kinds of text that were masked in it."""
+    def question(self, ticket: Ticket, limit: int = prompt.TICKET_LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
+        """Return the question about a ticket, and the kinds of text that redaction masked in it."""
         subject, masked_kinds = redact(ticket.subject or "", self.spec.redact)
-        description, more = redact(ticket.body or "", self.spec.redact)
-        return prompt.question(self.categories, subject, description, limit), tuple(dict.fromkeys(masked_kinds + more))
+        description, more_kinds = redact(ticket.body or "", self.spec.redact)
+        question = prompt.question(self.categories, subject, description, limit)
+        return question, tuple(dict.fromkeys(masked_kinds + more_kinds))
 
     def outcome(
         self,
@@ -137,40 +142,40 @@ class LLMClassifier:
         question: prompt.Question,
         interpretation: Interpretation,
         cost: Cost,
-        masked: tuple[str, ...],
+        masked_kinds: tuple[str, ...],
     ) -> Outcome[Answer]:
-        """Return the outcome of a question about a ticket: the answer to store, or the failure."""
+        """Return the outcome of asking the model about a ticket: the answer to store, or the failure."""
         spec, (parsed, reply, detail) = self.spec, interpretation
-        confidence, source = None, None
+        confidence, confidence_source = None, None
         if parsed.label is not None:
             is_measured = parsed.label in reply.chances or reply.source == "decision"
             confidence = reply.chances.get(parsed.label, parsed.confidence)
-            source = reply.source if is_measured else "said"
+            confidence_source = reply.source if is_measured else "said"
         category = None if parsed.label == question.none else parsed.label
-        another_model = reply.model and reply.model != spec.model
+        is_other_model = reply.model and reply.model != spec.model
         step = Classification(
             ids.new_id(), ticket.ticket_id, self._run_id,
-            f"{spec.name} ({prompt.shown(reply.model or '', 80)})" if another_model else spec.name,
-            category, confidence, source,
+            f"{spec.name} ({prompt.cut_text(reply.model or '', 80)})" if is_other_model else spec.name,
+            category, confidence, confidence_source,
             clean_reason(parsed.reason, question.system), spec.name, self._actor, self.fingerprint,
             spec.min_confidence, json.dumps(dict(reply.chances), ensure_ascii=False) if reply.chances else None,
             ids.answer_key(self.fingerprint, ticket.text), times.now(), None, *cost.usage, cost.cost,
-            json.dumps(masked) if masked else None, parsed.problem,
+            json.dumps(masked_kinds) if masked_kinds else None, parsed.problem,
         )  # fmt: skip
         problem = parsed.problem
-        error = AnswerError(f"{problem}: {detail or MEANING[problem]}") if problem else None
+        error = AnswerError(f"{problem}: {detail or PROBLEM_MEANINGS[problem]}") if problem else None
         return Outcome(
             0, Action.FAILED if error else Action.ANSWERED, Answer(ticket, (step,), step.is_sure), error, ticket
         )
 
     def worst_usage(self, question: prompt.Question, answer_tokens: int) -> Usage:
-        """Return the most expensive usage of a request, which may be that all its tokens are written to a cache."""
+        """Return the most expensive usage of a request; its tokens may all be written to the provider's cache."""
         most = self.provider.most_tokens(question, answer_tokens)
         usages = Usage(most, answer_tokens), Usage(most, answer_tokens, cache_write=most)
         return max(usages, key=Cost(self.spec.price).price_of)
 
     def check_price(self, budget: Budget) -> None:
-        """Raise `ConfigError` if there is a cost limit and no price is known."""
+        """Raise `ConfigError` if there is a cost limit and the model's price is not known."""
         if budget.bounded and self.spec.price is None:
             raise ConfigError(
                 f'what classifier "{self.name}" costs is not known, so a budget cannot bound it',
@@ -178,28 +183,28 @@ class LLMClassifier:
             )
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Yield answers as they arrive. Raises `ConfigError` if there is a cost limit and no price is known."""
+        """Yield the model's answers as they arrive. Raises `ConfigError` as `check_price` does."""
         self.check_price(budget)
         return self._classify(chunks, budget)
 
     def _classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        run = _AskRun(self, budget)
+        question_run = _QuestionRun(self, budget)
         self.provider.open(self.network)
         try:
-            for done in bridge().map(
-                chunks, run.ask, workers=self.spec.workers, stopping=lambda: run.stopping, tick=1.0
+            for asked in bridge().map(
+                chunks, question_run.ask, workers=self.spec.workers, stopping=lambda: question_run.stopping, tick=1.0
             ):
-                outcomes = [o for _, o in done if isinstance(o, Outcome)]
+                outcomes = [o for _, o in asked if isinstance(o, Outcome)]
                 yield [outcome._replace(row=row) for row, outcome in enumerate(outcomes)]
         finally:
             # Without waiting, because a generator that was dropped may be closed in the loop's own thread.
             asyncio.run_coroutine_threadsafe(self.provider.close(), bridge().loop)
-        if run.fatal is not None:
-            raise run.fatal
+        if question_run.fatal is not None:
+            raise question_run.fatal
 
 
-class _AskRun:
-    """One call of `classify`; after the first fatal error, no further call begins."""
+class _QuestionRun:
+    """One call of `LLMClassifier.classify`; after the first fatal error, no further question begins."""
 
     def __init__(self, classifier: LLMClassifier, budget: Budget) -> None:
         self.fatal: Exception | None = None
@@ -207,21 +212,21 @@ class _AskRun:
         self._spec = classifier.spec
         self._budget = budget
         self._rejected = 0
-        self._rejections_to_end = max(10, self._spec.workers)
+        self._rejections_to_end_run = max(10, self._spec.workers)
         self._reserver = BudgetReserver(budget, lambda: self.stopping)
         self._claim_check = ClaimCheck(budget)
 
     @property
     def stopping(self) -> bool:
-        """Return whether no further call is to begin."""
+        """Return whether no further question is to begin."""
         return self.fatal is not None or self._budget.stopping
 
     async def ask(self, ticket: Ticket) -> Outcome[Answer]:
-        """Ask about one ticket. An error ends the run."""
+        """Ask the model about one ticket. An error ends the run."""
         if self.stopping:
             raise StoppingError
         try:
-            return self._budget.answered(await self._ask_with_retries(ticket))
+            return self._budget.answered(await self._ask_until_usable(ticket))
         except StoppingError:
             raise
         except Exception as error:
@@ -231,23 +236,24 @@ class _AskRun:
             self.fatal = self.fatal or RuntimeError("a question was cancelled")
             raise
 
-    async def _ask_with_retries(self, ticket: Ticket) -> Outcome[Answer]:
+    async def _ask_until_usable(self, ticket: Ticket) -> Outcome[Answer]:
         cost, retries = Cost(self._spec.price), Retries(self._spec.max_retries)
-        limit, answer_tokens, may_retry = prompt.LIMIT, ANSWER_TOKENS, True
-        outcome, paid = None, Usage()
+        limit, answer_tokens, may_retry = prompt.TICKET_LIMIT, ANSWER_TOKENS, True
+        outcome, paid_usage = None, Usage()
         while True:
-            question, masked = self._classifier.question(ticket, limit)
+            question, masked_kinds = self._classifier.question(ticket, limit)
             try:
-                interpretation = await self._interpretation(ticket, question, answer_tokens, retries, cost)
+                interpretation = await self._ask_provider(ticket, question, answer_tokens, retries, cost)
             except (TriageError, StoppingError) as error:
-                if outcome is None or paid == Usage():
+                if outcome is None or paid_usage == Usage():
                     raise
                 if isinstance(error, TriageError):
                     self.fatal = self.fatal or error
                 return outcome  # the first answer is unusable, but was paid for
-            outcome, paid = self._classifier.outcome(ticket, question, interpretation, cost, masked), cost.usage
+            outcome = self._classifier.outcome(ticket, question, interpretation, cost, masked_kinds)
+            paid_usage = cost.usage
             problem = interpretation.parsed.problem
-            if problem == "too_long" and (shorter := prompt.shorter(limit, question)):
+            if problem == "too_long" and (shorter := prompt.shorter_limit(limit, question)):
                 limit = shorter  # nothing was paid, so this does not count as a retry
                 continue
             if problem not in ("cut", "empty", "not_json", "unknown_label") or not may_retry or not retries.take():
@@ -256,27 +262,27 @@ class _AskRun:
             if problem == "cut":
                 answer_tokens *= 2
 
-    async def _interpretation(
+    async def _ask_provider(
         self, ticket: Ticket, question: prompt.Question, answer_tokens: int, retries: Retries, cost: Cost
     ) -> Interpretation:
-        """Ask once, with retries of failed requests."""
+        """Ask the provider once, with retries of failed requests, and interpret its reply."""
         provider, worst = self._classifier.provider, self._classifier.worst_usage(question, answer_tokens)
-        reservation = self._reserver.stake(cost.price_of(worst))
+        reservation = self._reserver.reservation(cost.price_of(worst))
         try:
             reply = await persist(
                 lambda: self._claim_check.held(ticket.ticket_id, lambda: provider.ask(question, answer_tokens)),
                 self._classifier.endpoint, retries, timeout=self._spec.timeout,
-                tokens=expected(worst).input + answer_tokens, stopping=lambda: self.stopping,
-                ready=reservation.put, lost=lambda: reservation.settle(cost.add(worst)),
+                tokens=likely_usage(worst).input + answer_tokens, stopping=lambda: self.stopping,
+                ready=reservation.reserve, lost=lambda: reservation.settle(cost.add(worst)),
             )  # fmt: skip
-            reservation.settle(cost.add(used(reply, worst)))
+            reservation.settle(cost.add(charged_usage(reply, worst)))
         except (AnswerError, TemporaryError) as error:
             self._rejected += isinstance(error, RejectedError)
-            if isinstance(error, RejectedError) and self._rejected == self._rejections_to_end:
+            if isinstance(error, RejectedError) and self._rejected == self._rejections_to_end_run:
                 raise ConfigError(
-                    described(error, question), hint="not one ticket was accepted; check model and base_url"
+                    shown_message(error, question), hint="not one ticket was accepted; check model and base_url"
                 ) from None
-            return failed(error, question)
+            return failed_interpretation(error, question)
         except (ConfigError, RefusedError) as error:
             raise without_quote(error, question) from None
         finally:

@@ -4,15 +4,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from triage_cli.classifiers.llm.prompt import Question, shown
+from triage_cli.classifiers.llm.prompt import Question, cut_text
 from triage_cli.classifiers.llm.provider import Reply
 from triage_cli.classifiers.llm.provider_errors import RejectedError, TooLongError
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.domain.errors import AnswerError, TriageError
 
 E = TypeVar("E", bound=TriageError)
-QUOTE = 20  # equal characters from which on an error message counts as quoting the ticket
-MEANING = {
+QUOTE_LENGTH = 20  # equal characters from which on an error message counts as quoting the ticket
+PROBLEM_MEANINGS = {
     "empty": "the model said nothing",
     "not_json": "the model's answer was no JSON of the form that was asked for",
     "unknown_label": "the model named a category that is not in the list",
@@ -25,7 +25,7 @@ MEANING = {
 
 
 class Parsed(NamedTuple):
-    """A parsed answer: a label of the list, or a `problem` (empty, not_json, unknown_label)."""
+    """A model's answer, parsed: a label of the list, or a `problem` (empty, not_json, unknown_label)."""
 
     label: str | None = None
     confidence: float | None = None
@@ -42,21 +42,21 @@ class Interpretation(NamedTuple):
 
 
 def interpretation_of(reply: Reply, question: Question) -> Interpretation:
-    """Return the interpretation of a reply."""
+    """Return the interpretation of a model's reply."""
     if reply.problem:
         return Interpretation(Parsed(problem=reply.problem), reply)
     return Interpretation(parse(reply.text, question.labels), reply)
 
 
-def failed(error: TriageError, question: Question) -> Interpretation:
+def failed_interpretation(error: TriageError, question: Question) -> Interpretation:
     """Return the interpretation of a failed request."""
-    kinds = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
-    problem = next((name for kind, name in kinds if isinstance(error, kind)), "unavailable")
-    detail = described(error, question)
+    problems = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
+    problem = next((problem for error_type, problem in problems if isinstance(error, error_type)), "unavailable")
+    detail = shown_message(error, question)
     return Interpretation(Parsed(problem=problem), Reply(None), detail if detail != error.code else "")
 
 
-def described(error: TriageError, question: Question) -> str:
+def shown_message(error: TriageError, question: Question) -> str:
     """Return a provider's message without secrets; if it quotes the ticket, only the error's code."""
     message, _ = redact(error.message, ("secret",))
     return message if _quote_in(message, question) is None else error.code
@@ -69,41 +69,41 @@ def without_quote(error: E, question: Question) -> E:
 
 
 def _quote_in(message: str, question: Question) -> int | None:
-    """Return where a message begins to quote the ticket; None if it does not."""
-    starts = range(len(message) - QUOTE + 1)
-    return next((start for start in starts if message[start : start + QUOTE] in question.user), None)
+    """Return where a provider's message begins to quote the ticket; None if it does not."""
+    starts = range(len(message) - QUOTE_LENGTH + 1)
+    return next((start for start in starts if message[start : start + QUOTE_LENGTH] in question.user), None)
 
 
 def parse(answer_text: str | None, labels: Sequence[str]) -> Parsed:
-    """Parse an answer: JSON (bare, fenced or within prose), or only a label. Nothing is guessed."""
+    """Parse a model's answer: JSON (bare, fenced or within prose), or only a label. Nothing is guessed."""
     answer_text = (answer_text or "").strip()
     if not answer_text:
         return Parsed(problem="empty")
-    if label_only := _match(answer_text, labels) or _match(answer_text.strip("`\"'*. \n"), labels):
+    if label_only := _match_label(answer_text, labels) or _match_label(answer_text.strip("`\"'*. \n"), labels):
         return Parsed(label_only)
-    answer = _answer_in(answer_text)
+    answer = _json_answer_in(answer_text)
     if answer is None:
         return Parsed(problem="not_json")
-    label = _match(answer["category"], labels)
+    label = _match_label(answer["category"], labels)
     if label is None:
         return Parsed(problem="unknown_label")
     reason = answer.get("reason")
-    return Parsed(label, _share(answer.get("confidence")), reason if isinstance(reason, str) else None)
+    return Parsed(label, _parsed_confidence(answer.get("confidence")), reason if isinstance(reason, str) else None)
 
 
-def _match(name: object, labels: Sequence[str]) -> str | None:
-    """Return the label equal to a text; else the only one that is equal when case is ignored."""
+def _match_label(name: object, labels: Sequence[str]) -> str | None:
+    """Return the label that a model's answer names; else the only one that is equal when case is ignored."""
     if not isinstance(name, str):
         return None
     name = name.strip()
     if name in labels:
         return name
-    alike = [label for label in labels if label.casefold() == name.casefold()]
-    return alike[0] if len(alike) == 1 else None
+    equal_labels = [label for label in labels if label.casefold() == name.casefold()]
+    return equal_labels[0] if len(equal_labels) == 1 else None
 
 
-def _answer_in(answer_text: str) -> Mapping[str, Any] | None:
-    """Return the JSON object with a category in a text; None if there is none, or several that differ."""
+def _json_answer_in(answer_text: str) -> Mapping[str, Any] | None:
+    """Return the JSON object with a category in a model's answer; None if there is none, or several that differ."""
     answers: list[Mapping[str, Any]] = []
     decoder = json.JSONDecoder()
     start = answer_text.find("{")
@@ -125,8 +125,8 @@ def _answer_in(answer_text: str) -> Mapping[str, Any] | None:
     return answers[0]
 
 
-def _share(value: object) -> float | None:
-    """Return a confidence between 0 and 1; a number from 1 to 100 counts as per cent."""
+def _parsed_confidence(value: object) -> float | None:
+    """Return the confidence that a model gives, between 0 and 1; a number from 1 to 100 counts as per cent."""
     if isinstance(value, str):
         try:
             value = float(value.strip().rstrip("%"))
@@ -140,10 +140,10 @@ def _share(value: object) -> float | None:
 
 
 def clean_reason(reason_text: str | None, system_text: str) -> str | None:
-    """Return a reason in one line of bounded length; None if it repeats the prompt."""
-    reason = " ".join(shown(reason_text or "", 300).split())
+    """Return the model's reason in one line of bounded length; None if it repeats the prompt."""
+    reason = " ".join(cut_text(reason_text or "", 300).split())
     prompt_text = " ".join(system_text.split()).casefold()
-    folded = reason.casefold()
-    if any(folded[start : start + 40] in prompt_text for start in range(len(folded) - 39)):
+    folded_reason = reason.casefold()
+    if any(folded_reason[start : start + 40] in prompt_text for start in range(len(folded_reason) - 39)):
         return None
     return reason or None

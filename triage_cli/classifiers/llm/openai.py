@@ -10,8 +10,8 @@ import httpx  # noqa: F401
 import openai
 from openai.types.chat import ChatCompletion
 
-from triage_cli.classifiers.llm.likelihood import Token, likelihoods
-from triage_cli.classifiers.llm.prompt import VERSION, Question, schema
+from triage_cli.classifiers.llm.likelihood import AnswerToken, likelihoods
+from triage_cli.classifiers.llm.prompt import PROMPT_VERSION, Question, answer_schema
 from triage_cli.classifiers.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
@@ -137,7 +137,7 @@ class OpenAIProvider(OpenAIClient):
         request: dict[str, Any] = {"model": self._spec.model, "messages": messages}
         form = JSON_FORMS[self._form]
         if form == "schema":
-            json_schema = schema(question.labels, bounded="bounds" not in self._without)
+            json_schema = answer_schema(question.labels, bounded="bounds" not in self._without)
             verdict = {"name": "verdict", "strict": True, "schema": json_schema}
             request["response_format"] = {"type": "json_schema", "json_schema": verdict}
         elif form == "object":
@@ -147,7 +147,7 @@ class OpenAIProvider(OpenAIClient):
         if "logprobs" not in self._without:
             request |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
         if "cache" not in self._without:
-            request["prompt_cache_key"] = f"triage-{VERSION}"
+            request["prompt_cache_key"] = f"triage-{PROMPT_VERSION}"
         request["max_tokens" if "budget" in self._without else "max_completion_tokens"] = answer_tokens
         return request
 
@@ -198,7 +198,7 @@ class OpenAIProvider(OpenAIClient):
         return Reply(text, usage, model if isinstance(model, str) else None, problem, chances, "logprob")
 
 
-def _logprob_tokens(choice: object) -> Sequence[Token]:
+def _logprob_tokens(choice: object) -> Sequence[AnswerToken]:
     """Return the tokens of a choice with their log-probabilities; empty if the server gives none."""
     logprobs = getattr(getattr(choice, "logprobs", None), "content", None) or ()
     tokens = []
@@ -206,7 +206,7 @@ def _logprob_tokens(choice: object) -> Sequence[Token]:
         options = {option.token: option.logprob for option in token.top_logprobs or ()}
         if token.logprob is not None:
             options.setdefault(token.token, token.logprob)
-        tokens.append(Token(token.token or "", tuple(options.items())))
+        tokens.append(AnswerToken(token.token or "", tuple(options.items())))
     return tokens
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from triage_cli.classifiers.llm.prompt import shown
+from triage_cli.classifiers.llm.prompt import cut_text
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain.errors import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError, WebPageError
@@ -61,7 +61,7 @@ class ProviderError(NamedTuple):
         That of a batch ends where it may begin to quote a ticket. It cannot be compared with the tickets, as that about
         one is: there are up to 50,000, and where a batch is refused later, they are not at hand.
         """
-        text = " ".join(shown(self.message[:2000]).split())
+        text = " ".join(cut_text(self.message[:2000]).split())
         if self.about_many and (quote := QUOTE_START.search(text)):
             text = f"{text[: quote.start()].rstrip()}…"
         return redact(text, ("secret",))[0][:200]

@@ -11,8 +11,8 @@ from typing import IO, Any, TypeVar
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.batch.api import BatchApi, custom_id
 from triage_cli.classifiers.llm.classifier import LLMClassifier
-from triage_cli.classifiers.llm.costs import Cost, half, used
-from triage_cli.classifiers.llm.interpretation import failed, interpretation_of
+from triage_cli.classifiers.llm.costs import Cost, charged_usage, half_price
+from triage_cli.classifiers.llm.interpretation import failed_interpretation, interpretation_of
 from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Reply
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
 from triage_cli.domain.decisions import Answer, Classification
@@ -58,7 +58,7 @@ class BatchClient:
         self._batch_api = batch_api
         self._calibrate = calibrate
         self._bound = bound
-        self._price = half(classifier.spec.price)
+        self._price = half_price(classifier.spec.price)
         self._answers_in_form = self._answers_out_of_form = 0
         self.heartbeat: Callable[[], None] = _no_heartbeat
 
@@ -74,7 +74,7 @@ class BatchClient:
     def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
         """Return a batch's request about a ticket: with more tokens after a cut answer, less text after "too long"."""
         last_error = ticket.error or ""
-        limit = prompt.SHORT_LIMIT if last_error.startswith("too_long") else prompt.LIMIT
+        limit = prompt.SHORT_TICKET_LIMIT if last_error.startswith("too_long") else prompt.TICKET_LIMIT
         answer_tokens = ANSWER_TOKENS * 2 if last_error.startswith("cut") else ANSWER_TOKENS
         question, masked = self._classifier.question(ticket, limit)
         worst_usd = Cost(self._price).price_of(self._classifier.worst_usage(question, answer_tokens))
@@ -163,12 +163,12 @@ class BatchClient:
         question = question._replace(labels=tuple(json.loads(batch.labels)))
         cost = Cost(self._price)
         if isinstance(result.reply, Reply):
-            cost.add(used(result.reply, self._classifier.worst_usage(question, 2 * ANSWER_TOKENS)))
+            cost.add(charged_usage(result.reply, self._classifier.worst_usage(question, 2 * ANSWER_TOKENS)))
             interpretation = interpretation_of(result.reply, question)
             self._answers_in_form += interpretation.parsed.problem in (None, "unknown_label")
             self._answers_out_of_form += interpretation.parsed.problem == "not_json"
         else:
-            interpretation = failed(result.error or AnswerError("no answer"), question)
+            interpretation = failed_interpretation(result.error or AnswerError("no answer"), question)
         outcome = self._classifier.outcome(ticket, question, interpretation, cost, ())
         if outcome.value is None:
             raise TypeError(outcome)
