@@ -1,27 +1,28 @@
 """Access to the API: which role a request takes, who sends it, and limits for each key and for wrong keys."""
 
+from collections import OrderedDict
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import MutableMapping
+from contextlib import contextmanager
+from triage_cli.api.dependencies import Caller
+from triage_cli.api.dependencies import Limits
+from triage_cli.api.docs_page import FILES as DOCS_FILES
+from triage_cli.api.server_log import error_log
+from triage_cli.domain import api_keys
+from triage_cli.domain import times
+from triage_cli.domain.api_keys import ApiKey
+from triage_cli.domain.errors import BusyError
+from triage_cli.domain.errors import ExhaustedError
+from triage_cli.domain.errors import RateLimitedError
+from triage_cli.domain.errors import TriageError
+from triage_cli.domain.errors import UnauthenticatedError
+from triage_cli.domain.errors import UnavailableError
+from triage_cli.ports.storage import ApiAccessStore
+from typing import NamedTuple
 import hmac
-import logging
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
-from typing import NamedTuple
-
-from triage_cli.api.dependencies import Caller, Limits
-from triage_cli.api.docs_page import FILES as DOCS_FILES
-from triage_cli.domain import api_keys, times
-from triage_cli.domain.api_keys import ApiKey
-from triage_cli.domain.errors import (
-    BusyError,
-    ExhaustedError,
-    RateLimitedError,
-    TriageError,
-    UnauthenticatedError,
-    UnavailableError,
-)
-from triage_cli.ports.storage import ApiAccessStore
 
 # Seconds between two records that a key was used.
 TOUCH_SECONDS = 60.0
@@ -39,8 +40,6 @@ SIGNED = "/webhooks/"
 ADMIN = ("/keys", "/forget", "/runs", "/audit/verify")
 METRICS = "/metrics"
 
-errors = logging.getLogger("triage.errors")
-
 
 @contextmanager
 def database_errors_hidden() -> Iterator[None]:
@@ -50,7 +49,7 @@ def database_errors_hidden() -> Iterator[None]:
     except (BusyError, ExhaustedError):
         raise
     except TriageError as error:
-        errors.warning("the database cannot be used: %s", error.sentence())
+        error_log.warning("the database cannot be used: %s", error.sentence())
         raise UnavailableError("the database cannot be used", hint="the server's log says why") from error
 
 
@@ -206,7 +205,7 @@ class FailedKeys:
             bucket = bucket._replace(left=left if is_over else left - 1, at=now)
             is_due = is_over and now - bucket.warned_at >= WARN_SECONDS
             if is_due:
-                errors.warning(
+                error_log.warning(
                     "%s keeps sending keys that are none; more of them get 429 and no line in the log", address
                 )
                 bucket = bucket._replace(warned_at=now)

@@ -1,12 +1,12 @@
 """The background work of a server: it classifies and routes tickets from webhooks, and sends what is due."""
 
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from triage_cli.api.server_log import error_log
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import ItemError, TriageError
@@ -24,8 +24,6 @@ LOOK = 1.0
 PAUSE = 30.0
 # Seconds after which tickets are taken up again after an error.
 AGAIN = 60.0
-
-errors = logging.getLogger("triage.errors")
 
 
 class Worker:
@@ -164,9 +162,9 @@ class _Loop:
             try:
                 self._work()
             except TriageError as error:
-                errors.warning("background: %s", error.sentence())
+                error_log.warning("background: %s", error.sentence())
             except Exception:  # noqa: BLE001 - the thread lives as long as the server
-                errors.exception("background work failed")
+                error_log.exception("background work failed")
             self._woken.wait(LOOK)
             self._woken.clear()
 
@@ -179,5 +177,5 @@ def _drain(outcomes: Iterable[Outcome[Any]]) -> int:
         if outcome.error is not None and not isinstance(outcome.error, ItemError):
             mistakes[outcome.error.sentence()] = None
     for sentence in mistakes:
-        errors.warning("background: %s", sentence)
+        error_log.warning("background: %s", sentence)
     return number

@@ -5,7 +5,6 @@ A repetition of a bulk request, whose response is a stream, is refused while the
 
 import asyncio
 import hashlib
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from triage_cli.api.dependencies import ServerState, current_caller, current_server
+from triage_cli.api.server_log import error_log
 from triage_cli.domain.errors import BusyError, TriageError, UsageError
 from triage_cli.domain.serialization import to_json
 
@@ -26,8 +26,6 @@ RENEW = 10.0
 # How long a repeated request waits for the running one, and how often it checks, in seconds.
 PATIENCE = 2.0
 LOOK = 0.05
-
-errors = logging.getLogger("triage.errors")
 
 
 def key_header(description: str) -> Any:
@@ -100,7 +98,7 @@ class IdempotentRequest:
             try:
                 await asyncio.to_thread(self._gate.renew, self._caller_id, key, LEASE)
             except TriageError as error:  # the work fails too, if this lasts
-                errors.warning("a request at work could not say so: %s", error.sentence())
+                error_log.warning("a request at work could not say so: %s", error.sentence())
 
     def _begin(self, key: str, body_hash: str) -> Response | None:
         """Return the stored response, or None if this request is to do the work."""

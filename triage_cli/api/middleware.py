@@ -1,20 +1,18 @@
 """Middleware for every request: request id, authentication, role, limits of the body, access log."""
 
 import asyncio
-import json
-import logging
 import re
 import time
 from urllib.parse import unquote
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from triage_cli.api import problems
 from triage_cli.api.auth import SIGNED, Authenticator, FailedKeys, is_open, required_role
 from triage_cli.api.dependencies import Caller, ServerState
-from triage_cli.domain import ids, times
+from triage_cli.api.server_log import RequestLog, error_log
 from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.errors import (
     MediaTypeError,
@@ -31,13 +29,7 @@ from triage_cli.service.run_context import request_id
 TABLE = "/tickets/batch"
 BULK = (TABLE, "/classify", "/route", "/reclassify", "/verdicts")
 KEPT_ENCODED = re.compile(r"%(2[5Ff])")
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 QUERY = "triage.query"  # where a scope has the query, which telemetry must not see
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
-
-access = logging.getLogger("triage.access")
-errors = logging.getLogger("triage.errors")
 
 
 class AccessMiddleware:
@@ -55,7 +47,7 @@ class AccessMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_log = _RequestLog(scope, send)
+        request_log = RequestLog(scope, send)
         if self._server_state.draining or _has_two_lengths(scope):  # so that the next one comes over another connection
             request_log.headers["connection"] = "close"
         request_id.set(request_log.request_id)
@@ -63,13 +55,13 @@ class AccessMiddleware:
         path, scope = _routed(scope, self._root_path)
         try:
             try:
-                scope["caller"] = request_log.caller = await self._admitted(scope, path, request_log)
+                scope["caller"] = await self._admitted(scope, path, request_log)
                 receive = self._bounded(scope, path, receive)
                 await self._app(scope, receive, request_log.send)
             except TriageError as error:
                 await problems.answer(error)(scope, receive, request_log.send)
             except Exception as error:
-                errors.exception("request %s failed", request_log.request_id)
+                error_log.exception("request %s failed", request_log.request_id)
                 if request_log.status:
                     raise
                 lack = lack_of(error)
@@ -78,9 +70,9 @@ class AccessMiddleware:
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self._server_state.meter.answered(request_log.method, route, request_log.status, request_log.seconds)
-            request_log.log()
+            request_log.write_line()
 
-    async def _admitted(self, scope: Scope, path: str, request_log: "_RequestLog") -> Caller:
+    async def _admitted(self, scope: Scope, path: str, request_log: RequestLog) -> Caller:
         """Return the caller. Raises a `RefusedError` or `BusyError` if the request is not admitted."""
         method = scope["method"]
         if is_open(path):
@@ -89,12 +81,12 @@ class AccessMiddleware:
         try:
             caller = await self._caller(credential, request_log.headers)
         except UnauthenticatedError as error:
-            if not (seconds := self._failed_keys.count(request_log.address)):
+            if not (seconds := self._failed_keys.count(request_log.client_address)):
                 raise
             request_log.is_silent = True
             hint = f"wait {seconds:.0f} s, and make a key: triage keys create"
             raise RateLimitedError("too many keys that are none", hint=hint, retry_after=seconds) from error
-        request_log.caller = caller
+        request_log.actor = caller.name
         needed = required_role(method, path)
         if ROLES.index(caller.role) < ROLES.index(needed):
             raise RefusedError(f'"{caller.name}" has the role {caller.role}', hint=f"this takes the role {needed}")
@@ -176,55 +168,3 @@ def _credential(headers: Headers) -> str:
         return key
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
-
-
-class _RequestLog:
-    """One request: its id, the headers of its response, and its line in the access log."""
-
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self._scope = scope
-        self._send = send
-        self._began = time.perf_counter()
-        given = Headers(scope=scope).get("x-request-id", "")
-        self.request_id = given if REQUEST_ID.fullmatch(given) else ids.new_id()
-        self.headers = HEADERS | {"x-request-id": self.request_id}
-        self.caller: Caller | None = None
-        self.address: str = (scope.get("client") or ("unknown",))[0]
-        self.is_silent = False  # has no line in the access log
-        self.status = 0
-        self._size = 0
-
-    @property
-    def method(self) -> str:
-        """Return the method, if it is one that HTTP has: others would make a metric each."""
-        return self._scope["method"] if self._scope["method"] in METHODS else "other"
-
-    @property
-    def seconds(self) -> float:
-        """Return the seconds since the request came."""
-        return time.perf_counter() - self._began
-
-    async def send(self, message: Message) -> None:
-        """Send a part of the response."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            MutableHeaders(scope=message).update(self.headers)
-        self._size += len(message.get("body", b""))
-        await self._send(message)
-
-    def log(self) -> None:
-        """Log the request without query and body, which may contain the text of a ticket."""
-        if self.is_silent or not access.isEnabledFor(logging.INFO):
-            return
-        line = {
-            "time": times.now(),
-            "request_id": self.request_id,
-            "method": self._scope["method"],
-            "path": self._scope["path"][:200],
-            "status": self.status,
-            "ms": round(self.seconds * 1000, 1),
-            "bytes": self._size,
-            "actor": (self.caller.name or None) if self.caller else None,
-            "client": self.address,
-        }
-        access.info(json.dumps(line))  # in ASCII, so that no path hides anything from whoever reads the log

@@ -1,14 +1,11 @@
-"""The server process: uvicorn, stopped by the command line, with logs of JSON lines."""
+"""The server process: uvicorn, stopped by the command line."""
 
 import asyncio
-import json
-import logging
 import os
 import socket
 import ssl
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -22,16 +19,15 @@ from triage_cli import wiring
 from triage_cli.api.application import create_app
 from triage_cli.api.dependencies import Caller, Hook, Limits, ServerState
 from triage_cli.api.http_protocol import TimeoutProtocol
+from triage_cli.api.server_log import error_log, log_to
 from triage_cli.config import Config
 from triage_cli.config.secrets import check_signing_secrets
-from triage_cli.domain import times
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.webhook_signing import secret_of
 from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import Network
 
-errors = logging.getLogger("triage.errors")
 # Seconds that running requests get after a stop.
 GRACE = 30
 # Seconds after the drain in which the first request of a new connection must come.
@@ -78,7 +74,7 @@ def prepared(config: Config, place: Place, tell: Callable[[str], None], log: Tex
 
 def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] | None = None) -> ServerState:
     """Return the state of a server over the configured database, which is made where it is missing."""
-    services = wiring.services(config, tell, warn=errors.warning, guarded=True, make=True)
+    services = wiring.services(config, tell, warn=error_log.warning, guarded=True, make=True)
     limits, gate = Limits(config.requests_per_minute), wiring.stores.open_gate(services.store)
     verify = partial(wiring.database_maintenance.verify, config)
     server_state = ServerState(services, gate, verify, limits, hooks(config, env), tokens(config), config.cors_origins)
@@ -237,32 +233,3 @@ class Server(uvicorn.Server):
         return self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
-
-
-class _JsonLineFormatter(logging.Formatter):
-    """Formats a record as one JSON line; of an error only class and place: its message may contain ticket text."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        if record.name == "triage.access":
-            return record.getMessage()
-        fields: dict[str, Any] = {
-            "time": times.now(),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-        }
-        kind, error, trace = record.exc_info or (None, None, None)
-        if kind is not None and error is not None:
-            fields["error"] = kind.__name__
-            fields["at"] = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(trace)]
-        return json.dumps(fields)
-
-
-def log_to(stream: TextIO | None) -> None:
-    """Write the access and error logs to a stream as JSON lines; without one, errors go to stderr."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(_JsonLineFormatter())
-    for name, level in (("triage.access", logging.INFO), ("triage.errors", logging.INFO), ("uvicorn", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.setLevel(logging.CRITICAL if stream is None and name == "triage.access" else level)
-        logger.propagate = False

@@ -6,7 +6,6 @@ that names an unknown one.
 
 import hashlib
 import json
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 import jwt
 
 from triage_cli.api.dependencies import Caller
+from triage_cli.api.server_log import error_log
 from triage_cli.config import OidcSpec
 from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.errors import RefusedError, TriageError, UnauthenticatedError, UnavailableError
@@ -45,7 +45,6 @@ PATIENCE = 6.0  # seconds that a request waits for another one's fetch
 # whose keys are known.
 WAITING = 50
 
-errors = logging.getLogger("triage.errors")
 
 Record = Mapping[str, Any]
 Fetch = Callable[[str], Any]
@@ -180,7 +179,7 @@ class _KeySet:
                 raise UnavailableError("the identity provider's keys cannot be read")
         except TriageError as error:
             self._failed = time.monotonic()
-            errors.warning("no token can be checked: %s", error.sentence())
+            error_log.warning("no token can be checked: %s", error.sentence())
             raise _unreachable() from error
         self._keys = tuple(_usable(keys["keys"][:100]))
         self._fetched = time.monotonic()

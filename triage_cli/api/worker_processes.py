@@ -1,6 +1,5 @@
 """Several processes behind one listening socket, which a parent starts, stops, and starts again if one dies."""
 
-import logging
 import os
 import queue
 import signal
@@ -14,6 +13,8 @@ from contextlib import suppress
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from triage_cli.api.server_log import error_log
+
 # The variable that names the descriptor of the socket.
 FD = "TRIAGE_LISTENING_FD"
 # The variable that names the folder by which prometheus-client shares numbers between processes.
@@ -21,8 +22,6 @@ METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 # Seconds. If one ends by itself sooner than this, or before it has served, all are stopped, and its exit code is the
 # parent's.
 SHORTEST_LIFE = 10.0
-
-errors = logging.getLogger("triage.errors")
 
 
 class WorkerProcesses:
@@ -53,7 +52,7 @@ class WorkerProcesses:
                     continue
                 was_killed = process.returncode == -signal.SIGKILL  # by somebody else, as when memory is short
                 if not was_killed and (not has_served or time.monotonic() - began < SHORTEST_LIFE):
-                    errors.warning(
+                    error_log.warning(
                         "a worker process ended with %d before it had served for %g s, so the server ends",
                         process.returncode,
                         SHORTEST_LIFE,
@@ -61,7 +60,7 @@ class WorkerProcesses:
                     code = max(process.returncode, 1)  # a signal's is negative
                     self.stop()
                 else:
-                    errors.warning("a worker process ended with %d and is started again", process.returncode)
+                    error_log.warning("a worker process ended with %d and is started again", process.returncode)
                     self._start(metrics)
         return code
 

@@ -1,7 +1,6 @@
 """Endpoints for many tickets: drafts, selections and verdicts in, outcomes out as JSON lines."""
 
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ from triage_cli.api.idempotency import BulkRequestLock, key_header
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.schemas import bulk as shapes
+from triage_cli.api.server_log import error_log
 from triage_cli.client import wire_errors, wire_format
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
@@ -40,7 +40,6 @@ from triage_cli.readers import ReadOptions, dates, open_table
 from triage_cli.service.local_triage import LocalTriage
 
 router = new_router("bulk")
-errors = logging.getLogger("triage.errors")
 
 # Bytes of a body that are kept in memory; a larger one is kept on disk.
 IN_MEMORY = 1 << 20
@@ -244,7 +243,7 @@ def _answer_lines(server_state: ServerState, triage: LocalTriage, outcomes: Iter
     except TriageError as error:
         problem = problems.record(error)
     except Exception:  # noqa: BLE001 - the stream's status was sent long ago
-        errors.exception("a bulk request failed")
+        error_log.exception("a bulk request failed")
         hint = "run it again, and look into the server's log"
         problem = problems.record(TriageError("something unexpected went wrong on the server", hint=hint))
     else:

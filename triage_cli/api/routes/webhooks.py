@@ -1,6 +1,5 @@
 """The endpoint for helpdesk webhooks: checks the signature, maps the fields, recognises repeated events."""
 
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -24,6 +23,7 @@ from triage_cli.api.dependencies import (
 from triage_cli.api.idempotency import Done, reply
 from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
+from triage_cli.api.server_log import error_log
 from triage_cli.api.signature_check import checked
 from triage_cli.config import HookSpec
 from triage_cli.domain.dedup import UPDATED_AT, dated
@@ -40,7 +40,6 @@ from triage_cli.readers.json_reader import json_cell
 router = new_router("webhooks", json_or_form)
 EVENT = {"schema": {"type": "object"}, "example": {"id": 17, "title": "Refund?", "body": "I was charged twice"}}
 UNPROCESSABLE = UsageError.http_status
-log = logging.getLogger("triage.errors")
 BODY = {"requestBody": {"required": True, "content": {JSON: EVENT, FORM: EVENT}}}
 
 
@@ -111,7 +110,7 @@ def _each_taken(
             # Others than those about the event itself pass, and the sender repeats the request.
             if error.http_status != UNPROCESSABLE or refused == len(events):
                 raise
-            log.warning("webhook %s: event %d of %d: %s", hook.spec.name, number, len(events), error.sentence())
+            error_log.warning("webhook %s: event %d of %d: %s", hook.spec.name, number, len(events), error.sentence())
             yield {"ticket_id": None, "error": error.sentence()}
         else:
             yield {"ticket_id": done.record.get("ticket_id"), "error": None}

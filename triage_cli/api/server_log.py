@@ -1,0 +1,102 @@
+"""The server's log: a line for each request, and one for each error, as JSON."""
+
+import json
+import logging
+import re
+import time
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import Message, Scope, Send
+
+from triage_cli.domain import ids, times
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+HTTP_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+RESPONSE_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+
+access_log = logging.getLogger("triage.access")
+error_log = logging.getLogger("triage.errors")
+
+
+class RequestLog:
+    """One request: its id, the headers of its response, and its line in the access log."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self._began = time.perf_counter()
+        sent_request_id = Headers(scope=scope).get("x-request-id", "")
+        self.request_id = sent_request_id if REQUEST_ID.fullmatch(sent_request_id) else ids.new_id()
+        self.headers = RESPONSE_HEADERS | {"x-request-id": self.request_id}
+        self.actor = ""
+        self.client_address: str = (scope.get("client") or ("unknown",))[0]
+        self.is_silent = False  # has no line in the access log
+        self.status = 0
+        self._response_size = 0
+
+    @property
+    def method(self) -> str:
+        """Return the request's method, if it is one that HTTP has: others would make a metric each."""
+        return self._scope["method"] if self._scope["method"] in HTTP_METHODS else "other"
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds since the request came."""
+        return time.perf_counter() - self._began
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the response, with the headers of each response."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message).update(self.headers)
+        self._response_size += len(message.get("body", b""))
+        await self._send(message)
+
+    def write_line(self) -> None:
+        """Log the request without query and body, which may contain the text of a ticket."""
+        if self.is_silent or not access_log.isEnabledFor(logging.INFO):
+            return
+        log_line = {
+            "time": times.now(),
+            "request_id": self.request_id,
+            "method": self._scope["method"],
+            "path": self._scope["path"][:200],
+            "status": self.status,
+            "ms": round(self.seconds * 1000, 1),
+            "bytes": self._response_size,
+            "actor": self.actor or None,
+            "client": self.client_address,
+        }
+        access_log.info(json.dumps(log_line))  # in ASCII, so that no path hides anything from whoever reads the log
+
+
+class _JsonLineFormatter(logging.Formatter):
+    """Formats a log record as one JSON line; of an error only class and place: its message may contain ticket text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == access_log.name:
+            return record.getMessage()
+        log_line: dict[str, Any] = {
+            "time": times.now(),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        error_class, error, trace = record.exc_info or (None, None, None)
+        if error_class is not None and error is not None:
+            log_line["error"] = error_class.__name__
+            log_line["at"] = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(trace)]
+        return json.dumps(log_line)
+
+
+def log_to(stream: TextIO | None) -> None:
+    """Write the access and error logs to a stream as JSON lines; without one, errors go to stderr."""
+    log_handler = logging.StreamHandler(stream)
+    log_handler.setFormatter(_JsonLineFormatter())
+    for logger in (access_log, error_log, logging.getLogger("uvicorn")):
+        logger.handlers = [log_handler]
+        level = logging.WARNING if logger.name == "uvicorn" else logging.INFO
+        logger.setLevel(logging.CRITICAL if stream is None and logger is access_log else level)
+        logger.propagate = False
