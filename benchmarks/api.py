@@ -100,7 +100,8 @@ def ours(folder: Path) -> tuple[Any, str]:
     """Return the app of the product and a key."""
     from triage_cli import wiring
     from triage_cli.api.application import create_app
-    from triage_cli.api.dependencies import Limits, ServerState
+    from triage_cli.api.request_limits import RequestLimits
+    from triage_cli.api.server_state import ServerState
     from triage_cli.config import load_config
     from triage_cli.domain import api_keys, times
     from triage_cli.domain.api_keys import ApiKey
@@ -111,7 +112,7 @@ def ours(folder: Path) -> tuple[Any, str]:
     made = api_keys.new_key()
     gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_keys.digest(made.text), "agent", times.now()))
     verify = partial(wiring.database_maintenance.verify, config)
-    return create_app(ServerState(parts, gate, verify, Limits(per_minute=1_000_000))), made.text
+    return create_app(ServerState(parts, gate, verify, RequestLimits(per_minute=1_000_000))), made.text
 
 
 def serve(which: str, folder: Path) -> None:

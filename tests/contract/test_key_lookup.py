@@ -9,7 +9,6 @@ import pytest
 from tests.support.api_server import make_key
 from tests.support.world import World
 from triage_cli.api.auth import Authenticator
-from triage_cli.api.dependencies import Limits
 from triage_cli.domain import api_keys, times
 from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
 from triage_cli.stores.api_access import StoreGate
@@ -27,7 +26,7 @@ def used(keys: Authenticator, key: str) -> MutableMapping[str, str]:
 def test_a_key_is_found_at_once_or_left_to_the_lookup_that_waits(world: World) -> None:
     gate = open_gate(world.store)
     key = make_key(gate, "ada", "agent")
-    keys = Authenticator(gate, Limits(per_minute=600))
+    keys = Authenticator(gate, per_minute=600)
     assert keys.admit_at_once(key, {}) is None  # its first use is to be noted
     used(keys, key)
     headers: MutableMapping[str, str] = {}
@@ -41,7 +40,7 @@ def test_a_key_is_found_at_once_or_left_to_the_lookup_that_waits(world: World) -
 
 def test_what_is_no_good_key_is_never_let_in_at_once(world: World) -> None:
     gate = open_gate(world.store)
-    keys = Authenticator(gate, Limits(per_minute=None))
+    keys = Authenticator(gate, per_minute=None)
     revoked, expired = make_key(gate, "revoked", "agent"), make_key(gate, "expired", "agent")
     used(keys, revoked)
     used(keys, expired)
@@ -58,7 +57,7 @@ def test_what_is_no_good_key_is_never_let_in_at_once(world: World) -> None:
 def test_a_key_without_permits_waits_its_turn(world: World) -> None:
     gate = open_gate(world.store)
     key = make_key(gate, "ada", "agent")
-    keys = Authenticator(gate, Limits(per_minute=2))
+    keys = Authenticator(gate, per_minute=2)
     used(keys, key)
     assert keys.admit_at_once(key, {}) is None  # the block of one permit is used
     used(keys, key)

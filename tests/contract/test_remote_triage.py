@@ -423,14 +423,14 @@ def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
     monkeypatch.setattr(http_connection, "PATIENCE", 0.05)
     monkeypatch.setattr(http_connection, "retry_after", lambda *_, **__: 0.02)
     with served(world, tmp_path) as running:
-        take, turns = running.served.room.take, iter(range(100))
+        take, turns = running.served.stream_slots.take, iter(range(100))
 
         def every_second_time() -> None:
             if next(turns) % 2:
                 raise OverloadedError("too many bulk requests are at work", retry_after=1.0)
             take()
 
-        monkeypatch.setattr(running.served.room, "take", every_second_time)
+        monkeypatch.setattr(running.served.stream_slots, "take", every_second_time)
         triage = RemoteTriage(checked(running.url, running.keys["agent"], insecure=False), ONLINE)
         outcomes = list(triage.create([a_row(n) for n in range(5 * ROWS)]))
         triage.close()

@@ -16,7 +16,7 @@ from tests.support.commands import PATIENCE, TICKETS, many, rows, until
 from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
-from triage_cli.api.dependencies import Limits
+from triage_cli.api.request_limits import RequestLimits
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.tickets import Selection
 from triage_cli.stores.postgres import schema
@@ -185,7 +185,7 @@ def test_a_budget_of_a_day_is_one_for_all_processes(pg: Cli, pg_url: str) -> Non
 
 @pytest.fixture
 def replicas(tmp_path: Path, pg_url: str) -> Iterator[tuple[ApiServer, ApiServer]]:
-    limits = Limits(per_minute=60)
+    limits = RequestLimits(per_minute=60)
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
         folder.mkdir()

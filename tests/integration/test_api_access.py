@@ -17,8 +17,8 @@ import pytest
 from tests.support.api_server import UNENCRYPTED, ApiServer, make_key, running_server
 from tests.support.commands import PATIENCE, rows
 from triage_cli.api.application import create_app
-from triage_cli.api.dependencies import Limits
 from triage_cli.api.http_protocol import TimeoutProtocol
+from triage_cli.api.request_limits import RequestLimits
 from triage_cli.domain import api_keys
 from triage_cli.service.api_key_ring import KeyRing
 
@@ -28,7 +28,7 @@ CONFIG = "webhooks:\n  desk: {type: standard, secret_env: DESK, fields: {subject
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    limits = Limits(
+    limits = RequestLimits(
         per_minute=None,
         failed_keys=10_000,
         body=1 << 16,
@@ -69,9 +69,9 @@ def test_a_server_says_that_it_is_alive_and_ready(server: ApiServer) -> None:
 
 
 def test_every_route_is_closed_to_those_without_a_good_key(server: ApiServer) -> None:
-    ring = KeyRing(server.served.services.store, server.served.gate, "tester")
+    ring = KeyRing(server.served.services.store, server.served.api_access, "tester")
     revoked = ring.create("revoked", "admin").key
-    wrong = make_key(server.served.gate, "changed", "admin")
+    wrong = make_key(server.served.api_access, "changed", "admin")
     wrong = api_keys.new_key().text[:13] + wrong[13:]
     ring.revoke("revoked")
     shown = {
@@ -111,7 +111,7 @@ def test_a_reader_may_read_and_nothing_else(server: ApiServer) -> None:
 
 
 def test_a_key_that_is_revoked_opens_nothing_from_the_next_request_on(server: ApiServer) -> None:
-    ring = KeyRing(server.served.services.store, server.served.gate, "tester")
+    ring = KeyRing(server.served.services.store, server.served.api_access, "tester")
     key = ring.create("short-lived", "agent").key
     with httpx.Client(base_url=server.url, headers={"Authorization": f"bearer {key}"}) as client:
         assert client.get("/stats").status_code == 200
@@ -125,7 +125,7 @@ def last_used(server: ApiServer) -> object:
 
 
 def test_the_last_use_of_a_key_is_written_down(server: ApiServer) -> None:
-    key = make_key(server.served.gate, "used", "reader")
+    key = make_key(server.served.api_access, "used", "reader")
     httpx.get(f"{server.url}/stats", headers={"X-API-Key": key})
     first = last_used(server)
     assert first
@@ -330,7 +330,7 @@ def test_a_request_with_two_kinds_of_length_is_the_last_one_of_its_connection(se
 
 
 def test_a_key_has_so_many_requests_a_minute(tmp_path: Path) -> None:
-    with running_server(tmp_path, limits=Limits(per_minute=40)) as server:
+    with running_server(tmp_path, limits=RequestLimits(per_minute=40)) as server:
         with server.client() as client:
             answers = [client.get("/stats") for _ in range(45)]
             assert [a.status_code for a in answers].count(200) in (40, 41)  # time goes on meanwhile
@@ -346,8 +346,8 @@ def test_a_key_has_so_many_requests_a_minute(tmp_path: Path) -> None:
 
 def test_a_key_that_waits_for_its_permits_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at_it, go_on = threading.Event(), threading.Event()
-    with running_server(tmp_path, limits=Limits(per_minute=40)) as server:
-        permits = server.served.gate.permits
+    with running_server(tmp_path, limits=RequestLimits(per_minute=40)) as server:
+        permits = server.served.api_access.permits
 
         def slowly(caller_id: str, number: int, per_minute: int, burst: int) -> float:
             if caller_id == "agent":
@@ -355,7 +355,7 @@ def test_a_key_that_waits_for_its_permits_holds_up_no_other(tmp_path: Path, monk
                 assert go_on.wait(PATIENCE)
             return permits(caller_id, number, per_minute, burst)
 
-        monkeypatch.setattr(server.served.gate, "permits", slowly)
+        monkeypatch.setattr(server.served.api_access, "permits", slowly)
         with ThreadPoolExecutor(1) as pool, server.client() as one, server.client("admin", timeout=60) as other:
             waiting = pool.submit(one.get, "/stats", timeout=60)
             try:
@@ -368,7 +368,7 @@ def test_a_key_that_waits_for_its_permits_holds_up_no_other(tmp_path: Path, monk
 
 def test_permits_are_never_given_twice(server: ApiServer) -> None:
     """Also not to processes that ask at the same moment: 1000 a minute are a burst of 1000, and no more."""
-    gate = server.served.gate
+    gate = server.served.api_access
     with ThreadPoolExecutor(16) as pool:
         waits = list(pool.map(lambda _: gate.permits("many", 50, 1000, 1000), range(40)))
     assert waits.count(0.0) in (20, 21)
@@ -376,7 +376,7 @@ def test_permits_are_never_given_twice(server: ApiServer) -> None:
 
 
 def test_a_clock_that_is_set_back_shuts_no_key_out(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate, moment = server.served.gate, 1e9 + 3600
+    gate, moment = server.served.api_access, 1e9 + 3600
     monkeypatch.setattr("triage_cli.stores.api_access.time", SimpleNamespace(time=lambda: moment))
     assert [gate.permits("back", 50, 100, 100) for _ in range(2)] == [0.0, 0.0]
     moment = 1e9

@@ -84,10 +84,12 @@ def test_a_key_is_made_listed_rotated_and_revoked_and_the_log_says_by_whom(
 
 
 def test_a_key_that_has_expired_opens_nothing(server: ApiServer) -> None:
-    ring = KeyRing(server.served.services.store, server.served.gate, "tester")
+    ring = KeyRing(server.served.services.store, server.served.api_access, "tester")
     made = api_keys.new_key()
     gone, hashed = made.text, api_keys.digest(made.text)
-    server.served.gate.add_key(ApiKey(made.key_id, "short", hashed, "reader", times.now(), expires_at=times.ago(1)))
+    server.served.api_access.add_key(
+        ApiKey(made.key_id, "short", hashed, "reader", times.now(), expires_at=times.ago(1))
+    )
     answer = httpx.get(f"{server.url}/stats", headers={"X-API-Key": gone})
     assert (answer.status_code, "expired" in answer.json()["detail"]) == (401, True)
     assert opens(server, ring.rotate("short", seconds=60.0).key) == 200

@@ -16,7 +16,7 @@ from tests.support.commands import PATIENCE, TICKETS, many, until
 from tests.support.world import FakeClassifier, World
 from triage_cli.api import application
 from triage_cli.api import ndjson as answering
-from triage_cli.api.dependencies import Limits
+from triage_cli.api.request_limits import RequestLimits
 from triage_cli.client.wire_format import PARCEL
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.local_triage import LocalTriage
@@ -26,7 +26,7 @@ CSV = {"content-type": "text/csv"}
 
 @pytest.fixture
 def server(world: World, tmp_path: Path) -> Iterator[ApiServer]:
-    limits = Limits(per_minute=None, rows=100, body_seconds=2.0)
+    limits = RequestLimits(per_minute=None, rows=100, body_seconds=2.0)
     with running_server(tmp_path, services=world.triage()._services, limits=limits) as running:
         yield running
 
@@ -283,7 +283,7 @@ def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
     go_on = threading.Event()
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.9) if go_on.wait(PATIENCE) else (None, 0.0))
     with running_server(tmp_path, services=world.triage()._services) as server, ThreadPoolExecutor(2) as callers:
-        server.served.room = answering.StreamSlots(2)
+        server.served.stream_slots = answering.StreamSlots(2)
 
         def bulk(name: str) -> httpx.Response:
             return post(server, "/tickets/batch?do=classify,route", content=many(50, name), headers=CSV)

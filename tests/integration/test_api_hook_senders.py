@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 
 from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import rows, until
-from triage_cli.api.dependencies import Hook
+from triage_cli.api.server_state import IncomingWebhook
 from triage_cli.api.signature_check import checked
 from triage_cli.config.presets import load_preset, preset_names
 from triage_cli.config.webhooks import PRESETS
@@ -198,8 +198,8 @@ def test_a_signature_of_another_time_is_refused(server: ApiServer, sender: str, 
 def test_the_example_on_a_vendors_page_is_good_at_its_time(
     server: ApiServer, sender: str, secret: str, body: bytes, at: float, headers: dict[str, str]
 ) -> None:
-    spec = server.served.hooks[sender].spec
-    hook = Hook(spec, (secret_of(secret) if spec.type == "standard" else secret.encode(),))
+    spec = server.served.webhooks[sender].spec
+    hook = IncomingWebhook(spec, (secret_of(secret) if spec.type == "standard" else secret.encode(),))
     assert checked(hook, Headers(headers), body, at + 299)
     with pytest.raises(UnauthenticatedError):
         checked(hook, Headers(headers), body + b".", at)

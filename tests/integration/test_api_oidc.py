@@ -21,7 +21,7 @@ from tests.support.commands import PATIENCE
 from tests.support.identity_provider import IdentityProvider, identity_provider
 from triage_cli.api import token_verifier
 from triage_cli.api.application import THREADS
-from triage_cli.api.server import tokens
+from triage_cli.api.server_state import token_verification
 from triage_cli.api.token_verifier import TokenVerifier
 from triage_cli.client import RemoteTriage
 from triage_cli.client.address import checked
@@ -221,7 +221,7 @@ def test_a_bad_proxy_before_the_identity_provider_is_named(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy)
     spec = OidcSpec("http://login.example.com", ("triage",), "roles", {"*": "reader"})
-    verifier = TokenVerifier(spec, token_verifier.fetching(Network(offline=False)))
+    verifier = TokenVerifier(spec, token_verifier.json_fetcher(Network(offline=False)))
     with identity_provider() as provider, pytest.raises(UnavailableError):
         verifier.caller(provider.token())
     assert (len(caplog.messages), why in caplog.text, "secret" in caplog.text) == (1, True, False)
@@ -234,8 +234,8 @@ def test_a_proxy_that_cannot_be_used_is_a_mistake_before_the_server_starts(
     (tmp_path / "config.yaml").write_text(CONFIG.format(url="https://login.example.com"))
     config = load_config(db=str(tmp_path / "triage.db"), env={"HOME": str(tmp_path)}, cwd=tmp_path)
     with pytest.raises(ConfigError, match=r"HTTPS_PROXY names a proxy that cannot be used for login\.example\.com"):
-        tokens(config)
-    assert tokens(config._replace(offline=True))
+        token_verification(config)
+    assert token_verification(config._replace(offline=True))
 
 
 def test_a_provider_that_does_not_answer_holds_up_nobody_else(

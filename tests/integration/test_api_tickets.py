@@ -224,7 +224,7 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
         assert answers.wait(PATIENCE), "it is at work until it has said so"
         return ticket_lookup.named(store, name)
 
-    monkeypatch.setattr(server.served.gate, "renew", renew)
+    monkeypatch.setattr(server.served.api_access, "renew", renew)
     monkeypatch.setattr(tickets, "named", named)
     answer = client.post(f"/tickets/{made}/classify", json={}, headers={"Idempotency-Key": "slow"}, timeout=60)
     assert answer.status_code == 200
@@ -233,7 +233,7 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
 
 
 def test_the_key_of_a_dead_request_is_taken_over_by_the_same_body_only(server: ApiServer) -> None:
-    gate = server.served.gate
+    gate = server.served.api_access
     assert gate.open("caller", "dead", "a body", 0.0) is None
     kept = gate.open("caller", "dead", "another body", 30.0)
     assert kept is not None

@@ -820,12 +820,12 @@ def test_commands_have_threads_of_their_own(world: World) -> None:
 
 
 @pytest.fixture
-def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[background.Worker]:
+def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[background.BackgroundWorker]:
     """The background of a server that does not wait between two looks."""
     for module in (background, route):
         monkeypatch.setattr(module, "LOOK", 0.02)
     monkeypatch.setattr(background, "AGAIN", 0.0)
-    working = background.Worker(world.triage()._services, {"desk": ("classify", "route")})
+    working = background.BackgroundWorker(world.triage()._services, {"desk": ("classify", "route")})
     yield working
     working.stop()
     working.join()
@@ -845,7 +845,7 @@ def status(world: World, ticket_id: str) -> str:
 
 
 def test_one_that_hangs_holds_up_neither_new_tickets_nor_what_others_are_owed(
-    world: World, three: dict[str, FakeDestination], working: background.Worker
+    world: World, three: dict[str, FakeDestination], working: background.BackgroundWorker
 ) -> None:
     three["a"].schedule = (0.3, 0.3)
     three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
@@ -864,7 +864,7 @@ def test_one_that_hangs_holds_up_neither_new_tickets_nor_what_others_are_owed(
 
 
 def test_the_background_leaves_one_that_keeps_failing_alone_over_all_its_looks(
-    world: World, three: dict[str, FakeDestination], working: background.Worker
+    world: World, three: dict[str, FakeDestination], working: background.BackgroundWorker
 ) -> None:
     three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
     run(world, 900)
@@ -892,7 +892,7 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
     for module in (background, route):
         monkeypatch.setattr(module, "LOOK", 0.02)
     services = world.triage()._services
-    mistaken = background.Worker(
+    mistaken = background.BackgroundWorker(
         services._replace(routing_map=services.routing_map._replace(destination=opened)),
         {"desk": ("classify", "route")},
     )
@@ -910,7 +910,10 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
 
 
 def test_news_of_deliveries_that_were_sent_already_delay_no_second_attempt(
-    world: World, three: dict[str, FakeDestination], working: background.Worker, monkeypatch: pytest.MonkeyPatch
+    world: World,
+    three: dict[str, FakeDestination],
+    working: background.BackgroundWorker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever sends may find a new delivery by itself, before it hears of it."""
     monkeypatch.setattr(background, "PAUSE", 3600.0)
@@ -925,7 +928,7 @@ def test_news_of_deliveries_that_were_sent_already_delay_no_second_attempt(
 
 
 def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
-    world: World, three: dict[str, FakeDestination], working: background.Worker
+    world: World, three: dict[str, FakeDestination], working: background.BackgroundWorker
 ) -> None:
     answers = iter([RuntimeError("a bug")])
 

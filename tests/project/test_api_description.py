@@ -17,7 +17,7 @@ from tests.support.api_changes import breaking_changes
 from tests.support.world import World
 from triage_cli import __version__, wiring
 from triage_cli.api.application import create_app
-from triage_cli.api.dependencies import ServerState
+from triage_cli.api.server_state import ServerState
 from triage_cli.domain.audit.events import Head
 
 COMMITTED = Path(__file__).parents[2] / "openapi.json"

@@ -16,8 +16,9 @@ import uvicorn.server
 from tests.support.commands import PATIENCE
 from triage_cli import wiring
 from triage_cli.api.application import create_app
-from triage_cli.api.dependencies import Limits, ServerState
-from triage_cli.api.server import Server, configured, hooks, open_socket, tokens
+from triage_cli.api.request_limits import RequestLimits
+from triage_cli.api.server import Server, configured, open_socket
+from triage_cli.api.server_state import ServerState, incoming_webhooks, token_verification
 from triage_cli.config import Config, load_config
 from triage_cli.domain import api_keys, times
 from triage_cli.domain.api_keys import ROLES, ApiKey
@@ -62,7 +63,7 @@ class ApiServer:
 
 @contextmanager
 def running_server(
-    folder: Path, *, config: str | None = None, db: Path | str | None = None, limits: Limits | None = None,
+    folder: Path, *, config: str | None = None, db: Path | str | None = None, limits: RequestLimits | None = None,
     env: Mapping[str, str] | None = None, services: Services | None = None, roles: str = "", root_path: str = "",
     drain: float = 0.0,
 ) -> Iterator[ApiServer]:  # fmt: skip
@@ -77,8 +78,9 @@ def running_server(
     services = services or wiring.services(loaded, guarded=True, make=True)
     gate = wiring.stores.open_gate(services.store)
     verify = partial(wiring.database_maintenance.verify, loaded)
-    limits = limits or Limits(per_minute=None, failed_keys=100_000)
-    served = ServerState(services, gate, verify, limits, hooks(loaded, env or {}), tokens(loaded), loaded.cors_origins)
+    limits = limits or RequestLimits(per_minute=None, failed_keys=100_000)
+    webhooks, verify_token = incoming_webhooks(loaded, env or {}), token_verification(loaded)
+    served = ServerState(services, gate, verify, limits, webhooks, verify_token, loaded.cors_origins)
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = open_socket("127.0.0.1", 0)
     server = Server(configured(create_app(served, root_path)), served, place, drain)

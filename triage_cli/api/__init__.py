@@ -19,9 +19,9 @@ def app(
     import os
 
     from triage_cli.api.application import create_app
-    from triage_cli.api.server import opened
+    from triage_cli.api.server_state import open_server_state
     from triage_cli.config import load_config
 
     env = os.environ if env is None else env
     loaded = load_config(config=config, db=db, env=env, cwd=cwd or Path.cwd())
-    return create_app(opened(loaded, env))
+    return create_app(open_server_state(loaded, env))

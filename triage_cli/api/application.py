@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from triage_cli import __version__
 from triage_cli.api import docs_page, problems
-from triage_cli.api.dependencies import ServerState
 from triage_cli.api.middleware import QUERY, AccessMiddleware
 from triage_cli.api.ndjson import OCTETS
 from triage_cli.api.openapi import openapi_method
 from triage_cli.api.routes import admin, bulk, consultation, monitoring, queries, tickets, webhooks
+from triage_cli.api.server_state import ServerState
 from triage_cli.client.wire_format import LINES
 
 # Plain endpoints that run at the same time: most of them wait for the disk or a provider.
@@ -75,7 +75,7 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         app.state.probes = anyio.CapacityLimiter(PROBES)
-        server_state.worker.start()
+        server_state.background.start()
         yield
         await anyio.to_thread.run_sync(server_state.close)
 

@@ -26,7 +26,7 @@ PAUSE = 30.0
 AGAIN = 60.0
 
 
-class Worker:
+class BackgroundWorker:
     """Two threads, so that a slow destination delays no classification; `steps` for new tickets, by source."""
 
     def __init__(self, services: Services, steps: Mapping[str, tuple[str, ...]]) -> None:

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 # The package `fastapi-offline` carries Swagger UI's files; nothing else of it is used.
 STATIC = files("fastapi_offline") / "static"
-FILES = {
+DOCS_FILES = {
     "/docs/swagger-ui-bundle.js": "text/javascript",
     "/docs/swagger-ui.css": "text/css",
     "/docs/favicon.png": "image/png",
@@ -48,7 +48,7 @@ async def docs(request: Request) -> Response:
 @router.get("/docs/{name}")
 def docs_file(name: str) -> Response:
     """Return one of the page's files."""
-    kind = FILES.get(f"/docs/{name}")
+    kind = DOCS_FILES.get(f"/docs/{name}")
     if kind is None:
         raise HTTPException(404)
     return Response((STATIC / name).read_bytes(), media_type=kind)

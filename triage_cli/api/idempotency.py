@@ -14,8 +14,9 @@ from fastapi import Depends, Header, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import ServerState, current_caller, current_server
+from triage_cli.api.dependencies import current_caller, current_server
 from triage_cli.api.server_log import error_log
+from triage_cli.api.server_state import ServerState
 from triage_cli.domain.errors import BusyError, TriageError, UsageError
 from triage_cli.domain.serialization import to_json
 
@@ -57,7 +58,7 @@ class IdempotentRequest:
     def __init__(
         self, server_state: ServerState, caller_id: str, key: str | None, path: str, loop: asyncio.AbstractEventLoop
     ) -> None:
-        self._gate = server_state.gate
+        self._gate = server_state.api_access
         self._loop = loop
         self._caller_id = caller_id
         self._key = key or None
@@ -121,7 +122,7 @@ class BulkRequestLock:
     """
 
     def __init__(self, server_state: ServerState, caller_id: str, key: str | None, body_hash: str) -> None:
-        self._gate = server_state.gate
+        self._gate = server_state.api_access
         self._caller_id = caller_id
         self._key = key or None
         self._hash = body_hash

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from triage_cli.api.auth import OPEN, SIGNED
+from triage_cli.api.auth import OPEN_PATHS, WEBHOOK_PATHS
 from triage_cli.api.problems import MEDIA_TYPE, record, title
 from triage_cli.domain import errors
 
@@ -108,10 +108,10 @@ ERROR_RESPONSES: Record = {
 def error_statuses(path: str, method: str) -> Iterator[int]:
     """Yield the error statuses of an operation."""
     yield from SPECIAL.get(path, ())
-    if path in OPEN:
+    if path in OPEN_PATHS:
         return
     yield from (401, 422, 503)
-    if not path.startswith(SIGNED):
+    if not path.startswith(WEBHOOK_PATHS):
         yield from (403, 429)
     if "{" in path or (path, method) == ("/tickets", "get"):  # a ticket is named
         yield from (404, 409)

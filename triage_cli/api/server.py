@@ -6,27 +6,20 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from triage_cli import wiring
 from triage_cli.api.application import create_app
-from triage_cli.api.dependencies import Caller, Hook, Limits, ServerState
 from triage_cli.api.http_protocol import TimeoutProtocol
-from triage_cli.api.server_log import error_log, log_to
+from triage_cli.api.server_log import log_to
+from triage_cli.api.server_state import ServerState, open_server_state
 from triage_cli.config import Config
-from triage_cli.config.secrets import check_signing_secrets
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.webhook_signing import secret_of
-from triage_cli.runtime.installation import with_extra
-from triage_cli.runtime.network import Network
 
 # Seconds that running requests get after a stop.
 GRACE = 30
@@ -54,7 +47,7 @@ class Place(NamedTuple):
 
 def prepared(config: Config, place: Place, tell: Callable[[str], None], log: TextIO | None) -> "Server":
     """Return a server that listens already. Raises `UsageError` if it cannot."""
-    server_state = opened(config, os.environ, tell)
+    server_state = open_server_state(config, os.environ, tell)
     uvicorns = configured(
         create_app(server_state, place.root_path),
         ssl_certfile=place.certificate,
@@ -70,53 +63,6 @@ def prepared(config: Config, place: Place, tell: Callable[[str], None], log: Tex
     log_to(log)
     opened_here = open_socket(place.host, place.port) if place.fd is None else socket.socket(fileno=place.fd)
     return Server(uvicorns, server_state, opened_here, place.drain)
-
-
-def opened(config: Config, env: Mapping[str, str], tell: Callable[[str], None] | None = None) -> ServerState:
-    """Return the state of a server over the configured database, which is made where it is missing."""
-    services = wiring.services(config, tell, warn=error_log.warning, guarded=True, make=True)
-    limits, gate = Limits(config.requests_per_minute), wiring.stores.open_gate(services.store)
-    verify = partial(wiring.database_maintenance.verify, config)
-    server_state = ServerState(services, gate, verify, limits, hooks(config, env), tokens(config), config.cors_origins)
-    if not services.store.is_there():
-        services.store.renew(Lease(""))  # changes nothing, but creates the database
-    server_state.gate.ping()  # raises if the database cannot be used
-    return server_state
-
-
-def tokens(config: Config) -> Callable[[str], Caller] | None:
-    """Return what verifies the identity provider's tokens; None if none is configured.
-
-    Raises `UsageError` if the package for it is missing, and `ConfigError` for a proxy that cannot be used.
-    """
-    if config.oidc is None:
-        return None
-    try:
-        from triage_cli.api.token_verifier import TokenVerifier, fetching
-    except ImportError as error:
-        raise UsageError("server.oidc needs a package that is not installed", hint=with_extra("oidc")) from error
-    network = Network(config.offline)
-    if not network.offline:
-        network.http_client("server.oidc", config.oidc.issuer, proxies=True).close()
-    return TokenVerifier(config.oidc, fetching(network)).caller
-
-
-def hooks(config: Config, env: Mapping[str, str]) -> dict[str, Hook]:
-    """Return the incoming webhooks with their secrets. Raises `ConfigError` if a secret is not set, or is none."""
-    for spec in config.webhooks.values():
-        check_signing_secrets(f'webhook "{spec.name}"', spec.secret_env, env)
-    return {
-        name: Hook(
-            spec,
-            tuple(
-                secret_of(env[variable], f'webhook "{name}": {variable}')
-                if spec.type == "standard"
-                else env[variable].encode()
-                for variable in spec.secret_env
-            ),
-        )
-        for name, spec in config.webhooks.items()
-    }
 
 
 def open_socket(host: str, port: int) -> socket.socket:

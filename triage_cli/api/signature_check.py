@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from starlette.datastructures import Headers
 
-from triage_cli.api.dependencies import Hook
+from triage_cli.api.server_state import IncomingWebhook
 from triage_cli.domain.errors import UnauthenticatedError
 from triage_cli.domain.times import to_seconds
 from triage_cli.domain.webhook_signing import signature
@@ -19,7 +19,7 @@ TOLERANCE = 300.0
 LONGEST_ID = 255
 
 
-def checked(hook: Hook, headers: Headers, body: bytes, now: float) -> str:
+def checked(hook: IncomingWebhook, headers: Headers, body: bytes, now: float) -> str:
     """Return the id of an event with a good signature. Raises `UnauthenticatedError`."""
     check = {"standard": _standard, "token": _token}.get(hook.spec.type, _hmac)
     event, at, given, good = check(hook, headers, body)
@@ -39,7 +39,7 @@ def checked(hook: Hook, headers: Headers, body: bytes, now: float) -> str:
 Evidence = tuple[str, str, Iterable[str], list[bytes]]
 
 
-def _standard(hook: Hook, headers: Headers, body: bytes) -> Evidence:
+def _standard(hook: IncomingWebhook, headers: Headers, body: bytes) -> Evidence:
     event, at, sent = (
         headers.get(f"{hook.spec.header_prefix}-{name}", "") for name in ("id", "timestamp", "signature")
     )
@@ -47,13 +47,13 @@ def _standard(hook: Hook, headers: Headers, body: bytes) -> Evidence:
     return event, at, sent.split(), good
 
 
-def _token(hook: Hook, headers: Headers, _body: bytes) -> Evidence:
+def _token(hook: IncomingWebhook, headers: Headers, _body: bytes) -> Evidence:
     prefix = hook.spec.prefix or ""
     sent = headers.get(hook.spec.header or "", "")
     return "", "", [sent.removeprefix(prefix)] if sent.startswith(prefix) else [], list(hook.secrets)
 
 
-def _hmac(hook: Hook, headers: Headers, body: bytes) -> Evidence:
+def _hmac(hook: IncomingWebhook, headers: Headers, body: bytes) -> Evidence:
     spec = hook.spec
     items = re.split(r"[\s,]+", headers.get(spec.header or "", ""))
     at = headers.get(spec.timestamp_header, "") if spec.timestamp_header else ""

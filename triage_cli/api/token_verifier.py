@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import jwt
 
-from triage_cli.api.dependencies import Caller
+from triage_cli.api.auth import Caller
 from triage_cli.api.server_log import error_log
 from triage_cli.config import OidcSpec
 from triage_cli.domain.api_keys import ROLES
@@ -218,7 +218,7 @@ def _unreachable() -> UnavailableError:
     )
 
 
-def fetching(network: Network) -> Fetch:
+def json_fetcher(network: Network) -> Fetch:
     """Return what fetches a JSON value: no redirects, bounded in size and time. It raises `UnavailableError`."""
     import httpx
 

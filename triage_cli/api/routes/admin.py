@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, CurrentServer, TriageHere, json_only, new_router
+from triage_cli.api.dependencies import CallerHere, CurrentServer, TriageHere, new_router
 from triage_cli.api.idempotency import reply
+from triage_cli.api.media_types import json_only
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.bulk import AS_LINES, streamed
 from triage_cli.api.schemas import admin, reports
@@ -19,7 +20,7 @@ KeyName = Annotated[str, Path(max_length=80, description="the key's name", examp
 
 
 def _ring(server_state: CurrentServer, caller: CallerHere) -> KeyRing:
-    return KeyRing(server_state.services.store, server_state.gate, caller.name)
+    return KeyRing(server_state.services.store, server_state.api_access, caller.name)
 
 
 RingHere = Annotated[KeyRing, Depends(_ring)]
@@ -77,4 +78,4 @@ def verify_audit_log(server_state: CurrentServer, body: admin.VerifyIn | None = 
     """
     heads = (body or admin.VerifyIn()).heads
     places = heads if isinstance(heads, dict) else dict.fromkeys(heads, "that was expected")
-    return reply(server_state.verify(places)._asdict())
+    return reply(server_state.verify_audit_log(places)._asdict())

@@ -15,17 +15,16 @@ from triage_cli.api import problems
 from triage_cli.api.dependencies import (
     CallerHere,
     CurrentServer,
-    ServerState,
     TriageHere,
-    json_only,
-    media_type,
     new_router,
 )
 from triage_cli.api.idempotency import BulkRequestLock, key_header
+from triage_cli.api.media_types import json_only, media_type
 from triage_cli.api.ndjson import Lines
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.schemas import bulk as shapes
 from triage_cli.api.server_log import error_log
+from triage_cli.api.server_state import ServerState
 from triage_cli.client import wire_errors, wire_format
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
@@ -79,8 +78,8 @@ async def batch(
     uploaded = await _spooled(request)
     with ExitStack() as undo_stack:
         undo_stack.callback(uploaded.file.close)
-        server_state.room.take()
-        undo_stack.callback(server_state.room.leave)
+        server_state.stream_slots.take()
+        undo_stack.callback(server_state.stream_slots.leave)
         lock = BulkRequestLock(server_state, caller.caller_id, idempotency_key, uploaded.hash)
         await run_in_threadpool(lock.take)
         before, drafts = await run_in_threadpool(_drafts, uploaded, query)
@@ -94,7 +93,7 @@ async def batch(
         with uploaded.file, lock:
             yield from _answer_lines(server_state, triage, outcomes)
 
-    return Lines(server_state.room, made, triage.stop, lock.renew)
+    return Lines(server_state.stream_slots, made, triage.stop, lock.renew)
 
 
 @router.post("/classify", **AS_LINES, dependencies=OF_JSON)
@@ -144,8 +143,10 @@ def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
 
 def streamed(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:
     """Return the response with a line for each outcome. Raises `OverloadedError`."""
-    server_state.room.take()
-    return Lines(server_state.room, lambda: _answer_lines(server_state, triage, outcomes), triage.stop, lambda: None)
+    server_state.stream_slots.take()
+    return Lines(
+        server_state.stream_slots, lambda: _answer_lines(server_state, triage, outcomes), triage.stop, lambda: None
+    )
 
 
 # Requests

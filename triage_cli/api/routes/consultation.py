@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, CurrentServer, command_line, json_only, new_router
+from triage_cli.api.dependencies import CallerHere, CurrentServer, command_line, new_router
 from triage_cli.api.idempotency import Done, OnceHere, reply
+from triage_cli.api.media_types import json_only
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
 from triage_cli.api.schemas import consultation, responses
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft, agent_name

@@ -32,7 +32,7 @@ async def ready(server_state: CurrentServer, request: Request) -> dict[str, str]
     with database_errors_hidden():
         try:
             with anyio.fail_after(PROBE_TIMEOUT):
-                await run_sync(server_state.gate.ping, limiter=request.app.state.probes, abandon_on_cancel=True)
+                await run_sync(server_state.api_access.ping, limiter=request.app.state.probes, abandon_on_cancel=True)
         except TimeoutError as late:
             raise UnavailableError(f"it did not answer within {PROBE_TIMEOUT:g} s") from late
     return {"status": "ready"}
@@ -45,4 +45,6 @@ async def ready(server_state: CurrentServer, request: Request) -> dict[str, str]
 )
 def metrics(server_state: CurrentServer) -> Response:
     """Return the numbers that a monitor watches, in Prometheus's text format."""
-    return Response(server_state.meter.text(server_state.services.store.gauges()), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(
+        server_state.metrics.text(server_state.services.store.gauges()), media_type=CONTENT_TYPE_PLAIN_0_0_4
+    )

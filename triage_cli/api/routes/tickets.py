@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections.abc import Collection, Sequence
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from fastapi import Depends, Path, Query, Request
@@ -11,22 +11,29 @@ from pydantic import AfterValidator
 from starlette.responses import Response
 
 from triage_cli.api import problems
+from triage_cli.api.auth import Caller
 from triage_cli.api.dependencies import (
-    Caller,
-    ServerState,
     command_line,
     current_caller,
     current_server,
-    json_only,
     new_router,
-    only_outcome,
 )
 from triage_cli.api.idempotency import Done, IdempotencyKey, IdempotentRequest, current_once
+from triage_cli.api.media_types import json_only
 from triage_cli.api.schemas import requests, responses
+from triage_cli.api.server_state import ServerState
 from triage_cli.domain import ids
 from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
-from triage_cli.domain.errors import BusyError, NoRouteError, NotClassifiedError, RowError, TriageError, UsageError
+from triage_cli.domain.errors import (
+    BusyError,
+    NoRouteError,
+    NotClassifiedError,
+    RowError,
+    TriageError,
+    UnavailableError,
+    UsageError,
+)
 from triage_cli.domain.mail import parts
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import delivery_record, storable_or_none, ticket_record
@@ -48,6 +55,7 @@ TicketName = Annotated[
 ]
 # How many seconds to wait for a provider's outage, while the caller waits.
 MAX_WAIT = 20.0
+T = TypeVar("T")
 
 
 class Desk(NamedTuple):
@@ -66,23 +74,23 @@ class Desk(NamedTuple):
     def classify(self, ticket: Ticket, plan: ClassifyPlan) -> Outcome[Decided]:
         """Classify one ticket. Raises `BusyError` if another run holds it."""
         began = time.perf_counter()
-        outcome = self.server_state.singles.classify(ticket, plan, self.caller.name)
+        outcome = self.server_state.single_tickets.classify(ticket, plan, self.caller.name)
         if outcome is None:
-            outcome = only_outcome(self.triage.classify(Selection(ids=(ticket.ticket_id,)), plan))
+            outcome = _only_outcome(self.triage.classify(Selection(ids=(ticket.ticket_id,)), plan))
         decided = outcome.value
         if decided is None:
             return outcome
         if decided.now is not None:
-            self.server_state.meter.classified(decided.now.classifier, time.perf_counter() - began)
+            self.server_state.metrics.classified(decided.now.classifier, time.perf_counter() - began)
         elif outcome.action == Action.HELD and not decided.ticket.verdict and decided.ticket.status != "forgotten":
             raise _busy(ticket.ticket_id)
         return outcome
 
     def route(self, ticket: Ticket, plan: RoutePlan = RoutePlan()) -> Outcome[Routed]:  # noqa: B008 - immutable
         """Route one ticket. Raises `BusyError` if another run holds it, `NoRouteError`, `NotClassifiedError`."""
-        outcome = None if plan != RoutePlan() else self.server_state.singles.route(ticket, self.caller.name)
+        outcome = None if plan != RoutePlan() else self.server_state.single_tickets.route(ticket, self.caller.name)
         if outcome is None:
-            outcome = only_outcome(self.triage.route(Selection(ids=(ticket.ticket_id,)), plan))
+            outcome = _only_outcome(self.triage.route(Selection(ids=(ticket.ticket_id,)), plan))
         if outcome.action == Action.HELD:
             raise _busy(ticket.ticket_id)
         undecided = isinstance(outcome.error, NoRouteError | NotClassifiedError)
@@ -109,7 +117,7 @@ def create(body: requests.TicketIn, desk: DeskHere, query: Annotated[requests.Cr
 
     With `do=classify` or `do=classify,route` the ticket takes these steps too; if one fails, `problem` has the error.
     """
-    drafted, once, singles = draft(body), desk.once, desk.server_state.singles
+    drafted, once, singles = draft(body), desk.once, desk.server_state.single_tickets
     if not query.do:
         return once(body, lambda: created(singles.create(drafted, desk.caller.name, once.identity), once))
     plan = ClassifyPlan(query.classifier, max_wait=MAX_WAIT)
@@ -119,7 +127,7 @@ def create(body: requests.TicketIn, desk: DeskHere, query: Annotated[requests.Cr
 def _processed(desk: Desk, drafted: TicketDraft, steps: Collection[str], plan: ClassifyPlan) -> Done:
     """Store a ticket, and take it through the steps; it stays stored if a step fails."""
     began = time.perf_counter()
-    stored, classified, routed = desk.server_state.singles.process(
+    stored, classified, routed = desk.server_state.single_tickets.process(
         drafted, desk.caller.name, desk.once.identity, steps, plan
     )
     done = created(stored, desk.once)
@@ -130,7 +138,7 @@ def _processed(desk: Desk, drafted: TicketDraft, steps: Collection[str], plan: C
             classified = desk.classify(ticket, plan)
             ticket, problem = classified.value.ticket if classified.value else ticket, classified.error
         elif classified.value and classified.value.now:
-            desk.server_state.meter.classified(classified.value.now.classifier, time.perf_counter() - began)
+            desk.server_state.metrics.classified(classified.value.now.classifier, time.perf_counter() - began)
         if routed and routed.value:  # of a new ticket, whose attempts are those of this call
             deliveries = [delivery_record(one, routed.value.attempts) for one in routed.value.deliveries]
         elif problem is None and "route" in steps and ticket.category is not None:
@@ -234,6 +242,13 @@ def _value(outcome: "Outcome[Any]", ticket_id: str) -> Any:
     if outcome.value is None:
         raise TriageError(f"nothing came of {ids.short(ticket_id)}")
     return outcome.value
+
+
+def _only_outcome(outcomes: Iterable[Outcome[T]]) -> Outcome[T]:
+    """Return the outcome of one ticket. Raises `UnavailableError` if there is none because the server is stopping."""
+    for outcome in tuple(outcomes):  # all of them, so that the run ends
+        return outcome
+    raise UnavailableError("the server is shutting down", hint="nothing was changed; ask again in a moment")
 
 
 def _busy(ticket_id: str) -> BusyError:

@@ -10,20 +10,13 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import (
-    FORM,
-    JSON,
-    CurrentServer,
-    Hook,
-    ServerState,
-    json_or_form,
-    media_type,
-    new_router,
-)
+from triage_cli.api.dependencies import CurrentServer, new_router
 from triage_cli.api.idempotency import Done, reply
+from triage_cli.api.media_types import FORM, JSON, json_or_form, media_type
 from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
 from triage_cli.api.server_log import error_log
+from triage_cli.api.server_state import IncomingWebhook, ServerState
 from triage_cli.api.signature_check import checked
 from triage_cli.config import HookSpec
 from triage_cli.domain.dedup import UPDATED_AT, dated
@@ -57,8 +50,8 @@ def find_webhook(source: HookName, server_state: CurrentServer) -> Response:
     return Response(status_code=204)
 
 
-def _hook(server_state: ServerState, source: str) -> Hook:
-    if (hook := server_state.hooks.get(source)) is None:
+def _hook(server_state: ServerState, source: str) -> IncomingWebhook:
+    if (hook := server_state.webhooks.get(source)) is None:
         raise NotFoundError(f'no webhook "{source[:80]}"', hint="name it under webhooks in the config")
     return hook
 
@@ -98,7 +91,7 @@ def receive(
 
 
 def _each_taken(
-    server_state: ServerState, hook: Hook, hook_id: str, events: Sequence[object]
+    server_state: ServerState, hook: IncomingWebhook, hook_id: str, events: Sequence[object]
 ) -> Iterator[Mapping[str, str | None]]:
     """Yield what becomes of each event of a request. Raises the error of the last one if none is a ticket."""
     refused = 0
@@ -116,26 +109,26 @@ def _each_taken(
             yield {"ticket_id": done.record.get("ticket_id"), "error": None}
 
 
-def _taken(server_state: ServerState, hook: Hook, hook_id: str, event: object) -> Done:
+def _taken(server_state: ServerState, hook: IncomingWebhook, hook_id: str, event: object) -> Done:
     """Store the ticket of one event, unless it is repeated or not for us."""
     source = hook.spec.name
     if not all(_at(event, path) in values for path, values in hook.spec.when.items()):
         return Done(202, {"ignored": True})
     # A body alone does not identify an event: the same body after another event of the ticket is a new event.
     names_event = hook.spec.timed
-    first = server_state.gate.hook_ticket(source, hook_id) if names_event else None
+    first = server_state.api_access.hook_ticket(source, hook_id) if names_event else None
     if first is not None:
         (ticket,) = server_state.services.store.find(Selection(ids=(first,)))
         return Done(200, {"ticket_id": first, "ticket": ticket_record(ticket)})
     changed_at = moment(_joined(event, UPDATED_AT, hook.spec.fields.get(UPDATED_AT, ())) or "")
     changed = dated(draft(mapped(hook, event)), changed_at)
-    outcome = server_state.singles.create(changed, f"webhook:{source}", f"hook:{source}:{hook_id}")
+    outcome = server_state.single_tickets.create(changed, f"webhook:{source}", f"hook:{source}:{hook_id}")
     done = created(outcome)
     if names_event and outcome.value:
-        server_state.gate.note_hook(source, hook_id, outcome.value.ticket_id)
+        server_state.api_access.note_hook(source, hook_id, outcome.value.ticket_id)
     woken = outcome.action == Action.UPDATED and outcome.value and outcome.value.status == "classified"
     if outcome.value and (outcome.value.status == "new" or woken):
-        server_state.worker.put(source, outcome.value.ticket_id)
+        server_state.background.put(source, outcome.value.ticket_id)
     return done
 
 
@@ -160,7 +153,7 @@ def _challenge(spec: HookSpec, headers: Headers, event: object) -> str | None:
     return _at(event, "challenge") if _at(event, "type") == "url_verification" else None
 
 
-def mapped(hook: Hook, event: object) -> requests.TicketIn:
+def mapped(hook: IncomingWebhook, event: object) -> requests.TicketIn:
     """Return the ticket of an event, by the paths of the configuration."""
     paths_by_field = {field: paths for field, paths in hook.spec.fields.items() if field != UPDATED_AT}
     fields: dict[str, Any] = {field: _joined(event, field, paths) for field, paths in paths_by_field.items()}

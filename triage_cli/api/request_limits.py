@@ -1,0 +1,78 @@
+"""The limits of requests: the size of a body, the time in which it comes, and how many requests a caller may send."""
+
+import asyncio
+import time
+from typing import NamedTuple
+
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope
+
+from triage_cli.api import problems
+from triage_cli.api.auth import WEBHOOK_PATHS
+from triage_cli.domain.errors import MediaTypeError, RequestTimeoutError, TooLargeError
+
+MEGABYTE = 1 << 20
+TABLE_PATH = "/tickets/batch"
+BULK_PATHS = (TABLE_PATH, "/classify", "/route", "/reclassify", "/verdicts")
+
+
+class RequestLimits(NamedTuple):
+    """Limits of requests: requests per minute and key (None: no limit), bytes of a body, seconds for it.
+
+    `hook_body` applies to incoming webhooks: HubSpot sends up to 100 events at once, each with up to 64 KB of text.
+    `bulk_body` and `rows` apply to tables, which are read row by row, and `bulk_json` to the other bodies of bulk
+    endpoints, which take sixteen times their size in memory. For both, `body_seconds` limits the wait for the next
+    piece, elsewhere for the whole body. So many `failed_keys` in a row from one address are answered as such; then one
+    a second.
+    """
+
+    per_minute: int | None = 6000
+    body: int = MEGABYTE
+    hook_body: int = 8 * MEGABYTE
+    bulk_body: int = 256 * MEGABYTE
+    bulk_json: int = 32 * MEGABYTE
+    rows: int = 100_000
+    body_seconds: float = 20.0
+    failed_keys: int = 60
+
+
+def limited_body(limits: RequestLimits, scope: Scope, path: str, receive: Receive) -> Receive:
+    """Return a `receive` that enforces the limits of size and time on a request's body.
+
+    Raises `MediaTypeError` for a body that is encoded, and `TooLargeError` for one that is declared as too large.
+    """
+    headers = Headers(scope=scope)
+    if (encoding := headers.get("content-encoding", "").strip().lower()) not in ("", "identity"):
+        raise MediaTypeError(f'a body in the encoding "{encoding[:20]}" is not read here', hint="send it as it is")
+    is_bulk = path in BULK_PATHS
+    most_bytes = limits.hook_body if path.startswith(WEBHOOK_PATHS) else limits.body
+    if is_bulk:
+        most_bytes = limits.bulk_body if path == TABLE_PATH else limits.bulk_json
+    declared_length = headers.get("content-length", "")
+    if declared_length.isdecimal() and int(declared_length) > most_bytes:
+        raise _too_large(most_bytes)
+    body_size, body_until, is_complete = 0, time.monotonic() + limits.body_seconds, False
+
+    async def limited_receive() -> Message:
+        nonlocal body_size, body_until, is_complete
+        if is_complete:  # the next message is the disconnect
+            return await receive()
+        try:
+            async with asyncio.timeout(body_until - time.monotonic()):
+                body_piece = await receive()
+        except TimeoutError:
+            late_body = RequestTimeoutError("the body did not come in time", hint="send it again, faster")
+            raise problems.BodyError(late_body) from None
+        body_size += len(body_piece.get("body", b""))
+        if body_size > most_bytes:
+            raise problems.BodyError(_too_large(most_bytes))
+        is_complete = not body_piece.get("more_body", False)
+        if is_bulk:
+            body_until = time.monotonic() + limits.body_seconds
+        return body_piece
+
+    return limited_receive
+
+
+def _too_large(most_bytes: int) -> TooLargeError:
+    return TooLargeError(f"the body is larger than {most_bytes:,} bytes", hint="send less at once")

@@ -1,0 +1,151 @@
+"""The state of a running server, and how it is made by the configuration."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar
+from weakref import WeakSet
+
+from triage_cli import wiring
+from triage_cli.api.auth import Caller
+from triage_cli.api.background import BackgroundWorker
+from triage_cli.api.metrics import Metrics
+from triage_cli.api.ndjson import StreamSlots
+from triage_cli.api.request_limits import RequestLimits
+from triage_cli.api.server_log import error_log
+from triage_cli.config import Config, HookSpec
+from triage_cli.config.secrets import check_signing_secrets
+from triage_cli.domain.audit.events import Head
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.runs import Lease
+from triage_cli.domain.webhook_signing import secret_of
+from triage_cli.ports.storage import ApiAccessStore
+from triage_cli.runtime.installation import with_extra
+from triage_cli.runtime.network import Network
+from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
+from triage_cli.service.delivery.destination_breakers import DestinationBreakers
+from triage_cli.service.local_consultation import LocalConsultation
+from triage_cli.service.local_triage import LocalTriage
+from triage_cli.service.services import Services
+
+Session = TypeVar("Session", LocalTriage, LocalConsultation)
+
+
+class IncomingWebhook(NamedTuple):
+    """An incoming webhook, and the secrets that sign it, the newest first."""
+
+    spec: HookSpec
+    secrets: tuple[bytes, ...]
+
+
+class ServerState:
+    """The state of a running server: its services, metrics, background work, and the sessions of running requests."""
+
+    def __init__(
+        self,
+        services: Services,
+        api_access: ApiAccessStore,
+        verify_audit_log: Callable[[Mapping[str, str]], Head],
+        limits: RequestLimits = RequestLimits(),  # noqa: B008 - immutable
+        webhooks: Mapping[str, IncomingWebhook] | None = None,
+        verify_token: Callable[[str], Caller] | None = None,
+        cors_origins: Sequence[str] = (),
+    ) -> None:
+        self.services = services._replace(served=True)
+        self.api_access = api_access
+        self.limits = limits
+        self.webhooks = webhooks or {}
+        self.verify_audit_log = verify_audit_log
+        self.verify_token = verify_token
+        self.cors_origins = cors_origins
+        self.metrics = Metrics()
+        self.stream_slots = StreamSlots()
+        shared_routing_map = services.routing_map._replace(circuits=DestinationBreakers())
+        shared_services = self.services._replace(routing_map=shared_routing_map)
+        webhook_steps = {name: webhook.spec.on_create for name, webhook in self.webhooks.items()}
+        self.background = BackgroundWorker(shared_services, webhook_steps)
+        self.single_tickets = SingleTickets(shared_services)
+        self.stopping = False
+        self.draining = False  # about to stop: `/ready` says so, and all else is served
+        self._sessions: WeakSet[LocalTriage | LocalConsultation] = WeakSet()
+        self._lock = threading.Lock()
+
+    def session(self, actor: str, command_line: str) -> LocalTriage:
+        """Return the use cases for one request; they are stopped with the server."""
+        return self.stopped_with_server(LocalTriage(self.services, actor, command_line))
+
+    def stopped_with_server(self, session: Session) -> Session:
+        """Return the session of a request, which is now stopped with the server."""
+        with self._lock:
+            self._sessions.add(session)
+            if self.stopping:
+                session.stop()
+        return session
+
+    def stop(self) -> None:
+        """Let no session of the server take new work; what is in flight is completed and saved."""
+        with self._lock:
+            self.stopping = True
+            for session in list(self._sessions):
+                session.stop()
+        self.background.stop()
+        self.single_tickets.stop()
+
+    def close(self) -> None:
+        """End the server's background work, after all requests have ended."""
+        self.background.stop()
+        self.background.join()
+        self.single_tickets.close()
+
+
+def open_server_state(config: Config, env: Mapping[str, str], tell: Callable[[str], None] | None = None) -> ServerState:
+    """Return the state of a server over the configured database, which is made where it is missing."""
+    services = wiring.services(config, tell, warn=error_log.warning, guarded=True, make=True)
+    server_state = ServerState(
+        services,
+        wiring.stores.open_gate(services.store),
+        partial(wiring.database_maintenance.verify, config),
+        RequestLimits(config.requests_per_minute),
+        incoming_webhooks(config, env),
+        token_verification(config),
+        config.cors_origins,
+    )
+    if not services.store.is_there():
+        services.store.renew(Lease(""))  # changes nothing, but creates the database
+    server_state.api_access.ping()  # raises if the database cannot be used
+    return server_state
+
+
+def token_verification(config: Config) -> Callable[[str], Caller] | None:
+    """Return what verifies the identity provider's tokens; None if none is configured.
+
+    Raises `UsageError` if the package for it is missing, and `ConfigError` for a proxy that cannot be used.
+    """
+    if config.oidc is None:
+        return None
+    try:
+        from triage_cli.api.token_verifier import TokenVerifier, json_fetcher
+    except ImportError as error:
+        raise UsageError("server.oidc needs a package that is not installed", hint=with_extra("oidc")) from error
+    network = Network(config.offline)
+    if not network.offline:
+        network.http_client("server.oidc", config.oidc.issuer, proxies=True).close()
+    return TokenVerifier(config.oidc, json_fetcher(network)).caller
+
+
+def incoming_webhooks(config: Config, env: Mapping[str, str]) -> dict[str, IncomingWebhook]:
+    """Return the incoming webhooks with their secrets. Raises `ConfigError` if a secret is not set, or is none."""
+    for spec in config.webhooks.values():
+        check_signing_secrets(f'webhook "{spec.name}"', spec.secret_env, env)
+    return {
+        name: IncomingWebhook(
+            spec,
+            tuple(
+                secret_of(env[variable], f'webhook "{name}": {variable}')
+                if spec.type == "standard"
+                else env[variable].encode()
+                for variable in spec.secret_env
+            ),
+        )
+        for name, spec in config.webhooks.items()
+    }
