@@ -4,40 +4,40 @@ from collections.abc import Iterator
 from typing import Any
 
 from triage_cli.api.auth import OPEN_PATHS, WEBHOOK_PATHS
-from triage_cli.api.problems import MEDIA_TYPE, record, title
+from triage_cli.api.problems import MEDIA_TYPE, problem_details, status_title
 from triage_cli.domain import errors
 
-Record = dict[str, Any]
+OpenApi = dict[str, Any]  # a part of the description
 
-TEXT = {"type": "string"}
-HEADERS: Record = {
+TEXT_SCHEMA = {"type": "string"}
+RESPONSE_HEADERS: OpenApi = {
     "XRequestId": {
         "description": "the id of the request, as the server's log has it; an id that the request has is kept",
-        "schema": TEXT,
+        "schema": TEXT_SCHEMA,
         "example": "01a20e9c-1d27-7000-8f6f-e2de12e6ffde",
     },
     "RateLimitPolicy": {
         "description": "how many requests a key may send in how many seconds; absent where there is no limit",
-        "schema": TEXT,
+        "schema": TEXT_SCHEMA,
         "example": '"minute";q=6000;w=60',
     },
     "RateLimit": {
         "description": "how many are left to this process (r), and for how many seconds that holds (t)",
-        "schema": TEXT,
+        "schema": TEXT_SCHEMA,
         "example": '"minute";r=299;t=3',
     },
     "RetryAfter": {"description": "the seconds to wait", "schema": {"type": "integer"}, "example": 3},
     "WWWAuthenticate": {
-        "description": "how to send a key", "schema": TEXT, "example": 'Bearer realm="triage"',
+        "description": "how to send a key", "schema": TEXT_SCHEMA, "example": 'Bearer realm="triage"',
     },
     "Link": {
         "description": "the next page, if there is one",
-        "schema": TEXT,
+        "schema": TEXT_SCHEMA,
         "example": '</tickets?limit=50&after=01a20e9c-1d27-7000-8f6f-e2de12e6ffde>; rel="next"',
     },
 }  # fmt: skip
-# An error of each status, with a sentence such as it has.
-ERRORS: tuple[tuple[errors.TriageError, str], ...] = (
+# An error of each status as the example of its response, and what the description says of that.
+EXAMPLE_ERRORS: tuple[tuple[errors.TriageError, str], ...] = (
     (errors.NotClassifiedError("01a20e9c has no category yet", hint="classify it first"), "The ticket has no category"),
     (errors.UnauthenticatedError("no such key", hint="triage keys create makes one"), "The request has no valid key"),
     (errors.BudgetError("the next call might exceed the budget"), "The budget is used up"),
@@ -67,12 +67,12 @@ ERRORS: tuple[tuple[errors.TriageError, str], ...] = (
 )
 # Headers of single error statuses, besides those of all responses.
 ERROR_HEADERS = {401: ("WWWAuthenticate",), 409: ("RetryAfter",), 429: ("RetryAfter",), 503: ("RetryAfter",)}
-NAMES = {
+HEADER_NAMES = {
     "XRequestId": "X-Request-Id", "RateLimitPolicy": "RateLimit-Policy", "RateLimit": "RateLimit",
     "RetryAfter": "Retry-After", "WWWAuthenticate": "WWW-Authenticate", "Link": "Link",
 }  # fmt: skip
 # Error statuses of single operations, besides the common ones.
-SPECIAL = {
+OPERATION_STATUSES = {
     "/tickets/{ticket_id}/classify": (402, 502),
     "/tickets/{ticket_id}/route": (400, 502),
     "/classify": (404,),
@@ -83,31 +83,31 @@ SPECIAL = {
 }
 
 
-def header_refs(*names: str, open_to_all: bool = False) -> Record:
-    """Return references to the headers of all responses, and to those named."""
-    common = ("XRequestId",) if open_to_all else ("XRequestId", "RateLimitPolicy", "RateLimit")
-    return {NAMES[name]: {"$ref": f"#/components/headers/{name}"} for name in (*common, *names)}
+def header_refs(*names: str, open_to_all: bool = False) -> OpenApi:
+    """Return references to the described headers of all responses, and to those of these names."""
+    common_headers = ("XRequestId",) if open_to_all else ("XRequestId", "RateLimitPolicy", "RateLimit")
+    return {HEADER_NAMES[name]: {"$ref": f"#/components/headers/{name}"} for name in (*common_headers, *names)}
 
 
-def _error_response(error: errors.TriageError, description: str) -> Record:
-    problem = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": record(error)}
+def _error_response(error: errors.TriageError, description: str) -> OpenApi:
+    problem_content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": problem_details(error)}
     headers = header_refs(*ERROR_HEADERS.get(error.http_status, ()))
-    return {"description": description, "headers": headers, "content": {MEDIA_TYPE: problem}}
+    return {"description": description, "headers": headers, "content": {MEDIA_TYPE: problem_content}}
 
 
 def response_name(status: int) -> str:
-    """Return under which name the description keeps the answer of a status."""
-    return title(status).upper().replace(" ", "_")
+    """Return under which name the description keeps the response of an error status."""
+    return status_title(status).upper().replace(" ", "_")
 
 
-ERROR_RESPONSES: Record = {
-    response_name(error.http_status): _error_response(error, description) for error, description in ERRORS
+ERROR_RESPONSES: OpenApi = {
+    response_name(error.http_status): _error_response(error, description) for error, description in EXAMPLE_ERRORS
 }
 
 
 def error_statuses(path: str, method: str) -> Iterator[int]:
-    """Yield the error statuses of an operation."""
-    yield from SPECIAL.get(path, ())
+    """Yield the error statuses that an operation may answer."""
+    yield from OPERATION_STATUSES.get(path, ())
     if path in OPEN_PATHS:
         return
     yield from (401, 422, 503)
