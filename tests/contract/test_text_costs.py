@@ -36,7 +36,7 @@ def remote(stub: HttpStub) -> Iterator[RemoteTriage]:
 
 
 def problem(error: TriageError) -> Reply:
-    return Reply(error.http_status, to_json(problems.record(error)), {"content-type": problems.MEDIA_TYPE})
+    return Reply(error.http_status, to_json(problems.problem_details(error)), {"content-type": problems.MEDIA_TYPE})
 
 
 @pytest.mark.parametrize(

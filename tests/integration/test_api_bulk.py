@@ -14,8 +14,7 @@ import pytest
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE, TICKETS, many, until
 from tests.support.world import FakeClassifier, World
-from triage_cli.api import application
-from triage_cli.api import ndjson as answering
+from triage_cli.api import application, ndjson
 from triage_cli.api.request_limits import RequestLimits
 from triage_cli.client.wire_format import PARCEL
 from triage_cli.domain.tickets import Selection, Ticket
@@ -277,13 +276,13 @@ def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many as the pool has threads are at work: the server answers, one too many is told to come again, all end."""
-    monkeypatch.setattr(application, "THREADS", 2)
-    monkeypatch.setattr(answering, "FULL", 1000)
-    monkeypatch.setattr(answering, "BREATH", 0.05)
+    monkeypatch.setattr(application, "ENDPOINT_THREADS", 2)
+    monkeypatch.setattr(ndjson, "OUTBOX_FULL", 1000)
+    monkeypatch.setattr(ndjson, "BLANK_AFTER", 0.05)
     go_on = threading.Event()
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.9) if go_on.wait(PATIENCE) else (None, 0.0))
     with running_server(tmp_path, services=world.triage()._services) as server, ThreadPoolExecutor(2) as callers:
-        server.served.stream_slots = answering.StreamSlots(2)
+        server.served.stream_slots = ndjson.StreamSlots(2)
 
         def bulk(name: str) -> httpx.Response:
             return post(server, "/tickets/batch?do=classify,route", content=many(50, name), headers=CSV)

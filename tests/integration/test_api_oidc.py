@@ -20,7 +20,7 @@ from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import PATIENCE
 from tests.support.identity_provider import IdentityProvider, identity_provider
 from triage_cli.api import token_verifier
-from triage_cli.api.application import THREADS
+from triage_cli.api.application import ENDPOINT_THREADS
 from triage_cli.api.server_state import token_verification
 from triage_cli.api.token_verifier import TokenVerifier
 from triage_cli.client import RemoteTriage
@@ -259,8 +259,8 @@ def test_tokens_that_wait_for_a_provider_leave_threads_to_all_others(
     monkeypatch.setattr(token_verifier, "PATIENCE", 2 * PATIENCE)
     monkeypatch.setattr(token_verifier, "TIMEOUT", 3 * PATIENCE)
     token = provider.token(head={"kid": "nobody's"})
-    with ThreadPoolExecutor(THREADS) as pool, server.client() as client, provider.lock:  # it waits for that, too
-        waiting = [pool.submit(ask, server, token, timeout=3 * PATIENCE) for _ in range(THREADS)]
+    with ThreadPoolExecutor(ENDPOINT_THREADS) as pool, server.client() as client, provider.lock:  # it waits, too
+        waiting = [pool.submit(ask, server, token, timeout=3 * PATIENCE) for _ in range(ENDPOINT_THREADS)]
         refused = next(as_completed(waiting, PATIENCE)).result()
         assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
         assert client.get("/stats").status_code == 200

@@ -13,7 +13,7 @@ from starlette.types import Message
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE
-from triage_cli.api.ndjson import Lines, StreamSlots
+from triage_cli.api.ndjson import NdjsonResponse, StreamSlots
 
 EXPOSED = "access-control-expose-headers"
 TICKET = {"subject": "Refund?", "description": "I was charged twice"}
@@ -162,7 +162,7 @@ def test_a_stream_for_which_there_is_no_thread_ends(monkeypatch: pytest.MonkeyPa
     async def served() -> None:
         room = StreamSlots()
         room.take()
-        lines = Lines(room, lambda: iter(("{}\n",)), lambda: None, lambda: None)
+        lines = NdjsonResponse(room, lambda: iter(("{}\n",)), lambda: None, lambda: None)
         monkeypatch.setattr(threading.Thread, "start", refused_once)
         async with asyncio.timeout(PATIENCE):
             await lines({"type": "http", "headers": []}, connected, sent)

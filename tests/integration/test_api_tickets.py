@@ -1,28 +1,33 @@
 """One ticket over HTTP: the shapes of the contract, and what happens where there is nothing to do."""
 
-import asyncio
-import shutil
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
-
-import httpx
-import pytest
-
-from tests.support.api_server import ApiServer, running_server
-from tests.support.commands import PATIENCE, rows
+from tests.support.api_server import ApiServer
+from tests.support.api_server import running_server
+from tests.support.commands import PATIENCE
+from tests.support.commands import rows
 from triage_cli.api import idempotency
 from triage_cli.api.routes import tickets
-from triage_cli.domain import ids, times
-from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain import ids
+from triage_cli.domain import times
+from triage_cli.domain.changes import Change
+from triage_cli.domain.changes import Conflict
 from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.domain.runs import Lease
+from triage_cli.domain.runs import Run
+from triage_cli.domain.tickets import Selection
+from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.service import ticket_lookup
+from typing import Any
+from urllib.parse import quote
+import asyncio
+import httpx
+import pytest
+import shutil
+import threading
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May", "customer_id": "C-9", "priority": "high"}
 JSON = {"content-type": "application/json"}
@@ -213,7 +218,7 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
     client: httpx.Client, server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It holds its key for half a minute at a time: what a kill leaves behind is over as soon."""
-    monkeypatch.setattr(idempotency, "RENEW", 0.001)
+    monkeypatch.setattr(idempotency, "RENEW_LEASE", 0.001)
     made, answers, until = client.post("/tickets", json={"subject": "slow"}).json()["ticket_id"], threading.Event(), []
 
     def renew(_caller: str, key: str, seconds: float) -> None:
@@ -228,8 +233,8 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
     monkeypatch.setattr(tickets, "named", named)
     answer = client.post(f"/tickets/{made}/classify", json={}, headers={"Idempotency-Key": "slow"}, timeout=60)
     assert answer.status_code == 200
-    assert until[0] == ("slow", idempotency.LEASE)
-    assert idempotency.LEASE <= 30
+    assert until[0] == ("slow", idempotency.KEY_LEASE)
+    assert idempotency.KEY_LEASE <= 30
 
 
 def test_the_key_of_a_dead_request_is_taken_over_by_the_same_body_only(server: ApiServer) -> None:

@@ -13,13 +13,7 @@ from triage_cli.api.request_permits import RequestPermits
 from triage_cli.api.server_log import error_log
 from triage_cli.domain import api_keys, times
 from triage_cli.domain.api_keys import ApiKey
-from triage_cli.domain.errors import (
-    BusyError,
-    ExhaustedError,
-    TriageError,
-    UnauthenticatedError,
-    UnavailableError,
-)
+from triage_cli.domain.errors import BusyError, ExhaustedError, TriageError, UnauthenticatedError, UnavailableError
 from triage_cli.ports.storage import ApiAccessStore
 
 # Seconds between two records that a key was used.
@@ -93,7 +87,7 @@ class Authenticator:
         Raises `UnauthenticatedError` or `RateLimitedError`. The key is looked up for each request, so that a
         revoked key is refused from the next one on.
         """
-        caller = self._caller(credential)
+        caller = self._authenticated(credential)
         self._permits.take(caller.caller_id, headers)
         return caller
 
@@ -111,7 +105,7 @@ class Authenticator:
             return None
         return Caller(key.name, key.name, key.role)  # no key ever takes the name of another one
 
-    def _caller(self, credential: str) -> Caller:
+    def _authenticated(self, credential: str) -> Caller:
         if not credential:
             raise UnauthenticatedError("this takes a key", hint="send it as X-API-Key, or as a bearer token")
         if self._verify_token and credential.count(".") == 2:  # as a JSON Web Token has, and none of our keys

@@ -27,15 +27,18 @@ AGAIN = 60.0
 
 
 class BackgroundWorker:
-    """Two threads, so that a slow destination delays no classification; `steps` for new tickets, by source."""
+    """The background work of a server; `steps` are those for new tickets of webhooks, by source.
+
+    It has two threads, so that a slow destination delays no classification.
+    """
 
     def __init__(self, services: Services, steps: Mapping[str, tuple[str, ...]]) -> None:
         self._circuits = services.routing_map.circuits or DestinationBreakers()
         self._services = services._replace(routing_map=services.routing_map._replace(circuits=self._circuits))
         self._steps = {source: chosen for source, chosen in steps.items() if chosen}
         self._queue: deque[tuple[str, str]] = deque()
-        self._process_loop = _Loop("flowing", self._process_queue)
-        self._send_loop = _Loop("sending", self._send_due)
+        self._classify_thread = _RepeatingThread("flowing", self._process_queue)
+        self._send_thread = _RepeatingThread("sending", self._send_due)
         self._stopping = False
         self._at_work: dict[str, LocalTriage] = {}
         self._has_new_deliveries = False  # new deliveries were decided
@@ -43,28 +46,28 @@ class BackgroundWorker:
         self._pick_up_at: float | None = 0.0
 
     def start(self) -> None:
-        """Start the threads; tickets that an earlier server left unfinished are taken up."""
-        self._process_loop.start()
-        self._send_loop.start()
+        """Start the background threads; tickets that an earlier server left unfinished are taken up."""
+        self._classify_thread.start()
+        self._send_thread.start()
 
     def put(self, source: str, ticket_id: str) -> None:
-        """Queue a new ticket for the steps of its source."""
+        """Queue a new ticket of a webhook for the steps of its source."""
         if source in self._steps:
             self._queue.append((source, ticket_id))
-            self._process_loop.wake()
+            self._classify_thread.wake()
 
     def stop(self) -> None:
-        """Take no new work; what is in flight is completed, and the next server takes up the rest."""
+        """Take no new background work; what is in flight is completed, and the next server takes up the rest."""
         self._stopping = True
         for triage in tuple(self._at_work.values()):
             triage.stop()
-        self._process_loop.stop()
-        self._send_loop.stop()
+        self._classify_thread.stop()
+        self._send_thread.stop()
 
     def join(self) -> None:
-        """Wait until both threads have ended."""
-        self._process_loop.join()
-        self._send_loop.join()
+        """Wait until both background threads have ended."""
+        self._classify_thread.join()
+        self._send_thread.join()
 
     def _session(self, actor: str, command_line: str) -> LocalTriage:
         triage = self._at_work[threading.current_thread().name] = LocalTriage(self._services, actor, command_line)
@@ -89,53 +92,52 @@ class BackgroundWorker:
         self._pick_up_at = None
         status_before = {"classify": "new", "route": "classified"}
         statuses = frozenset(status_before[step] for steps in self._steps.values() for step in steps)
-        known = {ticket_id for _, ticket_id in self._queue}
+        queued_ids = {ticket_id for _, ticket_id in self._queue}
         for ticket in self._services.store.find(Selection(statuses=statuses)):
-            if ticket.source in self._steps and ticket.ticket_id not in known:
+            if ticket.source in self._steps and ticket.ticket_id not in queued_ids:
                 self._queue.append((ticket.source, ticket.ticket_id))
 
     def _process(self) -> None:
-        by_source: dict[str, list[str]] = {}
+        ids_by_source: dict[str, list[str]] = {}
         while self._queue:
             source, ticket_id = self._queue.popleft()
-            by_source.setdefault(source, []).append(ticket_id)
-        for source, ticket_ids in by_source.items():
-            chosen = Selection(ids=tuple(dict.fromkeys(ticket_ids)))
+            ids_by_source.setdefault(source, []).append(ticket_id)
+        for source, ticket_ids in ids_by_source.items():
+            selection = Selection(ids=tuple(dict.fromkeys(ticket_ids)))
             actor, command_line = f"webhook:{source}", f"POST /webhooks/{source}"
-            if "classify" in self._steps[source] and (new := self._among(chosen, TO_CLASSIFY)):
+            if "classify" in self._steps[source] and (new := self._among(selection, TO_CLASSIFY)):
                 _drain(self._session(actor, command_line).classify(Selection(ids=new), ClassifyPlan()))
-            if "route" in self._steps[source] and (ready := self._among(chosen, frozenset({"classified"}))):
+            if "route" in self._steps[source] and (ready := self._among(selection, frozenset({"classified"}))):
                 _drain(self._session(actor, command_line).decide_routes(Selection(ids=ready)))
                 self._has_new_deliveries = True
-                self._send_loop.wake()
+                self._send_thread.wake()
 
-    def _among(self, chosen: Selection, statuses: frozenset[str]) -> tuple[str, ...]:
+    def _among(self, selection: Selection, statuses: frozenset[str]) -> tuple[str, ...]:
         """Return the ids of the chosen tickets that have one of these statuses now."""
-        return tuple(t.ticket_id for t in self._services.store.find(chosen) if t.status in statuses)
+        return tuple(t.ticket_id for t in self._services.store.find(selection) if t.status in statuses)
 
     def _send_due(self) -> None:
         has_new_deliveries = self._has_new_deliveries
         if has_new_deliveries:  # else one that is decided at this moment would be overwritten
             self._has_new_deliveries = False
         unavailable_destinations = {*self._circuits.paused(), *self._services.routing_map.offline}
-        at = self._services.store.next_due(but=tuple(unavailable_destinations))
-        early = at is not None and (at > time.time() - LOOK or time.monotonic() < self._send_after)
-        if at is None or (early and not has_new_deliveries):
+        due_at = self._services.store.next_due(but=tuple(unavailable_destinations))
+        is_early = due_at is not None and (due_at > time.time() - LOOK or time.monotonic() < self._send_after)
+        if due_at is None or (is_early and not has_new_deliveries):
             return
-        # With limit 0 no ticket is routed; only due deliveries are sent.
-        try:
-            sent = _drain(self._session(ACTOR, "serve").route(Selection(limit=0), RoutePlan()))
+        try:  # with limit 0 no ticket is routed; only due deliveries are sent
+            sent_count = _drain(self._session(ACTOR, "serve").route(Selection(limit=0), RoutePlan()))
         except Exception:
             self._send_after = time.monotonic() + PAUSE
             raise
-        if sent:
+        if sent_count:
             self._send_after = 0.0
-        elif not early:
+        elif not is_early:
             self._send_after = time.monotonic() + PAUSE
 
 
-class _Loop:
-    """A thread that repeats its work, even after an error, until it is stopped."""
+class _RepeatingThread:
+    """A thread that repeats its background work, even after an error, until it is stopped."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         self._work = work
@@ -170,12 +172,12 @@ class _Loop:
 
 
 def _drain(outcomes: Iterable[Outcome[Any]]) -> int:
-    """Consume outcomes and return their number; each error of the configuration is logged once."""
-    number, mistakes = 0, dict[str, None]()
+    """Consume the outcomes of background work and return their number; an error of the configuration is logged once."""
+    outcome_count, config_errors = 0, dict[str, None]()
     for outcome in outcomes:
-        number += 1
+        outcome_count += 1
         if outcome.error is not None and not isinstance(outcome.error, ItemError):
-            mistakes[outcome.error.sentence()] = None
-    for sentence in mistakes:
+            config_errors[outcome.error.sentence()] = None
+    for sentence in config_errors:
         error_log.warning("background: %s", sentence)
-    return number
+    return outcome_count

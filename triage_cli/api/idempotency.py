@@ -21,12 +21,12 @@ from triage_cli.domain.errors import BusyError, TriageError, UsageError
 from triage_cli.domain.serialization import to_json
 
 # Seconds after which an unfinished request is given up, and the next one with its key may run. A running request renews
-# its lease every RENEW seconds, a bulk request with the lines of its response.
-LEASE = 30.0
-RENEW = 10.0
+# its lease every RENEW_LEASE seconds, a bulk request with the lines of its response.
+KEY_LEASE = 30.0
+RENEW_LEASE = 10.0
 # How long a repeated request waits for the running one, and how often it checks, in seconds.
-PATIENCE = 2.0
-LOOK = 0.05
+REPETITION_PATIENCE = 2.0
+REPETITION_POLL = 0.05
 
 
 def key_header(description: str) -> Any:
@@ -40,53 +40,56 @@ IdempotencyKey = Annotated[
 ]
 
 
-class Done(NamedTuple):
-    """A response: its status and its record."""
+class JsonAnswer(NamedTuple):
+    """A JSON response that is still to be made: its status and its record."""
 
     status: int
     record: Any
 
 
 def reply(record: Any, status: int = 200) -> Response:
-    """Return the record as a JSON response."""
+    """Return a record as a JSON response."""
     return Response(to_json(record).encode("utf-8", "replace"), status, media_type="application/json")
 
 
 class IdempotentRequest:
-    """Runs a request's work at most once for its key; `identity` is then the identity of what it creates."""
+    """Runs a request's work at most once for its idempotency key, which also makes the `identity` of a new ticket."""
 
     def __init__(
         self, server_state: ServerState, caller_id: str, key: str | None, path: str, loop: asyncio.AbstractEventLoop
     ) -> None:
-        self._gate = server_state.api_access
+        self._idempotency_keys = server_state.api_access
         self._loop = loop
         self._caller_id = caller_id
         self._key = key or None
         self._path = path
         self.identity = f"key:{caller_id}:{key}" if key else None
 
-    def __call__(self, body: BaseModel | None, work: Callable[[], Done]) -> Response:
-        """Return the response. Raises `BusyError` while the first request runs, `UsageError` for another body."""
+    def __call__(self, body: BaseModel | None, work: Callable[[], JsonAnswer]) -> Response:
+        """Return the response to the first request with the key.
+
+        Raises `BusyError` while that request runs, and `UsageError` if its body was another one.
+        """
         if self._key is None:
-            done = work()
-            return reply(done.record, done.status)
-        content = f"{self._path}\n{body.model_dump_json() if body else ''}"
-        kept = self._begin(self._key, hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest())
-        if kept is not None:
-            return kept
+            json_answer = work()
+            return reply(json_answer.record, json_answer.status)
+        request_content = f"{self._path}\n{body.model_dump_json() if body else ''}".encode("utf-8", "surrogatepass")
+        stored_response = self._begin(self._key, hashlib.sha256(request_content).hexdigest())
+        if stored_response is not None:
+            return stored_response
         try:
-            with self._at_work(self._key):
-                done = work()
+            with self._kept_at_work(self._key):
+                json_answer = work()
         except BaseException:
-            self._gate.give_up(self._caller_id, self._key)
+            self._idempotency_keys.give_up(self._caller_id, self._key)
             raise
-        text = to_json(done.record)
-        self._gate.close(self._caller_id, self._key, done.status, text)
-        return Response(text, done.status, media_type="application/json")
+        answer_text = to_json(json_answer.record)
+        self._idempotency_keys.close(self._caller_id, self._key, json_answer.status, answer_text)
+        return Response(answer_text, json_answer.status, media_type="application/json")
 
     @contextmanager
-    def _at_work(self, key: str) -> Iterator[None]:
-        """Renew the lease on the key until the work is done; the event loop of the server does that."""
+    def _kept_at_work(self, key: str) -> Iterator[None]:
+        """Renew the lease on the idempotency key until the work is done; the event loop of the server does that."""
         renewal = asyncio.run_coroutine_threadsafe(self._keep_renewing(key), self._loop)
         try:
             yield
@@ -95,23 +98,23 @@ class IdempotentRequest:
 
     async def _keep_renewing(self, key: str) -> None:
         while True:
-            await asyncio.sleep(RENEW)
+            await asyncio.sleep(RENEW_LEASE)
             try:
-                await asyncio.to_thread(self._gate.renew, self._caller_id, key, LEASE)
+                await asyncio.to_thread(self._idempotency_keys.renew, self._caller_id, key, KEY_LEASE)
             except TriageError as error:  # the work fails too, if this lasts
                 error_log.warning("a request at work could not say so: %s", error.sentence())
 
-    def _begin(self, key: str, body_hash: str) -> Response | None:
-        """Return the stored response, or None if this request is to do the work."""
-        until = time.monotonic() + PATIENCE
-        while (found := self._gate.open(self._caller_id, key, body_hash, LEASE)) is not None:
-            if found.body_hash != body_hash:
-                raise _other_body()
-            if found.status is not None:
-                return Response(found.answer or "", found.status, media_type="application/json")
-            if time.monotonic() > until:
-                raise _still_at_work()
-            time.sleep(LOOK)
+    def _begin(self, key: str, request_hash: str) -> Response | None:
+        """Return the response to the first request, or None if this one is the first, and is to do the work."""
+        wait_until = time.monotonic() + REPETITION_PATIENCE
+        while (first_request := self._idempotency_keys.open(self._caller_id, key, request_hash, KEY_LEASE)) is not None:
+            if first_request.body_hash != request_hash:
+                raise _other_request_error()
+            if first_request.status is not None:
+                return Response(first_request.answer or "", first_request.status, media_type="application/json")
+            if time.monotonic() > wait_until:
+                raise _still_at_work_error()
+            time.sleep(REPETITION_POLL)
         return None
 
 
@@ -122,59 +125,60 @@ class BulkRequestLock:
     """
 
     def __init__(self, server_state: ServerState, caller_id: str, key: str | None, body_hash: str) -> None:
-        self._gate = server_state.api_access
+        self._idempotency_keys = server_state.api_access
         self._caller_id = caller_id
         self._key = key or None
-        self._hash = body_hash
+        self._request_hash = body_hash
 
     @property
     def name(self) -> str:
         """Return the request's name in the record of runs; a repetition finds by it what earlier tries have spent."""
         if self._key is None:
             return ""
-        return hashlib.sha256(f"{self._caller_id}\n{self._key}\n{self._hash}".encode()).hexdigest()
+        return hashlib.sha256(f"{self._caller_id}\n{self._key}\n{self._request_hash}".encode()).hexdigest()
 
     def take(self) -> None:
         """Take the lock. Raises `BusyError` while the same request runs, `UsageError` if the key had another body."""
         if self._key is None:
             return
-        stored_response = self._gate.open(self._caller_id, self._key, self._hash, LEASE)
+        stored_response = self._idempotency_keys.open(self._caller_id, self._key, self._request_hash, KEY_LEASE)
         if stored_response is None:
             return
-        raise _still_at_work() if stored_response.body_hash == self._hash else _other_body()
+        raise _still_at_work_error() if stored_response.body_hash == self._request_hash else _other_request_error()
 
     def renew(self) -> None:
-        """Renew the lease of the lock."""
+        """Renew the lease of a bulk request's lock."""
         if self._key is not None:
-            self._gate.renew(self._caller_id, self._key, LEASE)
+            self._idempotency_keys.renew(self._caller_id, self._key, KEY_LEASE)
 
     def __enter__(self) -> None:
-        """Keep the lock."""
+        """Keep the lock that was taken before."""
 
     def __exit__(self, *_: object) -> None:
         if self._key is not None:
-            self._gate.give_up(self._caller_id, self._key)
+            self._idempotency_keys.give_up(self._caller_id, self._key)
 
 
-def _other_body() -> UsageError:
+def _other_request_error() -> UsageError:
     return UsageError("this Idempotency-Key came with another request before", hint="take a new key")
 
 
-def _still_at_work() -> BusyError:
+def _still_at_work_error() -> BusyError:
     return BusyError("the first request with this Idempotency-Key is still at work", hint="ask again later")
 
 
-async def current_once(request: Request, idempotency_key: IdempotencyKey = None) -> IdempotentRequest:
-    """Return what runs a request's work once."""
+async def current_idempotent_request(request: Request, idempotency_key: IdempotencyKey = None) -> IdempotentRequest:
+    """Return what runs a request's work once for its `Idempotency-Key`."""
     server_state, caller = await current_server(request), await current_caller(request)
-    path = _path(request) if idempotency_key else ""  # only used with a key, and to parse a URL takes its time
+    # Only used with a key, and to parse a URL takes its time.
+    path = _method_and_path(request) if idempotency_key else ""
     return IdempotentRequest(server_state, caller.caller_id, idempotency_key, path, asyncio.get_running_loop())
 
 
-def _path(request: Request) -> str:
+def _method_and_path(request: Request) -> str:
     """Return the method, path and query of a request, by which a repetition is recognised."""
     url = request.url
     return f"{request.method} {url.path}" + (f"?{url.query}" if url.query else "")
 
 
-OnceHere = Annotated[IdempotentRequest, Depends(current_once)]
+CurrentIdempotency = Annotated[IdempotentRequest, Depends(current_idempotent_request)]

@@ -29,12 +29,12 @@ from triage_cli.api.worker_processes import METRICS_FOLDER
 from triage_cli.domain.insight.stats import Gauges
 from triage_cli.domain.tickets import STATUSES
 
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-DATABASE = "of the whole database, the same at each server: take max without(instance)"
+DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+DATABASE_WIDE = "of the whole database, the same at each server: take max without(instance)"
 
 
 class Metrics:
-    """What this server has done: responses, how long they and single classifications took."""
+    """Metrics of what this server has done: responses, how long they and single classifications took."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -44,7 +44,7 @@ class Metrics:
             "triage_http_request_duration_seconds",
             "How long requests took, by the route's template; a stream counts to its end.",
             ["method", "route"],
-            buckets=BUCKETS,
+            buckets=DURATION_BUCKETS,
             registry=registry,
         )
         self._in_flight = Gauge(
@@ -55,7 +55,7 @@ class Metrics:
             "triage_classify_seconds",
             "How long the classification of one ticket took, as its caller saw it.",
             ["classifier"],
-            buckets=BUCKETS,
+            buckets=DURATION_BUCKETS,
             registry=registry,
         )
         if registry is None:
@@ -66,93 +66,98 @@ class Metrics:
         build = Gauge("triage_build_info", "The version, as a label.", ["version"], registry=self._registry)
         build.labels(__version__).set(1)
 
-    def begun(self) -> None:
-        """Count a request that has come in."""
+    def count_request(self) -> None:
+        """Count a request that has come in, as in flight."""
         self._in_flight.inc()
 
-    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+    def count_response(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a response, and how long it took."""
         self._in_flight.dec()
         self._responses.labels(status).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    def classified(self, classifier: str, seconds: float) -> None:
+    def count_classification(self, classifier: str, seconds: float) -> None:
         """Count a classification that a caller has waited for, and its duration in seconds."""
         self._classified.labels(classifier).observe(seconds)
 
     def text(self, gauges: Gauges) -> bytes:
         """Return all metrics in Prometheus's text format."""
-        of_database = CollectorRegistry()
-        of_database.register(DatabaseGauges(gauges))
-        return generate_latest(self._registry) + generate_latest(of_database)
+        database_registry = CollectorRegistry()
+        database_registry.register(DatabaseGauges(gauges))
+        return generate_latest(self._registry) + generate_latest(database_registry)
 
 
 class ServerProcesses(Collector):
-    """Process numbers of all processes of this server: sums, but for the start and the limit, which are the lowest.
+    """Process metrics of all processes of this server: sums, but for the start and the limit, which are the lowest.
 
     The processes are found by their files in the folder that they share.
     """
 
-    LOWEST = ("process_start_time_seconds", "process_max_fds")
+    LOWEST_OF_ALL = ("process_start_time_seconds", "process_max_fds")
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def collect(self) -> Iterator[Metric]:
-        """Yield a metric for each number of the processes that live."""
+        """Yield a metric for each number of the server processes that live."""
         metrics_by_name: dict[str, Metric] = {}
         for pid in sorted({file.stem.rpartition("_")[2] for file in self._folder.glob("*.db")}):
             if not _has_parent(pid, os.getppid()):
                 continue
             for metric in ProcessCollector(pid=partial(str, pid), registry=None).collect():
-                if (before := metrics_by_name.setdefault(metric.name, metric)) is not metric:
-                    values = before.samples[0].value, metric.samples[0].value
-                    total = min(values) if metric.name in self.LOWEST else sum(values)
-                    before.samples[0] = before.samples[0]._replace(value=total)
+                if (of_others := metrics_by_name.setdefault(metric.name, metric)) is not metric:
+                    values = of_others.samples[0].value, metric.samples[0].value
+                    metric_value = min(values) if metric.name in self.LOWEST_OF_ALL else sum(values)
+                    of_others.samples[0] = of_others.samples[0]._replace(value=metric_value)
         yield from metrics_by_name.values()
 
 
 def _has_parent(pid: str, parent: int) -> bool:
-    """Return whether a process lives as a child of this one: its number may be another process's by now."""
+    """Return whether a server process lives as a child of its parent: its number may be another process's by now."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        process_stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
-    return int(stat.rpartition(")")[2].split()[1]) == parent
+    return int(process_stat.rpartition(")")[2].split()[1]) == parent
 
 
 class DatabaseGauges(Collector):
-    """The counts of the database, as gauges."""
+    """The counts of the database, as gauges for Prometheus."""
 
     def __init__(self, gauges: Gauges) -> None:
         self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauges."""
+        """Yield the gauges of the database."""
         gauges = self._gauges
-        yield _family("tickets", "Tickets by status", ["status"], {(s,): gauges.by_status.get(s, 0) for s in STATUSES})
-        for name, text, oldest in (
+        yield _database_gauge(
+            "tickets", "Tickets by status", ["status"], {(s,): gauges.by_status.get(s, 0) for s in STATUSES}
+        )
+        for gauge_name, help_text, oldest in (
             ("oldest_new", "How long the oldest new ticket has waited", gauges.oldest_new),
             ("oldest_pending_delivery", "How old the oldest pending delivery is", gauges.oldest_pending_delivery),
         ):
-            yield _family(f"{name}_seconds", text, [], {(): _seconds_since(oldest)})
+            yield _database_gauge(f"{gauge_name}_seconds", help_text, [], {(): _seconds_since(oldest)})
         deliveries = dict(sorted(gauges.deliveries.items()))
-        yield _family("deliveries", "Deliveries by destination and state", ["destination", "state"], deliveries)
-        for name, text, numbers in (
+        yield _database_gauge("deliveries", "Deliveries by destination and state", ["destination", "state"], deliveries)
+        for gauge_name, help_text, by_classifier in (
             ("answers", "Answers that classifiers were asked for", gauges.answers),
             ("answer_failures", "Answers that were none", gauges.failures),
             ("cost_usd", "What answers have cost, in USD", gauges.cost_usd),
         ):
-            yield _family(name, text, ["classifier"], {(key,): number for key, number in sorted(numbers.items())})
+            values = {(classifier,): number for classifier, number in sorted(by_classifier.items())}
+            yield _database_gauge(gauge_name, help_text, ["classifier"], values)
 
 
-def _seconds_since(at: str | None) -> float:
-    """Return how long ago a time was, 0 where there is none."""
-    return round(max(0.0, (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()), 3) if at else 0.0
+def _seconds_since(oldest: str | None) -> float:
+    """Return how long ago the oldest one was, 0 where there is none."""
+    return round(max(0.0, (datetime.now(UTC) - datetime.fromisoformat(oldest)).total_seconds()), 3) if oldest else 0.0
 
 
-def _family(name: str, text: str, labels: list[str], values: Mapping[Any, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"triage_database_{name}", f"{text}: {DATABASE}.", labels=labels)
-    for keys, value in values.items():
-        family.add_metric(list(keys), value)
-    return family
+def _database_gauge(
+    gauge_name: str, help_text: str, labels: list[str], values: Mapping[Any, float]
+) -> GaugeMetricFamily:
+    gauge = GaugeMetricFamily(f"triage_database_{gauge_name}", f"{help_text}: {DATABASE_WIDE}.", labels=labels)
+    for label_values, value in values.items():
+        gauge.add_metric(list(label_values), value)
+    return gauge

@@ -14,12 +14,7 @@ from triage_cli.api.request_limits import limited_body
 from triage_cli.api.server_log import RequestLog, error_log
 from triage_cli.api.server_state import ServerState
 from triage_cli.domain.api_keys import ROLES
-from triage_cli.domain.errors import (
-    RateLimitedError,
-    RefusedError,
-    TriageError,
-    UnauthenticatedError,
-)
+from triage_cli.domain.errors import RateLimitedError, RefusedError, TriageError, UnauthenticatedError
 from triage_cli.runtime.resource_exhaustion import lack_of
 from triage_cli.service.run_context import request_id
 
@@ -28,7 +23,7 @@ QUERY = "triage.query"  # where a scope has the query, which telemetry must not 
 
 
 class AccessMiddleware:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application, which lets in only callers whose role allows the request."""
 
     def __init__(self, app: ASGIApp, server_state: ServerState, root_path: str = "") -> None:
         self._app = app
@@ -40,7 +35,7 @@ class AccessMiddleware:
         self._failed_keys = FailedKeys(server_state.limits.failed_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Let one request in, answer its errors, and log it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -48,25 +43,27 @@ class AccessMiddleware:
         if self._server_state.draining or _has_two_lengths(scope):  # so that the next one comes over another connection
             request_log.headers["connection"] = "close"
         request_id.set(request_log.request_id)
-        self._server_state.metrics.begun()
-        path, scope = _routed(scope, self._root_path)
+        self._server_state.metrics.count_request()
+        path, scope = _path_and_scope(scope, self._root_path)
         try:
             try:
                 scope["caller"] = await self._admitted(scope, path, request_log)
                 receive = limited_body(self._server_state.limits, scope, path, receive)
                 await self._app(scope, receive, request_log.send)
             except TriageError as error:
-                await problems.answer(error)(scope, receive, request_log.send)
+                await problems.problem_response(error)(scope, receive, request_log.send)
             except Exception as error:
                 error_log.exception("request %s failed", request_log.request_id)
                 if request_log.status:
                     raise
                 lack = lack_of(error)
-                response = problems.answer(lack) if lack else problems.unexpected()
+                response = problems.problem_response(lack) if lack else problems.unexpected_problem()
                 await response(scope, receive, request_log.send)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            self._server_state.metrics.answered(request_log.method, route, request_log.status, request_log.seconds)
+            self._server_state.metrics.count_response(
+                request_log.method, route, request_log.status, request_log.seconds
+            )
             request_log.write_line()
 
     async def _admitted(self, scope: Scope, path: str, request_log: RequestLog) -> Caller:
@@ -76,7 +73,7 @@ class AccessMiddleware:
             return Caller("", "", "")
         credential = credential_of(Headers(scope=scope))
         try:
-            caller = await self._caller(credential, request_log.headers)
+            caller = await self._authenticated(credential, request_log.headers)
         except UnauthenticatedError as error:
             if not (seconds := self._failed_keys.count(request_log.client_address)):
                 raise
@@ -89,27 +86,27 @@ class AccessMiddleware:
             raise RefusedError(f'"{caller.name}" has the role {caller.role}', hint=f"this takes the role {needed_role}")
         return caller
 
-    async def _caller(self, credential: str, headers: dict[str, str]) -> Caller:
+    async def _authenticated(self, credential: str, headers: dict[str, str]) -> Caller:
         """Return the caller with this credential; a thread's turn is taken only if finding it would wait."""
         if (caller := self._authenticator.admit_at_once(credential, headers)) is not None:
             return caller
         return await run_in_threadpool(self._authenticator.admit, credential, headers)
 
 
-def _routed(scope: Scope, root: str) -> tuple[str, Scope]:
+def _path_and_scope(scope: Scope, root_path: str) -> tuple[str, Scope]:
     """Return a request's path below the root path, and the scope by which it is routed: a HEAD as the GET it is.
 
     A gateway may take the root path off or leave it. `%2F` and `%25` stay encoded in ticket names, so that a slash in
     an external id does not split the path. The server leaves out the body of what answers a HEAD.
     """
-    path, raw = scope["path"], scope.get("raw_path", b"").decode("latin-1")
-    if root and path.startswith(f"{root}/"):
-        path, raw = path.removeprefix(root), raw.removeprefix(root)
-    if raw.startswith("/tickets/") and "%" in raw:
-        path = unquote(KEPT_ENCODED.sub(lambda found: f"%25{found[1].upper()}", raw))
+    path, raw_path = scope["path"], scope.get("raw_path", b"").decode("latin-1")
+    if root_path and path.startswith(f"{root_path}/"):
+        path, raw_path = path.removeprefix(root_path), raw_path.removeprefix(root_path)
+    if raw_path.startswith("/tickets/") and "%" in raw_path:
+        path = unquote(KEPT_ENCODED.sub(lambda escape: f"%25{escape[1].upper()}", raw_path))
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
     query = scope.get(QUERY, scope["query_string"])
-    return path, {**scope, "path": root + path, "root_path": root, "method": method, "query_string": query}
+    return path, {**scope, "path": root_path + path, "root_path": root_path, "method": method, "query_string": query}
 
 
 def _has_two_lengths(scope: Scope) -> bool:

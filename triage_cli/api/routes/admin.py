@@ -8,7 +8,7 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import CallerHere, CurrentServer, TriageHere, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.media_types import json_only
-from triage_cli.api.ndjson import Lines
+from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.routes.bulk import AS_LINES, streamed
 from triage_cli.api.schemas import admin, reports
 from triage_cli.domain.api_keys import ApiKey
@@ -56,7 +56,7 @@ def revoke_key(name: KeyName, ring: RingHere) -> Response:
 
 
 @router.post("/forget", **AS_LINES)
-def forget(body: admin.ForgetIn, server_state: CurrentServer, triage: TriageHere) -> Lines:
+def forget(body: admin.ForgetIn, server_state: CurrentServer, triage: TriageHere) -> NdjsonResponse:
     """Erase the text of a customer's tickets; the audit log holds none and stays valid.
 
     Deliveries, exports and backups are not erased: `routed_to` of a line's ticket says where its text is.

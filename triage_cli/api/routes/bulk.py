@@ -20,7 +20,7 @@ from triage_cli.api.dependencies import (
 )
 from triage_cli.api.idempotency import BulkRequestLock, key_header
 from triage_cli.api.media_types import json_only, media_type
-from triage_cli.api.ndjson import Lines
+from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.schemas import bulk as shapes
 from triage_cli.api.server_log import error_log
@@ -43,7 +43,7 @@ router = new_router("bulk")
 # Bytes of a body that are kept in memory; a larger one is kept on disk.
 IN_MEMORY = 1 << 20
 # What an endpoint tells FastAPI that answers by JSON lines, and one that reads JSON alone.
-AS_LINES: dict[str, Any] = {"status_code": 200, "response_class": Lines, "responses": shapes.LINES}
+AS_LINES: dict[str, Any] = {"status_code": 200, "response_class": NdjsonResponse, "responses": shapes.LINES}
 OF_JSON = [Depends(json_only)]
 
 
@@ -68,7 +68,7 @@ async def batch(
     idempotency_key: Annotated[
         str | None, key_header("while a request runs, others with the same key are refused")
     ] = None,
-) -> Lines:
+) -> NdjsonResponse:
     """Store many tickets, and with `do=classify,route` also classify and route them.
 
     The body is a table with a header, or one JSON object a line; with `application/octet-stream` the format is
@@ -93,11 +93,13 @@ async def batch(
         with uploaded.file, lock:
             yield from _answer_lines(server_state, triage, outcomes)
 
-    return Lines(server_state.stream_slots, made, triage.stop, lock.renew)
+    return NdjsonResponse(server_state.stream_slots, made, triage.stop, lock.renew)
 
 
 @router.post("/classify", **AS_LINES, dependencies=OF_JSON)
-def classify_many(server_state: CurrentServer, triage: TriageHere, body: shapes.ClassifyManyIn | None = None) -> Lines:
+def classify_many(
+    server_state: CurrentServer, triage: TriageHere, body: shapes.ClassifyManyIn | None = None
+) -> NdjsonResponse:
     """Ask a classifier about the selected tickets, or about all that are new or failed, urgent ones first."""
     body = body or shapes.ClassifyManyIn()
     return streamed(
@@ -106,7 +108,9 @@ def classify_many(server_state: CurrentServer, triage: TriageHere, body: shapes.
 
 
 @router.post("/route", **AS_LINES, dependencies=OF_JSON)
-def route_many(server_state: CurrentServer, triage: TriageHere, body: shapes.RouteManyIn | None = None) -> Lines:
+def route_many(
+    server_state: CurrentServer, triage: TriageHere, body: shapes.RouteManyIn | None = None
+) -> NdjsonResponse:
     """Route the selected tickets by the routing map, or all classified ones and deliveries that are due."""
     body = body or shapes.RouteManyIn()
     return streamed(server_state, triage, triage.route(_selected(triage, body.selection), RoutePlan(**dict(body.plan))))
@@ -115,7 +119,7 @@ def route_many(server_state: CurrentServer, triage: TriageHere, body: shapes.Rou
 @router.post("/reclassify", **AS_LINES, dependencies=OF_JSON)
 def reclassify_many(
     server_state: CurrentServer, triage: TriageHere, body: shapes.ReclassifyManyIn | None = None
-) -> Lines:
+) -> NdjsonResponse:
     """Ask again about tickets that a machine decided. The answers are proposals, or are all applied, or none.
 
     A line's `flip` compares the present category with the new answer.
@@ -126,7 +130,7 @@ def reclassify_many(
 
 
 @router.post("/verdicts", **AS_LINES, dependencies=OF_JSON)
-def judge_many(body: shapes.VerdictsIn, server_state: CurrentServer, triage: TriageHere) -> Lines:
+def judge_many(body: shapes.VerdictsIn, server_state: CurrentServer, triage: TriageHere) -> NdjsonResponse:
     """Set people's categories, or remove them; of several for one ticket the last one holds."""
     drafts = [VerdictDraft(row, v.name, v.category, v.note, v.shown, v.source) for row, v in enumerate(body.verdicts)]
     return streamed(server_state, triage, triage.give_verdicts(drafts))
@@ -141,10 +145,10 @@ def _selected(triage: Triage, asked: shapes.SelectionIn) -> Selection:
     return Selection(named, frozenset(asked.statuses), categories, since=since, **plain)
 
 
-def streamed(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Lines:
+def streamed(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> NdjsonResponse:
     """Return the response with a line for each outcome. Raises `OverloadedError`."""
     server_state.stream_slots.take()
-    return Lines(
+    return NdjsonResponse(
         server_state.stream_slots, lambda: _answer_lines(server_state, triage, outcomes), triage.stop, lambda: None
     )
 
@@ -242,11 +246,11 @@ def _answer_lines(server_state: ServerState, triage: LocalTriage, outcomes: Iter
             yield wire_format.outcome_line(outcome) + "\n"
         _check(server_state)
     except TriageError as error:
-        problem = problems.record(error)
+        problem = problems.problem_details(error)
     except Exception:  # noqa: BLE001 - the stream's status was sent long ago
         error_log.exception("a bulk request failed")
         hint = "run it again, and look into the server's log"
-        problem = problems.record(TriageError("something unexpected went wrong on the server", hint=hint))
+        problem = problems.problem_details(TriageError("something unexpected went wrong on the server", hint=hint))
     else:
         yield compact({"end": counts, "cost_usd": triage.paid, "met": triage.met}) + "\n"
         return

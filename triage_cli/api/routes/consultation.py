@@ -6,7 +6,7 @@ from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
 from triage_cli.api.dependencies import CallerHere, CurrentServer, command_line, new_router
-from triage_cli.api.idempotency import Done, OnceHere, reply
+from triage_cli.api.idempotency import CurrentIdempotency, JsonAnswer, reply
 from triage_cli.api.media_types import json_only
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
 from triage_cli.api.schemas import consultation, responses
@@ -55,8 +55,8 @@ def category_profiles(consult: ConsultationHere) -> Response:
 
 @router.post("/tickets/{ticket_id}/suggestions", response_model=responses.AgentSuggestion)
 def suggest(
-    ticket_id: TicketName, body: consultation.SuggestionIn, consult: ConsultationHere, once: OnceHere
+    ticket_id: TicketName, body: consultation.SuggestionIn, consult: ConsultationHere, once: CurrentIdempotency
 ) -> Response:
     """Record which category an agent suggests. Reviewers see it; the ticket keeps its category and status."""
     draft = AgentSuggestionDraft(ticket_id, body.category, agent_name(body.agent), body.note)
-    return once(body, lambda: Done(200, consult.suggest(draft)._asdict()))
+    return once(body, lambda: JsonAnswer(200, consult.suggest(draft)._asdict()))

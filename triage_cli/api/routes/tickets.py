@@ -18,7 +18,7 @@ from triage_cli.api.dependencies import (
     current_server,
     new_router,
 )
-from triage_cli.api.idempotency import Done, IdempotencyKey, IdempotentRequest, current_once
+from triage_cli.api.idempotency import IdempotencyKey, IdempotentRequest, JsonAnswer, current_idempotent_request
 from triage_cli.api.media_types import json_only
 from triage_cli.api.schemas import requests, responses
 from triage_cli.api.server_state import ServerState
@@ -81,7 +81,7 @@ class Desk(NamedTuple):
         if decided is None:
             return outcome
         if decided.now is not None:
-            self.server_state.metrics.classified(decided.now.classifier, time.perf_counter() - began)
+            self.server_state.metrics.count_classification(decided.now.classifier, time.perf_counter() - began)
         elif outcome.action == Action.HELD and not decided.ticket.verdict and decided.ticket.status != "forgotten":
             raise _busy(ticket.ticket_id)
         return outcome
@@ -102,7 +102,7 @@ class Desk(NamedTuple):
 async def _desk(request: Request, idempotency_key: IdempotencyKey = None) -> Desk:
     """Return the only dependency of these endpoints: each dependency takes FastAPI as long as a small endpoint."""
     await json_only(request)
-    once = await current_once(request, idempotency_key)
+    once = await current_idempotent_request(request, idempotency_key)
     return Desk(await current_server(request), await current_caller(request), once, command_line(request))
 
 
@@ -124,7 +124,7 @@ def create(body: requests.TicketIn, desk: DeskHere, query: Annotated[requests.Cr
     return once(body, lambda: _processed(desk, drafted, query.do.split(","), plan))
 
 
-def _processed(desk: Desk, drafted: TicketDraft, steps: Collection[str], plan: ClassifyPlan) -> Done:
+def _processed(desk: Desk, drafted: TicketDraft, steps: Collection[str], plan: ClassifyPlan) -> JsonAnswer:
     """Store a ticket, and take it through the steps; it stays stored if a step fails."""
     began = time.perf_counter()
     stored, classified, routed = desk.server_state.single_tickets.process(
@@ -138,7 +138,7 @@ def _processed(desk: Desk, drafted: TicketDraft, steps: Collection[str], plan: C
             classified = desk.classify(ticket, plan)
             ticket, problem = classified.value.ticket if classified.value else ticket, classified.error
         elif classified.value and classified.value.now:
-            desk.server_state.metrics.classified(classified.value.now.classifier, time.perf_counter() - began)
+            desk.server_state.metrics.count_classification(classified.value.now.classifier, time.perf_counter() - began)
         if routed and routed.value:  # of a new ticket, whose attempts are those of this call
             deliveries = [delivery_record(one, routed.value.attempts) for one in routed.value.deliveries]
         elif problem is None and "route" in steps and ticket.category is not None:
@@ -150,14 +150,14 @@ def _processed(desk: Desk, drafted: TicketDraft, steps: Collection[str], plan: C
     except TriageError as error:  # the ticket is stored, which the caller must know
         problem = error
     answer = _classified(classified.value) if classified and classified.value else None
-    return Done(
+    return JsonAnswer(
         done.status,
         {
             "ticket_id": ticket.ticket_id,
             "ticket": ticket_record(ticket),
             "classification": answer,
             "deliveries": deliveries,
-            "problem": problems.record(problem) if problem else None,
+            "problem": problems.problem_details(problem) if problem else None,
         },
     )
 
@@ -193,14 +193,14 @@ def draft(body: requests.TicketIn) -> TicketDraft:
     )
 
 
-def created(outcome: Outcome[Ticket], once: IdempotentRequest | None = None) -> Done:
+def created(outcome: Outcome[Ticket], once: IdempotentRequest | None = None) -> JsonAnswer:
     """Return the response for a ticket that was stored."""
     if outcome.error is not None or outcome.value is None:
         raise outcome.error or RowError("the ticket was not stored")
     # Under an idempotency key this is the first response, even if a crash followed the storing of the ticket.
     by_key = once is not None and once.identity and outcome.value.identity.startswith(f"{once.identity}:")
     status = 201 if outcome.action == Action.CREATED or by_key else 200
-    return Done(status, {"ticket_id": outcome.value.ticket_id, "ticket": ticket_record(outcome.value)})
+    return JsonAnswer(status, {"ticket_id": outcome.value.ticket_id, "ticket": ticket_record(outcome.value)})
 
 
 @router.post("/tickets/{ticket_id}/classify", response_model=responses.Classified)
@@ -209,9 +209,9 @@ def classify(ticket_id: TicketName, desk: DeskHere, body: requests.ClassifyIn | 
     body = body or requests.ClassifyIn()
     plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
 
-    def work() -> Done:
+    def work() -> JsonAnswer:
         outcome = desk.classify(named(desk.server_state.services.store, ticket_id), plan)
-        return Done(200, _classified(_value(outcome, ticket_id)))
+        return JsonAnswer(200, _classified(_value(outcome, ticket_id)))
 
     return desk.once(body, work)
 
@@ -264,18 +264,18 @@ def route(ticket_id: TicketName, desk: DeskHere, body: requests.RouteIn | None =
     body = body or requests.RouteIn()
     plan = RoutePlan(body.retry_dead, body.again)
 
-    def work() -> Done:
+    def work() -> JsonAnswer:
         outcome = desk.route(named(desk.server_state.services.store, ticket_id), plan)
         routed = outcome.value or Routed(outcome.ticket)
         ticket = routed.ticket
-        return Done(
+        return JsonAnswer(
             200,
             {
                 "ticket_id": ticket.ticket_id,
                 "routed_to": ticket.routed_to,
                 "deliveries": _deliveries(desk.server_state, ticket.ticket_id, routed.deliveries),
                 "status": ticket.status,
-                "problem": problems.record(outcome.error) if outcome.error else None,
+                "problem": problems.problem_details(outcome.error) if outcome.error else None,
             },
         )
 
@@ -285,7 +285,7 @@ def route(ticket_id: TicketName, desk: DeskHere, body: requests.RouteIn | None =
 @router.post("/tickets/{ticket_id}/verdict", response_model=responses.Ticket)
 def verdict(ticket_id: TicketName, body: requests.VerdictIn, desk: DeskHere) -> Response:
     """Set a person's category, which no machine changes; null removes it."""
-    return desk.once(body, lambda: Done(200, _judged(desk.triage, ticket_id, body)))
+    return desk.once(body, lambda: JsonAnswer(200, _judged(desk.triage, ticket_id, body)))
 
 
 def _judged(triage: Triage, name: str, body: requests.VerdictIn) -> dict[str, Any]:

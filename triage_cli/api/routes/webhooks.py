@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from triage_cli.api.dependencies import CurrentServer, new_router
-from triage_cli.api.idempotency import Done, reply
+from triage_cli.api.idempotency import JsonAnswer, reply
 from triage_cli.api.media_types import FORM, JSON, json_or_form, media_type
 from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
@@ -109,17 +109,17 @@ def _each_taken(
             yield {"ticket_id": done.record.get("ticket_id"), "error": None}
 
 
-def _taken(server_state: ServerState, hook: IncomingWebhook, hook_id: str, event: object) -> Done:
+def _taken(server_state: ServerState, hook: IncomingWebhook, hook_id: str, event: object) -> JsonAnswer:
     """Store the ticket of one event, unless it is repeated or not for us."""
     source = hook.spec.name
     if not all(_at(event, path) in values for path, values in hook.spec.when.items()):
-        return Done(202, {"ignored": True})
+        return JsonAnswer(202, {"ignored": True})
     # A body alone does not identify an event: the same body after another event of the ticket is a new event.
     names_event = hook.spec.timed
     first = server_state.api_access.hook_ticket(source, hook_id) if names_event else None
     if first is not None:
         (ticket,) = server_state.services.store.find(Selection(ids=(first,)))
-        return Done(200, {"ticket_id": first, "ticket": ticket_record(ticket)})
+        return JsonAnswer(200, {"ticket_id": first, "ticket": ticket_record(ticket)})
     changed_at = moment(_joined(event, UPDATED_AT, hook.spec.fields.get(UPDATED_AT, ())) or "")
     changed = dated(draft(mapped(hook, event)), changed_at)
     outcome = server_state.single_tickets.create(changed, f"webhook:{source}", f"hook:{source}:{hook_id}")
