@@ -151,10 +151,10 @@ def test_keys_are_kept_and_those_of_a_rotation_are_found(
     provider.keys["second"] = ec.generate_private_key(ec.SECP256R1())
     assert ask(server, provider.token("second")).status_code == 401, "asked for less than a minute ago"
     assert len(provider.asked) == 2
-    monkeypatch.setattr(token_verifier, "UNKNOWN", 0.0)
+    monkeypatch.setattr(token_verifier, "UNKNOWN_KEY_PAUSE", 0.0)
     assert ask(server, provider.token("second")).status_code == 200
     del provider.keys["first"]
-    monkeypatch.setattr(token_verifier, "KEPT", 0.0)
+    monkeypatch.setattr(token_verifier, "KEYS_KEPT", 0.0)
     provider.keys["third"] = rsa.generate_private_key(65_537, 2048)
     assert ask(server, provider.token("third")).status_code == 200
 
@@ -203,7 +203,7 @@ def test_the_log_says_why_the_keys_cannot_be_had_and_the_answer_where_to_look(
     refused = ask(server, provider.token())
     assert (refused.status_code, refused.json()["hint"].startswith("the server's log says why")) == (503, True)
     assert caplog.messages == ["no token can be checked: the identity provider answered 500"]
-    monkeypatch.setattr(token_verifier, "FAILED", 0.0)
+    monkeypatch.setattr(token_verifier, "FAILED_FETCH_PAUSE", 0.0)
     provider.answers["/keys"] = (200, b"no json")
     ask(server, provider.token())
     assert caplog.messages[1:] == ["no token can be checked: the identity provider gave no JSON"]
@@ -241,7 +241,7 @@ def test_a_proxy_that_cannot_be_used_is_a_mistake_before_the_server_starts(
 def test_a_provider_that_does_not_answer_holds_up_nobody_else(
     server: ApiServer, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(token_verifier, "TIMEOUT", 0.5)
+    monkeypatch.setattr(token_verifier, "FETCH_TIMEOUT", 0.5)
     answers: list[int] = []
     with provider.lock:  # the provider waits for it too
         question_spec = threading.Thread(target=lambda: answers.append(ask(server, provider.token()).status_code))
@@ -256,8 +256,8 @@ def test_tokens_that_wait_for_a_provider_leave_threads_to_all_others(
     server: ApiServer, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Anybody can send tokens that name a key which nobody knows."""
-    monkeypatch.setattr(token_verifier, "PATIENCE", 2 * PATIENCE)
-    monkeypatch.setattr(token_verifier, "TIMEOUT", 3 * PATIENCE)
+    monkeypatch.setattr(token_verifier, "FETCH_PATIENCE", 2 * PATIENCE)
+    monkeypatch.setattr(token_verifier, "FETCH_TIMEOUT", 3 * PATIENCE)
     token = provider.token(head={"kid": "nobody's"})
     with ThreadPoolExecutor(ENDPOINT_THREADS) as pool, server.client() as client, provider.lock:  # it waits, too
         waiting = [pool.submit(ask, server, token, timeout=3 * PATIENCE) for _ in range(ENDPOINT_THREADS)]

@@ -32,85 +32,86 @@ KEY_TYPES = {
 }
 # Parts of a token's head by which it could name its own key, or ask for what is not done.
 REFUSED_HEADERS = frozenset({"jku", "x5u", "jwk", "x5c", "crit", "b64", "zip", "enc"})
-LEEWAY = 60.0  # seconds by which clocks may differ
-LONGEST = 16_384  # characters of a token
-KEPT = 3600.0  # seconds for which keys are kept
-UNKNOWN = 60.0  # seconds between two fetches for an unknown key
-FAILED = 10.0  # seconds after a failed fetch until the next one
-TIMEOUT = 3.0  # seconds for connecting, and for each piece of an answer
-DEADLINE = 5.0  # seconds for a whole answer
-MOST = 1 << 18  # bytes of an answer
-PATIENCE = 6.0  # seconds that a request waits for another one's fetch
+CLOCK_LEEWAY = 60.0  # seconds by which clocks may differ
+LONGEST_TOKEN = 16_384  # characters of a token
+KEYS_KEPT = 3600.0  # seconds for which keys are kept
+UNKNOWN_KEY_PAUSE = 60.0  # seconds between two fetches for an unknown key
+FAILED_FETCH_PAUSE = 10.0  # seconds after a failed fetch until the next one
+FETCH_TIMEOUT = 3.0  # seconds for connecting, and for each piece of an answer
+FETCH_DEADLINE = 5.0  # seconds for a whole answer
+MOST_ANSWER_BYTES = 1 << 18  # bytes of an answer
+FETCH_PATIENCE = 6.0  # seconds that a request waits for another one's fetch
 # Requests that fetch keys or wait for that, each with a thread of the server: the other threads stay free for callers
 # whose keys are known.
-WAITING = 50
+MOST_WAITING = 50
 
 
-Record = Mapping[str, Any]
-Fetch = Callable[[str], Any]
+Claims = Mapping[str, Any]
+FetchJson = Callable[[str], Any]
 
 
 class TokenVerifier:
-    """Returns the callers of tokens. `fetch` returns the JSON value at an address."""
+    """Verifies tokens, and returns their callers. `fetch_json` returns the JSON value at an address."""
 
-    def __init__(self, spec: OidcSpec, fetch: Fetch) -> None:
+    def __init__(self, spec: OidcSpec, fetch_json: FetchJson) -> None:
         self._spec = spec
-        self._keys = _KeySet(spec.issuer, fetch)
+        self._provider_keys = _ProviderKeys(spec.issuer, fetch_json)
 
     def caller(self, token: str) -> Caller:
-        """Return the caller of a token.
+        """Return the caller that a token proves.
 
         Raises `UnauthenticatedError` for a token that proves nothing, `RefusedError` if it gives no role, and
         `UnavailableError` while the provider's keys cannot be had.
         """
         try:
-            claims = self._claims(token)
+            claims = self._verified_claims(token)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            raise _refused(error) from error
-        return Caller(self._id(claims), self._name(claims), self._role(claims))
+            raise _refused_token(error) from error
+        return Caller(self._caller_id(claims), self._actor_name(claims), self._highest_role(claims))
 
-    def _claims(self, token: str) -> Record:
-        if len(token) > LONGEST:
+    def _verified_claims(self, token: str) -> Claims:
+        if len(token) > LONGEST_TOKEN:
             raise jwt.InvalidTokenError
-        head = jwt.get_unverified_header(token)
-        algorithm, key_id = head.get("alg"), head.get("kid")
-        if algorithm not in KEY_TYPES or REFUSED_HEADERS & head.keys():
+        token_head = jwt.get_unverified_header(token)
+        algorithm, key_id = token_head.get("alg"), token_head.get("kid")
+        if algorithm not in KEY_TYPES or REFUSED_HEADERS & token_head.keys():
             raise jwt.InvalidAlgorithmError
-        key = self._keys.find(key_id, algorithm)
+        key = self._provider_keys.find(key_id, algorithm)
         if key is None:
             raise jwt.InvalidKeyError
-        claims: Record = jwt.decode(
+        claims: Claims = jwt.decode(
             token, key.key, algorithms=[algorithm], audience=list(self._spec.audience), issuer=self._spec.issuer,
-            leeway=LEEWAY, options={"require": ["exp", "iss", "aud", "sub"]},
+            leeway=CLOCK_LEEWAY, options={"require": ["exp", "iss", "aud", "sub"]},
         )  # fmt: skip
         return claims
 
-    def _role(self, claims: Record) -> str:
-        """Return the highest role that a token gives."""
+    def _highest_role(self, claims: Claims) -> str:
+        """Return the highest role that a token's claims give."""
         claim = self._spec.claim
-        given = claims[claim] if claim in claims else lookup(claims, claim)
-        theirs = given if isinstance(given, list) else [given]
+        claim_value = claims[claim] if claim in claims else lookup(claims, claim)
+        provider_roles = claim_value if isinstance(claim_value, list) else [claim_value]
+        our_roles = self._spec.roles
         granted_roles = {
-            self._spec.roles[each] for each in (*theirs, "*") if isinstance(each, str) and each in self._spec.roles
+            our_roles[each] for each in (*provider_roles, "*") if isinstance(each, str) and each in our_roles
         }
         if not granted_roles:
             raise RefusedError("the token gives no role here", hint="server.oidc.roles in the config maps roles")
         return max(granted_roles, key=ROLES.index)
 
-    def _name(self, claims: Record) -> str:
-        """Return the actor of the audit log; no key of ours has such a name, which holds a colon."""
-        names = (lookup(claims, claim) for claim in self._spec.name)
-        name = next((each for each in names if isinstance(each, str) and each.strip()), str(claims["sub"]))
+    def _actor_name(self, claims: Claims) -> str:
+        """Return a token's actor for the audit log; no key of ours has such a name, which holds a colon."""
+        claimed_names = (lookup(claims, claim) for claim in self._spec.name)
+        name = next((each for each in claimed_names if isinstance(each, str) and each.strip()), str(claims["sub"]))
         return "oidc:" + "".join(c if c.isprintable() else "?" for c in readable(name.strip()))[:80]
 
-    def _id(self, claims: Record) -> str:
-        """Return what limits and idempotency keys go by."""
+    def _caller_id(self, claims: Claims) -> str:
+        """Return the id of a token's caller, by which limits and idempotency keys go."""
         return "oidc:" + hashlib.sha256(f"{claims['iss']}\n{claims['sub']}".encode()).hexdigest()[:32]
 
 
-def _refused(error: Exception) -> UnauthenticatedError:
+def _refused_token(error: Exception) -> UnauthenticatedError:
     """Return why a token is not taken, without a word of it."""
-    kinds = (
+    refusals = (
         (jwt.ExpiredSignatureError, "the token has expired"),
         (jwt.InvalidAudienceError, "the token is for another audience"),
         (jwt.InvalidIssuerError, "the token is of another issuer"),
@@ -120,125 +121,127 @@ def _refused(error: Exception) -> UnauthenticatedError:
         (jwt.InvalidSignatureError, "the token's signature is wrong"),
         (jwt.MissingRequiredClaimError, "the token lacks a claim: exp, iss, aud and sub are needed"),
     )
-    message = next((text for kind, text in kinds if isinstance(error, kind)), "the token cannot be read")
+    message = next(
+        (text for error_class, text in refusals if isinstance(error, error_class)), "the token cannot be read"
+    )
     return UnauthenticatedError(message, hint="get a new one from the identity provider")
 
 
-class _KeySet:
-    """The provider's keys: fetched when one is needed, kept, and fetched again when they change."""
+class _ProviderKeys:
+    """The identity provider's keys: fetched when one is needed, kept, and fetched again when they change."""
 
-    def __init__(self, issuer: str, fetch: Fetch) -> None:
+    def __init__(self, issuer: str, fetch_json: FetchJson) -> None:
         self._issuer = issuer
-        self._fetch = fetch
+        self._fetch_json = fetch_json
         self._lock = threading.Lock()
-        self._waiting_slots = threading.BoundedSemaphore(WAITING)
-        self._keys: tuple[tuple[str | None, jwt.PyJWK], ...] = ()
-        self._fetched = self._failed = float("-inf")
+        self._waiting_slots = threading.BoundedSemaphore(MOST_WAITING)
+        self._provider_keys: tuple[tuple[str | None, jwt.PyJWK], ...] = ()
+        self._fetched_at = self._failed_at = float("-inf")
 
     def find(self, key_id: object, algorithm: str) -> jwt.PyJWK | None:
         """Return the key that a token names, None if there is none. Raises `UnavailableError`."""
-        if time.monotonic() - self._fetched < KEPT and (key := self._kept(key_id, algorithm)):
+        if time.monotonic() - self._fetched_at < KEYS_KEPT and (key := self._matching_key(key_id, algorithm)):
             return key
         if not self._waiting_slots.acquire(blocking=False):
-            raise _unreachable()
+            raise _provider_unreachable()
         try:
-            self._refresh_once(key_id, algorithm)
+            self._fetch_keys_once(key_id, algorithm)
         finally:
             self._waiting_slots.release()
-        return self._kept(key_id, algorithm)
+        return self._matching_key(key_id, algorithm)
 
-    def _refresh_once(self, key_id: object, algorithm: str) -> None:
-        """Fetch the keys, unless another request has just done so."""
-        if not self._lock.acquire(timeout=PATIENCE):
-            raise _unreachable()
+    def _fetch_keys_once(self, key_id: object, algorithm: str) -> None:
+        """Fetch the provider's keys, unless another request has just done so."""
+        if not self._lock.acquire(timeout=FETCH_PATIENCE):
+            raise _provider_unreachable()
         try:
-            age = time.monotonic() - self._fetched
-            if age >= (UNKNOWN if self._kept(key_id, algorithm) is None else KEPT):
-                self._refresh()
+            age = time.monotonic() - self._fetched_at
+            if age >= (UNKNOWN_KEY_PAUSE if self._matching_key(key_id, algorithm) is None else KEYS_KEPT):
+                self._fetch_keys()
         finally:
             self._lock.release()
 
-    def _kept(self, key_id: object, algorithm: str) -> jwt.PyJWK | None:
+    def _matching_key(self, key_id: object, algorithm: str) -> jwt.PyJWK | None:
         """Return the only kept key of this name, or of all where a token names none, that fits the algorithm."""
         matching_keys = [
             key
-            for name, key in self._keys
-            if key_id in (None, name) and key.key_type == KEY_TYPES[algorithm] and _fits(key, algorithm)
+            for name, key in self._provider_keys
+            if key_id in (None, name) and key.key_type == KEY_TYPES[algorithm] and _fits_algorithm(key, algorithm)
         ]
         return matching_keys[0] if len(matching_keys) == 1 else None
 
-    def _refresh(self) -> None:
-        if time.monotonic() - self._failed < FAILED:
-            raise _unreachable()
+    def _fetch_keys(self) -> None:
+        if time.monotonic() - self._failed_at < FAILED_FETCH_PAUSE:
+            raise _provider_unreachable()
         try:
-            provider_metadata = self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+            provider_metadata = self._fetch_json(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
             if not isinstance(provider_metadata, dict) or provider_metadata.get("issuer") != self._issuer:
                 raise UnavailableError("the identity provider describes another issuer")
-            keys = self._fetch(_address(provider_metadata.get("jwks_uri")))
-            if not isinstance(keys, dict) or not isinstance(keys.get("keys"), list):
+            key_set = self._fetch_json(_safe_keys_address(provider_metadata.get("jwks_uri")))
+            if not isinstance(key_set, dict) or not isinstance(key_set.get("keys"), list):
                 raise UnavailableError("the identity provider's keys cannot be read")
         except TriageError as error:
-            self._failed = time.monotonic()
+            self._failed_at = time.monotonic()
             error_log.warning("no token can be checked: %s", error.sentence())
-            raise _unreachable() from error
-        self._keys = tuple(_usable(keys["keys"][:100]))
-        self._fetched = time.monotonic()
+            raise _provider_unreachable() from error
+        self._provider_keys = tuple(_signing_keys(key_set["keys"][:100]))
+        self._fetched_at = time.monotonic()
 
 
-def _fits(key: jwt.PyJWK, algorithm: str) -> bool:
+def _fits_algorithm(key: jwt.PyJWK, algorithm: str) -> bool:
     declared = key._jwk_data.get("alg")  # noqa: SLF001 - the library has no other word for it
     return declared in (None, algorithm)
 
 
-def _usable(keys: list[Any]) -> list[tuple[str | None, jwt.PyJWK]]:
-    """Return the keys that sign; symmetric ones, and kinds that are not known, are passed over."""
+def _signing_keys(jwks: list[Any]) -> list[tuple[str | None, jwt.PyJWK]]:
+    """Return the provider's keys that sign; symmetric ones, and kinds that are not known, are passed over."""
     signing_keys = []
-    for record in keys:
-        if not isinstance(record, dict) or record.get("use") == "enc" or record.get("kty") not in KEY_TYPES.values():
+    for jwk in jwks:
+        if not isinstance(jwk, dict) or jwk.get("use") == "enc" or jwk.get("kty") not in KEY_TYPES.values():
             continue
         try:
-            signing_keys.append((record.get("kid"), jwt.PyJWK(record)))
+            signing_keys.append((jwk.get("kid"), jwt.PyJWK(jwk)))
         except (jwt.PyJWTError, ValueError, TypeError):
             continue
     return signing_keys
 
 
-def _address(address: object) -> str:
-    """Return the address of the keys. Raises `UnavailableError` if it could be read or changed on the way."""
-    parts = urlsplit(address) if isinstance(address, str) else urlsplit("")
-    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")):
-        return str(address)
+def _safe_keys_address(url: object) -> str:
+    """Return the address of the provider's keys. Raises `UnavailableError` if they could be changed on the way."""
+    url_parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
+    if url_parts.scheme == "https" or (url_parts.scheme == "http" and is_loopback(url_parts.hostname or "")):
+        return str(url)
     raise UnavailableError("the identity provider names no address of its keys")
 
 
-def _unreachable() -> UnavailableError:
+def _provider_unreachable() -> UnavailableError:
     return UnavailableError(
         "the identity provider's keys cannot be had just now, so no token can be checked",
         hint="the server's log says why; keys made by triage keys create work meanwhile",
     )
 
 
-def json_fetcher(network: Network) -> Fetch:
+def json_fetcher(network: Network) -> FetchJson:
     """Return what fetches a JSON value: no redirects, bounded in size and time. It raises `UnavailableError`."""
     import httpx
 
-    def fetch(address: str) -> Any:
-        until, body = time.monotonic() + DEADLINE, b""
-        client = network.http_client("the identity provider", address, proxies=True, timeout=TIMEOUT)
+    def fetch_json(url: str) -> Any:
+        fetch_until, body = time.monotonic() + FETCH_DEADLINE, b""
+        http_client = network.http_client("the identity provider", url, proxies=True, timeout=FETCH_TIMEOUT)
         try:
-            with client, client.stream("GET", address, headers={"accept": "application/json"}) as answer:
+            with http_client, http_client.stream("GET", url, headers={"accept": "application/json"}) as answer:
                 if answer.status_code != 200:
                     raise UnavailableError(f"the identity provider answered {answer.status_code}")
-                for piece in answer.iter_bytes(1 << 14):
-                    body += piece
-                    if len(body) > MOST or time.monotonic() > until:
+                for answer_piece in answer.iter_bytes(1 << 14):
+                    body += answer_piece
+                    if len(body) > MOST_ANSWER_BYTES or time.monotonic() > fetch_until:
                         raise UnavailableError("the identity provider's answer has no end")
             return json.loads(body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            proxy = proxy_for(address)
+            proxy = proxy_for(url)
             by = f" by {proxy.variable} at {host_of(proxy.url)}" if proxy else ""
             raise UnavailableError(f"the identity provider cannot be reached{by}: {reason(error)}") from error
         except (ValueError, RecursionError) as error:
             raise UnavailableError("the identity provider gave no JSON") from error
 
-    return fetch
+    return fetch_json
