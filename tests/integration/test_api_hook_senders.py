@@ -19,7 +19,7 @@ from starlette.datastructures import Headers
 from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import rows, until
 from triage_cli.api.server_state import IncomingWebhook
-from triage_cli.api.signature_check import checked
+from triage_cli.api.signature_check import verified_event_id
 from triage_cli.config.presets import load_preset, preset_names
 from triage_cli.config.webhooks import PRESETS
 from triage_cli.domain.errors import UnauthenticatedError
@@ -200,12 +200,12 @@ def test_the_example_on_a_vendors_page_is_good_at_its_time(
 ) -> None:
     spec = server.served.webhooks[sender].spec
     hook = IncomingWebhook(spec, (secret_of(secret) if spec.type == "standard" else secret.encode(),))
-    assert checked(hook, Headers(headers), body, at + 299)
+    assert verified_event_id(hook, Headers(headers), body, at + 299)
     with pytest.raises(UnauthenticatedError):
-        checked(hook, Headers(headers), body + b".", at)
+        verified_event_id(hook, Headers(headers), body + b".", at)
     if spec.timed:
         with pytest.raises(UnauthenticatedError, match="too old"):
-            checked(hook, Headers(headers), body, at + 301)
+            verified_event_id(hook, Headers(headers), body, at + 301)
 
 
 @pytest.mark.parametrize("secret", ["näw token", "old"])

@@ -824,7 +824,7 @@ def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[backgroun
     """The background of a server that does not wait between two looks."""
     for module in (background, route):
         monkeypatch.setattr(module, "LOOK", 0.02)
-    monkeypatch.setattr(background, "AGAIN", 0.0)
+    monkeypatch.setattr(background, "RETRY_AFTER_ERROR", 0.0)
     working = background.BackgroundWorker(world.triage()._services, {"desk": ("classify", "route")})
     yield working
     working.stop()

@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE, until
 from triage_cli.api.http_protocol import TimeoutProtocol
-from triage_cli.api.server import configured
+from triage_cli.api.server import uvicorn_config
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -178,7 +178,7 @@ def test_a_client_that_reads_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatc
 
     async def read() -> list[int]:
         transport = SlowlyRead(300, 200, 100, 100, 50)
-        protocol = TimeoutProtocol(configured(Starlette()), ServerState(), {}, asyncio.get_running_loop())
+        protocol = TimeoutProtocol(uvicorn_config(Starlette()), ServerState(), {}, asyncio.get_running_loop())
         protocol.connection_made(transport)
         protocol.pause_writing()
         await asyncio.wait_for(transport.aborted.wait(), PATIENCE)

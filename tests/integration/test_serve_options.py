@@ -14,7 +14,7 @@ from tests.support.webhook_receiver import Receiver
 from triage_cli.api import failed_keys
 from triage_cli.api.failed_keys import FailedKeys
 from triage_cli.api.request_limits import RequestLimits
-from triage_cli.api.server import Place
+from triage_cli.api.server import ServerSettings
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 
@@ -92,7 +92,7 @@ def test_it_ends_when_the_time_to_drain_is_over(tmp_path: Path) -> None:
 
 
 def test_connections_are_kept_longer_than_a_load_balancer_keeps_them() -> None:
-    assert Place().keep_alive == 75
+    assert ServerSettings().keep_alive == 75
 
 
 def test_events_name_the_request_that_they_come_from(server: ApiServer) -> None:

@@ -17,7 +17,7 @@ from tests.support.commands import PATIENCE
 from triage_cli import wiring
 from triage_cli.api.application import create_app
 from triage_cli.api.request_limits import RequestLimits
-from triage_cli.api.server import Server, configured, open_socket
+from triage_cli.api.server import Server, open_socket, uvicorn_config
 from triage_cli.api.server_state import ServerState, incoming_webhooks, token_verification
 from triage_cli.config import Config, load_config
 from triage_cli.domain import api_keys, times
@@ -83,7 +83,7 @@ def running_server(
     served = ServerState(services, gate, verify, limits, webhooks, verify_token, loaded.cors_origins)
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = open_socket("127.0.0.1", 0)
-    server = Server(configured(create_app(served, root_path)), served, place, drain)
+    server = Server(uvicorn_config(create_app(served, root_path)), served, place, drain)
     thread = threading.Thread(target=server.serve_until_stopped, name="server")
     thread.start()
     try:

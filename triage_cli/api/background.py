@@ -17,13 +17,13 @@ from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
 from triage_cli.service.ticket_claimer import TO_CLASSIFY
 
-ACTOR = "serve"
+BACKGROUND_ACTOR = "serve"
 # Seconds between two checks for due deliveries; what became due since the last one may be in flight elsewhere.
 LOOK = 1.0
 # Seconds until the next check if another run holds the due deliveries.
 PAUSE = 30.0
 # Seconds after which tickets are taken up again after an error.
-AGAIN = 60.0
+RETRY_AFTER_ERROR = 60.0
 
 
 class BackgroundWorker:
@@ -35,12 +35,12 @@ class BackgroundWorker:
     def __init__(self, services: Services, steps: Mapping[str, tuple[str, ...]]) -> None:
         self._circuits = services.routing_map.circuits or DestinationBreakers()
         self._services = services._replace(routing_map=services.routing_map._replace(circuits=self._circuits))
-        self._steps = {source: chosen for source, chosen in steps.items() if chosen}
-        self._queue: deque[tuple[str, str]] = deque()
-        self._classify_thread = _RepeatingThread("flowing", self._process_queue)
-        self._send_thread = _RepeatingThread("sending", self._send_due)
+        self._webhook_steps = {source: chosen for source, chosen in steps.items() if chosen}
+        self._webhook_queue: deque[tuple[str, str]] = deque()
+        self._classify_thread = _BackgroundThread("flowing", self._process_queue)
+        self._send_thread = _BackgroundThread("sending", self._send_due)
         self._stopping = False
-        self._at_work: dict[str, LocalTriage] = {}
+        self._running_sessions: dict[str, LocalTriage] = {}
         self._has_new_deliveries = False  # new deliveries were decided
         self._send_after = 0.0
         self._pick_up_at: float | None = 0.0
@@ -52,14 +52,14 @@ class BackgroundWorker:
 
     def put(self, source: str, ticket_id: str) -> None:
         """Queue a new ticket of a webhook for the steps of its source."""
-        if source in self._steps:
-            self._queue.append((source, ticket_id))
+        if source in self._webhook_steps:
+            self._webhook_queue.append((source, ticket_id))
             self._classify_thread.wake()
 
     def stop(self) -> None:
         """Take no new background work; what is in flight is completed, and the next server takes up the rest."""
         self._stopping = True
-        for triage in tuple(self._at_work.values()):
+        for triage in tuple(self._running_sessions.values()):
             triage.stop()
         self._classify_thread.stop()
         self._send_thread.stop()
@@ -69,51 +69,52 @@ class BackgroundWorker:
         self._classify_thread.join()
         self._send_thread.join()
 
-    def _session(self, actor: str, command_line: str) -> LocalTriage:
-        triage = self._at_work[threading.current_thread().name] = LocalTriage(self._services, actor, command_line)
+    def _new_session(self, actor: str, command_line: str) -> LocalTriage:
+        triage = LocalTriage(self._services, actor, command_line)
+        self._running_sessions[threading.current_thread().name] = triage
         if self._stopping:
             triage.stop()
         return triage
 
     def _process_queue(self) -> None:
-        if not self._steps:
+        if not self._webhook_steps:
             return
         try:
-            self._pick_up()
-            self._process()
+            self._queue_unfinished()
+            self._process_webhook_tickets()
         except Exception:
-            self._pick_up_at = time.monotonic() + AGAIN  # finds the tickets that were taken from the queue
+            self._pick_up_at = time.monotonic() + RETRY_AFTER_ERROR  # finds the tickets that were taken from the queue
             raise
 
-    def _pick_up(self) -> None:
+    def _queue_unfinished(self) -> None:
         """Queue the tickets of webhooks that are still to be classified or routed."""
         if self._pick_up_at is None or time.monotonic() < self._pick_up_at:
             return
         self._pick_up_at = None
-        status_before = {"classify": "new", "route": "classified"}
-        statuses = frozenset(status_before[step] for steps in self._steps.values() for step in steps)
-        queued_ids = {ticket_id for _, ticket_id in self._queue}
+        status_before_step = {"classify": "new", "route": "classified"}
+        statuses = frozenset(status_before_step[step] for steps in self._webhook_steps.values() for step in steps)
+        queued_ids = {ticket_id for _, ticket_id in self._webhook_queue}
         for ticket in self._services.store.find(Selection(statuses=statuses)):
-            if ticket.source in self._steps and ticket.ticket_id not in queued_ids:
-                self._queue.append((ticket.source, ticket.ticket_id))
+            if ticket.source in self._webhook_steps and ticket.ticket_id not in queued_ids:
+                self._webhook_queue.append((ticket.source, ticket.ticket_id))
 
-    def _process(self) -> None:
+    def _process_webhook_tickets(self) -> None:
         ids_by_source: dict[str, list[str]] = {}
-        while self._queue:
-            source, ticket_id = self._queue.popleft()
+        while self._webhook_queue:
+            source, ticket_id = self._webhook_queue.popleft()
             ids_by_source.setdefault(source, []).append(ticket_id)
         for source, ticket_ids in ids_by_source.items():
             selection = Selection(ids=tuple(dict.fromkeys(ticket_ids)))
             actor, command_line = f"webhook:{source}", f"POST /webhooks/{source}"
-            if "classify" in self._steps[source] and (new := self._among(selection, TO_CLASSIFY)):
-                _drain(self._session(actor, command_line).classify(Selection(ids=new), ClassifyPlan()))
-            if "route" in self._steps[source] and (ready := self._among(selection, frozenset({"classified"}))):
-                _drain(self._session(actor, command_line).decide_routes(Selection(ids=ready)))
+            if "classify" in self._webhook_steps[source] and (new := self._among(selection, TO_CLASSIFY)):
+                _drain_outcomes(self._new_session(actor, command_line).classify(Selection(ids=new), ClassifyPlan()))
+            if "route" in self._webhook_steps[source] and (ready := self._among(selection, frozenset({"classified"}))):
+                _drain_outcomes(self._new_session(actor, command_line).decide_routes(Selection(ids=ready)))
                 self._has_new_deliveries = True
                 self._send_thread.wake()
 
     def _among(self, selection: Selection, statuses: frozenset[str]) -> tuple[str, ...]:
-        """Return the ids of the chosen tickets that have one of these statuses now."""
+        """Return the ids of those webhook tickets that have one of these statuses now."""
         return tuple(t.ticket_id for t in self._services.store.find(selection) if t.status in statuses)
 
     def _send_due(self) -> None:
@@ -126,7 +127,8 @@ class BackgroundWorker:
         if due_at is None or (is_early and not has_new_deliveries):
             return
         try:  # with limit 0 no ticket is routed; only due deliveries are sent
-            sent_count = _drain(self._session(ACTOR, "serve").route(Selection(limit=0), RoutePlan()))
+            triage = self._new_session(BACKGROUND_ACTOR, "serve")
+            sent_count = _drain_outcomes(triage.route(Selection(limit=0), RoutePlan()))
         except Exception:
             self._send_after = time.monotonic() + PAUSE
             raise
@@ -136,7 +138,7 @@ class BackgroundWorker:
             self._send_after = time.monotonic() + PAUSE
 
 
-class _RepeatingThread:
+class _BackgroundThread:
     """A thread that repeats its background work, even after an error, until it is stopped."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
@@ -171,7 +173,7 @@ class _RepeatingThread:
             self._woken.clear()
 
 
-def _drain(outcomes: Iterable[Outcome[Any]]) -> int:
+def _drain_outcomes(outcomes: Iterable[Outcome[Any]]) -> int:
     """Consume the outcomes of background work and return their number; an error of the configuration is logged once."""
     outcome_count, config_errors = 0, dict[str, None]()
     for outcome in outcomes:

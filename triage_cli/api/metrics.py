@@ -4,30 +4,28 @@ A server of several processes shares the first through files (`PROMETHEUS_MULTIP
 process sees all. Process numbers (memory, descriptors, CPU) are sums over the processes.
 """
 
-import os
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from collections.abc import Mapping
+from datetime import UTC
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Metric,
-    ProcessCollector,
-    generate_latest,
-    multiprocess,
-)
+from prometheus_client import CollectorRegistry
+from prometheus_client import Counter
+from prometheus_client import Gauge
+from prometheus_client import Histogram
+from prometheus_client import Metric
+from prometheus_client import ProcessCollector
+from prometheus_client import generate_latest
+from prometheus_client import multiprocess
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-
 from triage_cli import __version__
-from triage_cli.api.worker_processes import METRICS_FOLDER
+from triage_cli.api.worker_processes import METRICS_FOLDER_ENV
 from triage_cli.domain.insight.stats import Gauges
 from triage_cli.domain.tickets import STATUSES
+from typing import Any
+import os
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 DATABASE_WIDE = "of the whole database, the same at each server: take max without(instance)"
@@ -38,7 +36,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        registry = None if METRICS_FOLDER in os.environ else self._registry
+        registry = None if METRICS_FOLDER_ENV in os.environ else self._registry
         self._responses = Counter("triage_http_responses", "Responses by status.", ["status"], registry=registry)
         self._seconds = Histogram(
             "triage_http_request_duration_seconds",
@@ -60,7 +58,7 @@ class Metrics:
         )
         if registry is None:
             multiprocess.MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
-            self._registry.register(ServerProcesses(Path(os.environ[METRICS_FOLDER])))
+            self._registry.register(ServerProcesses(Path(os.environ[METRICS_FOLDER_ENV])))
         else:
             ProcessCollector(registry=self._registry)
         build = Gauge("triage_build_info", "The version, as a label.", ["version"], registry=self._registry)

@@ -22,13 +22,13 @@ from triage_cli.config import Config
 from triage_cli.domain.errors import UsageError
 
 # Seconds that running requests get after a stop.
-GRACE = 30
+STOP_GRACE = 30
 # Seconds after the drain in which the first request of a new connection must come.
-SETTLE = 0.5
+LATE_REQUEST_GRACE = 0.5
 
 
-class Place(NamedTuple):
-    """The address to serve at, the TLS certificate, and how connections begin and end.
+class ServerSettings(NamedTuple):
+    """The settings of `triage serve`: its address, the TLS certificate, and how connections begin and end.
 
     `fd` is a socket that listens already. `root_path` is the prefix under which a gateway shows the API. `keep_alive`
     and `drain` are seconds: how long an idle connection stays open, and how long requests are served after a stop.
@@ -45,32 +45,37 @@ class Place(NamedTuple):
     drain: float = 0.0
 
 
-def prepared(config: Config, place: Place, tell: Callable[[str], None], log: TextIO | None) -> "Server":
+def listening_server(
+    config: Config, settings: ServerSettings, tell: Callable[[str], None], log: TextIO | None
+) -> "Server":
     """Return a server that listens already. Raises `UsageError` if it cannot."""
     server_state = open_server_state(config, os.environ, tell)
-    uvicorns = configured(
-        create_app(server_state, place.root_path),
-        ssl_certfile=place.certificate,
-        ssl_keyfile=place.key,
-        timeout_keep_alive=place.keep_alive,
-        proxy_headers=place.behind_proxy,  # of the proxies in FORWARDED_ALLOW_IPS, else of this machine
+    server_config = uvicorn_config(
+        create_app(server_state, settings.root_path),
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.key,
+        timeout_keep_alive=settings.keep_alive,
+        proxy_headers=settings.behind_proxy,  # of the proxies in FORWARDED_ALLOW_IPS, else of this machine
     )
     try:
-        uvicorns.load()
+        server_config.load()
     except (OSError, ssl.SSLError) as error:
         hint = "give a certificate and its key as PEM files"
         raise UsageError(f"cannot use the certificate: {error.strerror or error}", hint=hint) from error
     log_to(log)
-    opened_here = open_socket(place.host, place.port) if place.fd is None else socket.socket(fileno=place.fd)
-    return Server(uvicorns, server_state, opened_here, place.drain)
+    if settings.fd is None:
+        listening_socket = open_socket(settings.host, settings.port)
+    else:
+        listening_socket = socket.socket(fileno=settings.fd)
+    return Server(server_config, server_state, listening_socket, settings.drain)
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises `UsageError` if it cannot be opened."""
+    """Return a socket on which the server listens. Raises `UsageError` if it cannot be opened."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, socket_type, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         # With the protocol given, asyncio knows that this is TCP and sets TCP_NODELAY; else each response waits 40 ms.
-        listening_socket = socket.socket(family, kind, protocol)
+        listening_socket = socket.socket(family, socket_type, protocol)
         listening_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening_socket.bind(address)
         listening_socket.listen(2048)
@@ -81,25 +86,25 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def url_of(listening_socket: socket.socket, *, is_tls: bool) -> str:
-    """Return the URL at which a socket listens."""
+    """Return the URL of a server that listens on this socket."""
     host, port = listening_socket.getsockname()[:2]
     return f"{'https' if is_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def configured(app: ASGIApp, **options: Any) -> uvicorn.Config:
+def uvicorn_config(app: ASGIApp, **options: Any) -> uvicorn.Config:
     """Return uvicorn's configuration; `options` override ours."""
-    defaults: dict[str, Any] = {
+    default_options: dict[str, Any] = {
         "access_log": False,
         "log_config": None,
         "server_header": False,
         "proxy_headers": False,
-        "timeout_graceful_shutdown": GRACE,
+        "timeout_graceful_shutdown": STOP_GRACE,
         # httptools takes a fifth less CPU, but loses the body of a POST that offers HTTP/2, as Java's client does.
         "http": TimeoutProtocol,
         "loop": "asyncio",
         "ws": "none",
     }
-    return uvicorn.Config(app, **defaults | options)
+    return uvicorn.Config(app, **default_options | options)
 
 
 class Server(uvicorn.Server):
@@ -128,7 +133,7 @@ class Server(uvicorn.Server):
             self._listening_socket.close()
 
     def stop(self) -> None:
-        """Say so at `/ready`, and serve on for the time to drain; then accept no connections, complete, and return.
+        """Announce the stop at `/ready`, and serve on for the time to drain; then accept no connections, and complete.
 
         A second call ends the drain.
         """
@@ -137,18 +142,18 @@ class Server(uvicorn.Server):
         self._stop_at = time.monotonic() + self._drain
 
     async def on_tick(self, counter: int) -> bool:
-        """Return whether to shut down; called ten times a second."""
+        """Return whether the server is to shut down; uvicorn calls this ten times a second."""
         if self._stop_at is not None and time.monotonic() >= self._stop_at:
             self.should_exit = True
         return await super().on_tick(counter)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the command line, which counts them."""
+        """Leave signals to the command line, which counts them; uvicorn would handle them."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to answer requests."""
+        """Start uvicorn's server, which then answers requests."""
         await super().startup(sockets)
         self.begun.set()
 
@@ -157,12 +162,12 @@ class Server(uvicorn.Server):
 
         Connections that wait to be accepted would be reset, and so would new ones whose request is still on its way.
         """
-        accepted = list(self._accept_all())
+        accepted_connections = list(self._accept_all())
         for server in self.servers:
             server.close()
-        for connection in accepted:
+        for connection in accepted_connections:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
-        await asyncio.sleep(min(self._drain, SETTLE))
+        await asyncio.sleep(min(self._drain, LATE_REQUEST_GRACE))
         self._server_state.stop()
         await super().shutdown(sockets)
 

@@ -17,7 +17,7 @@ from triage_cli.api.routes.tickets import created, draft
 from triage_cli.api.schemas import requests, responses
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import IncomingWebhook, ServerState
-from triage_cli.api.signature_check import checked
+from triage_cli.api.signature_check import verified_event_id
 from triage_cli.config import HookSpec
 from triage_cli.domain.dedup import UPDATED_AT, dated
 from triage_cli.domain.errors import NotFoundError, TriageError, UsageError
@@ -79,7 +79,7 @@ def receive(
     (422).
     """
     hook = _hook(server_state, source)
-    hook_id = checked(hook, request.headers, body, time.time())
+    hook_id = verified_event_id(hook, request.headers, body, time.time())
     event = parsed(request.headers, body)
     if (challenge := _challenge(hook.spec, request.headers, event)) is not None:
         return reply({"challenge": challenge})

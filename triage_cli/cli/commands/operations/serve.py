@@ -59,14 +59,15 @@ def serve(
     except ImportError as error:
         raise UsageError("the server is not installed", hint=with_extra("server")) from error
     from triage_cli.api import server as api_server
-    from triage_cli.api.worker_processes import FD, WorkerProcesses, follow_parent
+    from triage_cli.api.worker_processes import SOCKET_FD_ENV, WorkerProcesses, follow_parent
 
     if root_path and not ROOT_PATH.fullmatch(root_path):
         raise UsageError(f'--root-path "{root_path}" is no path', hint="it begins with a slash and ends without one")
     wiring.destinations.check_templates(session.config)
     gc.set_threshold(5_000, 10, 10)  # a server runs for long, and requests leave cycles behind
-    fd = int(os.environ[FD]) if FD in os.environ else None  # of the process that started this one
-    place = api_server.Place(
+    # Of the process that started this one.
+    fd = int(os.environ[SOCKET_FD_ENV]) if SOCKET_FD_ENV in os.environ else None
+    settings = api_server.ServerSettings(
         host, port, ssl_certfile, ssl_keyfile, behind_proxy, fd, root_path.rstrip("/"), keep_alive, drain
     )
     if workers > 1 and fd is None:
@@ -77,7 +78,9 @@ def serve(
         _tell_of_the_start(session)
         session.say(f"serving {url}, by {workers} processes, described at {url}/docs; Ctrl-C ends it")
         return processes.serve_until_stopped()
-    server = api_server.prepared(session.config, place, session.say, log=None if session.quiet else sys.stderr)
+    server = api_server.listening_server(
+        session.config, settings, session.say, log=None if session.quiet else sys.stderr
+    )
     session.stopper.watch(server.stop)
     if fd is None:
         _tell_of_the_start(session)
