@@ -17,21 +17,21 @@ def new_id() -> str:
 
     The 12 bits after the version are a counter within a millisecond (the RFC's method 1); 60 bits are random.
     """
-    global _last, _entropy  # noqa: PLW0603 - the counter is one per process
+    global _last, _entropy  # noqa: PLW0603 - the counter of ids is one per process
     with _lock:
         now = time.time_ns() // 1_000_000 << 12
         _last = stamp = now if now > _last else _last + 1
         random_digits = next(_entropy, "")
         if not random_digits:
-            pool = os.urandom(7680).hex()
-            _entropy = (pool[start : start + 15] for start in range(0, len(pool), 15))
+            random_pool = os.urandom(7680).hex()
+            _entropy = (random_pool[start : start + 15] for start in range(0, len(random_pool), 15))
             random_digits = next(_entropy)
-    head = f"{stamp:015x}"
-    return f"{head[:8]}-{head[8:12]}-7{head[12:]}-8{random_digits[:3]}-{random_digits[3:]}"
+    time_digits = f"{stamp:015x}"
+    return f"{time_digits[:8]}-{time_digits[8:12]}-7{time_digits[12:]}-8{random_digits[:3]}-{random_digits[3:]}"
 
 
 def is_ticket_id(text: str) -> bool:
-    """Return whether a text has the format of `new_id`."""
+    """Return whether a text has the format of a `new_id`."""
     return len(text) == 36 and text[14] == "7" and text.count("-") == 4
 
 
@@ -42,22 +42,22 @@ def content_hash(subject: str | None, description: str | None) -> str:
 
 def shown_hash(subject: str | None, description: str | None, category: str | None, note: str | None) -> str:
     """Return the hash of what a person decides by: the text of a ticket, and category and note of its verdict."""
-    fields = json.dumps([subject, description, category, note], ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(fields.encode("utf-8", "surrogatepass")).hexdigest()
+    hashed_fields = json.dumps([subject, description, category, note], ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(hashed_fields.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def external_identity(source: str, external_id: str) -> str:
     """Return the identity of a ticket with an external id. Other identities contain no tab, so none is equal.
 
-    The id comes first, so that the index on identities also finds an id of any source.
+    The external id comes first, so that the index on identities also finds an external id of any source.
     """
     return f"{external_id}\t{source}"
 
 
 def content_identity(source: str, content: str, customer_id: str | None, created_at: str | None) -> str:
     """Return the identity of a ticket without an external id, before its occurrence number is added."""
-    fields = f"{source}\0{content}\0{customer_id or ''}\0{created_at or ''}"
-    return "#" + hashlib.sha256(fields.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    hashed_fields = f"{source}\0{content}\0{customer_id or ''}\0{created_at or ''}"
+    return "#" + hashlib.sha256(hashed_fields.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def forgotten(identity: str) -> str:
@@ -72,8 +72,8 @@ def is_forgotten(identity: str) -> bool:
 
 def delivery_id(ticket_id: str, category: str, destination: str, nth: int) -> str:
     """Return the id of a delivery, the same for all its attempts. It has no dot, as Standard Webhooks requires."""
-    fields = f"{ticket_id}\0{category}\0{destination}\0{nth}"
-    return "msg_" + hashlib.sha256(fields.encode()).hexdigest()[:32]
+    hashed_fields = f"{ticket_id}\0{category}\0{destination}\0{nth}"
+    return "msg_" + hashlib.sha256(hashed_fields.encode()).hexdigest()[:32]
 
 
 def answer_key(fingerprint: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Explains that a run ended before it was done with a ticket, by its exit code, and what to do about that."""
+"""Explains the early end of a run, before it was done with a ticket, by its exit code, and what to do about that."""
 
 from triage_cli.domain.exit_codes import KILLED, ExitCode
 from triage_cli.domain.ids import short
@@ -30,18 +30,18 @@ ADVICE: dict[int, str] = {
 
 
 def early_end(run: Run) -> str:
-    """Return a sentence about a run that ended early."""
+    """Return a sentence about the early end of a run."""
     code = run.exit_code or 0
-    return f"{named(run)} {REASONS[code]} before it was done with this ticket (exit code {code})"
+    return f"{run_name(run)} {REASONS[code]} before it was done with this ticket (exit code {code})"
 
 
-def named(run: Run) -> str:
-    """Return a run's command, id and begin."""
+def run_name(run: Run) -> str:
+    """Return a run's command, id and begin, as a sentence names it."""
     return f"triage {run.kind} (run {short(run.run_id)}, begun at {readable(run.started_at)})"
 
 
 def advice(run: Run, status: str, step: str) -> str:
-    """Return what to do after a run ended early; `step` is what comes next for a ticket of this status otherwise."""
+    """Return what to do after the early end of a run; `step` is what a ticket of this status needs otherwise."""
     code = run.exit_code or 0
     is_free = "classify" not in KINDS[status]  # the budget does not hold it up
     return step if code == ExitCode.BUDGET and is_free else ADVICE.get(code, "{step}").format(step=step)

@@ -44,7 +44,7 @@ def explain(
     """
     events = [(event, json.loads(event.detail)) for event in history.events]
     yield _headline(history, events)
-    yield from _unasked(history)
+    yield from _left_out_sentence(history)
     answers = {a.classification_id: a for a in history.classifications}
     replies, steps = _replies(history), _earlier_steps(history, events)
     for event, detail in events:
@@ -55,17 +55,19 @@ def explain(
             yield f"{readable(event.timestamp)}  {sentence}"
     if (run := history.ended_early) is not None:
         yield f"{readable(run.ended_at or run.started_at)}  {early_end(run)}"
-    gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
-    yield f"Next: {offline_clause(history, offline)}{next_step(history, gone, owed, near)}"
+    gone_category = (
+        history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
+    )
+    yield f"Next: {offline_clause(history, offline)}{next_step(history, gone_category, owed, near)}"
 
 
 def _earlier_steps(history: History, events: Events) -> dict[str, list[Classification]]:
     """Return the answers of a cascade's earlier steps, which no event names, by the next answer that one names."""
-    decisive = {detail.get("decision") for _, detail in events}
+    named_answers = {detail.get("decision") for _, detail in events}
     steps, before = {}, list[Classification]()
     for answer in history.classifications:
         before = [*(step for step in before if step.run_id == answer.run_id), answer]
-        if answer.classification_id in decisive:
+        if answer.classification_id in named_answers:
             steps[answer.classification_id], before = before[:-1], []
     return steps
 
@@ -74,8 +76,8 @@ def _headline(history: History, events: Events) -> str:
     t = history.ticket
     text = " ".join((t.subject or t.description or "").split())
     excerpt = text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1].rstrip()}…"
-    parts = (t.external_id or short(t.ticket_id), excerpt, _category_clause(history, events))
-    return f"{' · '.join(filter(None, parts))}; {t.status.replace('_', ' ')}"
+    headline_parts = (t.external_id or short(t.ticket_id), excerpt, _category_clause(history, events))
+    return f"{' · '.join(filter(None, headline_parts))}; {t.status.replace('_', ' ')}"
 
 
 def _category_clause(history: History, events: Events) -> str:
@@ -96,8 +98,8 @@ def _brings_verdict(event: LoggedEvent, detail: Mapping[str, Any]) -> bool:
     return event.action == EventAction.VERDICT or bool(detail.get("verdict"))
 
 
-def _unasked(history: History) -> Iterator[str]:
-    """Return a sentence about the parts of a mail that classifiers do not read."""
+def _left_out_sentence(history: History) -> Iterator[str]:
+    """Explain that parts of a mail are not read by classifiers, if there are any."""
     ticket = history.ticket
     if unread := len(ticket.description or "") - len(ticket.body or ""):
         whole = f"{unread:,} of the {len(ticket.description or ''):,} characters of the mail"
@@ -163,19 +165,19 @@ def _reclassify_sentences(
 ) -> Iterator[str]:
     category, was, outcome = detail.get("category"), detail.get("was"), detail.get("outcome")
     if action == EventAction.RECLASSIFIED:
-        now = {
+        results_by_outcome = {
             "unhoused": f"{was} is gone: a person decides",
             "doubted": f"so {was} is in doubt: a person decides",
             "settled": f"so {category} holds",
         }
         if answer is not None and answer.threshold is not None:
             clause = threshold_clause(answer, history.bounds, has_next=False)
-            now |= {"settled": clause, "doubted": f"so {was} is in doubt: {clause}"}
-        result = now.get(str(outcome), f"so {category} holds instead of {was}")
+            results_by_outcome |= {"settled": clause, "doubted": f"so {was} is in doubt: {clause}"}
+        result = results_by_outcome.get(str(outcome), f"so {category} holds instead of {was}")
         yield f"the answer of {detail.get('classifier')} was applied, {result}"
         return
     yield from _answer_sentences(detail, answer and answer._replace(threshold=None), history)
-    effects = {
+    effects_by_outcome = {
         "flip": f"so it would be {category} instead of {was}, if that is applied",
         "confirmed": "that confirms what holds",
         "within": f"it is not far enough ahead of {was} for a change (hysteresis)",
@@ -183,7 +185,7 @@ def _reclassify_sentences(
         "settled": f"that is sure, so it would be {category}, if that is applied",
         "rehomed": f"{was} is gone, so it would be {category}, if that is applied",
     }
-    yield effects.get(str(outcome), f"that is not sure enough for a change, so {was} stays")
+    yield effects_by_outcome.get(str(outcome), f"that is not sure enough for a change, so {was} stays")
 
 
 def _verdict_sentence(actor: str, detail: Mapping[str, Any], answer: Classification | None) -> str:
@@ -206,7 +208,9 @@ def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, 
         return
     question = history.questions.get(answer.fingerprint)
     names = [] if question is None else [name for name, *_ in json.loads(question.categories)]
-    who = answer.classifier if question is None else _classifier(answer.classifier, question.kind, question.model)
+    who = (
+        answer.classifier if question is None else _classifier_clause(answer.classifier, question.kind, question.model)
+    )
     if answer.error or answer.category is None:
         yield f"{who} gave no answer: {answer.error or answer.reason or 'it abstained'}"
         return
@@ -227,7 +231,7 @@ def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, 
         yield f"that overrules the verdict {detail['overruled']}, as --force demands"
 
 
-def _classifier(name: str, kind: str, model: str) -> str:
+def _classifier_clause(name: str, kind: str, model: str) -> str:
     """Return a classifier's name for sentences: the embedded model with what it has learned, another with its model."""
     if kind != "local":
         return f"{name} ({kind} {model})"
@@ -266,11 +270,11 @@ def _routing_sentence(detail: Mapping[str, Any], history: History) -> str:
 
 def _replies(history: History) -> dict[tuple[str, int], str | None]:
     """Return for each (delivery id, attempt number) the error with the response, or the kept values."""
-    kept = {d.delivery_id: d.kept for d in history.deliveries if d.kept}
+    kept_values = {d.delivery_id: d.kept for d in history.deliveries if d.kept}
     return {
         (a.delivery_id, a.number): f"{a.error}; it said: {' '.join(a.answer.split())}"
         if a.answer
-        else a.error or kept.get(a.delivery_id)
+        else a.error or kept_values.get(a.delivery_id)
         for a in history.attempts
     }
 

@@ -32,7 +32,7 @@ class History(NamedTuple):
 
 
 class Why(NamedTuple):
-    """The explanation of a ticket, in sentences, and what agents suggest for it."""
+    """The explanation of a ticket from its history, in sentences, and what agents suggest for it."""
 
     ticket_id: str
     status: str

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.explanation.early_end import KINDS, advice, named
+from triage_cli.domain.explanation.early_end import KINDS, advice, run_name
 from triage_cli.domain.explanation.history import History
 from triage_cli.domain.ids import is_forgotten, short
 from triage_cli.domain.routing_rules import Rule, conditions
@@ -29,15 +29,17 @@ NEXT_BY_STATUS = {
 
 
 def next_step(history: History, gone: str | None, owed: Sequence[str] | None, near: Sequence[Rule] = ()) -> str:
-    """Return what happens next. `gone` is the ticket's category if that is none any more; the rest: see `explain`."""
+    """Return the next step of a ticket. `gone` is its category if that is none any more; the rest: see `explain`."""
     ticket, deliveries = history.ticket, history.deliveries
     if is_forgotten(ticket.identity):
         return "nothing; its text was forgotten, and nothing more is sent."
     times = "once" if ticket.failures == 1 else f"{ticket.failures} times"
     failed = f" (it failed {times}: {ticket.error})" if ticket.failures else ""
-    pending = [d for d in deliveries if d.state == "pending"]
-    due = f" ({', '.join(map(_due_delivery, pending))})" if pending else ""
-    held = "".join(f". {d.destination} was not tried: {why}" for d in pending if (why := _why_held(history, d)))
+    pending_deliveries = [d for d in deliveries if d.state == "pending"]
+    due = f" ({', '.join(map(_due_delivery, pending_deliveries))})" if pending_deliveries else ""
+    held = "".join(
+        f". {d.destination} was not tried: {why}" for d in pending_deliveries if (why := _why_held(history, d))
+    )
     why = f"since {gone} is no category any more"
     if gone and not ticket.verdict:
         step = f"triage reclassify {_name(history)} --apply asks about it again, {why}"
@@ -50,10 +52,10 @@ def next_step(history: History, gone: str | None, owed: Sequence[str] | None, ne
 
 
 def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[Rule]) -> str:
-    """Return what comes next for a ticket that needs no person."""
+    """Return the next step of a ticket that needs no person."""
     status = history.ticket.status
     if history.holder is not None and status in KINDS:
-        return f"{named(history.holder)} is at work on it"
+        return f"{run_name(history.holder)} is at work on it"
     if owed:
         command = "the next triage route" if status == "unroutable" else f"triage route {_name(history)}"
         return f"{command} sends it to {comma_list(owed)}, as the routing map has it now"
@@ -62,18 +64,18 @@ def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[R
         return f"{takes}; change {'it' if len(near) == 1 else 'one'}, or {NEXT_BY_STATUS[status]}"
     if owed is None and status == "routed":
         return "nothing; it stays where it is, though no rule of the routing map matches it now"
-    dead = [d for d in history.deliveries if d.state == "dead" and d.category == history.ticket.category]
-    if status == "undeliverable" and dead and all(d.advice for d in dead):
-        return dead[0].advice
+    dead_letters = [d for d in history.deliveries if d.state == "dead" and d.category == history.ticket.category]
+    if status == "undeliverable" and dead_letters and all(d.advice for d in dead_letters):
+        return dead_letters[0].advice
     step = NEXT_BY_STATUS[status]
     return step if history.ended_early is None else advice(history.ended_early, status, step)
 
 
 def offline_clause(history: History, offline: Collection[str]) -> str:
     """Return a clause about the destinations that wait for the network, or nothing."""
-    names = sorted({d.destination for d in history.deliveries if d.state == "pending"} & set(offline))
-    waits = "waits" if len(names) == 1 else "wait"
-    return f"{', '.join(names)} {waits} until the network is on again (offline now); then " if names else ""
+    waiting = sorted({d.destination for d in history.deliveries if d.state == "pending"} & set(offline))
+    waits = "waits" if len(waiting) == 1 else "wait"
+    return f"{', '.join(waiting)} {waits} until the network is on again (offline now); then " if waiting else ""
 
 
 def _due_delivery(delivery: Delivery) -> str:
@@ -89,23 +91,23 @@ def _why_held(history: History, delivery: Delivery) -> str | None:
 
 
 def _name(history: History) -> str:
-    """Return a name that names this ticket alone."""
+    """Return a name that names this ticket alone, for the command of its next step."""
     return short(history.ticket.ticket_id) if history.shares_name else shell_name(history.ticket)
 
 
 def shell_name(ticket: Ticket) -> str:
     """Return a name of a ticket that needs no quoting in a shell."""
-    named = ticket.external_id or ""
-    return named if SHELL_SAFE.fullmatch(named) else short(ticket.ticket_id)
+    external_id = ticket.external_id or ""
+    return external_id if SHELL_SAFE.fullmatch(external_id) else short(ticket.ticket_id)
 
 
 def _batch_clause(history: History) -> str:
     """Return a clause about the batch that the ticket waits in, or nothing."""
-    sent = [event for event in history.events if event.action == EventAction.SUBMITTED]
-    if history.ticket.status != "waiting" or not sent:
+    submitted = [event for event in history.events if event.action == EventAction.SUBMITTED]
+    if history.ticket.status != "waiting" or not submitted:
         return ""
-    since = f"{sent[-1].timestamp[:16].replace('T', ' ')}Z"
-    return f'it waits in a batch of classifier "{json.loads(sent[-1].detail).get("classifier")}" since {since}; '
+    since = f"{submitted[-1].timestamp[:16].replace('T', ' ')}Z"
+    return f'it waits in a batch of classifier "{json.loads(submitted[-1].detail).get("classifier")}" since {since}; '
 
 
 def two_decimals(number: float | None) -> str:
@@ -114,7 +116,7 @@ def two_decimals(number: float | None) -> str:
 
 
 def comma_list(names: Sequence[str] | None) -> str:
-    """Return names with commas between them."""
+    """Return names for a sentence, with commas between them."""
     return ", ".join(names or []) or "nothing"
 
 

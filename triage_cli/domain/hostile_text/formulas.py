@@ -8,18 +8,18 @@ at each of these places.
 import re
 
 # The beginning of a cell, followed by one of the signs that begin a formula, also in full-width forms; ";-)" is none.
-_CELL = "(^|[;\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029])"
+_CELL_BEGIN = "(^|[;\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029])"
 _FORMULA = "'*[ \u00a0\"]*(?:[=+@\uff1d\uff0b\uff20]|[-\uff0d](?!\\)))"
-_BLANK = "'*[\t\r]"  # at the beginning of a text, where spreadsheets may drop it
-_UNGUARDED = re.compile(f"(^)(?={_BLANK})|{_CELL}(?={_FORMULA})")
-_GUARDED = re.compile(f"(^)'(?={_BLANK})|{_CELL}'(?={_FORMULA})")
+_BLANK = "'*[\t\r]"  # at the beginning of a text, where spreadsheets may drop it before a formula
+_UNGUARDED_FORMULA = re.compile(f"(^)(?={_BLANK})|{_CELL_BEGIN}(?={_FORMULA})")
+_GUARDED_FORMULA = re.compile(f"(^)'(?={_BLANK})|{_CELL_BEGIN}'(?={_FORMULA})")
 
 
 def guarded(text: str) -> str:
     """Return a text in which a spreadsheet finds no formula; `unguarded` reverses that for every text."""
-    return _UNGUARDED.sub(r"\1\2'", text)
+    return _UNGUARDED_FORMULA.sub(r"\1\2'", text)
 
 
 def unguarded(text: str) -> str:
-    """Return a text without the apostrophes of `guarded`."""
-    return _GUARDED.sub(r"\1\2", text)
+    """Return a text without the apostrophes by which `guarded` keeps formulas from a spreadsheet."""
+    return _GUARDED_FORMULA.sub(r"\1\2", text)

@@ -12,7 +12,7 @@ from functools import cache
 # Letters and symbols that are drawn as blanks: fillers of Hangul and Khitan, an empty Braille cell, a musical note
 # without a head.
 BLANKS = "\u115f\u1160\u2800\u3164\uffa0\U00016fe4\U0001d159"
-# The inner part of a character class.
+# All invisible characters, as the inner part of a character class.
 TABLE = (
     "\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
@@ -87,14 +87,14 @@ def visible(text: str) -> str:
 
 
 def escape(char: str) -> str:
-    """Return a character as an escape with 4 hexadecimal digits, or 8, as Python writes it."""
+    """Return an invisible character as an escape with 4 hexadecimal digits, or 8, as Python writes it."""
     code = ord(char)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 @cache
 def _hidden_pattern() -> re.Pattern[str]:
-    return re.compile(_HIDDEN, re.DOTALL)  # takes 2 ms, and most texts hide nothing
+    return re.compile(_HIDDEN, re.DOTALL)  # compiled when needed: it takes 2 ms, and most texts hide nothing
 
 
 def first_hidden(text: str) -> str:

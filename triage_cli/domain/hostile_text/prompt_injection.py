@@ -122,40 +122,42 @@ _HIDDEN = re.compile(
 )
 _BLANKS = re.compile(r"[^\S\n]+")
 # Cyrillic and Greek letters that look like Latin ones; within a word of Latin letters they are read as these.
-_ALIKE = str.maketrans(
+_LATIN_LOOKALIKES = str.maketrans(
     "\u0430\u0441\u0435\u04bb\u0456\u0458\u043e\u0440\u0455\u0443\u0445\u0501\u051b\u051d"
     "\u0432\u043a\u043c\u0442\u043d\u03b1\u03bf\u03c1\u03c5\u03bd\u03c4\u03b9\u03ba",
     "acehijopsyxdqwbkmthaopyvtik",
 )
-_OTHER = "\u03b1-\u03c9\u0430-\u052f"
-_MIXED = re.compile(f"(?<![a-z{_OTHER}])(?:[a-z]+[{_OTHER}]|[{_OTHER}]+[a-z])[a-z{_OTHER}]*")
+_OTHER_SCRIPTS = "\u03b1-\u03c9\u0430-\u052f"
+_MIXED_SCRIPTS = re.compile(
+    f"(?<![a-z{_OTHER_SCRIPTS}])(?:[a-z]+[{_OTHER_SCRIPTS}]|[{_OTHER_SCRIPTS}]+[a-z])[a-z{_OTHER_SCRIPTS}]*"
+)
 _LINE_BREAK = re.compile(r"(?<=\S) ?\n ?(?=\S)")  # within a paragraph, where mail programs put one anywhere
-_RARE = ("  ", "\t", "\r", "\v", "\f")  # an ASCII text without these has only single blanks
+_UNFOLDED_BLANKS = ("  ", "\t", "\r", "\v", "\f")  # an ASCII text without these has only single blanks
 
 
 class Suspicion:
-    """Checks texts, given the names of the categories."""
+    """Checks texts for prompt injection, given the names of the categories."""
 
     def __init__(self, labels: Iterable[str]) -> None:
         self._labels = tuple(filter(None, (_folded(readings(label)[0]) for label in labels)))
         pieces = dict.fromkeys(piece for pieces in _PIECES.values() for piece in pieces)
         bits = {piece: 1 << number for number, piece in enumerate(pieces, start=2)}
-        longest = [max(label.split() or [""], key=len) for label in self._labels]
-        self._bits = [*bits.items(), *((word, 1) for word in longest), *((word, 2) for word in _REQUEST_WORDS)]
+        longest_words = [max(label.split() or [""], key=len) for label in self._labels]
+        self._bits = [*bits.items(), *((word, 1) for word in longest_words), *((word, 2) for word in _REQUEST_WORDS)]
         # A pre-check: `found` can find something in an ASCII text only if the traces of its words, combined, have all
         # bits of one of these.
         self.required = [3, *(sum({bits[piece] for piece in pieces}) for pieces in _PIECES.values())]
 
     def traces(self, tokens: Sequence[str]) -> list[int]:
-        """Return for each lower-case word which pieces of the literals it contains, as bits."""
+        """Return for each lower-case word which pieces of the signs' literals it contains, as bits."""
         token_marks = [0] * len(tokens)
-        joined = f" {' '.join(tokens)} "
+        joined_tokens = f" {' '.join(tokens)} "
         starts = list(accumulate((len(word) + 1 for word in tokens[:-1]), initial=1))
         for piece, bit in self._bits:
-            at = joined.find(piece)
+            at = joined_tokens.find(piece)
             while at >= 0:
                 token_marks[bisect_right(starts, at + piece.startswith(" ")) - 1] |= bit
-                at = joined.find(piece, at + 1)
+                at = joined_tokens.find(piece, at + 1)
         return token_marks
 
     def found(self, ticket_text: str) -> tuple[str, ...]:
@@ -171,34 +173,33 @@ class Suspicion:
         return tuple(kinds)
 
     def _find_kinds(self, ticket_text: str, kinds: dict[str, None]) -> None:
-        present = [word for word in _LITERALS if word in ticket_text]
-        for kind, vocabulary, pattern in SIGNS if present else ():
-            if kind not in kinds and not vocabulary.isdisjoint(present) and pattern.search(ticket_text):
+        literals = [word for word in _LITERALS if word in ticket_text]
+        for kind, vocabulary, pattern in SIGNS if literals else ():
+            if kind not in kinds and not vocabulary.isdisjoint(literals) and pattern.search(ticket_text):
                 kinds[kind] = None
         for label in self._labels:
-            if label in ticket_text and self._asks_for(ticket_text, label):
+            if label in ticket_text and self._asks_for_category(ticket_text, label):
                 kinds[_CATEGORY_REQUEST] = None
                 break
 
     @staticmethod
-    def _asks_for(ticket_text: str, label: str) -> bool:
-        start = -1
+    def _asks_for_category(ticket_text: str, label: str) -> bool:
+        label_start = -1
         for _ in range(_MAX_OCCURRENCES):
-            start = ticket_text.find(label, start + 1)
-            if start < 0:
+            label_start = ticket_text.find(label, label_start + 1)
+            if label_start < 0:
                 return False
-            end = start + len(label)
-            if not ticket_text[end : end + 1].isalnum() and _REQUEST.search(
-                ticket_text[max(0, start - _BEFORE) : start]
-            ):
+            label_end = label_start + len(label)
+            text_before = ticket_text[max(0, label_start - _BEFORE) : label_start]
+            if not ticket_text[label_end : label_end + 1].isalnum() and _REQUEST.search(text_before):
                 return True
         return False
 
 
 def _folded(ticket_text: str) -> str:
-    """Return a text in lower case with single blanks."""
+    """Return a text in lower case with single blanks, as the signs expect it."""
     if not ticket_text.isascii():
         ticket_text = _BLANKS.sub(" ", unicodedata.normalize("NFKC", ticket_text).casefold())
-        return _MIXED.sub(lambda mixed: mixed.group().translate(_ALIKE), ticket_text)
+        return _MIXED_SCRIPTS.sub(lambda mixed: mixed.group().translate(_LATIN_LOOKALIKES), ticket_text)
     ticket_text = ticket_text.casefold()
-    return _BLANKS.sub(" ", ticket_text) if any(blanks in ticket_text for blanks in _RARE) else ticket_text
+    return _BLANKS.sub(" ", ticket_text) if any(blanks in ticket_text for blanks in _UNFOLDED_BLANKS) else ticket_text

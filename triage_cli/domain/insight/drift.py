@@ -13,14 +13,14 @@ Measure = Literal["label", "sure", "verdicts", "second opinions"]
 
 
 class Count(NamedTuple):
-    """A number of tickets (`n`), and for how many of them something holds."""
+    """A count of tickets in a period (`n`), and for how many of them something holds."""
 
     n: int = 0
     held: int = 0
 
     @property
     def share(self) -> float | None:
-        """Return the share of which it holds; None if there is nothing."""
+        """Return the share of the tickets for which it holds; None if there are none."""
         return round(self.held / self.n, 4) if self.n else None
 
 
@@ -73,11 +73,11 @@ def _pairs(latest_period: PeriodCounts, earlier_period: PeriodCounts) -> Iterato
         now, before = latest_period.labels.get(name, 0), earlier_period.labels.get(name, 0)
         yield "label", name, Count(total, now), Count(earlier, before)
     yield "sure", "", latest_period.sure, earlier_period.sure
-    yield from _by_name("verdicts", latest_period.verdicts, earlier_period.verdicts)
-    yield from _by_name("second opinions", latest_period.second_opinions, earlier_period.second_opinions)
+    yield from _pairs_by_name("verdicts", latest_period.verdicts, earlier_period.verdicts)
+    yield from _pairs_by_name("second opinions", latest_period.second_opinions, earlier_period.second_opinions)
 
 
-def _by_name(
+def _pairs_by_name(
     measure: Measure, latest: Mapping[str, Count], earlier: Mapping[str, Count]
 ) -> Iterator[tuple[Measure, str, Count, Count]]:
     for name in sorted({*latest, *earlier}):
@@ -90,17 +90,17 @@ def fisher(held: int, n: int, other_held: int, other_n: int) -> float:
     low, high = max(0, successes - other_n), min(n, successes)
     if low == high:
         return 1.0
-    ways = _log_choose(total, n)
+    log_ways = _log_choose(total, n)
 
     def probability(k: int) -> float:
-        return math.exp(_log_choose(successes, k) + _log_choose(total - successes, n - k) - ways)
+        return math.exp(_log_choose(successes, k) + _log_choose(total - successes, n - k) - log_ways)
 
-    below = held * total <= n * successes
+    is_lower = held * total <= n * successes
     tail = 0.0
-    for k in range(held, low - 1, -1) if below else range(held, high + 1):  # towards the nearer end
-        term = probability(k)
-        tail += term
-        if term < 1e-17 * tail or tail >= 0.5:  # what is left changes nothing
+    for k in range(held, low - 1, -1) if is_lower else range(held, high + 1):  # towards the nearer end
+        tail_term = probability(k)
+        tail += tail_term
+        if tail_term < 1e-17 * tail or tail >= 0.5:  # what is left changes nothing
             break
     return min(1.0, 2 * tail)
 

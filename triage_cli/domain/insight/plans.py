@@ -1,10 +1,10 @@
-"""What a new configuration would change: moves, volumes, accuracy."""
+"""Plans: what a new configuration would change, by moves, volumes and accuracy."""
 
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# Stands for the destination of a ticket that no rule matches.
+# What stands in a plan for the destinations of a ticket that no rule matches, or that a person decides.
 PERSON, NOWHERE = "(a person decides)", "(no rule matches)"
 
 
@@ -69,5 +69,5 @@ class Plan(NamedTuple):
 def volumes(before: Counter[str], after: Counter[str], pagers: Iterable[str]) -> tuple[Volume, ...]:
     """Return the volumes, those that page first, then by how much they change."""
     pager_names = set(pagers)
-    of_each = (Volume(name, before[name], after[name], name in pager_names) for name in {*before, *after})
-    return tuple(sorted(of_each, key=lambda v: (not v.pages, -abs(v.after - v.before), v.destination)))
+    volume_of_each = (Volume(name, before[name], after[name], name in pager_names) for name in {*before, *after})
+    return tuple(sorted(volume_of_each, key=lambda v: (not v.pages, -abs(v.after - v.before), v.destination)))

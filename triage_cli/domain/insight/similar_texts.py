@@ -12,10 +12,10 @@ from operator import itemgetter
 from triage_cli.domain.evaluation.disjoint_sets import DisjointSets
 
 WORD = re.compile(r"[^\W\d_]{3,}")
-LONGEST = 200  # words at the beginning of a text that are used
+LONGEST = 200  # words at the beginning of a text by which it is compared
 ALIKE = 0.4  # the least cosine of the weighed words of two similar texts
 ROUNDING = 1e-9  # more than the errors of lengths and cosines
-COMMON = 0.1  # words in a larger share of the earlier texts are not used
+COMMON = 0.1  # texts are not compared by words in a larger share of the earlier texts
 
 
 def words_of(text: str) -> frozenset[str]:
@@ -31,12 +31,12 @@ class Weights:
 
     def __init__(self, present: Sequence[frozenset[str]], earlier: Sequence[frozenset[str]]) -> None:
         self.number = len(present) + len(earlier)
-        before = Counter(chain.from_iterable(earlier))
-        self.counts = before + Counter(chain.from_iterable(present))
-        rare = [word for word in self.counts if before[word] <= COMMON * len(earlier)]
-        rare.sort(key=lambda word: (self.counts[word], word))
-        self._weights = {word: math.log(1 + self.number / self.counts[word]) for word in rare}
-        self._ranks = {word: rank for rank, word in enumerate(rare)}
+        earlier_counts = Counter(chain.from_iterable(earlier))
+        self.counts = earlier_counts + Counter(chain.from_iterable(present))
+        rare_words = [word for word in self.counts if earlier_counts[word] <= COMMON * len(earlier)]
+        rare_words.sort(key=lambda word: (self.counts[word], word))
+        self._weights = {word: math.log(1 + self.number / self.counts[word]) for word in rare_words}
+        self._ranks = {word: rank for rank, word in enumerate(rare_words)}
 
     def of(self, word: str) -> float:
         """Return the weight of a word; 0 if it is common."""
@@ -44,10 +44,10 @@ class Weights:
 
     def vector(self, distinct: frozenset[str]) -> dict[str, float]:
         """Return the weighed words of a text, rarest first, as a vector of length 1; empty if all are common."""
-        rare = sorted(distinct & self._ranks.keys(), key=self._ranks.__getitem__)
-        weights = [self._weights[word] for word in rare]
+        rare_words = sorted(distinct & self._ranks.keys(), key=self._ranks.__getitem__)
+        weights = [self._weights[word] for word in rare_words]
         length = math.sqrt(sum(weight * weight for weight in weights))
-        return {word: weight / length for word, weight in zip(rare, weights, strict=True)}
+        return {word: weight / length for word, weight in zip(rare_words, weights, strict=True)}
 
 
 class SimilarTexts:
@@ -67,7 +67,7 @@ class SimilarTexts:
 
     def add(self, vector: Mapping[str, float]) -> None:
         """Add a text, which gets the next index."""
-        for word, length in _lengths(vector):
+        for word, length in _lengths_from(vector):
             lengths, indexes = self._places[word]
             place = bisect_left(lengths, length)
             lengths.insert(place, length)
@@ -77,7 +77,7 @@ class SimilarTexts:
     def alike(self, vector: Mapping[str, float], passed_over: Callable[[int], bool]) -> Iterator[int]:
         """Yield the indexes of similar texts, but of those that are not `passed_over`."""
         candidates: set[int] = set()
-        for word, length in _lengths(vector):
+        for word, length in _lengths_from(vector):
             if word in self._places:
                 lengths, indexes = self._places[word]
                 candidates.update(indexes[bisect_left(lengths, ALIKE / length - ROUNDING) :])
@@ -88,7 +88,7 @@ class SimilarTexts:
                     yield index
 
 
-def _lengths(vector: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+def _lengths_from(vector: Mapping[str, float]) -> Iterator[tuple[str, float]]:
     """Yield the first words of a vector, each with the length of the vector from there on, as long as it matters."""
     square = 1.0
     for word, weight in vector.items():
@@ -100,12 +100,12 @@ def _lengths(vector: Mapping[str, float]) -> Iterator[tuple[str, float]]:
 
 def groups(vectors: Sequence[Mapping[str, float]]) -> Iterator[list[int]]:
     """Yield groups of indexes of texts that are similar, directly or through others; single texts are left out."""
-    sets, known = DisjointSets(len(vectors)), SimilarTexts()
-    for ticket_index, vector in enumerate(vectors):
-        for other in known.alike(vector, partial(sets.joined, ticket_index)):
-            sets.join(ticket_index, other)
-        known.add(vector)
-    members: dict[int, list[int]] = defaultdict(list)
-    for ticket_index in range(len(vectors)):
-        members[sets.root(ticket_index)].append(ticket_index)
-    yield from (group for group in members.values() if len(group) > 1)
+    similar_sets, earlier_texts = DisjointSets(len(vectors)), SimilarTexts()
+    for text_index, vector in enumerate(vectors):
+        for other in earlier_texts.alike(vector, partial(similar_sets.joined, text_index)):
+            similar_sets.join(text_index, other)
+        earlier_texts.add(vector)
+    similar_texts: dict[int, list[int]] = defaultdict(list)
+    for text_index in range(len(vectors)):
+        similar_texts[similar_sets.root(text_index)].append(text_index)
+    yield from (group for group in similar_texts.values() if len(group) > 1)

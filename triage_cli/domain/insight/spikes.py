@@ -33,7 +33,7 @@ class InflowTicket(NamedTuple):
     text: str
 
 
-class Example(NamedTuple):
+class SpikeExample(NamedTuple):
     """A ticket of a spike, and how its text begins."""
 
     ticket_id: str
@@ -56,7 +56,7 @@ class Spike(NamedTuple):
     share: float
     share_before: float
     since: str
-    examples: tuple[Example, ...]
+    examples: tuple[SpikeExample, ...]
     members: tuple[str, ...]
 
 
@@ -98,11 +98,11 @@ def find_spikes(now: Period, before: Sequence[Period]) -> list[Spike]:
 
 def telling(texts: Sequence[frozenset[str]], elsewhere: Mapping[str, int], others: int, weights: Weights) -> list[str]:
     """Return the three words by which texts differ most from others; `elsewhere` counts words in the `others`."""
-    score = {
+    word_scores = {
         word: (n / len(texts) - elsewhere.get(word, 0) / max(1, others)) * (weights.of(word) or 0.1)
         for word, n in Counter(chain.from_iterable(texts)).items()
     }
-    return sorted(score, key=lambda word: (-score[word], word))[:3]
+    return sorted(word_scores, key=lambda word: (-word_scores[word], word))[:3]
 
 
 class _Finder:
@@ -119,12 +119,12 @@ class _Finder:
     def groups(self) -> Iterable[Spike]:
         """Yield the groups of similar tickets that are spikes."""
         vectors = [self._weights.vector(distinct) for distinct in self._words]
-        several = [g for g in groups(vectors) if len(_customers(self._now[i] for i in g)) >= CUSTOMERS]
-        if not several:
+        large_groups = [g for g in groups(vectors) if len(_customers(self._now[i] for i in g)) >= CUSTOMERS]
+        if not large_groups:
             return
-        comparisons = max(LEAST_GROUPS, len(several))
+        comparisons = max(LEAST_GROUPS, len(large_groups))
         earlier = SimilarTexts(self._weights.vector(distinct) for distinct in self._earlier)
-        for group in several:
+        for group in large_groups:
             tickets = [self._now[ticket_index] for ticket_index in group]
             customers_before = self._like_before((vectors[i] for i in group), earlier, tickets, comparisons)
             if customers_before is not None:
@@ -140,18 +140,18 @@ class _Finder:
 
         The more there are, the less it is one. So most groups, which are none, need only a part of the comparisons.
         """
-        like: set[int] = set()
+        similar: set[int] = set()
         customers: set[tuple[int, str]] = set()
-        own = len(_customers(tickets))
-        enough = 0  # customers at whose number it is tested again
+        group_customers = len(_customers(tickets))
+        next_test = 0  # the number of earlier customers at which it is tested again
         for vector in vectors:
-            if len(customers) >= enough and not self._is_spike(tickets, len(customers), comparisons):
+            if len(customers) >= next_test and not self._is_spike(tickets, len(customers), comparisons):
                 return None
-            enough = max(enough, 2 * len(customers) + 1)
-            found = list(earlier.alike(vector, like.__contains__))
-            like.update(found)
-            customers.update((n, ticket.customer) for n, ticket in map(self._earlier_tickets.__getitem__, found))
-            if not self._has_grown(own, len(customers)):
+            next_test = max(next_test, 2 * len(customers) + 1)
+            newly_found = list(earlier.alike(vector, similar.__contains__))
+            similar.update(newly_found)
+            customers.update((n, ticket.customer) for n, ticket in map(self._earlier_tickets.__getitem__, newly_found))
+            if not self._has_grown(group_customers, len(customers)):
                 return None
         return len(customers) if self._is_spike(tickets, len(customers), comparisons) else None
 
@@ -164,13 +164,15 @@ class _Finder:
         customers: dict[str | None, set[tuple[int, str]]] = defaultdict(set)
         for n, ticket in self._earlier_tickets:
             customers[ticket.category].add((n, ticket.customer))
-        for name, own in tickets.items():
-            if self._is_spike(own, len(customers[name]), len(tickets)):
+        for name, category_tickets in tickets.items():
+            if self._is_spike(category_tickets, len(customers[name]), len(tickets)):
                 pairs = zip(self._earlier, self._earlier_tickets, strict=True)
-                before = [distinct for distinct, (_, ticket) in pairs if ticket.category == name]
-                elsewhere = Counter(chain.from_iterable(before))
-                names = telling([words_of(ticket.text) for ticket in own], elsewhere, len(before), self._weights)
-                yield self._spike("category", name, names, own, len(customers[name]))
+                earlier_texts = [distinct for distinct, (_, ticket) in pairs if ticket.category == name]
+                elsewhere = Counter(chain.from_iterable(earlier_texts))
+                names = telling(
+                    [words_of(ticket.text) for ticket in category_tickets], elsewhere, len(earlier_texts), self._weights
+                )
+                yield self._spike("category", name, names, category_tickets, len(customers[name]))
 
     def _is_spike(self, tickets: Period, customers_before: int, comparisons: int) -> bool:
         customers = len(_customers(tickets))
@@ -182,7 +184,7 @@ class _Finder:
         return at_least(customers, self._customers, share) <= RISK / comparisons
 
     def _has_grown(self, customers: int, customers_before: int) -> bool:
-        """Return whether a share is large enough beside the earlier one; the part of the test that takes no time."""
+        """Return whether a share is large enough for a spike, beside the earlier one: the quick part of the test."""
         return customers / self._customers >= LIFT * customers_before / self._customers_before
 
     def _spike(
@@ -190,14 +192,14 @@ class _Finder:
         customers_before: int,
     ) -> Spike:  # fmt: skip
         members = sorted(tickets, key=lambda ticket: (ticket.written_at, ticket.ticket_id))
-        one_each = {ticket.customer: ticket for ticket in reversed(members)}
-        examples = sorted(one_each.values(), key=members.index)[:EXAMPLES]
-        shown = tuple(Example(ticket.ticket_id, " ".join(ticket.text.split())[:SHOWN]) for ticket in examples)
+        one_per_customer = {ticket.customer: ticket for ticket in reversed(members)}
+        examples = sorted(one_per_customer.values(), key=members.index)[:EXAMPLES]
+        shown = tuple(SpikeExample(ticket.ticket_id, " ".join(ticket.text.split())[:SHOWN]) for ticket in examples)
         customers = len(_customers(tickets))
-        key = f"{kind}\0{category}\0{members[0].ticket_id}"
+        spike_key = f"{kind}\0{category}\0{members[0].ticket_id}"
         return Spike(
-            f"spike_{sha256(key.encode()).hexdigest()[:32]}", kind, ", ".join(telling_words), category, len(tickets),
-            customers,
+            f"spike_{sha256(spike_key.encode()).hexdigest()[:32]}", kind, ", ".join(telling_words), category,
+            len(tickets), customers,
             round(customers / self._customers, 4), round(customers_before / self._customers_before, 4),
             members[0].written_at, shown, tuple(ticket.ticket_id for ticket in members),
         )  # fmt: skip
@@ -208,5 +210,5 @@ def _customers(tickets: Iterable[InflowTicket]) -> set[str]:
 
 
 def _most_common(categories: Iterable[str | None]) -> str | None:
-    known = Counter(name for name in categories if name is not None)
-    return max(sorted(known), key=known.__getitem__) if known else None
+    counted = Counter(name for name in categories if name is not None)
+    return max(sorted(counted), key=counted.__getitem__) if counted else None

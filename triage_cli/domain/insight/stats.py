@@ -7,7 +7,7 @@ from triage_cli.domain.tickets import Selection
 
 
 class Stats(NamedTuple):
-    """Counts over the whole store; `deliveries` maps destination to state to count.
+    """Statistics of the whole store; `deliveries` maps destination to state to count.
 
     `waiting` maps a classifier to its open batches: `tickets`, `batches`, and `since` when. `audited` maps a step of a
     cascade to how many of its sure answers were checked by the next step (`asked`), and how many of these it confirmed
@@ -40,7 +40,7 @@ class StatsQuery(NamedTuple):
 
 
 class StatsGroup(NamedTuple):
-    """The counts of tickets with the same keys; `sure` have a category, `cost_usd` was spent on them.
+    """The counts of a group of tickets with the same keys; `sure` have a category, `cost_usd` was spent on them.
 
     `day` is that of storing, in UTC. A ticket that was sent to several destinations counts in each one's group.
     """
@@ -53,7 +53,7 @@ class StatsGroup(NamedTuple):
 
 
 class Gauges(NamedTuple):
-    """Counts for monitoring: deliveries by (destination, state); answers, failures and cost by classifier.
+    """Statistics for monitoring: deliveries by (destination, state); answers, failures and cost by classifier.
 
     `oldest_new` is the time at which the oldest unclassified ticket was stored, and `oldest_pending_delivery` that at
     which the oldest delivery that is pending was created.
