@@ -1,33 +1,28 @@
 """One ticket over HTTP: the shapes of the contract, and what happens where there is nothing to do."""
 
-from collections.abc import Iterator
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from tests.support.api_server import ApiServer
-from tests.support.api_server import running_server
-from tests.support.commands import PATIENCE
-from tests.support.commands import rows
-from triage_cli.api import idempotency
-from triage_cli.api.routes import tickets
-from triage_cli.domain import ids
-from triage_cli.domain import times
-from triage_cli.domain.changes import Change
-from triage_cli.domain.changes import Conflict
-from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Selection
-from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.storage import Store
-from triage_cli.service import ticket_lookup
-from typing import Any
-from urllib.parse import quote
 import asyncio
-import httpx
-import pytest
 import shutil
 import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.support.api_server import ApiServer, running_server
+from tests.support.commands import PATIENCE, rows
+from triage_cli.api import idempotency
+from triage_cli.api.routes import tickets
+from triage_cli.domain import ids, times
+from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.runs import Lease, Run
+from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.ports.storage import Store
+from triage_cli.service import ticket_lookup
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May", "customer_id": "C-9", "priority": "high"}
 JSON = {"content-type": "application/json"}

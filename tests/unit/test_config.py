@@ -34,13 +34,13 @@ from triage_cli.config.http_destination import HTTP
 from triage_cli.config.key_tables import Field
 from triage_cli.config.mail_destination import MAIL
 from triage_cli.config.routes import COLUMN, ROUTE, WHEN
-from triage_cli.config.sections import BUDGET, SERVER, TOP
+from triage_cli.config.sections import BUDGET, SERVER, TOP_KEYS
 from triage_cli.config.sources import CURSOR, SOURCE
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.routing_rules import Rule
 
 TABLES: Mapping[str, Mapping[str, Field]] = {
-    "top": TOP,
+    "top": TOP_KEYS,
     "category": CATEGORY,
     "classifier": CLASSIFIER,
     "price": PRICE,
@@ -470,7 +470,7 @@ def test_the_example_holds_every_key(home: Path) -> None:
 
 def test_config_show_prints_every_key_of_the_example(home: Path) -> None:
     printed = {key for key, _, _ in shown(load(home, whole_example()))}
-    assert {re.split(r"[.[]", key)[0] for key in printed} == TOP.keys(), "config/show.py yields each key"
+    assert {re.split(r"[.[]", key)[0] for key in printed} == TOP_KEYS.keys(), "config/show.py yields each key"
     assert {key.split(".")[1] for key in printed if key.startswith("server.")} == SERVER.keys()
 
 
@@ -522,7 +522,7 @@ TREES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
     max_leaves=25,
 )
-FILES = st.dictionaries(st.sampled_from(list(TOP)), TREES, max_size=6)
+FILES = st.dictionaries(st.sampled_from(list(TOP_KEYS)), TREES, max_size=6)
 anything = settings(
     examples(40, 150), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

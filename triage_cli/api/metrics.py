@@ -4,28 +4,30 @@ A server of several processes shares the first through files (`PROMETHEUS_MULTIP
 process sees all. Process numbers (memory, descriptors, CPU) are sums over the processes.
 """
 
-from collections.abc import Iterator
-from collections.abc import Mapping
-from datetime import UTC
-from datetime import datetime
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from prometheus_client import CollectorRegistry
-from prometheus_client import Counter
-from prometheus_client import Gauge
-from prometheus_client import Histogram
-from prometheus_client import Metric
-from prometheus_client import ProcessCollector
-from prometheus_client import generate_latest
-from prometheus_client import multiprocess
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    generate_latest,
+    multiprocess,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
 from triage_cli import __version__
 from triage_cli.api.worker_processes import METRICS_FOLDER_ENV
 from triage_cli.domain.insight.stats import Gauges
 from triage_cli.domain.tickets import STATUSES
-from typing import Any
-import os
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 DATABASE_WIDE = "of the whole database, the same at each server: take max without(instance)"

@@ -22,31 +22,29 @@ def _category(setting: ConfigNode) -> Category | None:
         name = label(setting)
         setting.origin(f"categories.{name}")
         return Category(name)
-    named = setting.value.get("name") if isinstance(setting.value, dict) else None
-    values = record(setting, CATEGORY, f"categories.{named.value if named else ''}")
-    return Category(**values) if "name" in values else None
+    name_node = setting.value.get("name") if isinstance(setting.value, dict) else None
+    category_values = record(setting, CATEGORY, f"categories.{name_node.value if name_node else ''}")
+    return Category(**category_values) if "name" in category_values else None
 
 
 @accepts(lambda: {"type": "array", "items": schema_of(_category), "minItems": 2, "maxItems": 255})
 def read_categories(setting: ConfigNode) -> tuple[Category, ...]:
-    """Return the categories; former names must be free."""
+    """Return the categories; their former names must be free."""
     checked_categories: list[Category] = []
-    taken: dict[str, str] = {}
-    heirs: dict[str, str] = {}
-    read = [
-        (inner_setting, category) for inner_setting in setting.items() if (category := inner_setting.read(_category))
-    ]
-    current = [category.name for _, category in read]
-    for inner_setting, category in read:
-        first = taken.setdefault(same_name(category.name), inner_setting.path)
-        if first != inner_setting.path:
-            inner_setting.wrong(f'"{category.name}" is the category of {first} again')
+    first_paths: dict[str, str] = {}
+    renamed_to: dict[str, str] = {}
+    read_pairs = [(inner, category) for inner in setting.items() if (category := inner.read(_category))]
+    current_names = [category.name for _, category in read_pairs]
+    for category_setting, category in read_pairs:
+        first_path = first_paths.setdefault(same_name(category.name), category_setting.path)
+        if first_path != category_setting.path:
+            category_setting.wrong(f'"{category.name}" is the category of {first_path} again')
             continue
-        for old in category.was:
-            if old in current:
-                inner_setting.wrong(f'was: "{old}" is a category still; a former name must be free')
-            elif heirs.setdefault(old, category.name) != category.name:
-                inner_setting.wrong(f'was: "{old}" is a former name of "{heirs[old]}" already')
+        for former_name in category.was:
+            if former_name in current_names:
+                category_setting.wrong(f'was: "{former_name}" is a category still; a former name must be free')
+            elif renamed_to.setdefault(former_name, category.name) != category.name:
+                category_setting.wrong(f'was: "{former_name}" is a former name of "{renamed_to[former_name]}" already')
         checked_categories.append(category)
     if not 2 <= len(setting.value) <= 255:
         setting.wrong(f"needs 2 to 255 categories, not {len(setting.value)}")

@@ -7,7 +7,18 @@ from typing import NamedTuple
 from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
 from triage_cli.config.key_tables import Field, record, suggestion
 from triage_cli.config.routes import MOST_ERROR
-from triage_cli.config.validators import absolute, named, number, one_of, optional, several, share, text, url, variable
+from triage_cli.config.validators import (
+    absolute,
+    named_entries,
+    number,
+    one_of,
+    optional,
+    several,
+    share,
+    text,
+    url,
+    variable,
+)
 from triage_cli.config.yaml_document import ConfigNode
 
 # What `redact` may name: personal data and credentials that a pattern and a checksum can find.
@@ -56,38 +67,39 @@ class ClassifierSpec(NamedTuple):
 
 LOCAL = ClassifierSpec("local", "local")
 MODELS = ("decision", "openai", "anthropic")
-COUNT = number(1, 1_000_000_000, whole=True)
+POSITIVE_COUNT = number(1, 1_000_000_000, whole=True)
 SHARE = number(0, 1)
 MONEY = number(0, 1_000_000)
 
 
 @accepts(lambda: named_schema(record_schema(CLASSIFIER)))
 def read_classifiers(setting: ConfigNode) -> dict[str, ClassifierSpec]:
-    """Return the classifiers by their names."""
+    """Return the classifiers of the configuration by their names."""
     checked_classifiers = {}
-    for name, inner_setting in named(setting).items():
-        values = record(inner_setting, CLASSIFIER, f"classifiers.{name}", instead="api_key_env")
-        chosen = values.get("type", "")
-        if chosen in KEY_VARIABLES and "api_key_env" not in inner_setting.value:
-            if values.get("base_url"):
-                inner_setting.wrong(
+    for classifier_name, classifier_setting in named_entries(setting).items():
+        origin_prefix = f"classifiers.{classifier_name}"
+        classifier_values = record(classifier_setting, CLASSIFIER, origin_prefix, instead="api_key_env")
+        classifier_type = classifier_values.get("type", "")
+        if classifier_type in KEY_VARIABLES and "api_key_env" not in classifier_setting.value:
+            if classifier_values.get("base_url"):
+                classifier_setting.wrong(
                     "api_key_env is missing: name the variable of this server's key, or null if it needs none"
                 )
-            values["api_key_env"] = KEY_VARIABLES[chosen]
-        if "max_error" in values and "min_confidence" in values:
-            inner_setting.wrong("max_error stands in place of min_confidence: leave one of them out")
-        checked_classifiers[name] = ClassifierSpec(name, **{"type": "", **values})
+            classifier_values["api_key_env"] = KEY_VARIABLES[classifier_type]
+        if "max_error" in classifier_values and "min_confidence" in classifier_values:
+            classifier_setting.wrong("max_error stands in place of min_confidence: leave one of them out")
+        checked_classifiers[classifier_name] = ClassifierSpec(classifier_name, **{"type": "", **classifier_values})
     _check_steps(setting, {"local": LOCAL} | checked_classifiers)
     return checked_classifiers
 
 
 def _check_steps(setting: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -> None:
-    """Report steps that do not exist, occur twice, or are cascades themselves."""
-    for name, inner_setting in setting.entries().items():
-        steps = inner_setting.entries().get("steps") if isinstance(inner_setting.value, dict) else None
-        if steps is None or not classifiers[name].steps:
+    """Report steps of cascades that do not exist, occur twice, or are cascades themselves."""
+    for classifier_name, classifier_setting in setting.entries().items():
+        steps = classifier_setting.entries().get("steps") if isinstance(classifier_setting.value, dict) else None
+        if steps is None or not classifiers[classifier_name].steps:
             continue
-        earlier: set[str] = set()
+        earlier_steps: set[str] = set()
         for step in steps.items():
             if not isinstance(step.value, str):
                 continue
@@ -95,9 +107,9 @@ def _check_steps(setting: ConfigNode, classifiers: Mapping[str, ClassifierSpec])
                 step.wrong(f'no classifier "{step.value}"{suggestion(step.value, classifiers)}')
             elif classifiers[step.value].type == "cascade":
                 step.wrong(f'"{step.value}" is a cascade; a step must be one classifier')
-            elif step.value in earlier:
+            elif step.value in earlier_steps:
                 step.wrong(f'"{step.value}" stands twice')
-            earlier.add(step.value)
+            earlier_steps.add(step.value)
 
 
 @accepts(lambda: record_schema(PRICE))
@@ -106,7 +118,7 @@ def _price(setting: ConfigNode) -> Price:
 
 
 @accepts(schema_of(text))
-def _folder(setting: ConfigNode) -> Path:
+def _encoder_folder(setting: ConfigNode) -> Path:
     return absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
 
 
@@ -120,14 +132,14 @@ CLASSIFIER: Mapping[str, Field] = {
     "type": Field(one_of("local", *MODELS, "cascade"), needed=True),
     "min_confidence": Field(SHARE, ("local", *MODELS)),
     "max_error": Field(share(MOST_ERROR), ("local", *MODELS)),
-    "encoder": Field(optional(_folder), ("local",)),
+    "encoder": Field(optional(_encoder_folder), ("local",)),
     "model": Field(text, MODELS, needed=True),
     "base_url": Field(optional(url), MODELS),
     "api_key_env": Field(optional(variable), MODELS),
     "wire": Field(optional(one_of(*WIRES)), ("decision",)),
     "workers": Field(number(1, 1000, whole=True), MODELS),
-    "requests_per_minute": Field(optional(COUNT), MODELS),
-    "tokens_per_minute": Field(optional(COUNT), MODELS),
+    "requests_per_minute": Field(optional(POSITIVE_COUNT), MODELS),
+    "tokens_per_minute": Field(optional(POSITIVE_COUNT), MODELS),
     "timeout": Field(number(0.1, 3600), MODELS),
     "max_retries": Field(number(0, 100, whole=True), MODELS),
     "price": Field(optional(_price), MODELS),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from triage_cli.config.sections import TOP
+from triage_cli.config.sections import TOP_KEYS
 from triage_cli.config.validators import absolute
 from triage_cli.config.yaml_document import MAX_BYTES, ConfigValueError, Diagnostics, Node, UnreadableError, parse
 from triage_cli.domain.errors import ConfigError
@@ -79,7 +79,7 @@ def _open_config(config_path: Path, label: str, home: Path | None, origin: str =
         diagnostics.wrong(exc.line, "", str(exc))
         without_nul = config_bytes.replace(b"\0", b"")  # two bytes a letter, as some editors save
         has_triage_key = re.search(
-            rb"(?m)^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(" + "|".join(TOP).encode() + rb")\s*:", without_nul
+            rb"(?m)^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(" + "|".join(TOP_KEYS).encode() + rb")\s*:", without_nul
         )
         return ConfigFile(config_path, diagnostics, None, has_triage_key is not None)
     if root_node.value is None:
@@ -87,7 +87,7 @@ def _open_config(config_path: Path, label: str, home: Path | None, origin: str =
     if not isinstance(root_node.value, dict):
         diagnostics.wrong(root_node.line, "", "must be a mapping (key: value)")
         return ConfigFile(config_path, diagnostics, None, has_triage_key=False)
-    return ConfigFile(config_path, diagnostics, root_node, any(key in TOP for key in root_node.value))
+    return ConfigFile(config_path, diagnostics, root_node, any(key in TOP_KEYS for key in root_node.value))
 
 
 def xdg_folder(env: Mapping[str, str], home: Path | None, variable: str, default_below_home: str) -> Path | None:

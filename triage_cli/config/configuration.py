@@ -16,7 +16,7 @@ from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category
 
 # The database, the files that SQLite keeps beside it, and the head of its audit log.
-BESIDE = ("", "-wal", "-shm", "-journal", ".head")
+DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".head")
 
 AnyPath = str | os.PathLike[str]
 
@@ -52,22 +52,22 @@ class Config(NamedTuple):
         import hashlib
         import json
 
-        parts = [
+        hashed_parts = [
             # Left out if it is not given, so that older maps keep their hash.
             [{k: v for k, v in rule._asdict().items() if k != "max_error" or v is not None} for rule in self.routes],
             [spec._asdict() for _, spec in sorted(self.destinations.items())],
         ]
-        text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        routing_json = json.dumps(hashed_parts, sort_keys=True, ensure_ascii=False, default=str)
+        return hashlib.sha256(routing_json.encode()).hexdigest()[:16]
 
 
 def raise_template_mistakes(config: Config, section: str, mistakes: Mapping[str, Iterable[tuple[str, str]]]) -> None:
     """Raise one `ConfigError` with all mistakes of a section, by the entry's name: each the setting, and why."""
     problems = []
-    for name, mistakes_of_entry in mistakes.items():
-        for setting, reason in mistakes_of_entry:
-            key = f"{section}.{name}.{setting}"
-            origin = config.origins.get(key) or config.origins.get(f"{section}.{name}.type", "the configuration")
+    for entry_name, entry_mistakes in mistakes.items():
+        for template_key, reason in entry_mistakes:
+            key = f"{section}.{entry_name}.{template_key}"
+            origin = config.origins.get(key) or config.origins.get(f"{section}.{entry_name}.type", "the configuration")
             problems.append(f"{origin}: {key}: {reason}")
     if problems:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
@@ -76,23 +76,23 @@ def raise_template_mistakes(config: Config, section: str, mistakes: Mapping[str,
 
 def own_files(database: str, config: AnyPath | None) -> tuple[AnyPath, ...]:
     """Return the paths of the configuration and of the database's files, existing or not."""
-    beside = () if is_postgres(database) else tuple(f"{database}{suffix}" for suffix in BESIDE)
-    return (*beside, config) if config else beside
+    database_files = () if is_postgres(database) else tuple(f"{database}{suffix}" for suffix in DATABASE_SUFFIXES)
+    return (*database_files, config) if config else database_files
 
 
 def is_own(path: AnyPath, config: Config) -> bool:
     """Return whether a path is that of the configuration, the database or a destination."""
-    queues = (spec.path for spec in config.destinations.values() if spec.path is not None)
-    return is_among(path, (*own_files(config.database, config.path), *queues))
+    queue_files = (spec.path for spec in config.destinations.values() if spec.path is not None)
+    return is_among(path, (*own_files(config.database, config.path), *queue_files))
 
 
 def is_among(path: AnyPath, files: Iterable[AnyPath]) -> bool:
     """Return whether a path is one of these files, existing or not, under any of its names."""
-    real = os.path.realpath(path)
-    return any(real == os.path.realpath(each) or _is_same(path, each) for each in files)
+    real_path = os.path.realpath(path)
+    return any(real_path == os.path.realpath(each) or _is_same_file(path, each) for each in files)
 
 
-def _is_same(path: AnyPath, other: AnyPath) -> bool:
+def _is_same_file(path: AnyPath, other: AnyPath) -> bool:
     try:
         return os.path.samefile(path, other)  # noqa: PTH121 - both may be names
     except OSError:

@@ -10,29 +10,31 @@ from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 @accepts({"type": "string", "pattern": r"^(postgres(ql)?://(?![^/?#]*:[^/?#]*@)|(?![A-Za-z][\w+.-]+://))"})
 def database(setting: ConfigNode) -> str:
     """Accept a path or a PostgreSQL address without a password."""
-    yaml_value = text(setting)
-    if objection := no_database(yaml_value):
+    location = text(setting)
+    if objection := no_database(location):
         raise ConfigValueError(objection)
-    if is_postgres(yaml_value):
-        if without_password(yaml_value) != yaml_value:
+    if is_postgres(location):
+        if without_password(location) != location:
             raise ConfigValueError("holds a password; put it into the environment as PGPASSWORD, or into ~/.pgpass")
-        return yaml_value
-    return str(absolute(yaml_value, setting.diagnostics.folder, setting.diagnostics.home))
+        return location
+    return str(absolute(location, setting.diagnostics.folder, setting.diagnostics.home))
 
 
 def no_database(location: str) -> str:
-    """Return why this names no database, else an empty text."""
+    """Return why a location names no database, else an empty text."""
     if not is_postgres(location) and re.match(r"[A-Za-z][\w+.-]+://", location):
         return "must be a path or postgresql://user@host/name"
     return "holds a character that no path has" if "\0" in location else ""
 
 
 def is_postgres(location: str) -> bool:
-    """Return whether this is a server's address, not a path."""
+    """Return whether this is the address of a PostgreSQL server, not a path."""
     return location.startswith(("postgresql://", "postgres://"))
 
 
 def without_password(database: str) -> str:
-    """Return the database as it may be printed."""
-    hidden = re.sub(r"(?<=://)([^/@?#:]*):[^?#]*(?=@)", r"\1:***", database)
-    return re.sub(r"(?i)([?&](?:ssl)?password=)[^&#]*", r"\1***", hidden) if "://" in database else database
+    """Return the address of a database without its password, as it may be printed."""
+    if "://" not in database:
+        return database
+    without_user_password = re.sub(r"(?<=://)([^/@?#:]*):[^?#]*(?=@)", r"\1:***", database)
+    return re.sub(r"(?i)([?&](?:ssl)?password=)[^&#]*", r"\1***", without_user_password)

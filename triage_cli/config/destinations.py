@@ -10,7 +10,7 @@ from triage_cli.config.http_destination import HttpSpec, http_schema, read_http
 from triage_cli.config.json_schema import Schema, accepts, named_schema, record_schema
 from triage_cli.config.key_tables import Field, record
 from triage_cli.config.mail_destination import MAIL, MailSpec, read_mail
-from triage_cli.config.validators import command, named, number, one_of, path, several, truth, url, variable
+from triage_cli.config.validators import command, named_entries, number, one_of, path, several, truth, url, variable
 from triage_cli.config.yaml_document import ConfigNode
 from triage_cli.domain.tickets import Category
 
@@ -79,7 +79,7 @@ def _destinations_schema() -> Schema:
 def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
     """Return the destinations by their names."""
     destinations = {}
-    for destination_name, inner in named(setting).items():
+    for destination_name, inner in named_entries(setting).items():
         if "://" in destination_name:
             inner.wrong("give the destination a name; the address goes into its url")
         type_node = inner.value.get("type") if isinstance(inner.value, dict) else None

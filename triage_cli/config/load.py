@@ -12,7 +12,7 @@ from triage_cli.config.configuration import Config, is_among, own_files
 from triage_cli.config.database_address import is_postgres, no_database
 from triage_cli.config.destinations import DestinationSpec, default_destinations
 from triage_cli.config.routes import default_routes
-from triage_cli.config.sections import TOP, Sections, read
+from triage_cli.config.sections import TOP_KEYS, Sections, read_sections
 from triage_cli.config.validators import no_url
 from triage_cli.config.yaml_document import ConfigNode, Diagnostics
 from triage_cli.domain.errors import ConfigError
@@ -40,7 +40,11 @@ def load_config(
     home = home_folder(env)
     config_file, notes = find_config_file(config, env, cwd, home)
     diagnostics = config_file.diagnostics if config_file else Diagnostics()
-    sections = read(ConfigNode(config_file.root, "", diagnostics)) if config_file and config_file.root else NO_SECTIONS
+    sections = (
+        read_sections(ConfigNode(config_file.root, "", diagnostics))
+        if config_file and config_file.root
+        else NO_SECTIONS
+    )
     precedence = _SettingPrecedence(sections.values, diagnostics, env)
     database = precedence.value("database", db, ("--db", "TRIAGE_DB"), no_database)
     if database is None:
@@ -107,7 +111,7 @@ def _raise_mistakes(config_file: ConfigFile | None, diagnostics: Diagnostics) ->
     mistaken_place = diagnostics.label if is_in_file else "the configuration"
     count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
     top_keys = config_file.root.value if config_file and config_file.root else ()
-    is_foreign_file = 2 * sum(key in TOP for key in top_keys) < len(top_keys)
+    is_foreign_file = 2 * sum(key in TOP_KEYS for key in top_keys) < len(top_keys)
     hint = "if the file is not triage's, name another with --config" if is_foreign_file else ""
     raise ConfigError(f"{mistaken_place} has {count}", hint=hint, problems=problems)
 

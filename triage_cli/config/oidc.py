@@ -11,7 +11,7 @@ from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 from triage_cli.domain.api_keys import ROLES
 from triage_cli.runtime.network import is_loopback
 
-ROLE = one_of(*ROLES)
+TRIAGE_ROLE = one_of(*ROLES)
 
 
 class OidcSpec(NamedTuple):
@@ -31,34 +31,35 @@ class OidcSpec(NamedTuple):
 @accepts(lambda: schema_of(url))
 def _issuer(setting: ConfigNode) -> str:
     """Accept the address of an identity provider, written as in its tokens."""
-    value = url(setting)
-    parts = urlsplit(value)
-    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+    issuer = url(setting)
+    issuer_parts = urlsplit(issuer)
+    if issuer_parts.scheme != "https" and not is_loopback(issuer_parts.hostname or ""):
         raise ConfigValueError("must be https://, else somebody in between could sign tokens")
-    return value
+    return issuer
 
 
-@accepts(lambda: {"type": "object", "additionalProperties": schema_of(ROLE)})
-def _map(setting: ConfigNode) -> dict[str, str]:
-    return {theirs: ours for theirs, inner in setting.entries().items() if (ours := inner.read(ROLE))}
+@accepts(lambda: {"type": "object", "additionalProperties": schema_of(TRIAGE_ROLE)})
+def _role_map(setting: ConfigNode) -> dict[str, str]:
+    roles = {provider_role: inner.read(TRIAGE_ROLE) for provider_role, inner in setting.entries().items()}
+    return {provider_role: triage_role for provider_role, triage_role in roles.items() if triage_role}
 
 
-@accepts(lambda: record_schema(ROLES_TABLE))
+@accepts(lambda: record_schema(ROLES_KEYS))
 def _roles(setting: ConfigNode) -> dict[str, Any]:
-    return record(setting, ROLES_TABLE, "server.oidc.roles")
+    return record(setting, ROLES_KEYS, "server.oidc.roles")
 
 
 @accepts(lambda: record_schema(OIDC))
 def read_oidc(setting: ConfigNode) -> OidcSpec | None:
     """Return the identity provider; None if a key is missing, which was reported."""
-    values = record(setting, OIDC, "server.oidc")
-    roles = values.pop("roles", {})
-    if not {"issuer", "audience"} <= values.keys() or not {"claim", "map"} <= roles.keys():
+    oidc_values = record(setting, OIDC, "server.oidc")
+    roles = oidc_values.pop("roles", {})
+    if not {"issuer", "audience"} <= oidc_values.keys() or not {"claim", "map"} <= roles.keys():
         return None
-    return OidcSpec(**values, claim=roles["claim"], roles=roles["map"])
+    return OidcSpec(**oidc_values, claim=roles["claim"], roles=roles["map"])
 
 
-ROLES_TABLE: Mapping[str, Field] = {"claim": Field(text, needed=True), "map": Field(_map, needed=True)}
+ROLES_KEYS: Mapping[str, Field] = {"claim": Field(text, needed=True), "map": Field(_role_map, needed=True)}
 OIDC: Mapping[str, Field] = {
     "issuer": Field(_issuer, needed=True),
     "audience": Field(several(text, least=1), needed=True),

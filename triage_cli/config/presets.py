@@ -25,28 +25,28 @@ def filled(setting: ConfigNode, name: str, folder: Path | None = None) -> tuple[
 
     Values from the preset have the line of the key `preset`; a required key that is missing is a mistake.
     """
-    user: Mapping[str, Node] = setting.value
-    preset = _moved(load_preset(name, folder), user["preset"].line).value
-    preset.pop("source")
-    needs = preset.pop("needs", Node({}, 0)).value
-    address = {"url", "url_env"} & user.keys()
-    if address:
-        preset.pop("url", None)
-    if user.keys() & {"body", "form"}:  # one excludes the other
-        for other in {"body", "form"} - user.keys():
-            preset.pop(other, None)
+    user_entries: Mapping[str, Node] = setting.value
+    preset_entries = _at_line(load_preset(name, folder), user_entries["preset"].line).value
+    preset_entries.pop("source")
+    needs = preset_entries.pop("needs", Node({}, 0)).value
+    address_keys = {"url", "url_env"} & user_entries.keys()
+    if address_keys:
+        preset_entries.pop("url", None)
+    if user_entries.keys() & {"body", "form"}:  # one excludes the other
+        for excluded_key in {"body", "form"} - user_entries.keys():
+            preset_entries.pop(excluded_key, None)
     for preset_key, default in needs.items():
-        if preset_key in user or (preset_key == "url" and address):
+        if preset_key in user_entries or (preset_key == "url" and address_keys):
             continue
         if default.value is None:
             setting.wrong(f"preset {name} needs {preset_key}")
         else:
-            preset[preset_key] = default
-    merged = {**preset, **user}
+            preset_entries[preset_key] = default
+    merged_entries = {**preset_entries, **user_entries}
     for preset_key in MERGED:
-        if preset_key in preset and preset_key in user:
-            merged[preset_key] = _under(preset[preset_key], user[preset_key])
-    return setting._replace(node=setting.node._replace(value=merged)), frozenset(needs)
+        if preset_key in preset_entries and preset_key in user_entries:
+            merged_entries[preset_key] = _merged_under(preset_entries[preset_key], user_entries[preset_key])
+    return setting._replace(node=setting.node._replace(value=merged_entries)), frozenset(needs)
 
 
 def load_preset(name: str, folder: Path | None = None) -> Node:
@@ -58,18 +58,22 @@ def load_preset(name: str, folder: Path | None = None) -> Node:
     return preset_node
 
 
-def _moved(preset_node: Node, line: int) -> Node:
-    """Return a node as if it stood in another line."""
+def _at_line(preset_node: Node, line: int) -> Node:
+    """Return a node of a preset as if it stood in another line, that of the key `preset`."""
     if isinstance(preset_node.value, dict):
-        return Node({preset_key: _moved(inner, line) for preset_key, inner in preset_node.value.items()}, line)
+        return Node({preset_key: _at_line(inner, line) for preset_key, inner in preset_node.value.items()}, line)
     if isinstance(preset_node.value, list):
-        return Node([_moved(inner, line) for inner in preset_node.value], line)
+        return Node([_at_line(inner, line) for inner in preset_node.value], line)
     return preset_node._replace(line=line)
 
 
-def _under(preset: Node, user: Node) -> Node:
-    """Return a tree under what a user gives of it: mappings are merged, everything else is the user's."""
-    if not isinstance(preset.value, dict) or not isinstance(user.value, dict):
-        return user
-    both = {key: _under(preset.value[key], node) for key, node in user.value.items() if key in preset.value}
-    return user._replace(value={**preset.value, **user.value, **both})
+def _merged_under(preset_node: Node, user_node: Node) -> Node:
+    """Return a preset's tree under what a user gives of it: mappings are merged, everything else is the user's."""
+    if not isinstance(preset_node.value, dict) or not isinstance(user_node.value, dict):
+        return user_node
+    merged_inner = {
+        key: _merged_under(preset_node.value[key], user_inner)
+        for key, user_inner in user_node.value.items()
+        if key in preset_node.value
+    }
+    return user_node._replace(value={**preset_node.value, **user_node.value, **merged_inner})

@@ -28,22 +28,22 @@ def routes_schema() -> Schema:
 
 
 def _to_schema() -> Schema:
-    return schema_of(several(_target, least=1))
+    return schema_of(several(_route_target, least=1))
 
 
 def _when_schema() -> Schema:
-    fields = {key: field for key, field in WHEN.items() if key != COLUMN}
-    return record_schema(fields) | {"patternProperties": {f"^{re.escape(EXTRA)}.": schema_of(WHEN[COLUMN].check)}}
+    conditions = {key: field for key, field in WHEN.items() if key != COLUMN}
+    return record_schema(conditions) | {"patternProperties": {f"^{re.escape(EXTRA)}.": schema_of(WHEN[COLUMN].check)}}
 
 
 @accepts({"anyOf": [schema_of(url), {**schema_of(text), "not": {"pattern": "://"}}]})
-def _target(setting: ConfigNode) -> str:
+def _route_target(setting: ConfigNode) -> str:
     """Accept the name of a destination, or an address."""
     return text(setting)
 
 
 @accepts(schema_of(truth))
-def _whether(setting: ConfigNode) -> tuple[bool]:
+def _verdict_condition(setting: ConfigNode) -> tuple[bool]:
     return (truth(setting),)
 
 
@@ -61,14 +61,14 @@ WHEN: Mapping[str, Field] = {
     "external_id": Field(several(text, least=1)),
     "source": Field(several(text, least=1)),
     COLUMN: Field(several(text, least=1)),
-    "verdict": Field(_whether),
+    "verdict": Field(_verdict_condition),
     "min_confidence": Field(number(0, 1)),
     "max_error": Field(share(MOST_ERROR)),
 }
-COMPARED = ("min_confidence", "max_error")
+COMPARED_CONDITIONS = ("min_confidence", "max_error")
 
 
-class Routes:
+class RouteReader:
     """Reads the routing map; an address in it becomes a destination."""
 
     def __init__(self, categories: tuple[Category, ...], destinations: dict[str, DestinationSpec]) -> None:
@@ -79,29 +79,29 @@ class Routes:
     def read(self, setting: ConfigNode) -> tuple[Rule, ...]:
         """Return the rules; adds the addresses to `destinations`."""
         if isinstance(setting.value, dict):
-            return self._short(setting)
+            return self._short_form(setting)
         if isinstance(setting.value, list):
-            return self._long(setting)
+            return self._long_form(setting)
         raise ConfigValueError(
             f"must be a mapping (category: destination) or a list of rules, not {kind(setting.node)}"
         )
 
-    def _short(self, setting: ConfigNode) -> tuple[Rule, ...]:
+    def _short_form(self, setting: ConfigNode) -> tuple[Rule, ...]:
         rules: dict[str, Rule] = {}
-        for key, route_setting in setting.entries().items():
-            name = self.current_names.get(key, key)
-            to = route_setting.read(self._to, ())
-            if name not in self.names:
-                route_setting.wrong(f'no category "{key}"{suggestion(key, self.names)}')
-            elif name in rules:
-                route_setting.wrong(f'"{name}" has a route already; "{key}" is the same category')
+        for category_name, route_setting in setting.entries().items():
+            current_name = self.current_names.get(category_name, category_name)
+            receivers = route_setting.read(self._receivers, ())
+            if current_name not in self.names:
+                route_setting.wrong(f'no category "{category_name}"{suggestion(category_name, self.names)}')
+            elif current_name in rules:
+                route_setting.wrong(f'"{current_name}" has a route already; "{category_name}" is the same category')
             else:
-                route_setting.origin(f"routes.{name}.to")
-                route_setting.origin(f"routes.{name}.when.category")
-                rules[name] = Rule(f"routes.{name}", to, {"category": (name,)})
+                route_setting.origin(f"routes.{current_name}.to")
+                route_setting.origin(f"routes.{current_name}.when.category")
+                rules[current_name] = Rule(f"routes.{current_name}", receivers, {"category": (current_name,)})
         return tuple(rules.values())
 
-    def _long(self, setting: ConfigNode) -> tuple[Rule, ...]:
+    def _long_form(self, setting: ConfigNode) -> tuple[Rule, ...]:
         rules: dict[str, Rule] = {}
         for route_setting in setting.items():
             rule = route_setting.read(self._rule)
@@ -112,47 +112,51 @@ class Routes:
         return tuple(rules.values())
 
     def _rule(self, setting: ConfigNode) -> Rule:
-        given = setting.entries().get("name")
-        name = f"routes.{given.value}" if given and isinstance(given.value, str) else setting.path
-        values = record(setting, ROUTE, name)
-        to = values["to"].read(self._to, ()) if "to" in values else ()
-        when = self._when(values["when"], name) if "when" in values else {}
-        if "category" in when:
-            when["category"] = tuple(self._category(setting, word) for word in when["category"])
+        name_entry = setting.entries().get("name")
+        rule_name = f"routes.{name_entry.value}" if name_entry and isinstance(name_entry.value, str) else setting.path
+        rule_values = record(setting, ROUTE, rule_name)
+        receivers = rule_values["to"].read(self._receivers, ()) if "to" in rule_values else ()
+        conditions = self._conditions(rule_values["when"], rule_name) if "when" in rule_values else {}
+        if "category" in conditions:
+            conditions["category"] = tuple(
+                self._category(setting, category_name) for category_name in conditions["category"]
+            )
         return Rule(
-            name,
-            to,
-            {key: value for key, value in when.items() if key not in COMPARED},
-            **{key: when.get(key) for key in COMPARED},
+            rule_name,
+            receivers,
+            {key: value for key, value in conditions.items() if key not in COMPARED_CONDITIONS},
+            **{key: conditions.get(key) for key in COMPARED_CONDITIONS},
         )
 
     @staticmethod
-    def _when(setting: ConfigNode, name: str) -> dict[str, Any]:
+    def _conditions(setting: ConfigNode, rule_name: str) -> dict[str, Any]:
         """Read the conditions, in the order of the table, so that equal rules have equal hashes."""
-        columns = [key for key in (setting.value if isinstance(setting.value, dict) else ()) if key.startswith(EXTRA)]
-        table = {**WHEN, **{key: WHEN[COLUMN] for key in sorted(columns) if key != EXTRA}}
-        values = record(setting, table, f"{name}.when")
-        return {key: values[key] for key in table if key in values}
+        extra_columns = [
+            key for key in (setting.value if isinstance(setting.value, dict) else ()) if key.startswith(EXTRA)
+        ]
+        condition_table = {**WHEN, **{key: WHEN[COLUMN] for key in sorted(extra_columns) if key != EXTRA}}
+        condition_values = record(setting, condition_table, f"{rule_name}.when")
+        return {key: condition_values[key] for key in condition_table if key in condition_values}
 
-    def _category(self, setting: ConfigNode, word: str) -> str:
-        """Return the category's current name."""
-        name = self.current_names.get(word, word)
-        if name not in self.names:
+    def _category(self, setting: ConfigNode, category_name: str) -> str:
+        """Return the current name of a category that a rule names."""
+        current_name = self.current_names.get(category_name, category_name)
+        if current_name not in self.names:
             route_setting = setting.entries()["when"].entries()["category"]
-            route_setting.wrong(f'no category "{word}"{suggestion(word, self.names)}')
-        return name
+            route_setting.wrong(f'no category "{category_name}"{suggestion(category_name, self.names)}')
+        return current_name
 
-    def _to(self, setting: ConfigNode) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(several(self._destination, least=1)(setting)))
+    def _receivers(self, setting: ConfigNode) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(several(self._receiver, least=1)(setting)))
 
-    def _destination(self, setting: ConfigNode) -> str:
-        name = _target(setting)
-        if name in self.destinations:
-            return name
-        if "://" not in name:
-            raise ConfigValueError(f'no destination "{name}"{suggestion(name, self.destinations)}')
-        self.destinations[name] = unnamed_webhook(name, setting)
-        return name
+    def _receiver(self, setting: ConfigNode) -> str:
+        receiver = _route_target(setting)
+        if receiver in self.destinations:
+            return receiver
+        if "://" not in receiver:
+            raise ConfigValueError(f'no destination "{receiver}"{suggestion(receiver, self.destinations)}')
+        self.destinations[receiver] = unnamed_webhook(receiver, setting)
+        return receiver
 
 
 def default_routes(categories: Iterable[Category]) -> tuple[Rule, ...]:

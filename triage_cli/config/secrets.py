@@ -9,7 +9,7 @@ from triage_cli.domain.errors import ConfigError
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # The variables of triage, the SDKs and libpq; they count whatever the configuration names.
-USUAL = re.compile(
+USUAL_SECRETS = re.compile(
     r"TRIAGE_\w*(KEY|TOKEN|SECRET|PASSWORD)\w*"
     r"|(OPENAI|ANTHROPIC)_\w*(KEY|TOKEN|SECRET)\w*"
     r"|PG(PASSWORD|PASSFILE|SERVICEFILE|SSLKEY|SSLPASSWORD|OAUTHCLIENTSECRET)"
@@ -21,9 +21,9 @@ def secret_variables(config: Config, env: Mapping[str, str]) -> frozenset[str]:
 
     `TRIAGE_DB` is one where there is a password in it.
     """
-    named = {name for name in env if name in config.secret_variables or USUAL.fullmatch(name)}
-    address = env.get("TRIAGE_DB", "")
-    return frozenset(named | ({"TRIAGE_DB"} if without_password(address) != address else set()))
+    secret_names = {name for name in env if name in config.secret_variables or USUAL_SECRETS.fullmatch(name)}
+    database = env.get("TRIAGE_DB", "")
+    return frozenset(secret_names | ({"TRIAGE_DB"} if without_password(database) != database else set()))
 
 
 def without_secrets(config: Config, env: Mapping[str, str]) -> dict[str, str]:
@@ -33,7 +33,7 @@ def without_secrets(config: Config, env: Mapping[str, str]) -> dict[str, str]:
 
 
 def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
-    """Return the value of a variable. Raises `ConfigError` if it is not set, or cannot be part of a header."""
+    """Return the secret in a variable. Raises `ConfigError` if it is not set, or cannot be part of a header."""
     secret_value = env.get(variable, "").strip()
     if not secret_value:
         raise ConfigError(f"{owner} needs the variable {variable}, which is not set", hint=f"export {variable}")
@@ -46,12 +46,12 @@ def check_signing_secrets(owner: str, variables: Iterable[str], env: Mapping[str
     """Raise `ConfigError` if a variable that holds a secret for signatures is not set."""
     for variable in variables:
         if not env.get(variable):
-            problem = f"{owner} needs the secret in {variable}, which is not set"
-            raise ConfigError(problem, hint=f"export {variable}")
+            unset_problem = f"{owner} needs the secret in {variable}, which is not set"
+            raise ConfigError(unset_problem, hint=f"export {variable}")
 
 
 def unset(owner: str, variables: Iterable[tuple[str, str]], env: Mapping[str, str]) -> Iterator[str]:
-    """Yield a warning for each variable that is not set; `variables` has each with its key in the configuration."""
+    """Yield a warning for each secret's variable that is not set; `variables` has each with its key in the config."""
     for key, variable in variables:
         if not env.get(variable):
             yield f"{owner}.{key}: {variable} is not set here; export {variable}"

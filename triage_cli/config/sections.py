@@ -10,7 +10,7 @@ from triage_cli.config.destinations import DESTINATION, DestinationSpec, read_de
 from triage_cli.config.json_schema import DIALECT, accepts, or_null, record_schema
 from triage_cli.config.key_tables import Field, record, suggestion
 from triage_cli.config.oidc import read_oidc
-from triage_cli.config.routes import Routes, later, routes_schema
+from triage_cli.config.routes import RouteReader, later, routes_schema
 from triage_cli.config.sources import read_sources
 from triage_cli.config.validators import number, optional, several, text, truth, url
 from triage_cli.config.webhooks import read_webhooks
@@ -20,7 +20,7 @@ from triage_cli.domain.tickets import Category
 
 
 class Sections(NamedTuple):
-    """The values of the file; null if it has none and the caller makes the default."""
+    """The values of the file's sections; null if it has none and the caller makes the default."""
 
     values: Mapping[str, Any]
     categories: tuple[Category, ...]
@@ -30,43 +30,54 @@ class Sections(NamedTuple):
     routes: tuple[Rule, ...] | None
 
 
-def read(root: ConfigNode) -> Sections:
-    """Check the whole file; mistakes go to its diagnostics."""
-    silent = [key for key, node in root.value.items() if node.value is None and key in TOP]
-    spoken = ConfigNode(
-        root.node._replace(value={k: v for k, v in root.value.items() if k not in silent}), "", root.diagnostics
+def read_sections(root: ConfigNode) -> Sections:
+    """Check all sections of the file; mistakes go to its diagnostics."""
+    keys_without_value = [key for key, node in root.value.items() if node.value is None and key in TOP_KEYS]
+    set_root = ConfigNode(
+        root.node._replace(value={k: v for k, v in root.value.items() if k not in keys_without_value}),
+        "",
+        root.diagnostics,
     )
     secrets = "api_key_env (classifiers) or secret_env (destinations)"
-    values = record(spoken, TOP, "", instead=secrets, misplaced=MISPLACED)
-    categories = values.get("categories", DEFAULT_CATEGORIES)
-    classifiers = {"local": LOCAL} | values.get("classifiers", {})
-    destinations = dict(values.get("destinations", {}))
+    section_values = record(set_root, TOP_KEYS, "", instead=secrets, misplaced=MISPLACED_KEYS)
+    categories = section_values.get("categories", DEFAULT_CATEGORIES)
+    classifiers = {"local": LOCAL} | section_values.get("classifiers", {})
+    destinations = dict(section_values.get("destinations", {}))
     routes = None
-    if "routes" in values:
-        routes = values["routes"].read(lambda setting: Routes(categories, destinations).read(setting), ())
-    to = values.get("spikes")
-    if to is not None and to not in destinations:
-        setting = spoken.entries()["spikes"].entries()["to"]
-        setting.wrong(f'no destination "{to}"{suggestion(to, destinations)}')
-    return Sections(values, categories, classifiers, _default(spoken, values, classifiers), destinations, routes)
+    if "routes" in section_values:
+        routes = section_values["routes"].read(lambda setting: RouteReader(categories, destinations).read(setting), ())
+    spikes_to = section_values.get("spikes")
+    if spikes_to is not None and spikes_to not in destinations:
+        setting = set_root.entries()["spikes"].entries()["to"]
+        setting.wrong(f'no destination "{spikes_to}"{suggestion(spikes_to, destinations)}')
+    return Sections(
+        section_values,
+        categories,
+        classifiers,
+        _default_classifier(set_root, section_values, classifiers),
+        destinations,
+        routes,
+    )
 
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of the whole file; at its top a key without a value counts as missing."""
-    top = record_schema(TOP)
+    top = record_schema(TOP_KEYS)
     properties = {key: or_null(key_schema) for key, key_schema in top["properties"].items()}
     return {"$schema": DIALECT, "title": "The configuration of triage", **top, "properties": properties}
 
 
-def _default(root: ConfigNode, values: Mapping[str, Any], classifiers: Mapping[str, ClassifierSpec]) -> str:
+def _default_classifier(
+    root: ConfigNode, section_values: Mapping[str, Any], classifiers: Mapping[str, ClassifierSpec]
+) -> str:
     """Return the default classifier: the one named, else `local` if it applies, else the first listed."""
-    listed_ones = values.get("classifiers", {})
-    if "classifier" not in values:
-        return "local" if "local" in listed_ones or not listed_ones else next(iter(listed_ones))
-    name: str = values["classifier"]
-    if name not in classifiers:
-        root.entries()["classifier"].wrong(f'no classifier "{name}"{suggestion(name, classifiers)}')
-    return name
+    listed_classifiers = section_values.get("classifiers", {})
+    if "classifier" not in section_values:
+        return "local" if "local" in listed_classifiers or not listed_classifiers else next(iter(listed_classifiers))
+    classifier: str = section_values["classifier"]
+    if classifier not in classifiers:
+        root.entries()["classifier"].wrong(f'no classifier "{classifier}"{suggestion(classifier, classifiers)}')
+    return classifier
 
 
 @accepts(lambda: record_schema(SERVER))
@@ -77,10 +88,10 @@ def _server(setting: ConfigNode) -> dict[str, Any]:
 @accepts({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+$"})
 def _cors_origin(setting: ConfigNode) -> str:
     """Accept an origin as browsers send it: scheme, host and port."""
-    given = url(setting)
-    if given.count("/") > len("//") or {"?", "#"} & set(given):
+    origin = url(setting)
+    if origin.count("/") > len("//") or {"?", "#"} & set(origin):
         raise ConfigValueError("must end with the host or port, as in https://desk.example.com")
-    return given.lower()
+    return origin.lower()
 
 
 @accepts(lambda: record_schema(BUDGET))
@@ -91,8 +102,8 @@ def _budget(setting: ConfigNode) -> float | None:
 
 @accepts(lambda: record_schema(SPIKES))
 def _spikes(setting: ConfigNode) -> str | None:
-    to: str | None = record(setting, SPIKES, "spikes").get("to")
-    return to
+    spikes_to: str | None = record(setting, SPIKES, "spikes").get("to")
+    return spikes_to
 
 
 SERVER: Mapping[str, Field] = {
@@ -102,7 +113,7 @@ SERVER: Mapping[str, Field] = {
 }
 SPIKES: Mapping[str, Field] = {"to": Field(text, needed=True)}
 BUDGET: Mapping[str, Field] = {"per_day": Field(optional(number(0, 1_000_000)))}
-TOP: Mapping[str, Field] = {
+TOP_KEYS: Mapping[str, Field] = {
     "database": Field(database),
     "categories": Field(read_categories),
     "classifier": Field(text),
@@ -117,6 +128,7 @@ TOP: Mapping[str, Field] = {
     "remote": Field(url),
     "offline": Field(truth),
 }
-MISPLACED = dict.fromkeys(
-    CLASSIFIER.keys() - TOP.keys() - DESTINATION.keys(), "is a key of a classifier; write it below classifiers.NAME"
+MISPLACED_KEYS = dict.fromkeys(
+    CLASSIFIER.keys() - TOP_KEYS.keys() - DESTINATION.keys(),
+    "is a key of a classifier; write it below classifiers.NAME",
 )

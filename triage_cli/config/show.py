@@ -17,35 +17,37 @@ from triage_cli.domain.tickets import Category
 
 def shown(config: Config) -> Iterator[tuple[str, object, str]]:
     """Yield dotted key, value and origin of every setting, as `config show` prints them."""
-    for key, value in _leaves(config):
+    for key, value in _settings(config):
         yield key, value, config.origins.get(key, "default")
 
 
-def _leaves(config: Config) -> Iterator[tuple[str, object]]:
+def _settings(config: Config) -> Iterator[tuple[str, object]]:
     yield "database", without_password(config.database)
     for category in config.categories:
-        yield from _fields(f"categories.{category.name}", category, CATEGORY)
+        yield from _record_settings(f"categories.{category.name}", category, CATEGORY)
     yield "classifier", config.classifier
     for name, classifier in config.classifiers.items():
-        yield from _fields(f"classifiers.{name}", classifier, CLASSIFIER)
+        yield from _record_settings(f"classifiers.{name}", classifier, CLASSIFIER)
     yield "budget.per_day", config.per_day
     for name, destination in config.destinations.items():
-        yield from _destination(name, destination)
+        yield from _destination_settings(name, destination)
     for rule in config.routes:
-        yield from _rule(rule)
+        yield from _rule_settings(rule)
     yield "server.requests_per_minute", config.requests_per_minute
     if config.cors_origins:
-        yield "server.cors_origins", _plain(config.cors_origins)
+        yield "server.cors_origins", _json_value(config.cors_origins)
     if config.oidc:
         oidc = config.oidc._asdict()
         roles = {"claim": oidc.pop("claim"), "map": oidc.pop("roles")}
-        yield from ((f"server.oidc.{key}", _plain(each)) for key, each in oidc.items())
-        yield from ((f"server.oidc.roles.{key}", _plain(each)) for key, each in roles.items())
+        yield from ((f"server.oidc.{key}", _json_value(value)) for key, value in oidc.items())
+        yield from ((f"server.oidc.roles.{key}", _json_value(value)) for key, value in roles.items())
     for name, hook in config.webhooks.items():
-        yield from _fields(f"webhooks.{name}", hook, WEBHOOK)
+        yield from _record_settings(f"webhooks.{name}", hook, WEBHOOK)
     for name, source in config.sources.items():
         yield from (
-            (f"sources.{name}.{key}", _plain(each)) for key, each in source._asdict().items() if each and key != "name"
+            (f"sources.{name}.{key}", _json_value(value))
+            for key, value in source._asdict().items()
+            if value and key != "name"
         )
     if config.spikes_to is not None:
         yield "spikes.to", config.spikes_to
@@ -53,44 +55,48 @@ def _leaves(config: Config) -> Iterator[tuple[str, object]]:
     yield "offline", config.offline
 
 
-def _destination(name: str, destination: DestinationSpec) -> Iterator[tuple[str, object]]:
-    of_its_own = destination.http or destination.mail
-    yield from _fields(f"destinations.{name}", destination, LIMITS if of_its_own else DESTINATION)
+def _destination_settings(name: str, destination: DestinationSpec) -> Iterator[tuple[str, object]]:
+    has_own_table = destination.http or destination.mail
+    yield from _record_settings(f"destinations.{name}", destination, LIMITS if has_own_table else DESTINATION)
     if destination.http:
-        given = {**destination.http._asdict(), **destination.http.given, "given": None}
-        yield from ((f"destinations.{name}.{key}", _plain(each)) for key, each in given.items() if each)
+        http_values = {**destination.http._asdict(), **destination.http.given, "given": None}
+        yield from ((f"destinations.{name}.{key}", _json_value(value)) for key, value in http_values.items() if value)
     if destination.mail:
-        mail = {"from" if key == "sender" else key: value for key, value in destination.mail._asdict().items()}
-        yield from ((f"destinations.{name}.{key}", _plain(value)) for key, value in mail.items())
+        mail_values = {"from" if key == "sender" else key: value for key, value in destination.mail._asdict().items()}
+        yield from ((f"destinations.{name}.{key}", _json_value(value)) for key, value in mail_values.items())
 
 
-def _rule(rule: Rule) -> Iterator[tuple[str, object]]:
+def _rule_settings(rule: Rule) -> Iterator[tuple[str, object]]:
     yield from ((f"{rule.name}.when.{key}", list(values)) for key, values in rule.when.items())
-    compared = (("min_confidence", rule.min_confidence), ("max_error", rule.max_error))
-    yield from ((f"{rule.name}.when.{key}", value) for key, value in compared if value is not None)
+    compared_conditions = (("min_confidence", rule.min_confidence), ("max_error", rule.max_error))
+    yield from ((f"{rule.name}.when.{key}", value) for key, value in compared_conditions if value is not None)
     yield f"{rule.name}.to", list(rule.to)
 
 
-def _fields(
-    key: str, record: Category | ClassifierSpec | DestinationSpec | HookSpec, table: Mapping[str, Field]
+def _record_settings(
+    key: str, record: Category | ClassifierSpec | DestinationSpec | HookSpec, key_table: Mapping[str, Field]
 ) -> Iterator[tuple[str, object]]:
-    """Yield the fields that apply to a record of this type."""
-    of_type = getattr(record, "type", "")
+    """Yield the settings of a record that apply to its type, as dotted keys and values."""
+    record_type = getattr(record, "type", "")
     for name, value in record._asdict().items():
-        if name == "name" or name not in table or (table[name].types and of_type not in table[name].types):
+        if (
+            name == "name"
+            or name not in key_table
+            or (key_table[name].types and record_type not in key_table[name].types)
+        ):
             continue
         if isinstance(value, Price):
-            yield from ((f"{key}.{name}.{part}", price) for part, price in value._asdict().items())
+            yield from ((f"{key}.{name}.{inner_key}", price) for inner_key, price in value._asdict().items())
         elif isinstance(value, Mapping):
-            yield from ((f"{key}.{name}.{part}", list(paths)) for part, paths in value.items())
+            yield from ((f"{key}.{name}.{inner_key}", list(paths)) for inner_key, paths in value.items())
         else:
             yield f"{key}.{name}", list(value) if isinstance(value, tuple) else value
 
 
-def _plain(value: Any) -> Any:
-    """Return a configured value as a JSON value."""
+def _json_value(value: Any) -> Any:
+    """Return a configured value as a JSON value to be shown."""
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: _json_value(inner) for key, inner in value.items()}
     if hasattr(value, "_asdict"):
-        return {key: _plain(inner) for key, inner in value._asdict().items() if inner not in (None, (), "", {})}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: _json_value(inner) for key, inner in value._asdict().items() if inner not in (None, (), "", {})}
+    return [_json_value(inner) for inner in value] if isinstance(value, list | tuple) else value

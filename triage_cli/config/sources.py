@@ -21,7 +21,7 @@ from triage_cli.config.validators import (
     SCALAR,
     command,
     duration,
-    named,
+    named_entries,
     number,
     one_of,
     optional,
@@ -36,10 +36,10 @@ from triage_cli.domain.tickets import PRIORITIES
 from triage_cli.domain.times import whole_second
 
 PRESETS = Path(__file__).parent.parent / "sources" / "presets"
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
-UNENCRYPTED = 143  # the port of IMAP, of which TLS is made by STARTTLS
-KINDS = ("link", "path", "page", "offset", "token")
-FIELDS: Mapping[str, Field] = {
+SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+STARTTLS_PORT = 143  # the port of IMAP, of which TLS is made by STARTTLS
+NEXT_KINDS = ("link", "path", "page", "offset", "token")
+TICKET_FIELDS: Mapping[str, Field] = {
     field: Field(several(text, least=1, most=10))
     for field in ("subject", "description", "customer_id", "priority", "created_at", "updated_at", "external_id")
 }
@@ -123,100 +123,100 @@ class SourceSpec(NamedTuple):
     imap: ImapSpec | None = None
 
     def variables(self) -> Iterator[tuple[str, str]]:
-        """Yield the variables that hold its secrets, each with the key that names it."""
+        """Yield the variables with the source's secrets, each with the key that names it."""
         yield from (("auth", name) for name in (self.auth.env if self.auth else ()))
         if self.imap:
             yield from (("user_env", self.imap.user_env), ("password_env", self.imap.password_env))
 
 
-@accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{NAME.pattern}$"}]))
+@accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{SOURCE_NAME.pattern}$"}]))
 def read_sources(setting: ConfigNode) -> dict[str, SourceSpec]:
-    """Return the sources by their names."""
-    return {source_name: _source(source_name, inner) for source_name, inner in named(setting).items()}
+    """Return the sources of the configuration by their names."""
+    return {source_name: _source_spec(source_name, inner) for source_name, inner in named_entries(setting).items()}
 
 
-@accepts(lambda: {**record_schema(FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
+@accepts(lambda: {**record_schema(TICKET_FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
 def ticket_fields(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
     """Accept the paths of a ticket's fields. Raises `ConfigValueError` if there is none for subject or description."""
-    values = record(setting, FIELDS, setting.path)
-    if not {"subject", "description"} & values.keys():
+    field_values = record(setting, TICKET_FIELDS, setting.path)
+    if not {"subject", "description"} & field_values.keys():
         raise ConfigValueError("needs subject or description, since a ticket must have a text")
-    return values
+    return field_values
 
 
 def _source_schema() -> dict[str, Any]:
     """Return the schema of one source; keys that a preset fills are not required."""
     schema = record_schema(SOURCE)
-    fields = {**record_schema(FIELDS), "required": ["external_id"]}
-    by_preset = {key: keyword for key, keyword in schema.items() if key not in ("required", "allOf")}
+    with_external_id = {**record_schema(TICKET_FIELDS), "required": ["external_id"]}
+    preset_schema = {key: keyword for key, keyword in schema.items() if key not in ("required", "allOf")}
     return {
         "if": {"required": ["preset"]},
-        "then": by_preset,
-        "else": {**schema, "properties": {**schema["properties"], "fields": fields}},
+        "then": preset_schema,
+        "else": {**schema, "properties": {**schema["properties"], "fields": with_external_id}},
     }
 
 
-def _source(source_name: str, setting: ConfigNode) -> SourceSpec:
-    if not NAME.fullmatch(source_name):
+def _source_spec(source_name: str, setting: ConfigNode) -> SourceSpec:
+    if not SOURCE_NAME.fullmatch(source_name):
         setting.wrong("the name becomes a part of its tickets' identity: use letters, digits, dots, - and _")
-    keys = setting.entries()
-    if "preset" in keys and (chosen := keys["preset"].read(one_of(*preset_names(PRESETS)))):
-        setting, _ = filled(setting, chosen, PRESETS)
-    keys = setting.entries()
+    source_entries = setting.entries()
+    if "preset" in source_entries and (preset_name := source_entries["preset"].read(one_of(*preset_names(PRESETS)))):
+        setting, _ = filled(setting, preset_name, PRESETS)
+    source_entries = setting.entries()
     source_values = record(setting, SOURCE, f"sources.{source_name}", instead="auth")
     if source_values.get("type") == "command":
         setting.refuse_command()
     source_values.pop("format", None)
     if source_values.get("type") == "imap":
-        return _imap(source_name, source_values)
-    if "fields" in keys and "external_id" not in keys["fields"].value:
-        keys["fields"].wrong("external_id is missing; without it a repeated ticket is not recognised")
+        return _imap_source(source_name, source_values)
+    if "fields" in source_entries and "external_id" not in source_entries["fields"].value:
+        source_entries["fields"].wrong("external_id is missing; without it a repeated ticket is not recognised")
     next_spec, cursor = source_values.get("next"), source_values.get("cursor")
     if next_spec and next_spec.most and not (cursor and cursor.field):
-        keys["next"].wrong("most needs cursor.field, from which the walk begins again")
-    # Others are of a type that is not there.
-    known = {key: value for key, value in source_values.items() if key in SourceSpec._fields}
-    return SourceSpec(source_name, **{"type": "", **known})
+        source_entries["next"].wrong("most needs cursor.field, from which the walk begins again")
+    # Other keys belong to a type that the source does not have.
+    spec_values = {key: value for key, value in source_values.items() if key in SourceSpec._fields}
+    return SourceSpec(source_name, **{"type": "", **spec_values})
 
 
-def _imap(source_name: str, source_values: dict[str, Any]) -> SourceSpec:
+def _imap_source(source_name: str, source_values: dict[str, Any]) -> SourceSpec:
     """Return a source of type `imap`; a missing key was reported."""
-    common = {key: source_values.pop(key) for key in ("type", "on_update") if key in source_values}
-    source_values.setdefault("tls", "starttls" if source_values.get("port") == UNENCRYPTED else "implicit")
+    shared_values = {key: source_values.pop(key) for key in ("type", "on_update") if key in source_values}
+    source_values.setdefault("tls", "starttls" if source_values.get("port") == STARTTLS_PORT else "implicit")
     if source_values["tls"] != "implicit":
-        source_values.setdefault("port", UNENCRYPTED)
-    needed = {"host": "", "user_env": "", "password_env": ""}
-    return SourceSpec(source_name, **common, imap=ImapSpec(**{**needed, **source_values}))
+        source_values.setdefault("port", STARTTLS_PORT)
+    required = {"host": "", "user_env": "", "password_env": ""}
+    return SourceSpec(source_name, **shared_values, imap=ImapSpec(**{**required, **source_values}))
 
 
 @accepts(schema_of(address))
-def _address(setting: ConfigNode) -> str:
+def _list_address(setting: ConfigNode) -> str:
     """Accept the address of a list: https, or http to this machine. Templates are only allowed in `query`."""
-    value = text(setting)
-    if objection := no_address(value) or ("holds a template; put it into query" if "{{" in value else ""):
+    list_address = text(setting)
+    if objection := no_address(list_address) or ("holds a template; put it into query" if "{{" in list_address else ""):
         raise ConfigValueError(objection)
-    return value
+    return list_address
 
 
 @accepts({"type": "string"})
-def _start(setting: ConfigNode) -> float | str:
-    """Accept a duration, or a day or a time."""
-    written = setting.value.text if isinstance(setting.value, UnsupportedScalar) else setting.value
+def _cursor_start(setting: ConfigNode) -> float | str:
+    """Accept the start of a cursor: a duration, a day or a time."""
+    start_text = setting.value.text if isinstance(setting.value, UnsupportedScalar) else setting.value
     with suppress(ValueError, TypeError, OverflowError):
-        start_time = datetime.fromisoformat(written)
+        start_time = datetime.fromisoformat(start_text)
         return whole_second(start_time.astimezone(UTC) if start_time.tzinfo else start_time)
     return duration(setting)
 
 
-@accepts(lambda: {**record_schema(NEXT), "anyOf": [{"required": [kind]} for kind in KINDS]})
-def _next(setting: ConfigNode) -> NextSpec:
-    values = record(setting, NEXT, setting.path)
-    kinds = [key for key in KINDS if key in values]
-    if len(kinds) != 1:
+@accepts(lambda: {**record_schema(NEXT), "anyOf": [{"required": [kind]} for kind in NEXT_KINDS]})
+def _next_spec(setting: ConfigNode) -> NextSpec:
+    next_values = record(setting, NEXT, setting.path)
+    next_kinds = [key for key in NEXT_KINDS if key in next_values]
+    if len(next_kinds) != 1:
         raise ConfigValueError(
             "takes one of link: RELATION, path: PATH, page: PARAMETER, offset: PARAMETER, token: PATH"
         )
-    spec = NextSpec(kinds[0], values.pop(kinds[0]), **values)  # type: ignore[arg-type]
+    spec = NextSpec(next_kinds[0], next_values.pop(next_kinds[0]), **next_values)  # type: ignore[arg-type]
     if spec.kind == "token" and bool(spec.query) == bool(spec.body):
         raise ConfigValueError("token needs query, the parameter that takes it, or body, the path where it goes")
     if spec.kind == "offset" and not spec.size:
@@ -229,28 +229,28 @@ def _next(setting: ConfigNode) -> NextSpec:
 
 
 @accepts(lambda: record_schema(CURSOR))
-def _cursor(setting: ConfigNode) -> CursorSpec:
+def _cursor_spec(setting: ConfigNode) -> CursorSpec:
     return CursorSpec(**record(setting, CURSOR, setting.path))
 
 
 @accepts({"anyOf": [SCALAR, {"type": "array", "items": SCALAR}]})
-def _values(setting: ConfigNode) -> tuple[Any, ...]:
+def _condition_values(setting: ConfigNode) -> tuple[Any, ...]:
     return tuple(map(plain_value, setting.items() if isinstance(setting.value, list) else [setting]))
 
 
-@accepts(lambda: {"type": "object", "additionalProperties": schema_of(_values)})
-def _where(setting: ConfigNode) -> dict[str, tuple[Any, ...]]:
-    return {path: inner.read(_values, ()) for path, inner in setting.entries().items()}
+@accepts(lambda: {"type": "object", "additionalProperties": schema_of(_condition_values)})
+def _item_conditions(setting: ConfigNode) -> dict[str, tuple[Any, ...]]:
+    return {path: inner.read(_condition_values, ()) for path, inner in setting.entries().items()}
 
 
 @accepts({"type": "object", "additionalProperties": schema_of(one_of(*PRIORITIES))})
-def _numbers(setting: ConfigNode) -> dict[str, str]:
-    return {number: inner.read(one_of(*PRIORITIES)) for number, inner in setting.entries().items()}
+def _priority_numbers(setting: ConfigNode) -> dict[str, str]:
+    return {priority_number: inner.read(one_of(*PRIORITIES)) for priority_number, inner in setting.entries().items()}
 
 
 COUNT = number(1, 100_000, whole=True)
 NEXT: Mapping[str, Field] = {
-    **{key: Field(text) for key in KINDS},
+    **{key: Field(text) for key in NEXT_KINDS},
     "query": Field(text),
     "body": Field(text),
     "size": Field(COUNT),
@@ -258,14 +258,14 @@ NEXT: Mapping[str, Field] = {
     "end": Field(text),
     "keep": Field(truth),
 }
-CURSOR: Mapping[str, Field] = {"field": Field(text), "start": Field(_start), "overlap": Field(duration)}
+CURSOR: Mapping[str, Field] = {"field": Field(text), "start": Field(_cursor_start), "overlap": Field(duration)}
 TYPES = ("http", "command", "imap")
 HTTP, COMMAND, IMAP = TYPES[:1], TYPES[1:2], TYPES[2:]
 ITEMS = HTTP + COMMAND
 SOURCE: Mapping[str, Field] = {
     "type": Field(one_of(*TYPES), needed=True),
     "preset": Field(text, HTTP),
-    "url": Field(_address, HTTP, needed=True),
+    "url": Field(_list_address, HTTP, needed=True),
     "endpoint": Field(endpoint, HTTP),
     "method": Field(one_of("GET", "POST"), HTTP),
     "query": Field(named_templates(), HTTP),
@@ -273,8 +273,8 @@ SOURCE: Mapping[str, Field] = {
     "auth": Field(read_auth, HTTP),
     "body": Field(template_tree, HTTP),
     "items": Field(text, HTTP),
-    "next": Field(optional(_next), HTTP),
-    "cursor": Field(_cursor, HTTP),
+    "next": Field(optional(_next_spec), HTTP),
+    "cursor": Field(_cursor_spec, HTTP),
     "details": Field(endpoint, HTTP),
     "timeout": Field(number(0.1, 3600), HTTP),
     "run": Field(command, COMMAND, needed=True),
@@ -286,10 +286,10 @@ SOURCE: Mapping[str, Field] = {
     "user_env": Field(variable, IMAP, needed=True),
     "password_env": Field(variable, IMAP, needed=True),
     "folder": Field(text, IMAP),
-    "where": Field(_where, ITEMS),
+    "where": Field(_item_conditions, ITEMS),
     "fields": Field(ticket_fields, ITEMS, needed=True),
     "extra": Field(several(text), ITEMS),
-    "numbers": Field(_numbers, ITEMS),
+    "numbers": Field(_priority_numbers, ITEMS),
     "html": Field(several(one_of("subject", "description")), ITEMS),
     "verdict": Field(text, ITEMS),
     "on_update": Field(one_of("new", "keep")),

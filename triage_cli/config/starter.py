@@ -3,8 +3,8 @@
 from pathlib import Path
 
 # The example with every key: in a wheel it is beside this module, in a clone at the root of the repository.
-EXAMPLES = (Path(__file__).with_name("example.yaml"), Path(__file__).parents[2] / "config.example.yaml")
-FULL = """\
+EXAMPLE_FILES = (Path(__file__).with_name("example.yaml"), Path(__file__).parents[2] / "config.example.yaml")
+FULL_HEADER = """\
 # Every key of triage's configuration, with what it means. All but the database is commented out, so that the defaults
 # hold: remove the first "# " of a line, and of the lines above to which it belongs, where another value is wanted.
 #
@@ -44,10 +44,12 @@ classifiers:
 
 def every_key() -> str:
     """Return a configuration that names every key, commented out but for the database."""
-    text = next(path for path in EXAMPLES if path.is_file()).read_text(encoding="utf-8")
-    _, _, keys = text.partition("\n")  # its first line says what FULL says
-    return FULL + "".join(line if _stays(line) else f"# {line}" for line in keys.splitlines(keepends=True))
+    example = next(path for path in EXAMPLE_FILES if path.is_file()).read_text(encoding="utf-8")
+    _, _, example_keys = example.partition("\n")  # its first line says what FULL_HEADER says
+    return FULL_HEADER + "".join(
+        line if _stays_uncommented(line) else f"# {line}" for line in example_keys.splitlines(keepends=True)
+    )
 
 
-def _stays(line: str) -> bool:
+def _stays_uncommented(line: str) -> bool:
     return not line.strip() or line.startswith(("#", "database:"))

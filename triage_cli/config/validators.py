@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from triage_cli.config.json_schema import NAME, accepts, or_null, schema_of
+from triage_cli.config.json_schema import NAME_SCHEMA, accepts, or_null, schema_of
 from triage_cli.config.key_tables import WRONG, listed, suggestion
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
 from triage_cli.domain.hostile_text.invisible import first_hidden
 
-_VARIABLE = "[A-Za-z_][A-Za-z0-9_]{0,99}"
+_VARIABLE_NAME = "[A-Za-z_][A-Za-z0-9_]{0,99}"
 DURATION = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)")
-SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+UNIT_SECONDS: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 # The JSON Schema of a text, a number, true, false or null.
 SCALAR = {"type": ["string", "number", "boolean", "null"]}
 
@@ -23,33 +23,33 @@ SCALAR = {"type": ["string", "number", "boolean", "null"]}
 @accepts({"type": "string", "pattern": r"\S"})
 def text(setting: ConfigNode) -> str:
     """Accept any text that is not empty."""
-    yaml_value = setting.value
-    if isinstance(yaml_value, bool | int | float | UnsupportedScalar):
+    text_value = setting.value
+    if isinstance(text_value, bool | int | float | UnsupportedScalar):
         raise ConfigValueError(f'is {kind(setting.node)} to YAML; quote it: "{setting.node.text}"')
-    if not isinstance(yaml_value, str):
+    if not isinstance(text_value, str):
         raise ConfigValueError(f"must be text, not {kind(setting.node)}")
-    if not yaml_value.strip():
+    if not text_value.strip():
         raise ConfigValueError("is empty")
-    return yaml_value
+    return text_value
 
 
 def unless(schema: Mapping[str, Any], objection_to: Callable[[str], str]) -> Callable[[ConfigNode], str]:
     """Accept a text unless `objection_to` returns an objection."""
 
     @accepts(schema)
-    def check(setting: ConfigNode) -> str:
-        yaml_value = text(setting)
-        if objection := objection_to(yaml_value):
+    def check_text(setting: ConfigNode) -> str:
+        text_value = text(setting)
+        if objection := objection_to(text_value):
             raise ConfigValueError(objection)
-        return yaml_value
+        return text_value
 
-    return check
+    return check_text
 
 
 def text_matching(pattern: str, objection: str) -> Callable[[ConfigNode], str]:
     """Accept a text that a pattern matches from its beginning to its end."""
     schema = {"type": "string", "pattern": f"^{pattern}$"}
-    return unless(schema, lambda yaml_value: "" if re.fullmatch(pattern, yaml_value) else objection)
+    return unless(schema, lambda matched_text: "" if re.fullmatch(pattern, matched_text) else objection)
 
 
 header = text_matching(
@@ -62,10 +62,10 @@ def no_name(name: str) -> str:
     """Return why a text cannot be a name, else an empty text."""
     if hidden_character := first_hidden(name):
         return f"holds U+{ord(hidden_character):04X}, which nobody sees; type it again"
-    return _no_name(name)
+    return _name_objection(name)
 
 
-def _no_name(name: str) -> str:
+def _name_objection(name: str) -> str:
     if not name or name != name.strip():
         return "must not be empty or begin or end with blanks"
     if len(name) > 80:
@@ -75,16 +75,16 @@ def _no_name(name: str) -> str:
     return ""
 
 
-label = unless(NAME, no_name)  # one short line
-former = unless(NAME, _no_name)  # what was a name once, when more was accepted
+label = unless(NAME_SCHEMA, no_name)  # one short line
+former = unless(NAME_SCHEMA, _name_objection)  # what was a name once, when more was accepted
 
 
-def named(setting: ConfigNode) -> dict[str, ConfigNode]:
+def named_entries(setting: ConfigNode) -> dict[str, ConfigNode]:
     """Return the entries of a section whose keys are names."""
     entries = setting.entries()
-    for name, inner in entries.items():
+    for name, entry in entries.items():
         if objection := no_name(name):
-            inner.wrong(f"the name {objection}")
+            entry.wrong(f"the name {objection}")
     return entries
 
 
@@ -97,33 +97,33 @@ def one_of(*choices: str) -> Check:
     """Accept one of these words."""
 
     @accepts({"type": "string", "enum": list(choices)})
-    def check(setting: ConfigNode) -> str:
-        yaml_value = text(setting)
-        if yaml_value not in choices:
-            raise ConfigValueError(f'"{yaml_value[:80]}" is none of {listed(choices)}{suggestion(yaml_value, choices)}')
-        return yaml_value
+    def check_choice(setting: ConfigNode) -> str:
+        choice = text(setting)
+        if choice not in choices:
+            raise ConfigValueError(f'"{choice[:80]}" is none of {listed(choices)}{suggestion(choice, choices)}')
+        return choice
 
-    return check
+    return check_choice
 
 
 def number(low: float, high: float, *, whole: bool = False, unit: str = "") -> Check:
     """Accept a number from low to high; a message names its unit."""
-    sort = "a whole number" if whole else "a number"
+    number_kind = "a whole number" if whole else "a number"
 
     @accepts({"type": "integer" if whole else "number", "minimum": low, "maximum": high})
-    def check(setting: ConfigNode) -> float:
-        yaml_value = setting.value
-        if isinstance(yaml_value, bool) or not isinstance(yaml_value, int | float):
-            quoted = isinstance(yaml_value, str) and yaml_value.strip()[-1:].isdigit()
-            hint = "; write it without quotes" if quoted else ""
-            of_unit = f" of {unit}, such as {max(low, 1):g}," if unit else ","
-            raise ConfigValueError(f"must be {sort}{of_unit} not {kind(setting.node)}{hint}")
-        is_of_sort = isinstance(yaml_value, int) or not whole
-        if not is_of_sort or not math.isfinite(yaml_value) or not low <= yaml_value <= high:
-            raise ConfigValueError(f"must be {sort} from {low:g} to {high:g}, not {setting.node.text[:40]}")
-        return yaml_value
+    def check_number(setting: ConfigNode) -> float:
+        number_value = setting.value
+        if isinstance(number_value, bool) or not isinstance(number_value, int | float):
+            is_quoted = isinstance(number_value, str) and number_value.strip()[-1:].isdigit()
+            quote_hint = "; write it without quotes" if is_quoted else ""
+            unit_phrase = f" of {unit}, such as {max(low, 1):g}," if unit else ","
+            raise ConfigValueError(f"must be {number_kind}{unit_phrase} not {kind(setting.node)}{quote_hint}")
+        is_of_kind = isinstance(number_value, int) or not whole
+        if not is_of_kind or not math.isfinite(number_value) or not low <= number_value <= high:
+            raise ConfigValueError(f"must be {number_kind} from {low:g} to {high:g}, not {setting.node.text[:40]}")
+        return number_value
 
-    return check
+    return check_number
 
 
 def share(most: float) -> Check:
@@ -132,29 +132,31 @@ def share(most: float) -> Check:
     @accepts(
         {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": most}, {"type": "string", "pattern": "%$"}]}
     )
-    def check(setting: ConfigNode) -> float:
-        value = setting.value
-        if isinstance(value, str) and (percentage := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?) ?%", value.strip())):
-            value = float(percentage[1]) / 100
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+    def check_share(setting: ConfigNode) -> float:
+        share_value = setting.value
+        if isinstance(share_value, str) and (
+            percentage := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?) ?%", share_value.strip())
+        ):
+            share_value = float(percentage[1]) / 100
+        if isinstance(share_value, bool) or not isinstance(share_value, int | float) or not 0 < share_value <= most:
             raise ConfigValueError(
                 f"must be a share above 0% and up to {most:.0%}, such as 2%, not {setting.node.text[:40]}"
             )
-        return value
+        return share_value
 
-    return check
+    return check_share
 
 
 @accepts({"anyOf": [{"type": "string", "pattern": f"^{DURATION.pattern}$"}, {"const": 0}, {"const": "0"}]})
 def duration(setting: ConfigNode) -> float:
     """Accept a duration such as 5m or 7d; return its seconds."""
-    value = (
+    duration_text = (
         str(setting.value) if isinstance(setting.value, int) and not isinstance(setting.value, bool) else text(setting)
     )
-    duration_match = DURATION.fullmatch(value)
-    if not duration_match and value != "0":
+    duration_match = DURATION.fullmatch(duration_text)
+    if not duration_match and duration_text != "0":
         raise ConfigValueError("must be a duration such as 30s, 5m, 12h, 7d or 4w")
-    return float(int(duration_match[1]) * SECONDS[duration_match[2]]) if duration_match else 0.0
+    return float(int(duration_match[1]) * UNIT_SECONDS[duration_match[2]]) if duration_match else 0.0
 
 
 @accepts({"type": "boolean"})
@@ -166,7 +168,7 @@ def truth(setting: ConfigNode) -> bool:
 
 
 def optional(check: Check) -> Check:
-    """Accept null as well."""
+    """Accept null as well as what the check accepts."""
     return accepts(lambda: or_null(schema_of(check)))(lambda setting: None if setting.value is None else check(setting))
 
 
@@ -174,19 +176,21 @@ def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 100
     """Accept a list of what the check accepts, and with `alone` also a single one."""
 
     def schema() -> Mapping[str, Any]:
-        items = schema_of(check)
-        many = {"type": "array", "items": items, "minItems": least, "maxItems": most}
-        return {"anyOf": [items, many]} if alone else many
+        item_schema = schema_of(check)
+        list_schema = {"type": "array", "items": item_schema, "minItems": least, "maxItems": most}
+        return {"anyOf": [item_schema, list_schema]} if alone else list_schema
 
     @accepts(schema)
-    def read(setting: ConfigNode) -> tuple[Any, ...]:
-        settings = [setting] if alone and not isinstance(setting.value, list) else setting.items()
-        if not least <= len(settings) <= most:
-            raise ConfigValueError(f"needs at least {least}" if len(settings) < least else f"holds more than {most}")
-        values = [inner.read(check, WRONG) for inner in settings]
-        return tuple(yaml_value for yaml_value in values if yaml_value is not WRONG)
+    def read_list(setting: ConfigNode) -> tuple[Any, ...]:
+        item_settings = [setting] if alone and not isinstance(setting.value, list) else setting.items()
+        if not least <= len(item_settings) <= most:
+            raise ConfigValueError(
+                f"needs at least {least}" if len(item_settings) < least else f"holds more than {most}"
+            )
+        list_items = [inner.read(check, WRONG) for inner in item_settings]
+        return tuple(list_item for list_item in list_items if list_item is not WRONG)
 
-    return read
+    return read_list
 
 
 @accepts(SCALAR)
@@ -197,17 +201,17 @@ def plain_value(setting: ConfigNode) -> Any:
     return setting.value
 
 
-@accepts({"type": "string", "pattern": f"^{_VARIABLE}$"})
+@accepts({"type": "string", "pattern": f"^{_VARIABLE_NAME}$"})
 def variable(setting: ConfigNode) -> str:
     """Accept the name of the environment variable that holds a secret.
 
     A wrong value may be the secret itself, so it is not repeated.
     """
-    yaml_value = text(setting)
-    if not re.fullmatch(_VARIABLE, yaml_value):
+    variable_name = text(setting)
+    if not re.fullmatch(_VARIABLE_NAME, variable_name):
         raise ConfigValueError("takes the name of an environment variable, never the secret itself")
-    setting.diagnostics.variables.add(yaml_value)
-    return yaml_value
+    setting.diagnostics.variables.add(variable_name)
+    return variable_name
 
 
 def no_url(url: str) -> str:
@@ -215,16 +219,16 @@ def no_url(url: str) -> str:
     from urllib.parse import urlsplit
 
     try:
-        parts = urlsplit(url)
-        host, port = (parts.hostname or "").encode("idna").decode("idna"), parts.port
+        url_parts = urlsplit(url)
+        host, port = (url_parts.hostname or "").encode("idna").decode("idna"), url_parts.port
     except ValueError:  # also for a part of the name that is empty, or longer than 63 characters
         return "is not a valid URL"
-    if parts.scheme not in ("http", "https"):
+    if url_parts.scheme not in ("http", "https"):
         return "must be a URL that begins with https:// or http://"
-    if "@" in parts.netloc:
+    if "@" in url_parts.netloc:
         return "holds a user name or password; secrets do not belong in a URL"
-    is_no_ip = re.fullmatch(r"\d+(\.\d+){3}", host) and {*host.split(".")} - {*map(str, range(256))}
-    if not host or is_no_ip or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", url):
+    is_wrong_ip = re.fullmatch(r"\d+(\.\d+){3}", host) and {*host.split(".")} - {*map(str, range(256))}
+    if not host or is_wrong_ip or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", url):
         return "is not a valid URL"
     return ""
 
@@ -236,11 +240,11 @@ url = unless({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\
 @accepts(schema_of(text))
 def path(setting: ConfigNode) -> Path:
     """Accept the path of a file, which need not exist."""
-    file = absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
+    file_path = absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
     with contextlib.suppress(OSError):
-        if file.is_dir():
-            raise ConfigValueError(f"{file} is a directory; name a file")
-    return file
+        if file_path.is_dir():
+            raise ConfigValueError(f"{file_path} is a directory; name a file")
+    return file_path
 
 
 def absolute(path: str, folder: Path, home: Path | None) -> Path:

@@ -10,14 +10,14 @@ from triage_cli.config.json_schema import accepts, named_schema, record_schema, 
 from triage_cli.config.key_tables import Field, record
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.sources import ticket_fields
-from triage_cli.config.validators import header, named, one_of, optional, several, text, text_matching, variable
+from triage_cli.config.validators import header, named_entries, one_of, optional, several, text, text_matching, variable
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError
 
 PRESETS = Path(__file__).parent.parent / "api" / "presets"
-NAME = "[A-Za-z0-9._-]+"
+WEBHOOK_NAME = "[A-Za-z0-9._-]+"
 # The name of an item in a header, such as the t of t=1492774577.
-ITEM = text_matching("[A-Za-z0-9_-]+", "must be the name before the = in the header, such as t")
-VALUES: Check = several(optional(text), least=1)
+HEADER_ITEM = text_matching("[A-Za-z0-9_-]+", "must be the name before the = in the header, such as t")
+ACCEPTED_VALUES: Check = several(optional(text), least=1)
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
@@ -51,14 +51,14 @@ class HookSpec(NamedTuple):
 
     @property
     def timed(self) -> bool:
-        """Return whether each event has a signed time."""
+        """Return whether each event of the webhook has a signed time."""
         return self.type == "standard" or bool(self.timestamp_header or self.timestamp_in)
 
 
-@accepts(lambda: named_schema(_webhook_schema(), [{"pattern": f"^{NAME}$"}]))
+@accepts(lambda: named_schema(_webhook_schema(), [{"pattern": f"^{WEBHOOK_NAME}$"}]))
 def read_webhooks(setting: ConfigNode) -> dict[str, HookSpec]:
-    """Return the incoming webhooks by their names."""
-    return {name: _webhook(name, inner) for name, inner in named(setting).items()}
+    """Return the incoming webhooks of the configuration by their names."""
+    return {hook_name: _webhook(hook_name, inner) for hook_name, inner in named_entries(setting).items()}
 
 
 def _webhook_schema() -> dict[str, Any]:
@@ -70,21 +70,21 @@ def _webhook_schema() -> dict[str, Any]:
     return {"if": {"required": ["preset"]}, "then": by_preset, "else": schema}
 
 
-def _webhook(name: str, setting: ConfigNode) -> HookSpec:
-    if not re.fullmatch(NAME, name):
+def _webhook(hook_name: str, setting: ConfigNode) -> HookSpec:
+    if not re.fullmatch(WEBHOOK_NAME, hook_name):
         setting.wrong("the name stands in a URL: use letters, digits, dots, - and _")
     if isinstance(setting.value, dict) and "preset" in setting.value:
-        chosen = setting.entries()["preset"].read(one_of(*preset_names(PRESETS)))
-        setting = filled(setting, chosen, PRESETS)[0] if chosen else setting
-    hook_values = record(setting, WEBHOOK, f"webhooks.{name}", instead="secret_env")
-    spec = HookSpec(name, **{"type": "", **hook_values})
-    for key, objection in _contradictions(spec):
+        preset_name = setting.entries()["preset"].read(one_of(*preset_names(PRESETS)))
+        setting = filled(setting, preset_name, PRESETS)[0] if preset_name else setting
+    hook_values = record(setting, WEBHOOK, f"webhooks.{hook_name}", instead="secret_env")
+    spec = HookSpec(hook_name, **{"type": "", **hook_values})
+    for key, objection in _contradicting_keys(spec):
         if key in setting.value:
             setting.entries()[key].wrong(objection)
     return spec
 
 
-def _contradictions(spec: HookSpec) -> Iterator[tuple[str, str]]:
+def _contradicting_keys(spec: HookSpec) -> Iterator[tuple[str, str]]:
     """Yield the contradictions between keys, or between a key and what is received, each with its key."""
     if spec.timestamp_header and spec.timestamp_in:
         yield "timestamp_in", "timestamp_header is given too; the time stands in one place"
@@ -102,36 +102,42 @@ def _contradictions(spec: HookSpec) -> Iterator[tuple[str, str]]:
 @accepts({"type": "string", "pattern": r"^([^{}]|\{timestamp\})*\{body\}([^{}]|\{timestamp\})*$"})
 def base(setting: ConfigNode) -> str:
     """Accept the template of the signed text, which has the body exactly once."""
-    signed = text(setting)
-    unknown = [each for each in PLACEHOLDER.findall(signed) if each not in ("{timestamp}", "{body}")]
-    if unknown or re.search(r"[{}]", PLACEHOLDER.sub("", signed)):
+    base_template = text(setting)
+    unknown_placeholders = [
+        each for each in PLACEHOLDER.findall(base_template) if each not in ("{timestamp}", "{body}")
+    ]
+    if unknown_placeholders or re.search(r"[{}]", PLACEHOLDER.sub("", base_template)):
         raise ConfigValueError("takes no braces but {timestamp} and {body}")
-    if signed.count("{body}") != 1:
+    if base_template.count("{body}") != 1:
         raise ConfigValueError("needs {body} once: what is not signed proves nothing")
-    return signed
+    return base_template
 
 
-@accepts(lambda: {"type": "object", "additionalProperties": schema_of(VALUES)})
-def _when(setting: ConfigNode) -> dict[str, tuple[str | None, ...]]:
-    return {path: values for path, inner in setting.entries().items() if (values := inner.read(VALUES))}
+@accepts(lambda: {"type": "object", "additionalProperties": schema_of(ACCEPTED_VALUES)})
+def _event_conditions(setting: ConfigNode) -> dict[str, tuple[str | None, ...]]:
+    return {
+        path: accepted_values
+        for path, inner in setting.entries().items()
+        if (accepted_values := inner.read(ACCEPTED_VALUES))
+    }
 
 
-SIGNED = ("hmac",)
-NAMED = ("hmac", "token")
+HMAC_ONLY = ("hmac",)
+WITH_HEADER = ("hmac", "token")
 WEBHOOK: Mapping[str, Field] = {
     "preset": Field(one_of(*preset_names(PRESETS))),
     "type": Field(one_of("standard", "hmac", "token"), needed=True),
     "secret_env": Field(several(variable, least=1), needed=True),
     "header_prefix": Field(header, ("standard",)),
-    "header": Field(header, NAMED, needed=True),
-    "algorithm": Field(one_of("sha1", "sha256"), SIGNED),
-    "encoding": Field(one_of("hex", "base64"), SIGNED),
-    "prefix": Field(text, NAMED),
-    "base": Field(base, SIGNED),
-    "timestamp_header": Field(optional(header), SIGNED),
-    "timestamp_in": Field(ITEM, SIGNED),
+    "header": Field(header, WITH_HEADER, needed=True),
+    "algorithm": Field(one_of("sha1", "sha256"), HMAC_ONLY),
+    "encoding": Field(one_of("hex", "base64"), HMAC_ONLY),
+    "prefix": Field(text, WITH_HEADER),
+    "base": Field(base, HMAC_ONLY),
+    "timestamp_header": Field(optional(header), HMAC_ONLY),
+    "timestamp_in": Field(HEADER_ITEM, HMAC_ONLY),
     "challenge_header": Field(header),
-    "when": Field(_when),
+    "when": Field(_event_conditions),
     "fields": Field(ticket_fields, needed=True),
     "html": Field(several(one_of("subject", "description"))),
     "on_create": Field(several(one_of("classify", "route"))),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 MAX_BYTES = 1_000_000
 MAX_VALUES = 20_000  # a value that an alias repeats counts each time
 MAX_DEPTH = 20
-PLAIN = "tag:yaml.org,2002:"
+YAML_TAG = "tag:yaml.org,2002:"
 
 
 class UnreadableError(Exception):
@@ -53,9 +53,9 @@ class Diagnostics:
         self._problems: list[tuple[int, str]] = []
 
     def wrong(self, line: int, path: str, text: str) -> None:
-        """Record a mistake."""
-        where = f"{self.label}:{line}: {path}" if path else f"{self.label}:{line}"
-        self._problems.append((line, f"{where}: {text}"))
+        """Record a mistake in a line of the file."""
+        file_line = f"{self.label}:{line}: {path}" if path else f"{self.label}:{line}"
+        self._problems.append((line, f"{file_line}: {text}"))
 
     def misplaced(self, origin: str, text: str) -> None:
         """Record a mistake that is not in the file."""
@@ -76,11 +76,11 @@ class ConfigNode(NamedTuple):
 
     @property
     def value(self) -> Any:
-        """The node's value."""
+        """The YAML value of this setting."""
         return self.node.value
 
     def wrong(self, text: str) -> None:
-        """Record a mistake here."""
+        """Record a mistake in this setting, with its line."""
         self.diagnostics.wrong(self.node.line, self.path, text)
 
     def refuse_command(self) -> None:
@@ -134,27 +134,27 @@ def kind(node: Node) -> str:
     return KINDS[type(node.value)]
 
 
-def parse(data: bytes, diagnostics: Diagnostics) -> Node:
+def parse(yaml_bytes: bytes, diagnostics: Diagnostics) -> Node:
     """Read YAML. Mistakes in it go to the diagnostics; an unreadable text raises `UnreadableError`."""
-    if len(data) > MAX_BYTES:
+    if len(yaml_bytes) > MAX_BYTES:
         raise UnreadableError("larger than 1 MB, which no configuration needs")
     try:
-        text = data.decode("utf-8-sig")
+        yaml_text = yaml_bytes.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
-        raise UnreadableError(f"byte 0x{data[exc.start]:02x} is not UTF-8; save the file as UTF-8", line) from exc
-    root = _compose(text)
-    return Node(None, 1) if root is None else _Reader(diagnostics).node(root, root.start_mark.line + 1, "", 0)
+        line = yaml_bytes.count(b"\n", 0, exc.start) + 1
+        raise UnreadableError(f"byte 0x{yaml_bytes[exc.start]:02x} is not UTF-8; save the file as UTF-8", line) from exc
+    root = _compose(yaml_text)
+    return Node(None, 1) if root is None else _NodeReader(diagnostics).node(root, root.start_mark.line + 1, "", 0)
 
 
-def _compose(text: str) -> Any:
-    """Return PyYAML's node tree, each of its complaints as one sentence."""
+def _compose(yaml_text: str) -> Any:
+    """Return PyYAML's node tree. Raises `UnreadableError`, with each error of PyYAML as one sentence."""
     import yaml
 
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        return yaml.compose(yaml_text, Loader=yaml.SafeLoader)
     except yaml.reader.ReaderError as exc:
-        line = text.count("\n", 0, exc.position) + 1
+        line = yaml_text.count("\n", 0, exc.position) + 1
         raise UnreadableError(f"the character U+{int(exc.character):04X} is not allowed in YAML", line) from exc
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
@@ -168,89 +168,93 @@ def _compose(text: str) -> Any:
         raise UnreadableError(f"not valid YAML: {exc}") from exc
 
 
-class _Reader:
-    """Turns PyYAML's nodes into ours and counts them."""
+class _NodeReader:
+    """Converts PyYAML's nodes to ours, with their lines, and counts them."""
 
     def __init__(self, diagnostics: Diagnostics) -> None:
         self.diagnostics = diagnostics
         self.count = 0
 
-    def node(self, raw: Any, line: int, path: str, depth: int) -> Node:
+    def node(self, yaml_node: Any, line: int, path: str, depth: int) -> Node:
         self.count += 1
         if self.count > MAX_VALUES:
             raise UnreadableError(f"holds more than {MAX_VALUES:,} values, repeated aliases counted", line)
         if depth > MAX_DEPTH:
             raise UnreadableError("nested too deeply", line)
-        if raw.id == "scalar":
-            return self._scalar(raw, line, path)
-        if raw.tag not in (PLAIN + "map", PLAIN + "seq"):
-            self.diagnostics.wrong(line, path, f"the tag {_short(raw.tag)} is not understood here; leave it out")
-        if raw.id == "mapping":
-            return Node(self._mapping(raw, path, depth), line)
-        items = [
-            self.node(item, item.start_mark.line + 1, f"{path}[{number}]", depth + 1)
-            for number, item in enumerate(raw.value)
+        if yaml_node.id == "scalar":
+            return self._scalar(yaml_node, line, path)
+        if yaml_node.tag not in (YAML_TAG + "map", YAML_TAG + "seq"):
+            self.diagnostics.wrong(
+                line, path, f"the tag {_short_tag(yaml_node.tag)} is not understood here; leave it out"
+            )
+        if yaml_node.id == "mapping":
+            return Node(self._mapping(yaml_node, path, depth), line)
+        item_nodes = [
+            self.node(item_node, item_node.start_mark.line + 1, f"{path}[{number}]", depth + 1)
+            for number, item_node in enumerate(yaml_node.value)
         ]
-        return Node(items, line)
+        return Node(item_nodes, line)
 
-    def _mapping(self, raw: Any, path: str, depth: int) -> dict[str, Node]:
+    def _mapping(self, yaml_node: Any, path: str, depth: int) -> dict[str, Node]:
         nodes_by_key: dict[str, Node] = {}
-        for raw_key, raw_value in raw.value:
-            line = raw_key.start_mark.line + 1
-            yaml_key = raw_key.value
-            if raw_key.id != "scalar":
+        for key_node, value_node in yaml_node.value:
+            line = key_node.start_mark.line + 1
+            yaml_key = key_node.value
+            if key_node.id != "scalar":
                 self.diagnostics.wrong(line, path, "a key must be plain text")
                 continue
-            inner = f"{path}.{yaml_key}" if path else yaml_key
-            if raw_key.tag == PLAIN + "merge":
-                self.diagnostics.wrong(line, inner, "merging is not supported; write the keys out")
-            elif raw_key.tag != PLAIN + "str":
-                self.diagnostics.wrong(line, inner, f'a key must be text; quote it: "{yaml_key}"')
+            key_path = f"{path}.{yaml_key}" if path else yaml_key
+            if key_node.tag == YAML_TAG + "merge":
+                self.diagnostics.wrong(line, key_path, "merging is not supported; write the keys out")
+            elif key_node.tag != YAML_TAG + "str":
+                self.diagnostics.wrong(line, key_path, f'a key must be text; quote it: "{yaml_key}"')
             elif yaml_key in nodes_by_key:
                 self.diagnostics.wrong(
-                    line, inner, f"stands twice, first in line {nodes_by_key[yaml_key].line}; remove one"
+                    line, key_path, f"stands twice, first in line {nodes_by_key[yaml_key].line}; remove one"
                 )
-            elif self._readable(yaml_key, line, path):
-                nodes_by_key[yaml_key] = self.node(raw_value, line, inner, depth + 1)
+            elif self._check_characters(yaml_key, line, path):
+                nodes_by_key[yaml_key] = self.node(value_node, line, key_path, depth + 1)
         return nodes_by_key
 
-    def _scalar(self, raw: Any, line: int, path: str) -> Node:
-        text, tag = raw.value, raw.tag.removeprefix(PLAIN)
+    def _scalar(self, yaml_node: Any, line: int, path: str) -> Node:
+        text, tag = yaml_node.value, yaml_node.tag.removeprefix(YAML_TAG)
         value: Any = text
-        if tag in _SCALARS:
+        if tag in _SCALAR_READERS:
             try:
-                value = _SCALARS[tag](text)
+                value = _SCALAR_READERS[tag](text)
             except ValueError:  # a time such as 12:30, which YAML reads in base 60; more digits than a number has
                 value = UnsupportedScalar(text)
         elif tag in ("timestamp", "binary"):
             value = UnsupportedScalar(text)
         elif tag not in ("str", "value", "merge"):
-            self.diagnostics.wrong(line, path, f"the tag {_short(raw.tag)} is not understood here; leave it out")
-        self._readable(text, line, path)
+            self.diagnostics.wrong(
+                line, path, f"the tag {_short_tag(yaml_node.tag)} is not understood here; leave it out"
+            )
+        self._check_characters(text, line, path)
         return Node(value, line, text)
 
-    def _readable(self, text: str, line: int, path: str) -> bool:
+    def _check_characters(self, text: str, line: int, path: str) -> bool:
         if re.search("[\0\ud800-\udfff]", text):
             self.diagnostics.wrong(line, path, "holds a character that is no text")
             return False
         return True
 
 
-def _short(tag: str) -> str:
-    return "!!" + tag.removeprefix(PLAIN) if tag.startswith(PLAIN) else tag
+def _short_tag(tag: str) -> str:
+    return "!!" + tag.removeprefix(YAML_TAG) if tag.startswith(YAML_TAG) else tag
 
 
-def _whole(text: str) -> int:
-    """Read a number as YAML 1.1 does, except for base 60, which nobody means."""
+def _yaml_integer(text: str) -> int:
+    """Read a whole number as YAML 1.1 does, except for base 60, which nobody means."""
     digits = text.replace("_", "").lower()
     if re.fullmatch(r"[-+]?0[0-7]+", digits):
         return int(digits, 8)
     return int(digits, 0)
 
 
-_SCALARS: Mapping[str, Callable[[str], Any]] = {
+_SCALAR_READERS: Mapping[str, Callable[[str], Any]] = {
     "null": lambda _: None,
     "bool": lambda text: text.lower() in ("yes", "true", "on"),
-    "int": _whole,
+    "int": _yaml_integer,
     "float": lambda text: float(re.sub(r"\.(inf|nan)$", r"\1", text.replace("_", "").lower())),
 }
