@@ -100,14 +100,14 @@ class _EndedProcess(NamedTuple):
     has_served: bool
 
 
-def follow_parent(is_serving: threading.Event, stop: Callable[[], None]) -> None:
+def follow_parent(has_begun: threading.Event, stop: Callable[[], None]) -> None:
     """Tell the parent once this process serves, and call `stop` when the parent has ended, however it ended.
 
     Stdin is the parent's socket.
     """
 
     def wait_for_parent() -> None:
-        is_serving.wait()
+        has_begun.wait()
         with suppress(OSError):  # the parent has ended already
             os.write(0, b"\n")
             while os.read(0, 4096):
