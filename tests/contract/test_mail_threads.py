@@ -154,7 +154,7 @@ def test_many_mails_of_one_thread_in_one_mailbox(triage: Triage) -> None:
 
 
 def test_a_thread_that_is_full_takes_no_more(triage: Triage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "LONGEST", 20_000)
+    monkeypatch.setattr(threads, "LONGEST_THREAD", 20_000)
     part = "a line of a long text\n" * 500
     outcomes = stored(triage, *[mail(part, name=f"{n}@x", after=["0@x"] if n else ()) for n in range(4)])
     assert actions(outcomes) == ["created", "updated", "rejected", "rejected"]

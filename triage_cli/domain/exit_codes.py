@@ -28,7 +28,7 @@ EARLY_END: frozenset[int] = frozenset({
     ExitCode.TERMINATED, KILLED,
 })  # fmt: skip
 
-# If several apply, the first of these is returned.
+# If several exit codes apply, the first of these is returned.
 PRECEDENCE = (
     ExitCode.INTERRUPTED, ExitCode.TERMINATED, ExitCode.UNEXPECTED, ExitCode.USAGE, ExitCode.REFUSED,
     ExitCode.NOT_FOUND, ExitCode.UNAVAILABLE, ExitCode.BUDGET, ExitCode.CHECK_FAILED, ExitCode.PARTIAL, ExitCode.OK,

@@ -10,12 +10,12 @@ def lookup(value: Any, path: str) -> Any:
     In a list, a number is an index. If it is out of range or no number, it selects the object with that `id`, as in
     `custom_fields.360012.value`. A key may hold dots itself, as `System.Title` of Azure DevOps.
     """
-    keys = path.split(".")
-    while keys:
-        key, *keys = keys
+    path_keys = path.split(".")
+    while path_keys:
+        key, *path_keys = path_keys
         if isinstance(value, Mapping):
             if key not in value:
-                key, keys = _with_dots(value, key, keys)
+                key, path_keys = _with_dots(value, key, path_keys)
             value = value.get(key)
         elif isinstance(value, list) and key.isdecimal() and len(key) < 6 and int(key) < len(value):
             value = value[int(key)]
@@ -27,29 +27,29 @@ def lookup(value: Any, path: str) -> Any:
 
 
 def _with_dots(value: Mapping[str, Any], key: str, later_keys: list[str]) -> tuple[str, list[str]]:
-    """Return a key with as few later ones as make it one of these, and the others; itself if none does."""
-    joined = key
+    """Return a key with as few later ones as make it a dotted key of these, and the others; itself if none does."""
+    dotted_key = key
     for number, part in enumerate(later_keys, 1):
-        joined += f".{part}"
-        if joined in value:
-            return joined, later_keys[number:]
+        dotted_key += f".{part}"
+        if dotted_key in value:
+            return dotted_key, later_keys[number:]
     return key, later_keys
 
 
 def has_place(value: Any, path: str) -> bool:
     """Return whether a value has this path, also if it holds null there; a list has every index."""
-    keys = path.split(".")
-    for number in range(len(keys) - 1, -1, -1):  # the last key, which may hold dots itself
-        inside = lookup(value, ".".join(keys[:number])) if number else value
-        if isinstance(inside, Mapping) and ".".join(keys[number:]) in inside:
+    path_keys = path.split(".")
+    for number in range(len(path_keys) - 1, -1, -1):  # the last key of the path, which may hold dots itself
+        inside = lookup(value, ".".join(path_keys[:number])) if number else value
+        if isinstance(inside, Mapping) and ".".join(path_keys[number:]) in inside:
             return True
-        if isinstance(inside, list) and number == len(keys) - 1:
+        if isinstance(inside, list) and number == len(path_keys) - 1:
             return True
     return False
 
 
 def placed(tree: Any, path: str, value: Any) -> Any:
     """Return a tree of mappings with a value at a dotted path."""
-    key, _, rest = path.partition(".")
+    key, _, rest_of_path = path.partition(".")
     inside: Mapping[str, Any] = tree if isinstance(tree, Mapping) else {}
-    return {**inside, key: placed(inside.get(key), rest, value) if rest else value}
+    return {**inside, key: placed(inside.get(key), rest_of_path, value) if rest_of_path else value}

@@ -77,21 +77,21 @@ class Outcome(NamedTuple, Generic[T]):
 
     @property
     def place(self) -> int:
-        """Return the row. Raises `TypeError` if it is not set."""
+        """Return the row of the outcome. Raises `TypeError` if it is not set."""
         if self.row is None:
             raise TypeError(self)
         return self.row
 
     @property
     def ticket(self) -> Ticket:
-        """Return the item as a ticket. Raises `TypeError` if it is something else."""
+        """Return the outcome's item as a ticket. Raises `TypeError` if it is something else."""
         if not isinstance(self.item, Ticket):
             raise TypeError(self)
         return self.item
 
     @property
     def outgoing(self) -> OutgoingDelivery:
-        """Return the item as a delivery. Raises `TypeError` if it is something else."""
+        """Return the outcome's item as a delivery. Raises `TypeError` if it is something else."""
         if not isinstance(self.item, OutgoingDelivery):
             raise TypeError(self)
         return self.item

@@ -12,10 +12,10 @@ from triage_cli.domain.tickets import Renamed, Ticket
 
 # The statuses of tickets that were routed; they stay so while no field changes that a rule reads.
 SETTLED = ("routing", "routed", "undeliverable", "unroutable")
-# The fields that rules read.
+# The fields of a ticket that routing rules read.
 READ = ("category", "priority", "customer_id", "external_id", "source", "confidence", "verdict", "extra")
 
-# How often a ticket may have returned to a category for its deliveries' ids to be recognised.
+# How often a ticket may have been routed to a category again, for its deliveries' ids to be recognised.
 MOST_RETURNS = 100
 
 
@@ -57,12 +57,12 @@ def needed_deliveries(
     category = ticket.category or ""
     superseded = obsolete([d for d in existing if again or d.category != category or d.destination not in rule.to], at)
     in_force = _not_replaced(with_changes(existing, superseded))
-    has_delivery = {d.destination for d in in_force if d.category == category and d.state != "superseded"}
+    served = {d.destination for d in in_force if d.category == category and d.state != "superseded"}
     arrived = {d.destination: d.delivery_id for d in in_force if d.arrived}
     left_deliveries = [d.delivery_id for d in in_force if d.arrived and d.destination not in rule.to]
     new: list[Delivery] = []
     for destination in rule.to:
-        if destination in has_delivery and not again:
+        if destination in served and not again:
             continue
         replaces = arrived.get(destination)
         if replaces is None and left_deliveries:  # each new delivery replaces another one that the ticket leaves
@@ -93,8 +93,9 @@ def needed_deliveries(
 
 def earlier(delivery: Delivery, deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
     """Return the earlier deliveries to the same destination, of all deliveries of a ticket."""
-    order = [d.delivery_id for d in deliveries]
-    before = deliveries[: order.index(delivery.delivery_id)] if delivery.delivery_id in order else deliveries
+    delivery_ids = [d.delivery_id for d in deliveries]
+    is_known = delivery.delivery_id in delivery_ids
+    before = deliveries[: delivery_ids.index(delivery.delivery_id)] if is_known else deliveries
     return tuple(d for d in before if d.destination == delivery.destination)
 
 
@@ -103,28 +104,29 @@ def as_sent(delivery: Delivery, renames: Sequence[Renamed]) -> Delivery:
 
     Where several names were merged since, the id tells under which one the delivery was made.
     """
-    names = [delivery.category]
-    for name in names:  # grows
-        later = (r.old for r in renames if r.new == name and r.at > (delivery.done_at or delivery.at))
-        names += [old for old in later if old not in names]
-    made = next((name for name in names if _is_made_for(name, delivery)), names[-1])
-    return delivery._replace(category=made)
+    categories = [delivery.category]
+    for name in categories:  # grows
+        older_names = (r.old for r in renames if r.new == name and r.at > (delivery.done_at or delivery.at))
+        categories += [old for old in older_names if old not in categories]
+    sent_category = next((name for name in categories if _is_made_for(name, delivery)), categories[-1])
+    return delivery._replace(category=sent_category)
 
 
 def _is_made_for(category: str, delivery: Delivery) -> bool:
-    ids = (delivery_id(delivery.ticket_id, category, delivery.destination, nth) for nth in range(MOST_RETURNS))
-    return delivery.delivery_id in ids
+    """Return whether a delivery's id is one that routing gives under a category."""
+    possible_ids = (delivery_id(delivery.ticket_id, category, delivery.destination, nth) for nth in range(MOST_RETURNS))
+    return delivery.delivery_id in possible_ids
 
 
 def decided(before: Ticket, rule: Rule, status: str) -> Ticket:
-    """Return a ticket after a routing decision."""
+    """Return a ticket after the routing decision for a rule."""
     return before._replace(
         status=status, routed_to=", ".join(rule.to), error=None, revision=before.revision + 1, run_id=None
     )
 
 
 def with_changes(deliveries: Iterable[Delivery], changed: Iterable[Delivery]) -> tuple[Delivery, ...]:
-    """Return deliveries, each as it is after the change of some of them."""
+    """Return deliveries, each as it is after routing has changed some of them."""
     changed_by_id = {d.delivery_id: d for d in changed}
     return tuple(changed_by_id.get(d.delivery_id, d) for d in deliveries)
 
@@ -147,10 +149,10 @@ def _replaces(later: Delivery, before: Delivery) -> bool:
 
 def _new_delivery_id(ticket_id: str, category: str, destination: str, existing: Sequence[Delivery]) -> str:
     """Return an unused id for the next delivery. Deliveries from before a rename keep ids with the old name."""
-    taken = {d.delivery_id for d in existing}
+    taken_ids = {d.delivery_id for d in existing}
     first_number = sum(d.destination == destination and d.category == category for d in existing)
-    names = (delivery_id(ticket_id, category, destination, nth) for nth in count(first_number))
-    return next(name for name in names if name not in taken)
+    possible_ids = (delivery_id(ticket_id, category, destination, nth) for nth in count(first_number))
+    return next(unused_id for unused_id in possible_ids if unused_id not in taken_ids)
 
 
 def obsolete(deliveries: Iterable[Delivery], at: str) -> tuple[Delivery, ...]:
@@ -164,7 +166,7 @@ def obsolete(deliveries: Iterable[Delivery], at: str) -> tuple[Delivery, ...]:
 
 def status_of(deliveries: Iterable[Delivery], category: str | None) -> str:
     """Return the status of a ticket with these deliveries, of which only those of its present category count."""
-    states = {d.state for d in deliveries if d.category == category}
-    if "pending" in states:
+    delivery_states = {d.state for d in deliveries if d.category == category}
+    if "pending" in delivery_states:
         return "routing"
-    return "undeliverable" if "dead" in states else "routed"
+    return "undeliverable" if "dead" in delivery_states else "routed"

@@ -7,7 +7,7 @@ from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Ticket
 
-# The prefix of a condition on a column of a ticket's `extra`.
+# The prefix of a rule's condition on a column of a ticket's `extra`.
 EXTRA = "extra."
 
 
@@ -27,7 +27,7 @@ class Rule(NamedTuple):
 
     @property
     def compares(self) -> bool:
-        """Return whether it looks at the ticket's confidence."""
+        """Return whether the rule looks at the ticket's confidence."""
         return self.min_confidence is not None or self.max_error is not None
 
 
@@ -45,12 +45,12 @@ class Reach(NamedTuple):
 
 
 def never_promised(_max_error: float) -> float:
-    """Return a threshold that no answer reaches."""
+    """Return a threshold that no answer reaches, where a rule's `max_error` is promised of none."""
     return NEVER
 
 
 def match(rules: Iterable[Rule], ticket: Ticket, promised: Callable[[float], float] = never_promised) -> Rule | None:
-    """Return the first rule whose conditions all hold.
+    """Return the first routing rule whose conditions all hold.
 
     `promised` returns the confidence from which on the ticket's answer keeps a `max_error`.
     """
@@ -63,16 +63,16 @@ def holds(rule: Rule, ticket: Ticket, promised: Callable[[float], float] = never
         return False
     if not rule.compares or ticket.verdict:
         return True
-    least = max(rule.min_confidence or 0.0, 0.0 if rule.max_error is None else promised(rule.max_error))
-    return ticket.confidence is not None and ticket.confidence >= least
+    least_confidence = max(rule.min_confidence or 0.0, 0.0 if rule.max_error is None else promised(rule.max_error))
+    return ticket.confidence is not None and ticket.confidence >= least_confidence
 
 
 def _meets(ticket: Ticket, name: str, accepted: Collection[str | bool]) -> bool:
-    """Return whether one condition holds. For a list in `extra`, one of its values is enough."""
+    """Return whether a ticket meets one condition of a rule. For a list in `extra`, one of its values is enough."""
     if not name.startswith(EXTRA):
         return getattr(ticket, name) in accepted
-    value = from_json(ticket.extra).get(name.removeprefix(EXTRA))
-    values = value if isinstance(value, list) else [value]
+    column_value = from_json(ticket.extra).get(name.removeprefix(EXTRA))
+    values = column_value if isinstance(column_value, list) else [column_value]
     return any((each if isinstance(each, str) else compact(each)) in accepted for each in values if each is not None)
 
 
@@ -89,13 +89,13 @@ def reach(rules: Iterable[Rule], category: str) -> Reach:
 
 def conditions(rule: Rule) -> str:
     """Return the conditions of a rule in words, without the one on the category."""
-    parts = [
+    condition_clauses = [
         f"{name} is {' or '.join(str(value).lower() if isinstance(value, bool) else value for value in values)}"
         for name, values in rule.when.items()
         if name != "category"
     ]
     if rule.min_confidence is not None:
-        parts.append(f"confidence is at least {rule.min_confidence:g}")
+        condition_clauses.append(f"confidence is at least {rule.min_confidence:g}")
     if rule.max_error is not None:
-        parts.append(f"its error is promised to be at most {rule.max_error:.2%}")
-    return ", ".join(parts)
+        condition_clauses.append(f"its error is promised to be at most {rule.max_error:.2%}")
+    return ", ".join(condition_clauses)

@@ -8,7 +8,8 @@ LEASE_SECONDS = 60.0
 class Lease(NamedTuple):
     """A run's hold on its tickets, for `LEASE_SECONDS` of the store's clock.
 
-    It carries what the run has spent and reserved, in USD (None: unchanged), so that the money of a killed run counts.
+    A lease carries what its run has spent and reserved, in USD (None: unchanged), so that the money of a killed run
+    counts.
     """
 
     run_id: str
@@ -24,7 +25,7 @@ class Held(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One bulk command; `command_line` holds no secrets; `pid` is 0 if there is no process to check.
+    """One run of a bulk command; `command_line` holds no secrets; `pid` is 0 if there is no process to check.
 
     `served` is 1 if a server began it, for a request or in the background.
     """
@@ -47,7 +48,7 @@ class Run(NamedTuple):
 
 
 def rounded_usd(amount: float) -> float:
-    """Return a sum of costs without the noise of floating-point numbers, which begins far below a token's price."""
+    """Return a run's cost without the noise of floating-point numbers, which begins far below a token's price."""
     return round(amount, 12)
 
 

@@ -24,7 +24,7 @@ TICKET_KEYS = (
     "category", "suggestion", "confidence", "confidence_source", "classifier", "reason", "verdict", "routed_to",
     "cost_usd", "error", "extra",
 )  # fmt: skip
-# The columns that `run` adds to those of an input.
+# The keys that `run` adds to the columns of an input.
 ADDED_KEYS = (
     "triage_ticket_id", "triage_category", "triage_suggestion", "triage_confidence", "triage_status",
     "triage_routed_to", "triage_error",
@@ -62,15 +62,15 @@ def integer(text: str) -> int | str:
 
 
 # All values that are read can be written as JSON again; NaN and Infinity become None.
-_READING: Mapping[str, Any] = {"parse_constant": lambda _: None, "parse_float": number, "parse_int": integer}
-DECODER = json.JSONDecoder(**_READING)
+_JSON_READING: Mapping[str, Any] = {"parse_constant": lambda _: None, "parse_float": number, "parse_int": integer}
+DECODER = json.JSONDecoder(**_JSON_READING)
 from_json = DECODER.decode
 
 
 def foreign(document: str | bytes) -> Any:
     """Return the value of a JSON document of another program, read as by `DECODER`. Raises `ValueError`."""
     try:
-        return json.loads(document, **_READING)
+        return json.loads(document, **_JSON_READING)
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
 
@@ -115,7 +115,7 @@ def all_encodable(json_value: Any) -> Any:
 
 
 def ticket_record(ticket: Ticket) -> dict[str, Any]:
-    """Return the record of a ticket, always with all keys; unknown values are None."""
+    """Return the JSON record of a ticket, always with all keys; unknown values are None."""
     record: dict[str, Any] = dict(zip(TICKET_KEYS, _ticket_values(ticket), strict=True))
     record["verdict"] = ticket.verdict == 1
     record["extra"] = from_json(ticket.extra) if ticket.extra != "{}" else {}
@@ -123,14 +123,14 @@ def ticket_record(ticket: Ticket) -> dict[str, Any]:
 
 
 def classification_record(answer: Classification) -> dict[str, Any]:
-    """Return the record of one answer."""
+    """Return the JSON record of one answer."""
     record = answer._asdict()
     record["probabilities"] = from_json(answer.probabilities) if answer.probabilities else None
     return record
 
 
 def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> dict[str, Any]:
-    """Return the record of one delivery with its attempts."""
+    """Return the JSON record of one delivery with its attempts."""
     record = delivery._asdict() | {"doubtful": delivery.doubtful == 1}
     record["kept"] = from_json(delivery.kept) if delivery.kept else {}
     del record["revision"], record["targets"], record["refusal"]
@@ -140,17 +140,17 @@ def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> d
 
 
 def event_record(event: LoggedEvent) -> dict[str, Any]:
-    """Return the record of one event, with all that is needed to verify its hash."""
+    """Return the JSON record of one event, with all that is needed to verify its hash."""
     return event._asdict() | {"detail": from_json(event.detail)}
 
 
 def why_record(why: Why) -> dict[str, Any]:
-    """Return the record of a ticket's explanation."""
+    """Return the JSON record of a ticket's explanation."""
     return why._asdict() | {"agent_suggestions": [suggestion._asdict() for suggestion in why.agent_suggestions]}
 
 
 def history_record(history: History) -> dict[str, Any]:
-    """Return a ticket's record with its classifications, deliveries and events."""
+    """Return a ticket's JSON record with its classifications, deliveries and events."""
     return ticket_record(history.ticket) | {
         "classifications": [classification_record(c) for c in history.classifications],
         "deliveries": [delivery_record(d, history.attempts) for d in history.deliveries],
@@ -159,12 +159,12 @@ def history_record(history: History) -> dict[str, Any]:
 
 
 def group_record(group: StatsGroup) -> dict[str, Any]:
-    """Return the record of a group of counts: its keys, then the counts."""
+    """Return the JSON record of a group of counts: its keys, then the counts."""
     return {**group.keys, **dict(zip(GROUP_COUNTS, group[1:], strict=True))}
 
 
 def run_record(run: Run) -> dict[str, Any]:
-    """Return the record of a run. Without `ended_at`, it still runs, or was killed (`exit_code` 137)."""
+    """Return the JSON record of a run. Without `ended_at`, it still runs, or was killed (`exit_code` 137)."""
     record = run._asdict() | {
         "words": run.command_line,
         "counts": from_json(run.counts),
@@ -178,7 +178,7 @@ def run_record(run: Run) -> dict[str, Any]:
 
 
 def outcome_record(outcome: Outcome[Any]) -> dict[str, Any] | None:
-    """Return the record of an outcome's value, or None if it has no ticket."""
+    """Return the JSON record of an outcome's value, or None if it has no ticket."""
     value = outcome.value
     if isinstance(value, Decided):
         return ticket_record(value.ticket) | {"asked": value.asked}
@@ -190,5 +190,5 @@ def outcome_record(outcome: Outcome[Any]) -> dict[str, Any] | None:
 
 
 def error_record(code: str, message: str, hint: str) -> Mapping[str, Any]:
-    """Return the record of an error that ends a command."""
+    """Return the JSON record of an error that ends a command."""
     return {"error": {"code": code, "message": message, "hint": hint}}

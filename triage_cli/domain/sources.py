@@ -15,7 +15,7 @@ class SourceCursor(NamedTuple):
 
 
 class SourcePage(NamedTuple):
-    """The drafts of one answer of a source.
+    """One page of a source: the drafts of one of its answers.
 
     `position` is where the next pull continues once these drafts and all before them are stored (None: the position of
     an earlier page stays). `progress` is the share of the list that was read, if known.
@@ -29,7 +29,7 @@ class SourcePage(NamedTuple):
 class PullPlan(NamedTuple):
     """The options of a pull: items changed since a time (None: since the last pull), a limit, everything again.
 
-    `deadline` is the most seconds that a pull may take, with its pauses.
+    `deadline` is the most seconds that a pull from a source may take, with its pauses.
     """
 
     since: str | None = None

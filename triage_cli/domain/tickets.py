@@ -101,14 +101,14 @@ class TicketDraft(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Return where it is in its input, for a message."""
+        """Return where the draft is in its input, for a message."""
         return place_of(self.line, self.record)
 
     @property
     def text(self) -> str:
-        """Return what a classifier would read of it."""
+        """Return what a classifier would read of the draft's ticket."""
         mail = parts.mail_of(self.extra)
-        return _joined(self.subject, parts.without(self.description, mail.left_out if mail else ()))
+        return _subject_and_body(self.subject, parts.without(self.description, mail.left_out if mail else ()))
 
 
 class Rejected(NamedTuple):
@@ -126,7 +126,7 @@ class Rejected(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Return the approximate number of characters in memory."""
+        """Return the approximate number of characters of the rejected row in memory."""
         return len(self.raw)
 
 
@@ -207,8 +207,8 @@ class Ticket(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Return what a classifier reads: subject and body."""
-        return _joined(self.subject, self.body)
+        """Return what a classifier reads of the ticket: subject and body."""
+        return _subject_and_body(self.subject, self.body)
 
     @property
     def shown_hash(self) -> str:
@@ -220,7 +220,7 @@ class Ticket(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Return the approximate number of characters."""
+        """Return the approximate number of characters of the ticket."""
         return len(self.subject or "") + len(self.description or "") + len(self.extra)
 
 
@@ -264,8 +264,8 @@ class Selection(NamedTuple):
 
 def text_of(subject: str | None, description: str | None, extra: str) -> str:
     """Return what a classifier reads of a stored ticket with these fields, as `Ticket.text` does."""
-    return _joined(subject, parts.without(description, parts.left_out(extra)))
+    return _subject_and_body(subject, parts.without(description, parts.left_out(extra)))
 
 
-def _joined(subject: str | None, body: str | None) -> str:
+def _subject_and_body(subject: str | None, body: str | None) -> str:
     return f"{subject}\n{body}" if subject and body else subject or body or ""

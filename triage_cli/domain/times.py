@@ -13,7 +13,7 @@ def now() -> str:
 
 
 def timestamp(moment: datetime) -> str:
-    """Return a moment in UTC as `now` has it, so that the texts of two compare as the moments do."""
+    """Return a moment in UTC as `now` has it, so that the texts of two times compare as the times do."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -9,7 +9,7 @@ from triage_cli.domain.errors import ConfigError
 
 
 def secret_of(text: str, place: str = "a webhook secret") -> bytes:
-    """Return the bytes of a secret: base64 after `whsec_`, or else the text itself. `place` names it in errors."""
+    """Return the bytes of a webhook secret: base64 after `whsec_`, else the text itself; errors name it by `place`."""
     if not text.startswith("whsec_"):
         return text.encode()
     try:
@@ -22,7 +22,7 @@ def secret_of(text: str, place: str = "a webhook secret") -> bytes:
 
 
 def signature(secrets: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> str:
-    """Return the signature header of a message, with one signature per secret, so that secrets can be rotated."""
+    """Return the signature header of a webhook message, with a signature per secret, so that secrets can be rotated."""
     signed_content = f"{message_id}.{timestamp}.".encode() + body
-    signed = (base64.b64encode(hmac.digest(secret, signed_content, hashlib.sha256)).decode() for secret in secrets)
-    return " ".join(f"v1,{text}" for text in signed)
+    signatures = (base64.b64encode(hmac.digest(secret, signed_content, hashlib.sha256)).decode() for secret in secrets)
+    return " ".join(f"v1,{text}" for text in signatures)

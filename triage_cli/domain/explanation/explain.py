@@ -55,10 +55,8 @@ def explain(
             yield f"{readable(event.timestamp)}  {sentence}"
     if (run := history.ended_early) is not None:
         yield f"{readable(run.ended_at or run.started_at)}  {early_end(run)}"
-    gone_category = (
-        history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
-    )
-    yield f"Next: {offline_clause(history, offline)}{next_step(history, gone_category, owed, near)}"
+    gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
+    yield f"Next: {offline_clause(history, offline)}{next_step(history, gone, owed, near)}"
 
 
 def _earlier_steps(history: History, events: Events) -> dict[str, list[Classification]]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-# A part of a text: its beginning and end, in characters.
+# A part of a mail's text: its beginning and end, in characters.
 Span = tuple[int, int]
 
 MAIL, THREAD, LEFT_OUT = "mail", "thread", "left_out"
@@ -21,30 +21,30 @@ class Mail(NamedTuple):
     left_out: Sequence[Span] = ()
 
     def record(self) -> dict[str, Any]:
-        """Return the value for `extra`."""
+        """Return the mail as a ticket's `extra` has it."""
         return {"message_id": self.message_id, LEFT_OUT: [list(span) for span in self.left_out]}
 
 
 def mail_of(extra: Mapping[str, Any]) -> Mail | None:
     """Return the mail of a draft or ticket; None if it is no mail, or `extra` was not written by triage."""
-    record = extra.get(MAIL)
-    if not isinstance(record, dict) or not isinstance(record.get("message_id"), str):
+    mail_record = extra.get(MAIL)
+    if not isinstance(mail_record, dict) or not isinstance(mail_record.get("message_id"), str):
         return None
-    spans, at = [], 0
-    listed = record.get(LEFT_OUT)
-    for span in listed if isinstance(listed, list) else ():
+    left_out_spans, at = [], 0
+    spans = mail_record.get(LEFT_OUT)
+    for span in spans if isinstance(spans, list) else ():
         match span:
             case [int(begin), int(end)] if at <= begin < end:
-                spans.append((begin, end))
+                left_out_spans.append((begin, end))
                 at = end
             case _:
-                return Mail(record["message_id"])
-    return Mail(record["message_id"], tuple(spans))
+                return Mail(mail_record["message_id"])
+    return Mail(mail_record["message_id"], tuple(left_out_spans))
 
 
 def left_out(extra: str) -> Sequence[Span]:
     """Return the parts of a stored ticket's description that classifiers do not get; `extra` is its JSON."""
-    if f'"{LEFT_OUT}"' not in extra:  # true for most tickets, and cheaper than parsing the JSON
+    if f'"{LEFT_OUT}"' not in extra:  # true for most tickets, and cheaper than parsing the mail's JSON
         return ()
     mail = mail_of(json.loads(extra))
     return mail.left_out if mail else ()
@@ -52,19 +52,19 @@ def left_out(extra: str) -> Sequence[Span]:
 
 def whole(extra: dict[str, Any]) -> dict[str, Any]:
     """Return the `extra` of a text of which no part is left out, since it is not the text of the mail."""
-    record = extra.get(MAIL)
-    if not isinstance(record, dict) or LEFT_OUT not in record:
+    mail_record = extra.get(MAIL)
+    if not isinstance(mail_record, dict) or LEFT_OUT not in mail_record:
         return extra
-    return {**extra, MAIL: {key: value for key, value in record.items() if key != LEFT_OUT}}
+    return {**extra, MAIL: {key: value for key, value in mail_record.items() if key != LEFT_OUT}}
 
 
 def without(text: str | None, spans: Iterable[Span]) -> str | None:
-    """Return a text without these parts, or the whole text if no letter would be left."""
+    """Return a text without these parts of a mail, or the whole text if no letter would be left."""
     if not text or not spans:
         return text
-    kept, at = [], 0
+    kept_parts, at = [], 0
     for begin, end in spans:
-        kept.append(text[at:begin])
+        kept_parts.append(text[at:begin])
         at = end
-    rest = "".join((*kept, text[at:])).strip()
+    rest = "".join((*kept_parts, text[at:])).strip()
     return rest if any(map(str.isalpha, rest)) else text

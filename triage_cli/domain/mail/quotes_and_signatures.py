@@ -12,16 +12,18 @@ from operator import itemgetter
 
 from triage_cli.domain.mail.parts import Span
 
-_WRAPPED = 3  # the most lines of an attribution ("On … wrote:")
-_BLOCK = 7  # the most lines of a quoted mail's headers
-_BEGINNINGS = ("On ", "At ", "Am ", "Le ", "El ", "Il ", "Em ", "Op ", "Den ", "På ", "W dniu ", "Dnia ", "Dne ")
+_ATTRIBUTION_LINES = 3  # the most lines of an attribution ("On … wrote:")
+_QUOTED_HEADERS = 7  # the most lines of a quoted mail's headers
+_ATTRIBUTION_STARTS = (
+    "On ", "At ", "Am ", "Le ", "El ", "Il ", "Em ", "Op ", "Den ", "På ", "W dniu ", "Dnia ", "Dne ",
+)  # fmt: skip
 _WROTE = re.compile(
     r"\b(?:wrote|writes|schrieb|a écrit|écrit|escribió|ha scritto|escreveu|schreef|geschreven|skrev|kirjoitti|napsal"
     r"|napisał(?:a|\(a\))?|написал(?:а|\(а\))?)(?!\w).{0,80}:$"
 )
-# The way in which some mail programs write it: a date, a name, an address.
-_DATED = re.compile(r"\d{4}[/.-]\d\d?[/.-]\d\d?\b[^<>@]{0,120}<[^<>@ ]{1,80}@[^<>@ ]{1,80}>:?$")
-_DIVIDERS = frozenset((
+# The attribution as some mail programs write it: a date, a name, an address.
+_DATED_ATTRIBUTION = re.compile(r"\d{4}[/.-]\d\d?[/.-]\d\d?\b[^<>@]{0,120}<[^<>@ ]{1,80}@[^<>@ ]{1,80}>:?$")
+_QUOTE_DIVIDERS = frozenset((
     "original message", "forwarded message", "begin forwarded message", "reply message", "ursprüngliche nachricht",
     "original-nachricht", "weitergeleitete nachricht", "anfang der weitergeleiteten nachricht",
     "anfang der weitergeleiteten e-mail", "message original", "message d'origine", "message d’origine",
@@ -40,13 +42,15 @@ _OTHER = (
 _SUBJECT = "subject|betreff|objet|sujet|asunto|oggetto|assunto|onderwerp|ämne|emne|temat|тема|主题|件名"
 _SENDERS, _OTHERS = frozenset(_SENDER.split("|")), frozenset(f"{_OTHER}|{_SUBJECT}".split("|"))
 _SUBJECTS = frozenset(_SUBJECT.split("|"))
-_YEAR, _TIME = re.compile(r"\d{4}"), re.compile(r"\d ?[:h] ?\d\d")
+_HEADER_YEAR, _HEADER_TIME = re.compile(r"\d{4}"), re.compile(r"\d ?[:h] ?\d\d")
 
-_WIDTH = 300  # characters of a line that are searched
-_LEAST = 8  # letters that must be above a signature
-_TAIL = 12  # lines of a signature
-_TOP = 6  # lines within which a banner begins
-_REPLY = re.compile(r"\s*(?:re|r|aw|antw|sv|vs|odp|ref|rif|res|回复|答复|回覆)(?:\[\d+\])?\s*[:\uff1a]", re.IGNORECASE)
+_SEARCHED_WIDTH = 300  # characters of a line that are searched
+_LETTERS_ABOVE = 8  # letters that must be above a signature
+_SIGNATURE_LINES = 12  # lines of a signature
+_BANNER_LINES = 6  # lines within which a banner begins
+_REPLY_SUBJECT = re.compile(
+    r"\s*(?:re|r|aw|antw|sv|vs|odp|ref|rif|res|回复|答复|回覆)(?:\[\d+\])?\s*[:\uff1a]", re.IGNORECASE
+)
 _CLOSINGS = (
     "--", "(?:with )?(?:(?:best|kind|kindest|warm) )?(?:regards|wishes)", "sincerely(?: yours)?", "yours [a-z]+", "mfg",
     "(?:bien )?cordialement", "bien à vous",
@@ -56,7 +60,7 @@ _CLOSINGS = (
     "med venlig hilsen(?: / kind regards)?", "pozdrawiam", "terveisin",
 )  # fmt: skip
 _THANKS = ("(?:many |with )?thanks", "thank you", "cheers", "best", "vielen dank", "danke", "merci", "gracias")
-_DEVICES = (
+_PHONE_SIGNATURES = (
     "sent from my .{1,40}", "sent (?:from|with|via) (?:mail|outlook|yahoo|windows|airmail|mobile|proton|spark).{0,60}",
     "get outlook for .{1,60}", "von meinem .{1,40} gesendet", "gesendet (?:von|mit) .{1,40}",
     "envoyé (?:de|depuis) mon .{1,40}", "enviado (?:desde|do) m.{1,40}", "inviato da .{1,40}",
@@ -64,7 +68,7 @@ _DEVICES = (
 )  # fmt: skip
 _CLOSING = re.compile(f"(?:{'|'.join(_CLOSINGS)})[,.! ]*", re.IGNORECASE)
 _THANK = re.compile(f"(?:{'|'.join(_THANKS)})[,.! ]*", re.IGNORECASE)
-_DEVICE = re.compile(f"[<(]?(?:{'|'.join(_DEVICES)})", re.IGNORECASE)
+_PHONE_SIGNATURE = re.compile(f"[<(]?(?:{'|'.join(_PHONE_SIGNATURES)})", re.IGNORECASE)
 _SENTENCE = re.compile(r".{61}|.*[.?!]$")
 _BANNER = re.compile(
     r"\W*(?:caution|warning|external|achtung|vorsicht|extern|attention|avertissement|precaución)\b"
@@ -106,7 +110,7 @@ def repeated(mail_lines: Sequence[str]) -> list[bool]:
 
 
 def _without_blanks(mail_lines: Sequence[str], index: int) -> int:
-    """Return the index of the first blank line directly above a line; the line's own index if there is none."""
+    """Return the index of the first blank line directly above a quote, or of the quote's own first line."""
     while index and not mail_lines[index - 1].strip():
         index -= 1
     return index
@@ -114,16 +118,16 @@ def _without_blanks(mail_lines: Sequence[str], index: int) -> int:
 
 def _attribution_end(mail_lines: Sequence[str], start: int) -> int:
     """Return the index of the line after an attribution that begins here; 0 if none does."""
-    joined = ""
-    for end in range(start, min(start + _WRAPPED, len(mail_lines))):
+    attribution = ""
+    for end in range(start, min(start + _ATTRIBUTION_LINES, len(mail_lines))):
         part = mail_lines[end].strip()
-        if not part or (joined and part.startswith((">", *_BEGINNINGS))):
+        if not part or (attribution and part.startswith((">", *_ATTRIBUTION_STARTS))):
             break
-        joined += part if joined.endswith("<") else f" {part}"
-        text = joined.strip()
-        if _DATED.match(text):
+        attribution += part if attribution.endswith("<") else f" {part}"
+        text = attribution.strip()
+        if _DATED_ATTRIBUTION.match(text):
             return end + 1
-        if _WROTE.search(text) and (text.startswith(_BEGINNINGS) or _names_someone(text)):
+        if _WROTE.search(text) and (text.startswith(_ATTRIBUTION_STARTS) or _names_someone(text)):
             return end + 1
     return 0
 
@@ -137,8 +141,8 @@ def _is_divider(mail_lines: Sequence[str], index: int) -> bool:
     line = mail_lines[index].strip()
     if line.strip("_") == "":
         return len(line) >= 10 and _are_headers(mail_lines, index + 1)
-    known = line.strip("-_=*–: ").casefold() in _DIVIDERS
-    return known and (line.endswith(":") or line.startswith(("--", "__", "==", "–")))
+    is_divider_text = line.strip("-_=*–: ").casefold() in _QUOTE_DIVIDERS
+    return is_divider_text and (line.endswith(":") or line.startswith(("--", "__", "==", "–")))
 
 
 def _are_headers(mail_lines: Sequence[str], start: int) -> bool:
@@ -148,19 +152,21 @@ def _are_headers(mail_lines: Sequence[str], start: int) -> bool:
     headers: one with an address, or one with a date and time and another that is the subject.
     """
     headers: dict[str, str] = {}
-    for line in mail_lines[start : start + _BLOCK]:
+    for line in mail_lines[start : start + _QUOTED_HEADERS]:
         name, _, value = line.replace("\uff1a", ":").partition(":")
         if (name := name.strip("* \t").casefold()) in _SENDERS | _OTHERS:
             headers.setdefault(name, value)
         if not line.strip() or not headers:
             break
-    names = headers.keys()
-    if not (names & _SENDERS and names & _OTHERS):
+    header_names = headers.keys()
+    if not (header_names & _SENDERS and header_names & _OTHERS):
         return False
-    if any("@" in headers[name] for name in names & _SENDERS):
+    if any("@" in headers[name] for name in header_names & _SENDERS):
         return True
-    dated = any(_YEAR.search(value) and _TIME.search(value) for value in headers.values())
-    return len(names) >= 3 and ("@" in "".join(headers.values()) or (dated and bool(names & _SUBJECTS)))
+    is_dated = any(_HEADER_YEAR.search(value) and _HEADER_TIME.search(value) for value in headers.values())
+    return len(header_names) >= 3 and (
+        "@" in "".join(headers.values()) or (is_dated and bool(header_names & _SUBJECTS))
+    )
 
 
 def left_out(text: str, *, subject: str | None, reply: bool) -> Sequence[Span]:
@@ -171,7 +177,7 @@ def left_out(text: str, *, subject: str | None, reply: bool) -> Sequence[Span]:
     mail_lines = text.split("\n")
     dropped = [False] * len(mail_lines)
     _drop_notices(mail_lines, dropped)
-    if reply or _REPLY.match(subject or ""):
+    if reply or _REPLY_SUBJECT.match(subject or ""):
         _drop_quotes(mail_lines, dropped)
     _drop_signature(mail_lines, dropped)
     if not any(
@@ -188,49 +194,49 @@ def _drop_notices(mail_lines: Sequence[str], dropped: list[bool]) -> None:
         paragraph = list(group)
         end = line_index + len(paragraph)
         first_lines = "\n".join(paragraph[:8])[:800]
-        if filled and (_DISCLAIMER.match(first_lines) or (line_index < _TOP and _BANNER.match(first_lines))):
+        if filled and (_DISCLAIMER.match(first_lines) or (line_index < _BANNER_LINES and _BANNER.match(first_lines))):
             dropped[line_index:end] = [True] * len(paragraph)
         line_index = end
 
 
 def _drop_quotes(mail_lines: Sequence[str], dropped: list[bool]) -> None:
-    for line_index, is_repeated in enumerate(repeated([mail_line[:_WIDTH] for mail_line in mail_lines])):
+    for line_index, is_repeated in enumerate(repeated([mail_line[:_SEARCHED_WIDTH] for mail_line in mail_lines])):
         dropped[line_index] = dropped[line_index] or is_repeated
 
 
 def _drop_signature(mail_lines: Sequence[str], dropped: list[bool]) -> None:
     """Drop the last lines from a closing phrase on, if there is a message above it."""
     kept = [line_index for line_index, drop in enumerate(dropped) if not drop and mail_lines[line_index].strip()]
-    tail = kept[-_TAIL:]
-    for number, line_index in enumerate(tail):
-        after = tail[number + 1 :]
-        if _ends(mail_lines[line_index].strip(), [mail_lines[each].strip() for each in after]) and _is_message(
-            mail_lines, kept, line_index
-        ):
+    last_lines = kept[-_SIGNATURE_LINES:]
+    for number, line_index in enumerate(last_lines):
+        after = last_lines[number + 1 :]
+        is_beginning = _begins_signature(mail_lines[line_index].strip(), [mail_lines[each].strip() for each in after])
+        if is_beginning and _is_message(mail_lines, kept, line_index):
             dropped[line_index:] = [True] * (len(mail_lines) - line_index)
             return
 
 
-def _ends(mail_line: str, after: Sequence[str]) -> bool:
-    """Return whether a signature begins with a line."""
+def _begins_signature(mail_line: str, after: Sequence[str]) -> bool:
+    """Return whether a signature begins with a line, before the lines `after` it."""
     if _CLOSING.fullmatch(mail_line):
         return True
     if _THANK.fullmatch(mail_line):
         return len(after) <= 4 and not any(map(_SENTENCE.match, after))
-    return len(after) <= 3 and bool(_DEVICE.fullmatch(mail_line))
+    return len(after) <= 3 and bool(_PHONE_SIGNATURE.fullmatch(mail_line))
 
 
 def _is_message(mail_lines: Sequence[str], kept: Sequence[int], end: int) -> bool:
+    """Return whether the lines above a signature have enough letters for a message."""
     letters = 0
     for line_index in kept:
-        if line_index >= end or letters >= _LEAST:
+        if line_index >= end or letters >= _LETTERS_ABOVE:
             break
         letters += sum(map(str.isalpha, mail_lines[line_index]))
-    return letters >= _LEAST
+    return letters >= _LETTERS_ABOVE
 
 
 def _spans(mail_lines: Sequence[str], dropped: Sequence[bool]) -> list[Span]:
-    """Return the spans of dropped lines, each with its line end."""
+    """Return the spans of the dropped lines of a mail, each with its line end."""
     spans, at = [], 0
     for drop, group in groupby(zip(mail_lines, dropped, strict=True), key=itemgetter(1)):
         end = at + sum(len(mail_line) + 1 for mail_line, _ in group)

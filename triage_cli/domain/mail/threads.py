@@ -10,22 +10,22 @@ from triage_cli.domain.serialization import from_json
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 
 # Characters of JSON that the later mails of one ticket may take.
-LONGEST = 1 << 20
+LONGEST_THREAD = 1 << 20
 
 
 def apart(chunks: Iterable[Sequence[TicketDraft | Rejected]]) -> Iterator[Sequence[TicketDraft | Rejected]]:
     """Yield chunks with at most one mail of a thread, since a mail is joined to the ticket that earlier mails made."""
     for chunk in chunks:
         begin = 0
-        threads: set[tuple[str, str | None]] = set()
+        threads_in_chunk: set[tuple[str, str | None]] = set()
         for place, row in enumerate(chunk):
             if not isinstance(row, TicketDraft) or row.origin != "mail":
                 continue
-            if (row.source, row.external_id) in threads:
+            if (row.source, row.external_id) in threads_in_chunk:
                 yield chunk[begin:place]
                 begin = place
-                threads.clear()
-            threads.add((row.source, row.external_id))
+                threads_in_chunk.clear()
+            threads_in_chunk.add((row.source, row.external_id))
         yield chunk[begin:] if begin else chunk
 
 
@@ -41,9 +41,9 @@ def joined(known: Ticket, item: Identified) -> Ticket | None:
     if mail is None:
         return None
     place = draft.place if draft.line else f"the mail {mail.message_id[:200]}"  # of a mail server
-    thread = [each for each in _listed(extra.get(THREAD)) if isinstance(each, dict)]
-    named = [each for each in thread if isinstance(each.get("message_id"), str)]  # an import may have made it up
-    mails = {each["message_id"]: (each.get("from"), each.get("date")) for each in named}
+    thread = [each for each in _list_or_empty(extra.get(THREAD)) if isinstance(each, dict)]
+    with_id = [each for each in thread if isinstance(each.get("message_id"), str)]  # an import may have made it up
+    mails = {each["message_id"]: (each.get("from"), each.get("date")) for each in with_id}
     if opener is not None:
         mails[opener.message_id] = (known.customer_id, known.created_at)
     if mail.message_id in mails:
@@ -52,27 +52,27 @@ def joined(known: Ticket, item: Identified) -> Ticket | None:
         return None
     is_first = opener is not None and mail.message_id == known.external_id
     if opener is not None and is_first:
-        thread.insert(0, _entry(opener, known, extra))
+        thread.insert(0, _thread_entry(opener, known, extra))
         extra = dict(draft.extra)
     else:
-        thread.append(_entry(mail, draft, draft.extra))
-    after = encoded({**extra, THREAD: thread})
-    if len(after) > LONGEST:
+        thread.append(_thread_entry(mail, draft, draft.extra))
+    extra_json = encoded({**extra, THREAD: thread})
+    if len(extra_json) > LONGEST_THREAD:
         raise RowError(
             f"{place}: its thread holds {len(thread)} mails and would be over 1 MB",
             hint="a thread that long is rarely one matter: keep the mail where it is",
         )
-    ticket = known._replace(extra=after, revision=known.revision + 1)
+    ticket = known._replace(extra=extra_json, revision=known.revision + 1)
     return _opened(ticket, item) if is_first else ticket
 
 
 def length(ticket: Ticket) -> int:
     """Return the number of mails in a ticket's thread, with the first one."""
-    return 1 + len(_listed(from_json(ticket.extra).get(THREAD)))
+    return 1 + len(_list_or_empty(from_json(ticket.extra).get(THREAD)))
 
 
 def _opened(ticket: Ticket, item: Identified) -> Ticket:
-    """Return the ticket with this mail as its text."""
+    """Return the ticket with this first mail of its thread as its text."""
     draft = item.draft
     ticket = ticket._replace(
         content_hash=item.content,
@@ -84,14 +84,14 @@ def _opened(ticket: Ticket, item: Identified) -> Ticket:
     return ticket if ticket.verdict else reset(ticket)
 
 
-def _entry(mail: Mail, bearer: Ticket | TicketDraft, extra: Mapping[str, Any]) -> dict[str, Any]:
+def _thread_entry(mail: Mail, bearer: Ticket | TicketDraft, extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mail as the thread has it; `bearer` holds its sender, date and text, `extra` its attachments."""
-    entry = {
+    thread_entry = {
         "message_id": mail.message_id, "from": bearer.customer_id, "date": bearer.created_at,
         "subject": bearer.subject, "text": bearer.description,
     }  # fmt: skip
-    return {**entry, "attachments": extra["attachments"]} if extra.get("attachments") else entry
+    return {**thread_entry, "attachments": extra["attachments"]} if extra.get("attachments") else thread_entry
 
 
-def _listed(value: object) -> list[Any]:
+def _list_or_empty(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
