@@ -141,7 +141,7 @@ def test_a_question_that_gets_no_answer_gets_an_error() -> None:
 
 LINES = sorted({
     line
-    for step in (GroupWorker._work_until_closed, GroupWorker._gather, GroupWorker._serve)
+    for step in (GroupWorker._work_until_closed, GroupWorker._gather_group, GroupWorker._serve_group)
     for _, _, line in step.__code__.co_lines()
     if line and line > step.__code__.co_firstlineno
     and "error" not in linecache.getline(step.__code__.co_filename, line)  # these lines hand an error out

@@ -15,7 +15,7 @@ from triage_cli.runtime.resource_exhaustion import lack_of_files
 A = TypeVar("A")
 B = TypeVar("B")
 
-# Answers within so many seconds of the first one are yielded together, for fewer and larger saves.
+# Answers of calls within so many seconds of the first one are yielded together, for fewer and larger saves.
 GATHER = 0.01
 
 
@@ -27,9 +27,9 @@ class AsyncBridge:
             raise lack
         self.loop = asyncio.new_event_loop()
         self._arrivals = _Arrivals()
-        threading.Thread(target=self._serve, name="bridge", daemon=True).start()
+        threading.Thread(target=self._run_loop, name="bridge", daemon=True).start()
 
-    def _serve(self) -> None:
+    def _run_loop(self) -> None:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
@@ -52,36 +52,36 @@ class AsyncBridge:
         raises, nothing new is begun; calls in flight are completed and yielded, and then the source's error is raised.
         Closing the generator cancels calls in flight.
         """
-        queue = _WorkQueue(self.loop, call, workers, self._arrivals.event)
+        work_queue = _WorkQueue(self.loop, call, workers, self._arrivals.event)
         source = iter(chunks)
-        more, source_error = True, None
+        has_more, source_error = True, None
         try:
             while True:
                 wait_seconds, at_once = tick, False
-                if more and stopping():
-                    more = False
-                    queue.forget()
-                while more and queue.has_room:
+                if has_more and stopping():
+                    has_more = False
+                    work_queue.forget()
+                while has_more and work_queue.has_room:
                     try:
                         chunk = next(source, None)
                     except Exception as error:  # noqa: BLE001 - raised once what is in flight has ended
                         source_error, chunk = error, None
-                        queue.forget()
+                        work_queue.forget()
                     if chunk is None:
-                        more = False
+                        has_more = False
                         break
-                    queue.add(chunk)
+                    work_queue.add(chunk)
                     at_once = isinstance(chunk, FlushNow)
                     wait_seconds = 0.0 if at_once else tick
                     if not chunk or not wait_seconds:
                         break
-                if not more and queue.idle:
+                if not has_more and work_queue.idle:
                     if source_error is not None:
                         raise source_error
                     return
-                yield queue.take(0 if queue.idle else wait_seconds, at_once=at_once)
+                yield work_queue.take(0 if work_queue.idle else wait_seconds, at_once=at_once)
         finally:
-            queue.cancel()
+            work_queue.cancel()
 
     def run(self, work: Awaitable[B], heartbeat: Callable[[], None] | None = None, tick: float = 1.0) -> B:
         """Run one awaitable on the loop and wait for it; meanwhile `heartbeat` is called every `tick` seconds."""
@@ -111,77 +111,77 @@ class _WorkQueue(Generic[A, B]):
         self._loop = loop
         self._call = call
         self._workers = workers
-        self._queue: deque[A] = deque()
-        self._answered: deque[tuple[A, B | Exception]] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._open = 0  # items added and not yet taken
+        self._waiting_items: deque[A] = deque()
+        self._arrived_answers: deque[tuple[A, B | Exception]] = deque()
+        self._call_tasks: set[asyncio.Task[None]] = set()
+        self._open_items = 0  # items added and not yet taken
         self._being_saved = 0  # items taken last, which the caller saves before it takes more
         self._first_answered_at = 0.0  # of the answers that were not taken yet
         self._arrived = arrived
 
     @property
     def has_room(self) -> bool:
-        return self._open < 2 * self._workers
+        return self._open_items < 2 * self._workers
 
     @property
     def idle(self) -> bool:
-        return self._open == 0
+        return self._open_items == 0
 
     def add(self, items: Sequence[A]) -> None:
-        self._open += len(items)
-        self._queue.extend(items)
-        self._loop.call_soon_threadsafe(self._begin)
+        self._open_items += len(items)
+        self._waiting_items.extend(items)
+        self._loop.call_soon_threadsafe(self._begin_calls)
 
     def forget(self) -> None:
-        """Drop the items that were not begun."""
+        """Drop the items whose calls were not begun."""
         while True:
             try:
-                self._queue.popleft()
+                self._waiting_items.popleft()
             except IndexError:
                 return
-            self._open -= 1
+            self._open_items -= 1
 
     def take(self, seconds: float, *, at_once: bool) -> list[tuple[A, B | Exception]]:
         """Return arrived answers; wait up to `seconds` for the first one, and unless `at_once`, `GATHER` for others.
 
         Returns nothing if another queue of the same thread has an answer first, or if it may not wait for others.
         """
-        saved, self._being_saved = self._being_saved, 0
-        if saved and self._queue:
-            self._loop.call_soon_threadsafe(self._begin)
-        if not self._answered:
+        were_saved, self._being_saved = self._being_saved, 0
+        if were_saved and self._waiting_items:
+            self._loop.call_soon_threadsafe(self._begin_calls)
+        if not self._arrived_answers:
             self._arrived.wait(seconds)
-        if not at_once and self._answered and len(self._answered) < min(self._open, self._workers):
+        if not at_once and self._arrived_answers and len(self._arrived_answers) < min(self._open_items, self._workers):
             if seconds:
                 time.sleep(GATHER)
             elif time.monotonic() < self._first_answered_at + GATHER:
                 return []
         self._arrived.clear()
-        taken = []
-        while self._answered:
-            taken.append(self._answered.popleft())
-        self._open -= len(taken)
-        self._being_saved = len(taken)
-        return taken
+        answers = []
+        while self._arrived_answers:
+            answers.append(self._arrived_answers.popleft())
+        self._open_items -= len(answers)
+        self._being_saved = len(answers)
+        return answers
 
     def cancel(self) -> None:
-        if self._open:
-            self._queue.clear()
-            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._tasks])
+        if self._open_items:
+            self._waiting_items.clear()
+            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._call_tasks])
 
     @property
     def _unsaved(self) -> int:
-        return len(self._tasks) + len(self._answered) + self._being_saved
+        return len(self._call_tasks) + len(self._arrived_answers) + self._being_saved
 
-    def _begin(self) -> None:
-        while len(self._tasks) < self._workers and self._unsaved < 2 * self._workers:
+    def _begin_calls(self) -> None:
+        while len(self._call_tasks) < self._workers and self._unsaved < 2 * self._workers:
             try:
-                item = self._queue.popleft()
+                item = self._waiting_items.popleft()
             except IndexError:
                 return
             task = self._loop.create_task(self._call_one(item))
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            self._call_tasks.add(task)
+            task.add_done_callback(self._call_ended)
 
     async def _call_one(self, item: A) -> None:
         answer: B | Exception
@@ -189,16 +189,16 @@ class _WorkQueue(Generic[A, B]):
             answer = await self._call(item)
         except Exception as error:  # noqa: BLE001 - passed to the caller's thread
             answer = error
-        except asyncio.CancelledError:  # by something inside; without an answer the caller would wait forever
+        except asyncio.CancelledError:  # by something inside the call; without an answer the caller would wait forever
             answer = RuntimeError("the call was cancelled")
-        if not self._answered:
+        if not self._arrived_answers:
             self._first_answered_at = time.monotonic()
-        self._answered.append((item, answer))
+        self._arrived_answers.append((item, answer))
         self._arrived.set()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._begin()
+    def _call_ended(self, task: asyncio.Task[None]) -> None:
+        self._call_tasks.discard(task)
+        self._begin_calls()
 
 
 @cache

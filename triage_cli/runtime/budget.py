@@ -47,7 +47,7 @@ class Budget:
         self.spent_by_all: Callable[[], float] | None = None  # what counts against the budget of the day, in USD
         self.hold: Callable[[Sequence[str]], Held] | None = None  # returns which of these tickets the run still holds
         self._stop_control = stop_control
-        self._open = 0
+        self._open_reservations = 0
         self._queued_calls: list[Callable[[], None]] = []
         self._record_lock = threading.Lock()
         self._lock = threading.Lock()
@@ -59,7 +59,7 @@ class Budget:
 
     @property
     def stopping(self) -> bool:
-        """Return whether no new work is to be begun."""
+        """Return whether the run with this budget is to begin no new work."""
         return self._stop_control.stopping
 
     @property
@@ -69,7 +69,7 @@ class Budget:
 
     @property
     def bounded(self) -> bool:
-        """Return whether there is any limit."""
+        """Return whether the budget has any limit."""
         return self.bounds.limit is not None or self.bounds.per_day is not None
 
     def set_aside(self, amounts: Sequence[float]) -> int:
@@ -79,37 +79,38 @@ class Budget:
         """
         if self.grant is None or not any(amounts):
             with self._lock:
-                number = self._fitting_limit(amounts)
-                self._reserve(amounts[:number])
-            return number
+                granted = self._fitting_limit(amounts)
+                self._reserve(amounts[:granted])
+            return granted
         with self._record_lock:
             with self._lock:
-                number = self._fitting_limit(amounts)
+                granted = self._fitting_limit(amounts)
                 spent, reserved = self.spent, self.reserved
-            if number:
-                number = self.grant(spent, reserved, amounts[:number])
+            if granted:
+                granted = self.grant(spent, reserved, amounts[:granted])
             with self._lock:
-                self._reserve(amounts[:number])
-        return number
+                self._reserve(amounts[:granted])
+        return granted
 
     def _fitting_limit(self, amounts: Sequence[float]) -> int:
+        """Return how many of these amounts, in order, the command's limit allows."""
         if self.bounds.limit is None:
             return len(amounts)
         return number_that_fits(amounts, self.bounds.limit - self.spent_by_command - self.reserved)
 
-    def _reserve(self, granted: Sequence[float]) -> None:
-        self.reserved += sum(granted)
-        self._open += len(granted)
+    def _reserve(self, granted_amounts: Sequence[float]) -> None:
+        self.reserved += sum(granted_amounts)
+        self._open_reservations += len(granted_amounts)
 
     def settle(self, reserved: float, spent: float, number: int = 1) -> None:
         """Replace `number` reservations, together `reserved` USD, by what the calls really cost."""
         with self._lock:
-            self._open -= number
-            self.reserved = max(0.0, self.reserved - reserved) if self._open else 0.0
+            self._open_reservations -= number
+            self.reserved = max(0.0, self.reserved - reserved) if self._open_reservations else 0.0
             self.spent += spent
             self.settled += 1
-            waiting, self._queued_calls = self._queued_calls, []
-        for call in waiting:
+            queued_calls, self._queued_calls = self._queued_calls, []
+        for call in queued_calls:
             call()
 
     def book(self, usd: float) -> None:
@@ -131,7 +132,7 @@ class Budget:
         return outcome
 
     def saved(self, classification_ids: Iterable[str]) -> None:
-        """Note that these answers are stored."""
+        """Note that these paid answers are stored."""
         with self._lock:
             self._unsaved.difference_update(classification_ids)
 
@@ -139,9 +140,9 @@ class Budget:
         """Call back once there are more settlements than `since`; return False if no call is in flight."""
         with self._lock:
             if self.settled == since:
-                if self._open:
+                if self._open_reservations:
                     self._queued_calls.append(call)
-                return self._open > 0
+                return self._open_reservations > 0
         call()
         return True
 
@@ -149,14 +150,19 @@ class Budget:
         """Return the error for a call whose worst case passes a limit."""
         limit, per_day, _ = self.bounds
         with self._lock:
-            own = per_day is None or not self._fitting_limit([usd])
-        way_out = "raise --max-cost, or run it again" if own else "raise budget.per_day, or run it again tomorrow"
-        bound = f"limit of {_dollars(limit or 0)}" if own else f"budget of {_dollars(per_day or 0)} a day"
-        counted = f"{_dollars(self.spent_by_command)} spent"
-        if not own and self.spent_by_all is not None:
-            counted = f"{_dollars(self.spent_by_all())} spent or set aside in the last 24 hours"
+            is_own_limit = per_day is None or not self._fitting_limit([usd])
+        way_out = (
+            "raise --max-cost, or run it again" if is_own_limit else "raise budget.per_day, or run it again tomorrow"
+        )
+        passed_bound = (
+            f"limit of {_dollars(limit or 0)}" if is_own_limit else f"budget of {_dollars(per_day or 0)} a day"
+        )
+        spent_clause = f"{_dollars(self.spent_by_command)} spent"
+        if not is_own_limit and self.spent_by_all is not None:
+            spent_clause = f"{_dollars(self.spent_by_all())} spent or set aside in the last 24 hours"
         return BudgetError(
-            f"the next call might pass the {bound} ({counted})", hint=f"the other tickets stay new; {way_out}"
+            f"the next call might pass the {passed_bound} ({spent_clause})",
+            hint=f"the other tickets stay new; {way_out}",
         )
 
     @contextmanager
@@ -169,10 +175,10 @@ class Budget:
 
 
 def number_that_fits(sums: Sequence[float], room: float) -> int:
-    """Return how many of these sums, in order, fit into `room`."""
+    """Return how many of these sums, in order, fit into what a budget has left (`room`)."""
     return sum(total <= room + TOLERANCE for total in accumulate(sums))
 
 
 def _dollars(usd: float) -> str:
-    """Return an amount without an exponent; small ones with four significant digits."""
+    """Return an amount in USD without an exponent; small ones with four significant digits."""
     return f"${usd:.2f}" if usd >= 1000 else f"${Decimal(f'{usd:.4g}'):f}"

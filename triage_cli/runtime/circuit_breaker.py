@@ -10,7 +10,7 @@ from triage_cli.domain.errors import TemporaryError, UnavailableError
 from triage_cli.runtime.rate_limit import RateLimiter
 from triage_cli.runtime.stop import StoppingError
 
-SLICE = 0.5  # seconds between two checks of a waiting caller whether to stop
+SLICE = 0.5  # seconds between two checks of a caller that waits for an open circuit whether to stop
 COOLDOWN = 30.0  # seconds for which a circuit stays open
 PROBE_SLICE = 0.05  # seconds between two looks whether the probing request has returned
 
@@ -22,7 +22,7 @@ async def _sleep(seconds: float) -> None:
 
 
 class TimeSource(NamedTuple):
-    """Clock, sleep and randomness of the retry logic, replaceable in tests."""
+    """Clock, sleep and randomness of circuit breakers and retries, replaceable in tests."""
 
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[object]] = _sleep
@@ -47,26 +47,26 @@ class Circuit:
 
     @property
     def is_failing(self) -> bool:
-        """Return whether it has failed so often that only a single try is to be made."""
+        """Return whether there were so many failures that only a single try is to be made."""
         return self.failures >= self._patience
 
     def is_open(self, now: float) -> bool:
-        """Return whether it is paused."""
+        """Return whether the circuit is open: the endpoint or destination is paused."""
         return now < self.paused_until
 
     def judge(self, failed: Iterable[bool], now: float) -> None:
         """Count the results of tries, in order; pauses if they keep failing."""
-        for each in failed:
-            self.failures = self.failures + 1 if each else 0
+        for has_failed in failed:
+            self.failures = self.failures + 1 if has_failed else 0
         if self.is_failing:
             self.rest(now)
 
     def rest(self, now: float) -> None:
-        """Pause it for `cooldown` seconds."""
+        """Open the circuit for `cooldown` seconds."""
         self.pause(now + self._cooldown)
 
     def pause(self, until: float) -> None:
-        """Pause it until a time; of several pauses, the latest end counts."""
+        """Open the circuit until a time; of several pauses, the latest end counts."""
         self.paused_until = max(self.paused_until, until)
 
 
@@ -96,7 +96,7 @@ class CircuitBreaker(Circuit):
         self.has_worked = False  # whether a request ever succeeded
         self._down_since: float | None = None
         self._has_probe = False
-        self._why = ""  # the last failure
+        self._last_failure = ""  # in words
         self._rate_limiter = shared or RateLimiter()
 
     async def enter(self, tokens: float, stopping: Callable[[], bool]) -> float:
@@ -105,10 +105,10 @@ class CircuitBreaker(Circuit):
         Raises `UnavailableError` if the outage lasts too long, `StoppingError` if the caller is to stop.
         """
         while True:
-            wait = self._seconds_to_wait(self.time_source.clock())
-            if wait <= 0:
+            seconds = self._seconds_to_wait(self.time_source.clock())
+            if seconds <= 0:
                 break
-            await self.wait(min(wait, SLICE), stopping)
+            await self.wait(min(seconds, SLICE), stopping)
         if stopping():
             raise StoppingError
         now = self.time_source.clock()
@@ -117,7 +117,7 @@ class CircuitBreaker(Circuit):
         return now
 
     async def wait(self, seconds: float, stopping: Callable[[], bool]) -> None:
-        """Wait, unless `stopping` returns True. Raises `StoppingError`."""
+        """Wait before the next try, unless `stopping` returns True. Raises `StoppingError`."""
         until = self.time_source.clock() + seconds
         while (remaining := until - self.time_source.clock()) > 0:
             if stopping():
@@ -133,10 +133,10 @@ class CircuitBreaker(Circuit):
         return self._rate_limiter.wait(now)
 
     def _check_max_wait(self, now: float) -> None:
-        began = now if self._down_since is None else self._down_since
-        if max(now, self.paused_until) > began + self.max_wait:
+        outage_began = now if self._down_since is None else self._down_since
+        if max(now, self.paused_until) > outage_began + self.max_wait:
             raise UnavailableError(
-                f"{self.name} is not available ({self._why}): "
+                f"{self.name} is not available ({self._last_failure}): "
                 f"the next try would be later than --max-wait of {self.max_wait:g} s",
                 hint="nothing is lost, and the other tickets stay new; try again later",
             )
@@ -157,10 +157,10 @@ class CircuitBreaker(Circuit):
         now = self.time_source.clock()
         self._has_probe = False
         self.reached = self.reached or error.reached
-        self._why = error.brief
+        self._last_failure = error.brief
         if error.retry_after:
             self.pause(now + error.retry_after)
-            self._why += f" and asks to wait for {math.ceil(error.retry_after):,} s"
+            self._last_failure += f" and asks to wait for {math.ceil(error.retry_after):,} s"
         if error.limited:  # being too fast is no sign of being broken
             self._rate_limiter.slow(began, now)
         else:

@@ -25,25 +25,25 @@ def make_private(path: str | Path) -> None:
 def write_obstacle(path: Path) -> Path | None:
     """Return what keeps this user from writing a file, whose folders are made as needed; None if nothing does.
 
-    That is the file itself, or the nearest of its folders that exists. Nothing is written.
+    That is the file itself, or the nearest of its folders that exists. No file is written.
     """
     path = path.absolute()
-    nearest = _nearest(path)
+    nearest = _nearest_existing(path)
     mode = os.W_OK if nearest == path else os.W_OK | os.X_OK
     return None if nearest.is_dir() == (nearest != path) and os.access(nearest, mode) else nearest
 
 
 def is_read_only(path: Path) -> bool:
     """Return whether the file system on which a file is, or would be made, is mounted read-only."""
-    return bool(os.statvfs(_nearest(path.absolute())).f_flag & os.ST_RDONLY)
+    return bool(os.statvfs(_nearest_existing(path.absolute())).f_flag & os.ST_RDONLY)
 
 
 def is_full(path: Path, room: int = 1) -> bool:
     """Return whether the disk on which a file is, or would be made, has less than `room` bytes left.
 
-    A device has no disk.
+    A device file has no disk, so it is never full.
     """
-    nearest = _nearest(path.absolute())
+    nearest = _nearest_existing(path.absolute())
     disk = os.statvfs(nearest)
     return bool(disk.f_blocks) and disk.f_bavail * disk.f_frsize < room and (nearest.is_dir() or nearest.is_file())
 
@@ -55,11 +55,11 @@ def distrust(status: os.stat_result) -> str:
     guards_entries = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX  # as in /tmp
     if stat.S_ISLNK(status.st_mode) or guards_entries:
         return ""
-    by_group = status.st_mode & stat.S_IWGRP and not _is_private_group(status)
-    return BY_OTHERS if by_group or status.st_mode & stat.S_IWOTH else ""
+    is_group_writable = status.st_mode & stat.S_IWGRP and not _is_private_group(status)
+    return BY_OTHERS if is_group_writable or status.st_mode & stat.S_IWOTH else ""
 
 
-def _nearest(path: Path) -> Path:
+def _nearest_existing(path: Path) -> Path:
     """Return a file itself, or the nearest of its folders that exists."""
     return next(place for place in (path, *path.parents) if os.access(place, os.F_OK))
 
@@ -76,5 +76,5 @@ def _is_private_group(status: os.stat_result) -> bool:
         owner, group = pwd.getpwuid(status.st_uid), grp.getgrgid(status.st_gid)
     except KeyError:
         return False
-    own = owner.pw_gid == status.st_gid and owner.pw_name == group.gr_name
-    return own and status.st_uid != 0 and set(group.gr_mem) <= {owner.pw_name}
+    is_named_like_owner = owner.pw_gid == status.st_gid and owner.pw_name == group.gr_name
+    return is_named_like_owner and status.st_uid != 0 and set(group.gr_mem) <= {owner.pw_name}

@@ -1,4 +1,4 @@
-"""What concurrent callers ask for, done in groups: by a thread for threads, by a task for those of an event loop."""
+"""Work of concurrent callers, done in groups: by a thread for threads, by a task for those of an event loop."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ B = TypeVar("B")
 
 
 class _PendingResult(Generic[B]):
-    """What one caller waits for. A lock is a lighter signal than a future, and there are thousands a second."""
+    """The result that one caller waits for. A lock is a lighter signal than a future; there are thousands a second."""
 
     def __init__(self) -> None:
         self._result: B | Exception
@@ -33,7 +33,7 @@ class _PendingResult(Generic[B]):
         return self._result
 
 
-class _Item(NamedTuple, Generic[A, B]):
+class _GroupItem(NamedTuple, Generic[A, B]):
     item: A
     end: Callable[[B | Exception], None]
 
@@ -47,8 +47,8 @@ class GroupWorker(Generic[A, B]):
 
     def __init__(self, name: str, work: Callable[[Sequence[A]], Sequence[B | Exception]]) -> None:
         self._work = work
-        self._group: deque[_Item[A, B] | None] = deque()  # what was taken from the queue; None at the end
-        self._thread = QueueThread[_Item[A, B]](name, self._work_until_closed)
+        self._group: deque[_GroupItem[A, B] | None] = deque()  # what was taken from the queue; None at the end
+        self._thread = QueueThread[_GroupItem[A, B]](name, self._work_until_closed)
 
     def __call__(self, item: A) -> B:
         """Have the work done for an item; return its result or raise its error; `UnavailableError` after the end."""
@@ -61,42 +61,43 @@ class GroupWorker(Generic[A, B]):
 
         `end` gets the result in the worker's thread, and must not raise.
         """
-        if not self._thread.put(_Item(item, end)):
+        if not self._thread.put(_GroupItem(item, end)):
             raise UnavailableError("the server is stopping", hint="ask again in a moment")
 
     def close(self) -> None:
-        """Do what waits, and end the thread."""
+        """Do the work for the items that wait, and end the thread."""
         self._thread.close()
 
     def _work_until_closed(self) -> None:
         while not self._thread.has_ended:
             try:
-                self._gather()
-                self._serve([one for one in self._group if one])
+                self._gather_group()
+                self._serve_group([group_item for group_item in self._group if group_item])
                 self._group.clear()
             except Exception as error:  # noqa: BLE001 - it belongs to those who wait, whatever raised it
-                self._fail(error)
+                self._fail_group(error)
 
-    def _gather(self) -> None:
-        """Take the first that comes, and all that have come by then."""
-        waiting = self._thread.queue
-        self._group.append(waiting.get())
-        for _ in range(waiting.qsize()):
-            self._group.append(waiting.get())
+    def _gather_group(self) -> None:
+        """Gather a group: the first item that comes, and all that have come by then."""
+        queue = self._thread.queue
+        self._group.append(queue.get())
+        for _ in range(queue.qsize()):
+            self._group.append(queue.get())
 
-    def _serve(self, group: Sequence[_Item[A, B]]) -> None:
+    def _serve_group(self, group: Sequence[_GroupItem[A, B]]) -> None:
         """Work for a group, and take those from it who have got their results."""
         if not group:
             return
-        for one, result in zip(group, self._work([one.item for one in group]), strict=True):
-            one.end(result)
+        results = self._work([group_item.item for group_item in group])
+        for group_item, result in zip(group, results, strict=True):
+            group_item.end(result)
             self._group.popleft()
 
-    def _fail(self, error: Exception) -> None:
+    def _fail_group(self, error: Exception) -> None:
         """Give an error to all who were taken from the queue and have no result."""
         while self._group:
-            if one := self._group[0]:
-                one.end(error)
+            if group_item := self._group[0]:
+                group_item.end(error)
             self._group.popleft()
 
 
@@ -114,24 +115,24 @@ class GroupedQuestions(Generic[A]):
         self._answer_task: asyncio.Task[None] | None = None
 
     async def ask(self, question: A) -> bool:
-        """Return the answer. Raises what `answer` raises."""
-        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._unanswered.append((question, answered))
+        """Return the answer to a question of a group. Raises what `answer` raises."""
+        future_answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._unanswered.append((question, future_answer))
         if self._answer_task is None or self._answer_task.done():
             self._answer_task = asyncio.create_task(self._answer_all())
-        return await answered
+        return await future_answer
 
     async def _answer_all(self) -> None:
         while self._unanswered:
             group, self._unanswered = self._unanswered, []
             try:
                 answers = await asyncio.to_thread(self._answer, [question for question, _ in group])
-                for (question, answered), answer in zip(group, answers, strict=True):
-                    if not answered.done():
-                        answered.set_result(answer)
+                for (question, future_answer), answer in zip(group, answers, strict=True):
+                    if not future_answer.done():
+                        future_answer.set_result(answer)
                     elif answer:
                         self._undo(question)
             except Exception as error:  # noqa: BLE001 - raised by all questions that have no answer
-                for _, answered in group:
-                    if not answered.done():
-                        answered.set_exception(error)
+                for _, future_answer in group:
+                    if not future_answer.done():
+                        future_answer.set_exception(error)

@@ -17,16 +17,16 @@ from triage_cli.runtime.ssrf_guard import Resolver, checked
 from triage_cli.runtime.timeouts import within
 from triage_cli.runtime.unreachable import reason
 
-# Errors that occur before a byte of the request is sent.
+# Errors that occur before a byte of the HTTP request is sent.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-# Bytes that are read of an answer.
+# Bytes that are read of an HTTP answer.
 READ = 65_536
 # Sent unless the request has its own. No encoding is asked for, since none is unpacked.
 USUAL_HEADERS = {"accept": "*/*", "accept-encoding": "identity"}
 
 
 class HttpRequest(NamedTuple):
-    """One request; header values are sent as UTF-8, and at most `most` bytes of the answer are read."""
+    """One HTTP request; header values are sent as UTF-8, and at most `most` bytes of the answer are read."""
 
     method: str
     url: str
@@ -36,7 +36,7 @@ class HttpRequest(NamedTuple):
 
 
 class HttpAnswer(NamedTuple):
-    """An answer; `complete` if the whole body was read."""
+    """An HTTP answer; `complete` if the whole body was read."""
 
     status: int
     headers: Mapping[str, str]
@@ -87,16 +87,16 @@ class HttpConnections:
     """
 
     def __init__(self, network: Network, what: str) -> None:
-        self._open = network.http_connections(what)
-        self._all: list[httpx.AsyncHTTPTransport] = []
+        self._open_connection = network.http_connections(what)
+        self._connections: list[httpx.AsyncHTTPTransport] = []
         self._idle: list[httpx.AsyncHTTPTransport] = []
 
     @contextmanager
     def one(self) -> Iterator[httpx.AsyncHTTPTransport]:
         """Lend a connection that no other request uses."""
         if not self._idle:
-            self._idle.append(self._open())
-            self._all.append(self._idle[-1])
+            self._idle.append(self._open_connection())
+            self._connections.append(self._idle[-1])
         connection = self._idle.pop()
         try:
             yield connection
@@ -104,15 +104,15 @@ class HttpConnections:
             self._idle.append(connection)
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        for connection in self._all:
+        """Close all HTTP connections."""
+        for connection in self._connections:
             await connection.aclose()
 
 
 async def exchange(
     connections: HttpConnections, endpoint: Endpoint, request: HttpRequest, resolver: Resolver
 ) -> HttpAnswer:
-    """Make one request.
+    """Make one HTTP request.
 
     Raises `DeliveryError`, doubtful if the request may have arrived, `ExhaustedError`, and `PrivateAddressError`.
     """
@@ -142,7 +142,7 @@ async def _exchanged(
     resolver: Resolver,
     until: asyncio.Timeout,
 ) -> HttpAnswer:
-    url = _parsed(request.url)
+    url = _parsed_url(request.url)
     headers, extensions = {**USUAL_HEADERS, **request.headers}, {}
     shown = f"{endpoint.name}: {url.host}" if endpoint.host else f"the address of {endpoint.name}"
     if endpoint.guarded:
@@ -151,9 +151,11 @@ async def _exchanged(
         headers["host"] = url.netloc.decode("ascii")
         extensions = {"sni_hostname": url.host}
         url = url.copy_with(host=address)
-    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    sent = httpx.Request(request.method, url, headers=encoded, content=request.body, extensions=extensions)
-    answer = await connection.handle_async_request(sent)
+    encoded_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+    http_request = httpx.Request(
+        request.method, url, headers=encoded_headers, content=request.body, extensions=extensions
+    )
+    answer = await connection.handle_async_request(http_request)
     try:
         # The status has arrived: if the body breaks off or is too slow, the answer is kept without it.
         until.reschedule(asyncio.get_running_loop().time() + 2 * endpoint.rest)
@@ -173,20 +175,20 @@ async def _exchanged(
 
 
 @lru_cache(maxsize=64)
-def _parsed(url: str) -> httpx.URL:
-    """Parse an address; most destinations have one for all deliveries."""
+def _parsed_url(url: str) -> httpx.URL:
+    """Parse a URL; most destinations have one for all deliveries."""
     return httpx.URL(url)
 
 
 class Exchange(Protocol):
-    """Makes one request and waits for its answer. Raises `DeliveryError` and `ExhaustedError`."""
+    """Makes one HTTP request and waits for its answer. Raises `DeliveryError` and `ExhaustedError`."""
 
     def __call__(self, request: HttpRequest) -> HttpAnswer: ...  # noqa: D102 - as the class says
 
 
 @contextmanager
 def open_exchange(endpoint: Endpoint, network: Network) -> Iterator[Exchange]:
-    """Open a connection for requests that are made one after another. Raises `UsageError` when offline."""
+    """Open a connection for HTTP requests that are made one after another. Raises `UsageError` when offline."""
     connections = HttpConnections(network, endpoint.name)
     try:
         yield lambda request: bridge().run(exchange(connections, endpoint, request, network.resolve))

@@ -15,12 +15,14 @@ NEWER = "install a newer triage: git pull in a clone of its repository, then pip
 
 
 def with_extra(extra: str) -> str:
-    """Return how to install an extra: with pip in a clone, or with pipx."""
+    """Return how to add an extra to the installation: with pip in a clone, or with pipx."""
     hint = f"pip install '.[{extra}]' in a clone of its repository"
     try:
         declared = metadata.requires(DISTRIBUTION) or ()
     except metadata.PackageNotFoundError:  # run from a folder, without installation
         return hint
-    marked = (requirement.partition(";") for requirement in declared)
-    needed = [f"'{name.strip()}'" for name, _, marker in marked if extra in marker.replace('"', "'").split("'")]
-    return f"{hint}; or, where pipx installed it: pipx inject {DISTRIBUTION} {' '.join(needed)}"
+    requirements = (requirement.partition(";") for requirement in declared)
+    needed_packages = [
+        f"'{name.strip()}'" for name, _, marker in requirements if extra in marker.replace('"', "'").split("'")
+    ]
+    return f"{hint}; or, where pipx installed it: pipx inject {DISTRIBUTION} {' '.join(needed_packages)}"

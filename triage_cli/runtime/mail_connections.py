@@ -10,9 +10,9 @@ import ssl
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
-# How the connection is encrypted: from its start, after STARTTLS, or not at all.
+# How a mail connection is encrypted: from its start, after STARTTLS, or not at all.
 Tls = Literal["implicit", "starttls", "none"]
-# The errors of a connection: a refusing code, an end without an answer, and the class of all errors.
+# The errors of an SMTP connection: a refusing code, an end without an answer, and the class of all errors.
 MailRefusal = smtplib.SMTPResponseException
 MailConnectionLost = smtplib.SMTPServerDisconnected
 MailError = smtplib.SMTPException
@@ -33,12 +33,12 @@ class MailServer(NamedTuple):
     timeout: float
 
     def connection(self) -> "SmtpConnection":
-        """Return a connection that is not open yet."""
+        """Return an SMTP connection that is not open yet."""
         return SmtpConnection(self)
 
 
 class SmtpConnection(smtplib.SMTP):
-    """One connection, used by one thread; `expire` may be called by any thread.
+    """One SMTP connection, used by one thread; `expire` may be called by any thread.
 
     `in_doubt` is true while a mail was sent and the server has not answered yet.
     """
@@ -47,12 +47,12 @@ class SmtpConnection(smtplib.SMTP):
         super().__init__(local_hostname=OWN_NAME, timeout=server.timeout)
         self._host = server.host  # the name that the server's certificate must have
         self._server = server
-        self._duplicate: socket.socket | None = None
+        self._duplicate_socket: socket.socket | None = None
         self.expired = False
         self.in_doubt = False
 
     def open(self, address: str) -> None:
-        """Connect to an address of the server and encrypt the connection as configured.
+        """Connect to an address of the mail server and encrypt the connection as configured.
 
         Raises `OSError`, which includes `smtplib.SMTPException`; it never falls back to an unencrypted connection.
         """
@@ -66,7 +66,7 @@ class SmtpConnection(smtplib.SMTP):
 
     def _get_socket(self, host: str, port: int, timeout: float) -> Any:
         sock = socket.create_connection((host, port), timeout)
-        self._duplicate = sock.dup()  # TLS takes the socket over; `expire` ends it through this one
+        self._duplicate_socket = sock.dup()  # TLS takes the socket over; `expire` ends it through this one
         if self.expired:
             sock.close()
             raise TimeoutError
@@ -78,39 +78,39 @@ class SmtpConnection(smtplib.SMTP):
         """Send a mail to the accepted recipients; return the server's code and text."""
         self.in_doubt = True
         try:
-            answer: tuple[int, bytes | str] = self.data(mail)
+            smtp_answer: tuple[int, bytes | str] = self.data(mail)
         except smtplib.SMTPDataError as refusal:  # before the mail was sent
-            answer = refusal.smtp_code, refusal.smtp_error
+            smtp_answer = refusal.smtp_code, refusal.smtp_error
         self.in_doubt = False
-        return answer
+        return smtp_answer
 
     def expire(self) -> None:
-        """End the connection at once; a thread that waits for it gets an error."""
+        """End the SMTP connection at once; a thread that waits for it gets an error."""
         self.expired = True
-        if self._duplicate is not None:
+        if self._duplicate_socket is not None:
             with suppress(OSError):
-                self._duplicate.shutdown(socket.SHUT_RDWR)
+                self._duplicate_socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the SMTP connection, if there is one."""
         super().close()
-        if self._duplicate is not None:
-            self._duplicate.close()
+        if self._duplicate_socket is not None:
+            self._duplicate_socket.close()
 
 
 def connect_imap(host: str, port: int, tls: Tls, context: ssl.SSLContext | None, timeout: float) -> imaplib.IMAP4:
-    """Return a connection without a login; `timeout` is in seconds, for each answer.
+    """Return an IMAP connection without a login; `timeout` is in seconds, for each answer.
 
     Raises `OSError`, or `imaplib.IMAP4.error` for a server that does not speak IMAP or offers no STARTTLS.
     """
     if tls == "implicit":
         return imaplib.IMAP4_SSL(host, port, ssl_context=context, timeout=timeout)
-    connection = imaplib.IMAP4(host, port, timeout)
+    imap_connection = imaplib.IMAP4(host, port, timeout)
     if tls == "starttls":
         try:
-            connection.starttls(context)
+            imap_connection.starttls(context)
         except BaseException:
-            with suppress(OSError):  # a handshake that failed has closed it
-                connection.shutdown()
+            with suppress(OSError):  # a TLS handshake that failed has closed it
+                imap_connection.shutdown()
             raise
-    return connection
+    return imap_connection

@@ -63,7 +63,7 @@ class Network(NamedTuple):
         return lambda: httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
 
     def openai(self, what: str, url: str, *, hooks: Hooks, **options: Any) -> "openai.AsyncOpenAI":
-        """Return a client of OpenAI's SDK."""
+        """Return a client of OpenAI's SDK, with the trusted certificates and the proxies of the environment."""
         self.check(what)
         import openai
 
@@ -72,7 +72,7 @@ class Network(NamedTuple):
         return openai.AsyncOpenAI(base_url=url, http_client=client, **options)
 
     def anthropic(self, what: str, url: str, *, hooks: Hooks, **options: Any) -> "anthropic.AsyncAnthropic":
-        """Return a client of Anthropic's SDK."""
+        """Return a client of Anthropic's SDK, with the trusted certificates and the proxies of the environment."""
         self.check(what)
         import anthropic
 
@@ -81,7 +81,7 @@ class Network(NamedTuple):
         return anthropic.AsyncAnthropic(base_url=url, http_client=client, **options)
 
     def mail_server(self, what: str, host: str, port: int, *, tls: "Tls", timeout: float) -> "MailServer":
-        """Return a mail server, to which connections can be opened."""
+        """Return a mail server, to which connections over this network can be opened."""
         self.check(what)
         from triage_cli.runtime.mail_connections import MailServer
 
@@ -115,7 +115,7 @@ class Network(NamedTuple):
         return psycopg.connect(conninfo, autocommit=True)
 
     def postgres_pool(self, conninfo: str, shown: str, **options: Any) -> "ConnectionPool[Any]":
-        """Return a pool of connections in autocommit mode."""
+        """Return a pool of connections to a PostgreSQL server, in autocommit mode."""
         self.check_postgres(conninfo, shown)
         from psycopg_pool import ConnectionPool
 
@@ -132,10 +132,10 @@ def trust() -> "ssl.SSLContext":
     import truststore
 
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    named = {name: value for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if (value := os.environ.get(name))}
-    if not named:
+    authorities = {name: value for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if (value := os.environ.get(name))}
+    if not authorities:
         return context
-    for name, value in named.items():
+    for name, value in authorities.items():
         try:
             context.load_verify_locations(**{"cafile" if name == "SSL_CERT_FILE" else "capath": value})
         except OSError as error:  # includes the errors of OpenSSL
@@ -164,12 +164,12 @@ def proxy_for(url: str) -> Proxy | None:
     from urllib.parse import urlsplit
     from urllib.request import getproxies, proxy_bypass
 
-    parts, proxies = urlsplit(url), getproxies()
-    scheme = parts.scheme if proxies.get(parts.scheme) else "all"
+    url_parts, proxies = urlsplit(url), getproxies()
+    scheme = url_parts.scheme if proxies.get(url_parts.scheme) else "all"
     proxy = proxies.get(scheme)
-    if not proxy or proxy_bypass(parts.hostname or ""):
+    if not proxy or proxy_bypass(url_parts.hostname or ""):
         return None
-    variable = f"{scheme}_proxy"  # it goes before the one in capitals
+    variable = f"{scheme}_proxy"  # it goes before the proxy variable in capitals
     variable = variable if os.environ.get(variable) else variable.upper()
     return Proxy(variable, proxy if "://" in proxy else f"http://{proxy}")
 
@@ -183,15 +183,15 @@ def proxy_options(url: str, context: "ssl.SSLContext") -> dict[str, Any]:
     try:
         httpx.Client(verify=context).close()
     except (ImportError, ValueError, httpx.InvalidURL):
-        # One variable that it cannot use, even one that is not for this address, keeps httpx from making a client.
+        # One proxy variable that it cannot use, even one not for this address, keeps httpx from making a client.
         proxy = proxy_for(url)
     else:
         return {}
     if proxy is None:
         return {"trust_env": False}
-    options: dict[str, Any] = {"trust_env": False, "proxy": proxy.url}
+    proxied: dict[str, Any] = {"trust_env": False, "proxy": proxy.url}
     try:
-        httpx.Client(verify=context, **options).close()
+        httpx.Client(verify=context, **proxied).close()
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         host = urlsplit(url).hostname
         why = "SOCKS needs the package socksio" if isinstance(error, ImportError) else "it is no http proxy's address"
@@ -199,7 +199,7 @@ def proxy_options(url: str, context: "ssl.SSLContext") -> dict[str, Any]:
             f"{proxy.variable} names a proxy that cannot be used for {host}: {why}",
             hint=f"set {proxy.variable} to http://HOST:PORT, unset it, or add {host} to NO_PROXY",
         ) from error
-    return options
+    return proxied
 
 
 def is_loopback(host: str) -> bool:
@@ -218,8 +218,8 @@ def is_local(conninfo: str) -> bool:
     from psycopg import pq
 
     # libpq fills gaps from the environment. A service file could name any host, so a service counts as remote.
-    defaults = {option.keyword.decode(): (option.val or b"").decode() for option in pq.Conninfo.get_defaults()}
-    parameters = {**defaults, **{key: str(value) for key, value in parsing.conninfo_to_dict(conninfo).items()}}
+    libpq_defaults = {option.keyword.decode(): (option.val or b"").decode() for option in pq.Conninfo.get_defaults()}
+    parameters = {**libpq_defaults, **{key: str(value) for key, value in parsing.conninfo_to_dict(conninfo).items()}}
     if parameters.get("hostaddr") or parameters.get("service"):
         return False
     return all(host.startswith(("/", "@")) or not host for host in (parameters.get("host") or "").split(","))

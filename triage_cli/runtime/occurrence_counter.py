@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from triage_cli.domain.serialization import compact
 
-# Identities that are counted in memory; from there on they are counted on disk.
+# So many identities are counted in memory; if there are more, all are counted on disk.
 IN_MEMORY = 120_000
 
 
@@ -21,33 +21,33 @@ class OccurrenceCounter:
 
     def count(self, identities: Sequence[str]) -> list[int]:
         """Return how often each identity was counted before, including earlier in this list, and count them."""
-        keys = [hash(identity) for identity in identities]
-        numbers = self._numbers(keys)
-        before = []
-        for key in keys:
-            number = numbers.get(key, 0)
-            before.append(number)
-            numbers[key] = number + 1
-        if self._db is None and len(numbers) > IN_MEMORY:
+        identity_hashes = [hash(identity) for identity in identities]
+        occurrences = self._occurrences(identity_hashes)
+        counted_before = []
+        for identity_hash in identity_hashes:
+            number = occurrences.get(identity_hash, 0)
+            counted_before.append(number)
+            occurrences[identity_hash] = number + 1
+        if self._db is None and len(occurrences) > IN_MEMORY:
             self._db, self._in_memory = self._open_file(), {}
         if self._db is not None:
             self._db.execute("begin")
-            self._db.executemany("insert or replace into seen values (?, ?)", numbers.items())
+            self._db.executemany("insert or replace into seen values (?, ?)", occurrences.items())
             self._db.execute("commit")
-        return before
+        return counted_before
 
     def counted(self, identities: Sequence[str]) -> list[int]:
         """Return how often each identity was counted before, without counting it."""
-        keys = [hash(identity) for identity in identities]
-        numbers = self._numbers(keys)
-        return [numbers.get(key, 0) for key in keys]
+        identity_hashes = [hash(identity) for identity in identities]
+        occurrences = self._occurrences(identity_hashes)
+        return [occurrences.get(identity_hash, 0) for identity_hash in identity_hashes]
 
-    def _numbers(self, keys: list[int]) -> dict[int, int]:
-        """Return the counts of these keys at least."""
+    def _occurrences(self, identity_hashes: list[int]) -> dict[int, int]:
+        """Return how often each of these hashes was counted; maybe of others, too."""
         if self._db is None:
             return self._in_memory
         query = "select key, number from seen where key in (select value from json_each(?))"
-        return dict(self._db.execute(query, (compact(keys),)).fetchall())
+        return dict(self._db.execute(query, (compact(identity_hashes),)).fetchall())
 
     @staticmethod
     def _open_file() -> sqlite3.Connection:
@@ -57,6 +57,6 @@ class OccurrenceCounter:
         return db
 
     def close(self) -> None:
-        """Remove the temporary file."""
+        """Remove the temporary file of the counter."""
         if self._db is not None:
             self._db.close()

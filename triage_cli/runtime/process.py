@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # most commands start no process
 
 # Children that end with this process; each leads a process group.
 children: set["subprocess.Popen[bytes]"] = set()
-_ends: list[Callable[[], None]] = []
+_end_functions: list[Callable[[], None]] = []
 
 
 def machine() -> str:
@@ -27,8 +27,8 @@ def place() -> str:
     Two containers may have the same host name, and each its own process 1.
     """
     try:
-        start = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{machine()} {start} {Path('/proc/self/ns/pid').stat().st_ino}"
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{machine()} {boot_id} {Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         return machine()
 
@@ -37,10 +37,10 @@ def began(pid: int) -> str:
     """Return when a process of this machine started, in ticks since boot; empty if unknown, or for a zombie."""
     try:
         # The process name is in brackets, and may contain brackets.
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        process_stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
         return ""
-    return "" if fields[0] in "ZX" else fields[19]
+    return "" if process_stat[0] in "ZX" else process_stat[19]
 
 
 def alive(pid: int, since: str = "") -> bool:
@@ -57,7 +57,7 @@ def alive(pid: int, since: str = "") -> bool:
 
 
 def kill_group(leader: "subprocess.Popen[bytes]") -> None:
-    """Kill a child and the processes that it has started, unless it was waited for."""
+    """Kill a child and the processes that it has started, unless the child process was waited for."""
     if leader.returncode is not None:
         return
     with suppress(ProcessLookupError, PermissionError):
@@ -65,16 +65,16 @@ def kill_group(leader: "subprocess.Popen[bytes]") -> None:
     leader.kill()
 
 
-def at_end(end: Callable[[], None]) -> None:
-    """Register a function that `abandon` calls."""
-    _ends.append(end)
+def at_end(end_function: Callable[[], None]) -> None:
+    """Register a function that `abandon` calls before the process ends."""
+    _end_functions.append(end_function)
 
 
 def abandon(code: int) -> NoReturn:
     """End the process now, with its children, whatever its threads are doing."""
-    for end in _ends:
+    for end_function in _end_functions:
         with suppress(Exception):
-            end()
+            end_function()
     for child in tuple(children):
         with suppress(Exception):
             kill_group(child)

@@ -26,26 +26,26 @@ class QueueThread(Generic[A]):
 
     @property
     def has_ended(self) -> bool:
-        """Return whether it is closed, and all that came was taken."""
+        """Return whether the thread is closed, and all that came into its queue was taken."""
         return self._closed and self.queue.empty()
 
     def begin(self) -> None:
-        """Begin, unless it has begun or is closed. Raises `ExhaustedError`; the next caller then tries again."""
+        """Begin the thread unless it has begun or is closed. Raises `ExhaustedError`; the next caller tries again."""
         with self._lock:
             if not self._closed:
-                self._begin()
+                self._begin_thread()
 
     def put(self, item: A) -> bool:
         """Put an item into the queue; return False if the thread is closed. Raises `ExhaustedError` as `begin` does."""
         with self._lock:
             if self._closed:
                 return False
-            self._begin()
+            self._begin_thread()
             self.queue.put(item)
             return True
 
     def close(self) -> None:
-        """Let the thread do what waits and end."""
+        """Let the thread do what waits in its queue, and end."""
         with self._lock:
             self._closed = True
             self.queue.put(None)
@@ -53,7 +53,7 @@ class QueueThread(Generic[A]):
         if thread is not None:
             thread.join()
 
-    def _begin(self) -> None:
+    def _begin_thread(self) -> None:
         if self._thread is not None:
             return
         thread = threading.Thread(target=self._run, name=self._name, daemon=True)

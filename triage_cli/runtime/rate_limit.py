@@ -1,4 +1,4 @@
-"""Rate limits for requests to a provider."""
+"""Rate limits for requests to a provider, and for their tokens."""
 
 import math
 from collections import deque
@@ -21,21 +21,21 @@ class TokenBucket:
         self._next = -math.inf
 
     def rate(self, now: float) -> float:
-        """Return the rate per second."""
+        """Return the rate limit per second."""
         regained: float = 2.0 ** min(60.0, (now - self._reduced_at) / RECOVERY)
         return min(self._ceiling, self._reduced_rate * regained)
 
     def wait(self, now: float) -> float:
-        """Return how many seconds to wait before `take`."""
+        """Return how many seconds to wait before `take`, to keep within the rate."""
         return max(0.0, self._next - self.BURST - now)
 
     def take(self, amount: float, now: float) -> None:
         """Take an amount, after `wait` has returned 0."""
         self._next = max(self._next, now) + amount / self.rate(now)
 
-    def slow(self, seen: float, now: float) -> None:
-        """Halve the rate; `seen` is the observed rate per second, for the case that none is configured."""
-        self._reduced_rate = max(0.1, min(self.rate(now), seen) / 2)
+    def slow(self, seen_rate: float, now: float) -> None:
+        """Halve the rate; `seen_rate` is the observed rate per second, for the case that none is configured."""
+        self._reduced_rate = max(0.1, min(self.rate(now), seen_rate) / 2)
         self._reduced_at = now
 
 
@@ -52,11 +52,11 @@ class RateLimiter:
         self._last_reduction = -math.inf
 
     def wait(self, now: float) -> float:
-        """Return how many seconds to wait before a request."""
+        """Return how many seconds to wait before a request, to keep within both rates."""
         return max(self.requests.wait(now), self.tokens.wait(now))
 
     def take(self, tokens: float, now: float) -> None:
-        """Count a request that begins now."""
+        """Count a request that begins now, with its tokens, towards the rates."""
         self.requests.take(1, now)
         self.tokens.take(tokens, now)
         self._recent_starts.append(now)
@@ -65,10 +65,10 @@ class RateLimiter:
         """Slow down after "too many requests", unless the request began before the last reduction."""
         if began <= self._last_reduction or now < self._last_reduction + 1:
             return
-        recent = [moment for moment in self._recent_starts if moment > now - 10]
-        seen = len(recent) / max(1.0, now - recent[0]) if recent else 1.0
-        tokens = self.tokens.rate(now)
-        self.requests.slow(seen, now)
-        if tokens < math.inf:
-            self.tokens.slow(tokens, now)
+        recent_starts = [moment for moment in self._recent_starts if moment > now - 10]
+        seen_rate = len(recent_starts) / max(1.0, now - recent_starts[0]) if recent_starts else 1.0
+        token_rate = self.tokens.rate(now)
+        self.requests.slow(seen_rate, now)
+        if token_rate < math.inf:
+            self.tokens.slow(token_rate, now)
         self._last_reduction = now

@@ -19,13 +19,13 @@ NO_THREAD_LACK = ("this process cannot start another thread", f"raise its limit 
 # The loader's text when it finds no room for a shared library.
 NOT_MAPPED = "failed to map segment"
 # Bytes that the largest single thing needs, which is the embedded model.
-SPARE = 128 << 20
+SPARE_MEMORY = 128 << 20
 # File descriptors that an event loop, a connection and its certificates need.
-NEEDED = 8
+NEEDED_DESCRIPTORS = 8
 
 
 def lack_of(error: BaseException, *, is_probe: bool = False) -> ExhaustedError | None:
-    """Return the lack that caused an error, None if it has another cause.
+    """Return the lack of a resource that caused an error, None if it has another cause.
 
     With `is_probe`, also test whether files can be opened now, because some libraries do not report the cause.
     """
@@ -33,14 +33,14 @@ def lack_of(error: BaseException, *, is_probe: bool = False) -> ExhaustedError |
         if isinstance(cause, ExhaustedError):
             return cause
         if _is_of_memory(cause):
-            return _error(LACKS[errno.ENOMEM])
+            return _exhausted(LACKS[errno.ENOMEM])
         if isinstance(cause, OSError) and cause.errno in LACKS:
-            return _error(LACKS[cause.errno])
+            return _exhausted(LACKS[cause.errno])
         if isinstance(cause, RuntimeError) and str(cause) == NO_THREAD:
-            return _error(NO_THREAD_LACK)
+            return _exhausted(NO_THREAD_LACK)
         # The loader of shared libraries gives only a text.
         if isinstance(cause, ImportError) and os.strerror(errno.EMFILE) in str(cause):
-            return _error(LACKS[errno.EMFILE])
+            return _exhausted(LACKS[errno.EMFILE])
     return lack_of_files() if is_probe else None
 
 
@@ -48,32 +48,32 @@ def _is_of_memory(cause: BaseException) -> bool:
     """Return whether memory is short; the interpreter has a SystemError for a library that failed without an error."""
     if isinstance(cause, ImportError):
         return NOT_MAPPED in str(cause)
-    return isinstance(cause, MemoryError) or (isinstance(cause, SystemError) and not _has_room())
+    return isinstance(cause, MemoryError) or (isinstance(cause, SystemError) and not _has_memory())
 
 
-def _has_room() -> bool:
+def _has_memory() -> bool:
     try:
-        mmap.mmap(-1, SPARE).close()
+        mmap.mmap(-1, SPARE_MEMORY).close()
     except (OSError, MemoryError):
         return False
     return True
 
 
 def lack_of_files() -> ExhaustedError | None:
-    """Return the lack if almost no file can be opened now, None if some can."""
-    opened: list[int] = []
+    """Return the lack of file descriptors if almost no file can be opened now, None if some can."""
+    descriptors: list[int] = []
     try:
-        while len(opened) < NEEDED:
-            opened += os.pipe()
+        while len(descriptors) < NEEDED_DESCRIPTORS:
+            descriptors += os.pipe()
     except OSError as error:
-        return _error(LACKS[error.errno]) if error.errno in LACKS else None
+        return _exhausted(LACKS[error.errno]) if error.errno in LACKS else None
     finally:
-        for descriptor in opened:
+        for descriptor in descriptors:
             with suppress(OSError):
                 os.close(descriptor)
     return None
 
 
-def _error(lack: tuple[str, str]) -> ExhaustedError:
+def _exhausted(lack: tuple[str, str]) -> ExhaustedError:
     message, hint = lack
     return ExhaustedError(message, hint=hint)

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 FIRST_DELAY = 0.5  # seconds, doubled each time
 LONGEST_DELAY = 8.0
-FOREVER = 1e9  # seconds; longer waits are cut to this
+FOREVER = 1e9  # seconds; a longer `Retry-After` is cut to this
 # Seconds to wait after a secondary rate limit of GitHub that does not say for how long: as its page asks.
 SECONDARY = 60.0
 
@@ -35,7 +35,7 @@ class Retries:
 
 
 async def _nothing() -> None:
-    """Do nothing before a call."""
+    """Do nothing before a try."""
 
 
 async def persist(
@@ -89,7 +89,7 @@ async def persist(
 
 
 def _temporary(error: TemporaryError | WebPageError, endpoint: CircuitBreaker) -> TemporaryError:
-    """Return what to retry after. Raises the error about a web page unless the address is known to be right."""
+    """Return the failure to retry after. Raises the error about a web page unless the address is known to be right."""
     if isinstance(error, TemporaryError):
         return error
     if not endpoint.has_worked:
@@ -105,7 +105,7 @@ def retry_after(headers: Mapping[str, str], now: float, *, most: float = FOREVER
     `now` is seconds since 1970, for a header with a date; a date without a zone is taken as UTC.
     """
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        seconds = _seconds(headers.get(name, "").strip(), now, scale)
+        seconds = _retry_seconds(headers.get(name, "").strip(), now, scale)
         if seconds is not None and seconds > 0:  # false for NaN too
             return min(seconds, most)
     return None
@@ -117,20 +117,20 @@ def limit_wait(headers: Mapping[str, str], body: bytes, now: float) -> float | N
     A time counts only if nothing is left until then: GitHub names it after a secondary limit, too.
     """
     for name in ("x-ratelimit-reset", "ratelimit-reset"):
-        value = headers.get(name, "").strip()
+        reset = headers.get(name, "").strip()
         is_left = headers.get(name.replace("reset", "remaining"), "").strip().strip("0").isdigit()
-        if not is_left and value.isascii() and value.isdigit() and len(value) < 12:  # a moment, or seconds from now
-            return max(0.0, int(value) - now) if len(value) > 8 else float(value)
+        if not is_left and reset.isascii() and reset.isdigit() and len(reset) < 12:  # a moment, or seconds from now
+            return max(0.0, int(reset) - now) if len(reset) > 8 else float(reset)
     return SECONDARY if b"secondary rate limit" in body[:1000].lower() else None
 
 
-def _seconds(value: str, now: float, scale: float) -> float | None:
+def _retry_seconds(value: str, now: float, scale: float) -> float | None:
     try:
         return float(value) * scale
     except ValueError:
         pass
     try:
-        date = parsedate_to_datetime(value)
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+        retry_date = parsedate_to_datetime(value)
+        return (retry_date if retry_date.tzinfo else retry_date.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, TypeError, OverflowError, OSError):
         return None

@@ -33,7 +33,7 @@ def is_public(address: str) -> bool:
 
 
 def checked(host: str, port: int, resolver: Resolver, shown: str = "") -> str:
-    """Return an address of a host to connect to.
+    """Return an address of a host that a server may connect to.
 
     Raises `PrivateAddressError` if one of its addresses is not public, and `DeliveryError` if it has none. `shown` is
     how the error names the host.

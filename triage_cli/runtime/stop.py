@@ -8,11 +8,11 @@ from triage_cli.domain.errors import UnavailableError
 
 
 class StoppingError(Exception):
-    """The caller was to stop before its request was made, so there is nothing to record."""
+    """The command was to stop before its request was made, so there is nothing to record."""
 
 
 class StopControl:
-    """One per command, shared by all its runs, steps and threads; the deadline is a monotonic time."""
+    """Stops one command, for all its runs, steps and threads; the deadline is a monotonic time."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -22,12 +22,12 @@ class StopControl:
 
     @property
     def stopping(self) -> bool:
-        """Return whether no new work is to be begun."""
+        """Return whether the command is to stop, on request or by its deadline."""
         return self._stopped.is_set() or self.expired
 
     @property
     def expired(self) -> bool:
-        """Return whether the deadline has passed."""
+        """Return whether the command's deadline has passed."""
         return self._deadline is not None and self.clock() >= self._deadline
 
     @property
@@ -49,7 +49,7 @@ class StopControl:
             )
 
     def stop(self) -> None:
-        """Let no new work begin."""
+        """Stop the command: let no new work begin."""
         self._stopped.set()
 
     @property

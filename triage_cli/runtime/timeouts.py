@@ -11,18 +11,18 @@ GRACE = 1.0  # at most so many seconds after a timeout that comes late itself
 async def within(seconds: float) -> AsyncIterator[asyncio.Timeout]:
     """Raise `TimeoutError` after so many seconds, or when the yielded timeout, once rescheduled, says.
 
-    It comes later if the process was suspended: else the timeout would win over an answer that is there.
+    The timeout comes later if the process was suspended: else it would win over an answer that is there.
     """
     loop = asyncio.get_running_loop()
     due = loop.time() + seconds
 
     def expire() -> None:
-        if limit.when() is None:
-            limit.reschedule(loop.time() + min(loop.time() - due, GRACE))
+        if timeout.when() is None:
+            timeout.reschedule(loop.time() + min(loop.time() - due, GRACE))
 
-    async with asyncio.timeout(None) as limit:
+    async with asyncio.timeout(None) as timeout:
         timer = loop.call_at(due, expire)
         try:
-            yield limit
+            yield timeout
         finally:
             timer.cancel()
