@@ -35,10 +35,11 @@ from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.process import began, machine, place
-from triage_cli.stores import shared_sql
+from triage_cli.stores.bulk_insert import ROWS_PER_STATEMENT
+from triage_cli.stores.event_tables import EVENTS_PER_PAGE
 from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sql_store import PAGE
 from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.stores.ticket_tables import TICKETS_PER_PAGE
 
 # What both drivers call by one name.
 INTEGRITY = (sqlite3.IntegrityError, psycopg.IntegrityError)
@@ -209,7 +210,7 @@ def test_what_was_accepted_stays_so_whatever_comes_late(store: SqliteStore, late
 
 
 @pytest.mark.parametrize(
-    "number", [1, shared_sql.BLOCK - 1, shared_sql.BLOCK, shared_sql.BLOCK + 1, 2 * shared_sql.BLOCK + 7]
+    "number", [1, ROWS_PER_STATEMENT - 1, ROWS_PER_STATEMENT, ROWS_PER_STATEMENT + 1, 2 * ROWS_PER_STATEMENT + 7]
 )
 def test_a_batch_of_any_size_is_stored_whole(store: SqliteStore, number: int) -> None:
     tickets = filled(store, *(a_ticket(str(n)) for n in range(number)))
@@ -272,9 +273,9 @@ def test_events_are_filtered_and_the_limit_keeps_the_last(store: SqliteStore) ->
 
 
 def test_events_go_over_many_pages(store: SqliteStore) -> None:
-    filled(store, *(a_ticket(str(n)) for n in range(2 * PAGE + 1)))
-    assert [e.seq for e in store.events(EventQuery())] == list(range(1, 2 * PAGE + 2))
-    assert len(list(store.events(EventQuery(limit=PAGE + 1)))) == PAGE + 1
+    filled(store, *(a_ticket(str(n)) for n in range(2 * EVENTS_PER_PAGE + 1)))
+    assert [e.seq for e in store.events(EventQuery())] == list(range(1, 2 * EVENTS_PER_PAGE + 2))
+    assert len(list(store.events(EventQuery(limit=EVENTS_PER_PAGE + 1)))) == EVENTS_PER_PAGE + 1
 
 
 # -- runs, claims and leases
@@ -656,9 +657,9 @@ def test_find_filters(store: SqliteStore) -> None:
 
 def test_find_walks_over_many_pages_while_others_write(store: SqliteStore) -> None:
     """No transaction stays open between two tickets, and what is new in between shifts no page."""
-    tickets = filled(store, *(a_ticket(str(n)) for n in range(2 * PAGE + 3)))
+    tickets = filled(store, *(a_ticket(str(n)) for n in range(2 * TICKETS_PER_PAGE + 3)))
     walk = store.find(Selection())
-    first = [next(walk) for _ in range(PAGE)]
+    first = [next(walk) for _ in range(TICKETS_PER_PAGE)]
     filled(store, a_ticket("later"))
     if "://" not in store.path:
         assert sql(store, "pragma wal_checkpoint(truncate)")[0][0] == 0  # a reader would be in the way
@@ -666,11 +667,11 @@ def test_find_walks_over_many_pages_while_others_write(store: SqliteStore) -> No
         assert sql(store, "select count(*) from pg_stat_activity where state like 'idle in%'") == [(0,)]
     rest = list(walk)
     assert [t.ticket_id for t in first + rest] == [t.ticket_id for t in reversed(tickets)]
-    assert len(list(store.find(Selection(limit=PAGE + 1)))) == PAGE + 1
+    assert len(list(store.find(Selection(limit=TICKETS_PER_PAGE + 1)))) == TICKETS_PER_PAGE + 1
 
 
 def test_find_by_ids_keeps_their_order_over_pages_and_passes_over_strangers(store: SqliteStore) -> None:
-    tickets = filled(store, *(a_ticket(str(n)) for n in range(PAGE + 5)))
+    tickets = filled(store, *(a_ticket(str(n)) for n in range(TICKETS_PER_PAGE + 5)))
     expected = [t.ticket_id for t in tickets[::-1]]
     expected.insert(3, "nobody")
     assert [t.ticket_id for t in store.find(Selection(ids=tuple(expected)))] == [i for i in expected if i != "nobody"]

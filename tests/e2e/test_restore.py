@@ -30,7 +30,7 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Selection
 from triage_cli.stores import audit_log
-from triage_cli.stores.sqlite import head_file, restore
+from triage_cli.stores.sqlite import backup, head_file, restore
 from triage_cli.stores.sqlite import store as sqlite_store
 from triage_cli.stores.sqlite.connection import VERSION
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -396,7 +396,7 @@ def at_stake(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]
     return request.param, tmp_path / "t"
 
 
-WATCHED = {sys.modules[m.__name__].__file__ for m in (restore, audit_log, head_file, sqlite_store)}
+WATCHED = {sys.modules[m.__name__].__file__ for m in (restore, audit_log, backup, head_file, sqlite_store)}
 
 
 def restored(folder: Path, kill_at: int | None = None) -> int:

@@ -24,7 +24,7 @@ from triage_cli.runtime.budget import number_that_fits
 from triage_cli.runtime.stop import StopControl, StoppingError
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.run_recorder import recorded_run
-from triage_cli.stores.money import DAY
+from triage_cli.stores.money_tables import DAY
 from triage_cli.stores.sqlite.store import SqliteStore
 
 

@@ -10,7 +10,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.service.classification.category_check import FEW, Basis, CategoryCheck, warning
-from triage_cli.stores.categories import CategoryMemory
+from triage_cli.stores.category_tables import CategoryMemory
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
 

@@ -46,10 +46,11 @@ from triage_cli.domain.learning import ModelVersion
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Renamed, Selection
 from triage_cli.domain.times import now
-from triage_cli.stores import shared_sql, where_clauses
+from triage_cli.stores import where_clauses
 from triage_cli.stores.api_access import StoreGate
-from triage_cli.stores.categories import BEARS, CategoryMemory
+from triage_cli.stores.category_tables import BEARS, CategoryMemory
 from triage_cli.stores.database import Db
+from triage_cli.stores.delivery_tables import NEXT_DUE
 from triage_cli.stores.inflow import SqlInflow
 from triage_cli.stores.model_registry import SqlModelRegistry
 from triage_cli.stores.postgres import database as pg_database
@@ -432,7 +433,7 @@ def test_due_deliveries_and_endings_are_answered_by_their_indexes(pg: PostgresSt
     due = plan(pg, pg_queries.DUE, {"destination": "box", "run": "r", "now": 0.0, "limit": 5})
     assert "deliveries_due" in due
     assert "tickets_pkey" in due, "one ticket is looked at for each delivery"
-    after = plan(pg, shared_sql.NEXT_DUE, {"but": "[]"})
+    after = plan(pg, NEXT_DUE, {"but": "[]"})
     assert "deliveries_due" in after
     assert "tickets_pkey" in after
     assert "Sort" not in due + after

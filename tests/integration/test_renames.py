@@ -26,7 +26,7 @@ from triage_cli.service.category_renames import root_of, rooted
 from triage_cli.service.delivery.routing_map import RoutingMap
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
-from triage_cli.stores.categories import BEARS
+from triage_cli.stores.category_tables import BEARS
 
 HEIR = "[{name: Money, was: [Billing], description: 'Invoices, charges, payments, refunds, subscriptions'}, \
 {name: Technical, description: 'Errors, bugs, logins, outages, performance, integrations'}, \

@@ -26,7 +26,12 @@ from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.errors import StoreError, UsageError
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Selection
-from triage_cli.stores import money, shared_sql, where_clauses
+from triage_cli.stores import where_clauses
+from triage_cli.stores.bulk_insert import write_all
+from triage_cli.stores.delivery_tables import DUE_DELIVERIES
+from triage_cli.stores.leases import CLAIMABLE_TICKETS, FREE_TICKET
+from triage_cli.stores.money_tables import OF_A_DAY
+from triage_cli.stores.run_tables import SPENT_ON_PARCEL
 from triage_cli.stores.sqlite import migrations as sqlite_migrations
 from triage_cli.stores.sqlite.connection import VERSION, connect
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -90,7 +95,7 @@ def test_claims_are_answered_by_the_partial_index_in_order(
     where, values = where_clauses.where(Selection(statuses=statuses))
     if after:
         where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
-    statement = shared_sql.CLAIMABLE.format(where=" and ".join([*where, shared_sql.FREE]))
+    statement = CLAIMABLE_TICKETS.format(where=" and ".join([*where, FREE_TICKET]))
     values |= {"run": "r", "now": 0.0, "limit": 5, "after_urgency": 2, "after_id": "x"}
     plan = [row[3] for row in store.database.connection().execute(f"explain query plan {statement}", values)]
     assert any(f"INDEX {index}" in step for step in plan), plan
@@ -102,16 +107,16 @@ def test_due_deliveries_reviews_and_money_are_answered_by_their_indexes(store: S
     store.stats()
     values = {"destination": "box", "run": "r", "now": 0.0, "limit": 5}
     plan = " ".join(
-        row[3] for row in store.database.connection().execute(f"explain query plan {shared_sql.DUE}", values)
+        row[3] for row in store.database.connection().execute(f"explain query plan {DUE_DELIVERIES}", values)
     )
     assert "INDEX deliveries_due" in plan
     plan = " ".join(
-        row[3] for row in store.database.connection().execute(f"explain query plan {money.OF_A_DAY}", ("2026", 0.0))
+        row[3] for row in store.database.connection().execute(f"explain query plan {OF_A_DAY}", ("2026", 0.0))
     )
     assert "SEARCH bookings USING PRIMARY KEY (minute>?)" in plan
     assert "COVERING INDEX runs_reserving" in plan
     plan = " ".join(
-        row[3] for row in store.database.connection().execute(f"explain query plan {money.OF_A_PARCEL}", ("p", "2026"))
+        row[3] for row in store.database.connection().execute(f"explain query plan {SPENT_ON_PARCEL}", ("p", "2026"))
     )
     assert "INDEX runs_of_parcel" in plan
     where, _ = where_clauses.where(Selection(statuses=frozenset({"needs_review"})))
@@ -338,7 +343,7 @@ def test_many_rows_are_written_as_one_by_one_whatever_is_the_same_in_all(
     columns = ", ".join(f"c{n}" for n in range(width))
     insert = f"insert into t ({columns}) values ({', '.join('?' * width)})"
     found = []
-    for write in (shared_sql.write_all, lambda db, values, all_: db.executemany(values, all_)):
+    for write in (write_all, lambda db, values, all_: db.executemany(values, all_)):
         with closing(sqlite3.connect(":memory:")) as db:
             typed = ", ".join(f"c{n} {kind}" for n, kind in enumerate(kinds))
             db.execute(f"create table t (row integer primary key, {typed})")

@@ -17,15 +17,8 @@ from urllib.parse import quote
 from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, UnavailableError
 from triage_cli.runtime.installation import NEWER
-from triage_cli.stores.sqlite.connection import (
-    IMMUTABLE,
-    NOT_OPENED,
-    VERSION,
-    check_sqlite,
-    code_of,
-    is_frozen,
-    translate,
-)
+from triage_cli.stores.sqlite.connection import IMMUTABLE, VERSION, check_sqlite, is_frozen
+from triage_cli.stores.sqlite.errors import NOT_OPENED, code_of, translate
 from triage_cli.stores.sqlite.head_file import kept_head, mend
 
 if TYPE_CHECKING:  # a SQLite database is verified without psycopg installed

@@ -9,8 +9,9 @@ from triage_cli.domain.batches import Batch, BatchItem
 from triage_cli.domain.changes import Change
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
-from triage_cli.stores import shared_sql
+from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.database import Db, Tables
+from triage_cli.stores.leases import LIVE_RUNS
 
 OPEN = "('gathering', 'sending', 'submitted')"
 # A batch that has ended is taken up again if a ticket with the same text joined it in the meantime.
@@ -27,11 +28,18 @@ WAITING = """select b.classifier, count(*), count(distinct b.batch_id), min(b.op
     from batch_items i join batches b using (batch_id) where i.state = 'waiting' and i.answer_key <> ''
     group by 1 order by 1"""
 
+# An item is written when its ticket starts to wait and when it ends; the same ticket may wait again.
+PUT_BATCH_ITEM = (
+    f"insert into batch_items values ({placeholders(BatchItem._fields)}) "
+    "on conflict (batch_id, ticket_id) do update set "
+    + ", ".join(f"{f} = excluded.{f}" for f in ("number", "answer_key", "was", "reserved", "redacted", "state"))
+)
+
 
 class BatchTables(Tables):
     """Reads and writes batches. Their items are written by `save`, in one transaction with their tickets."""
 
-    FREE_BATCH = f"(run_id is null or run_id not in {shared_sql.LIVE})"  # no live run holds it; takes the value `now`
+    FREE_BATCH = f"(run_id is null or run_id not in {LIVE_RUNS})"  # no live run holds it; takes the value `now`
 
     def hold_batches(self, lease: Lease) -> list[Batch]:
         """Claim the batches that are not settled and that no live run holds; return them, oldest first."""

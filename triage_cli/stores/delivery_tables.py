@@ -1,38 +1,112 @@
 """The table of deliveries: all that both dialects share; claiming due deliveries is each dialect's own."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from triage_cli.domain.deliveries import Attempt, Delivery
+from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import now
-from triage_cli.stores import shared_sql
-from triage_cli.stores.database import Tables
+from triage_cli.stores.bulk_insert import placeholders
+from triage_cli.stores.database import Db
+from triage_cli.stores.leases import LIVE_RUNS, Leases
+from triage_cli.stores.ticket_tables import TicketTables
 
-LET_GO = """update deliveries set run_id = null, last_error = coalesce(:why, last_error),
+INSERT_ATTEMPT = f"insert into attempts values ({placeholders(Attempt._fields)}) on conflict do nothing"
+# A delivery is written when it is planned and after each attempt; its id, ticket and destination never change. If it
+# was superseded while it was being sent, a failure does not revive it; a success is recorded and final.
+_UPDATED_FIELDS = ("attempts", "due_at", "last_status", "last_error", "run_id", "done_at", "kept", "refusal")
+PUT_DELIVERY = (
+    f"insert into deliveries values ({placeholders(Delivery._fields)}) on conflict (delivery_id) do update set "
+    "state = case when deliveries.state = 'superseded' and excluded.state <> 'accepted' then 'superseded' "
+    "else excluded.state end, "
+    "doubtful = case when excluded.doubtful = 1 then 1 else deliveries.doubtful end, "
+    + ", ".join(f"{f} = excluded.{f}" for f in _UPDATED_FIELDS)
+    + " where deliveries.state <> 'accepted' or excluded.state = 'accepted'"
+)
+DELIVERIES_OF = """select * from deliveries where ticket_id in (select value from json_each(?))
+    order by ticket_id, revision, at, delivery_id"""
+ATTEMPTS_OF = """select a.* from attempts a join deliveries d using (delivery_id) where d.ticket_id = ?
+    order by a.at, a.number"""
+LET_DELIVERIES_GO = """update deliveries set run_id = null, last_error = coalesce(:why, last_error),
     doubtful = case when :attempted = 1 then 1 else doubtful end
     where run_id = :run and state = 'pending' and delivery_id in (select value from json_each(:ids))"""
+# True while a delivery still matches its ticket; if the category or text changed, it waits for the next decision.
+# A scalar subquery, because PostgreSQL turns `exists` into a join that reads all tickets.
+DELIVERY_STANDS = """(select tickets.category = deliveries.category
+    and tickets.status in ('routing', 'routed', 'undeliverable')
+    from tickets where tickets.ticket_id = deliveries.ticket_id)"""
+# The first sendable delivery of each destination, so that few rows are read, however many are pending.
+NEXT_DUE = f"""select min((select due_at from deliveries where state = 'pending' and destination = names.destination
+    and {DELIVERY_STANDS} order by due_at limit 1))
+    from (select distinct destination from deliveries where state = 'pending'
+          and destination not in (select value from json_each(:but))) names"""
+OF_THESE_TICKETS = "and ticket_id in (select value from json_each(:ids))"
+PENDING_DESTINATIONS = "select distinct destination from deliveries where state = 'pending'"
+PENDING_DESTINATIONS_OF = f"{PENDING_DESTINATIONS} {OF_THESE_TICKETS}"
+NEXT_DUE_OF = f"""select min(due_at) from deliveries where state = 'pending' {OF_THESE_TICKETS} and {DELIVERY_STANDS}
+    and destination not in (select value from json_each(:but))"""
 
 
-class DeliveryTables(Tables):
-    """Reads deliveries, frees them, and switches destinations off and on."""
+# A run that still holds the delivery was cut off, and may have delivered it.
+TAKE_DELIVERY = "run_id = :run, doubtful = case when deliveries.run_id is null then deliveries.doubtful else 1 end"
+
+
+def _due_deliveries(of: str = "") -> str:
+    return f"""update deliveries set {TAKE_DELIVERY} where delivery_id in
+    (select delivery_id from deliveries where destination = :destination and state = 'pending'
+     and due_at <= :now and (run_id is null or run_id not in {LIVE_RUNS}) and {DELIVERY_STANDS} {of}
+     order by due_at limit :limit) returning *"""
+
+
+DUE_DELIVERIES, DUE_DELIVERIES_OF = _due_deliveries(), _due_deliveries(OF_THESE_TICKETS)
+
+
+class DeliveryTables(Leases, TicketTables):
+    """Claims due deliveries, reads and frees them, and switches destinations off and on."""
+
+    def due(
+        self, destination: str, lease: Lease, limit: int, *, ids: Sequence[str] | None = None
+    ) -> list[OutgoingDelivery]:
+        """Claim due deliveries that no live run holds, the oldest first."""
+        values = {"destination": destination, "run": lease.run_id, "limit": limit}
+        if ids is not None:
+            values["ids"] = compact(list(ids))
+        deliveries, tickets = self._due(lease, values)
+        tickets_by_id = {ticket.ticket_id: ticket for ticket in tickets}
+        deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
+        return [OutgoingDelivery(d, tickets_by_id[d.ticket_id]) for d in deliveries]
+
+    @abstractmethod
+    def _due(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
+        """Claim due deliveries in a transaction; return them with their tickets."""
+
+    def _claimed_deliveries(
+        self, db: Db, lease: Lease, query: str, values: Mapping[str, Any]
+    ) -> tuple[list[Delivery], list[Ticket]]:
+        self._check_run(db, lease)
+        self.renew_lease(db, lease)
+        deliveries = [Delivery(*row) for row in db.execute(query, values).fetchall()]
+        return deliveries, self._tickets(db, [d.ticket_id for d in deliveries])
 
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """Return the deliveries of each of these tickets, in the order of its decisions."""
         deliveries_by_ticket: dict[str, list[Delivery]] = {}
-        for row in self.database.read(shared_sql.DELIVERIES, (compact(list(ticket_ids)),)):
+        for row in self.database.read(DELIVERIES_OF, (compact(list(ticket_ids)),)):
             delivery = Delivery(*row)
             deliveries_by_ticket.setdefault(delivery.ticket_id, []).append(delivery)
         return {ticket_id: tuple(deliveries) for ticket_id, deliveries in deliveries_by_ticket.items()}
 
     def attempts(self, ticket_id: str) -> tuple[Attempt, ...]:
         """Return the attempts at a ticket's deliveries, oldest first."""
-        return tuple(Attempt(*row) for row in self.database.read(shared_sql.ATTEMPTS_OF, (ticket_id,)))
+        return tuple(Attempt(*row) for row in self.database.read(ATTEMPTS_OF, (ticket_id,)))
 
     def pending_destinations(self, ids: Sequence[str] | None = None) -> list[str]:
         """Return the destinations with pending deliveries, of all tickets or of these."""
         query, values = (
-            (shared_sql.PENDING_DESTINATIONS, {}) if ids is None else (shared_sql.OWED_OF, {"ids": compact(list(ids))})
+            (PENDING_DESTINATIONS, {}) if ids is None else (PENDING_DESTINATIONS_OF, {"ids": compact(list(ids))})
         )
         return [row[0] for row in self.database.read(query, values)]
 
@@ -41,9 +115,9 @@ class DeliveryTables(Tables):
 
         `but` names destinations to leave out.
         """
-        query, values = shared_sql.NEXT_DUE, {"but": compact(list(but))}
+        query, values = NEXT_DUE, {"but": compact(list(but))}
         if ids is not None:
-            query, values = shared_sql.NEXT_DUE_OF, values | {"ids": compact(list(ids))}
+            query, values = NEXT_DUE_OF, values | {"ids": compact(list(ids))}
         due: float | None = self.database.read(query, values)[0][0]
         return due
 
@@ -52,7 +126,7 @@ class DeliveryTables(Tables):
     ) -> None:
         """Free pending deliveries that a run holds, and keep why; those that it `attempted` may have arrived."""
         values = {"run": lease.run_id, "ids": compact(list(delivery_ids)), "why": why, "attempted": int(attempted)}
-        self._write(LET_GO, values)
+        self._write(LET_DELIVERIES_GO, values)
 
     def switched_off(self) -> frozenset[str]:
         """Return the destinations that are switched off, because they answered that they are gone for good."""

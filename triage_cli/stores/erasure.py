@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.times import now
-from triage_cli.stores.counts import Counts
+from triage_cli.stores.count_tables import Counts
 from triage_cli.stores.database import Db
+from triage_cli.stores.ticket_tables import MAYBE_FORGOTTEN
 
 # Erases words of a ticket, and hashes of them, from all tables but `tickets`. A new table that may hold them must be
 # added here. Pending deliveries are cancelled, because without the text there is nothing to send.
@@ -28,8 +29,6 @@ ERASE = (
         state = case when state in ('pending', 'dead') then 'superseded' else state end
         where ticket_id in (select value from json_each(:ids))""",
 )
-# The identity of a forgotten ticket begins with "!", and so may an external id: the query is a cheap pre-check.
-FORGOT = "select 1 from tickets where identity >= '!' and identity < '\"' limit 1"
 # Stored responses of the HTTP API may hold whole tickets.
 ERASE_ANSWERS = "delete from idempotency where answer like ?"
 # Command lines may name tickets by their external ids. Runs of requests name none.
@@ -72,4 +71,4 @@ class Erasure(Counts):
 
     def forgot(self) -> bool:
         """Return whether any ticket may have been forgotten; a cheap query."""
-        return bool(self.database.read(FORGOT))
+        return bool(self.database.read(MAYBE_FORGOTTEN))

@@ -12,7 +12,7 @@ from triage_cli.domain.insight.drift import Count, PeriodCounts
 from triage_cli.domain.insight.spikes import InflowTicket, SentSpike
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import text_of
-from triage_cli.stores import shared_sql
+from triage_cli.stores.answer_tables import AUDITED_ANSWERS
 from triage_cli.stores.database import Db, Tables
 
 # As the index has it.
@@ -39,7 +39,7 @@ AGREEMENT = f"""select classifier, count(*), coalesce(sum(case when answered = v
         where c.confidence_source <> 'human' and c.category is not null and c.error is null) answers
     where place = 1 group by classifier"""
 
-AUDITED = shared_sql.AUDITED.format(
+AUDITED = AUDITED_ANSWERS.format(
     among=f"join (select ticket_id from tickets where {PERIOD}) t on t.ticket_id = control.ticket_id"
 )
 

@@ -1,20 +1,30 @@
-"""Which runs are alive: on this machine those whose process exists, on another machine those with a valid lease."""
+"""The leases of runs, and their claims of tickets: a run holds what it claimed while its lease lasts."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from triage_cli.domain.audit.events import LoggedEvent
 from triage_cli.domain.errors import TakenOverError
-from triage_cli.domain.exit_codes import EARLY_END, KILLED
-from triage_cli.domain.explanation import early_end
-from triage_cli.domain.runs import LEASE_SECONDS, Held, Lease, Run
+from triage_cli.domain.runs import LEASE_SECONDS, Held, Lease
 from triage_cli.domain.serialization import compact
-from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.process import alive, place
-from triage_cli.stores.database import Db, Tables, Values
-from triage_cli.stores.shared_sql import RUN_COLUMNS
+from triage_cli.stores.database import Db
+from triage_cli.stores.run_tables import RunTables
 
+# A run holds what it claimed while it has not ended and its lease is not over.
+LIVE_RUNS = "(select run_id from runs where ended_at is null and lease_until > :now)"
+FREE_TICKET = (
+    f"not exists (select 1 from claims where claims.ticket_id = tickets.ticket_id and claims.run_id in {LIVE_RUNS})"
+)
+# A run claims in ascending order (by `after`), else it would claim a ticket that failed again and again.
+CLAIMABLE_TICKETS = "select *, :run from tickets where {where} order by urgency, ticket_id limit :limit"
+CLAIM_TICKETS = """insert into claims (ticket_id, run_id) select value, ? from json_each(?) where true
+    on conflict (ticket_id) do update set run_id = excluded.run_id"""
+# The new revision makes late writes of the earlier holder conflict.
+TAKE_OVER_TICKETS = """update tickets set revision = revision + 1
+    where ticket_id in (select ticket_id from claims where ticket_id in (select value from json_each(?)))
+    returning ticket_id"""
+FREE_TICKETS = "delete from claims where ticket_id in (select value from json_each(?))"
 # A live run whose lease has fewer seconds left than this is suspended or stuck, and cannot renew the lease itself.
 SHORT_LEASE = 30.0
 RUNS_OF_THIS_MACHINE = "select run_id, pid, process from runs where ended_at is null and place = ? order by run_id"
@@ -25,17 +35,12 @@ EXTEND_LEASE = f"""update runs set lease_until = :now + {LEASE_SECONDS}
     where run_id = :run and lease_until < :now + {SHORT_LEASE} and served = 0"""
 CLAIMS_OF = """select ticket_id, lease_until from claims join runs using (run_id)
     where ticket_id in (select value from json_each(?)) and ended_at is null"""
-# Runs that ended early after a ticket's last event, or began after it and were killed, or wrote it: the latest first.
-ENDED_EARLY = f"""where kind in (select value from json_each(:kinds))
-    and (exit_code is null or exit_code in ({", ".join(str(int(code)) for code in sorted(EARLY_END))}))
-    and (run_id = :run or started_at >= :since or ended_at >= :since and exit_code <> {KILLED})"""
-HOLDER = "where ended_at is null and run_id in (select run_id from claims where ticket_id = :ticket)"
 HELD_CLAIMS = """update claims set run_id = run_id where run_id = :run
     and ticket_id in (select value from json_each(:ids)) returning ticket_id"""
 
 
-class Leases(Tables):
-    """Renews leases, and tells which runs are alive."""
+class Leases(RunTables):
+    """Renews the leases of runs, and reads which tickets live runs hold."""
 
     def _tend_leases(self, db: Any, now: float) -> None:
         """End the leases of dead runs of this machine, and extend those of live runs that cannot do so themselves.
@@ -83,32 +88,3 @@ class Leases(Tables):
                 hint="nothing is lost: the other run does the rest, and so does the same command",
             )
         return float(row[1]) if row else 0.0
-
-    def runs(self, limit: int | None) -> Iterator[Run]:
-        """Yield runs, the latest first. A killed run has no end, and the exit code 137."""
-        return self._runs("", {}, "" if limit is None else f" limit {int(limit)}")
-
-    def _ended_early(self, ticket: Ticket, events: Sequence[LoggedEvent]) -> Run | None:
-        """Return the latest run that should have taken up a ticket since its last event, and ended before."""
-        if ticket.status not in early_end.KINDS or not events:
-            return None
-        last, kinds = events[-1], compact(early_end.KINDS[ticket.status])
-        values = {"kinds": kinds, "run": last.run_id or "", "since": last.timestamp}
-        return next((run for run in self._runs(ENDED_EARLY, values) if run.exit_code is not None), None)
-
-    def _holder(self, ticket_id: str) -> Run | None:
-        """Return the live run that holds a ticket."""
-        runs = self._runs(HOLDER, {"ticket": ticket_id})
-        return next((run for run in runs if run.exit_code is None), None)
-
-    def _runs(self, where: str, bound_values: Values, most: str = "") -> Iterator[Run]:
-        own_place, now, columns = place(), self.database.clock(), ", ".join(RUN_COLUMNS)
-        query = f"select {columns}, lease_until, place, process from runs {where} order by run_id desc{most}"
-        for *values, lease_until, run_place, process_start in self.database.read(query, bound_values):
-            run = Run(*values)
-            is_alive = (
-                alive(run.pid, process_start) and (process_start or lease_until > now)
-                if run_place == own_place
-                else lease_until > now
-            )
-            yield run if run.ended_at or is_alive else run._replace(exit_code=KILLED)

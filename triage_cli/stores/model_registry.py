@@ -17,7 +17,7 @@ from triage_cli.domain.runs import Lease
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import text_of
 from triage_cli.stores.database import Db, Tables
-from triage_cli.stores.shared_sql import LOCK_CHAIN
+from triage_cli.stores.event_tables import LOCK_CHAIN
 
 _VERSION = ", ".join(ModelVersion._fields)
 _CALIBRATION = ", ".join(Calibration._fields)

@@ -6,7 +6,6 @@ from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.insight.stats import StatsQuery
 from triage_cli.domain.serialization import compact, storable_text
 from triage_cli.domain.tickets import SORTS, STATUSES, Selection
-from triage_cli.stores.shared_sql import escaped
 
 # By the field of a selection.
 CONDITIONS = {
@@ -83,7 +82,7 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
         conditions.append(f"verdict = {int(selection.verdict)}")
     if selection.search is not None:
         conditions.append(f"({SEARCHED})")
-        values["search"] = f"%{escaped(storable_text(selection.search))}%"
+        values["search"] = f"%{_like_escaped(storable_text(selection.search))}%"
     return conditions, values
 
 
@@ -129,3 +128,8 @@ def grouped(query: StatsQuery) -> tuple[str, dict[str, Any]]:
     table = f"tickets {SENT}" if "destination" in query.by else "tickets"
     groups = f" group by {', '.join(keys)}" if keys else ""
     return f"select {columns} from {table} where {' and '.join(conditions) or 'true'}{groups}", values
+
+
+def _like_escaped(text: str) -> str:
+    """Return a text escaped for a LIKE pattern."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

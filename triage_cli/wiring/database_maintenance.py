@@ -66,14 +66,14 @@ def restorable(config: Config, file: Path) -> str:
 
 def kept_databases(config: Config) -> Sequence[Path]:
     """Return the files in which restores kept the databases that were there before the present one."""
-    from triage_cli.stores.sqlite.restore import kept_databases
+    from triage_cli.stores.sqlite.kept_databases import kept_databases
 
     return () if config.remote or is_postgres(config.database) else kept_databases(config.database)
 
 
 def delivered_before_restores(config: Config, tell: Callable[[str], None]) -> LostDeliveries:
     """Return what finds the deliveries that arrived before a restore, by the identities of their tickets."""
-    from triage_cli.stores.sqlite.restore import KeptDatabases
+    from triage_cli.stores.sqlite.kept_databases import KeptDatabases
 
     return (lambda _: {}) if is_postgres(config.database) else KeptDatabases(config.database, tell).delivered
 

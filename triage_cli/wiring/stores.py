@@ -128,7 +128,7 @@ def open_shelf(store: Store) -> ModelRegistry:
 
 def category_check(config: Config, store: Store, warn: Callable[[str], None]) -> Callable[[], CategoryCheck]:
     """Return a function that makes the check of a run's categories against the last ones in the store."""
-    from triage_cli.stores.categories import CategoryMemory
+    from triage_cli.stores.category_tables import CategoryMemory
 
     memory = CategoryMemory(_tables(store).database)
     names = tuple(category.name for category in config.categories)

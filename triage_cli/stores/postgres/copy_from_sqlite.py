@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from triage_cli.domain.audit import hash_chain
 from triage_cli.domain.audit.events import Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, StoreError
-from triage_cli.stores import shared_sql
 from triage_cli.stores.database import Db
+from triage_cli.stores.event_tables import EVENTS_PAGE, SET_HEAD
 from triage_cli.stores.postgres import schema
 from triage_cli.stores.postgres.dialect import DialectConnection, storable
 from triage_cli.stores.postgres.store import PostgresStore
@@ -49,7 +49,7 @@ def _copy(source_db: Db, db: DialectConnection, target: PostgresStore) -> Copied
     copied = Copied({}, "", 0)
     for table in tables:
         copied = _copy_table(source_db, db, table, copied)
-    db.execute(shared_sql.SET_HEAD, head)
+    db.execute(SET_HEAD, head)
     db.execute("delete from last_head")
     db.execute("insert into last_head select 1, seq, hash from chain")
     _advance_sequences(db)
@@ -104,7 +104,7 @@ def _verify(db: DialectConnection, head: tuple[int, str, str | None], rows: dict
 
 
 def _events(db: DialectConnection) -> Iterator[LoggedEvent]:
-    query, after = shared_sql.EVENTS.format(where="true", page=PAGE), 0
+    query, after = EVENTS_PAGE.format(where="true", page=PAGE), 0
     while page := db.execute(query, {"after": after}).fetchall():
         yield from (LoggedEvent(*row) for row in page)
         after = page[-1][0]

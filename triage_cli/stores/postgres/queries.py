@@ -8,16 +8,19 @@ from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket
-from triage_cli.stores import shared_sql
+from triage_cli.stores.batch_tables import PUT_BATCH_ITEM
+from triage_cli.stores.delivery_tables import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
+from triage_cli.stores.event_tables import SET_HEAD
 from triage_cli.stores.postgres.dialect import DialectConnection
-from triage_cli.stores.shared_sql import COLUMNS
+from triage_cli.stores.run_tables import BEGIN_RUN, CONTINUE_RUN, RENEW_LEASE
+from triage_cli.stores.ticket_tables import DECISION_COLUMNS, TICKET_COLUMNS
 
 # The database's clock, because machines may disagree on the time. It is stable in a statement, so indexes can be used.
 CLOCK = "extract(epoch from statement_timestamp())::double precision"
 
-RENEW = shared_sql.RENEW.format(now=CLOCK)
-BEGIN = shared_sql.BEGIN.format(now=CLOCK)
-CONTINUE = shared_sql.CONTINUE.format(now=CLOCK)
+RENEW = RENEW_LEASE.format(now=CLOCK)
+BEGIN = BEGIN_RUN.format(now=CLOCK)
+CONTINUE = CONTINUE_RUN.format(now=CLOCK)
 # Reservations under the daily budget take this lock first, before any other, so that they come one after another.
 LOCK, BUDGET_LOCK = "select pg_advisory_xact_lock(?)", 74_219_203_119  # any number, the same in every version
 
@@ -45,13 +48,13 @@ def _due(of: str = "") -> str:
     (select delivery_id from deliveries where destination = :destination and state = 'pending'
      and due_at <= {CLOCK} and (run_id is null or exists (select 1 from runs
         where runs.run_id = deliveries.run_id and (ended_at is not null or lease_until <= {CLOCK})))
-     and {shared_sql.STANDS} {of}
+     and {DELIVERY_STANDS} {of}
      order by due_at limit :limit for no key update skip locked)
-    update deliveries set {shared_sql.TAKE} from taken where deliveries.delivery_id = taken.delivery_id
+    update deliveries set {TAKE_DELIVERY} from taken where deliveries.delivery_id = taken.delivery_id
     returning deliveries.*"""
 
 
-DUE, DUE_OF = _due(), _due(shared_sql.OF_THESE)
+DUE, DUE_OF = _due(), _due(OF_THESE_TICKETS)
 # The batches that no live run holds.
 FREE_BATCH = f"""(run_id is null or exists (select 1 from runs
     where runs.run_id = batches.run_id and (ended_at is not null or lease_until <= {CLOCK})))"""
@@ -67,7 +70,7 @@ def page(where: str, order: str, locked: str = "") -> str:
     clause: claims lock their rows, so that other runs choose other rows.
     """
     size = "coalesce(octet_length(subject), 0) + coalesce(octet_length(description), 0) + octet_length(extra)"
-    return f"""select {", ".join(COLUMNS)}, number from (
+    return f"""select {", ".join(TICKET_COLUMNS)}, number from (
         select few.*, count(*) over () as number, sum(size) over (order by {order} rows unbounded preceding) as sum
         from (select *, {size} as size from tickets where {where} order by {order} limit :limit {locked}) few) counted
     where sum - size < :bytes order by {order}"""
@@ -87,8 +90,8 @@ def _update(columns: Sequence[str]) -> str:
     where tickets.ticket_id = new.ticket_id and tickets.revision = new.expects returning tickets.ticket_id"""
 
 
-UPDATE_TICKETS = _update(COLUMNS)
-DECIDE_TICKETS = _update(shared_sql.DECIDED)
+UPDATE_TICKETS = _update(TICKET_COLUMNS)
+DECIDE_TICKETS = _update(DECISION_COLUMNS)
 
 ROWS = "from json_populate_recordset(null::{table}, ?::json)"
 INSERT_TICKETS = f"insert into tickets select * {ROWS.format(table='tickets')} on conflict (identity) do nothing"
@@ -96,11 +99,11 @@ INSERT_CLASSIFICATIONS = f"insert into classifications select * {ROWS.format(tab
 INSERT_ATTEMPTS = f"insert into attempts select * {ROWS.format(table='attempts')} on conflict do nothing"
 PUT_DELIVERIES = (
     f"insert into deliveries select * {ROWS.format(table='deliveries')} on conflict (delivery_id) do update set "
-    + shared_sql.PUT_DELIVERY.partition("do update set ")[2]
+    + PUT_DELIVERY.partition("do update set ")[2]
 )
 PUT_BATCH_ITEMS = (
     f"insert into batch_items select * {ROWS.format(table='batch_items')} "
-    "on conflict (batch_id, ticket_id) do update set " + shared_sql.PUT_BATCH_ITEM.partition("do update set ")[2]
+    "on conflict (batch_id, ticket_id) do update set " + PUT_BATCH_ITEM.partition("do update set ")[2]
 )
 CHAIN = "select seq, hash, key from chain for update"
 # The head in `last_head` is not overwritten if the log does not contain it, because then the log was truncated.
@@ -108,7 +111,7 @@ KEEP_HEAD = """update last_head set seq = ?, hash = ?
     where seq = 0 or hash = (select hash from events where events.seq = last_head.seq)"""
 # Events and head in one round trip, because all other writers wait for the end of this transaction.
 LOG = f"""with logged as (insert into events select * {ROWS.format(table="events")}), kept as ({KEEP_HEAD})
-    {shared_sql.SET_HEAD}"""
+    {SET_HEAD}"""
 EVENT_COLUMNS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "hash")
 
 # From so many rows on, COPY is faster despite its extra round trips.

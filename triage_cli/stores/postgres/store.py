@@ -23,12 +23,15 @@ from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.process import began, machine, place
-from triage_cli.stores import shared_sql, where_clauses
+from triage_cli.stores import where_clauses
+from triage_cli.stores.event_tables import SET_HEAD
+from triage_cli.stores.leases import FREE_TICKETS
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres.database import PATIENCE, PostgresDatabase
 from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
-from triage_cli.stores.shared_sql import COLUMNS, GIVEN, START
-from triage_cli.stores.sql_store import SqlStore
+from triage_cli.stores.run_tables import continued_by
+from triage_cli.stores.sql_store import PUT_CURSOR, SqlStore
+from triage_cli.stores.ticket_tables import DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
 
 
 class PostgresStore(SqlStore):
@@ -79,7 +82,7 @@ class PostgresStore(SqlStore):
 
         def begin(db: DialectConnection) -> float:
             self._tend_leases(db, at)
-            continued = db.execute(pg_queries.CONTINUE, shared_sql.continued_by(run)).fetchall()
+            continued = db.execute(pg_queries.CONTINUE, continued_by(run)).fetchall()
             inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
             db.execute(pg_queries.BEGIN, (*run._replace(spent=0.0), inherited, place(), began(run.pid)))
             db.trace = "select 1 from runs where run_id = ?", (run.run_id,)
@@ -187,13 +190,13 @@ class PostgresStore(SqlStore):
             self.log(db, kept)
             self._count(db, kept, self._grouped(kept, tickets_before), deliveries_before)
             if cursor is not None and not conflicts:
-                db.execute(shared_sql.PUT_CURSOR, cursor)
+                db.execute(PUT_CURSOR, cursor)
         return conflicts
 
     def _let_go_and_hold(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         tickets = [(c.ticket, c.expected_revision) for c in changes if c.ticket]
         if freed := [t.ticket_id for t, expected_revision in tickets if expected_revision and not t.run_id]:
-            db.execute(shared_sql.LET_GO, (compact(freed),))
+            db.execute(FREE_TICKETS, (compact(freed),))
         if held := [(t.ticket_id, t.run_id) for t, expected_revision in tickets if not expected_revision and t.run_id]:
             db.execute(pg_queries.HOLD, (pg_queries.as_json(("ticket_id", "run_id"), held),))
 
@@ -205,12 +208,14 @@ class PostgresStore(SqlStore):
         rewritten = [(*c.ticket[:-1], c.expected_revision) for c in changes if c.ticket and c.rewrites]
         decided: list[tuple[Any, ...]]
         decided = [
-            (c.ticket[0], *c.ticket[GIVEN:-1], c.expected_revision) for c in changes if c.ticket and not c.rewrites
+            (c.ticket[0], *c.ticket[GIVEN_COLUMNS:-1], c.expected_revision)
+            for c in changes
+            if c.ticket and not c.rewrites
         ]
         updated: set[str] = set()
         for statement, columns, rows in (
-            (pg_queries.UPDATE_TICKETS, COLUMNS, rewritten),
-            (pg_queries.DECIDE_TICKETS, shared_sql.DECIDED, decided),
+            (pg_queries.UPDATE_TICKETS, TICKET_COLUMNS, rewritten),
+            (pg_queries.DECIDE_TICKETS, DECISION_COLUMNS, decided),
         ):
             if rows:
                 records = pg_queries.as_json((*columns, "expects"), rows)
@@ -222,10 +227,12 @@ class PostgresStore(SqlStore):
     def _insert(self, db: DialectConnection, new_tickets: Sequence[Ticket], *, at_once: bool) -> bool:
         """Insert tickets whose identity is free; return whether all were. Raises `UniqueViolation` with `at_once`."""
         if at_once and len(new_tickets) >= pg_queries.MANY:
-            all_default = all(t[GIVEN:-1] == START for t in new_tickets)  # the schema has the defaults of a new ticket
-            columns = COLUMNS[:GIVEN] if all_default else COLUMNS
+            all_default = all(
+                t[GIVEN_COLUMNS:-1] == NEW_TICKET_DEFAULTS for t in new_tickets
+            )  # the schema has the defaults of a new ticket
+            columns = TICKET_COLUMNS[:GIVEN_COLUMNS] if all_default else TICKET_COLUMNS
             return db.copy("tickets", columns, [t[: len(columns)] for t in new_tickets]) == len(new_tickets)
-        rows = pg_queries.as_json(COLUMNS, [t[:-1] for t in new_tickets])
+        rows = pg_queries.as_json(TICKET_COLUMNS, [t[:-1] for t in new_tickets])
         return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new_tickets)
 
     def log(self, db: DialectConnection, changes: Sequence[Change]) -> None:
@@ -239,7 +246,7 @@ class PostgresStore(SqlStore):
             return
         db.copy("events", pg_queries.EVENT_COLUMNS, rows)
         db.execute(pg_queries.KEEP_HEAD, (head.events, head.head))
-        db.execute(shared_sql.SET_HEAD, (head.events, head.head, own_mark))
+        db.execute(SET_HEAD, (head.events, head.head, own_mark))
 
     def scrub(self) -> None:
         """Do nothing: the server's vacuum removes old row versions, and its log and backups expire."""

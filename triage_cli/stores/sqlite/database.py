@@ -23,9 +23,8 @@ from triage_cli.stores.sqlite.connection import (
     file_id,
     frozen_state,
     opened,
-    replaced,
-    translate,
 )
+from triage_cli.stores.sqlite.errors import replaced, translate
 
 T = TypeVar("T")
 

@@ -8,30 +8,38 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from triage_cli.domain.audit.events import Head
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict, accepted, refusals
 from triage_cli.domain.chunks import first_of
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
-from triage_cli.domain.errors import NoDatabaseError, StoreError, UnavailableError, UsageError
+from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.runtime.file_system import is_full, make_private
+from triage_cli.runtime.file_system import is_full
 from triage_cli.runtime.process import began, machine, place
-from triage_cli.stores import categories, shared_sql, where_clauses
-from triage_cli.stores.sql_store import SqlStore
-from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE, translate
+from triage_cli.stores import category_tables, where_clauses
+from triage_cli.stores.answer_tables import INSERT_ANSWER
+from triage_cli.stores.batch_tables import PUT_BATCH_ITEM
+from triage_cli.stores.bulk_insert import write_all
+from triage_cli.stores.delivery_tables import DUE_DELIVERIES, DUE_DELIVERIES_OF, INSERT_ATTEMPT, PUT_DELIVERY
+from triage_cli.stores.event_tables import INSERT_EVENT, SET_HEAD
+from triage_cli.stores.leases import CLAIM_TICKETS, CLAIMABLE_TICKETS, FREE_TICKET, FREE_TICKETS, TAKE_OVER_TICKETS
+from triage_cli.stores.run_tables import BEGIN_RUN, CONTINUE_RUN, RENEW_LEASE, continued_by
+from triage_cli.stores.sql_store import PUT_CURSOR, SqlStore
+from triage_cli.stores.sqlite.backup import write_backup
+from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
-from triage_cli.stores.sqlite.head_file import keep_head, write_head
+from triage_cli.stores.sqlite.head_file import keep_head
+from triage_cli.stores.ticket_tables import MOVED_ON, SET_DECISION, insert_tickets, update_tickets
 
 # Bytes that must be free for a paid question or a delivery. The results in flight take less than 4 MB; the rest is for
 # another program that fills the disk, at 25 MB/s, before they have come.
 ROOM = 32 << 20
 # The clock is this machine's.
-BEGIN, CONTINUE, RENEW = (s.format(now="?") for s in (shared_sql.BEGIN, shared_sql.CONTINUE, shared_sql.RENEW))
+BEGIN, CONTINUE, RENEW = (s.format(now="?") for s in (BEGIN_RUN, CONTINUE_RUN, RENEW_LEASE))
 
 
 class SqliteStore(SqlStore):
@@ -44,7 +52,7 @@ class SqliteStore(SqlStore):
 
     database: SqliteDatabase
 
-    FIRST = (categories.INDEX,)
+    FIRST = (category_tables.INDEX,)
 
     def __init__(
         self, path: str, audit_key: bytes | None = None, *, make: bool = True, absent: bool = False,
@@ -87,7 +95,7 @@ class SqliteStore(SqlStore):
             db.execute(f"pragma cache_size = -{BULK_CACHE}")
             at = time.time()
             self._tend_leases(db, at)
-            continued = db.execute(CONTINUE, (*shared_sql.continued_by(run), at)).fetchall()
+            continued = db.execute(CONTINUE, (*continued_by(run), at)).fetchall()
             inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
             db.execute(BEGIN, (*run._replace(spent=0.0), inherited, place(), began(run.pid), at))
         keep_head(db, self.path)
@@ -110,19 +118,19 @@ class SqliteStore(SqlStore):
         with self.database.transaction() as db:
             self._check_run(db, lease)
             self.renew_lease(db, lease)
-            query = shared_sql.CLAIMABLE.format(where=" and ".join([*where, shared_sql.FREE]))
+            query = CLAIMABLE_TICKETS.format(where=" and ".join([*where, FREE_TICKET]))
             with closing(db.execute(query, values)) as rows:
                 claimable = map(Ticket._make, rows)
                 tickets = list(claimable if selection.ids is not None else first_of(claimable))
             ids = compact([ticket.ticket_id for ticket in tickets])
-            taken_over = {row[0] for row in db.execute(shared_sql.TAKE_OVER, (ids,)).fetchall()}
-            db.execute(shared_sql.CLAIM, (lease.run_id, ids))
+            taken_over = {row[0] for row in db.execute(TAKE_OVER_TICKETS, (ids,)).fetchall()}
+            db.execute(CLAIM_TICKETS, (lease.run_id, ids))
         if not taken_over:
             return tickets
         return [t._replace(revision=t.revision + 1) if t.ticket_id in taken_over else t for t in tickets]
 
     def _due(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
-        query, values = shared_sql.DUE_OF if "ids" in values else shared_sql.DUE, {**values, "now": time.time()}
+        query, values = DUE_DELIVERIES_OF if "ids" in values else DUE_DELIVERIES, {**values, "now": time.time()}
         with self.database.transaction() as db:
             return self._claimed_deliveries(db, lease, query, values)
 
@@ -147,33 +155,31 @@ class SqliteStore(SqlStore):
             tickets_before, deliveries_before = self._unmoved_before(db, expected), self._deliveries_before(db, changes)
             conflicts = self._moved_on(db, expected) if sum(tickets_before.values()) < len(expected) else {}
             new_tickets = self._new_tickets(db, changes, conflicts)
-            if new_tickets and shared_sql.insert_tickets(db, new_tickets) < len(new_tickets):
+            if new_tickets and insert_tickets(db, new_tickets) < len(new_tickets):
                 conflicts |= self._taken(db, new_tickets)
             kept = accepted(changes, conflicts)
             self._add(db, kept)
-            db.executemany(
-                shared_sql.SET_DECISION, [(t.decision_id, t.ticket_id) for t in new_tickets if t.decision_id]
-            )
+            db.executemany(SET_DECISION, [(t.decision_id, t.ticket_id) for t in new_tickets if t.decision_id])
             # Hashes are made before the long update, during which other threads of Python can work.
             self.log(db, kept)
             updates = [c for c in kept if c.ticket and c.expected_revision]
-            shared_sql.update_tickets(db, updates)
+            update_tickets(db, updates)
             free = [c.ticket.ticket_id for c in updates if c.ticket and not c.ticket.run_id]
             if free:
-                db.execute(shared_sql.LET_GO, (compact(free),))
+                db.execute(FREE_TICKETS, (compact(free),))
             self._hold(db, [t for t in new_tickets if t.run_id and t.ticket_id not in conflicts])
             self._count(db, kept, tickets_before, deliveries_before)
             if cursor is not None and not conflicts:
-                db.execute(shared_sql.PUT_CURSOR, cursor)
+                db.execute(PUT_CURSOR, cursor)
         return refusals(changes, conflicts)
 
     def _hold(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> None:
         for run_id in {ticket.run_id for ticket in tickets}:
-            db.execute(shared_sql.CLAIM, (run_id, compact([t.ticket_id for t in tickets if t.run_id == run_id])))
+            db.execute(CLAIM_TICKETS, (run_id, compact([t.ticket_id for t in tickets if t.run_id == run_id])))
 
     def _moved_on(self, db: sqlite3.Connection, expected: Mapping[str, int]) -> dict[str, Conflict]:
         """Return conflicts for tickets that no longer have their expected revision, by id."""
-        moved = [row[0] for row in db.execute(shared_sql.MOVED_ON, (compact(expected),))]
+        moved = [row[0] for row in db.execute(MOVED_ON, (compact(expected),))]
         current = {t.ticket_id: t for t in self._tickets(db, moved)}
         return {ticket_id: Conflict(current.get(ticket_id)) for ticket_id in moved}
 
@@ -182,19 +188,19 @@ class SqliteStore(SqlStore):
         if not added:
             return
         for kind, insert in (
-            (Classification, shared_sql.INSERT_CLASSIFICATION),
-            (Delivery, shared_sql.PUT_DELIVERY),
-            (Attempt, shared_sql.INSERT_ATTEMPT),
-            (BatchItem, shared_sql.PUT_BATCH_ITEM),
+            (Classification, INSERT_ANSWER),
+            (Delivery, PUT_DELIVERY),
+            (Attempt, INSERT_ATTEMPT),
+            (BatchItem, PUT_BATCH_ITEM),
         ):
-            shared_sql.write_all(db, insert, [row for row in added if type(row) is kind])
+            write_all(db, insert, [row for row in added if type(row) is kind])
         self._spend(db, added)
 
     def log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         """Append events to the chain, under the write lock."""
         rows, head, own_mark = self._chained(db.execute("select seq, hash, key from chain").fetchone(), changes)
-        shared_sql.write_all(db, shared_sql.INSERT_EVENT, rows)
-        db.execute(shared_sql.SET_HEAD, (head.events, head.head, own_mark))
+        write_all(db, INSERT_EVENT, rows)
+        db.execute(SET_HEAD, (head.events, head.head, own_mark))
 
     def scrub(self) -> None:
         """Rewrite the file, so that no erased or overwritten byte is left in it or in its write-ahead log.
@@ -214,37 +220,5 @@ class SqliteStore(SqlStore):
             )
 
     def backup(self, path: Path) -> None:
-        """Write a consistent copy of the database and a head file.
-
-        Raises `UsageError` if the file exists, and `StoreError` if the database is damaged.
-        """
-        if path.exists():
-            raise UsageError(f"{path} exists already", hint="name a new file")
-        if not self.is_there():
-            raise NoDatabaseError(self.path)
-        with self.database.errors_translated():
-            source = self.database.connection()
-        part = path.with_name(f"{path.name}.part")  # the copy gets its name once it is complete
-        try:
-            part.unlink(missing_ok=True)
-            make_private(part)
-        except OSError as error:
-            hint = "name a file in a folder you may write"
-            raise StoreError(f"cannot write {path}: {error.strerror}", hint=hint) from error
-        try:
-            with closing(sqlite3.connect(part)) as target:
-                source.backup(target)
-                (integrity,) = target.execute("pragma quick_check(1)").fetchone()
-                if integrity != "ok":
-                    hint = "keep the earlier backups; triage db restore FILE goes back to one"
-                    raise StoreError(f"{self.path} is damaged, so no backup was made: {integrity}", hint=hint)
-                seq, head = target.execute("select seq, hash from chain").fetchone()
-            Path(f"{path}.head").unlink(missing_ok=True)  # it may be a link to a file elsewhere
-            write_head(str(path), Head(head, seq))
-            part.rename(path)
-        except sqlite3.OperationalError as error:
-            raise translate(error, str(path)) from error
-        except sqlite3.Error as error:
-            raise translate(error, self.path) from error
-        finally:
-            part.unlink(missing_ok=True)
+        """Write a consistent copy of the database and a head file, as `write_backup` does."""
+        write_backup(self.database, path)

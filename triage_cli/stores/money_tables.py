@@ -10,9 +10,8 @@ from typing import Any
 
 from triage_cli.domain import times
 from triage_cli.domain.changes import Spent
-from triage_cli.domain.runs import Lease, Run, rounded_usd
+from triage_cli.domain.runs import Lease, rounded_usd
 from triage_cli.runtime.budget import number_that_fits
-from triage_cli.stores import shared_sql
 from triage_cli.stores.database import Tables
 
 DAY = 24 * 3600.0
@@ -30,9 +29,6 @@ SPEND = "update runs set spent = spent + ?, settled = settled + ? where run_id =
 RESERVE = "update runs set reserved = reserved + ? where run_id = ?"
 OF_A_DAY = """select (select coalesce(sum(usd), 0) from bookings where minute >= ?)
     + (select coalesce(sum(reserved), 0) from runs where reserved <> 0 and lease_until > ?)"""
-# The cost of earlier tries of the same request: one may have been killed, or still run elsewhere.
-OF_A_PARCEL = """select coalesce(sum(spent + reserved), 0) from runs
-    where parcel = ? and parcel <> '' and started_at >= ?"""
 # Tickets that wait in batches are reserved at their worst case, but not paid yet.
 IN_ALL = """select (select coalesce(sum(spent + reserved), 0) from runs)
     - (select coalesce(sum(reserved), 0) from batch_items where state = 'waiting')"""
@@ -75,12 +71,6 @@ class MoneyTables(Tables):
         for (run_id, minute), usd in sorted(bookings.items()):
             db.execute(SPEND, (usd, usd, run_id))
             db.execute(PUT, (minute, run_id, usd))
-
-    def _spent_before(self, db: Any, run: Run) -> float:
-        """Return what earlier tries of the request that begins this run have cost, or may still cost."""
-        if not run.parcel:
-            return 0.0
-        return float(db.execute(OF_A_PARCEL, (run.parcel, times.ago(shared_sql.CONTINUABLE_SECONDS))).fetchone()[0])
 
     def cost(self) -> float:
         """Return what all runs spent, in USD, including answers that were lost or that a killed run never saved."""

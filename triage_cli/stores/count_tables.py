@@ -16,9 +16,10 @@ from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.insight.stats import Gauges
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket
+from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.data_migrations import COUNT_ALL
 from triage_cli.stores.database import Tables
-from triage_cli.stores.shared_sql import LOCK_CHAIN, write_all
+from triage_cli.stores.event_tables import LOCK_CHAIN
 
 DAY = len("2026-01-01")
 COUNTED_AS = "status, coalesce(category, ''), coalesce(classifier, ''), substr(stored_at, 1, 10)"

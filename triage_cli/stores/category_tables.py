@@ -12,7 +12,7 @@ from triage_cli.domain.decisions import Classification
 from triage_cli.domain.serialization import compact, from_json
 from triage_cli.domain.tickets import Renamed
 from triage_cli.domain.times import now
-from triage_cli.stores.counts import Counts
+from triage_cli.stores.count_tables import Counts
 from triage_cli.stores.database import Database, Db
 
 # The tables that hold the name. A ticket's revision grows, so that a run that read it earlier does not write the old

@@ -1,0 +1,57 @@
+"""The tables of the audit log: its events, and the end of their hash chain."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from triage_cli.domain.audit import hash_chain
+from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
+from triage_cli.domain.changes import Change
+from triage_cli.stores import where_clauses
+from triage_cli.stores.database import Tables
+
+EVENTS_PER_PAGE = 500
+LOCK_CHAIN = "update chain set seq = seq"
+SET_HEAD = "update chain set seq = ?, hash = ?, key = ?"
+INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
+# `prev` is the hash of the event before; seq has no gaps.
+EVENTS_PAGE = f"""select seq, timestamp, action, ticket_id, actor, run_id, detail,
+    coalesce((select p.hash from events p where p.seq = e.seq - 1), '{hash_chain.GENESIS}'), hash
+    from events e where {{where}} and seq > :after order by seq limit {{page}}"""
+
+
+class EventTables(Tables):
+    """Reads the events of the audit log, and chains new ones to them."""
+
+    audit_key: bytes | None
+
+    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
+        """Yield events, oldest first; with a limit, the newest of them."""
+        where, values = where_clauses.where_events(query)
+        after = query.after
+        if query.limit is not None:
+            values["limit"] = query.limit
+            rows = self.database.read(f"select seq from events where {where} order by seq desc limit :limit", values)
+            if not rows:
+                return
+            after = max(after, rows[-1][0] - 1)
+        while True:
+            rows = self.database.read(EVENTS_PAGE.format(where=where, page=EVENTS_PER_PAGE), values | {"after": after})
+            yield from (LoggedEvent(*row) for row in rows)
+            if len(rows) < EVENTS_PER_PAGE:
+                return
+            after = rows[-1][0]
+
+    def head(self) -> Head:
+        """Return the head of the audit log that the database records."""
+        seq, head = self.database.read("select seq, hash from chain")[0]
+        return Head(head, seq)
+
+    def _chained(
+        self, chain: tuple[int, str, str | None], changes: Sequence[Change]
+    ) -> tuple[Sequence[tuple[Any, ...]], Head, str | None]:
+        """Return the rows that continue the log, its new head, and the mark of its key; `chain` is its present end."""
+        seq, prev, mark = chain
+        own_mark = hash_chain.same(mark, self.audit_key)
+        events = (event for change in changes for event in change.events)
+        rows, head = hash_chain.append(Head(prev, seq), events, self.audit_key)
+        return rows, head, own_mark

@@ -1,0 +1,102 @@
+"""The table of runs: how a run begins, continues a killed one and ends, and which runs are alive."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from triage_cli.domain.audit.events import LoggedEvent
+from triage_cli.domain.exit_codes import EARLY_END, KILLED
+from triage_cli.domain.explanation import early_end
+from triage_cli.domain.runs import LEASE_SECONDS, Run
+from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.times import ago, now
+from triage_cli.runtime.process import alive, place
+from triage_cli.stores.bulk_insert import placeholders
+from triage_cli.stores.database import Db, Values
+from triage_cli.stores.money_tables import MoneyTables
+
+# A killed command is continued by the same command of the same person, which inherits what it had spent. Requests are
+# not continued, because all requests to an endpoint have the same command line. The bound, below half a day, keeps a
+# job from continuing the one of yesterday, even if it starts twice a day.
+CONTINUABLE_SECONDS = 11 * 3600.0
+# In these, `{now}` is the clock that leases are measured by: the database's own, or a value. If two runs continue the
+# same dead one, only the first inherits what it had spent.
+CONTINUE_RUN = """update runs set ended_at = ?, exit_code = 137
+    where kind = ? and actor = ? and words = ? and started_at >= ? and served = 0
+    and ended_at is null and lease_until <= {now} returning inherited + spent + reserved"""
+RENEW_LEASE = f"""update runs set lease_until = {{now}} + {LEASE_SECONDS}, spent = coalesce(? + settled, spent),
+    reserved = coalesce(?, reserved) where run_id = ?"""
+END_RUN = """update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ? + settled, reserved = 0
+    where run_id = ?"""
+RUN_COLUMNS = tuple("words" if field == "command_line" else field for field in Run._fields)
+BEGIN_RUN = (
+    f"insert into runs ({', '.join(RUN_COLUMNS)}, inherited, place, process, lease_until) "
+    f"values ({placeholders(RUN_COLUMNS)}, ?, ?, ?, {{now}} + {LEASE_SECONDS})"
+)
+# The cost of earlier tries of the same request: one may have been killed, or still run elsewhere.
+SPENT_ON_PARCEL = """select coalesce(sum(spent + reserved), 0) from runs
+    where parcel = ? and parcel <> '' and started_at >= ?"""
+# Runs that ended early after a ticket's last event, or began after it and were killed, or wrote it: the latest first.
+ENDED_EARLY = f"""where kind in (select value from json_each(:kinds))
+    and (exit_code is null or exit_code in ({", ".join(str(int(code)) for code in sorted(EARLY_END))}))
+    and (run_id = :run or started_at >= :since or ended_at >= :since and exit_code <> {KILLED})"""
+HOLDER = "where ended_at is null and run_id in (select run_id from claims where ticket_id = :ticket)"
+
+
+def continued_by(run: Run) -> tuple[str, ...]:
+    """Return the values for `CONTINUE_RUN`, all but the clock's, by which a run continues dead ones."""
+    return now(), run.kind, run.actor, run.command_line, ago(CONTINUABLE_SECONDS)
+
+
+class RunTables(MoneyTables):
+    """Begins, ends and reads runs."""
+
+    def end(self, run: Run) -> None:
+        """Record how a run ended, and free its tickets."""
+
+        def end(db: Db) -> None:
+            self._book(db, run.run_id, run.spent)
+            values = (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id)
+            db.execute(END_RUN, values)
+            db.execute("delete from claims where run_id = ?", (run.run_id,))
+
+        self.database.write(end)
+
+    def exited(self, run_id: str, code: int) -> None:
+        """Record the exit code of a run that has ended."""
+        self._write("update runs set exit_code = ? where run_id = ?", (code, run_id))
+
+    def _spent_before(self, db: Any, run: Run) -> float:
+        """Return what earlier tries of the request that begins this run have cost, or may still cost."""
+        if not run.parcel:
+            return 0.0
+        return float(db.execute(SPENT_ON_PARCEL, (run.parcel, ago(CONTINUABLE_SECONDS))).fetchone()[0])
+
+    def runs(self, limit: int | None) -> Iterator[Run]:
+        """Yield runs, the latest first. A killed run has no end, and the exit code 137."""
+        return self._runs("", {}, "" if limit is None else f" limit {int(limit)}")
+
+    def _ended_early(self, ticket: Ticket, events: Sequence[LoggedEvent]) -> Run | None:
+        """Return the latest run that should have taken up a ticket since its last event, and ended before."""
+        if ticket.status not in early_end.KINDS or not events:
+            return None
+        last, kinds = events[-1], compact(early_end.KINDS[ticket.status])
+        values = {"kinds": kinds, "run": last.run_id or "", "since": last.timestamp}
+        return next((run for run in self._runs(ENDED_EARLY, values) if run.exit_code is not None), None)
+
+    def _holder(self, ticket_id: str) -> Run | None:
+        """Return the live run that holds a ticket."""
+        runs = self._runs(HOLDER, {"ticket": ticket_id})
+        return next((run for run in runs if run.exit_code is None), None)
+
+    def _runs(self, where: str, bound_values: Values, most: str = "") -> Iterator[Run]:
+        own_place, now, columns = place(), self.database.clock(), ", ".join(RUN_COLUMNS)
+        query = f"select {columns}, lease_until, place, process from runs {where} order by run_id desc{most}"
+        for *values, lease_until, run_place, process_start in self.database.read(query, bound_values):
+            run = Run(*values)
+            is_alive = (
+                alive(run.pid, process_start) and (process_start or lease_until > now)
+                if run_place == own_place
+                else lease_until > now
+            )
+            yield run if run.ended_at or is_alive else run._replace(exit_code=KILLED)
