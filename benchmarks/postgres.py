@@ -94,7 +94,7 @@ def queue(server: PgServer, size: int) -> None:
         claimed = store.claim(selection, lease, 100)
         milliseconds.append(1000 * (time.perf_counter() - start))
         selection = selection._replace(after=f"{claimed[-1].urgency}{claimed[-1].ticket_id}")
-    where, values = where_clauses.position(selection)
+    where, values = where_clauses.where_claimable(selection)
     query = pg_queries.page(
         " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
     )

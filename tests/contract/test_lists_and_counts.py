@@ -133,7 +133,7 @@ def test_a_nul_in_a_selection_means_what_is_stored_in_its_place(
 def test_every_field_sorts_and_a_walk_goes_on_where_it_stopped(
     make: Make, four: list[Ticket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(where_clauses, "SORTED", 2)
+    monkeypatch.setattr(where_clauses, "SORTED_IDS_PER_PAGE", 2)
     monkeypatch.setattr(remote_triage, "PAGE", 3)
     for field in SORTS:
         up = [ticket.ticket_id for ticket in make().find(Selection(sort=field))]
@@ -146,7 +146,7 @@ def test_the_order_of_review_goes_on_after_the_least_sure(
     make: Make, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(review_order, "WINDOW", 2)
-    monkeypatch.setattr(where_clauses, "SORTED", 3)
+    monkeypatch.setattr(where_clauses, "SORTED_IDS_PER_PAGE", 3)
     for n, confidence in enumerate((0.9, 0.6, None, 0.8, 0.7)):
         text = chr(97 + n) * 5
         ticket = a_ticket(f"T-{n}", subject=text, description=text, status="needs_review", confidence=confidence)

@@ -594,7 +594,7 @@ def test_a_name_that_ends_no_id_is_not_searched_for_in_all_ids(
         searched.append(ending)
         return []
 
-    monkeypatch.setattr(store, "_ending", ending_search)
+    monkeypatch.setattr(store, "_tickets_by_ending", ending_search)
     filled(store, a_ticket("PROJ-1234"))
     assert names(store.named("PROJ-1234", 10)) == ["PROJ-1234"]
     assert names(store.named("a" * 37, 10)) == []

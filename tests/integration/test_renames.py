@@ -26,7 +26,7 @@ from triage_cli.service.category_renames import root_of, rooted
 from triage_cli.service.delivery.routing_map import RoutingMap
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
-from triage_cli.stores.category_tables import BEARS
+from triage_cli.stores.category_tables import BEARS_CATEGORY
 
 HEIR = "[{name: Money, was: [Billing], description: 'Invoices, charges, payments, refunds, subscriptions'}, \
 {name: Technical, description: 'Errors, bugs, logins, outages, performance, integrations'}, \
@@ -381,6 +381,8 @@ def test_a_healed_rename_keeps_its_root(world: World) -> None:
 def test_whether_an_old_name_is_still_borne_is_answered_by_indexes(world: World) -> None:
     world.categories = (Category("Money", was=("Billing",)), Category("General"))
     list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
-    steps = " ".join(row[3] for row in world.store.database.read(f"explain query plan {BEARS}", {"name": "Billing"}))
+    steps = " ".join(
+        row[3] for row in world.store.database.read(f"explain query plan {BEARS_CATEGORY}", {"name": "Billing"})
+    )
     assert "tickets_by_category" in steps
     assert "tickets_to_review" in steps

@@ -1,40 +1,46 @@
 """What only the SQLite store promises: its file, its connections, its indexes, its migrations."""
 
-import gc
-import os
-import sqlite3
-import subprocess
-import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
-from typing import Any
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pathlib import Path
 from sqlite_utils import Database
-
 from tests.support.chain import first_break
 from tests.support.commands import PATIENCE
 from tests.support.examples import examples
 from tests.support.old_schemas import definitions
-from tests.support.stored_tickets import a_ticket, as_of_version_1, created, filled, sql
-from triage_cli.domain import ids, times
+from tests.support.stored_tickets import a_ticket
+from tests.support.stored_tickets import as_of_version_1
+from tests.support.stored_tickets import created
+from tests.support.stored_tickets import filled
+from tests.support.stored_tickets import sql
+from triage_cli.domain import ids
+from triage_cli.domain import times
 from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.errors import StoreError, UsageError
+from triage_cli.domain.errors import StoreError
+from triage_cli.domain.errors import UsageError
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Selection
 from triage_cli.stores import where_clauses
 from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.delivery_tables import DUE_DELIVERIES
-from triage_cli.stores.leases import CLAIMABLE_TICKETS, FREE_TICKET
-from triage_cli.stores.money_tables import OF_A_DAY
+from triage_cli.stores.leases import CLAIMABLE_TICKETS
+from triage_cli.stores.leases import UNCLAIMED_TICKET
+from triage_cli.stores.money_tables import SPENT_OF_DAY
 from triage_cli.stores.run_tables import SPENT_ON_PARCEL
 from triage_cli.stores.sqlite import migrations as sqlite_migrations
-from triage_cli.stores.sqlite.connection import VERSION, connect
+from triage_cli.stores.sqlite.connection import VERSION
+from triage_cli.stores.sqlite.connection import connect
 from triage_cli.stores.sqlite.store import SqliteStore
+from typing import Any
+import gc
+import os
+import pytest
+import sqlite3
+import subprocess
+import sys
+import threading
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 TO_ROUTE = frozenset({"classified", "unroutable"})
@@ -95,7 +101,7 @@ def test_claims_are_answered_by_the_partial_index_in_order(
     where, values = where_clauses.where(Selection(statuses=statuses))
     if after:
         where.append("(urgency, ticket_id) > (:after_urgency, :after_id)")
-    statement = CLAIMABLE_TICKETS.format(where=" and ".join([*where, FREE_TICKET]))
+    statement = CLAIMABLE_TICKETS.format(where=" and ".join([*where, UNCLAIMED_TICKET]))
     values |= {"run": "r", "now": 0.0, "limit": 5, "after_urgency": 2, "after_id": "x"}
     plan = [row[3] for row in store.database.connection().execute(f"explain query plan {statement}", values)]
     assert any(f"INDEX {index}" in step for step in plan), plan
@@ -111,7 +117,7 @@ def test_due_deliveries_reviews_and_money_are_answered_by_their_indexes(store: S
     )
     assert "INDEX deliveries_due" in plan
     plan = " ".join(
-        row[3] for row in store.database.connection().execute(f"explain query plan {OF_A_DAY}", ("2026", 0.0))
+        row[3] for row in store.database.connection().execute(f"explain query plan {SPENT_OF_DAY}", ("2026", 0.0))
     )
     assert "SEARCH bookings USING PRIMARY KEY (minute>?)" in plan
     assert "COVERING INDEX runs_reserving" in plan

@@ -43,10 +43,10 @@ class AnswerTables(Renames):
 
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
         """Return these answers, by classification id."""
-        rows = self.database.read(ANSWERS_BY_ID, (compact(list(classification_ids)),))
-        return {answer.classification_id: answer for answer in self._answers(rows)}
+        answer_rows = self.database.read(ANSWERS_BY_ID, (compact(list(classification_ids)),))
+        return {answer.classification_id: answer for answer in self._answers(answer_rows)}
 
     def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
         """Return all answers about these tickets to these questions, oldest first."""
-        values = (compact(list(ticket_ids)), compact(list(fingerprints)))
-        return self._answers(self.database.read(ANSWERS_TO_QUESTIONS, values))
+        answer_values = (compact(list(ticket_ids)), compact(list(fingerprints)))
+        return self._answers(self.database.read(ANSWERS_TO_QUESTIONS, answer_values))

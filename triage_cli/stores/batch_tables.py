@@ -13,18 +13,19 @@ from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.database import Db, Tables
 from triage_cli.stores.leases import LIVE_RUNS
 
-OPEN = "('gathering', 'sending', 'submitted')"
+OPEN_STATES = "('gathering', 'sending', 'submitted')"
 # A batch that has ended is taken up again if a ticket with the same text joined it in the meantime.
-HOLD = """update batches set run_id = :run where {free} and (state in {open} or batch_id in
+HOLD_BATCHES = """update batches set run_id = :run where {free} and (state in {open} or batch_id in
     (select batch_id from batch_items where state = 'waiting')) returning *"""
-ADVANCE = f"""update batches set {", ".join(f"{field} = :{field}" for field in Batch._fields[5:-1])}
+ADVANCE_BATCH = f"""update batches set {", ".join(f"{field} = :{field}" for field in Batch._fields[5:-1])}
     where batch_id = :batch_id and state = :was and run_id = :run_id"""
 WAITING_ITEMS = """with asked (number) as (select value from json_each(:numbers))
     select * from batch_items where batch_id = :batch_id and state = 'waiting'"""
-JOINABLE = f"""select i.answer_key, i.batch_id, i.number, i.ticket_id from batch_items i join batches b using (batch_id)
-    where i.answer_key in (select value from json_each(:keys)) and i.state = 'waiting' and b.state in {OPEN}"""
+JOINABLE_REQUESTS = f"""select i.answer_key, i.batch_id, i.number, i.ticket_id
+    from batch_items i join batches b using (batch_id)
+    where i.answer_key in (select value from json_each(:keys)) and i.state = 'waiting' and b.state in {OPEN_STATES}"""
 # Forgotten tickets have no key any more.
-WAITING = """select b.classifier, count(*), count(distinct b.batch_id), min(b.opened_at)
+WAITING_COUNTS = """select b.classifier, count(*), count(distinct b.batch_id), min(b.opened_at)
     from batch_items i join batches b using (batch_id) where i.state = 'waiting' and i.answer_key <> ''
     group by 1 order by 1"""
 
@@ -43,11 +44,11 @@ class BatchTables(Tables):
 
     def hold_batches(self, lease: Lease) -> list[Batch]:
         """Claim the batches that are not settled and that no live run holds; return them, oldest first."""
-        values = {"run": lease.run_id, "now": time.time()}
+        batch_values = {"run": lease.run_id, "now": time.time()}
 
         def hold(db: Db) -> list[Any]:
             self.renew_lease(db, lease)
-            return db.execute(HOLD.format(free=self.FREE_BATCH, open=OPEN), values).fetchall()
+            return db.execute(HOLD_BATCHES.format(free=self.FREE_BATCH, open=OPEN_STATES), batch_values).fetchall()
 
         return sorted(Batch(*row) for row in self.database.write(hold))
 
@@ -65,11 +66,11 @@ class BatchTables(Tables):
 
         def advance(db: Db) -> bool:
             self.renew_lease(db, lease)
-            values = batch._asdict() | {"was": was, "run_id": lease.run_id}
-            done = db.execute(ADVANCE, values).rowcount == 1
-            if done and event is not None:
+            batch_values = batch._asdict() | {"was": was, "run_id": lease.run_id}
+            was_advanced = db.execute(ADVANCE_BATCH, batch_values).rowcount == 1
+            if was_advanced and event is not None:
                 self.log(db, [Change(event)])
-            return done
+            return was_advanced
 
         return self.database.write(advance)
 
@@ -77,17 +78,19 @@ class BatchTables(Tables):
         self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
     ) -> list[BatchItem]:
         """Return items that wait in a batch, by number: those with these numbers, or the first `limit`."""
-        query, values = WAITING_ITEMS, {"batch_id": batch_id, "numbers": compact(list(numbers or ()))}
+        items_query, batch_values = WAITING_ITEMS, {"batch_id": batch_id, "numbers": compact(list(numbers or ()))}
         if numbers is not None:
-            query += " and number in (select cast(number as integer) from asked)"
-        query += " order by number, ticket_id" + ("" if limit is None else f" limit {limit:d}")
-        return [BatchItem(*row) for row in self.database.read(query, values)]
+            items_query += " and number in (select cast(number as integer) from asked)"
+        items_query += " order by number, ticket_id" + ("" if limit is None else f" limit {limit:d}")
+        return [BatchItem(*row) for row in self.database.read(items_query, batch_values)]
 
     def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
         """Return the open requests with these answer keys, by key: batch id, request number, ids of waiting tickets."""
         joinable_requests: dict[str, tuple[str, int, set[str]]] = {}
-        for key, batch_id, number, ticket_id in self.database.read(JOINABLE, {"keys": compact(list(answer_keys))}):
-            joinable_requests.setdefault(key, (batch_id, number, set()))[2].add(ticket_id)
+        for answer_key, batch_id, request_number, ticket_id in self.database.read(
+            JOINABLE_REQUESTS, {"keys": compact(list(answer_keys))}
+        ):
+            joinable_requests.setdefault(answer_key, (batch_id, request_number, set()))[2].add(ticket_id)
         return joinable_requests
 
     def provider_ids(self) -> frozenset[str]:
@@ -98,13 +101,15 @@ class BatchTables(Tables):
 
     def batch_options(self, fingerprint: str) -> str | None:
         """Return the options that the last batch with this question left out, or None."""
-        query = "select options from batches where fingerprint = ? order by coalesce(ended_at, opened_at) desc limit 1"
-        rows = self.database.read(query, (fingerprint,))
-        return rows[0][0] if rows else None
+        options_query = (
+            "select options from batches where fingerprint = ? order by coalesce(ended_at, opened_at) desc limit 1"
+        )
+        option_rows = self.database.read(options_query, (fingerprint,))
+        return option_rows[0][0] if option_rows else None
 
     def waiting(self) -> Mapping[str, Mapping[str, Any]]:
         """Return how many tickets and batches wait and since when, by classifier."""
         return {
             name: {"tickets": tickets, "batches": batches, "since": since}
-            for name, tickets, batches, since in self.database.read(WAITING)
+            for name, tickets, batches, since in self.database.read(WAITING_COUNTS)
         }

@@ -20,36 +20,44 @@ def placeholders(fields: tuple[str, ...]) -> str:
 
 def write_all(db: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
     """Insert or update rows, many per statement; return how many. The statement has `values (?, …)` for one row."""
-    written = 0
-    block_size = min(ROWS_PER_STATEMENT, MOST_BOUND_VALUES // len(rows[0])) if rows else ROWS_PER_STATEMENT
-    for start in range(0, len(rows), block_size):
-        chunk = rows[start : start + block_size]
-        if len(chunk) < MANY_ROWS:
-            few = _multi_row_statement(statement, (False,) * len(chunk[0]), len(chunk))
-            written += db.execute(few, list(chain.from_iterable(chunk))).rowcount
+    rows_written = 0
+    chunk_size = min(ROWS_PER_STATEMENT, MOST_BOUND_VALUES // len(rows[0])) if rows else ROWS_PER_STATEMENT
+    for chunk_start in range(0, len(rows), chunk_size):
+        row_chunk = rows[chunk_start : chunk_start + chunk_size]
+        if len(row_chunk) < MANY_ROWS:
+            small_statement = _multi_row_statement(statement, (False,) * len(row_chunk[0]), len(row_chunk))
+            rows_written += db.execute(small_statement, list(chain.from_iterable(row_chunk))).rowcount
             continue
-        columns = list(zip(*chunk, strict=True))
-        constant = tuple(c[0] == c[-1] and c.count(c[0]) == len(chunk) for c in columns)
-        if all(constant):  # at least one column must be bound per row
-            constant = (False, *constant[1:])
-        varying_columns = [column for column, is_constant in zip(columns, constant, strict=True) if not is_constant]
-        values = [column[0] for column, is_constant in zip(columns, constant, strict=True) if is_constant]
-        values += chain.from_iterable(zip(*varying_columns, strict=True))
-        written += db.execute(_multi_row_statement(statement, constant, len(chunk)), values).rowcount
-    return written
+        row_columns = list(zip(*row_chunk, strict=True))
+        constant_columns = tuple(c[0] == c[-1] and c.count(c[0]) == len(row_chunk) for c in row_columns)
+        if all(constant_columns):  # at least one column must be bound per row
+            constant_columns = (False, *constant_columns[1:])
+        varying_columns = [
+            column for column, is_constant in zip(row_columns, constant_columns, strict=True) if not is_constant
+        ]
+        statement_values = [
+            column[0] for column, is_constant in zip(row_columns, constant_columns, strict=True) if is_constant
+        ]
+        statement_values += chain.from_iterable(zip(*varying_columns, strict=True))
+        rows_written += db.execute(
+            _multi_row_statement(statement, constant_columns, len(row_chunk)), statement_values
+        ).rowcount
+    return rows_written
 
 
 @lru_cache(128)  # several statements, of each number of rows that concurrent callers make
-def _multi_row_statement(statement: str, constant: tuple[bool, ...], rows: int) -> str:
-    """Return the statement for several rows. The values of `constant` columns are bound once, before all rows.
+def _multi_row_statement(statement: str, constant_columns: tuple[bool, ...], row_count: int) -> str:
+    """Return the statement for several rows. The values of `constant_columns` are bound once, before all rows.
 
     Numbered placeholders would do the same, but Python 3.12 searches all numbers for each of them.
     """
-    head, _, tail = statement.partition("values ")
-    rest = tail.partition(")")[2]
-    listed = f"values {', '.join(['(' + ', '.join('?' * constant.count(False)) + ')'] * rows)}"
-    if not any(constant):
-        return f"{head}{listed}{rest}"
-    numbers = count(1)
-    selected = ", ".join("?" if is_constant else f"column{next(numbers)}" for is_constant in constant)
-    return f"{head}select {selected} from ({listed}) many where true{rest}"
+    insert_head, _, values_tail = statement.partition("values ")
+    after_values = values_tail.partition(")")[2]
+    values_list = f"values {', '.join(['(' + ', '.join('?' * constant_columns.count(False)) + ')'] * row_count)}"
+    if not any(constant_columns):
+        return f"{insert_head}{values_list}{after_values}"
+    column_numbers = count(1)
+    selected_columns = ", ".join(
+        "?" if is_constant else f"column{next(column_numbers)}" for is_constant in constant_columns
+    )
+    return f"{insert_head}select {selected_columns} from ({values_list}) many where true{after_values}"

@@ -40,18 +40,21 @@ RECORD_RENAME = """insert into renames (old, new, root, moved, at) values (:old,
     do update set new = excluded.new, root = excluded.root, at = excluded.at,
         moved = excluded.moved + case when renames.new = excluded.new then renames.moved else 0 end"""
 # Each command checks whether tickets have an old name. The PostgreSQL schema has this index from the start.
-INDEX = "create index if not exists tickets_by_category on tickets (category, ticket_id) where category is not null"
-BEARS = """select exists (select 1 from tickets where category = :name)
+CATEGORY_INDEX = (
+    "create index if not exists tickets_by_category on tickets (category, ticket_id) where category is not null"
+)
+BEARS_CATEGORY = """select exists (select 1 from tickets where category = :name)
     or exists (select 1 from tickets where status = 'needs_review' and suggestion = :name)"""
 
-KEEP = """insert into classified_by (one, categories, path, host, at) values (1, ?, ?, ?, ?) on conflict (one) do update
+KEEP_CATEGORIES = """insert into classified_by (one, categories, path, host, at) values (1, ?, ?, ?, ?)
+    on conflict (one) do update
     set categories = excluded.categories, path = excluded.path, host = excluded.host, at = excluded.at"""
 
 
 class Renames(Counts):
-    """Renames categories. `FIRST` are statements that a dialect runs before a rename."""
+    """Renames categories. `BEFORE_RENAME` are statements that a dialect runs before a rename."""
 
-    FIRST: tuple[str, ...] = ()
+    BEFORE_RENAME: tuple[str, ...] = ()
 
     def renames(self) -> Iterator[Renamed]:
         """Yield the renames that were carried out, by old name."""
@@ -60,49 +63,57 @@ class Renames(Counts):
 
     def bears(self, category_name: str) -> bool:
         """Return whether any ticket has this name as its category, or as the suggestion that a review waits for."""
-        return bool(self.database.read(BEARS, {"name": category_name})[0][0])
+        return bool(self.database.read(BEARS_CATEGORY, {"name": category_name})[0][0])
 
-    def _answers(self, rows: Sequence[Sequence[Any]]) -> list[Classification]:
+    def _answers(self, answer_rows: Sequence[Sequence[Any]]) -> list[Classification]:
         """Return answers, their probabilities under the current names: translated here, not when renamed."""
-        answers = [Classification(*row) for row in rows]
+        answers = [Classification(*row) for row in answer_rows]
         if not any(answer.probabilities for answer in answers):
             return answers
         renames = self.database.read("select old, new, at from renames")
-        return (
-            [_renamed(a, {old: new for old, new, at in renames if a.at < at}) for a in answers] if renames else answers
-        )
+        if not renames:
+            return answers
+        return [_with_current_names(a, {old: new for old, new, at in renames if a.at < at}) for a in answers]
 
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
         """Rename a category in all tables, with `destination` also the destination of that name; return the counts."""
-        values = {"old": what.old, "new": what.new, "listed_old": compact(what.old), "listed_new": compact(what.new)}
+        rename_values = {
+            "old": what.old,
+            "new": what.new,
+            "listed_old": compact(what.old),
+            "listed_new": compact(what.new),
+        }
 
         def rename(db: Db) -> Renamed:
-            for statement in self.FIRST:
+            for statement in self.BEFORE_RENAME:
                 db.execute(statement)
-            moved = sum(max(0, db.execute(statement, values).rowcount) for statement in RENAME_IN_TABLES[:2])
+            moved_rows = (db.execute(statement, rename_values).rowcount for statement in RENAME_IN_TABLES[:2])
+            moved_tickets = sum(max(0, rows) for rows in moved_rows)
             for statement in (*RENAME_IN_TABLES[2:], *(RENAME_DESTINATION if destination else ()), DROP_REVERTED):
-                db.execute(statement, {k: v for k, v in values.items() if f":{k}" in statement})
-            renamed = what._replace(moved=moved)
-            db.execute(RECORD_RENAME, renamed._asdict() | {"at": event.at})
-            if moved:
-                self.log(db, [Change(event.with_data(tickets=moved))])
+                db.execute(statement, {k: v for k, v in rename_values.items() if f":{k}" in statement})
+            carried_out = what._replace(moved=moved_tickets)
+            db.execute(RECORD_RENAME, carried_out._asdict() | {"at": event.at})
+            if moved_tickets:
+                self.log(db, [Change(event.with_data(tickets=moved_tickets))])
             self._count_anew(db)
-            return renamed
+            return carried_out
 
         return self.database.write(rename)
 
 
-def _renamed(answer: Classification, category_names: Mapping[str, str]) -> Classification:
-    chances = answer.chances
-    if category_names.keys().isdisjoint(chances):
+def _with_current_names(answer: Classification, category_names: Mapping[str, str]) -> Classification:
+    probabilities = answer.chances
+    if category_names.keys().isdisjoint(probabilities):
         return answer
-    current = {_current_name(category_name, category_names, chances): p for category_name, p in chances.items()}
-    return answer._replace(probabilities=compact(current))
+    current_probabilities = {
+        _current_name(category_name, category_names, probabilities): p for category_name, p in probabilities.items()
+    }
+    return answer._replace(probabilities=compact(current_probabilities))
 
 
-def _current_name(category_name: str, category_names: Mapping[str, str], chances: Mapping[str, float]) -> str:
+def _current_name(category_name: str, category_names: Mapping[str, str], probabilities: Mapping[str, float]) -> str:
     """Return the current name of a category, unless the answer has that name too: merged categories stay apart."""
-    while category_name in category_names and category_names[category_name] not in chances:
+    while category_name in category_names and category_names[category_name] not in probabilities:
         category_name = category_names[category_name]
     return category_name
 
@@ -115,10 +126,12 @@ class CategoryMemory:
 
     def last(self) -> tuple[tuple[str, ...], str | None, str] | None:
         """Return the names of the categories, the path of the configuration file and its machine, or None."""
-        rows = self._database.read("select categories, path, host from classified_by")
-        return (tuple(from_json(rows[0][0])), rows[0][1], rows[0][2]) if rows else None
+        category_rows = self._database.read("select categories, path, host from classified_by")
+        return (
+            (tuple(from_json(category_rows[0][0])), category_rows[0][1], category_rows[0][2]) if category_rows else None
+        )
 
     def keep(self, categories: Sequence[str], path: str | None, host: str) -> None:
         """Record the categories of the latest classification, replacing the earlier ones."""
-        values = (compact(list(categories)), path, host, now())
-        self._database.write(lambda db: db.execute(KEEP, values))
+        rename_values = (compact(list(categories)), path, host, now())
+        self._database.write(lambda db: db.execute(KEEP_CATEGORIES, rename_values))

@@ -21,7 +21,7 @@ from triage_cli.stores.data_migrations import COUNT_ALL
 from triage_cli.stores.database import Tables
 from triage_cli.stores.event_tables import LOCK_CHAIN
 
-DAY = len("2026-01-01")
+DAY_LENGTH = len("2026-01-01")
 COUNTED_AS = "status, coalesce(category, ''), coalesce(classifier, ''), substr(stored_at, 1, 10)"
 TICKETS_BEFORE = f"select ticket_id, {COUNTED_AS} from tickets where ticket_id in (select value from json_each(?))"
 # Of tickets that still have the revision that is expected: few rows, because each returned row takes the GIL.
@@ -29,11 +29,11 @@ UNMOVED_BEFORE = f"""select {COUNTED_AS}, count(*) from json_each(?)
     join tickets on ticket_id = key and revision = value group by 1, 2, 3, 4"""
 DELIVERIES_BEFORE = """select delivery_id, state from deliveries
     where delivery_id in (select value from json_each(?))"""
-PUT_TICKETS = """insert into ticket_counts values (?, ?, ?, ?, ?) on conflict (status, category, classifier, day)
+ADD_TICKET_COUNTS = """insert into ticket_counts values (?, ?, ?, ?, ?) on conflict (status, category, classifier, day)
     do update set number = ticket_counts.number + excluded.number"""
-PUT_DELIVERIES = """insert into delivery_counts values (?, ?, ?) on conflict (destination, state)
+ADD_DELIVERY_COUNTS = """insert into delivery_counts values (?, ?, ?) on conflict (destination, state)
     do update set number = delivery_counts.number + excluded.number"""
-PUT_ANSWERS = """insert into answer_counts values (?, ?, ?, ?) on conflict (classifier) do update set
+ADD_ANSWER_COUNTS = """insert into answer_counts values (?, ?, ?, ?) on conflict (classifier) do update set
     number = answer_counts.number + excluded.number, failures = answer_counts.failures + excluded.failures,
     usd = answer_counts.usd + excluded.usd"""
 # Finds the first new ticket of an urgency, since ids grow with time. The first condition lets it use the index.
@@ -41,68 +41,89 @@ OLDEST_NEW = """select stored_at from tickets where status in ('failed', 'new') 
     order by ticket_id limit 1"""
 URGENCIES = range(4)
 
-_counted_as = itemgetter(*(Ticket._fields.index(field) for field in ("status", "category", "classifier", "stored_at")))
+_group_of_ticket = itemgetter(
+    *(Ticket._fields.index(field) for field in ("status", "category", "classifier", "stored_at"))
+)
 
 # What a ticket is counted as: status, category, classifier and day.
-Group = tuple[str, str, str, str]
+CountedGroup = tuple[str, str, str, str]
 
 
 class Counts(Tables):
     """Keeps the counts, and reads them."""
 
-    def _tickets_before(self, db: Any, changes: Sequence[Change]) -> Mapping[str, Group]:
+    def _tickets_before(self, db: Any, changes: Sequence[Change]) -> Mapping[str, CountedGroup]:
         """Return what the tickets that changes will write count as before, by id."""
         ticket_ids = [c.ticket.ticket_id for c in changes if c.ticket and c.expected_revision]
-        rows = db.execute(TICKETS_BEFORE, (compact(ticket_ids),)).fetchall() if ticket_ids else ()
-        return {row[0]: row[1:] for row in rows}
+        count_rows = db.execute(TICKETS_BEFORE, (compact(ticket_ids),)).fetchall() if ticket_ids else ()
+        return {row[0]: row[1:] for row in count_rows}
 
     @staticmethod
-    def _grouped(changes: Sequence[Change], tickets_before: Mapping[str, Group]) -> Mapping[Group, int]:
+    def _groups_before(
+        changes: Sequence[Change], tickets_before: Mapping[str, CountedGroup]
+    ) -> Mapping[CountedGroup, int]:
         """Return as what, and how often, the tickets of changes that were written counted before."""
         return Counter([tickets_before[c.ticket.ticket_id] for c in changes if c.ticket and c.expected_revision])
 
-    def _unmoved_before(self, db: Any, expected: Mapping[str, int]) -> Mapping[Group, int]:
+    def _unmoved_before(self, db: Any, expected: Mapping[str, int]) -> Mapping[CountedGroup, int]:
         """Return as what, and how often, the tickets that still have their expected revision count."""
-        rows = db.execute(UNMOVED_BEFORE, (compact(expected),)).fetchall() if expected else ()
-        return {row[:4]: row[4] for row in rows}
+        count_rows = db.execute(UNMOVED_BEFORE, (compact(expected),)).fetchall() if expected else ()
+        return {row[:4]: row[4] for row in count_rows}
 
     def _deliveries_before(self, db: Any, changes: Sequence[Change]) -> Mapping[str, str]:
         """Return the stored states of the deliveries that changes will write, by id."""
         deliveries = [added.delivery_id for c in changes for added in c.adds if type(added) is Delivery]
         return dict(db.execute(DELIVERIES_BEFORE, (compact(deliveries),)).fetchall() if deliveries else ())
 
-    def _count(
-        self, db: Any, changes: Sequence[Change], tickets_before: Mapping[Group, int], before: Mapping[str, str]
+    def _count_changes(
+        self,
+        db: Any,
+        changes: Sequence[Change],
+        tickets_before: Mapping[CountedGroup, int],
+        deliveries_before: Mapping[str, str],
     ) -> None:
         """Count changes that were written; their tickets and deliveries were counted otherwise before.
 
         The lock on the chain is held.
         """
-        tickets: Counter[Group] = Counter()
-        after = Counter([_counted_as(change.ticket) for change in changes if change.ticket])
-        for (status, category, classifier, stored_at), number in after.items():
-            tickets[status, category or "", classifier or "", stored_at[:DAY]] += number
-        tickets.subtract(tickets_before)
-        all_added = [added for change in changes for added in change.adds]
-        written = [added for added in all_added if type(added) is Delivery]
-        earlier = {added.delivery_id: before.get(added.delivery_id) for added in written}
-        deliveries = Counter(
-            (added.destination, _state_after(earlier[added.delivery_id], added.state)) for added in written
+        ticket_counts: Counter[CountedGroup] = Counter()
+        new_groups = Counter([_group_of_ticket(change.ticket) for change in changes if change.ticket])
+        for (status, category, classifier, stored_at), group_count in new_groups.items():
+            ticket_counts[status, category or "", classifier or "", stored_at[:DAY_LENGTH]] += group_count
+        ticket_counts.subtract(tickets_before)
+        added_rows = [added_row for change in changes for added_row in change.adds]
+        written_deliveries = [added_row for added_row in added_rows if type(added_row) is Delivery]
+        earlier_states = {
+            added_row.delivery_id: deliveries_before.get(added_row.delivery_id) for added_row in written_deliveries
+        }
+        delivery_counts = Counter(
+            (added_row.destination, _state_after(earlier_states[added_row.delivery_id], added_row.state))
+            for added_row in written_deliveries
         )
-        deliveries.subtract((added.destination, state) for added in written if (state := earlier[added.delivery_id]))
-        answers: dict[str, tuple[int, int, float]] = {}
-        for added in all_added:
+        delivery_counts.subtract(
+            (added_row.destination, state)
+            for added_row in written_deliveries
+            if (state := earlier_states[added_row.delivery_id])
+        )
+        answer_counts: dict[str, tuple[int, int, float]] = {}
+        for added_row in added_rows:
             if (
-                type(added) is Classification
-                and added.reused is None
-                and added.classifier != "verdict"
-                and not is_agents(added)
+                type(added_row) is Classification
+                and added_row.reused is None
+                and added_row.classifier != "verdict"
+                and not is_agents(added_row)
             ):
-                number, failures, usd = answers.get(added.classifier, (0, 0, 0.0))
-                answers[added.classifier] = number + 1, failures + (added.error is not None), usd + added.cost
-        _put(db, PUT_TICKETS, tickets)
-        _put(db, PUT_DELIVERIES, deliveries)
-        write_all(db, PUT_ANSWERS, [(classifier, *numbers) for classifier, numbers in sorted(answers.items())])
+                answer_count, failures, usd = answer_counts.get(added_row.classifier, (0, 0, 0.0))
+                answer_counts[added_row.classifier] = (
+                    answer_count + 1,
+                    failures + (added_row.error is not None),
+                    usd + added_row.cost,
+                )
+        _add_counts(db, ADD_TICKET_COUNTS, ticket_counts)
+        _add_counts(db, ADD_DELIVERY_COUNTS, delivery_counts)
+        write_all(
+            db, ADD_ANSWER_COUNTS, [(classifier, *numbers) for classifier, numbers in sorted(answer_counts.items())]
+        )
 
     def _count_anew(self, db: Any) -> None:
         """Count all rows again, after a change of many rows at once."""
@@ -112,38 +133,38 @@ class Counts(Tables):
 
     def counted(self, key: str) -> dict[str, int]:
         """Return the numbers of tickets by status, category, classifier or day; the highest first."""
-        rows = self.database.read(
+        count_rows = self.database.read(
             f"select {key}, cast(sum(number) as bigint) from ticket_counts where {key} <> '' group by 1 "
             "having sum(number) > 0 order by 2 desc, 1"
         )
-        return dict(rows)
+        return dict(count_rows)
 
     def gauges(self) -> Gauges:
         """Return the counts that `/metrics` shows."""
-        answers = self.database.read("select classifier, number, failures, usd from answer_counts order by 1")
-        oldest = [row[0] for urgency in URGENCIES for row in self.database.read(OLDEST_NEW, (urgency,))]
+        answer_counts = self.database.read("select classifier, number, failures, usd from answer_counts order by 1")
+        oldest_new = [row[0] for urgency in URGENCIES for row in self.database.read(OLDEST_NEW, (urgency,))]
         return Gauges(
             self.counted("status"),
             {(destination, state): number for destination, state, number in self.delivery_counts()},
-            {row[0]: row[1] for row in answers},
-            {row[0]: row[2] for row in answers},
-            {row[0]: row[3] for row in answers},
-            min(oldest, default=None),
+            {row[0]: row[1] for row in answer_counts},
+            {row[0]: row[2] for row in answer_counts},
+            {row[0]: row[3] for row in answer_counts},
+            min(oldest_new, default=None),
             self.oldest_pending_delivery(),
         )
 
     def oldest_pending_delivery(self) -> str | None:
         """Return when the oldest delivery that is pending was created, read from an index; None if none is pending."""
-        at: str | None = self.database.read("select min(at) from deliveries where state = 'pending'")[0][0]
-        return at
+        oldest_at: str | None = self.database.read("select min(at) from deliveries where state = 'pending'")[0][0]
+        return oldest_at
 
     def delivery_counts(self) -> list[tuple[str, str, int]]:
         """Return the numbers of deliveries by destination and state."""
-        query = "select destination, state, number from delivery_counts where number > 0 order by 1, 2"
-        return [(row[0], row[1], row[2]) for row in self.database.read(query)]
+        counts_query = "select destination, state, number from delivery_counts where number > 0 order by 1, 2"
+        return [(row[0], row[1], row[2]) for row in self.database.read(counts_query)]
 
 
-def _put(db: Any, statement: str, counts: Mapping[Any, int]) -> None:
+def _add_counts(db: Any, statement: str, counts: Mapping[Any, int]) -> None:
     write_all(db, statement, [(*keys, number) for keys, number in sorted(counts.items()) if number])
 
 

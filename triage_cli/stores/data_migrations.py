@@ -28,7 +28,7 @@ MARK_SERVED_RUNS = "update runs set served = 1 where substr(words, 1, 6) = 'POST
 NAME_REFUSALS = """update deliveries set refusal = 'set_by_a_person'
     where state = 'dead' and last_error like '%which somebody has set and which stays%'"""
 
-# To version 9, and after changes of many rows at once: counts all rows for `stores.counts`.
+# To version 9, and after changes of many rows at once: counts all rows for `stores.count_tables`.
 COUNT_ALL = (
     "delete from ticket_counts",
     """insert into ticket_counts select status, coalesce(category, ''), coalesce(classifier, ''),

@@ -71,25 +71,27 @@ class DeliveryTables(Leases, TicketTables):
         self, destination: str, lease: Lease, limit: int, *, ids: Sequence[str] | None = None
     ) -> list[OutgoingDelivery]:
         """Claim due deliveries that no live run holds, the oldest first."""
-        values = {"destination": destination, "run": lease.run_id, "limit": limit}
+        delivery_values = {"destination": destination, "run": lease.run_id, "limit": limit}
         if ids is not None:
-            values["ids"] = compact(list(ids))
-        deliveries, tickets = self._due(lease, values)
+            delivery_values["ids"] = compact(list(ids))
+        deliveries, tickets = self._claim_due_deliveries(lease, delivery_values)
         tickets_by_id = {ticket.ticket_id: ticket for ticket in tickets}
         deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
         return [OutgoingDelivery(d, tickets_by_id[d.ticket_id]) for d in deliveries]
 
     @abstractmethod
-    def _due(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
+    def _claim_due_deliveries(
+        self, lease: Lease, delivery_values: Mapping[str, Any]
+    ) -> tuple[list[Delivery], list[Ticket]]:
         """Claim due deliveries in a transaction; return them with their tickets."""
 
     def _claimed_deliveries(
-        self, db: Db, lease: Lease, query: str, values: Mapping[str, Any]
+        self, db: Db, lease: Lease, delivery_query: str, delivery_values: Mapping[str, Any]
     ) -> tuple[list[Delivery], list[Ticket]]:
         self._check_run(db, lease)
         self.renew_lease(db, lease)
-        deliveries = [Delivery(*row) for row in db.execute(query, values).fetchall()]
-        return deliveries, self._tickets(db, [d.ticket_id for d in deliveries])
+        deliveries = [Delivery(*row) for row in db.execute(delivery_query, delivery_values).fetchall()]
+        return deliveries, self._tickets_by_id(db, [d.ticket_id for d in deliveries])
 
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """Return the deliveries of each of these tickets, in the order of its decisions."""
@@ -105,28 +107,33 @@ class DeliveryTables(Leases, TicketTables):
 
     def pending_destinations(self, ids: Sequence[str] | None = None) -> list[str]:
         """Return the destinations with pending deliveries, of all tickets or of these."""
-        query, values = (
+        delivery_query, delivery_values = (
             (PENDING_DESTINATIONS, {}) if ids is None else (PENDING_DESTINATIONS_OF, {"ids": compact(list(ids))})
         )
-        return [row[0] for row in self.database.read(query, values)]
+        return [row[0] for row in self.database.read(delivery_query, delivery_values)]
 
     def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
         """Return when the next delivery that may be sent is due, in seconds since 1970; None if there is none.
 
         `but` names destinations to leave out.
         """
-        query, values = NEXT_DUE, {"but": compact(list(but))}
+        delivery_query, delivery_values = NEXT_DUE, {"but": compact(list(but))}
         if ids is not None:
-            query, values = NEXT_DUE_OF, values | {"ids": compact(list(ids))}
-        due: float | None = self.database.read(query, values)[0][0]
-        return due
+            delivery_query, delivery_values = NEXT_DUE_OF, delivery_values | {"ids": compact(list(ids))}
+        next_due_at: float | None = self.database.read(delivery_query, delivery_values)[0][0]
+        return next_due_at
 
     def let_go(
         self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None, *, attempted: bool = False
     ) -> None:
         """Free pending deliveries that a run holds, and keep why; those that it `attempted` may have arrived."""
-        values = {"run": lease.run_id, "ids": compact(list(delivery_ids)), "why": why, "attempted": int(attempted)}
-        self._write(LET_DELIVERIES_GO, values)
+        delivery_values = {
+            "run": lease.run_id,
+            "ids": compact(list(delivery_ids)),
+            "why": why,
+            "attempted": int(attempted),
+        }
+        self._write(LET_DELIVERIES_GO, delivery_values)
 
     def switched_off(self) -> frozenset[str]:
         """Return the destinations that are switched off, because they answered that they are gone for good."""

@@ -12,7 +12,7 @@ from triage_cli.stores.ticket_tables import MAYBE_FORGOTTEN
 
 # Erases words of a ticket, and hashes of them, from all tables but `tickets`. A new table that may hold them must be
 # added here. Pending deliveries are cancelled, because without the text there is nothing to send.
-ERASE = (
+ERASE_TEXTS = (
     # First, while `classifications` still has the keys: trials and graded answers refer to no ticket.
     """delete from trials where answer_key in (select answer_key from classifications
         where ticket_id in (select value from json_each(:ids)))""",
@@ -30,19 +30,19 @@ ERASE = (
         where ticket_id in (select value from json_each(:ids))""",
 )
 # Stored responses of the HTTP API may hold whole tickets.
-ERASE_ANSWERS = "delete from idempotency where answer like ?"
+ERASE_STORED_RESPONSES = "delete from idempotency where answer like ?"
 # Command lines may name tickets by their external ids. Runs of requests name none.
-EXTERNAL_IDS = """select external_id from tickets where external_id is not null
+FORGOTTEN_EXTERNAL_IDS = """select external_id from tickets where external_id is not null
     and ticket_id in (select value from json_each(:ids))"""
 COMMAND_LINES = "select distinct words from runs where served = 0"
 
 
-def _without_names(command_line: str, names: set[str]) -> str:
+def _without_external_ids(command_line: str, external_ids: set[str]) -> str:
     """Return a command line with these names replaced by an ellipsis."""
     arguments = shlex.split(command_line)
-    if names.isdisjoint(arguments):
+    if external_ids.isdisjoint(arguments):
         return command_line
-    return " ".join("…" if argument in names else shlex.quote(argument) for argument in arguments)
+    return " ".join("…" if argument in external_ids else shlex.quote(argument) for argument in arguments)
 
 
 class Erasure(Counts):
@@ -54,17 +54,17 @@ class Erasure(Counts):
 
     def erase(self, ticket_ids: Sequence[str]) -> None:
         """Erase the text of tickets from all tables but `tickets`. Repeating it changes nothing."""
-        values = {"ids": compact(list(ticket_ids)), "at": now()}
+        erasure_values = {"ids": compact(list(ticket_ids)), "at": now()}
 
         def erase(db: Db) -> None:
-            for statement in ERASE:
-                db.execute(statement, values)
+            for statement in ERASE_TEXTS:
+                db.execute(statement, erasure_values)
             for ticket_id in ticket_ids:
-                db.execute(ERASE_ANSWERS, (f"%{ticket_id}%",))
-            names = {row[0] for row in db.execute(EXTERNAL_IDS, values).fetchall()}
+                db.execute(ERASE_STORED_RESPONSES, (f"%{ticket_id}%",))
+            external_ids = {row[0] for row in db.execute(FORGOTTEN_EXTERNAL_IDS, erasure_values).fetchall()}
             for (command_line,) in db.execute(COMMAND_LINES).fetchall():
-                if (erased := _without_names(command_line, names)) != command_line:
-                    db.execute("update runs set words = ? where words = ?", (erased, command_line))
+                if (erased_command_line := _without_external_ids(command_line, external_ids)) != command_line:
+                    db.execute("update runs set words = ? where words = ?", (erased_command_line, command_line))
             self._count_anew(db)
 
         self.database.write(erase)

@@ -26,20 +26,24 @@ class EventTables(Tables):
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield events, oldest first; with a limit, the newest of them."""
-        where, values = where_clauses.where_events(query)
-        after = query.after
+        event_conditions, event_values = where_clauses.where_events(query)
+        after_seq = query.after
         if query.limit is not None:
-            values["limit"] = query.limit
-            rows = self.database.read(f"select seq from events where {where} order by seq desc limit :limit", values)
-            if not rows:
+            event_values["limit"] = query.limit
+            event_rows = self.database.read(
+                f"select seq from events where {event_conditions} order by seq desc limit :limit", event_values
+            )
+            if not event_rows:
                 return
-            after = max(after, rows[-1][0] - 1)
+            after_seq = max(after_seq, event_rows[-1][0] - 1)
         while True:
-            rows = self.database.read(EVENTS_PAGE.format(where=where, page=EVENTS_PER_PAGE), values | {"after": after})
-            yield from (LoggedEvent(*row) for row in rows)
-            if len(rows) < EVENTS_PER_PAGE:
+            event_rows = self.database.read(
+                EVENTS_PAGE.format(where=event_conditions, page=EVENTS_PER_PAGE), event_values | {"after": after_seq}
+            )
+            yield from (LoggedEvent(*row) for row in event_rows)
+            if len(event_rows) < EVENTS_PER_PAGE:
                 return
-            after = rows[-1][0]
+            after_seq = event_rows[-1][0]
 
     def head(self) -> Head:
         """Return the head of the audit log that the database records."""
@@ -50,8 +54,8 @@ class EventTables(Tables):
         self, chain: tuple[int, str, str | None], changes: Sequence[Change]
     ) -> tuple[Sequence[tuple[Any, ...]], Head, str | None]:
         """Return the rows that continue the log, its new head, and the mark of its key; `chain` is its present end."""
-        seq, prev, mark = chain
-        own_mark = hash_chain.same(mark, self.audit_key)
+        last_seq, last_hash, key_mark = chain
+        own_mark = hash_chain.same(key_mark, self.audit_key)
         events = (event for change in changes for event in change.events)
-        rows, head = hash_chain.append(Head(prev, seq), events, self.audit_key)
-        return rows, head, own_mark
+        event_rows, head = hash_chain.append(Head(last_hash, last_seq), events, self.audit_key)
+        return event_rows, head, own_mark

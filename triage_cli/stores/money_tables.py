@@ -17,20 +17,20 @@ from triage_cli.stores.database import Tables
 DAY = 24 * 3600.0
 MINUTE = len("2026-01-01T00:00")  # characters of a time down to its minute
 
-_ADD = "on conflict (minute, run_id) do update set usd = bookings.usd + excluded.usd"
+_ADD_TO_BOOKING = "on conflict (minute, run_id) do update set usd = bookings.usd + excluded.usd"
 # Books the difference between the spending that a run reports and its row. Other runs have booked what they settled for
 # it.
-BOOK = f"""insert into bookings (minute, run_id, usd) select ?, run_id, ? + settled - spent from runs
-    where run_id = ? and ? + settled <> spent {_ADD}"""
-PUT = f"insert into bookings (minute, run_id, usd) values (?, ?, ?) {_ADD}"
+BOOK_SPENT = f"""insert into bookings (minute, run_id, usd) select ?, run_id, ? + settled - spent from runs
+    where run_id = ? and ? + settled <> spent {_ADD_TO_BOOKING}"""
+PUT_BOOKING = f"insert into bookings (minute, run_id, usd) values (?, ?, ?) {_ADD_TO_BOOKING}"
 # `runs.settled`: USD that other runs booked on this run (a batch it paid for was collected later). It is stored apart
 # from `spent`, because a run overwrites `spent` with its own running total at every heartbeat.
-SPEND = "update runs set spent = spent + ?, settled = settled + ? where run_id = ?"
-RESERVE = "update runs set reserved = reserved + ? where run_id = ?"
-OF_A_DAY = """select (select coalesce(sum(usd), 0) from bookings where minute >= ?)
+SPEND_FOR_RUN = "update runs set spent = spent + ?, settled = settled + ? where run_id = ?"
+RESERVE_USD = "update runs set reserved = reserved + ? where run_id = ?"
+SPENT_OF_DAY = """select (select coalesce(sum(usd), 0) from bookings where minute >= ?)
     + (select coalesce(sum(reserved), 0) from runs where reserved <> 0 and lease_until > ?)"""
 # Tickets that wait in batches are reserved at their worst case, but not paid yet.
-IN_ALL = """select (select coalesce(sum(spent + reserved), 0) from runs)
+SPENT_IN_ALL = """select (select coalesce(sum(spent + reserved), 0) from runs)
     - (select coalesce(sum(reserved), 0) from batch_items where state = 'waiting')"""
 
 
@@ -43,44 +43,46 @@ class MoneyTables(Tables):
 
     def _set_aside(self, db: Any, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
         self.renew_lease(db, lease)
-        number = len(amounts)
+        reserved_count = len(amounts)
         if per_day is not None:
-            number = number_that_fits(amounts, per_day - db.execute(OF_A_DAY, _last_day()).fetchone()[0])
-        if number:
-            db.execute(RESERVE, (sum(amounts[:number]), lease.run_id))
-        return number
+            reserved_count = number_that_fits(
+                amounts, per_day - db.execute(SPENT_OF_DAY, _last_day_values()).fetchone()[0]
+            )
+        if reserved_count:
+            db.execute(RESERVE_USD, (sum(amounts[:reserved_count]), lease.run_id))
+        return reserved_count
 
     def spent_of_day(self) -> float:
         """Return what counts against the budget of a day now, in USD."""
-        return float(self.database.read(OF_A_DAY, _last_day())[0][0])
+        return float(self.database.read(SPENT_OF_DAY, _last_day_values())[0][0])
 
     def _book(self, db: Any, run_id: str, spent: float | None) -> None:
         """Book what a run has newly spent. Must come before `spent` is written to the run's row."""
         if spent is not None:
-            db.execute(BOOK, (_minute(times.now()), spent, run_id, spent))
+            db.execute(BOOK_SPENT, (_minute_of(times.now()), spent, run_id, spent))
 
-    def _spend(self, db: Any, added: Sequence[object]) -> None:
+    def _spend(self, db: Any, added_rows: Sequence[object]) -> None:
         """Book `Spent` rows on their runs, and release what was reserved for them."""
         bookings: dict[tuple[str, str], float] = {}
-        for row in added:
+        for row in added_rows:
             if isinstance(row, Spent):
-                for at, usd in ((times.now(), row.usd), (row.since, -row.released)):
+                for booked_at, usd in ((times.now(), row.usd), (row.since, -row.released)):
                     if usd:
-                        key = row.run_id, _minute(at)
-                        bookings[key] = bookings.get(key, 0.0) + usd
+                        booking_key = row.run_id, _minute_of(booked_at)
+                        bookings[booking_key] = bookings.get(booking_key, 0.0) + usd
         for (run_id, minute), usd in sorted(bookings.items()):
-            db.execute(SPEND, (usd, usd, run_id))
-            db.execute(PUT, (minute, run_id, usd))
+            db.execute(SPEND_FOR_RUN, (usd, usd, run_id))
+            db.execute(PUT_BOOKING, (minute, run_id, usd))
 
     def cost(self) -> float:
         """Return what all runs spent, in USD, including answers that were lost or that a killed run never saved."""
-        return rounded_usd(max(0.0, float(self.database.read(IN_ALL)[0][0])))
+        return rounded_usd(max(0.0, float(self.database.read(SPENT_IN_ALL)[0][0])))
 
 
-def _last_day() -> tuple[str, float]:
-    """Return the values for `OF_A_DAY`."""
-    return _minute(times.ago(DAY)), time.time() - DAY
+def _last_day_values() -> tuple[str, float]:
+    """Return the values for `SPENT_OF_DAY`."""
+    return _minute_of(times.ago(DAY)), time.time() - DAY
 
 
-def _minute(at: str) -> str:
-    return at[:MINUTE]
+def _minute_of(booked_at: str) -> str:
+    return booked_at[:MINUTE]

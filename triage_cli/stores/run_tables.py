@@ -24,8 +24,6 @@ CONTINUABLE_SECONDS = 11 * 3600.0
 CONTINUE_RUN = """update runs set ended_at = ?, exit_code = 137
     where kind = ? and actor = ? and words = ? and started_at >= ? and served = 0
     and ended_at is null and lease_until <= {now} returning inherited + spent + reserved"""
-RENEW_LEASE = f"""update runs set lease_until = {{now}} + {LEASE_SECONDS}, spent = coalesce(? + settled, spent),
-    reserved = coalesce(?, reserved) where run_id = ?"""
 END_RUN = """update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ? + settled, reserved = 0
     where run_id = ?"""
 RUN_COLUMNS = tuple("words" if field == "command_line" else field for field in Run._fields)
@@ -37,10 +35,10 @@ BEGIN_RUN = (
 SPENT_ON_PARCEL = """select coalesce(sum(spent + reserved), 0) from runs
     where parcel = ? and parcel <> '' and started_at >= ?"""
 # Runs that ended early after a ticket's last event, or began after it and were killed, or wrote it: the latest first.
-ENDED_EARLY = f"""where kind in (select value from json_each(:kinds))
+ENDED_EARLY_RUNS = f"""where kind in (select value from json_each(:kinds))
     and (exit_code is null or exit_code in ({", ".join(str(int(code)) for code in sorted(EARLY_END))}))
     and (run_id = :run or started_at >= :since or ended_at >= :since and exit_code <> {KILLED})"""
-HOLDER = "where ended_at is null and run_id in (select run_id from claims where ticket_id = :ticket)"
+HOLDER_OF_TICKET = "where ended_at is null and run_id in (select run_id from claims where ticket_id = :ticket)"
 
 
 def continued_by(run: Run) -> tuple[str, ...]:
@@ -56,8 +54,8 @@ class RunTables(MoneyTables):
 
         def end(db: Db) -> None:
             self._book(db, run.run_id, run.spent)
-            values = (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id)
-            db.execute(END_RUN, values)
+            run_values = (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id)
+            db.execute(END_RUN, run_values)
             db.execute("delete from claims where run_id = ?", (run.run_id,))
 
         self.database.write(end)
@@ -74,29 +72,33 @@ class RunTables(MoneyTables):
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Yield runs, the latest first. A killed run has no end, and the exit code 137."""
-        return self._runs("", {}, "" if limit is None else f" limit {int(limit)}")
+        return self._selected_runs("", {}, "" if limit is None else f" limit {int(limit)}")
 
     def _ended_early(self, ticket: Ticket, events: Sequence[LoggedEvent]) -> Run | None:
         """Return the latest run that should have taken up a ticket since its last event, and ended before."""
         if ticket.status not in early_end.KINDS or not events:
             return None
-        last, kinds = events[-1], compact(early_end.KINDS[ticket.status])
-        values = {"kinds": kinds, "run": last.run_id or "", "since": last.timestamp}
-        return next((run for run in self._runs(ENDED_EARLY, values) if run.exit_code is not None), None)
+        last_event, kinds = events[-1], compact(early_end.KINDS[ticket.status])
+        run_values = {"kinds": kinds, "run": last_event.run_id or "", "since": last_event.timestamp}
+        return next(
+            (run for run in self._selected_runs(ENDED_EARLY_RUNS, run_values) if run.exit_code is not None), None
+        )
 
     def _holder(self, ticket_id: str) -> Run | None:
         """Return the live run that holds a ticket."""
-        runs = self._runs(HOLDER, {"ticket": ticket_id})
+        runs = self._selected_runs(HOLDER_OF_TICKET, {"ticket": ticket_id})
         return next((run for run in runs if run.exit_code is None), None)
 
-    def _runs(self, where: str, bound_values: Values, most: str = "") -> Iterator[Run]:
-        own_place, now, columns = place(), self.database.clock(), ", ".join(RUN_COLUMNS)
-        query = f"select {columns}, lease_until, place, process from runs {where} order by run_id desc{most}"
-        for *values, lease_until, run_place, process_start in self.database.read(query, bound_values):
-            run = Run(*values)
+    def _selected_runs(self, run_condition: str, bound_values: Values, run_limit: str = "") -> Iterator[Run]:
+        own_place, clock_now, columns = place(), self.database.clock(), ", ".join(RUN_COLUMNS)
+        query = (
+            f"select {columns}, lease_until, place, process from runs {run_condition} order by run_id desc{run_limit}"
+        )
+        for *run_values, lease_until, run_place, process_start in self.database.read(query, bound_values):
+            run = Run(*run_values)
             is_alive = (
-                alive(run.pid, process_start) and (process_start or lease_until > now)
+                alive(run.pid, process_start) and (process_start or lease_until > clock_now)
                 if run_place == own_place
-                else lease_until > now
+                else lease_until > clock_now
             )
             yield run if run.ended_at or is_alive else run._replace(exit_code=KILLED)

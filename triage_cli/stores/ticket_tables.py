@@ -18,8 +18,8 @@ from triage_cli.stores.database import Db, Tables
 TICKETS_PER_PAGE = 500
 # What a ticket's id can end with.
 ID_ENDING = re.compile("[0-9A-Fa-f-]{6,36}")
-# An identity that was taken in the meantime is no error; the count of inserted rows shows it.
 TICKET_COLUMNS = Ticket._fields[:-1]  # without `run_id`, which is in `claims`
+# An identity that was taken in the meantime is no error; the count of inserted rows shows it.
 INSERT_TICKET = f"insert into tickets values ({placeholders(TICKET_COLUMNS)}) on conflict (identity) do nothing"
 # The schema has the defaults of a new ticket, so that an import binds only half the values.
 GIVEN_COLUMNS = Ticket._fields.index("status")
@@ -83,8 +83,8 @@ class TicketTables(Tables):
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """Return the stored tickets among these identities."""
-        rows = self.database.read(TICKETS_BY_IDENTITY, (compact(list(identities)),))
-        return {ticket.identity: ticket for ticket in (Ticket(*row) for row in rows)}
+        ticket_rows = self.database.read(TICKETS_BY_IDENTITY, (compact(list(identities)),))
+        return {ticket.identity: ticket for ticket in (Ticket(*row) for row in ticket_rows)}
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Yield tickets in the order of the selection, or of its ids if it has some.
@@ -92,86 +92,95 @@ class TicketTables(Tables):
         No transaction stays open between two tickets.
         """
         if selection.ids is not None:
-            yield from islice(self._in_order_of(selection.ids, selection), selection.limit)
+            yield from islice(self._tickets_in_order_of(selection.ids, selection), selection.limit)
             return
         if selection.sort:
-            yield from self._sorted(selection)
+            yield from self._find_sorted(selection)
             return
-        remaining = selection.limit
-        urgent = selection.order == "urgent"
-        order = "urgency, ticket_id" if urgent else "ticket_id desc"
-        while remaining is None or remaining > 0:
-            where, values = where_clauses.position(selection) if urgent else where_clauses.where(selection)
-            if selection.after and not urgent:
-                where.append("ticket_id < :after_id")
-                values |= {"after_id": storable_text(selection.after)}
-            page = TICKETS_PER_PAGE if remaining is None else min(remaining, TICKETS_PER_PAGE)
-            condition = " and ".join(where) or "true"
-            tickets, more = self.database.page(condition, order, page, values)
+        tickets_left = selection.limit
+        urgent_first = selection.order == "urgent"
+        order = "urgency, ticket_id" if urgent_first else "ticket_id desc"
+        while tickets_left is None or tickets_left > 0:
+            ticket_conditions, ticket_values = (
+                where_clauses.where_claimable(selection) if urgent_first else where_clauses.where(selection)
+            )
+            if selection.after and not urgent_first:
+                ticket_conditions.append("ticket_id < :after_id")
+                ticket_values |= {"after_id": storable_text(selection.after)}
+            page_size = TICKETS_PER_PAGE if tickets_left is None else min(tickets_left, TICKETS_PER_PAGE)
+            condition = " and ".join(ticket_conditions) or "true"
+            tickets, more = self.database.page(condition, order, page_size, ticket_values)
             yield from tickets
             if not more:
                 return
-            remaining = None if remaining is None else remaining - len(tickets)
-            last = tickets[-1]
-            selection = selection._replace(after=f"{last.urgency}{last.ticket_id}" if urgent else last.ticket_id)
+            tickets_left = None if tickets_left is None else tickets_left - len(tickets)
+            last_ticket = tickets[-1]
+            urgency = last_ticket.urgency if urgent_first else ""
+            selection = selection._replace(after=f"{urgency}{last_ticket.ticket_id}")
 
-    def _sorted(self, selection: Selection) -> Iterator[Ticket]:
-        left = selection.limit
-        while left is None or left > 0:
-            page = where_clauses.SORTED if left is None else min(left, where_clauses.SORTED)
-            query, values = where_clauses.sorted_ids(selection)
-            sorted_ids = [row[0] for row in self.database.read(query, values | {"page": page})]
-            yield from self._in_order_of(sorted_ids, Selection())
-            if len(sorted_ids) < page:
+    def _find_sorted(self, selection: Selection) -> Iterator[Ticket]:
+        tickets_left = selection.limit
+        while tickets_left is None or tickets_left > 0:
+            page_size = where_clauses.SORTED_IDS_PER_PAGE
+            page_size = page_size if tickets_left is None else min(tickets_left, page_size)
+            query, ticket_values = where_clauses.sorted_ids(selection)
+            sorted_ids = [row[0] for row in self.database.read(query, ticket_values | {"page": page_size})]
+            yield from self._tickets_in_order_of(sorted_ids, Selection())
+            if len(sorted_ids) < page_size:
                 return
-            left = None if left is None else left - page
+            tickets_left = None if tickets_left is None else tickets_left - page_size
             selection = selection._replace(after=sorted_ids[-1])
 
-    def _in_order_of(self, ids: Sequence[str], conditions: Selection) -> Iterator[Ticket]:
+    def _tickets_in_order_of(self, ids: Sequence[str], conditions: Selection) -> Iterator[Ticket]:
         for chunk in chunked(ids, NAMED):
-            where, values = where_clauses.where(conditions._replace(ids=tuple(chunk)))
-            rows = self.database.read(f"select * from tickets where {' and '.join(where)}", values)
-            tickets_by_id = {row[0]: Ticket(*row) for row in rows}
+            ticket_conditions, ticket_values = where_clauses.where(conditions._replace(ids=tuple(chunk)))
+            ticket_rows = self.database.read(
+                f"select * from tickets where {' and '.join(ticket_conditions)}", ticket_values
+            )
+            tickets_by_id = {row[0]: Ticket(*row) for row in ticket_rows}
             yield from (tickets_by_id[i] for i in chunk if i in tickets_by_id)
 
     def named(self, name: str, limit: int) -> list[Ticket]:
         """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""
-        rows = self.database.read("select * from tickets where ticket_id = ?", (name,))
-        if not rows:
-            values = {"low": f"{name}\t", "high": f"{name}\n", "limit": limit}
-            rows = self.database.read(TICKETS_BY_EXTERNAL_ID, values)
+        ticket_rows = self.database.read("select * from tickets where ticket_id = ?", (name,))
+        if not ticket_rows:
+            ticket_values = {"low": f"{name}\t", "high": f"{name}\n", "limit": limit}
+            ticket_rows = self.database.read(TICKETS_BY_EXTERNAL_ID, ticket_values)
             if ID_ENDING.fullmatch(name):  # else a search through all tickets would find none
-                rows += [row for row in self._ending(name, limit) if row not in rows]
-        return [Ticket(*row) for row in rows]
+                ticket_rows += [row for row in self._tickets_by_ending(name, limit) if row not in ticket_rows]
+        return [Ticket(*row) for row in ticket_rows]
 
-    def _ending(self, ending: str, limit: int) -> list[Any]:
+    def _tickets_by_ending(self, ending: str, limit: int) -> list[Any]:
         return self.database.read(TICKETS_BY_ENDING, {"ending": f"%{ending}", "limit": limit})
 
     def _new_tickets(self, db: Db, changes: Sequence[Change], conflicts: dict[str, Conflict]) -> list[Ticket]:
         """Return the new tickets; adds a conflict for each that was forgotten before, which is left out."""
         new_tickets = [c.ticket for c in changes if c.ticket and not c.expected_revision]
-        gone = self._forgotten(db, new_tickets)
-        conflicts |= gone
-        return [ticket for ticket in new_tickets if ticket.ticket_id not in gone] if gone else new_tickets
+        forgotten_before = self._forgotten_conflicts(db, new_tickets)
+        conflicts |= forgotten_before
+        return [ticket for ticket in new_tickets if ticket.ticket_id not in forgotten_before]
 
-    def _tickets(self, db: Db, ids: Sequence[str]) -> list[Ticket]:
+    def _tickets_by_id(self, db: Db, ids: Sequence[str]) -> list[Ticket]:
         return [Ticket(*row) for row in db.execute(TICKETS_BY_ID, (compact(list(ids)),))]
 
-    def _identified(self, db: Db, identities: Sequence[str]) -> list[Ticket]:
+    def _tickets_by_identity(self, db: Db, identities: Sequence[str]) -> list[Ticket]:
         return [Ticket(*row) for row in db.execute(TICKETS_BY_IDENTITY, (compact(list(identities)),))]
 
-    def _forgotten(self, db: Db, new_tickets: Sequence[Ticket]) -> dict[str, Conflict]:
+    def _forgotten_conflicts(self, db: Db, new_tickets: Sequence[Ticket]) -> dict[str, Conflict]:
         """Return conflicts for new tickets that were forgotten before they could be stored, by id."""
         if not new_tickets or not db.execute(MAYBE_FORGOTTEN).fetchone():
             return {}
-        new_ids = {forgotten(t.identity): t.ticket_id for t in new_tickets}
-        return {new_ids[t.identity]: Conflict(t) for t in self._identified(db, list(new_ids))}
-
-    def _taken(self, db: Db, new_tickets: Sequence[Ticket]) -> dict[str, Conflict]:
-        """Return conflicts for new tickets whose identity another ticket has, by their id."""
-        owners = {t.identity: t for t in self._identified(db, [t.identity for t in new_tickets])}
+        new_ids_by_identity = {forgotten(t.identity): t.ticket_id for t in new_tickets}
         return {
-            t.ticket_id: Conflict(owners[t.identity])
+            new_ids_by_identity[t.identity]: Conflict(t)
+            for t in self._tickets_by_identity(db, list(new_ids_by_identity))
+        }
+
+    def _identity_conflicts(self, db: Db, new_tickets: Sequence[Ticket]) -> dict[str, Conflict]:
+        """Return conflicts for new tickets whose identity another ticket has, by their id."""
+        tickets_by_identity = {t.identity: t for t in self._tickets_by_identity(db, [t.identity for t in new_tickets])}
+        return {
+            t.ticket_id: Conflict(tickets_by_identity[t.identity])
             for t in new_tickets
-            if owners[t.identity].ticket_id != t.ticket_id
+            if tickets_by_identity[t.identity].ticket_id != t.ticket_id
         }

@@ -8,7 +8,7 @@ from triage_cli.domain.serialization import compact, storable_text
 from triage_cli.domain.tickets import SORTS, STATUSES, Selection
 
 # By the field of a selection.
-CONDITIONS = {
+FIELD_CONDITIONS = {
     **{field: f"{field} = :{field}" for field in ("customer_id", "priority", "classifier")},
     "since": "stored_at >= :since",
     "until": "stored_at <= :until",
@@ -18,14 +18,16 @@ CONDITIONS = {
     "min_confidence": "confidence >= :min_confidence",
     "max_confidence": "confidence <= :max_confidence",
 }
-SENT_TO = """exists (select 1 from deliveries where deliveries.ticket_id = tickets.ticket_id
+SENT_TO_CONDITION = """exists (select 1 from deliveries where deliveries.ticket_id = tickets.ticket_id
     and deliveries.state <> 'superseded' and destination in (select value from json_each(:destinations)))"""
 # `lowered` is a function that SQLite gets from us, and that is translated for PostgreSQL.
-SEARCHED = " or ".join(f"lowered({field}) like lowered(:search) escape '\\'" for field in ("subject", "description"))
+SEARCH_CONDITION = " or ".join(
+    f"lowered({field}) like lowered(:search) escape '\\'" for field in ("subject", "description")
+)
 # The sort expressions of fields other than texts that may be null. Nulls come first, since positions are compared.
 SORT_KEYS = {"priority": "-urgency", "confidence": "coalesce(confidence, -1)", "cost_usd": "cost_usd"}
 # Only ids are sorted, so many at a time, so that memory does not grow with the database.
-SORTED = 20_000
+SORTED_IDS_PER_PAGE = 20_000
 
 
 def sorted_ids(selection: Selection) -> tuple[str, dict[str, Any]]:
@@ -33,19 +35,19 @@ def sorted_ids(selection: Selection) -> tuple[str, dict[str, Any]]:
 
     It continues after the last ticket of the page before. Each page reads the whole selection.
     """
-    field, _, way = selection.sort.partition(":")
+    field, _, direction_name = selection.sort.partition(":")
     if field not in SORTS:
         raise ValueError(field)
-    key = SORT_KEYS.get(field, f"coalesce({field}, '')")
-    sign, direction = ("<", "desc") if way == "desc" else (">", "asc")
+    sort_key = SORT_KEYS.get(field, f"coalesce({field}, '')")
+    comparison, direction = ("<", "desc") if direction_name == "desc" else (">", "asc")
     conditions, values = where(selection)
     if selection.after:
-        position = f"select {key}, ticket_id from tickets where ticket_id = :after_id"
-        conditions.append(f"({key}, ticket_id) {sign} ({position})")
+        last_position = f"select {sort_key}, ticket_id from tickets where ticket_id = :after_id"
+        conditions.append(f"({sort_key}, ticket_id) {comparison} ({last_position})")
         values["after_id"] = selection.after
     condition = " and ".join(conditions) or "true"
-    order = f"{key} {direction}, ticket_id {direction}"
-    return f"select ticket_id from tickets where {condition} order by {order} limit :page", values
+    sort_order = f"{sort_key} {direction}, ticket_id {direction}"
+    return f"select ticket_id from tickets where {condition} order by {sort_order} limit :page", values
 
 
 def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
@@ -61,32 +63,36 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
         values["ids"] = compact(list(selection.ids))
     if selection.statuses:
         # Sorted literals, so that SQLite recognises its partial indexes.
-        listed = sorted(set(STATUSES) & selection.statuses)
-        one = f"status = '{listed[0]}'"
-        conditions.append(one if len(listed) == 1 else f"status in ({', '.join(map(repr, listed))})")
-    for field, condition in CONDITIONS.items():
+        selected_statuses = sorted(set(STATUSES) & selection.statuses)
+        equality = f"status = '{selected_statuses[0]}'"
+        conditions.append(
+            equality if len(selected_statuses) == 1 else f"status in ({', '.join(map(repr, selected_statuses))})"
+        )
+    for field, condition in FIELD_CONDITIONS.items():
         value = getattr(selection, field)
         if value is not None:
             is_mail = field == "customer_id" and "@" in value
             conditions.append("lowered(customer_id) = lowered(:customer_id)" if is_mail else condition)
             values[field] = storable_text(value) if isinstance(value, str) else value
     for field, column in (("categories", "category"), ("sources", "source"), ("suggestions", "suggestion")):
-        if chosen := [storable_text(value) for value in getattr(selection, field)]:
-            one = f"{column} = :{field}"  # an index answers it on PostgreSQL
-            conditions.append(one if len(chosen) == 1 else f"{column} in (select value from json_each(:{field}))")
-            values[field] = chosen[0] if len(chosen) == 1 else compact(chosen)
+        if chosen_values := [storable_text(value) for value in getattr(selection, field)]:
+            equality = f"{column} = :{field}"  # an index answers it on PostgreSQL
+            conditions.append(
+                equality if len(chosen_values) == 1 else f"{column} in (select value from json_each(:{field}))"
+            )
+            values[field] = chosen_values[0] if len(chosen_values) == 1 else compact(chosen_values)
     if selection.destinations:
-        conditions.append(SENT_TO)
+        conditions.append(SENT_TO_CONDITION)
         values["destinations"] = compact([storable_text(name) for name in selection.destinations])
     if selection.verdict is not None:
         conditions.append(f"verdict = {int(selection.verdict)}")
     if selection.search is not None:
-        conditions.append(f"({SEARCHED})")
+        conditions.append(f"({SEARCH_CONDITION})")
         values["search"] = f"%{_like_escaped(storable_text(selection.search))}%"
     return conditions, values
 
 
-def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
+def where_claimable(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     """Return the conditions and values of a claim: those of the selection, and the position after which it goes on."""
     conditions, values = where(selection)
     if selection.after:
@@ -97,11 +103,13 @@ def position(selection: Selection) -> tuple[list[str], dict[str, Any]]:
 
 def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
     """Return the condition of an event query and its values, all but `after` and `limit`."""
-    compared = {
+    event_comparisons = {
         "ticket_id": "ticket_id =", "actor": "actor =", "since": "timestamp >=", "until": "timestamp <=",
     }  # fmt: skip
-    values = {field: storable_text(value) for field in compared if (value := getattr(query, field)) is not None}
-    conditions = [f"{compared[field]} :{field}" for field in values]
+    values = {
+        field: storable_text(value) for field in event_comparisons if (value := getattr(query, field)) is not None
+    }
+    conditions = [f"{event_comparisons[field]} :{field}" for field in values]
     if query.actions:
         conditions.append("action in (select value from json_each(:actions))")
         values["actions"] = compact([storable_text(action) for action in query.actions])
@@ -110,24 +118,28 @@ def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
 
 # By the name of a key. A ticket with deliveries to several destinations is in the group of each.
 GROUP_KEYS = {
-    **{key: f"tickets.{key}" for key in ("category", "status", "classifier")},
+    **{group_key: f"tickets.{group_key}" for group_key in ("category", "status", "classifier")},
     "day": "substr(tickets.stored_at, 1, 10)",
     "destination": "sent.destination",
 }
-SENT = """left join (select distinct ticket_id, destination from deliveries where state <> 'superseded') sent
+JOIN_SENT = """left join (select distinct ticket_id, destination from deliveries where state <> 'superseded') sent
     on sent.ticket_id = tickets.ticket_id"""
 
 
 def grouped(query: StatsQuery) -> tuple[str, dict[str, Any]]:
     """Return a query for the counts of each group: its keys, tickets, sure ones, those for a person, their cost."""
     conditions, values = where(query.where)
-    keys = [GROUP_KEYS[key] for key in query.by]
-    count = "coalesce(sum(case when tickets.{} then 1 else 0 end), 0)"
-    counts = ("count(*)", count.format("category is not null"), count.format("status = 'needs_review'"))
-    columns = ", ".join([*keys, *counts, "coalesce(sum(tickets.cost_usd), 0)"])
-    table = f"tickets {SENT}" if "destination" in query.by else "tickets"
-    groups = f" group by {', '.join(keys)}" if keys else ""
-    return f"select {columns} from {table} where {' and '.join(conditions) or 'true'}{groups}", values
+    group_columns = [GROUP_KEYS[group_key] for group_key in query.by]
+    count_where = "coalesce(sum(case when tickets.{} then 1 else 0 end), 0)"
+    count_columns = (
+        "count(*)",
+        count_where.format("category is not null"),
+        count_where.format("status = 'needs_review'"),
+    )
+    all_columns = ", ".join([*group_columns, *count_columns, "coalesce(sum(tickets.cost_usd), 0)"])
+    counted_tables = f"tickets {JOIN_SENT}" if "destination" in query.by else "tickets"
+    group_by = f" group by {', '.join(group_columns)}" if group_columns else ""
+    return f"select {all_columns} from {counted_tables} where {' and '.join(conditions) or 'true'}{group_by}", values
 
 
 def _like_escaped(text: str) -> str:

@@ -11,8 +11,9 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.stores.batch_tables import PUT_BATCH_ITEM
 from triage_cli.stores.delivery_tables import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
 from triage_cli.stores.event_tables import SET_HEAD
+from triage_cli.stores.leases import RENEW_LEASE
 from triage_cli.stores.postgres.dialect import DialectConnection
-from triage_cli.stores.run_tables import BEGIN_RUN, CONTINUE_RUN, RENEW_LEASE
+from triage_cli.stores.run_tables import BEGIN_RUN, CONTINUE_RUN
 from triage_cli.stores.ticket_tables import DECISION_COLUMNS, TICKET_COLUMNS
 
 # The database's clock, because machines may disagree on the time. It is stable in a statement, so indexes can be used.

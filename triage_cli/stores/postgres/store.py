@@ -25,7 +25,7 @@ from triage_cli.runtime.network import Network
 from triage_cli.runtime.process import began, machine, place
 from triage_cli.stores import where_clauses
 from triage_cli.stores.event_tables import SET_HEAD
-from triage_cli.stores.leases import FREE_TICKETS
+from triage_cli.stores.leases import DELETE_CLAIMS
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres.database import PATIENCE, PostgresDatabase
 from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
@@ -106,7 +106,7 @@ class PostgresStore(SqlStore):
         Tickets that another transaction has locked are skipped; those selected by id are waited for. Without ids, at
         most about `chunks.BYTES` of text are claimed.
         """
-        where, values = where_clauses.position(selection)
+        where, values = where_clauses.where_claimable(selection)
         locked = "for no key update" + (" skip locked" if selection.ids is None else "")
         query = pg_queries.page(" and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", locked)
         values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}
@@ -115,13 +115,15 @@ class PostgresStore(SqlStore):
             self._check_run(db, lease)
             self.renew_lease(db, lease)
             while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(query, values)]:
-                if claimed := self._claim(db, tickets, lease):  # else other runs claimed them first: select again
+                if claimed := self._claim_tickets(
+                    db, tickets, lease
+                ):  # else other runs claimed them first: select again
                     return claimed
             return []
 
         return self.database.write(claim)
 
-    def _claim(self, db: DialectConnection, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
+    def _claim_tickets(self, db: DialectConnection, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
         claim = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
         revisions = dict(db.execute(pg_queries.CLAIM, claim).fetchall())
         taken_over = [ticket_id for ticket_id, before in revisions.items() if before]
@@ -129,7 +131,7 @@ class PostgresStore(SqlStore):
             db.execute(pg_queries.TAKE_OVER, (compact(taken_over),))
         return [t._replace(revision=t.revision + revisions[t.ticket_id]) for t in tickets if t.ticket_id in revisions]
 
-    def _due(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
+    def _claim_due_deliveries(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
         query = pg_queries.DUE_OF if "ids" in values else pg_queries.DUE
         return self.database.write(lambda db: self._claimed_deliveries(db, lease, query, values))
 
@@ -151,7 +153,7 @@ class PostgresStore(SqlStore):
         except (psycopg.Error, UnicodeEncodeError) as error:
             if not is_unstorable(error):
                 raise
-            changes = [_storable(change) for change in changes]
+            changes = [_storable_change(change) for change in changes]
             conflicts = self._save_fast_or_safe(changes, lease, cursor)
         return refusals(changes, conflicts)
 
@@ -175,10 +177,10 @@ class PostgresStore(SqlStore):
         if lease is not None:
             self.renew_lease(db, lease)
         tickets_before, deliveries_before = self._tickets_before(db, changes), self._deliveries_before(db, changes)
-        conflicts = self._update(db, [c for c in changes if c.ticket and c.expected_revision])
+        conflicts = self._update_tickets(db, [c for c in changes if c.ticket and c.expected_revision])
         new_tickets = self._new_tickets(db, changes, conflicts)
-        if new_tickets and not self._insert(db, new_tickets, at_once=at_once):
-            conflicts |= self._taken(db, new_tickets)
+        if new_tickets and not self._insert_tickets(db, new_tickets, at_once=at_once):
+            conflicts |= self._identity_conflicts(db, new_tickets)
         kept = accepted(changes, conflicts)
         added = [row for change in kept for row in change.adds]
         few = len(added) + sum(len(change.events) for change in kept) < pg_queries.MANY
@@ -188,7 +190,7 @@ class PostgresStore(SqlStore):
             self._spend(db, added)
             self._let_go_and_hold(db, kept)
             self.log(db, kept)
-            self._count(db, kept, self._grouped(kept, tickets_before), deliveries_before)
+            self._count_changes(db, kept, self._groups_before(kept, tickets_before), deliveries_before)
             if cursor is not None and not conflicts:
                 db.execute(PUT_CURSOR, cursor)
         return conflicts
@@ -196,11 +198,11 @@ class PostgresStore(SqlStore):
     def _let_go_and_hold(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         tickets = [(c.ticket, c.expected_revision) for c in changes if c.ticket]
         if freed := [t.ticket_id for t, expected_revision in tickets if expected_revision and not t.run_id]:
-            db.execute(FREE_TICKETS, (compact(freed),))
+            db.execute(DELETE_CLAIMS, (compact(freed),))
         if held := [(t.ticket_id, t.run_id) for t, expected_revision in tickets if not expected_revision and t.run_id]:
             db.execute(pg_queries.HOLD, (pg_queries.as_json(("ticket_id", "run_id"), held),))
 
-    def _update(self, db: DialectConnection, changes: Sequence[Change]) -> dict[str, Conflict]:
+    def _update_tickets(self, db: DialectConnection, changes: Sequence[Change]) -> dict[str, Conflict]:
         """Update tickets that still have the expected revision; return conflicts for the others, by id."""
         if not changes:
             return {}
@@ -220,11 +222,11 @@ class PostgresStore(SqlStore):
             if rows:
                 records = pg_queries.as_json((*columns, "expects"), rows)
                 updated |= {row[0] for row in db.execute(statement, (records,))}
-        moved = [row[0] for row in (*rewritten, *decided) if row[0] not in updated]
-        current = {t.ticket_id: t for t in self._tickets(db, moved)} if moved else {}
-        return {ticket_id: Conflict(current.get(ticket_id)) for ticket_id in moved}
+        moved_ids = [row[0] for row in (*rewritten, *decided) if row[0] not in updated]
+        current_tickets = {t.ticket_id: t for t in self._tickets_by_id(db, moved_ids)} if moved_ids else {}
+        return {ticket_id: Conflict(current_tickets.get(ticket_id)) for ticket_id in moved_ids}
 
-    def _insert(self, db: DialectConnection, new_tickets: Sequence[Ticket], *, at_once: bool) -> bool:
+    def _insert_tickets(self, db: DialectConnection, new_tickets: Sequence[Ticket], *, at_once: bool) -> bool:
         """Insert tickets whose identity is free; return whether all were. Raises `UniqueViolation` with `at_once`."""
         if at_once and len(new_tickets) >= pg_queries.MANY:
             all_default = all(
@@ -258,11 +260,11 @@ class PostgresStore(SqlStore):
         tickets_by_identity = super().known(identities)
         return {i: tickets_by_identity[kept] for i in identities if (kept := storable(i)) in tickets_by_identity}
 
-    def _ending(self, ending: str, limit: int) -> list[Any]:
+    def _tickets_by_ending(self, ending: str, limit: int) -> list[Any]:
         return self.database.read(pg_queries.ENDING, {"ending": ending.lower(), "limit": limit})
 
 
-def _storable(change: Change) -> Change:
+def _storable_change(change: Change) -> Change:
     event, *further = map(_storable_event, change.events)
     ticket = Ticket(*map(storable, change.ticket)) if change.ticket else None
     adds = tuple(type(row)(*map(storable, row)) for row in change.adds)

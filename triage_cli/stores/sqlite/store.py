@@ -26,8 +26,15 @@ from triage_cli.stores.batch_tables import PUT_BATCH_ITEM
 from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.delivery_tables import DUE_DELIVERIES, DUE_DELIVERIES_OF, INSERT_ATTEMPT, PUT_DELIVERY
 from triage_cli.stores.event_tables import INSERT_EVENT, SET_HEAD
-from triage_cli.stores.leases import CLAIM_TICKETS, CLAIMABLE_TICKETS, FREE_TICKET, FREE_TICKETS, TAKE_OVER_TICKETS
-from triage_cli.stores.run_tables import BEGIN_RUN, CONTINUE_RUN, RENEW_LEASE, continued_by
+from triage_cli.stores.leases import (
+    CLAIMABLE_TICKETS,
+    DELETE_CLAIMS,
+    INSERT_CLAIMS,
+    RENEW_LEASE,
+    TAKE_OVER_TICKETS,
+    UNCLAIMED_TICKET,
+)
+from triage_cli.stores.run_tables import BEGIN_RUN, CONTINUE_RUN, continued_by
 from triage_cli.stores.sql_store import PUT_CURSOR, SqlStore
 from triage_cli.stores.sqlite.backup import write_backup
 from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE
@@ -52,7 +59,7 @@ class SqliteStore(SqlStore):
 
     database: SqliteDatabase
 
-    FIRST = (category_tables.INDEX,)
+    BEFORE_RENAME = (category_tables.CATEGORY_INDEX,)
 
     def __init__(
         self, path: str, audit_key: bytes | None = None, *, make: bool = True, absent: bool = False,
@@ -93,11 +100,11 @@ class SqliteStore(SqlStore):
         run = run._replace(host=machine(), pid=os.getpid())
         with self.database.transaction() as db:
             db.execute(f"pragma cache_size = -{BULK_CACHE}")
-            at = time.time()
-            self._tend_leases(db, at)
-            continued = db.execute(CONTINUE, (*continued_by(run), at)).fetchall()
+            started_at = time.time()
+            self._tend_leases(db, started_at)
+            continued = db.execute(CONTINUE, (*continued_by(run), started_at)).fetchall()
             inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
-            db.execute(BEGIN, (*run._replace(spent=0.0), inherited, place(), began(run.pid), at))
+            db.execute(BEGIN, (*run._replace(spent=0.0), inherited, place(), began(run.pid), started_at))
         keep_head(db, self.path)
         return run._replace(spent=inherited)
 
@@ -113,32 +120,32 @@ class SqliteStore(SqlStore):
 
         Without ids, at most about `chunks.BYTES` of text are claimed.
         """
-        where, values = where_clauses.position(selection)
+        where, values = where_clauses.where_claimable(selection)
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
         with self.database.transaction() as db:
             self._check_run(db, lease)
             self.renew_lease(db, lease)
-            query = CLAIMABLE_TICKETS.format(where=" and ".join([*where, FREE_TICKET]))
+            query = CLAIMABLE_TICKETS.format(where=" and ".join([*where, UNCLAIMED_TICKET]))
             with closing(db.execute(query, values)) as rows:
                 claimable = map(Ticket._make, rows)
                 tickets = list(claimable if selection.ids is not None else first_of(claimable))
             ids = compact([ticket.ticket_id for ticket in tickets])
             taken_over = {row[0] for row in db.execute(TAKE_OVER_TICKETS, (ids,)).fetchall()}
-            db.execute(CLAIM_TICKETS, (lease.run_id, ids))
+            db.execute(INSERT_CLAIMS, (lease.run_id, ids))
         if not taken_over:
             return tickets
         return [t._replace(revision=t.revision + 1) if t.ticket_id in taken_over else t for t in tickets]
 
-    def _due(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
+    def _claim_due_deliveries(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
         query, values = DUE_DELIVERIES_OF if "ids" in values else DUE_DELIVERIES, {**values, "now": time.time()}
         with self.database.transaction() as db:
             return self._claimed_deliveries(db, lease, query, values)
 
     def renew_lease(self, db: sqlite3.Connection, lease: Lease) -> None:
         """Renew a run's lease and record what it has spent."""
-        at = time.time()
+        lease_now = time.time()
         self._book(db, lease.run_id, lease.spent)
-        db.execute(RENEW, (at, lease.spent, lease.reserved, lease.run_id))
+        db.execute(RENEW, (lease_now, lease.spent, lease.reserved, lease.run_id))
 
     # -- the one write
 
@@ -156,7 +163,7 @@ class SqliteStore(SqlStore):
             conflicts = self._moved_on(db, expected) if sum(tickets_before.values()) < len(expected) else {}
             new_tickets = self._new_tickets(db, changes, conflicts)
             if new_tickets and insert_tickets(db, new_tickets) < len(new_tickets):
-                conflicts |= self._taken(db, new_tickets)
+                conflicts |= self._identity_conflicts(db, new_tickets)
             kept = accepted(changes, conflicts)
             self._add(db, kept)
             db.executemany(SET_DECISION, [(t.decision_id, t.ticket_id) for t in new_tickets if t.decision_id])
@@ -166,22 +173,22 @@ class SqliteStore(SqlStore):
             update_tickets(db, updates)
             free = [c.ticket.ticket_id for c in updates if c.ticket and not c.ticket.run_id]
             if free:
-                db.execute(FREE_TICKETS, (compact(free),))
+                db.execute(DELETE_CLAIMS, (compact(free),))
             self._hold(db, [t for t in new_tickets if t.run_id and t.ticket_id not in conflicts])
-            self._count(db, kept, tickets_before, deliveries_before)
+            self._count_changes(db, kept, tickets_before, deliveries_before)
             if cursor is not None and not conflicts:
                 db.execute(PUT_CURSOR, cursor)
         return refusals(changes, conflicts)
 
     def _hold(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> None:
         for run_id in {ticket.run_id for ticket in tickets}:
-            db.execute(CLAIM_TICKETS, (run_id, compact([t.ticket_id for t in tickets if t.run_id == run_id])))
+            db.execute(INSERT_CLAIMS, (run_id, compact([t.ticket_id for t in tickets if t.run_id == run_id])))
 
     def _moved_on(self, db: sqlite3.Connection, expected: Mapping[str, int]) -> dict[str, Conflict]:
         """Return conflicts for tickets that no longer have their expected revision, by id."""
-        moved = [row[0] for row in db.execute(MOVED_ON, (compact(expected),))]
-        current = {t.ticket_id: t for t in self._tickets(db, moved)}
-        return {ticket_id: Conflict(current.get(ticket_id)) for ticket_id in moved}
+        moved_ids = [row[0] for row in db.execute(MOVED_ON, (compact(expected),))]
+        current_tickets = {t.ticket_id: t for t in self._tickets_by_id(db, moved_ids)}
+        return {ticket_id: Conflict(current_tickets.get(ticket_id)) for ticket_id in moved_ids}
 
     def _add(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         added = [row for change in changes for row in change.adds]
