@@ -95,19 +95,19 @@ def queue(server: PgServer, size: int) -> None:
         milliseconds.append(1000 * (time.perf_counter() - start))
         selection = selection._replace(after=f"{claimed[-1].urgency}{claimed[-1].ticket_id}")
     where, values = where_clauses.where_claimable(selection)
-    query = pg_queries.page(
-        " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
+    query = pg_queries.page_query(
+        " and ".join([*where, pg_queries.UNCLAIMED_TICKET]), "urgency, ticket_id", "for no key update skip locked"
     )
     report("claim of 100", milliseconds, url, query, values | {"limit": 100, "bytes": BYTES})
     for name, selection in LISTS.items():
         where, values = where_clauses.where(selection)
-        query = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
+        query = pg_queries.page_query(" and ".join(where) or "true", "ticket_id desc")
         values |= {"limit": 50, "bytes": BYTES}
         few = selection._replace(limit=50)
         report(name, timed(partial(found, store, few)), url, query, values)
     ending = claimed[0].ticket_id[-8:]
     values = {"ending": ending, "limit": 10}
-    report("show, by an ending", timed(lambda: store.named(ending, 10)), url, pg_queries.ENDING, values)
+    report("show, by an ending", timed(lambda: store.named(ending, 10)), url, pg_queries.TICKETS_BY_ENDING, values)
     store.close()
 
 

@@ -1,31 +1,41 @@
 """`forgotten` is a status of its own: counted as itself, in no queue, and nothing brings a ticket out of it."""
 
-import sqlite3
 from contextlib import closing
 from pathlib import Path
-
-import pytest
-
 from tests.support.api_server import running_server
 from tests.support.cli import Cli
-from tests.support.commands import TICKETS, is_whole, rows
+from tests.support.commands import TICKETS
+from tests.support.commands import is_whole
+from tests.support.commands import rows
 from tests.support.fake_destination import FakeDestination
-from tests.support.forgotten_tickets import drafts, forgotten
-from tests.support.old_schemas import TABLES, definitions, second_release
+from tests.support.forgotten_tickets import drafts
+from tests.support.forgotten_tickets import forgotten
+from tests.support.old_schemas import TABLES
+from tests.support.old_schemas import definitions
+from tests.support.old_schemas import second_release
 from tests.support.online import ONLINE
-from tests.support.pg_server import PgServer, sql
+from tests.support.pg_server import PgServer
+from tests.support.pg_server import sql
 from tests.support.remotes import RemoteCli
-from tests.support.world import CATEGORIES, World
+from tests.support.world import CATEGORIES
+from tests.support.world import World
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import STATUSES, Selection, TicketDraft, VerdictDraft
+from triage_cli.domain.tickets import STATUSES
+from triage_cli.domain.tickets import Selection
+from triage_cli.domain.tickets import TicketDraft
+from triage_cli.domain.tickets import VerdictDraft
 from triage_cli.stores.data_migrations import MARK_FORGOTTEN
 from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite import migrations, schema
-from triage_cli.stores.sqlite.connection import VERSION, connect
+from triage_cli.stores.sqlite import migrations
+from triage_cli.stores.sqlite import schema
+from triage_cli.stores.sqlite.connection import VERSION
+from triage_cli.stores.sqlite.connection import connect
 from triage_cli.stores.sqlite.store import SqliteStore
+import pytest
+import sqlite3
 
 BILLING = CATEGORIES[0].name
 
@@ -163,7 +173,7 @@ def as_of_version_2(db: Path) -> None:
     """Put a database in the place of one of version 3 that holds the same, as the program of version 2 made it."""
     older = db.with_suffix(".older")
     with closing(sqlite3.connect(db)) as source, closing(sqlite3.connect(older)) as target:
-        for statement in (*second_release("sqlite"), *schema.BOOKKEEPING):
+        for statement in (*second_release("sqlite"), *schema.MIGRATION_TABLES):
             target.execute(statement)
         for table in TABLES:
             names = [row[1] for row in target.execute(f"pragma table_info({table})")]
@@ -173,7 +183,7 @@ def as_of_version_2(db: Path) -> None:
             marks = ", ".join("?" * len(names))
             rows_there = source.execute(f"select {columns} from {table}")
             target.executemany(f"insert into {table} ({', '.join(names)}) values ({marks})", rows_there)
-        applied = [(schema.SET, name, "then") for name in schema.NAMES[:2]]
+        applied = [(schema.MIGRATION_SET, name, "then") for name in schema.MIGRATION_NAMES[:2]]
         statement = "insert into _sqlite_migrations (migration_set, name, applied_at) values (?, ?, ?)"
         target.executemany(statement, applied)
         target.execute("pragma user_version = 2")

@@ -157,7 +157,7 @@ def test_texts_that_postgresql_cannot_keep_are_kept_as_near_as_it_can_and_stay_c
     assert list(pg.find(Selection(ids=("\0", ticket.ticket_id)))) == [here]
     assert is_whole(pg)
     assert storable("plain") == "plain"
-    many = [a_ticket(f"m{n}", subject="a\0b") for n in range(pg_queries.MANY)]
+    many = [a_ticket(f"m{n}", subject="a\0b") for n in range(pg_queries.ROWS_FOR_COPY)]
     assert pg.save([created(t) for t in many]) == [None] * len(many)
     assert pg.stats().tickets == 1 + len(many)
     assert is_whole(pg)
@@ -386,8 +386,8 @@ def test_claims_are_answered_by_the_index_of_their_queue_in_order(
     pg: PostgresStore, statuses: frozenset[str], index: str, after: str
 ) -> None:
     where, values = where_clauses.where_claimable(Selection(statuses=statuses, after=after))
-    statement = pg_queries.page(
-        " and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", "for no key update skip locked"
+    statement = pg_queries.page_query(
+        " and ".join([*where, pg_queries.UNCLAIMED_TICKET]), "urgency, ticket_id", "for no key update skip locked"
     )
     steps = plan(pg, statement, values | {"limit": 5, "bytes": BYTES})
     assert index in steps
@@ -437,7 +437,7 @@ def plan(pg: PostgresStore, statement: str, values: dict[str, Any]) -> str:
 )
 def test_lists_are_answered_by_an_index_in_order(pg: PostgresStore, selection: Selection, index: str) -> None:
     where, values = where_clauses.where(selection)
-    statement = pg_queries.page(" and ".join(where) or "true", "ticket_id desc")
+    statement = pg_queries.page_query(" and ".join(where) or "true", "ticket_id desc")
     values |= {"limit": 5, "bytes": BYTES}
     steps = plan(pg, statement, values)
     assert index in steps
@@ -445,14 +445,14 @@ def test_lists_are_answered_by_an_index_in_order(pg: PostgresStore, selection: S
 
 
 def test_due_deliveries_and_endings_are_answered_by_their_indexes(pg: PostgresStore) -> None:
-    due = plan(pg, pg_queries.DUE, {"destination": "box", "run": "r", "now": 0.0, "limit": 5})
+    due = plan(pg, pg_queries.DUE_DELIVERIES, {"destination": "box", "run": "r", "now": 0.0, "limit": 5})
     assert "deliveries_due" in due
     assert "tickets_pkey" in due, "one ticket is looked at for each delivery"
     after = plan(pg, NEXT_DUE, {"but": "[]"})
     assert "deliveries_due" in after
     assert "tickets_pkey" in after
     assert "Sort" not in due + after
-    assert "tickets_by_ending" in plan(pg, pg_queries.ENDING, {"ending": "abcdef", "limit": 5})
+    assert "tickets_by_ending" in plan(pg, pg_queries.TICKETS_BY_ENDING, {"ending": "abcdef", "limit": 5})
 
 
 def test_whether_an_old_name_is_still_borne_is_answered_by_indexes(pg: PostgresStore) -> None:

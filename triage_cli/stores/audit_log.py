@@ -18,15 +18,15 @@ from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, UnavailableError
 from triage_cli.runtime.installation import NEWER
 from triage_cli.stores.sqlite.connection import IMMUTABLE, VERSION, check_sqlite, is_frozen
-from triage_cli.stores.sqlite.errors import NOT_OPENED, code_of, translate
-from triage_cli.stores.sqlite.head_file import kept_head, mend
+from triage_cli.stores.sqlite.errors import NOT_OPENED, sqlite_code_of, translate
+from triage_cli.stores.sqlite.head_file import kept_head, mend_command
 
 if TYPE_CHECKING:  # a SQLite database is verified without psycopg installed
     from triage_cli.stores.postgres.store import PostgresStore
 
-EVERY_EVENT = "select seq, timestamp, action, ticket_id, actor, run_id, detail, '', hash from events order by seq"
+ALL_EVENTS = "select seq, timestamp, action, ticket_id, actor, run_id, detail, '', hash from events order by seq"
 # Every row of the tables must go back to an event of the log. Each query finds rows that do not.
-STRAYS = (
+UNLOGGED_ROWS = (
     (
         "ticket {} has no event in the log",
         """select ticket_id from tickets t where not exists
@@ -68,14 +68,14 @@ class SqliteTrail:
     place = "beside the database"
 
     def __init__(self, path: str, db: sqlite3.Connection) -> None:
-        self.mend = mend(path)
+        self.mend = mend_command(path)
         self._path = path
         self._db = db
 
     def recorded_head(self) -> tuple[Head, str | None]:
         """Return the head that the database records, and the mark of the key that it was written with."""
-        seq, head, mark = self._db.execute("select seq, hash, key from chain").fetchone() or (0, "", None)
-        return Head(head, seq), mark
+        last_seq, head, key_mark = self._db.execute("select seq, hash, key from chain").fetchone() or (0, "", None)
+        return Head(head, last_seq), key_mark
 
     def kept_head(self) -> Head | None:
         """Return the head that is kept beside the database."""
@@ -83,24 +83,26 @@ class SqliteTrail:
 
     def events(self) -> Iterator[LoggedEvent]:
         """Yield all events; `prev` is empty."""
-        return (LoggedEvent(*row) for row in self._db.execute(EVERY_EVENT))
+        return (LoggedEvent(*row) for row in self._db.execute(ALL_EVENTS))
 
     def strays(self) -> Iterator[str]:
         """Yield a sentence for each thing in the tables that no event explains."""
         from triage_cli.stores.sqlite.schema import statements
 
         triggers = self._db.execute("select sql from sqlite_master where type = 'trigger'")
-        present = {_on_one_line(row[0]).casefold() for row in triggers}
-        if not present.issuperset(_on_one_line(each) for each in statements() if each.startswith("create trigger")):
+        present_triggers = {_on_one_line(row[0]).casefold() for row in triggers}
+        if not present_triggers.issuperset(
+            _on_one_line(each) for each in statements() if each.startswith("create trigger")
+        ):
             yield "the triggers that keep the log append-only are gone"
-        for sentence, query in STRAYS:
-            for (name,) in self._db.execute(query):
-                yield sentence.format(name)
+        for unlogged_sentence, unlogged_query in UNLOGGED_ROWS:
+            for (row_id,) in self._db.execute(unlogged_query):
+                yield unlogged_sentence.format(row_id)
 
 
 # Translates STRAYS to PostgreSQL, where the detail of an event is text as well.
-_JSON = re.compile(r"json_extract\((\w+), '\$\.(\w+)'\)")
-_TRIGGERS = """select t.tgname, p.prosrc from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+_JSON_EXTRACT = re.compile(r"json_extract\((\w+), '\$\.(\w+)'\)")
+_PRESENT_TRIGGERS = """select t.tgname, p.prosrc from pg_trigger t join pg_proc p on p.oid = t.tgfoid
     where t.tgrelid = 'events'::regclass and t.tgenabled in ('O', 'A')"""
 
 
@@ -113,11 +115,11 @@ class ServerTrail:
         self.mend = f'psql {shlex.quote(store.shown)} -c "insert into last_head select 1, seq, hash from chain"'
         self._store = store
         # First, so that what is stored meanwhile is missing from it at most, not from the log.
-        kept = store.database.read("select seq, hash from last_head")
-        self._kept = Head(kept[0][1], kept[0][0]) if kept else None
-        rows = store.database.read("select seq, hash, key from chain")
-        seq, head, mark = rows[0] if rows else (0, "", None)
-        self._recorded = Head(head, seq), mark
+        kept_rows = store.database.read("select seq, hash from last_head")
+        self._kept = Head(kept_rows[0][1], kept_rows[0][0]) if kept_rows else None
+        chain_rows = store.database.read("select seq, hash, key from chain")
+        last_seq, head, key_mark = chain_rows[0] if chain_rows else (0, "", None)
+        self._recorded = Head(head, last_seq), key_mark
 
     def recorded_head(self) -> tuple[Head, str | None]:
         """Return the head that the database recorded, and the mark of the key that it was written with."""
@@ -135,12 +137,14 @@ class ServerTrail:
         """Yield a sentence for each thing in the tables that no event explains."""
         from triage_cli.stores.postgres import schema
 
-        present = {(name, _on_one_line(body)) for name, body in self._store.database.read(_TRIGGERS)}
-        if not present.issuperset((name, schema.GUARD) for name in schema.TRIGGERS):
+        present_triggers = {
+            (row_id, _on_one_line(body)) for row_id, body in self._store.database.read(_PRESENT_TRIGGERS)
+        }
+        if not present_triggers.issuperset((row_id, schema.GUARD) for row_id in schema.TRIGGERS):
             yield "the triggers that keep the log append-only are gone"
-        for sentence, query in STRAYS:
-            for (name,) in self._store.database.read(_JSON.sub(r"(\1::json ->> '\2')", query)):
-                yield sentence.format(name)
+        for unlogged_sentence, unlogged_query in UNLOGGED_ROWS:
+            for (row_id,) in self._store.database.read(_JSON_EXTRACT.sub(r"(\1::json ->> '\2')", unlogged_query)):
+                yield unlogged_sentence.format(row_id)
 
 
 def _on_one_line(body: str) -> str:
@@ -154,13 +158,13 @@ def trail(path: str) -> Iterator[SqliteTrail]:
         raise CheckError(f"there is no database at {path}", hint="name it with --db, or restore it")
     check_sqlite()
     try:
-        mode = IMMUTABLE if is_frozen(path) else "mode=rw"
-        with closing(sqlite3.connect(f"file:{quote(path)}?{mode}", uri=True, isolation_level=None)) as db:
-            db.text_factory = _any_text
-            version = db.execute("pragma user_version").fetchone()[0]
-            if version > VERSION:
+        open_mode = IMMUTABLE if is_frozen(path) else "mode=rw"
+        with closing(sqlite3.connect(f"file:{quote(path)}?{open_mode}", uri=True, isolation_level=None)) as db:
+            db.text_factory = _undecoded_text
+            user_version = db.execute("pragma user_version").fetchone()[0]
+            if user_version > VERSION:
                 raise CheckError(f"{path} was written by a newer triage", hint=NEWER)
-            if version < 1:  # an older schema has the same log
+            if user_version < 1:  # an older schema has the same log
                 raise CheckError(f"{path} is no database of this triage", hint="name another with --db, or restore it")
             db.execute("begin")
             yield SqliteTrail(path, db)
@@ -171,10 +175,10 @@ def trail(path: str) -> Iterator[SqliteTrail]:
             translated = None
         if isinstance(translated, UnavailableError):
             raise translated from error
-        if translated is not None and code_of(error) in NOT_OPENED:
+        if translated is not None and sqlite_code_of(error) in NOT_OPENED:
             raise CheckError(translated.message, hint=translated.hint) from error
         raise CheckError(f"the log in {path} cannot be read: {error}", hint="restore a backup") from error
 
 
-def _any_text(data: bytes) -> str:
+def _undecoded_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")

@@ -176,6 +176,11 @@ class TicketTables(Tables):
             for t in self._tickets_by_identity(db, list(new_ids_by_identity))
         }
 
+    def _moved_on_conflicts(self, db: Db, ticket_ids: Sequence[str]) -> dict[str, Conflict]:
+        """Return conflicts for these tickets, which no longer have their expected revision, by id."""
+        current_tickets = {t.ticket_id: t for t in self._tickets_by_id(db, ticket_ids)}
+        return {ticket_id: Conflict(current_tickets.get(ticket_id)) for ticket_id in ticket_ids}
+
     def _identity_conflicts(self, db: Db, new_tickets: Sequence[Ticket]) -> dict[str, Conflict]:
         """Return conflicts for new tickets whose identity another ticket has, by their id."""
         tickets_by_identity = {t.identity: t for t in self._tickets_by_identity(db, [t.identity for t in new_tickets])}

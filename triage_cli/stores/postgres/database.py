@@ -27,21 +27,23 @@ from triage_cli.stores.sqlite.connection import VERSION, newer
 T = TypeVar("T")
 
 # Connections of one process. A command uses two, a server one for each concurrent request.
-MOST = 10
+MOST_CONNECTIONS = 10
 # For how many seconds a server that was reached before is retried: a restart, a failover.
 PATIENCE = 30.0
 PROBE_PATIENCE = 1.0  # for a ping: who asks gives up after a few seconds
 # A worker that hangs in a transaction and holds the lock on the chain blocks the others no longer than this.
 # Set after connecting, because pgbouncer refuses such options of a connection; the address has precedence.
-SETTINGS = {"statement_timeout": "60s", "lock_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
-DEFAULTS: dict[str, str | int] = {
+SESSION_SETTINGS = {"statement_timeout": "60s", "lock_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
+CONNECTION_DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3,
     "tcp_user_timeout": 30_000, "application_name": "triage",
 }  # fmt: skip
-ENCODING = {"client_encoding": "utf8"}  # whatever the address or PGCLIENTENCODING says
+CLIENT_ENCODING = {"client_encoding": "utf8"}  # whatever the address or PGCLIENTENCODING says
 BUSY_SECONDS = 30.0
 CLOSING_SECONDS = 1.0
-BEGIN = b"begin isolation level read committed; select pg_current_xact_id()::text, (select version from schema_version)"
+BEGIN_TRANSACTION = (
+    b"begin isolation level read committed; select pg_current_xact_id()::text, (select version from schema_version)"
+)
 
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
@@ -63,29 +65,33 @@ class PostgresDatabase:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._pool: ConnectionPool[Any] | None = None
-        parameters = psycopg.conninfo.conninfo_to_dict(url)
-        options = str(parameters.get("options") or "")
-        settings = (f"set {name} = '{value}'" for name, value in SETTINGS.items() if name not in options)
-        self._configure = partial(_configure, "; ".join(settings).encode())  # a method would keep this object alive
+        url_parameters = psycopg.conninfo.conninfo_to_dict(url)
+        url_options = str(url_parameters.get("options") or "")
+        session_settings = (
+            f"set {name} = '{value}'" for name, value in SESSION_SETTINGS.items() if name not in url_options
+        )
+        self._configure = partial(
+            _configure, "; ".join(session_settings).encode()
+        )  # a method would keep this object alive
         self._conninfo = psycopg.conninfo.make_conninfo(
-            "", **{**DEFAULTS, **parameters, **ENCODING, "options": options}
+            "", **{**CONNECTION_DEFAULTS, **url_parameters, **CLIENT_ENCODING, "options": url_options}
         )
 
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
-        self._drop(self._pool)
+        self._drop_pool(self._pool)
 
     # -- work
 
     def read(self, sql: str, values: Values = ()) -> list[Any]:
-        """Return the rows of a query."""
+        """Return the rows of a query, which is retried if the connection is lost."""
         return self.query(lambda db: db.execute(sql, values).fetchall())
 
     def read_at_once(self, sql: str, values: Values = ()) -> None:
         """Return None: a query waits for the network."""
 
     def ping(self) -> None:
-        """Raise an error if the database does not answer, or a newer program has migrated it."""
+        """Raise an error if the server does not answer soon, or a newer program has migrated the schema."""
 
         def versions() -> list[Any]:
             with self._connection() as db:
@@ -95,10 +101,10 @@ class PostgresDatabase:
             _check_version(version, self.shown)
 
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
-        """Return the first tickets, up to `limit` and about `chunks.BYTES` of text, and whether there may be more."""
-        rows = self.read(queries.page(where, order), {**values, "limit": limit, "bytes": BYTES})
-        more = bool(rows) and (rows[0][-1] == limit or len(rows) < rows[0][-1])
-        return [Ticket(*row) for *row, _ in rows], more
+        """Return the first tickets, counted by the server up to `limit` and `chunks.BYTES` or so; whether more may follow."""
+        counted_rows = self.read(queries.page_query(where, order), {**values, "limit": limit, "bytes": BYTES})
+        more_follow = bool(counted_rows) and (counted_rows[0][-1] == limit or len(counted_rows) < counted_rows[0][-1])
+        return [Ticket(*row) for *row, _ in counted_rows], more_follow
 
     def clock(self) -> float:
         """Return the server's time."""
@@ -130,11 +136,11 @@ class PostgresDatabase:
 
     @contextmanager
     def _transaction(self) -> Iterator[DialectConnection]:
-        lost = None
+        lost_commit = None
         with self._connection() as db:
             self._local.db = db
             try:
-                number = _begin(db, self.shown)
+                transaction_id = _begin(db, self.shown)
                 yield db
             except BaseException:
                 with suppress(psycopg.Error):
@@ -147,29 +153,29 @@ class PostgresDatabase:
             except psycopg.OperationalError as error:
                 if not is_lost(error):
                     raise
-                lost = error
+                lost_commit = error
         # After the block, so that the lost connection has gone back to the pool.
-        if lost is not None and not self._retry(lambda: self._was_committed(number, db)):
-            raise lost
+        if lost_commit is not None and not self._retry(lambda: self._was_committed(transaction_id, db)):
+            raise lost_commit
 
     def _commit(self, db: DialectConnection) -> None:
         db.connection.execute("commit")
 
-    def _was_committed(self, number: str, lost: DialectConnection) -> bool:
+    def _was_committed(self, transaction_id: str, lost_connection: DialectConnection) -> bool:
         """Return whether a transaction whose commit was not confirmed was committed.
 
         A server that crashed may give the same number to another transaction, if this one left nothing on disk. So if
         the number counts as committed, the row that `trace` names must be there too.
         """
-        until = time.monotonic() + self._patience
+        wait_until = time.monotonic() + self._patience
         while True:
             with self._connection() as db:
-                state = _state(db, number)
-                if state == "committed":
-                    return lost.trace is None or db.execute(*lost.trace).fetchone() is not None
-            if state == "aborted":
+                transaction_state = _transaction_state(db, transaction_id)
+                if transaction_state == "committed":
+                    return lost_connection.trace is None or db.execute(*lost_connection.trace).fetchone() is not None
+            if transaction_state == "aborted":
                 return False
-            if state is None or time.monotonic() > until:
+            if transaction_state is None or time.monotonic() > wait_until:
                 raise UnavailableError(
                     f"the connection to {self.shown} was lost while something was being stored",
                     hint="run the same command again: nothing is stored twice",
@@ -177,26 +183,26 @@ class PostgresDatabase:
             time.sleep(0.1)
 
     def _retry(self, attempt: Callable[[], T], patience: float | None = None) -> T:
-        until = time.monotonic() + (self._patience if patience is None else patience)
-        pause = 0.02
+        retry_until = time.monotonic() + (self._patience if patience is None else patience)
+        retry_pause = 0.02
         while True:
             try:
                 return attempt()
             except psycopg.Error as error:
-                patient = self._was_reached or is_starting(error)
-                expired = time.monotonic() > until
-                if expired and is_lost(error) and patience is None:
+                may_retry = self._was_reached or is_starting(error)
+                is_out_of_time = time.monotonic() > retry_until
+                if is_out_of_time and is_lost(error) and patience is None:
                     self._was_reached = False  # the next use need not wait as long again
-                if expired or not patient or not is_retryable(error):
+                if is_out_of_time or not may_retry or not is_retryable(error):
                     raise translate(error, self.shown) from error
-            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter is no secret
-            pause = min(1.0, pause * 2)
+            time.sleep(retry_pause * random.uniform(0.5, 1))  # noqa: S311 - jitter is no secret
+            retry_pause = min(1.0, retry_pause * 2)
 
     # -- below: connections
 
     @contextmanager
     def _connection(self) -> Iterator[DialectConnection]:
-        pool = self._pool or self._open()
+        pool = self._pool or self._open_pool()
         try:
             connection = pool.getconn(BUSY_SECONDS)
         except PoolClosed as error:
@@ -204,33 +210,34 @@ class PostgresDatabase:
         except PoolTimeout as error:
             self._network.postgres(self._conninfo, self.shown).close()  # raises the cause if there is one; else:
             raise UnavailableError(
-                f"all {MOST} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s", hint="try later"
+                f"all {MOST_CONNECTIONS} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s",
+                hint="try later",
             ) from error
         self._was_reached = True
         try:
             yield DialectConnection(connection)
         except psycopg.Error as error:
             if is_lost(error):
-                self._drop(pool)  # its other connections are lost too, and its own reconnects back off too long
+                self._drop_pool(pool)  # its other connections are lost too, and its own reconnects back off too long
             raise
         finally:
             pool.putconn(connection)
 
-    def _open(self) -> "ConnectionPool[Any]":
+    def _open_pool(self) -> "ConnectionPool[Any]":
         """Open the pool after a first plain connection, which shows the server's own error and checks the schema."""
         with self._lock:
             if self._pool is None:
                 with self._network.postgres(self._conninfo, self.shown) as connection:
                     self._configure(connection)
-                    migrations.check(connection, self.shown, make=self._make)
+                    migrations.check_schema(connection, self.shown, make=self._make)
                 self._pool = self._network.postgres_pool(
-                    self._conninfo, self.shown, configure=self._configure, min_size=1, max_size=MOST,
+                    self._conninfo, self.shown, configure=self._configure, min_size=1, max_size=MOST_CONNECTIONS,
                     open=True, name="triage", num_workers=1,
                 )  # fmt: skip
                 weakref.finalize(self, self._pool.close, CLOSING_SECONDS)
             return self._pool
 
-    def _drop(self, pool: "ConnectionPool[Any] | None") -> None:
+    def _drop_pool(self, pool: "ConnectionPool[Any] | None") -> None:
         with self._lock:
             if self._pool is pool:
                 self._pool = None
@@ -244,13 +251,13 @@ def _configure(settings: bytes, connection: "psycopg.Connection[Any]") -> None:
 
 
 def _begin(db: DialectConnection, shown: str) -> str:
-    # In one round trip with its number, which `_state` needs if the commit is not confirmed.
-    cursor = db.connection.execute(BEGIN)
+    # In one round trip with its number, which `_transaction_state` needs if the commit is not confirmed.
+    cursor = db.connection.execute(BEGIN_TRANSACTION)
     cursor.nextset()
-    number: str
-    number, version = cursor.fetchone() or ("", VERSION)
+    transaction_id: str
+    transaction_id, version = cursor.fetchone() or ("", VERSION)
     _check_version(version, shown)
-    return number
+    return transaction_id
 
 
 def _check_version(version: int, shown: str) -> None:
@@ -259,10 +266,10 @@ def _check_version(version: int, shown: str) -> None:
         raise newer(shown, version)
 
 
-def _state(db: DialectConnection, number: str) -> str | None:
+def _transaction_state(db: DialectConnection, transaction_id: str) -> str | None:
     """Return the state of a transaction; None if it is too old to be known."""
     try:
-        (state,) = db.execute("select pg_xact_status(?::xid8)", (number,)).fetchone() or (None,)
+        (transaction_state,) = db.execute("select pg_xact_status(?::xid8)", (transaction_id,)).fetchone() or (None,)
     except psycopg.errors.InvalidParameterValue:  # a number in the future: a crash erased the transaction
         return "aborted"
-    return None if state is None else str(state)
+    return None if transaction_state is None else str(transaction_state)

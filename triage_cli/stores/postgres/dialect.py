@@ -13,38 +13,38 @@ from triage_cli.domain.serialization import storable_text
 from triage_cli.stores.database import changed_values
 
 # What must be translated, and literals and casts, which must not.
-_SPECIAL = re.compile(
+_TRANSLATED_PARTS = re.compile(
     r"'(?:[^']|'')*'|::\w+|\?|\blowered\((:?\w+)\)|:[a-z_]\w*|%|\blike\b|\bvalue from json_each\((\?|:\w+)\)",
     re.IGNORECASE,
 )
-_LIST = b"json_array_elements_text"
-NO_TEXT = "\ufffd"
+_LIST_FUNCTION = b"json_array_elements_text"
+REPLACEMENT_CHARACTER = "\ufffd"
 
 
 @lru_cache(maxsize=500)
 def translated(sql: str) -> bytes:
     """Return SQL with psycopg's placeholders; `like` becomes `ilike`, as SQLite's ignores case."""
-    return _SPECIAL.sub(_translate, sql).encode()
+    return _TRANSLATED_PARTS.sub(_translate, sql).encode()
 
 
 def _translate(match: re.Match[str]) -> str:
-    piece = match[0]
-    if piece[0] == "'":
-        return piece.replace("%", "%%")
-    if piece == "%":
+    sql_part = match[0]
+    if sql_part[0] == "'":
+        return sql_part.replace("%", "%%")
+    if sql_part == "%":
         return "%%"
-    if piece.lower() == "like":
+    if sql_part.lower() == "like":
         return "ilike"
     if match[1]:  # the collation of the columns, in the order of bytes, knows the letters of English alone
-        text = _placeholder(match[1]) if match[1].startswith(":") else match[1]
-        return f'lower({text}::text collate "default")'
+        lowered_value = _placeholder(match[1]) if match[1].startswith(":") else match[1]
+        return f'lower({lowered_value}::text collate "default")'
     if match[2]:
-        return f"{_LIST.decode()}({_placeholder(match[2])}::json)"
-    return piece if piece.startswith("::") else _placeholder(piece)
+        return f"{_LIST_FUNCTION.decode()}({_placeholder(match[2])}::json)"
+    return sql_part if sql_part.startswith("::") else _placeholder(sql_part)
 
 
-def _placeholder(mark: str) -> str:
-    return "%s" if mark == "?" else f"%({mark[1:]})s"
+def _placeholder(sqlite_placeholder: str) -> str:
+    return "%s" if sqlite_placeholder == "?" else f"%({sqlite_placeholder[1:]})s"
 
 
 def storable(bound_value: Any) -> Any:
@@ -71,15 +71,15 @@ class DialectConnection:
 
     def execute(self, sql: str, bound_values: Any = ()) -> "psycopg.Cursor[Any]":
         """Run one statement; texts that cannot be stored are changed so that they can."""
-        statement = translated(sql)
-        if _LIST in statement:
+        pg_statement = translated(sql)
+        if _LIST_FUNCTION in pg_statement:
             bound_values = changed_values(_without_escaped_nul, bound_values)
         try:
-            return self.connection.execute(statement, _bound(bound_values))
+            return self.connection.execute(pg_statement, _psycopg_values(bound_values))
         except (psycopg.DataError, UnicodeEncodeError) as error:
             if not is_unstorable(error) or is_server_error(error):
                 raise
-            return self.connection.execute(statement, changed_values(storable, bound_values))
+            return self.connection.execute(pg_statement, changed_values(storable, bound_values))
 
     def pipelined(self) -> AbstractContextManager[object]:
         """Return a block in which no statement waits for the one before; an error comes at a result that is read.
@@ -90,9 +90,9 @@ class DialectConnection:
 
     def copy(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
         """Add rows by COPY; return how many."""
-        statement = f"copy {table} ({', '.join(columns)}) from stdin"
+        copy_statement = f"copy {table} ({', '.join(columns)}) from stdin"
         with self.connection.cursor() as cursor:
-            with cursor.copy(statement.encode()) as copy:
+            with cursor.copy(copy_statement.encode()) as copy:
                 for row in rows:
                     copy.write_row(row)
             return cursor.rowcount
@@ -105,22 +105,22 @@ def is_server_error(error: Exception) -> bool:
 
 def _without_escaped_nul(bound_value: Any) -> Any:
     """Return a value without escaped NUL characters, which the server would refuse in a JSON list."""
-    return bound_value.replace(r"\u0000", NO_TEXT) if isinstance(bound_value, str) else bound_value
+    return bound_value.replace(r"\u0000", REPLACEMENT_CHARACTER) if isinstance(bound_value, str) else bound_value
 
 
-def _bound(bound_values: Any) -> Any:
+def _psycopg_values(bound_values: Any) -> Any:
     return bound_values if isinstance(bound_values, Mapping) else tuple(bound_values)
 
 
-class _Number(Loader):
+class _NumericLoader(Loader):
     """Loads numerics as int where possible: the sum of integers is numeric in PostgreSQL, an integer in SQLite."""
 
     def load(self, data: Any) -> int | float:
-        text = bytes(data).decode()
-        return int(text) if text.lstrip("-").isdigit() else float(text)
+        number_text = bytes(data).decode()
+        return int(number_text) if number_text.lstrip("-").isdigit() else float(number_text)
 
 
-class _Bit(Loader):
+class _BooleanLoader(Loader):
     """Loads booleans as 0 or 1, as SQLite does."""
 
     def load(self, data: Any) -> int:
@@ -129,5 +129,5 @@ class _Bit(Loader):
 
 def adapt(connection: "psycopg.Connection[Any]") -> None:
     """Make a connection return the Python types that SQLite returns."""
-    connection.adapters.register_loader("numeric", _Number)
-    connection.adapters.register_loader("bool", _Bit)
+    connection.adapters.register_loader("numeric", _NumericLoader)
+    connection.adapters.register_loader("bool", _BooleanLoader)

@@ -15,7 +15,7 @@ ROLLED_BACK = frozenset({"40001", "40P01"})
 # The server is stopping or starting, or has no free connection.
 SERVER_UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "53300"})
 # What libpq and psycopg write before the reason why a connection failed.
-_BEFORE_REASON = re.compile(r".*(?:failed|is bad|FATAL|host '.*'): +")
+_BEFORE_LIBPQ_REASON = re.compile(r".*(?:failed|is bad|FATAL|host '.*'): +")
 _ADDRESS = re.compile(r"postgres(?:ql)?://(?P<rest>[^/?#]*)")
 
 
@@ -23,19 +23,19 @@ def check_address(url: str) -> None:
     """Raise `StoreError` for a malformed address, whose password could be taken for the host and shown in an error."""
     postgres_address = _ADDRESS.match(url)
     authority = postgres_address["rest"] if postgres_address else ""
-    broken = (
+    is_malformed = (
         postgres_address is None
         or authority.count("@") > 1
         or ("@" not in authority and "@" in url.split("?", maxsplit=1)[0])
     )
     try:
-        settings = psycopg.conninfo.conninfo_to_dict(url)
-        psycopg.conninfo.timeout_from_conninfo(settings)
-        port = str(settings.get("port") or "")
-        broken = broken or re.fullmatch(r"[\d,]*", port) is None  # for example, the host was left out
+        address_settings = psycopg.conninfo.conninfo_to_dict(url)
+        psycopg.conninfo.timeout_from_conninfo(address_settings)
+        port = str(address_settings.get("port") or "")
+        is_malformed = is_malformed or re.fullmatch(r"[\d,]*", port) is None  # for example, the host was left out
     except psycopg.ProgrammingError:
-        broken = True
-    if broken:
+        is_malformed = True
+    if is_malformed:
         raise StoreError(
             "the address of the database cannot be read",
             hint="give postgresql://user@host:port/name and the password in PGPASSWORD; in an address write @ as %40 "
@@ -61,7 +61,7 @@ def is_starting(error: psycopg.Error) -> bool:
 
 
 # By the text of libpq's message, because it gives no SQLSTATE when a connection fails.
-_REFUSALS: tuple[tuple[str, type[TriageError], str, str], ...] = (
+_REFUSED_CONNECTIONS: tuple[tuple[str, type[TriageError], str, str], ...] = (
     (
         r'database ".*" does not exist',
         StoreError,
@@ -98,7 +98,7 @@ _REFUSALS: tuple[tuple[str, type[TriageError], str, str], ...] = (
     (r"", UnavailableError, "{shown} cannot be reached: {detail}", NOTHING_LOST),
 )
 # By the first characters of SQLSTATE (PostgreSQL's manual, appendix A).
-_STATES: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
+_ERRORS_BY_SQLSTATE: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
     (("57P", "08", "53300"), UnavailableError, "the connection to {shown} was lost", NOTHING_LOST),
     (tuple(ROLLED_BACK), UnavailableError, "{shown}: other programs kept changing the same rows", NOTHING_LOST),
     (("57014", "55P03", "25P0"), UnavailableError, "{shown} took too long over one statement", NOTHING_LOST),
@@ -113,11 +113,11 @@ _STATES: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
 def translate(error: psycopg.Error, shown: str) -> TriageError:
     """Return the error to show to a user. An error that only a bug can cause is raised unchanged."""
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
-        message = str(error)
-        reason = _BEFORE_REASON.sub("", (message.strip().splitlines() or ["no answer"])[0])
-        kind, sentence, hint = next(row[1:] for row in _REFUSALS if re.search(row[0], message))
-        return kind(sentence.format(shown=shown, detail=reason), hint=hint)
-    for states, kind, sentence, hint in _STATES:
-        if (error.sqlstate or "").startswith(states):
-            return kind(sentence.format(shown=shown, detail=error.diag.message_primary), hint=hint)
+        libpq_message = str(error)
+        libpq_reason = _BEFORE_LIBPQ_REASON.sub("", (libpq_message.strip().splitlines() or ["no answer"])[0])
+        error_type, sentence, hint = next(row[1:] for row in _REFUSED_CONNECTIONS if re.search(row[0], libpq_message))
+        return error_type(sentence.format(shown=shown, detail=libpq_reason), hint=hint)
+    for sqlstates, error_type, sentence, hint in _ERRORS_BY_SQLSTATE:
+        if (error.sqlstate or "").startswith(sqlstates):
+            return error_type(sentence.format(shown=shown, detail=error.diag.message_primary), hint=hint)
     raise error

@@ -10,7 +10,7 @@ from triage_cli.stores import data_migrations
 from triage_cli.stores.sqlite.connection import VERSION, newer
 
 # The advisory lock: any number, the same in every version of the program.
-LOCK = 74_219_203_118
+MIGRATION_LOCK = 74_219_203_118
 STATUSES_OF_THIRD = (
     "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable",
     "forgotten",
@@ -113,68 +113,68 @@ STEPS: dict[int, tuple[str, ...]] = {
 }
 
 
-def check(connection: "psycopg.Connection[Any]", shown: str, *, make: bool) -> None:
+def check_schema(connection: "psycopg.Connection[Any]", shown: str, *, make: bool) -> None:
     """Build or migrate the schema if needed. Raises `StoreError` if it is newer than the program, or not in UTF-8.
 
     Without `make`, a missing schema raises `NoDatabaseError`.
     """
-    encoding = connection.info.parameter_status("server_encoding")
-    if encoding != "UTF8":
+    server_encoding = connection.info.parameter_status("server_encoding")
+    if server_encoding != "UTF8":
         raise StoreError(
-            f"{shown} keeps texts in {encoding}, and triage needs UTF-8",
+            f"{shown} keeps texts in {server_encoding}, and triage needs UTF-8",
             hint="make another with createdb --encoding=UTF8 --template=template0 NAME",
         )
-    version = _version(connection, shown)
-    if not version and not make:
+    schema_version = _schema_version(connection, shown)
+    if not schema_version and not make:
         raise NoDatabaseError(shown)
-    if version > VERSION:
-        raise newer(shown, version)
-    if version < VERSION:
+    if schema_version > VERSION:
+        raise newer(shown, schema_version)
+    if schema_version < VERSION:
         with connection.transaction():
-            connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+            connection.execute("select pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             connection.execute("set local statement_timeout = 0")  # a large table may take longer
-            migrate(connection, _version(connection, shown), shown)
+            migrate(connection, _schema_version(connection, shown), shown)
 
 
-def _version(connection: "psycopg.Connection[Any]", shown: str) -> int:
+def _schema_version(connection: "psycopg.Connection[Any]", shown: str) -> int:
     """Return the version of the schema, 0 if there is none. Raises `StoreError` if the tables are another program's."""
-    columns = connection.execute(
+    version_columns = connection.execute(
         """select array_agg(attname::text) from pg_attribute
         where attrelid = to_regclass('schema_version') and attnum > 0"""
     ).fetchone()
-    if columns is None or columns[0] is None:
+    if version_columns is None or version_columns[0] is None:
         return 0
-    if columns[0] != ["version"]:
-        raise foreign(shown)
-    row = connection.execute("select version from schema_version").fetchone()
-    return int(row[0]) if row else 0
+    if version_columns[0] != ["version"]:
+        raise foreign_tables(shown)
+    version_row = connection.execute("select version from schema_version").fetchone()
+    return int(version_row[0]) if version_row else 0
 
 
-def migrate(connection: "psycopg.Connection[Any]", version: int, shown: str) -> None:
-    """Build a schema, or migrate it from `version`; the caller holds the lock, in a transaction."""
+def migrate(connection: "psycopg.Connection[Any]", old_version: int, shown: str) -> None:
+    """Build a schema, or migrate it from `old_version`; the caller holds the lock, in a transaction."""
     from triage_cli.stores.postgres import schema
 
-    if version < 1:
+    if old_version < 1:
         count_tables = "select count(*) from unnest(%s::text[]) name where to_regclass(name) is not null"
         if (connection.execute(count_tables, (schema.tables(),)).fetchone() or (0,))[0]:
-            raise foreign(shown)
-        _run(connection, schema.statements())
+            raise foreign_tables(shown)
+        _run_statements(connection, schema.statements())
         connection.execute("create table schema_version (version bigint not null)")
         connection.execute("insert into schema_version values (%s)", (VERSION,))
         return
     # Each transaction reads it first: those of older programs end before, and later ones are refused.
     connection.execute("lock table schema_version")
-    for number in range(version + 1, VERSION + 1):
-        _run(connection, STEPS[number])
+    for step_version in range(old_version + 1, VERSION + 1):
+        _run_statements(connection, STEPS[step_version])
     connection.execute("update schema_version set version = %s", (VERSION,))
 
 
-def _run(connection: "psycopg.Connection[Any]", statements: Iterable[str]) -> None:
+def _run_statements(connection: "psycopg.Connection[Any]", statements: Iterable[str]) -> None:
     for statement in statements:
         connection.execute(statement.encode())
 
 
-def foreign(shown: str) -> StoreError:
+def foreign_tables(shown: str) -> StoreError:
     """Return the error for a database with tables of another program."""
     return StoreError(
         f"{shown} holds tables of another program",

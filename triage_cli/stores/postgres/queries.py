@@ -19,18 +19,21 @@ from triage_cli.stores.ticket_tables import DECISION_COLUMNS, TICKET_COLUMNS
 # The database's clock, because machines may disagree on the time. It is stable in a statement, so indexes can be used.
 CLOCK = "extract(epoch from statement_timestamp())::double precision"
 
-RENEW = RENEW_LEASE.format(now=CLOCK)
-BEGIN = BEGIN_RUN.format(now=CLOCK)
-CONTINUE = CONTINUE_RUN.format(now=CLOCK)
+RENEW_LEASE_NOW = RENEW_LEASE.format(now=CLOCK)
+BEGIN_RUN_NOW = BEGIN_RUN.format(now=CLOCK)
+CONTINUE_RUN_NOW = CONTINUE_RUN.format(now=CLOCK)
 # Reservations under the daily budget take this lock first, before any other, so that they come one after another.
-LOCK, BUDGET_LOCK = "select pg_advisory_xact_lock(?)", 74_219_203_119  # any number, the same in every version
+TAKE_ADVISORY_LOCK, BUDGET_LOCK = (
+    "select pg_advisory_xact_lock(?)",
+    74_219_203_119,
+)  # any number, the same in every version
 
 _ALIVE = f"runs.ended_at is null and runs.lease_until > {CLOCK}"
-FREE = f"""not exists (select 1 from claims join runs using (run_id)
+UNCLAIMED_TICKET = f"""not exists (select 1 from claims join runs using (run_id)
     where claims.ticket_id = tickets.ticket_id and {_ALIVE})"""
 # Returns the tickets that this run holds now, and whether another run had claimed them before. It is a statement of its
 # own, so that it sees every claim up to now: the one before it may have read the claims, and then waited for a row.
-CLAIM = f"""with wanted as (select value as ticket_id from (select value from json_each(:ids)) listed (value)),
+CLAIM_TICKETS = f"""with wanted as (select value as ticket_id from (select value from json_each(:ids)) listed (value)),
     before as (select ticket_id from claims where ticket_id in (select ticket_id from wanted)),
     put as (insert into claims select ticket_id, :run from wanted
         on conflict (ticket_id) do update set run_id = excluded.run_id
@@ -38,13 +41,13 @@ CLAIM = f"""with wanted as (select value as ticket_id from (select value from js
         returning ticket_id)
     select ticket_id, ticket_id in (select ticket_id from before) from put"""
 # The new revision makes late writes of the earlier holder conflict.
-TAKE_OVER = "update tickets set revision = revision + 1 where ticket_id in (select value from json_each(?))"
-HOLD = "insert into claims select * from json_populate_recordset(null::claims, ?::json)"
+TAKE_OVER_TICKETS = "update tickets set revision = revision + 1 where ticket_id in (select value from json_each(?))"
+INSERT_HELD_CLAIMS = "insert into claims select * from json_populate_recordset(null::claims, ?::json)"
 
 
 # PostgreSQL checks a row that changed during a wait again, but still sees the runs as at the start of the statement. So
 # a run that is not known to have ended counts as alive: it may have begun since.
-def _due(of: str = "") -> str:
+def _due_deliveries(of: str = "") -> str:
     return f"""with taken as materialized
     (select delivery_id from deliveries where destination = :destination and state = 'pending'
      and due_at <= {CLOCK} and (run_id is null or exists (select 1 from runs
@@ -55,16 +58,17 @@ def _due(of: str = "") -> str:
     returning deliveries.*"""
 
 
-DUE, DUE_OF = _due(), _due(OF_THESE_TICKETS)
+DUE_DELIVERIES, DUE_DELIVERIES_OF = _due_deliveries(), _due_deliveries(OF_THESE_TICKETS)
 # The batches that no live run holds.
 FREE_BATCH = f"""(run_id is null or exists (select 1 from runs
     where runs.run_id = batches.run_id and (ended_at is not null or lease_until <= {CLOCK})))"""
 # Ids are lower-case, and the tilde sorts after all their characters.
-ENDING = """select * from tickets where reverse(ticket_id) between reverse(:ending) and reverse(:ending) || '~'
+TICKETS_BY_ENDING = """select * from tickets
+    where reverse(ticket_id) between reverse(:ending) and reverse(:ending) || '~'
     order by ticket_id desc limit :limit"""
 
 
-def page(where: str, order: str, locked: str = "") -> str:
+def page_query(where: str, order: str, locked: str = "") -> str:
     """Return a query for the first tickets, up to `:limit` and about `:bytes` of text; `number` ignores the latter.
 
     Lengths are computed without reading the texts, and rows beyond the limit are not sent. `locked` is a locking
@@ -77,68 +81,71 @@ def page(where: str, order: str, locked: str = "") -> str:
     where sum - size < :bytes order by {order}"""
 
 
-_TYPES = {int: "bigint", float: "double precision"}
+_COLUMN_TYPES = {int: "bigint", float: "double precision"}
 
 
-def _typed(field: str) -> str:
-    kind = Ticket.__annotations__[field]
-    return f"{field} {_TYPES.get(kind, 'double precision' if kind == (float | None) else 'text')}"
+def _typed_column(field: str) -> str:
+    field_type = Ticket.__annotations__[field]
+    return f"{field} {_COLUMN_TYPES.get(field_type, 'double precision' if field_type == (float | None) else 'text')}"
 
 
-def _update(columns: Sequence[str]) -> str:
+def _update_query(columns: Sequence[str]) -> str:
     return f"""update tickets set {", ".join(f"{f} = new.{f}" for f in columns[1:])}
-    from json_to_recordset(?::json) new ({", ".join(map(_typed, columns))}, expects bigint)
+    from json_to_recordset(?::json) new ({", ".join(map(_typed_column, columns))}, expects bigint)
     where tickets.ticket_id = new.ticket_id and tickets.revision = new.expects returning tickets.ticket_id"""
 
 
-UPDATE_TICKETS = _update(TICKET_COLUMNS)
-DECIDE_TICKETS = _update(DECISION_COLUMNS)
+UPDATE_TICKETS = _update_query(TICKET_COLUMNS)
+DECIDE_TICKETS = _update_query(DECISION_COLUMNS)
 
-ROWS = "from json_populate_recordset(null::{table}, ?::json)"
-INSERT_TICKETS = f"insert into tickets select * {ROWS.format(table='tickets')} on conflict (identity) do nothing"
-INSERT_CLASSIFICATIONS = f"insert into classifications select * {ROWS.format(table='classifications')}"
-INSERT_ATTEMPTS = f"insert into attempts select * {ROWS.format(table='attempts')} on conflict do nothing"
+FROM_JSON_ROWS = "from json_populate_recordset(null::{table}, ?::json)"
+INSERT_TICKETS = (
+    f"insert into tickets select * {FROM_JSON_ROWS.format(table='tickets')} on conflict (identity) do nothing"
+)
+INSERT_CLASSIFICATIONS = f"insert into classifications select * {FROM_JSON_ROWS.format(table='classifications')}"
+INSERT_ATTEMPTS = f"insert into attempts select * {FROM_JSON_ROWS.format(table='attempts')} on conflict do nothing"
 PUT_DELIVERIES = (
-    f"insert into deliveries select * {ROWS.format(table='deliveries')} on conflict (delivery_id) do update set "
-    + PUT_DELIVERY.partition("do update set ")[2]
+    f"insert into deliveries select * {FROM_JSON_ROWS.format(table='deliveries')} "
+    "on conflict (delivery_id) do update set " + PUT_DELIVERY.partition("do update set ")[2]
 )
 PUT_BATCH_ITEMS = (
-    f"insert into batch_items select * {ROWS.format(table='batch_items')} "
+    f"insert into batch_items select * {FROM_JSON_ROWS.format(table='batch_items')} "
     "on conflict (batch_id, ticket_id) do update set " + PUT_BATCH_ITEM.partition("do update set ")[2]
 )
-CHAIN = "select seq, hash, key from chain for update"
+LOCKED_CHAIN = "select seq, hash, key from chain for update"
 # The head in `last_head` is not overwritten if the log does not contain it, because then the log was truncated.
 KEEP_HEAD = """update last_head set seq = ?, hash = ?
     where seq = 0 or hash = (select hash from events where events.seq = last_head.seq)"""
 # Events and head in one round trip, because all other writers wait for the end of this transaction.
-LOG = f"""with logged as (insert into events select * {ROWS.format(table="events")}), kept as ({KEEP_HEAD})
+APPEND_EVENTS = f"""with logged as (insert into events select * {FROM_JSON_ROWS.format(table="events")}),
+    kept as ({KEEP_HEAD})
     {SET_HEAD}"""
 EVENT_COLUMNS = ("seq", "timestamp", "action", "ticket_id", "actor", "run_id", "detail", "hash")
 
 # From so many rows on, COPY is faster despite its extra round trips.
-MANY = 40
+ROWS_FOR_COPY = 40
 
 
-def as_json(fields: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def json_rows(fields: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return rows as a JSON array of objects."""
     return compact([dict(zip(fields, row, strict=True)) for row in rows])
 
 
-def add(
+def write_records(
     db: DialectConnection,
-    record: "type[Classification | Delivery | Attempt | BatchItem]",
+    record_type: "type[Classification | Delivery | Attempt | BatchItem]",
     rows: Sequence[Sequence[Any]],
 ) -> None:
     """Write records of one type to their table."""
     if not rows:
         return
-    if record is Classification and len(rows) >= MANY:
+    if record_type is Classification and len(rows) >= ROWS_FOR_COPY:
         db.copy("classifications", Classification._fields, rows)
         return
-    statement = {
+    insert_statement = {
         Classification: INSERT_CLASSIFICATIONS,
         Delivery: PUT_DELIVERIES,
         Attempt: INSERT_ATTEMPTS,
         BatchItem: PUT_BATCH_ITEMS,
-    }[record]
-    db.execute(statement, (as_json(record._fields, rows),))
+    }[record_type]
+    db.execute(insert_statement, (json_rows(record_type._fields, rows),))

@@ -12,7 +12,7 @@ import psycopg
 from triage_cli.domain.audit import hash_chain
 from triage_cli.domain.audit.events import Event
 from triage_cli.domain.batches import BatchItem
-from triage_cli.domain.changes import Change, Conflict, accepted, refusals
+from triage_cli.domain.changes import Change, Conflict, accepted
 from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
@@ -71,50 +71,52 @@ class PostgresStore(SqlStore):
         return True
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections to the server."""
         self.database.close()
 
     # -- runs and leases
 
     def begin(self, run: Run) -> Run:
-        """Record a run and start its lease; frees what dead runs of this machine held."""
-        run, at = run._replace(host=machine(), pid=os.getpid()), self.database.clock()
+        """Record a run and start its lease by the server's clock; frees what dead runs of this machine held."""
+        run, server_now = run._replace(host=machine(), pid=os.getpid()), self.database.clock()
 
         def begin(db: DialectConnection) -> float:
-            self._tend_leases(db, at)
-            continued = db.execute(pg_queries.CONTINUE, continued_by(run)).fetchall()
+            self._tend_leases(db, server_now)
+            continued = db.execute(pg_queries.CONTINUE_RUN_NOW, continued_by(run)).fetchall()
             inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
-            db.execute(pg_queries.BEGIN, (*run._replace(spent=0.0), inherited, place(), began(run.pid)))
+            db.execute(pg_queries.BEGIN_RUN_NOW, (*run._replace(spent=0.0), inherited, place(), began(run.pid)))
             db.trace = "select 1 from runs where run_id = ?", (run.run_id,)
             return float(inherited)
 
         return run._replace(spent=self.database.write(begin))
 
     def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
-        """Set further sums aside, in order, while the budget of the day allows; return how many were set aside."""
+        """Set further sums aside under the lock of the daily budget; return how many were set aside."""
 
         def set_aside(db: DialectConnection) -> int:
             if per_day is not None:
-                db.execute(pg_queries.LOCK, (pg_queries.BUDGET_LOCK,))
+                db.execute(pg_queries.TAKE_ADVISORY_LOCK, (pg_queries.BUDGET_LOCK,))
             return self._set_aside(db, lease, amounts, per_day)
 
         return self.database.write(set_aside)
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
-        """Claim up to `limit` tickets that no live run holds, urgent first, then oldest.
+        """Claim up to `limit` tickets that no live run holds, and lock their rows, urgent first, then oldest.
 
         Tickets that another transaction has locked are skipped; those selected by id are waited for. Without ids, at
         most about `chunks.BYTES` of text are claimed.
         """
-        where, values = where_clauses.where_claimable(selection)
-        locked = "for no key update" + (" skip locked" if selection.ids is None else "")
-        query = pg_queries.page(" and ".join([*where, pg_queries.FREE]), "urgency, ticket_id", locked)
-        values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}
+        pg_conditions, pg_values = where_clauses.where_claimable(selection)
+        row_lock = "for no key update" + (" skip locked" if selection.ids is None else "")
+        page_query = pg_queries.page_query(
+            " and ".join([*pg_conditions, pg_queries.UNCLAIMED_TICKET]), "urgency, ticket_id", row_lock
+        )
+        pg_values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}
 
         def claim(db: DialectConnection) -> list[Ticket]:
             self._check_run(db, lease)
             self.renew_lease(db, lease)
-            while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(query, values)]:
+            while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(page_query, pg_values)]:
                 if claimed := self._claim_tickets(
                     db, tickets, lease
                 ):  # else other runs claimed them first: select again
@@ -124,48 +126,45 @@ class PostgresStore(SqlStore):
         return self.database.write(claim)
 
     def _claim_tickets(self, db: DialectConnection, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
-        claim = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
-        revisions = dict(db.execute(pg_queries.CLAIM, claim).fetchall())
-        taken_over = [ticket_id for ticket_id, before in revisions.items() if before]
+        claim_values = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
+        revision_steps = dict(db.execute(pg_queries.CLAIM_TICKETS, claim_values).fetchall())
+        taken_over = [ticket_id for ticket_id, before in revision_steps.items() if before]
         if taken_over:
-            db.execute(pg_queries.TAKE_OVER, (compact(taken_over),))
-        return [t._replace(revision=t.revision + revisions[t.ticket_id]) for t in tickets if t.ticket_id in revisions]
+            db.execute(pg_queries.TAKE_OVER_TICKETS, (compact(taken_over),))
+        return [
+            t._replace(revision=t.revision + revision_steps[t.ticket_id])
+            for t in tickets
+            if t.ticket_id in revision_steps
+        ]
 
     def _claim_due_deliveries(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
-        query = pg_queries.DUE_OF if "ids" in values else pg_queries.DUE
-        return self.database.write(lambda db: self._claimed_deliveries(db, lease, query, values))
+        due_query = pg_queries.DUE_DELIVERIES_OF if "ids" in values else pg_queries.DUE_DELIVERIES
+        return self.database.write(lambda db: self._claimed_deliveries(db, lease, due_query, values))
 
     def renew_lease(self, db: DialectConnection, lease: Lease) -> None:
-        """Renew a run's lease and record what it has spent."""
+        """Renew a run's lease by the server's clock, and record what the run has spent."""
         self._book(db, lease.run_id, lease.spent)
-        db.execute(pg_queries.RENEW, (lease.spent, lease.reserved, lease.run_id))
+        db.execute(pg_queries.RENEW_LEASE_NOW, (lease.spent, lease.reserved, lease.run_id))
 
     # -- the one write
 
-    def save(
-        self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
-    ) -> list[Conflict | None]:
-        """Write changes and their events in one transaction; returns a conflict for each ticket that has moved on."""
-        if not changes and cursor is None:
-            return []
+    def _save(self, changes: Sequence[Change], lease: Lease | None, cursor: SourceCursor | None) -> dict[str, Conflict]:
         try:
-            conflicts = self._save_fast_or_safe(changes, lease, cursor)
+            return self._save_fast_or_safe(changes, lease, cursor)
         except (psycopg.Error, UnicodeEncodeError) as error:
             if not is_unstorable(error):
                 raise
-            changes = [_storable_change(change) for change in changes]
-            conflicts = self._save_fast_or_safe(changes, lease, cursor)
-        return refusals(changes, conflicts)
+            return self._save_fast_or_safe([_storable_change(change) for change in changes], lease, cursor)
 
     def _save_fast_or_safe(
         self, changes: Sequence[Change], lease: Lease | None, cursor: SourceCursor | None
     ) -> dict[str, Conflict]:
         try:
-            return self.database.write(lambda db: self._save(db, changes, lease, cursor, at_once=True))
+            return self.database.write(lambda db: self._write_changes(db, changes, lease, cursor, at_once=True))
         except psycopg.errors.UniqueViolation:  # an identity is taken, and COPY writes all rows or none
-            return self.database.write(lambda db: self._save(db, changes, lease, cursor, at_once=False))
+            return self.database.write(lambda db: self._write_changes(db, changes, lease, cursor, at_once=False))
 
-    def _save(
+    def _write_changes(
         self,
         db: DialectConnection,
         changes: Sequence[Change],
@@ -183,10 +182,10 @@ class PostgresStore(SqlStore):
             conflicts |= self._identity_conflicts(db, new_tickets)
         kept = accepted(changes, conflicts)
         added = [row for change in kept for row in change.adds]
-        few = len(added) + sum(len(change.events) for change in kept) < pg_queries.MANY
-        with db.pipelined() if few else nullcontext():  # many are copied
+        is_small = len(added) + sum(len(change.events) for change in kept) < pg_queries.ROWS_FOR_COPY
+        with db.pipelined() if is_small else nullcontext():  # many are copied
             for kind in (Classification, Delivery, Attempt, BatchItem):
-                pg_queries.add(db, kind, [row for row in added if type(row) is kind])
+                pg_queries.write_records(db, kind, [row for row in added if type(row) is kind])
             self._spend(db, added)
             self._let_go_and_hold(db, kept)
             self.log(db, kept)
@@ -196,57 +195,66 @@ class PostgresStore(SqlStore):
         return conflicts
 
     def _let_go_and_hold(self, db: DialectConnection, changes: Sequence[Change]) -> None:
-        tickets = [(c.ticket, c.expected_revision) for c in changes if c.ticket]
-        if freed := [t.ticket_id for t, expected_revision in tickets if expected_revision and not t.run_id]:
-            db.execute(DELETE_CLAIMS, (compact(freed),))
-        if held := [(t.ticket_id, t.run_id) for t, expected_revision in tickets if not expected_revision and t.run_id]:
-            db.execute(pg_queries.HOLD, (pg_queries.as_json(("ticket_id", "run_id"), held),))
+        tickets_and_revisions = [(c.ticket, c.expected_revision) for c in changes if c.ticket]
+        if freed_ids := [
+            t.ticket_id for t, expected_revision in tickets_and_revisions if expected_revision and not t.run_id
+        ]:
+            db.execute(DELETE_CLAIMS, (compact(freed_ids),))
+        if held_claims := [
+            (t.ticket_id, t.run_id)
+            for t, expected_revision in tickets_and_revisions
+            if not expected_revision and t.run_id
+        ]:
+            db.execute(pg_queries.INSERT_HELD_CLAIMS, (pg_queries.json_rows(("ticket_id", "run_id"), held_claims),))
 
     def _update_tickets(self, db: DialectConnection, changes: Sequence[Change]) -> dict[str, Conflict]:
         """Update tickets that still have the expected revision; return conflicts for the others, by id."""
         if not changes:
             return {}
-        rewritten: list[tuple[Any, ...]]
-        rewritten = [(*c.ticket[:-1], c.expected_revision) for c in changes if c.ticket and c.rewrites]
-        decided: list[tuple[Any, ...]]
-        decided = [
+        rewritten_rows: list[tuple[Any, ...]]
+        rewritten_rows = [(*c.ticket[:-1], c.expected_revision) for c in changes if c.ticket and c.rewrites]
+        decided_rows: list[tuple[Any, ...]]
+        decided_rows = [
             (c.ticket[0], *c.ticket[GIVEN_COLUMNS:-1], c.expected_revision)
             for c in changes
             if c.ticket and not c.rewrites
         ]
-        updated: set[str] = set()
-        for statement, columns, rows in (
-            (pg_queries.UPDATE_TICKETS, TICKET_COLUMNS, rewritten),
-            (pg_queries.DECIDE_TICKETS, DECISION_COLUMNS, decided),
+        updated_ids: set[str] = set()
+        for update_statement, update_columns, rows in (
+            (pg_queries.UPDATE_TICKETS, TICKET_COLUMNS, rewritten_rows),
+            (pg_queries.DECIDE_TICKETS, DECISION_COLUMNS, decided_rows),
         ):
             if rows:
-                records = pg_queries.as_json((*columns, "expects"), rows)
-                updated |= {row[0] for row in db.execute(statement, (records,))}
-        moved_ids = [row[0] for row in (*rewritten, *decided) if row[0] not in updated]
-        current_tickets = {t.ticket_id: t for t in self._tickets_by_id(db, moved_ids)} if moved_ids else {}
-        return {ticket_id: Conflict(current_tickets.get(ticket_id)) for ticket_id in moved_ids}
+                json_records = pg_queries.json_rows((*update_columns, "expects"), rows)
+                updated_ids |= {row[0] for row in db.execute(update_statement, (json_records,))}
+        moved_ids = [row[0] for row in (*rewritten_rows, *decided_rows) if row[0] not in updated_ids]
+        return self._moved_on_conflicts(db, moved_ids) if moved_ids else {}
 
     def _insert_tickets(self, db: DialectConnection, new_tickets: Sequence[Ticket], *, at_once: bool) -> bool:
         """Insert tickets whose identity is free; return whether all were. Raises `UniqueViolation` with `at_once`."""
-        if at_once and len(new_tickets) >= pg_queries.MANY:
+        if at_once and len(new_tickets) >= pg_queries.ROWS_FOR_COPY:
             all_default = all(
                 t[GIVEN_COLUMNS:-1] == NEW_TICKET_DEFAULTS for t in new_tickets
             )  # the schema has the defaults of a new ticket
-            columns = TICKET_COLUMNS[:GIVEN_COLUMNS] if all_default else TICKET_COLUMNS
-            return db.copy("tickets", columns, [t[: len(columns)] for t in new_tickets]) == len(new_tickets)
-        rows = pg_queries.as_json(TICKET_COLUMNS, [t[:-1] for t in new_tickets])
-        return db.execute(pg_queries.INSERT_TICKETS, (rows,)).rowcount == len(new_tickets)
+            copied_columns = TICKET_COLUMNS[:GIVEN_COLUMNS] if all_default else TICKET_COLUMNS
+            return db.copy("tickets", copied_columns, [t[: len(copied_columns)] for t in new_tickets]) == len(
+                new_tickets
+            )
+        json_tickets = pg_queries.json_rows(TICKET_COLUMNS, [t[:-1] for t in new_tickets])
+        return db.execute(pg_queries.INSERT_TICKETS, (json_tickets,)).rowcount == len(new_tickets)
 
     def log(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         """Append events to the chain. Its lock is taken last, so that its holder waits for no other lock."""
-        chain = db.execute(pg_queries.CHAIN).fetchone() or (0, hash_chain.GENESIS, None)
-        rows, head, own_mark = self._chained(chain, changes)
+        chain = db.execute(pg_queries.LOCKED_CHAIN).fetchone() or (0, hash_chain.GENESIS, None)
+        event_rows, head, own_mark = self._chained(chain, changes)
         db.trace = "select 1 from events where seq = ? and hash = ?", (head.events, head.head)
-        if len(rows) < pg_queries.MANY:
-            records = pg_queries.as_json(pg_queries.EVENT_COLUMNS, rows)
-            db.execute(pg_queries.LOG, (records, head.events, head.head, head.events, head.head, own_mark))
+        if len(event_rows) < pg_queries.ROWS_FOR_COPY:
+            json_events = pg_queries.json_rows(pg_queries.EVENT_COLUMNS, event_rows)
+            db.execute(
+                pg_queries.APPEND_EVENTS, (json_events, head.events, head.head, head.events, head.head, own_mark)
+            )
             return
-        db.copy("events", pg_queries.EVENT_COLUMNS, rows)
+        db.copy("events", pg_queries.EVENT_COLUMNS, event_rows)
         db.execute(pg_queries.KEEP_HEAD, (head.events, head.head))
         db.execute(SET_HEAD, (head.events, head.head, own_mark))
 
@@ -256,12 +264,12 @@ class PostgresStore(SqlStore):
     # -- reads
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
-        """Return the stored tickets among these identities."""
+        """Return the stored tickets among these identities, which are compared as PostgreSQL can store them."""
         tickets_by_identity = super().known(identities)
         return {i: tickets_by_identity[kept] for i in identities if (kept := storable(i)) in tickets_by_identity}
 
     def _tickets_by_ending(self, ending: str, limit: int) -> list[Any]:
-        return self.database.read(pg_queries.ENDING, {"ending": ending.lower(), "limit": limit})
+        return self.database.read(pg_queries.TICKETS_BY_ENDING, {"ending": ending.lower(), "limit": limit})
 
 
 def _storable_change(change: Change) -> Change:
@@ -273,5 +281,5 @@ def _storable_change(change: Change) -> Change:
 
 def _storable_event(event: Event) -> Event:
     # An escaped NUL in JSON text is harmless and stays.
-    data = json.loads(storable(compact(event.data)))
-    return Event(*map(storable, event[:-1]))._replace(data=data)
+    event_data = json.loads(storable(compact(event.data)))
+    return Event(*map(storable, event[:-1]))._replace(data=event_data)

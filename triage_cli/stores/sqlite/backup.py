@@ -22,28 +22,28 @@ def write_backup(database: SqliteDatabase, path: Path) -> None:
     if not database.is_there():
         raise NoDatabaseError(database.path)
     with database.errors_translated():
-        source = database.connection()
-    part = path.with_name(f"{path.name}.part")  # the copy gets its name once it is complete
+        source_connection = database.connection()
+    part_file = path.with_name(f"{path.name}.part")  # the copy gets its name once it is complete
     try:
-        part.unlink(missing_ok=True)
-        make_private(part)
+        part_file.unlink(missing_ok=True)
+        make_private(part_file)
     except OSError as error:
         hint = "name a file in a folder you may write"
         raise StoreError(f"cannot write {path}: {error.strerror}", hint=hint) from error
     try:
-        with closing(sqlite3.connect(part)) as target:
-            source.backup(target)
-            (integrity,) = target.execute("pragma quick_check(1)").fetchone()
+        with closing(sqlite3.connect(part_file)) as backup_connection:
+            source_connection.backup(backup_connection)
+            (integrity,) = backup_connection.execute("pragma quick_check(1)").fetchone()
             if integrity != "ok":
                 hint = "keep the earlier backups; triage db restore FILE goes back to one"
                 raise StoreError(f"{database.path} is damaged, so no backup was made: {integrity}", hint=hint)
-            seq, head = target.execute("select seq, hash from chain").fetchone()
+            seq, head = backup_connection.execute("select seq, hash from chain").fetchone()
         Path(f"{path}.head").unlink(missing_ok=True)  # it may be a link to a file elsewhere
         write_head(str(path), Head(head, seq))
-        part.rename(path)
+        part_file.rename(path)
     except sqlite3.OperationalError as error:
         raise translate(error, str(path)) from error
     except sqlite3.Error as error:
         raise translate(error, database.path) from error
     finally:
-        part.unlink(missing_ok=True)
+        part_file.unlink(missing_ok=True)

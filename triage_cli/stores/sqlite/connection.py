@@ -19,10 +19,9 @@ USUAL_CACHE = 2_000  # KiB, SQLite's own default
 IN_MEMORY = ":memory:"
 OLDEST_SQLITE = (3, 35)  # the first with `returning`
 # Finds a database of another program. One statement, so that a database that is just being built is not taken for one.
-FOREIGN = """select 1 from pragma_user_version where exists (select 1 from sqlite_master where name not like 'sqlite_%')
+FOREIGN_DATABASE = """select 1 from pragma_user_version
+    where exists (select 1 from sqlite_master where name not like 'sqlite_%')
     and (user_version = 0 or not exists (select 1 from sqlite_master where name = 'chain'))"""
-
-
 IMMUTABLE = "mode=ro&immutable=1"
 # Identity of a file: device and inode; None if there is no file.
 FileId = tuple[int, int] | None
@@ -32,10 +31,10 @@ OPEN_TRIES = 10  # some file systems have no stable inodes: after so many tries 
 def file_id(path: str) -> FileId:
     """Return the identity of the file that a path names now."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - called in each transaction; pathlib takes three times as long
+        file_status = os.stat(path)  # noqa: PTH116 - called in each transaction; pathlib takes three times as long
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return file_status.st_dev, file_status.st_ino
 
 
 class SelfClosingConnection(sqlite3.Connection):
@@ -67,12 +66,12 @@ class Connection:
 
 def opened(path: str) -> Connection:
     """Open a database as `connect` does, together with the identity of its file."""
-    before = file_id(path)
+    file_before = file_id(path)
     for _ in range(OPEN_TRIES):
         connection = Connection(connect(path), file_id(path))
-        if connection.file == before:  # else the file was just created, or replaced while it was opened
+        if connection.file == file_before:  # else the file was just created, or replaced while it was opened
             break
-        before = connection.file
+        file_before = connection.file
     return connection
 
 
@@ -93,16 +92,16 @@ def connect(path: str) -> SelfClosingConnection:
     for pragma in ("foreign_keys = on", "synchronous = full", "wal_autocheckpoint = 16000", "temp_store = memory"):
         db.execute(f"pragma {pragma}")
     if check_version(db, path) < VERSION:
-        _build(db, path)
+        _build_or_migrate(db, path)
     return db
 
 
 def check_version(db: sqlite3.Connection, path: str) -> int:
     """Return the version of the tables. Raises `StoreError` if it is newer than the program."""
-    version = _version(db)
-    if version > VERSION:
-        raise newer(path, version)
-    return version
+    user_version = _user_version(db)
+    if user_version > VERSION:
+        raise newer(path, user_version)
+    return user_version
 
 
 def newer(shown: str, version: int) -> StoreError:
@@ -114,19 +113,19 @@ def connect_read_only(path: str) -> SelfClosingConnection:
     """Open a database without writing a byte of it. Raises `StoreError` if it is of another version of the program."""
     check_sqlite()
     db = _connection(path, "mode=ro")
-    if (version := _version(db)) != VERSION:
-        hint = NEWER if version > VERSION else "triage list brings it forward"
-        raise StoreError(f"{path} has the tables of another triage (schema {version}, not {VERSION})", hint=hint)
+    if (user_version := _user_version(db)) != VERSION:
+        hint = NEWER if user_version > VERSION else "triage list brings it forward"
+        raise StoreError(f"{path} has the tables of another triage (schema {user_version}, not {VERSION})", hint=hint)
     return db
 
 
-def _connection(path: str, mode: str = "") -> SelfClosingConnection:
+def _connection(path: str, open_mode: str = "") -> SelfClosingConnection:
     frozen = frozen_state(path) if is_frozen(path) else None
-    mode = IMMUTABLE if frozen else mode
-    address = f"file:{quote(os.fsencode(path))}?{mode}" if mode else path
+    open_mode = IMMUTABLE if frozen else open_mode
+    file_uri = f"file:{quote(os.fsencode(path))}?{open_mode}" if open_mode else path
     # Each thread has its own connection, but another thread may close it.
     db = sqlite3.connect(
-        address, uri=bool(mode), timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False,
+        file_uri, uri=bool(open_mode), timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False,
         factory=SelfClosingConnection,
     )  # fmt: skip
     db.frozen = frozen
@@ -141,20 +140,22 @@ def is_frozen(path: str) -> bool:
     SQLite needs files beside one that it does not take for immutable. In a folder that is not writable it cannot make
     them; elsewhere they would belong to this user, and keep the database's owner from writing.
     """
-    file = Path(os.path.realpath(path))
-    if not os.access(file, os.R_OK) or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+    database_file = Path(os.path.realpath(path))
+    if not os.access(database_file, os.R_OK) or (
+        os.access(database_file, os.W_OK) and os.access(database_file.parent, os.W_OK)
+    ):
         return False
-    log, index = Path(f"{file}-wal"), Path(f"{file}-shm")
-    return not log.exists() or (log.stat().st_size == 0 and not index.exists())
+    wal_file, shm_file = Path(f"{database_file}-wal"), Path(f"{database_file}-shm")
+    return not wal_file.exists() or (wal_file.stat().st_size == 0 and not shm_file.exists())
 
 
 def frozen_state(path: str) -> tuple[int, int]:
     """Return the time of the last change of a file, and its size; zeros if it is gone."""
     try:
-        status = Path(path).stat()
+        file_status = Path(path).stat()
     except FileNotFoundError:
         return 0, 0
-    return status.st_mtime_ns, status.st_size
+    return file_status.st_mtime_ns, file_status.st_size
 
 
 def check_sqlite() -> None:
@@ -167,25 +168,25 @@ def check_sqlite() -> None:
         )
 
 
-def _version(db: sqlite3.Connection) -> int:
+def _user_version(db: sqlite3.Connection) -> int:
     return int(db.execute("pragma user_version").fetchone()[0])
 
 
-def _build(db: sqlite3.Connection, path: str) -> None:
+def _build_or_migrate(db: sqlite3.Connection, path: str) -> None:
     from triage_cli.stores.sqlite import schema
     from triage_cli.stores.sqlite.head_file import keep_first_head
 
-    if db.execute(FOREIGN).fetchone():
+    if db.execute(FOREIGN_DATABASE).fetchone():
         raise StoreError(f"{path} is a database, but not one of triage", hint="name another file with --db")
     _use_wal(db)
     db.execute("pragma foreign_keys = off")  # a migration may replace a table
     db.execute("begin immediate")
     try:
-        version = _version(db)
-        if not version:
-            schema.build(db, VERSION)
+        user_version = _user_version(db)
+        if not user_version:
+            schema.build_schema(db, VERSION)
             keep_first_head(path)
-        elif version < VERSION:
+        elif user_version < VERSION:
             from triage_cli.stores.sqlite import migrations
 
             migrations.migrate(db, VERSION)
@@ -200,12 +201,12 @@ def _build(db: sqlite3.Connection, path: str) -> None:
 
 def _use_wal(db: sqlite3.Connection) -> None:
     # A change of the journal mode does not wait for other connections, unlike a transaction.
-    until = time.monotonic() + BUSY_SECONDS
+    wal_until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             db.execute("pragma journal_mode = wal")
         except sqlite3.OperationalError:
-            if time.monotonic() > until:
+            if time.monotonic() > wal_until:
                 raise
             time.sleep(0.02)
         else:

@@ -43,7 +43,7 @@ class SqliteDatabase:
         self._file: FileId = None  # the first file that was opened
 
     def close(self) -> None:
-        """Close this thread's connection."""
+        """Close this thread's connection, which the next use opens again."""
         vars(self._local).pop("db", None)
 
     def clock(self) -> float:
@@ -51,7 +51,7 @@ class SqliteDatabase:
         return time.time()
 
     def read(self, sql: str, bound_values: Values = ()) -> list[Any]:
-        """Return the rows of a query."""
+        """Return the rows of a query of the file, or of an empty database while there is no file."""
         with self.errors_translated():
             return self._rows(sql, bound_values).fetchall()
 
@@ -70,13 +70,13 @@ class SqliteDatabase:
             return None
 
     def ping(self) -> None:
-        """Raise an error if the database does not answer, or a newer program has migrated it."""
+        """Raise an error if the file cannot be read, or a newer program has migrated it."""
         self.read("select 1 from chain")
         with self.errors_translated():
             check_version(self.connection(), self.path)
 
     def page(self, where: str, order: str, limit: int, bound_values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
-        """Return the first tickets, up to `limit` and about `chunks.BYTES` of text, and whether there may be more."""
+        """Return the file's first tickets, up to `limit` and about `chunks.BYTES` of text; whether more may follow."""
         query = f"select * from tickets where {where} order by {order} limit {limit}"
         # Closed at once, else a transaction stays open if not all rows are read.
         with self.errors_translated(), closing(self._rows(query, bound_values)) as rows:
@@ -92,7 +92,7 @@ class SqliteDatabase:
             return db.execute(sql, changed_values(_encodable, bound_values))
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function in one transaction and return its result."""
+        """Run a function in one transaction under the write lock, and return its result."""
         with self.transaction() as db:
             return work(db)
 

@@ -22,29 +22,32 @@ def replaced(path: str) -> UnavailableError:
     )
 
 
-def code_of(error: BaseException | None) -> int:
+def sqlite_code_of(error: BaseException | None) -> int:
     """Return SQLite's primary code of an error; 0 if it has none."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
     """Return the error to show to a user. An error that only a bug can cause is raised unchanged."""
-    code = code_of(error)
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    sqlite_code = sqlite_code_of(error)
+    if sqlite_code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return UnavailableError(
             f"{path} was locked by another program for {connection.BUSY_SECONDS:.0f} s", hint="try later"
         )
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+    if sqlite_code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return UnavailableError(
             f"cannot write {path}: {error}",
             hint="nothing finished was lost; free some space and run the same command again",
         )
-    is_vague = code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM)  # SQLite does not say why it cannot open a file
+    is_vague = sqlite_code in (
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+    )  # SQLite does not say why it cannot open a file
     if is_vague and (lack := resource_exhaustion.lack_of(error, is_probe=True)):
         return lack
-    if code in NOT_OPENED:
+    if sqlite_code in NOT_OPENED:
         return _not_opened(error, Path(path))
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+    if sqlite_code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return StoreError(
             f"{path} is no usable database: {error}", hint="restore a backup, or name another file with --db"
         )
@@ -55,15 +58,15 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
 
 def _not_opened(error: sqlite3.Error, path: Path) -> StoreError:
     """Return the error for a database that cannot be opened or written, with the reason that SQLite does not give."""
-    why, hint = str(error), "check the rights of its folder, its -wal and -shm, or name another with --db"
+    open_problem, hint = str(error), "check the rights of its folder, its -wal and -shm, or name another with --db"
     if is_read_only(path):
-        why = "it is on a read-only file system"
+        open_problem = "it is on a read-only file system"
         hint = "copy the database and the files beside it to another disk, or mount this one for writing"
     elif path.exists() and not os.access(path, os.R_OK):
-        why, hint = "this user may not read it", "change its rights, or name another with --db"
+        open_problem, hint = "this user may not read it", "change its rights, or name another with --db"
     elif not os.access(path.parent, os.W_OK):
-        why = f"this user may not write in {path.parent}"
+        open_problem = f"this user may not write in {path.parent}"
         hint = "copy the database and the files beside it to a folder of your own, or change the rights of this one"
     elif path.exists() and not os.access(path, os.W_OK):
-        why, hint = "this user may not write it", "change its rights, or name another with --db"
-    return StoreError(f"cannot use {path}: {why}", hint=hint)
+        open_problem, hint = "this user may not write it", "change its rights, or name another with --db"
+    return StoreError(f"cannot use {path}: {open_problem}", hint=hint)

@@ -17,26 +17,28 @@ from triage_cli.domain.audit.hash_chain import GENESIS
 from triage_cli.domain.errors import CheckError
 from triage_cli.runtime.file_system import private
 
-WIDTH = 20  # characters for the number of events
+EVENTS_WIDTH = 20  # characters for the number of events
 # Finds the event of a restore that replaced a database with this head.
-REPLACED = "select 1 from events where action = 'restored' and json_extract(detail, '$.replaced') = ?"
+REPLACED_BY_RESTORE = "select 1 from events where action = 'restored' and json_extract(detail, '$.replaced') = ?"
 
 
 def kept_head(path: str) -> Head | None:
     """Return the head in the head file; None if there is no file. Raises `CheckError`."""
-    file = Path(f"{path}.head")
+    head_file = Path(f"{path}.head")
     try:
-        text = "a pipe" if file.is_fifo() else file.read_text("utf-8")  # reading a pipe would wait for a writer
-        fields = json.loads(text) if text else None
-        return None if fields is None else Head(str(fields["head"]), int(fields["events"]))
+        head_text = (
+            "a pipe" if head_file.is_fifo() else head_file.read_text("utf-8")
+        )  # reading a pipe would wait for a writer
+        head_fields = json.loads(head_text) if head_text else None
+        return None if head_fields is None else Head(str(head_fields["head"]), int(head_fields["events"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = f"look who changed it; where that was meant: {mend(path)}"
-        raise CheckError(f"{file} holds no head of a log", hint=hint) from error
+        hint = f"look who changed it; where that was meant: {mend_command(path)}"
+        raise CheckError(f"{head_file} holds no head of a log", hint=hint) from error
 
 
-def mend(path: str) -> str:
+def mend_command(path: str) -> str:
     """Return the command line that writes the head file again."""
     return f"triage audit head > {shlex.quote(f'{path}.head')}"
 
@@ -44,15 +46,15 @@ def mend(path: str) -> str:
 def keep_head(db: sqlite3.Connection, path: str) -> None:
     """Write the head file, unless it was removed or holds a head that is not in the log. Failures are ignored."""
     with suppress(CheckError, OSError, sqlite3.Error):
-        stored = kept_head(path)
+        kept = kept_head(path)
         seq, head = db.execute("select seq, hash from chain").fetchone()
-        if stored is None and seq:
+        if kept is None and seq:
             return  # somebody removed it, and must restore it
-        if stored is not None and stored.events:
-            logged = db.execute("select hash from events where seq = ?", (stored.events,)).fetchone()
-            if logged == (stored.head,) and stored.events == seq:
+        if kept is not None and kept.events:
+            logged_hash = db.execute("select hash from events where seq = ?", (kept.events,)).fetchone()
+            if logged_hash == (kept.head,) and kept.events == seq:
                 return
-            if logged != (stored.head,) and not db.execute(REPLACED, (stored.head,)).fetchone():
+            if logged_hash != (kept.head,) and not db.execute(REPLACED_BY_RESTORE, (kept.head,)).fetchone():
                 return
         write_head(path, Head(head, seq))
 
@@ -69,7 +71,7 @@ def keep_first_head(path: str) -> None:
 
 def write_head(path: str, head: Head) -> None:
     """Write the head file."""
-    line = f'{{"head": "{head.head}", "events": {head.events:<{WIDTH}}}}\n'
-    file = Path(f"{path}.head")
-    with open(file, "r+b" if file.exists() else "wb", buffering=0, opener=private) as out:
-        out.write(line.encode())
+    head_line = f'{{"head": "{head.head}", "events": {head.events:<{EVENTS_WIDTH}}}}\n'
+    head_file = Path(f"{path}.head")
+    with open(head_file, "r+b" if head_file.exists() else "wb", buffering=0, opener=private) as head_stream:
+        head_stream.write(head_line.encode())

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from sqlite_utils import Database, Migrations
 
 from triage_cli.stores import data_migrations
-from triage_cli.stores.sqlite.schema import SET
+from triage_cli.stores.sqlite.schema import MIGRATION_SET
 
 STATUSES_OF_FIRST = "'routing', 'routed', 'unroutable', 'undeliverable')"
 STATUSES_OF_THIRD = "'routing', 'routed', 'unroutable', 'undeliverable', 'forgotten')"
@@ -100,7 +100,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         "drop index claims_of",  # claims are few, and are found by their ticket
     ),
 }
-migrations = Migrations(SET)
+migrations = Migrations(MIGRATION_SET)
 
 
 def carry_out(step: str, execute: Callable[[str], sqlite3.Cursor]) -> None:
@@ -121,17 +121,17 @@ def allow_forgotten(execute: Callable[[str], sqlite3.Cursor]) -> None:
     SQLite cannot change a check, so the table is built again. Foreign keys must be off; they refer to the name, which
     stays.
     """
-    of_tickets = "select sql from sqlite_master where tbl_name = 'tickets' and sql is not null and type"
-    (create_table,) = execute(f"{of_tickets} = 'table'").fetchone()
-    indexes_and_triggers = execute(f"{of_tickets} in ('index', 'trigger')").fetchall()
+    schema_of_tickets = "select sql from sqlite_master where tbl_name = 'tickets' and sql is not null and type"
+    (create_table,) = execute(f"{schema_of_tickets} = 'table'").fetchone()
+    indexes_and_triggers = execute(f"{schema_of_tickets} in ('index', 'trigger')").fetchall()
     execute("pragma legacy_alter_table = on")  # else views and foreign keys follow the old table
     execute("alter table tickets rename to tickets_before")
     execute(create_table.replace(STATUSES_OF_FIRST, STATUSES_OF_THIRD))
     execute("insert into tickets select * from tickets_before")
     execute("drop table tickets_before")
     execute("pragma legacy_alter_table = off")
-    for (statement,) in indexes_and_triggers:
-        execute(statement)
+    for (index_or_trigger,) in indexes_and_triggers:
+        execute(index_or_trigger)
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

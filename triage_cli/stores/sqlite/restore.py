@@ -24,16 +24,16 @@ from triage_cli.runtime.file_system import FOLDER, private
 from triage_cli.runtime.process import alive, place
 from triage_cli.stores.audit_log import SqliteTrail
 from triage_cli.stores.sqlite.connection import BUSY_SECONDS, IMMUTABLE, VERSION, connect, newer
-from triage_cli.stores.sqlite.errors import code_of, translate
+from triage_cli.stores.sqlite.errors import sqlite_code_of, translate
 from triage_cli.stores.sqlite.head_file import keep_head, kept_head, write_head
 from triage_cli.stores.sqlite.store import SqliteStore
 
-PAGES = 10  # copied per step; every database of triage has more, so the first step comes before the end
+PAGES_PER_STEP = 10  # copied per step; every database of triage has more, so the first step comes before the end
 LIVE_RUNS = """select kind, pid, place, host from runs where ended_at is null and lease_until > ?"""
-FORGOTTEN = "select distinct ticket_id from events where action = 'forgotten'"
+FORGOTTEN_IDS = "select distinct ticket_id from events where action = 'forgotten'"
 FORGOTTEN_TICKETS_BACK = f"""select ticket_id from tickets where ticket_id in (select value from json_each(?))
-    and ticket_id not in ({FORGOTTEN}) order by ticket_id"""
-REVOKED = "select name from api_keys where revoked_at is not null"
+    and ticket_id not in ({FORGOTTEN_IDS}) order by ticket_id"""
+REVOKED_NAMES = "select name from api_keys where revoked_at is not null"
 REVOKED_KEYS_BACK = (
     "select name from api_keys where revoked_at is null and name in (select value from json_each(?)) order by name"
 )
@@ -55,14 +55,14 @@ class Replaced(NamedTuple):
 class Restore:
     """A restore in progress: `copy` is a copy of the backup, migrated to this version."""
 
-    def __init__(self, path: str, file: Path, copy: SqliteStore) -> None:
+    def __init__(self, path: str, file: Path, backup_copy: SqliteStore) -> None:
         self._path = path
         self._file = file
-        self._copy = copy
+        self._backup_copy = backup_copy
 
     def trail(self) -> SqliteTrail:
         """Return the audit log of the backup."""
-        return SqliteTrail(str(self._file), self._copy.database.connection())
+        return SqliteTrail(str(self._file), self._backup_copy.database.connection())
 
     def carry_out(self, actor: str, at: str) -> tuple[Head, Replaced]:
         """Put the backup in place and log that; return the new head. Raises `UnavailableError` during a run."""
@@ -85,40 +85,46 @@ class Restore:
         """Overwrite the database in place, after saving it to `old_copy`."""
         replacements: list[tuple[Head, Replaced]] = []
 
-        def look(status: int, *_: int) -> None:
+        def save_old_database(status: int, *_: int) -> None:
             """Save the old database at the first step, when nobody else can write to it any more."""
             if status == sqlite3.SQLITE_BUSY:
-                problem = f"{self._path} was locked by another program for {BUSY_SECONDS:.0f} s"
-                raise UnavailableError(problem, hint="try later")
+                locked_problem = f"{self._path} was locked by another program for {BUSY_SECONDS:.0f} s"
+                raise UnavailableError(locked_problem, hint="try later")
             if not replacements:
                 replaced = self._replaced(old_copy)
                 replacements.append((self._log(event, replaced.head), replaced))
 
-        with closing(connect(self._path)) as old:
-            self._copy.database.connection().backup(old, pages=PAGES, progress=look)
+        with closing(connect(self._path)) as old_database:
+            self._backup_copy.database.connection().backup(
+                old_database, pages=PAGES_PER_STEP, progress=save_old_database
+            )
             with suppress(sqlite3.Error):  # while others read, the pages stay in the write-ahead log
-                old.execute("pragma wal_checkpoint(truncate)")
+                old_database.execute("pragma wal_checkpoint(truncate)")
         return replacements[0]
 
     def _replaced(self, old_copy: Path) -> Replaced:
         """Save the old database as `old_copy`; return what the restore replaces. Raises `UnavailableError` in a run."""
-        old = SqliteStore(self._path)
-        db = old.database.connection()
-        for kind, pid, where, host in db.execute(LIVE_RUNS, (time.time(),)).fetchall():
-            if where != place() or alive(pid):
+        old_store = SqliteStore(self._path)
+        db = old_store.database.connection()
+        for run_kind, run_pid, run_place, run_host in db.execute(LIVE_RUNS, (time.time(),)).fetchall():
+            if run_place != place() or alive(run_pid):
                 raise UnavailableError(
-                    f"a run is at work on {self._path} (triage {kind}, process {pid} on {host})",
+                    f"a run is at work on {self._path} (triage {run_kind}, process {run_pid} on {run_host})",
                     hint="run the same command again when it has ended",
                 )
         keep_head(db, self._path)  # the new log names this head as replaced
-        forgotten, revoked = ([row[0] for row in db.execute(query)] for query in (FORGOTTEN, REVOKED))
-        copy = self._copy.database.connection()
-        tickets = copy.execute(FORGOTTEN_TICKETS_BACK, (compact(forgotten),))
-        keys = copy.execute(REVOKED_KEYS_BACK, (compact(revoked),))
-        old.backup(old_copy)
+        forgotten_ids, revoked_names = (
+            [row[0] for row in db.execute(query)] for query in (FORGOTTEN_IDS, REVOKED_NAMES)
+        )
+        backup_database = self._backup_copy.database.connection()
+        tickets_back = backup_database.execute(FORGOTTEN_TICKETS_BACK, (compact(forgotten_ids),))
+        keys_back = backup_database.execute(REVOKED_KEYS_BACK, (compact(revoked_names),))
+        old_store.backup(old_copy)
         with suppress(FileNotFoundError):
             shutil.copyfile(f"{self._path}.head", f"{old_copy}.head")
-        return Replaced(old.head(), tuple(row[0] for row in tickets), tuple(row[0] for row in keys), old_copy)
+        return Replaced(
+            old_store.head(), tuple(row[0] for row in tickets_back), tuple(row[0] for row in keys_back), old_copy
+        )
 
     def _replace_file(self, old_copy: Path, event: Event) -> tuple[Head, Replaced]:
         """Put the copy in place of a missing or broken database, whose file is kept unchanged."""
@@ -126,7 +132,7 @@ class Restore:
         with suppress(CheckError):
             old_head = kept_head(self._path)
         head = self._log(event, old_head)
-        self._copy.close()
+        self._backup_copy.close()
         exists = Path(self._path).exists()
         with suppress(FileNotFoundError):
             shutil.copyfile(f"{self._path}.head", f"{old_copy}.head")
@@ -135,14 +141,14 @@ class Restore:
                 Path(f"{self._path}{suffix}").replace(f"{old_copy}{suffix}")
         if exists:
             os.link(self._path, old_copy)
-        Path(self._copy.path).replace(self._path)
+        Path(self._backup_copy.path).replace(self._path)
         return head, Replaced(kept=old_copy if exists else None)
 
     def _log(self, event: Event, old_head: Head | None) -> Head:
-        data = {"replaced": old_head.head if old_head else None, "events": old_head.events if old_head else None}
-        with self._copy.database.transaction() as db:
-            self._copy.log(db, [Change(event._replace(data=data))])
-        return self._copy.head()
+        event_data = {"replaced": old_head.head if old_head else None, "events": old_head.events if old_head else None}
+        with self._backup_copy.database.transaction() as db:
+            self._backup_copy.log(db, [Change(event._replace(data=event_data))])
+        return self._backup_copy.head()
 
 
 @contextmanager
@@ -154,59 +160,62 @@ def begun_restore(path: str, file: Path, key: bytes | None) -> Iterator[Restore]
     if Path(path).exists() and file.exists() and Path(path).samefile(file):
         raise UsageError(f"{file} is the database itself", hint="name a backup of it")
     part_file = Path(f"{path}.part")
-    with _locked(part_file):
+    with _locked_part_file(part_file):
         try:
-            _copied(file, part_file)
-            copy = SqliteStore(str(part_file), key)
+            _copy_backup(file, part_file)
+            backup_copy = SqliteStore(str(part_file), key)
             try:
-                yield Restore(path, file, copy)
+                yield Restore(path, file, backup_copy)
             finally:
-                copy.close()
+                backup_copy.close()
         finally:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{part_file}{suffix}").unlink(missing_ok=True)
 
 
 @contextmanager
-def _locked(part_file: Path) -> Iterator[None]:
+def _locked_part_file(part_file: Path) -> Iterator[None]:
     """Create the file for the copy, for this user only, and lock it against other restores."""
     try:
         part_file.parent.mkdir(FOLDER, parents=True, exist_ok=True)
-        number = private(str(part_file), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
+        file_descriptor = private(str(part_file), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     except OSError as error:
         raise StoreError(
             f"cannot write {part_file}: {error.strerror}", hint="check the rights of its folder"
         ) from error
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(number, 0)  # what a killed restore left
+        fcntl.flock(file_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(file_descriptor, 0)  # what a killed restore left
         yield
     except BlockingIOError as error:
         raise UnavailableError(f"another restore is at work on {part_file}", hint="wait until it has ended") from error
     finally:
-        os.close(number)
+        os.close(file_descriptor)
 
 
-def _copied(file: Path, part_file: Path) -> None:
+def _copy_backup(file: Path, part_file: Path) -> None:
     for suffix in ("-wal", "-shm"):
         Path(f"{part_file}{suffix}").unlink(missing_ok=True)
     if not file.is_file():
         raise UsageError(f"there is no file {file}", hint="name a file that triage db backup wrote")
     # Without a write-ahead log nobody has it open, and it can be read in a folder that is not writable.
-    mode = "mode=rw" if Path(f"{file}-wal").exists() else IMMUTABLE
+    open_mode = "mode=rw" if Path(f"{file}-wal").exists() else IMMUTABLE
     no_backup = StoreError(f"{file} is no database of triage", hint="name a file that triage db backup wrote")
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(file))}?{mode}", uri=True)) as source:
-            version = source.execute("pragma user_version").fetchone()[0]
-            if version > VERSION:
-                raise newer(str(file), version)
-            if version < 1 or not source.execute("select 1 from sqlite_master where name = 'chain'").fetchone():
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?{open_mode}", uri=True)) as backup_connection:
+            user_version = backup_connection.execute("pragma user_version").fetchone()[0]
+            if user_version > VERSION:
+                raise newer(str(file), user_version)
+            if (
+                user_version < 1
+                or not backup_connection.execute("select 1 from sqlite_master where name = 'chain'").fetchone()
+            ):
                 raise no_backup
-            with closing(sqlite3.connect(part_file)) as target:
-                source.backup(target)
-                (integrity,) = target.execute("pragma quick_check(1)").fetchone()
+            with closing(sqlite3.connect(part_file)) as copy_connection:
+                backup_connection.backup(copy_connection)
+                (integrity,) = copy_connection.execute("pragma quick_check(1)").fetchone()
     except sqlite3.Error as error:
-        if code_of(error) == sqlite3.SQLITE_NOTADB:
+        if sqlite_code_of(error) == sqlite3.SQLITE_NOTADB:
             raise no_backup from error
         if not _is_broken(error):
             raise translate(error, str(file)) from error
@@ -218,12 +227,12 @@ def _copied(file: Path, part_file: Path) -> None:
 def _backup_name(path: str, at: str) -> Path:
     """Return an unused file name, with the time, for the old database."""
     stem = f"{path}.before-{at[:19].replace('-', '').replace(':', '')}Z"
-    names = (Path(f"{stem}{suffix}") for suffix in ("", *(f"-{n}" for n in range(2, 100))))
-    return next(name for name in names if not name.exists())
+    file_names = (Path(f"{stem}{suffix}") for suffix in ("", *(f"-{n}" for n in range(2, 100))))
+    return next(name for name in file_names if not name.exists())
 
 
 def _is_broken(error: BaseException | None) -> bool:
     """Return whether an error, or its cause, means that a file is no intact database."""
     if isinstance(error, StoreError):
         return _is_broken(error.__cause__)
-    return code_of(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+    return sqlite_code_of(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)

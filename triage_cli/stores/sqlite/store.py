@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from triage_cli.domain.batches import BatchItem
-from triage_cli.domain.changes import Change, Conflict, accepted, refusals
+from triage_cli.domain.changes import Change, Conflict, accepted
 from triage_cli.domain.chunks import first_of
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
@@ -44,9 +44,9 @@ from triage_cli.stores.ticket_tables import MOVED_ON, SET_DECISION, insert_ticke
 
 # Bytes that must be free for a paid question or a delivery. The results in flight take less than 4 MB; the rest is for
 # another program that fills the disk, at 25 MB/s, before they have come.
-ROOM = 32 << 20
+DISK_ROOM = 32 << 20
 # The clock is this machine's.
-BEGIN, CONTINUE, RENEW = (s.format(now="?") for s in (BEGIN_RUN, CONTINUE_RUN, RENEW_LEASE))
+BEGIN_RUN_NOW, CONTINUE_RUN_NOW, RENEW_LEASE_NOW = (s.format(now="?") for s in (BEGIN_RUN, CONTINUE_RUN, RENEW_LEASE))
 
 
 class SqliteStore(SqlStore):
@@ -72,7 +72,7 @@ class SqliteStore(SqlStore):
         self.database = opened(path, make=make and not absent and not read_only)
 
     def is_there(self) -> bool:
-        """Return whether there is a file, without creating one."""
+        """Return whether the database has a file, without creating one."""
         return self.database.is_there()
 
     def hold(self, lease: Lease, ticket_ids: Sequence[str]) -> Held:
@@ -83,28 +83,29 @@ class SqliteStore(SqlStore):
 
     def check_room(self) -> None:
         """Raise `UnavailableError` if paid answers, or the results of deliveries, might find no room on the disk."""
-        if is_full(Path(self.path), ROOM):
+        if is_full(Path(self.path), DISK_ROOM):
             raise UnavailableError(
-                f"the disk of {self.path} has less than {ROOM >> 20} MB left: answers and results might find no room",
+                f"the disk of {self.path} has less than {DISK_ROOM >> 20} MB left: "
+                "answers and results might find no room",
                 hint="nothing was lost; free some space and run the same command again",
             )
 
     def close(self) -> None:
-        """Close this thread's connection."""
+        """Close this thread's connection to the file."""
         self.database.close()
 
     # -- runs and leases
 
     def begin(self, run: Run) -> Run:
-        """Record a run and start its lease; frees what dead runs of this machine held."""
+        """Record a run and start its lease, under the write lock; frees what dead runs of this machine held."""
         run = run._replace(host=machine(), pid=os.getpid())
         with self.database.transaction() as db:
             db.execute(f"pragma cache_size = -{BULK_CACHE}")
             started_at = time.time()
             self._tend_leases(db, started_at)
-            continued = db.execute(CONTINUE, (*continued_by(run), started_at)).fetchall()
+            continued = db.execute(CONTINUE_RUN_NOW, (*continued_by(run), started_at)).fetchall()
             inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
-            db.execute(BEGIN, (*run._replace(spent=0.0), inherited, place(), began(run.pid), started_at))
+            db.execute(BEGIN_RUN_NOW, (*run._replace(spent=0.0), inherited, place(), began(run.pid), started_at))
         keep_head(db, self.path)
         return run._replace(spent=inherited)
 
@@ -116,45 +117,40 @@ class SqliteStore(SqlStore):
         keep_head(db, self.path)
 
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
-        """Claim up to `limit` tickets that no live run holds, urgent first, then oldest.
+        """Claim up to `limit` tickets that no live run holds, under the write lock, urgent first, then oldest.
 
         Without ids, at most about `chunks.BYTES` of text are claimed.
         """
-        where, values = where_clauses.where_claimable(selection)
-        values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
+        claim_conditions, claim_values = where_clauses.where_claimable(selection)
+        claim_values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
         with self.database.transaction() as db:
             self._check_run(db, lease)
             self.renew_lease(db, lease)
-            query = CLAIMABLE_TICKETS.format(where=" and ".join([*where, UNCLAIMED_TICKET]))
-            with closing(db.execute(query, values)) as rows:
-                claimable = map(Ticket._make, rows)
+            claimable_query = CLAIMABLE_TICKETS.format(where=" and ".join([*claim_conditions, UNCLAIMED_TICKET]))
+            with closing(db.execute(claimable_query, claim_values)) as claimable_rows:
+                claimable = map(Ticket._make, claimable_rows)
                 tickets = list(claimable if selection.ids is not None else first_of(claimable))
-            ids = compact([ticket.ticket_id for ticket in tickets])
-            taken_over = {row[0] for row in db.execute(TAKE_OVER_TICKETS, (ids,)).fetchall()}
-            db.execute(INSERT_CLAIMS, (lease.run_id, ids))
+            claimed_ids = compact([ticket.ticket_id for ticket in tickets])
+            taken_over = {row[0] for row in db.execute(TAKE_OVER_TICKETS, (claimed_ids,)).fetchall()}
+            db.execute(INSERT_CLAIMS, (lease.run_id, claimed_ids))
         if not taken_over:
             return tickets
         return [t._replace(revision=t.revision + 1) if t.ticket_id in taken_over else t for t in tickets]
 
-    def _claim_due_deliveries(self, lease: Lease, values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
-        query, values = DUE_DELIVERIES_OF if "ids" in values else DUE_DELIVERIES, {**values, "now": time.time()}
+    def _claim_due_deliveries(self, lease: Lease, due_values: Mapping[str, Any]) -> tuple[list[Delivery], list[Ticket]]:
+        due_query = DUE_DELIVERIES_OF if "ids" in due_values else DUE_DELIVERIES
         with self.database.transaction() as db:
-            return self._claimed_deliveries(db, lease, query, values)
+            return self._claimed_deliveries(db, lease, due_query, {**due_values, "now": time.time()})
 
     def renew_lease(self, db: sqlite3.Connection, lease: Lease) -> None:
-        """Renew a run's lease and record what it has spent."""
+        """Renew a run's lease by this machine's clock, and record what the run has spent."""
         lease_now = time.time()
         self._book(db, lease.run_id, lease.spent)
-        db.execute(RENEW, (lease_now, lease.spent, lease.reserved, lease.run_id))
+        db.execute(RENEW_LEASE_NOW, (lease_now, lease.spent, lease.reserved, lease.run_id))
 
     # -- the one write
 
-    def save(
-        self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
-    ) -> list[Conflict | None]:
-        """Write changes and their events in one transaction; returns a conflict for each ticket that has moved on."""
-        if not changes and cursor is None:
-            return []
+    def _save(self, changes: Sequence[Change], lease: Lease | None, cursor: SourceCursor | None) -> dict[str, Conflict]:
         with self.database.transaction() as db:
             if lease is not None:
                 self.renew_lease(db, lease)
@@ -169,44 +165,42 @@ class SqliteStore(SqlStore):
             db.executemany(SET_DECISION, [(t.decision_id, t.ticket_id) for t in new_tickets if t.decision_id])
             # Hashes are made before the long update, during which other threads of Python can work.
             self.log(db, kept)
-            updates = [c for c in kept if c.ticket and c.expected_revision]
-            update_tickets(db, updates)
-            free = [c.ticket.ticket_id for c in updates if c.ticket and not c.ticket.run_id]
-            if free:
-                db.execute(DELETE_CLAIMS, (compact(free),))
+            changed_tickets = [c for c in kept if c.ticket and c.expected_revision]
+            update_tickets(db, changed_tickets)
+            freed_ids = [c.ticket.ticket_id for c in changed_tickets if c.ticket and not c.ticket.run_id]
+            if freed_ids:
+                db.execute(DELETE_CLAIMS, (compact(freed_ids),))
             self._hold(db, [t for t in new_tickets if t.run_id and t.ticket_id not in conflicts])
             self._count_changes(db, kept, tickets_before, deliveries_before)
             if cursor is not None and not conflicts:
                 db.execute(PUT_CURSOR, cursor)
-        return refusals(changes, conflicts)
+        return conflicts
 
-    def _hold(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> None:
-        for run_id in {ticket.run_id for ticket in tickets}:
-            db.execute(INSERT_CLAIMS, (run_id, compact([t.ticket_id for t in tickets if t.run_id == run_id])))
+    def _hold(self, db: sqlite3.Connection, held_tickets: Sequence[Ticket]) -> None:
+        for run_id in {ticket.run_id for ticket in held_tickets}:
+            db.execute(INSERT_CLAIMS, (run_id, compact([t.ticket_id for t in held_tickets if t.run_id == run_id])))
 
     def _moved_on(self, db: sqlite3.Connection, expected: Mapping[str, int]) -> dict[str, Conflict]:
         """Return conflicts for tickets that no longer have their expected revision, by id."""
-        moved_ids = [row[0] for row in db.execute(MOVED_ON, (compact(expected),))]
-        current_tickets = {t.ticket_id: t for t in self._tickets_by_id(db, moved_ids)}
-        return {ticket_id: Conflict(current_tickets.get(ticket_id)) for ticket_id in moved_ids}
+        return self._moved_on_conflicts(db, [row[0] for row in db.execute(MOVED_ON, (compact(expected),))])
 
     def _add(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
-        added = [row for change in changes for row in change.adds]
-        if not added:
+        added_records = [row for change in changes for row in change.adds]
+        if not added_records:
             return
-        for kind, insert in (
+        for record_type, insert_statement in (
             (Classification, INSERT_ANSWER),
             (Delivery, PUT_DELIVERY),
             (Attempt, INSERT_ATTEMPT),
             (BatchItem, PUT_BATCH_ITEM),
         ):
-            write_all(db, insert, [row for row in added if type(row) is kind])
-        self._spend(db, added)
+            write_all(db, insert_statement, [row for row in added_records if type(row) is record_type])
+        self._spend(db, added_records)
 
     def log(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         """Append events to the chain, under the write lock."""
-        rows, head, own_mark = self._chained(db.execute("select seq, hash, key from chain").fetchone(), changes)
-        write_all(db, INSERT_EVENT, rows)
+        event_rows, head, own_mark = self._chained(db.execute("select seq, hash, key from chain").fetchone(), changes)
+        write_all(db, INSERT_EVENT, event_rows)
         db.execute(SET_HEAD, (head.events, head.head, own_mark))
 
     def scrub(self) -> None:
@@ -219,8 +213,8 @@ class SqliteStore(SqlStore):
             db.execute("pragma temp_store = file")  # a vacuum copies the whole database
             db.execute("vacuum")
             db.execute("pragma temp_store = memory")
-            busy = db.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
-        if busy:
+            other_readers = db.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
+        if other_readers:
             raise UnavailableError(
                 f"another program is reading {self.path}, so its write-ahead log still holds what was erased",
                 hint="run the same command again when that has ended",
