@@ -10,14 +10,14 @@ from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.delivery.delivery_run import DeliveryRun
-from triage_cli.service.delivery.route import due, last_outcome_per_ticket
+from triage_cli.service.delivery.route import deliver_due, last_outcome_per_ticket
 from triage_cli.service.ticket_claimer import TO_CLASSIFY, TO_ROUTE
 
 
 def dead_letters(delivery_run: DeliveryRun) -> Iterator[Outcome[Routed]]:
     """Deliver what earlier runs left; yield the tickets of which a delivery became a dead letter, without a row."""
-    sent = due(delivery_run, count(), stay=0.0)
-    for outcome in last_outcome_per_ticket(delivery_run.context.store, sent, lambda _: ()):
+    delivered = deliver_due(delivery_run, count(), stay=0.0)
+    for outcome in last_outcome_per_ticket(delivery_run.context.store, delivered, lambda _: ()):
         if outcome.action == Action.UNDELIVERABLE:
             yield outcome._replace(row=None)
 

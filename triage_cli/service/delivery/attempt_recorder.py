@@ -13,12 +13,12 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.service.delivery.retry_policy import RetryPolicy
 from triage_cli.service.run_context import RunContext
 
-# How often the results are saved again if other programs keep changing the tickets.
+# How often results of attempts are saved again if other programs keep changing the tickets.
 TRIES = 5
 
 
 class AttemptRecorder:
-    """Saves the results of delivery attempts, for one run.
+    """Saves the results of attempts at deliveries, for one run.
 
     `contexts` has the context in whose name a delivery was attempted, by delivery id, where it is another.
     """
@@ -34,9 +34,9 @@ class AttemptRecorder:
         A ticket that has changed meanwhile is read and saved again. Raises `UnavailableError` if it keeps changing.
         """
         self._switch_off_the_gone(outcomes)
-        unsaved, tickets = {_delivery_id(outcome): outcome for outcome in outcomes}, _tickets(outcomes)
+        unsaved, tickets = {_delivery_id(outcome): outcome for outcome in outcomes}, _tickets_of(outcomes)
         for _ in range(TRIES):
-            changes, results = self._results(unsaved, tickets, dict.fromkeys(unsaved, policy))
+            changes, results = self._attempt_results(unsaved, tickets, dict.fromkeys(unsaved, policy))
             conflicts = self._context.save(changes)
             tickets = {}
             for result, conflict in zip(results, conflicts, strict=True):
@@ -59,10 +59,10 @@ class AttemptRecorder:
         `policies` are by delivery id. One change updates a ticket, however many results it has.
         """
         self._switch_off_the_gone(outcomes)
-        by_delivery = {_delivery_id(outcome): outcome for outcome in outcomes}
-        return zip(*self._results(by_delivery, _tickets(outcomes), policies), strict=True)
+        outcomes_by_delivery = {_delivery_id(outcome): outcome for outcome in outcomes}
+        return zip(*self._attempt_results(outcomes_by_delivery, _tickets_of(outcomes), policies), strict=True)
 
-    def _results(
+    def _attempt_results(
         self,
         unsaved: Mapping[str, Outcome[Receipt]],
         tickets: Mapping[str, Ticket],
@@ -71,34 +71,39 @@ class AttemptRecorder:
         at = times.now()
         stored_deliveries = self._store.deliveries(list(tickets))
         changes, results = [], []
-        by_ticket: dict[str, list[Outcome[Receipt]]] = {}
+        outcomes_by_ticket: dict[str, list[Outcome[Receipt]]] = {}
         for outcome in unsaved.values():
-            by_ticket.setdefault(outcome.outgoing.ticket.ticket_id, []).append(outcome)
-        for ticket_id, before in tickets.items():
-            ticket_outcomes = by_ticket[ticket_id]
+            outcomes_by_ticket.setdefault(outcome.outgoing.ticket.ticket_id, []).append(outcome)
+        for ticket_id, ticket_before in tickets.items():
+            ticket_outcomes = outcomes_by_ticket[ticket_id]
             stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
             attempted = [policies[_delivery_id(o)].after(o, at, stored[_delivery_id(o)]) for o in ticket_outcomes]
-            if ids.is_forgotten(before.identity):
+            if ids.is_forgotten(ticket_before.identity):
                 attempted = _without_answers(attempted)
             deliveries = routing.with_changes(stored.values(), [delivery for delivery, _ in attempted])
-            status = routing.status_of(deliveries, before.category)
-            if before.status not in ("routing", "routed", "undeliverable"):
-                status = before.status  # its category or text has changed meanwhile
-            elif not ids.is_forgotten(before.identity) and any(
+            status = routing.status_of(deliveries, ticket_before.category)
+            if ticket_before.status not in ("routing", "routed", "undeliverable"):
+                status = ticket_before.status  # its category or text has changed since the attempt
+            elif not ids.is_forgotten(ticket_before.identity) and any(
                 _arrived_after_all(d, stored[d.delivery_id]) for d, _ in attempted
             ):
                 status = "classified"  # the latest decision assumed that this would not arrive
-            ticket = before._replace(status=status, revision=before.revision + 1)
+            ticket = ticket_before._replace(status=status, revision=ticket_before.revision + 1)
             for (delivery, attempt), outcome in zip(attempted, ticket_outcomes, strict=True):
-                last = delivery is attempted[-1][0]
-                event = self._event(delivery, attempt, outcome, at)
+                is_last = delivery is attempted[-1][0]
+                event = self._attempt_event(delivery, attempt, outcome, at)
                 changes.append(
-                    Change(event, ticket if last else None, before.revision if last else 0, (delivery, attempt))
+                    Change(
+                        event,
+                        ticket if is_last else None,
+                        ticket_before.revision if is_last else 0,
+                        (delivery, attempt),
+                    )
                 )
                 results.append(AttemptResult(ticket, deliveries, outcome.error, delivery.delivery_id, (attempt,)))
         return changes, results
 
-    def _event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
+    def _attempt_event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
         data: dict[str, object] = {
             "delivery": delivery.delivery_id,
             "destination": delivery.destination,
@@ -118,14 +123,17 @@ class AttemptRecorder:
         return self._contexts.get(delivery_id, self._context)
 
     def _switch_off_the_gone(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
-        gone = {
+        """Switch off the destinations that answered an attempt with 410 (Gone)."""
+        gone_destinations = {
             o.outgoing.delivery.destination: self._context_of(o.outgoing.delivery.delivery_id)
             for o in outcomes
             if isinstance(o.error, DeliveryError) and o.error.gone
         }
-        for name in sorted(gone.keys() - self._store.switched_off()) if gone else ():
+        for name in sorted(gone_destinations.keys() - self._store.switched_off()) if gone_destinations else ():
             self._store.switch(name, off=True)
-            self._context.save([Change(gone[name].event(EventAction.DESTINATION_OFF, None, {"destination": name}))])
+            self._context.save(
+                [Change(gone_destinations[name].event(EventAction.DESTINATION_OFF, None, {"destination": name}))]
+            )
 
 
 class AttemptResult(NamedTuple):
@@ -139,7 +147,7 @@ class AttemptResult(NamedTuple):
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """Return the failure, if it is one."""
+        """Return the failure of the attempt, if it failed."""
         return (Failure(self.delivery_id, self.error),) if self.error else ()
 
 
@@ -156,7 +164,7 @@ def _arrived_after_all(after: Delivery, before: Delivery) -> bool:
     return before.state == "superseded" and after.arrived and not before.arrived
 
 
-def _tickets(outcomes: Sequence[Outcome[Receipt]]) -> dict[str, Ticket]:
+def _tickets_of(outcomes: Sequence[Outcome[Receipt]]) -> dict[str, Ticket]:
     """Return the tickets as they were when their deliveries were attempted, by id."""
     return {o.outgoing.ticket.ticket_id: o.outgoing.ticket for o in outcomes}
 

@@ -1,4 +1,4 @@
-"""Routes tickets and delivers what is due: the decision and its deliveries are saved before anything is sent."""
+"""A delivery run: routes tickets and sends due deliveries; the routing decision is saved before anything is sent."""
 
 import time
 from collections import Counter
@@ -22,36 +22,34 @@ from triage_cli.service.delivery.ticket_failures import (
 from triage_cli.service.run_context import RunContext
 
 # Seconds between two queries for due deliveries while others are being attempted.
-LOOK = 1.0
+DUE_QUERY_SECONDS = 1.0
 
 
 class DeliveryRun:
-    """Routes and delivers for one run. Close it, so that it closes the destinations."""
+    """Routes and delivers for one run. Close it, so that it closes the destinations that it has opened."""
 
     def __init__(self, context: RunContext, routing_map: RoutingMap, *, retry_dead: bool = False) -> None:
         self.context = context
         self._store = context.store
         self._routing_map = routing_map
         self._decider = RoutingDecider(context, routing_map, retry_dead=retry_dead)
-        self._attempts = AttemptRecorder(context)
-        off = self._store.switched_off()
+        self._attempt_recorder = AttemptRecorder(context)
+        switched_off = self._store.switched_off()
         if retry_dead:
-            for name in off:
-                self._store.switch(name, off=False)
+            for destination_name in switched_off:
+                self._store.switch(destination_name, off=False)
         self._dispatcher = Dispatcher(
-            routing_map.destination, frozenset() if retry_dead else off, breakers=routing_map.circuits,
+            routing_map.destination, frozenset() if retry_dead else switched_off, breakers=routing_map.circuits,
             check=self._store.check_room,
         )  # fmt: skip
 
     def close(self) -> None:
-        """Close the destinations; attempts in flight are cancelled, and due again once the run has ended."""
+        """Close the destinations of the run; attempts in flight are cancelled, and due again once the run has ended."""
         self._dispatcher.close()
 
     def wait_for_nothing(self) -> None:
         """Let refusals by a rate limit count as failures, instead of waiting for its end."""
         self._dispatcher.waits = False
-
-    # -- the streams
 
     def route(self, chunks: Iterable[Sequence[Ticket]], *, again: bool = False) -> Iterator[list[Outcome[Routed]]]:
         """Decide where tickets go, and deliver; an outcome's `item` is the ticket as given, and it has no row.
@@ -62,23 +60,23 @@ class DeliveryRun:
         unfinished_tickets: dict[str, UnfinishedTicket] = {}
         for chunk in chunks:
             outcomes, to_send = self._decide(chunk, again=again, holder=self.context.run.run_id)
-            left = Counter(outgoing.ticket.ticket_id for outgoing in to_send)
-            ready = []
+            deliveries_left = Counter(outgoing.ticket.ticket_id for outgoing in to_send)
+            finished = []
             for outcome in outcomes:
-                number = left[outcome.value.ticket.ticket_id] if outcome.value else 0
-                if outcome.value and number:
-                    unfinished_tickets[outcome.value.ticket.ticket_id] = UnfinishedTicket(outcome, number)
+                left = deliveries_left[outcome.value.ticket.ticket_id] if outcome.value else 0
+                if outcome.value and left:
+                    unfinished_tickets[outcome.value.ticket.ticket_id] = UnfinishedTicket(outcome, left)
                 else:
-                    ready.append(with_offline_error(outcome, self.offline))
+                    finished.append(with_offline_error(outcome, self.offline))
             self._dispatcher.put(to_send)
-            yield ready + self._finished_outcomes(unfinished_tickets)
+            yield finished + self._finished_outcomes(unfinished_tickets)
             while self._dispatcher.full:
                 yield self._finished_outcomes(unfinished_tickets)
         while self._dispatcher.open:
             yield self._finished_outcomes(unfinished_tickets)
 
     def send_on(self, tickets: Iterable[Ticket]) -> Iterator[Ticket]:
-        """Route tickets, and yield them as they are afterwards."""
+        """Route tickets, and yield them as they are after their first deliveries."""
         for outcomes in self.route(bounded(tickets)):
             yield from (o.value.ticket for o in outcomes if o.value)
 
@@ -101,36 +99,36 @@ class DeliveryRun:
 
         Destinations that are paused are left out.
         """
-        names, queried_at = self._pending_destinations(ids), time.monotonic()
+        due_destinations, queried_at = self._pending_destinations(ids), time.monotonic()
         while True:
-            if time.monotonic() - queried_at > LOOK and not self.context.stop.stopping:
-                names, queried_at = self._pending_destinations(ids), time.monotonic()
-            for name in list(names):
-                room = self._dispatcher.room(name)
+            if time.monotonic() - queried_at > DUE_QUERY_SECONDS and not self.context.stop.stopping:
+                due_destinations, queried_at = self._pending_destinations(ids), time.monotonic()
+            for destination_name in list(due_destinations):
+                room = self._dispatcher.room(destination_name)
                 if self.context.stop.stopping or not room:
-                    names.remove(name)
+                    due_destinations.remove(destination_name)
                 elif room >= QUEUE_LIMIT // 2:
                     limit = min(room, NAMED)
-                    to_send = self._store.due(name, self.context.lease, limit, ids=ids)
-                    self._dispatcher.put(self._with_earlier(name, to_send))
+                    to_send = self._store.due(destination_name, self.context.lease, limit, ids=ids)
+                    self._dispatcher.put(self._with_earlier(destination_name, to_send))
                     if len(to_send) < limit:
-                        names.remove(name)
-            if not names and not self._dispatcher.open:
+                        due_destinations.remove(destination_name)
+            if not due_destinations and not self._dispatcher.open:
                 return
             yield [
                 result
-                for collected in self._collect()
-                for result in (*self._record(collected), *self._parked_results(collected))
+                for queue_results in self._collect()
+                for result in (*self._record(queue_results), *self._parked_results(queue_results))
             ]
 
-    def _with_earlier(self, name: str, to_send: Sequence[OutgoingDelivery]) -> Iterator[OutgoingDelivery]:
+    def _with_earlier(self, destination_name: str, to_send: Sequence[OutgoingDelivery]) -> Iterator[OutgoingDelivery]:
         """Yield deliveries, with the earlier ones of their tickets if the destination's requests depend on them."""
-        if name not in self._routing_map.history_dependent:
+        if destination_name not in self._routing_map.history_dependent:
             yield from to_send
             return
-        deliveries = self._store.deliveries([outgoing.ticket.ticket_id for outgoing in to_send])
+        ticket_deliveries = self._store.deliveries([outgoing.ticket.ticket_id for outgoing in to_send])
         for outgoing in to_send:
-            yield self._decider.with_past(outgoing, deliveries[outgoing.ticket.ticket_id])
+            yield self._decider.with_past(outgoing, ticket_deliveries[outgoing.ticket.ticket_id])
 
     def _pending_destinations(self, ids: Sequence[str] | None) -> list[str]:
         return [name for name in self._store.pending_destinations(ids) if name not in self.offline]
@@ -141,57 +139,55 @@ class DeliveryRun:
             self._dispatcher.stop()
         collected = self._dispatcher.collect()
         for queue_results in collected:
-            if parked := [outgoing.delivery.delivery_id for outgoing in queue_results.parked]:
+            if parked_ids := [outgoing.delivery.delivery_id for outgoing in queue_results.parked]:
                 because = queue_results.parked_because
-                self._store.let_go(parked, self.context.lease, because.sentence() if because else None)
+                self._store.let_go(parked_ids, self.context.lease, because.sentence() if because else None)
         return collected
 
-    def _record(self, collected: QueueResults) -> list[AttemptResult]:
-        if not collected.outcomes:
+    def _record(self, queue_results: QueueResults) -> list[AttemptResult]:
+        if not queue_results.outcomes:
             return []
-        return list(self._attempts.record(collected.outcomes, RetryPolicy.of(collected.destination)))
+        return list(self._attempt_recorder.record(queue_results.outcomes, RetryPolicy.of(queue_results.destination)))
 
     @staticmethod
-    def _parked_results(collected: QueueResults) -> list[AttemptResult]:
+    def _parked_results(queue_results: QueueResults) -> list[AttemptResult]:
         """Return the results of parked deliveries, if an error is the reason."""
-        if collected.parked_because is None:
+        if queue_results.parked_because is None:
             return []
         return [
             AttemptResult(
-                outgoing.ticket, (outgoing.delivery,), collected.parked_because, outgoing.delivery.delivery_id
+                outgoing.ticket, (outgoing.delivery,), queue_results.parked_because, outgoing.delivery.delivery_id
             )
-            for outgoing in collected.parked
+            for outgoing in queue_results.parked
         ]
 
     def _finished_outcomes(self, unfinished_tickets: dict[str, UnfinishedTicket]) -> list[Outcome[Routed]]:
         """Return the outcomes of the tickets whose deliveries have all been attempted or parked."""
-        ready = []
-        for collected in self._collect():
-            finished: list[tuple[str, AttemptResult | None, tuple[Failure, ...]]]
-            finished = [(result.ticket.ticket_id, result, result.failures) for result in self._record(collected)]
-            because = collected.parked_because
-            finished += [
+        finished = []
+        for queue_results in self._collect():
+            ended: list[tuple[str, AttemptResult | None, tuple[Failure, ...]]]
+            ended = [(result.ticket.ticket_id, result, result.failures) for result in self._record(queue_results)]
+            because = queue_results.parked_because
+            ended += [
                 (o.ticket.ticket_id, None, (Failure(o.delivery.delivery_id, because),) if because else ())
-                for o in collected.parked
+                for o in queue_results.parked
             ]
-            for ticket_id, result, failures in finished:
+            for ticket_id, result, failures in ended:
                 unfinished = unfinished_tickets.get(ticket_id)
                 if unfinished is not None and unfinished.add_result(result, failures):
-                    ready.append(with_offline_error(unfinished_tickets.pop(ticket_id).outcome, self.offline))
-        return ready
-
-    # -- the decision
+                    finished.append(with_offline_error(unfinished_tickets.pop(ticket_id).outcome, self.offline))
+        return finished
 
     def _decide(
         self, tickets: Sequence[Ticket], *, again: bool, holder: str | None
     ) -> tuple[list[Outcome[Routed]], list[OutgoingDelivery]]:
         at = times.now()
-        existing = self._store.deliveries([t.ticket_id for t in tickets])
+        existing_deliveries = self._store.deliveries([t.ticket_id for t in tickets])
         outcomes: list[Outcome[Routed]] = []
         changes: list[Change] = []
         answers = self._routing_map.answers(self._store, tickets)
         for before in tickets:
-            deliveries, answer = existing.get(before.ticket_id, ()), answers.get(before.decision_id or "")
+            deliveries, answer = existing_deliveries.get(before.ticket_id, ()), answers.get(before.decision_id or "")
             outcome, change = self._decider.decide(before, deliveries, at, again=again, holder=holder, answer=answer)
             outcomes.append(outcome)
             if change is not None:
@@ -205,7 +201,7 @@ class DeliveryRun:
             outgoing
             for change in changes
             if change.event.ticket_id not in refused
-            for outgoing in self._decider.to_send(change, existing.get(change.event.ticket_id or "", ()))
+            for outgoing in self._decider.to_send(change, existing_deliveries.get(change.event.ticket_id or "", ()))
         ]
         return [_or_held(outcome, refused.get(outcome.ticket.ticket_id)) for outcome in outcomes], to_send
 

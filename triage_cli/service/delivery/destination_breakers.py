@@ -25,11 +25,11 @@ class DestinationBreakers:
         self._reasons: dict[str, TriageError] = {}
 
     def paused(self) -> list[str]:
-        """Return the destinations that are paused."""
+        """Return the destinations that their circuit breakers pause."""
         return [name for name in self._circuits if self.is_open(name)]
 
     def is_open(self, name: str) -> bool:
-        """Return whether a destination is paused."""
+        """Return whether the circuit breaker of a destination is open: then it is paused."""
         return name in self._circuits and self._circuits[name].is_open(self._clock())
 
     def is_failing(self, name: str) -> bool:
@@ -37,7 +37,7 @@ class DestinationBreakers:
         return name in self._circuits and self._circuits[name].is_failing
 
     def judge(self, name: str, outcomes: Sequence[Outcome[Receipt]]) -> None:
-        """Count the results of attempts, in order."""
+        """Count the successes and failures of a destination's attempts, in order."""
         circuit = self._circuit(name)
         circuit.judge((outcome.error is not None for outcome in outcomes), self._clock())
         self._reasons.pop(name, None)
@@ -50,7 +50,7 @@ class DestinationBreakers:
         self._reasons[name] = because
 
     def reason(self, name: str) -> TriageError | None:
-        """Return why a destination is paused; None if it is not."""
+        """Return why the circuit breaker pauses a destination; None if it does not."""
         return self._reasons.get(name) if self.is_open(name) else None
 
     def _circuit(self, name: str) -> Circuit:

@@ -26,41 +26,41 @@ class DestinationRateLimit:
     def __init__(self) -> None:
         self._at_once = AT_ONCE
         self._interval = 0.0
-        self._next = -math.inf  # when the next delivery may be attempted
+        self._next_at = -math.inf  # when the next delivery may be attempted
         self._pause_ends = -math.inf
-        self._since: float | None = None  # the first refusal since the last acceptance
+        self._refused_since: float | None = None  # the first refusal since the last acceptance
 
     def take(self, most: int, being_attempted: int, now: float) -> int:
-        """Return how many more deliveries are to be attempted now, at most `most`, and count them."""
+        """Return how many more deliveries the rate limit lets pass now, at most `most`, and count them."""
         most = min(most, int(self._at_once) - being_attempted)
-        if most <= 0 or now < self._next:
+        if most <= 0 or now < self._next_at:
             return 0
         if self._interval:
-            self._next = now + self._interval
+            self._next_at = now + self._interval
             return 1
         return most
 
-    def accepted(self, number: int) -> None:
-        """Count accepted deliveries."""
-        if number:
-            interval = self._interval * SHRINKING**number
-            self._interval, self._since = (interval if interval > INTERVAL / 2 else 0.0), None
-            self._at_once += GROWTH * number
+    def accepted(self, accepted_count: int) -> None:
+        """Count accepted deliveries: each lets more deliveries be attempted at once."""
+        if accepted_count:
+            interval = self._interval * SHRINKING**accepted_count
+            self._interval, self._refused_since = (interval if interval > INTERVAL / 2 else 0.0), None
+            self._at_once += GROWTH * accepted_count
 
-    def refused(self, wait: float | None, now: float) -> bool:
-        """Pause for `wait` seconds; return False if that is too long, or nothing has passed for too long.
+    def refused(self, retry_after: float | None, now: float) -> bool:
+        """Pause for `retry_after` seconds; return False if that is too long, or nothing has passed for too long.
 
         What is refused during a pause was sent before it, and does not double the interval again.
         """
-        since = now if self._since is None else self._since
-        pause = USUAL_WAIT if wait is None else wait
+        refused_since = now if self._refused_since is None else self._refused_since
+        pause = USUAL_WAIT if retry_after is None else retry_after
         pause_ends = now + pause
-        if pause_ends > min(now + LONGEST_WAIT, since + LONGEST_LIMIT):
-            self._interval, self._next = 0.0, now  # the others are to fail soon, too
+        if pause_ends > min(now + LONGEST_WAIT, refused_since + LONGEST_LIMIT):
+            self._interval, self._next_at = 0.0, now  # the deliveries behind it are to fail soon, too
             return False
         if now >= self._pause_ends:
             self._interval = min(LONGEST_INTERVAL, pause, max(INTERVAL, 2 * self._interval))
             self._at_once = AT_ONCE
-        self._since, self._pause_ends = since, max(self._pause_ends, pause_ends)
-        self._next = max(self._next, self._pause_ends)
+        self._refused_since, self._pause_ends = refused_since, max(self._pause_ends, pause_ends)
+        self._next_at = max(self._next_at, self._pause_ends)
         return True

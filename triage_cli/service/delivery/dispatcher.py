@@ -69,8 +69,8 @@ class Dispatcher:
 
     @property
     def open(self) -> int:
-        """Return the number of deliveries that are queued or being attempted."""
-        return sum(queue.open for queue in self._queues.values())
+        """Return the number of deliveries that are in queues or being attempted."""
+        return sum(destination_queue.open for destination_queue in self._queues.values())
 
     def paused(self) -> list[str]:
         """Return the destinations that are paused."""
@@ -78,12 +78,12 @@ class Dispatcher:
 
     def room(self, name: str) -> int:
         """Return how many more deliveries a destination's queue takes: none while the destination is paused."""
-        queue = self._queues.get(name)
-        if self._breakers.is_open(name) or (queue is not None and queue.is_unavailable):
+        destination_queue = self._queues.get(name)
+        if self._breakers.is_open(name) or (destination_queue is not None and destination_queue.is_unavailable):
             return 0
-        if queue is None:
+        if destination_queue is None:
             return QUEUE_LIMIT
-        return 0 if queue.size >= QUEUE_BYTES else max(0, QUEUE_LIMIT - queue.open)
+        return 0 if destination_queue.size >= QUEUE_BYTES else max(0, QUEUE_LIMIT - destination_queue.open)
 
     @property
     def full(self) -> bool:
@@ -92,20 +92,20 @@ class Dispatcher:
         A stuck queue may grow further, up to its own limit, so that it does not delay the other destinations.
         """
         return any(
-            queue.open >= STUCK_QUEUE_LIMIT or queue.size >= STUCK_QUEUE_BYTES
-            if queue.stuck
-            else queue.open >= QUEUE_LIMIT or queue.size >= QUEUE_BYTES
-            for queue in self._queues.values()
+            destination_queue.open >= STUCK_QUEUE_LIMIT or destination_queue.size >= STUCK_QUEUE_BYTES
+            if destination_queue.stuck
+            else destination_queue.open >= QUEUE_LIMIT or destination_queue.size >= QUEUE_BYTES
+            for destination_queue in self._queues.values()
         )
 
     def put(self, to_send: Iterable[OutgoingDelivery]) -> None:
         """Add deliveries to the queues of their destinations."""
         for outgoing in to_send:
-            name = outgoing.delivery.destination
-            if name not in self._queues:
-                opener = _switched_off if name in self._off else self._opener
-                self._queues[name] = _DestinationQueue(
-                    name,
+            destination_name = outgoing.delivery.destination
+            if destination_name not in self._queues:
+                opener = _switched_off if destination_name in self._off else self._opener
+                self._queues[destination_name] = _DestinationQueue(
+                    destination_name,
                     opener,
                     self._clock,
                     self._breakers,
@@ -113,12 +113,15 @@ class Dispatcher:
                     waits=self.waits,
                     check=self._check,
                 )
-            self._queues[name].add(outgoing)
+            self._queues[destination_name].add(outgoing)
 
     def collect(self) -> list[QueueResults]:
         """Return the outcomes that are ready; if there are none, sleep for a moment and return an empty list."""
         collected = [
-            results for queue in self._queues.values() if queue.open for results in queue.collect(park=self._stopped)
+            results
+            for destination_queue in self._queues.values()
+            if destination_queue.open
+            for results in destination_queue.collect(park=self._stopped)
         ]
         if not collected and self.open:
             time.sleep(POLL_SECONDS)
@@ -129,9 +132,9 @@ class Dispatcher:
         self._stopped = True
 
     def close(self) -> None:
-        """Close the destinations; attempts in flight are cancelled."""
-        for queue in self._queues.values():
-            queue.close()
+        """Close the queues and their destinations; attempts in flight are cancelled."""
+        for destination_queue in self._queues.values():
+            destination_queue.close()
 
 
 def switched_off(name: str) -> DeliveryError:
@@ -206,16 +209,16 @@ class _DestinationQueue:
         if outcomes:
             for outcome in outcomes:
                 self._count_delivery(outcome.outgoing, -1)
-            tried = [outcome for outcome in outcomes if not isinstance(outcome.error, NOT_ATTEMPTED)]
-            self._breakers.judge(self._name, self._without_limited(tried))
+            attempted = [outcome for outcome in outcomes if not isinstance(outcome.error, NOT_ATTEMPTED)]
+            self._breakers.judge(self._name, self._without_limited(attempted))
             self._being_attempted -= len(outcomes)
             self._last_outcome_at = self._clock()
-            if tried:
-                yield QueueResults(self._destination, tried)
+            if attempted:
+                yield QueueResults(self._destination, attempted)
             yield from self._park_not_attempted(outcomes)
 
     def _prepare(self) -> None:
-        """Check that results can be saved, and open the destination if it is not open yet."""
+        """Check that results can be saved, and open the destination of the queue if it is not open yet."""
         if self._queue:
             self._check()
         if self._destination is None:
@@ -223,19 +226,19 @@ class _DestinationQueue:
             self._results = self._destination.deliver(self._chunks_to_attempt())
 
     def _without_limited(self, outcomes: Sequence[Outcome[Receipt]]) -> Sequence[Outcome[Receipt]]:
-        """Slow down after refusals by a rate limit; return the other outcomes, by which the breaker judges."""
+        """Slow the queue down after refusals by a rate limit; return the other outcomes, which the breaker judges."""
         if self._rate_limit is None:
             return outcomes
         self._rate_limit.accepted(sum(outcome.error is None for outcome in outcomes))
         return [outcome for outcome in outcomes if not self._slows_down(self._rate_limit, outcome.error)]
 
     def _slows_down(self, rate_limit: DestinationRateLimit, error: TriageError | None) -> bool:
-        """Slow down if that is what an error asks for; return whether it is."""
+        """Slow the queue down if that is what an error asks for; return whether it is."""
         is_limited = isinstance(error, DeliveryError) and error.limited
         return is_limited and rate_limit.refused(getattr(error, "retry_after", None), self._clock())
 
     def _park_not_attempted(self, outcomes: Sequence[Outcome[Receipt]]) -> Iterator[QueueResults]:
-        """Park the deliveries that were not attempted because of an error, and pause."""
+        """Park the deliveries that were not attempted because of an error, and pause their destination."""
         not_attempted = [(o.outgoing, o.error) for o in outcomes if isinstance(o.error, NOT_ATTEMPTED)]
         if not_attempted:
             self._destination_error = not_attempted[0][1]
@@ -249,12 +252,12 @@ class _DestinationQueue:
             yield QueueResults(self._destination, (), self._empty_queue(), because)
 
     def _empty_queue(self) -> list[OutgoingDelivery]:
-        """Empty the queue and return the deliveries that waited."""
-        to_send = list(self._queue)
+        """Empty the queue of the destination and return the deliveries that waited in it."""
+        queued = list(self._queue)
         self._queue.clear()
-        for outgoing in to_send:
+        for outgoing in queued:
             self._count_delivery(outgoing, -1)
-        return to_send
+        return queued
 
     def _count_delivery(self, outgoing: OutgoingDelivery, number: int) -> None:
         self.open += number
@@ -276,6 +279,6 @@ class _DestinationQueue:
 
     def close(self) -> None:
         self._is_closed = True
-        close = getattr(self._results, "close", None)
-        if close is not None:
-            close()
+        close_results = getattr(self._results, "close", None)
+        if close_results is not None:
+            close_results()

@@ -18,36 +18,42 @@ class RetryPolicy(NamedTuple):
 
     @classmethod
     def of(cls, destination: Destination | None) -> Self:
-        """Return the policy of a destination; the usual one if it could not be opened."""
+        """Return the retry policy of a destination; the usual one if it could not be opened."""
         return cls(destination.max_attempts, destination.schedule) if destination else cls()
 
     def after(self, outcome: Outcome[Receipt], at: str, stored: Delivery) -> tuple[Delivery, Attempt]:
         """Return a delivery and its attempt after an outcome; `stored` is the delivery as it is stored now."""
         outgoing, error = outcome.outgoing, outcome.error
-        number = stored.attempts + 1
+        attempt_number = stored.attempts + 1
         status = outcome.value.status if outcome.value else getattr(error, "status", None)
-        seconds = outcome.value.seconds if outcome.value else 0.0
+        seconds_taken = outcome.value.seconds if outcome.value else 0.0
         message = error.message if error else None
-        kind = error.refusal if isinstance(error, DeliveryError) else None
-        attempt = Attempt(stored.delivery_id, number, at, status, message, seconds, getattr(error, "answer", None))
+        refusal = error.refusal if isinstance(error, DeliveryError) else None
+        attempt = Attempt(
+            stored.delivery_id, attempt_number, at, status, message, seconds_taken, getattr(error, "answer", None)
+        )
         if isinstance(error, DeliveryError) and error.doubtful:
             stored = stored._replace(doubtful=1)
         if stored.state == "accepted" or (error and stored.state != "pending"):
-            # It was settled during this attempt, which is recorded and counted, and changes nothing.
-            return stored._replace(attempts=number), attempt
+            # The delivery was settled during this attempt, which is recorded and counted, and changes nothing.
+            return stored._replace(attempts=attempt_number), attempt
         # A late result does not release the delivery from another run that holds it now.
         holder = None if stored.run_id == outgoing.delivery.run_id else stored.run_id
-        delivery = stored._replace(attempts=number, last_status=status, last_error=message, run_id=holder, refusal=kind)
+        delivery = stored._replace(
+            attempts=attempt_number, last_status=status, last_error=message, run_id=holder, refusal=refusal
+        )
         if error is None:
-            kept = outcome.value.kept if outcome.value else None
-            return delivery._replace(state="accepted", done_at=at, kept=kept), attempt
-        final = isinstance(error, DeliveryError) and error.final
+            kept_answer = outcome.value.kept if outcome.value else None
+            return delivery._replace(state="accepted", done_at=at, kept=kept_answer), attempt
+        is_final = isinstance(error, DeliveryError) and error.final
         # A dead letter that is retried keeps its count, and gets `max_attempts` more attempts.
-        if final or number % self.max_attempts == 0:
+        if is_final or attempt_number % self.max_attempts == 0:
             return delivery._replace(state="dead", done_at=at), attempt
-        return delivery._replace(due_at=time.time() + self._wait(number % self.max_attempts, error)), attempt
+        return delivery._replace(
+            due_at=time.time() + self._seconds_to_retry(attempt_number % self.max_attempts, error)
+        ), attempt
 
-    def _wait(self, number: int, error: TriageError) -> float:
+    def _seconds_to_retry(self, attempt_number: int, error: TriageError) -> float:
         retry_after = getattr(error, "retry_after", None) or 0.0
-        planned = self.schedule[min(number, len(self.schedule)) - 1]
-        return float(max(retry_after, planned * random.uniform(0.9, 1.1)))  # noqa: S311 - jitter is no secret
+        scheduled = self.schedule[min(attempt_number, len(self.schedule)) - 1]
+        return float(max(retry_after, scheduled * random.uniform(0.9, 1.1)))  # noqa: S311 - jitter is no secret

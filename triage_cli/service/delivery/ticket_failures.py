@@ -23,11 +23,11 @@ class UnfinishedTicket:
         `failures` say why it was not accepted, parked or not saved; there are none if the run is to stop.
         """
         self._unfinished -= 1
-        value = self.outcome.value or Routed(self.outcome.ticket)
+        routed = self.outcome.value or Routed(self.outcome.ticket)
         if result is not None:
-            value = Routed(result.ticket, result.deliveries, (*value.attempts, *result.attempts), value.failures)
+            routed = Routed(result.ticket, result.deliveries, (*routed.attempts, *result.attempts), routed.failures)
             self.outcome = self.outcome._replace(action=Action(result.ticket.status))
-        self.outcome = self.outcome._replace(value=value._replace(failures=(*value.failures, *failures)))
+        self.outcome = self.outcome._replace(value=routed._replace(failures=(*routed.failures, *failures)))
         if self._unfinished:
             return False
         self.outcome = self.outcome._replace(error=standing_error(self.outcome))
@@ -36,11 +36,13 @@ class UnfinishedTicket:
 
 def error_of(failures: Sequence[Failure]) -> TriageError | None:
     """Return one error for failures of a ticket: one that concerns more than this ticket, else all in one."""
-    by_sentence = {failure.error.sentence(): failure.error for failure in failures}
-    errors = [by_sentence[sentence] for sentence in sorted(by_sentence)]  # equal for tickets with equal failures
-    general = [error for error in errors if not isinstance(error, ItemError)]
-    if general or len(errors) < 2:
-        return (*general, *errors, None)[0]
+    errors_by_sentence = {failure.error.sentence(): failure.error for failure in failures}
+    errors = [
+        errors_by_sentence[sentence] for sentence in sorted(errors_by_sentence)
+    ]  # equal for tickets with equal failures
+    general_errors = [error for error in errors if not isinstance(error, ItemError)]
+    if general_errors or len(errors) < 2:
+        return (*general_errors, *errors, None)[0]
     hints = dict.fromkeys(error.hint for error in errors if error.hint)
     return DeliveryError("; ".join(error.message for error in errors), hint="; ".join(hints))
 
@@ -53,9 +55,9 @@ def standing_error(outcome: Outcome[Routed], earlier: Sequence[Failure] = ()) ->
     if outcome.value is None or outcome.action not in (Action.ROUTING, Action.UNDELIVERABLE):
         return outcome.error
     ticket, deliveries, *_ = outcome.value
-    unsettled = {"", *(d.delivery_id for d in deliveries if d.state in ("pending", "dead"))}
+    unsettled_deliveries = {"", *(d.delivery_id for d in deliveries if d.state in ("pending", "dead"))}
     failures = dead_letters(ticket, deliveries) if outcome.action == Action.UNDELIVERABLE else ()
-    failures = (*failures, *(f for f in (*earlier, *outcome.value.failures) if f.delivery_id in unsettled))
+    failures = (*failures, *(f for f in (*earlier, *outcome.value.failures) if f.delivery_id in unsettled_deliveries))
     return error_of(list({failure.delivery_id: failure for failure in failures}.values())) or outcome.error
 
 
@@ -76,7 +78,7 @@ def dead_letters(ticket: Ticket, deliveries: Sequence[Delivery]) -> tuple[Failur
 
 
 def due_later(deliveries: Sequence[Delivery]) -> tuple[Failure, ...]:
-    """Return the failures that pending deliveries keep from earlier attempts."""
+    """Return the failures that pending deliveries of a ticket keep from earlier attempts."""
     hint = "triage why tells when it is tried again"
     pending = (d for d in deliveries if d.state == "pending" and d.attempts and d.last_error)
     return tuple(Failure(d.delivery_id, DeliveryError(str(d.last_error), hint=hint)) for d in pending)
@@ -89,5 +91,7 @@ def with_offline_error(outcome: Outcome[Routed], offline: AbstractSet[str]) -> O
     names = sorted({d.destination for d in outcome.value.deliveries if d.state == "pending"} & offline)
     if not names:
         return outcome
-    problem = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
-    return outcome._replace(error=OfflineError(problem, hint="triage route delivers it once the network is on again"))
+    waiting_problem = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
+    return outcome._replace(
+        error=OfflineError(waiting_problem, hint="triage route delivers it once the network is on again")
+    )
