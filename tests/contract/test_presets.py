@@ -29,7 +29,7 @@ from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.destinations import Destination
-from triage_cli.service.delivery.routing_decider import known_there
+from triage_cli.service.delivery.routing_decider import known_field_categories
 from triage_cli.wiring.destinations import open_destination
 
 LABELS = ("zendesk", "freshdesk", "servicenow", "zammad")
@@ -60,7 +60,9 @@ def outgoing(
         f"msg_{number:032x}", ticket.ticket_id, None, category, "out", "r", "m", None, "pending", 0, 0.0, None, None,
         None, "now",
     )  # fmt: skip
-    return OutgoingDelivery(delivery._replace(**changes), ticket, earlier, known=known_there("out", earlier, ()))
+    return OutgoingDelivery(
+        delivery._replace(**changes), ticket, earlier, known=known_field_categories("out", earlier, ())
+    )
 
 
 Send = Callable[..., Outcome[Receipt]]

@@ -1,18 +1,20 @@
 """Other categories than at the last classification are reported once, before anything is classified."""
 
-import json
-
-import httpx
-import pytest
-
 from tests.support.batch_server import running_batch_server
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE
-from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.service.classification.category_check import FEW, Basis, CategoryCheck, warning
+from triage_cli.domain.tickets import Category
+from triage_cli.domain.tickets import Ticket
+from triage_cli.service.classification.category_check import CategoryBasis
+from triage_cli.service.classification.category_check import CategoryCheck
+from triage_cli.service.classification.category_check import SHOWN_CATEGORIES
+from triage_cli.service.classification.category_check import changed_categories_warning
 from triage_cli.stores.category_tables import CategoryMemory
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
+import httpx
+import json
+import pytest
 
 SHOP = """categories:
   - {name: Shipping, description: parcels and delivery, examples: [where is my parcel]}
@@ -133,7 +135,7 @@ def test_what_is_put_into_a_batch_is_told_of_and_remembered(shop: Cli) -> None:
 # -- the memory
 
 
-def checked(store: SqliteStore | PostgresStore, basis: Basis, *was: Category) -> list[str]:
+def checked(store: SqliteStore | PostgresStore, basis: CategoryBasis, *was: Category) -> list[str]:
     messages: list[str] = []
     heirs = {old: category.name for category in was for old in category.was}
     check = CategoryCheck(CategoryMemory(store.database), basis, heirs, messages.append)
@@ -146,25 +148,27 @@ def checked(store: SqliteStore | PostgresStore, basis: Basis, *was: Category) ->
 
 
 def test_both_stores_remember_the_last_one(store: SqliteStore | PostgresStore) -> None:
-    one, two = Basis(("a", "b"), "/x/config.yaml", "here"), Basis(("b", "c"), None, "there")
+    one, two = CategoryBasis(("a", "b"), "/x/config.yaml", "here"), CategoryBasis(("b", "c"), None, "there")
     memory = CategoryMemory(store.database)
     assert memory.last() is None
     assert [len(checked(store, basis)) for basis in (one, one, two, one._replace(host="there"), two)] == [0, 0, 1, 1, 1]
     assert memory.last() == two
-    assert checked(store, Basis(("d", "b"), "/y", "here"), Category("d", was=("c",))) == []
+    assert checked(store, CategoryBasis(("d", "b"), "/y", "here"), Category("d", was=("c",))) == []
     assert memory.last() == (("d", "b"), "/y", "here")
 
 
 def test_another_order_is_no_other_list_and_another_machine_writes_nothing(store: SqliteStore | PostgresStore) -> None:
-    one = Basis(("a", "b"), "/x/config.yaml", "here")
-    assert checked(store, one) == checked(store, Basis(("b", "a"), "/y", "here")) == []
+    one = CategoryBasis(("a", "b"), "/x/config.yaml", "here")
+    assert checked(store, one) == checked(store, CategoryBasis(("b", "a"), "/y", "here")) == []
     before = store.database.read("select at, host from classified_by")
-    assert checked(store, Basis(("b", "a"), "/y", "there")) == []
+    assert checked(store, CategoryBasis(("b", "a"), "/y", "there")) == []
     assert store.database.read("select at, host from classified_by") == before
 
 
 def test_a_long_list_is_told_in_short_and_a_path_as_a_shell_takes_it() -> None:
-    there = tuple(f"c{n}" for n in range(FEW + 3))
-    note = warning(Basis(there, "/a b/config.yaml", "there"), Basis(("x", "y"), "/c.yaml", "here"))
+    there = tuple(f"c{n}" for n in range(SHOWN_CATEGORIES + 3))
+    note = changed_categories_warning(
+        CategoryBasis(there, "/a b/config.yaml", "there"), CategoryBasis(("x", "y"), "/c.yaml", "here")
+    )
     assert "of /a b/config.yaml on there (c0, c1, c2, c3, c4 and 3 more), and now it is by the categories of /c" in note
     assert note.endswith("if not, give --config '/a b/config.yaml'")

@@ -19,7 +19,7 @@ from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.reclassification import Flip, ReclassifyPlan
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.service.classification.flip_rules import judge, margin
+from triage_cli.service.classification.flip_rules import flip_margin, judge
 
 Answering = Callable[[Ticket], tuple[str | None, float]]
 
@@ -235,7 +235,7 @@ TICKET = Ticket("t", "i", "s", None, "h", "x", None, None, None, 2, None, "now",
     ],
 )
 def test_the_margin_compares_only_what_compares(now: Classification, expected: float) -> None:
-    assert margin(TICKET._replace(confidence_source="said"), now) == pytest.approx(expected)
+    assert flip_margin(TICKET._replace(confidence_source="said"), now) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.process import machine
 from triage_cli.service import category_renames
-from triage_cli.service.classification.category_check import Basis, CategoryCheck
+from triage_cli.service.classification.category_check import CategoryBasis, CategoryCheck
 from triage_cli.stores.database import Tables
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -132,7 +132,7 @@ def category_check(config: Config, store: Store, warn: Callable[[str], None]) ->
 
     memory = CategoryMemory(_tables(store).database)
     names = tuple(category.name for category in config.categories)
-    basis = Basis(names, None if config.path is None else str(config.path.resolve()), machine())
+    basis = CategoryBasis(names, None if config.path is None else str(config.path.resolve()), machine())
     return lambda: CategoryCheck(memory, basis, category_renames.current_names(config.categories), warn)
 
 

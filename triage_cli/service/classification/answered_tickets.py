@@ -1,4 +1,4 @@
-"""What becomes of a ticket once classifiers have answered: its status, its cost, its failures."""
+"""Answered tickets: the status, the cost and the failures of a ticket once classifiers have answered."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,9 +7,9 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.routing import SETTLED, woken
 from triage_cli.domain.tickets import Ticket
 
-# Failures after which a ticket goes to review.
+# Failures of classifiers to answer after which a ticket goes to review.
 FAILURES_TO_REVIEW = 3
-STATUS = Ticket._fields.index("status")
+STATUS_INDEX = Ticket._fields.index("status")
 
 
 def steps_within(answer: Answer | None, labels: frozenset[str]) -> tuple[Classification, ...]:
@@ -18,20 +18,22 @@ def steps_within(answer: Answer | None, labels: frozenset[str]) -> tuple[Classif
         return ()
     for step in answer.steps:
         if step.category is not None and step.category not in labels:
-            return tuple([_within(step, labels) for step in answer.steps])
+            return tuple([_step_within(step, labels) for step in answer.steps])
     return answer.steps
 
 
-def _within(step: Classification, labels: frozenset[str]) -> Classification:
+def _step_within(step: Classification, labels: frozenset[str]) -> Classification:
     if step.category is None or step.category in labels:
         return step
     return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
 
 
-def decided(ticket_before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool) -> Ticket:
-    """Return a ticket after its answers, with their cost: a sure one holds, an unsure one is a suggestion.
+def answered_ticket(
+    ticket_before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool
+) -> Ticket:
+    """Return a ticket after its answers: a sure one holds, an unsure one is a suggestion.
 
-    No answer counts as a failure, which overrules no verdict even with `force`.
+    To be unanswered counts as a failure, which overrules no verdict even with `force`.
     """
     last_answer = steps[-1] if steps else None
     revision = ticket_before.revision + 1
@@ -56,11 +58,11 @@ def decided(ticket_before: Ticket, steps: Sequence[Classification], error: Triag
             run_id=None,
         )
     sure = sure and last_answer.category is not None
-    routed = sure and ticket_before.status in SETTLED
+    stays_settled = sure and ticket_before.status in SETTLED
     # By position, in the order of the fields: this is done for each ticket, and `_replace` takes three times as long.
-    after = Ticket._make((
-        *ticket_before[:STATUS],
-        ticket_before.status if routed else ("classified" if sure else "needs_review"),
+    ticket_after = Ticket._make((
+        *ticket_before[:STATUS_INDEX],
+        ticket_before.status if stays_settled else ("classified" if sure else "needs_review"),
         last_answer.category if sure else None,
         None if sure else last_answer.category,
         last_answer.confidence,
@@ -76,7 +78,7 @@ def decided(ticket_before: Ticket, steps: Sequence[Classification], error: Triag
         revision,
         None,  # no run holds it
     ))  # fmt: skip
-    return woken(ticket_before, after) if routed else after
+    return woken(ticket_before, ticket_after) if stays_settled else ticket_after
 
 
 def released_with_cost(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:
@@ -86,8 +88,8 @@ def released_with_cost(ticket: Ticket, steps: Sequence[Classification]) -> Ticke
 
 def with_cost(ticket: Ticket, steps: Iterable[Classification]) -> Ticket:
     """Return a ticket with the cost of answers added."""
-    cost = costs(steps)
-    return ticket._replace(cost_usd=ticket.cost_usd + cost) if cost else ticket
+    answers_cost = costs(steps)
+    return ticket._replace(cost_usd=ticket.cost_usd + answers_cost) if answers_cost else ticket
 
 
 def costs(steps: Iterable[Classification]) -> float:

@@ -9,22 +9,25 @@ from typing import NamedTuple, Protocol
 
 from triage_cli.domain.tickets import Ticket
 
-FEW = 5  # names of a long list that the warning shows
+SHOWN_CATEGORIES = 5  # names of a long list that the warning shows
 
 
-class Basis(NamedTuple):
-    """The categories in order, the configuration file that lists them (None: built-in), and the file's machine."""
+class CategoryBasis(NamedTuple):
+    """What a database was classified by: the categories in order, and the configuration file that lists them.
+
+    `path` is None for the built-in categories; `host` is the machine of the file.
+    """
 
     categories: tuple[str, ...]
     path: str | None
     host: str
 
 
-class Memory(Protocol):
-    """Stores one `Basis` beside the tickets."""
+class BasisMemory(Protocol):
+    """Stores one `CategoryBasis` beside the tickets."""
 
     def last(self) -> tuple[tuple[str, ...], str | None, str] | None:
-        """Return the last basis, or None if it is not known."""
+        """Return the last stored basis, or None if it is not known."""
 
     def keep(self, categories: Sequence[str], path: str | None, host: str) -> None:
         """Store the present basis."""
@@ -41,17 +44,17 @@ class Unchecked:
             yield chunk
 
     def before(self) -> None:
-        """Prepare for the first classification."""
+        """Check the categories before the first classification."""
 
     def after(self) -> None:
-        """Note that something was classified."""
+        """Note that something was classified by the present categories."""
 
 
 class CategoryCheck(Unchecked):
     """The check of one run: `warn` is called at most once. `current_names` maps former names to present ones."""
 
     def __init__(
-        self, memory: Memory, basis: Basis, current_names: Mapping[str, str], warn: Callable[[str], None]
+        self, memory: BasisMemory, basis: CategoryBasis, current_names: Mapping[str, str], warn: Callable[[str], None]
     ) -> None:  # fmt: skip
         self._memory = memory
         self._basis = basis
@@ -64,13 +67,13 @@ class CategoryCheck(Unchecked):
         if self._is_checked:
             return
         self._is_checked = True
-        stored = self._memory.last()
-        if stored is None:
+        stored_basis = self._memory.last()
+        if stored_basis is None:
             return
-        last = Basis(*stored)
+        last = CategoryBasis(*stored_basis)
         self._is_stored = last[:2] == self._basis[:2]  # machines that share a database share its memory
         if {self._current_names.get(name, name) for name in last.categories} != set(self._basis.categories):
-            self._warn(warning(last, self._basis))
+            self._warn(changed_categories_warning(last, self._basis))
 
     def after(self) -> None:
         """Store the present basis, the first time."""
@@ -79,18 +82,19 @@ class CategoryCheck(Unchecked):
             self._is_stored = True
 
 
-def warning(last: Basis, now: Basis) -> str:
+def changed_categories_warning(last: CategoryBasis, now: CategoryBasis) -> str:
     """Return the warning that the categories have changed, and what to do if that is intended or not."""
-    back = "" if last.path is None else f"; if not, give --config {shlex.quote(last.path)}"
+    way_back = "" if last.path is None else f"; if not, give --config {shlex.quote(last.path)}"
     return (
-        f"warning: this database was last classified by {_named(last, now.host)}, and now it is by "
-        f"{_named(now, now.host)}: if that is meant, triage reclassify brings along what was decided before{back}"
+        f"warning: this database was last classified by {_basis_text(last, now.host)}, and now it is by "
+        f"{_basis_text(now, now.host)}: if that is meant, triage reclassify brings along what was decided "
+        f"before{way_back}"
     )
 
 
-def _named(basis: Basis, own_host: str) -> str:
-    left = len(basis.categories) - FEW
-    names = ", ".join(basis.categories[:FEW]) + (f" and {left} more" if left > 0 else "")
+def _basis_text(basis: CategoryBasis, own_host: str) -> str:
+    unshown = len(basis.categories) - SHOWN_CATEGORIES
+    names = ", ".join(basis.categories[:SHOWN_CATEGORIES]) + (f" and {unshown} more" if unshown > 0 else "")
     if basis.path is None:
         return f"the built-in categories ({names}), without a configuration"
     return f"the categories of {basis.path}{'' if basis.host == own_host else f' on {basis.host}'} ({names})"

@@ -1,4 +1,4 @@
-"""Decides tickets: asks a classifier, compares its answer with the threshold, and saves the decision."""
+"""Records decisions: asks a classifier about tickets, and saves each answer with what it makes of its ticket."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -16,13 +16,13 @@ from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.routing import SETTLED
 from triage_cli.domain.tickets import STATUSES, Ticket
 from triage_cli.ports.classifiers import Classifier
-from triage_cli.service.classification.answered_tickets import decided, steps_within, with_cost
+from triage_cli.service.classification.answered_tickets import answered_ticket, steps_within, with_cost
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.ticket_claimer import TO_CLASSIFY
 
-# Tickets that a cascade claims at once while a further step is asked: as many as a step of eight workers alone would.
-FEW = 32
+# Tickets that a cascade claims while a further step is asked: as many as a step of eight workers alone would.
+CASCADE_CLAIM_SIZE = 32
 # What was done with a ticket that has this status after an answer: one that was sent keeps its status.
 ACTIONS: Mapping[str, Action] = {
     status: Action.CLASSIFIED if status in SETTLED else Action(status) for status in STATUSES
@@ -36,7 +36,7 @@ def suspicion_of(labels: frozenset[str]) -> Suspicion:
 
 
 class DecisionRecorder:
-    """Asks one classifier for one run. An answer overrules a verdict only with `force`."""
+    """Records the decisions of one classifier in one run. An answer overrules a verdict only with `force`."""
 
     def __init__(
         self, context: RunContext, classifier: Classifier, labels: frozenset[str], *, force: bool = False
@@ -48,20 +48,20 @@ class DecisionRecorder:
         context.budget.hold = lambda ticket_ids: context.store.hold(context.lease, ticket_ids)
         self.check = Unchecked()
         self._force = force
-        self.questions_recorded = False  # the questions are recorded
-        self._claim_size, self._asked_further = FEW // 2, False
+        self.questions_recorded = False
+        self._claim_size, self._asked_further = CASCADE_CLAIM_SIZE // 2, False
         self._unfinished: dict[str, tuple[Ticket, frozenset[str]]] = {}  # tickets with a further step, ids of answers
-        self._endpoints: dict[str, str] = {}  # by fingerprint, of classifiers elsewhere
+        self._endpoints: dict[str, str] = {}  # of classifiers that are asked over a network, by fingerprint
 
     def next_claim_size(self) -> int:
         """Return how many tickets to claim next: few if answers take long, so that runs share the work.
 
         The first step of a cascade takes no time, so only claims after which no further step was asked become larger.
         """
-        most = min(CHUNK, 2 * self.classifier.chunk_size)
+        largest_claim = min(CHUNK, 2 * self.classifier.chunk_size)
         if len(self.classifier.fingerprints) == 1:
-            return most
-        self._claim_size = FEW if self._asked_further else min(2 * self._claim_size, most)
+            return largest_claim
+        self._claim_size = CASCADE_CLAIM_SIZE if self._asked_further else min(2 * self._claim_size, largest_claim)
         self._asked_further = False
         return self._claim_size
 
@@ -80,36 +80,43 @@ class DecisionRecorder:
         One that waits for a person although its answer is sure by now does need it, for the answer to hold. A forgotten
         ticket has no text, and is `held` even with `force`.
         """
-        named = {
+        settled_actions = {
             t.ticket_id: Action.HELD for t in tickets if not (t.subject or t.text) or (t.verdict and not self._force)
         }
         if self._force:
-            return named
-        once_decided = [t for t in tickets if t.ticket_id not in named and t.status not in TO_CLASSIFY]
-        asked = [t for t in once_decided if t.decision_id]
-        decisions = self.context.store.decisions([t.decision_id for t in asked if t.decision_id]) if asked else {}
-        for ticket in asked:
-            stored = decisions.get(ticket.decision_id or "")
-            keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
-            if stored and stored.answer_key in keys and not self._is_sure_by_now(ticket, stored):
-                named[ticket.ticket_id] = Action.UNCHANGED
-        waiting = self.in_batches([t for t in once_decided if t.ticket_id not in named])
-        return named | dict.fromkeys(waiting, Action.WAITING)
+            return settled_actions
+        once_decided = [t for t in tickets if t.ticket_id not in settled_actions and t.status not in TO_CLASSIFY]
+        once_asked = [t for t in once_decided if t.decision_id]
+        decision_ids = [t.decision_id for t in once_asked if t.decision_id]
+        decisions = self.context.store.decisions(decision_ids) if decision_ids else {}
+        for ticket in once_asked:
+            stored_answer = decisions.get(ticket.decision_id or "")
+            answer_keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
+            if (
+                stored_answer
+                and stored_answer.answer_key in answer_keys
+                and not self._is_sure_by_now(ticket, stored_answer)
+            ):
+                settled_actions[ticket.ticket_id] = Action.UNCHANGED
+        waiting = self.in_batches([t for t in once_decided if t.ticket_id not in settled_actions])
+        return settled_actions | dict.fromkeys(waiting, Action.WAITING)
 
     def in_batches(self, tickets: Sequence[Ticket]) -> set[str]:
         """Return the ids of tickets about which a batch asks a question of this classifier."""
-        keys = [ids.answer_key(fingerprint, t.text) for fingerprint in self.classifier.fingerprints for t in tickets]
-        requests = self.context.store.joinable(keys) if keys else {}
-        asked_about = {ticket_id for _, _, ticket_ids in requests.values() for ticket_id in ticket_ids}
+        answer_keys = [
+            ids.answer_key(fingerprint, t.text) for fingerprint in self.classifier.fingerprints for t in tickets
+        ]
+        batch_requests = self.context.store.joinable(answer_keys) if answer_keys else {}
+        asked_about = {ticket_id for _, _, ticket_ids in batch_requests.values() for ticket_id in ticket_ids}
         return asked_about & {t.ticket_id for t in tickets}
 
-    def _is_sure_by_now(self, ticket: Ticket, stored: Classification) -> bool:
+    def _is_sure_by_now(self, ticket: Ticket, stored_answer: Classification) -> bool:
         """Return whether a ticket waits whose stored answer reaches the present threshold."""
-        waits = ticket.status == "needs_review" and self.classifier.rejudged(stored).is_sure
-        return waits and not self.suspicion.found(ticket.text)
+        is_sure_by_now = ticket.status == "needs_review" and self.classifier.rejudged(stored_answer).is_sure
+        return is_sure_by_now and not self.suspicion.found(ticket.text)
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
-        """Classify tickets that this run holds; an outcome's `item` is the ticket as given, and it has no row."""
+        """Classify tickets that this run holds, and record the decisions; an outcome's `item` is the ticket given."""
         for outcomes in self.classifier.classify(self.check.over(chunks), self.context.budget):
             self.context.heartbeat()
             self.note_further_steps(outcomes)
@@ -118,7 +125,7 @@ class DecisionRecorder:
                 self.check.after()
 
     def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
-        """Save answers; an answer whose ticket has changed meanwhile is stored, but does not hold.
+        """Save answers and their decisions; an answer whose ticket has changed meanwhile is stored, but does not hold.
 
         An `Unfinished` answer is stored for the next step to decide, and has no outcome yet.
         """
@@ -134,18 +141,18 @@ class DecisionRecorder:
         if any(conflicts):
             changes = without_forgotten_text(changes, conflicts)
             self.context.save([late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None])
-        saved = []
+        decided = []
         for change, conflict, outcome in zip(changes, conflicts, outcomes, strict=True):
             if isinstance(outcome.value, Unfinished):
                 self._remember_unfinished(change, outcome, kept=conflict is None)
                 continue
             # The answer that was saved: that about a forgotten ticket holds no reason. Where an earlier save had it
             # already, the change adds none, and the last answer of the classifier is taken.
-            now = answered_by(change)
-            if now is None and conflict is None:
-                now = next(reversed(steps_within(outcome.value, self.labels)), None)
-            saved.append(self.outcome(change, now, conflict.ticket if conflict else None, outcome.item))
-        return saved
+            answer = answered_by(change)
+            if answer is None and conflict is None:
+                answer = next(reversed(steps_within(outcome.value, self.labels)), None)
+            decided.append(self.outcome(change, answer, conflict.ticket if conflict else None, outcome.item))
+        return decided
 
     def _remember_unfinished(self, change: Change, outcome: Outcome[Answer], *, kept: bool) -> None:
         """Remember the state of a ticket that has a further step; a ticket that has changed is refused again."""
@@ -160,11 +167,11 @@ class DecisionRecorder:
         """Return a ticket as an earlier step's save left it, and its answers that are not saved yet."""
         if not self._unfinished:  # no step was paid for
             return ticket, tuple(steps)
-        ticket, saved = self._unfinished.pop(ticket.ticket_id, (ticket, frozenset()))
-        return ticket, tuple([step for step in steps if step.classification_id not in saved])
+        ticket, saved_ids = self._unfinished.pop(ticket.ticket_id, (ticket, frozenset()))
+        return ticket, tuple([step for step in steps if step.classification_id not in saved_ids])
 
     def record_questions(self) -> None:
-        """Record the questions, once."""
+        """Record the questions of the classifier, once."""
         for question in self.classifier.questions() if not self.questions_recorded else ():
             self.context.store.record_question(question)
             if question.endpoint:
@@ -172,64 +179,64 @@ class DecisionRecorder:
         self.questions_recorded = True
 
     def outcome(
-        self, change: Change, now: Classification | None, instead: Ticket | None, item: object
+        self, change: Change, answer: Classification | None, instead: Ticket | None, item: object
     ) -> Outcome[Decided]:
-        """Return the outcome of an answer `now`; `instead` is the stored ticket if the change was refused."""
+        """Return the outcome of a recorded answer; `instead` is the stored ticket if the change was refused."""
         if instead is not None:
-            return Outcome(None, Action.HELD, Decided(instead, now, True), None, item)
+            return Outcome(None, Action.HELD, Decided(instead, answer, True), None, item)
         ticket = change.ticket
         if ticket is None:
             raise TypeError(change)
         if ticket.error and ticket.status != "needs_review":
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}")
-            return Outcome(None, Action.FAILED, Decided(ticket, now, True), error, item)
-        return Outcome(None, ACTIONS[ticket.status], Decided(ticket, now, True), None, item)
+            return Outcome(None, Action.FAILED, Decided(ticket, answer, True), error, item)
+        return Outcome(None, ACTIONS[ticket.status], Decided(ticket, answer, True), None, item)
 
     def change(self, ticket_before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
-        """Return the change that an answer makes."""
+        """Return the change that records an answer and what it makes of its ticket."""
         answer = outcome.value
         steps = steps_within(answer, self.labels)
-        ticket_before, new = self.without_saved_steps(ticket_before, steps)
+        ticket_before, unsaved_steps = self.without_saved_steps(ticket_before, steps)
         last_answer = steps[-1] if steps else None
-        doubts = self._doubts(ticket_before, answer) if answer and answer.sure else ()
+        doubts = self._text_doubts(ticket_before, answer) if answer and answer.sure else ()
         # A suspicious text is classified all the same, but only a person may accept the answer.
-        paid_ticket = with_cost(ticket_before, new)
-        ticket = decided(paid_ticket, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
-        data: dict[str, Any] = {
+        paid_ticket = with_cost(ticket_before, unsaved_steps)
+        ticket = answered_ticket(paid_ticket, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
+        decided_data: dict[str, Any] = {
             "classifier": last_answer.classifier if last_answer else self.classifier.name,
             "category": ticket.category,
             "suggestion": ticket.suggestion,
             "confidence": ticket.confidence,
             "threshold": last_answer.threshold if last_answer else None,
         }
-        if self._endpoints and (sent := self._sent_to(new)):  # the embedded model sends nothing
-            data["sent"] = dict.fromkeys(sent, texts_of(ticket_before))
+        if self._endpoints and (endpoints := self._endpoints_of(unsaved_steps)):  # the embedded model sends nothing
+            decided_data["sent"] = dict.fromkeys(endpoints, texts_of(ticket_before))
         if last_answer and last_answer.redacted:
-            data["masked"] = last_answer.redacted  # the kinds of data that were masked
+            decided_data["masked"] = last_answer.redacted  # the kinds of data that were masked
         if doubts:
             ticket = ticket._replace(reason=held(doubts, ticket.reason))
         if outcome.error:
-            data["error"] = outcome.error.code
+            decided_data["error"] = outcome.error.code
         decision = Decision(ticket.decision_id, ticket.status, Standing.HOLDS, doubts)
         if isinstance(answer, Unfinished):
             ticket = paid_ticket._replace(revision=ticket_before.revision + 1)
             decision = decision._replace(status=ticket.status, standing=Standing.NEXT)
         elif ticket_before.verdict and not ticket.verdict:
-            data["overruled"] = ticket_before.category  # by force
-        data |= decision_data(decision)
-        event = self.context.event(EventAction.CLASSIFIED, ticket.ticket_id, data, at)
-        return Change(event, ticket, ticket_before.revision, new, decision)
+            decided_data["overruled"] = ticket_before.category  # by force
+        decided_data |= decision_data(decision)
+        event = self.context.event(EventAction.CLASSIFIED, ticket.ticket_id, decided_data, at)
+        return Change(event, ticket, ticket_before.revision, unsaved_steps, decision)
 
-    def _sent_to(self, steps: Sequence[Classification]) -> list[str]:
+    def _endpoints_of(self, steps: Sequence[Classification]) -> list[str]:
         # Not in `change`: a comprehension that names its variables makes each access to them slower.
         return [endpoint for s in steps if not s.reused and (endpoint := self._endpoints.get(s.fingerprint))]
 
-    def _doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:
+    def _text_doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:
         return self.suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
 
 
 def answered_by(change: Change) -> Classification | None:
-    """Return the last answer that a change adds."""
+    """Return the last classifier's answer that a change adds."""
     for added in reversed(change.adds):
         if isinstance(added, Classification):
             return added
@@ -251,13 +258,17 @@ def late(change: Change) -> Change:
 
 def without_forgotten_text(changes: Sequence[Change], conflicts: Sequence[Conflict | None]) -> list[Change]:
     """Return changes; those that were refused because their ticket was forgotten are stripped of text."""
-    gone = [no is not None and no.ticket is not None and ids.is_forgotten(no.ticket.identity) for no in conflicts]
-    return [_without_text(c) if forgotten else c for c, forgotten in zip(changes, gone, strict=True)]
+    was_forgotten = [
+        no is not None and no.ticket is not None and ids.is_forgotten(no.ticket.identity) for no in conflicts
+    ]
+    return [_without_answer_text(c) if forgotten else c for c, forgotten in zip(changes, was_forgotten, strict=True)]
 
 
-def _without_text(change: Change) -> Change:
-    adds = [a._replace(reason=None, answer_key="") if isinstance(a, Classification) else a for a in change.adds]
-    return change._replace(adds=tuple(adds))
+def _without_answer_text(change: Change) -> Change:
+    textless_adds = [
+        a._replace(reason=None, answer_key="") if isinstance(a, Classification) else a for a in change.adds
+    ]
+    return change._replace(adds=tuple(textless_adds))
 
 
 def texts_of(ticket: Ticket) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a new answer means for a ticket that is decided, by rules without side effects."""
+"""Rules of flips: what a new answer means for a ticket that is decided; nothing is saved."""
 
 import re
 from typing import NamedTuple
@@ -13,28 +13,28 @@ from triage_cli.domain.tickets import Ticket
 CHANGES = frozenset({Action.FLIP, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED})
 
 
-class Bound(NamedTuple):
-    """The most flips or moves that are allowed: a number, or a percentage of the compared tickets."""
+class FlipLimit(NamedTuple):
+    """The most flips, or moves of a plan, that are allowed: a number, or a percentage of the compared tickets."""
 
     number: float
     share: bool
 
     @classmethod
-    def read(cls, text: str | None, option: str = "--max-flips") -> "Bound | None":
+    def read(cls, text: str | None, option: str = "--max-flips") -> "FlipLimit | None":
         """Read `20` or `2%`. Raises `UsageError`, which names the option."""
         if text is None:
             return None
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
-        if not match:
+        limit_match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
+        if not limit_match:
             raise UsageError(f'{option} "{text}" is no number', hint="write 10 or 2%")
-        return cls(float(match[1]), bool(match[2]))
+        return cls(float(limit_match[1]), bool(limit_match[2]))
 
     def __str__(self) -> str:
-        """Return it as it was typed."""
+        """Return the limit of flips as it was typed."""
         return f"{self.number:g}{'%' if self.share else ''}"
 
     def allows(self, number: int, compared: int) -> bool:
-        """Return whether so many of the compared tickets are allowed."""
+        """Return whether so many of the compared tickets may flip."""
         return number <= (compared * self.number / 100 if self.share else self.number)
 
     def check(self, flips: int, compared: int) -> None:
@@ -61,55 +61,68 @@ class FlipDecision(NamedTuple):
 
 
 def judge(
-    ticket: Ticket, now: Classification, labels: frozenset[str], least_margin: float, *, doubted: bool = False
+    ticket: Ticket, new_answer: Classification, labels: frozenset[str], least_margin: float, *, doubted: bool = False
 ) -> Action:
     """Return what an answer means for a decided ticket; a flip needs a margin of at least `least_margin`.
 
     With `doubted`, a machine's label without a sure answer is doubted, else it is only unanswered.
     """
-    gone = ticket.category is not None and ticket.category not in labels
-    if not now.is_sure:
-        if gone:
+    category_gone = ticket.category is not None and ticket.category not in labels
+    if not new_answer.is_sure:
+        if category_gone:
             return Action.UNHOUSED
         return Action.DOUBTED if doubted and ticket.category and not ticket.verdict else Action.UNANSWERED
-    if gone:
+    if category_gone:
         return Action.REHOMED
     if ticket.category is None:
         return Action.SETTLED
-    if now.category == ticket.category:
+    if new_answer.category == ticket.category:
         return Action.CONFIRMED
-    return Action.WITHIN if least_margin and margin(ticket, now) < least_margin else Action.FLIP
+    return Action.WITHIN if least_margin and flip_margin(ticket, new_answer) < least_margin else Action.FLIP
 
 
-def margin(ticket: Ticket, now: Classification) -> float:
+def flip_margin(ticket: Ticket, new_answer: Classification) -> float:
     """Return by how much an answer prefers its category to the present one.
 
     This is the difference of the two probabilities if the answer has them; else the difference to the old answer's
     confidence, if both are of one source; else the lower bound, since the old category has at most the rest.
     """
-    chances = now.chances
-    confidence = now.confidence or 0.0
+    chances = new_answer.chances
+    confidence = new_answer.confidence or 0.0
     if ticket.category is not None and ticket.category in chances:
         return confidence - chances[ticket.category]
-    if ticket.confidence is not None and ticket.confidence_source == now.confidence_source:
+    if ticket.confidence is not None and ticket.confidence_source == new_answer.confidence_source:
         return confidence - ticket.confidence
     return 2 * confidence - 1
 
 
-def flip(judged: FlipDecision, ticket_before: Ticket) -> Flip:
-    """Return the record of a comparison; `ticket_before` is the ticket as it was."""
-    now = judged.now
+def flip_of(flip_decision: FlipDecision, ticket_before: Ticket) -> Flip:
+    """Return the record of a flip decision; `ticket_before` is the ticket as it was."""
+    new_answer = flip_decision.now
     return Flip(
         ticket_id=ticket_before.ticket_id,
         external_id=ticket_before.external_id,
-        status=judged.ticket.status,
+        status=flip_decision.ticket.status,
         old=ticket_before.category,
-        new=now.category if now and now.is_sure else None,
+        new=new_answer.category if new_answer and new_answer.is_sure else None,
         old_confidence=ticket_before.confidence,
-        new_confidence=now.confidence if now else None,
+        new_confidence=new_answer.confidence if new_answer else None,
         old_classifier=ticket_before.classifier,
-        new_classifier=now.classifier if now else None,
+        new_classifier=new_answer.classifier if new_answer else None,
         old_reason=ticket_before.reason,
-        new_reason=now.reason if now else None,
-        applied=judged.ticket.decision_id != ticket_before.decision_id,
+        new_reason=new_answer.reason if new_answer else None,
+        applied=flip_decision.ticket.decision_id != ticket_before.decision_id,
     )
+
+
+def flip_data(flip_decision: FlipDecision, new_answer: Classification | None) -> dict[str, object]:
+    """Return what the audit log says of a flip decision."""
+    return {
+        "classifier": new_answer.classifier if new_answer else None,
+        "category": new_answer.category if new_answer else None,
+        "confidence": new_answer.confidence if new_answer else None,
+        "threshold": new_answer.threshold if new_answer else None,
+        "was": flip_decision.ticket.category,
+        "outcome": flip_decision.action.value,
+        "decision": new_answer.classification_id if new_answer else None,
+    }

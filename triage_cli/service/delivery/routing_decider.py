@@ -1,4 +1,4 @@
-"""The decision where a ticket goes: its deliveries, its status and the event; nothing is saved here."""
+"""Routing decisions: where a ticket goes, its new deliveries, its status and the event; nothing is saved."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -26,27 +26,32 @@ def earlier_deliveries(
     return tuple(routing.as_sent(each, renames) for each in earlier) if renames else earlier
 
 
-def known_there(receiver: str, deliveries: Sequence[Delivery], verdicts: Iterable[Classification]) -> tuple[str, ...]:
+def known_field_categories(
+    receiver: str, deliveries: Sequence[Delivery], verdicts: Iterable[Classification]
+) -> tuple[str, ...]:
     """Return the categories that a field at a destination may hold without anybody's having set it since.
 
     These are the one that was accepted last and later ones that may have arrived, or, if a verdict was imported since,
     that one and what arrived after it. `deliveries` are those of all destinations that may set the same field.
     """
-    imported = [verdict for verdict in verdicts if is_imported(verdict)][-1:]
-    imported_at = imported[0].at if imported else ""
-    known, settled = [], set()
-    for before in reversed(deliveries):
-        if (before.done_at or before.at) < imported_at:
+    last_imported = [verdict for verdict in verdicts if is_imported(verdict)][-1:]
+    imported_at = last_imported[0].at if last_imported else ""
+    known, settled_receivers = [], set()
+    for delivery in reversed(deliveries):
+        if (delivery.done_at or delivery.at) < imported_at:
             continue  # a person has set another value since
-        if before.arrived and before.destination not in settled:
-            known.append(before.category)
-        if before.state == "accepted":
-            settled.add(before.destination)
-    return (*known, *(verdict.category for verdict in imported if verdict.category and receiver not in settled))
+        if delivery.arrived and delivery.destination not in settled_receivers:
+            known.append(delivery.category)
+        if delivery.state == "accepted":
+            settled_receivers.add(delivery.destination)
+    return (
+        *known,
+        *(verdict.category for verdict in last_imported if verdict.category and receiver not in settled_receivers),
+    )
 
 
 class RoutingDecider:
-    """Decides for one run; with `retry_dead`, dead letters are pending again."""
+    """Decides where tickets go, for one run; with `retry_dead`, dead letters are pending again."""
 
     def __init__(self, context: RunContext, routing_map: RoutingMap, *, retry_dead: bool = False) -> None:
         self._context = context
@@ -59,7 +64,7 @@ class RoutingDecider:
         return self._routing_map.offline
 
     def to_send(self, change: Change, existing: Sequence[Delivery]) -> list[OutgoingDelivery]:
-        """Return the deliveries of a saved decision; `existing` are the ticket's deliveries before it."""
+        """Return the deliveries of a saved routing decision; `existing` are the ticket's deliveries before it."""
         return [
             self.with_past(OutgoingDelivery(added, change.ticket, request_id=self._context.request_id), existing)
             for added in change.adds
@@ -75,39 +80,43 @@ class RoutingDecider:
         earlier = earlier_deliveries(self._renames, outgoing.delivery, existing) if existing else ()
         if receiver not in field_guards:
             return outgoing._replace(earlier=earlier)
-        sent = [routing.as_sent(each, self._renames) for each in existing if each.destination in field_guards]
+        sent_deliveries = [
+            routing.as_sent(each, self._renames) for each in existing if each.destination in field_guards
+        ]
         verdicts = self._context.store.answers([outgoing.ticket.ticket_id], ("",))
-        return outgoing._replace(earlier=earlier, known=known_there(receiver, sent, verdicts))
+        return outgoing._replace(earlier=earlier, known=known_field_categories(receiver, sent_deliveries, verdicts))
 
     @cached_property
     def _renames(self) -> Sequence[Renamed]:
-        """The renames of categories, which are carried out when a run begins."""
+        """The renames of categories, which are carried out before a routing decision is made."""
         return list(self._context.store.renames())
 
     def decide(
-        self, before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None,
+        self, ticket_before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None,
         answer: Classification | None = None,
     ) -> tuple[Outcome[Routed], Change | None]:  # fmt: skip
-        """Return a ticket's outcome and the change to be saved, None if there is nothing to change.
+        """Return the routing decision on a ticket: its outcome, and the change to be saved, None if nothing changes.
 
         `deliveries` are those that it has; `holder` is the run that is to send the new ones; `answer` is the one that
         decided the ticket, where a rule depends on it.
         """
-        if before.status == "forgotten":
-            return Outcome(None, Action.UNCHANGED, Routed(before, deliveries), None, before), None
-        if before.category is None:
+        if ticket_before.status == "forgotten":
+            return Outcome(None, Action.UNCHANGED, Routed(ticket_before, deliveries), None, ticket_before), None
+        if ticket_before.category is None:
             error = NotClassifiedError(
-                f"{ids.short(before.ticket_id)} has no category yet ({before.status})",
+                f"{ids.short(ticket_before.ticket_id)} has no category yet ({ticket_before.status})",
                 hint="triage review, or give a verdict"
-                if before.status == "needs_review"
+                if ticket_before.status == "needs_review"
                 else "triage classify it, or give a verdict",
             )
-            return Outcome(None, Action(before.status), Routed(before, deliveries), error, before), None
-        rule = self._routing_map.match(before, answer)
+            return Outcome(
+                None, Action(ticket_before.status), Routed(ticket_before, deliveries), error, ticket_before
+            ), None
+        rule = self._routing_map.match(ticket_before, answer)
         if rule is None:
-            return self._unroutable(before, deliveries, at)
+            return self._unroutable(ticket_before, deliveries, at)
         needed_deliveries = routing.needed_deliveries(
-            before,
+            ticket_before,
             rule,
             deliveries,
             again=again,
@@ -116,15 +125,15 @@ class RoutingDecider:
             due_at=time.time(),
             run_id=holder,
         )
-        adds = needed_deliveries.superseded + needed_deliveries.new
-        revived = self._revived_dead_letters(deliveries, adds) if self._retry_dead else ()
-        adds += revived
-        after = (*routing.with_changes(deliveries, adds), *needed_deliveries.new)
-        status = routing.status_of(after, before.category)
-        if not adds and before.status == status:
-            return _as_it_is(before, deliveries, status), None
-        ticket = routing.decided(before, rule, status)
-        data = {
+        changed_deliveries = needed_deliveries.superseded + needed_deliveries.new
+        revived = self._revived_dead_letters(deliveries, changed_deliveries) if self._retry_dead else ()
+        changed_deliveries += revived
+        deliveries_after = (*routing.with_changes(deliveries, changed_deliveries), *needed_deliveries.new)
+        status = routing.status_of(deliveries_after, ticket_before.category)
+        if not changed_deliveries and ticket_before.status == status:
+            return _unchanged_outcome(ticket_before, deliveries, status), None
+        ticket = routing.decided(ticket_before, rule, status)
+        routing_data = {
             "rule": rule.name,
             "to": list(rule.to),
             "category": ticket.category,
@@ -134,45 +143,47 @@ class RoutingDecider:
             "status": status,
         }
         if waits_for_network := [d.destination for d in needed_deliveries.new if d.destination in self.offline]:
-            data["offline"] = waits_for_network
+            routing_data["offline"] = waits_for_network
         if revived:
-            data["retried"] = [d.destination for d in revived]
-        event = self._context.event(EventAction.ROUTED, ticket.ticket_id, data, at)
-        action = Action.UNCHANGED if status == "routed" and not adds else Action(status)
-        outcome = Outcome[Routed](None, action, Routed(ticket, after), None, before)
-        return outcome, Change(event, ticket, before.revision, adds)
+            routing_data["retried"] = [d.destination for d in revived]
+        event = self._context.event(EventAction.ROUTED, ticket.ticket_id, routing_data, at)
+        action = Action.UNCHANGED if status == "routed" and not changed_deliveries else Action(status)
+        outcome = Outcome[Routed](None, action, Routed(ticket, deliveries_after), None, ticket_before)
+        return outcome, Change(event, ticket, ticket_before.revision, changed_deliveries)
 
-    def _revived_dead_letters(self, deliveries: Iterable[Delivery], adds: Sequence[Delivery]) -> tuple[Delivery, ...]:
-        dropped = {d.delivery_id for d in adds}
+    def _revived_dead_letters(
+        self, deliveries: Iterable[Delivery], superseded: Sequence[Delivery]
+    ) -> tuple[Delivery, ...]:
+        superseded_ids = {d.delivery_id for d in superseded}
         return tuple(
             d._replace(state="pending", due_at=time.time(), done_at=None, run_id=self._context.run.run_id)
             for d in deliveries
-            if d.state == "dead" and d.delivery_id not in dropped
+            if d.state == "dead" and d.delivery_id not in superseded_ids
         )
 
     def _unroutable(
-        self, before: Ticket, deliveries: tuple[Delivery, ...], at: str
+        self, ticket_before: Ticket, deliveries: tuple[Delivery, ...], at: str
     ) -> tuple[Outcome[Routed], Change | None]:
         error = NoRouteError(
-            f"{ids.short(before.ticket_id)}: no rule of the routing map matches",
+            f"{ids.short(ticket_before.ticket_id)}: no rule of the routing map matches",
             hint="add a rule to routes in the config",
         )
         superseded = routing.obsolete(deliveries, at)
-        if before.status == "unroutable" and not superseded:
-            return Outcome(None, Action.UNROUTABLE, Routed(before, deliveries), error, before), None
-        ticket = before._replace(status="unroutable", revision=before.revision + 1, run_id=None)
-        data = {
+        if ticket_before.status == "unroutable" and not superseded:
+            return Outcome(None, Action.UNROUTABLE, Routed(ticket_before, deliveries), error, ticket_before), None
+        ticket = ticket_before._replace(status="unroutable", revision=ticket_before.revision + 1, run_id=None)
+        unroutable_data = {
             "category": ticket.category,
             "config": self._routing_map.config_hash,
             "superseded": [d.delivery_id for d in superseded],
         }
-        event = self._context.event(EventAction.UNROUTABLE, ticket.ticket_id, data, at)
-        after = routing.with_changes(deliveries, superseded)
-        outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, after), error, before)
-        return outcome, Change(event, ticket, before.revision, superseded)
+        event = self._context.event(EventAction.UNROUTABLE, ticket.ticket_id, unroutable_data, at)
+        deliveries_after = routing.with_changes(deliveries, superseded)
+        outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, deliveries_after), error, ticket_before)
+        return outcome, Change(event, ticket, ticket_before.revision, superseded)
 
 
-def _as_it_is(ticket: Ticket, deliveries: tuple[Delivery, ...], status: str) -> Outcome[Routed]:
+def _unchanged_outcome(ticket: Ticket, deliveries: tuple[Delivery, ...], status: str) -> Outcome[Routed]:
     """Return the outcome of a ticket whose deliveries stay as they are; its error tells what failed before."""
     if status == "undeliverable":
         error = error_of(dead_letters(ticket, deliveries))
@@ -180,5 +191,5 @@ def _as_it_is(ticket: Ticket, deliveries: tuple[Delivery, ...], status: str) -> 
     if status != "routing":
         return Outcome(None, Action.UNCHANGED, Routed(ticket, deliveries), None, ticket)
     failures = due_later(deliveries)
-    routed = Routed(ticket, deliveries, failures=failures)
-    return Outcome(None, Action.ROUTING, routed, error_of(failures), ticket)
+    still_routing = Routed(ticket, deliveries, failures=failures)
+    return Outcome(None, Action.ROUTING, still_routing, error_of(failures), ticket)

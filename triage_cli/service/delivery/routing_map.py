@@ -1,8 +1,8 @@
 """The routing map as the use cases need it: its rules, how a rule matches a ticket, and how to open a destination."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
-
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 from triage_cli.domain import routing_rules
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.evaluation.error_bounds import NEVER
@@ -11,10 +11,11 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.destinations import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
+from typing import NamedTuple
 
 
 def never_promised(_fingerprint: str, _category: str, _max_error: float) -> float:
-    """Return a threshold that no answer reaches."""
+    """Return a promised threshold that no answer reaches."""
     return NEVER
 
 
@@ -37,12 +38,12 @@ class RoutingMap(NamedTuple):
     promised: Callable[[str, str, float], float] = never_promised
 
     def match(self, ticket: Ticket, answer: Classification | None) -> Rule | None:
-        """Return the first rule that matches a ticket; `answer` is the one that decided it."""
+        """Return the first rule of the map that matches a ticket; `answer` is the one that decided it."""
 
-        def promised(max_error: float) -> float:
+        def promised_threshold(max_error: float) -> float:
             return NEVER if answer is None else self.promised(answer.fingerprint, ticket.category or "", max_error)
 
-        return routing_rules.match(self.rules, ticket, promised)
+        return routing_rules.match(self.rules, ticket, promised_threshold)
 
     def answers(self, store: Store, tickets: Iterable[Ticket]) -> Mapping[str, Classification]:
         """Return the answers that decided tickets, by classification id; empty if no rule depends on them."""
