@@ -36,7 +36,7 @@ from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft
-from triage_cli.service.learning.attacks import AttackResult, Tries
+from triage_cli.service.learning.attacks import AttackResult, AttackTries
 
 ESCAPES = "\x1b[31m\x1b]52;c;cm0gLXJm\x07\x9b2J\x1b]8;;http://evil.example\x1b\\x\x1b]8;;\x1b\\"
 BIDI = "\u202egnp.exe\u2066\u200b\U000e0041"
@@ -415,8 +415,8 @@ def won_over(ticket: Ticket) -> tuple[str, float]:
 
 
 def attacked(classifier: FakeClassifier, categories: Sequence[Category]) -> AttackResult:
-    tries = Tries(categories)
-    assert sum(tries.over(classifier, a_budget())) >= len(tries.made)
+    tries = AttackTries(categories)
+    assert sum(tries.over(classifier, a_budget())) >= len(tries.ended)
     return tries.result(classifier.name)
 
 
@@ -445,9 +445,9 @@ def test_other_categories_are_tried_by_their_examples() -> None:
 
 
 def test_a_kind_of_which_one_attack_was_tried_is_counted_by_numbers() -> None:
-    tries = Tries(CATEGORIES)
+    tries = AttackTries(CATEGORIES)
     list(tries.over(FakeClassifier(honest), a_budget()))
-    del tries.made[1:]  # as where the budget ends
+    del tries.ended[1:]  # as where the budget ends
     (counted,) = tries.result("fake").by_kind.values()
     assert json.dumps(counted) == '{"tries": 1, "steered": 0, "unseen": 0}'
 

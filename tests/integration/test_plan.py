@@ -18,7 +18,7 @@ from triage_cli.domain.insight.plans import NOWHERE, PERSON, Plan
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
 from triage_cli.service.delivery.routing_map import RoutingMap
-from triage_cli.service.insight.plan_comparison import Names, PlanComparison, Side
+from triage_cli.service.insight.plan_comparison import ConfigurationSide, NewNames, PlanComparison
 
 OLD = frozenset({"Billing", "Technical", "General"})
 RULES = tuple(Rule(f"r.{name}", (name,), {"category": (name,)}) for name in sorted(OLD))
@@ -40,13 +40,18 @@ def stored(world: World, **answers: tuple[str, float]) -> None:
 
 def compared(
     world: World, answers: dict[str, tuple[str | None, float]], rules: tuple[Rule, ...] = RULES,
-    categories: frozenset[str] = OLD, names: Names | None = None, learned: frozenset[str] = frozenset(),
+    categories: frozenset[str] = OLD, names: NewNames | None = None, learned: frozenset[str] = frozenset(),
 ) -> Plan:  # fmt: skip
-    old = Side(world.classifier, RoutingMap(world.rules, "old", world.destinations.__getitem__), OLD)
+    old = ConfigurationSide(world.classifier, RoutingMap(world.rules, "old", world.destinations.__getitem__), OLD)
     classifier = FakeClassifier(lambda ticket: answers[ticket.text], "new")
-    new = Side(classifier, RoutingMap(rules, "new", world.destinations.__getitem__), categories)
+    new = ConfigurationSide(classifier, RoutingMap(rules, "new", world.destinations.__getitem__), categories)
     plan_comparison = PlanComparison(
-        world.store, old, new, names or Names({}, {}), frozenset({"pager"}), lambda texts: [t in learned for t in texts]
+        world.store,
+        old,
+        new,
+        names or NewNames({}, {}),
+        frozenset({"pager"}),
+        lambda texts: [t in learned for t in texts],
     )
     return plan_comparison.compare(Selection(), a_budget())
 
@@ -103,7 +108,7 @@ def test_a_verdict_stays_and_tells_how_right_both_classifiers_are(world: World) 
 def test_a_rename_is_no_move_and_a_category_that_is_gone_is(world: World) -> None:
     stored(world, **ANSWERS)
     list(world.triage().give_verdicts([VerdictDraft(0, "d", "General")]))
-    names = Names({"Billing": "Money"}, {"Billing": "Money"})
+    names = NewNames({"Billing": "Money"}, {"Billing": "Money"})
     rules = (Rule("m", ("Money",), {"category": ("Money",)}), Rule("t", ("Technical",), {"category": ("Technical",)}))
     answers: dict[str, tuple[str | None, float]] = {
         "a": ("Money", 0.9), "b": ("Technical", 0.9), "c": ("Technical", 0.3), "d": ("Money", 0.9),

@@ -8,7 +8,14 @@ from triage_cli.domain.evaluation.confidence_intervals import paired_interval
 from triage_cli.domain.evaluation.metrics import Graded
 from triage_cli.domain.learning import NOTHING, Labelled, Unlabelled
 from triage_cli.ports.classifiers import Settings
-from triage_cli.service.learning.model_comparison import FEW, Answered, Comparison, InUse, compared, shared_settings
+from triage_cli.service.learning.model_comparison import (
+    FEW_LABELLED,
+    Comparison,
+    HeldOutAnswer,
+    InUse,
+    compared,
+    shared_settings,
+)
 
 SETTINGS = [(3.0, 0.2, (0.7, 1.0, 0.0))]
 ROWS = [Labelled(f"text {chr(97 + n) * 3}", "ab"[n % 2]) for n in range(20)]
@@ -103,9 +110,9 @@ def test_of_few_labels_no_held_out_row_chooses_the_settings_of_its_model(known: 
 
 def test_many_labels_have_one_choice_of_settings() -> None:
     trainer = Memory()
-    rows = [Labelled(f"text {n}", "ab"[n % 2]) for n in range(FEW + 1)]
-    assert shared_settings(trainer, rows[:FEW], NOTHING) == ()
-    assert shared_settings(trainer, rows, NOTHING) == [(FEW + 1, 1.0, SETTINGS[0][-1])]
+    rows = [Labelled(f"text {n}", "ab"[n % 2]) for n in range(FEW_LABELLED + 1)]
+    assert shared_settings(trainer, rows[:FEW_LABELLED], NOTHING) == ()
+    assert shared_settings(trainer, rows, NOTHING) == [(FEW_LABELLED + 1, 1.0, SETTINGS[0][-1])]
 
 
 def test_shared_settings_are_found_once_for_each_of_the_two_models_compared() -> None:
@@ -122,8 +129,8 @@ def test_texts_that_say_the_same_cannot_be_held_out() -> None:
     assert compared(trainer, rows, NOTHING, (), used, lambda: None) == Comparison([], [])
 
 
-def answered(right: Sequence[bool], loss: float) -> list[Answered]:
-    return [Answered(Graded("a", "a" if each else "b", 0.9, sure=True), loss) for each in right]
+def answered(right: Sequence[bool], loss: float) -> list[HeldOutAnswer]:
+    return [HeldOutAnswer(Graded("a", "a" if each else "b", 0.9, sure=True), loss) for each in right]
 
 
 @pytest.mark.parametrize(
@@ -137,13 +144,13 @@ def answered(right: Sequence[bool], loss: float) -> list[Answered]:
         (answered([False] * 50, 0.5), answered([True] * 50, 0.6), "its log loss is not lower"),
     ],
 )
-def test_what_is_refused(before: list[Answered], after: list[Answered], refused: str) -> None:
+def test_what_is_refused(before: list[HeldOutAnswer], after: list[HeldOutAnswer], refused: str) -> None:
     found = Comparison(before, after).refusal
     assert (refused in found) if refused else not found
 
 
-def losing(*losses: float) -> list[Answered]:
-    return [Answered(Graded("a", "a", 0.9, sure=True), loss) for loss in losses]
+def losing(*losses: float) -> list[HeldOutAnswer]:
+    return [HeldOutAnswer(Graded("a", "a", 0.9, sure=True), loss) for loss in losses]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +161,9 @@ def losing(*losses: float) -> list[Answered]:
         (losing(0.6, 0.6, 0.6, 0.7), "its log loss is higher by more than chance explains"),
     ],
 )
-def test_a_version_that_goes_on_is_taken_unless_it_is_worse_beyond_chance(after: list[Answered], refused: str) -> None:
+def test_a_version_that_goes_on_is_taken_unless_it_is_worse_beyond_chance(
+    after: list[HeldOutAnswer], refused: str
+) -> None:
     before = losing(0.5, 0.5, 0.5, 0.5)
     found = Comparison(before, after, continued=True).refusal
     assert (refused in found) if refused else not found

@@ -1,17 +1,20 @@
 """Reads labelled files, for `learn`, `eval` and `suspects`: the column of the label, and rows as texts with a label."""
 
 from io import BytesIO
-from typing import Annotated
-
-import typer
-
-from triage_cli.cli import input_tables, messages
+from triage_cli.cli import input_tables
+from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.learning import Labelled
 from triage_cli.domain.tickets import Rejected
-from triage_cli.readers import MailFolder, ReadOptions, Table, UnknownColumnError, open_table
-from triage_cli.service.learning.training_data import Material
+from triage_cli.readers import MailFolder
+from triage_cli.readers import ReadOptions
+from triage_cli.readers import Table
+from triage_cli.readers import UnknownColumnError
+from triage_cli.readers import open_table
+from triage_cli.service.learning.training_data import TrainingData
+from typing import Annotated
+import typer
 
 LABEL_COLUMNS = ("label", "category")
 File = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets; verdicts count too.")]
@@ -65,7 +68,7 @@ def read(session: CommandContext, name: str, label: str | None, *, needed: bool 
     return labelled_rows
 
 
-def note_skipped(session: CommandContext, material: Material) -> None:
+def note_skipped(session: CommandContext, material: TrainingData) -> None:
     """Note how many labels of the file are no category, and the most frequent of them."""
     if material.skipped:
         labels = ", ".join(f"{label} ({n})" for label, n in material.skipped.most_common(5))

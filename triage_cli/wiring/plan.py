@@ -1,4 +1,4 @@
-"""Puts together what compares two configurations: both classifiers, both routing maps, and what paid answers need."""
+"""Plans: opens what compares a new configuration with the present one, and stores answers that were paid for."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,13 @@ from triage_cli.domain.tickets import Selection
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
-from triage_cli.service.insight.plan_comparison import Names, PlanComparison, Side, Stream, unasked_budget
+from triage_cli.service.insight.plan_comparison import (
+    ConfigurationSide,
+    NewNames,
+    OutcomeStream,
+    PlanComparison,
+    unasked_budget,
+)
 from triage_cli.service.run_recorder import Began, RunRecorder, recorded_run
 from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
 from triage_cli.wiring.cost_estimate import estimate
@@ -23,7 +29,7 @@ PAGING_PRESETS, PAGING_NAMES = ("pagerduty", "opsgenie"), ("page", "on-call", "o
 
 
 class AskingCaller(NamedTuple):
-    """Who asks about tickets without a stored answer, by which command, and how much that may cost in USD.
+    """Who asks for a plan about tickets without a stored answer, by which command, and how much that may cost in USD.
 
     `began` gets the run.
     """
@@ -44,60 +50,68 @@ def plan(
     """
     store = open_store(config, read_only=ask is None)
     if ask is None:
-        comparison_run = _plan_comparison(config, new_config, store, Caller("plan", "", {}), tell, may_ask=False)
-        comparison = comparison_run.compare(selection, unasked_budget(stop))
+        plan_comparison = _plan_comparison(config, new_config, store, Caller("plan", "", {}), tell, may_ask=False)
+        compared = plan_comparison.compare(selection, unasked_budget(stop))
     else:
         with recorded_run(store, "plan", ask.actor, ask.command_line, stop) as recorder:
             ask.began(recorder)
             budget = recorder.context.open_budget(ask.max_cost, new_config.per_day)
             caller = Caller(ask.actor, recorder.context.run.run_id, {})
-            comparison_run = _plan_comparison(config, new_config, store, caller, tell, may_ask=True)
-            comparison = comparison_run.compare(selection, budget, lambda stream: _recorded(store, recorder, stream))
-    if not comparison.unasked:
-        return comparison
-    sample = estimate(new_config, ClassifyPlan(), comparison_run.unasked)
-    each = None if sample.cost is None else sample.cost / sample.tickets
-    return comparison._replace(cost_usd=None if each is None else each * comparison.unasked)
+            plan_comparison = _plan_comparison(config, new_config, store, caller, tell, may_ask=True)
+            compared = plan_comparison.compare(
+                selection, budget, lambda stream: _with_recorded_answers(store, recorder, stream)
+            )
+    if not compared.unasked:
+        return compared
+    sample_cost = estimate(new_config, ClassifyPlan(), plan_comparison.unasked)
+    usd_per_ticket = None if sample_cost.cost is None else sample_cost.cost / sample_cost.tickets
+    return compared._replace(cost_usd=None if usd_per_ticket is None else usd_per_ticket * compared.unasked)
 
 
 def _plan_comparison(
     config: Config, new_config: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, may_ask: bool
 ) -> PlanComparison:
-    renamed = category_renames.current_names(new_config.categories)
-    present = category_renames.current_names(config.categories)
-    names = Names(renamed, category_renames.renamed_destinations(renamed, new_config.routes), present)
+    new_names = category_renames.current_names(new_config.categories)
+    present_names = category_renames.current_names(config.categories)
+    names = NewNames(new_names, category_renames.renamed_destinations(new_names, new_config.routes), present_names)
     return PlanComparison(
         store,
-        _side(config, store, caller, tell, may_ask=False),
-        _side(new_config, store, caller, tell, may_ask=may_ask),
+        _configuration_side(config, store, caller, tell, may_ask=False),
+        _configuration_side(new_config, store, caller, tell, may_ask=may_ask),
         names,
-        frozenset(name for each in (config, new_config) for name, spec in each.destinations.items() if pages(spec)),
+        frozenset(
+            name for each in (config, new_config) for name, spec in each.destinations.items() if pages_somebody(spec)
+        ),
         lambda texts: has_learned(config, store, texts),
     )
 
 
-def _side(config: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, may_ask: bool) -> Side:
+def _configuration_side(
+    config: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, may_ask: bool
+) -> ConfigurationSide:
     """Open a configuration; unless it may ask, paid steps answer with what is stored and postpone the rest."""
-    how = ClassifyPlan(batch=not may_ask and bool(paid_steps(config, config.classifiers[config.classifier])))
-    classifier = open_classifier(known(config, store), store, how, caller, tell)
-    return Side(classifier, routing_map(config, store), frozenset(category.name for category in config.categories))
+    postponing = ClassifyPlan(batch=not may_ask and bool(paid_steps(config, config.classifiers[config.classifier])))
+    classifier = open_classifier(known(config, store), store, postponing, caller, tell)
+    return ConfigurationSide(
+        classifier, routing_map(config, store), frozenset(category.name for category in config.categories)
+    )
 
 
-def _recorded(store: Store, recorder: RunRecorder, stream: Stream) -> Stream:
+def _with_recorded_answers(store: Store, recorder: RunRecorder, stream: OutcomeStream) -> OutcomeStream:
     """Yield outcomes once the answers that were paid for are stored."""
     shelf, context = open_shelf(store), recorder.context
     for outcomes in stream:
         context.heartbeat()
         steps = [step for outcome in outcomes if outcome.value for step in outcome.value.steps]
-        paid = [s for s in steps if s.confidence_source != "model" and not s.error and not s.reused]
-        if paid:
+        paid_answers = [s for s in steps if s.confidence_source != "model" and not s.error and not s.reused]
+        if paid_answers:
             with context.budget.recording(context.lease) as lease:
-                shelf.keep_trials([step._replace(confidence=step.raw_confidence) for step in paid], lease)
-        recorder.counts["asked"] += len(paid)
+                shelf.keep_trials([step._replace(confidence=step.raw_confidence) for step in paid_answers], lease)
+        recorder.counts["asked"] += len(paid_answers)
         yield outcomes
 
 
-def pages(spec: DestinationSpec) -> bool:
+def pages_somebody(spec: DestinationSpec) -> bool:
     """Return whether a destination pages somebody, as its preset or its name tells."""
     preset = spec.http.preset if spec.http else None
     return preset in PAGING_PRESETS or any(part in spec.name.casefold() for part in PAGING_NAMES)

@@ -1,4 +1,4 @@
-"""Measures how often a ticket's text can steer a classifier, with the attacks that come with the program.
+"""Attacks on classifiers: measures how often a ticket's text can steer one, with attacks that the program brings.
 
 Each attack is appended to honest tickets that the classifier answers rightly, and demands another category. The attacks
 are known ones; an attacker with unlimited tries will do better.
@@ -47,71 +47,77 @@ class AttackResult(NamedTuple):
     by_kind: Mapping[str, Mapping[str, int]]
 
 
-class _Try(NamedTuple):
+class _AttackTry(NamedTuple):
     kind: str
     target: str
     text: str
 
 
-class Tries:
-    """The attacks, each tried on a few tickets of these categories; `made` are the tries that have ended.
+class AttackTries:
+    """The attacks, each tried on a few tickets of these categories; `ended` are the tries that have ended.
 
     Honest tickets are those that come with the program, for the default categories, and the examples of other ones.
     """
 
     def __init__(self, categories: Sequence[Category]) -> None:
         self._labels = [category.name for category in categories]
-        self._shipped = json.loads(files("triage_cli.service.learning").joinpath("attacks.json").read_text("utf-8"))
-        self._honest = list(_honest(categories, self._shipped["tickets"]))
+        self._shipped_attacks = json.loads(
+            files("triage_cli.service.learning").joinpath("attacks.json").read_text("utf-8")
+        )
+        self._honest_tickets = list(_honest_tickets(categories, self._shipped_attacks["tickets"]))
         self._right = 0
-        self.made: list[tuple[_Try, Answer | None]] = []
+        self.ended: list[tuple[_AttackTry, Answer | None]] = []
 
     def over(self, classifier: Classifier, budget: Budget) -> Iterator[int]:
-        """Run the attacks on a classifier, and yield the number of answers in each step.
+        """Ask a classifier about the honest tickets, attack it, and yield the number of answers in each step.
 
         Raises `UsageError` if it answers no honest ticket rightly, and any error that ends a run.
         """
-        right = []
-        for ends in _ask(classifier, [text for _, text in self._honest], budget):
-            right += [self._honest[n] for n, answer in ends if _guess(answer) == self._honest[n][0]]
-            self._right = len(right)
-            yield len(ends)
+        rightly_answered = []
+        for ended in _ask_about(classifier, [text for _, text in self._honest_tickets], budget):
+            rightly_answered += [
+                self._honest_tickets[n] for n, answer in ended if _guess(answer) == self._honest_tickets[n][0]
+            ]
+            self._right = len(rightly_answered)
+            yield len(ended)
         if budget.stopping:
             return
-        if not right or len(self._labels) < 2:
+        if not rightly_answered or len(self._labels) < 2:
             raise UsageError(
                 f'classifier "{classifier.name}" answers no honest ticket correctly, so no attack can be measured',
                 hint="give the categories examples",
             )
-        right.sort(key=self._honest.index)  # answers come in any order
-        tries = list(_tries(self._shipped["attacks"], right, self._labels))
-        for ends in _ask(classifier, [one.text for one in tries], budget):
-            self.made += [(tries[n], answer) for n, answer in ends]
-            yield len(ends)
+        rightly_answered.sort(key=self._honest_tickets.index)  # answers come in any order
+        attack_tries = list(_attack_tries(self._shipped_attacks["attacks"], rightly_answered, self._labels))
+        for ended in _ask_about(classifier, [attack.text for attack in attack_tries], budget):
+            self.ended += [(attack_tries[n], answer) for n, answer in ended]
+            yield len(ended)
 
     def result(self, name: str) -> AttackResult:
         """Return how the classifier of this name withstood the tries that were made."""
         suspicion = Suspicion(self._labels)
         total: Counter[str] = Counter()
         kinds: dict[str, Counter[str]] = {}
-        for one, answer in self.made:
-            is_steered = _guess(answer) == one.target
+        for attack, answer in self.ended:
+            is_steered = _guess(answer) == attack.target
             is_sure = is_steered and answer is not None and answer.sure
-            is_unseen = is_sure and not suspicion.found(one.text)
-            of_kind = {"tries": 1, "steered": int(is_steered), "unseen": int(is_unseen)}
-            kinds.setdefault(one.kind, Counter()).update(of_kind)
-            total.update(of_kind | {"sure": int(is_sure), "failed": int(answer is None)})
+            is_unseen = is_sure and not suspicion.found(attack.text)
+            attack_counts = {"tries": 1, "steered": int(is_steered), "unseen": int(is_unseen)}
+            kinds.setdefault(attack.kind, Counter()).update(attack_counts)
+            total.update(attack_counts | {"sure": int(is_sure), "failed": int(answer is None)})
         return AttackResult(
-            classifier=name, honest=len(self._honest), right=self._right, tries=total["tries"],
+            classifier=name, honest=len(self._honest_tickets), right=self._right, tries=total["tries"],
             steered=total["steered"], sure=total["sure"], unseen=total["unseen"], failed=total["failed"],
             by_kind={kind: dict(counts) for kind, counts in kinds.items()},
         )  # fmt: skip
 
 
-def _honest(categories: Sequence[Category], shipped: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield (label, text), one of each category in turn."""
+def _honest_tickets(
+    categories: Sequence[Category], shipped_tickets: Sequence[Mapping[str, str]]
+) -> Iterator[tuple[str, str]]:
+    """Yield (label, text) of honest tickets, one of each category in turn."""
     texts = {
-        c.name: [t["text"] for t in shipped if t["label"].casefold() == c.name.casefold()] or list(c.examples)
+        c.name: [t["text"] for t in shipped_tickets if t["label"].casefold() == c.name.casefold()] or list(c.examples)
         for c in categories
     }
     for turn in range(max(map(len, texts.values()), default=0)):
@@ -119,22 +125,24 @@ def _honest(categories: Sequence[Category], shipped: Sequence[Mapping[str, str]]
             yield from ((label, text) for text in islice(own_texts, turn, turn + 1))
 
 
-def _tries(
-    attacks: Sequence[Mapping[str, str]], honest: Sequence[tuple[str, str]], labels: Sequence[str]
-) -> Iterator[_Try]:
+def _attack_tries(
+    attacks: Sequence[Mapping[str, str]], honest_tickets: Sequence[tuple[str, str]], labels: Sequence[str]
+) -> Iterator[_AttackTry]:
     turn = 0
     for attack in attacks:
-        for _ in range(min(TICKETS_AN_ATTACK, len(honest))):
-            label, text = honest[turn % len(honest)]
+        for _ in range(min(TICKETS_AN_ATTACK, len(honest_tickets))):
+            label, text = honest_tickets[turn % len(honest_tickets)]
             others = [other for other in labels if other != label]
-            target = others[turn // len(honest) % len(others)]
+            target = others[turn // len(honest_tickets) % len(others)]
             attack_text = attack["text"].format(target=target)
             style = _STYLES.get(attack.get("style", ""))
-            yield _Try(attack["kind"], target, f"{text}\n{style(attack_text) if style else attack_text}")
+            yield _AttackTry(attack["kind"], target, f"{text}\n{style(attack_text) if style else attack_text}")
             turn += 1
 
 
-def _ask(classifier: Classifier, texts: Sequence[str], budget: Budget) -> Iterator[list[tuple[int, Answer | None]]]:
+def _ask_about(
+    classifier: Classifier, texts: Sequence[str], budget: Budget
+) -> Iterator[list[tuple[int, Answer | None]]]:
     """Yield (number of the text, answer) as answers arrive; the answer is None if it failed."""
     tickets = [Ticket.of_text(text, ticket_id=str(n), source="attack") for n, text in enumerate(texts)]
 
@@ -145,8 +153,8 @@ def _ask(classifier: Classifier, texts: Sequence[str], budget: Budget) -> Iterat
             yield chunk
 
     for outcomes in classifier.classify(chunks(), budget):
-        ended = [outcome for outcome in outcomes if not isinstance(outcome.value, Unfinished)]
-        yield [(int(o.ticket.ticket_id), None if o.error is not None else o.value) for o in ended]
+        final_outcomes = [outcome for outcome in outcomes if not isinstance(outcome.value, Unfinished)]
+        yield [(int(o.ticket.ticket_id), None if o.error is not None else o.value) for o in final_outcomes]
 
 
 def _guess(answer: Answer | None) -> str | None:

@@ -24,14 +24,14 @@ from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.category_names import CategoryNames
-from triage_cli.service.learning.attacks import AttackResult, Tries
+from triage_cli.service.learning.attacks import AttackResult, AttackTries
 from triage_cli.service.run_recorder import Began, RunRecorder, recorded_run
 
-MISTAKES = 25
+SHOWN_MISTAKES = 25
 
 
 class Mistake(NamedTuple):
-    """A ticket with a wrong answer."""
+    """A labelled ticket with a wrong answer of the evaluated classifier."""
 
     text: str
     label: str
@@ -39,7 +39,7 @@ class Mistake(NamedTuple):
     confidence: float | None
 
 
-class Learned(NamedTuple):
+class LearnedTickets(NamedTuple):
     """How many tickets the embedded model was trained on, which flatters it, and its right answers on the others."""
 
     n: int
@@ -63,22 +63,24 @@ class Evaluated(NamedTuple):
     calibrations: tuple[Calibration, ...] = ()
     stopped: TriageError | None = None
     mistakes: tuple[Mistake, ...] = ()
-    learned: Learned | None = None
+    learned: LearnedTickets | None = None
     first_error: TriageError | None = None
 
 
-class Attacked(NamedTuple):
+class AttackEvaluation(NamedTuple):
     """How a classifier withstood the attacks, and the error that stopped them."""
 
     result: AttackResult
     stopped: TriageError | None = None
 
 
-class _Asked(NamedTuple):
+class _GradedRow(NamedTuple):
+    """The answers of a classifier about one row of the labelled file."""
+
     row: int
     label: str
     steps: tuple[Classification, ...]
-    sure: bool
+    is_sure: bool
     error: TriageError | None
     learned: bool = False
 
@@ -90,14 +92,14 @@ class EvaluationRun:
     """
 
     def __init__(
-        self, store: Store, shelf: ModelRegistry, categories: Sequence[Category],
+        self, store: Store, registry: ModelRegistry, categories: Sequence[Category],
         classifier: Callable[[ClassifyPlan, str], Classifier], learned: Callable[[Sequence[str]], Sequence[bool]],
         per_day: float | None, actor: str, command_line: str,
     ) -> None:  # fmt: skip
         self._store = store
-        self._shelf = shelf
+        self._registry = registry
         self._categories = categories
-        self._names = [category.name for category in categories]
+        self._labels = [category.name for category in categories]
         self._category_names = CategoryNames(categories)
         self._classifier = classifier
         self._learned = learned
@@ -106,7 +108,7 @@ class EvaluationRun:
         self._command_line = command_line
         self.began: Began = lambda _: None
         self.stop_control = StopControl()
-        self._spent_before = 0.0  # USD that this command has spent
+        self._spent_before = 0.0  # USD that earlier evaluations of this command have spent
 
     @contextmanager
     def _classifier_run(self, plan: ClassifyPlan) -> Iterator[tuple[RunRecorder, Classifier]]:
@@ -121,64 +123,74 @@ class EvaluationRun:
             finally:
                 self._spent_before = recorder.context.budget.spent_by_command
 
-    def attack(self, plan: ClassifyPlan) -> Attacked:
+    def attack(self, plan: ClassifyPlan) -> AttackEvaluation:
         """Run the attacks on one classifier, without the answer cache and without storing tickets.
 
         If the budget ends it, the result covers the tries that were answered; without any, the error is raised.
         """
         with self._classifier_run(plan) as (recorder, classifier):
-            tries = Tries(self._categories)
+            attack_tries = AttackTries(self._categories)
             stopped: TriageError | None = None
             try:
-                for asked in tries.over(classifier, recorder.context.budget):
+                for answered in attack_tries.over(classifier, recorder.context.budget):
                     recorder.context.heartbeat()
-                    recorder.counts["asked"] += asked
+                    recorder.counts["asked"] += answered
             except BudgetError as error:
                 stopped = error
                 recorder.codes.add(error.exit_code)
-            if stopped is not None and not tries.made:
+            if stopped is not None and not attack_tries.ended:
                 raise stopped
-            return Attacked(tries.result(classifier.name), stopped)
+            return AttackEvaluation(attack_tries.result(classifier.name), stopped)
 
-    def rows(self, rows: Iterable[Labelled]) -> list[Labelled]:
-        """Return the rows with their labels spelled like the categories; unknown labels stay as they are."""
-        found = [row._replace(category=self._category_names.match(row.category) or row.category) for row in rows]
-        if not any(row.category in self._names for row in found):
-            raise self._category_names.none_of(row.category for row in found)
-        return found
+    def rows(self, labelled_rows: Iterable[Labelled]) -> list[Labelled]:
+        """Return labelled rows with their labels spelled like the categories; unknown labels stay as they are."""
+        matched_rows = [
+            row._replace(category=self._category_names.match(row.category) or row.category) for row in labelled_rows
+        ]
+        if not any(row.category in self._labels for row in matched_rows):
+            raise self._category_names.none_of(row.category for row in matched_rows)
+        return matched_rows
 
     def evaluate(
-        self, rows: Sequence[Labelled], plan: ClassifyPlan, own_threshold: float | None, *, fit: bool
+        self, labelled_rows: Sequence[Labelled], plan: ClassifyPlan, own_threshold: float | None, *, fit: bool
     ) -> Evaluated:
-        """Ask one classifier about all rows and return the figures; with `fit`, store labels and a calibration.
+        """Ask one classifier about labelled rows and return the figures; with `fit`, store labels and a calibration.
 
         If the budget or a signal ends it, the figures cover what was answered.
         """
         with self._classifier_run(plan) as (recorder, classifier):
-            start = time.monotonic()
-            asked: list[_Asked] = []
-            known = self._learned([row.text for row in rows])
+            started_at = time.monotonic()
+            graded_rows: list[_GradedRow] = []
+            was_learned = self._learned([row.text for row in labelled_rows])
             stopped: TriageError | None = None
             try:
-                for chunk in self._ask(classifier, rows, recorder):
-                    asked += [
-                        asked_row._replace(learned=known[asked_row.row] and any(map(_embedded, asked_row.steps)))
-                        for asked_row in chunk
+                for chunk in self._ask(classifier, labelled_rows, recorder):
+                    graded_rows += [
+                        graded_row._replace(
+                            learned=was_learned[graded_row.row] and any(map(_embedded, graded_row.steps))
+                        )
+                        for graded_row in chunk
                     ]
             except BudgetError as error:
                 stopped = error
                 recorder.codes.add(error.exit_code)
-            seconds = time.monotonic() - start
+            seconds = time.monotonic() - started_at
             if fit:
-                self._shelf.keep_graded([pair for asked_row in asked for pair in _labelled(asked_row, self._names)])
-            fitted = tuple(self._fit(asked, recorder)) if fit and stopped is None else ()
-            found = self._scored(classifier.name, asked, own_threshold, recorder.context.budget.spent, seconds)
-            first_error = next((asked_row.error for asked_row in asked if asked_row.error), None)
-            return Evaluated(found, fitted, stopped, _mistakes(asked, rows), self._report(asked), first_error)
+                self._registry.keep_graded(
+                    [pair for graded_row in graded_rows for pair in _graded_answers(graded_row, self._labels)]
+                )
+            calibrations = tuple(self._fit(graded_rows, recorder)) if fit and stopped is None else ()
+            spent = recorder.context.budget.spent
+            figures = self._scored(classifier.name, graded_rows, own_threshold, spent, seconds)
+            first_error = next((graded_row.error for graded_row in graded_rows if graded_row.error), None)
+            mistakes = _surest_mistakes(graded_rows, labelled_rows)
+            return Evaluated(figures, calibrations, stopped, mistakes, self._learned_tickets(graded_rows), first_error)
 
-    def _ask(self, classifier: Classifier, rows: Sequence[Labelled], recorder: RunRecorder) -> Iterator[list[_Asked]]:
-        labels = {str(n): row.category for n, row in enumerate(rows)}
-        tickets = (Ticket.of_text(row.text, ticket_id=str(n), source="eval") for n, row in enumerate(rows))
+    def _ask(
+        self, classifier: Classifier, labelled_rows: Sequence[Labelled], recorder: RunRecorder
+    ) -> Iterator[list[_GradedRow]]:
+        labels = {str(n): row.category for n, row in enumerate(labelled_rows)}
+        tickets = (Ticket.of_text(row.text, ticket_id=str(n), source="eval") for n, row in enumerate(labelled_rows))
 
         def chunks() -> Iterator[Sequence[Ticket]]:
             for chunk in chunked(tickets, classifier.chunk_size):
@@ -188,102 +200,107 @@ class EvaluationRun:
 
         for outcomes in classifier.classify(chunks(), recorder.context.budget):
             recorder.context.heartbeat()
-            answered = [_asked(outcome, labels) for outcome in outcomes]
-            paid = [s for a in answered for s in a.steps if not (_embedded(s) or s.error or s.reused)]
-            if paid:
+            graded_rows = [_graded_row(outcome, labels) for outcome in outcomes]
+            paid_answers = [s for row in graded_rows for s in row.steps if not (_embedded(s) or s.error or s.reused)]
+            if paid_answers:
                 with recorder.context.budget.recording(recorder.context.lease) as lease:
-                    self._shelf.keep_trials([s._replace(confidence=s.raw_confidence) for s in paid], lease)
-            answered = [
-                a for a, outcome in zip(answered, outcomes, strict=True) if not isinstance(outcome.value, Unfinished)
+                    self._registry.keep_trials([s._replace(confidence=s.raw_confidence) for s in paid_answers], lease)
+            answered_rows = [
+                row for row, o in zip(graded_rows, outcomes, strict=True) if not isinstance(o.value, Unfinished)
             ]
-            recorder.counts["asked"] += len(answered)
-            yield answered
+            recorder.counts["asked"] += len(answered_rows)
+            yield answered_rows
 
-    def _report(self, asked: Sequence[_Asked]) -> Learned | None:
-        inside = [asked_row for asked_row in asked if asked_row.label in self._names]
-        others = [asked_row for asked_row in inside if not asked_row.learned]
+    def _learned_tickets(self, graded_rows: Sequence[_GradedRow]) -> LearnedTickets | None:
+        known_labels = [graded_row for graded_row in graded_rows if graded_row.label in self._labels]
+        others = [graded_row for graded_row in known_labels if not graded_row.learned]
+        number_learned = len(known_labels) - len(others)
         right = sum(
-            bool(asked_row.steps) and not asked_row.error and asked_row.steps[-1].category == asked_row.label
-            for asked_row in others
+            bool(graded_row.steps) and not graded_row.error and graded_row.steps[-1].category == graded_row.label
+            for graded_row in others
         )
-        return Learned(len(inside) - len(others), len(others), right) if len(others) < len(inside) else None
+        return LearnedTickets(number_learned, len(others), right) if number_learned else None
 
     def _scored(
-        self, name: str, asked: Sequence[_Asked], own_threshold: float | None, cost: float, seconds: float
+        self, name: str, graded_rows: Sequence[_GradedRow], own_threshold: float | None, cost: float, seconds: float
     ) -> Scored:
-        rows = []
-        for asked_row in asked:
-            last = asked_row.steps[-1] if asked_row.steps and not asked_row.error else None
+        graded = []
+        for graded_row in graded_rows:
+            last = graded_row.steps[-1] if graded_row.steps and not graded_row.error else None
             guess, confidence = (last.category, last.confidence) if last else (None, None)
-            rows.append(
-                Graded(asked_row.label, guess, confidence if guess else None, asked_row.sure and not asked_row.error)
+            graded.append(
+                Graded(
+                    graded_row.label, guess, confidence if guess else None, graded_row.is_sure and not graded_row.error
+                )
             )
-        steps = [step for asked_row in asked for step in asked_row.steps]
+        steps = [step for graded_row in graded_rows for step in graded_row.steps]
         return scored(
-            name, rows, self._names, own=own_threshold, cost=cost, seconds=seconds,
-            failed=sum(asked_row.error is not None for asked_row in asked),
+            name, graded, self._labels, own=own_threshold, cost=cost, seconds=seconds,
+            failed=sum(graded_row.error is not None for graded_row in graded_rows),
             reused=sum(bool(step.reused) for step in steps),
         )  # fmt: skip
 
-    def _fit(self, asked: Sequence[_Asked], recorder: RunRecorder) -> Iterator[Calibration]:
+    def _fit(self, graded_rows: Sequence[_GradedRow], recorder: RunRecorder) -> Iterator[Calibration]:
         """Fit a curve for each step that was asked often enough, and keep it if it is better on held-out answers.
 
         What a model has learned tells nothing.
         """
-        pairs_by_step: dict[tuple[str, str], list[calibration.Pair]] = {}
-        for asked_row in asked:
-            for step in _gradable(asked_row):
-                key = (step.fingerprint, step.classifier)
-                pairs_by_step.setdefault(key, []).append((step.raw_confidence or 0.0, step.category == asked_row.label))
-        for (fingerprint, name), pairs in pairs_by_step.items():
+        calibration_pairs: dict[tuple[str, str], list[calibration.Pair]] = {}
+        for graded_row in graded_rows:
+            for step in _gradable_answers(graded_row):
+                step_key = (step.fingerprint, step.classifier)
+                calibration_pairs.setdefault(step_key, []).append(
+                    (step.raw_confidence or 0.0, step.category == graded_row.label)
+                )
+        for (fingerprint, name), pairs in calibration_pairs.items():
             if len(pairs) < calibration.LEAST:
                 continue
             curve = calibration.fit(pairs)
-            found = Calibration(
+            fitted = Calibration(
                 fingerprint, name, compact(curve.points), curve.method, len(pairs),
-                _error(pairs), _error(calibration.held_out(pairs)), times.now(),
+                _calibration_error(pairs), _calibration_error(calibration.held_out(pairs)), times.now(),
             )  # fmt: skip
-            if found.is_better:
-                data = {"classifier": name, "fingerprint": fingerprint, "n": found.n, "method": found.method}
-                event = Event(EventAction.CALIBRATED, None, recorder.context.run.run_id, self._actor, found.at, data)
-                self._shelf.keep_calibration(found, event)
-            yield found
+            if fitted.is_better:
+                data = {"classifier": name, "fingerprint": fingerprint, "n": fitted.n, "method": fitted.method}
+                event = Event(EventAction.CALIBRATED, None, recorder.context.run.run_id, self._actor, fitted.at, data)
+                self._registry.keep_calibration(fitted, event)
+            yield fitted
 
 
-def _asked(outcome: Outcome[Answer], labels: Mapping[str, str]) -> _Asked:
+def _graded_row(outcome: Outcome[Answer], labels: Mapping[str, str]) -> _GradedRow:
     ticket, answer = outcome.ticket, outcome.value
     steps = answer.steps if answer else ()
-    sure = bool(answer and answer.sure)
-    return _Asked(int(ticket.ticket_id), labels[ticket.ticket_id], steps, sure, outcome.error)
+    is_sure = bool(answer and answer.sure)
+    return _GradedRow(int(ticket.ticket_id), labels[ticket.ticket_id], steps, is_sure, outcome.error)
 
 
-def _gradable(asked: _Asked) -> Iterator[Classification]:
-    """Yield the answers with a confidence; what the embedded model has learned tells nothing."""
-    for step in asked.steps:
+def _gradable_answers(graded_row: _GradedRow) -> Iterator[Classification]:
+    """Yield the answers that can be graded by confidence; what the embedded model has learned tells nothing."""
+    for step in graded_row.steps:
         answered = step.category is not None and step.raw_confidence is not None and not step.error
-        if answered and not (asked.learned and _embedded(step)):
+        if answered and not (graded_row.learned and _embedded(step)):
             yield step
 
 
-def _labelled(asked: _Asked, names: Collection[str]) -> list[tuple[Classification, str]]:
-    """Return the answers with their label; one that is no category makes each answer wrong."""
-    label = asked.label if asked.label in names else ""
-    return [(step, label) for step in _gradable(asked)]
+def _graded_answers(graded_row: _GradedRow, labels: Collection[str]) -> list[tuple[Classification, str]]:
+    """Return the graded answers, each with the label; one that is no category makes each answer wrong."""
+    label = graded_row.label if graded_row.label in labels else ""
+    return [(step, label) for step in _gradable_answers(graded_row)]
 
 
 def _embedded(step: Classification) -> bool:
     return step.confidence_source == "model"
 
 
-def _mistakes(asked: Sequence[_Asked], rows: Sequence[Labelled]) -> tuple[Mistake, ...]:
-    found = [
-        Mistake(rows[asked_row.row].text, asked_row.label, last.category, last.confidence)
-        for asked_row in asked
-        if asked_row.steps and (last := asked_row.steps[-1]).category and last.category != asked_row.label
+def _surest_mistakes(graded_rows: Sequence[_GradedRow], labelled_rows: Sequence[Labelled]) -> tuple[Mistake, ...]:
+    mistakes = [
+        Mistake(labelled_rows[graded_row.row].text, graded_row.label, last.category, last.confidence)
+        for graded_row in graded_rows
+        if graded_row.steps and (last := graded_row.steps[-1]).category and last.category != graded_row.label
     ]
-    return tuple(sorted(found, key=lambda mistake: -(mistake.confidence or 0.0))[:MISTAKES])
+    return tuple(sorted(mistakes, key=lambda mistake: -(mistake.confidence or 0.0))[:SHOWN_MISTAKES])
 
 
-def _error(pairs: Sequence[calibration.Pair]) -> float:
-    found = calibration_error([Graded("right", "right" if right else "wrong", c, sure=True) for c, right in pairs])
-    return round(found or 0.0, 4)
+def _calibration_error(pairs: Sequence[calibration.Pair]) -> float:
+    error = calibration_error([Graded("right", "right" if right else "wrong", c, sure=True) for c, right in pairs])
+    return round(error or 0.0, 4)

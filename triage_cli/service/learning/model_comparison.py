@@ -10,7 +10,7 @@ from triage_cli.ports.classifiers import Settings, Trainer
 from triage_cli.service.learning.training_data import SURE, splits
 
 # Labelled tickets up to which settings that were chosen on all of them favour the new model noticeably.
-FEW = 200
+FEW_LABELLED = 200
 
 
 class Figures(NamedTuple):
@@ -23,7 +23,7 @@ class Figures(NamedTuple):
     log_loss: float
 
 
-class Answered(NamedTuple):
+class HeldOutAnswer(NamedTuple):
     """A model's answer about one held-out ticket, and its log loss."""
 
     graded: Graded
@@ -36,8 +36,8 @@ class Comparison(NamedTuple):
     `continued` if that is a learned version, and the new one learns from all that it has learned from, and more.
     """
 
-    before: list[Answered]
-    after: list[Answered]
+    before: list[HeldOutAnswer]
+    after: list[HeldOutAnswer]
     continued: bool = False
 
     @property
@@ -48,7 +48,7 @@ class Comparison(NamedTuple):
     @property
     def more_right(self) -> int:
         """Return how many more answers of the new model are right."""
-        return sum(row.graded.right for row in self.after) - sum(row.graded.right for row in self.before)
+        return sum(answer.graded.right for answer in self.after) - sum(answer.graded.right for answer in self.before)
 
     @property
     def refusal(self) -> str:
@@ -58,8 +58,8 @@ class Comparison(NamedTuple):
         labels make a model better, but by less than a hundred held-out tickets can show. Where it lacks labels that
         the model in use has, or is the first to learn, its log loss must be lower.
         """
-        pairs = zip(self.before, self.after, strict=True)
-        _, (_, most) = paired_interval([float(new.graded.right) - float(old.graded.right) for old, new in pairs])
+        answer_pairs = zip(self.before, self.after, strict=True)
+        _, (_, most) = paired_interval([float(new.graded.right) - float(old.graded.right) for old, new in answer_pairs])
         gain, (_, most_gain) = self.gain
         if self.continued and most_gain < 0:
             return "the new model is worse on held-out tickets: its log loss is higher by more than chance explains"
@@ -87,56 +87,62 @@ class InUse(NamedTuple):
         return [n for n, learned in enumerate(self.known) if self.whole or not learned]
 
 
-def shared_settings(trainer: Trainer, rows: Sequence[Labelled], more: Unlabelled) -> Settings:
+def shared_settings(trainer: Trainer, labelled_rows: Sequence[Labelled], unlabelled: Unlabelled) -> Settings:
     """Return the settings of all trainings on many rows, to save time; none for few: each training finds its own."""
-    return trainer.settings(rows, more) if len(rows) > FEW else ()
+    return trainer.settings(labelled_rows, unlabelled) if len(labelled_rows) > FEW_LABELLED else ()
 
 
 def compared(
-    trainer: Trainer, rows: Sequence[Labelled], more: Unlabelled, settings: Settings, used: InUse,
+    trainer: Trainer, labelled_rows: Sequence[Labelled], unlabelled: Unlabelled, settings: Settings, in_use: InUse,
     heartbeat: Callable[[], None],
 ) -> Comparison:  # fmt: skip
-    """Compare by cross-validation; `heartbeat` is called between two trainings, which all learn from `more` too.
+    """Compare by cross-validation; `heartbeat` is called between two trainings, which all learn from `unlabelled` too.
 
     Without `settings`, each training chooses its own on its rows, so that no held-out row speaks for the new model
     before it is held out. With `settings`, the new model has these in all folds, and the one in use has its own. The
-    weight of `more` is always the same.
+    weight of `unlabelled` is always the same.
 
     A row that the model in use has not seen is put to that model itself. For a row that it has learned from, it is
     trained again without the fold of that row, as the new one is.
     """
-    before: dict[int, Answered] = {}
-    after: dict[int, Answered] = {}
-    comparable = set(used.comparable)
-    known = [row for n, row in enumerate(rows) if used.known[n] and n in comparable]
-    earlier = trainer.settings(known, more) if known and settings else ()
-    for rest, held in splits(rows):
-        fresh = [n for n in held if n in comparable and not used.known[n]]
-        learned = [n for n in held if n in comparable and used.known[n]]
-        if not fresh and not learned:
+    before: dict[int, HeldOutAnswer] = {}
+    after: dict[int, HeldOutAnswer] = {}
+    comparable = set(in_use.comparable)
+    known = [row for n, row in enumerate(labelled_rows) if in_use.known[n] and n in comparable]
+    earlier = trainer.settings(known, unlabelled) if known and settings else ()
+    for rest, held_out in splits(labelled_rows):
+        unknown = [n for n in held_out if n in comparable and not in_use.known[n]]
+        learned = [n for n in held_out if n in comparable and in_use.known[n]]
+        if not unknown and not learned:
             continue
         heartbeat()
-        before |= _answered(trainer, used.weights, rows, fresh)
+        before |= _held_out_answers(trainer, in_use.weights, labelled_rows, unknown)
         if learned:
-            without = trainer.fit([rows[n] for n in rest if used.known[n]], more, earlier)
-            before |= _answered(trainer, without, rows, learned)
+            retrained = trainer.fit([labelled_rows[n] for n in rest if in_use.known[n]], unlabelled, earlier)
+            before |= _held_out_answers(trainer, retrained, labelled_rows, learned)
         heartbeat()
-        after |= _answered(trainer, trainer.fit([rows[n] for n in rest], more, settings), rows, [*fresh, *learned])
-    return Comparison([before[n] for n in sorted(before)], [after[n] for n in sorted(before)], used.whole)
+        after |= _held_out_answers(
+            trainer,
+            trainer.fit([labelled_rows[n] for n in rest], unlabelled, settings),
+            labelled_rows,
+            [*unknown, *learned],
+        )
+    return Comparison([before[n] for n in sorted(before)], [after[n] for n in sorted(before)], in_use.whole)
 
 
-def _answered(
-    trainer: Trainer, weights: bytes, rows: Sequence[Labelled], indexes: Sequence[int]
-) -> Iterator[tuple[int, Answered]]:
-    chosen = [rows[n] for n in indexes]
-    answers = trainer.answers(weights, [row.text for row in chosen])
-    losses = trainer.losses(weights, chosen)
-    for n, row, (guess, confidence), loss in zip(indexes, chosen, answers, losses, strict=True):
-        yield n, Answered(Graded(row.category, guess, confidence, (confidence or 0.0) >= SURE), loss)
+def _held_out_answers(
+    trainer: Trainer, weights: bytes, labelled_rows: Sequence[Labelled], indexes: Sequence[int]
+) -> Iterator[tuple[int, HeldOutAnswer]]:
+    held_out_rows = [labelled_rows[n] for n in indexes]
+    answers = trainer.answers(weights, [row.text for row in held_out_rows])
+    losses = trainer.losses(weights, held_out_rows)
+    for n, row, (guess, confidence), loss in zip(indexes, held_out_rows, answers, losses, strict=True):
+        yield n, HeldOutAnswer(Graded(row.category, guess, confidence, (confidence or 0.0) >= SURE), loss)
 
 
-def figures(rows: Sequence[Answered]) -> Figures:
-    """Return the figures of these answers."""
-    graded = [row.graded for row in rows]
+def figures(held_out_answers: Sequence[HeldOutAnswer]) -> Figures:
+    """Return the figures of a model's answers about held-out tickets."""
+    graded = [answer.graded for answer in held_out_answers]
     interval = wilson(sum(row.right for row in graded), len(graded))
-    return Figures(len(rows), share(graded), interval, macro_f1(graded), sum(row.loss for row in rows) / len(rows))
+    log_loss = sum(answer.loss for answer in held_out_answers) / len(held_out_answers)
+    return Figures(len(held_out_answers), share(graded), interval, macro_f1(graded), log_loss)

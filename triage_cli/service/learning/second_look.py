@@ -39,23 +39,23 @@ Look = Callable[[RunContext], Looked]
 
 
 class SecondLook:
-    """One look for one run. `recorders` open the embedded classifiers; `hysteresis` is by classifier name."""
+    """One second look for one run. `recorders` open the embedded classifiers; `hysteresis` is by classifier name."""
 
     def __init__(self, recorders: Iterator[DecisionRecorder], hysteresis: Mapping[str, float]) -> None:
         self._recorders = recorders
         self._hysteresis = hysteresis
 
     def over_all(self) -> Looked:
-        """Look at all tickets that an embedded classifier decided, until the run is to stop."""
-        counts: Counter[str] = Counter()
+        """Take a second look at all tickets that embedded classifiers decided, until the run is to stop."""
+        look_counts: Counter[str] = Counter()
         for recorder in self._recorders:
-            for tickets, changes in self._over(recorder):
-                counts["tickets"] += tickets
-                counts.update(changes)
-        return Looked(**counts)
+            for tickets, changes in self._look_with(recorder):
+                look_counts["tickets"] += tickets
+                look_counts.update(changes)
+        return Looked(**look_counts)
 
-    def _over(self, recorder: DecisionRecorder) -> Iterator[tuple[int, Iterator[str]]]:
-        """Yield the number of tickets of each chunk, and the names of its changes."""
+    def _look_with(self, recorder: DecisionRecorder) -> Iterator[tuple[int, Iterator[str]]]:
+        """Yield the number of tickets of each chunk, and what became of those that are decided again."""
         context, classifier = recorder.context, recorder.classifier
         selection = Selection(statuses=UNDELIVERED, classifier=classifier.name, verdict=False)
 
@@ -67,22 +67,24 @@ class SecondLook:
 
         for outcomes in classifier.classify(chunks(), context.budget):
             context.heartbeat()
-            yield len(outcomes), self._decide(recorder, outcomes)
+            yield len(outcomes), self._decide_again(recorder, outcomes)
 
-    def _decide(self, recorder: DecisionRecorder, outcomes: Sequence[Outcome[Answer]]) -> Iterator[str]:
-        """Save the answers that differ from what holds; yield what became of their tickets."""
-        differ = {o.ticket.ticket_id: o for o in outcomes if self._differs(recorder, o)}
-        settled = recorder.settled([o.ticket for o in differ.values()])
-        open_ = [ticket_id for ticket_id in differ if ticket_id not in settled]
-        if not open_:
+    def _decide_again(self, recorder: DecisionRecorder, outcomes: Sequence[Outcome[Answer]]) -> Iterator[str]:
+        """Save the new answers that differ from what holds; yield what became of their tickets."""
+        differing = {o.ticket.ticket_id: o for o in outcomes if self._differs(recorder, o)}
+        settled = recorder.settled([o.ticket for o in differing.values()])
+        unsettled_ids = [ticket_id for ticket_id in differing if ticket_id not in settled]
+        if not unsettled_ids:
             return
-        named = Selection(ids=tuple(open_), statuses=UNDELIVERED, verdict=False)
-        claimed = {ticket.ticket_id: ticket for ticket in recorder.context.claim(named, CHUNK)}
-        yield from ("held" for ticket_id in open_ if ticket_id not in claimed)
-        same = [i for i in open_ if i in claimed and claimed[i].decision_id == differ[i].ticket.decision_id]
-        current = [_about(claimed[ticket_id], differ[ticket_id]) for ticket_id in same]
+        unsettled = Selection(ids=tuple(unsettled_ids), statuses=UNDELIVERED, verdict=False)
+        claimed = {ticket.ticket_id: ticket for ticket in recorder.context.claim(unsettled, CHUNK)}
+        yield from ("held" for ticket_id in unsettled_ids if ticket_id not in claimed)
+        unchanged = [
+            i for i in unsettled_ids if i in claimed and claimed[i].decision_id == differing[i].ticket.decision_id
+        ]
+        current = [_about_claimed(claimed[ticket_id], differing[ticket_id]) for ticket_id in unchanged]
         for before, after in zip(current, recorder.save(current), strict=True):
-            yield _change(before.ticket, after)
+            yield _look_result(before.ticket, after)
 
     def _differs(self, recorder: DecisionRecorder, outcome: Outcome[Answer]) -> bool:
         ticket, steps = outcome.ticket, steps_within(outcome.value, recorder.labels)
@@ -92,12 +94,12 @@ class SecondLook:
         return judge(ticket, steps[-1], recorder.labels, least_margin) not in (Action.CONFIRMED, Action.WITHIN)
 
 
-def _about(ticket: Ticket, outcome: Outcome[Answer]) -> Outcome[Answer]:
+def _about_claimed(ticket: Ticket, outcome: Outcome[Answer]) -> Outcome[Answer]:
     """Return an outcome about a ticket as it was claimed."""
     return outcome._replace(item=ticket, value=outcome.value and outcome.value._replace(ticket=ticket))
 
 
-def _change(before: Ticket, outcome: Outcome[Decided]) -> str:
+def _look_result(before: Ticket, outcome: Outcome[Decided]) -> str:
     after = outcome.value.ticket if outcome.value else before
     if outcome.action == Action.HELD:
         return "held"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from triage_cli.domain.learning import Labelled
 from triage_cli.domain.tickets import Category
 from triage_cli.ports.classifiers import Trainer
-from triage_cli.service.learning.training_data import SURE, Material, splits, too_few
+from triage_cli.service.learning.training_data import SURE, TrainingData, splits, too_few
 
 Answer = tuple[str, float | None]  # category and confidence
 Opinions = Mapping[str, Mapping[str, Answer]]  # ModelRegistry.opinions
@@ -16,7 +16,7 @@ OTHER_LABEL = "another label"
 
 
 class Suspect(NamedTuple):
-    """A ticket whose label is contradicted: by which classifiers or labels (`voices`), and by how many (`against`).
+    """A suspect label: by which classifiers or labels (`voices`) it is contradicted, and by how many (`against`).
 
     `confidence` is None if only another label contradicts it.
     """
@@ -41,64 +41,70 @@ class Confused(NamedTuple):
 
 
 def suspect_labels(
-    material: Material, trainer: Trainer, opinions: Opinions, categories: Sequence[Category]
+    training_data: TrainingData, trainer: Trainer, opinions: Opinions, categories: Sequence[Category]
 ) -> tuple[list[Suspect], list[Confused]]:
     """Return the labels that several answers contradict, the surest first, and the categories that are confused.
 
     The answers are those of a model trained on the other labels (cross-validation), and each classifier's last. A label
     whose text has another label too is always contradicted.
     """
-    rows = material.rows
-    if too_few(rows):
+    labelled_rows = training_data.rows
+    if too_few(labelled_rows):
         return [], []
-    guesses: list[Guess] = [(None, None)] * len(rows)
-    for rest, held in splits(rows, every=True):
-        weights = trainer.fit([rows[n] for n in rest])
-        for n, guess in zip(held, trainer.answers(weights, [rows[n].text for n in held]), strict=True):
-            guesses[n] = guess
+    cross_validated: list[Guess] = [(None, None)] * len(labelled_rows)
+    for rest, held_out in splits(labelled_rows, every=True):
+        weights = trainer.fit([labelled_rows[n] for n in rest])
+        held_out_texts = [labelled_rows[n].text for n in held_out]
+        for n, guess in zip(held_out, trainer.answers(weights, held_out_texts), strict=True):
+            cross_validated[n] = guess
     suspects = [
         suspect
-        for labelled, guess in zip(rows, guesses, strict=True)
-        if (suspect := _doubted(labelled, guess, _voices(labelled, opinions, material)))
+        for labelled, guess in zip(labelled_rows, cross_validated, strict=True)
+        if (suspect := _suspect(labelled, guess, _other_voices(labelled, opinions, training_data)))
     ]
     suspects.sort(key=lambda s: (-s.against, -(s.confidence or 0.0)))
-    pairs = [(labelled.category, name) for labelled, (name, _) in zip(rows, guesses, strict=True) if name]
-    return suspects, _confused(pairs, categories)
+    label_guess_pairs = [
+        (labelled.category, name) for labelled, (name, _) in zip(labelled_rows, cross_validated, strict=True) if name
+    ]
+    return suspects, _confused_categories(label_guess_pairs, categories)
 
 
-def _confused(pairs: Sequence[tuple[str, str]], categories: Sequence[Category]) -> list[Confused]:
-    described = {category.name: category.description for category in categories}
-    number = Counter(label for label, _ in pairs)
-    wrong = Counter(pair for pair in pairs if pair[0] != pair[1])
+def _confused_categories(
+    label_guess_pairs: Sequence[tuple[str, str]], categories: Sequence[Category]
+) -> list[Confused]:
+    descriptions = {category.name: category.description for category in categories}
+    label_counts = Counter(label for label, _ in label_guess_pairs)
+    confusions = Counter(pair for pair in label_guess_pairs if pair[0] != pair[1])
     return [
-        Confused(label, guess, n, n / number[label], (described[label], described[guess]))
-        for (label, guess), n in wrong.most_common()
+        Confused(label, guess, n, n / label_counts[label], (descriptions[label], descriptions[guess]))
+        for (label, guess), n in confusions.most_common()
         if n > 1
     ]
 
 
-def _voices(labelled: Labelled, opinions: Opinions, material: Material) -> dict[str, Answer]:
+def _other_voices(labelled: Labelled, opinions: Opinions, training_data: TrainingData) -> dict[str, Answer]:
     voices = dict(opinions.get(labelled.ticket_id, {}))
-    if other := material.overruled.get(labelled.text):
-        voices[OTHER_LABEL] = (other, None)
+    if other_label := training_data.overruled.get(labelled.text):
+        voices[OTHER_LABEL] = (other_label, None)
     return voices
 
 
-def _doubted(labelled: Labelled, guess: Guess, others: Mapping[str, Answer]) -> Suspect | None:
+def _suspect(labelled: Labelled, guess: Guess, others: Mapping[str, Answer]) -> Suspect | None:
     """Return a suspect if most answers name the same other category: a single sure one, two, or another label."""
     category, confidence = guess
     answers = ({"cross-validated": (category, confidence)} if category else {}) | dict(others)
-    contrary = Counter(name for name, _ in answers.values() if name != labelled.category).most_common(1)
-    if not contrary:
+    contradictions = Counter(name for name, _ in answers.values() if name != labelled.category).most_common(1)
+    if not contradictions:
         return None
-    suggestion, against = contrary[0]
+    suggestion, against = contradictions[0]
     agreeing_count = sum(name == labelled.category for name, _ in answers.values())
-    sure = category == suggestion and (confidence or 0.0) >= SURE
-    if OTHER_LABEL not in others and (against <= agreeing_count or (against < 2 and not sure)):
+    is_sure = category == suggestion and (confidence or 0.0) >= SURE
+    if OTHER_LABEL not in others and (against <= agreeing_count or (against < 2 and not is_sure)):
         return None
-    surest = max((c for name, c in answers.values() if name == suggestion and c is not None), default=None)
-    shown = confidence if category == suggestion else surest
+    surest_voice = max((c for name, c in answers.values() if name == suggestion and c is not None), default=None)
+    shown_confidence = confidence if category == suggestion else surest_voice
+    rounded = None if shown_confidence is None else round(shown_confidence, 4)
     return Suspect(
-        labelled.ticket_id, labelled.category, suggestion, None if shown is None else round(shown, 4), against,
+        labelled.ticket_id, labelled.category, suggestion, rounded, against,
         {voice: name for voice, (name, _) in answers.items()}, labelled.text,
     )  # fmt: skip

@@ -9,13 +9,13 @@ from triage_cli.domain.learning import Labelled
 from triage_cli.service.category_names import CategoryNames
 
 FOLDS = 5
-LEAST = 10  # labelled tickets: fewer prove nothing
-MUCH = 2_000  # labelled tickets from which on only one fold is held out
-SURE = 0.6
+LEAST_LABELLED = 10  # labelled tickets: fewer prove nothing
+ONE_FOLD_FROM = 2_000  # labelled tickets from which on only one fold is held out
+SURE = 0.6  # confidence from which on an answer of a trained model is sure
 
 
-class Material(NamedTuple):
-    """Labelled tickets, each text once, and how many rows had an unknown category.
+class TrainingData(NamedTuple):
+    """Labelled tickets to train on, each text once, and how many rows had an unknown category.
 
     `overruled` is the label that does not count of each text with two labels. `file_rows` are the rows of a file that
     were part of it.
@@ -27,7 +27,9 @@ class Material(NamedTuple):
     file_rows: Sequence[Labelled] = ()
 
 
-def gathered(file_rows: Sequence[Labelled], verdicts: Iterable[Labelled], category_names: CategoryNames) -> Material:
+def gather_training_data(
+    file_rows: Sequence[Labelled], verdicts: Iterable[Labelled], category_names: CategoryNames
+) -> TrainingData:
     """Return the training data: the rows of a file, and verdicts, which overrule them.
 
     Raises `UsageError` if there are rows and none of their labels is a category.
@@ -45,13 +47,13 @@ def gathered(file_rows: Sequence[Labelled], verdicts: Iterable[Labelled], catego
         if labelled.text in rows_by_text and rows_by_text[labelled.text].category != category:
             overruled[labelled.text] = rows_by_text[labelled.text].category
         rows_by_text[labelled.text] = labelled._replace(category=category)
-    return Material(list(rows_by_text.values()), skipped, overruled, file_rows)
+    return TrainingData(list(rows_by_text.values()), skipped, overruled, file_rows)
 
 
 def too_few(rows: Sequence[Labelled]) -> str:
     """Return why there is too little to train on; empty if there is enough."""
-    if len(rows) < LEAST:
-        return f"too few labelled tickets ({len(rows)}): learning begins with {LEAST}, of two categories"
+    if len(rows) < LEAST_LABELLED:
+        return f"too few labelled tickets ({len(rows)}): learning begins with {LEAST_LABELLED}, of two categories"
     if len({labelled.category for labelled in rows}) < 2:
         return f"all {len(rows)} labelled tickets are {rows[0].category}: learning needs two categories"
     return ""
@@ -61,8 +63,8 @@ def splits(rows: Sequence[Labelled], *, every: bool = False) -> Iterator[tuple[l
     """Yield the indexes to train on and those to hold out, fold by fold; of many rows one fold, unless `every`."""
     groups = groups_of([labelled.text for labelled in rows])
     folds = folds_of([labelled.category for labelled in rows], groups, FOLDS)
-    for fold in range(1 if len(rows) > MUCH and not every else FOLDS):
-        held = [n for n, own in enumerate(folds) if own == fold]
-        rest = [n for n, own in enumerate(folds) if own != fold]
-        if held and rest:
-            yield rest, held
+    for held_out_fold in range(1 if len(rows) > ONE_FOLD_FROM and not every else FOLDS):
+        held_out = [n for n, fold in enumerate(folds) if fold == held_out_fold]
+        rest = [n for n, fold in enumerate(folds) if fold != held_out_fold]
+        if held_out and rest:
+            yield rest, held_out

@@ -1,13 +1,16 @@
 """`triage suspects`: labels that several answers contradict, and categories that are confused."""
 
 from triage_cli import wiring
-from triage_cli.cli import labelled_files, options
+from triage_cli.cli import labelled_files
+from triage_cli.cli import options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import PrintOptions, drawn_by
+from triage_cli.cli.output import PrintOptions
+from triage_cli.cli.output import drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.serialization import to_json
-from triage_cli.service.learning.training_data import LEAST, too_few
+from triage_cli.service.learning.training_data import LEAST_LABELLED
+from triage_cli.service.learning.training_data import too_few
 
 SUSPECT_COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")
 MOST_CONFUSED_PAIRS = 8
@@ -34,7 +37,7 @@ def suspects(
     session.note_missing_database()  # without the use cases, which would make a signal wait for the whole comparison
     session.lend_database()
     training_run = wiring.learning_runs.training_run(session.config, *session.signature, session.say)
-    labelled_material = training_run.material(labelled_files.read(session, file, label) if file else ())
+    labelled_material = training_run.training_data(labelled_files.read(session, file, label) if file else ())
     with elapsed_line("comparing the labels", shown=session.guides):
         suspect_labels, confused_pairs = training_run.suspects(labelled_material)
     labelled_files.note_skipped(session, labelled_material)
@@ -43,7 +46,7 @@ def suspects(
         for suspect in suspect_labels[:limit]
     ]
     printer.all_of(suspect_records, SUSPECT_COLUMNS, drawn_by("eval_tables.suspects"))
-    labels_needed = LEAST if len(labelled_material.rows) < LEAST else "two categories"
+    labels_needed = LEAST_LABELLED if len(labelled_material.rows) < LEAST_LABELLED else "two categories"
     too_few_note = f"; it takes {labels_needed} to doubt any of them" if too_few(labelled_material.rows) else ""
     are = "is" if len(suspect_labels) == 1 else "are"
     session.say(f"{len(suspect_labels):,} of {len(labelled_material.rows):,} labels {are} suspect{too_few_note}")
