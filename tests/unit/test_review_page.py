@@ -39,7 +39,7 @@ def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(text: str, width
 RAW = re.compile("[\x00-\x1f\x7f-\x9f\u202e\u2066\ud800-\udfff]")
 
 
-def texts(lines: list[screen_lines.Line]) -> list[str]:
+def texts(lines: list[screen_lines.ScreenLine]) -> list[str]:
     return ["".join(segment.text for segment in line) for line in lines]
 
 

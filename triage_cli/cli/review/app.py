@@ -22,19 +22,19 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.tickets import Selection, Ticket
 
-HANGUP_SECONDS = 1.0  # seconds between two checks whether the terminal still exists
+HANGUP_SECONDS = 1.0  # between two checks whether the terminal still exists
 
 
 class ReviewApp(TicketBrowser):
-    """Handles keys, clicks and prompts."""
+    """The full-screen application: handles keys, clicks and prompts of the ticket browser."""
 
     def __init__(self, session: ReviewSession, view: filters.View) -> None:
         super().__init__(session, view)
-        self._asks = ""  # the key of the prompt that is open
-        self._held: list[events.Event] | None = None  # the keys since the one that ends the prompt, until it is handled
+        self._prompt_key = ""  # that has opened the prompt; empty while it is closed
+        self._held_keys: list[events.Event] | None = None  # those after the key that ends the prompt
         self._routes = False
         self._learns = False
-        self._stopped = False
+        self._is_stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self.actions: dict[str, Callable[[], None]] = {
             "up": partial(self.move, -1),
@@ -59,20 +59,20 @@ class ReviewApp(TicketBrowser):
     def on_mount(self) -> None:
         """Store the running loop; Textual also calls the handler of the base class."""
         self._loop = asyncio.get_running_loop()
-        if self._stopped:  # before the loop was known
+        if self._is_stopped:  # before the loop was known
             self.exit(ExitCode.OK)
         self.set_interval(HANGUP_SECONDS, self._end_without_terminal)
 
     def _end_without_terminal(self) -> None:
         """Exit if the terminal is gone (a broken connection), since Textual would read the end of file for ever."""
-        poll = select.poll()
-        poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
-        if any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0)):
+        terminal_poll = select.poll()
+        terminal_poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
+        if any(event & (select.POLLHUP | select.POLLERR) for _, event in terminal_poll.poll(0)):
             self.exit(ExitCode.TERMINATED)
 
     def stop(self) -> None:
-        """Exit; for signal handlers."""
-        self._stopped = True
+        """Exit the application; for signal handlers."""
+        self._is_stopped = True
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.exit, ExitCode.OK)
 
@@ -82,40 +82,40 @@ class ReviewApp(TicketBrowser):
         """Handle keys one after another, though those that arrive together may open a prompt, fill it and end it."""
         if not isinstance(event, events.Key) or event.is_forwarded or event.key == "ctrl+q":
             await super().on_event(event)
-        elif self._held is not None:
-            self._held.append(event)
-        elif self._asks:
-            self._held = [] if event.key in ("enter", "escape") else None
+        elif self._held_keys is not None:
+            self._held_keys.append(event)
+        elif self._prompt_key:
+            self._held_keys = [] if event.key in ("enter", "escape") else None
             await super().on_event(event)
         else:
             await self.on_key(event)
 
     async def _handle_held(self) -> None:
         """Handle the keys that came after the one that was to end the prompt."""
-        held, self._held = self._held or [], None
-        for event in held:
-            await self.on_event(event)
+        held_keys, self._held_keys = self._held_keys or [], None
+        for key_event in held_keys:
+            await self.on_event(key_event)
 
     async def on_key(self, event: events.Key) -> None:
         """Handle a key that no prompt takes."""
         if event.key == "ctrl+c":
             self.exit(ExitCode.INTERRUPTED)
-        elif not self._asks:
+        elif not self._prompt_key:
             self.press(event.key, event.character)
         elif event.key == "escape":
             self._close_prompt()
             await self._handle_held()
 
     def press(self, key: str, character: str | None) -> None:
-        """Handle a key and show its error."""
+        """Handle a key and show the error of its action."""
         if self.helps:
             self.helps = False
             self.draw()
             return
         self.message = ""
-        action = self.actions.get(character or "") or self.actions.get(key)
-        if action is not None:
-            self._tried(action)
+        key_action = self.actions.get(character or "") or self.actions.get(key)
+        if key_action is not None:
+            self._tried(key_action)
         elif character and character in self.by_key:
             self._tried(partial(self.give, self.by_key[character]))
         elif character and character.isprintable():
@@ -138,7 +138,7 @@ class ReviewApp(TicketBrowser):
 
     def ask(self, key: str) -> None:
         """Open the prompt for a category, a note or a filter."""
-        self._asks = key
+        self._prompt_key = key
         prompt = self.query_one("#prompt", Input)
         prompt.value = {key_bindings.NOTE: self.note or "", key_bindings.FILTER: self.view.filters.line}.get(key, "")
         prompt.disabled, prompt.styles.display = False, "block"
@@ -146,7 +146,7 @@ class ReviewApp(TicketBrowser):
         self.tell(key_bindings.PROMPTS[key] + "enter takes it, esc leaves")
 
     def _close_prompt(self) -> None:
-        self._asks, self.message = "", ""
+        self._prompt_key, self.message = "", ""
         prompt = self.query_one("#prompt", Input)
         self.set_focus(None)
         prompt.disabled, prompt.styles.display = True, "none"
@@ -154,7 +154,7 @@ class ReviewApp(TicketBrowser):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show which categories begin with the typed text."""
-        if self._asks == key_bindings.NAME:
+        if self._prompt_key == key_bindings.NAME:
             matching_categories = key_bindings.beginning_with(event.value, self.session.names)
             self.tell(", ".join(matching_categories[:12]) or "no category begins so: esc leaves")
 
@@ -164,28 +164,28 @@ class ReviewApp(TicketBrowser):
         await self._handle_held()
 
     def _submit(self, typed: str) -> None:
-        asked = self._asks
-        if asked == key_bindings.NAME:
+        """Handle the text that was typed into the prompt."""
+        if self._prompt_key == key_bindings.NAME:
             matching_categories = key_bindings.beginning_with(typed, self.session.names)
             if len(matching_categories) == 1:
                 self._close_prompt()
                 self._tried(partial(self.give, matching_categories[0]))
-        elif asked == key_bindings.NOTE:
+        elif self._prompt_key == key_bindings.NOTE:
             self.note = typed or None
             self._close_prompt()
-        elif asked == key_bindings.FILTER:
+        elif self._prompt_key == key_bindings.FILTER:
             try:
-                chosen = filters.parse(typed, self.session.names, every=self.view.every)
+                typed_filters = filters.parse(typed, self.session.names, every=self.view.every)
             except TriageError as error:
                 self.tell(error.sentence())
                 return
             self._close_prompt()
-            self._tried(partial(self.open, self.view._replace(filters=chosen)))
+            self._tried(partial(self.open, self.view._replace(filters=typed_filters)))
 
     # -- deciding
 
     def take_guess(self) -> None:
-        """Give the guessed category."""
+        """Give the guessed category as the verdict."""
         guess = self.session.guess(self.ticket) if self.ticket else None
         if guess is None:
             self.tell("there is no guess to take: a key of the list gives a category")
@@ -196,19 +196,19 @@ class ReviewApp(TicketBrowser):
         """Store a verdict, then go to the next ticket."""
         if self.ticket is None:
             return
-        before = self.ticket
-        self.queue.update(self.session.give(before, category, self.note))
+        ticket = self.ticket
+        self.queue.update(self.session.give(ticket, category, self.note))
         self.note = None
-        self.marks[before.ticket_id] = "✓"
+        self.marks[ticket.ticket_id] = "✓"
         undo = "; u takes it back" if self.session.can_undo() else ""
-        self._after(messages.joined(f"{_short(before)}: {category}{undo}", self.session.offer))
+        self._go_on(messages.joined(f"{_short_name(ticket)}: {category}{undo}", self.session.offer))
 
     def skip(self) -> None:
-        """Leave the ticket for later."""
+        """Skip the ticket, which leaves it for later."""
         if self.ticket is not None:
             self.session.skip(self.ticket)
             self.marks.setdefault(self.ticket.ticket_id, "·")
-            self._after(f"{_short(self.ticket)}: skipped; u takes it back")
+            self._go_on(f"{_short_name(self.ticket)}: skipped; u takes it back")
 
     def undo(self) -> None:
         """Undo the last verdict or skip, and go to its ticket."""
@@ -216,7 +216,7 @@ class ReviewApp(TicketBrowser):
         self.marks.pop(ticket.ticket_id, None)
         self.queue.update(ticket)
         self.message = terminal.safe(f"taken back: {category}" if category else "back")
-        if self.queue.place(ticket.ticket_id) is None:  # the list was made after the verdict
+        if self.queue.place(ticket.ticket_id) is None:  # the queue was loaded after the verdict
             self.open(self.view)
         self.go_to(self.queue.place(ticket.ticket_id) or 0)
 
@@ -224,25 +224,25 @@ class ReviewApp(TicketBrowser):
         """Route the ticket that is shown."""
         if self.ticket is not None and not self._routes:
             self._routes = True
-            self.tell(f"{_short(self.ticket)}: on its way")
+            self.tell(f"{_short_name(self.ticket)}: on its way")
             self._route(self.ticket.ticket_id)
 
     @work(thread=True)
     def _route(self, ticket_id: str) -> None:
-        message = "nothing to route"
+        route_message = "nothing to route"
         try:
             for outcome in self.session.triage.route(Selection(ids=(ticket_id,)), RoutePlan()):
                 sent = f"{outcome.action.value} {(outcome.value and outcome.value.ticket.routed_to) or ''}".strip()
-                message = outcome.error.sentence() if outcome.error else sent
+                route_message = outcome.error.sentence() if outcome.error else sent
         except TriageError as error:
-            message = error.sentence()
-        self.call_from_thread(self._routed, ticket_id, message)
+            route_message = error.sentence()
+        self.call_from_thread(self._routed, ticket_id, route_message)
 
-    def _routed(self, ticket_id: str, message: str) -> None:
+    def _routed(self, ticket_id: str, route_message: str) -> None:
         self._routes = False
         for ticket in self.session.triage.find(Selection(ids=(ticket_id,))):
             self.queue.update(ticket)
-            self.message = terminal.safe(f"{_short(ticket)}: {message}")
+            self.message = terminal.safe(f"{_short_name(ticket)}: {route_message}")
             if self.ticket is not None and self.ticket.ticket_id == ticket_id:
                 self.go_to(self.cursor)
 
@@ -256,45 +256,45 @@ class ReviewApp(TicketBrowser):
     @work(thread=True)
     def _learn(self) -> None:
         try:
-            message = self.session.learn()
+            learn_summary = self.session.learn()
         except TriageError as error:
-            message = error.sentence()
-        self.call_from_thread(self._learned, message)
+            learn_summary = error.sentence()
+        self.call_from_thread(self._learned, learn_summary)
 
-    def _learned(self, message: str) -> None:
+    def _learned(self, learn_summary: str) -> None:
         self._learns = False
         self._tried(partial(self.open, self.view))
-        self.tell(message)
+        self.tell(learn_summary)
 
     def help(self) -> None:
-        """Show the keys, until one is pressed."""
+        """Show the help with all keys, until one is pressed."""
         self.helps = True
         self.draw()
 
-    def _after(self, message: str) -> None:
-        """Go to the next ticket without a step, and show a message about the last step."""
+    def _go_on(self, message: str) -> None:
+        """Go to the next ticket that is not decided or skipped, and show a message about the last step."""
         self.message = terminal.safe(message)
-        place = self.cursor + 1
-        while place < len(self.queue.entries) or self.queue.load():
-            if self._mark(self.queue.entries[place]) == " ":
+        queue_place = self.cursor + 1
+        while queue_place < len(self.queue.entries) or self.queue.load():
+            if self._mark(self.queue.entries[queue_place]) == " ":
                 break
-            place += 1
+            queue_place += 1
         else:
             self.message += "; that was the last one: q quits"
-            place = self.cursor
-        self.go_to(place)
+            queue_place = self.cursor
+        self.go_to(queue_place)
 
     def _read_again(self) -> None:
         """Reload the shown ticket, which others may have changed."""
         if self.ticket is None:
             return
-        message = self.message
+        error_message = self.message
         with suppress(TriageError):  # the error is shown already
             self.queue.update(self.session.read_again(self.ticket))
             self.go_to(self.cursor)
-        self.tell(message)
+        self.tell(error_message)
 
 
-def _short(ticket: Ticket) -> str:
+def _short_name(ticket: Ticket) -> str:
     """Return a ticket's name for a message."""
-    return cut(name_of(ticket), screen_lines.NAME)
+    return cut(name_of(ticket), screen_lines.NAME_WIDTH)

@@ -1,4 +1,4 @@
-"""The filters of `triage review`, as options and as one typed line, and the order."""
+"""The filters of `triage review`, as options and as one typed line, and the order of its tickets."""
 
 import shlex
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from triage_cli.domain.tickets import Selection
 
 Order = Literal["review", "urgent", "newest"]
 ORDERS: tuple[Order, ...] = get_args(Order)
-LABELS = {"review": "most informative first", "urgent": "urgent first", "newest": "newest first"}
-SORTS = {"urgent": "priority:desc", "newest": ""}
-HINT = 'write priority:urgent category:"Bug report" status:routed and words of the text, each if you like'
+ORDER_LABELS = {"review": "most informative first", "urgent": "urgent first", "newest": "newest first"}
+ORDER_SORTS = {"urgent": "priority:desc", "newest": ""}
+FILTER_HINT = 'write priority:urgent category:"Bug report" status:routed and words of the text, each if you like'
 
 
 class Filters(NamedTuple):
-    """The conditions on tickets; in a queue of waiting tickets, `categories` are guesses."""
+    """The filters on the tickets to review; in a queue of waiting tickets, `categories` are guesses."""
 
     priority: str | None = None
     categories: tuple[str, ...] = ()
@@ -25,16 +25,16 @@ class Filters(NamedTuple):
 
     @property
     def line(self) -> str:
-        """Return the filters as a line."""
-        pairs = [("priority", self.priority)] if self.priority else []
-        pairs += [("category", name) for name in self.categories]
-        pairs += [("status", name) for name in sorted(self.statuses)]
-        typed = [f"{key}:{shlex.quote(str(value))}" for key, value in pairs]
-        return " ".join([*typed, *([shlex.quote(self.search)] if self.search else [])])
+        """Return the filters as one typed line."""
+        filter_pairs = [("priority", self.priority)] if self.priority else []
+        filter_pairs += [("category", name) for name in self.categories]
+        filter_pairs += [("status", name) for name in sorted(self.statuses)]
+        typed_filters = [f"{key}:{shlex.quote(str(value))}" for key, value in filter_pairs]
+        return " ".join([*typed_filters, *([shlex.quote(self.search)] if self.search else [])])
 
 
 class View(NamedTuple):
-    """The tickets to show: all, or those that wait for a person, with order and limit."""
+    """The tickets to review: all, or those that wait for a person, with filters, order and limit."""
 
     every: bool = False
     order: Order = "review"
@@ -42,32 +42,34 @@ class View(NamedTuple):
     limit: int | None = None
 
     def selection(self) -> Selection:
-        """Return the filters as a selection."""
+        """Return the filters as a selection of tickets."""
         priority, categories, statuses, search = self.filters
-        chosen = Selection(priority=priority, search=search)
+        selection = Selection(priority=priority, search=search)
         if self.every:
-            return chosen._replace(categories=categories, statuses=statuses)
-        return chosen._replace(suggestions=categories, statuses=frozenset({"needs_review"}))
+            return selection._replace(categories=categories, statuses=statuses)
+        return selection._replace(suggestions=categories, statuses=frozenset({"needs_review"}))
 
 
 def parse(line: str, names: Sequence[str], *, every: bool) -> Filters:
-    """Return the filters of a line such as `priority:urgent category:Billing refund`. Raises `UsageError`."""
+    """Return the filters of a typed line, such as `priority:urgent category:Billing refund`. Raises `UsageError`."""
     try:
-        typed = shlex.split(line)
+        typed_filters = shlex.split(line)
     except ValueError as error:
-        raise UsageError(f"a quote is open in {line}", hint=HINT) from error
-    values: dict[str, list[str]] = {"priority": [], "category": [], "status": []}
-    text = []
-    for part in typed:
-        key, colon, value = part.partition(":")
-        if colon and value and key.casefold() in values:
-            values[key.casefold()].append(value)
+        raise UsageError(f"a quote is open in {line}", hint=FILTER_HINT) from error
+    filter_values: dict[str, list[str]] = {"priority": [], "category": [], "status": []}
+    search_words = []
+    for typed_filter in typed_filters:
+        key, colon, value = typed_filter.partition(":")
+        if colon and value and key.casefold() in filter_values:
+            filter_values[key.casefold()].append(value)
         else:
-            text.append(part)
-    if len(values["priority"]) > 1:
+            search_words.append(typed_filter)
+    if len(filter_values["priority"]) > 1:
         raise UsageError("a ticket has one priority", hint="leave out the others")
-    priority = values["priority"][0] if values["priority"] else None
-    return checked(priority, values["category"], values["status"], " ".join(text), names, every=every)
+    priority = filter_values["priority"][0] if filter_values["priority"] else None
+    return checked(
+        priority, filter_values["category"], filter_values["status"], " ".join(search_words), names, every=every
+    )
 
 
 def checked(
@@ -79,12 +81,12 @@ def checked(
     *,
     every: bool,
 ) -> Filters:
-    """Return filters whose values exist. Raises `UsageError`."""
+    """Return filters of a review, whose categories, statuses and priority exist. Raises `UsageError`."""
     if statuses and not every:
         raise UsageError("all of these need review", hint="triage review --all shows tickets of every status")
-    by_folded = {name.casefold(): name for name in names}
+    categories_by_folded = {name.casefold(): name for name in names}
     for name in categories:
-        if name.casefold() not in by_folded:
+        if name.casefold() not in categories_by_folded:
             raise UsageError(f'no category "{name}"', hint=f"the categories are {', '.join(names)}")
-    chosen = tuple(dict.fromkeys(by_folded[name.casefold()] for name in categories))
-    return Filters(options.priority(priority), chosen, options.statuses(statuses), search or None)
+    existing = tuple(dict.fromkeys(categories_by_folded[name.casefold()] for name in categories))
+    return Filters(options.priority(priority), existing, options.statuses(statuses), search or None)

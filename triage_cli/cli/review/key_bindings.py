@@ -3,10 +3,11 @@
 import string
 from collections.abc import Sequence
 
+# The keys of commands.
 QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN = "q", "s", "u", "n", "f", "o", "r", "l"
 NAME, HELP = "/", "?"
 WHY = "w"  # only where one line is read at a time; the full screen always shows why
-COMMANDS = {
+COMMANDS = {  # what each key does, for the help
     "enter": "take the guess",
     "1-9, a letter": "that category",
     NAME: "a category by the beginning of its name",
@@ -25,28 +26,28 @@ COMMANDS = {
     QUIT: "quit; what is shown as stored is stored",
 }
 PROMPTS = {NAME: "category: ", NOTE: "note for the next verdict: ", FILTER: "show only: "}
-DIGITS = "123456789"
+CATEGORY_DIGITS = "123456789"
 
 
 def keys_of(names: Sequence[str]) -> dict[str, str]:
-    """Return the keys of categories: digits for the first nine, and for each the first free letter of its name.
+    """Return the categories by their keys: digits for the first nine, for each the first free letter of its name.
 
     A category without a free letter is given by `/` and the beginning of its name.
     """
-    taken = {QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN, WHY}
-    by_key = dict(zip(DIGITS, names, strict=False))
+    used_keys = {QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN, WHY}
+    categories_by_key = dict(zip(CATEGORY_DIGITS, names, strict=False))
     for name in names:
         letters = [c for c in name.casefold() if c in string.ascii_lowercase]
         for letter in (*letters, *(c.upper() for c in letters), *string.ascii_letters):
-            if letter not in taken:
-                taken.add(letter)
-                by_key[letter] = name
+            if letter not in used_keys:
+                used_keys.add(letter)
+                categories_by_key[letter] = name
                 break
-    return by_key
+    return categories_by_key
 
 
 def beginning_with(typed: str, names: Sequence[str]) -> list[str]:
     """Return the categories with this beginning, in any case; only one if its whole name was typed."""
-    folded = typed.strip().casefold()
-    matching_categories = [name for name in names if name.casefold().startswith(folded)]
-    return [name for name in matching_categories if name.casefold() == folded] or matching_categories
+    folded_beginning = typed.strip().casefold()
+    matching_categories = [name for name in names if name.casefold().startswith(folded_beginning)]
+    return [name for name in matching_categories if name.casefold() == folded_beginning] or matching_categories

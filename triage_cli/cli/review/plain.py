@@ -1,4 +1,4 @@
-"""`triage review` on a terminal that cannot draw: prints one ticket after the other, and reads a line for each."""
+"""The plain `triage review`, on a terminal that cannot draw: prints a ticket, reads a line, and goes on."""
 
 import shutil
 import sys
@@ -14,132 +14,138 @@ from triage_cli.cli.review.ticket_queue import TicketQueue, name_of
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Ticket
 
-HINT = "enter: the guess, a key or the beginning of a name, s skip, u undo, w why, n TEXT note, l learn, q quit"
-FIRST = -sys.maxsize  # a step to the first ticket
+LINE_HINT = "enter: the guess, a key or the beginning of a name, s skip, u undo, w why, n TEXT note, l learn, q quit"
+TO_FIRST_TICKET = -sys.maxsize  # a step in the queue
 
 
 class PlainReview:
-    """Asks for each ticket of a queue; `lines` are what is typed, `write` prints a line."""
+    """Asks for the category of each ticket of a queue; `lines` are what is typed, `write` prints a line."""
 
     def __init__(
         self, session: ReviewSession, queue: TicketQueue, lines: Iterator[str], write: Callable[[str], None]
     ) -> None:
         self._session = session
         self._queue = queue
-        self._lines = lines
-        self._write = write
-        self._by_key = key_bindings.keys_of(session.names)
-        self._note: str | None = None
+        self._typed_lines = lines
+        self._write_line = write
+        self._categories_by_key = key_bindings.keys_of(session.names)
+        self._typed_note: str | None = None
 
     def work(self) -> None:
-        """Ask until there are no more tickets or lines, or the person quits."""
-        place = 0
-        while place < len(self._queue.entries) or self._queue.load():
-            ticket = self._queue.ticket(place)
+        """Ask about tickets until there are no more tickets or typed lines, or the person quits."""
+        queue_place = 0
+        while queue_place < len(self._queue.entries) or self._queue.load():
+            ticket = self._queue.ticket(queue_place)
             if ticket is None:
-                place += 1
+                queue_place += 1
                 continue
-            step = self._asked(ticket, place)
+            step = self._handle_lines(ticket, queue_place)
             if step is None:
                 return
-            place = max(0, place + step)
+            queue_place = max(0, queue_place + step)
 
-    def _show(self, ticket: Ticket, place: int) -> None:
+    def _print_ticket(self, ticket: Ticket, queue_place: int) -> None:
         width = self._width()
-        self._write(f"\nreview {place + 1:,} of {self._queue.total:,}")
+        self._write_line(f"\nreview {queue_place + 1:,} of {self._queue.total:,}")
         why = self._session.triage.why(ticket.ticket_id)._replace(why=())
-        for line in screen_lines.ticket_lines(ticket, why, self._session.names, width):
-            self._write("".join(segment.text for segment in line))
-        by_name = {name: [key for key, named in self._by_key.items() if named == name] for name in self._session.names}
-        listed = (f"{'/'.join(category_keys)} {terminal.safe(name)}".strip() for name, category_keys in by_name.items())
-        self._write("\n" + "\n".join((*wrapped("   ".join(listed), width), *wrapped(HINT, width))))
+        for screen_line in screen_lines.ticket_lines(ticket, why, self._session.names, width):
+            self._write_line("".join(segment.text for segment in screen_line))
+        keys_by_category: dict[str, list[str]] = {category: [] for category in self._session.names}
+        for key, category in self._categories_by_key.items():
+            keys_by_category[category].append(key)
+        key_list = "   ".join(
+            f"{'/'.join(keys)} {terminal.safe(name)}".strip() for name, keys in keys_by_category.items()
+        )
+        self._write_line("\n" + "\n".join((*wrapped(key_list, width), *wrapped(LINE_HINT, width))))
+
+    def _write_wrapped(self, text: str) -> None:
+        self._write_line("\n".join(wrapped(text, self._width())))
 
     @staticmethod
     def _width() -> int:
         return max(20, shutil.get_terminal_size((80, 24)).columns - 1)
 
-    def _asked(self, ticket: Ticket, place: int) -> int | None:
-        """Show a ticket and handle lines until one moves on; return by how many tickets, None to quit."""
-        self._show(ticket, place)
-        self._note = None
-        for line in self._lines:
-            typed = line.strip()
+    def _handle_lines(self, ticket: Ticket, queue_place: int) -> int | None:
+        """Print a ticket and handle typed lines until one moves on; return by how many tickets, None to quit."""
+        self._print_ticket(ticket, queue_place)
+        self._typed_note = None
+        for line in self._typed_lines:
+            typed_line = line.strip()
             try:
-                step = self._done(ticket, typed)
+                step = self._handle_line(ticket, typed_line)
             except TriageError as error:
-                self._write(terminal.safe(error.sentence()))
-                ticket = self._read_again(ticket, place)
+                self._write_line(terminal.safe(error.sentence()))
+                ticket = self._read_again(ticket, queue_place)
                 continue
-            if step != 0 or typed == key_bindings.QUIT:
+            if step != 0 or typed_line == key_bindings.QUIT:
                 return step or None
         return None
 
-    def _read_again(self, ticket: Ticket, place: int) -> Ticket:
-        """Return the ticket as it is now, shown again if others have changed it."""
-        with suppress(TriageError):  # the error is shown already
+    def _read_again(self, ticket: Ticket, queue_place: int) -> Ticket:
+        """Return the ticket as it is now, printed again if others have changed it."""
+        with suppress(TriageError):  # the error is printed already
             now = self._session.read_again(ticket)
             if now != ticket:
                 self._queue.update(now)
-                self._show(now, place)
+                self._print_ticket(now, queue_place)
             return now
         return ticket
 
-    def _done(self, ticket: Ticket, typed: str) -> int:
-        """Handle a line; return by how many tickets it moves on."""
-        if typed == key_bindings.QUIT:
+    def _handle_line(self, ticket: Ticket, typed_line: str) -> int:
+        """Handle a typed line; return by how many tickets it moves on."""
+        if typed_line == key_bindings.QUIT:
             return 0
-        if typed == key_bindings.SKIP:
+        if typed_line == key_bindings.SKIP:
             self._session.skip(ticket)
             return 1
-        if typed == key_bindings.UNDO:
+        if typed_line == key_bindings.UNDO:
             return self._undo(ticket)
-        if typed == key_bindings.LEARN:
-            self._write("learning from the verdicts")
-            self._write(terminal.safe(self._session.learn()))
+        if typed_line == key_bindings.LEARN:
+            self._write_line("learning from the verdicts")
+            self._write_line(terminal.safe(self._session.learn()))
             self._queue = self._queue.again()
-            return FIRST
-        if typed in (key_bindings.WHY, key_bindings.HELP) or typed.startswith(f"{key_bindings.NOTE} "):
-            self._stay(ticket, typed)
+            return TO_FIRST_TICKET
+        if typed_line in (key_bindings.WHY, key_bindings.HELP) or typed_line.startswith(f"{key_bindings.NOTE} "):
+            self._explain_or_note(ticket, typed_line)
             return 0
-        return self._give(ticket, typed)
+        return self._give_verdict(ticket, typed_line)
 
     def _undo(self, ticket: Ticket) -> int:
         undone = self._session.undo()
-        self._write(terminal.safe(f"taken back: {undone.category or 'skip'}"))
+        self._write_line(terminal.safe(f"taken back: {undone.category or 'skip'}"))
         self._queue.update(undone.ticket)
-        place = self._queue.place(undone.ticket.ticket_id)
-        if place is None:  # the list was made after the verdict
+        queue_place = self._queue.place(undone.ticket.ticket_id)
+        if queue_place is None:  # the queue was loaded after the verdict
             self._queue = self._queue.again()
-            return FIRST
-        return place - (self._queue.place(ticket.ticket_id) or 0)
+            return TO_FIRST_TICKET
+        return queue_place - (self._queue.place(ticket.ticket_id) or 0)
 
-    def _stay(self, ticket: Ticket, typed: str) -> None:
-        """Handle a line that stays at the ticket: print the explanation or the keys, or keep a note."""
-        if typed == key_bindings.HELP:
-            self._write("\n".join(wrapped(HINT, self._width())))
-        elif typed == key_bindings.WHY:
+    def _explain_or_note(self, ticket: Ticket, typed_line: str) -> None:
+        """Handle a typed line that stays at the ticket: print the explanation or the keys, or keep a note."""
+        if typed_line == key_bindings.HELP:
+            self._write_wrapped(LINE_HINT)
+        elif typed_line == key_bindings.WHY:
             for sentence in self._session.triage.why(ticket.ticket_id).why:
-                line = terminal.safe(localized(sentence, screen_lines.TO_THE_MINUTE))
-                self._write("\n".join(wrapped(line, self._width())))
+                safe_sentence = terminal.safe(localized(sentence, screen_lines.TO_THE_MINUTE))
+                self._write_wrapped(safe_sentence)
         else:
-            self._note = typed[2:].strip()
-            self._write("noted for the verdict")
+            self._typed_note = typed_line[2:].strip()
+            self._write_line("noted for the verdict")
 
-    def _give(self, ticket: Ticket, typed: str) -> int:
+    def _give_verdict(self, ticket: Ticket, typed_line: str) -> int:
         guess = self._session.guess(ticket)
-        matching_categories = (
-            [self._by_key[typed]] if typed in self._by_key else key_bindings.beginning_with(typed, self._session.names)
-        )
-        if not typed:
+        if not typed_line:
             matching_categories = [guess] if guess else []
+        elif typed_line in self._categories_by_key:
+            matching_categories = [self._categories_by_key[typed_line]]
+        else:
+            matching_categories = key_bindings.beginning_with(typed_line, self._session.names)
         if len(matching_categories) != 1:
-            named = ", ".join(map(terminal.safe, matching_categories)) or f"that is no key and no category; {HINT}"
-            self._write("\n".join(wrapped(named, self._width())))
+            safe_names = map(terminal.safe, matching_categories)
+            matching_text = ", ".join(safe_names) or f"that is no key and no category; {LINE_HINT}"
+            self._write_wrapped(matching_text)
             return 0
-        self._session.give(ticket, matching_categories[0], self._note)
-        self._write(
-            messages.joined(
-                f"{terminal.safe(name_of(ticket))}: {terminal.safe(matching_categories[0])}", self._session.offer
-            )
-        )
+        self._session.give(ticket, matching_categories[0], self._typed_note)
+        verdict = f"{terminal.safe(name_of(ticket))}: {terminal.safe(matching_categories[0])}"
+        self._write_line(messages.joined(verdict, self._session.offer))
         return 1

@@ -1,4 +1,4 @@
-"""The screen of `triage review` as lines of styled text: the ticket with its explanation, the queue, the keys."""
+"""The lines of the screen of `triage review`: the ticket with its explanation, the queue, the keys."""
 
 import json
 import re
@@ -12,211 +12,214 @@ from rich.style import Style
 from triage_cli.cli.display.text_layout import cut, padded, paragraphs, wrapped
 from triage_cli.cli.local_time import localized
 from triage_cli.cli.review.key_bindings import COMMANDS
-from triage_cli.cli.review.ticket_queue import Entry, name_of
+from triage_cli.cli.review.ticket_queue import QueueEntry, name_of
 from triage_cli.cli.terminal import AMBER, safe
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.explanation.history import Why
 from triage_cli.domain.explanation.next_step import shell_name
 from triage_cli.domain.tickets import Ticket
 
-Line = list[Segment]
+ScreenLine = list[Segment]  # styled text
 DIM, BOLD, GUESS, PERSON, ALERT = (Style.parse(s) for s in ("dim", "bold", "bold green", "bold cyan", "bold red"))
 AGENT = Style.parse("magenta")
 CURSOR = Style.parse("reverse")
 PRIORITIES = {"urgent": ALERT, "high": Style.parse(AMBER)}
-MOST = 50_000  # characters of a text that are shown
-BAR = 8
-NAME = 24  # the most columns of a name or a customer's id
+MOST_TEXT = 50_000  # characters of a text that are shown
+BAR_WIDTH = 8
+NAME_WIDTH = 24  # the most columns of a name or a customer's id
 TO_THE_MINUTE = "%Y-%m-%d %H:%M"
-TIMED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d)  ")
-SUGGESTIONS = 5  # the number of agents' suggestions shown, the last ones
-MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # the hash of the routing map is for machines
+TIMED_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d)  ")
+MOST_SUGGESTIONS = 5  # the number of agents' suggestions shown, the last ones
+ROUTING_MAP_HASH = re.compile(r" \(map [0-9a-f]{16}\)")  # it is for machines
 
 
-def ticket_lines(ticket: Ticket, why: Why | None, names: Collection[str], width: int) -> list[Line]:
-    """Return a ticket as lines of at most so many columns: its text, the decision or suggestion, and the explanation.
+def ticket_lines(ticket: Ticket, why: Why | None, names: Collection[str], width: int) -> list[ScreenLine]:
+    """Return a ticket as screen lines of at most so many columns: text, decision or suggestion, explanation.
 
     `names` are the existing categories.
     """
-    suggested = _suggested(ticket, why.agent_suggestions, width) if why else ()
-    story = _why(why.why, width) if why else ()
-    return [*_head(ticket, names, width), *suggested, [], *_text(ticket, width), *_extra(ticket, width), *story]
+    suggestion_lines = _suggestion_lines(ticket, why.agent_suggestions, width) if why else ()
+    why_lines = _why_lines(why.why, width) if why else ()
+    text_lines = _text_lines(ticket, width), _extra_lines(ticket, width)
+    return [*_head_lines(ticket, names, width), *suggestion_lines, [], *chain(*text_lines), *why_lines]
 
 
-def _head(ticket: Ticket, names: Collection[str], width: int) -> Iterator[Line]:
-    label = ticket.category or ticket.suggestion
-    gone = "" if label is None or label in names else ", which is no category now"
-    for number, page_line in enumerate(paragraphs(ticket.subject or "", width)[:3]):
-        yield [Segment(page_line if number < 2 else cut(page_line, width), BOLD)]
-    facts = [name_of(ticket), ticket.status.replace("_", " "), ticket.priority, ticket.customer_id, ticket.source]
-    shown = "  ".join(cut(fact, NAME) for fact in facts if fact)
-    yield from _wrapped(shown, width, PRIORITIES.get(ticket.priority or "", DIM))
-    if ticket.created_at or ticket.stored_at:
-        yield [
-            Segment(
-                cut(f"since {localized(ticket.created_at or ticket.stored_at, TO_THE_MINUTE)} (local time)", width), DIM
-            )
-        ]
+def _head_lines(ticket: Ticket, names: Collection[str], width: int) -> Iterator[ScreenLine]:
+    category = ticket.category or ticket.suggestion
+    removed = "" if category is None or category in names else ", which is no category now"
+    for number, subject_line in enumerate(paragraphs(ticket.subject or "", width)[:3]):
+        yield [Segment(subject_line if number < 2 else cut(subject_line, width), BOLD)]
+    ticket_facts = [
+        name_of(ticket), ticket.status.replace("_", " "), ticket.priority, ticket.customer_id, ticket.source,
+    ]  # fmt: skip
+    facts_text = "  ".join(cut(fact, NAME_WIDTH) for fact in ticket_facts if fact)
+    yield from _wrapped_lines(facts_text, width, PRIORITIES.get(ticket.priority or "", DIM))
+    if created_at := ticket.created_at or ticket.stored_at:
+        yield [Segment(cut(f"since {localized(created_at, TO_THE_MINUTE)} (local time)", width), DIM)]
     if ticket.verdict:
-        yield from _wrapped(f"{label}, decided by a person{gone}", width, PERSON)
-    elif label:
-        asked = "" if ticket.category else "?"
-        shown = f"{label}{asked}  {bar(ticket.confidence)}{gone}"
-        yield from _wrapped(shown, width, DIM) if gone else [[Segment(cut(shown, width), GUESS)]]
+        yield from _wrapped_lines(f"{category}, decided by a person{removed}", width, PERSON)
+    elif category:
+        unsure = "" if ticket.category else "?"
+        guess_text = f"{category}{unsure}  {bar(ticket.confidence)}{removed}"
+        yield from _wrapped_lines(guess_text, width, DIM) if removed else [[Segment(cut(guess_text, width), GUESS)]]
     else:
-        yield from _wrapped(f"no guess: {ticket.error or ticket.reason or 'the machine abstained'}", width, ALERT)
-    if ticket.reason and label:
+        yield from _wrapped_lines(f"no guess: {ticket.error or ticket.reason or 'the machine abstained'}", width, ALERT)
+    if ticket.reason and category:
         because = "note: " if ticket.verdict else "because of: "
-        yield from _wrapped(f"{because}{ticket.reason}", width, DIM)
+        yield from _wrapped_lines(f"{because}{ticket.reason}", width, DIM)
 
 
-def _suggested(ticket: Ticket, suggestions: Sequence[AgentSuggestion], width: int) -> Iterator[Line]:
-    for each in suggestions[-SUGGESTIONS:]:
-        because = f": {each.note}" if each.note else ""
-        yield from _wrapped(f"{each.category}?  suggested by agent {each.agent} of {each.actor}{because}", width, AGENT)
-    if len(suggestions) > SUGGESTIONS:
-        rest = f"and {len(suggestions) - SUGGESTIONS} more of agents: triage why {shell_name(ticket)}"
-        yield from _wrapped(rest, width, DIM)
+def _suggestion_lines(ticket: Ticket, suggestions: Sequence[AgentSuggestion], width: int) -> Iterator[ScreenLine]:
+    for s in suggestions[-MOST_SUGGESTIONS:]:
+        because = f": {s.note}" if s.note else ""
+        yield from _wrapped_lines(f"{s.category}?  suggested by agent {s.agent} of {s.actor}{because}", width, AGENT)
+    if len(suggestions) > MOST_SUGGESTIONS:
+        more_suggestions = f"and {len(suggestions) - MOST_SUGGESTIONS} more of agents: triage why {shell_name(ticket)}"
+        yield from _wrapped_lines(more_suggestions, width, DIM)
 
 
 def bar(share: float | None) -> str:
-    """Return a confidence as a bar with its number."""
+    """Return a confidence as a bar of a screen line, with its number."""
     if share is None:
         return ""
-    whole = round(max(0.0, min(1.0, share)) * BAR)
-    return f"{'█' * whole}{'░' * (BAR - whole)} {share:.2f}"
+    full_blocks = round(max(0.0, min(1.0, share)) * BAR_WIDTH)
+    return f"{'█' * full_blocks}{'░' * (BAR_WIDTH - full_blocks)} {share:.2f}"
 
 
-def _text(ticket: Ticket, width: int) -> Iterator[Line]:
+def _text_lines(ticket: Ticket, width: int) -> Iterator[ScreenLine]:
     description = ticket.description or ""
-    for page_line in paragraphs(description[:MOST], width):
-        yield [Segment(page_line)]
-    if len(description) > MOST:
-        rest = f"… {len(description) - MOST:,} more characters: triage show {shell_name(ticket)}"
-        yield from _wrapped(rest, width, DIM)
+    for text_line in paragraphs(description[:MOST_TEXT], width):
+        yield [Segment(text_line)]
+    if len(description) > MOST_TEXT:
+        more_text = f"… {len(description) - MOST_TEXT:,} more characters: triage show {shell_name(ticket)}"
+        yield from _wrapped_lines(more_text, width, DIM)
 
 
-def _extra(ticket: Ticket, width: int) -> Iterator[Line]:
+def _extra_lines(ticket: Ticket, width: int) -> Iterator[ScreenLine]:
     try:
         extra = json.loads(ticket.extra or "{}")
     except ValueError:
         return
-    for key, value in extra.items() if isinstance(extra, Mapping) else ():
-        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        yield from _wrapped(f"{key}: {shown[:MOST]}", width, DIM) if shown else ()
+    for column_name, value in extra.items() if isinstance(extra, Mapping) else ():
+        value_text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield from _wrapped_lines(f"{column_name}: {value_text[:MOST_TEXT]}", width, DIM) if value_text else ()
 
 
-def _why(why: Sequence[str], width: int) -> Iterator[Line]:
+def _why_lines(why: Sequence[str], width: int) -> Iterator[ScreenLine]:
     if why:
         yield []
         yield [Segment("why", BOLD)]
-    for page_line in why[1:]:  # the first line repeats the lines above
-        page_text = localized(MAP.sub("", page_line), TO_THE_MINUTE)
-        timed = TIMED.match(page_text)
-        lead = 2 if timed else 0
-        for number, part in enumerate(wrapped(_one_line(page_text), max(8, width - lead))):
-            indent = " " * lead if number else ""
-            yield [Segment(f"{indent}{part}", DIM if timed else Style.null())]
+    for sentence in why[1:]:  # the first sentence repeats the lines above
+        why_text = localized(ROUTING_MAP_HASH.sub("", sentence), TO_THE_MINUTE)
+        has_time = TIMED_LINE.match(why_text)
+        indent_width = 2 if has_time else 0
+        for number, why_line in enumerate(wrapped(_one_line(why_text), max(8, width - indent_width))):
+            indent = " " * indent_width if number else ""
+            yield [Segment(f"{indent}{why_line}", DIM if has_time else Style.null())]
 
 
-def _one_line(page_text: str) -> str:
-    return cut(page_text, MOST)
+def _one_line(text: str) -> str:
+    """Return a text as one safe line, not yet wrapped to the width of the screen."""
+    return cut(text, MOST_TEXT)
 
 
-def _wrapped(page_text: str, width: int, style: Style) -> Iterator[Line]:
-    for page_line in wrapped(_one_line(page_text), width):
-        yield [Segment(page_line, style)]
+def _wrapped_lines(text: str, width: int, style: Style) -> Iterator[ScreenLine]:
+    """Yield a text as screen lines of at most so many columns, in one style."""
+    for text_line in wrapped(_one_line(text), width):
+        yield [Segment(text_line, style)]
 
 
-def queue_line(queue_entry: Entry, mark: str, width: int, *, marked: bool) -> Line:
-    """Return a line of the queue: name, guess and confidence, and if there is room the text."""
-    name, guess = (9, 10) if width >= 30 else (7, max(4, width - 16))
-    unsure = "" if queue_entry.verdict or queue_entry.confidence is None else f"{queue_entry.confidence:.2f}"
-    decided = GUESS if mark == "✓" else DIM if mark == "·" else PERSON if queue_entry.verdict else Style.null()
-    urgent = "!" if queue_entry.priority == "urgent" else " "
-    parts = [
-        (mark, decided),
-        (urgent, ALERT),
-        (padded(_end(queue_entry.name, name), name) + " ", DIM if mark.strip() else Style.null()),
-        (padded(queue_entry.guess or "-", guess) + " ", decided),
-        (f"{unsure:<4} ", DIM),
+def queue_line(queue_entry: QueueEntry, mark: str, width: int, *, marked: bool) -> ScreenLine:
+    """Return the screen line of a ticket in the queue: name, guess and confidence, and if there is room the text."""
+    name_width, guess_width = (9, 10) if width >= 30 else (7, max(4, width - 16))
+    confidence = "" if queue_entry.verdict or queue_entry.confidence is None else f"{queue_entry.confidence:.2f}"
+    guess_style = GUESS if mark == "✓" else DIM if mark == "·" else PERSON if queue_entry.verdict else Style.null()
+    urgent_mark = "!" if queue_entry.priority == "urgent" else " "
+    short_name = padded(_end_of_name(queue_entry.name, name_width), name_width)
+    queue_columns = [
+        (mark, guess_style),
+        (urgent_mark, ALERT),
+        (f"{short_name} ", DIM if mark.strip() else Style.null()),
+        (padded(queue_entry.guess or "-", guess_width) + " ", guess_style),
+        (f"{confidence:<4} ", DIM),
     ]
-    room = width - sum(cell_len(part) for part, _ in parts)
-    parts.append((padded(queue_entry.title, max(0, room)), DIM) if room > 8 else (" " * max(0, room), DIM))
-    return [Segment(part, style + CURSOR if marked else style) for part, style in parts]
+    title_width = max(0, width - sum(cell_len(text) for text, _ in queue_columns))
+    queue_columns.append((padded(queue_entry.title, title_width) if title_width > 8 else " " * title_width, DIM))
+    return [Segment(text, style + CURSOR if marked else style) for text, style in queue_columns]
 
 
-def _end(name: str, width: int) -> str:
-    """Return a name if it fits, else its end: ids of one source begin alike, and those of mails end with a host."""
+def _end_of_name(name: str, width: int) -> str:
+    """Return a ticket's name if it fits, else its end: ids of a source begin alike; those of mails end with a host."""
     if cell_len(safe(name)) <= width:
         return name
-    end = safe(name.partition("@")[0][-width:])
-    while cell_len(end) >= width:
-        end = end[1:]
-    return f"…{end}"
+    end_of_name = safe(name.partition("@")[0][-width:])
+    while cell_len(end_of_name) >= width:
+        end_of_name = end_of_name[1:]
+    return f"…{end_of_name}"
 
 
 def category_lines(
     by_key: Mapping[str, str], names: Sequence[str], guess: str | None, width: int, most: int
-) -> list[Line]:
-    """Return as many categories with their keys as fit into `most` lines; a click reports the index."""
-    lines: list[list[Line]] = [[]]
+) -> list[ScreenLine]:
+    """Return as many categories with their keys as fit into `most` screen lines; a click reports the index."""
+    category_rows: list[list[ScreenLine]] = [[]]
     for index, name in enumerate(names):
-        category_keys = [key for key, named in by_key.items() if named == name]
+        category_keys = [key for key, category_name in by_key.items() if category_name == name]
         category = _category(name, category_keys, width, Style.from_meta({"category": index}), guessed=name == guess)
-        if lines[-1] and _columns([*lines[-1], category]) > width:
-            lines.append([])
-        lines[-1].append(category)
-    shown, rest = lines[:most], sum(map(len, lines[most:]))
-    while rest and _columns([*shown[-1], [Segment(_others(rest))]]) > width and len(shown[-1]) > 1:
-        shown[-1].pop()
-        rest += 1
-    if rest:
-        shown[-1].append([Segment(_others(rest), DIM)])
-    return [list(chain.from_iterable(_with_gaps(page_line))) for page_line in shown]
+        if category_rows[-1] and _row_width([*category_rows[-1], category]) > width:
+            category_rows.append([])
+        category_rows[-1].append(category)
+    shown_rows, hidden = category_rows[:most], sum(map(len, category_rows[most:]))
+    while hidden and _row_width([*shown_rows[-1], [Segment(_hidden_note(hidden))]]) > width and len(shown_rows[-1]) > 1:
+        shown_rows[-1].pop()
+        hidden += 1
+    if hidden:
+        shown_rows[-1].append([Segment(_hidden_note(hidden), DIM)])
+    return [list(chain.from_iterable(_with_gaps(category_row))) for category_row in shown_rows]
 
 
-def _others(number: int) -> str:
-    return f"… / finds the other {number}"
+def _hidden_note(hidden: int) -> str:
+    return f"… / finds the other {hidden}"
 
 
-def _columns(entries: Sequence[Line]) -> int:
-    return sum(cell_len(s.text) for page_line in _with_gaps(entries) for s in page_line)
+def _row_width(category_row: Sequence[ScreenLine]) -> int:
+    """Return how many columns a row of categories takes on the screen."""
+    return sum(cell_len(s.text) for category in _with_gaps(category_row) for s in category)
 
 
-def _with_gaps(entries: Sequence[Line]) -> Iterator[Line]:
-    for number, entry in enumerate(entries):
-        yield [Segment("  "), *entry] if number else entry
+def _with_gaps(category_row: Sequence[ScreenLine]) -> Iterator[ScreenLine]:
+    for number, category in enumerate(category_row):
+        yield [Segment("  "), *category] if number else category
 
 
-def _category(name: str, keys: Sequence[str], width: int, click: Style, *, guessed: bool) -> Line:
-    """Return a category: its digit, its name with the letter underlined, and enter if it is the guess."""
-    style = GUESS + click if guessed else click
+def _category(name: str, keys: Sequence[str], width: int, click: Style, *, guessed: bool) -> ScreenLine:
+    """Return a category on the screen: its digit, its name with the letter underlined, and enter if it is the guess."""
+    name_style = GUESS + click if guessed else click
     digits = "".join(key for key in keys if key.isdigit())
     letter = next((key for key in keys if not key.isdigit()), "")
-    shown = cut(name, max(4, width // 2))
-    at = shown.find(letter) if letter in shown else shown.casefold().find(letter)
+    short_name = cut(name, max(4, width // 2))
+    letter_at = short_name.find(letter) if letter in short_name else short_name.casefold().find(letter)
     segments = [Segment(f"{digits} " if digits else "", DIM + click)]
-    if letter and at >= 0:
+    if letter and letter_at >= 0:
         segments += [
-            Segment(shown[:at], style),
-            Segment(shown[at : at + 1], style + Style(underline=True, bold=True)),
-            Segment(shown[at + 1 :], style),
+            Segment(short_name[:letter_at], name_style),
+            Segment(short_name[letter_at : letter_at + 1], name_style + Style(underline=True, bold=True)),
+            Segment(short_name[letter_at + 1 :], name_style),
         ]
     else:
-        segments += [Segment(shown, style), Segment(f" ({letter})" if letter else "", DIM + click)]
+        segments += [Segment(short_name, name_style), Segment(f" ({letter})" if letter else "", DIM + click)]
     return [*segments, Segment("↵", GUESS + click)] if guessed else segments
 
 
-def help_lines(width: int) -> list[Line]:
-    """Return the page of keys."""
-    lines: list[Line] = []
-    column = max(map(len, COMMANDS)) + 2
+def help_lines(width: int) -> list[ScreenLine]:
+    """Return the screen lines of the help: each key and what it does."""
+    help_page: list[ScreenLine] = []
+    key_width = max(map(len, COMMANDS)) + 2
     for key, meaning in COMMANDS.items():
-        for number, part in enumerate(wrapped(meaning, max(10, width - column))):
-            lines.append([Segment(f"{key if not number else '':<{column}}", BOLD), Segment(part)])
-    page_text = (
+        for number, meaning_line in enumerate(wrapped(meaning, max(10, width - key_width))):
+            help_page.append([Segment(f"{key if not number else '':<{key_width}}", BOLD), Segment(meaning_line)])
+    help_text = (
         "A verdict is stored before the next ticket is shown. The mouse works too: a click on a ticket, on a category, "
         "and the wheel."
     )
-    return [*lines, [], *([Segment(part, DIM)] for part in wrapped(page_text, width))]
+    return [*help_page, [], *([Segment(help_line, DIM)] for help_line in wrapped(help_text, width))]

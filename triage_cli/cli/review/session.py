@@ -1,4 +1,4 @@
-"""One session of `triage review`: verdicts, skips and undo."""
+"""One review session: the verdicts and skips of a person, and their undo."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from triage_cli.service.learning.training_run import EVERY
 
 
 class Step(NamedTuple):
-    """A step: the ticket before it, the given category, or None for a skip, and the ticket with that category."""
+    """A step of a review session: the ticket before it, the given category (None: skipped), and the decided ticket."""
 
     ticket: Ticket
     category: str | None
@@ -22,7 +22,7 @@ class Step(NamedTuple):
 
 
 class ReviewSession:
-    """Gives verdicts, each stored before the call returns, and remembers them for undo.
+    """A review session: gives verdicts, each stored before the call returns, and remembers its steps for undo.
 
     `learn` lets the embedded model learn from all verdicts, and returns a summary; it is None on a remote.
     """
@@ -32,26 +32,26 @@ class ReviewSession:
         self.names = tuple(names)
         self.steps: list[Step] = []
         self._learn = learn
-        self._learned = 0  # the number of verdicts when it last learned
+        self._verdicts_at_learning = 0  # the number of verdicts given then
 
     @property
     def verdicts_given(self) -> int:
-        """Return the number of verdicts that were not undone."""
+        """Return the number of verdicts of the session that were not undone."""
         return sum(step.category is not None for step in self.steps)
 
     @property
     def skipped(self) -> int:
-        """Return the number of skipped tickets."""
+        """Return the number of tickets that were skipped in the session."""
         return len(self.steps) - self.verdicts_given
 
     def summary(self) -> str:
-        """Return a summary, with the number of tickets that still need a person if it can be read."""
-        done = f"{messages.plural(self.verdicts_given, 'verdicts given')}, {self.skipped:,} skipped"
+        """Return a summary of the session, with the number of tickets that still need a person if it can be read."""
+        session_counts = f"{messages.plural(self.verdicts_given, 'verdicts given')}, {self.skipped:,} skipped"
         try:
-            waiting = self.triage.stats_by(StatsQuery(Selection(statuses=frozenset({"needs_review"}))))
+            waiting_counts = self.triage.stats_by(StatsQuery(Selection(statuses=frozenset({"needs_review"}))))
         except TriageError:
-            return done
-        return f"{done}, {sum(group.tickets for group in waiting):,} left"
+            return session_counts
+        return f"{session_counts}, {sum(count.tickets for count in waiting_counts):,} left"
 
     def guess(self, ticket: Ticket) -> str | None:
         """Return the category that a machine decided or guessed; None if there is none, or it no longer exists."""
@@ -65,14 +65,14 @@ class ReviewSession:
         its text has changed.
         """
         try:
-            decided = self._stored(VerdictDraft(0, ticket.ticket_id, category, note, ticket.shown_hash))
+            decided_ticket = self._store_verdict(VerdictDraft(0, ticket.ticket_id, category, note, ticket.shown_hash))
         except RowError as refused:
-            now = self.read_again(ticket)
-            if now.status == "forgotten" or now.shown_hash == ticket.shown_hash:
+            ticket_now = self.read_again(ticket)
+            if ticket_now.status == "forgotten" or ticket_now.shown_hash == ticket.shown_hash:
                 raise
-            raise _since_shown(ticket, now) from refused
-        self.steps.append(Step(ticket, category, decided))
-        return decided
+            raise _changed_since_shown(ticket, ticket_now) from refused
+        self.steps.append(Step(ticket, category, decided_ticket))
+        return decided_ticket
 
     def read_again(self, ticket: Ticket) -> Ticket:
         """Return the ticket as it is stored now. Raises `TriageError`."""
@@ -81,23 +81,24 @@ class ReviewSession:
     @property
     def offer(self) -> str:
         """Return the offer to learn, if there are enough verdicts since the last time; else an empty text."""
-        number = self.verdicts_given - self._learned
-        return f"{number} new verdicts: {LEARN} learns from them" if self._learn and number >= EVERY else ""
+        new_verdicts = self.verdicts_given - self._verdicts_at_learning
+        enough = self._learn is not None and new_verdicts >= EVERY
+        return f"{new_verdicts} new verdicts: {LEARN} learns from them" if enough else ""
 
     def learn(self) -> str:
         """Learn from the verdicts, which changes the order of the queue; return a summary. Raises `TriageError`."""
         if self._learn is None:
             raise RowError("learning works on a database here only", hint="run triage learn on the remote's machine")
-        self._learned = self.verdicts_given
+        self._verdicts_at_learning = self.verdicts_given
         return self._learn()
 
     def skip(self, ticket: Ticket) -> None:
-        """Leave a ticket for later."""
+        """Skip a ticket, which leaves it for later."""
         self.steps.append(Step(ticket, None, ticket))
 
     def can_undo(self) -> bool:
-        """Return whether the last step can be undone; a removed category cannot be given again."""
-        return bool(self.steps) and self._gone(self.steps[-1]) is None
+        """Return whether the last step of the session can be undone; a removed category cannot be given again."""
+        return bool(self.steps) and self._removed_category(self.steps[-1]) is None
 
     def undo(self) -> Step:
         """Undo the last step, and return it with the ticket as it is now: an earlier verdict holds again.
@@ -108,16 +109,16 @@ class ReviewSession:
         if not self.steps:
             raise RowError("nothing to undo")
         step = self.steps[-1]
-        if gone := self._gone(step):
-            raise RowError(f"{gone} is no category now, so that it cannot be given again")
+        if removed := self._removed_category(step):
+            raise RowError(f"{removed} is no category now, so that it cannot be given again")
         ticket = step.ticket
         if step.category is not None:
-            now = self._check_holds(step)
+            ticket_now = self._check_verdict_holds(step)
             category, note = (ticket.category, ticket.reason or "") if ticket.verdict else (None, None)
-            ticket = self._stored(VerdictDraft(0, ticket.ticket_id, category, note, now.shown_hash))
+            ticket = self._store_verdict(VerdictDraft(0, ticket.ticket_id, category, note, ticket_now.shown_hash))
         return self.steps.pop()._replace(ticket=ticket)
 
-    def _check_holds(self, step: Step) -> Ticket:
+    def _check_verdict_holds(self, step: Step) -> Ticket:
         """Return the ticket as it is now. Raises `RowError`, and drops the step, if its verdict is another's."""
         now, given = self.read_again(step.decided), step.decided
         if (now.verdict, now.category, now.reason) == (given.verdict, given.category, given.reason):
@@ -126,12 +127,12 @@ class ReviewSession:
         changed = f"decided since: {now.category}; that stays" if now.verdict else "taken the verdict back"
         raise RowError(f"{now.external_id or short(now.ticket_id)}: another person has {changed}")
 
-    def _gone(self, step: Step) -> str | None:
+    def _removed_category(self, step: Step) -> str | None:
         """Return the category that a verdict replaced, if it no longer exists."""
-        before = step.ticket.category if step.category and step.ticket.verdict else None
-        return None if before in self.names else before
+        replaced_category = step.ticket.category if step.category and step.ticket.verdict else None
+        return None if replaced_category in self.names else replaced_category
 
-    def _stored(self, draft: VerdictDraft) -> Ticket:
+    def _store_verdict(self, draft: VerdictDraft) -> Ticket:
         for outcome in self.triage.give_verdicts([draft]):
             if outcome.error is not None:
                 raise outcome.error
@@ -140,9 +141,9 @@ class ReviewSession:
         raise TriageError("the verdict was not stored", hint="try again")
 
 
-def _since_shown(ticket: Ticket, now: Ticket) -> RowError:
-    """Return the error that says what has changed of a ticket since it was shown."""
-    if (now.subject, now.description) != (ticket.subject, ticket.description):
+def _changed_since_shown(ticket: Ticket, ticket_now: Ticket) -> RowError:
+    """Return the error that says what has changed of a ticket since the review showed it."""
+    if (ticket_now.subject, ticket_now.description) != (ticket.subject, ticket.description):
         return RowError("its text has changed", hint="read it again, then give the category again")
-    done = f"decided: {now.category}" if now.verdict else "taken the verdict back"
-    return RowError(f"another person has {done}", hint="give it again to overrule that")
+    changed = f"decided: {ticket_now.category}" if ticket_now.verdict else "taken the verdict back"
+    return RowError(f"another person has {changed}", hint="give it again to overrule that")

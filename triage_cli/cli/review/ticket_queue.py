@@ -1,23 +1,23 @@
-"""The tickets of `triage review`, loaded page by page, with their number in the store."""
+"""The queue of tickets of `triage review`, loaded page by page, with the number of those in the store."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
-from triage_cli.cli.review.filters import SORTS, View
+from triage_cli.cli.review.filters import ORDER_SORTS, View
 from triage_cli.domain.ids import short
 from triage_cli.domain.insight.stats import StatsQuery
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.triage import Triage
 
-PAGE = 100  # tickets that are loaded at once
-KEPT = 300  # tickets whose texts stay in memory; others are read again
-LONG = 20_000  # the longest text that is kept, in characters
-TITLE = 60  # characters of a text for the list
+PAGE = 100  # tickets that the queue loads at once
+TICKETS_IN_MEMORY = 300  # of the queue; others are read again
+LONGEST_TEXT = 20_000  # characters of a ticket that stays in memory
+TITLE_LENGTH = 60  # characters of a text for the queue
 
 
-class Entry(NamedTuple):
-    """A ticket as the list shows it."""
+class QueueEntry(NamedTuple):
+    """A ticket as the queue shows it."""
 
     ticket_id: str
     name: str
@@ -29,12 +29,12 @@ class Entry(NamedTuple):
     verdict: bool
 
 
-def entry_of(ticket: Ticket) -> Entry:
-    """Return the entry of a ticket."""
-    return Entry(
+def entry_of(ticket: Ticket) -> QueueEntry:
+    """Return the queue entry of a ticket."""
+    return QueueEntry(
         ticket.ticket_id,
         name_of(ticket),
-        (ticket.subject or ticket.description or "")[:TITLE],
+        (ticket.subject or ticket.description or "")[:TITLE_LENGTH],
         ticket.status,
         ticket.category or ticket.suggestion,
         ticket.confidence,
@@ -44,12 +44,12 @@ def entry_of(ticket: Ticket) -> Entry:
 
 
 def name_of(ticket: Ticket) -> str:
-    """Return the name under which a ticket is shown."""
+    """Return the name under which the queue shows a ticket."""
     return ticket.external_id or short(ticket.ticket_id)
 
 
 class TicketQueue:
-    """The tickets of a view: `entries` are those loaded so far, `total` is the number of all.
+    """The queue of the tickets of a view: `entries` are those loaded so far, `total` is the number of all.
 
     An entry takes about 400 bytes, so that 100,000 of them take 40 MB.
     """
@@ -58,86 +58,88 @@ class TicketQueue:
         self._triage = triage
         self._view = view
         self._names = frozenset(names)
-        self._gone = () if view.every else self._gone_categories()
-        self.entries: list[Entry] = []
-        self._places: dict[str, int] = {}
+        self._removed_categories = () if view.every else self._find_removed_categories()
+        self.entries: list[QueueEntry] = []
+        self._queue_places: dict[str, int] = {}
         self._tickets_by_id: dict[str, Ticket] = {}
-        self._unread = self._walk()
-        self._walks = 1
-        self.total = self._count()
+        self._not_loaded = self._tickets_to_load()
+        self._find_count = 1
+        self.total = self._count_tickets()
 
     def again(self) -> "TicketQueue":
-        """Return a new queue of the same view."""
+        """Return a new queue of the same view, to be loaded again."""
         return TicketQueue(self._triage, self._view, self._names)
 
-    def load(self, number: int = PAGE) -> bool:
-        """Load up to so many more tickets; return whether there were any."""
-        before = len(self.entries)
-        for ticket in islice(self._unread, min(number, self.total - before)):
-            self._places[ticket.ticket_id] = len(self.entries)
+    def load(self, new_entries: int = PAGE) -> bool:
+        """Load up to so many more tickets into the queue; return whether there were any."""
+        entries_before = len(self.entries)
+        for ticket in islice(self._not_loaded, min(new_entries, self.total - entries_before)):
+            self._queue_places[ticket.ticket_id] = len(self.entries)
             self.entries.append(entry_of(ticket))
-            self._keep(ticket)
-        if len(self.entries) > before:
+            self._keep_in_memory(ticket)
+        if len(self.entries) > entries_before:
             return True
         # Sorted by a field, tickets are missed if the value of the last loaded one has changed.
-        if len(self.entries) < self.total and self._walks < 2:
-            self._walks += 1
-            self._unread = self._walk()
-            return self.load(number)
+        if len(self.entries) < self.total and self._find_count < 2:
+            self._find_count += 1
+            self._not_loaded = self._tickets_to_load()
+            return self.load(new_entries)
         self.total = len(self.entries)
         return False
 
-    def ticket(self, place: int) -> Ticket | None:
-        """Return the ticket at a place; None if it no longer exists."""
-        ticket_id = self.entries[place].ticket_id
+    def ticket(self, queue_place: int) -> Ticket | None:
+        """Return the ticket at a place of the queue; None if it no longer exists."""
+        ticket_id = self.entries[queue_place].ticket_id
         if ticket_id in self._tickets_by_id:
             return self._tickets_by_id[ticket_id]
         for ticket in self._triage.find(Selection(ids=(ticket_id,))):
-            self._keep(ticket)
+            self._keep_in_memory(ticket)
             return ticket
         return None
 
     def update(self, ticket: Ticket) -> None:
-        """Update the entry of a changed ticket."""
-        if ticket.ticket_id in self._places:
-            self.entries[self._places[ticket.ticket_id]] = entry_of(ticket)
-            self._keep(ticket)
+        """Update the queue entry of a changed ticket."""
+        if ticket.ticket_id in self._queue_places:
+            self.entries[self._queue_places[ticket.ticket_id]] = entry_of(ticket)
+            self._keep_in_memory(ticket)
 
     def place(self, ticket_id: str) -> int | None:
-        """Return the place of a ticket; None if it is not loaded."""
-        return self._places.get(ticket_id)
+        """Return the place of a ticket in the queue; None if it is not loaded."""
+        return self._queue_places.get(ticket_id)
 
-    def _keep(self, ticket: Ticket) -> None:
+    def _keep_in_memory(self, ticket: Ticket) -> None:
         self._tickets_by_id.pop(ticket.ticket_id, None)
-        if ticket.size <= LONG:
+        if ticket.size <= LONGEST_TEXT:
             self._tickets_by_id[ticket.ticket_id] = ticket
-            if len(self._tickets_by_id) > KEPT:
+            if len(self._tickets_by_id) > TICKETS_IN_MEMORY:
                 del self._tickets_by_id[next(iter(self._tickets_by_id))]
 
-    def _walk(self) -> Iterator[Ticket]:
-        """Yield the tickets of the view that are not loaded yet."""
+    def _tickets_to_load(self) -> Iterator[Ticket]:
+        """Yield the tickets of the view that the queue has not loaded yet."""
         tickets = chain.from_iterable(self._triage.find(selection) for selection in self._selections())
-        fresh = (ticket for ticket in tickets if ticket.ticket_id not in self._places)
-        room = None if self._view.limit is None else self._view.limit - len(self.entries)
-        return islice(fresh, room)
+        not_loaded = (ticket for ticket in tickets if ticket.ticket_id not in self._queue_places)
+        view_rest = None if self._view.limit is None else self._view.limit - len(self.entries)
+        return islice(not_loaded, view_rest)
 
     def _selections(self) -> Iterator[Selection]:
-        chosen, order = self._view.selection(), self._view.order
+        view_selection, order = self._view.selection(), self._view.order
         if order == "review" and not self._view.every:
-            yield chosen._replace(order="review")  # a server returns only the first ones; the others follow
-        yield chosen._replace(sort=SORTS.get(order, "confidence"))
-        if self._gone:
-            yield self._of_gone()
+            yield view_selection._replace(order="review")  # a server returns only the first ones; the others follow
+        yield view_selection._replace(sort=ORDER_SORTS.get(order, "confidence"))
+        if self._removed_categories:
+            yield self._removed_selection()
 
-    def _of_gone(self) -> Selection:
-        """Return the tickets whose verdict is a removed category."""
-        return self._view.selection()._replace(statuses=frozenset(), categories=self._gone, verdict=True)
+    def _removed_selection(self) -> Selection:
+        """Return the selection of the tickets whose verdict is a removed category."""
+        return self._view.selection()._replace(statuses=frozenset(), categories=self._removed_categories, verdict=True)
 
-    def _gone_categories(self) -> tuple[str, ...]:
-        groups = self._triage.stats_by(StatsQuery(Selection(verdict=True), ("category",)))
-        return tuple(sorted({group.keys["category"] or "" for group in groups} - self._names - {""}))
+    def _find_removed_categories(self) -> tuple[str, ...]:
+        verdict_counts = self._triage.stats_by(StatsQuery(Selection(verdict=True), ("category",)))
+        verdict_categories = {count.keys["category"] or "" for count in verdict_counts}
+        return tuple(sorted(verdict_categories - self._names - {""}))
 
-    def _count(self) -> int:
-        wheres = [self._view.selection(), *([self._of_gone()] if self._gone else [])]
-        number = sum(group.tickets for where in wheres for group in self._triage.stats_by(StatsQuery(where)))
-        return number if self._view.limit is None else min(number, self._view.limit)
+    def _count_tickets(self) -> int:
+        selections = [self._view.selection(), *([self._removed_selection()] if self._removed_categories else [])]
+        queries = map(StatsQuery, selections)
+        ticket_count = sum(count.tickets for query in queries for count in self._triage.stats_by(query))
+        return ticket_count if self._view.limit is None else min(ticket_count, self._view.limit)

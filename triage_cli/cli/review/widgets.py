@@ -1,4 +1,4 @@
-"""Two widgets that draw lines of styled text and never read it as markup."""
+"""Textual widgets of `triage review`: panes that draw lines of styled text and never read it as markup."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,14 +10,14 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from triage_cli.cli.review.screen_lines import Line
+from triage_cli.cli.review.screen_lines import ScreenLine
 
 
 class Pane(ScrollView, can_focus=False):
-    """Draws lines of styled text; a click event has the marks of the clicked part."""
+    """A widget that draws lines of styled text; a click event has the marks of the clicked part."""
 
     class Clicked(Message):
-        """A click on a part of a line with marks."""
+        """A click in the pane on a part of a line with marks."""
 
         def __init__(self, marks: dict[str, int]) -> None:
             super().__init__()
@@ -25,73 +25,72 @@ class Pane(ScrollView, can_focus=False):
 
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
-        self._draw: Callable[[int], Sequence[Line]] = lambda _: ()
-        self._lines: Sequence[Line] = ()
+        self._draw: Callable[[int], Sequence[ScreenLine]] = lambda _: ()
+        self._lines: Sequence[ScreenLine] = ()
 
-    def show(self, draw: Callable[[int], Sequence[Line]], *, top: bool = True) -> None:
-        """Show the lines that `draw` returns for the width, from the top by default."""
+    def show(self, draw: Callable[[int], Sequence[ScreenLine]], *, top: bool = True) -> None:
+        """Show in the pane the lines that `draw` returns for its width, from the top by default."""
         self._draw = draw
         if top:
             self.scroll_to(y=0, animate=False)
         self.lay_out()
 
     def on_resize(self) -> None:
-        """Draw again for the new width."""
+        """Draw the pane again for its new width."""
         self.lay_out()
 
     def lay_out(self) -> None:
-        """Compute the lines for the present width."""
+        """Compute the lines of the pane for its present width."""
         width = self.scrollable_content_region.width
         self._lines = self._draw(width) if width > 0 else ()  # before the first layout the width is 0
         self.virtual_size = Size(width, len(self._lines))
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Return a line of what is in view."""
-        place = y + self.scroll_offset.y
-        return self._strip(self._lines[place] if place < len(self._lines) else [])
+        """Return a visible line of the pane."""
+        line_index = y + self.scroll_offset.y
+        return self._strip(self._lines[line_index] if line_index < len(self._lines) else [])
 
-    def _strip(self, line: Line) -> Strip:
+    def _strip(self, line: ScreenLine) -> Strip:
         segments = [Segment(s.text, self.rich_style + s.style if s.style else self.rich_style) for s in line]
         return Strip(segments).crop_extend(0, self.scrollable_content_region.width, self.rich_style)
 
     def on_click(self, event: Click) -> None:
-        """Post a `Clicked` event."""
+        """Post a `Clicked` message of the pane."""
         marks = {key: value for key, value in event.style.meta.items() if not key.startswith("@")}
         if marks:
             self.post_message(self.Clicked(marks))
 
 
 class QueuePane(Pane, can_focus=False):
-    """Draws the visible lines of a queue; `line` returns the line of a place for a width."""
+    """A widget that draws the visible lines of a queue; `line` returns the line of a place for a width."""
 
-    def __init__(self, line: Callable[[int, int], Line], *, id: str) -> None:  # noqa: A002 - Textual's name
+    def __init__(self, line: Callable[[int, int], ScreenLine], *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
-        self._line = line
-        self._number = 0
+        self._queue_line = line
+        self._line_count = 0
 
-    def resize_to(self, number: int) -> None:
-        """Set the number of lines."""
-        self._number = number
+    def resize_to(self, line_count: int) -> None:
+        """Set the number of lines of the pane."""
+        self._line_count = line_count
         self.lay_out()
 
     def lay_out(self) -> None:
-        """Set the number of lines to that of the tickets."""
-        self.virtual_size = Size(self.scrollable_content_region.width, self._number)
+        """Set the size of the pane to the number of lines."""
+        self.virtual_size = Size(self.scrollable_content_region.width, self._line_count)
         self.refresh()
 
-    def reveal(self, place: int) -> None:
-        """Scroll so that a place is in view."""
-        height, top = max(1, self.size.height), self.scroll_offset.y
-        if not top <= place < top + height:
-            self.scroll_to(y=max(0, place - height // 2), animate=False)
+    def reveal(self, queue_place: int) -> None:
+        """Scroll the pane so that a place of the queue is in view."""
+        pane_height, top_line = max(1, self.size.height), self.scroll_offset.y
+        if not top_line <= queue_place < top_line + pane_height:
+            self.scroll_to(y=max(0, queue_place - pane_height // 2), animate=False)
 
     def render_line(self, y: int) -> Strip:
-        """Return a line of what is in view."""
-        place = y + self.scroll_offset.y
-        if place >= self.virtual_size.height:
+        """Return a visible line of the pane."""
+        queue_place = y + self.scroll_offset.y
+        if queue_place >= self.virtual_size.height:
             return self._strip([])
-        mark = Style.from_meta({"place": place})
-        return self._strip(
-            [Segment(s.text, s.style + mark if s.style else mark) for s in self._line(place, self.size.width)]
-        )
+        click_mark = Style.from_meta({"place": queue_place})
+        queue_line = self._queue_line(queue_place, self.size.width)
+        return self._strip([Segment(s.text, s.style + click_mark if s.style else click_mark) for s in queue_line])
