@@ -1,4 +1,4 @@
-"""Output to stdout: records as a table, JSON, JSON lines, CSV, TSV or ids."""
+"""Output to stdout: records in the format of `--output`, as a table, JSON, JSON lines, CSV, TSV or ids."""
 
 import csv
 import importlib
@@ -19,7 +19,7 @@ from triage_cli.domain.serialization import to_json
 
 T = TypeVar("T")
 Format = Literal["table", "json", "jsonl", "csv", "tsv", "id"]
-DELIMITED = ("csv", "tsv")
+DELIMITED_FORMATS = ("csv", "tsv")
 Record = Mapping[str, Any]
 Table = Callable[[Sequence[Record]], object]
 Stop = Callable[[], None] | None
@@ -36,12 +36,12 @@ Excel = Annotated[bool, typer.Option("--excel", help="CSV that Excel opens corre
 # TSV has no quotes: characters that would end a cell or a row are escaped as in PostgreSQL's COPY.
 TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 TABLE_ROWS = 50
-# Output is flushed with the next record after so many seconds, since answers may come slowly.
+# Output is flushed with the next record after so many seconds, since records may come slowly.
 FLUSH_SECONDS = 0.1
 
 
 class Printer:
-    """Writes records in one format; a closed pipe is no error (`closed`).
+    """Writes records to stdout in one output format; a closed pipe is no error (`closed`).
 
     `columns` are those of `--columns`; without them all are printed. If a record cannot be written, `stop` is to begin
     nothing new, and what is in flight is completed and saved before the error is raised.
@@ -51,23 +51,23 @@ class Printer:
         self, output: Format | None, columns: str | None = None, *, excel: bool = False, quiet: bool = False,
         stop: Stop = None,
     ) -> None:  # fmt: skip
-        if excel and output not in (None, *DELIMITED):
+        if excel and output not in (None, *DELIMITED_FORMATS):
             raise UsageError(f"--excel is CSV or TSV, not {output}", hint="leave one of them out")
         if columns is not None and output == "id":
             raise UsageError("--columns does not go with -o id", hint="take -o tsv")
-        self._watched = terminal.is_terminal(sys.stdout)
-        self.format: Format = output or ("csv" if excel else "table" if self._watched else "jsonl")
+        self._on_terminal = terminal.is_terminal(sys.stdout)
+        self.format: Format = output or ("csv" if excel else "table" if self._on_terminal else "jsonl")
         self.chosen = column_selection.parsed(columns)
         self.silent = quiet and output is None and not excel and not self.chosen
         self.closed = False
         self._stop = stop
-        self._flushed = time.monotonic()
+        self._flushed_at = time.monotonic()
         self._excel = excel
         if not self.silent and terminal.is_closed(sys.stdout):
             raise terminal.stdout_closed()
 
     def check_columns(self, known: Sequence[str]) -> None:
-        """Raise `UsageError` for a chosen column that is none of these; for commands that work before they print."""
+        """Raise `UsageError` for an unknown column of `--columns`; for commands that work before they print."""
         column_selection.check(self.chosen, known)
 
     def many(
@@ -79,49 +79,49 @@ class Printer:
         key: str = "ticket_id",
         rows: int | None = None,
     ) -> None:
-        """Write the records of items as they come; all items are consumed even if nothing is printed.
+        """Write the records of items to stdout as they come; all items are consumed even if nothing is printed.
 
         Raises `UsageError` for an unknown column, before the first item is consumed.
         """
         self.check_columns(columns)
         if self.silent or self.closed:
-            _exhaust(items)
+            _consume_rest(items)
             return
         records = (made for item in items if (made := record(item)) is not None)
         if self.chosen:
             columns, table = self.chosen, drawn_by("tables.chosen", columns=self.chosen)
-            records = (column_selection.projected(whole, self.chosen) for whole in records)
+            records = (column_selection.projected(item_record, self.chosen) for item_record in records)
         try:
             if self.format == "table":
-                self._table(iter(records), table, rows)
+                self._write_table(iter(records), table, rows)
             elif self.format == "json":
-                self._array(records)
-            elif self.format in DELIMITED:
-                self._delimited(columns, ([record.get(c) for c in columns] for record in records))
+                self._write_json_array(records)
+            elif self.format in DELIMITED_FORMATS:
+                self._write_delimited(columns, ([record.get(c) for c in columns] for record in records))
             else:
-                self._lines(records, key)
+                self._write_lines(records, key)
         except KeyboardInterrupt:  # at once, since the reader may be gone
-            self._lose()
+            self._close()
             raise
         except Exception:
-            self._complete(items)
+            self._complete_items(items)
             raise
         finally:
             if not self.closed:
                 self.flush()
 
-    def _complete(self, items: Iterable[object]) -> None:
+    def _complete_items(self, items: Iterable[object]) -> None:
         if self._stop is not None:
             self._stop()
             with suppress(TriageError):  # the first error counts
-                _exhaust(items)
+                _consume_rest(items)
 
     def all_of(self, records: Sequence[Record], columns: Sequence[str], table: Table, key: str = "ticket_id") -> None:
-        """Write all of these records: unlike that of `many`, the table is never cut."""
+        """Write all of these records to stdout: unlike that of `many`, the table is never cut."""
         self.many(records, lambda record: record, columns, table, key, rows=len(records))
 
     def one(self, record: Record, table: Table, columns: Sequence[str], key: str = "ticket_id") -> None:
-        """Write one record: an object in JSON."""
+        """Write one record to stdout: in JSON an object, not an array."""
         self.check_columns(columns)
         if self.silent:
             return
@@ -151,12 +151,12 @@ class Printer:
         return takewhile(lambda _: not self.closed, items)
 
     def write(self, text: str) -> bool:
-        """Write to stdout; return False once it is closed. On a terminal, invisible characters are made visible."""
-        if self._watched:
-            text = self._safe(text)
+        """Write to stdout; return False once stdout is closed. On a terminal, invisible characters are made visible."""
+        if self._on_terminal:
+            text = self._safe_for_terminal(text)
         return self.write_safe(text)
 
-    def _safe(self, text: str) -> str:
+    def _safe_for_terminal(self, text: str) -> str:
         if self.format in ("json", "jsonl"):
             return terminal.safe_json(text)
         if self.format == "tsv":
@@ -164,37 +164,37 @@ class Printer:
         return terminal.safe_lines(text)
 
     def write_safe(self, text: str) -> bool:
-        """Write a safe text with its colours; return as `write` does."""
+        """Write a safe text with its colours to stdout; return as `write` does."""
         if not self.closed:
             try:
                 sys.stdout.write(text)
-                if time.monotonic() - self._flushed > FLUSH_SECONDS:
+                if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
                     self.flush()
             except BrokenPipeError:
-                self._lose()
+                self._close()
         return not self.closed
 
     def delimited(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Write rows of CSV or TSV under a header; if one cannot be written, complete them as `many` does."""
         try:
-            self._delimited(columns, rows)
+            self._write_delimited(columns, rows)
         except Exception:
-            self._complete(rows)
+            self._complete_items(rows)
             raise
 
-    def _delimited(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        for_file = self._excel and not self._watched
-        end = "\r\n" if for_file else "\n"
-        if for_file:
+    def _write_delimited(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        for_excel_file = self._excel and not self._on_terminal
+        row_end = "\r\n" if for_excel_file else "\n"
+        if for_excel_file:
             self.write("\ufeff")
-        all_rows = ([self._cell(value) for value in row] for row in chain([columns], rows))
+        delimited_rows = ([self._delimited_cell(value) for value in row] for row in chain([columns], rows))
         if self.format == "tsv":
-            for row in all_rows:
-                self.write("\t".join(str(value).translate(TSV_ESCAPES) for value in row) + end)
+            for row in delimited_rows:
+                self.write("\t".join(str(value).translate(TSV_ESCAPES) for value in row) + row_end)
         else:
-            csv.writer(_Sink(self, end)).writerows(all_rows)
+            csv.writer(_CsvSink(self, row_end)).writerows(delimited_rows)
 
-    def _cell(self, value: Any) -> Any:
+    def _delimited_cell(self, value: Any) -> Any:
         if value is None:
             return ""
         if isinstance(value, bool):
@@ -203,63 +203,63 @@ class Printer:
             value = to_json(value)
         return guarded(value) if self._excel and isinstance(value, str) else value
 
-    def _lines(self, records: Iterable[Record], key: str) -> None:
+    def _write_lines(self, records: Iterable[Record], key: str) -> None:
         for record in records:
             self.write((str(record.get(key) or "") if self.format == "id" else to_json(record)) + "\n")
 
-    def _array(self, records: Iterable[Record]) -> None:
-        before = "["
+    def _write_json_array(self, records: Iterable[Record]) -> None:
+        separator = "["
         try:
             for record in records:
-                self.write(before + "\n" + to_json(record))
-                before = ","
+                self.write(separator + "\n" + to_json(record))
+                separator = ","
         finally:  # a command that is stopped writes a complete array too
-            self.write("[]\n" if before == "[" else "\n]\n")
+            self.write("[]\n" if separator == "[" else "\n]\n")
 
-    def _table(self, records: Iterator[Record], table: Table, rows: int | None) -> None:
-        shown = list(islice(records, rows or (TABLE_ROWS if self._watched else None)))
-        left = _exhaust(records)
-        if shown:
+    def _write_table(self, records: Iterator[Record], table: Table, rows: int | None) -> None:
+        table_records = list(islice(records, rows or (TABLE_ROWS if self._on_terminal else None)))
+        records_left = _consume_rest(records)
+        if table_records:
             from triage_cli.cli.display import table_layout
 
-            for line in table_layout.rendered(table(shown)):
-                self.write_safe(line)
-        if left:
-            messages.say(f"… and {left:,} more: -o csv prints all, triage list finds the tickets")
+            for table_line in table_layout.rendered(table(table_records)):
+                self.write_safe(table_line)
+        if records_left:
+            messages.say(f"… and {records_left:,} more: -o csv prints all, triage list finds the tickets")
 
     def flush(self) -> None:
         """Flush stdout."""
-        self._flushed = time.monotonic()
+        self._flushed_at = time.monotonic()
         try:
             sys.stdout.flush()
         except BrokenPipeError:
-            self._lose()
+            self._close()
 
-    def _lose(self) -> None:
+    def _close(self) -> None:
         self.closed = True
         terminal.drop(sys.stdout)
 
 
 @dataclass(frozen=True)
 class PrintOptions:
-    """The options for printing records."""
+    """The options of a command for its output: `--output` and `--columns`."""
 
     output: Output = None
     columns: column_selection.Columns = None
 
     def printer(self, *, quiet: bool = False, stop: Stop = None) -> Printer:
-        """Return the printer; with `quiet` it prints nothing unless a format or columns were given."""
+        """Return the printer of the output; with `quiet` it prints nothing unless a format or columns were given."""
         return Printer(self.output, self.columns, quiet=quiet, stop=stop)
 
 
 @dataclass(frozen=True)
 class TicketPrintOptions(PrintOptions):
-    """The options for printing tickets and events."""
+    """The output options of commands that print tickets or events: `--excel` too."""
 
     excel: Excel = False
 
     def printer(self, *, quiet: bool = False, stop: Stop = None) -> Printer:
-        """Return the printer."""
+        """Return the printer of the output, for Excel if that was asked for."""
         return Printer(self.output, self.columns, excel=self.excel, quiet=quiet, stop=stop)
 
     @property
@@ -268,27 +268,27 @@ class TicketPrintOptions(PrintOptions):
         return self.output in (None, "table") and not (self.excel or self.columns)
 
 
-class _Sink:
+class _CsvSink:
     """Receives the rows of a csv writer, which must end rows with CR LF: else it would not quote a cell with a CR."""
 
-    def __init__(self, printer: Printer, end: str) -> None:
+    def __init__(self, printer: Printer, row_end: str) -> None:
         self._printer = printer
-        self._end = end
+        self._row_end = row_end
 
     def write(self, text: str) -> None:
-        self._printer.write(text.removesuffix("\r\n") + self._end)
+        self._printer.write(text.removesuffix("\r\n") + self._row_end)
 
 
-def drawn_by(drawing: str, **details: Any) -> Table:
-    """Return a function of `cli.display`, such as `tables.tickets`; its module, and Rich, are loaded when it is called.
+def drawn_by(table_name: str, **details: Any) -> Table:
+    """Return a function of `cli.display`, such as `ticket_tables.tickets`; it is imported, with Rich, when called.
 
     `details` are its arguments beside the records.
     """
-    module, _, function = drawing.partition(".")
+    module_name, _, function_name = table_name.partition(".")
 
     def draw(records: Sequence[Record]) -> object:
-        drawings = importlib.import_module(f"triage_cli.cli.display.{module}")
-        return getattr(drawings, function)(records, **details)
+        display_module = importlib.import_module(f"triage_cli.cli.display.{module_name}")
+        return getattr(display_module, function_name)(records, **details)
 
     return draw
 
@@ -296,5 +296,5 @@ def drawn_by(drawing: str, **details: Any) -> Table:
 TICKETS_TABLE = drawn_by("ticket_tables.tickets")
 
 
-def _exhaust(items: Iterable[object]) -> int:
+def _consume_rest(items: Iterable[object]) -> int:
     return sum(1 for _ in items)

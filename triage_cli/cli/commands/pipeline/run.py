@@ -11,7 +11,7 @@ from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.commands.pipeline.create import DIDS, preview
 from triage_cli.cli.commands.pipeline.route import next_step, routed_to, waiting_offline
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import DELIMITED, TICKETS_TABLE, Printer, TicketPrintOptions
+from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain.decisions import ClassifyPlan
@@ -63,7 +63,7 @@ def run(
             return preview(session, printer, input_tables.tables(session, opened, read_options), input_options)
         streams = input_tables.looked_through(session, opened, read_options)
         tables = input_tables.tables(session, streams, read_options)
-        if printer.format in DELIMITED and not printer.chosen and len({table.columns for table in tables}) > 1:
+        if printer.format in DELIMITED_FORMATS and not printer.chosen and len({table.columns for table in tables}) > 1:
             raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
         if printer.format in ("json", "jsonl") and not printer.silent:
             _check_names(tables)
@@ -179,7 +179,7 @@ def _print(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Table]
         done = (outcome for t in tables for outcome in outcomes(t))
         printer.many(done, _ticket, TICKET_KEYS, TICKETS_TABLE)
         return
-    if printer.format in DELIMITED and not (printer.silent or printer.chosen):
+    if printer.format in DELIMITED_FORMATS and not (printer.silent or printer.chosen):
         header = (*tables[0].own_columns(), *ADDED)
         printer.delimited(header, ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t))))
         printer.flush()
