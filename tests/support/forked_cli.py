@@ -170,7 +170,7 @@ def prepare() -> None:
         _convert(command)
 
     def built(name: str | None = None) -> Any:
-        return build(name) if app.COMPLETES in os.environ else commands[name]
+        return build(name) if app.COMPLETION_VARIABLE in os.environ else commands[name]
 
     app.build = built
     gc.enable()

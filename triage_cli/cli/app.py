@@ -1,4 +1,4 @@
-"""The `triage` command: which module holds which subcommand, and how an error becomes an exit code."""
+"""The `triage` app: which module holds which command, and how an error becomes an exit code."""
 
 import gc
 import importlib
@@ -51,9 +51,9 @@ COMMANDS = {
     "eval": "models.evaluate:evaluate",
     "suspects": "models.suspects:suspects",
 }
-COMPLETES = "_TRIAGE_COMPLETE"  # what a shell sets where Tab is pressed
-TAKES_VALUE = ("--config", "--db", "--remote")
-VERBOSE = re.compile(r"-q*v[qv]*")
+COMPLETION_VARIABLE = "_TRIAGE_COMPLETE"  # a shell sets it where Tab is pressed
+OPTIONS_WITH_VALUE = ("--config", "--db", "--remote")
+VERBOSE_OPTION = re.compile(r"-q*v[qv]*")
 HELP = """Store, classify and route support tickets, and keep a log of every decision.
 
 \b
@@ -79,48 +79,50 @@ def main() -> None:
     gc.set_threshold(50_000, 50, 100)
     terminal.open_closed()
     terminal.make_utf8(sys.stdout, sys.stderr)
-    code = run(sys.argv[1:])
+    exit_code = run(sys.argv[1:])
     terminal.close_quietly()
     # A normal exit would wait for threads that run a command or look up a host name. The others it ends with a library
     # that glibc opens only then: without a free file descriptor that aborts the process.
-    if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED) or resource_exhaustion.lack_of_files():
-        abandon(code)
-    sys.exit(code)
+    if exit_code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED) or resource_exhaustion.lack_of_files():
+        abandon(exit_code)
+    sys.exit(exit_code)
 
 
 def run(args: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors go to stderr."""
     try:
-        args = _asked_for_help(args)
-        answer = build(_typed(args))(args=list(args), prog_name="triage", standalone_mode=False)
+        args = _with_help_options(args)
+        app = build(_typed_command(args))
+        exit_code = app(args=list(args), prog_name="triage", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         return ExitCode.OK
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
-    except SystemExit as leaving:
-        if isinstance(leaving.__context__, BrokenPipeError):  # typer's answer to a reader that has gone
+    except SystemExit as system_exit:
+        if isinstance(system_exit.__context__, BrokenPipeError):  # typer's answer to a reader that has gone
             return ExitCode.OK
         raise
     except Exception as error:  # noqa: BLE001 - the last door: a traceback is for -v only
-        verbose = "--verbose" in args or any(map(VERBOSE.fullmatch, args))
-        shown = _as_triage_error(error, args)
-        messages.error(shown, args, trace=error if verbose and not isinstance(error, typer.TyperException) else None)
-        return shown.exit_code
-    return answer if isinstance(answer, int) else ExitCode.OK
+        is_verbose = "--verbose" in args or any(map(VERBOSE_OPTION.fullmatch, args))
+        triage_error = _as_triage_error(error, args)
+        trace = error if is_verbose and not isinstance(error, typer.TyperException) else None
+        messages.error(triage_error, args, trace=trace)
+        return triage_error.exit_code
+    return exit_code if isinstance(exit_code, int) else ExitCode.OK
 
 
 def _as_triage_error(error: Exception, args: Sequence[str]) -> TriageError:
-    """Return an error as one for the user."""
+    """Return the error that ended a command as one for the user."""
     if isinstance(error, typer.TyperException):
         from triage_cli.cli import usage_errors
 
-        return usage_errors.translated(error, f"triage {_typed(args) or ''}".rstrip())
+        return usage_errors.translated(error, f"triage {_typed_command(args) or ''}".rstrip())
     return as_triage_error(error)
 
 
 def build(name: str | None = None) -> typer.Typer:
-    """Return the app with one command, or with all of them."""
+    """Return the typer app with one command, or with all commands."""
     app = typer.Typer(
         name="triage",
         cls=help_text.Overview,
@@ -131,41 +133,41 @@ def build(name: str | None = None) -> typer.Typer:
         add_completion=name is None,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": True},
     )
-    app.callback(invoke_without_command=True)(_root)
-    for each in COMMANDS if name is None else [name]:
-        module, _, attribute = COMMANDS[each].partition(":")
-        command = getattr(importlib.import_module(f"triage_cli.cli.commands.{module}"), attribute)
+    app.callback(invoke_without_command=True)(_run_app)
+    for command_name in COMMANDS if name is None else [name]:
+        module, _, function_name = COMMANDS[command_name].partition(":")
+        command = getattr(importlib.import_module(f"triage_cli.cli.commands.{module}"), function_name)
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=each)
+            app.add_typer(command, name=command_name)
         else:
-            app.command(each)(command)
+            app.command(command_name)(command)
     help_text.dress(app)
-    if COMPLETES in os.environ:
+    if COMPLETION_VARIABLE in os.environ:
         from triage_cli.cli import completion
 
         completion.offer_values(app)
     return app
 
 
-def _asked_for_help(args: Sequence[str]) -> Sequence[str]:
+def _with_help_options(args: Sequence[str]) -> Sequence[str]:
     """Return the arguments, with `help COMMAND` and `version` replaced by `--help` and `--version`."""
     if args[:1] == ["help"]:
         return [*args[1:], "--help"]
     return ["--version"] if list(args) == ["version"] else args
 
 
-def _typed(args: Sequence[str]) -> str | None:
-    """Return the typed command, if it is clear which one that is."""
-    if COMPLETES in os.environ:
+def _typed_command(args: Sequence[str]) -> str | None:
+    """Return the name of the typed command, if it is clear which command that is."""
+    if COMPLETION_VARIABLE in os.environ:
         return None
     if not args:
         return "stats"  # its module has the start screen
-    remaining = iter(args)
-    for word in remaining:
-        if word in TAKES_VALUE:
-            next(remaining, None)
-        elif not word.startswith("-"):
-            return word if word in COMMANDS else None
+    remaining_args = iter(args)
+    for arg in remaining_args:
+        if arg in OPTIONS_WITH_VALUE:
+            next(remaining_args, None)
+        elif not arg.startswith("-"):
+            return arg if arg in COMMANDS else None
     return None
 
 
@@ -176,7 +178,7 @@ def _show_version(asked: bool) -> None:
 
 
 @with_global_options
-def _root(
+def _run_app(
     global_options: context.GlobalOptions,
     ctx: typer.Context,
     version: Annotated[

@@ -19,14 +19,14 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.exit_codes import ExitCode
 
 R = TypeVar("R")
-# The commands that create a missing database.
-MAKERS: set[Callable[..., Any]] = set()
+# The functions of the commands that create a missing database.
+DATABASE_MAKERS: set[Callable[..., Any]] = set()
 
 
 def with_global_options(function: Callable[..., R]) -> Callable[..., R]:
     """Add the global options to a command; the function gets them as its first argument."""
-    own_parameters = list(inspect.signature(function).parameters.values())[1:]
-    return _shown_as(function, own_parameters, lambda global_options, kwargs: function(global_options, **kwargs))
+    command_options = list(inspect.signature(function).parameters.values())[1:]
+    return _with_signature(function, command_options, lambda global_options, kwargs: function(global_options, **kwargs))
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., int]:
@@ -45,7 +45,7 @@ def local_command(function: Callable[..., int | None]) -> Callable[..., int]:
 
 
 def command_group(purpose: str, **commands: Callable[..., int]) -> typer.Typer:
-    """Return a group of commands by name; without a command it prints its help."""
+    """Return a group of commands; typed without a command, it prints its help."""
     group = typer.Typer(help=purpose, rich_markup_mode=None)
     for name, function in commands.items():
         group.command(name)(function)
@@ -60,39 +60,39 @@ def _help_if_bare(ctx: typer.Context) -> None:
 
 def makes_database(function: Callable[..., R]) -> Callable[..., R]:
     """Mark a command that creates a missing database; no other command does."""
-    MAKERS.add(function)
+    DATABASE_MAKERS.add(function)
     return function
 
 
 def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..., int]:
-    own_parameters, groups = _own_options(function)
+    command_options, option_groups = _options_of(function)
 
-    def called(global_options: GlobalOptions, kwargs: dict[str, Any]) -> int:
+    def run_command(global_options: GlobalOptions, kwargs: dict[str, Any]) -> int:
         ctx: typer.Context = kwargs.pop("ctx")
-        for name, group in groups.items():
-            kwargs[name] = group(**{field.name: kwargs.pop(field.name) for field in fields(group)})
+        for name, option_group in option_groups.items():
+            kwargs[name] = option_group(**{field.name: kwargs.pop(field.name) for field in fields(option_group)})
         session = CommandContext(
-            global_options.over(ctx.find_root().obj or GlobalOptions()), remote, makes=function in MAKERS
+            global_options.over(ctx.find_root().obj or GlobalOptions()), remote, makes=function in DATABASE_MAKERS
         )
         if session.global_options.remote is not None or os.environ.get("TRIAGE_REMOTE"):
             session.config  # noqa: B018 - what a remote cannot do is told before any work
         try:
-            with session.stopper, session.exit_stack, _recording(session):
-                code = function(session, **kwargs)
+            with session.stopper, session.exit_stack, _recording_exit_code(session):
+                exit_code = function(session, **kwargs)
         except KeyboardInterrupt:  # typer would make 130 of SIGTERM too
             return session.stopper.code or ExitCode.INTERRUPTED
         if session.stopper.code and session.stopped is not None:
             session.say(session.stopped())
-        code = session.stopper.code or int(code or 0)
-        session.exited(code)
-        return code
+        exit_code = session.stopper.code or int(exit_code or 0)
+        session.exited(exit_code)
+        return exit_code
 
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    return _shown_as(function, [context, *own_parameters], called)
+    return _with_signature(function, [context, *command_options], run_command)
 
 
 @contextmanager
-def _recording(session: CommandContext) -> Iterator[None]:
+def _recording_exit_code(session: CommandContext) -> Iterator[None]:
     """Record the exit code of a command that an error or a signal ends."""
     try:
         yield
@@ -107,38 +107,38 @@ def _recording(session: CommandContext) -> Iterator[None]:
         raise
 
 
-def _own_options(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
-    """Return the options of a command, and the dataclasses that stand for several options, by parameter."""
+def _options_of(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
+    """Return the options of a command, and its option groups (dataclasses that stand for several) by parameter."""
     options: list[inspect.Parameter] = []
-    groups: dict[str, Any] = {}
+    option_groups: dict[str, Any] = {}
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
         if is_dataclass(parameter.annotation):
-            groups[parameter.name] = parameter.annotation
+            option_groups[parameter.name] = parameter.annotation
             options += [
                 inspect.Parameter(field.name, parameter.kind, default=field.default, annotation=field.type)
                 for field in fields(parameter.annotation)
             ]
         else:
             options.append(parameter)
-    return options, groups
+    return options, option_groups
 
 
-def _shown_as(
+def _with_signature(
     function: Callable[..., Any],
-    own_parameters: list[inspect.Parameter],
-    call: Callable[[GlobalOptions, dict[str, Any]], R],
+    command_options: list[inspect.Parameter],
+    run_command: Callable[[GlobalOptions, dict[str, Any]], R],
 ) -> Callable[..., R]:
-    """Return the function with the signature for typer: its own options and the global ones."""
+    """Return a command with the signature that typer reads: its own options and the global ones."""
 
-    def shown(**kwargs: Any) -> R:
-        return call(GlobalOptions(*(kwargs.pop(f"_{name}") for name in GlobalOptions._fields)), kwargs)
+    def typer_command(**kwargs: Any) -> R:
+        return run_command(GlobalOptions(*(kwargs.pop(f"_{name}") for name in GlobalOptions._fields)), kwargs)
 
-    added = [
+    global_parameters = [
         inspect.Parameter(f"_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in OPTIONS.items()
     ]
-    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own_parameters] + added
-    shown.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    shown.__annotations__ = {p.name: p.annotation for p in parameters}
-    shown.__name__, shown.__doc__ = function.__name__, function.__doc__
-    return shown
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in command_options] + global_parameters
+    typer_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    typer_command.__annotations__ = {p.name: p.annotation for p in parameters}
+    typer_command.__name__, typer_command.__doc__ = function.__name__, function.__doc__
+    return typer_command

@@ -33,12 +33,12 @@ if TYPE_CHECKING:  # httpx is only needed for annotations
 R = TypeVar("R")
 Remote = Literal["served", "refused", "passed over"]
 
-# Options with a ticket's text or a password are left out of the record of runs.
-SPOKEN = ("--subject", "--description", "--note", "--customer-id", "--external-id")
+# The values of these options, which may be of a customer, are left out of the record of runs.
+PRIVATE_OPTIONS = ("--subject", "--description", "--note", "--customer-id", "--external-id")
 
 
 class GlobalOptions(NamedTuple):
-    """The global options as typed; None if not typed."""
+    """The global options of a command line, as typed; None if not typed."""
 
     config: str | None = None
     db: str | None = None
@@ -49,7 +49,7 @@ class GlobalOptions(NamedTuple):
     verbose: bool | None = None
 
     def over(self, other: "GlobalOptions") -> "GlobalOptions":
-        """Return these options, with values of the other ones for those that were not typed."""
+        """Return these global options, with values of the other ones for those that were not typed."""
         return other._replace(**{name: value for name, value in self._asdict().items() if value is not None})
 
 
@@ -78,7 +78,7 @@ OPTIONS: dict[str, Any] = {
 
 
 class CommandContext:
-    """One running command.
+    """The context of one running command.
 
     The database is opened, or the remote asked, when it is first needed. `remote` tells how the command treats a
     remote: `served` works on it, `refused` works on a local database only, and `passed over` has nothing to do with
@@ -88,16 +88,16 @@ class CommandContext:
     def __init__(self, global_options: GlobalOptions, remote: Remote, *, makes: bool = False) -> None:
         self.global_options = global_options
         self._remote = remote
-        self.makes = makes  # an empty database in place of a missing one
+        self.makes = makes  # whether the command creates a missing database
         self.quiet = bool(global_options.quiet)
         self.stopper = Stopper()
-        self.runs: list[RunRecorder] = []  # those of other use cases than `triage`
-        self.exit_stack = ExitStack()  # what is closed at the end
-        self.stopped: Callable[[], str] | None = None  # prints the progress of a bulk command, if its bar is shown
+        self.runs: list[RunRecorder] = []  # of runs by other use cases than `triage`
+        self.exit_stack = ExitStack()  # closes what the command has opened
+        self.stopped: Callable[[], str] | None = None  # the message of a stopped bulk command, if its progress is shown
 
     @functools.cached_property
     def config(self) -> Config:
-        """Return the configuration."""
+        """Return the configuration that the command uses."""
         config = load_config(
             config=self.global_options.config,
             db=self.global_options.db,
@@ -127,23 +127,23 @@ class CommandContext:
             raise UsageError("both a database and a remote are given", hint="leave out --db or the remote")
 
     def look(self) -> Triage:
-        """Return the use cases for a command that only reads; note if there is no database."""
+        """Return the use cases for a command that only reads; note to the user if there is no database."""
         self.note_missing_database()
         return self._triage
 
     def note_missing_database(self) -> None:
-        """Note if there is no database."""
+        """Print a note if the command finds no database."""
         if not self.has_database:
             self.say(f"note: there is no database at {self._database} yet; triage create FILE makes one")
 
     @property
     def store(self) -> Store:
-        """Return the local database."""
+        """Return the local database of the command."""
         return self._services.store
 
     @property
     def has_database(self) -> bool:
-        """Return whether there is a database, or a remote."""
+        """Return whether the command has a database or a remote to work on."""
         return self.is_remote or self.store.is_there()
 
     def require_database(self) -> None:
@@ -164,13 +164,13 @@ class CommandContext:
 
     @property
     def is_remote(self) -> bool:
-        """Return whether the command works on another instance."""
+        """Return whether the command works on a remote, another instance."""
         return self._remote == "served" and bool(self.config.remote)
 
-    def only_here(self, what: str) -> None:
+    def only_here(self, action: str) -> None:
         """Raise `UsageError` if a remote is given for something that needs a local database."""
         if self.is_remote:
-            raise UsageError(f"{what} works on a database here only", hint="run it on the machine of the remote")
+            raise UsageError(f"{action} works on a database here only", hint="run it on the machine of the remote")
 
     @functools.cached_property
     def triage(self) -> Triage:
@@ -183,13 +183,13 @@ class CommandContext:
 
     @functools.cached_property
     def _triage(self) -> Triage:
-        triage: Triage = self.remote if self.is_remote else self._opened
+        triage: Triage = self.remote if self.is_remote else self._local_triage
         self.stopper.watch(triage.stop)
         return triage
 
     @functools.cached_property
     def remote(self) -> "RemoteTriage":
-        """Return the use cases on the configured remote."""
+        """Return the use cases on the remote of the command."""
         key = os.environ.get("TRIAGE_API_KEY", "").strip()
         command, insecure = os.environ.get("TRIAGE_TOKEN_COMMAND", "").strip(), bool(self.global_options.insecure)
         remote = wiring.remote(self.config, key, token_command=command, insecure=insecure)
@@ -198,46 +198,46 @@ class CommandContext:
 
     @functools.cached_property
     def consultation(self) -> Consultation:
-        """Return the consultation, as `triage` does the use cases."""
+        """Return the consultation on the database or the remote of the command, as `triage` returns the use cases."""
         self.require_database()
         if self.is_remote:
             from triage_cli.client.remote_consultation import RemoteConsultation
 
             return RemoteConsultation(self.remote)
-        local = LocalConsultation(self._services, *self.signature)
-        self.stopper.watch(local.stop)
-        return local
+        consultation = LocalConsultation(self._services, *self.signature)
+        self.stopper.watch(consultation.stop)
+        return consultation
 
     @functools.cached_property
     def local(self) -> LocalTriage:
-        """Return the local use cases, which have methods that `ports.Triage` does not have, as `triage` does."""
+        """Return the local use cases, which have more methods than `ports.Triage`, as `triage` does."""
         self.require_database()
-        self.stopper.watch(self._opened.stop)
-        return self._opened
+        self.stopper.watch(self._local_triage.stop)
+        return self._local_triage
 
     @functools.cached_property
     def _services(self) -> Services:
         return wiring.services(self.config, self.say, warn=messages.say, make=self.makes)
 
     @functools.cached_property
-    def _opened(self) -> LocalTriage:
+    def _local_triage(self) -> LocalTriage:
         return LocalTriage(self._services, *self.signature)
 
-    def exited(self, code: int) -> None:
-        """Record the exit code of the command's last run."""
-        if "_opened" in vars(self):
-            self._opened.exited(code)
+    def exited(self, exit_code: int) -> None:
+        """Record the exit code of the command in its last run."""
+        if "_local_triage" in vars(self):
+            self._local_triage.exited(exit_code)
         for recorder in self.runs[-1:]:
-            recorder.exited(code)
+            recorder.exited(exit_code)
 
     @property
     def signature(self) -> tuple[str, str]:
-        """Return the user and the command line, for the record of runs."""
+        """Return the user and the command line, for the record of the command's runs."""
         return user(), words_of(sys.argv[1:])
 
     @property
     def guides(self) -> bool:
-        """Return whether hints about the next step are printed: only to a person at a terminal."""
+        """Return whether the command prints hints about the next step: only to a person at a terminal."""
         return not self.quiet and terminal.is_terminal(sys.stderr)
 
     def shows_progress(self, output: str) -> bool:
@@ -260,13 +260,13 @@ class CommandContext:
         return error.exit_code
 
     def say(self, text: str) -> None:
-        """Print a message to stderr, unless quiet."""
+        """Print a message of the command to stderr, unless it is quiet."""
         if text and not self.quiet:
             messages.say(text)
 
 
 def user() -> str:
-    """Return the user's name for the audit log."""
+    """Return the name of the user who runs the command, for the audit log."""
     try:
         # Bytes that are not UTF-8 become lone surrogates, which no database accepts.
         return getpass.getuser().encode("utf-8", "backslashreplace").decode()
@@ -275,14 +275,14 @@ def user() -> str:
 
 
 def words_of(args: list[str]) -> str:
-    """Return a command line for the record of runs."""
+    """Return a command line for the record of runs, without passwords and values of private options."""
     import shlex
 
-    kept: list[str] = []
-    spoken = False
+    recorded_args: list[str] = []
+    is_private = False
     for arg in args:
-        kept.append("…" if spoken else without_password(arg))
-        spoken = arg in SPOKEN
-        if arg.startswith(tuple(f"{option}=" for option in SPOKEN)):
-            kept[-1] = arg.split("=", 1)[0] + "=…"
-    return encodable(shlex.join(kept))  # a file's name may be in any encoding
+        recorded_args.append("…" if is_private else without_password(arg))
+        is_private = arg in PRIVATE_OPTIONS
+        if arg.startswith(tuple(f"{option}=" for option in PRIVATE_OPTIONS)):
+            recorded_args[-1] = arg.split("=", 1)[0] + "=…"
+    return encodable(shlex.join(recorded_args))  # a file's name may be in any encoding
