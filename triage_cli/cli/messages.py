@@ -17,18 +17,18 @@ from triage_cli.domain.tickets import Ticket
 if TYPE_CHECKING:  # an annotation is no reason to import it for every error
     from triage_cli.readers import Table
 
-ONE = {"were": "was"}
+SINGULARS = {"were": "was"}
 JSON_FORMATS = ("json", "jsonl")  # where one of these was typed, an error is a JSON object too
 
 
 def say(text: str) -> None:
-    """Write one line to stderr; if that fails, the command goes on."""
-    _put(terminal.message(terminal.safe(text), sys.stderr) + "\n")
+    """Write a message to stderr, as one line; if that fails, the command goes on."""
+    _write_message(terminal.message(terminal.safe(text), sys.stderr) + "\n")
 
 
-def _put(line: str) -> None:
+def _write_message(message_line: str) -> None:
     with suppress(OSError), live_line.above():
-        sys.stderr.write(line)
+        sys.stderr.write(message_line)
         sys.stderr.flush()
 
 
@@ -39,110 +39,111 @@ def ask(question: str) -> None:
 
 
 def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None = None) -> None:
-    """Write an error: one sentence, or a JSON object with JSON output; with `trace`, the traceback comes first."""
-    for line in "".join(traceback.format_exception(trace)).splitlines() if trace else ():
-        say(line)
-    problems = problem.problems if isinstance(problem, ConfigError) else ()
-    for line in problems:
-        say(line)
-    if _wants_json(args):
-        record = to_json(error_record(problem.code, problem.message, problem.hint))
-        _put((terminal.safe_json(record) if terminal.is_terminal(sys.stderr) else record) + "\n")
+    """Write an error message: a sentence, or an object with JSON output; with `trace`, the traceback comes first."""
+    for trace_line in "".join(traceback.format_exception(trace)).splitlines() if trace else ():
+        say(trace_line)
+    for config_problem in problem.problems if isinstance(problem, ConfigError) else ():
+        say(config_problem)
+    if _has_json_output(args):
+        json_message = to_json(error_record(problem.code, problem.message, problem.hint))
+        _write_message((terminal.safe_json(json_message) if terminal.is_terminal(sys.stderr) else json_message) + "\n")
     else:
         say(f"error: {problem.sentence()}")
 
 
-def remarks(read: "Sequence[Table]") -> Iterator[str]:
-    """Write the notes about inputs that are known only after reading."""
-    for table in read:
-        for remark in table.remarks():
-            yield f"{f'{table.name}: ' if len(read) > 1 else ''}note: {remark}"
+def remarks(input_tables: "Sequence[Table]") -> Iterator[str]:
+    """Yield the notes about inputs that are known only after reading."""
+    for input_table in input_tables:
+        for remark in input_table.remarks():
+            yield f"{f'{input_table.name}: ' if len(input_tables) > 1 else ''}note: {remark}"
 
 
 class Repeats:
-    """Reports a problem of many tickets once, with the first ticket, and at the end their number.
+    """Messages about problems of many tickets: each problem once, with the first ticket, and at the end their number.
 
     A problem of the configuration or the machine is reported without tickets.
     """
 
     def __init__(self) -> None:
-        self._number: Counter[str] = Counter()
+        self._ticket_counts: Counter[str] = Counter()
 
     def tell(self, did: str, problem: TriageError, ticket: Ticket | None) -> None:
         """Report a problem of a ticket, if it is a new one."""
-        short = ids.short(ticket.ticket_id) if ticket else ""
-        name = (ticket.external_id or short) if ticket and isinstance(problem, ItemError) else ""
-        sentence = f"{did}: {problem.sentence().removeprefix(f'{short}: ')}"
-        if sentence not in self._number:
-            say(f"{sentence} ({name})" if name else sentence)
-        self._number[sentence] += isinstance(problem, ItemError)
+        short_id = ids.short(ticket.ticket_id) if ticket else ""
+        ticket_name = (ticket.external_id or short_id) if ticket and isinstance(problem, ItemError) else ""
+        sentence = f"{did}: {problem.sentence().removeprefix(f'{short_id}: ')}"
+        if sentence not in self._ticket_counts:
+            say(f"{sentence} ({ticket_name})" if ticket_name else sentence)
+        self._ticket_counts[sentence] += isinstance(problem, ItemError)
 
     def close(self) -> None:
-        """Report the numbers of repeated problems."""
-        for sentence, number in self._number.items():
-            if number > 1:
-                say(f"{sentence} ({number:,} tickets)")
-        self._number.clear()
+        """Report the numbers of tickets with repeated problems."""
+        for sentence, ticket_count in self._ticket_counts.items():
+            if ticket_count > 1:
+                say(f"{sentence} ({ticket_count:,} tickets)")
+        self._ticket_counts.clear()
 
 
 class Unroutable:
-    """Reports the tickets of a run that no rule matches, in one line at its end, also with -q."""
+    """The message about the tickets of a run that no rule matches: one line at its end, also with -q."""
 
     def __init__(self) -> None:
-        self._by_category: Counter[str] = Counter()
+        self._counts_by_category: Counter[str] = Counter()
 
     def add(self, category: str | None) -> None:
-        """Count one more."""
-        self._by_category[category or "no category"] += 1
+        """Count one more unroutable ticket."""
+        self._counts_by_category[category or "no category"] += 1
 
     def close(self) -> None:
-        """Report their number, their categories, and what to do."""
-        if not self._by_category:
+        """Report the number of unroutable tickets, their categories, and what to do."""
+        if not self._counts_by_category:
             return
-        number = self._by_category.total()
-        listed = ", ".join(f"{name} ({count:,})" for name, count in self._by_category.most_common())
+        unroutable_count = self._counts_by_category.total()
+        category_counts = ", ".join(f"{name} ({count:,})" for name, count in self._counts_by_category.most_common())
+        unroutable_tickets = plural(unroutable_count, "tickets are unroutable", "ticket is unroutable")
         say(
-            f"{plural(number, 'tickets are unroutable', 'ticket is unroutable')}, since no rule takes "
-            f"{'it' if number == 1 else 'them'}: {listed}; add one to routes in the config, then triage route"
+            f"{unroutable_tickets}, since no rule takes {'it' if unroutable_count == 1 else 'them'}: "
+            f"{category_counts}; add one to routes in the config, then triage route"
         )
 
 
-def _wants_json(args: Sequence[str]) -> bool:
-    pairs = zip_longest(args, args[1:])
+def _has_json_output(args: Sequence[str]) -> bool:
+    arg_pairs = zip_longest(args, args[1:])
     return any(
-        (word in ("-o", "--output") and after in JSON_FORMATS)
-        or word in [f"{option}{name}" for option in ("-o", "--output=", "-o=") for name in JSON_FORMATS]
-        for word, after in pairs
+        (arg in ("-o", "--output") and next_arg in JSON_FORMATS)
+        or arg in [f"{option}{name}" for option in ("-o", "--output=", "-o=") for name in JSON_FORMATS]
+        for arg, next_arg in arg_pairs
     )
 
 
-def joined(*parts: str) -> str:
-    """Return the non-empty parts, joined to one line."""
-    return "; ".join(filter(None, parts))
+def joined(*message_parts: str) -> str:
+    """Return the non-empty parts of a message, joined to one line."""
+    return "; ".join(filter(None, message_parts))
 
 
 def plural(number: int, many: str, one: str | None = None) -> str:
-    """Return `3 tickets` or `1 ticket`; without `one`, the singular is made from the first word of `many`."""
-    return f"{number:,} {_words(number, many, one)}"
+    """Return a count and its noun, as `3 tickets` or `1 ticket`; without `one`, the singular is made from `many`."""
+    return f"{number:,} {_counted_noun(number, many, one)}"
 
 
-def _words(number: int, many: str, one: str | None = None) -> str:
+def _counted_noun(number: int, many: str, one: str | None = None) -> str:
     if number != 1:
         return many
-    first, space, rest = many.partition(" ")
-    singular = f"{first[:-3]}y" if first.endswith("ies") else first.removesuffix("s")
-    return one or f"{ONE.get(first, singular)}{space}{rest}"
+    first_word, space, rest = many.partition(" ")
+    singular = f"{first_word[:-3]}y" if first_word.endswith("ies") else first_word.removesuffix("s")
+    return one or f"{SINGULARS.get(first_word, singular)}{space}{rest}"
 
 
 def still(number: int, status: str) -> str:
     """Return a note about tickets that a command for all of this status has left, or nothing."""
-    one = number == 1
+    is_one = number == 1
     if status == "routing":
-        otherwise = f"{'its' if one else 'their'} deliveries are due later: triage why ID says why, and when"
+        other_reason = f"{'its' if is_one else 'their'} deliveries are due later: triage why ID says why, and when"
     else:
-        otherwise = "it has just come" if one else "they have just come"
-    left = plural(number, f"tickets are still {status}", f"ticket is still {status}")
-    return f"note: {left}: another run holds {'it' if one else 'them'}, or {otherwise}" if number > 0 else ""
+        other_reason = "it has just come" if is_one else "they have just come"
+    still_there = plural(number, f"tickets are still {status}", f"ticket is still {status}")
+    note = f"note: {still_there}: another run holds {'it' if is_one else 'them'}, or {other_reason}"
+    return note if number > 0 else ""
 
 
 def cut(which: str, number: int) -> str:
@@ -151,14 +152,14 @@ def cut(which: str, number: int) -> str:
 
 
 def after_storing(statuses: Collection[str]) -> str:
-    """Return what to do next where tickets of these statuses were created or updated; empty if there is nothing."""
+    """Return the message about the next step after tickets of these statuses were stored; empty if there is none."""
     if "new" in statuses:
         return "next: triage classify"
     return "next: triage route" if "classified" in statuses else ""
 
 
 def counted(counts: Mapping[str, int], always: Iterable[str], labels: Mapping[str, str] | None = None) -> str:
-    """Return counts as `12 created, 0 updated`: those in `always`, and others that are not 0."""
-    numbers = {name: (counts.get(name, 0), (labels or {}).get(name, name)) for name in (*always, *counts)}
-    shown = (numbers[name] for name in numbers if name in always or counts.get(name))
-    return ", ".join(f"{number} {_words(number, many)}" for number, many in shown)
+    """Return counts for a summary, as `12 created, 0 updated`: those in `always`, and others that are not 0."""
+    labelled_counts = {name: (counts.get(name, 0), (labels or {}).get(name, name)) for name in (*always, *counts)}
+    shown_counts = (labelled_counts[name] for name in labelled_counts if name in always or counts.get(name))
+    return ", ".join(f"{count} {_counted_noun(count, many)}" for count, many in shown_counts)

@@ -1,27 +1,31 @@
 """Options that several commands have, alone or in groups, and what people type for them: times, durations, statuses."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
+from datetime import datetime
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.insight.stats import STATS_KEYS
-from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES
+from triage_cli.domain.tickets import PRIORITIES
+from triage_cli.domain.tickets import SORTS
+from triage_cli.domain.tickets import STATUSES
 from triage_cli.domain.times import timestamp
-from triage_cli.readers import ReadOptions, dates, priorities
+from triage_cli.readers import ReadOptions
+from triage_cli.readers import dates
+from triage_cli.readers import priorities
+from typing import Annotated
+import re
+import typer
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
-DAYS = {"now": 0, "today": 0, "yesterday": 1}
+DAYS_AGO = {"now": 0, "today": 0, "yesterday": 1}
 PERIODS = {"a second": timedelta(seconds=1), "a week": timedelta(weeks=1), "ten years": timedelta(days=3653)}
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+AGE_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MOST = 2**63 - 1  # the largest integer of the databases
 Files = Annotated[
     list[str] | None,
@@ -71,11 +75,11 @@ Statuses = Annotated[
 ]
 MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for a provider that is down.")]
 
-SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 
 def priority(typed: str | None) -> str | None:
-    """Return the priority that a typed word means."""
+    """Return the priority that the value of `--priority` means."""
     known_priority = priorities.priority(typed or "", {})
     if typed is not None and known_priority is None:
         raise UsageError(f'no priority "{typed}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
@@ -83,33 +87,33 @@ def priority(typed: str | None) -> str | None:
 
 
 def moment(typed: str | None) -> str | None:
-    """Return a time in the store's format, from a date, a time, a day's name or an age such as `7d`.
+    """Return the time that an option such as `--since` names: a date, a time, a day's name or an age such as `7d`.
 
-    Without a zone it is UTC, so that a command means the same on a terminal and in a cron job.
+    A typed time without a zone is UTC, so that a command means the same on a terminal and in a cron job.
     """
     if typed is None:
         return None
-    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if typed.strip() in DAYS:
-        typed_time = datetime.now(UTC) if typed.strip() == "now" else day - timedelta(days=DAYS[typed.strip()])
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if typed.strip() in DAYS_AGO:
+        option_time = datetime.now(UTC) if typed.strip() == "now" else today - timedelta(days=DAYS_AGO[typed.strip()])
     elif match := AGE.fullmatch(typed.strip()):
         try:
-            typed_time = datetime.now(UTC) - timedelta(**{UNITS[match[2]]: float(match[1])})
+            option_time = datetime.now(UTC) - timedelta(**{AGE_UNITS[match[2]]: float(match[1])})
         except OverflowError as error:
             raise UsageError(f'"{typed}" is before all time', hint="write 7d or 2026-11-24") from error
     else:
         try:
-            in_a_file = dates.moment(typed)  # such as 24.11.2026
-            typed_time = datetime.fromisoformat(in_a_file or typed.strip())
-            typed_time = typed_time.astimezone(UTC) if typed_time.tzinfo else typed_time.replace(tzinfo=UTC)
+            time_as_in_a_file = dates.moment(typed)  # such as 24.11.2026
+            option_time = datetime.fromisoformat(time_as_in_a_file or typed.strip())
+            option_time = option_time.astimezone(UTC) if option_time.tzinfo else option_time.replace(tzinfo=UTC)
         except (ValueError, OverflowError) as error:
             hint = "write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d"
             raise UsageError(f'"{typed}" is no time', hint=hint) from error
-    return timestamp(typed_time)
+    return timestamp(option_time)
 
 
 def single(option: str, typed: Sequence[str] | None) -> str | None:
-    """Return the value of a filter that takes one. Raises `UsageError` for several: the last would hide the others."""
+    """Return the value of an option that takes one. Raises `UsageError` for several: the last would hide the others."""
     if typed and len(typed) > 1:
         raise UsageError(f"{option} takes one value, not {' and '.join(typed)}", hint="ask once for each")
     return typed[0] if typed else None
@@ -121,7 +125,7 @@ def listed(typed: Sequence[str] | None) -> list[str]:
 
 
 def check_known(what: str, value: str | None, known: Sequence[str]) -> None:
-    """Raise `UsageError` for an unknown word."""
+    """Raise `UsageError` for a typed value of an option that is not among the known ones."""
     if value is not None and value not in known:
         near = get_close_matches(value, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
@@ -129,43 +133,43 @@ def check_known(what: str, value: str | None, known: Sequence[str]) -> None:
 
 
 def past(age: str | None) -> str | None:
-    """Return the time an age such as `4h` ago, in the store's format."""
+    """Return the time an option's age, such as `4h`, ago."""
     if age is not None and not AGE.fullmatch(age.strip()):
         raise UsageError(f'"{age}" is no age', hint="write 30m, 4h or 7d")
     return moment(age)
 
 
 def seconds(typed: str) -> float:
-    """Return a duration such as `2m` in seconds."""
+    """Return the seconds of an option's duration, such as `2m`."""
     match = AGE.fullmatch(typed.strip())
     if not match:
         raise UsageError(f'"{typed}" is no duration', hint="write 30s, 2m or 1h")
     try:
-        return timedelta(**{UNITS[match[2]]: float(match[1])}).total_seconds()
+        return timedelta(**{AGE_UNITS[match[2]]: float(match[1])}).total_seconds()
     except OverflowError as error:
         raise UsageError(f'"{typed}" is longer than any run', hint="write 30s, 2m or 1h") from error
 
 
 def duration(typed: str | None) -> float | None:
-    """Return a duration in seconds; None if none was typed."""
+    """Return the seconds of an option's duration; None if none was typed."""
     return None if typed is None else seconds(typed)
 
 
 def period(option: str, typed: str, least: str, most: str, example: str) -> timedelta:
-    """Return a typed period such as `7d`. Raises `UsageError` if it is not between two of `PERIODS`."""
-    length = timedelta(seconds=seconds(typed))
-    if not PERIODS[least] <= length <= PERIODS[most]:
+    """Return the period of an option, such as `7d`. Raises `UsageError` if it is not between two of `PERIODS`."""
+    typed_period = timedelta(seconds=seconds(typed))
+    if not PERIODS[least] <= typed_period <= PERIODS[most]:
         raise UsageError(f"{option} {typed} is not between {least} and {most}", hint=f"write {example}")
-    return length
+    return typed_period
 
 
 def earliest(*moments: str | None) -> str | None:
-    """Return the earliest of the given times; None if there is none."""
+    """Return the earliest of the typed times; None if none was typed."""
     return min((moment for moment in moments if moment is not None), default=None)
 
 
 def sort(typed: str | None) -> str:
-    """Return the sort order for a selection; empty if none was typed."""
+    """Return the sort order that `--sort` names; empty if none was typed."""
     field, _, direction = (typed or "").partition(":")
     if typed is None or (field in SORTS and direction in ("", "asc", "desc")):
         return typed or ""
@@ -175,21 +179,21 @@ def sort(typed: str | None) -> str:
 
 
 def stats_keys(typed: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the keys for grouping counts."""
-    keys = tuple(dict.fromkeys(listed(typed)))
-    unknown = [key for key in keys if key not in STATS_KEYS]
-    if unknown:
-        raise UsageError(f'nothing is counted by "{unknown[0]}"', hint=f"the keys are {', '.join(STATS_KEYS)}")
-    return keys
+    """Return the keys that `--by` names, for grouping counts."""
+    typed_keys = tuple(dict.fromkeys(listed(typed)))
+    unknown_keys = [key for key in typed_keys if key not in STATS_KEYS]
+    if unknown_keys:
+        raise UsageError(f'nothing is counted by "{unknown_keys[0]}"', hint=f"the keys are {', '.join(STATS_KEYS)}")
+    return typed_keys
 
 
 def statuses(names: Sequence[str] | None) -> frozenset[str]:
-    """Return the named statuses."""
-    typed = listed(names)
-    unknown = [name for name in typed if name not in STATUSES]
-    if unknown:
-        raise UsageError(f'no status "{unknown[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
-    return frozenset(typed)
+    """Return the statuses that `--status` names."""
+    typed_statuses = listed(names)
+    unknown_statuses = [name for name in typed_statuses if name not in STATUSES]
+    if unknown_statuses:
+        raise UsageError(f'no status "{unknown_statuses[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
+    return frozenset(typed_statuses)
 
 
 @dataclass(frozen=True)
@@ -233,17 +237,17 @@ class InputOptions:
     max_rejects: Annotated[str, typer.Option(metavar="N|N%", help="Exit with code 3 if more rows are rejected.")] = "0"
 
     def read_options(self) -> ReadOptions:
-        """Return the options for reading an input. Raises `UsageError`."""
-        mapping = {}
-        for pair in self.mapped or ():
-            field, sign, column = pair.partition("=")
-            if not sign:
-                raise UsageError(f'--map "{pair}" has no "="', hint='write it as --map subject="Issue title"')
-            mapping[field.strip()] = column
-        if self.source is not None and not SOURCE.fullmatch(self.source):
+        """Return these options as those of a reader. Raises `UsageError`."""
+        column_mapping = {}
+        for mapped_pair in self.mapped or ():
+            field, equals_sign, column = mapped_pair.partition("=")
+            if not equals_sign:
+                raise UsageError(f'--map "{mapped_pair}" has no "="', hint='write it as --map subject="Issue title"')
+            column_mapping[field.strip()] = column
+        if self.source is not None and not SOURCE_NAME.fullmatch(self.source):
             raise UsageError(f'"{self.source}" is no name for a source', hint="use letters, digits, dots and dashes")
-        kind = self.file_format, self.encoding, self.delimiter
-        return ReadOptions(mapping, self.source, *kind, not self.no_header, self.limit, self.html)
+        file_options = self.file_format, self.encoding, self.delimiter
+        return ReadOptions(column_mapping, self.source, *file_options, not self.no_header, self.limit, self.html)
 
 
 @dataclass(frozen=True)
@@ -262,8 +266,8 @@ class ClassifyOptions:
         """Return the plan for `classify`. Raises `UsageError`."""
         if batch:
             session.only_here("--batch")
-        known = session.config.classifiers
-        if self.classifier is not None and not session.is_remote and self.classifier not in known:
-            raise UsageError(f'no classifier "{self.classifier}"', hint=f"the config has {', '.join(known)}")
+        classifiers = session.config.classifiers
+        if self.classifier is not None and not session.is_remote and self.classifier not in classifiers:
+            raise UsageError(f'no classifier "{self.classifier}"', hint=f"the config has {', '.join(classifiers)}")
         wait, ends = seconds(self.max_wait), duration(self.deadline)
         return ClassifyPlan(self.classifier, force, self.workers, self.max_cost, wait, ends, batch)
