@@ -1,19 +1,23 @@
-"""Rejected rows: reported with line and reason, written to a file, and counted against a limit."""
+"""Rejected rows: reported with line and reason, written to the file of `--rejects`, and counted against a limit."""
 
+from collections.abc import Iterable
+from collections.abc import Sequence
+from pathlib import Path
+from triage_cli.cli import messages
+from triage_cli.domain.errors import RowError
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.outcomes import Action
+from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.tickets import Rejected
+from triage_cli.domain.tickets import TicketDraft
+from triage_cli.readers import Table
+from triage_cli.readers import rewritten_mail
+from triage_cli.runtime.file_system import private
+from typing import Any
 import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
-
-from triage_cli.cli import messages
-from triage_cli.domain.errors import RowError, UsageError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers import Table, rewritten_mail
-from triage_cli.runtime.file_system import private
 
 
 def opened(path: Path, *, append: bool = False) -> io.TextIOWrapper:
@@ -32,20 +36,20 @@ def opened(path: Path, *, append: bool = False) -> io.TextIOWrapper:
 class RejectWriter:
     """Reports rejected rows with line and reason, and writes them unchanged to a file if asked to."""
 
-    def __init__(self, path: Path | None, most: str, *, strict: bool) -> None:
+    def __init__(self, path: Path | None, max_rejects: str, *, strict: bool) -> None:
         self._path = path
         self._strict = strict
-        self._most = _bound(most)
-        self._file: io.TextIOWrapper | None = None
-        self._headed = False
-        self._several = False
-        self._hints: set[str] = set()
+        self._max_rejects = _parsed_limit(max_rejects)
+        self._rejects_file: io.TextIOWrapper | None = None
+        self._header_written = False
+        self._has_several_tables = False
+        self._printed_hints: set[str] = set()
         self.count = 0
         self.total = 0
 
     def begin(self, tables: Sequence[Table]) -> None:
-        """Empty the file, which holds one table, so that it has no rows of an earlier run."""
-        self._several = len(tables) > 1
+        """Empty the file of rejected rows, which holds one table, so that it has no rows of an earlier run."""
+        self._has_several_tables = len(tables) > 1
         path = self._path
         if path is None:
             return
@@ -53,97 +57,100 @@ class RejectWriter:
             raise UsageError(
                 "these files have different columns, and --rejects writes one table", hint="import them one by one"
             )
-        self._file = opened(path)
+        self._rejects_file = opened(path)
 
     def see(self, outcome: Outcome[Any], table: Table) -> None:
-        """Process one outcome; with --strict, raise at the first rejected row."""
+        """Process the outcome of a row; with --strict, raise at the first rejected row."""
         self.total += 1
         if outcome.action != Action.REJECTED or outcome.error is None:
             return
         self.count += 1
-        again = outcome.error.hint in self._hints  # a hint is printed once
-        sentence = outcome.error.message if again else outcome.error.sentence()
-        self._hints.add(outcome.error.hint)
-        messages.say(f"rejected: {f'{table.name}: ' if self._several else ''}{sentence}")
-        if self._file is not None:
-            self._write(self._file, outcome.item, table)
+        hint_is_printed = outcome.error.hint in self._printed_hints  # a hint is printed once
+        rejection = outcome.error.message if hint_is_printed else outcome.error.sentence()
+        self._printed_hints.add(outcome.error.hint)
+        messages.say(f"rejected: {f'{table.name}: ' if self._has_several_tables else ''}{rejection}")
+        if self._rejects_file is not None:
+            self._write_row(self._rejects_file, outcome.item, table)
         if self._strict:
             raise RowError("stopped at a rejected row, as --strict asks", hint="mend it and run the same again")
 
-    def _write(self, file: io.TextIOWrapper, rejected: object, table: Table) -> None:
-        if table.delimiter and table.headed and not self._headed:
-            file.write(_csv_line(table.columns, table.delimiter) + "\n")
-            self._headed = True
-        raw = rejected.raw if isinstance(rejected, Rejected) else ""
+    def _write_row(self, rejects_file: io.TextIOWrapper, rejected: object, table: Table) -> None:
+        if table.delimiter and table.headed and not self._header_written:
+            rejects_file.write(_csv_line(table.columns, table.delimiter) + "\n")
+            self._header_written = True
+        raw_row = rejected.raw if isinstance(rejected, Rejected) else ""
         if isinstance(rejected, TicketDraft) and rejected.origin == "mail":
-            raw = rewritten_mail(rejected)
+            raw_row = rewritten_mail(rejected)
         elif isinstance(rejected, TicketDraft) and rejected.cells is not None and not table.delimiter:
             cells = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell is not None}
-            raw = json.dumps(cells, ensure_ascii=False)
+            raw_row = json.dumps(cells, ensure_ascii=False)
         elif isinstance(rejected, TicketDraft) and rejected.cells is not None:
-            raw = _csv_line(rejected.cells, table.delimiter)
-        _write_whole(file, raw, rejected.rest if isinstance(rejected, Rejected) else ())
+            raw_row = _csv_line(rejected.cells, table.delimiter)
+        _write_whole(rejects_file, raw_row, rejected.rest if isinstance(rejected, Rejected) else ())
 
     def close(self) -> None:
         """Close the file of rejected rows."""
-        if self._file is not None:
-            self._file.close()
+        if self._rejects_file is not None:
+            self._rejects_file.close()
 
     @property
     def next_step(self) -> str:
-        """Return how rejected rows are kept, if some were and none is."""
+        """Return how rejected rows are kept, if rows were rejected and none is kept."""
         return f"{self.count:,} rejected: --rejects FILE keeps such rows" if self.count and not self._path else ""
 
     @property
     def too_many(self) -> bool:
         """Return whether more rows were rejected than the caller allows."""
-        number, share = self._most
-        return self.count > (self.total * number / 100 if share else number)
+        limit, is_percentage = self._max_rejects
+        return self.count > (self.total * limit / 100 if is_percentage else limit)
 
 
 class RejectedItems:
-    """Writes rejected items of sources, unchanged: as lines of JSON, or as mails of a mailbox.
+    """Writes rejected items of sources to a file, unchanged: as lines of JSON, or as mails of a mailbox.
 
     They are added to the file, since a later pull does not read them again.
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._file = None if path is None else opened(path, append=True)
+        self._rejects_file = None if path is None else opened(path, append=True)
 
     def add(self, item: object) -> None:
-        """Write an item and flush it, so that a kill does not lose it."""
-        if self._file is None:
+        """Write a rejected item and flush it, so that a kill does not lose it."""
+        if self._rejects_file is None:
             return
         if isinstance(item, TicketDraft) and item.origin == "mail":
-            _write_whole(self._file, rewritten_mail(item))
+            _write_whole(self._rejects_file, rewritten_mail(item))
         elif isinstance(item, Rejected):
-            _write_whole(self._file, item.raw, item.rest)
-        self._file.flush()
+            _write_whole(self._rejects_file, item.raw, item.rest)
+        self._rejects_file.flush()
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        """Close the file of rejected items."""
+        if self._rejects_file is not None:
+            self._rejects_file.close()
 
 
-def _write_whole(file: io.TextIOWrapper, raw: str, rest: Iterable[str] = ()) -> None:
-    last = raw
+def _write_whole(rejects_file: io.TextIOWrapper, raw_row: str, rest: Iterable[str] = ()) -> None:
+    """Write a rejected row with all its pieces, and end it with one line end."""
+    last_piece = raw_row
     for piece in rest:
-        file.write(last)
-        last = piece
-    file.write(last.rstrip("\r\n") + "\n")
+        rejects_file.write(last_piece)
+        last_piece = piece
+    rejects_file.write(last_piece.rstrip("\r\n") + "\n")
 
 
 def _csv_line(cells: Sequence[str], delimiter: str) -> str:
-    row = io.StringIO(newline="")
-    csv.writer(row, delimiter=delimiter).writerow(cells)
-    return row.getvalue().removesuffix("\r\n")
+    csv_line = io.StringIO(newline="")
+    csv.writer(csv_line, delimiter=delimiter).writerow(cells)
+    return csv_line.getvalue().removesuffix("\r\n")
 
 
-def _bound(most: str) -> tuple[float, bool]:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", most.strip())
+def _parsed_limit(max_rejects: str) -> tuple[float, bool]:
+    """Return the limit of `--max-rejects`, and whether it is a percentage of all rows."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", max_rejects.strip())
     if not match:
-        raise UsageError(f'--max-rejects "{most}" is no number', hint="write 10 or 2%")
+        raise UsageError(f'--max-rejects "{max_rejects}" is no number', hint="write 10 or 2%")
     if match[2] and float(match[1]) > 100:
-        raise UsageError(f"--max-rejects {most} is more than all rows", hint="write 2%, or 100% to accept any number")
+        hint = "write 2%, or 100% to accept any number"
+        raise UsageError(f"--max-rejects {max_rejects} is more than all rows", hint=hint)
     return float(match[1]), bool(match[2])

@@ -13,56 +13,55 @@ from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.runtime.process import abandon
 
 # Seconds after the second signal for an orderly exit.
-PATIENCE = 0.7
+EXIT_SECONDS = 0.7
 
 T = TypeVar("T")
 
-
-CODES = {
+SIGNAL_EXIT_CODES = {
     getattr(signal, name): ExitCode.INTERRUPTED if name == "SIGINT" else ExitCode.TERMINATED
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
     if hasattr(signal, name)
 }
 
 
-class _Wake(BaseException):
+class _WakeForSignal(BaseException):
     pass
 
 
 class Stopper:
-    """Turns signals into calls of `stop` while its block runs; `code` is their exit code, 0 without a signal."""
+    """Turns signals into calls of `stop` while its block runs; `code` is the signal's exit code, 0 without one."""
 
     def __init__(self) -> None:
         self.code = 0
-        self._stops: list[Callable[[], None]] = []
+        self._stop_calls: list[Callable[[], None]] = []
         self._stopped = False
         self._is_waiting = False
         self._handlers_before: dict[int, Any] = {}
-        self._nudger: _Nudger | None = None
+        self._nudger: _SignalNudger | None = None
         self._lost_error: type[BaseException] | None = None
         self._has_ended = threading.Event()
-        # This queue may be used by a handler that interrupts another one.
+        # This queue may be used by a signal handler that interrupts another one.
         self._second_signals: SimpleQueue[bool] = SimpleQueue()
 
     def watch(self, stop: Callable[[], None]) -> None:
         """Call `stop` at the first signal."""
-        self._stops.append(stop)
+        self._stop_calls.append(stop)
 
     def stop(self) -> None:
-        """Begin no new work and read no further input, as after a signal."""
+        """Begin no new work and read no further input, as after a first signal."""
         self._stopped = True
-        for stop in self._stops:
+        for stop in self._stop_calls:
             stop()
 
     def __enter__(self) -> Self:
-        sys.unraisablehook = self._unraisable
-        threading.Thread(target=self._insist, daemon=True, name="insisting").start()
-        for signal_number in CODES:
+        sys.unraisablehook = self._on_unraisable
+        threading.Thread(target=self._exit_after_second_signal, daemon=True, name="insisting").start()
+        for signal_number in SIGNAL_EXIT_CODES:
             # A signal that the caller set to be ignored (nohup) stays ignored.
             if signal.getsignal(signal_number) is not signal.SIG_IGN:
                 self._handlers_before[signal_number] = signal.signal(signal_number, self._on_signal)
         if hasattr(signal, "pthread_kill"):
-            self._nudger = _Nudger(self._on_nudge)
+            self._nudger = _SignalNudger(self._on_nudge)
         return self
 
     def __exit__(
@@ -79,33 +78,33 @@ class Stopper:
     def _on_signal(self, signal_number: int, _frame: FrameType | None) -> None:
         if self._nudger is not None:
             self._nudger.handled += 1
-        # One line without a call, because another handler may interrupt this one at any call.
-        before, self.code = self.code, self.code or CODES[signal_number]
-        if before:
+        # One line without a call, because another signal's handler may interrupt this one at any call.
+        code_before, self.code = self.code, self.code or SIGNAL_EXIT_CODES[signal_number]
+        if code_before:
             self._second_signals.put(True)
-        if before or not self._stops:
+        if code_before or not self._stop_calls:
             raise KeyboardInterrupt
-        for stop in self._stops:
+        for stop in self._stop_calls:
             stop()
         if self._is_waiting:
-            raise _Wake
+            raise _WakeForSignal
 
-    def _insist(self) -> None:
+    def _exit_after_second_signal(self) -> None:
         """End the process if the second signal did not, because it is blocked."""
-        if self._second_signals.get() and not self._has_ended.wait(PATIENCE):
+        if self._second_signals.get() and not self._has_ended.wait(EXIT_SECONDS):
             flush_thread = threading.Thread(target=sys.stdout.flush, daemon=True)  # a reader may have stopped reading
             flush_thread.start()
             flush_thread.join(0.1)
             abandon(self.code)
 
-    def _unraisable(self, what: "sys.UnraisableHookArgs") -> None:
+    def _on_unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
         # An exception in a destructor is lost, so the signal is raised again at the next wake-up.
-        if what.exc_type in (KeyboardInterrupt, _Wake):
-            self._lost_error = what.exc_type
+        if unraisable.exc_type in (KeyboardInterrupt, _WakeForSignal):
+            self._lost_error = unraisable.exc_type
             if self._nudger is not None:
                 self._nudger.again()
         else:
-            sys.__unraisablehook__(what)
+            sys.__unraisablehook__(unraisable)
 
     def _on_nudge(self, _number: int, _frame: FrameType | None) -> None:
         lost_error, self._lost_error = self._lost_error, None
@@ -117,19 +116,19 @@ class Stopper:
 
     def interruptible(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items until a signal comes, even while waiting for the next item."""
-        source = iter(items)
+        item_iterator = iter(items)
         while not (self.code or self._stopped):
             try:
                 self._is_waiting = True
-                item = next(source)
-            except (StopIteration, _Wake):
+                item = next(item_iterator)
+            except (StopIteration, _WakeForSignal):
                 return
             finally:
                 self._is_waiting = False
             yield item
 
 
-class _Nudger:
+class _SignalNudger:
     """Wakes the main thread until each signal is handled: one just before a blocking call does not interrupt it.
 
     `handled` counts the signals that have reached their handler.
@@ -141,25 +140,26 @@ class _Nudger:
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._write_fd, False)
         self._wakeup_fd_before = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
-        self._done = threading.Event()
-        threading.Thread(target=self._nudge, args=(threading.get_ident(),), daemon=True, name="nudger").start()
+        self._is_closed = threading.Event()
+        main_thread = threading.get_ident()
+        threading.Thread(target=self._nudge_main_thread, args=(main_thread,), daemon=True, name="nudger").start()
 
-    def _nudge(self, main: int) -> None:
-        came = 0
+    def _nudge_main_thread(self, main_thread: int) -> None:
+        signal_count = 0
         while byte := os.read(self._read_fd, 1):
-            came += byte[0] != signal.SIGURG
-            while self.handled < came and not self._done.wait(0.02):
-                signal.pthread_kill(main, signal.SIGURG)
+            signal_count += byte[0] != signal.SIGURG
+            while self.handled < signal_count and not self._is_closed.wait(0.02):
+                signal.pthread_kill(main_thread, signal.SIGURG)
         os.close(self._read_fd)
 
     def again(self) -> None:
-        """Count the last signal as not handled."""
+        """Count the last signal as not handled yet."""
         self.handled -= 1
         os.write(self._write_fd, bytes([signal.SIGURG]))
 
     def close(self) -> None:
-        """Close the pipe and restore the handlers."""
-        self._done.set()
+        """Close the pipe of signals and restore the signal handlers."""
+        self._is_closed.set()
         signal.set_wakeup_fd(self._wakeup_fd_before)
         os.close(self._write_fd)
         signal.signal(signal.SIGURG, self._handler_before)

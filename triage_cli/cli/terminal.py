@@ -1,4 +1,4 @@
-"""Standard streams and the terminal: what it can do, what is safe on it, and streams that are closed."""
+"""The terminal and the standard streams: colours, texts that are safe on a terminal, and streams that are closed."""
 
 import io
 import os
@@ -14,24 +14,25 @@ from typing import Any, TextIO
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.hostile_text.invisible import escape, replace_hidden
 
-DUMB = ("dumb", "unknown")
+DUMB_TERMINALS = ("dumb", "unknown")
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "1;31", "32", "33", "36"
 AMBER = "color(136)"  # for Rich; yellow cannot be read on white in many terminals
-INDENT = "  "  # the indent of a message's further lines
-NARROWEST = 40  # columns; on a narrower terminal, text is not wrapped
-PREFIXES = {"error": RED, "failed": RED, "rejected": RED, "warning": YELLOW, "note": YELLOW, "next": GREEN}
-PREFIX = re.compile(rf"({'|'.join(PREFIXES)}):")
+MESSAGE_INDENT = "  "  # of a message's further lines
+NARROWEST_TERMINAL = 40  # columns; on a narrower terminal, messages are not wrapped
+MESSAGE_PREFIXES = {"error": RED, "failed": RED, "rejected": RED, "warning": YELLOW, "note": YELLOW, "next": GREEN}
+MESSAGE_PREFIX = re.compile(rf"({'|'.join(MESSAGE_PREFIXES)}):")
 # Of a help page: a heading, an example, the option or the command at the beginning of a row.
-HEADING = re.compile(r"^(?=\S)(.+:)$|^(Usage:)", re.MULTILINE)
-EXAMPLE = re.compile(r"^(  )(triage .*?)(?=   |$)", re.MULTILINE)
-MOST_MARKS = 8  # on one character; more than in any language
-_MAYBE_PILED = re.compile(rf"[^\w\s\x00-\x7f]{{{MOST_MARKS + 1},}}")  # marks are neither letters nor blanks
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-TERM = re.compile(r"^(  )([^\s\x1b].*?)(?=  +\S)", re.MULTILINE)
+HELP_HEADING = re.compile(r"^(?=\S)(.+:)$|^(Usage:)", re.MULTILINE)
+HELP_EXAMPLE = re.compile(r"^(  )(triage .*?)(?=   |$)", re.MULTILINE)
+MOST_MARKS = 8  # on one character of a safe text; more than in any language
+# More combining marks than that, or other characters that are neither letters nor blanks.
+_MAYBE_PILED_MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{MOST_MARKS + 1},}}")
+_CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+HELP_TERM = re.compile(r"^(  )([^\s\x1b].*?)(?=  +\S)", re.MULTILINE)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a stream is a terminal; a closed one is none, also if the caller closed it."""
+    """Return whether a stream is a terminal; a closed stream is none, also if the caller closed it."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:
@@ -57,39 +58,39 @@ def has_colour(stream: TextIO | None) -> bool:
 
 def is_dumb() -> bool:
     """Return whether the terminal knows no escape codes."""
-    return os.environ.get("TERM", "").lower() in DUMB
+    return os.environ.get("TERM", "").lower() in DUMB_TERMINALS
 
 
 def styled(text: str, style: str) -> str:
-    """Return a text in a style, an SGR code."""
+    """Return a text in a style of the terminal, an SGR code."""
     return f"\x1b[{style}m{text}\x1b[0m"
 
 
 def message(line: str, stream: TextIO) -> str:
-    """Return a line for stderr: wrapped at words, with its first word (such as error) in colour."""
+    """Return a message for the terminal: wrapped at words, with its first word (such as error) in colour."""
     columns = width(stream) if is_terminal(stream) else 0
-    if columns >= NARROWEST and len(line) >= columns:
-        parts = textwrap.wrap(
-            line, columns - 1, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False
+    if columns >= NARROWEST_TERMINAL and len(line) >= columns:
+        message_lines = textwrap.wrap(
+            line, columns - 1, subsequent_indent=MESSAGE_INDENT, break_long_words=False, break_on_hyphens=False
         )
-        line = "\n".join(parts)
-    prefix = PREFIX.match(line)
+        line = "\n".join(message_lines)
+    prefix = MESSAGE_PREFIX.match(line)
     if prefix and has_colour(stream):
-        line = styled(prefix.group(), PREFIXES[prefix[1]]) + line[prefix.end() :]
+        line = styled(prefix.group(), MESSAGE_PREFIXES[prefix[1]]) + line[prefix.end() :]
     return line
 
 
 def help_page(text: str, stream: TextIO) -> str:
-    """Return a help page with headings, examples and names in colour."""
+    """Return a help page for the terminal, with headings, examples and names in colour."""
     if not has_colour(stream):
         return text
-    text = EXAMPLE.sub(lambda match: match[1] + styled(match[2], GREEN), text)
-    text = HEADING.sub(lambda match: styled(match[1] or match[2], BOLD), text)
-    return TERM.sub(lambda match: match[1] + styled(match[2], CYAN), text)
+    text = HELP_EXAMPLE.sub(lambda match: match[1] + styled(match[2], GREEN), text)
+    text = HELP_HEADING.sub(lambda match: styled(match[1] or match[2], BOLD), text)
+    return HELP_TERM.sub(lambda match: match[1] + styled(match[2], CYAN), text)
 
 
 def width(stream: TextIO) -> int:
-    """Return the number of columns; 0 if it is unknown."""
+    """Return the number of columns of a terminal; 0 if it is unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
@@ -100,7 +101,7 @@ def safe(text: str) -> str:
     """Return a text that is safe on a terminal: on one line, with hidden characters visible."""
     if not text.isascii():
         text = _without_piles(replace_hidden(text, _visible), _visible)
-    return _CONTROL.sub(lambda match: _visible(match.group()), text)
+    return _CONTROL_CHARACTERS.sub(lambda match: _visible(match.group()), text)
 
 
 def safe_lines(text: str) -> str:
@@ -110,34 +111,36 @@ def safe_lines(text: str) -> str:
 
 def safe_json(text: str) -> str:
     """Return equivalent JSON that is safe on a terminal: hidden characters are escaped, lines are kept."""
-    shown = _without_piles(replace_hidden(text, _escaped), _escaped)
-    return _CONTROL.sub(lambda match: _escaped(match.group()), shown)
+    safe_text = _without_piles(replace_hidden(text, _escaped), _escaped)
+    return _CONTROL_CHARACTERS.sub(lambda match: _escaped(match.group()), safe_text)
 
 
 def _without_piles(text: str, instead: Callable[[str], str]) -> str:
-    """Return a text in which no character has a pile of marks, which would cover the lines above it."""
+    """Return a safe text in which no character has a pile of marks, which would cover the lines above it."""
 
-    def lowered(run: re.Match[str]) -> str:
-        height, shown = 0, []
-        for char in run.group():
-            if (kind := unicodedata.category(char)) in ("Mn", "Me"):
-                height += 1
-            elif kind != "Cf":
-                height = 0
-            shown.append(char if height <= MOST_MARKS else instead(char))
-        return "".join(shown)
+    def without_pile(maybe_pile: re.Match[str]) -> str:
+        mark_count, safe_characters = 0, []
+        for character in maybe_pile.group():
+            if (unicode_category := unicodedata.category(character)) in ("Mn", "Me"):
+                mark_count += 1
+            elif unicode_category != "Cf":
+                mark_count = 0
+            safe_characters.append(character if mark_count <= MOST_MARKS else instead(character))
+        return "".join(safe_characters)
 
-    return _MAYBE_PILED.sub(lowered, text)
+    return _MAYBE_PILED_MARKS.sub(without_pile, text)
 
 
 def _escaped(char: str) -> str:
+    """Return a hidden character as its escape in JSON; lines are kept."""
     if char == "\n":
         return char
-    units = char.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
+    utf16_bytes = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(utf16_bytes[::2], utf16_bytes[1::2], strict=True))
 
 
 def _visible(char: str) -> str:
+    """Return a hidden character as a visible escape; a blank becomes a space."""
     if char in "\n\r\t":
         return " "
     code = ord(char)
@@ -149,17 +152,17 @@ def open_closed() -> None:
 
     Writing to a closed stdout fails; a closed stderr is no error.
     """
-    for number, name, mode in ((0, "stdin", ""), (1, "stdout", "w"), (2, "stderr", "w")):
+    for descriptor, stream_name, mode in ((0, "stdin", ""), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
-            os.fstat(number)
+            os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY if number == 1 else os.O_RDWR)  # the lowest number that is free
+            os.open(os.devnull, os.O_RDONLY if descriptor == 1 else os.O_RDWR)  # the lowest number that is free
             if mode:
-                setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+                setattr(sys, stream_name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def make_utf8(*streams: Any) -> None:
-    """Write UTF-8 with LF in every locale, since scripts depend on the bytes."""
+    """Make the streams write UTF-8 with LF in every locale, since scripts depend on the bytes."""
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             errors = "backslashreplace" if stream is sys.stderr else "surrogateescape"
@@ -167,7 +170,7 @@ def make_utf8(*streams: Any) -> None:
 
 
 def close_quietly() -> None:
-    """Flush stdout and stderr; a closed pipe is no error, and other errors were reported before."""
+    """Flush the streams stdout and stderr; a closed pipe is no error, and other errors were reported before."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
