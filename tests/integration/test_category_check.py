@@ -1,20 +1,23 @@
 """Other categories than at the last classification are reported once, before anything is classified."""
 
+import json
+
+import httpx
+import pytest
+
 from tests.support.batch_server import running_batch_server
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE
-from triage_cli.domain.tickets import Category
-from triage_cli.domain.tickets import Ticket
-from triage_cli.service.classification.category_check import CategoryBasis
-from triage_cli.service.classification.category_check import CategoryCheck
-from triage_cli.service.classification.category_check import SHOWN_CATEGORIES
-from triage_cli.service.classification.category_check import changed_categories_warning
+from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.service.classification.category_check import (
+    SHOWN_CATEGORIES,
+    CategoryBasis,
+    CategoryCheck,
+    changed_categories_warning,
+)
 from triage_cli.stores.category_tables import CategoryMemory
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
-import httpx
-import json
-import pytest
 
 SHOP = """categories:
   - {name: Shipping, description: parcels and delivery, examples: [where is my parcel]}

@@ -1,59 +1,8 @@
 """Deliveries through the use cases and the command line: never lost, never doubled under another id."""
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-from tests.support.cli import Cli
-from tests.support.commands import PATIENCE
-from tests.support.commands import is_pending
-from tests.support.commands import many
-from tests.support.commands import rows
-from tests.support.commands import until
-from tests.support.fake_destination import FakeDestination
-from tests.support.fake_destination import drafts
-from tests.support.fake_destination import run
-from tests.support.online import ONLINE
-from tests.support.webhook_receiver import Receiver
-from tests.support.webhook_receiver import target
-from tests.support.world import FakeClassifier
-from tests.support.world import World
-from triage_cli.api import background
-from triage_cli.destinations.command import CommandDestination
-from triage_cli.destinations.webhook import WebhookDestination
-from triage_cli.domain import ids
-from triage_cli.domain import times
-from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.deliveries import Failure
-from triage_cli.domain.deliveries import OutgoingDelivery
-from triage_cli.domain.deliveries import Receipt
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.outcomes import Action
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Selection
-from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.tickets import TicketDraft
-from triage_cli.domain.tickets import VerdictDraft
-from triage_cli.runtime.async_bridge import bridge
-from triage_cli.runtime.stop import StopControl
-from triage_cli.service.delivery import delivery_run
-from triage_cli.service.delivery import destination_breakers
-from triage_cli.service.delivery import dispatcher
-from triage_cli.service.delivery import route
-from triage_cli.service.delivery.attempt_recorder import AttemptRecorder
-from triage_cli.service.delivery.retry_policy import RetryPolicy
-from triage_cli.service.run_context import RunContext
-from typing import Any
 import itertools
 import json
 import os
-import pytest
 import random
 import re
 import signal
@@ -62,6 +11,37 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import PATIENCE, is_pending, many, rows, until
+from tests.support.fake_destination import FakeDestination, drafts, run
+from tests.support.online import ONLINE
+from tests.support.webhook_receiver import Receiver, target
+from tests.support.world import FakeClassifier, World
+from triage_cli.api import background
+from triage_cli.destinations.command import CommandDestination
+from triage_cli.destinations.webhook import WebhookDestination
+from triage_cli.domain import ids, times
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Receipt, Routed, RoutePlan
+from triage_cli.domain.errors import ConfigError, DeliveryError
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.routing_rules import Rule
+from triage_cli.domain.runs import Lease, Run
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.runtime.async_bridge import bridge
+from triage_cli.runtime.stop import StopControl
+from triage_cli.service.delivery import delivery_run, destination_breakers, dispatcher, route
+from triage_cli.service.delivery.attempt_recorder import AttemptRecorder
+from triage_cli.service.delivery.retry_policy import RetryPolicy
+from triage_cli.service.run_context import RunContext
 
 
 def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three: dict[str, FakeDestination]) -> None:

@@ -1,41 +1,31 @@
 """`forgotten` is a status of its own: counted as itself, in no queue, and nothing brings a ticket out of it."""
 
+import sqlite3
 from contextlib import closing
 from pathlib import Path
+
+import pytest
+
 from tests.support.api_server import running_server
 from tests.support.cli import Cli
-from tests.support.commands import TICKETS
-from tests.support.commands import is_whole
-from tests.support.commands import rows
+from tests.support.commands import TICKETS, is_whole, rows
 from tests.support.fake_destination import FakeDestination
-from tests.support.forgotten_tickets import drafts
-from tests.support.forgotten_tickets import forgotten
-from tests.support.old_schemas import TABLES
-from tests.support.old_schemas import definitions
-from tests.support.old_schemas import second_release
+from tests.support.forgotten_tickets import drafts, forgotten
+from tests.support.old_schemas import TABLES, definitions, second_release
 from tests.support.online import ONLINE
-from tests.support.pg_server import PgServer
-from tests.support.pg_server import sql
+from tests.support.pg_server import PgServer, sql
 from tests.support.remotes import RemoteCli
-from tests.support.world import CATEGORIES
-from tests.support.world import World
+from tests.support.world import CATEGORIES, World
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import STATUSES
-from triage_cli.domain.tickets import Selection
-from triage_cli.domain.tickets import TicketDraft
-from triage_cli.domain.tickets import VerdictDraft
+from triage_cli.domain.tickets import STATUSES, Selection, TicketDraft, VerdictDraft
 from triage_cli.stores.data_migrations import MARK_FORGOTTEN
 from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite import migrations
-from triage_cli.stores.sqlite import schema
-from triage_cli.stores.sqlite.connection import VERSION
-from triage_cli.stores.sqlite.connection import connect
+from triage_cli.stores.sqlite import migrations, schema
+from triage_cli.stores.sqlite.connection import VERSION, connect
 from triage_cli.stores.sqlite.store import SqliteStore
-import pytest
-import sqlite3
 
 BILLING = CATEGORIES[0].name
 

@@ -1,46 +1,40 @@
 """What only the SQLite store promises: its file, its connections, its indexes, its migrations."""
 
+import gc
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pathlib import Path
 from sqlite_utils import Database
+
 from tests.support.chain import first_break
 from tests.support.commands import PATIENCE
 from tests.support.examples import examples
 from tests.support.old_schemas import definitions
-from tests.support.stored_tickets import a_ticket
-from tests.support.stored_tickets import as_of_version_1
-from tests.support.stored_tickets import created
-from tests.support.stored_tickets import filled
-from tests.support.stored_tickets import sql
-from triage_cli.domain import ids
-from triage_cli.domain import times
+from tests.support.stored_tickets import a_ticket, as_of_version_1, created, filled, sql
+from triage_cli.domain import ids, times
 from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.errors import StoreError
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain.errors import StoreError, UsageError
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Selection
 from triage_cli.stores import where_clauses
 from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.delivery_tables import DUE_DELIVERIES
-from triage_cli.stores.leases import CLAIMABLE_TICKETS
-from triage_cli.stores.leases import UNCLAIMED_TICKET
+from triage_cli.stores.leases import CLAIMABLE_TICKETS, UNCLAIMED_TICKET
 from triage_cli.stores.money_tables import SPENT_OF_DAY
 from triage_cli.stores.run_tables import SPENT_ON_PARCEL
 from triage_cli.stores.sqlite import migrations as sqlite_migrations
-from triage_cli.stores.sqlite.connection import VERSION
-from triage_cli.stores.sqlite.connection import connect
+from triage_cli.stores.sqlite.connection import VERSION, connect
 from triage_cli.stores.sqlite.store import SqliteStore
-from typing import Any
-import gc
-import os
-import pytest
-import sqlite3
-import subprocess
-import sys
-import threading
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 TO_ROUTE = frozenset({"classified", "unroutable"})

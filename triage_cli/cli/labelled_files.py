@@ -1,20 +1,17 @@
 """Reads labelled files, for `learn`, `eval` and `suspects`: the column of the label, and rows as texts with a label."""
 
 from io import BytesIO
-from triage_cli.cli import input_tables
-from triage_cli.cli import messages
+from typing import Annotated
+
+import typer
+
+from triage_cli.cli import input_tables, messages
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.learning import Labelled
 from triage_cli.domain.tickets import Rejected
-from triage_cli.readers import MailFolder
-from triage_cli.readers import ReadOptions
-from triage_cli.readers import Table
-from triage_cli.readers import UnknownColumnError
-from triage_cli.readers import open_table
+from triage_cli.readers import MailFolder, ReadOptions, Table, UnknownColumnError, open_table
 from triage_cli.service.learning.training_data import TrainingData
-from typing import Annotated
-import typer
 
 LABEL_COLUMNS = ("label", "category")
 File = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets; verdicts count too.")]

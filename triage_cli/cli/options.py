@@ -1,26 +1,22 @@
 """Options that several commands have, alone or in groups, and what people type for them: times, durations, statuses."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC
-from datetime import datetime
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.insight.stats import STATS_KEYS
-from triage_cli.domain.tickets import PRIORITIES
-from triage_cli.domain.tickets import SORTS
-from triage_cli.domain.tickets import STATUSES
+from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES
 from triage_cli.domain.times import timestamp
-from triage_cli.readers import ReadOptions
-from triage_cli.readers import dates
-from triage_cli.readers import priorities
-from typing import Annotated
-import re
-import typer
+from triage_cli.readers import ReadOptions, dates, priorities
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 DAYS_AGO = {"now": 0, "today": 0, "yesterday": 1}

@@ -1,23 +1,19 @@
 """Rejected rows: reported with line and reason, written to the file of `--rejects`, and counted against a limit."""
 
-from collections.abc import Iterable
-from collections.abc import Sequence
-from pathlib import Path
-from triage_cli.cli import messages
-from triage_cli.domain.errors import RowError
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.outcomes import Action
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Rejected
-from triage_cli.domain.tickets import TicketDraft
-from triage_cli.readers import Table
-from triage_cli.readers import rewritten_mail
-from triage_cli.runtime.file_system import private
-from typing import Any
 import csv
 import io
 import json
 import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from triage_cli.cli import messages
+from triage_cli.domain.errors import RowError, UsageError
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.readers import Table, rewritten_mail
+from triage_cli.runtime.file_system import private
 
 
 def opened(path: Path, *, append: bool = False) -> io.TextIOWrapper:

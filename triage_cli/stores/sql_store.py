@@ -1,30 +1,27 @@
 """The part of a store that SQLite and PostgreSQL share: all its tables, and what is read from several of them."""
 
-from abc import ABC
-from abc import abstractmethod
-from collections.abc import Mapping
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
 from triage_cli.domain.audit import hash_chain
 from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.changes import Change
-from triage_cli.domain.changes import Conflict
-from triage_cli.domain.changes import refusals
+from triage_cli.domain.changes import Change, Conflict, refusals
 from triage_cli.domain.decisions import QuestionSpec
 from triage_cli.domain.evaluation.error_bounds import StoredBound
 from triage_cli.domain.explanation.history import History
-from triage_cli.domain.insight.stats import Stats
-from triage_cli.domain.insight.stats import StatsGroup
-from triage_cli.domain.insight.stats import StatsQuery
+from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import now
 from triage_cli.stores import where_clauses
-from triage_cli.stores.answer_tables import ANSWERS_OF_TICKET
-from triage_cli.stores.answer_tables import AUDITED_ANSWERS
-from triage_cli.stores.answer_tables import AnswerTables
-from triage_cli.stores.answer_tables import BOUNDS_OF_TICKET
-from triage_cli.stores.answer_tables import QUESTIONS_OF_TICKET
+from triage_cli.stores.answer_tables import (
+    ANSWERS_OF_TICKET,
+    AUDITED_ANSWERS,
+    BOUNDS_OF_TICKET,
+    QUESTIONS_OF_TICKET,
+    AnswerTables,
+)
 from triage_cli.stores.batch_tables import BatchTables
 from triage_cli.stores.delivery_tables import DeliveryTables
 from triage_cli.stores.erasure import Erasure

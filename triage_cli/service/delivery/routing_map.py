@@ -1,8 +1,8 @@
 """The routing map as the use cases need it: its rules, how a rule matches a ticket, and how to open a destination."""
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
 from triage_cli.domain import routing_rules
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.evaluation.error_bounds import NEVER
@@ -11,7 +11,6 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.destinations import Destination
 from triage_cli.ports.storage import Store
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
-from typing import NamedTuple
 
 
 def never_promised(_fingerprint: str, _category: str, _max_error: float) -> float:

@@ -1,32 +1,26 @@
 """`triage plan`: what a new configuration would change for stored tickets."""
 
+import os
 from pathlib import Path
-from triage_cli.cli import messages
-from triage_cli.cli import options
+from typing import Annotated, Any, Literal
+
+import typer
+
+from triage_cli.cli import messages, options
 from triage_cli.cli.column_selection import Columns
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Format
-from triage_cli.cli.output import Printer
-from triage_cli.cli.output import drawn_by
+from triage_cli.cli.output import Format, Printer, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.config import Config
-from triage_cli.config import load_config
-from triage_cli.domain.errors import CheckError
-from triage_cli.domain.errors import UsageError
+from triage_cli.config import Config, load_config
+from triage_cli.domain.errors import CheckError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.insight.plans import Move
-from triage_cli.domain.insight.plans import Plan
+from triage_cli.domain.insight.plans import Move, Plan
 from triage_cli.domain.tickets import Selection
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.classification.flip_rules import FlipLimit
 from triage_cli.wiring.plan import AskingCaller
 from triage_cli.wiring.plan import plan as compare
-from typing import Annotated
-from typing import Any
-from typing import Literal
-import os
-import typer
 
 PLAN_KEYS = ("tickets", "older", "moved", "share", "unasked", "cost_usd", "destinations", "matrix", "accuracy")
 PlanFormat = Annotated[

@@ -1,37 +1,27 @@
 """`triage eval`: measures classifiers on labelled tickets: accuracy, thresholds, cost."""
 
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from triage_cli import wiring
-from triage_cli.cli import input_tables
-from triage_cli.cli import labelled_files
-from triage_cli.cli import messages
-from triage_cli.cli import options
+from triage_cli.cli import input_tables, labelled_files, messages, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import PrintOptions
-from triage_cli.cli.output import Printer
-from triage_cli.cli.output import drawn_by
+from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.errors import CheckError
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain.errors import CheckError, TriageError, UsageError
 from triage_cli.domain.evaluation import threshold_sentences
-from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.evaluation.calibration import LEAST
+from triage_cli.domain.evaluation.calibration import LEAST, Calibration
 from triage_cli.domain.evaluation.metrics import Scored
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.exit_codes import gravest
+from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.times import now
 from triage_cli.runtime.file_system import private
 from triage_cli.service.learning.attacks import AttackResult
-from triage_cli.service.learning.evaluation_run import Evaluated
-from triage_cli.service.learning.evaluation_run import EvaluationRun
-from triage_cli.service.learning.evaluation_run import LearnedTickets
-from typing import Annotated
-import typer
+from triage_cli.service.learning.evaluation_run import Evaluated, EvaluationRun, LearnedTickets
 
 ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
 

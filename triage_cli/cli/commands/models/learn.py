@@ -1,20 +1,19 @@
 """`triage learn`: fits the embedded classifier to verdicts and labelled files, and uses it if it is better."""
 
 from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
 from triage_cli import wiring
-from triage_cli.cli import labelled_files
-from triage_cli.cli import messages
+from triage_cli.cli import labelled_files, messages
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import PrintOptions
-from triage_cli.cli.output import drawn_by
+from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.errors import UsageError
 from triage_cli.service.learning.second_look import Looked
 from triage_cli.service.learning.training_run import TrainingReport
-from typing import Annotated
-from typing import Any
-import typer
 
 LEARN_COLUMNS = TrainingReport._fields
 MOST_UNMEASURED = 5  # the most categories that a note names

@@ -1,35 +1,27 @@
 """`triage reclassify`: asks again, shows flips, and applies them."""
 
 from collections import Counter
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from triage_cli.cli import messages
-from triage_cli.cli import options
-from triage_cli.cli import ticket_id_input
+from typing import Annotated, Any
+
+import typer
+
+from triage_cli.cli import messages, options, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.commands.pipeline.classify import tell_waiting
 from triage_cli.cli.commands.pipeline.route import waiting_offline
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
-from triage_cli.cli.progress import ProgressBar
-from triage_cli.cli.progress import among
+from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.exit_codes import gravest
+from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.ids import short
-from triage_cli.domain.outcomes import Action
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.reclassification import Flip
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.serialization import FLIP_KEYS
-from triage_cli.domain.serialization import outcome_record
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.reclassification import Flip, ReclassifyPlan
+from triage_cli.domain.serialization import FLIP_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.service.classification.flip_rules import FlipLimit
-from typing import Annotated
-from typing import Any
-import typer
 
 # The statuses of tickets that are classified again if no ticket is named.
 DECIDED_STATUSES = ("classified", "routing", "routed", "unroutable", "undeliverable")

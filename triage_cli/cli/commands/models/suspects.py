@@ -1,16 +1,13 @@
 """`triage suspects`: labels that several answers contradict, and categories that are confused."""
 
 from triage_cli import wiring
-from triage_cli.cli import labelled_files
-from triage_cli.cli import options
+from triage_cli.cli import labelled_files, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import PrintOptions
-from triage_cli.cli.output import drawn_by
+from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain.serialization import to_json
-from triage_cli.service.learning.training_data import LEAST_LABELLED
-from triage_cli.service.learning.training_data import too_few
+from triage_cli.service.learning.training_data import LEAST_LABELLED, too_few
 
 SUSPECT_COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")
 MOST_CONFUSED_PAIRS = 8

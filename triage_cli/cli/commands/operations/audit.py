@@ -21,8 +21,8 @@ from triage_cli.domain.errors import StoreError, UsageError
 from triage_cli.domain.serialization import to_json
 from triage_cli.runtime.file_system import private
 
-COLUMNS = ("head", "events")
-HASH = re.compile("[0-9a-f]{64}")
+HEAD_COLUMNS = ("head", "events")
+HEAD_HASH = re.compile("[0-9a-f]{64}")
 
 
 @remote_command
@@ -47,22 +47,24 @@ def verify(
     triage audit verify --heads /mnt/elsewhere/heads
     triage audit verify --expect-head $(cat head-of-monday)
     """
-    expected = (expect_head or "").strip().lower()
-    if expect_head is not None and not HASH.fullmatch(expected):
+    expected_head = (expect_head or "").strip().lower()
+    if expect_head is not None and not HEAD_HASH.fullmatch(expected_head):
         raise UsageError(f'"{expect_head}" is no hash', hint="give the 64 digits that triage audit head -o id prints")
-    file = HeadsFile(heads) if heads else None
-    elsewhere = {**(file.read() if file else {}), **({expected: "that was expected"} if expected else {})}
-    with verification_line(shown=session.guides) as counted:
+    heads_file = HeadsFile(heads) if heads else None
+    heads_elsewhere = dict(heads_file.read()) if heads_file else {}
+    if expected_head:
+        heads_elsewhere[expected_head] = "that was expected"
+    with verification_line(shown=session.guides) as count_verified:
         if session.is_remote:
             from triage_cli.client import remote_administration
 
-            verified_head = remote_administration.verify(session.remote, elsewhere)
+            verified_head = remote_administration.verify(session.remote, heads_elsewhere)
         else:
-            verified_head = wiring.database_maintenance.verify(session.config, elsewhere, counted)
-    new = file.add(verified_head) if file else False
-    _print(printing, verified_head._asdict())
+            verified_head = wiring.database_maintenance.verify(session.config, heads_elsewhere, count_verified)
+    is_new_file = heads_file.add(verified_head) if heads_file else False
+    _print_head(printing, verified_head._asdict())
     session.say(f"{messages.plural(verified_head.events, 'events')}: the log is whole")
-    if new:
+    if is_new_file:
         session.say(f"note: {heads} is new, and holds today's head from here on")
 
 
@@ -74,64 +76,64 @@ def head(session: CommandContext, *, printing: PrintOptions) -> None:
     triage audit head >> /mnt/elsewhere/heads
     triage audit head -o id
     """
-    _print(printing, session.look().audit_head()._asdict())
+    _print_head(printing, session.look().audit_head()._asdict())
 
 
-def _print(printing: PrintOptions, record: dict[str, Any]) -> None:
-    printing.printer().one(record, drawn_by("tables.plain", columns=COLUMNS), COLUMNS, "head")
+def _print_head(printing: PrintOptions, head_record: dict[str, Any]) -> None:
+    printing.printer().one(head_record, drawn_by("tables.plain", columns=HEAD_COLUMNS), HEAD_COLUMNS, "head")
 
 
 GROUP = command_group("Prove that the audit log is whole.", verify=verify, head=head)
 
 
 class HeadsFile:
-    """A file with one head a line, as `triage audit head` prints it: a JSON object, or with `-o id` the hash alone."""
+    """A file of audit heads, one a line as `triage audit head` prints it: a JSON object, or with `-o id` the hash."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines: list[str] = []
+        self._head_lines: list[str] = []
 
     def read(self) -> Mapping[str, str]:
-        """Return the hashes and their lines; none without a file. Raises `UsageError` for a line that is no head."""
+        """Return the heads' hashes and their lines; none without a file. Raises `UsageError` for a line without one."""
         try:
-            self._lines = self._path.read_text("utf-8").splitlines()
+            self._head_lines = self._path.read_text("utf-8").splitlines()
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot read {self._path}: {error}", hint="name a file of heads") from error
         return {
-            self._hash(number, head_line): f"of line {number} of {self._path}"
-            for number, head_line in enumerate(self._lines, 1)
+            self._hash_of_line(line_number, head_line): f"of line {line_number} of {self._path}"
+            for line_number, head_line in enumerate(self._head_lines, 1)
             if head_line.strip()
         }
 
-    def _hash(self, number: int, head_line: str) -> str:
-        text = head_line.strip().lower()
+    def _hash_of_line(self, line_number: int, head_line: str) -> str:
+        hash_text = head_line.strip().lower()
         with suppress(ValueError, TypeError, KeyError):  # of a hash alone, which is no JSON object
-            text = str(json.loads(text)["head"])
-        if not HASH.fullmatch(text):
+            hash_text = str(json.loads(hash_text)["head"])
+        if not HEAD_HASH.fullmatch(hash_text):
             raise UsageError(
-                f"line {number} of {self._path} is no head", hint="triage audit head >> FILE writes such lines"
+                f"line {line_number} of {self._path} is no head", hint="triage audit head >> FILE writes such lines"
             )
-        return text
+        return hash_text
 
     def add(self, head: Head) -> bool:
-        """Add a head, unless it is the last one already; tell whether the file is new. Raises `StoreError`."""
-        last = next((head_line for head_line in reversed(self._lines) if head_line.strip()), "")
-        if last and self._hash(len(self._lines), last) == head.head:
+        """Add a verified head, unless it is the last one already; tell whether the file is new. Raises `StoreError`."""
+        last_line = next((head_line for head_line in reversed(self._head_lines) if head_line.strip()), "")
+        if last_line and self._hash_of_line(len(self._head_lines), last_line) == head.head:
             return False
-        head_line = head.head if HASH.fullmatch(last.strip().lower()) else to_json(head._asdict())
-        new = not self._path.exists()
+        head_line = head.head if HEAD_HASH.fullmatch(last_line.strip().lower()) else to_json(head._asdict())
+        is_new_file = not self._path.exists()
         try:
-            with open(self._path, "a+b", buffering=0, opener=private) as file:
-                if file.seek(0, os.SEEK_END):
-                    file.seek(-1, os.SEEK_END)
-                    head_line = head_line if file.read(1) == b"\n" else f"\n{head_line}"
-                file.write(f"{head_line}\n".encode())
-                os.fsync(file.fileno())
+            with open(self._path, "a+b", buffering=0, opener=private) as heads_file:
+                if heads_file.seek(0, os.SEEK_END):
+                    heads_file.seek(-1, os.SEEK_END)
+                    head_line = head_line if heads_file.read(1) == b"\n" else f"\n{head_line}"
+                heads_file.write(f"{head_line}\n".encode())
+                os.fsync(heads_file.fileno())
         except OSError as error:
             raise StoreError(
                 f"the log is whole, but its head cannot be added to {self._path}: {error.strerror}",
                 hint="name a file in a folder you may write",
             ) from error
-        return new
+        return is_new_file

@@ -19,8 +19,8 @@ from triage_cli.domain.tickets import Selection
 
 # Statuses of tickets that the next run works on; those that wait for a person have a limit of their own.
 UNPROCESSED = frozenset({"new", "failed"})
-LABELS = {"undeliverable": "undeliverable", "unroutable": "unroutable", "needs_review": "to review"}
-HINTS = {
+LIMIT_LABELS = {"undeliverable": "undeliverable", "unroutable": "unroutable", "needs_review": "to review"}
+LIMIT_HINTS = {
     "undeliverable": "undeliverable: triage why ID says why, and triage route --retry-dead tries again; "
     "what a destination will never take, a rule sends elsewhere (when: {external_id: ...}), then triage route ID"
 }
@@ -29,15 +29,15 @@ DAY = 24 * 3600.0  # seconds in which a provider answers a batch
 
 
 class Finding(NamedTuple):
-    """The result of one limit in words, whether it is kept, and what to do if it is not."""
+    """What a check found about one limit, in words, whether the limit is kept, and what to do if it is not."""
 
     text: str
     is_kept: bool
     hint: str = ""
 
 
-def _most(name: str, what: str) -> object:
-    """Return an option that limits a count."""
+def _limit_option(name: str, what: str) -> object:
+    """Return an option of `check` that limits a count."""
     return typer.Option(f"--max-{name}", min=0, max=MOST, metavar="N", help=f"At most N {what}.")
 
 
@@ -58,72 +58,72 @@ def check(
             "--max-delivery-age", metavar="AGE", help="No delivery is pending for longer since its ticket was routed."
         ),
     ] = None,
-    pending: Annotated[int | None, _most("pending", "deliveries that are due later")] = None,
+    pending: Annotated[int | None, _limit_option("pending", "deliveries that are due later")] = None,
     undeliverable: Annotated[
-        int | None, _most("undeliverable", "tickets whose attempts at delivery are used up")
+        int | None, _limit_option("undeliverable", "tickets whose attempts at delivery are used up")
     ] = None,
-    unroutable: Annotated[int | None, _most("unroutable", "tickets that match no rule")] = None,
-    review: Annotated[int | None, _most("review", "tickets that wait for a person")] = None,
+    unroutable: Annotated[int | None, _limit_option("unroutable", "tickets that match no rule")] = None,
+    review: Annotated[int | None, _limit_option("review", "tickets that wait for a person")] = None,
 ) -> int:
     """Compare the numbers of waiting tickets with limits, for a monitor: one line, exit code 8 if a limit is exceeded.
 
     \b
     triage check --max-age 1h --max-delivery-age 1d --max-undeliverable 0
     """
-    limits = dict(zip(LABELS, (undeliverable, unroutable, review), strict=True))
-    if all(limit is None for limit in (age, delivery_age, pending, *limits.values())):
+    status_limits = dict(zip(LIMIT_LABELS, (undeliverable, unroutable, review), strict=True))
+    if all(limit is None for limit in (age, delivery_age, pending, *status_limits.values())):
         raise UsageError("nothing to check", hint="give a limit: triage check --max-age 1h --max-undeliverable 0")
     session.require_database()
-    findings = list(_findings(session, age, delivery_age, pending, limits))
+    findings = list(_limit_findings(session, age, delivery_age, pending, status_limits))
     exceeded = [finding.text for finding in findings if not finding.is_kept]
     if exceeded or not session.quiet:
-        line = f"exceeded: {'; '.join(exceeded)}" if exceeded else f"ok: {'; '.join(f.text for f in findings)}"
-        Printer("table").write(line + "\n")
+        check_line = f"exceeded: {'; '.join(exceeded)}" if exceeded else f"ok: {'; '.join(f.text for f in findings)}"
+        Printer("table").write(check_line + "\n")
     for finding in findings:
         session.say("" if finding.is_kept else finding.hint)
     return ExitCode.CHECK_FAILED if exceeded else ExitCode.OK
 
 
-def _findings(
+def _limit_findings(
     session: CommandContext,
     age: str | None,
     delivery_age: str | None,
     pending: int | None,
-    limits: dict[str, int | None],
+    status_limits: dict[str, int | None],
 ) -> Iterator[Finding]:
-    """Yield the result of each given limit."""
+    """Yield what the check finds about each given limit."""
     triage = session.triage
     if age is not None:
-        late = Selection(statuses=UNPROCESSED, until=options.past(age), sort="ticket_id", limit=1)
-        oldest = next(iter(triage.find(late)), None)
-        name = "" if oldest is None else terminal.safe(oldest.external_id or oldest.ticket_id)
-        age_finding = f"ticket {name} is not classified" if oldest else "no ticket is new or failed"
-        yield Finding(f"{age_finding} after {age}", oldest is None)
+        late_selection = Selection(statuses=UNPROCESSED, until=options.past(age), sort="ticket_id", limit=1)
+        oldest_late = next(iter(triage.find(late_selection)), None)
+        name = "" if oldest_late is None else terminal.safe(oldest_late.external_id or oldest_late.ticket_id)
+        age_finding = f"ticket {name} is not classified" if oldest_late else "no ticket is new or failed"
+        yield Finding(f"{age_finding} after {age}", oldest_late is None)
     stats = triage.stats()
     if age is not None:
-        yield from _late_batches(stats, age)
+        yield from _late_batch_findings(stats, age)
     if delivery_age is not None:
         # This also finds a delivery that is never tried: for a private address, a missing secret or a switched off
         # network.
-        oldest_delivery, latest = stats.oldest_pending_delivery, options.past(delivery_age) or ""
-        late_at = oldest_delivery if oldest_delivery and oldest_delivery <= latest else None
+        oldest_delivery, latest_allowed = stats.oldest_pending_delivery, options.past(delivery_age) or ""
+        late_at = oldest_delivery if oldest_delivery and oldest_delivery <= latest_allowed else None
         of = f"a delivery of {terminal.safe(late_at)} is still" if late_at else "no delivery is"
         yield Finding(f"{of} pending after {delivery_age}", late_at is None)
     if pending is not None:
-        number = sum(states.get("pending", 0) for states in stats.deliveries.values())
-        yield Finding(f"{messages.plural(number, 'deliveries')} pending (limit {pending:,})", number <= pending)
-    for status, most in limits.items():
-        if most is not None:
-            number = stats.by_status.get(status, 0)
-            yield Finding(f"{number:,} {LABELS[status]} (limit {most:,})", number <= most, HINTS.get(status, ""))
+        waiting = sum(states.get("pending", 0) for states in stats.deliveries.values())
+        yield Finding(f"{messages.plural(waiting, 'deliveries')} pending (limit {pending:,})", waiting <= pending)
+    for status, most_tickets in status_limits.items():
+        if most_tickets is not None:
+            waiting, hint = stats.by_status.get(status, 0), LIMIT_HINTS.get(status, "")
+            yield Finding(f"{waiting:,} {LIMIT_LABELS[status]} (limit {most_tickets:,})", waiting <= most_tickets, hint)
 
 
-def _late_batches(stats: Stats, age: str) -> Iterator[Finding]:
+def _late_batch_findings(stats: Stats, age: str) -> Iterator[Finding]:
     """Yield the batches that were not collected: a provider takes up to a day, and `age` has passed since."""
-    latest = time.time() - DAY - options.seconds(age)
+    latest_allowed = time.time() - DAY - options.seconds(age)
     for name, waits in stats.waiting.items():
-        if times.to_seconds(waits["since"]) <= latest:
+        if times.to_seconds(waits["since"]) <= latest_allowed:
             wait = messages.plural(waits["tickets"], "tickets wait", "ticket waits")
-            batches = f"{wait} in batches of {terminal.safe(name)} since {waits['since']}"
-            text = f"{batches}, {age} after the day that one takes"
-            yield Finding(text, is_kept=False, hint=BATCH_HINT)
+            waiting_batches = f"{wait} in batches of {terminal.safe(name)} since {waits['since']}"
+            batch_text = f"{waiting_batches}, {age} after the day that one takes"
+            yield Finding(batch_text, is_kept=False, hint=BATCH_HINT)

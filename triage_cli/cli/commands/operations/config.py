@@ -21,7 +21,7 @@ from triage_cli.domain.errors import ConfigError, TriageError
 from triage_cli.domain.tickets import Selection
 from triage_cli.runtime.file_system import private
 
-COLUMNS = ("key", "value", "origin")
+CONFIG_COLUMNS = ("key", "value", "origin")
 REACH_KEYS = ("category", "destinations", "rules", "covered")
 
 
@@ -37,15 +37,15 @@ def init(
     triage config init
     triage config init --full -
     """
-    text = every_key() if full else STARTER
+    config_text = every_key() if full else STARTER
     if str(path) == "-":
-        Printer("table").write(text)
+        Printer("table").write(config_text)
         return
     left_behind = _left_behind(session, path)  # before the new file is in use
     try:
         with open(path, "x", encoding="utf-8", opener=private) as file:
             try:
-                file.write(text)
+                file.write(config_text)
                 file.flush()
             except OSError:
                 path.unlink()  # an incomplete file would block the next try
@@ -65,9 +65,10 @@ def _left_behind(session: CommandContext, path: Path) -> str:
     """Return the database in use, if the new configuration names another one and will be used."""
     try:
         config = session.config
-        heard = not config.origins.get("database", "").startswith(("flag", "environment"))
-        other = config.database != str(path.absolute().with_name("triage.db"))
-        return without_password(config.database) if heard and other and session.has_database else ""
+        takes_config = not config.origins.get("database", "").startswith(("flag", "environment"))
+        is_other_database = config.database != str(path.absolute().with_name("triage.db"))
+        is_left_behind = takes_config and is_other_database and session.has_database
+        return without_password(config.database) if is_left_behind else ""
     except TriageError:  # a configuration that cannot be read, or has no home, is not in use
         return ""
 
@@ -80,16 +81,16 @@ def show(session: CommandContext, *, printing: PrintOptions) -> None:
     triage config show
     triage config show -o jsonl | grep classifier
     """
-    records = [
+    config_records = [
         {"key": key, "value": str(value) if isinstance(value, Path) else value, "origin": origin}
         for key, value, origin in shown(session.config)
     ]
-    table = drawn_by("tables.plain", columns=COLUMNS)
-    printing.printer().all_of(records, COLUMNS, table, "key")
+    config_table = drawn_by("tables.plain", columns=CONFIG_COLUMNS)
+    printing.printer().all_of(config_records, CONFIG_COLUMNS, config_table, "key")
 
 
-def _unset(config: Config) -> Iterator[str]:
-    """Yield a warning for each variable that is not set, and for what else a destination lacks."""
+def _unset_warnings(config: Config) -> Iterator[str]:
+    """Yield a warning for each environment variable that is not set, and for what else a destination lacks."""
     for name in config.sources:
         yield from wiring.sources.warnings(config, name)
     for name, webhook in config.webhooks.items():
@@ -111,26 +112,27 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
     config = session.config
     wiring.destinations.check_templates(config)
     wiring.sources.check_source_templates(config)
-    reached = [routing_rules.reach(config.routes, category.name) for category in config.categories]
-    printing.printer().all_of([_reach_record(reach) for reach in reached], REACH_KEYS, _reach_table, "category")
-    where = config.path or "the built-in defaults"
+    category_reaches = [routing_rules.reach(config.routes, category.name) for category in config.categories]
+    reach_records = [_reach_record(reach) for reach in category_reaches]
+    printing.printer().all_of(reach_records, REACH_KEYS, _reach_table, "category")
+    config_place = config.path or "the built-in defaults"
     session.say(
-        f"{where}: {messages.plural(len(config.categories), 'categories')}, "
+        f"{config_place}: {messages.plural(len(config.categories), 'categories')}, "
         f"{messages.plural(len(config.classifiers), 'classifiers')}, {messages.plural(len(config.routes), 'routes')}, "
         f"{messages.plural(len(config.destinations), 'destinations')}: no mistakes"
     )
-    if bare := [reach.category for reach in reached if not reach.covered]:
+    if uncovered_categories := [reach.category for reach in category_reaches if not reach.covered]:
         messages.say(
-            f"warning: no rule takes every ticket of {', '.join(bare)}, so some end as unroutable; "
+            f"warning: no rule takes every ticket of {', '.join(uncovered_categories)}, so some end as unroutable; "
             "a last route without a condition takes the rest"
         )
-    used = {name for reach in reached for name in reach.destinations} | {config.spikes_to}
-    if unused := [name for name in config.destinations if name not in used]:
-        messages.say(f"warning: no category reaches {', '.join(unused)}; name it in routes, or remove it")
-    for warning in _unset(config):
+    used_destinations = {name for reach in category_reaches for name in reach.destinations} | {config.spikes_to}
+    if unused_destinations := [name for name in config.destinations if name not in used_destinations]:
+        messages.say(f"warning: no category reaches {', '.join(unused_destinations)}; name it in routes, or remove it")
+    for warning in _unset_warnings(config):
         messages.say(f"warning: {warning}")
     try:
-        for warning in _gone_categories(session):
+        for warning in _gone_category_warnings(session):
             messages.say(f"warning: {warning}")
     except TriageError as error:
         messages.say(f"warning: categories of stored tickets were not looked at: {error.message}")
@@ -155,29 +157,30 @@ def _reach_record(reach: routing_rules.Reach) -> dict[str, Any]:
     return dict(zip(REACH_KEYS, (reach.category, reach.destinations, rules, reach.covered), strict=True))
 
 
-def _reach_table(records: Sequence[Any]) -> object:
-    shown = [record | {"destinations": record["destinations"] or "none"} for record in records]
-    return drawn_by("tables.plain", columns=REACH_KEYS)(shown)
+def _reach_table(reach_records: Sequence[Any]) -> object:
+    shown_reaches = [reach | {"destinations": reach["destinations"] or "none"} for reach in reach_records]
+    return drawn_by("tables.plain", columns=REACH_KEYS)(shown_reaches)
 
 
-def _gone_categories(session: CommandContext) -> Iterator[str]:
+def _gone_category_warnings(session: CommandContext) -> Iterator[str]:
     """Yield a warning for each category that tickets have and the configuration has not."""
-    known = {name for category in session.config.categories for name in (category.name, *category.was)}
+    known_categories = {name for category in session.config.categories for name in (category.name, *category.was)}
     for name in session.triage.stats().by_category if session.has_database else ():
-        if name not in known:
-            yield _gone(session, name)
+        if name not in known_categories:
+            yield _gone_category_warning(session, name)
 
 
-def _gone(session: CommandContext, name: str) -> str:
-    """Return a warning about tickets of a category that was removed without a new name."""
-    by_whom = Counter(bool(ticket.verdict) for ticket in session.triage.find(Selection(categories=(name,))))
-    left = []
-    if by_whom[False]:
-        tickets = messages.plural(by_whom[False], "tickets")
-        left.append(f"a machine said it of {tickets} (triage reclassify asks about them first)")
-    if by_whom[True]:
-        left.append(f"people of {by_whom[True]:,} (triage review lists them)")
-    return f'"{name}" is no category now: {" and ".join(left)}; or name its heir with was:'
+def _gone_category_warning(session: CommandContext, name: str) -> str:
+    """Return a warning about tickets of a category that was removed from the configuration without a new name."""
+    gone_category_tickets = session.triage.find(Selection(categories=(name,)))
+    tickets_by_verdict = Counter(bool(ticket.verdict) for ticket in gone_category_tickets)
+    left_tickets = []
+    if tickets_by_verdict[False]:
+        tickets = messages.plural(tickets_by_verdict[False], "tickets")
+        left_tickets.append(f"a machine said it of {tickets} (triage reclassify asks about them first)")
+    if tickets_by_verdict[True]:
+        left_tickets.append(f"people of {tickets_by_verdict[True]:,} (triage review lists them)")
+    return f'"{name}" is no category now: {" and ".join(left_tickets)}; or name its heir with was:'
 
 
 GROUP = command_group("Make, show and check the configuration.", init=init, show=show, check=check, schema=print_schema)

@@ -13,7 +13,7 @@ from triage_cli.cli.output import Printer
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.config import without_password
 
-TOLD = 10  # the most ids in one warning
+MOST_NAMED_IDS = 10  # in the warning that a restored database has forgotten tickets
 
 
 @local_command
@@ -45,25 +45,29 @@ def restore(
     triage db restore backup.db
     """
     path = wiring.database_maintenance.restorable(session.config, file)
-    question = f"this puts {file} in the place of {path}, which is kept beside it"
-    if not yes and Path(path).exists() and not session.agrees(question):
+    restore_question = f"this puts {file} in the place of {path}, which is kept beside it"
+    if not yes and Path(path).exists() and not session.agrees(restore_question):
         session.say("nothing was restored")
         return
     with elapsed_line("restoring", shown=session.guides):
-        head, replaced, doubts = wiring.database_maintenance.restore(session.config, file, session.signature[0])
-    kept = f"; what was there is kept in {replaced.kept}" if replaced.kept else ""
-    session.say(f"restored {file}: {messages.plural(head.events, 'events')}{kept}")
-    if doubts:
-        messages.say(f"warning: the audit log of {file} does not hold: {doubts}")
-    if replaced.tickets:
-        names = ", ".join(replaced.tickets[:TOLD]) + (", …" if len(replaced.tickets) > TOLD else "")
-        number = messages.plural(
-            len(replaced.tickets), "tickets that were forgotten are", "ticket that was forgotten is"
+        restored = wiring.database_maintenance.restore(session.config, file, session.signature[0])
+    restored_head, replaced_database, audit_doubts = restored
+    kept_beside = f"; what was there is kept in {replaced_database.kept}" if replaced_database.kept else ""
+    session.say(f"restored {file}: {messages.plural(restored_head.events, 'events')}{kept_beside}")
+    if audit_doubts:
+        messages.say(f"warning: the audit log of {file} does not hold: {audit_doubts}")
+    if replaced_database.tickets:
+        forgotten_ids = replaced_database.tickets
+        listed_ids = ", ".join(forgotten_ids[:MOST_NAMED_IDS]) + (", …" if len(forgotten_ids) > MOST_NAMED_IDS else "")
+        forgotten = messages.plural(
+            len(forgotten_ids), "tickets that were forgotten are", "ticket that was forgotten is"
         )
-        messages.say(f"warning: {number} back with text: triage show says whose, triage forget erases it: {names}")
-    if replaced.keys:
-        names = ", ".join(replaced.keys)
-        messages.say(f"warning: API keys that were revoked are valid again: triage keys revoke NAME ({names})")
+        messages.say(
+            f"warning: {forgotten} back with text: triage show says whose, triage forget erases it: {listed_ids}"
+        )
+    if replaced_database.keys:
+        revoked_keys = ", ".join(replaced_database.keys)
+        messages.say(f"warning: API keys that were revoked are valid again: triage keys revoke NAME ({revoked_keys})")
 
 
 @local_command
@@ -73,8 +77,8 @@ def copy(
     """Move the database to an empty one on PostgreSQL, audit log included, and verify it there; all or nothing."""
     with elapsed_line("copying", shown=session.guides):
         copied = wiring.database_maintenance.copy_to(session.config, url)
-    contents = ", ".join(f"{number:,} {table}" for table, number in copied.rows.items() if number)
-    session.say(f"copied {contents or 'nothing, since there is nothing'}; the audit log holds there")
+    copied_rows = ", ".join(f"{number:,} {table}" for table, number in copied.rows.items() if number)
+    session.say(f"copied {copied_rows or 'nothing, since there is nothing'}; the audit log holds there")
     if copied.changed:
         session.say(f"note: a NUL character in {copied.changed} rows became U+FFFD, which PostgreSQL can keep")
     if session.guides:

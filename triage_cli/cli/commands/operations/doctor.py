@@ -19,7 +19,7 @@ from triage_cli.domain.exit_codes import ExitCode
 from triage_cli.domain.insight.stats import Stats
 from triage_cli.domain.runs import Lease
 
-COLUMNS = ("what", "works", "said", "next")
+DOCTOR_COLUMNS = ("what", "works", "said", "next")
 
 
 @command
@@ -39,63 +39,66 @@ def doctor(
     triage doctor
     triage doctor --send billing-chat
     """
-    check_records = list(_tried(session)) if send is None else [_sent(session, send)]
-    printing.printer().all_of(check_records, COLUMNS, drawn_by("tables.checks"), "what")
-    return ExitCode.OK if all(record["works"] is not False for record in check_records) else ExitCode.CHECK_FAILED
+    doctor_records = list(_doctor_records(session)) if send is None else [_test_ticket_record(session, send)]
+    printing.printer().all_of(doctor_records, DOCTOR_COLUMNS, drawn_by("tables.checks"), "what")
+    return ExitCode.OK if all(record["works"] is not False for record in doctor_records) else ExitCode.CHECK_FAILED
 
 
-def _tried(session: CommandContext) -> Iterator[dict[str, Any]]:
+def _doctor_records(session: CommandContext) -> Iterator[dict[str, Any]]:
     config = session.config
-    yield _record("configuration", str(config.path or "the built-in defaults"))
-    stats, off, failed = None, frozenset[str](), False
-    not_asked = ("", "")  # why no provider is asked, and what to do
+    yield _doctor_record("configuration", str(config.path or "the built-in defaults"))
+    stats, switched_off_names, database_failed = None, frozenset[str](), False
+    not_asked_because = ("", "")  # why no provider is asked, and what to do
     try:
         if session.has_database:
             stats = session.triage.stats()
             session.store.renew(Lease(""))  # changes nothing, but fails without the right to write
-            off = session.store.switched_off()
-            contents = f"{messages.plural(stats.tickets, 'tickets')}, {messages.plural(stats.events, 'events')}"
+            switched_off_names = session.store.switched_off()
+            tickets, events = messages.plural(stats.tickets, "tickets"), messages.plural(stats.events, "events")
+            database_contents = f"{tickets}, {events}"
         else:
             wiring.stores.check_place(config)
-            contents = "not there yet; triage create FILE makes one"
-            not_asked = ("its call is booked, and there is no database for that yet", "triage create FILE")
+            database_contents = "not there yet; triage create FILE makes one"
+            not_asked_because = ("its call is booked, and there is no database for that yet", "triage create FILE")
             session.lend_database()
-        yield _record("database", f"{without_password(config.database)}: {contents}")
+        yield _doctor_record("database", f"{without_password(config.database)}: {database_contents}")
     except TriageError as error:
-        yield _record("database", error.message, error.hint, works=False)
-        not_asked = ("its call is booked in the database, which does not work", "mend the database")
-        stats, failed = None, True
+        yield _doctor_record("database", error.message, error.hint, works=False)
+        not_asked_because = ("its call is booked in the database, which does not work", "mend the database")
+        stats, database_failed = None, True
         session.lend_database(instead=True)
-    yield from _classifiers(session, *not_asked)
-    yield from _destinations(config, off)
+    yield from _classifier_records(session, *not_asked_because)
+    yield from _destination_records(config, switched_off_names)
     if stats is not None:
-        yield from _missing_destinations(config, stats)
-    yield from _sources(session)
-    if not failed:
-        yield from _learned(session)
+        yield from _missing_destination_records(config, stats)
+    yield from _source_records(session)
+    if not database_failed:
+        yield from _learned_model_records(session)
 
 
-def _classifiers(session: CommandContext, not_asked: str, first: str) -> Iterator[dict[str, Any]]:
+def _classifier_records(session: CommandContext, not_asked_because: str, first_step: str) -> Iterator[dict[str, Any]]:
     for name in session.config.classifiers:
-        if not_asked and wiring.classifier_diagnostics.asks_provider(session.config, name):
-            yield _record(f"classifier {name}", f"not asked: {not_asked}", f"{first}, then triage doctor", works=None)
+        if not_asked_because and wiring.classifier_diagnostics.asks_provider(session.config, name):
+            finding, hint = f"not asked: {not_asked_because}", f"{first_step}, then triage doctor"
+            yield _doctor_record(f"classifier {name}", finding, hint, works=None)
             continue
         test = partial(wiring.classifier_diagnostics.try_classifier, session.config, name, *session.signature)
-        yield _tested(f"classifier {name}", test)
+        yield _tested_record(f"classifier {name}", test)
 
 
-def _destinations(config: Config, off: AbstractSet[str]) -> Iterator[dict[str, Any]]:
+def _destination_records(config: Config, switched_off_names: AbstractSet[str]) -> Iterator[dict[str, Any]]:
     for name in config.destinations:
-        if name in off:
-            why = "it answered that it is gone (410) and is switched off"
-            yield _record(f"destination {name}", why, "triage route --retry-dead switches it on again", works=False)
+        if name in switched_off_names:
+            finding = "it answered that it is gone (410) and is switched off"
+            hint = "triage route --retry-dead switches it on again"
+            yield _doctor_record(f"destination {name}", finding, hint, works=False)
             continue
         test = partial(wiring.destination_diagnostics.try_destination, config, name)
-        yield _tested(f"destination {name}", test)
+        yield _tested_record(f"destination {name}", test)
 
 
-def _missing_destinations(config: Config, stats: Stats) -> Iterator[dict[str, Any]]:
-    """Yield the destinations that are not configured any more, though deliveries to them are not settled."""
+def _missing_destination_records(config: Config, stats: Stats) -> Iterator[dict[str, Any]]:
+    """Yield the doctor's records of destinations that left the configuration, though deliveries are not settled."""
     for name, states in sorted(stats.deliveries.items()):
         pending, dead = states.get("pending", 0), states.get("dead", 0)
         if name not in config.destinations and (pending or dead):
@@ -108,61 +111,61 @@ def _missing_destinations(config: Config, stats: Stats) -> Iterator[dict[str, An
                 if number
             ]
             finding = f"not in the config, but has {', '.join(unsettled)}"
-            yield _record(f"destination {name}", finding, wiring.destinations.DECIDE_ANEW, works=False)
+            yield _doctor_record(f"destination {name}", finding, wiring.destinations.DECIDE_ANEW, works=False)
 
 
-def _sources(session: CommandContext) -> Iterator[dict[str, Any]]:
+def _source_records(session: CommandContext) -> Iterator[dict[str, Any]]:
     for name, spec in session.config.sources.items():
         if session.config.offline and spec.type != "command":
             hint = "leave out --offline (also TRIAGE_OFFLINE and offline: in the config)"
-            yield _record(f"source {name}", "not tried: the network is switched off", hint, works=None)
+            yield _doctor_record(f"source {name}", "not tried: the network is switched off", hint, works=None)
             continue
-        yield _tested(f"source {name}", partial(wiring.sources.try_source, session.config, name, messages.say))
+        yield _tested_record(f"source {name}", partial(wiring.sources.try_source, session.config, name, messages.say))
 
 
-def _sent(session: CommandContext, name: str) -> dict[str, Any]:
-    """Send a test ticket. Raises `UsageError` if there is no destination of this name."""
+def _test_ticket_record(session: CommandContext, name: str) -> dict[str, Any]:
+    """Send a test ticket, and return the doctor's record of it. Raises `UsageError` for an unknown destination."""
     if name not in session.config.destinations:
         raise UsageError(f'no destination "{name}" in the config', hint="triage config show lists them")
     try:
-        return _record(f"destination {name}", wiring.destination_diagnostics.send_test(session.config, name))
+        return _doctor_record(f"destination {name}", wiring.destination_diagnostics.send_test(session.config, name))
     except TriageError as error:
         answer = f"; it said: {error.answer}" if isinstance(error, DeliveryError) and error.answer else ""
         hint = "" if answer else error.hint
-        return _record(f"destination {name}", error.message + answer, hint, works=False)
+        return _doctor_record(f"destination {name}", error.message + answer, hint, works=False)
 
 
-def _learned(session: CommandContext) -> Iterator[dict[str, Any]]:
+def _learned_model_records(session: CommandContext) -> Iterator[dict[str, Any]]:
     try:
-        version = wiring.classifier_diagnostics.learned_version(session.config)
-        if version is not None:
-            yield _record("learned model", version[0], "" if version[1] else "triage learn", works=version[1])
+        learned_version = wiring.classifier_diagnostics.learned_version(session.config)
+        if learned_version is not None:
+            finding, works = learned_version
+            yield _doctor_record("learned model", finding, "" if works else "triage learn", works=works)
         for name, calibration, holds in wiring.classifier_diagnostics.calibrations(session.config):
-            fitted = f"fitted to {calibration.n:,} labelled tickets on {calibration.at[:10]}"
+            fitted_to = f"fitted to {calibration.n:,} labelled tickets on {calibration.at[:10]}"
             if holds:
-                yield _record(f"calibration {name}", fitted)
+                yield _doctor_record(f"calibration {name}", fitted_to)
             else:
                 hint = f"triage eval FILE --classifier {name} --calibrate"
-                why = f"{fitted}; model, prompt or categories changed since, so it is retired"
-                yield _record(f"calibration {name}", why, hint, works=False)
+                finding = f"{fitted_to}; model, prompt or categories changed since, so it is retired"
+                yield _doctor_record(f"calibration {name}", finding, hint, works=False)
         for name, max_error, bounds in wiring.classifier_diagnostics.promised(session.config):
-            kept = all(bound.threshold is not None for bound in bounds.values())
-            hint = "" if kept else f"triage eval FILE --classifier {name} --calibrate, or give verdicts"
-            yield _record(
-                f"promise {name}", threshold_sentences.summary(max_error, bounds.values()), hint, works=kept or None
-            )
+            is_kept = all(bound.threshold is not None for bound in bounds.values())
+            hint = "" if is_kept else f"triage eval FILE --classifier {name} --calibrate, or give verdicts"
+            finding = threshold_sentences.summary(max_error, bounds.values())
+            yield _doctor_record(f"promise {name}", finding, hint, works=is_kept or None)
     except TriageError as error:
-        yield _record("learned model", error.message, error.hint, works=False)
+        yield _doctor_record("learned model", error.message, error.hint, works=False)
 
 
-def _tested(what: str, test: Callable[[], str]) -> dict[str, Any]:
-    """Return the record of a test, which returns what it has found, or raises why something does not work."""
+def _tested_record(what: str, test: Callable[[], str]) -> dict[str, Any]:
+    """Return the doctor's record of a test, which returns what it found, or raises why something does not work."""
     try:
-        return _record(what, test())
+        return _doctor_record(what, test())
     except TriageError as error:
-        return _record(what, error.message, error.hint, works=False)
+        return _doctor_record(what, error.message, error.hint, works=False)
 
 
-def _record(what: str, finding: str, hint: str = "", *, works: bool | None = True) -> dict[str, Any]:
-    """Return the record of one test; `works` is None if it is unknown, which is no failure."""
-    return dict(zip(COLUMNS, (what, works, finding, hint), strict=True))
+def _doctor_record(what: str, finding: str, hint: str = "", *, works: bool | None = True) -> dict[str, Any]:
+    """Return the doctor's record of one test; `works` is None if it is unknown, which is no failure."""
+    return dict(zip(DOCTOR_COLUMNS, (what, works, finding, hint), strict=True))

@@ -43,50 +43,51 @@ def forget(
     if not customer:
         raise UsageError("--customer-id is empty", hint="name the customer")
     if dry_run:
-        printing.printer(quiet=True).many(_found(session, customer), ticket_record, TICKET_KEYS, TICKETS_TABLE)
-        number = messages.plural(_count(session, customer), "tickets")
-        session.say(f"{number} of {customer} would be erased (--dry-run)")
-    elif yes or _agreed(session, customer):
+        found_tickets = _customer_tickets(session, customer)
+        printing.printer(quiet=True).many(found_tickets, ticket_record, TICKET_KEYS, TICKETS_TABLE)
+        to_erase = messages.plural(_customer_ticket_count(session, customer), "tickets")
+        session.say(f"{to_erase} of {customer} would be erased (--dry-run)")
+    elif yes or _agreed_to_erase(session, customer):
         _erase(session, customer, printing.printer(quiet=session.quiet))
     else:
         session.say("nothing was erased")
 
 
-def _found(session: CommandContext, customer: str) -> Iterator[Ticket]:
+def _customer_tickets(session: CommandContext, customer: str) -> Iterator[Ticket]:
     return session.look().find(Selection(customer_id=customer))
 
 
-def _count(session: CommandContext, customer: str) -> int:
-    return sum(1 for _ in _found(session, customer))
+def _customer_ticket_count(session: CommandContext, customer: str) -> int:
+    return sum(1 for _ in _customer_tickets(session, customer))
 
 
-def _agreed(session: CommandContext, customer: str) -> bool:
+def _agreed_to_erase(session: CommandContext, customer: str) -> bool:
     """Ask for confirmation, unless there is nothing to erase."""
-    number = _count(session, customer)
-    return not number or session.agrees(f"this erases {messages.plural(number, 'tickets')} of {customer} for good")
+    to_erase = _customer_ticket_count(session, customer)
+    return not to_erase or session.agrees(f"this erases {messages.plural(to_erase, 'tickets')} of {customer} for good")
 
 
 def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
-    counts: Counter[str] = Counter()
-    sent: Counter[str] = Counter()
+    forget_counts: Counter[str] = Counter()
+    sent_before: Counter[str] = Counter()
 
-    def counted() -> Iterator[Outcome[Routed]]:
+    def counted_erasures() -> Iterator[Outcome[Routed]]:
         with elapsed_line("erasing", shown=session.shows_progress(printer.format)):
             for outcome in session.triage.forget(customer):
-                counts[outcome.action] += 1
-                sent.update((outcome.value.ticket.routed_to or "").split(", ")) if outcome.value else None
+                forget_counts[outcome.action] += 1
+                sent_before.update((outcome.value.ticket.routed_to or "").split(", ")) if outcome.value else None
                 yield outcome
 
-    printer.many(counted(), outcome_record, TICKET_KEYS, TICKETS_TABLE)
-    session.say(messages.counted(counts, ("forgotten",)))
-    sent.pop("", None)
-    if counts:
-        sent_to = ", ".join(f"{name} ({number})" for name, number in sorted(sent.items()))
-        delivered = f"what was sent before: {sent_to}; " if sent else ""
-        beside = "backups, exports, files of rejects, single words in a learned model"
-        session.say(f"note: out of reach: {delivered}{beside}")
-    if counts and (kept := wiring.database_maintenance.kept_databases(session.config)):
-        files = ", ".join(map(str, kept))
-        session.say(f"note: {files} may hold the texts as well: db restore kept what was there; delete it")
-    if not counts:
+    printer.many(counted_erasures(), outcome_record, TICKET_KEYS, TICKETS_TABLE)
+    session.say(messages.counted(forget_counts, ("forgotten",)))
+    sent_before.pop("", None)
+    if forget_counts:
+        sent_to = ", ".join(f"{name} ({number})" for name, number in sorted(sent_before.items()))
+        delivered_before = f"what was sent before: {sent_to}; " if sent_before else ""
+        other_copies = "backups, exports, files of rejects, single words in a learned model"
+        session.say(f"note: out of reach: {delivered_before}{other_copies}")
+    if forget_counts and (kept_databases := wiring.database_maintenance.kept_databases(session.config)):
+        kept_files = ", ".join(map(str, kept_databases))
+        session.say(f"note: {kept_files} may hold the texts as well: db restore kept what was there; delete it")
+    if not forget_counts:
         session.say("note: no ticket has this customer id")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log shows this name.")]
 Expires = Annotated[str | None, typer.Option(metavar="DURATION", help="When the key expires, such as 90d.")]
-COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "expires_at", "revoked_at", "old_key_until")
-KEYS_TABLE = drawn_by("tables.plain", columns=COLUMNS)
+KEY_COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "expires_at", "revoked_at", "old_key_until")
+KEYS_TABLE = drawn_by("tables.plain", columns=KEY_COLUMNS)
 
 
 @remote_command
@@ -45,7 +45,7 @@ def create(
     """
     printer = printing.printer()
     printer.check_columns(CreatedKey._fields)
-    _show(session, printer, _ring(session).create(name, role, options.duration(expires)))
+    _show_created_key(session, printer, _key_ring(session).create(name, role, options.duration(expires)))
 
 
 @remote_command
@@ -56,10 +56,10 @@ def list_keys(session: CommandContext, *, printing: PrintOptions) -> None:
     triage keys list
     """
     session.look()
-    keys = list(_ring(session).list())
-    if not keys and session.guides and session.has_database:
+    api_keys = list(_key_ring(session).list())
+    if not api_keys and session.guides and session.has_database:
         session.say("no keys yet: triage keys create NAME --role reader makes one")
-    printing.printer().many(keys, _record, COLUMNS, KEYS_TABLE, "name")
+    printing.printer().many(api_keys, _key_record, KEY_COLUMNS, KEYS_TABLE, "name")
 
 
 @remote_command
@@ -80,8 +80,8 @@ def rotate(
     """
     printer = printing.printer()
     printer.check_columns(CreatedKey._fields)
-    made = _ring(session).rotate(name, options.seconds(overlap), options.duration(expires))
-    _show(session, printer, made)
+    created_key = _key_ring(session).rotate(name, options.seconds(overlap), options.duration(expires))
+    _show_created_key(session, printer, created_key)
 
 
 @remote_command
@@ -92,17 +92,17 @@ def revoke(session: CommandContext, name: Name, *, printing: PrintOptions) -> No
     triage keys revoke zendesk-bot
     """
     printer = printing.printer()
-    printer.check_columns(COLUMNS)
-    printer.one(_record(_ring(session).revoke(name)), KEYS_TABLE, COLUMNS, "name")
+    printer.check_columns(KEY_COLUMNS)
+    printer.one(_key_record(_key_ring(session).revoke(name)), KEYS_TABLE, KEY_COLUMNS, "name")
 
 
-def _show(session: CommandContext, printer: Printer, made: CreatedKey) -> None:
-    record = made._asdict()
-    printer.one(record, drawn_by("tables.plain", columns=tuple(record)), tuple(record), "key")
+def _show_created_key(session: CommandContext, printer: Printer, created_key: CreatedKey) -> None:
+    created_record = created_key._asdict()
+    printer.one(created_record, drawn_by("tables.plain", columns=tuple(created_record)), tuple(created_record), "key")
     session.say("keep the key now: it is shown only once")
 
 
-def _ring(session: CommandContext) -> "KeyRing | RemoteKeyRing":
+def _key_ring(session: CommandContext) -> "KeyRing | RemoteKeyRing":
     if session.is_remote:
         from triage_cli.client.remote_administration import RemoteKeyRing
 
@@ -110,8 +110,8 @@ def _ring(session: CommandContext) -> "KeyRing | RemoteKeyRing":
     return KeyRing(session.store, wiring.stores.open_gate(session.store), user())
 
 
-def _record(key: ApiKey) -> dict[str, Any]:
-    return {column: getattr(key, column) for column in COLUMNS}
+def _key_record(api_key: ApiKey) -> dict[str, Any]:
+    return {column: getattr(api_key, column) for column in KEY_COLUMNS}
 
 
 GROUP = command_group(

@@ -37,8 +37,8 @@ def mcp(
         raise UsageError("the MCP server is not installed", hint=with_extra("mcp")) from error
     from triage_cli.mcp_server.server import AgentServer, serve
 
-    server = AgentServer(session.triage, session.consultation, max_cost=max_cost, allow_writes=allow_writes)
+    agent_server = AgentServer(session.triage, session.consultation, max_cost=max_cost, allow_writes=allow_writes)
     if terminal.is_terminal(sys.stdin):
         session.say("this speaks MCP over stdin and stdout, so an agent's host is to start it; Ctrl-C ends it")
-    serve(server, session.stopper.watch, verbose=bool(session.global_options.verbose))
+    serve(agent_server, session.stopper.watch, verbose=bool(session.global_options.verbose))
     return 0

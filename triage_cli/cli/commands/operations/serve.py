@@ -66,33 +66,32 @@ def serve(
     wiring.destinations.check_templates(session.config)
     gc.set_threshold(5_000, 10, 10)  # a server runs for long, and requests leave cycles behind
     # Of the process that started this one.
-    fd = int(os.environ[SOCKET_FD_ENV]) if SOCKET_FD_ENV in os.environ else None
+    inherited_fd = int(os.environ[SOCKET_FD_ENV]) if SOCKET_FD_ENV in os.environ else None
     settings = api_server.ServerSettings(
-        host, port, ssl_certfile, ssl_keyfile, behind_proxy, fd, root_path.rstrip("/"), keep_alive, drain
+        host, port, ssl_certfile, ssl_keyfile, behind_proxy, inherited_fd, root_path.rstrip("/"), keep_alive, drain
     )
-    if workers > 1 and fd is None:
+    if workers > 1 and inherited_fd is None:
         listening_socket = api_server.open_socket(host, port)
-        processes = WorkerProcesses(listening_socket, sys.argv[1:], workers)
-        session.stopper.watch(processes.stop)
-        url = api_server.url_of(listening_socket, is_tls=ssl_certfile is not None)
-        _tell_of_the_start(session)
-        session.say(f"serving {url}, by {workers} processes, described at {url}/docs; Ctrl-C ends it")
-        return processes.serve_until_stopped()
-    server = api_server.listening_server(
-        session.config, settings, session.say, log=None if session.quiet else sys.stderr
-    )
-    session.stopper.watch(server.stop)
-    if fd is None:
-        _tell_of_the_start(session)
-        session.say(f"serving {server.url}, described at {server.url}/docs; Ctrl-C ends it")
+        worker_processes = WorkerProcesses(listening_socket, sys.argv[1:], workers)
+        session.stopper.watch(worker_processes.stop)
+        serving_url = api_server.url_of(listening_socket, is_tls=ssl_certfile is not None)
+        _warn_at_start(session)
+        session.say(f"serving {serving_url}, by {workers} processes, described at {serving_url}/docs; Ctrl-C ends it")
+        return worker_processes.serve_until_stopped()
+    server_log = None if session.quiet else sys.stderr
+    http_server = api_server.listening_server(session.config, settings, session.say, log=server_log)
+    session.stopper.watch(http_server.stop)
+    if inherited_fd is None:
+        _warn_at_start(session)
+        session.say(f"serving {http_server.url}, described at {http_server.url}/docs; Ctrl-C ends it")
     else:
-        follow_parent(server.begun, server.stop)
-    server.serve_until_stopped()
+        follow_parent(http_server.begun, http_server.stop)
+    http_server.serve_until_stopped()
     return 0
 
 
-def _tell_of_the_start(session: CommandContext) -> None:
-    """Warn about destinations that get nothing, and note if there is no key."""
+def _warn_at_start(session: CommandContext) -> None:
+    """Warn at the start of a server about destinations that get nothing, and note if there is no API key."""
     for name in session.config.destinations:
         for warning in wiring.destination_diagnostics.warnings(session.config, name):
             messages.say(f"warning: {warning}")
