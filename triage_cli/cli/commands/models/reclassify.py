@@ -9,7 +9,7 @@ import typer
 
 from triage_cli.cli import messages, options, ticket_id_input
 from triage_cli.cli.command import remote_command
-from triage_cli.cli.commands.pipeline.classify import tell_waiting
+from triage_cli.cli.commands.pipeline.classify import say_waiting_batches
 from triage_cli.cli.commands.pipeline.route import waiting_offline
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
@@ -108,7 +108,7 @@ def reclassify(
         always_counted = ("flipped" if apply else "flip", "confirmed", "unchanged")
         session.say(messages.counted(flip_counts, always_counted, ACTION_LABELS | change_labels))
     if batch or flip_counts["waiting"]:
-        tell_waiting(session, session.triage.stats)
+        say_waiting_batches(session, session.triage.stats)
     if flip_counts["waiting"] and not batch:
         session.say("triage reclassify --batch collects the answers")
     if reroute:

@@ -1,29 +1,42 @@
 """`triage classify`: ask a classifier about tickets."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache, partial
-from typing import Annotated
-
-import typer
-
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from functools import cache
+from functools import partial
 from triage_cli import wiring
-from triage_cli.cli import local_time, messages, options, terminal, ticket_id_input
+from triage_cli.cli import local_time
+from triage_cli.cli import messages
+from triage_cli.cli import options
+from triage_cli.cli import terminal
+from triage_cli.cli import ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
-from triage_cli.cli.progress import ProgressBar, among
-from triage_cli.domain.decisions import ClassifyPlan, Decided
-from triage_cli.domain.exit_codes import ExitCode, gravest
+from triage_cli.cli.output import Printer
+from triage_cli.cli.output import TICKETS_TABLE
+from triage_cli.cli.output import TicketPrintOptions
+from triage_cli.cli.progress import ProgressBar
+from triage_cli.cli.progress import among
+from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.decisions import Decided
+from triage_cli.domain.exit_codes import ExitCode
+from triage_cli.domain.exit_codes import gravest
 from triage_cli.domain.insight.stats import Stats
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
+from triage_cli.domain.serialization import TICKET_KEYS
+from triage_cli.domain.serialization import outcome_record
 from triage_cli.domain.tickets import Selection
+from typing import Annotated
+import typer
 
-COLUMNS = (*TICKET_KEYS, "asked")
+CLASSIFY_COLUMNS = (*TICKET_KEYS, "asked")
 PREVIEW_KEYS = ("tickets", "tokens", "cost_usd", "prompt")
-WORDS = {"waiting": "waiting in a batch", "needs_review": "need review", "held": "held by a verdict or another run"}
-DIDS = ("classified", "needs_review", "failed")
+CLASSIFY_LABELS = {
+    "waiting": "waiting in a batch", "needs_review": "need review", "held": "held by a verdict or another run",
+}  # fmt: skip
+CLASSIFY_ACTIONS = ("classified", "needs_review", "failed")
 
 
 @remote_command
@@ -56,77 +69,79 @@ def classify(
     triage classify
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
-    plan = classify_options.plan(session, force=force, batch=batch)
+    classify_plan = classify_options.plan(session, force=force, batch=batch)
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
-    named, missing = ticket_id_input.ids(session, ids)
-    selection = Selection(ids=named[:limit] if named is not None else None, since=options.moment(since), limit=limit)
+    named_ids, missing = ticket_id_input.ids(session, ids)
+    limited_ids = named_ids[:limit] if named_ids is not None else None
+    selection = Selection(ids=limited_ids, since=options.moment(since), limit=limit)
     if dry_run:
         session.only_here("classify --dry-run")
-        return _preview(session, selection, plan, printer, as_text=printing.as_text)
-    counts: Counter[str] = Counter()
-    codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
-    total = partial(among, session, selection, ("new", "failed"))
-    bar = ProgressBar(session, "classifying", session.shows_progress(printer.format), total)
-    outcomes = _counted(bar.over(session.triage.classify(selection, plan)), counts, codes)
+        return _preview_cost(session, selection, classify_plan, printer, as_text=printing.as_text)
+    classify_counts: Counter[str] = Counter()
+    classify_codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
+    to_classify = partial(among, session, selection, ("new", "failed"))
+    classify_bar = ProgressBar(session, "classifying", session.shows_progress(printer.format), to_classify)
+    classified = classify_bar.over(session.triage.classify(selection, classify_plan))
+    classify_outcomes = _counted_answers(classified, classify_counts, classify_codes)
     try:
-        printer.of_named(ids, outcomes, outcome_record, COLUMNS, TICKETS_TABLE)
+        printer.of_named(ids, classify_outcomes, outcome_record, CLASSIFY_COLUMNS, TICKETS_TABLE)
     finally:
-        session.say(messages.counted(counts, DIDS, WORDS))
+        session.say(messages.counted(classify_counts, CLASSIFY_ACTIONS, CLASSIFY_LABELS))
     stats = cache(session.triage.stats)  # asked once, after the work
-    if batch or counts["waiting"]:
-        tell_waiting(session, stats)
-    if counts["waiting"] and not batch:
+    if batch or classify_counts["waiting"]:
+        say_waiting_batches(session, stats)
+    if classify_counts["waiting"] and not batch:
         session.say("triage classify --batch collects the answers; --force asks now, at the full price")
-    if named is None and since is None and limit is None and not session.stopper.code:
-        new = 0 if session.quiet else stats().by_status.get("new", 0)
-        session.say(messages.still(new, "new"))
+    if named_ids is None and since is None and limit is None and not session.stopper.code:
+        still_new = 0 if session.quiet else stats().by_status.get("new", 0)
+        session.say(messages.still(still_new, "new"))
     if session.guides:
-        steps = []
-        if counts["classified"]:
-            steps.append("triage route")
-        if counts["waiting"] and batch:
-            steps.append("triage classify --batch, again later, collects the answers")
-        if counts["needs_review"]:
-            steps.append(f"{counts['needs_review']:,} need you: triage review")
-        session.say("next: " + "; ".join(steps) if steps else "")
-    return gravest(codes)
+        next_steps = []
+        if classify_counts["classified"]:
+            next_steps.append("triage route")
+        if classify_counts["waiting"] and batch:
+            next_steps.append("triage classify --batch, again later, collects the answers")
+        if classify_counts["needs_review"]:
+            next_steps.append(f"{classify_counts['needs_review']:,} need you: triage review")
+        session.say("next: " + "; ".join(next_steps) if next_steps else "")
+    return gravest(classify_codes)
 
 
-def _counted(
-    outcomes: Iterable[Outcome[Decided]], counts: Counter[str], codes: set[ExitCode]
+def _counted_answers(
+    classify_outcomes: Iterable[Outcome[Decided]], classify_counts: Counter[str], classify_codes: set[ExitCode]
 ) -> Iterator[Outcome[Decided]]:
-    for outcome in outcomes:
-        counts[outcome.action] += 1
+    for outcome in classify_outcomes:
+        classify_counts[outcome.action] += 1
         if outcome.error is not None:
-            codes.add(outcome.error.exit_code)
+            classify_codes.add(outcome.error.exit_code)
             messages.say(f"failed: {outcome.error.sentence()}")
         yield outcome
 
 
-def _preview(
-    session: CommandContext, selection: Selection, plan: ClassifyPlan, printer: Printer, *, as_text: bool
+def _preview_cost(
+    session: CommandContext, selection: Selection, classify_plan: ClassifyPlan, printer: Printer, *, as_text: bool
 ) -> int:
     session.look()
-    tickets = session.local.to_ask(selection, plan) if session.has_database else ()
-    estimate = wiring.cost_estimate.estimate(session.config, plan, tickets)
+    tickets_to_ask = session.local.to_ask(selection, classify_plan) if session.has_database else ()
+    estimate = wiring.cost_estimate.estimate(session.config, classify_plan, tickets_to_ask)
     if not as_text:
-        figures = (estimate.tickets, estimate.tokens, estimate.cost, estimate.prompt or None)
-        printer.one(dict(zip(PREVIEW_KEYS, figures, strict=True)), TICKETS_TABLE, PREVIEW_KEYS, "tickets")
+        preview_figures = (estimate.tickets, estimate.tokens, estimate.cost, estimate.prompt or None)
+        printer.one(dict(zip(PREVIEW_KEYS, preview_figures, strict=True)), TICKETS_TABLE, PREVIEW_KEYS, "tickets")
     elif estimate.prompt:
         Printer("table").write(terminal.safe_lines(estimate.prompt) + "\n")
     if estimate.cost is None:
-        cost = "at a price that is not configured"
+        expected_cost = "at a price that is not configured"
     else:
-        cost = f"${estimate.cost:.4f} expected, ${estimate.most:.4f} at worst"
+        expected_cost = f"${estimate.cost:.4f} expected, ${estimate.most:.4f} at worst"
     session.say(
         f"{messages.plural(estimate.tickets, 'tickets')} would be asked: "
-        f"about {estimate.tokens:,} tokens, {cost} (--dry-run)"
+        f"about {estimate.tokens:,} tokens, {expected_cost} (--dry-run)"
     )
     return ExitCode.OK
 
 
-def tell_waiting(session: CommandContext, stats: Callable[[], Stats]) -> None:
-    """Print how many tickets wait in providers' batches, and since when."""
+def say_waiting_batches(session: CommandContext, stats: Callable[[], Stats]) -> None:
+    """Print how many tickets wait in providers' batches to be classified, and since when."""
     for name, waits in ({} if session.quiet else stats().waiting).items():
         since = f"{local_time.local_times(waits['since'])[:16].replace('T', ' ')} ({local_time.time_zone()})"
         waiting = messages.plural(waits["tickets"], "wait in batches", "waits in batches")

@@ -1,39 +1,53 @@
 """`triage create`: stores one typed ticket, or many from tables or mail."""
 
-import sys
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
+from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
-
-import typer
-
 from triage_cli import wiring
-from triage_cli.cli import input_tables, messages, options, terminal
-from triage_cli.cli.command import makes_database, remote_command
+from triage_cli.cli import input_tables
+from triage_cli.cli import messages
+from triage_cli.cli import options
+from triage_cli.cli import terminal
+from triage_cli.cli.command import makes_database
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
-from triage_cli.cli.progress import ProgressBar, total_of
+from triage_cli.cli.output import Printer
+from triage_cli.cli.output import TICKETS_TABLE
+from triage_cli.cli.output import TicketPrintOptions
+from triage_cli.cli.progress import ProgressBar
+from triage_cli.cli.progress import total_of
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain import dedup
-from triage_cli.domain.errors import RowError, UsageError
+from triage_cli.domain.errors import RowError
+from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
-from triage_cli.domain.tickets import Category, Ticket, TicketDraft
+from triage_cli.domain.outcomes import Action
+from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.serialization import TICKET_KEYS
+from triage_cli.domain.serialization import outcome_record
+from triage_cli.domain.serialization import ticket_record
+from triage_cli.domain.tickets import Category
+from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import TicketDraft
 from triage_cli.domain.times import now
 from triage_cli.readers import Table
 from triage_cli.service.category_names import CategoryNames
 from triage_cli.service.intake.import_dry_run import import_dry_run
+from typing import Annotated
+from typing import Any
+import sys
+import typer
 
-SHOWN = 3  # tickets of each table that a dry run shows
-DIDS = ("created", "updated", "unchanged", "rejected")
+PREVIEW_ROWS = 3  # tickets of each table that a dry run shows
+CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")
 
 
 @dataclass(frozen=True)
 class TypedTicket:
-    """The options that describe one ticket."""
+    """The options of `create` that describe one ticket."""
 
     subject: Annotated[str | None, typer.Option(metavar="S", help="What it is about, in a line.")] = None
     description: Annotated[str | None, typer.Option(metavar="D", help="The ticket's text.")] = None
@@ -47,11 +61,11 @@ class TypedTicket:
     ] = None
 
     def draft(self, source: str) -> TicketDraft:
-        """Return the draft of the ticket. Raises `UsageError` if it has no text."""
+        """Return the draft of the typed ticket. Raises `UsageError` if it has no text."""
         subject, description = ((text or "").strip() or None for text in (self.subject, self.description))
         if not subject and not description:
             raise UsageError("the ticket has no text", hint="give --subject or --description")
-        moment = options.moment(self.created_at)
+        created_at = options.moment(self.created_at)
         return TicketDraft(
             row=0,
             line=0,
@@ -59,7 +73,7 @@ class TypedTicket:
             description=description,
             customer_id=self.customer_id or None,
             priority=options.priority(self.priority or None),
-            created_at=moment.replace(".000Z", "Z") if moment else None,
+            created_at=created_at.replace(".000Z", "Z") if created_at else None,
             external_id=self.external_id or None,
             source=source,
             origin="typed",
@@ -92,51 +106,58 @@ def create(
         if input_options != options.InputOptions(source=input_options.source, dry_run=input_options.dry_run):
             raise UsageError("options for reading files are given with a typed ticket", hint="leave them out")
         draft = typed.draft(read_options.source or "import")
-        return _shown(session, printer, [_as_stored(draft)]) if input_options.dry_run else _one(session, printer, draft)
+        if input_options.dry_run:
+            return _print_preview(session, printer, [_as_stored(draft)])
+        return _create_typed(session, printer, draft)
     if not files and terminal.is_terminal(sys.stdin):
         raise UsageError("no ticket is given", hint="name a file, pipe one in, or type --subject S --description D")
     rejections = RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict)
-    counts: Counter[str] = Counter()
-    statuses: set[str] = set()
-    with input_tables.streams(files) as opened:
+    create_counts: Counter[str] = Counter()
+    created_statuses: set[str] = set()
+    with input_tables.streams(files) as opened_inputs:
         if input_options.dry_run:
-            return preview(session, printer, input_tables.tables(session, opened, read_options), input_options)
+            tables = input_tables.tables(session, opened_inputs, read_options)
+            return preview_tables(session, printer, tables, input_options)
         session.config  # noqa: B018 - its mistakes are told before anything is read
-        streams = input_tables.looked_through(session, opened, read_options, pipes=True)
-        tables = input_tables.tables(session, streams, read_options)
+        input_streams = input_tables.looked_through(session, opened_inputs, read_options, pipes=True)
+        tables = input_tables.tables(session, input_streams, read_options)
         input_tables.check_written(
-            session, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened)
+            session, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
         )
         rejections.begin(tables)
         try:
-            bar = ProgressBar(session, "creating", session.shows_progress(printer.format), partial(total_of, streams))
-            outcomes = _outcomes(bar, tables, rejections, counts, statuses, strict=input_options.strict)
-            printer.many(outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
+            shows_progress, to_create = session.shows_progress(printer.format), partial(total_of, input_streams)
+            create_bar = ProgressBar(session, "creating", shows_progress, to_create)
+            create_outcomes = _create_outcomes(
+                create_bar, tables, rejections, create_counts, created_statuses, strict=input_options.strict
+            )
+            printer.many(create_outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
         finally:
             rejections.close()
             for remark in messages.remarks(tables):
                 session.say(remark)
-            session.say(messages.counted(counts, DIDS))
-    _next_step(session, statuses, rejections.next_step)
+            session.say(messages.counted(create_counts, CREATE_ACTIONS))
+    _say_next_step(session, created_statuses, rejections.next_step)
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 
 
-def _outcomes(
-    bar: ProgressBar,
+def _create_outcomes(
+    create_bar: ProgressBar,
     tables: Sequence[Table],
     rejections: RejectWriter,
-    counts: Counter[str],
-    statuses: set[str],
+    create_counts: Counter[str],
+    created_statuses: set[str],
     *,
     strict: bool,
 ) -> Iterator[Outcome[Ticket]]:
     for table in tables:
-        rows = bar.session.stopper.interruptible(input_tables.until_rejected(table.rows) if strict else table.rows)
-        for outcome in bar.session.triage.create(bar.over(rows)):
-            counts[outcome.action] += 1
+        rows_to_create = input_tables.until_rejected(table.rows) if strict else table.rows
+        interruptible_rows = create_bar.session.stopper.interruptible(rows_to_create)
+        for outcome in create_bar.session.triage.create(create_bar.over(interruptible_rows)):
+            create_counts[outcome.action] += 1
             rejections.see(outcome, table)
             if outcome.value is not None and outcome.action != Action.UNCHANGED:
-                statuses.add(outcome.value.status)
+                created_statuses.add(outcome.value.status)
             yield outcome
 
 
@@ -145,39 +166,40 @@ def _as_stored(draft: TicketDraft) -> TicketDraft:
     return draft if draft.external_id else draft._replace(created_at=dedup.created_at(draft, now()))
 
 
-def _one(session: CommandContext, printer: Printer, draft: TicketDraft) -> int:
+def _create_typed(session: CommandContext, printer: Printer, draft: TicketDraft) -> int:
     outcome: Outcome[Ticket]
     (outcome,) = session.triage.create([draft])
     if outcome.error is not None or outcome.value is None:
         raise outcome.error or RowError("the ticket was not stored")
     printer.one(ticket_record(outcome.value), TICKETS_TABLE, TICKET_KEYS)
-    session.say(messages.counted({outcome.action: 1}, DIDS))
-    _next_step(session, () if outcome.action == Action.UNCHANGED else (outcome.value.status,))
+    session.say(messages.counted({outcome.action: 1}, CREATE_ACTIONS))
+    _say_next_step(session, () if outcome.action == Action.UNCHANGED else (outcome.value.status,))
     return ExitCode.OK
 
 
-def preview(
+def preview_tables(
     session: CommandContext, printer: Printer, tables: Sequence[Table], input_options: options.InputOptions
 ) -> int:
-    """Show the first three tickets of each table as they would be stored, and every row that would be rejected."""
+    """Show the first three tickets of each table as `create` would store them, and every row that it would reject."""
     rejections = RejectWriter(None, input_options.max_rejects, strict=input_options.strict)
     rejections.begin(tables)
-    first: list[TicketDraft] = []
-    actions: Counter[Action] = Counter()
+    preview_drafts: list[TicketDraft] = []
+    foreseen_actions: Counter[Action] = Counter()
     category_names = None if session.is_remote else CategoryNames(_categories(session))
     for table in tables:
-        before = len(first)
+        shown_before = len(preview_drafts)
         for outcome in import_dry_run(session.stopper.interruptible(table.rows), category_names):
             rejections.see(outcome, table)
-            actions[outcome.action] += 1
-            if outcome.action == Action.CREATED and outcome.value and len(first) - before < SHOWN:
-                first.append(outcome.value)
+            foreseen_actions[outcome.action] += 1
+            if outcome.action == Action.CREATED and outcome.value and len(preview_drafts) - shown_before < PREVIEW_ROWS:
+                preview_drafts.append(outcome.value)
     for remark in messages.remarks(tables):
         session.say(remark)
-    replies = f"{messages.plural(n, 'replies')}, " if (n := actions[Action.UPDATED]) else ""
-    again = f"{n:,} repeated, " if (n := actions[Action.UNCHANGED]) else ""
-    session.say(f"{messages.plural(actions[Action.CREATED], 'tickets')}, {replies}{again}{rejections.count:,} rejected")
-    _shown(session, printer, first)
+    reply_rows = f"{messages.plural(n, 'replies')}, " if (n := foreseen_actions[Action.UPDATED]) else ""
+    repeated_rows = f"{n:,} repeated, " if (n := foreseen_actions[Action.UNCHANGED]) else ""
+    created = messages.plural(foreseen_actions[Action.CREATED], "tickets")
+    session.say(f"{created}, {reply_rows}{repeated_rows}{rejections.count:,} rejected")
+    _print_preview(session, printer, preview_drafts)
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 
 
@@ -186,18 +208,18 @@ def _categories(session: CommandContext) -> Sequence[Category]:
     return (wiring.stores.known(config, session.store) if session.has_database else config).categories
 
 
-def _shown(session: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
-    """Print the drafts as they would be stored."""
+def _print_preview(session: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
+    """Print drafts as `create` would store them."""
     printer.many(drafts, draft_record, TICKET_KEYS, TICKETS_TABLE)
     session.say("nothing was stored (--dry-run)")
     return ExitCode.OK
 
 
 def draft_record(draft: TicketDraft) -> dict[str, Any]:
-    """Return the record of a ticket that is not stored: null where only the store knows."""
+    """Return the record of a draft, a ticket that is not stored: null where only the store knows."""
     return dict.fromkeys(TICKET_KEYS) | {key: value for key, value in draft._asdict().items() if key in TICKET_KEYS}
 
 
-def _next_step(session: CommandContext, statuses: Collection[str], rejected: str = "") -> None:
+def _say_next_step(session: CommandContext, created_statuses: Collection[str], rejects_step: str = "") -> None:
     if session.guides:
-        session.say(messages.joined(messages.after_storing(statuses), rejected))
+        session.say(messages.joined(messages.after_storing(created_statuses), rejects_step))

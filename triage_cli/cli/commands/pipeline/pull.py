@@ -12,7 +12,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import command, makes_database
-from triage_cli.cli.commands.pipeline.create import DIDS, draft_record
+from triage_cli.cli.commands.pipeline.create import CREATE_ACTIONS, draft_record
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, ProgressTotal
@@ -26,7 +26,7 @@ from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.sources import Pause, Source
 
 # The progress of a pull is a share of the period that it reads.
-PARTS = 1000
+PROGRESS_PARTS = 1000
 DAY = 86_400
 
 
@@ -68,17 +68,17 @@ def pull(
             "no source is configured",
             hint="name one under sources: zendesk: {preset: zendesk, url: https://…, auth: {basic: [USER, TOKEN]}}",
         )
-    chosen = list(dict.fromkeys(names or config.sources))
-    for name in chosen:
+    source_names = list(dict.fromkeys(names or config.sources))
+    for name in source_names:
         wiring.sources.check_source(config, name)
-    moment = options.moment(since)
-    if rejects and len({config.sources[name].type == "imap" for name in chosen}) > 1:
+    pulled_since = options.moment(since)
+    if rejects and len({config.sources[name].type == "imap" for name in source_names}) > 1:
         raise UsageError(
             "--rejects writes mails or items, and these sources give both", hint="name the sources of one kind"
         )
-    plan = PullPlan(moment, limit, full, options.duration(deadline))
+    pull_plan = PullPlan(pulled_since, limit, full, options.duration(deadline))
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
-    pull_run = _PullRun(session, chosen, plan)
+    pull_run = _PullRun(session, source_names, pull_plan)
     if dry_run:
         printer.many(pull_run.first_pages(), draft_record, TICKET_KEYS, TICKETS_TABLE)
         session.say("nothing was stored (--dry-run)")
@@ -95,86 +95,89 @@ def pull(
 class _PullRun:
     """Pulls the sources one after another; a failed one does not stop the others."""
 
-    def __init__(self, session: CommandContext, names: Sequence[str], plan: PullPlan) -> None:
+    def __init__(self, session: CommandContext, source_names: Sequence[str], pull_plan: PullPlan) -> None:
         self._session = session
-        self._names = names
-        self._plan = plan
-        self._codes = {ExitCode.OK}
+        self._source_names = source_names
+        self._plan = pull_plan
+        self._exit_codes = {ExitCode.OK}
         self._failures: list[TriageError] = []
         self.statuses: set[str] = set()  # of the tickets that were created or updated
 
     def code(self, *, errors_are_json: bool) -> int:
-        """Return the exit code. Raises the gravest error that ended a whole source, unless it is printed already.
+        """Return the exit code of the pull. Raises the gravest error that ended a source, unless it is printed already.
 
         What is printed while sources are pulled is text, so where errors are JSON the gravest comes again.
         """
-        failure = min(self._failures, key=lambda error: PRECEDENCE.index(error.exit_code), default=None)
-        if failure is not None and (len(self._names) == 1 or errors_are_json):
-            raise failure
-        return gravest({*self._codes, *(error.exit_code for error in self._failures)})
+        gravest_failure = min(self._failures, key=lambda error: PRECEDENCE.index(error.exit_code), default=None)
+        if gravest_failure is not None and (len(self._source_names) == 1 or errors_are_json):
+            raise gravest_failure
+        return gravest({*self._exit_codes, *(error.exit_code for error in self._failures)})
 
     def outcomes(self, rejected: RejectedItems, *, shown: bool) -> Iterator[Outcome[Ticket]]:
-        """Pull, and yield the outcome of each item that is not unchanged."""
-        for name in self._names:
-            counts: Counter[str] = Counter()
-            note = ""
+        """Pull the sources, and yield the outcome of each item that is not unchanged."""
+        for name in self._source_names:
+            pull_counts: Counter[str] = Counter()
+            first_pull_note = ""
             try:
-                source = _Watched(wiring.sources.open_source(self._session.config, name, messages.say), self._session)
-                bar = ProgressBar(self._session, f"pulling {name}", shown, source.total)
-                pulled = self._session.local.pull(source, self._plan, messages.say, rejected.add)
-                for outcome in bar.over(pulled):
-                    counts[outcome.action] += 1
+                watched_source = self._open_source(name)
+                pull_bar = ProgressBar(self._session, f"pulling {name}", shown, watched_source.total)
+                pulled_outcomes = self._session.local.pull(watched_source, self._plan, messages.say, rejected.add)
+                for outcome in pull_bar.over(pulled_outcomes):
+                    pull_counts[outcome.action] += 1
                     if outcome.error is not None:
-                        self._codes.add(outcome.error.exit_code)
+                        self._exit_codes.add(outcome.error.exit_code)
                         messages.say(f"rejected: {outcome.error.sentence()}")
                     if outcome.action != Action.UNCHANGED:
                         self.statuses |= {outcome.value.status} if outcome.value else set()
                         yield outcome
             except TriageError as error:
-                self._failed(error)
+                self._record_failure(error)
             else:
-                note = self._how_far_back(name) if not counts else ""
+                first_pull_note = self._first_pull_note(name) if not pull_counts else ""
             finally:
-                self._session.say(f"{name}: {messages.counted(counts, DIDS)}")
-            self._session.say(note)
+                self._session.say(f"{name}: {messages.counted(pull_counts, CREATE_ACTIONS)}")
+            self._session.say(first_pull_note)
             if self._session.stopper.code:
                 return
 
     def first_pages(self) -> Iterator[TicketDraft]:
         """Yield the drafts of the first page of each source; nothing is stored."""
-        for name in self._names:
+        for name in self._source_names:
             try:
-                source = _Watched(wiring.sources.open_source(self._session.config, name, messages.say), self._session)
-                stored = self._session.store.cursor(name) if self._session.has_database else None
-                position = stored.position if stored and not self._plan.full else None
-                for page in islice(source.pages(position, self._plan, _no_pause), 1):
+                watched_source = self._open_source(name)
+                stored_cursor = self._session.store.cursor(name) if self._session.has_database else None
+                source_position = stored_cursor.position if stored_cursor and not self._plan.full else None
+                for page in islice(watched_source.pages(source_position, self._plan, _no_pause), 1):
                     for draft in page.drafts[: self._plan.limit]:
                         if isinstance(draft, Rejected):
                             messages.say(f"rejected: {draft.error.sentence()}")
                         else:
                             yield draft
             except TriageError as error:
-                self._failed(error)
+                self._record_failure(error)
 
-    def _how_far_back(self, name: str) -> str:
+    def _open_source(self, name: str) -> "_WatchedSource":
+        return _WatchedSource(wiring.sources.open_source(self._session.config, name, messages.say), self._session)
+
+    def _first_pull_note(self, name: str) -> str:
         """Return a note about a source of which nothing is stored, because a helpdesk's tickets are often older."""
         cursor = self._session.config.sources[name].cursor
         if self._plan.since or not cursor.field or any(self._session.store.find(Selection(sources=(name,), limit=1))):
             return ""
-        start = cursor.start
-        back = f"{start / DAY:g} days back" if isinstance(start, float) else f"back to {start}"
-        further = f"triage pull {name} --since 365d goes further"
-        return f"note: no ticket of {name} is stored yet: the first pull goes {back}; {further}"
+        cursor_start = cursor.start
+        how_far = f"{cursor_start / DAY:g} days back" if isinstance(cursor_start, float) else f"back to {cursor_start}"
+        further_back = f"triage pull {name} --since 365d goes further"
+        return f"note: no ticket of {name} is stored yet: the first pull goes {how_far}; {further_back}"
 
-    def _failed(self, error: TriageError) -> None:
+    def _record_failure(self, error: TriageError) -> None:
         """Record the error of a source; with several sources it is printed at once."""
         self._failures.append(error)
-        if len(self._names) > 1:
+        if len(self._source_names) > 1:
             messages.say(f"error: {error.sentence()}")
 
 
-class _Watched:
-    """A source that stops at a signal, and reports its progress."""
+class _WatchedSource:
+    """A source that stops being pulled at a signal, and reports its progress."""
 
     def __init__(self, source: Source, session: CommandContext) -> None:
         self.name = source.name
@@ -189,7 +192,7 @@ class _Watched:
             yield page
 
     def total(self) -> ProgressTotal:
-        return ProgressTotal(PARTS, lambda: int(PARTS * self._progress))
+        return ProgressTotal(PROGRESS_PARTS, lambda: int(PROGRESS_PARTS * self._progress))
 
 
 def _no_pause(seconds: float, why: str) -> bool:

@@ -1,17 +1,12 @@
 """`triage review`: shows tickets that wait for a person, or all, in a full-screen application."""
 
-import os
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Annotated
-
-import typer
-
 from triage_cli import wiring
-from triage_cli.cli import messages, options, terminal
+from triage_cli.cli import messages
+from triage_cli.cli import options
+from triage_cli.cli import terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.commands.models.learn import learning_summary
 from triage_cli.cli.context import CommandContext
@@ -20,6 +15,11 @@ from triage_cli.cli.review.filters import View
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
+from typing import Annotated
+import os
+import signal
+import sys
+import typer
 
 
 @remote_command
@@ -49,37 +49,40 @@ def review(
             "review needs a terminal",
             hint="triage list --status needs_review -o csv gives a table to fill in, triage verdict - takes it",
         )
-    names = [each.name for each in session.triage.categories()]
+    category_names = [each.name for each in session.triage.categories()]
     one_priority, searched = options.single("--priority", priority), options.single("--search", search)
-    chosen = filters.checked(one_priority, category or (), status or (), searched, names, every=every)
-    view = View(every, order or ("newest" if every else "review"), chosen, limit)
-    review_session = ReviewSession(session.triage, names, None if session.is_remote else partial(_learned, session))
-    code = _plain(session, review_session, view) if _is_plain() else _full_screen(session, review_session, view)
+    review_filters = filters.checked(one_priority, category or (), status or (), searched, category_names, every=every)
+    review_view = View(every, order or ("newest" if every else "review"), review_filters, limit)
+    learn_verdicts = None if session.is_remote else partial(_learn_verdicts, session)
+    review_session = ReviewSession(session.triage, category_names, learn_verdicts)
+    run_review = _run_plain_review if _needs_plain_review() else _run_full_screen
+    review_code = run_review(session, review_session, review_view)
     if review_session.verdicts_given:
         session.say("next: triage route")
-    return code
+    return review_code
 
 
-def _learned(session: CommandContext) -> str:
-    """Learn from all verdicts, and return a summary."""
-    warnings: list[str] = []
-    run = wiring.learning_runs.training_run(session.config, *session.signature, lambda _: None, warn=warnings.append)
-    return messages.joined(*learning_summary(run.learn_verdicts()), *warnings)
+def _learn_verdicts(session: CommandContext) -> str:
+    """Learn from all verdicts during a review, and return a summary."""
+    training_warnings: list[str] = []
+    warn = training_warnings.append
+    training_run = wiring.learning_runs.training_run(session.config, *session.signature, lambda _: None, warn=warn)
+    return messages.joined(*learning_summary(training_run.learn_verdicts()), *training_warnings)
 
 
-def _is_plain() -> bool:
-    """Return whether the terminal cannot draw; Textual draws on stderr."""
+def _needs_plain_review() -> bool:
+    """Return whether the terminal cannot draw a full-screen review; Textual draws on stderr."""
     return not os.environ.get("TERM") or terminal.is_dumb() or not terminal.is_terminal(sys.stderr)
 
 
-def _nothing(view: View) -> str:
-    """Return the message if there is no ticket to show."""
-    if view.filters.line:
+def _nothing_to_review(review_view: View) -> str:
+    """Return the message if there is no ticket to review."""
+    if review_view.filters.line:
         return "no ticket matches the filters"
-    return "no tickets yet: triage create FILE stores some" if view.every else "nothing waits for a person"
+    return "no tickets yet: triage create FILE stores some" if review_view.every else "nothing waits for a person"
 
 
-def _plain(session: CommandContext, review_session: ReviewSession, view: View) -> int:
+def _run_plain_review(session: CommandContext, review_session: ReviewSession, review_view: View) -> int:
     from triage_cli.cli.review.plain import PlainReview
     from triage_cli.cli.review.ticket_queue import TicketQueue
 
@@ -87,40 +90,40 @@ def _plain(session: CommandContext, review_session: ReviewSession, view: View) -
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
-    queue = TicketQueue(review_session.triage, view, review_session.names)
-    if not queue.total:
-        session.say(_nothing(view))
+    ticket_queue = TicketQueue(review_session.triage, review_view, review_session.names)
+    if not ticket_queue.total:
+        session.say(_nothing_to_review(review_view))
         return ExitCode.OK
     try:
-        PlainReview(review_session, queue, session.stopper.interruptible(sys.stdin), write).work()
+        PlainReview(review_session, ticket_queue, session.stopper.interruptible(sys.stdin), write).work()
     finally:
         session.say(review_session.summary())
     return ExitCode.OK
 
 
-def _full_screen(session: CommandContext, review_session: ReviewSession, view: View) -> int:
+def _run_full_screen(session: CommandContext, review_session: ReviewSession, review_view: View) -> int:
     from triage_cli.cli.review.app import ReviewApp
 
-    app = ReviewApp(review_session, view)
-    if not app.queue.total:
-        session.say(_nothing(view))
+    review_app = ReviewApp(review_session, review_view)
+    if not review_app.queue.total:
+        session.say(_nothing_to_review(review_view))
         return ExitCode.OK
-    session.stopper.watch(app.stop)
+    session.stopper.watch(review_app.stop)
     try:
         with _own_wakeup():
-            code = app.run()
+            review_code = review_app.run()
     finally:
         session.say(review_session.summary())
-    if app.failure is not None:
-        raise app.failure
-    return ExitCode.OK if code is None else code
+    if review_app.failure is not None:
+        raise review_app.failure
+    return ExitCode.OK if review_code is None else review_code
 
 
 @contextmanager
 def _own_wakeup() -> Iterator[None]:
     """Restore the stopper's wakeup file descriptor after an event loop has used it."""
-    before = signal.set_wakeup_fd(-1)
+    wakeup_before = signal.set_wakeup_fd(-1)
     try:
         yield
     finally:
-        signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(wakeup_before, warn_on_full_buffer=False)

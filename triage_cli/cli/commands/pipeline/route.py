@@ -21,11 +21,11 @@ from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
 
-# The command waits for attempts that fall due within so many seconds.
-STAY = 15.0
-DIDS = ("routed",)
+# `triage route` waits for attempts that fall due within so many seconds.
+LONGEST_WAIT = 15.0
+ROUTE_ACTIONS = ("routed",)
 PREVIEW_KEYS = ("ticket_id", "request", "error")
-WORDS = {"routing": "due later", "held": "held by another run", "unchanged": "were there already"}
+ROUTE_LABELS = {"routing": "due later", "held": "held by another run", "unchanged": "were there already"}
 
 
 @remote_command
@@ -55,144 +55,153 @@ def route(
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     if not session.is_remote:
         wiring.destinations.check_templates(session.config)
-    named, missing = ticket_id_input.ids(session, ids)
-    selection = Selection(ids=named[:limit] if named is not None else None, limit=limit)
+    named_ids, missing = ticket_id_input.ids(session, ids)
+    selection = Selection(ids=named_ids[:limit] if named_ids is not None else None, limit=limit)
     if dry_run:
         session.only_here("route --dry-run")
-        plan = RoutePlan(retry_dead, again)
-        return _preview(session, selection, plan, printer, as_text=printing.as_text)
+        route_plan = RoutePlan(retry_dead, again)
+        return _preview_requests(session, selection, route_plan, printer, as_text=printing.as_text)
     if again and ids is None:
-        example = "triage list --status routed -o id | triage route - --again"
-        session.say(f"note: --again sends the tickets that are named, and none is: {example}")
-    counts: Counter[str] = Counter()
-    places: Counter[str] = Counter()
-    codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
-    plan = RoutePlan(retry_dead, again, 0.0 if no_wait else STAY)
-    total = partial(among, session, selection, ("classified", "unroutable"))
-    bar = ProgressBar(session, "routing", session.shows_progress(printer.format), total)
-    repeats, unroutable = messages.Repeats(), messages.Unroutable()
-    routed = bar.over(session.triage.route(selection, plan))
-    outcomes = _counted(session, routed, counts, places, codes, repeats, unroutable)
+        again_example = "triage list --status routed -o id | triage route - --again"
+        session.say(f"note: --again sends the tickets that are named, and none is: {again_example}")
+    route_counts: Counter[str] = Counter()
+    routed_places: Counter[str] = Counter()
+    route_codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
+    route_plan = RoutePlan(retry_dead, again, 0.0 if no_wait else LONGEST_WAIT)
+    to_route = partial(among, session, selection, ("classified", "unroutable"))
+    route_bar = ProgressBar(session, "routing", session.shows_progress(printer.format), to_route)
+    repeated_problems, unroutable_tickets = messages.Repeats(), messages.Unroutable()
+    routed = route_bar.over(session.triage.route(selection, route_plan))
+    route_outcomes = _counted_routes(
+        session, routed, route_counts, routed_places, route_codes, repeated_problems, unroutable_tickets
+    )
     try:
-        printer.of_named(ids, outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
+        printer.of_named(ids, route_outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
     finally:
-        repeats.close()
-        unroutable.close()
-        where = {"routed": f"routed to {_listed(places)}"} if session.guides and places else {}
-        session.say(messages.counted(counts, DIDS, WORDS | where))
+        repeated_problems.close()
+        unroutable_tickets.close()
+        has_places = session.guides and routed_places
+        routed_label = {"routed": f"routed to {_listed_places(routed_places)}"} if has_places else {}
+        session.say(messages.counted(route_counts, ROUTE_ACTIONS, ROUTE_LABELS | routed_label))
     stats = cache(session.triage.stats)  # asked once, after the work
-    offline = waiting_offline(session, stats)
-    session.say(offline)
-    if named is None and limit is None and not (session.quiet or session.stopper.code):
+    offline_note = waiting_offline(session, stats)
+    session.say(offline_note)
+    if named_ids is None and limit is None and not (session.quiet or session.stopper.code):
         by_status = stats().by_status
-        for status in ("classified",) if offline else ("classified", "routing"):
-            session.say(messages.still(by_status.get(status, 0) - counts[status], status))
+        for status in ("classified",) if offline_note else ("classified", "routing"):
+            session.say(messages.still(by_status.get(status, 0) - route_counts[status], status))
     if session.guides:
-        session.say(next_step(counts))
-    return gravest(codes)
+        session.say(step_after_routing(route_counts))
+    return gravest(route_codes)
 
 
-def code_of(outcome: Outcome[Routed], error: TriageError) -> ExitCode:
-    """Return the exit code for a ticket's error; a delivery that is due later or waits is no failure."""
+def route_exit_code(outcome: Outcome[Routed], error: TriageError) -> ExitCode:
+    """Return the exit code of `route` for a ticket's error; a delivery that is due later or waits is no failure."""
     if not isinstance(error, ItemError):
         return error.exit_code
-    failed = outcome.action in (Action.UNDELIVERABLE, Action.UNROUTABLE) or (
+    has_failed = outcome.action in (Action.UNDELIVERABLE, Action.UNROUTABLE) or (
         error.code == "not_classified" and outcome.action != Action.NEEDS_REVIEW
     )
-    return ExitCode.PARTIAL if failed else ExitCode.OK
+    return ExitCode.PARTIAL if has_failed else ExitCode.OK
 
 
-def next_step(counts: Counter[str], routed: str = "") -> str:
-    """Return where tickets went (`routed_to`), and what a person must do."""
-    steps = [routed] if routed else []
-    if counts["needs_review"]:
-        steps.append(f"{counts['needs_review']:,} need you: triage review")
-    if counts["undeliverable"]:
-        steps.append(f"{counts['undeliverable']:,} undeliverable: triage why ID, then triage route --retry-dead")
-    return "; ".join(steps)
+def step_after_routing(route_counts: Counter[str], routed: str = "") -> str:
+    """Return where tickets were routed (`routed_to_line`), and what a person must do."""
+    next_steps = [routed] if routed else []
+    if route_counts["needs_review"]:
+        next_steps.append(f"{route_counts['needs_review']:,} need you: triage review")
+    if route_counts["undeliverable"]:
+        undeliverable = f"{route_counts['undeliverable']:,} undeliverable"
+        next_steps.append(f"{undeliverable}: triage why ID, then triage route --retry-dead")
+    return "; ".join(next_steps)
 
 
-def routed_to(places: Counter[str]) -> str:
-    """Return how many tickets went where; empty if none did."""
-    return f"{places.total():,} routed to {_listed(places)}" if places else ""
+def routed_to_line(routed_places: Counter[str]) -> str:
+    """Return how many tickets were routed where; empty if none were."""
+    return f"{routed_places.total():,} routed to {_listed_places(routed_places)}" if routed_places else ""
 
 
-def _listed(places: Counter[str]) -> str:
-    return ", ".join(f"{place} ({number:,})" for place, number in places.most_common())
+def _listed_places(routed_places: Counter[str]) -> str:
+    return ", ".join(f"{place} ({tickets:,})" for place, tickets in routed_places.most_common())
 
 
 def waiting_offline(session: CommandContext, stats: Callable[[], Stats]) -> str:
-    """Print how many deliveries wait for the network, if it is switched off."""
-    names = frozenset() if session.is_remote else wiring.destinations.cut_off(session.config)
-    owed = stats().deliveries if names and not session.quiet else {}
-    waits = {name: owed[name]["pending"] for name in sorted(names) if owed.get(name, {}).get("pending")}
-    if not waits:
+    """Return how many deliveries wait for the network, if it is switched off; else nothing."""
+    offline_names = frozenset() if session.is_remote else wiring.destinations.cut_off(session.config)
+    destination_states = stats().deliveries if offline_names and not session.quiet else {}
+    pending = {name: destination_states.get(name, {}).get("pending", 0) for name in sorted(offline_names)}
+    waiting_deliveries = {name: number for name, number in pending.items() if number}
+    if not waiting_deliveries:
         return ""
-    number = messages.plural(sum(waits.values()), "deliveries wait", "delivery waits")
-    return f"offline: {number} for the network ({', '.join(f'{name} {n:,}' for name, n in waits.items())})"
+    deliveries_wait = messages.plural(sum(waiting_deliveries.values()), "deliveries wait", "delivery waits")
+    listed_destinations = ", ".join(f"{name} {number:,}" for name, number in waiting_deliveries.items())
+    return f"offline: {deliveries_wait} for the network ({listed_destinations})"
 
 
-def _counted(
+def _counted_routes(
     session: CommandContext,
-    outcomes: Iterable[Outcome[Routed]],
-    counts: Counter[str],
-    places: Counter[str],
-    codes: set[ExitCode],
-    repeats: messages.Repeats,
-    unroutable: messages.Unroutable,
+    route_outcomes: Iterable[Outcome[Routed]],
+    route_counts: Counter[str],
+    routed_places: Counter[str],
+    route_codes: set[ExitCode],
+    repeated_problems: messages.Repeats,
+    unroutable_tickets: messages.Unroutable,
 ) -> Iterator[Outcome[Routed]]:
-    for outcome in outcomes:
-        counts[outcome.action] += 1
+    for outcome in route_outcomes:
+        route_counts[outcome.action] += 1
         ticket = outcome.value.ticket if outcome.value else None
         if ticket is not None and outcome.action == Action.ROUTED:
-            places[ticket.routed_to or ""] += 1
+            routed_places[ticket.routed_to or ""] += 1
         if outcome.error is not None:
-            code = code_of(outcome, outcome.error)
-            codes.add(code)
+            code = route_exit_code(outcome, outcome.error)
+            route_codes.add(code)
             if ticket is not None and outcome.action == Action.UNROUTABLE:
-                unroutable.add(ticket.category)
+                unroutable_tickets.add(ticket.category)
             elif code or not session.quiet:  # a delivery that is due later or waits is no failure
-                label = WORDS.get(outcome.action, outcome.action)
-                repeats.tell(label, outcome.error, ticket)
+                label = ROUTE_LABELS.get(outcome.action, outcome.action)
+                repeated_problems.tell(label, outcome.error, ticket)
         yield outcome
 
 
-def _preview(session: CommandContext, selection: Selection, plan: RoutePlan, printer: Printer, *, as_text: bool) -> int:
-    """Print the requests that would be made, as text or as records."""
+def _preview_requests(
+    session: CommandContext, selection: Selection, route_plan: RoutePlan, printer: Printer, *, as_text: bool
+) -> int:
+    """Print the requests that `route` would make, as text or as records."""
     if selection.ids is None:
-        dead = {"undeliverable"} if plan.retry_dead else set()
-        selection = selection._replace(statuses=frozenset({"classified", "unroutable", "routing"} | dead))
-    number: Counter[str] = Counter()
-    request_records = _requests(session, selection, plan, number)
+        dead_statuses = {"undeliverable"} if route_plan.retry_dead else set()
+        selection = selection._replace(statuses=frozenset({"classified", "unroutable", "routing"} | dead_statuses))
+    request_count: Counter[str] = Counter()
+    request_records = _requests(session, selection, route_plan, request_count)
     if as_text:
-        for record in request_records:
-            if record["request"] is not None:
-                printer.write(record["request"] + "\n")
+        for request_record in request_records:
+            if request_record["request"] is not None:
+                printer.write(request_record["request"] + "\n")
         printer.flush()
     else:
         printer.many(request_records, lambda record: record, PREVIEW_KEYS, TICKETS_TABLE)
-    session.say(f"{messages.plural(number['requests'], 'requests')} would be made (--dry-run)")
+    session.say(f"{messages.plural(request_count['requests'], 'requests')} would be made (--dry-run)")
     return ExitCode.OK
 
 
 def _requests(
-    session: CommandContext, selection: Selection, plan: RoutePlan, number: Counter[str]
+    session: CommandContext, selection: Selection, route_plan: RoutePlan, request_count: Counter[str]
 ) -> Iterator[dict[str, str | None]]:
-    """Yield and count the requests that would be made; report tickets without one."""
+    """Yield and count the requests that `route` would make; report tickets without one."""
     routing_map = wiring.destinations.routing_map(session.config, session.store)
-    known: set[str] = set()
+    warned_names: set[str] = set()
     for ticket in session.look().find(selection):
         answer = routing_map.answers(session.store, [ticket]).get(ticket.decision_id or "")
         rule = routing_map.match(ticket, answer) if ticket.category else None
         if rule is None:
-            why = "no rule matches" if ticket.category else f"no category ({ticket.status})"
-            messages.say(f"{ticket.ticket_id}: {why}")
-            yield {"ticket_id": ticket.ticket_id, "request": None, "error": why}
+            unrouted_reason = "no rule matches" if ticket.category else f"no category ({ticket.status})"
+            messages.say(f"{ticket.ticket_id}: {unrouted_reason}")
+            yield {"ticket_id": ticket.ticket_id, "request": None, "error": unrouted_reason}
             continue
-        for name, request in wiring.destination_diagnostics.preview(session.config, session.store, ticket, rule, plan):
-            number["requests"] += 1
-            if name in session.config.destinations and name not in known:
-                known.add(name)
+        requests = wiring.destination_diagnostics.preview(session.config, session.store, ticket, rule, route_plan)
+        for name, request in requests:
+            request_count["requests"] += 1
+            if name in session.config.destinations and name not in warned_names:
+                warned_names.add(name)
                 for warning in wiring.destination_diagnostics.unset_variables(session.config, name):
                     messages.say(f"warning: {warning}")
             yield {"ticket_id": ticket.ticket_id, "request": request, "error": None}

@@ -1,36 +1,54 @@
 """`triage run`: creates, classifies and routes in one pass; it prints one record for each row, in order."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
-
 from triage_cli import wiring
-from triage_cli.cli import input_tables, messages, options
-from triage_cli.cli.command import makes_database, remote_command
-from triage_cli.cli.commands.pipeline.create import DIDS, preview
-from triage_cli.cli.commands.pipeline.route import next_step, routed_to, waiting_offline
+from triage_cli.cli import input_tables
+from triage_cli.cli import messages
+from triage_cli.cli import options
+from triage_cli.cli.command import makes_database
+from triage_cli.cli.command import remote_command
+from triage_cli.cli.commands.pipeline.create import CREATE_ACTIONS
+from triage_cli.cli.commands.pipeline.create import preview_tables
+from triage_cli.cli.commands.pipeline.route import routed_to_line
+from triage_cli.cli.commands.pipeline.route import step_after_routing
+from triage_cli.cli.commands.pipeline.route import waiting_offline
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
-from triage_cli.cli.progress import ProgressBar, total_of
+from triage_cli.cli.output import DELIMITED_FORMATS
+from triage_cli.cli.output import Printer
+from triage_cli.cli.output import TICKETS_TABLE
+from triage_cli.cli.output import TicketPrintOptions
+from triage_cli.cli.progress import ProgressBar
+from triage_cli.cli.progress import total_of
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import ItemError, UsageError
-from triage_cli.domain.exit_codes import ExitCode, gravest
-from triage_cli.domain.outcomes import Outcome, in_order
+from triage_cli.domain.errors import ItemError
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.exit_codes import ExitCode
+from triage_cli.domain.exit_codes import gravest
+from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.outcomes import in_order
 from triage_cli.domain.serialization import ADDED_KEYS as ADDED
-from triage_cli.domain.serialization import TICKET_KEYS, ticket_record
-from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.domain.serialization import TICKET_KEYS
+from triage_cli.domain.serialization import ticket_record
+from triage_cli.domain.tickets import Rejected
+from triage_cli.domain.tickets import TicketDraft
 from triage_cli.readers import Table
 from triage_cli.readers.table import unique_column_names
+from typing import Any
 
-Done = Outcome[Routed]
-Row = tuple[Sequence[Any], list[Any]]
+RunOutcome = Outcome[Routed]
+RunRow = tuple[Sequence[Any], list[Any]]
 
-WORDS = {"needs_review": "need review", "routing": "due later"}
-STATUSES = ("routed", "needs_review", "failed")
-ELSEWHERE = ("new tickets are held by another run", "new ticket is held by another run")
+RUN_LABELS = {"needs_review": "need review", "routing": "due later"}
+RUN_STATUSES = ("routed", "needs_review", "failed")
+HELD_ELSEWHERE = ("new tickets are held by another run", "new ticket is held by another run")
 
 
 @remote_command
@@ -50,82 +68,87 @@ def run(
     triage run tickets.csv -o csv > done.csv
     cat export.csv | triage run -q
     """
-    plan = classify_options.plan(session)
+    classify_plan = classify_options.plan(session)
     read_options = input_options.read_options()
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     if not session.is_remote:
         wiring.destinations.check_templates(session.config)
-    summary = RunSummary(
+    run_summary = RunSummary(
         RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict), quiet=session.quiet
     )
-    with input_tables.streams(files) as opened:
+    with input_tables.streams(files) as opened_inputs:
         if input_options.dry_run:
-            return preview(session, printer, input_tables.tables(session, opened, read_options), input_options)
-        streams = input_tables.looked_through(session, opened, read_options)
-        tables = input_tables.tables(session, streams, read_options)
+            tables = input_tables.tables(session, opened_inputs, read_options)
+            return preview_tables(session, printer, tables, input_options)
+        input_streams = input_tables.looked_through(session, opened_inputs, read_options)
+        tables = input_tables.tables(session, input_streams, read_options)
         if printer.format in DELIMITED_FORMATS and not printer.chosen and len({table.columns for table in tables}) > 1:
             raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
         if printer.format in ("json", "jsonl") and not printer.silent:
-            _check_names(tables)
-        printer.check_columns(_names(tables))
+            _check_column_names(tables)
+        printer.check_columns(_output_columns(tables))
         input_tables.check_written(
-            session, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened)
+            session, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
         )
-        summary.rejections.begin(tables)
+        run_summary.rejections.begin(tables)
         try:
-            bar = ProgressBar(session, "running", session.shows_progress(printer.format), partial(total_of, streams))
-            _print(printer, tables, lambda table: _outcomes(bar, table, plan, summary, strict=input_options.strict))
+            shows_progress, rows_to_run = session.shows_progress(printer.format), partial(total_of, input_streams)
+            run_bar = ProgressBar(session, "running", shows_progress, rows_to_run)
+            run_outcomes = partial(_run_outcomes, run_bar, classify_plan, run_summary, strict=input_options.strict)
+            _print_run(printer, tables, run_outcomes)
         finally:
-            summary.close()
+            run_summary.close()
             for remark in messages.remarks(tables):
                 session.say(remark)
-            session.say(
-                f"{messages.counted(summary.dids, DIDS)}; {messages.counted(summary.statuses, STATUSES, WORDS)}"
-            )
+            counted_rows = messages.counted(run_summary.row_actions, CREATE_ACTIONS)
+            counted_statuses = messages.counted(run_summary.ticket_statuses, RUN_STATUSES, RUN_LABELS)
+            session.say(f"{counted_rows}; {counted_statuses}")
         session.say(waiting_offline(session, session.triage.stats))
-    if summary.statuses["new"] and not session.stopper.code:  # a run that ends early raises its reason
-        session.say(f"note: {messages.plural(summary.statuses['new'], *ELSEWHERE)}, which does the rest")
+    if run_summary.ticket_statuses["new"] and not session.stopper.code:  # a run that ends early raises its reason
+        session.say(
+            f"note: {messages.plural(run_summary.ticket_statuses['new'], *HELD_ELSEWHERE)}, which does the rest"
+        )
     if session.guides:
-        done = next_step(summary.statuses, routed_to(summary.places))
-        session.say(messages.joined(done, summary.rejections.next_step))
-    return summary.exit_code
+        step_after_run = step_after_routing(run_summary.ticket_statuses, routed_to_line(run_summary.routed_places))
+        session.say(messages.joined(step_after_run, run_summary.rejections.next_step))
+    return run_summary.exit_code
 
 
 class RunSummary:
-    """The counts for the summary of a run."""
+    """The counts of `triage run`, for its summary."""
 
     def __init__(self, rejections: RejectWriter, *, quiet: bool) -> None:
         self.rejections = rejections
-        self.dids: Counter[str] = Counter()
-        self.statuses: Counter[str] = Counter()
-        self.places: Counter[str] = Counter()
-        self._repeats = messages.Repeats()
-        self._unroutable = messages.Unroutable()
+        self.row_actions: Counter[str] = Counter()
+        self.ticket_statuses: Counter[str] = Counter()
+        self.routed_places: Counter[str] = Counter()
+        self._repeated_problems = messages.Repeats()
+        self._unroutable_tickets = messages.Unroutable()
         self._quiet = quiet
-        self._codes = {ExitCode.OK}
+        self._exit_codes = {ExitCode.OK}
 
     def add(self, outcome: Outcome[Routed]) -> None:
-        """Count one row, or a ticket that is no row of this input: an earlier run's delivery became a dead letter."""
+        """Count a row of the run, or a ticket that is no row: an earlier run's delivery became a dead letter."""
         if outcome.row is not None:
-            self.dids[outcome.action] += 1
+            self.row_actions[outcome.action] += 1
         ticket = outcome.value.ticket if outcome.value else None
         if ticket is None:
             return
-        self.statuses[ticket.status] += 1
+        self.ticket_statuses[ticket.status] += 1
         if ticket.status == "routed":
-            self.places[ticket.routed_to or ""] += 1
+            self.routed_places[ticket.routed_to or ""] += 1
         if ticket.status == "unroutable":
-            self._unroutable.add(ticket.category)
-            self._codes.add(ExitCode.PARTIAL)
+            self._unroutable_tickets.add(ticket.category)
+            self._exit_codes.add(ExitCode.PARTIAL)
         if outcome.error is not None and (ticket.status in ("failed", "undeliverable")):
-            self._codes.add(ExitCode.PARTIAL)
+            self._exit_codes.add(ExitCode.PARTIAL)
         elif outcome.error is not None and not isinstance(outcome.error, ItemError):
-            self._codes.add(outcome.error.exit_code)
-        well = ticket.status == "routing" and isinstance(outcome.error, ItemError) and self._quiet
-        if outcome.error is not None and ticket.status in ("failed", "undeliverable", "routing") and not well:
-            self._repeats.tell(WORDS.get(ticket.status, ticket.status), outcome.error, ticket)
+            self._exit_codes.add(outcome.error.exit_code)
+        is_silent = ticket.status == "routing" and isinstance(outcome.error, ItemError) and self._quiet
+        if outcome.error is not None and ticket.status in ("failed", "undeliverable", "routing") and not is_silent:
+            self._repeated_problems.tell(RUN_LABELS.get(ticket.status, ticket.status), outcome.error, ticket)
 
-    def of_rows(self, outcomes: Iterable[Done]) -> Iterator[Done]:
+    def of_rows(self, outcomes: Iterable[RunOutcome]) -> Iterator[RunOutcome]:
         """Yield the outcomes of rows; the others are only counted and reported."""
         for outcome in outcomes:
             if outcome.row is None:
@@ -134,91 +157,98 @@ class RunSummary:
                 yield outcome
 
     def close(self) -> None:
-        """Print the remaining messages."""
+        """Print the remaining messages of the run."""
         self.rejections.close()
-        self._repeats.close()
-        self._unroutable.close()
+        self._repeated_problems.close()
+        self._unroutable_tickets.close()
 
     @property
     def exit_code(self) -> ExitCode:
-        """Return the exit code."""
-        codes = self._codes | ({ExitCode.PARTIAL} if self.rejections.too_many else set())
-        return gravest(codes)
+        """Return the exit code of the run."""
+        rejected_too_many = {ExitCode.PARTIAL} if self.rejections.too_many else set()
+        return gravest(self._exit_codes | rejected_too_many)
 
 
-def _outcomes(
-    bar: ProgressBar, table: Table, plan: ClassifyPlan, summary: RunSummary, *, strict: bool
-) -> Iterator[Done]:
-    rows = bar.session.stopper.interruptible(input_tables.until_rejected(table.rows) if strict else table.rows)
-    for outcome in in_order(summary.of_rows(bar.session.triage.run(bar.over(rows), plan))):
-        summary.add(outcome)
-        summary.rejections.see(outcome, table)
+def _run_outcomes(
+    run_bar: ProgressBar, classify_plan: ClassifyPlan, run_summary: RunSummary, table: Table, *, strict: bool
+) -> Iterator[RunOutcome]:
+    rows_to_run = input_tables.until_rejected(table.rows) if strict else table.rows
+    interruptible_rows = run_bar.session.stopper.interruptible(rows_to_run)
+    run_outcomes = run_bar.session.triage.run(run_bar.over(interruptible_rows), classify_plan)
+    for outcome in in_order(run_summary.of_rows(run_outcomes)):
+        run_summary.add(outcome)
+        run_summary.rejections.see(outcome, table)
         yield outcome
 
 
-def _cells(item: object) -> Sequence[Any]:
-    if isinstance(item, Rejected):
-        return item.cells if item.cells is not None else [item.raw]
-    return (item.cells or ()) if isinstance(item, TicketDraft) else ()
+def _input_cells(row_item: object) -> Sequence[Any]:
+    if isinstance(row_item, Rejected):
+        return row_item.cells if row_item.cells is not None else [row_item.raw]
+    return (row_item.cells or ()) if isinstance(row_item, TicketDraft) else ()
 
 
-def _added(outcome: Outcome[Routed]) -> list[Any]:
+def _added_cells(outcome: Outcome[Routed]) -> list[Any]:
     if outcome.value is None:
         return [None, None, None, None, "rejected", None, outcome.error.message if outcome.error else None]
     t = outcome.value.ticket
-    problem = t.error or (outcome.error.message if outcome.error else None)
+    ticket_problem = t.error or (outcome.error.message if outcome.error else None)
     routed_to = t.routed_to if t.status in ("routed", "routing", "undeliverable") else None
-    return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, problem]
+    return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, ticket_problem]
 
 
-def _print(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Table], Iterator[Done]]) -> None:
-    def rows(table: Table) -> Iterator[Row]:
-        return ((_cells(outcome.item), _added(outcome)) for outcome in outcomes(table))
+def _print_run(
+    printer: Printer, tables: Sequence[Table], run_outcomes: Callable[[Table], Iterator[RunOutcome]]
+) -> None:
+    """Print a run's records: as tickets in a table, else each row of the input with its added cells."""
+
+    def run_rows(table: Table) -> Iterator[RunRow]:
+        return ((_input_cells(outcome.item), _added_cells(outcome)) for outcome in run_outcomes(table))
 
     if printer.format == "table" and not printer.chosen:
-        done = (outcome for t in tables for outcome in outcomes(t))
-        printer.many(done, _ticket, TICKET_KEYS, TICKETS_TABLE)
+        all_outcomes = (outcome for table in tables for outcome in run_outcomes(table))
+        printer.many(all_outcomes, _ticket_record, TICKET_KEYS, TICKETS_TABLE)
         return
     if printer.format in DELIMITED_FORMATS and not (printer.silent or printer.chosen):
-        header = (*tables[0].own_columns(), *ADDED)
-        printer.delimited(header, ([*cells, *added] for t in tables for cells, added in _fitted(t, rows(t))))
+        csv_header = (*tables[0].own_columns(), *ADDED)
+        padded_rows = (row for table in tables for row in _padded_rows(table, run_rows(table)))
+        printer.delimited(csv_header, ([*input_cells, *added_cells] for input_cells, added_cells in padded_rows))
         printer.flush()
         return
-    named = (pair for t in tables for pair in _named(t, rows(t)))
-    printer.many(named, dict, _names(tables), TICKETS_TABLE, "triage_ticket_id")
+    named_rows = (named_row for table in tables for named_row in _named_rows(table, run_rows(table)))
+    printer.many(named_rows, dict, _output_columns(tables), TICKETS_TABLE, "triage_ticket_id")
 
 
-def _ticket(outcome: Done) -> Mapping[str, Any]:
-    """Return the ticket of a row, or the rejected row."""
+def _ticket_record(outcome: RunOutcome) -> Mapping[str, Any]:
+    """Return the record of a row's ticket, or of the rejected row."""
     if outcome.value is not None:
         return ticket_record(outcome.value.ticket)
-    error = outcome.error.message if outcome.error else None
-    return dict.fromkeys(TICKET_KEYS) | {"status": "rejected", "error": error}
+    rejected_error = outcome.error.message if outcome.error else None
+    return dict.fromkeys(TICKET_KEYS) | {"status": "rejected", "error": rejected_error}
 
 
-def _check_names(tables: Sequence[Table]) -> None:
+def _check_column_names(tables: Sequence[Table]) -> None:
     """Raise `UsageError` if an input column has the name of an added one, since a JSON object has each name once."""
-    if taken := [name for table in tables for name in unique_column_names(table.own_columns()) if name in ADDED]:
+    if taken_names := [name for table in tables for name in unique_column_names(table.own_columns()) if name in ADDED]:
         hint = "rename it, or take -o csv, where both stand"
-        raise UsageError(f'the input has a column "{taken[0]}" of its own, which run adds', hint=hint)
+        raise UsageError(f'the input has a column "{taken_names[0]}" of its own, which run adds', hint=hint)
 
 
-def _names(tables: Sequence[Table]) -> list[str]:
+def _output_columns(tables: Sequence[Table]) -> list[str]:
     """Return the names of all output columns: those of the inputs and the added ones."""
     return list(
         dict.fromkeys([*(name for table in tables for name in unique_column_names(table.own_columns())), *ADDED])
     )
 
 
-def _fitted(table: Table, rows: Iterator[Row]) -> Iterator[Row]:
-    """Yield rows with as many own cells as columns, so that added cells are in their columns."""
+def _padded_rows(table: Table, run_rows: Iterator[RunRow]) -> Iterator[RunRow]:
+    """Yield a run's rows with as many own cells as columns, so that added cells are in their columns."""
     width, indexes = len(table.columns), table.own_indexes()
-    for cells, added in rows:
-        padded = [*cells[:width], *[""] * (width - len(cells))]
-        yield padded if len(indexes) == width else [padded[index] for index in indexes], added
+    for input_cells, added_cells in run_rows:
+        padded_cells = [*input_cells[:width], *[""] * (width - len(input_cells))]
+        yield padded_cells if len(indexes) == width else [padded_cells[index] for index in indexes], added_cells
 
 
-def _named(table: Table, rows: Iterator[Row]) -> Iterator[Iterable[tuple[str, Any]]]:
-    names = (*unique_column_names(table.own_columns()), *ADDED)
-    for cells, added in _fitted(table, rows):
-        yield zip(names, (*cells, *added), strict=True)
+def _named_rows(table: Table, run_rows: Iterator[RunRow]) -> Iterator[Iterable[tuple[str, Any]]]:
+    column_names = (*unique_column_names(table.own_columns()), *ADDED)
+    for input_cells, added_cells in _padded_rows(table, run_rows):
+        yield zip(column_names, (*input_cells, *added_cells), strict=True)
