@@ -194,7 +194,7 @@ def test_every_action_and_kind_is_known() -> None:
     assert not re.findall(r'(?:\bEvent|\.event|self\._log)\(\s*"\w+"', code)  # a text would be no known action
     assert not {action.name for action in EventAction} - set(re.findall(r"EventAction\.(\w+)", code))
     kinds = re.findall(r'running\(\s*(?:(?:self\._)?store, )?"(\w+)"', code)
-    assert set(kinds) <= set(runs.KINDS)
+    assert set(kinds) <= set(runs.RUN_KINDS)
 
 
 def test_a_category_is_listed_whatever_its_case(cli: Cli) -> None:

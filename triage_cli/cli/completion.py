@@ -14,7 +14,7 @@ import typer
 from typer.models import ParameterInfo
 
 from triage_cli import wiring
-from triage_cli.cli.commands.views.runs import KINDS
+from triage_cli.cli.commands.views.runs import RUN_KINDS
 from triage_cli.cli.context import CommandContext, GlobalOptions
 from triage_cli.config import Config
 from triage_cli.domain.audit.events import EventAction
@@ -88,7 +88,7 @@ VALUES: dict[str, Callable[[Config], Iterable[str]]] = {
     "sort": lambda _: SORTS,
     "by": lambda _: STATS_KEYS,
     "action": lambda _: tuple(EventAction),
-    "kind": lambda _: KINDS,
+    "kind": lambda _: RUN_KINDS,
     "file_format": lambda _: ALL_FORMATS,
     "category": _categories,
     "classifier": lambda config: config.classifiers,

@@ -1,36 +1,50 @@
 """`triage list`, `show` and `why`: tickets, their history, and the explanation of decisions."""
 
-import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
+from itertools import islice
 from shutil import get_terminal_size
 from textwrap import wrap
-from typing import Annotated, Literal
-
-import typer
-
-from triage_cli.cli import local_time, messages, options, terminal, ticket_id_input
+from triage_cli.cli import local_time
+from triage_cli.cli import messages
+from triage_cli.cli import options
+from triage_cli.cli import terminal
+from triage_cli.cli import ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
+from triage_cli.cli.output import PrintOptions
+from triage_cli.cli.output import Printer
+from triage_cli.cli.output import TICKETS_TABLE
+from triage_cli.cli.output import Table
+from triage_cli.cli.output import TicketPrintOptions
+from triage_cli.cli.output import drawn_by
 from triage_cli.cli.progress import counted_line
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_record, why_record
+from triage_cli.domain.serialization import TICKET_KEYS
+from triage_cli.domain.serialization import history_record
+from triage_cli.domain.serialization import ticket_record
+from triage_cli.domain.serialization import why_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.service import category_renames
+from typing import Annotated
+from typing import Literal
+import re
+import sys
+import typer
 
-NAME = "A ticket's id, its last 6 or more characters, or its external id"
-Name = Annotated[str, typer.Argument(metavar="ID", help=f"{NAME}.")]
-NameOrStdin = Annotated[str, typer.Argument(metavar="ID|-", help=f"{NAME}; - reads ids from stdin.")]
-ON_TERMINAL = 50
-TIMED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)  ")
-MAP = re.compile(r" \(map [0-9a-f]{16}\)")  # the hash of the routing map is for machines
-NARROWEST = 40  # the least width to which an explanation is wrapped
+TICKET_NAME = "A ticket's id, its last 6 or more characters, or its external id"
+Name = Annotated[str, typer.Argument(metavar="ID", help=f"{TICKET_NAME}.")]
+NameOrStdin = Annotated[str, typer.Argument(metavar="ID|-", help=f"{TICKET_NAME}; - reads ids from stdin.")]
+LISTED_ON_TERMINAL = 50
+TIMED_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)  ")
+ROUTING_MAP_HASH = re.compile(r" \(map [0-9a-f]{16}\)")  # the hash of the routing map is for machines
+NARROWEST_WHY = 40  # the least width to which an explanation is wrapped
 HISTORY_KEYS = (*TICKET_KEYS, "classifications", "deliveries", "events")
 LONGEST_SEARCH = 10_000  # SQLite refuses a pattern of 50,000 bytes
 
@@ -78,10 +92,10 @@ class TicketFilters:
     ] = "newest"
 
     def selection(self) -> Selection:
-        """Return the selection of tickets. Raises `UsageError`."""
-        searched = options.single("--search", self.search)
+        """Return the selection of tickets to list. Raises `UsageError`."""
+        searched_text = options.single("--search", self.search)
         classifier = options.single("--classifier", self.classifier)
-        if searched is not None and len(searched) > LONGEST_SEARCH:
+        if searched_text is not None and len(searched_text) > LONGEST_SEARCH:
             hint = "search for a part of the text"
             raise UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint=hint)
         selection = Selection(
@@ -91,7 +105,7 @@ class TicketFilters:
             priority=options.priority(options.single("--priority", self.priority)),
             classifier=classifier,
             since=options.moment(self.since),
-            search=searched,
+            search=searched_text,
             until=options.earliest(options.moment(self.until), options.past(self.older_than)),
             sources=tuple(self.source or ()),
             destinations=tuple(self.destination or ()),
@@ -127,22 +141,22 @@ def list_tickets(
     selection = filters.selection()
     if ids and selection != Selection():
         raise UsageError("ids go with no filter and no sorting", hint="leave one of them out")
-    named, missing = ticket_id_input.ids(session, ids) if ids and session.has_database else (None, 0)
-    cut = limit is None and terminal.is_terminal(sys.stdout)
-    most = ON_TERMINAL + 1 if cut else limit
-    selection = selection._replace(ids=named if named is None else named[:limit], limit=most)
+    named_ids, missing = ticket_id_input.ids(session, ids) if ids and session.has_database else (None, 0)
+    is_cut = limit is None and terminal.is_terminal(sys.stdout)
+    most_tickets = LISTED_ON_TERMINAL + 1 if is_cut else limit
+    selection = selection._replace(ids=named_ids if named_ids is None else named_ids[:limit], limit=most_tickets)
     found_tickets = counted_line(session, "reading", session.stopper.interruptible(session.look().find(selection)))
     found_tickets = printer.unless_closed(found_tickets)
-    first = list(islice(found_tickets, 1))
-    if not first and limit != 0 and session.has_database:
-        _tell_unknown(session, selection)
-    if not first and limit != 0 and session.guides and session.has_database and printer.format == "table":
-        there = session.triage.stats().tickets
-        session.say("no tickets match" if there else "no tickets yet: triage create FILE stores some")
-    shown = islice(chain(first, found_tickets), ON_TERMINAL if cut else None)
-    printer.many(shown, ticket_record, TICKET_KEYS, TICKETS_TABLE, rows=limit)
-    if cut and any(found_tickets):
-        session.say(messages.cut("first", ON_TERMINAL))
+    first_ticket = list(islice(found_tickets, 1))
+    if not first_ticket and limit != 0 and session.has_database:
+        _note_unknown_filters(session, selection)
+    if not first_ticket and limit != 0 and session.guides and session.has_database and printer.format == "table":
+        stored_tickets = session.triage.stats().tickets
+        session.say("no tickets match" if stored_tickets else "no tickets yet: triage create FILE stores some")
+    listed_tickets = islice(chain(first_ticket, found_tickets), LISTED_ON_TERMINAL if is_cut else None)
+    printer.many(listed_tickets, ticket_record, TICKET_KEYS, TICKETS_TABLE, rows=limit)
+    if is_cut and any(found_tickets):
+        session.say(messages.cut("first", LISTED_ON_TERMINAL))
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
@@ -157,13 +171,13 @@ def show(session: CommandContext, name: NameOrStdin, *, printing: PrintOptions) 
     """
     printer = printing.printer()
     if name != "-":
-        printer.one(history_record(session.look().history(name)), _whole(session), HISTORY_KEYS)
+        printer.one(history_record(session.look().history(name)), _history_table(session), HISTORY_KEYS)
         return ExitCode.OK
     printer.check_columns(HISTORY_KEYS)
     session.look()
-    named, missing = ticket_id_input.ids(session, ["-"])
-    histories = map(session.triage.history, session.stopper.interruptible(iter(named or ())))
-    printer.many(printer.unless_closed(histories), history_record, HISTORY_KEYS, _whole(session))
+    named_ids, missing = ticket_id_input.ids(session, ["-"])
+    histories = map(session.triage.history, session.stopper.interruptible(iter(named_ids or ())))
+    printer.many(printer.unless_closed(histories), history_record, HISTORY_KEYS, _history_table(session))
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
@@ -176,53 +190,64 @@ def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
     """
     explanation = session.look().why(name)
     if printing.output in (None, "table") and printing.columns is None:
-        shown = _terminal_lines(explanation.why, verbose=bool(session.global_options.verbose))
-        for line in shown if terminal.is_terminal(sys.stdout) else map(terminal.safe, explanation.why):
-            Printer("table").write_safe(line + "\n")
+        if terminal.is_terminal(sys.stdout):
+            why_lines = _terminal_why_lines(explanation.why, verbose=bool(session.global_options.verbose))
+        else:
+            why_lines = map(terminal.safe, explanation.why)
+        for why_line in why_lines:
+            Printer("table").write_safe(why_line + "\n")
         return
-    printing.printer().one(why_record(explanation), _whole(session), explanation._fields)
+    printing.printer().one(why_record(explanation), _history_table(session), explanation._fields)
 
 
-def _terminal_lines(lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
-    """Yield an explanation for a terminal: in local times, wrapped at words, with text after a time indented."""
-    width = max(get_terminal_size((120, 24)).columns, NARROWEST)
+def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
+    """Yield the lines of `why` for a terminal: in local times, wrapped at words, with text after a time indented."""
+    why_width = max(get_terminal_size((120, 24)).columns, NARROWEST_WHY)
     coloured = terminal.has_colour(sys.stdout)
-    for number, line in enumerate(lines if verbose else map(partial(MAP.sub, ""), lines)):
-        timed = TIMED.match(line)
-        lead = f"  {local_time.local_times(timed[1])}  " if timed else ""
+    shown_lines = why_lines if verbose else map(partial(ROUTING_MAP_HASH.sub, ""), why_lines)
+    for line_number, why_line in enumerate(shown_lines):
+        timed = TIMED_LINE.match(why_line)
+        lead_time = f"  {local_time.local_times(timed[1])}  " if timed else ""
         # The first line has the ticket's own text, in which no time is converted.
-        rest = terminal.safe(local_time.local_times(line[timed.end() if timed else 0 :]) if number else line)
-        indent = " " * (len(lead) or 6)
-        parts = wrap(rest, width, initial_indent=lead, subsequent_indent=indent, break_on_hyphens=False)
-        style = terminal.BOLD if not number else terminal.GREEN if line.startswith("Next: ") else ""
-        yield from (terminal.styled(part, style) if style and coloured else part for part in parts)
+        untimed_text = why_line[timed.end() if timed else 0 :]
+        why_text = terminal.safe(local_time.local_times(untimed_text) if line_number else why_line)
+        indent = " " * (len(lead_time) or 6)
+        wrapped_lines = wrap(
+            why_text, why_width, initial_indent=lead_time, subsequent_indent=indent, break_on_hyphens=False
+        )
+        line_style = terminal.BOLD if not line_number else terminal.GREEN if why_line.startswith("Next: ") else ""
+        yield from (terminal.styled(part, line_style) if line_style and coloured else part for part in wrapped_lines)
     yield terminal.styled("(local time)", terminal.DIM) if coloured else "(local time)"
 
 
-def _tell_unknown(session: CommandContext, selection: Selection) -> None:
-    """Note a category, classifier or destination that no ticket can have; the case of a category does not matter."""
+def _note_unknown_filters(session: CommandContext, selection: Selection) -> None:
+    """Note filters of `list` that no ticket can match: unknown categories (in any case), classifiers, destinations."""
     if not selection.categories and selection.classifier is None and not selection.destinations:
         return
     stats = session.triage.stats()
-    categories = session.triage.categories()
-    names = [name for each in categories for name in (each.name, *each.was)]
+    configured_categories = session.triage.categories()
+    known_names = [name for each in configured_categories for name in (each.name, *each.was)]
     for category in selection.categories:
-        known = (*names, *stats.by_category)
-        _tell_unknown_word(session, "category", category_renames.as_configured(categories, category), known)
+        present_name = category_renames.as_configured(configured_categories, category)
+        _note_unknown_filter(session, "category", present_name, (*known_names, *stats.by_category))
     for destination in selection.destinations:
-        destinations = () if session.is_remote else session.config.destinations
-        _tell_unknown_word(session, "destination", destination, (*destinations, *stats.deliveries))
-    configured = () if session.is_remote else session.config.classifiers
-    _tell_unknown_word(session, "classifier", selection.classifier, (*configured, *stats.by_classifier, "verdict"))
+        configured_destinations = () if session.is_remote else session.config.destinations
+        _note_unknown_filter(session, "destination", destination, (*configured_destinations, *stats.deliveries))
+    configured_classifiers = () if session.is_remote else session.config.classifiers
+    known_classifiers = (*configured_classifiers, *stats.by_classifier, "verdict")
+    _note_unknown_filter(session, "classifier", selection.classifier, known_classifiers)
 
 
-def _whole(session: CommandContext) -> Table:
+def _history_table(session: CommandContext) -> Table:
     return drawn_by("ticket_tables.histories", verbose=bool(session.global_options.verbose))
 
 
-def _tell_unknown_word(session: CommandContext, what: str, value: str | None, known: Iterable[str]) -> None:
-    """Note a typed value that does not exist, most likely a mistake."""
-    names = dict.fromkeys(known)
-    if value is not None and value not in names:
-        near = "".join(f'did you mean "{name}"? ' for name in get_close_matches(value, names, 1))
-        session.say(f'note: there is no {what} "{value}"; {near}known are {", ".join(names) or "none"}')
+def _note_unknown_filter(
+    session: CommandContext, filter_name: str, filter_value: str | None, known_values: Iterable[str]
+) -> None:
+    """Note a typed value of a filter that does not exist, most likely a mistake."""
+    known_names = dict.fromkeys(known_values)
+    if filter_value is not None and filter_value not in known_names:
+        near_match = "".join(f'did you mean "{name}"? ' for name in get_close_matches(filter_value, known_names, 1))
+        known = f"known are {', '.join(known_names) or 'none'}"
+        session.say(f'note: there is no {filter_name} "{filter_value}"; {near_match}{known}')

@@ -1,27 +1,32 @@
 """`triage logs`: the audit log."""
 
-import select
-import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
-from typing import Annotated, Any
-
-import typer
-
-from triage_cli.cli import messages, options, terminal
+from triage_cli.cli import messages
+from triage_cli.cli import options
+from triage_cli.cli import terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Printer, TicketPrintOptions
+from triage_cli.cli.output import Printer
+from triage_cli.cli.output import TicketPrintOptions
 from triage_cli.cli.progress import counted_line
-from triage_cli.domain.audit.events import EventAction, EventQuery, LoggedEvent
+from triage_cli.domain.audit.events import EventAction
+from triage_cli.domain.audit.events import EventQuery
+from triage_cli.domain.audit.events import LoggedEvent
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.serialization import EVENT_KEYS, event_record
+from triage_cli.domain.serialization import EVENT_KEYS
+from triage_cli.domain.serialization import event_record
 from triage_cli.domain.tickets import Selection
+from typing import Annotated
+from typing import Any
+import select
+import sys
+import time
+import typer
 
-ON_TERMINAL = 100
-BREATH = 0.5  # seconds between two looks with --follow
+EVENTS_ON_TERMINAL = 100
+FOLLOW_SECONDS = 0.5  # between two looks for new events with --follow
 
 
 @remote_command
@@ -49,70 +54,72 @@ def logs(
     triage logs --action classified,verdict --since 1d -o csv
     """
     printer = printing.printer()
-    actions = tuple(options.listed(action))
-    for each in actions:
-        options.check_known("action", each, tuple(EventAction))
+    event_actions = tuple(options.listed(action))
+    for event_action in event_actions:
+        options.check_known("action", event_action, tuple(EventAction))
     if follow and until is not None:
         raise UsageError("--follow goes on without an end, and --until is one", hint="leave one of them out")
-    cut = limit is None and terminal.is_terminal(sys.stdout)
-    if cut:
-        limit = ON_TERMINAL if follow else ON_TERMINAL + 1
+    is_cut = limit is None and terminal.is_terminal(sys.stdout)
+    if is_cut:
+        limit = EVENTS_ON_TERMINAL if follow else EVENTS_ON_TERMINAL + 1
     ticket_id = session.look().resolve(name) if name is not None else None
-    query = EventQuery(ticket_id, actions, actor, options.moment(since), options.moment(until), limit)
+    event_query = EventQuery(ticket_id, event_actions, actor, options.moment(since), options.moment(until), limit)
     if follow:
-        _follow(session, query, printer)
+        _follow_log(session, event_query, printer)
         return
-    events = counted_line(session, "reading", session.stopper.interruptible(session.look().events(query)))
-    if cut:
-        last = list(events)
-        if len(last) > ON_TERMINAL:
-            session.say(messages.cut("last", ON_TERMINAL))
-        events, limit = iter(last[-ON_TERMINAL:]), ON_TERMINAL
-    printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, partial(_table, session), "seq", rows=limit)
+    stored_events = session.look().events(event_query)
+    events = counted_line(session, "reading", session.stopper.interruptible(stored_events))
+    if is_cut:
+        last_events = list(events)
+        if len(last_events) > EVENTS_ON_TERMINAL:
+            session.say(messages.cut("last", EVENTS_ON_TERMINAL))
+        events, limit = iter(last_events[-EVENTS_ON_TERMINAL:]), EVENTS_ON_TERMINAL
+    event_table = partial(_event_table, session)
+    printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, event_table, "seq", rows=limit)
 
 
-def _follow(session: CommandContext, query: EventQuery, printer: Printer) -> None:
+def _follow_log(session: CommandContext, event_query: EventQuery, printer: Printer) -> None:
     """Print events, then new ones as they come, until a signal, or until stdout is closed; as a table each look's."""
-    looks = map(printer.unless_closed, map(session.stopper.interruptible, _looks(session, query)))
-    table = partial(_table, session)
+    event_looks = map(printer.unless_closed, map(session.stopper.interruptible, _event_looks(session, event_query)))
+    event_table = partial(_event_table, session)
     if printer.format != "table":
-        printer.many(chain.from_iterable(looks), event_record, EVENT_KEYS, table, "seq")
+        printer.many(chain.from_iterable(event_looks), event_record, EVENT_KEYS, event_table, "seq")
         return
-    for events in looks:
-        printer.many(events, event_record, EVENT_KEYS, table, "seq", rows=sys.maxsize)
-        table = partial(_table, session, explained=False)
+    for events in event_looks:
+        printer.many(events, event_record, EVENT_KEYS, event_table, "seq", rows=sys.maxsize)
+        event_table = partial(_event_table, session, explained=False)
 
 
-def _looks(session: CommandContext, query: EventQuery) -> Iterator[Iterator[LoggedEvent]]:
+def _event_looks(session: CommandContext, event_query: EventQuery) -> Iterator[Iterator[LoggedEvent]]:
     """Yield the events that are there, then again and again those that came since."""
     session.stopper.watch(lambda: None)
-    seen = query
+    query_since = event_query
 
-    def look() -> Iterator[LoggedEvent]:
-        nonlocal seen
-        for event in session.triage.events(seen):
-            seen = seen._replace(after=event.seq)
+    def new_events() -> Iterator[LoggedEvent]:
+        nonlocal query_since
+        for event in session.triage.events(query_since):
+            query_since = query_since._replace(after=event.seq)
             yield event
 
-    while not session.stopper.code and not _is_unread():
-        yield look()
+    while not session.stopper.code and not _is_stdout_unread():
+        yield new_events()
         sys.stdout.flush()
-        seen = seen._replace(limit=None)
-        time.sleep(BREATH)
+        query_since = query_since._replace(limit=None)
+        time.sleep(FOLLOW_SECONDS)
 
 
-def _is_unread() -> bool:
+def _is_stdout_unread() -> bool:
     """Return whether stdout is a pipe that nobody reads any more; a write would show it, but no event may come."""
-    stdout = select.poll()
-    stdout.register(sys.stdout, 0)
-    return any(state & (select.POLLERR | select.POLLHUP) for _, state in stdout.poll(0))
+    stdout_poll = select.poll()
+    stdout_poll.register(sys.stdout, 0)
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in stdout_poll.poll(0))
 
 
-def _table(session: CommandContext, records: Any, *, explained: bool = True) -> object:
+def _event_table(session: CommandContext, event_records: Any, *, explained: bool = True) -> object:
     from triage_cli.cli.display import event_lines
 
-    ids = tuple(dict.fromkeys(record["ticket_id"] for record in records if record["ticket_id"]))
+    ticket_ids = tuple(dict.fromkeys(record["ticket_id"] for record in event_records if record["ticket_id"]))
     # With a remote, each look-up would be a request.
-    tickets = () if session.is_remote and len(ids) > 1 else session.triage.find(Selection(ids=ids))
-    names = {ticket.ticket_id: ticket.external_id or "" for ticket in tickets}
-    return event_lines.events(records, names, explained=explained)
+    event_tickets = () if session.is_remote and len(ticket_ids) > 1 else session.triage.find(Selection(ids=ticket_ids))
+    external_ids = {ticket.ticket_id: ticket.external_id or "" for ticket in event_tickets}
+    return event_lines.events(event_records, external_ids, explained=explained)

@@ -14,14 +14,14 @@ from triage_cli.domain.errors import NotFoundError
 from triage_cli.domain.exit_codes import KILLED
 from triage_cli.domain.serialization import RUN_KEYS, run_record
 
-KINDS = (
+RUN_KINDS = (
     "create", "pull", "classify", "route", "run", "reclassify", "plan", "verdict", "learn", "eval", "forget",
     "doctor", "serve", "classify_text",
 )  # fmt: skip
-# What a table has in place of the counts, which a run stores at its end, by exit code.
-UNCOUNTED = {None: "still at work", KILLED: "killed before it counted; triage logs has what it did"}
-SPARE = ("kind", "actor", "cost_usd")  # on narrow terminals; the words of a command begin with its kind
-SHOWN = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
+# What a table of runs has in place of the counts, which a run stores at its end, by exit code.
+UNCOUNTED_RUNS = {None: "still at work", KILLED: "killed before it counted; triage logs has what it did"}
+SPARE_RUN_COLUMNS = ("kind", "actor", "cost_usd")  # on narrow terminals; the words of a command begin with its kind
+RUN_COLUMNS = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
 
 @remote_command
@@ -42,22 +42,24 @@ def runs(
     triage runs --kind reclassify --limit 7
     """
     printer = printing.printer()
-    options.check_known("kind", kind, KINDS)
+    options.check_known("kind", kind, RUN_KINDS)
     chosen_runs = session.look().runs(None if kind else limit)
     if kind:
         chosen_runs = (run for run in chosen_runs if run.kind == kind)
     if which == "last":
-        latest = next(chosen_runs, None)
-        if latest is None:
+        latest_run = next(chosen_runs, None)
+        if latest_run is None:
             raise NotFoundError("no bulk command has been run here", hint="triage create tickets.csv is one")
-        printer.one(run_record(latest), _table, RUN_KEYS, "run_id")
+        printer.one(run_record(latest_run), _run_table, RUN_KEYS, "run_id")
         return
-    printer.many(islice(chosen_runs, limit), run_record, RUN_KEYS, _table, "run_id", rows=limit)
+    printer.many(islice(chosen_runs, limit), run_record, RUN_KEYS, _run_table, "run_id", rows=limit)
 
 
-def _table(records: Sequence[Any]) -> object:
-    return drawn_by("tables.plain", columns=SHOWN, spare=SPARE)([r | {"counts": _counts(r)} for r in records])
+def _run_table(run_records: Sequence[Any]) -> object:
+    draw_runs = drawn_by("tables.plain", columns=RUN_COLUMNS, spare=SPARE_RUN_COLUMNS)
+    return draw_runs([run | {"counts": _run_counts(run)} for run in run_records])
 
 
-def _counts(record: Any) -> str:
-    return ", ".join(f"{n:,} {did}" for did, n in record["counts"].items()) or UNCOUNTED.get(record["exit_code"], "")
+def _run_counts(run_record: Any) -> str:
+    run_counts = ", ".join(f"{n:,} {did}" for did, n in run_record["counts"].items())
+    return run_counts or UNCOUNTED_RUNS.get(run_record["exit_code"], "")
