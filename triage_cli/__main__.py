@@ -5,16 +5,16 @@ import signal
 import sys
 from types import FrameType
 
-# The exit codes of `cli.signals`, which takes over once a command runs: before that there is nothing to keep.
-CODES = {
+# The exit codes of `cli.signals`, which takes over once a command runs: while importing there is nothing to keep.
+SIGNAL_EXIT_CODES = {
     getattr(signal, name): code
     for name, code in (("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 143))
     if hasattr(signal, name)
 }
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
-    os._exit(CODES[number])
+def _exit_while_importing(signal_number: int, _frame: FrameType | None) -> None:
+    os._exit(SIGNAL_EXIT_CODES[signal_number])
 
 
 def main() -> None:
@@ -23,13 +23,15 @@ def main() -> None:
         from triage_cli.cli import messages
         from triage_cli.domain.errors import UsageError
 
-        system = UsageError("triage does not run on Windows, only on Linux, macOS and their like", hint="run it in WSL")
-        messages.error(system, sys.argv[1:])
-        sys.exit(system.exit_code)
-    for number in CODES:
-        # What the caller has told us to ignore (nohup) stays ignored.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _end)
+        unsupported_system = UsageError(
+            "triage does not run on Windows, only on Linux, macOS and their like", hint="run it in WSL"
+        )
+        messages.error(unsupported_system, sys.argv[1:])
+        sys.exit(unsupported_system.exit_code)
+    for signal_number in SIGNAL_EXIT_CODES:
+        # A signal that the caller has told us to ignore (nohup) stays ignored while importing.
+        if signal.getsignal(signal_number) is not signal.SIG_IGN:
+            signal.signal(signal_number, _exit_while_importing)
     from triage_cli.cli import app
 
     app.main()

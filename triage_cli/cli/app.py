@@ -189,6 +189,6 @@ def _run_app(
     ctx.obj = global_options
     if ctx.invoked_subcommand is not None:
         return ExitCode.OK
-    from triage_cli.cli.commands.views import stats
+    from triage_cli.cli.commands.views import start_screen
 
-    return stats.start(ctx=ctx, **dict.fromkeys(f"_{name}" for name in context.GlobalOptions._fields))
+    return start_screen.start(ctx=ctx, **dict.fromkeys(f"_{name}" for name in context.GlobalOptions._fields))

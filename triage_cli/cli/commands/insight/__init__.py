@@ -1,1 +1,1 @@
-"""Commands that look ahead and watch: plans, spikes, drift."""
+"""Commands of insight, which look ahead and watch: plans, spikes, drift."""

@@ -1,1 +1,1 @@
-"""Commands around it: configuration, server, database, audit."""
+"""Commands of operations: configuration, database, server, API keys, doctor, checks, audit."""

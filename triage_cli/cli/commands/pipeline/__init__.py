@@ -1,1 +1,1 @@
-"""Commands of the job: store, classify, decide by a person, and route."""
+"""Commands of the pipeline: store, classify, decide by a person, and route."""

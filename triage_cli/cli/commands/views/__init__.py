@@ -1,1 +1,1 @@
-"""Commands that show what is stored, and why."""
+"""Commands that print views of what is stored: tickets, reasons, logs, runs, statistics."""
