@@ -71,9 +71,9 @@ class RemoteTriage:
                 upload = Upload(self.connection, UploadPlan({}, wire_format.ticket_in))
                 yield from upload.send(chain([first], remaining))
                 return
-            yield self._typed(first)
+            yield self._send_typed(first)
 
-    def _typed(self, draft: TicketDraft | Rejected) -> Outcome[Ticket]:
+    def _send_typed(self, draft: TicketDraft | Rejected) -> Outcome[Ticket]:
         """Send the remote a typed ticket, which is always new; an idempotency key prevents a second one."""
         if isinstance(draft, Rejected):
             return Outcome(draft.row, Action.REJECTED, None, draft.error, draft)
@@ -102,15 +102,15 @@ class RemoteTriage:
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
         """Send the remote people's verdicts, or clear them there."""
-        for chunk in chunked(verdicts, VERDICTS):
+        for verdict_chunk in chunked(verdicts, VERDICTS):
             if self.connection.stopped_at is not None:
                 return
-            verdicts_body = {"verdicts": [wire_format.verdict_record(draft) for draft in chunk]}
+            verdicts_body = {"verdicts": [wire_format.verdict_record(draft) for draft in verdict_chunk]}
             for outcome in self._streamed_outcomes("/verdicts", verdicts_body, wire_format.ticket_in):
-                if not 0 <= outcome.place < len(chunk):
+                if not 0 <= outcome.place < len(verdict_chunk):
                     raise self.connection.strange_response("an outcome of a row that was never sent")
-                draft = chunk[outcome.place]
-                yield outcome._replace(row=draft.row, item=draft)
+                verdict_draft = verdict_chunk[outcome.place]
+                yield outcome._replace(row=verdict_draft.row, item=verdict_draft)
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """Have the remote erase the text of a customer's tickets."""
@@ -120,10 +120,10 @@ class RemoteTriage:
         self, path: str, body: Mapping[str, Any], value: Callable[[wire_format.Record], T]
     ) -> Iterator[Outcome[T]]:
         """Yield the outcomes that the remote streams, until the end or a stop; the request is never repeated."""
-        stream = self.connection.stream(path, {"json": body})
+        outcome_stream = self.connection.stream(path, {"json": body})
         try:
-            for record in stream.records(0.0):
-                yield self.converted(lambda r: wire_format.outcome_of(r, value), record)
+            for outcome_record in outcome_stream.records(0.0):
+                yield self.converted(lambda wire_record: wire_format.outcome_of(wire_record, value), outcome_record)
         except StreamAbortedError:
             return
 

@@ -99,7 +99,8 @@ def reclassify(
         reclassify_bar = ProgressBar(session, "comparing", session.shows_progress(printer.format), total)
         flips = reclassify_bar.over(session.triage.reclassify(selection, reclassify_plan))
         flip_outcomes = _counted_flips(flips, flip_counts, flip_matrix, exit_codes, unroutable)
-        printer.many((o for o in flip_outcomes if o.action in PRINTED_ACTIONS), outcome_record, FLIP_KEYS, _flip_table)
+        printed_flips = (flip for flip in flip_outcomes if flip.action in PRINTED_ACTIONS)
+        printer.many(printed_flips, outcome_record, FLIP_KEYS, _flip_table)
     finally:
         for line in matrix_lines(flip_matrix):
             session.say(line)
@@ -127,18 +128,18 @@ def _counted_flips(
     exit_codes: set[ExitCode],
     unroutable: messages.Unroutable,
 ) -> Iterator[Outcome[Flip]]:
-    for outcome in flip_outcomes:
-        has_failed = outcome.action == Action.UNANSWERED and outcome.error is not None
-        flip_counts["failed" if has_failed else outcome.action] += 1
-        if outcome.value is not None and outcome.value.old and outcome.value.new:
-            flip_matrix[outcome.value.old, outcome.value.new] += 1
-        if outcome.value is not None and outcome.value.applied and outcome.value.status == "unroutable":
-            unroutable.add(outcome.value.new)
+    for flip_outcome in flip_outcomes:
+        has_failed = flip_outcome.action == Action.UNANSWERED and flip_outcome.error is not None
+        flip_counts["failed" if has_failed else flip_outcome.action] += 1
+        if flip_outcome.value is not None and flip_outcome.value.old and flip_outcome.value.new:
+            flip_matrix[flip_outcome.value.old, flip_outcome.value.new] += 1
+        if flip_outcome.value is not None and flip_outcome.value.applied and flip_outcome.value.status == "unroutable":
+            unroutable.add(flip_outcome.value.new)
             exit_codes.add(ExitCode.PARTIAL)
-        if outcome.error is not None:
-            exit_codes.add(outcome.error.exit_code)
-            messages.say(f"failed: {outcome.error.sentence()}")
-        yield outcome
+        if flip_outcome.error is not None:
+            exit_codes.add(flip_outcome.error.exit_code)
+            messages.say(f"failed: {flip_outcome.error.sentence()}")
+        yield flip_outcome
 
 
 def matrix_lines(flip_matrix: Counter[tuple[str, str]]) -> Iterator[str]:

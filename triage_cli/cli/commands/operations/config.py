@@ -134,8 +134,8 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
     try:
         for warning in _gone_category_warnings(session):
             messages.say(f"warning: {warning}")
-    except TriageError as error:
-        messages.say(f"warning: categories of stored tickets were not looked at: {error.message}")
+    except TriageError as store_error:
+        messages.say(f"warning: categories of stored tickets were not looked at: {store_error.message}")
 
 
 @local_command

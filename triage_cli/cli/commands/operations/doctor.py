@@ -62,8 +62,8 @@ def _doctor_records(session: CommandContext) -> Iterator[dict[str, Any]]:
             not_asked_because = ("its call is booked, and there is no database for that yet", "triage create FILE")
             session.lend_database()
         yield _doctor_record("database", f"{without_password(config.database)}: {database_contents}")
-    except TriageError as error:
-        yield _doctor_record("database", error.message, error.hint, works=False)
+    except TriageError as database_error:
+        yield _doctor_record("database", database_error.message, database_error.hint, works=False)
         not_asked_because = ("its call is booked in the database, which does not work", "mend the database")
         stats, database_failed = None, True
         session.lend_database(instead=True)
@@ -129,10 +129,12 @@ def _test_ticket_record(session: CommandContext, name: str) -> dict[str, Any]:
         raise UsageError(f'no destination "{name}" in the config', hint="triage config show lists them")
     try:
         return _doctor_record(f"destination {name}", wiring.destination_diagnostics.send_test(session.config, name))
-    except TriageError as error:
-        answer = f"; it said: {error.answer}" if isinstance(error, DeliveryError) and error.answer else ""
-        hint = "" if answer else error.hint
-        return _doctor_record(f"destination {name}", error.message + answer, hint, works=False)
+    except TriageError as send_error:
+        answer = (
+            f"; it said: {send_error.answer}" if isinstance(send_error, DeliveryError) and send_error.answer else ""
+        )
+        hint = "" if answer else send_error.hint
+        return _doctor_record(f"destination {name}", send_error.message + answer, hint, works=False)
 
 
 def _learned_model_records(session: CommandContext) -> Iterator[dict[str, Any]]:
@@ -154,16 +156,16 @@ def _learned_model_records(session: CommandContext) -> Iterator[dict[str, Any]]:
             hint = "" if is_kept else f"triage eval FILE --classifier {name} --calibrate, or give verdicts"
             finding = threshold_sentences.summary(max_error, bounds.values())
             yield _doctor_record(f"promise {name}", finding, hint, works=is_kept or None)
-    except TriageError as error:
-        yield _doctor_record("learned model", error.message, error.hint, works=False)
+    except TriageError as model_error:
+        yield _doctor_record("learned model", model_error.message, model_error.hint, works=False)
 
 
 def _tested_record(what: str, test: Callable[[], str]) -> dict[str, Any]:
     """Return the doctor's record of a test, which returns what it found, or raises why something does not work."""
     try:
         return _doctor_record(what, test())
-    except TriageError as error:
-        return _doctor_record(what, error.message, error.hint, works=False)
+    except TriageError as test_error:
+        return _doctor_record(what, test_error.message, test_error.hint, works=False)
 
 
 def _doctor_record(what: str, finding: str, hint: str = "", *, works: bool | None = True) -> dict[str, Any]:

@@ -73,10 +73,11 @@ def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
 
     def counted_erasures() -> Iterator[Outcome[Routed]]:
         with elapsed_line("erasing", shown=session.shows_progress(printer.format)):
-            for outcome in session.triage.forget(customer):
-                forget_counts[outcome.action] += 1
-                sent_before.update((outcome.value.ticket.routed_to or "").split(", ")) if outcome.value else None
-                yield outcome
+            for forget_outcome in session.triage.forget(customer):
+                forget_counts[forget_outcome.action] += 1
+                if forget_outcome.value:
+                    sent_before.update((forget_outcome.value.ticket.routed_to or "").split(", "))
+                yield forget_outcome
 
     printer.many(counted_erasures(), outcome_record, TICKET_KEYS, TICKETS_TABLE)
     session.say(messages.counted(forget_counts, ("forgotten",)))

@@ -153,12 +153,12 @@ def _create_outcomes(
     for table in tables:
         rows_to_create = input_tables.until_rejected(table.rows) if strict else table.rows
         interruptible_rows = create_bar.session.stopper.interruptible(rows_to_create)
-        for outcome in create_bar.session.triage.create(create_bar.over(interruptible_rows)):
-            create_counts[outcome.action] += 1
-            rejections.see(outcome, table)
-            if outcome.value is not None and outcome.action != Action.UNCHANGED:
-                created_statuses.add(outcome.value.status)
-            yield outcome
+        for create_outcome in create_bar.session.triage.create(create_bar.over(interruptible_rows)):
+            create_counts[create_outcome.action] += 1
+            rejections.see(create_outcome, table)
+            if create_outcome.value is not None and create_outcome.action != Action.UNCHANGED:
+                created_statuses.add(create_outcome.value.status)
+            yield create_outcome
 
 
 def _as_stored(draft: TicketDraft) -> TicketDraft:
@@ -167,13 +167,13 @@ def _as_stored(draft: TicketDraft) -> TicketDraft:
 
 
 def _create_typed(session: CommandContext, printer: Printer, draft: TicketDraft) -> int:
-    outcome: Outcome[Ticket]
-    (outcome,) = session.triage.create([draft])
-    if outcome.error is not None or outcome.value is None:
-        raise outcome.error or RowError("the ticket was not stored")
-    printer.one(ticket_record(outcome.value), TICKETS_TABLE, TICKET_KEYS)
-    session.say(messages.counted({outcome.action: 1}, CREATE_ACTIONS))
-    _say_next_step(session, () if outcome.action == Action.UNCHANGED else (outcome.value.status,))
+    create_outcome: Outcome[Ticket]
+    (create_outcome,) = session.triage.create([draft])
+    if create_outcome.error is not None or create_outcome.value is None:
+        raise create_outcome.error or RowError("the ticket was not stored")
+    printer.one(ticket_record(create_outcome.value), TICKETS_TABLE, TICKET_KEYS)
+    session.say(messages.counted({create_outcome.action: 1}, CREATE_ACTIONS))
+    _say_next_step(session, () if create_outcome.action == Action.UNCHANGED else (create_outcome.value.status,))
     return ExitCode.OK
 
 
@@ -188,11 +188,12 @@ def preview_tables(
     category_names = None if session.is_remote else CategoryNames(_categories(session))
     for table in tables:
         shown_before = len(preview_drafts)
-        for outcome in import_dry_run(session.stopper.interruptible(table.rows), category_names):
-            rejections.see(outcome, table)
-            foreseen_actions[outcome.action] += 1
-            if outcome.action == Action.CREATED and outcome.value and len(preview_drafts) - shown_before < PREVIEW_ROWS:
-                preview_drafts.append(outcome.value)
+        for foreseen_outcome in import_dry_run(session.stopper.interruptible(table.rows), category_names):
+            rejections.see(foreseen_outcome, table)
+            foreseen_actions[foreseen_outcome.action] += 1
+            is_created = foreseen_outcome.action == Action.CREATED
+            if is_created and foreseen_outcome.value and len(preview_drafts) - shown_before < PREVIEW_ROWS:
+                preview_drafts.append(foreseen_outcome.value)
     for remark in messages.remarks(tables):
         session.say(remark)
     reply_rows = f"{messages.plural(n, 'replies')}, " if (n := foreseen_actions[Action.UPDATED]) else ""

@@ -100,7 +100,7 @@ class _PullRun:
         self._source_names = source_names
         self._plan = pull_plan
         self._exit_codes = {ExitCode.OK}
-        self._failures: list[TriageError] = []
+        self._source_errors: list[TriageError] = []
         self.statuses: set[str] = set()  # of the tickets that were created or updated
 
     def code(self, *, errors_are_json: bool) -> int:
@@ -108,10 +108,10 @@ class _PullRun:
 
         What is printed while sources are pulled is text, so where errors are JSON the gravest comes again.
         """
-        gravest_failure = min(self._failures, key=lambda error: PRECEDENCE.index(error.exit_code), default=None)
-        if gravest_failure is not None and (len(self._source_names) == 1 or errors_are_json):
-            raise gravest_failure
-        return gravest({*self._exit_codes, *(error.exit_code for error in self._failures)})
+        gravest_error = min(self._source_errors, key=lambda error: PRECEDENCE.index(error.exit_code), default=None)
+        if gravest_error is not None and (len(self._source_names) == 1 or errors_are_json):
+            raise gravest_error
+        return gravest({*self._exit_codes, *(source_error.exit_code for source_error in self._source_errors)})
 
     def outcomes(self, rejected: RejectedItems, *, shown: bool) -> Iterator[Outcome[Ticket]]:
         """Pull the sources, and yield the outcome of each item that is not unchanged."""
@@ -122,16 +122,16 @@ class _PullRun:
                 watched_source = self._open_source(name)
                 pull_bar = ProgressBar(self._session, f"pulling {name}", shown, watched_source.total)
                 pulled_outcomes = self._session.local.pull(watched_source, self._plan, messages.say, rejected.add)
-                for outcome in pull_bar.over(pulled_outcomes):
-                    pull_counts[outcome.action] += 1
-                    if outcome.error is not None:
-                        self._exit_codes.add(outcome.error.exit_code)
-                        messages.say(f"rejected: {outcome.error.sentence()}")
-                    if outcome.action != Action.UNCHANGED:
-                        self.statuses |= {outcome.value.status} if outcome.value else set()
-                        yield outcome
-            except TriageError as error:
-                self._record_failure(error)
+                for pull_outcome in pull_bar.over(pulled_outcomes):
+                    pull_counts[pull_outcome.action] += 1
+                    if pull_outcome.error is not None:
+                        self._exit_codes.add(pull_outcome.error.exit_code)
+                        messages.say(f"rejected: {pull_outcome.error.sentence()}")
+                    if pull_outcome.action != Action.UNCHANGED:
+                        self.statuses |= {pull_outcome.value.status} if pull_outcome.value else set()
+                        yield pull_outcome
+            except TriageError as source_error:
+                self._record_failure(source_error)
             else:
                 first_pull_note = self._first_pull_note(name) if not pull_counts else ""
             finally:
@@ -147,14 +147,14 @@ class _PullRun:
                 watched_source = self._open_source(name)
                 stored_cursor = self._session.store.cursor(name) if self._session.has_database else None
                 source_position = stored_cursor.position if stored_cursor and not self._plan.full else None
-                for page in islice(watched_source.pages(source_position, self._plan, _no_pause), 1):
-                    for draft in page.drafts[: self._plan.limit]:
+                for first_page in islice(watched_source.pages(source_position, self._plan, _no_pause), 1):
+                    for draft in first_page.drafts[: self._plan.limit]:
                         if isinstance(draft, Rejected):
                             messages.say(f"rejected: {draft.error.sentence()}")
                         else:
                             yield draft
-            except TriageError as error:
-                self._record_failure(error)
+            except TriageError as source_error:
+                self._record_failure(source_error)
 
     def _open_source(self, name: str) -> "_WatchedSource":
         return _WatchedSource(wiring.sources.open_source(self._session.config, name, messages.say), self._session)
@@ -169,11 +169,11 @@ class _PullRun:
         further_back = f"triage pull {name} --since 365d goes further"
         return f"note: no ticket of {name} is stored yet: the first pull goes {how_far}; {further_back}"
 
-    def _record_failure(self, error: TriageError) -> None:
+    def _record_failure(self, source_error: TriageError) -> None:
         """Record the error of a source; with several sources it is printed at once."""
-        self._failures.append(error)
+        self._source_errors.append(source_error)
         if len(self._source_names) > 1:
-            messages.say(f"error: {error.sentence()}")
+            messages.say(f"error: {source_error.sentence()}")
 
 
 class _WatchedSource:
@@ -187,9 +187,10 @@ class _WatchedSource:
         self._progress = 0.0
 
     def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
-        for page in self._session.stopper.interruptible(self._source.pages(position, plan, pause)):
-            self._progress = page.progress or 0.0
-            yield page
+        source_pages = self._source.pages(position, plan, pause)
+        for source_page in self._session.stopper.interruptible(source_pages):
+            self._progress = source_page.progress or 0.0
+            yield source_page
 
     def total(self) -> ProgressTotal:
         return ProgressTotal(PROGRESS_PARTS, lambda: int(PROGRESS_PARTS * self._progress))

@@ -127,11 +127,11 @@ class RunSummary:
         self._quiet = quiet
         self._exit_codes = {ExitCode.OK}
 
-    def add(self, outcome: Outcome[Routed]) -> None:
+    def add(self, run_outcome: Outcome[Routed]) -> None:
         """Count a row of the run, or a ticket that is no row: an earlier run's delivery became a dead letter."""
-        if outcome.row is not None:
-            self.row_actions[outcome.action] += 1
-        ticket = outcome.value.ticket if outcome.value else None
+        if run_outcome.row is not None:
+            self.row_actions[run_outcome.action] += 1
+        ticket = run_outcome.value.ticket if run_outcome.value else None
         if ticket is None:
             return
         self.ticket_statuses[ticket.status] += 1
@@ -140,21 +140,21 @@ class RunSummary:
         if ticket.status == "unroutable":
             self._unroutable_tickets.add(ticket.category)
             self._exit_codes.add(ExitCode.PARTIAL)
-        if outcome.error is not None and (ticket.status in ("failed", "undeliverable")):
+        if run_outcome.error is not None and (ticket.status in ("failed", "undeliverable")):
             self._exit_codes.add(ExitCode.PARTIAL)
-        elif outcome.error is not None and not isinstance(outcome.error, ItemError):
-            self._exit_codes.add(outcome.error.exit_code)
-        is_silent = ticket.status == "routing" and isinstance(outcome.error, ItemError) and self._quiet
-        if outcome.error is not None and ticket.status in ("failed", "undeliverable", "routing") and not is_silent:
-            self._repeated_problems.tell(RUN_LABELS.get(ticket.status, ticket.status), outcome.error, ticket)
+        elif run_outcome.error is not None and not isinstance(run_outcome.error, ItemError):
+            self._exit_codes.add(run_outcome.error.exit_code)
+        is_silent = ticket.status == "routing" and isinstance(run_outcome.error, ItemError) and self._quiet
+        if run_outcome.error is not None and ticket.status in ("failed", "undeliverable", "routing") and not is_silent:
+            self._repeated_problems.tell(RUN_LABELS.get(ticket.status, ticket.status), run_outcome.error, ticket)
 
     def of_rows(self, outcomes: Iterable[RunOutcome]) -> Iterator[RunOutcome]:
         """Yield the outcomes of rows; the others are only counted and reported."""
-        for outcome in outcomes:
-            if outcome.row is None:
-                self.add(outcome)
+        for run_outcome in outcomes:
+            if run_outcome.row is None:
+                self.add(run_outcome)
             else:
-                yield outcome
+                yield run_outcome
 
     def close(self) -> None:
         """Print the remaining messages of the run."""
@@ -175,10 +175,10 @@ def _run_outcomes(
     rows_to_run = input_tables.until_rejected(table.rows) if strict else table.rows
     interruptible_rows = run_bar.session.stopper.interruptible(rows_to_run)
     run_outcomes = run_bar.session.triage.run(run_bar.over(interruptible_rows), classify_plan)
-    for outcome in in_order(run_summary.of_rows(run_outcomes)):
-        run_summary.add(outcome)
-        run_summary.rejections.see(outcome, table)
-        yield outcome
+    for run_outcome in in_order(run_summary.of_rows(run_outcomes)):
+        run_summary.add(run_outcome)
+        run_summary.rejections.see(run_outcome, table)
+        yield run_outcome
 
 
 def _input_cells(row_item: object) -> Sequence[Any]:
@@ -187,11 +187,11 @@ def _input_cells(row_item: object) -> Sequence[Any]:
     return (row_item.cells or ()) if isinstance(row_item, TicketDraft) else ()
 
 
-def _added_cells(outcome: Outcome[Routed]) -> list[Any]:
-    if outcome.value is None:
-        return [None, None, None, None, "rejected", None, outcome.error.message if outcome.error else None]
-    t = outcome.value.ticket
-    ticket_problem = t.error or (outcome.error.message if outcome.error else None)
+def _added_cells(run_outcome: Outcome[Routed]) -> list[Any]:
+    if run_outcome.value is None:
+        return [None, None, None, None, "rejected", None, run_outcome.error.message if run_outcome.error else None]
+    t = run_outcome.value.ticket
+    ticket_problem = t.error or (run_outcome.error.message if run_outcome.error else None)
     routed_to = t.routed_to if t.status in ("routed", "routing", "undeliverable") else None
     return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, ticket_problem]
 
@@ -202,10 +202,10 @@ def _print_run(
     """Print a run's records: as tickets in a table, else each row of the input with its added cells."""
 
     def run_rows(table: Table) -> Iterator[RunRow]:
-        return ((_input_cells(outcome.item), _added_cells(outcome)) for outcome in run_outcomes(table))
+        return ((_input_cells(run_outcome.item), _added_cells(run_outcome)) for run_outcome in run_outcomes(table))
 
     if printer.format == "table" and not printer.chosen:
-        all_outcomes = (outcome for table in tables for outcome in run_outcomes(table))
+        all_outcomes = (run_outcome for table in tables for run_outcome in run_outcomes(table))
         printer.many(all_outcomes, _ticket_record, TICKET_KEYS, TICKETS_TABLE)
         return
     if printer.format in DELIMITED_FORMATS and not (printer.silent or printer.chosen):
@@ -218,11 +218,11 @@ def _print_run(
     printer.many(named_rows, dict, _output_columns(tables), TICKETS_TABLE, "triage_ticket_id")
 
 
-def _ticket_record(outcome: RunOutcome) -> Mapping[str, Any]:
+def _ticket_record(run_outcome: RunOutcome) -> Mapping[str, Any]:
     """Return the record of a row's ticket, or of the rejected row."""
-    if outcome.value is not None:
-        return ticket_record(outcome.value.ticket)
-    rejected_error = outcome.error.message if outcome.error else None
+    if run_outcome.value is not None:
+        return ticket_record(run_outcome.value.ticket)
+    rejected_error = run_outcome.error.message if run_outcome.error else None
     return dict.fromkeys(TICKET_KEYS) | {"status": "rejected", "error": rejected_error}
 
 
