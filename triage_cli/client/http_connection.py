@@ -54,7 +54,7 @@ class Connection:
         self._tls_hint = f"give --remote https://{address.host} if the server speaks TLS" if is_plain else ""
         self._token_command = address.token_command
         self._token_lock = threading.Lock()
-        self._has_answered = False
+        self._server_has_answered = False
         self._patience = PATIENCE
         self.stopped_at: float | None = None
         self.spent = 0.0
@@ -79,11 +79,11 @@ class Connection:
 
     def get(self, path: str, params: Params | None = None) -> tuple[Any, str | None]:
         """Get a path of the server; return the JSON value, and the URL of its next page."""
-        return self._send_repeatable("GET", path, {"params": params})
+        return self._send_repeatable_request("GET", path, {"params": params})
 
     def post(self, path: str, body: Mapping[str, Any], key: str) -> Any:
         """Post to the server with an idempotency key, and return the response's JSON value."""
-        return self._send_repeatable("POST", path, {"json": body, "headers": {"idempotency-key": key}})[0]
+        return self._send_repeatable_request("POST", path, {"json": body, "headers": {"idempotency-key": key}})[0]
 
     def request(
         self, method: str, path: str, body: Mapping[str, Any] | None, *, timeout: httpx.Timeout = TIMEOUT
@@ -91,35 +91,37 @@ class Connection:
         """Send the server a request that is not repeated if its response is lost, and return the JSON value."""
         try:
             request_options = {"timeout": timeout} if body is None else {"json": body, "timeout": timeout}
-            return _parsed_json(self._body_of(self.send(method, path, request_options)))
+            return _parsed_response(self._body_of(self.send(method, path, request_options)))
         except wire_errors.ProtocolError as error:
             raise self.strange_response(error) from error
 
-    def _send_repeatable(self, method: str, path: str, request_options: Mapping[str, Any]) -> tuple[Any, str | None]:
+    def _send_repeatable_request(
+        self, method: str, path: str, request_options: Mapping[str, Any]
+    ) -> tuple[Any, str | None]:
         """Send the server a request that may be repeated; return the JSON value and the URL of the next page."""
         for wait in (*RETRY_DELAYS, None):
             try:
                 response = self.send(method, path, request_options)
-                response_value = _parsed_json(self._body_of(response))
+                response_value = _parsed_response(self._body_of(response))
                 return response_value, response.links.get("next", {}).get("url")
             except ConnectionLostError:
-                if wait is None or not self._has_answered or not self.wait(wait):
+                if wait is None or not self._server_has_answered or not self.wait(wait):
                     raise
             except wire_errors.ProtocolError as error:
                 raise self.strange_response(error) from error
         raise AssertionError
 
     def _body_of(self, response: httpx.Response) -> bytes:
-        body_pieces, body_size = [], 0
+        response_pieces, response_size = [], 0
         try:
             with self.translated_httpx_errors():
                 for piece in response.iter_raw(1 << 16):
-                    body_pieces.append(piece)
-                    if (body_size := body_size + len(piece)) > LARGEST_RESPONSE:
+                    response_pieces.append(piece)
+                    if (response_size := response_size + len(piece)) > LARGEST_RESPONSE:
                         raise wire_errors.ProtocolError("an answer without an end")
         finally:
             response.close()
-        return b"".join(body_pieces)
+        return b"".join(response_pieces)
 
     def stream(self, path: str, request_options: Mapping[str, Any]) -> "ResponseStream":
         """Send the server a request whose response is a stream of lines."""
@@ -136,7 +138,7 @@ class Connection:
             with self.translated_httpx_errors():
                 request = self._http_client.build_request(method, path, **request_options)
                 response = self._http_client.send(request, stream=True)
-            self._has_answered = True
+            self._server_has_answered = True
             if response.is_success:
                 self._patience = PATIENCE
                 return response
@@ -158,18 +160,18 @@ class Connection:
     def wait(self, seconds: float) -> bool:
         """Wait for the server, and return whether to go on: False after a stop, or after `PATIENCE` seconds in all."""
         self._patience -= seconds
-        until = time.monotonic() + seconds
+        wait_until = time.monotonic() + seconds
         while self._patience >= 0 and self.stopped_at is None:
-            if (left := until - time.monotonic()) <= 0:
+            if (seconds_left := wait_until - time.monotonic()) <= 0:
                 return True
-            time.sleep(min(left, 0.05))
+            time.sleep(min(seconds_left, 0.05))
         return False
 
     def _refusal(self, response: httpx.Response) -> TriageError:
         """Return the error that a server's response contains."""
         if _media_type_of(response) == PROBLEM:
             with suppress(wire_errors.ProtocolError):
-                return wire_errors.problem_of(_parsed_json(self._body_of(response)))
+                return wire_errors.problem_of(_parsed_response(self._body_of(response)))
         response.close()
         status = f"{self.host} answered {response.status_code} {response.reason_phrase}".rstrip()
         if response.is_redirect:
@@ -198,12 +200,12 @@ class Connection:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            hint = AGAIN if self._has_answered else "check --remote, and that triage serve runs there"
+            hint = AGAIN if self._server_has_answered else "check --remote, and that triage serve runs there"
             raise UnreachableError(f"cannot reach {self.host}: {reason(error)}", hint=hint) from error
         except httpx.TimeoutException as error:
             raise ConnectionLostError(f"{self.host} has gone silent", hint=AGAIN) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
-            hint = f"{AGAIN}, or {self._tls_hint}" if self._tls_hint and not self._has_answered else AGAIN
+            hint = f"{AGAIN}, or {self._tls_hint}" if self._tls_hint and not self._server_has_answered else AGAIN
             raise ConnectionLostError(f"the connection to {self.host} broke off", hint=hint) from error
         except httpx.InvalidURL as error:
             raise UsageError(f"{self.host} is no address", hint="give --remote https://HOST") from error
@@ -224,24 +226,24 @@ class ResponseStream:
         server too.
         """
         try:
-            for line in self._lines(grace):
-                wire_record = _parsed_json(line)
-                if not isinstance(wire_record, dict):
+            for line in self._response_lines(grace):
+                response_record = _parsed_response(line)
+                if not isinstance(response_record, dict):
                     raise self._connection.strange_response("a line that is no object")
-                cost = wire_record.get("cost_usd") if wire_record.keys() & {"end", "problem"} else None
+                cost = response_record.get("cost_usd") if response_record.keys() & {"end", "problem"} else None
                 self._connection.spent += cost if isinstance(cost, int | float) else 0.0
-                if "problem" in wire_record:
-                    raise wire_errors.problem_of(wire_record["problem"])
-                if "end" in wire_record:
-                    self.end = wire_record
+                if "problem" in response_record:
+                    raise wire_errors.problem_of(response_record["problem"])
+                if "end" in response_record:
+                    self.end = response_record
                     return
-                yield wire_record
+                yield response_record
         except wire_errors.ProtocolError as error:
             raise self._connection.strange_response(error) from error
         finally:
             self._response.close()
 
-    def _lines(self, grace: float) -> Iterator[bytes]:
+    def _response_lines(self, grace: float) -> Iterator[bytes]:
         if _media_type_of(self._response) != wire_format.LINES:
             raise wire_errors.ProtocolError("a page, not lines")
         unfinished_line = b""
@@ -276,7 +278,7 @@ def _refuse_constant(number: str) -> float:
     raise wire_errors.ProtocolError(f"the number {number}")
 
 
-def _parsed_json(response_text: bytes) -> Any:
+def _parsed_response(response_text: bytes) -> Any:
     try:
         return json.loads(response_text, parse_constant=_refuse_constant, parse_float=number)
     except wire_errors.ProtocolError:

@@ -90,15 +90,15 @@ class RemoteTriage:
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Have the remote classify tickets and record the decisions."""
-        return self._streamed_outcomes("/classify", _request_body(selection, plan), wire_format.decided_in)
+        return self._remote_outcomes("/classify", _request_body(selection, plan), wire_format.decided_in)
 
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
         """Have the remote route tickets by its routing map, then deliver what is due."""
-        return self._streamed_outcomes("/route", _request_body(selection, plan), wire_format.routed_in)
+        return self._remote_outcomes("/route", _request_body(selection, plan), wire_format.routed_in)
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Have the remote classify tickets again that no person decided."""
-        return self._streamed_outcomes("/reclassify", _request_body(selection, plan), wire_format.flip_in)
+        return self._remote_outcomes("/reclassify", _request_body(selection, plan), wire_format.flip_in)
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
         """Send the remote people's verdicts, or clear them there."""
@@ -106,7 +106,7 @@ class RemoteTriage:
             if self.connection.stopped_at is not None:
                 return
             verdicts_body = {"verdicts": [wire_format.verdict_record(draft) for draft in verdict_chunk]}
-            for outcome in self._streamed_outcomes("/verdicts", verdicts_body, wire_format.ticket_in):
+            for outcome in self._remote_outcomes("/verdicts", verdicts_body, wire_format.ticket_in):
                 if not 0 <= outcome.place < len(verdict_chunk):
                     raise self.connection.strange_response("an outcome of a row that was never sent")
                 verdict_draft = verdict_chunk[outcome.place]
@@ -114,16 +114,16 @@ class RemoteTriage:
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """Have the remote erase the text of a customer's tickets."""
-        return self._streamed_outcomes("/forget", {"customer_id": customer_id}, wire_format.routed_in)
+        return self._remote_outcomes("/forget", {"customer_id": customer_id}, wire_format.routed_in)
 
-    def _streamed_outcomes(
+    def _remote_outcomes(
         self, path: str, body: Mapping[str, Any], value: Callable[[wire_format.Record], T]
     ) -> Iterator[Outcome[T]]:
         """Yield the outcomes that the remote streams, until the end or a stop; the request is never repeated."""
         outcome_stream = self.connection.stream(path, {"json": body})
         try:
-            for outcome_record in outcome_stream.records(0.0):
-                yield self.converted(lambda wire_record: wire_format.outcome_of(wire_record, value), outcome_record)
+            for remote_outcome in outcome_stream.records(0.0):
+                yield self.converted(lambda wire_record: wire_format.outcome_of(wire_record, value), remote_outcome)
         except StreamAbortedError:
             return
 
@@ -145,15 +145,15 @@ class RemoteTriage:
             page_size = PAGE if tickets_left is None else min(tickets_left, PAGE)
         if tickets_left != 0:
             ticket_params |= {"after": selection.after} if selection.after else {}
-            for ticket_record in self._paged("/tickets", {**ticket_params, "limit": page_size}):
-                yield self.converted(wire_format.ticket_of, ticket_record)
+            for remote_ticket in self._remote_pages("/tickets", {**ticket_params, "limit": page_size}):
+                yield self.converted(wire_format.ticket_of, remote_ticket)
                 tickets_left = None if tickets_left is None else tickets_left - 1
                 if tickets_left == 0:
                     return
 
     def resolve(self, ticket_name: str) -> str:
         """Return the id of the remote's only ticket with this name."""
-        if _is_awkward(ticket_name):
+        if _is_awkward_in_path(ticket_name):
             return self._id_of_awkward_name(ticket_name)
         return self.history(ticket_name).ticket.ticket_id
 
@@ -168,7 +168,7 @@ class RemoteTriage:
 
     def path_of(self, ticket_name: str) -> str:
         """Return the path at the remote of the only ticket with this name."""
-        plain_name = self._id_of_awkward_name(ticket_name) if _is_awkward(ticket_name) else ticket_name
+        plain_name = self._id_of_awkward_name(ticket_name) if _is_awkward_in_path(ticket_name) else ticket_name
         return f"/tickets/{quote(encodable(plain_name), safe='')}"
 
     def history(self, ticket_name: str) -> History:
@@ -189,12 +189,12 @@ class RemoteTriage:
         if last_events == 0 or query.actor == "":
             return
         if last_events is not None and last_events <= PAGE:
-            event_records: Iterable[Any] = self._paged(log_path, {**log_params, "limit": last_events})
+            remote_events: Iterable[Any] = self._remote_pages(log_path, {**log_params, "limit": last_events})
         else:
-            event_records = self._paged(log_path, {**log_params, "limit": PAGE, "after": query.after})
-            event_records = event_records if last_events is None else deque(event_records, last_events)
-        for event_record in event_records:
-            yield self.converted(wire_format.event_of, event_record)
+            remote_events = self._remote_pages(log_path, {**log_params, "limit": PAGE, "after": query.after})
+            remote_events = remote_events if last_events is None else deque(remote_events, last_events)
+        for remote_event in remote_events:
+            yield self.converted(wire_format.event_of, remote_event)
 
     def stats(self) -> Stats:
         """Return the counts of the remote's whole store."""
@@ -219,7 +219,7 @@ class RemoteTriage:
             response = self.connection.get("/runs", {"limit": min(limit or RUNS, RUNS)})[0]
             yield from self.converted_rows(wire_format.run_of, response)
 
-    def _paged(self, path: str, params: Params) -> Iterator[Any]:
+    def _remote_pages(self, path: str, params: Params) -> Iterator[Any]:
         """Yield the records of all pages of the remote."""
         response, next_page = self.connection.get(path, params)
         yield from self.converted(wire_format.rows_of, response)
@@ -273,6 +273,6 @@ def _stats_group(wire_record: Any, keys: Sequence[str]) -> StatsGroup:
     return wire_format.named(StatsGroup, {**wire_record, "keys": {key: wire_record.get(key) for key in keys}})
 
 
-def _is_awkward(ticket_name: str) -> bool:
+def _is_awkward_in_path(ticket_name: str) -> bool:
     """Return whether a ticket's name cannot be part of a path: a slash divides it, and dots change it."""
     return "/" in ticket_name or not ticket_name.strip(".")

@@ -56,27 +56,27 @@ class Upload(Generic[T]):
         With a cost limit, one chunk is in flight at a time, since each is uploaded with what the earlier ones have
         spent. The server recognises a repeated chunk by its key, and continues with what its earlier tries have spent.
         """
-        in_flight: deque[_UploadChunk] = deque()
+        chunks_in_flight: deque[_UploadChunk] = deque()
         most_in_flight = AHEAD if self._plan.max_cost is None else 1
         with closing(OccurrenceCounter()) as seen:
             draft_chunks = bounded(drafts, ROWS)
             try:
                 while True:
                     while (
-                        len(in_flight) < most_in_flight
+                        len(chunks_in_flight) < most_in_flight
                         and self._connection.stopped_at is None
                         and (chunk := next(draft_chunks, None))
                     ):
-                        in_flight.append(self._packed_chunk(chunk, seen))
-                        in_flight[-1].try_to_send()
-                    if not in_flight:
+                        chunks_in_flight.append(self._packed_chunk(chunk, seen))
+                        chunks_in_flight[-1].try_to_send()
+                    if not chunks_in_flight:
                         return
-                    yield from self._received_outcomes(in_flight[0])
-                    in_flight.popleft()
+                    yield from self._received_outcomes(chunks_in_flight[0])
+                    chunks_in_flight.popleft()
             except StreamAbortedError:
                 return
             finally:
-                for upload_chunk in in_flight:
+                for upload_chunk in chunks_in_flight:
                     upload_chunk.leave()
 
     def _packed_chunk(self, chunk: list[TicketDraft | Rejected], seen: OccurrenceCounter) -> "_UploadChunk":
@@ -112,16 +112,18 @@ class Upload(Generic[T]):
             response_stream = upload_chunk.response_stream()
             for wire_record in response_stream.records(GRACE):
                 try:
-                    outcome = wire_format.outcome_of(wire_record, self._plan.value, rowless="do" in self._plan.params)
+                    upload_outcome = wire_format.outcome_of(
+                        wire_record, self._plan.value, rowless="do" in self._plan.params
+                    )
                 except wire_errors.ProtocolError as error:
                     raise self._connection.strange_response(error) from error
-                if outcome.row is None:  # of an earlier run's delivery
-                    yield outcome
+                if upload_outcome.row is None:  # of an earlier run's delivery
+                    yield upload_outcome
                     continue
-                uploaded_draft = upload_chunk.unanswered.pop(outcome.row, None)
+                uploaded_draft = upload_chunk.unanswered.pop(upload_outcome.row, None)
                 if uploaded_draft is not None:
-                    yield from upload_chunk.rejected(outcome.row)
-                    yield outcome._replace(item=uploaded_draft)
+                    yield from upload_chunk.rejected(upload_outcome.row)
+                    yield upload_outcome._replace(item=uploaded_draft)
             if upload_chunk.unanswered:
                 raise self._connection.strange_response(f"{len(upload_chunk.unanswered)} rows without an outcome")
             self._account(response_stream.end, upload_chunk.met_before)
@@ -148,8 +150,8 @@ class _UploadChunk:
         met_before: tuple[int, int],
     ) -> None:
         self._connection = connection
-        headers = {"content-type": wire_format.PARCEL, "idempotency-key": ids.new_id()}
-        self._request_options = {"content": body, "params": params, "headers": headers}
+        upload_headers = {"content-type": wire_format.PARCEL, "idempotency-key": ids.new_id()}
+        self._request_options = {"content": body, "params": params, "headers": upload_headers}
         self._response_stream: ResponseStream | None = None
         self._rejected = deque(upload_row for upload_row in rows if isinstance(upload_row, Rejected))
         self.unanswered = {upload_row.row: upload_row for upload_row in rows if isinstance(upload_row, TicketDraft)}

@@ -17,35 +17,35 @@ def error_fields(error: TriageError) -> dict[str, str]:
     return {"code": error.code, "message": error.message, "hint": error.hint}
 
 
-def error_of(record: Any) -> TriageError:
+def error_of(wire_record: Any) -> TriageError:
     """Return an item's error from its wire record, of the same class as on the server."""
-    if not isinstance(record, dict):
+    if not isinstance(wire_record, dict):
         raise ProtocolError("no error")
-    code, message, hint = (record.get(key, "") for key in ("code", "message", "hint"))
+    code, message, hint = (wire_record.get(key, "") for key in ("code", "message", "hint"))
     if not (isinstance(code, str) and isinstance(message, str) and isinstance(hint, str)):
         raise ProtocolError("no error")
     return _KNOWN_CODES.get(code, errors.ItemError)(message, hint=hint)
 
 
-def problem_of(record: Any) -> TriageError:
+def problem_of(wire_record: Any) -> TriageError:
     """Return the error that ended a request; the HTTP status decides the class of one with an unknown code."""
-    if not isinstance(record, dict):
+    if not isinstance(wire_record, dict):
         raise ProtocolError("no problem")
-    detail, hint, code, status = (record.get(key) for key in ("detail", "hint", "code", "status"))
+    detail, hint, code, http_status = (wire_record.get(key) for key in ("detail", "hint", "code", "status"))
     if not isinstance(detail, str):
         raise ProtocolError("no problem")
     error_class = _KNOWN_CODES.get(code) if isinstance(code, str) else None
     if error_class is None:
-        error_class = _class_by_status(status) if type(status) is int else errors.TriageError
+        error_class = _class_by_status(http_status) if type(http_status) is int else errors.TriageError
     return error_class(detail, hint=hint if isinstance(hint, str) else "")
 
 
-def _class_by_status(status: int) -> type[TriageError]:
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+def _class_by_status(http_status: int) -> type[TriageError]:
+    if http_status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return errors.RefusedError
-    if status == HTTPStatus.NOT_FOUND:
+    if http_status == HTTPStatus.NOT_FOUND:
         return errors.NotFoundError
-    return errors.UsageError if status < HTTPStatus.INTERNAL_SERVER_ERROR else errors.UnavailableError
+    return errors.UsageError if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else errors.UnavailableError
 
 
 def _error_classes(base: type[TriageError]) -> Iterator[type[TriageError]]:
