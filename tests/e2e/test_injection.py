@@ -28,7 +28,7 @@ from triage_cli.cli import terminal
 from triage_cli.cli.display import cells, table_layout, ticket_tables
 from triage_cli.cli.output import Printer
 from triage_cli.config import load_config
-from triage_cli.destinations.command import run
+from triage_cli.destinations.command import run_command
 from triage_cli.domain import serialization
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
@@ -168,16 +168,15 @@ def a_category_s_name_leads_to_no_other_folder(tmp_path: Path) -> None:
 def a_command_is_run_without_a_shell(tmp_path: Path) -> None:
     (tmp_path / "keep.py").write_text("import sys; open(sys.argv[1], 'wb').write(sys.stdin.buffer.read())")
     data = b'{"subject": "$(touch owned); `touch owned` | touch owned > owned"}\n'
-    assert (
-        run([sys.executable, str(tmp_path / "keep.py"), str(tmp_path / "$(touch owned)")], data, 20, os.environ)[0] == 0
-    )
+    command = [sys.executable, str(tmp_path / "keep.py"), str(tmp_path / "$(touch owned)")]
+    assert run_command(command, data, 20, os.environ)[0] == 0
     assert (tmp_path / "$(touch owned)").read_bytes() == data
     assert not list(tmp_path.glob("owned"))
 
 
 def a_command_that_floods_is_read_to_a_bound(tmp_path: Path) -> None:
     (tmp_path / "flood.sh").write_text("yes out | head -c 30000000; yes err | head -c 30000000 >&2; exit 3\n")
-    status, output = run(["sh", str(tmp_path / "flood.sh")], b"x" * 500_000, 60, os.environ)
+    status, output = run_command(["sh", str(tmp_path / "flood.sh")], b"x" * 500_000, 60, os.environ)
     assert status == 3
     assert output.startswith("err")
     assert len(output) <= 500
@@ -186,14 +185,14 @@ def a_command_that_floods_is_read_to_a_bound(tmp_path: Path) -> None:
 def a_command_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> None:
     (tmp_path / "hang.sh").write_text("sleep 300 & echo $! > child; sleep 300\n")
     with pytest.raises(Exception, match="timed out"):
-        run(["sh", "-c", f"cd {tmp_path} && . ./hang.sh"], b"", 3.0, os.environ)
+        run_command(["sh", "-c", f"cd {tmp_path} && . ./hang.sh"], b"", 3.0, os.environ)
     child = int((tmp_path / "child").read_text())
     until(lambda: not _runs(child), "the end of the grandchild")
 
 
 def a_command_that_leaves_a_child_behind_is_not_waited_for(tmp_path: Path) -> None:
     began = time.perf_counter()
-    status, _ = run(["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/child"], b"x" * 200_000, 30, os.environ)
+    status, _ = run_command(["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/child"], b"x" * 200_000, 30, os.environ)
     assert status == 0
     assert time.perf_counter() - began < 20
     os.kill(int((tmp_path / "child").read_text()), 9)

@@ -13,7 +13,7 @@ from tests.support.commands import rows
 from tests.support.helpdesk import Helpdesk, moment
 from tests.support.http_stub import Got, Reply
 from tests.support.watched_terminal import watched
-from triage_cli.sources.http import EMPTY
+from triage_cli.sources.http import MOST_EMPTY_PAGES
 from triage_cli.sources.pagination import linked
 
 
@@ -560,7 +560,7 @@ def test_empty_pages_that_all_name_a_next_one_are_not_read_for_ever(cli: Cli, de
     desk.fail = lambda number, _: Reply(200, '{"data": []}', {"link": f'<{desk.url}?page={number + 1}>; rel="next"'})
     configure(cli, {"shop": desk.source(next={"page": "page"})})
     done = cli("pull", "-q")
-    assert (done.returncode, len(desk.lists) <= EMPTY + 2) == (2, True)
+    assert (done.returncode, len(desk.lists) <= MOST_EMPTY_PAGES + 2) == (2, True)
     assert "so the list would never end" in done.stderr
 
 

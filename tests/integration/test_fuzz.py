@@ -16,7 +16,7 @@ from tests.support.examples import examples
 from triage_cli.cli import options, ticket_id_input
 from triage_cli.cli.context import words_of
 from triage_cli.cli.output import Printer
-from triage_cli.destinations.payload import line
+from triage_cli.destinations.payload import payload_line
 from triage_cli.domain import dedup, ids, routing, routing_rules, serialization, times
 from triage_cli.domain.audit import hash_chain
 from triage_cli.domain.audit.events import Event, Head, LoggedEvent
@@ -73,7 +73,7 @@ def test_a_ticket_s_record_is_json_and_comes_back(fields: Mapping[str, str | Non
     needed_deliveries = Delivery(
         "msg_1", ticket.ticket_id, None, "c", "d", "r", "h", None, "pending", 0, 0.0, None, None, None, ""
     )
-    sent = line(OutgoingDelivery(needed_deliveries, ticket))
+    sent = payload_line(OutgoingDelivery(needed_deliveries, ticket))
     assert sent.count(b"\n") == 1
     assert json.loads(sent)["ticket"] == back
 

@@ -20,7 +20,7 @@ from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.runtime.network import Network
 from triage_cli.sources import imap
-from triage_cli.sources.imap import ImapSource, Login, imap_day, quoted
+from triage_cli.sources.imap import ImapLogin, ImapSource, imap_day, quoted
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def folder(request: pytest.FixtureRequest) -> str:
 
 def source(server: ImapServer | int, folder: str = "INBOX", **options: Any) -> ImapSource:
     port = server if isinstance(server, int) else server.port
-    login = Login(options.get("user", USER), options.get("password", PASSWORD), folder)
+    login = ImapLogin(options.get("user", USER), options.get("password", PASSWORD), folder)
     network, host = options.get("network", ONLINE), options.get("host", "127.0.0.1")
     connect = partial(network.imap, 'source "inbox"', host, port, tls=options.get("tls", "none"), timeout=30)
     return ImapSource("inbox", host, login, connect, keeps_category=False)
@@ -68,8 +68,8 @@ def test_mails_are_read_once_and_stay_unread(shared: ImapServer) -> None:
 def test_a_page_ends_where_the_next_pull_may_begin(
     shared: ImapServer, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imap, "MAILS", 4)
-    monkeypatch.setattr(imap, "FEWEST", 7)
+    monkeypatch.setattr(imap, "PAGE_MAILS", 4)
+    monkeypatch.setattr(imap, "FIRST_UIDS", 7)
     shared.put(*[mail(f"text {n}", name=f"{n}@x") for n in range(30)], folder=folder)
     found = pages(source(shared, folder))
     assert texts(found) == [f"text {n}" for n in range(30)]
@@ -79,7 +79,7 @@ def test_a_page_ends_where_the_next_pull_may_begin(
 
 
 def test_pages_are_cut_by_the_size_of_mails(shared: ImapServer, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imap, "BYTES", 3000)
+    monkeypatch.setattr(imap, "PAGE_BYTES", 3000)
     shared.put(*[mail("x" * 1000, name=f"{n}@x") for n in range(9)], folder=folder)
     assert [len(page.drafts) for page in pages(source(shared, folder))] == [3, 3, 3]
 

@@ -149,7 +149,7 @@ class TestRefusals:
 def test_an_answer_counts_though_its_body_never_ends(
     monkeypatch: pytest.MonkeyPatch, head: bytes, accepted: bool, asks: float | None, hangs: bool
 ) -> None:
-    monkeypatch.setattr(webhook, "REST", 0.2 if hangs else PATIENCE)
+    monkeypatch.setattr(webhook, "BODY_SECONDS", 0.2 if hangs else PATIENCE)
     outcome = answered(head, timeout=PATIENCE, hangs=hangs)
     assert (outcome.error is None) == accepted
     assert outcome.value is not None
@@ -158,7 +158,7 @@ def test_an_answer_counts_though_its_body_never_ends(
 
 
 def test_what_follows_the_head_may_take_longer_than_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "REST", 2.1)
+    monkeypatch.setattr(webhook, "BODY_SECONDS", 2.1)
     assert answered(b"200 OK\r\nContent-Length: 5", timeout=2.0, hangs=True).error is None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.fake_destination import outcomes
 from tests.support.local_server import Handler, LocalServer, ThreadedServer
-from triage_cli.destinations.webhook import Target, WebhookDestination
+from triage_cli.destinations.webhook import WebhookDestination, WebhookTarget
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
@@ -66,8 +66,8 @@ def outgoing(number: int = 1, text: str = "hello") -> OutgoingDelivery:
     return OutgoingDelivery(delivery, ticket)
 
 
-def target(url: str, **changes: Any) -> Target:
-    return Target("hook", url, (secret_of(SECRET),), 30.0, 7, (5.0, 300.0))._replace(**changes)
+def target(url: str, **changes: Any) -> WebhookTarget:
+    return WebhookTarget("hook", url, (secret_of(SECRET),), 30.0, 7, (5.0, 300.0))._replace(**changes)
 
 
 def sent(destination: WebhookDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO
 
-from triage_cli.destinations.payload import line
+from triage_cli.destinations.payload import payload_line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.outcomes import Action, Outcome
@@ -17,10 +17,10 @@ from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.process import children, kill_group
 
-# How much of a command's stderr is kept.
-KEPT = 500
+# How many bytes of a command's stderr are kept.
+KEPT_STDERR = 500
 # Seconds to wait for the last output of a command that has ended.
-LAST_WORDS = 0.5
+STDERR_WAIT = 0.5
 # How many commands run at once.
 WORKERS = 4
 
@@ -61,28 +61,28 @@ class CommandDestination:
 
     def _delivered(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         # The loop's own threads are few and resolve host names, so slow commands get other threads.
-        threads = ThreadPoolExecutor(WORKERS, "command")
+        command_threads = ThreadPoolExecutor(WORKERS, "command")
 
-        async def one(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
-            return await asyncio.get_running_loop().run_in_executor(threads, self._one, outgoing)
+        async def run_for(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
+            return await asyncio.get_running_loop().run_in_executor(command_threads, self._run_for, outgoing)
 
         try:
-            for arrived in bridge().map(chunks, one, workers=WORKERS, stopping=lambda: False, tick=0.0):
-                yield [self._came(outgoing, result) for outgoing, result in arrived]
+            for arrived in bridge().map(chunks, run_for, workers=WORKERS, stopping=lambda: False, tick=0.0):
+                yield [self._command_outcome(outgoing, result) for outgoing, result in arrived]
         finally:
-            threads.shutdown(wait=False)
+            command_threads.shutdown(wait=False)
 
     @staticmethod
-    def _came(outgoing: OutgoingDelivery, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
+    def _command_outcome(outgoing: OutgoingDelivery, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
         if isinstance(result, Outcome):
             return result
         return Outcome(0, Action.FAILED, None, DeliveryError(f"cannot run it: {type(result).__name__}"), outgoing)
 
-    def _one(self, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
+    def _run_for(self, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
         began = time.perf_counter()
-        status: int | None = None
+        exit_code: int | None = None
         try:
-            status, message = run(self._run, line(outgoing), self._timeout, self._env)
+            exit_code, message = run_command(self._run, payload_line(outgoing), self._timeout, self._env)
         except subprocess.TimeoutExpired:
             message = f"{self._run[0]} took longer than {self._timeout:g} s"
             error = DeliveryError(message, hint="raise its timeout", doubtful=True)
@@ -93,16 +93,17 @@ class CommandDestination:
                 f"cannot run {self._run[0]}: {failure.strerror}", hint="check its path and its rights"
             )
         else:
-            if status == 0:
+            if exit_code == 0:
                 return Outcome(0, Action.DELIVERED, Receipt(0, time.perf_counter() - began), None, outgoing)
-            final = status in self._final_exit
-            why = f"{self._run[0]} exited with {status}{', which is final' if final else ''}"
-            why = f"{why}: {message}" if message else why
-            error = DeliveryError(why, final=final, status=status, doubtful=status < 0)  # killed, maybe after its work
-        return Outcome(0, Action.FAILED, Receipt(status, time.perf_counter() - began), error, outgoing)
+            is_final = exit_code in self._final_exit
+            exit_reason = f"{self._run[0]} exited with {exit_code}{', which is final' if is_final else ''}"
+            exit_reason = f"{exit_reason}: {message}" if message else exit_reason
+            was_killed = exit_code < 0  # maybe after its work
+            error = DeliveryError(exit_reason, final=is_final, status=exit_code, doubtful=was_killed)
+        return Outcome(0, Action.FAILED, Receipt(exit_code, time.perf_counter() - began), error, outgoing)
 
 
-def run(command: Sequence[str], data: bytes, timeout: float, env: Mapping[str, str]) -> tuple[int, str]:
+def run_command(command: Sequence[str], stdin_bytes: bytes, timeout: float, env: Mapping[str, str]) -> tuple[int, str]:
     """Run a command without a shell, in a process group of its own; return its status and the start of its stderr.
 
     Its stdout is discarded, and only a bounded part of its stderr is kept. After `timeout` seconds it is killed, with
@@ -117,30 +118,30 @@ def run(command: Sequence[str], data: bytes, timeout: float, env: Mapping[str, s
         env=env,
     )
     children.add(process)
-    output = bytearray()
+    stderr_start = bytearray()
     # Processes that it has started may keep the pipes open after it has ended, so the end of the pipes is not waited
     # for.
-    threading.Thread(target=_feed, args=(process.stdin, data), daemon=True).start()
-    listener = threading.Thread(target=_listen, args=(process.stderr, output), daemon=True)
-    listener.start()
+    threading.Thread(target=_write_stdin, args=(process.stdin, stdin_bytes), daemon=True).start()
+    stderr_reader = threading.Thread(target=_keep_stderr, args=(process.stderr, stderr_start), daemon=True)
+    stderr_reader.start()
     try:
-        status = process.wait(timeout)
+        exit_code = process.wait(timeout)
     except subprocess.TimeoutExpired:
         kill_group(process)
         process.wait()
         raise
     finally:
         children.discard(process)
-    listener.join(LAST_WORDS)
-    return status, bytes(output).decode("utf-8", "replace").strip()
+    stderr_reader.join(STDERR_WAIT)
+    return exit_code, bytes(stderr_start).decode("utf-8", "replace").strip()
 
 
-def _feed(pipe: IO[bytes], data: bytes) -> None:
+def _write_stdin(pipe: IO[bytes], stdin_bytes: bytes) -> None:
     with suppress(OSError), pipe:  # a command may ignore its stdin
-        pipe.write(data)
+        pipe.write(stdin_bytes)
 
 
-def _listen(pipe: IO[bytes], kept: bytearray) -> None:
+def _keep_stderr(pipe: IO[bytes], stderr_start: bytearray) -> None:
     with pipe:
         while piece := pipe.read1(65_536):  # type: ignore[attr-defined] # a buffered reader has it
-            kept += piece[: KEPT - len(kept)]
+            stderr_start += piece[: KEPT_STDERR - len(stderr_start)]

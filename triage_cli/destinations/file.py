@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from triage_cli.destinations.payload import line
+from triage_cli.destinations.payload import payload_line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.file_system import FOLDER, private
 
-# Deliveries of one write. Large, since each write waits for the disk once.
+# Deliveries of one write to the file: many, since each write waits for the disk once.
 WORKERS = 250
 
 
@@ -41,14 +41,14 @@ class FileDestination:
         self._path = path
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Append each chunk in one write."""
+        """Append the payloads of each chunk to the file in one write."""
         for chunk in chunks:
             if not chunk:
                 yield []
                 continue
             began = time.perf_counter()
             try:
-                self._append(b"".join(line(outgoing) for outgoing in chunk))
+                self._append(b"".join(payload_line(outgoing) for outgoing in chunk))
             except OSError as error:
                 failure = resource_exhaustion.lack_of(error) or DeliveryError(
                     f"cannot append to {self._path}: {error.strerror}", hint="check the folder and the disk"
@@ -63,23 +63,23 @@ class FileDestination:
         if self._path.is_fifo():  # to open it would wait until somebody reads it
             raise OSError(errno.ESPIPE, "it is a named pipe")
         with open(self._path, "ab", buffering=0, opener=private) as file, locked(file):
-            end = file.seek(0, os.SEEK_END)
-            if end and self._is_torn(end):
+            file_end = file.seek(0, os.SEEK_END)
+            if file_end and self._is_torn(file_end):
                 queue_lines = b"\n" + queue_lines
             try:
-                written = 0
-                while written < len(queue_lines):
-                    written += file.write(queue_lines[written:])
+                bytes_written = 0
+                while bytes_written < len(queue_lines):
+                    bytes_written += file.write(queue_lines[bytes_written:])
                 os.fsync(file.fileno())
             except OSError:
-                file.truncate(end)  # a full disk leaves no half line behind
+                file.truncate(file_end)  # a full disk leaves no half line behind
                 raise
 
-    def _is_torn(self, end: int) -> bool:
+    def _is_torn(self, file_end: int) -> bool:
         """Return whether the last line has no line end (after a power cut): the next line would become a part of it."""
         try:
             with self._path.open("rb") as file:
-                file.seek(end - 1)
+                file.seek(file_end - 1)
                 return file.read(1) != b"\n"
         except PermissionError:  # a file that may only be written to
             return False

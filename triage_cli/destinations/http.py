@@ -8,7 +8,7 @@ from triage_cli.config.http_destination import AnswerTest, FindSpec, HttpSpec, O
 from triage_cli.config.templates.filters import TemplateFailure
 from triage_cli.config.templates.jinja import is_template
 from triage_cli.destinations.http_refusals import GONE, beginning_of, refusal
-from triage_cli.destinations.http_secrets import Secrets, hidden_secrets
+from triage_cli.destinations.http_secrets import HttpSecrets, hidden_secrets
 from triage_cli.destinations.http_sender import WORKERS, HttpSender, Send, shown
 from triage_cli.destinations.rendered_requests import HttpRequests
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
@@ -35,7 +35,7 @@ class HttpDestination:
     """Sends the request that the configuration describes, several deliveries at a time."""
 
     def __init__(
-        self, spec: DestinationSpec, http: HttpSpec, secrets: Secrets, network: Network, *, guarded: bool = False
+        self, spec: DestinationSpec, http: HttpSpec, secrets: HttpSecrets, network: Network, *, guarded: bool = False
     ) -> None:
         self.name = spec.name
         self.workers = WORKERS

@@ -16,10 +16,10 @@ from triage_cli.domain.serialization import compact
 
 HIDDEN = "***"
 # Shorter parts of a secret address, and shorter user names, are not hidden.
-TELLING = 8
+SHORTEST_HIDDEN = 8
 
 
-class Secrets(NamedTuple):
+class HttpSecrets(NamedTuple):
     """The values of a destination's variables: the address, the authentication header, and the key for the body."""
 
     url: str | None = None
@@ -28,52 +28,52 @@ class Secrets(NamedTuple):
     values: tuple[str, ...] = ()
 
     def hidden_in(self, text: str) -> str:
-        """Return a text without the secrets; an answer may repeat its request."""
-        parts = [self.key or "", *(value for value in self.values if len(value) >= TELLING)]
+        """Return a text with the secrets hidden; an answer may repeat its request."""
+        secret_parts = [self.key or "", *(value for value in self.values if len(value) >= SHORTEST_HIDDEN)]
         if self.auth:
-            parts += [self.auth[1], self.auth[1].rpartition(" ")[2]]
+            secret_parts += [self.auth[1], self.auth[1].rpartition(" ")[2]]
         if self.url:
             _, _, path, query, _ = urlsplit(self.url)
-            raw = [part for part in re.split(r"[/?&=]", f"{path}?{query}") if len(part) >= TELLING]
-            parts += [self.url, *raw, *map(unquote, raw)]
-        written = {form for part in filter(None, parts) for form in _written(part)}
-        for form in sorted(written, key=len, reverse=True):
-            text = text.replace(form, HIDDEN)
+            url_parts = [part for part in re.split(r"[/?&=]", f"{path}?{query}") if len(part) >= SHORTEST_HIDDEN]
+            secret_parts += [self.url, *url_parts, *map(unquote, url_parts)]
+        written_forms = {written_form for part in filter(None, secret_parts) for written_form in _written_forms(part)}
+        for written_form in sorted(written_forms, key=len, reverse=True):
+            text = text.replace(written_form, HIDDEN)
         return text
 
 
-def _written(part: str) -> tuple[str, ...]:
+def _written_forms(secret_part: str) -> tuple[str, ...]:
     """Return a secret as it is, and as it is written in JSON, in an address and in HTML."""
-    in_json = compact(part)[1:-1]
-    return part, in_json, in_json.replace("/", "\\/"), quote(part, safe=""), escape(part)
+    in_json = compact(secret_part)[1:-1]
+    return secret_part, in_json, in_json.replace("/", "\\/"), quote(secret_part, safe=""), escape(secret_part)
 
 
-def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> Secrets:
+def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> HttpSecrets:
     """Read a destination's secrets. Raises `ConfigError` for a variable that is not set or has an unusable value."""
 
-    def value(variable: str) -> str:
+    def secret_in(variable: str) -> str:
         return secret(f'destination "{name}"', variable, env)
 
-    url = value(spec.url_env) if spec.url_env else None
+    url = secret_in(spec.url_env) if spec.url_env else None
     if url and (objection := "holds a template" if is_template(url) else no_address(url)):
         raise ConfigError(f'destination "{name}": the address in {spec.url_env} {objection}', hint="export it again")
-    key = value(spec.key_env) if spec.key_env else None
-    values = [value(variable) for variable in _variables(spec)]
-    auth = (spec.auth.header, auth_header_value(spec.auth, values)) if spec.auth else None
-    return Secrets(url, auth, key, tuple(values))
+    key = secret_in(spec.key_env) if spec.key_env else None
+    auth_secrets = [secret_in(variable) for variable in _auth_variables(spec)]
+    auth_header = (spec.auth.header, auth_header_value(spec.auth, auth_secrets)) if spec.auth else None
+    return HttpSecrets(url, auth_header, key, tuple(auth_secrets))
 
 
-def hidden_secrets(spec: HttpSpec) -> Secrets:
+def hidden_secrets(spec: HttpSpec) -> HttpSecrets:
     """Return the placeholders that replace the secrets when a request is shown."""
     url = f"${spec.url_env}" if spec.url_env else None
-    auth = None
+    hidden_auth = None
     if spec.auth:
         scheme = {"basic": "Basic ", "bearer": "Bearer ", "header": spec.auth.prefix}[spec.auth.kind]
-        auth = (spec.auth.header, f"{scheme}{HIDDEN}")
-    return Secrets(url, auth, HIDDEN if spec.key_env else None)
+        hidden_auth = (spec.auth.header, f"{scheme}{HIDDEN}")
+    return HttpSecrets(url, hidden_auth, HIDDEN if spec.key_env else None)
 
 
-def _variables(spec: HttpSpec) -> tuple[str, ...]:
+def _auth_variables(spec: HttpSpec) -> tuple[str, ...]:
     if spec.auth is None:
         return ()
     return spec.auth.env or ((spec.key_env,) if spec.key_env else ())

@@ -24,7 +24,7 @@ def payload(outgoing: OutgoingDelivery) -> dict[str, Any]:
     }
 
 
-def line(outgoing: OutgoingDelivery) -> bytes:
+def payload_line(outgoing: OutgoingDelivery) -> bytes:
     """Return the payload as one line of UTF-8 JSON, with its line feed."""
     return compact(payload(outgoing)).encode() + b"\n"
 

@@ -38,7 +38,7 @@ COMPLETED = 250
 ACCEPTED_RECIPIENT = frozenset({COMPLETED, 251})
 
 
-class Login(NamedTuple):
+class SmtpLogin(NamedTuple):
     """The name and password that a mail server asks for."""
 
     user: str
@@ -52,7 +52,7 @@ class Login(NamedTuple):
         yield self.password
 
 
-def login_of(name: str, spec: MailSpec, env: Mapping[str, str]) -> Login | None:
+def login_of(name: str, spec: MailSpec, env: Mapping[str, str]) -> SmtpLogin | None:
     """Return the login to the mail server. Raises `ConfigError` for a variable that is not set or cannot be sent."""
     if spec.user_env is None or spec.password_env is None:
         return None
@@ -63,15 +63,15 @@ def login_of(name: str, spec: MailSpec, env: Mapping[str, str]) -> Login | None:
             )
         if not env[variable].isascii() or HEADER_CONTROLS.search(env[variable]):
             raise ConfigError(f'destination "{name}": {variable} holds a character that no login over SMTP can carry')
-    return Login(env[spec.user_env], env[spec.password_env])
+    return SmtpLogin(env[spec.user_env], env[spec.password_env])
 
 
 class MailDestination:
     """Sends deliveries by mail, a few at a time, each over an SMTP connection of its own."""
 
     def __init__(
-        self, spec: DestinationSpec, mail: MailSpec, login: Login | None, network: Network, *, guarded: bool = False,
-        resolver: Resolver | None = None,
+        self, spec: DestinationSpec, mail: MailSpec, login: SmtpLogin | None, network: Network, *,
+        guarded: bool = False, resolver: Resolver | None = None,
     ) -> None:  # fmt: skip
         self.name = spec.name
         self.workers = WORKERS

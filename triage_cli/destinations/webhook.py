@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from triage_cli.destinations.http_refusals import GONE, beginning_of, refusal
 from triage_cli.destinations.http_sender import WORKERS, HttpSender, Send, shown
-from triage_cli.destinations.payload import line
+from triage_cli.destinations.payload import payload_line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.webhook_signing import signature
@@ -18,10 +18,10 @@ from triage_cli.runtime.unreachable import host_of
 
 # Only the status of an answer counts. Its body is read for at most so many seconds, so that the connection can be
 # reused.
-REST = 1.0
+BODY_SECONDS = 1.0
 
 
-class Target(NamedTuple):
+class WebhookTarget(NamedTuple):
     """The address and its options: `secrets` sign requests, the newest first; `guarded` refuses private addresses."""
 
     name: str
@@ -33,11 +33,11 @@ class Target(NamedTuple):
     guarded: bool = False
 
 
-def request(target: Target, outgoing: OutgoingDelivery, now: float) -> HttpRequest:
-    """Return one attempt."""
-    body = line(outgoing).rstrip()
+def webhook_request(target: WebhookTarget, outgoing: OutgoingDelivery, now: float) -> HttpRequest:
+    """Return the signed request of one attempt at a webhook."""
+    body = payload_line(outgoing).rstrip()
     message_id = outgoing.delivery.delivery_id
-    headers = {
+    webhook_headers = {
         "content-type": "application/json",
         "user-agent": USER_AGENT,
         "webhook-id": message_id,
@@ -46,23 +46,23 @@ def request(target: Target, outgoing: OutgoingDelivery, now: float) -> HttpReque
         **outgoing.request_headers,
     }
     if target.secrets:
-        headers["webhook-signature"] = signature(target.secrets, message_id, int(now), body)
-    return HttpRequest("POST", target.url, headers, body)
+        webhook_headers["webhook-signature"] = signature(target.secrets, message_id, int(now), body)
+    return HttpRequest("POST", target.url, webhook_headers, body)
 
 
 class WebhookDestination:
     """Posts deliveries to one URL, several at a time."""
 
-    def __init__(self, target: Target, network: Network, *, resolver: Resolver | None = None) -> None:
+    def __init__(self, target: WebhookTarget, network: Network, *, resolver: Resolver | None = None) -> None:
         self.name = target.name
         host = host_of(target.url)
-        unnamed = "://" in target.name  # shown by its address
-        self._shown = f"the webhook at {host}" if unnamed else target.name
+        is_unnamed = "://" in target.name  # shown by its address
+        self._shown_name = f"the webhook at {host}" if is_unnamed else target.name
         self.workers = WORKERS
         self.max_attempts = target.max_attempts
         self.schedule = target.schedule
         self._target = target
-        endpoint = Endpoint(self._shown, "" if unnamed else host, target.timeout, REST, target.guarded)
+        endpoint = Endpoint(self._shown_name, "" if is_unnamed else host, target.timeout, BODY_SECONDS, target.guarded)
         self._sender = HttpSender(endpoint, network, resolver=resolver)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
@@ -70,14 +70,14 @@ class WebhookDestination:
         return self._sender.deliver(self.name, chunks, self._attempt)
 
     async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
-        answer = await send(request(self._target, outgoing, time.time()))
+        answer = await send(webhook_request(self._target, outgoing, time.time()))
         if 200 <= answer.status < 300:
             return Receipt(answer.status)
-        error = refusal(self._shown, answer)
+        error = refusal(self._shown_name, answer)
         error.gone, error.answer = answer.status == GONE, beginning_of(answer)
         raise error
 
 
-def as_text(target: Target, outgoing: OutgoingDelivery) -> str:
+def as_text(target: WebhookTarget, outgoing: OutgoingDelivery) -> str:
     """Return the request as `route --dry-run` prints it; only the time and the signature differ at the attempt."""
-    return shown(request(target, outgoing, time.time()))
+    return shown(webhook_request(target, outgoing, time.time()))

@@ -25,23 +25,23 @@ from triage_cli.runtime.unreachable import reason
 
 # The number of UIDs in the first search; if few mails are found, the next search covers more. A line of the answer
 # holds 1 MB.
-FEWEST, MOST = 1_000, 100_000
+FIRST_UIDS, MOST_UIDS = 1_000, 100_000
 # The most mails of one page, and about how many bytes they may have together.
-MAILS, BYTES = 100, 8 << 20
-SHOWN = 200  # characters of an answer
-_BEGINNING = 1 << 16  # bytes of a mail that is too long
+PAGE_MAILS, PAGE_BYTES = 100, 8 << 20
+SHOWN_CHARACTERS = 200  # of an IMAP server's answer
+_KEPT_BEGINNING = 1 << 16  # bytes of a mail that is too long
 _UID = re.compile(rb"\bUID (\d+)")
 _SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)")
 # What a server says that refuses a login for now: codes of RFC 5530, and Gmail's words.
-_FOR_NOW = re.compile(r"\[(UNAVAILABLE|INUSE|LIMIT|OVERQUOTA|SERVERBUG)\b|too many|try again", re.IGNORECASE)
-_FOREIGN = re.compile(r"[^\x20-\x7e]+")
+_TEMPORARY_REFUSAL = re.compile(r"\[(UNAVAILABLE|INUSE|LIMIT|OVERQUOTA|SERVERBUG)\b|too many|try again", re.IGNORECASE)
+_NON_ASCII = re.compile(r"[^\x20-\x7e]+")
 
 # Opens a connection, before the login.
 Connect = Callable[[], ImapConnection]
 
 
-class Login(NamedTuple):
-    """The user, the password and the folder."""
+class ImapLogin(NamedTuple):
+    """The login to the mail server, and the folder that is read."""
 
     user: str
     password: str
@@ -51,7 +51,7 @@ class Login(NamedTuple):
 class ImapSource:
     """Implements `ports.Source` for one folder; `host` is how messages name the server."""
 
-    def __init__(self, name: str, host: str, login: Login, connect: Connect, *, keeps_category: bool) -> None:
+    def __init__(self, name: str, host: str, login: ImapLogin, connect: Connect, *, keeps_category: bool) -> None:
         self.name = name
         self.keeps_category = keeps_category
         self._host = host
@@ -66,13 +66,13 @@ class ImapSource:
         """
         del pause  # a mail server does not say when to come again
         with self._connected() as server:
-            yield from self._pages(server, position, plan)
+            yield from self._mail_pages(server, position, plan)
 
-    def look(self) -> str:
+    def describe_folder(self) -> str:
         """Log in, open the folder and return its state. Raises the same errors as `pages`."""
         with self._connected() as server:
             self._log_in(server)
-            mails = self._opened(server).mails
+            mails = self._open_folder(server).mails
         return f"reads {self._login.folder} of {self._host} as {self._login.user}: {mails:,} mails"
 
     @contextmanager
@@ -94,29 +94,29 @@ class ImapSource:
 
     def _without_password(self, error: Exception) -> str:
         """Return what an error says, without the password, which a server may repeat."""
-        what = error.args[0] if error.args else ""
-        text = what.decode("utf-8", "replace") if isinstance(what, bytes) else str(error)
-        return " ".join(text.replace(self._login.password, "***").split())[:SHOWN]
+        server_text = error.args[0] if error.args else ""
+        error_text = server_text.decode("utf-8", "replace") if isinstance(server_text, bytes) else str(error)
+        return " ".join(error_text.replace(self._login.password, "***").split())[:SHOWN_CHARACTERS]
 
-    def _pages(self, server: ImapConnection, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
+    def _mail_pages(self, server: ImapConnection, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
         self._log_in(server)
-        validity, end, _ = self._opened(server)
-        stored = json.loads(position) if position else {}
-        last = stored.get("uid", 0) if stored.get("validity") == validity else 0
-        since, saves = "", True
+        validity, uid_end, _ = self._open_folder(server)
+        stored_position = json.loads(position) if position else {}
+        last_uid = stored_position.get("uid", 0) if stored_position.get("validity") == validity else 0
+        since_criterion, saves = "", True
         if plan.since is not None:
-            saves = last == 0  # else the mails between the position and that day would be left out
-            last, since = 0, f"SINCE {imap_day(plan.since)} "
+            saves = last_uid == 0  # else the mails between the position and that day would be left out
+            last_uid, since_criterion = 0, f"SINCE {imap_day(plan.since)} "
         row = 0
-        for uids in self._uid_ranges(server, last + 1, end, since):
-            for mail_sizes in self._sized_pages(server, uids, min(MAILS, plan.limit or MAILS)):
-                page: list[TicketDraft | Rejected] = []
-                for each in mail_drafts(self._fetched(server, mail_sizes), self.name):
-                    page.append(each._replace(row=row))
+        for uids in self._uid_ranges(server, last_uid + 1, uid_end, since_criterion):
+            for mail_sizes in self._sized_pages(server, uids, min(PAGE_MAILS, plan.limit or PAGE_MAILS)):
+                mail_page: list[TicketDraft | Rejected] = []
+                for mail_draft in mail_drafts(self._fetched_mails(server, mail_sizes), self.name):
+                    mail_page.append(mail_draft._replace(row=row))
                     row += 1
                 last_uid = mail_sizes[-1].uid
                 yield SourcePage(
-                    page, compact({"validity": validity, "uid": last_uid}) if saves else None, last_uid / end
+                    mail_page, compact({"validity": validity, "uid": last_uid}) if saves else None, last_uid / uid_end
                 )
 
     def _log_in(self, server: ImapConnection) -> None:
@@ -131,89 +131,92 @@ class ImapSource:
         except ImapError as error:
             answer = self._without_password(error)
             why = f"{self.name}: the mail server {self._host} refuses the user {user}{answer and f': {answer}'}"
-            if _FOR_NOW.search(answer):
+            if _TEMPORARY_REFUSAL.search(answer):
                 raise UnavailableError(why, hint="try later") from error
             raise RefusedError(
                 why,
                 hint="check the variables that user_env and password_env name; many servers want an app password",
             ) from error
 
-    def _opened(self, server: ImapConnection) -> "_Folder":
-        status, there = server.select(quoted(self._login.folder), readonly=True)
+    def _open_folder(self, server: ImapConnection) -> "_OpenFolder":
+        status, select_data = server.select(quoted(self._login.folder), readonly=True)
         if status != "OK":
-            if _FOR_NOW.search(answer := self._without_password(ImapError(there[0]))):
+            if _TEMPORARY_REFUSAL.search(answer := self._without_password(ImapError(select_data[0]))):
                 raise ImapError(answer)
             raise UsageError(f'{self.name}: no folder "{self._login.folder}"', hint="name another as folder")
-        validity, mails = _number(server.response("UIDVALIDITY")), _number(("EXISTS", there))
-        end = _number(server.response("UIDNEXT")) or self._behind_last(server, mails)
-        return _Folder(validity, end, mails)
+        validity, mails = _response_number(server.response("UIDVALIDITY")), _response_number(("EXISTS", select_data))
+        end = _response_number(server.response("UIDNEXT")) or self._behind_last(server, mails)
+        return _OpenFolder(validity, end, mails)
 
     def _behind_last(self, server: ImapConnection, mails: int) -> int:
         """Return the UID behind the last mail's, on a server that does not name it: UIDs go up to 4,294,967,295."""
-        last = _uids(self._asked(server, "SEARCH", "UID *")) if mails else set()
-        return max(last, default=0) + 1
+        last_uids = _uids(self._uid_command(server, "SEARCH", "UID *")) if mails else set()
+        return max(last_uids, default=0) + 1
 
     def _uid_ranges(self, server: ImapConnection, begin: int, end: int, since: str) -> Iterator[list[int]]:
         """Yield the existing UIDs from `begin` up to before `end`, in ascending order."""
-        width = FEWEST
+        uids_per_search = FIRST_UIDS
         while begin < end:
-            stop = min(begin + width, end)
-            uids = _uids(self._asked(server, "SEARCH", f"{since}UID {begin}:{stop - 1}"))
+            range_end = min(begin + uids_per_search, end)
+            uids = _uids(self._uid_command(server, "SEARCH", f"{since}UID {begin}:{range_end - 1}"))
             if uids:
-                yield sorted(uid for uid in uids if begin <= uid < stop)
-            width = width if len(uids) > width // 10 else min(width * 4, MOST)
-            begin = stop
+                yield sorted(uid for uid in uids if begin <= uid < range_end)
+            if len(uids) <= uids_per_search // 10:
+                uids_per_search = min(uids_per_search * 4, MOST_UIDS)
+            begin = range_end
 
     def _sized_pages(self, server: ImapConnection, uids: Sequence[int], most: int) -> Iterator[list["_MailSize"]]:
         """Yield pages of at most `most` UIDs, and of a limited size in bytes."""
         mail_sizes: list[_MailSize] = []
-        left = BYTES
-        for begin in range(0, len(uids), MAILS):
-            asked_for = uids[begin : begin + MAILS]
-            answer = self._asked(server, "FETCH", f"{_set(asked_for)} (UID RFC822.SIZE)")
-            lines = [line for line in answer if isinstance(line, bytes)]
-            sizes = {int(u[1]): int(s[1]) for line in lines if (u := _UID.search(line)) and (s := _SIZE.search(line))}
-            for uid in asked_for:
+        bytes_left = PAGE_BYTES
+        for begin in range(0, len(uids), PAGE_MAILS):
+            uids_to_size = uids[begin : begin + PAGE_MAILS]
+            answer = self._uid_command(server, "FETCH", f"{_uid_set(uids_to_size)} (UID RFC822.SIZE)")
+            size_lines = [line for line in answer if isinstance(line, bytes)]
+            uids_and_sizes = [(_UID.search(line), _SIZE.search(line)) for line in size_lines]
+            sizes = {int(uid_match[1]): int(size[1]) for uid_match, size in uids_and_sizes if uid_match and size}
+            for uid in uids_to_size:
                 mail_sizes.append(_MailSize(uid, sizes.get(uid, 0)))
-                left -= sizes.get(uid, 0)
-                if left <= 0 or len(mail_sizes) >= most:
+                bytes_left -= sizes.get(uid, 0)
+                if bytes_left <= 0 or len(mail_sizes) >= most:
                     yield mail_sizes
-                    mail_sizes, left = [], BYTES
+                    mail_sizes, bytes_left = [], PAGE_BYTES
         if mail_sizes:
             yield mail_sizes
 
-    def _fetched(self, server: ImapConnection, mail_sizes: Sequence["_MailSize"]) -> Iterator[RawMail]:
+    def _fetched_mails(self, server: ImapConnection, mail_sizes: Sequence["_MailSize"]) -> Iterator[RawMail]:
         """Yield mails; a mail that was deleted in the meantime is left out."""
-        short = [each.uid for each in mail_sizes if each.size <= LONGEST]
-        contents = self._contents(server, short, "BODY.PEEK[]") if short else {}
+        short_uids = [each.uid for each in mail_sizes if each.size <= LONGEST]
+        contents = self._mail_contents(server, short_uids, "BODY.PEEK[]") if short_uids else {}
         for uid, size in mail_sizes:
             if size > LONGEST:
-                first_bytes = self._contents(server, [uid], f"BODY.PEEK[]<0.{_BEGINNING}>").get(uid, b"")
+                first_bytes = self._mail_contents(server, [uid], f"BODY.PEEK[]<0.{_KEPT_BEGINNING}>").get(uid, b"")
                 yield RawMail(f"UID {uid}", 0, first_bytes, iter(()))
             elif uid in contents:
                 yield RawMail(f"UID {uid}", 0, contents.pop(uid))
 
-    def _contents(self, server: ImapConnection, uids: Sequence[int], item: str) -> dict[int, bytes]:
-        mails_by_uid, before = {}, b""
-        for piece in self._asked(server, "FETCH", f"{_set(uids)} (UID {item})"):
-            if isinstance(piece, tuple):
-                before, content = piece[0], piece[1]
-                if match := _UID.search(before):
-                    mails_by_uid[int(match[1])] = content
-                    before = b""
-            elif before and piece and (match := _UID.search(piece)):  # a server may name the UID after the text
-                mails_by_uid[int(match[1])] = content
-                before = b""
+    def _mail_contents(self, server: ImapConnection, uids: Sequence[int], fetch_item: str) -> dict[int, bytes]:
+        mails_by_uid, fetch_line = {}, b""
+        for fetch_part in self._uid_command(server, "FETCH", f"{_uid_set(uids)} (UID {fetch_item})"):
+            if isinstance(fetch_part, tuple):
+                fetch_line, content = fetch_part[0], fetch_part[1]
+                if uid_match := _UID.search(fetch_line):
+                    mails_by_uid[int(uid_match[1])] = content
+                    fetch_line = b""
+            # A server may name the UID after the text.
+            elif fetch_line and fetch_part and (uid_match := _UID.search(fetch_part)):
+                mails_by_uid[int(uid_match[1])] = content
+                fetch_line = b""
         return mails_by_uid
 
-    def _asked(self, server: ImapConnection, command: str, what: str) -> list[bytes | tuple[bytes, bytes]]:
-        status, answer = server.uid(command, *([what] if command == "SEARCH" else what.split(" ", 1)))
+    def _uid_command(self, server: ImapConnection, command: str, arguments: str) -> list[bytes | tuple[bytes, bytes]]:
+        status, answer = server.uid(command, *([arguments] if command == "SEARCH" else arguments.split(" ", 1)))
         if status != "OK":
             raise ImapError(f"UID {command} is answered by {status}")
         return [each for each in answer if each is not None]
 
 
-class _Folder(NamedTuple):
+class _OpenFolder(NamedTuple):
     """An open folder: its UIDVALIDITY, the UID of the next mail to arrive, and the number of mails."""
 
     validity: int
@@ -231,12 +234,12 @@ class _MailSize(NamedTuple):
 def quoted(folder: str) -> str:
     """Return a folder's name as a quoted string in modified UTF-7 (RFC 3501, sections 4.3 and 5.1.3)."""
 
-    def shifted(run: re.Match[str]) -> str:
-        coded = base64.b64encode(run[0].encode("utf-16-be")).decode().rstrip("=")
-        return f"&{coded.replace('/', ',')}-"
+    def as_utf7(non_ascii: re.Match[str]) -> str:
+        utf16_base64 = base64.b64encode(non_ascii[0].encode("utf-16-be")).decode().rstrip("=")
+        return f"&{utf16_base64.replace('/', ',')}-"
 
-    name = _FOREIGN.sub(shifted, folder.replace("&", "&-"))
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    utf7_name = _NON_ASCII.sub(as_utf7, folder.replace("&", "&-"))
+    return '"' + utf7_name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def imap_day(moment: str) -> str:
@@ -245,16 +248,16 @@ def imap_day(moment: str) -> str:
     return f"{day.day:02}-{'JanFebMarAprMayJunJulAugSepOctNovDec'[day.month * 3 - 3 : day.month * 3]}-{day.year}"
 
 
-def _number(response: tuple[str, list[bytes | None]]) -> int:
-    """Return the number that a server tells, 0 if it tells none."""
-    values = [value for value in response[1] or () if value]
-    return int(values[-1]) if values and values[-1].isdigit() else 0
+def _response_number(response: tuple[str, list[bytes | None]]) -> int:
+    """Return the number in an IMAP response, 0 if it has none."""
+    response_values = [value for value in response[1] or () if value]
+    return int(response_values[-1]) if response_values and response_values[-1].isdigit() else 0
 
 
 def _uids(answer: Sequence[bytes | tuple[bytes, bytes]]) -> set[int]:
-    """Return the UIDs that a search found."""
+    """Return the UIDs that a search on the server found."""
     return {int(each) for line in answer if isinstance(line, bytes) for each in line.split()}
 
 
-def _set(uids: Sequence[int]) -> str:
+def _uid_set(uids: Sequence[int]) -> str:
     return ",".join(map(str, uids))

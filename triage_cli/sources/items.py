@@ -1,4 +1,4 @@
-"""Converts items of a source to drafts: which items are taken, and which path fills which field."""
+"""Converts items of a source to drafts: which items are taken, and which path of an item fills which field."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,8 +16,8 @@ from triage_cli.readers.dates import moment
 from triage_cli.readers.json_reader import json_cell
 from triage_cli.readers.priorities import priority
 
-# The longest text of a ticket, and the longest JSON of what is kept beside it, in characters.
-LONGEST = 1 << 20
+# The longest text of an item, and the longest JSON of what is kept beside it, in characters.
+LONGEST_ITEM = 1 << 20
 
 
 class ItemReader:
@@ -26,15 +26,17 @@ class ItemReader:
     def __init__(self, spec: SourceSpec) -> None:
         self._spec = spec
         self.lacks_verdicts = bool(spec.verdict)  # no item that was read has that field, not even an empty one
-        self._taken = {spec.cursor.field, *(path for paths in spec.fields.values() for path in paths)}
+        self._taken_paths = {spec.cursor.field, *(path for paths in spec.fields.values() for path in paths)}
 
     def takes(self, source_item: object) -> bool:
         """Return whether an item is taken: all conditions of `where` hold."""
-        return all(self._holds(lookup(source_item, path), values) for path, values in self._spec.where.items())
+        return all(self._is_accepted(lookup(source_item, path), values) for path, values in self._spec.where.items())
 
     @staticmethod
-    def _holds(value: object, accepted: Sequence[Any]) -> bool:
-        return any(value is each if each is None or isinstance(each, bool) else value == each for each in accepted)
+    def _is_accepted(item_value: object, accepted: Sequence[Any]) -> bool:
+        return any(
+            item_value is each if each is None or isinstance(each, bool) else item_value == each for each in accepted
+        )
 
     def read(self, source_item: object, row: int, size: int, changed: str | None = None) -> TicketDraft | Rejected:
         """Return the draft of an item, or a rejection with the reason.
@@ -49,38 +51,39 @@ class ItemReader:
         external_id = self.id_of(source_item)
         if external_id is None:
             return self._rejected(source_item, row, f"has no id at {' and '.join(fields['external_id'])}")
-        subject, description = self._text(source_item, "subject"), self._text(source_item, "description")
-        problem = _objection(subject, description)
-        if problem:
-            return self._rejected(source_item, row, f'with the id "{external_id}" {problem}')
-        others = self._others(source_item)
-        extra = whole({key: value for key, value in others.items() if value not in (None, "", [], {})})
-        created_text, priority_text = self._text(source_item, "created_at"), self._text(source_item, "priority")
-        updated_text = self._text(source_item, "updated_at")
+        subject, description = self._field_text(source_item, "subject"), self._field_text(source_item, "description")
+        text_problem = _text_objection(subject, description)
+        if text_problem:
+            return self._rejected(source_item, row, f'with the id "{external_id}" {text_problem}')
+        extra_values = self._extra_values(source_item)
+        extra = whole({key: value for key, value in extra_values.items() if value not in (None, "", [], {})})
+        created_text = self._field_text(source_item, "created_at")
+        priority_text = self._field_text(source_item, "priority")
+        updated_text = self._field_text(source_item, "updated_at")
         created = moment(created_text) if created_text else None
         if self.lacks_verdicts and self._spec.verdict:
-            self.lacks_verdicts = not _is_there(source_item, self._spec.verdict)
+            self.lacks_verdicts = not _has_field(source_item, self._spec.verdict)
         urgency = priority(priority_text, self._spec.numbers) if priority_text else None
         if created_text and created is None:
             extra["created_at"] = created_text
         if priority_text and urgency is None:
             extra["priority"] = priority_text
-        if len(compact(extra)) > LONGEST:
-            why = "has over 1 MB beside its text; name in extra what of it is kept"
-            return self._rejected(source_item, row, f'with the id "{external_id}" {why}')
+        if len(compact(extra)) > LONGEST_ITEM:
+            rejection = "has over 1 MB beside its text; name in extra what of it is kept"
+            return self._rejected(source_item, row, f'with the id "{external_id}" {rejection}')
         draft = TicketDraft(
             row,
             0,
             subject,
             description,
-            self._text(source_item, "customer_id"),
+            self._field_text(source_item, "customer_id"),
             urgency,
             created,
             external_id,
             self._spec.name,
             extra,
-            _stated(lookup(source_item, self._spec.verdict)) if self._spec.verdict else None,
-            silent=tuple(key for key in (*others, "created_at", "priority") if key not in extra),
+            _stated_text(lookup(source_item, self._spec.verdict)) if self._spec.verdict else None,
+            silent=tuple(key for key in (*extra_values, "created_at", "priority") if key not in extra),
             size=size,
             changed_at=changed,
         )
@@ -88,8 +91,8 @@ class ItemReader:
 
     def without_details(self, source_item: Mapping[str, Any], row: int, status: int) -> Rejected:
         """Return the rejection of an item whose own request was answered with this status."""
-        why = f'with the id "{self.id_of(source_item)}" has no details: its request was answered {status}'
-        return self._rejected(source_item, row, why)
+        rejection = f'with the id "{self.id_of(source_item)}" has no details: its request was answered {status}'
+        return self._rejected(source_item, row, rejection)
 
     def on_long_line(self, beginning: str, row: int) -> Rejected:
         """Return the rejection of an item of which only the beginning was read, since its line is too long."""
@@ -97,64 +100,64 @@ class ItemReader:
 
     def changed(self, source_item: object) -> str | None:
         """Return the time of an item's last change as ISO 8601 UTC; None if it is unknown."""
-        text = json_cell(lookup(source_item, self._spec.cursor.field)) if self._spec.cursor.field else ""
-        return moment(text) if text else None
+        change_time = json_cell(lookup(source_item, self._spec.cursor.field)) if self._spec.cursor.field else ""
+        return moment(change_time) if change_time else None
 
     def _rejected(self, source_item: object, row: int, why: str) -> Rejected:
         try:
-            raw = compact(source_item)
+            item_json = compact(source_item)
         except RecursionError:
-            raw = ""
-        return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), raw)
+            item_json = ""
+        return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), item_json)
 
     def id_of(self, source_item: object) -> str | None:
         """Return the id of an item, joined from its parts; None if a part is missing."""
-        paths = self._spec.fields["external_id"]
-        parts = [part for path in paths if (part := _stated(lookup(source_item, path)))]
-        if len(parts) < len(paths):
+        id_paths = self._spec.fields["external_id"]
+        id_parts = [part for path in id_paths if (part := _stated_text(lookup(source_item, path)))]
+        if len(id_parts) < len(id_paths):
             return None
-        return joined_id(parts) if len(parts) > 1 else parts[0]
+        return joined_id(id_parts) if len(id_parts) > 1 else id_parts[0]
 
-    def _text(self, source_item: object, field: str) -> str | None:
-        paths = self._spec.fields.get(field, ())
-        parts = [part for path in paths if (part := _stated(lookup(source_item, path)))]
-        if parts and field in self._spec.html:
+    def _field_text(self, source_item: object, field: str) -> str | None:
+        field_paths = self._spec.fields.get(field, ())
+        field_texts = [part for path in field_paths if (part := _stated_text(lookup(source_item, path)))]
+        if field_texts and field in self._spec.html:
             from triage_cli.readers import mail_html
 
-            parts = [text for each in parts if (text := mail_html.plain(each))]
-        return "#".join(parts) or None
+            field_texts = [text for each in field_texts if (text := mail_html.plain(each))]
+        return "#".join(field_texts) or None
 
-    def _others(self, source_item: Mapping[str, Any]) -> dict[str, Any]:
+    def _extra_values(self, source_item: Mapping[str, Any]) -> dict[str, Any]:
         """Return the `extra` of an item: the chosen paths, else everything but the fields and the cursor."""
         if self._spec.extra is not None:
             return {path: lookup(source_item, path) for path in self._spec.extra}
-        return {key: value for key, value in source_item.items() if key not in self._taken}
+        return {key: value for key, value in source_item.items() if key not in self._taken_paths}
 
 
-def _is_there(source_item: object, path: str) -> bool:
+def _has_field(source_item: object, path: str) -> bool:
     """Return whether an item has the field at a path, also if it is empty or stands in what is empty."""
-    keys = path.split(".")
-    for number in range(len(keys), 0, -1):
-        place, inside = ".".join(keys[:number]), ".".join(keys[: number - 1])
-        if lookup(source_item, place) not in (None, "", [], {}):
-            return number == len(keys)
-        if has_place(source_item, place) and not isinstance(lookup(source_item, inside), list):
+    path_keys = path.split(".")
+    for depth in range(len(path_keys), 0, -1):
+        field_path, parent_path = ".".join(path_keys[:depth]), ".".join(path_keys[: depth - 1])
+        if lookup(source_item, field_path) not in (None, "", [], {}):
+            return depth == len(path_keys)
+        if has_place(source_item, field_path) and not isinstance(lookup(source_item, parent_path), list):
             return True
     return False
 
 
-def _stated(value: object) -> str | None:
-    """Return a value's text; None for null, an empty text or another placeholder for nothing."""
+def _stated_text(value: object) -> str | None:
+    """Return the text of an item's value; None for null, an empty text or another placeholder for nothing."""
     # Some programs write the id 12 as 12.0 in one answer and as 12 in the next one.
-    text = json_cell(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
-    return None if is_nothing(text) else text
+    stated = json_cell(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    return None if is_nothing(stated) else stated
 
 
-def _objection(subject: str | None, description: str | None) -> str:
-    """Return why these texts cannot be a ticket, else an empty text."""
-    text = f"{subject or ''}{description or ''}"
-    if not text:
+def _text_objection(subject: str | None, description: str | None) -> str:
+    """Return why an item's texts cannot be a ticket, else an empty text."""
+    item_text = f"{subject or ''}{description or ''}"
+    if not item_text:
         return "has neither subject nor description"
-    if len(text) > LONGEST:
+    if len(item_text) > LONGEST_ITEM:
         return "has a text over 1 MB"
-    return "holds NUL characters" if "\0" in text else ""
+    return "holds NUL characters" if "\0" in item_text else ""

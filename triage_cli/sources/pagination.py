@@ -16,19 +16,19 @@ from triage_cli.runtime.http_exchange import HttpRequest
 from triage_cli.runtime.installation import USER_AGENT
 
 # One link of the header `Link` (RFC 8288): its address and its parameters.
-LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s,;]+))*)")
-RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s,;]+))", re.IGNORECASE)
+LINK_HEADER = re.compile(r"<([^<>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s,;]+))*)")
+LINK_RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s,;]+))", re.IGNORECASE)
 
 # Seconds for which a stored page number, address or token can be used to continue.
-FRESH = 3600
+RESUMABLE = 3600
 
 # If a time is more than this many seconds ahead, a clock must be wrong.
-AHEAD = 300
+CLOCK_TOLERANCE = 300
 
 # The names that the templates of a list may use.
-NAMES = frozenset({"cursor", "cursor_seconds"})
+TEMPLATE_NAMES = frozenset({"cursor", "cursor_seconds"})
 # The largest page, in bytes.
-LARGEST = 64 << 20
+LARGEST_PAGE = 64 << 20
 
 
 class Page(NamedTuple):
@@ -41,7 +41,7 @@ class Page(NamedTuple):
     answer: Any
     url: str
     link: str
-    number: int
+    item_count: int
     newest: int | None = None
     ascending: bool = False
 
@@ -72,10 +72,10 @@ class Walk(NamedTuple):
             return walk._replace(ended=True, place=None)
         if spec.kind in ("page", "offset"):
             return walk.counted(page, spec, newest)
-        place = _named_next(page, spec)
+        place = _next_place(page, spec)
         ended = place is None or bool(spec.end and lookup(page.answer, spec.end))
-        if not ended and (again := walk.begun_again(page, spec, newest)):
-            return again
+        if not ended and (walk_begun_again := walk.begun_again(page, spec, newest)):
+            return walk_begun_again
         if ended and not spec.keep:
             place = None
         return walk._replace(ended=ended, place=place if place is not None or not spec.keep else self.place)
@@ -83,52 +83,52 @@ class Walk(NamedTuple):
     def counted(self, page: Page, spec: NextSpec, newest: int | None) -> "Walk":
         """Return the walk after a page of a list with page numbers or offsets."""
         # A short page is the last one unless the answer names a next page: rows that the user may not see are left out.
-        is_short = page.number == 0 or bool(spec.size and page.number < spec.size)
+        is_short = page.item_count == 0 or bool(spec.size and page.item_count < spec.size)
         if (is_short and not linked(page.link, "next")) or (spec.end and lookup(page.answer, spec.end)):
             return self._replace(ended=True, place=None)
-        if again := self.begun_again(page, spec, newest):
-            return again
-        first, step = (1, 1) if spec.kind == "page" else (0, spec.size or 0)
-        return self._replace(place=(first if self.place is None else int(self.place)) + step)
+        if walk_begun_again := self.begun_again(page, spec, newest):
+            return walk_begun_again
+        first_place, place_step = (1, 1) if spec.kind == "page" else (0, spec.size or 0)
+        return self._replace(place=(first_place if self.place is None else int(self.place)) + place_step)
 
     def begun_again(self, page: Page, spec: NextSpec, newest: int | None) -> "Walk | None":
         """Return the walk begun again at its newest item, if so many pages of an ascending list were read."""
         # One second of overlap: whether the cursor's own moment is included differs from list to list.
-        moves = spec.most and self.pages >= spec.most and page.ascending and newest and newest - 1 > self.since
-        return self._replace(since=newest - 1, place=None, pages=0) if moves and newest else None
+        is_due = spec.most and self.pages >= spec.most and page.ascending and newest and newest - 1 > self.since
+        return self._replace(since=newest - 1, place=None, pages=0) if is_due and newest else None
 
     def position(self, spec: NextSpec | None, now: int) -> str:
-        """Return the position to be stored, as JSON."""
+        """Return the position of the walk to be stored, as JSON."""
         if not self.ended:
-            walk = {"since": self.since, "high": self.high, "place": self.place, "pages": self.pages}
-            return compact({**walk, "ascending": self.ascending, "at": now})
-        kept = {"token": self.place} if spec and spec.keep and self.place is not None else {}
-        return compact({"high": self.high, **kept})
+            stored_walk = {"since": self.since, "high": self.high, "place": self.place, "pages": self.pages}
+            return compact({**stored_walk, "ascending": self.ascending, "at": now})
+        kept_token = {"token": self.place} if spec and spec.keep and self.place is not None else {}
+        return compact({"high": self.high, **kept_token})
 
 
-def begin(
+def begin_walk(
     position: str | None, since: int | None, cursor: CursorSpec, next_spec: NextSpec | None, now: int
 ) -> tuple[Walk, bool]:
-    """Return where a pull begins, and whether it stores its position.
+    """Return the walk that a pull begins, and whether it stores its position.
 
     It does not if it begins after the stored position, since the items between would be left out.
     """
-    first = int(now - cursor.start) if isinstance(cursor.start, float) else int(to_seconds(cursor.start))
+    first_start = int(now - cursor.start) if isinstance(cursor.start, float) else int(to_seconds(cursor.start))
     stored = from_json(position) if position else {}
     high = stored.get("high")
-    if high is not None and high > now + AHEAD:
+    if high is not None and high > now + CLOCK_TOLERANCE:
         high = None
     if since is not None:
-        before = stored.get("since", high)
-        return _from(since, high, cursor), not stored or before is None or since <= before
+        stored_since = stored.get("since", high)
+        return _walk_from(since, high, cursor), not stored or stored_since is None or since <= stored_since
     if "place" in stored:
-        return _continued(stored, high, cursor, next_spec, now), True
-    walk = _from(first if high is None else int(high - cursor.overlap), high, cursor)
-    token = stored.get("token")
-    return walk._replace(place=token if _fits(token, next_spec) else None), True
+        return _continued_walk(stored, high, cursor, next_spec, now), True
+    walk = _walk_from(first_start if high is None else int(high - cursor.overlap), high, cursor)
+    stored_token = stored.get("token")
+    return walk._replace(place=stored_token if _is_place_of(stored_token, next_spec) else None), True
 
 
-def _continued(
+def _continued_walk(
     stored: Mapping[str, Any], high: int | None, cursor: CursorSpec, next_spec: NextSpec | None, now: int
 ) -> Walk:
     """Return the walk that goes on where a pull was cut off.
@@ -137,15 +137,15 @@ def _continued(
     the walk begins again: at its newest item if all before were read, else at its cursor.
     """
     walk = Walk(stored["since"], stored["high"], ascending=bool(stored.get("ascending")))
-    if next_spec is None or not _fits(stored["place"], next_spec):
+    if next_spec is None or not _is_place_of(stored["place"], next_spec):
         return walk
-    if now - stored["at"] <= FRESH or next_spec.keep:
+    if now - stored["at"] <= RESUMABLE or next_spec.keep:
         return walk._replace(place=stored["place"], pages=stored["pages"])
     read_until = int(high - cursor.overlap) if walk.ascending and high is not None else walk.since
     return walk._replace(since=max(walk.since, read_until))
 
 
-def _fits(place: object, next_spec: NextSpec | None) -> bool:
+def _is_place_of(place: object, next_spec: NextSpec | None) -> bool:
     """Return whether a stored place is one of this pagination; the configuration may have changed since."""
     if next_spec is None:
         return False
@@ -154,17 +154,18 @@ def _fits(place: object, next_spec: NextSpec | None) -> bool:
     return isinstance(place, str) and (next_spec.kind == "token" or "://" in place)
 
 
-def _from(since: int, high: int | None, cursor: CursorSpec) -> Walk:
+def _walk_from(since: int, high: int | None, cursor: CursorSpec) -> Walk:
     """Return a walk from a time. A list without items has been read from there, too: the next pull does not skip on."""
     return Walk(since, since if high is None and cursor.field else high)
 
 
-def _named_next(page: Page, spec: NextSpec) -> str | None:
+def _next_place(page: Page, spec: NextSpec) -> str | None:
     if spec.kind == "link":
         next_page = linked(page.link, spec.name)
     else:
-        value = lookup(page.answer, spec.name)
-        next_page = value if isinstance(value, str) else str(value) if isinstance(value, int) and value else None
+        next_value = lookup(page.answer, spec.name)
+        is_number = isinstance(next_value, int) and next_value
+        next_page = next_value if isinstance(next_value, str) else str(next_value) if is_number else None
     if not next_page:
         return None
     if spec.kind == "token":
@@ -177,22 +178,22 @@ def _named_next(page: Page, spec: NextSpec) -> str | None:
 
 def linked(header: str, relation: str) -> str | None:
     """Return the address of this relation in a header `Link`, unchanged."""
-    for address, parameters in LINK.findall(header):
-        named = RELATION.search(parameters)
-        if named and relation.lower() in (named[1] or named[2] or "").lower().split():
+    for address, parameters in LINK_HEADER.findall(header):
+        relation_match = LINK_RELATION.search(parameters)
+        if relation_match and relation.lower() in (relation_match[1] or relation_match[2] or "").lower().split():
             return str(address)
     return None
 
 
 def mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:
-    """Yield each invalid template: its place in the source's configuration, and why it is invalid."""
-    for key, tree in (("query", spec.query), ("headers", spec.headers), ("body", spec.body)):
-        for place, source in leaves(tree, key):
+    """Yield each invalid template of a source: its key in the configuration, and why it is invalid."""
+    for section_key, tree in (("query", spec.query), ("headers", spec.headers), ("body", spec.body)):
+        for template_key, template in leaves(tree, section_key):
             try:
-                if is_template(source):
-                    check(source, NAMES)
+                if is_template(template):
+                    check(template, TEMPLATE_NAMES)
             except TemplateMistake as mistake:
-                yield place, str(mistake)
+                yield template_key, str(mistake)
     try:
         check(spec.details, _names_of_item(spec.details))
     except TemplateMistake as mistake:
@@ -213,63 +214,66 @@ class PageRequests:
         self._headers = {"user-agent": USER_AGENT, "accept": "application/json", "accept-encoding": "identity"}
         if proof:
             self._headers[proof[0].lower()] = proof[1]
-        self._query = {key: Template(source, NAMES, f"query.{key}") for key, source in spec.query.items()}
-        self._own_headers = {key: Template(source, NAMES, f"headers.{key}") for key, source in spec.headers.items()}
-        self._body = compiled(spec.body, NAMES, "body")
+        self._query = {key: Template(template, TEMPLATE_NAMES, f"query.{key}") for key, template in spec.query.items()}
+        self._own_headers = {
+            key: Template(template, TEMPLATE_NAMES, f"headers.{key}") for key, template in spec.headers.items()
+        }
+        self._body = compiled(spec.body, TEMPLATE_NAMES, "body")
         self._detail = Template(spec.details, _names_of_item(spec.details), "details", as_url_part)
 
     def page(self, walk: Walk) -> HttpRequest:
         """Return the request for the next page. Raises `UsageError` if it is on another host."""
-        next_spec, values = self._spec.next, {"cursor": from_seconds(walk.since), "cursor_seconds": walk.since}
+        next_spec, cursor_values = self._spec.next, {"cursor": from_seconds(walk.since), "cursor_seconds": walk.since}
         if next_spec and next_spec.kind in ("link", "path") and isinstance(walk.place, str):
             self._check_origin(walk.place)
-            return self._request(self._spec.method, walk.place, values)
+            return self._request(self._spec.method, walk.place, cursor_values)
         token = walk.place if next_spec and next_spec.kind == "token" else None
-        query = {
-            key: as_text(template.value(values))
+        page_query = {
+            key: as_text(template.value(cursor_values))
             for key, template in self._query.items()
             # A token that is kept from pull to pull replaces the cursor.
             if not (token and next_spec and next_spec.keep and "cursor" in self._spec.query[key])
         }
-        body = self._body(values)
+        page_body = self._body(cursor_values)
         if next_spec and next_spec.kind in ("page", "offset"):
-            query[next_spec.name] = str(walk.place if walk.place is not None else 1 if next_spec.kind == "page" else 0)
+            first_place = 1 if next_spec.kind == "page" else 0
+            page_query[next_spec.name] = str(walk.place if walk.place is not None else first_place)
         elif next_spec and token is not None and next_spec.query:
-            query[next_spec.query] = str(token)
+            page_query[next_spec.query] = str(token)
         elif next_spec and token is not None:
-            body = placed(body, next_spec.body, token)
+            page_body = placed(page_body, next_spec.body, token)
         url = self._base
-        if query:
-            url += ("&" if "?" in url else "?") + urlencode(query, quote_via=quote)
-        return self._request(self._spec.method, url, values, body)
+        if page_query:
+            url += ("&" if "?" in url else "?") + urlencode(page_query, quote_via=quote)
+        return self._request(self._spec.method, url, cursor_values, page_body)
 
-    def details(self, item: Mapping[str, Any]) -> HttpRequest:
+    def details(self, source_item: Mapping[str, Any]) -> HttpRequest:
         """Return the request for the details of an item. Raises `TemplateFailure`."""
-        url = self._spec.url.rstrip("/") + self._detail.text({"item": item})
-        return HttpRequest("GET", url, self._headers, most=LARGEST)
+        url = self._spec.url.rstrip("/") + self._detail.text({"item": source_item})
+        return HttpRequest("GET", url, self._headers, most=LARGEST_PAGE)
 
     def _request(self, method: str, url: str, values: Mapping[str, Any], body: Any = None) -> HttpRequest:
         headers = {**self._headers, **{key.lower(): each.text(values) for key, each in self._own_headers.items()}}
         if body is None:
-            return HttpRequest(method, url, headers, most=LARGEST)
+            return HttpRequest(method, url, headers, most=LARGEST_PAGE)
         headers["content-type"] = "application/json"
-        return HttpRequest(method, url, headers, compact(body).encode("utf-8", "replace"), most=LARGEST)
+        return HttpRequest(method, url, headers, compact(body).encode("utf-8", "replace"), most=LARGEST_PAGE)
 
     def _check_origin(self, url: str) -> None:
         try:
-            origin = _origin(url)
+            page_origin = _url_origin(url)
         except ValueError as error:  # a port beyond all ports, half of an IPv6 address
             raise UsageError(
                 f"{self._spec.name}: the next page has no address that can be read", hint="check next"
             ) from error
-        if origin != _origin(self._base):
+        if page_origin != _url_origin(self._base):
             raise UsageError(
                 f"{self._spec.name}: the next page is on another host, which is not handed the key",
                 hint="name in url the host that the answers name",
             )
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
+def _url_origin(url: str) -> tuple[str, str | None, int | None]:
     """Return the scheme, host and port of an address."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    url_parts = urlsplit(url)
+    return url_parts.scheme, url_parts.hostname, url_parts.port or {"http": 80, "https": 443}.get(url_parts.scheme)

@@ -24,12 +24,12 @@ from triage_cli.runtime.process import children, kill_group
 from triage_cli.sources.items import ItemReader
 
 # The longest line of a tap, in bytes; of a longer one so much of the beginning is kept.
-LONGEST = 8 << 20
-_BEGINNING = 1 << 16
+LONGEST_LINE = 8 << 20
+_KEPT_BEGINNING = 1 << 16
 
 
 class SingerSource:
-    """Implements `ports.Source` by running a tap in the environment `env`.
+    """Implements `ports.Source` by running a Singer tap in the environment `env`.
 
     The tap gets its own last state, and no other time to begin at.
     """
@@ -51,18 +51,18 @@ class SingerSource:
         if plan.since is not None:
             raise UsageError(f"{self.name}: a tap begins where its own state says", hint="leave out --since")
         with TemporaryDirectory(prefix="triage-") as folder:
-            command = [*self._spec.run]
+            tap_command = [*self._spec.run]
             if position is not None:
-                state = Path(folder) / "state.json"
-                with open(state, "w", encoding="utf-8", opener=private) as file:
+                state_file = Path(folder) / "state.json"
+                with open(state_file, "w", encoding="utf-8", opener=private) as file:
                     file.write(position)
-                command += ["--state", str(state)]
-            yield from self._records(command)
+                tap_command += ["--state", str(state_file)]
+            yield from self._tap_pages(tap_command)
 
-    def _records(self, command: list[str]) -> Iterator[SourcePage]:
+    def _tap_pages(self, tap_command: list[str]) -> Iterator[SourcePage]:
         try:
             process = subprocess.Popen(  # noqa: S603 - the config's owner named it; the check refuses one others can write
-                command,
+                tap_command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -71,84 +71,84 @@ class SingerSource:
             )
         except OSError as error:
             raise UsageError(
-                f"cannot run {command[0]}: {error.strerror}", hint="check its path and its rights"
+                f"cannot run {tap_command[0]}: {error.strerror}", hint="check its path and its rights"
             ) from error
         children.add(process)
-        last_words: deque[bytes] = deque(maxlen=1)
-        listener = threading.Thread(target=_listen, args=(process.stderr, last_words), daemon=True)
-        listener.start()
+        last_stderr_line: deque[bytes] = deque(maxlen=1)
+        stderr_reader = threading.Thread(target=_keep_last_line, args=(process.stderr, last_stderr_line), daemon=True)
+        stderr_reader.start()
         try:
             yield from self._pages(process.stdout)
-            status = process.wait()
+            exit_code = process.wait()
         finally:
             kill_group(process)
             process.wait()
             children.discard(process)
             if process.stdout:
                 process.stdout.close()
-        listener.join(1)
-        if status:
-            message = b"".join(last_words).decode("utf-8", "replace").strip()[:300]
+        stderr_reader.join(1)
+        if exit_code:
+            stderr_text = b"".join(last_stderr_line).decode("utf-8", "replace").strip()[:300]
             raise UnavailableError(
-                f"{self.name}: {command[0]} exited with {status}{f': {message}' if message else ''}",
+                f"{self.name}: {tap_command[0]} exited with {exit_code}{f': {stderr_text}' if stderr_text else ''}",
                 hint="what came before is stored; the same command goes on from there",
             )
 
-    def _pages(self, lines: IO[bytes] | None) -> Iterator[SourcePage]:
+    def _pages(self, tap_stdout: IO[bytes] | None) -> Iterator[SourcePage]:
         drafts: list[TicketDraft | Rejected] = []
-        row, others = 0, set()
-        for singer_line in _lines(lines):
-            if len(singer_line) >= LONGEST:
-                drafts.append(self._items.on_long_line(singer_line[:_BEGINNING].decode("utf-8", "replace"), row))
+        row, other_streams = 0, set()
+        for singer_line in _singer_lines(tap_stdout):
+            if len(singer_line) >= LONGEST_LINE:
+                drafts.append(self._items.on_long_line(singer_line[:_KEPT_BEGINNING].decode("utf-8", "replace"), row))
                 row += 1
                 continue
-            message = self._message(singer_line)
-            kind = message.get("type")
-            if kind == "STATE":
-                value = message.get("value")  # null is no state: the tap would be handed it as one
-                yield SourcePage(drafts, None if value is None else compact(value))
+            singer_message = self._message(singer_line)
+            message_type = singer_message.get("type")
+            if message_type == "STATE":
+                tap_state = singer_message.get("value")  # null is no state: the tap would be handed it as one
+                yield SourcePage(drafts, None if tap_state is None else compact(tap_state))
                 drafts = []
-            elif kind == "RECORD" and message.get("stream") != self._spec.stream:
-                others.add(str(message.get("stream")))
-            elif kind == "RECORD" and self._items.takes(message.get("record")):
-                drafts.append(self._items.read(message.get("record"), row, len(singer_line)))
+            elif message_type == "RECORD" and singer_message.get("stream") != self._spec.stream:
+                other_streams.add(str(singer_message.get("stream")))
+            elif message_type == "RECORD" and self._items.takes(singer_message.get("record")):
+                drafts.append(self._items.read(singer_message.get("record"), row, len(singer_line)))
                 row += 1
             if len(drafts) >= CHUNK:
                 yield SourcePage(drafts)
                 drafts = []
         if drafts:
             yield SourcePage(drafts)
-        if not row and others:
-            names = ", ".join(sorted(others)[:10])
+        if not row and other_streams:
+            stream_names = ", ".join(sorted(other_streams)[:10])
             self._tell(
-                f"{self.name}: no record of the stream {self._spec.stream}; it wrote {names}: name one as stream"
+                f"{self.name}: no record of the stream {self._spec.stream}; it wrote {stream_names}: name one as stream"
             )
 
     def _message(self, singer_line: bytes) -> Mapping[str, Any]:
         try:
-            message = foreign(singer_line)
+            singer_message = foreign(singer_line)
         except ValueError:
-            message = None
-        if not isinstance(message, dict):
-            start = singer_line[:80].decode("utf-8", "replace").strip()
+            singer_message = None
+        if not isinstance(singer_message, dict):
+            line_start = singer_line[:80].decode("utf-8", "replace").strip()
             raise InputError(
-                f'{self.name}: "{start}" is no Singer message', hint="a tap writes JSON, one object a line"
+                f'{self.name}: "{line_start}" is no Singer message', hint="a tap writes JSON, one object a line"
             )
-        return message
+        return singer_message
 
 
-def _lines(stream: IO[bytes] | None) -> Iterator[bytes]:
+def _singer_lines(tap_stdout: IO[bytes] | None) -> Iterator[bytes]:
     """Yield the lines of a tap that hold something; of a line over `LONGEST` its beginning, of that length."""
-    while stream is not None and (singer_line := stream.readline(LONGEST)):
-        rest = singer_line
-        while len(rest) == LONGEST and not rest.endswith(b"\n"):
-            rest = stream.readline(LONGEST)
+    while tap_stdout is not None and (singer_line := tap_stdout.readline(LONGEST_LINE)):
+        line_rest = singer_line
+        while len(line_rest) == LONGEST_LINE and not line_rest.endswith(b"\n"):
+            line_rest = tap_stdout.readline(LONGEST_LINE)
         if singer_line.strip():
             yield singer_line
 
 
-def _listen(stream: IO[bytes], last_lines: deque[bytes]) -> None:
-    with stream:
-        while singer_line := stream.readline(65_536):
-            if singer_line.strip():
-                last_lines.append(singer_line)
+def _keep_last_line(tap_stderr: IO[bytes], last_stderr_line: deque[bytes]) -> None:
+    with tap_stderr:
+        while stderr_line := tap_stderr.readline(65_536):
+            if stderr_line.strip():
+                last_stderr_line.append(stderr_line)

@@ -116,9 +116,9 @@ def _request_text(config: Config, outgoing: OutgoingDelivery) -> str:
         from triage_cli.destinations.webhook import as_text as webhook_text
 
         return webhook_text(target(spec, os.environ), outgoing)
-    from triage_cli.destinations.payload import line
+    from triage_cli.destinations.payload import payload_line
 
-    return line(outgoing).decode().rstrip()
+    return payload_line(outgoing).decode().rstrip()
 
 
 def send_test(config: Config, receiver: str) -> str:

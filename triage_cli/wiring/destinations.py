@@ -16,7 +16,7 @@ from triage_cli.service.delivery.routing_map import RoutingMap
 from triage_cli.wiring.promised_thresholds import promised_thresholds
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
-    from triage_cli.destinations.webhook import Target
+    from triage_cli.destinations.webhook import WebhookTarget
 
 
 # The types whose deliveries go over the network.
@@ -103,15 +103,15 @@ def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:
         yield from mail_mistakes(spec.mail)
 
 
-def target(spec: DestinationSpec, env: Mapping[str, str]) -> "Target":
+def target(spec: DestinationSpec, env: Mapping[str, str]) -> "WebhookTarget":
     """Return the target of a webhook, with its secrets from the environment."""
-    from triage_cli.destinations.webhook import Target
+    from triage_cli.destinations.webhook import WebhookTarget
     from triage_cli.domain.webhook_signing import secret_of
 
     owner = f'destination "{spec.name}"'
     check_signing_secrets(owner, spec.secret_env, env)
     secrets = tuple(secret_of(env[variable], f"{owner}: {variable}") for variable in spec.secret_env)
-    return Target(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
+    return WebhookTarget(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
 
 
 def routing_map(config: Config, store: Store, *, guarded: bool = False) -> RoutingMap:

@@ -48,7 +48,7 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
         return _mailbox(config, spec, spec.imap)
     from triage_cli.config.http_auth import auth_header_value
     from triage_cli.config.secrets import secret as secret_of
-    from triage_cli.destinations.http_secrets import Secrets
+    from triage_cli.destinations.http_secrets import HttpSecrets
     from triage_cli.runtime.http_exchange import Endpoint, open_exchange
     from triage_cli.runtime.unreachable import host_of
     from triage_cli.sources.http import HttpSource
@@ -61,7 +61,7 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
     header = (auth.header, auth_header_value(auth, secret_values)) if auth else None
     endpoint = Endpoint(owner, host_of(spec.url), spec.timeout, spec.timeout)
     opened = partial(open_exchange, endpoint, Network(config.offline))
-    hide = Secrets(auth=header, values=tuple(secret_values)).hidden_in
+    hide = HttpSecrets(auth=header, values=tuple(secret_values)).hidden_in
     return HttpSource(spec, PageRequests(spec, header), opened, tell, hide)
 
 
@@ -74,7 +74,7 @@ def try_source(config: Config, source_name: str, tell: Callable[[str], None]) ->
     if spec.type == "command":
         return f"runs {checked_program(spec.run[0])}"
     if spec.imap is not None:
-        return _mailbox(config, spec, spec.imap).look()
+        return _mailbox(config, spec, spec.imap).describe_folder()
     from triage_cli.runtime.unreachable import host_of
 
     since = datetime.fromtimestamp(time.time() - RECENT, UTC).isoformat()
@@ -96,14 +96,14 @@ def _no_pause(seconds: float, why: str) -> bool:
 
 def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> "ImapSource":
     from triage_cli.config.secrets import secret
-    from triage_cli.sources.imap import ImapSource, Login
+    from triage_cli.sources.imap import ImapLogin, ImapSource
 
     what = f'source "{spec.name}"'
     user, password = (secret(what, variable, os.environ) for variable in (server.user_env, server.password_env))
     connect = partial(
         Network(config.offline).imap, what, server.host, server.port, tls=server.tls, timeout=spec.timeout
     )
-    login = Login(user, password, server.folder)
+    login = ImapLogin(user, password, server.folder)
     return ImapSource(spec.name, server.host, login, connect, keeps_category=spec.on_update == "keep")
 
 
