@@ -28,43 +28,43 @@ class CachedClassifier(WrappedClassifier):
         self._run_id = run_id
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer from the cache where possible, and ask about the rest."""
-        recalled_outcomes: list[Outcome[Answer]] = []
+        """Answer from the cache where possible, and ask the paid classifier about the rest."""
+        cached_outcomes: list[Outcome[Answer]] = []
         waiting_tickets: dict[str, list[Ticket]] = {}
 
-        def chunks_to_ask() -> Iterator[Sequence[Ticket]]:
+        def uncached_chunks() -> Iterator[Sequence[Ticket]]:
             for chunk in chunks:
-                keys = [ids.answer_key(self.fingerprint, ticket.text) for ticket in chunk]
-                recalled = self._recall(keys) if keys else {}
-                unanswered = []
-                for ticket, key in zip(chunk, keys, strict=True):
-                    if key in recalled:
-                        recalled_outcomes.append(self._reused(ticket, recalled[key]))
-                    elif key in waiting_tickets:
-                        waiting_tickets[key].append(ticket)
+                answer_keys = [ids.answer_key(self.fingerprint, ticket.text) for ticket in chunk]
+                recalled = self._recall(answer_keys) if answer_keys else {}
+                uncached = []
+                for ticket, answer_key in zip(chunk, answer_keys, strict=True):
+                    if answer_key in recalled:
+                        cached_outcomes.append(self._reused(ticket, recalled[answer_key]))
+                    elif answer_key in waiting_tickets:
+                        waiting_tickets[answer_key].append(ticket)
                     else:
-                        waiting_tickets[key] = []
-                        unanswered.append(ticket)
-                yield FlushNow(unanswered) if isinstance(chunk, FlushNow) else unanswered
+                        waiting_tickets[answer_key] = []
+                        uncached.append(ticket)
+                yield FlushNow(uncached) if isinstance(chunk, FlushNow) else uncached
 
-        for outcomes in self._inner.classify(chunks_to_ask(), budget):
-            ready = [*recalled_outcomes, *outcomes]
-            recalled_outcomes.clear()
+        for outcomes in self._inner.classify(uncached_chunks(), budget):
+            ready_outcomes = [*cached_outcomes, *outcomes]
+            cached_outcomes.clear()
             for outcome in outcomes:
-                ready += self._shared(outcome, waiting_tickets)
-            yield ready
-        if recalled_outcomes:
-            yield recalled_outcomes
+                ready_outcomes += self._shared(outcome, waiting_tickets)
+            yield ready_outcomes
+        if cached_outcomes:
+            yield cached_outcomes
 
     def _shared(self, outcome: Outcome[Answer], waiting_tickets: dict[str, list[Ticket]]) -> list[Outcome[Answer]]:
         """Return the outcomes of tickets with the same text that waited for this one; they share its failure too."""
-        same = waiting_tickets.pop(ids.answer_key(self.fingerprint, outcome.ticket.text), [])
-        last = outcome.value.steps[-1] if outcome.value and outcome.value.steps else None
-        if last is None:
-            return [outcome._replace(item=other) for other in same]
-        return [self._reused(other, last)._replace(error=outcome.error) for other in same]
+        same_text = waiting_tickets.pop(ids.answer_key(self.fingerprint, outcome.ticket.text), [])
+        new_answer = outcome.value.steps[-1] if outcome.value and outcome.value.steps else None
+        if new_answer is None:
+            return [outcome._replace(item=other) for other in same_text]
+        return [self._reused(other, new_answer)._replace(error=outcome.error) for other in same_text]
 
-    def _reused(self, ticket: Ticket, before: Classification) -> Outcome[Answer]:
-        step = self.rejudged(before).copy(ids.new_id(), self._run_id, times.now())
+    def _reused(self, ticket: Ticket, cached_answer: Classification) -> Outcome[Answer]:
+        step = self.rejudged(cached_answer).copy(ids.new_id(), self._run_id, times.now())
         step = step._replace(ticket_id=ticket.ticket_id, step=self.name, classifier=self.name, actor=self._actor)
         return Outcome(0, Action.ANSWERED, Answer(ticket, (step,), step.is_sure), None, ticket)

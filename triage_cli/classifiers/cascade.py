@@ -12,7 +12,7 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.runtime.budget import Budget
 
-SHARES = 10_000
+AUDIT_SHARES = 10_000
 
 
 class Cascade:
@@ -34,11 +34,11 @@ class Cascade:
         self._warn = warn
 
     def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the questions of all steps."""
+        """Return the questions of all steps of the cascade."""
         return tuple(question for step in self._steps for question in step.questions())
 
     def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer with the confidence and the threshold that it would have now."""
+        """Return a stored answer as the step of the cascade that gave it would judge it now."""
         step = next(step for step in self._steps if answer.fingerprint in step.fingerprints)
         return step.rejudged(answer)
 
@@ -48,175 +48,178 @@ class Cascade:
         Paid answers of earlier steps are yielded with them as `Unfinished`. If the run is stopped, calls in flight at
         the earlier steps are completed.
         """
-        state = _CascadeState()
+        cascade_state = _CascadeState()
         error_to_raise: TriageError | None = None
         is_over = False
 
-        def tickets_in() -> Iterator[Sequence[Ticket]]:
+        def first_step_chunks() -> Iterator[Sequence[Ticket]]:
             source = iter(chunks)
-            while not is_over and (chunk := FlushNow() if state.is_crowded else next(source, None)) is not None:
+            while not is_over and (chunk := FlushNow() if cascade_state.is_crowded else next(source, None)) is not None:
                 yield chunk
 
         *earlier_steps, last_step = self._steps
-        stream: Iterator[Sequence[Ticket]] = tickets_in()
+        stream: Iterator[Sequence[Ticket]] = first_step_chunks()
         for step in earlier_steps:
-            stream = self._for_next_step(self._while_available(step, stream, budget, state), state)
+            stream = self._for_next_step(self._while_available(step, stream, budget, cascade_state), cascade_state)
         try:
-            for outcomes in self._with_lookahead(last_step, stream, budget, state):
-                yield state.ready(outcomes)
+            for outcomes in self._with_lookahead(last_step, stream, budget, cascade_state):
+                yield cascade_state.ready(outcomes)
         except TriageError as error:
             error_to_raise = error
         is_over = True
         try:
             for _ in stream:
-                yield state.ready()
+                yield cascade_state.ready()
         except TriageError as error:
             error_to_raise = error_to_raise or error
-        if remaining := state.ready():
-            yield remaining
+        if last_outcomes := cascade_state.ready():
+            yield last_outcomes
         if error_to_raise is not None:
             raise error_to_raise
 
     def _while_available(
-        self, step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, state: "_CascadeState"
+        self, step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, cascade_state: "_CascadeState"
     ) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Yield a step's outcomes; once it is unavailable, failures for all unanswered and remaining tickets."""
-        unanswered: dict[str, Ticket] = {}
+        """Yield a step's outcomes; once the step is unavailable, failures for all unanswered and remaining tickets."""
+        tickets_at_step: dict[str, Ticket] = {}
 
-        def recorded() -> Iterator[Sequence[Ticket]]:
+        def chunks_for_step() -> Iterator[Sequence[Ticket]]:
             for chunk in chunks:
-                unanswered.update((ticket.ticket_id, ticket) for ticket in chunk)
+                tickets_at_step.update((ticket.ticket_id, ticket) for ticket in chunk)
                 yield chunk
 
         try:
-            for outcomes in self._with_lookahead(step, recorded(), budget, state):
+            for outcomes in self._with_lookahead(step, chunks_for_step(), budget, cascade_state):
                 for outcome in outcomes:
-                    unanswered.pop(outcome.ticket.ticket_id, None)
+                    tickets_at_step.pop(outcome.ticket.ticket_id, None)
                 yield outcomes
         except TakenOverError:
-            raise  # the run ends
+            raise  # the run ends, so no next step is asked
         except UnavailableError as error:
             if self._warn is not None:
                 self._warn(f"warning: {error.message}; the next step of {self.name} is asked instead")
-            yield [_unavailable_outcome(ticket, step) for ticket in unanswered.values()]
+            yield [_unavailable_outcome(ticket, step) for ticket in tickets_at_step.values()]
             for chunk in chunks:
                 yield [_unavailable_outcome(ticket, step) for ticket in chunk]
 
     @staticmethod
     def _with_lookahead(
-        step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, state: "_CascadeState"
+        step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, cascade_state: "_CascadeState"
     ) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Yield a step's outcomes; while it takes no tickets, the earlier steps continue."""
-        ahead = _Ahead(chunks, state)
-        state.ahead.append(ahead)
+        """Yield a step's outcomes; while the step takes no tickets, the earlier ones continue."""
+        lookahead = _Lookahead(chunks, cascade_state)
+        cascade_state.lookaheads.append(lookahead)
         try:
-            for outcomes in step.classify(ahead, budget):
-                ahead.look()
+            for outcomes in step.classify(lookahead, budget):
+                lookahead.look()
                 yield outcomes
         finally:
-            state.ahead.remove(ahead)
+            cascade_state.lookaheads.remove(lookahead)
 
     def _for_next_step(
-        self, stream: Iterable[Sequence[Outcome[Answer]]], state: "_CascadeState"
+        self, stream: Iterable[Sequence[Outcome[Answer]]], cascade_state: "_CascadeState"
     ) -> Iterator[Sequence[Ticket]]:
         for outcomes in stream:
             to_next_step = []
-            for outcome in map(state.effective_outcome, outcomes):
+            for outcome in map(cascade_state.effective_outcome, outcomes):
                 is_sure = bool(outcome.value and outcome.value.sure and not outcome.error)
-                if (is_sure and not self._audited(outcome.ticket)) or isinstance(outcome.value, Postponed):
-                    state.sure.append(state.with_steps(outcome))
+                if (is_sure and not self._is_audited(outcome.ticket)) or isinstance(outcome.value, Postponed):
+                    cascade_state.sure_outcomes.append(cascade_state.with_steps(outcome))
                     continue
-                state.pass_on(outcome, sure=is_sure)
+                cascade_state.pass_on(outcome, sure=is_sure)
                 to_next_step.append(outcome.ticket)
             # Paid answers are saved before this step yields more, so that a kill loses only calls in flight.
-            yield FlushNow(to_next_step) if state.unsaved else to_next_step
+            yield FlushNow(to_next_step) if cascade_state.unsaved_ids else to_next_step
 
-    def _audited(self, ticket: Ticket) -> bool:
-        drawn = int(hashlib.sha256(ticket.ticket_id.encode()).hexdigest()[:8], 16) % SHARES
-        return drawn < self._audit_rate * SHARES
+    def _is_audited(self, ticket: Ticket) -> bool:
+        audit_draw = int(hashlib.sha256(ticket.ticket_id.encode()).hexdigest()[:8], 16) % AUDIT_SHARES
+        return audit_draw < self._audit_rate * AUDIT_SHARES
 
 
 class _CascadeState:
-    """The state of one call of `classify`: `sure` outcomes to yield, and earlier answers of tickets at a later step.
+    """The state of one call of `Cascade.classify`: sure outcomes to yield, earlier answers of tickets at a later step.
 
-    `unsaved` are the ids of tickets with a paid earlier answer that is still to be yielded; `ahead` are the sources of
-    the steps.
+    `unsaved_ids` are those of tickets with a paid earlier answer that is still to be yielded; `lookaheads` are what
+    the steps take tickets from.
     """
 
     def __init__(self) -> None:
-        self.sure: list[Outcome[Answer]] = []
-        self.unsaved: dict[str, None] = {}
-        self.ahead: list[_Ahead] = []
+        self.sure_outcomes: list[Outcome[Answer]] = []
+        self.unsaved_ids: dict[str, None] = {}
+        self.lookaheads: list[_Lookahead] = []
         self.is_fetching_ahead = False
-        self._earlier: dict[str, Answer] = {}
+        self._earlier_answers: dict[str, Answer] = {}
 
     @property
     def is_crowded(self) -> bool:
-        """Return whether the first step is to get no tickets, because a later one has no room."""
-        return self.is_fetching_ahead or any(ahead.fetched for ahead in self.ahead)
+        """Return whether the cascade's first step is to get no tickets, because a later one has no room."""
+        return self.is_fetching_ahead or any(lookahead.fetched for lookahead in self.lookaheads)
 
     def ready(self, outcomes: Iterable[Outcome[Answer]] = ()) -> list[Outcome[Answer]]:
-        """Return all outcomes to yield, with those of the last step; each ticket occurs once."""
-        finished = [*self.sure, *[self.with_steps(self.effective_outcome(outcome)) for outcome in outcomes]]
-        finished += [_unfinished(self._earlier[i]) for i in self.unsaved if i in self._earlier]
-        self.sure.clear()
-        self.unsaved.clear()
+        """Return all outcomes that the cascade is to yield, with those of the last step; each ticket occurs once."""
+        finished = [*self.sure_outcomes, *[self.with_steps(self.effective_outcome(outcome)) for outcome in outcomes]]
+        unsaved = map(self._earlier_answers.get, self.unsaved_ids)
+        finished += [_unfinished(answer) for answer in unsaved if answer is not None]
+        self.sure_outcomes.clear()
+        self.unsaved_ids.clear()
         return finished
 
     def effective_outcome(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
         """Return the outcome that counts: if a step failed that was to confirm a sure answer, that sure answer."""
-        sure_answer = self._earlier.get(outcome.ticket.ticket_id)
+        sure_answer = self._earlier_answers.get(outcome.ticket.ticket_id)
         if sure_answer is None or not sure_answer.sure or outcome.error is None:
             return outcome
-        del self._earlier[outcome.ticket.ticket_id]
-        failed = outcome.value.steps if outcome.value else ()
-        return Outcome(0, Action.ANSWERED, sure_answer._replace(steps=failed + sure_answer.steps), None, outcome.ticket)
+        del self._earlier_answers[outcome.ticket.ticket_id]
+        failed_steps = outcome.value.steps if outcome.value else ()
+        answer = sure_answer._replace(steps=failed_steps + sure_answer.steps)
+        return Outcome(0, Action.ANSWERED, answer, None, outcome.ticket)
 
     def with_steps(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
-        """Return an outcome whose answer includes the earlier steps, and drop these from the state."""
+        """Return an outcome whose answer includes those of the earlier steps, and drop these from the state."""
         answer = outcome.value or Answer(outcome.ticket, (), sure=False)
-        earlier = self._earlier.pop(outcome.ticket.ticket_id, None)
-        return outcome._replace(value=answer._replace(steps=(earlier.steps if earlier else ()) + answer.steps))
+        earlier_answer = self._earlier_answers.pop(outcome.ticket.ticket_id, None)
+        earlier_steps = earlier_answer.steps if earlier_answer else ()
+        return outcome._replace(value=answer._replace(steps=earlier_steps + answer.steps))
 
     def pass_on(self, outcome: Outcome[Answer], *, sure: bool) -> None:
-        """Store the answer of a ticket that goes on to the next step."""
+        """Store the answer of a ticket that goes on to the next step of the cascade."""
         ticket_id = outcome.ticket.ticket_id
         if outcome.value and _is_paid(outcome.value):
-            self.unsaved[ticket_id] = None
+            self.unsaved_ids[ticket_id] = None
         answer = self.with_steps(outcome).value
         if answer is not None:
-            self._earlier[ticket_id] = answer._replace(sure=sure)
+            self._earlier_answers[ticket_id] = answer._replace(sure=sure)
 
 
-class _Ahead(Iterator[Sequence[Ticket]]):
-    """The chunks that a step takes from the earlier steps; `fetched` are chunks taken before it had room."""
+class _Lookahead(Iterator[Sequence[Ticket]]):
+    """The chunks that a step takes from the earlier steps; `fetched` are those taken before the step had room."""
 
-    def __init__(self, chunks: Iterator[Sequence[Ticket]], state: _CascadeState) -> None:
+    def __init__(self, chunks: Iterator[Sequence[Ticket]], cascade_state: _CascadeState) -> None:
         self.fetched: deque[Sequence[Ticket]] = deque()
         self._chunks = chunks
-        self._state = state
-        self._source_error: Exception | None = None
-        self._taken = False
+        self._cascade_state = cascade_state
+        self._earlier_error: Exception | None = None
+        self._has_taken = False
 
     def __next__(self) -> Sequence[Ticket]:
-        self._taken = True
+        self._has_taken = True
         if self.fetched:
             return self.fetched.popleft()
-        if self._source_error is not None:
-            raise self._source_error
+        if self._earlier_error is not None:
+            raise self._earlier_error
         return next(self._chunks)
 
     def look(self) -> None:
-        """Fetch a chunk ahead, if the step took none since the last call."""
-        if not self._taken and self._source_error is None:
-            self._state.is_fetching_ahead = True
+        """Fetch a chunk of the earlier steps ahead, if the step took none since the last call."""
+        if not self._has_taken and self._earlier_error is None:
+            self._cascade_state.is_fetching_ahead = True
             try:
                 if chunk := next(self._chunks, ()):
                     self.fetched.append(chunk)
             except Exception as error:  # noqa: BLE001 - raised when the step takes the next chunk
-                self._source_error = error
-            self._state.is_fetching_ahead = False
-        self._taken = False
+                self._earlier_error = error
+            self._cascade_state.is_fetching_ahead = False
+        self._has_taken = False
 
 
 def _unavailable_outcome(ticket: Ticket, step: Classifier) -> Outcome[Answer]:

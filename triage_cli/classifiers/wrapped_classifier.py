@@ -10,7 +10,7 @@ from triage_cli.runtime.budget import Budget
 
 
 class WrappedClassifier:
-    """Implements `ports.Classifier`: asks the question of the classifier inside, under its name."""
+    """Implements `ports.Classifier`: asks the question of the wrapped classifier, under its name."""
 
     def __init__(self, inner: Classifier) -> None:
         self.name = inner.name
@@ -20,18 +20,18 @@ class WrappedClassifier:
         self._inner = inner
 
     def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the question, for the record."""
+        """Return the question of the wrapped classifier, for the record."""
         return self._inner.questions()
 
     def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer with the confidence and the threshold that it would have now."""
+        """Return a stored answer as the wrapped classifier would judge it now."""
         return self._inner.rejudged(answer)
 
     def changed(self, answer: Answer) -> Answer:
-        """Return an answer of the classifier inside as this one gives it."""
+        """Return an answer of the wrapped classifier as the wrapper gives it."""
         return answer
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer as the classifier inside does, and change each answer."""
+        """Answer as the wrapped classifier does, and change each answer."""
         for outcomes in self._inner.classify(chunks, budget):
             yield [outcome._replace(value=outcome.value and self.changed(outcome.value)) for outcome in outcomes]

@@ -17,7 +17,8 @@ from triage_cli.wiring.learned_models import name_of, suited, unsuited
 from triage_cli.wiring.stores import open_shelf
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.classifiers.calibrated import Bounded, Calibrated
+    from triage_cli.classifiers.bounded import Bounded
+    from triage_cli.classifiers.calibrated import Calibrated
     from triage_cli.classifiers.embedded.encoder import Encoder
     from triage_cli.classifiers.embedded.weights import Model
     from triage_cli.classifiers.llm.batch.api import BatchApi
@@ -109,7 +110,7 @@ def _bounded(
 ) -> "Bounded | None":
     if spec.max_error is None:
         return None
-    from triage_cli.classifiers.calibrated import Bounded
+    from triage_cli.classifiers.bounded import Bounded
     from triage_cli.wiring import promised_thresholds
 
     category_bounds = promised_thresholds.find(config, store, classifier.fingerprint, spec.max_error)

@@ -19,7 +19,7 @@ from triage_cli.classifiers.embedded.weights import (
     fingerprint,
     text_number,
 )
-from triage_cli.classifiers.examples import LANGUAGES, are_built_in, examples_of
+from triage_cli.classifiers.examples import ENGLISH, EXAMPLE_LANGUAGES, are_built_in, examples_of
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
 from triage_cli.domain.tickets import Category
@@ -81,7 +81,7 @@ def fit(
     learned = sha256(material).hexdigest() if labelled else ""
     model = training_set.model(choice, learned)._replace(english=english)
     if several and english:  # one model of all languages would be worse in English
-        model = model._replace(other=TrainingSet(categories, LANGUAGES, examples).model(choice, learned))
+        model = model._replace(other=TrainingSet(categories, EXAMPLE_LANGUAGES, examples).model(choice, learned))
     if encoder is not None:
         training_set.add(encoder)
         choice = choices[1] if choices else training_set.choose()
@@ -113,7 +113,7 @@ def _prepared(
         raise ConfigError("there are no categories", hint="name at least one under `categories`")
     examples = labelled_lessons(categories, labelled)
     english = share_foreign([words_of(example.text)[0] for example in examples]) < READABLE
-    languages = LANGUAGES if are_built_in(categories) and not english else LANGUAGES[:1]
+    languages = EXAMPLE_LANGUAGES if are_built_in(categories) and not english else ENGLISH
     return (prepare or TrainingSet)(categories, languages, examples), examples, english
 
 

@@ -6,19 +6,25 @@ How little, or not at all, is chosen on labelled texts that are held out.
 
 from collections.abc import Sequence
 from functools import cached_property
-
-import numpy as np
-
-from triage_cli.classifiers.embedded.calibration import best_temperature, fitted, softmax
-from triage_cli.classifiers.embedded.fit import TRIABLE, Choice, TrainingSet, labelled_lessons
+from triage_cli.classifiers.embedded.calibration import best_temperature
+from triage_cli.classifiers.embedded.calibration import fitted
+from triage_cli.classifiers.embedded.calibration import softmax
+from triage_cli.classifiers.embedded.fit import Choice
+from triage_cli.classifiers.embedded.fit import TRIABLE
+from triage_cli.classifiers.embedded.fit import TrainingSet
+from triage_cli.classifiers.embedded.fit import labelled_lessons
 from triage_cli.classifiers.embedded.language_guard import share_foreign
 from triage_cli.classifiers.embedded.logistic_regression import CLOSE
 from triage_cli.classifiers.embedded.tokens import words_of
-from triage_cli.classifiers.embedded.training_texts import Example, taught_by
-from triage_cli.classifiers.embedded.weights import Floats, Integers
-from triage_cli.classifiers.examples import LANGUAGES
-from triage_cli.domain.learning import NOTHING, Unlabelled
+from triage_cli.classifiers.embedded.training_texts import Example
+from triage_cli.classifiers.embedded.training_texts import taught_by
+from triage_cli.classifiers.embedded.weights import Floats
+from triage_cli.classifiers.embedded.weights import Integers
+from triage_cli.classifiers.examples import ENGLISH
+from triage_cli.domain.learning import NOTHING
+from triage_cli.domain.learning import Unlabelled
 from triage_cli.domain.tickets import Category
+import numpy as np
 
 WEIGHTS = (0.1, 0.3)  # of a text with a guessed label, beside 1 of a labelled text
 SUREST = 0.6  # share of the texts with the same guess that count
@@ -79,7 +85,7 @@ def weighed(categories: Sequence[Category], labelled: Sequence[tuple[str, str]],
     readable = tuple(text for text, tokens in found.items() if tokens and not share_foreign([tokens]))
     if len(examples) < TRIABLE or not readable:
         return NOTHING
-    training_set = SelfTrainingSet(categories, LANGUAGES[:1], examples, Unlabelled(readable))
+    training_set = SelfTrainingSet(categories, ENGLISH, examples, Unlabelled(readable))
     weight = training_set.best_weight()
     return Unlabelled(readable, weight) if weight else NOTHING
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.calibration import ScoreCalibration
-from triage_cli.classifiers.examples import LANGUAGES, are_built_in, examples_of
+from triage_cli.classifiers.examples import EXAMPLE_LANGUAGES, are_built_in, examples_of
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Category
 from triage_cli.runtime.installation import AGAIN
@@ -126,7 +126,7 @@ def fingerprint(categories: Sequence[Category]) -> str:
 
 def described(categories: Sequence[Category]) -> str:
     """Return the categories with their examples, as JSON."""
-    pairs = zip(categories, examples_of(categories, LANGUAGES), strict=True)
+    pairs = zip(categories, examples_of(categories, EXAMPLE_LANGUAGES), strict=True)
     return json.dumps([[c.name, c.description, list(examples)] for c, examples in pairs], ensure_ascii=False)
 
 
