@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from triage_cli.classifiers.embedded.classifier import LocalClassifier
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.weights import Floats
+from triage_cli.classifiers.embedded.fitted_model import Floats
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.decisions import Classification
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error, macro_f1

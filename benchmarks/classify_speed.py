@@ -15,8 +15,8 @@ from statistics import median
 
 from triage_cli.classifiers.embedded.classifier import LocalClassifier
 from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.tokens import words_of
-from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.classifiers.embedded.word_vectors import FILE
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.tickets import Ticket

@@ -22,9 +22,10 @@ from benchmarks.accuracy import NONE_OF_THESE, Labelled, categories_of, read, sa
 from benchmarks.loop import BATCH, TEST, Point, tell
 from triage_cli.classifiers.embedded.facility_location import most_representative
 from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.inference import Predictor, guesses
+from triage_cli.classifiers.embedded.fitted_model import Model
+from triage_cli.classifiers.embedded.guesses import likeliest_labels
+from triage_cli.classifiers.embedded.inference import Predictor
 from triage_cli.classifiers.embedded.tokens import tokens_of
-from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error, share
 from triage_cli.domain.tickets import Category
@@ -46,7 +47,7 @@ def inside(labelled: Labelled) -> Labelled:
 
 
 def graded(model: Model, test: Labelled) -> list[Graded]:
-    answers = guesses(model, [text for text, _ in test])
+    answers = likeliest_labels(model, [text for text, _ in test])
     return [
         Graded(label, guess, confidence, (confidence or 0) >= THRESHOLD)
         for (_, label), (guess, confidence) in zip(test, answers, strict=True)
@@ -173,7 +174,7 @@ def at_random(_model: Model, left: Labelled, chance: Random) -> list[int]:
 
 
 def in_order_of_review(model: Model, left: Labelled, _chance: Random) -> list[int]:
-    answers = guesses(model, [text for text, _ in left])
+    answers = likeliest_labels(model, [text for text, _ in left])
     unsure = [n for n, (_, confidence) in enumerate(answers) if (confidence or 0) < THRESHOLD]
     table, margins = Predictor(model), {}
     for n in sorted(unsure, key=lambda n: answers[n][1] or 0)[:WINDOW]:

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import categories_of, read
 from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.inference import guesses
+from triage_cli.classifiers.embedded.guesses import likeliest_labels
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer, bounds
 
 SETS = ("it_service", "cfpb_complaints", "bitext_category", "banking77")
@@ -29,7 +29,7 @@ def answers_of(folder: Path) -> tuple[list[str], list[GradedAnswer]]:
     rows = read(folder / "train.csv") + read(folder / "test.csv")
     Random(0).shuffle(rows)
     learned, fresh = rows[: len(rows) // LEARNED], rows[len(rows) // LEARNED :]
-    found = guesses(fit(categories, learned), [text for text, _ in fresh])
+    found = likeliest_labels(fit(categories, learned), [text for text, _ in fresh])
     answers = [
         GradedAnswer(guess, confidence or 0.0, label)
         for (_, label), (guess, confidence) in zip(fresh, found, strict=True)

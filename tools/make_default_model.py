@@ -1,11 +1,11 @@
 """Fit the model of the default categories, which comes with the package: `python tools/make_default_model.py`.
 
 To be called after a change of the built-in examples, of the default categories, of the word vectors, or of `METHOD` in
-`classifiers/embedded/weights.py`. A new database then need not fit it, which takes most of a first command's time.
+`classifiers/embedded/fitted_model.py`. A new database then need not fit it, which takes most of a first command's time.
 """
 
 from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.weights import DEFAULT_MODEL
+from triage_cli.classifiers.embedded.fitted_model import DEFAULT_MODEL
 from triage_cli.config import DEFAULT_CATEGORIES
 
 

@@ -15,7 +15,7 @@ from triage_cli.classifiers.embedded import guesses
 from triage_cli.classifiers.embedded.classifier import LocalClassifier
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.weights import Model
+from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.domain.errors import ConfigError, TriageError
 from triage_cli.domain.tickets import Category
 

@@ -12,10 +12,10 @@ from tests.support.commands import until
 from tests.support.embedded import classifier, comparable, ticket
 from tests.support.world import a_budget
 from triage_cli.classifiers.embedded import guess_ahead
+from triage_cli.classifiers.embedded.fitted_model import Model, default_model
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
 from triage_cli.classifiers.embedded.guess_process import GuessProcess
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
-from triage_cli.classifiers.embedded.weights import Model, default_model
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.process import alive, children
@@ -172,7 +172,7 @@ def test_it_ends_with_a_program_that_is_killed(default: Model) -> None:
         "import sys, time\n"
         "from triage_cli.classifiers.embedded.guess_process import GuessProcess\n"
         "from triage_cli.classifiers.embedded.guesses import Guesser\n"
-        "from triage_cli.classifiers.embedded.weights import Model\n"
+        "from triage_cli.classifiers.embedded.fitted_model import Model\n"
         "process = GuessProcess(Guesser(Model.from_bytes(sys.stdin.buffer.read()), 'f', 0.6))\n"
         "print(process._process.pid, flush=True)\n"
         "time.sleep(600)\n"

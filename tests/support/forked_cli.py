@@ -153,7 +153,7 @@ def prepare() -> None:
     import yaml  # noqa: F401
 
     import triage_cli
-    from triage_cli.classifiers.embedded import weights, word_vectors
+    from triage_cli.classifiers.embedded import fitted_model, word_vectors
     from triage_cli.cli import app
     from triage_cli.config import DEFAULT_CATEGORIES
 
@@ -162,8 +162,10 @@ def prepare() -> None:
         if not module.name.startswith(LEFT_OUT):
             importlib.import_module(module.name)
     word_vectors.word_vectors()
-    default_model, built_in = weights.default_model, weights.default_model(DEFAULT_CATEGORIES)
-    vars(weights)["default_model"] = lambda asked: built_in if asked == DEFAULT_CATEGORIES else default_model(asked)
+    default_model, built_in = fitted_model.default_model, fitted_model.default_model(DEFAULT_CATEGORIES)
+    vars(fitted_model)["default_model"] = lambda asked: (
+        built_in if asked == DEFAULT_CATEGORIES else default_model(asked)
+    )
     build = app.build
     commands = {name: typer.main.get_command(build(name)) for name in (None, *app.COMMANDS)}
     for command in commands.values():

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage_cli.classifiers.embedded.calibration import (
+from triage_cli.classifiers.embedded.fitted_model import Floats, Integers
+from triage_cli.classifiers.embedded.score_calibration import (
     TEMPERATURES,
     ScoreCalibration,
     best_temperature,
     fitted,
     softmax,
 )
-from triage_cli.classifiers.embedded.fit import LEARNED
-from triage_cli.classifiers.embedded.weights import Floats, Integers
+from triage_cli.classifiers.embedded.training_set import LEARNED
 
 SCORES = st.lists(st.lists(st.floats(-30, 30, width=32), min_size=3, max_size=3), min_size=1, max_size=5)
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.fitted_model import Floats, Model
 from triage_cli.classifiers.embedded.inference import (
     LENGTH_DIMENSIONS,
     SHORTENED,
@@ -16,16 +17,15 @@ from triage_cli.classifiers.embedded.inference import (
     Predictor,
     steps,
 )
+from triage_cli.classifiers.embedded.meaningless_words import showable
 from triage_cli.classifiers.embedded.tokens import (
     MAX_CHARACTERS,
     MAX_WORDS,
     bare,
     ngrams_of,
-    showable,
     tokens_of,
     words_of,
 )
-from triage_cli.classifiers.embedded.weights import Floats, Model
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.config import DEFAULT_CATEGORIES
 

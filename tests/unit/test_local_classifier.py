@@ -19,12 +19,12 @@ from scipy.sparse import csr_matrix
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.examples import examples
 from tests.support.world import a_budget
-from triage_cli.classifiers.embedded import guesses, weights
-from triage_cli.classifiers.embedded.calibration import ScoreCalibration
+from triage_cli.classifiers.embedded import fitted_model, guesses
 from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.fitted_model import Model, fingerprint
 from triage_cli.classifiers.embedded.logistic_regression import Design, merged, solve
+from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
-from triage_cli.classifiers.embedded.weights import Model, fingerprint
 from triage_cli.classifiers.examples import examples_of
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain import ids, times
@@ -204,7 +204,7 @@ sys.stdout.buffer.write(fit(DEFAULT_CATEGORIES).to_bytes())"""
 
 def test_the_model_of_the_default_categories_comes_with_the_package(default: Model) -> None:
     """If this fails, the categories, their examples or the method have changed: run tools/make_default_model.py."""
-    model = weights.default_model(DEFAULT_CATEGORIES)
+    model = fitted_model.default_model(DEFAULT_CATEGORIES)
     assert model is not None
     assert model.fingerprint == default.fingerprint
     assert model.labels == default.labels
@@ -217,23 +217,23 @@ def test_the_model_of_the_default_categories_comes_with_the_package(default: Mod
 
 
 def test_other_categories_have_no_model_in_the_package() -> None:
-    assert weights.default_model(GARDEN) is None
-    assert weights.default_model(DEFAULT_CATEGORIES[::-1]) is None
-    assert weights.default_model(DEFAULT_CATEGORIES[:2]) is None
+    assert fitted_model.default_model(GARDEN) is None
+    assert fitted_model.default_model(DEFAULT_CATEGORIES[::-1]) is None
+    assert fitted_model.default_model(DEFAULT_CATEGORIES[:2]) is None
     own_text = DEFAULT_CATEGORIES[0]._replace(description="all about money")
-    assert weights.default_model((own_text, *DEFAULT_CATEGORIES[1:])) is None
+    assert fitted_model.default_model((own_text, *DEFAULT_CATEGORIES[1:])) is None
     renamed = DEFAULT_CATEGORIES[0]._replace(name="Invoices", root=DEFAULT_CATEGORIES[0].name)
-    assert weights.default_model((renamed, *DEFAULT_CATEGORIES[1:])) is not None
+    assert fitted_model.default_model((renamed, *DEFAULT_CATEGORIES[1:])) is not None
 
 
 def test_a_missing_or_damaged_default_model_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "model.npz"
-    monkeypatch.setattr(weights, "DEFAULT_MODEL", file)
+    monkeypatch.setattr(fitted_model, "DEFAULT_MODEL", file)
     for content in (None, b"PK\x03\x04 no zip"):
         if content:
             file.write_bytes(content)
         with pytest.raises(TriageError, match="model of the default categories cannot be read") as caught:
-            weights.default_model(DEFAULT_CATEGORIES)
+            fitted_model.default_model(DEFAULT_CATEGORIES)
         assert "install it again" in str(caught.value.hint)
 
 
@@ -364,7 +364,7 @@ def test_answering_imports_neither_scikit_learn_nor_scipy(default: Model, tmp_pa
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from triage_cli.classifiers.embedded import classifier as local, weights as fitted\n"
+        "from triage_cli.classifiers.embedded import classifier as local, fitted_model as fitted\n"
         "from triage_cli.config import DEFAULT_CATEGORIES as c\n"
         "from triage_cli.runtime.stop import StopControl\n"
         "from triage_cli.runtime.budget import Budget\n"

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.embedded import answers, classifier
 from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.weights import Model
+from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.config import DEFAULT_CATEGORIES
 
 EMPTY = (

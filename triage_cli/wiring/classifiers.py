@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.classifiers.bounded import Bounded
     from triage_cli.classifiers.calibrated import Calibrated
     from triage_cli.classifiers.embedded.encoder import Encoder
-    from triage_cli.classifiers.embedded.weights import Model
+    from triage_cli.classifiers.embedded.fitted_model import Model
     from triage_cli.classifiers.llm.batch.api import BatchApi
     from triage_cli.classifiers.llm.classifier import LLMClassifier
     from triage_cli.runtime.rate_limit import RateLimiter
@@ -224,7 +224,7 @@ def _local(
     config: Config, store: Store, spec: ClassifierSpec, caller: Caller, tell: Callable[[str], None] | None
 ) -> Classifier:
     from triage_cli.classifiers.embedded import classifier as embedded_classifier
-    from triage_cli.classifiers.embedded import weights as fitted
+    from triage_cli.classifiers.embedded import fitted_model as fitted
 
     encoder = encoder_of(spec)
     version = open_shelf(store).active()
@@ -270,7 +270,7 @@ def built_in(
 
     That of the default categories comes with the package.
     """
-    from triage_cli.classifiers.embedded import weights as fitted
+    from triage_cli.classifiers.embedded import fitted_model as fitted
 
     model = fitted.default_model(config.categories) if encoder is None else None
     if model is None:

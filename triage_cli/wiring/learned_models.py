@@ -1,18 +1,17 @@
 """Learned versions of the embedded model: which of them can answer, and those of earlier releases."""
 
-import json
 from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING
-
 from triage_cli.config import Config
 from triage_cli.domain.learning import ModelVersion
 from triage_cli.ports.storage import Store
 from triage_cli.wiring.stores import open_shelf
+from typing import TYPE_CHECKING
+import json
 
 if TYPE_CHECKING:  # an annotation is no reason to import numpy
     from triage_cli.classifiers.embedded.encoder import Encoder
-    from triage_cli.classifiers.embedded.weights import Model
+    from triage_cli.classifiers.embedded.fitted_model import Model
 
 _AN_EARLIER = "an earlier release"
 
@@ -29,7 +28,7 @@ def suited(
     A model of an earlier release, or of another encoder, is fitted again, once, if all labels that it learned from are
     stored.
     """
-    from triage_cli.classifiers.embedded import weights as fitted
+    from triage_cli.classifiers.embedded import fitted_model as fitted
 
     model = fitted.Model.from_bytes(version.weights)
     if model.method != fitted.METHOD or not fitted.knows(model, encoder.fingerprint if encoder else ""):
@@ -45,7 +44,7 @@ def _fitted_again(
     tell: Callable[[str], None] | None,
     encoder: "Encoder | None",
 ) -> "Model | None":
-    from triage_cli.classifiers.embedded import weights as fitted
+    from triage_cli.classifiers.embedded import fitted_model as fitted
     from triage_cli.service.category_names import CategoryNames
 
     parts = (fitted.METHOD, old.learned, fitted.fingerprint(config.categories), encoder.fingerprint if encoder else "")
@@ -78,7 +77,7 @@ def name_of(version: ModelVersion) -> str:
 
 def unsuited(version: ModelVersion) -> str:
     """Return the message about a learned model that cannot answer."""
-    from triage_cli.classifiers.embedded import weights as fitted
+    from triage_cli.classifiers.embedded import fitted_model as fitted
 
     name = name_of(version)
     if fitted.Model.from_bytes(version.weights).method != fitted.METHOD:

@@ -37,7 +37,7 @@ def has_learned(config: Config, store: Store, texts: Sequence[str]) -> list[bool
     version = open_shelf(store).active() if any(texts) else None
     if version is None:
         return [False] * len(texts)
-    from triage_cli.classifiers.embedded import weights as fitted
+    from triage_cli.classifiers.embedded import fitted_model as fitted
 
     model = suited(version, known(config, store), store)
     if model is None:

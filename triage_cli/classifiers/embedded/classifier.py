@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
 from triage_cli.classifiers.embedded.encoder import Encoder
+from triage_cli.classifiers.embedded.fitted_model import METHOD, VECTORS, Model, described, fingerprint, knows
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
-from triage_cli.classifiers.embedded.weights import METHOD, VECTORS, Model, described, fingerprint, knows
 from triage_cli.domain import ids, times
 from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import TriageError

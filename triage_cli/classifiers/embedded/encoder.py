@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from triage_cli.classifiers.embedded.weights import Floats
+from triage_cli.classifiers.embedded.fitted_model import Floats
 from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.serialization import encodable
 from triage_cli.runtime.installation import with_extra

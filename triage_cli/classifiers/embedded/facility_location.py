@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from triage_cli.classifiers.embedded.fitted_model import Floats
 from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.training_texts import Corpus
-from triage_cli.classifiers.embedded.weights import Floats
 
 
 def most_representative(texts: Sequence[str], doubts: Sequence[float]) -> Iterator[int]:

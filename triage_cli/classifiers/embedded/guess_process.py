@@ -15,8 +15,8 @@ from contextlib import suppress
 from struct import Struct
 from typing import IO, Any
 
+from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
-from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.runtime.process import children, kill_group
 
 SIZE = Struct("=Q")  # of a message, which follows it

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from triage_cli.classifiers.embedded.encoder import Encoder
+from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.inference import Prediction, Predictor, replace, steps
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, tokens_of
-from triage_cli.classifiers.embedded.weights import Model
 from triage_cli.domain.hostile_text.invisible import is_plain
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
@@ -126,3 +126,20 @@ class Guesser:
         pairs = sorted(zip(self._keys, probabilities, strict=True), key=itemgetter(1), reverse=True)[:KEPT_LABELS]
         keys, probabilities = zip(*pairs, strict=True)
         return ("{" + ",".join(keys) + "}") % tuple(probabilities)
+
+
+def likeliest_labels(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
+    """Return the likeliest label of each text with its probability; (None, None) for a text without words.
+
+    A text that seems to be in another language, or says too little, has a label without a probability.
+    """
+    predictor = Predictor(model)
+    results: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
+    for rows in steps(texts):
+        tokens_by_row = {row: tokens for row in rows if (tokens := tokens_of(texts[row]))}
+        if tokens_by_row:
+            predictions = predictor.judge(list(tokens_by_row.values()))
+            unsaid = predictions.foreign | predictions.vague
+            for row, chances, is_unsaid in zip(tokens_by_row, predictions.chances, unsaid, strict=True):
+                results[row] = model.labels[chances.argmax()], None if is_unsaid else float(chances.max())
+    return results

@@ -7,18 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model, word_number
 from triage_cli.classifiers.embedded.language_guard import foreign, lean_of
-from triage_cli.classifiers.embedded.meaningless_words import is_readable, is_vague, marks
+from triage_cli.classifiers.embedded.meaningless_words import is_readable, is_vague, marks, showable
 from triage_cli.classifiers.embedded.tokens import (
     BUCKETS,
     MAX_CHARACTERS,
     MAX_WORDS,
     bare,
     ngrams_of,
-    showable,
-    tokens_of,
 )
-from triage_cli.classifiers.embedded.weights import Floats, Integers, Model, word_number
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
@@ -241,20 +239,3 @@ def leaders(chances: Floats) -> tuple[Integers, Integers]:
     others = chances.copy()
     others[np.arange(len(best)), best] = -1
     return best, others.argmax(axis=1)
-
-
-def guesses(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
-    """Return the likeliest label of each text with its probability; (None, None) for a text without words.
-
-    A text that seems to be in another language, or says too little, has a label without a probability.
-    """
-    predictor = Predictor(model)
-    results: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
-    for rows in steps(texts):
-        tokens_by_row = {row: tokens for row in rows if (tokens := tokens_of(texts[row]))}
-        if tokens_by_row:
-            predictions = predictor.judge(list(tokens_by_row.values()))
-            unsaid = predictions.foreign | predictions.vague
-            for row, chances, is_unsaid in zip(tokens_by_row, predictions.chances, unsaid, strict=True):
-                results[row] = model.labels[chances.argmax()], None if is_unsaid else float(chances.max())
-    return results

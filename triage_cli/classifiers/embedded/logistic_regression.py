@@ -9,7 +9,7 @@ from scipy.optimize import fmin_l_bfgs_b
 from scipy.sparse import csc_matrix, csr_matrix, diags_array
 from threadpoolctl import ThreadpoolController
 
-from triage_cli.classifiers.embedded.weights import Floats, Integers
+from triage_cli.classifiers.embedded.fitted_model import Floats, Integers
 
 NEVER = np.float32(-50.0)  # the bias of a label without training texts
 ROUNDS = 200

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.classifiers.embedded.tokens import SILENT
+from triage_cli.classifiers.embedded.tokens import bare
 from triage_cli.classifiers.embedded.word_vectors import parts_of, word_vectors
 
 # A text's marks are the sum of its words': how many are known, how many are content, and how many were taught.
@@ -11,6 +11,18 @@ KNOWN, CONTENT, TAUGHT = 1, 1 << 10, 1 << 20
 LEAST = 2  # known words, one of them content, without which an answer has no confidence
 HALF = 2  # a text in another language can be read if one in so many of its words was taught
 
+# Words that say nothing about a label, and that no reason names.
+_COMMON = """
+about after again also although always and any anyone are ask back because been before being but came can cannot
+come could dear did does doing done down each even ever every everything for from get gets getting give got had
+has have having hello her here him his how into its just kind know last let like made make many may more most
+much must need needs never not now off once one only other our out over own please put regards said same say see
+send sent she should since some still such sure take tell than thank thanks that the their them then there these
+they thing this those though through today too two under until upon use used using very via want wanted wants
+was way week well went were what when where which while who why will wish with without would yesterday yet you
+your yours
+"""
+SILENT = frozenset(_COMMON.split())
 _GREETINGS = """
 afternoon best bonjour bye cheers ciao dear evening good goodbye greeting greetings hallo happy hello hey hi hiya hola
 kind kindly madam morning please pls plz regards sincerely sir team thank thanks thx welcome well wishes yo
@@ -69,3 +81,9 @@ def is_readable(sums: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[n
     """Return which texts, of so many words, are mostly of words that were taught."""
     readable: NDArray[np.bool_] = sums // TAUGHT * HALF >= counts
     return readable
+
+
+def showable(word: str) -> str:
+    """Return a word as a reason may show it; empty for common words, and for what may be a number or an address."""
+    shown = bare(word)
+    return shown if 3 <= len(shown) <= 24 and shown.isalpha() and shown not in SILENT else ""

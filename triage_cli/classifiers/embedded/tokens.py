@@ -15,19 +15,6 @@ BUCKETS = 1 << 18  # numbers of n-grams; two n-grams may share one
 _FACTOR = np.uint32(16_777_619)  # of the hash (FNV)
 AROUND = ".,;:!?()[]{}<>\"'*-_/"
 
-# Words that say nothing about a label, and that no reason names.
-_COMMON = """
-about after again also although always and any anyone are ask back because been before being but came can cannot
-come could dear did does doing done down each even ever every everything for from get gets getting give got had
-has have having hello her here him his how into its just kind know last let like made make many may more most
-much must need needs never not now off once one only other our out over own please put regards said same say see
-send sent she should since some still such sure take tell than thank thanks that the their them then there these
-they thing this those though through today too two under until upon use used using very via want wanted wants
-was way week well went were what when where which while who why will wish with without would yesterday yet you
-your yours
-"""
-SILENT = frozenset(_COMMON.split())
-
 
 def tokens_of(text: str) -> list[str]:
     """Return the lower-case words of a text, as often as they occur; none if it has no letters.
@@ -82,9 +69,3 @@ def ngrams_of(distinct: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.in
     order = np.argsort(np.concatenate(of), kind="stable")
     counts = np.bincount(np.concatenate(of), minlength=len(marked))
     return np.concatenate(numbers)[order].astype(np.int64), np.cumsum(counts) - counts
-
-
-def showable(word: str) -> str:
-    """Return a word as a reason may show it; empty for common words, and for what may be a number or an address."""
-    shown = bare(word)
-    return shown if 3 <= len(shown) <= 24 and shown.isalpha() and shown not in SILENT else ""

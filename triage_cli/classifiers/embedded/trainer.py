@@ -1,20 +1,30 @@
 """Trains the embedded model and questions trained ones, for the use cases."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
-
-import numpy as np
-
-from triage_cli.classifiers.embedded.calibration import ScoreCalibration
 from triage_cli.classifiers.embedded.encoder import Encoder
-from triage_cli.classifiers.embedded.fit import Choice, Prepare, chosen, fit
-from triage_cli.classifiers.embedded.inference import Predictor, guesses, steps
+from triage_cli.classifiers.embedded.fit import Prepare
+from triage_cli.classifiers.embedded.fit import chosen
+from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers.embedded.fitted_model import Model
+from triage_cli.classifiers.embedded.fitted_model import has_learned
+from triage_cli.classifiers.embedded.fitted_model import knows
+from triage_cli.classifiers.embedded.fitted_model import suited
+from triage_cli.classifiers.embedded.guesses import likeliest_labels
+from triage_cli.classifiers.embedded.inference import Predictor
+from triage_cli.classifiers.embedded.inference import steps
+from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
+from triage_cli.classifiers.embedded.self_training import SelfTrainingSet
+from triage_cli.classifiers.embedded.self_training import weighed
 from triage_cli.classifiers.embedded.tokens import tokens_of
-from triage_cli.classifiers.embedded.unlabelled_texts import SelfTrainingSet, weighed
-from triage_cli.classifiers.embedded.weights import Model, has_learned, knows, suited
-from triage_cli.domain.learning import NOTHING, Labelled, Unlabelled
+from triage_cli.classifiers.embedded.training_set import Choice
+from triage_cli.domain.learning import Labelled
+from triage_cli.domain.learning import NOTHING
+from triage_cli.domain.learning import Unlabelled
 from triage_cli.domain.tickets import Category
 from triage_cli.ports.classifiers import Settings
+import numpy as np
 
 LEAST_CHANCE = 1e-6  # bounds what a single text can add to a loss
 
@@ -51,7 +61,7 @@ class Trainer:
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """Return a model's answers about texts: (category, confidence)."""
-        return guesses(self._model(weights), texts)
+        return likeliest_labels(self._model(weights), texts)
 
     def losses(self, weights: bytes, labelled: Sequence[Labelled]) -> list[float]:
         """Return a model's log loss on each labelled text, in nats; without words all categories are as likely."""

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from triage_cli.classifiers.embedded.fitted_model import Floats, word_number
 from triage_cli.classifiers.embedded.inference import LENGTH_DIMENSIONS, emphasis, scales
 from triage_cli.classifiers.embedded.logistic_regression import Design
 from triage_cli.classifiers.embedded.tokens import bare, ngrams_of, words_of
-from triage_cli.classifiers.embedded.weights import Floats, word_number
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.classifiers.examples import examples_of
 from triage_cli.domain.tickets import Category
@@ -58,6 +58,12 @@ def lessons_of(categories: Sequence[Category], languages: Sequence[str]) -> list
         for group, total in zip(groups, totals, strict=True)
         for example in group
     ]
+
+
+def labelled_lessons(categories: Sequence[Category], labelled: Sequence[tuple[str, str]]) -> list[Example]:
+    """Return the labelled texts that have words and a category of this list."""
+    number = {category.name: label for label, category in enumerate(categories)}
+    return [Example(text, number[name]) for text, name in labelled if name in number and words_of(text)[0]]
 
 
 def taught_by(texts: Sequence[str]) -> NDArray[np.uint32]:

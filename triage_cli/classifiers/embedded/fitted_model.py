@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.classifiers.embedded.calibration import ScoreCalibration
+from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
 from triage_cli.classifiers.examples import EXAMPLE_LANGUAGES, are_built_in, examples_of
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Category
