@@ -10,10 +10,10 @@ from triage_cli.classifiers.embedded.score_calibration import (
     TEMPERATURES,
     ScoreCalibration,
     best_temperature,
-    fitted,
+    fitted_calibration,
     softmax,
 )
-from triage_cli.classifiers.embedded.training_set import LEARNED
+from triage_cli.classifiers.embedded.training_set import LABELLED_TEMPERATURE
 
 SCORES = st.lists(st.lists(st.floats(-30, 30, width=32), min_size=3, max_size=3), min_size=1, max_size=5)
 
@@ -28,10 +28,10 @@ def answered(texts: int, right: float) -> list[tuple[Floats, Integers]]:
 
 def test_with_few_labels_the_temperature_stays_near_the_usual_one() -> None:
     hopeless = [(np.array([[2.0, 0.0]] * 2, np.float32), np.array([1, 1]))]
-    _, temperature = best_temperature(hopeless, LEARNED)
-    assert LEARNED < temperature < 2 * LEARNED
-    assert best_temperature([], LEARNED) == (0.0, LEARNED)
-    assert best_temperature(hopeless * 100, LEARNED)[1] == max(TEMPERATURES)
+    _, temperature = best_temperature(hopeless, LABELLED_TEMPERATURE)
+    assert LABELLED_TEMPERATURE < temperature < 2 * LABELLED_TEMPERATURE
+    assert best_temperature([], LABELLED_TEMPERATURE) == (0.0, LABELLED_TEMPERATURE)
+    assert best_temperature(hopeless * 100, LABELLED_TEMPERATURE)[1] == max(TEMPERATURES)
 
 
 @given(SCORES, st.floats(0.2, 3), st.floats(0.2, 3), st.floats(-2, 2))
@@ -56,7 +56,7 @@ def test_without_a_curve_the_temperature_alone_counts() -> None:
 def test_the_curve_says_how_often_the_best_label_is_right() -> None:
     """All answers are right in seven of ten cases, however sure they are; the temperature alone cannot say that."""
     held_out = answered(3_000, right=0.7)
-    calibration = fitted(held_out, LEARNED)
+    calibration = fitted_calibration(held_out, LABELLED_TEMPERATURE)
     fresh = answered(1_000, right=0.7)[0][0]
     plain = softmax(fresh, calibration.temperature).max(axis=1)
     confidences = calibration.chances(fresh).max(axis=1)
@@ -65,7 +65,7 @@ def test_the_curve_says_how_often_the_best_label_is_right() -> None:
 
 
 def test_few_labels_hardly_bend_the_curve() -> None:
-    _, slope, offset = fitted(answered(5, right=0.0), LEARNED)
+    _, slope, offset = fitted_calibration(answered(5, right=0.0), LABELLED_TEMPERATURE)
     assert slope == pytest.approx(1, abs=0.3)
     assert offset == pytest.approx(0, abs=0.3)
-    assert fitted([], LEARNED) == ScoreCalibration(LEARNED)
+    assert fitted_calibration([], LABELLED_TEMPERATURE) == ScoreCalibration(LABELLED_TEMPERATURE)

@@ -12,10 +12,10 @@ from triage_cli.classifiers.embedded.fitted_model import Floats, Model
 from triage_cli.classifiers.embedded.inference import (
     LENGTH_DIMENSIONS,
     SHORTENED,
-    STEP,
     STEP_CHARACTERS,
+    STEP_TEXTS,
     Predictor,
-    steps,
+    inference_steps,
 )
 from triage_cli.classifiers.embedded.meaningless_words import showable
 from triage_cli.classifiers.embedded.tokens import (
@@ -106,14 +106,14 @@ def test_a_text_has_a_bounded_number_of_different_words() -> None:
     assert words_of("one two") == (["one", "two"], None)
 
 
-@given(st.lists(st.integers(0, 3 * MAX_CHARACTERS), max_size=2 * STEP))
+@given(st.lists(st.integers(0, 3 * MAX_CHARACTERS), max_size=2 * STEP_TEXTS))
 def test_steps_hold_all_texts_in_order_and_are_bounded(lengths: list[int]) -> None:
     texts = ["x" * length for length in lengths]
-    found = list(steps(texts))
+    found = list(inference_steps(texts))
     assert [row for rows in found for row in rows] == list(range(len(texts)))
-    assert all(0 < len(rows) <= STEP for rows in found)
+    assert all(0 < len(rows) <= STEP_TEXTS for rows in found)
     assert all(sum(min(lengths[row], MAX_CHARACTERS) for row in rows) <= STEP_CHARACTERS for rows in found)
 
 
 def test_short_texts_are_judged_together() -> None:
-    assert list(steps(["short"] * (STEP + 1))) == [range(STEP), range(STEP, STEP + 1)]
+    assert list(inference_steps(["short"] * (STEP_TEXTS + 1))) == [range(STEP_TEXTS), range(STEP_TEXTS, STEP_TEXTS + 1)]

@@ -22,7 +22,7 @@ from tests.support.world import a_budget
 from triage_cli.classifiers.embedded import fitted_model, guesses
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.fitted_model import Model, fingerprint
-from triage_cli.classifiers.embedded.logistic_regression import Design, merged, solve
+from triage_cli.classifiers.embedded.logistic_regression import Design, fit_weights, merged_terms
 from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
 from triage_cli.classifiers.examples import examples_of
@@ -446,11 +446,11 @@ def test_terms_that_the_same_texts_have_are_solved_as_one_with_the_result_of_all
     odd, none = some[:, :1] * chance.random((60, 1)), np.zeros((60, 1))
     terms = np.hstack([some, 2 * some, some / 3, odd, none]).astype(np.float32)
     vectors = chance.random((60, 3)).astype(np.float32)
-    as_one, matrix = merged(csr_matrix(terms))
+    as_one, matrix = merged_terms(csr_matrix(terms))
     assert as_one.shape == (60, 10)  # `odd` stands in other proportions to the first one
     assert np.allclose((as_one @ matrix.T).toarray(), terms, atol=1e-6)
     labels, counts = chance.integers(3, size=60), np.ones(60)
     dense = Design(np.hstack([vectors, terms]), csr_matrix((60, 0), dtype=np.float32))
     for start in (None, chance.random((30, 4)).astype(np.float32)):
-        found = solve(Design(vectors, csr_matrix(terms)), labels, counts, 4, 0.5, start, 1e-9)
-        assert np.allclose(found[:-1], solve(dense, labels, counts, 4, 0.5, None, 1e-9)[:-1], atol=2e-3)
+        found = fit_weights(Design(vectors, csr_matrix(terms)), labels, counts, 4, 0.5, start, 1e-9)
+        assert np.allclose(found[:-1], fit_weights(dense, labels, counts, 4, 0.5, None, 1e-9)[:-1], atol=2e-3)

@@ -1,4 +1,4 @@
-"""Orders texts by weighted facility location over what the embedded model knows of them."""
+"""Orders texts by weighted facility location: first those that represent all others best."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,11 +17,11 @@ def most_representative(texts: Sequence[str], doubts: Sequence[float]) -> Iterat
     late: they add little. Of texts that add as much, the first one comes first.
     """
     likeness, weights = likenesses(texts), np.array(doubts, np.float32)
-    represented = np.zeros(len(texts), np.float32)
+    represented = np.zeros(len(texts), np.float32)  # how well the texts so far represent each text
 
     def added(index: int) -> np.float32:
-        gain: np.float32 = np.maximum(likeness[index] - represented, 0) @ weights
-        return gain
+        added_likeness: np.float32 = np.maximum(likeness[index] - represented, 0) @ weights
+        return added_likeness
 
     gains = np.array([added(index) for index in range(len(texts))], np.float32)
     for _ in texts:
@@ -43,7 +43,7 @@ def likenesses(texts: Sequence[str]) -> Floats:
     readable = [index for index, text in enumerate(texts) if words_of(text)[0]]
     if readable:
         corpus = Corpus([texts[index] for index in readable])
-        design = corpus.design(corpus.terms(), np.float32(1))
+        design = corpus.design(corpus.vocabulary(), np.float32(1))
         products = design.vectors @ design.vectors.T + (design.terms @ design.terms.T).toarray()
         lengths = np.sqrt(products.diagonal())
         likeness[np.ix_(readable, readable)] = products / lengths[:, None] / lengths

@@ -10,7 +10,7 @@ import numpy as np
 
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fitted_model import Model
-from triage_cli.classifiers.embedded.inference import Prediction, Predictor, replace, steps
+from triage_cli.classifiers.embedded.inference import Prediction, Predictor, inference_steps, replace
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, tokens_of
 from triage_cli.domain.hostile_text.invisible import is_plain
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
@@ -68,7 +68,7 @@ class Guesser:
         """Return a guess about each text."""
         return [
             self._guess(texts[row], judged)
-            for rows in steps(texts)
+            for rows in inference_steps(texts)
             for row, judged in zip(rows, self._judge(texts[rows.start : rows.stop]), strict=True)
         ]
 
@@ -135,7 +135,7 @@ def likeliest_labels(model: Model, texts: Sequence[str]) -> list[tuple[str | Non
     """
     predictor = Predictor(model)
     results: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
-    for rows in steps(texts):
+    for rows in inference_steps(texts):
         tokens_by_row = {row: tokens for row in rows if (tokens := tokens_of(texts[row]))}
         if tokens_by_row:
             predictions = predictor.judge(list(tokens_by_row.values()))

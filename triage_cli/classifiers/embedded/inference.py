@@ -23,16 +23,16 @@ from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 LENGTH_DIMENSIONS = 64  # of a vector, enough to measure its length (they are principal components)
 SHORTENED = 0.64  # their share of the whole length
 # Texts and their characters that are judged at once: as much as a processor's second cache holds.
-STEP, STEP_CHARACTERS = 96, 64_000
+STEP_TEXTS, STEP_CHARACTERS = 96, 64_000
 TABLE_BYTES = 64 << 20
 INDEX_BITS, NUMBER_BITS = 18, 24  # of numbers that are sorted as one: enough for a step
 
-_EMPHASIS = np.log(np.maximum(np.arange(MAX_CHARACTERS), 1)).astype(np.float32) + 1
+_COUNT_WEIGHTS = np.log(np.maximum(np.arange(MAX_CHARACTERS), 1)).astype(np.float32) + 1
 
 
-def emphasis(number: int, counts: Sequence[int] | None) -> Floats:
+def count_weights(number: int, counts: Sequence[int] | None) -> Floats:
     """Return the weight of each word of a text: 1 plus the logarithm of its count."""
-    return np.ones(number, np.float32) if counts is None else _EMPHASIS[counts]
+    return np.ones(number, np.float32) if counts is None else _COUNT_WEIGHTS[counts]
 
 
 class _Numbers(dict[str, int]):
@@ -48,12 +48,12 @@ class _Numbers(dict[str, int]):
         return number
 
 
-def steps(texts: Sequence[str]) -> Iterator[range]:
+def inference_steps(texts: Sequence[str]) -> Iterator[range]:
     """Yield the indexes of texts that are judged together."""
     start, characters = 0, 0
     for end, text in enumerate(texts):
         characters += min(len(text), MAX_CHARACTERS)
-        if end - start == STEP or characters > STEP_CHARACTERS:
+        if end - start == STEP_TEXTS or characters > STEP_CHARACTERS:
             yield range(start, end)
             start, characters = end, min(len(text), MAX_CHARACTERS)
     if texts:
@@ -159,7 +159,7 @@ class Predictor:
         rows *= weight[:, None]
         rows[:, -1] *= weight
         sums = np.add.reduceat(rows, starts)
-        per_vector, per_term = scales(sums[:, :LENGTH_DIMENSIONS], sums[:, -1])
+        per_vector, per_term = length_scales(sums[:, :LENGTH_DIMENSIONS], sums[:, -1])
         scores = sums[:, self.by_vector] * per_vector[:, None] + sums[:, self.by_term] * per_term[:, None]
         if encoded is not None:
             scores += encoded @ self.of_encoder
@@ -195,7 +195,7 @@ class Predictor:
         repeats = np.zeros(len(keys), np.int64)  # at the index of each word's first occurrence
         repeats[keys[first] & (1 << INDEX_BITS) - 1] = np.diff(first, append=len(keys))
         kept = np.flatnonzero(repeats)
-        return numbers[kept], owners[kept], _EMPHASIS[repeats[kept]]
+        return numbers[kept], owners[kept], _COUNT_WEIGHTS[repeats[kept]]
 
     def _strongest(self, numbers: Integers, owners: Integers, advantage: Floats, texts: int) -> list[list[str]]:
         """Return for each text the three words that can be shown and speak most for its label."""
@@ -221,7 +221,7 @@ def replace(prediction: Prediction, rows: Integers, other: Prediction) -> None:
         prediction.spoke[row] = strongest
 
 
-def scales(vectors: Floats, rarities: Floats) -> tuple[Floats, Floats]:
+def length_scales(vectors: Floats, rarities: Floats) -> tuple[Floats, Floats]:
     """Return factors for the summed vector and terms of each text that remove the effect of its length."""
     length = np.sqrt(np.square(vectors).sum(axis=1))
     weight = np.sqrt(rarities)

@@ -11,24 +11,27 @@ from threadpoolctl import ThreadpoolController
 
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers
 
-NEVER = np.float32(-50.0)  # the bias of a label without training texts
-ROUNDS = 200
-EQUAL = 1e-6  # difference of shares up to which terms are in one proportion: rounding makes a tenth of it
-CLOSE = 1e-6  # relative gain of the loss below which the solver stops
+NEVER_BIAS = np.float32(-50.0)  # the bias of a label without training texts
+MAX_ITERATIONS = 200  # of L-BFGS
+EQUAL_SHARES = 1e-6  # difference of shares up to which terms are in one proportion: rounding makes a tenth of it
+TOLERANCE = 1e-6  # relative gain of the loss below which the solver stops
 
 
 class Design(NamedTuple):
-    """Texts as matrices: `vectors` (texts, dimensions), and `terms` (texts, terms) as a scipy CSR matrix."""
+    """The design matrix of texts: `vectors` (texts, dimensions), and `terms` (texts, terms) in scipy's CSR format."""
 
     vectors: Floats
     terms: Any
 
     def take(self, rows: Integers) -> "Design":
-        """Return these rows."""
+        """Return the design of these rows alone."""
         return Design(self.vectors[rows], self.terms[rows])
 
     def scores(self, weights: Floats) -> Floats:
-        """Return the scores (texts, labels); `weights` is (dimensions + terms + 1, labels), its last row the bias."""
+        """Return the regression's scores (texts, labels).
+
+        `weights` is (dimensions + terms + 1, labels), its last row the bias.
+        """
         width = self.vectors.shape[1]
         scores: Floats = self.vectors @ weights[:width] + self.terms @ weights[width:-1] + weights[-1]
         return scores
@@ -36,86 +39,88 @@ class Design(NamedTuple):
 
 @cache
 def _blas() -> ThreadpoolController:
-    """Return what limits the threads of linear algebra; finding its libraries takes as long as a small problem."""
+    """Return what limits the threads of linear algebra; finding its libraries takes as long as a small regression."""
     return ThreadpoolController()
 
 
-def rotated(design: Design) -> tuple[Design, Floats]:
-    """Return the texts on as many axes as there are texts, where solving is fast, and the matrix for `rotated_back`.
+def rotated_design(design: Design) -> tuple[Design, Floats]:
+    """Return a design with as many axes as texts, where solving is fast, and the matrix for `unrotated_weights`.
 
-    Distances are kept, so that the best weights are the same as those of the texts themselves.
+    Distances between texts are kept, so that the best weights are the same as those of the texts themselves.
     """
     with _blas().limit(limits=1, user_api="blas"):
         products = design.vectors @ design.vectors.T + (design.terms @ design.terms.T).toarray()
         squares, axes = np.linalg.eigh(products.astype(np.float64))
-    kept = squares > squares[-1] * 1e-7
-    lengths, axes = np.sqrt(squares[kept]), axes[:, kept]
-    short = Design((axes * lengths).astype(np.float32), csr_matrix((len(axes), 0), dtype=np.float32))
-    return short, (axes / lengths).astype(np.float32)
+    kept_axes = squares > squares[-1] * 1e-7
+    lengths, axes = np.sqrt(squares[kept_axes]), axes[:, kept_axes]
+    rotated = Design((axes * lengths).astype(np.float32), csr_matrix((len(axes), 0), dtype=np.float32))
+    return rotated, (axes / lengths).astype(np.float32)
 
 
-def rotated_back(weights: Floats, design: Design, matrix: Floats) -> Floats:
+def unrotated_weights(weights: Floats, design: Design, rotation: Floats) -> Floats:
     """Return the weights of the texts' own dimensions and terms from those of a rotated design."""
-    of_texts = matrix @ weights[:-1]
-    return np.concatenate([design.vectors.T @ of_texts, design.terms.T @ of_texts, weights[-1:]]).astype(np.float32)
+    text_weights = rotation @ weights[:-1]
+    unrotated = np.concatenate([design.vectors.T @ text_weights, design.terms.T @ text_weights, weights[-1:]])
+    return unrotated.astype(np.float32)
 
 
-def merged(terms: Any) -> tuple[Any, Any]:
+def merged_terms(terms: Any) -> tuple[Any, Any]:
     """Return texts with one term for all that the same texts have in one proportion, and the matrix that spreads it.
 
     The n-grams of a rare word are such: two terms of five, and the solver's time goes by their number. Distances
-    are kept, as by `rotated`.
+    are kept, as by `rotated_design`.
     """
     columns = terms.tocsc()
-    marks = np.random.default_rng(0).integers(2**63, size=columns.shape[0], dtype=np.uint64)
+    text_marks = np.random.default_rng(0).integers(2**63, size=columns.shape[0], dtype=np.uint64)
     presence = csc_matrix((np.ones(columns.nnz, np.uint64), columns.indices, columns.indptr), columns.shape)
-    _, first, group = np.unique(presence.T @ marks, return_index=True, return_inverse=True)
+    _, first, group = np.unique(presence.T @ text_marks, return_index=True, return_inverse=True)
     lengths = np.sqrt(columns.power(2).sum(axis=0, dtype=np.float64)).A1
     lengths[lengths == 0] = 1  # terms of texts that are left out
     shares = columns @ diags_array(1 / lengths)
-    differs = abs(shares[:, first[group]] - shares).max(axis=0).toarray().ravel() > EQUAL
-    _, group = np.unique(np.where(differs, len(first) + np.arange(len(group)), group), return_inverse=True)
+    differs_in_share = abs(shares[:, first[group]] - shares).max(axis=0).toarray().ravel() > EQUAL_SHARES
+    _, group = np.unique(np.where(differs_in_share, len(first) + np.arange(len(group)), group), return_inverse=True)
     spread = lengths / np.sqrt(np.bincount(group, lengths**2))[group]
-    matrix = csr_matrix((spread.astype(np.float32), (np.arange(len(group)), group)))
-    return terms @ matrix, matrix
+    spread_matrix = csr_matrix((spread.astype(np.float32), (np.arange(len(group)), group)))
+    return terms @ spread_matrix, spread_matrix
 
 
-def solve(
+def fit_weights(
     design: Design,
     labels: Integers,
     counts: NDArray[np.float64],
-    k: int,
+    label_count: int,
     penalty: float,
     start: Floats | None = None,
-    close: float = CLOSE,
+    tolerance: float = TOLERANCE,
 ) -> Floats:
-    """Return the weights (dimensions + terms + 1, labels) that minimise the loss; the last row is the bias.
+    """Return the regression's weights (dimensions + terms + 1, labels) of least loss; the last row is the bias.
 
     The loss is the sum of the log-losses, weighted by `counts` (one per row), plus penalty / 2 times the sum of the
     squared weights without the biases. `start` are initial weights, such as those for another penalty. A label without
-    rows gets the bias `NEVER`.
+    rows gets the bias `NEVER_BIAS`.
     """
     if not design.terms.shape[1]:
-        return _solved(design, labels, counts, k, penalty, start, close)
-    terms, matrix = merged(design.terms)
+        return _fit_merged(design, labels, counts, label_count, penalty, start, tolerance)
+    terms, spread_matrix = merged_terms(design.terms)
     width = design.vectors.shape[1]
 
-    def spread(weights: Floats, by: Any) -> Floats:
-        return np.concatenate([weights[:width], by @ weights[width:-1], weights[-1:]])
+    def spread(weights: Floats, matrix: Any) -> Floats:
+        return np.concatenate([weights[:width], matrix @ weights[width:-1], weights[-1:]])
 
-    start = None if start is None else spread(start, matrix.T)
-    return spread(_solved(design._replace(terms=terms), labels, counts, k, penalty, start, close), matrix)
+    start = None if start is None else spread(start, spread_matrix.T)
+    merged = design._replace(terms=terms)
+    return spread(_fit_merged(merged, labels, counts, label_count, penalty, start, tolerance), spread_matrix)
 
 
-def _solved(
-    design: Design, labels: Integers, counts: NDArray[np.float64], k: int, penalty: float, start: Floats | None,
-    close: float,
+def _fit_merged(
+    design: Design, labels: Integers, counts: NDArray[np.float64], label_count: int, penalty: float,
+    start: Floats | None, tolerance: float,
 ) -> Floats:  # fmt: skip
     present, label_indexes = np.unique(labels, return_inverse=True)
-    width, number = design.vectors.shape[1] + design.terms.shape[1], len(present)
-    weights = np.zeros((width + 1, k), np.float32)
-    weights[-1] = NEVER
-    if number == 1:
+    width, present_count = design.vectors.shape[1] + design.terms.shape[1], len(present)
+    weights = np.zeros((width + 1, label_count), np.float32)
+    weights[-1] = NEVER_BIAS
+    if present_count == 1:
         weights[-1, present] = 0
         return weights
     vectors, terms = np.ascontiguousarray(design.vectors, np.float32), design.terms.astype(np.float32)
@@ -124,8 +129,8 @@ def _solved(
     dimensions = vectors.shape[1]
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        guess = flat.reshape(width + 1, number).astype(np.float32)
-        scores = vectors @ guess[:dimensions] + terms @ guess[dimensions:-1] + guess[-1]
+        trial_weights = flat.reshape(width + 1, present_count).astype(np.float32)
+        scores = vectors @ trial_weights[:dimensions] + terms @ trial_weights[dimensions:-1] + trial_weights[-1]
         scores -= scores.max(axis=1, keepdims=True)
         chances = np.exp(scores)
         sums = chances.sum(axis=1, keepdims=True)
@@ -133,20 +138,26 @@ def _solved(
         chances /= sums
         chances[rows, label_indexes] -= 1
         chances *= row_weights
-        gradient = np.empty_like(guess)
+        gradient = np.empty_like(trial_weights)
         gradient[:dimensions] = (chances.T @ vectors).T  # the same as vectors.T @ chances, in half the time
         gradient[dimensions:-1] = terms_transposed @ chances
-        gradient[:-1] += np.float32(penalty) * guess[:-1]
+        gradient[:-1] += np.float32(penalty) * trial_weights[:-1]
         gradient[-1] = chances.sum(axis=0)
-        penalised = flat[:-number]
-        return float(log_loss + penalty / 2 * (penalised @ penalised)), gradient.ravel().astype(np.float64)
+        penalised_weights = flat[:-present_count]
+        penalised_loss = log_loss + penalty / 2 * (penalised_weights @ penalised_weights)
+        return float(penalised_loss), gradient.ravel().astype(np.float64)
 
-    initial = np.zeros((width + 1, number)) if start is None else start[:, present].astype(np.float64)
-    precision = close / np.finfo(float).eps
+    initial_weights = np.zeros((width + 1, present_count)) if start is None else start[:, present].astype(np.float64)
+    precision = tolerance / np.finfo(float).eps
     # For such small products, threads wait for each other on a busy machine.
     with _blas().limit(limits=1, user_api="blas"):
         solution, _, _ = fmin_l_bfgs_b(
-            loss, initial.ravel(), maxiter=ROUNDS, factr=precision, pgtol=1e-3, maxfun=2 * ROUNDS
+            loss,
+            initial_weights.ravel(),
+            maxiter=MAX_ITERATIONS,
+            factr=precision,
+            pgtol=1e-3,
+            maxfun=2 * MAX_ITERATIONS,
         )
-    weights[:, present] = solution.reshape(width + 1, number)
+    weights[:, present] = solution.reshape(width + 1, present_count)
     return weights

@@ -1,4 +1,4 @@
-"""Calibration of the embedded model: from scores to probabilities that say how often the best label is right."""
+"""Calibration of the embedded model's scores: probabilities that say how often the best label is right."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,16 +8,17 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
+HeldOutScores = Sequence[tuple[Floats, Integers]]  # of each fold: the scores (texts, labels), and the labels
 
 TEMPERATURES: list[float] = np.geomspace(0.2, 3, 60).round(3).tolist()
 # With labelled texts the calibration is fitted to them, and drawn to what was right for many sets of labels: few
 # labelled texts say little. Each figure is the precision (1 / variance) of a normal prior: of the logarithm of the
 # temperature, and of the curve's slope and offset around the curve that changes nothing.
-PRIOR, SLOPE_PRIOR, OFFSET_PRIOR = 20.0, 10.0, 30.0
+TEMPERATURE_PRIOR, SLOPE_PRIOR, OFFSET_PRIOR = 20.0, 10.0, 30.0
 SLOPES, OFFSETS = (0.2, 3.0), (-2.0, 2.0)  # bounds of the curve, which has to rise
-EDGE = 1e-4  # bounds a probability whose logit is taken
-LEAST = np.float32(1e-12)  # bounds what the labels behind the best one share
-LEAD = 1e-6  # how far the best label stays above the second one at least; float32 rounds less than that
+LOGIT_EDGE = 1e-4  # bounds a probability whose logit is taken
+LEAST_REMAINDER = np.float32(1e-12)  # bounds what the labels behind the best one share
+BEST_LABEL_LEAD = 1e-6  # how far the best label stays above the second one at least; float32 rounds less than that
 
 
 class ScoreCalibration(NamedTuple):
@@ -32,45 +33,47 @@ class ScoreCalibration(NamedTuple):
     offset: float = 0.0
 
     def chances(self, scores: Floats) -> Floats:
-        """Return scores (texts, labels) as probabilities; the order of the labels of a text does not change."""
+        """Return scores (texts, labels) as calibrated probabilities; the order of a text's labels does not change."""
         chances = softmax(scores, self.temperature)
         if (self.slope, self.offset) == (1.0, 0.0) or scores.shape[1] == 1:
             return chances
         rows, best = np.arange(len(chances)), chances.argmax(axis=1)
-        first = chances[rows, best]
-        np.maximum(chances, LEAST, out=chances)
+        best_chances = chances[rows, best]
+        np.maximum(chances, LEAST_REMAINDER, out=chances)
         chances[rows, best] = 0
         others = chances.sum(axis=1)
-        second = chances.max(axis=1) / others  # its share of what the best label leaves
-        curved = 1 / (1 + np.exp(-self.slope * logit(first) - self.offset))
-        curved = np.maximum(curved, second / (1 + second) + LEAD).astype(np.float32)  # above the second label's
-        chances *= ((1 - curved) / others)[:, None]
-        chances[rows, best] = curved
+        second_share = chances.max(axis=1) / others  # its share of what the best label leaves
+        curved = 1 / (1 + np.exp(-self.slope * logit(best_chances) - self.offset))
+        # Above the second label's.
+        curved_best = np.maximum(curved, second_share / (1 + second_share) + BEST_LABEL_LEAD).astype(np.float32)
+        chances *= ((1 - curved_best) / others)[:, None]
+        chances[rows, best] = curved_best
         return chances
 
 
 def softmax(scores: Floats, temperature: float) -> Floats:
     """Return scores (texts, labels) as probabilities; a higher temperature makes them more even."""
-    raised: Floats = np.exp((scores - scores.max(axis=1, keepdims=True)) / np.float32(temperature))
-    raised /= raised.sum(axis=1, keepdims=True)
-    return raised
+    exponentials: Floats = np.exp((scores - scores.max(axis=1, keepdims=True)) / np.float32(temperature))
+    exponentials /= exponentials.sum(axis=1, keepdims=True)
+    return exponentials
 
 
 def logit(chances: Floats) -> Floats:
-    """Return the logarithms of the odds."""
-    bounded = np.clip(chances, EDGE, 1 - EDGE)
-    odds: Floats = np.log(bounded / (1 - bounded))
-    return odds
+    """Return the logarithms of the odds of probabilities."""
+    bounded_chances = np.clip(chances, LOGIT_EDGE, 1 - LOGIT_EDGE)
+    log_odds: Floats = np.log(bounded_chances / (1 - bounded_chances))
+    return log_odds
 
 
-def fitted(scored: Sequence[tuple[Floats, Integers]], usual: float) -> ScoreCalibration:
-    """Return the calibration that is best on the scores and labels of held-out texts; `usual` draws its temperature."""
+def fitted_calibration(held_out_scores: HeldOutScores, prior_temperature: float) -> ScoreCalibration:
+    """Return the calibration that is best on held-out texts; its temperature is drawn to `prior_temperature`."""
     from scipy.optimize import fmin_l_bfgs_b  # answering needs no scipy
 
-    _, temperature = best_temperature(scored, usual)
-    if not scored:
+    _, temperature = best_temperature(held_out_scores, prior_temperature)
+    if not held_out_scores:
         return ScoreCalibration(temperature)
-    chances, labels = softmax(np.concatenate([scores for scores, _ in scored]), temperature), _labels(scored)
+    scores, labels = _all_folds(held_out_scores)
+    chances = softmax(scores, temperature)
     logits, sign = logit(chances.max(axis=1)), np.where(chances.argmax(axis=1) == labels, -1.0, 1.0)
 
     def loss(curve: NDArray[np.float64]) -> float:
@@ -82,19 +85,23 @@ def fitted(scored: Sequence[tuple[Floats, Integers]], usual: float) -> ScoreCali
     return ScoreCalibration(temperature, float(slope), float(offset))
 
 
-def best_temperature(scored: Sequence[tuple[Floats, Integers]], usual: float) -> tuple[float, float]:
-    """Return the mean loss on held-out texts with the best temperature, and that temperature; `usual` draws it."""
-    if not scored:  # all texts are near-duplicates of each other, so none could be held out
-        return 0.0, usual
-    scores, labels = np.concatenate([scores for scores, _ in scored]), _labels(scored)
+def best_temperature(held_out_scores: HeldOutScores, prior_temperature: float) -> tuple[float, float]:
+    """Return the mean loss on held-out texts with the best temperature, and that one, drawn to `prior_temperature`."""
+    if not held_out_scores:  # all texts are near-duplicates of each other, so none could be held out
+        return 0.0, prior_temperature
+    scores, labels = _all_folds(held_out_scores)
 
     def loss(temperature: float) -> float:
         chances = softmax(scores, temperature)[np.arange(len(labels)), labels]
         return float(-np.log(np.maximum(chances, 1e-6)).sum())
 
-    best = min(TEMPERATURES, key=lambda each: loss(each) + PRIOR / 2 * float(np.log(each / usual)) ** 2)
+    def penalised_loss(temperature: float) -> float:
+        return loss(temperature) + TEMPERATURE_PRIOR / 2 * float(np.log(temperature / prior_temperature)) ** 2
+
+    best = min(TEMPERATURES, key=penalised_loss)
     return loss(best) / len(labels), best
 
 
-def _labels(scored: Sequence[tuple[Floats, Integers]]) -> Integers:
-    return np.concatenate([labels for _, labels in scored])
+def _all_folds(held_out_scores: HeldOutScores) -> tuple[Floats, Integers]:
+    all_scores = np.concatenate([scores for scores, _ in held_out_scores])
+    return all_scores, np.concatenate([labels for _, labels in held_out_scores])

@@ -1,11 +1,11 @@
-"""Trains the embedded model and questions trained ones, for the use cases."""
+"""The trainer of the embedded model: trains versions of it, and asks trained ones, for the use cases."""
 
 from collections.abc import Callable
 from collections.abc import Sequence
 from functools import partial
 from triage_cli.classifiers.embedded.encoder import Encoder
-from triage_cli.classifiers.embedded.fit import Prepare
-from triage_cli.classifiers.embedded.fit import chosen
+from triage_cli.classifiers.embedded.fit import MakeTrainingSet
+from triage_cli.classifiers.embedded.fit import chosen_hyperparameters
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.fitted_model import has_learned
@@ -13,7 +13,7 @@ from triage_cli.classifiers.embedded.fitted_model import knows
 from triage_cli.classifiers.embedded.fitted_model import suited
 from triage_cli.classifiers.embedded.guesses import likeliest_labels
 from triage_cli.classifiers.embedded.inference import Predictor
-from triage_cli.classifiers.embedded.inference import steps
+from triage_cli.classifiers.embedded.inference import inference_steps
 from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
 from triage_cli.classifiers.embedded.self_training import SelfTrainingSet
 from triage_cli.classifiers.embedded.self_training import weighed
@@ -26,11 +26,11 @@ from triage_cli.domain.tickets import Category
 from triage_cli.ports.classifiers import Settings
 import numpy as np
 
-LEAST_CHANCE = 1e-6  # bounds what a single text can add to a loss
+LEAST_CHANCE = 1e-6  # bounds the log loss of a single labelled text
 
 
 class Trainer:
-    """Implements `ports.Trainer` for one list of categories."""
+    """Implements `ports.Trainer` with the embedded model, for one list of categories."""
 
     def __init__(
         self, categories: Sequence[Category], built_in: Callable[[], bytes], encoder: Encoder | None = None
@@ -51,13 +51,13 @@ class Trainer:
     def settings(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> Settings:
         """Return the hyperparameters that are best for held-out labelled texts."""
         pairs = [(each.text, each.category) for each in labelled]
-        return chosen(self._categories, pairs, self._encoder, _prepare(more))
+        return chosen_hyperparameters(self._categories, pairs, self._encoder, _make_training_set(more))
 
     def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
         """Return a model of the categories, labelled texts, and texts without a label."""
         pairs = [(each.text, each.category) for each in labelled]
         choices = [Choice(strength, share, ScoreCalibration(*each)) for strength, share, each in settings]
-        return fit(self._categories, pairs, self._encoder, _prepare(more), choices).to_bytes()
+        return fit(self._categories, pairs, self._encoder, _make_training_set(more), choices).to_bytes()
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """Return a model's answers about texts: (category, confidence)."""
@@ -66,14 +66,14 @@ class Trainer:
     def losses(self, weights: bytes, labelled: Sequence[Labelled]) -> list[float]:
         """Return a model's log loss on each labelled text, in nats; without words all categories are as likely."""
         model = self._model(weights)
-        predictor, number = Predictor(model), {label: index for index, label in enumerate(model.labels)}
+        predictor, label_indexes = Predictor(model), {label: index for index, label in enumerate(model.labels)}
         losses = [float(np.log(len(model.labels)))] * len(labelled)
-        for rows in steps([each.text for each in labelled]):
-            readable = {row: found for row in rows if (found := tokens_of(labelled[row].text))}
-            if readable:
-                chances = predictor.judge(list(readable.values())).chances
-                for row, of_labels in zip(readable, chances, strict=True):
-                    chance = of_labels[number[labelled[row].category]]
+        for rows in inference_steps([each.text for each in labelled]):
+            tokens_by_row = {row: tokens for row in rows if (tokens := tokens_of(labelled[row].text))}
+            if tokens_by_row:
+                chances = predictor.judge(list(tokens_by_row.values())).chances
+                for row, label_chances in zip(tokens_by_row, chances, strict=True):
+                    chance = label_chances[label_indexes[labelled[row].category]]
                     losses[row] = -float(np.log(max(chance, LEAST_CHANCE)))
         return losses
 
@@ -98,5 +98,5 @@ class Trainer:
         return suited(model, self._categories) or model
 
 
-def _prepare(more: Unlabelled) -> Prepare | None:
+def _make_training_set(more: Unlabelled) -> MakeTrainingSet | None:
     return partial(SelfTrainingSet, more=more) if more.texts else None
