@@ -43,5 +43,5 @@ def command_line(request: Request) -> str:
 
 # The types of the endpoints' parameters.
 CurrentServer = Annotated[ServerState, Depends(current_server)]
-CallerHere = Annotated[Caller, Depends(current_caller)]
-TriageHere = Annotated[LocalTriage, Depends(_triage)]
+CurrentCaller = Annotated[Caller, Depends(current_caller)]
+CurrentTriage = Annotated[LocalTriage, Depends(_triage)]

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, CurrentServer, TriageHere, new_router
+from triage_cli.api.dependencies import CurrentCaller, CurrentServer, CurrentTriage, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.media_types import json_only
 from triage_cli.api.ndjson import NdjsonResponse
-from triage_cli.api.routes.bulk import AS_LINES, streamed
+from triage_cli.api.routes.outcome_stream import ANSWERED_BY_LINES, outcome_stream
 from triage_cli.api.schemas import admin, reports
 from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.serialization import run_record
@@ -19,53 +19,53 @@ router = new_router("administration", json_only)
 KeyName = Annotated[str, Path(max_length=80, description="the key's name", examples=["prometheus"])]
 
 
-def _ring(server_state: CurrentServer, caller: CallerHere) -> KeyRing:
+def _key_ring(server_state: CurrentServer, caller: CurrentCaller) -> KeyRing:
     return KeyRing(server_state.services.store, server_state.api_access, caller.name)
 
 
-RingHere = Annotated[KeyRing, Depends(_ring)]
+CurrentKeyRing = Annotated[KeyRing, Depends(_key_ring)]
 
 
-def _record(key: ApiKey) -> dict[str, Any]:
+def _key_record(key: ApiKey) -> dict[str, Any]:
     return {field: getattr(key, field) for field in admin.Key.model_fields}
 
 
 @router.get("/keys", response_model=list[admin.Key])
-def list_keys(ring: RingHere) -> Response:
+def list_keys(ring: CurrentKeyRing) -> Response:
     """List the API keys, oldest first."""
-    return reply([_record(key) for key in ring.list()])
+    return reply([_key_record(key) for key in ring.list()])
 
 
 @router.post("/keys", status_code=201, response_model=admin.IssuedKey)
-def create_key(body: admin.KeyIn, ring: RingHere) -> Response:
+def create_key(body: admin.KeyIn, ring: CurrentKeyRing) -> Response:
     """Create an API key. It is shown only now, since only its hash is stored."""
     return reply(ring.create(body.name, body.role, body.expires_in)._asdict(), 201)
 
 
 @router.post("/keys/{name:path}/rotate", response_model=admin.IssuedKey)
-def rotate_key(name: KeyName, ring: RingHere, body: admin.RotateIn | None = None) -> Response:
+def rotate_key(name: KeyName, ring: CurrentKeyRing, body: admin.RotateIn | None = None) -> Response:
     """Create the next key with this name, which the audit log keeps. The key is shown only now."""
     body = body or admin.RotateIn()
     return reply(ring.rotate(name, body.overlap, body.expires_in)._asdict())
 
 
 @router.delete("/keys/{name:path}", response_model=admin.Key)
-def revoke_key(name: KeyName, ring: RingHere) -> Response:
+def revoke_key(name: KeyName, ring: CurrentKeyRing) -> Response:
     """Revoke an API key: the next request with it is refused. Its name cannot be used again."""
-    return reply(_record(ring.revoke(name)))
+    return reply(_key_record(ring.revoke(name)))
 
 
-@router.post("/forget", **AS_LINES)
-def forget(body: admin.ForgetIn, server_state: CurrentServer, triage: TriageHere) -> NdjsonResponse:
+@router.post("/forget", **ANSWERED_BY_LINES)
+def forget(body: admin.ForgetIn, server_state: CurrentServer, triage: CurrentTriage) -> NdjsonResponse:
     """Erase the text of a customer's tickets; the audit log holds none and stays valid.
 
     Deliveries, exports and backups are not erased: `routed_to` of a line's ticket says where its text is.
     """
-    return streamed(server_state, triage, triage.forget(body.customer_id))
+    return outcome_stream(server_state, triage, triage.forget(body.customer_id))
 
 
 @router.get("/runs", response_model=list[reports.Run])
-def list_runs(query: Annotated[admin.RunQuery, Query()], triage: TriageHere) -> Response:
+def list_runs(query: Annotated[admin.RunQuery, Query()], triage: CurrentTriage) -> Response:
     """List bulk commands and requests, the latest first: what each did, at what cost, and how it ended."""
     return reply([run_record(run) for run in triage.runs(query.limit)])
 
@@ -77,5 +77,5 @@ def verify_audit_log(server_state: CurrentServer, body: admin.VerifyIn | None = 
     409 with the code `check_failed` names the first event that was changed, moved, inserted or removed.
     """
     heads = (body or admin.VerifyIn()).heads
-    places = heads if isinstance(heads, dict) else dict.fromkeys(heads, "that was expected")
-    return reply(server_state.verify_audit_log(places)._asdict())
+    kept_heads = heads if isinstance(heads, dict) else dict.fromkeys(heads, "that was expected")
+    return reply(server_state.verify_audit_log(kept_heads)._asdict())

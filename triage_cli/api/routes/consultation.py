@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CallerHere, CurrentServer, command_line, new_router
+from triage_cli.api.dependencies import CurrentCaller, CurrentServer, command_line, new_router
 from triage_cli.api.idempotency import CurrentIdempotency, JsonAnswer, reply
 from triage_cli.api.media_types import json_only
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
@@ -19,35 +19,35 @@ from triage_cli.service.local_consultation import LocalConsultation
 router = new_router("consultation", json_only)
 
 
-async def _consultation(request: Request, server_state: CurrentServer, caller: CallerHere) -> Consultation:
-    local = LocalConsultation(server_state.services, caller.name, command_line(request))
-    return server_state.stopped_with_server(local)
+async def _current_consultation(request: Request, server_state: CurrentServer, caller: CurrentCaller) -> Consultation:
+    local_consultation = LocalConsultation(server_state.services, caller.name, command_line(request))
+    return server_state.stopped_with_server(local_consultation)
 
 
-ConsultationHere = Annotated[Consultation, Depends(_consultation)]
+CurrentConsultation = Annotated[Consultation, Depends(_current_consultation)]
 
 
 @router.post("/classify/text", response_model=consultation.TextAnswer)
-def classify_text(body: consultation.ClassifyTextIn, consult: ConsultationHere) -> Response:
+def classify_text(body: consultation.ClassifyTextIn, consult: CurrentConsultation) -> Response:
     """Classify a text without storing it; what it costs counts against the budget.
 
     No answer is stored under an `Idempotency-Key`, since it may repeat words of the text.
     """
     plan = ClassifyPlan(body.classifier, max_cost=body.max_cost, max_wait=MAX_WAIT)
-    question = TextQuestion(body.subject, body.description)
-    return reply(consult.classify_text(question, plan)._asdict())
+    text_question = TextQuestion(body.subject, body.description)
+    return reply(consult.classify_text(text_question, plan)._asdict())
 
 
 @router.get("/tickets/{ticket_id}/route/preview", response_model=consultation.RoutePreview)
 def preview_route(
-    ticket_id: TicketName, consult: ConsultationHere, query: Annotated[consultation.PreviewQuery, Query()]
+    ticket_id: TicketName, consult: CurrentConsultation, query: Annotated[consultation.PreviewQuery, Query()]
 ) -> Response:
     """Return where a ticket would be sent now, and why; nothing is sent."""
     return reply(consult.preview_route(ticket_id, query.category)._asdict())
 
 
 @router.get("/categories/profiles", response_model=list[consultation.CategoryProfile])
-def category_profiles(consult: ConsultationHere) -> Response:
+def category_profiles(consult: CurrentConsultation) -> Response:
     """Return the categories, the confidence that each needs, and where its tickets go."""
     profiles = consult.category_profiles()
     return reply([p._asdict() | {"rules": [rule._asdict() for rule in p.rules]} for p in profiles])
@@ -55,8 +55,8 @@ def category_profiles(consult: ConsultationHere) -> Response:
 
 @router.post("/tickets/{ticket_id}/suggestions", response_model=responses.AgentSuggestion)
 def suggest(
-    ticket_id: TicketName, body: consultation.SuggestionIn, consult: ConsultationHere, once: CurrentIdempotency
+    ticket_id: TicketName, body: consultation.SuggestionIn, consult: CurrentConsultation, once: CurrentIdempotency
 ) -> Response:
     """Record which category an agent suggests. Reviewers see it; the ticket keeps its category and status."""
-    draft = AgentSuggestionDraft(ticket_id, body.category, agent_name(body.agent), body.note)
-    return once(body, lambda: JsonAnswer(200, consult.suggest(draft)._asdict()))
+    suggestion_draft = AgentSuggestionDraft(ticket_id, body.category, agent_name(body.agent), body.note)
+    return once(body, lambda: JsonAnswer(200, consult.suggest(suggestion_draft)._asdict()))

@@ -12,9 +12,9 @@ from triage_cli.api.schemas import responses
 from triage_cli.domain.errors import UnavailableError
 
 router = new_router("operations")
-TEXT = {"schema": {"type": "string"}, "example": 'triage_database_tickets{status="new"} 3.0\n'}
+METRICS_TEXT = {"schema": {"type": "string"}, "example": 'triage_database_tickets{status="new"} 3.0\n'}
 
-# In seconds: a probe waits no longer for a database that hangs.
+# Seconds: a readiness probe waits no longer for a database that hangs.
 PROBE_TIMEOUT = 3.0
 
 
@@ -41,7 +41,7 @@ async def ready(server_state: CurrentServer, request: Request) -> dict[str, str]
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"description": "Metrics, one line each", "content": {"text/plain": TEXT}}},
+    responses={200: {"description": "Metrics, one line each", "content": {"text/plain": METRICS_TEXT}}},
 )
 def metrics(server_state: CurrentServer) -> Response:
     """Return the numbers that a monitor watches, in Prometheus's text format."""

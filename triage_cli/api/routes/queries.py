@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import TriageHere, new_router
+from triage_cli.api.dependencies import CurrentTriage, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.routes.tickets import TicketName
 from triage_cli.api.schemas import reports, requests, responses
@@ -22,27 +22,27 @@ from triage_cli.domain.times import timestamp
 from triage_cli.ports.triage import Triage
 
 
-async def _no_repetition(request: Request) -> None:
+async def _no_repeated_parameter(request: Request) -> None:
     """Refuse a repeated parameter that takes one value, since otherwise the first one would be ignored silently."""
-    counts = Counter(name for name, _ in request.query_params.multi_items())
-    if repeated := [name for name, number in counts.items() if number > 1 and name not in REPEATABLE]:
+    parameter_counts = Counter(name for name, _ in request.query_params.multi_items())
+    if repeated := [name for name, count in parameter_counts.items() if count > 1 and name not in REPEATABLE]:
         raise UsageError(f"{repeated[0]} is given more than once", hint="give it once, or ask for each by itself")
 
 
-router = new_router("reads", _no_repetition)
+router = new_router("reads", _no_repeated_parameter)
 REPEATABLE = frozenset(
     name
     for query in (requests.TicketQuery, requests.StatsQueryIn, requests.EventQueryIn)
     for name, field in query.model_fields.items()
     if get_origin(field.annotation) is list
 )
-PAGED: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref": "#/components/headers/Link"}}}}
+PAGE_LINK: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref": "#/components/headers/Link"}}}}
 
 
 @router.get(
-    "/tickets", response_model=list[responses.Ticket], responses=PAGED, operation_id="list_tickets", summary="List"
+    "/tickets", response_model=list[responses.Ticket], responses=PAGE_LINK, operation_id="list_tickets", summary="List"
 )
-def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], triage: TriageHere) -> Response:
+def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], triage: CurrentTriage) -> Response:
     """List tickets, newest first or sorted, a page at a time."""
     selection = _selection(query)._replace(
         ids=None if query.name is None else (triage.resolve(query.name),),
@@ -52,14 +52,14 @@ def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], tri
         order=query.order,
     )
     found_tickets = list(triage.find(selection))
-    shown = found_tickets[: query.limit]
-    answer = reply([ticket_record(t) for t in shown])
-    more = len(found_tickets) > query.limit and query.order == "newest"
-    return _with_next(answer, request, shown[-1].ticket_id if more else None)
+    page = found_tickets[: query.limit]
+    answer = reply([ticket_record(t) for t in page])
+    has_more = len(found_tickets) > query.limit and query.order == "newest"
+    return _with_next_page_link(answer, request, page[-1].ticket_id if has_more else None)
 
 
 def _selection(query: requests.Conditions) -> Selection:
-    """Return the tickets that meet all conditions."""
+    """Return the selection of a query: the tickets that meet all its conditions."""
     return Selection(
         statuses=frozenset(query.status),
         categories=tuple(query.category),
@@ -79,78 +79,78 @@ def _selection(query: requests.Conditions) -> Selection:
 
 
 @router.get("/tickets/{ticket_id}", response_model=responses.Whole)
-def show(ticket_id: TicketName, triage: TriageHere) -> Response:
+def show(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     """Show one ticket with its whole history."""
     return reply(history_record(triage.history(ticket_id)))
 
 
 @router.get("/tickets/{ticket_id}/why", response_model=responses.Why)
-def why(ticket_id: TicketName, triage: TriageHere) -> Response:
+def why(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     """Explain in sentences how one ticket was decided, and what happens next."""
     return reply(why_record(triage.why(ticket_id)))
 
 
-@router.get("/tickets/{ticket_id}/logs", response_model=list[responses.Event], responses=PAGED)
+@router.get("/tickets/{ticket_id}/logs", response_model=list[responses.Event], responses=PAGE_LINK)
 def ticket_logs(
-    request: Request, ticket_id: TicketName, query: Annotated[requests.EventQueryIn, Query()], triage: TriageHere
+    request: Request, ticket_id: TicketName, query: Annotated[requests.EventQueryIn, Query()], triage: CurrentTriage
 ) -> Response:
     """Return one ticket's events, oldest first."""
-    return _events(request, triage, query, triage.resolve(ticket_id))
+    return _event_page(request, triage, query, triage.resolve(ticket_id))
 
 
-@router.get("/logs", response_model=list[responses.Event], responses=PAGED)
-def logs(request: Request, query: Annotated[requests.EventQueryIn, Query()], triage: TriageHere) -> Response:
+@router.get("/logs", response_model=list[responses.Event], responses=PAGE_LINK)
+def logs(request: Request, query: Annotated[requests.EventQueryIn, Query()], triage: CurrentTriage) -> Response:
     """Return events, oldest first: the last ones, or those after a seq."""
-    return _events(request, triage, query, None)
+    return _event_page(request, triage, query, None)
 
 
-def _events(request: Request, triage: Triage, query: requests.EventQueryIn, ticket_id: str | None) -> Response:
-    selection = EventQuery(ticket_id, tuple(query.action), query.actor, moment(query.since), moment(query.until))
+def _event_page(request: Request, triage: Triage, query: requests.EventQueryIn, ticket_id: str | None) -> Response:
+    event_query = EventQuery(ticket_id, tuple(query.action), query.actor, moment(query.since), moment(query.until))
     if query.after is None:
-        return reply([event_record(e) for e in triage.events(selection._replace(limit=query.limit))])
-    found_events = list(islice(triage.events(selection._replace(after=query.after)), query.limit + 1))
-    shown = found_events[: query.limit]
-    answer = reply([event_record(e) for e in shown])
-    return _with_next(answer, request, str(shown[-1].seq) if len(found_events) > query.limit else None)
+        return reply([event_record(e) for e in triage.events(event_query._replace(limit=query.limit))])
+    found_events = list(islice(triage.events(event_query._replace(after=query.after)), query.limit + 1))
+    page = found_events[: query.limit]
+    answer = reply([event_record(e) for e in page])
+    return _with_next_page_link(answer, request, str(page[-1].seq) if len(found_events) > query.limit else None)
 
 
 @router.get("/stats", response_model=reports.Stats)
-def stats(triage: TriageHere) -> Response:
+def stats(triage: CurrentTriage) -> Response:
     """Count tickets by status, category, classifier and day, and deliveries by destination."""
     return reply(triage.stats()._asdict())
 
 
 @router.get("/stats/groups", response_model=list[reports.StatsGroup])
-def stats_groups(query: Annotated[requests.StatsQueryIn, Query()], triage: TriageHere) -> Response:
+def stats_groups(query: Annotated[requests.StatsQueryIn, Query()], triage: CurrentTriage) -> Response:
     """Count tickets in groups, ordered by their keys."""
-    asked = StatsQuery(_selection(query), tuple(dict.fromkeys(query.by)))
-    return reply([group_record(group) for group in triage.stats_by(asked)])
+    stats_query = StatsQuery(_selection(query), tuple(dict.fromkeys(query.by)))
+    return reply([group_record(group) for group in triage.stats_by(stats_query)])
 
 
 @router.get("/categories", response_model=list[responses.Category])
-def categories(triage: TriageHere) -> Response:
+def categories(triage: CurrentTriage) -> Response:
     """Return the categories that a ticket may get."""
     return reply([category._asdict() for category in triage.categories()])
 
 
 @router.get("/audit/head", response_model=reports.Head)
-def head(triage: TriageHere) -> Response:
+def head(triage: CurrentTriage) -> Response:
     """Return the head of the audit log, to be kept elsewhere."""
     return reply(triage.audit_head()._asdict())
 
 
-def _with_next(answer: Response, request: Request, after: str | None) -> Response:
-    """Add a link to the next page."""
+def _with_next_page_link(answer: Response, request: Request, after: str | None) -> Response:
+    """Add a link to the next page of a query, if there is one."""
     if after is not None:
-        kept = [(key, value) for key, value in request.query_params.multi_items() if key != "after"]
+        same_query = [(key, value) for key, value in request.query_params.multi_items() if key != "after"]
         answer.headers["link"] = (
-            f'<{quote(request.url.path, safe="/%")}?{urlencode([*kept, ("after", after)])}>; rel="next"'
+            f'<{quote(request.url.path, safe="/%")}?{urlencode([*same_query, ("after", after)])}>; rel="next"'
         )
     return answer
 
 
 def moment(at: datetime | None) -> str | None:
-    """Return a time in the form that the store compares."""
+    """Return a time of a query in the form that the store compares."""
     if at is None:
         return None
     try:

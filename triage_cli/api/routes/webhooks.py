@@ -13,7 +13,7 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import CurrentServer, new_router
 from triage_cli.api.idempotency import JsonAnswer, reply
 from triage_cli.api.media_types import FORM, JSON, json_or_form, media_type
-from triage_cli.api.routes.tickets import created, draft
+from triage_cli.api.routes.posted_ticket import stored_answer, ticket_draft
 from triage_cli.api.schemas import requests, responses
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import IncomingWebhook, ServerState
@@ -31,29 +31,31 @@ from triage_cli.readers.dates import moment
 from triage_cli.readers.json_reader import json_cell
 
 router = new_router("webhooks", json_or_form)
-EVENT = {"schema": {"type": "object"}, "example": {"id": 17, "title": "Refund?", "body": "I was charged twice"}}
-UNPROCESSABLE = UsageError.http_status
-BODY = {"requestBody": {"required": True, "content": {JSON: EVENT, FORM: EVENT}}}
+EVENT_CONTENT = {"schema": {"type": "object"}, "example": {"id": 17, "title": "Refund?", "body": "I was charged twice"}}
+UNPROCESSABLE_EVENT = UsageError.http_status
+EVENT_BODY = {"requestBody": {"required": True, "content": {JSON: EVENT_CONTENT, FORM: EVENT_CONTENT}}}
 
 
-async def _body(request: Request) -> bytes:
+async def _event_body(request: Request) -> bytes:
     return await request.body()
 
 
-HookName = Annotated[str, Path(max_length=80, description="its name under `webhooks` in the config", examples=["desk"])]
+WebhookName = Annotated[
+    str, Path(max_length=80, description="its name under `webhooks` in the config", examples=["desk"])
+]
 
 
 @router.get("/webhooks/{source}", status_code=204)
-def find_webhook(source: HookName, server_state: CurrentServer) -> Response:
+def find_webhook(source: WebhookName, server_state: CurrentServer) -> Response:
     """Say that there is such an address: Intercom asks so, by HEAD, before it takes one."""
-    _hook(server_state, source)
+    _webhook_of(server_state, source)
     return Response(status_code=204)
 
 
-def _hook(server_state: ServerState, source: str) -> IncomingWebhook:
-    if (hook := server_state.webhooks.get(source)) is None:
+def _webhook_of(server_state: ServerState, source: str) -> IncomingWebhook:
+    if (webhook := server_state.webhooks.get(source)) is None:
         raise NotFoundError(f'no webhook "{source[:80]}"', hint="name it under webhooks in the config")
-    return hook
+    return webhook
 
 
 @router.post(
@@ -64,10 +66,10 @@ def _hook(server_state: ServerState, source: str) -> IncomingWebhook:
         200: {"model": responses.Created | responses.Challenge | responses.Received},
         202: {"model": responses.Ignored},
     },
-    openapi_extra=BODY,
+    openapi_extra=EVENT_BODY,
 )
 def receive(
-    source: HookName, request: Request, server_state: CurrentServer, body: Annotated[bytes, Depends(_body)]
+    source: WebhookName, request: Request, server_state: CurrentServer, body: Annotated[bytes, Depends(_event_body)]
 ) -> Response:
     """Receive a helpdesk's event, as `webhooks` in the configuration says: 201, or 200 for a known ticket.
 
@@ -78,62 +80,63 @@ def receive(
     Each event of a list counts (200). One that is no ticket has an error, and loses no other one, unless all are none
     (422).
     """
-    hook = _hook(server_state, source)
-    hook_id = verified_event_id(hook, request.headers, body, time.time())
-    event = parsed(request.headers, body)
-    if (challenge := _challenge(hook.spec, request.headers, event)) is not None:
+    webhook = _webhook_of(server_state, source)
+    event_id = verified_event_id(webhook, request.headers, body, time.time())
+    event = parsed_event(request.headers, body)
+    if (challenge := _challenge(webhook.spec, request.headers, event)) is not None:
         return reply({"challenge": challenge})
     events = event if isinstance(event, list) and event else [event]
     if len(events) > 1:
-        return reply({"events": list(_each_taken(server_state, hook, hook_id, events))})
-    done = _taken(server_state, hook, hook_id, events[0])
-    return reply(done.record, done.status)
+        return reply({"events": list(_event_results(server_state, webhook, event_id, events))})
+    json_answer = _store_event(server_state, webhook, event_id, events[0])
+    return reply(json_answer.record, json_answer.status)
 
 
-def _each_taken(
-    server_state: ServerState, hook: IncomingWebhook, hook_id: str, events: Sequence[object]
+def _event_results(
+    server_state: ServerState, webhook: IncomingWebhook, event_id: str, events: Sequence[object]
 ) -> Iterator[Mapping[str, str | None]]:
-    """Yield what becomes of each event of a request. Raises the error of the last one if none is a ticket."""
-    refused = 0
-    for number, event in enumerate(events, 1):
+    """Yield what becomes of each event of a webhook's request. Raises the last one's error if none is a ticket."""
+    refused_count = 0
+    for event_number, event in enumerate(events, 1):
         try:
-            done = _taken(server_state, hook, f"{hook_id}.{number}", event)
+            json_answer = _store_event(server_state, webhook, f"{event_id}.{event_number}", event)
         except TriageError as error:
-            refused += 1
+            refused_count += 1
             # Others than those about the event itself pass, and the sender repeats the request.
-            if error.http_status != UNPROCESSABLE or refused == len(events):
+            if error.http_status != UNPROCESSABLE_EVENT or refused_count == len(events):
                 raise
-            error_log.warning("webhook %s: event %d of %d: %s", hook.spec.name, number, len(events), error.sentence())
-            yield {"ticket_id": None, "error": error.sentence()}
+            name, sentence = webhook.spec.name, error.sentence()
+            error_log.warning("webhook %s: event %d of %d: %s", name, event_number, len(events), sentence)
+            yield {"ticket_id": None, "error": sentence}
         else:
-            yield {"ticket_id": done.record.get("ticket_id"), "error": None}
+            yield {"ticket_id": json_answer.record.get("ticket_id"), "error": None}
 
 
-def _taken(server_state: ServerState, hook: IncomingWebhook, hook_id: str, event: object) -> JsonAnswer:
-    """Store the ticket of one event, unless it is repeated or not for us."""
-    source = hook.spec.name
-    if not all(_at(event, path) in values for path, values in hook.spec.when.items()):
+def _store_event(server_state: ServerState, webhook: IncomingWebhook, event_id: str, event: object) -> JsonAnswer:
+    """Store the ticket of a webhook's event, unless it is repeated, or the configuration leaves it out."""
+    source = webhook.spec.name
+    if not all(_text_at(event, path) in values for path, values in webhook.spec.when.items()):
         return JsonAnswer(202, {"ignored": True})
     # A body alone does not identify an event: the same body after another event of the ticket is a new event.
-    names_event = hook.spec.timed
-    first = server_state.api_access.hook_ticket(source, hook_id) if names_event else None
-    if first is not None:
-        (ticket,) = server_state.services.store.find(Selection(ids=(first,)))
-        return JsonAnswer(200, {"ticket_id": first, "ticket": ticket_record(ticket)})
-    changed_at = moment(_joined(event, UPDATED_AT, hook.spec.fields.get(UPDATED_AT, ())) or "")
-    changed = dated(draft(mapped(hook, event)), changed_at)
-    outcome = server_state.single_tickets.create(changed, f"webhook:{source}", f"hook:{source}:{hook_id}")
-    done = created(outcome)
-    if names_event and outcome.value:
-        server_state.api_access.note_hook(source, hook_id, outcome.value.ticket_id)
-    woken = outcome.action == Action.UPDATED and outcome.value and outcome.value.status == "classified"
-    if outcome.value and (outcome.value.status == "new" or woken):
+    has_event_id = webhook.spec.timed
+    known_ticket_id = server_state.api_access.hook_ticket(source, event_id) if has_event_id else None
+    if known_ticket_id is not None:
+        (ticket,) = server_state.services.store.find(Selection(ids=(known_ticket_id,)))
+        return JsonAnswer(200, {"ticket_id": known_ticket_id, "ticket": ticket_record(ticket)})
+    changed_at = moment(_text_of_paths(event, UPDATED_AT, webhook.spec.fields.get(UPDATED_AT, ())) or "")
+    draft = dated(ticket_draft(ticket_of_event(webhook, event)), changed_at)
+    outcome = server_state.single_tickets.create(draft, f"webhook:{source}", f"hook:{source}:{event_id}")
+    json_answer = stored_answer(outcome)
+    if has_event_id and outcome.value:
+        server_state.api_access.note_hook(source, event_id, outcome.value.ticket_id)
+    is_woken = outcome.action == Action.UPDATED and outcome.value and outcome.value.status == "classified"
+    if outcome.value and (outcome.value.status == "new" or is_woken):
         server_state.background.put(source, outcome.value.ticket_id)
-    return done
+    return json_answer
 
 
-def parsed(headers: Headers, body: bytes) -> Any:
-    """Return an event of JSON or of a form, whose item `payload` is the event as JSON where there is one.
+def parsed_event(headers: Headers, body: bytes) -> Any:
+    """Return a webhook's event of JSON or of a form, whose item `payload` is the event as JSON where there is one.
 
     Raises `UsageError` for anything else.
     """
@@ -142,47 +145,47 @@ def parsed(headers: Headers, body: bytes) -> Any:
         form = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000)) if is_form else {}
         return form if is_form and "payload" not in form else foreign(form.get("payload", body))
     except ValueError as error:
-        what = "form" if is_form else "JSON"
-        raise UsageError(f"the body is no {what}", hint=f"send the event as {JSON}") from error
+        expected_type = "form" if is_form else "JSON"
+        raise UsageError(f"the body is no {expected_type}", hint=f"send the event as {JSON}") from error
 
 
 def _challenge(spec: HookSpec, headers: Headers, event: object) -> str | None:
-    """Return the challenge that a sender wants back before it uses this address."""
+    """Return the challenge that a sender of webhooks wants back before it uses this address."""
     if spec.challenge_header and (challenge := headers.get(spec.challenge_header)):
         return challenge
-    return _at(event, "challenge") if _at(event, "type") == "url_verification" else None
+    return _text_at(event, "challenge") if _text_at(event, "type") == "url_verification" else None
 
 
-def mapped(hook: IncomingWebhook, event: object) -> requests.TicketIn:
-    """Return the ticket of an event, by the paths of the configuration."""
-    paths_by_field = {field: paths for field, paths in hook.spec.fields.items() if field != UPDATED_AT}
-    fields: dict[str, Any] = {field: _joined(event, field, paths) for field, paths in paths_by_field.items()}
-    for field in hook.spec.html:
+def ticket_of_event(webhook: IncomingWebhook, event: object) -> requests.TicketIn:
+    """Return the ticket of a webhook's event, by the paths of the configuration."""
+    paths_by_field = {field: paths for field, paths in webhook.spec.fields.items() if field != UPDATED_AT}
+    fields: dict[str, Any] = {field: _text_of_paths(event, field, paths) for field, paths in paths_by_field.items()}
+    for field in webhook.spec.html:
         if fields.get(field):
             fields[field] = mail_html.plain(fields[field]) or None
     try:
-        return requests.TicketIn(**{k: v for k, v in fields.items() if v is not None}, source=hook.spec.name)
+        return requests.TicketIn(**{k: v for k, v in fields.items() if v is not None}, source=webhook.spec.name)
     except ValidationError as error:
-        where = ", ".join(str(part) for e in error.errors() for part in e["loc"])
+        misfits = ", ".join(str(field) for e in error.errors() for field in e["loc"])
         raise UsageError(
-            f"the event does not fit: {where}", hint="check fields of this webhook in the config"
+            f"the event does not fit: {misfits}", hint="check fields of this webhook in the config"
         ) from error
 
 
-def _joined(event: object, field: str, paths: Sequence[str]) -> str | None:
-    """Return the texts at these paths, joined, or None. Raises `UsageError` if a part of an id is missing."""
-    texts = {path: text for path in paths if (text := _at(event, path))}
-    if field != "external_id" or not texts or len(paths) == 1:
-        return "#".join(texts.values()) or None
-    if missing := [path for path in paths if path not in texts]:
+def _text_of_paths(event: object, field: str, paths: Sequence[str]) -> str | None:
+    """Return the joined texts at these paths of an event, or None. Raises `UsageError` if its id lacks a part."""
+    texts_by_path = {path: text for path in paths if (text := _text_at(event, path))}
+    if field != "external_id" or not texts_by_path or len(paths) == 1:
+        return "#".join(texts_by_path.values()) or None
+    if missing_paths := [path for path in paths if path not in texts_by_path]:
         raise UsageError(
-            f"the event has no {missing[0]}, which is a part of its external_id",
+            f"the event has no {missing_paths[0]}, which is a part of its external_id",
             hint="check fields of this webhook in the config",
         )
-    return joined_id(list(texts.values()))
+    return joined_id(list(texts_by_path.values()))
 
 
-def _at(value: Any, path: str) -> str | None:
-    """Return the text at a dotted path, or None."""
-    value = lookup(value, path)
+def _text_at(event: Any, path: str) -> str | None:
+    """Return the text at a dotted path of an event, or None."""
+    value = lookup(event, path)
     return None if value is None else encodable(json_cell(value))

@@ -1,0 +1,93 @@
+"""The use cases of a request about one ticket, which share transactions with other such requests."""
+
+import time
+from collections.abc import Iterable
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+from fastapi import Depends, Request
+
+from triage_cli.api.auth import Caller
+from triage_cli.api.dependencies import command_line, current_caller, current_server
+from triage_cli.api.idempotency import IdempotencyKey, IdempotentRequest, current_idempotent_request
+from triage_cli.api.media_types import json_only
+from triage_cli.api.server_state import ServerState
+from triage_cli.domain import ids
+from triage_cli.domain.decisions import ClassifyPlan, Decided
+from triage_cli.domain.deliveries import Routed, RoutePlan
+from triage_cli.domain.errors import BusyError, NoRouteError, NotClassifiedError, TriageError, UnavailableError
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.service.local_triage import LocalTriage
+
+T = TypeVar("T")
+
+
+class TicketUseCases(NamedTuple):
+    """The use cases of a request about one ticket: single tickets share transactions; `triage` has its own run."""
+
+    server_state: ServerState
+    caller: Caller
+    once: IdempotentRequest
+    command_line: str
+
+    @property
+    def triage(self) -> LocalTriage:
+        """Return the use cases with a run for this request, for work on a ticket that needs one."""
+        return self.server_state.session(self.caller.name, self.command_line)
+
+    def classify(self, ticket: Ticket, plan: ClassifyPlan) -> Outcome[Decided]:
+        """Classify one ticket. Raises `BusyError` if another run holds it."""
+        began_at = time.perf_counter()
+        outcome = self.server_state.single_tickets.classify(ticket, plan, self.caller.name)
+        if outcome is None:
+            outcome = _only_outcome(self.triage.classify(Selection(ids=(ticket.ticket_id,)), plan))
+        decided = outcome.value
+        if decided is None:
+            return outcome
+        if decided.now is not None:
+            self.server_state.metrics.count_classification(decided.now.classifier, time.perf_counter() - began_at)
+        elif outcome.action == Action.HELD and not decided.ticket.verdict and decided.ticket.status != "forgotten":
+            raise _held_error(ticket.ticket_id)
+        return outcome
+
+    def route(self, ticket: Ticket, plan: RoutePlan = RoutePlan()) -> Outcome[Routed]:  # noqa: B008 - immutable
+        """Route one ticket. Raises `BusyError` if another run holds it, `NoRouteError`, `NotClassifiedError`."""
+        outcome = None if plan != RoutePlan() else self.server_state.single_tickets.route(ticket, self.caller.name)
+        if outcome is None:
+            outcome = _only_outcome(self.triage.route(Selection(ids=(ticket.ticket_id,)), plan))
+        if outcome.action == Action.HELD:
+            raise _held_error(ticket.ticket_id)
+        is_undecided = isinstance(outcome.error, NoRouteError | NotClassifiedError)
+        if is_undecided or outcome.value is None or not outcome.value.deliveries:
+            outcome_value(outcome, ticket.ticket_id)
+        return outcome
+
+
+def outcome_value(outcome: Outcome[Any], ticket_id: str) -> Any:
+    """Return the value of a ticket's outcome. Raises its error."""
+    if outcome.error is not None:
+        raise outcome.error
+    if outcome.value is None:
+        raise TriageError(f"nothing came of {ids.short(ticket_id)}")
+    return outcome.value
+
+
+def _only_outcome(outcomes: Iterable[Outcome[T]]) -> Outcome[T]:
+    """Return the outcome of one ticket. Raises `UnavailableError` if there is none because the server is stopping."""
+    for outcome in tuple(outcomes):  # all of them, so that the run ends
+        return outcome
+    raise UnavailableError("the server is shutting down", hint="nothing was changed; ask again in a moment")
+
+
+def _held_error(ticket_id: str) -> BusyError:
+    return BusyError(f"another run is at work on {ids.short(ticket_id)}", hint="ask again in a moment")
+
+
+async def _use_cases(request: Request, idempotency_key: IdempotencyKey = None) -> TicketUseCases:
+    """Return the only dependency of the ticket endpoints: each one takes FastAPI as long as a small endpoint."""
+    await json_only(request)
+    once = await current_idempotent_request(request, idempotency_key)
+    return TicketUseCases(await current_server(request), await current_caller(request), once, command_line(request))
+
+
+CurrentUseCases = Annotated[TicketUseCases, Depends(_use_cases)]
