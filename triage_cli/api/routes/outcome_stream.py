@@ -19,7 +19,7 @@ from triage_cli.service.local_triage import LocalTriage
 ANSWERED_BY_LINES: dict[str, Any] = {
     "status_code": 200,
     "response_class": NdjsonResponse,
-    "responses": bulk_schemas.LINES,
+    "responses": bulk_schemas.OUTCOME_LINES,
 }
 
 

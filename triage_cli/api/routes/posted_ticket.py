@@ -15,7 +15,7 @@ from triage_cli.readers import dates, priorities
 def ticket_draft(body: requests.TicketIn) -> TicketDraft:
     """Return the draft of the ticket in a request's body. Raises `UsageError` if it has no text."""
     subject, description = storable_or_none(body.subject), storable_or_none(body.description)
-    if not any(re.search(requests.VISIBLE, text) for text in (subject or "", description or "")):
+    if not any(re.search(requests.VISIBLE_CHARACTER, text) for text in (subject or "", description or "")):
         raise UsageError("the ticket has no text", hint="give subject or description")
     extra = dict(parts.whole(body.extra))
     priority_text, created_text = storable_or_none(body.priority), storable_or_none(body.created_at)

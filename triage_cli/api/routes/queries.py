@@ -58,7 +58,7 @@ def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], tri
     return _with_next_page_link(answer, request, page[-1].ticket_id if has_more else None)
 
 
-def _selection(query: requests.Conditions) -> Selection:
+def _selection(query: requests.TicketConditions) -> Selection:
     """Return the selection of a query: the tickets that meet all its conditions."""
     return Selection(
         statuses=frozenset(query.status),

@@ -32,7 +32,7 @@ TicketName = Annotated[
     Path(
         max_length=requests.LONGEST_NAME,
         description="its id, an unambiguous ending of 6 or more characters, or its external id",
-        examples=[requests.NAME],
+        examples=[requests.EXAMPLE_NAME],
     ),
 ]
 # How many seconds an endpoint waits for a provider's outage, while the caller waits.

@@ -5,45 +5,45 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from triage_cli.api.schemas.requests import Asked, In
+from triage_cli.api.schemas.requests import QueryParameters, RequestBody
 from triage_cli.domain.api_keys import Role
 
 # As service.api_keys.NAME has it, which refuses all else: this is for readers of the description.
-NAME = r"^[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?$"
-Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Places = Annotated[
-    dict[Hash, Annotated[str, StringConstraints(max_length=5000)]],
+KEY_NAME_PATTERN = r"^[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?$"
+HeadHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+PlacesByHead = Annotated[
+    dict[HeadHash, Annotated[str, StringConstraints(max_length=5000)]],
     Field(max_length=10_000, json_schema_extra={"additionalProperties": False}),
 ]
-LONGEST = 100 * 366 * 86_400
-Lifetime = Annotated[float, Field(ge=1, le=LONGEST)]
-ROLE = "what it may do: read the metrics, read, also work on tickets, all"
-EXPIRES_IN = "seconds until it expires"
+LONGEST_LIFETIME = 100 * 366 * 86_400
+KeyLifetime = Annotated[float, Field(ge=1, le=LONGEST_LIFETIME)]
+ROLE_TEXT = "what it may do: read the metrics, read, also work on tickets, all"
+EXPIRES_IN_TEXT = "seconds until it expires"
 
 
-class KeyIn(In):
+class KeyIn(RequestBody):
     """An API key to create."""
 
     name: str = Field(
         description="who uses it; the audit log shows this name as the actor",
-        json_schema_extra={"minLength": 1, "maxLength": 80, "pattern": NAME},
+        json_schema_extra={"minLength": 1, "maxLength": 80, "pattern": KEY_NAME_PATTERN},
     )
-    role: Role = Field(description=ROLE)
-    expires_in: Lifetime | None = Field(None, description=EXPIRES_IN)
+    role: Role = Field(description=ROLE_TEXT)
+    expires_in: KeyLifetime | None = Field(None, description=EXPIRES_IN_TEXT)
 
 
-class RotateIn(In):
+class RotateIn(RequestBody):
     """The options for the next key with a name."""
 
-    overlap: float = Field(0.0, ge=0, le=LONGEST, description="seconds for which the old key stays valid")
-    expires_in: Lifetime | None = Field(None, description=f"{EXPIRES_IN}; null: its expiry stays as it is")
+    overlap: float = Field(0.0, ge=0, le=LONGEST_LIFETIME, description="seconds for which the old key stays valid")
+    expires_in: KeyLifetime | None = Field(None, description=f"{EXPIRES_IN_TEXT}; null: its expiry stays as it is")
 
 
 class Key(BaseModel):
     """An API key, without its text."""
 
     name: str = Field(description="who uses it")
-    role: Role = Field(description=ROLE)
+    role: Role = Field(description=ROLE_TEXT)
     key_id: str = Field(description="how its text begins, after `trg_`")
     created_at: datetime = Field(description="when it was made or rotated")
     last_used_at: datetime | None = Field(description="to the minute")
@@ -56,11 +56,11 @@ class IssuedKey(BaseModel):
     """An API key that was just created."""
 
     name: str = Field(description="who uses it")
-    role: Role = Field(description=ROLE)
+    role: Role = Field(description=ROLE_TEXT)
     key: str = Field(description="its text, which is shown only now")
 
 
-class ForgetIn(In):
+class ForgetIn(RequestBody):
     """The customer whose text is erased."""
 
     customer_id: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)] = Field(
@@ -68,16 +68,16 @@ class ForgetIn(In):
     )
 
 
-class RunQuery(Asked):
+class RunQuery(QueryParameters):
     """The number of runs."""
 
     limit: int = Field(50, ge=1, le=1000, description="runs in the answer", examples=[50])
 
 
-class VerifyIn(In):
+class VerifyIn(RequestBody):
     """Heads that must be in the audit log."""
 
-    heads: Annotated[list[Hash], Field(max_length=10_000)] | Places = Field(
+    heads: Annotated[list[HeadHash], Field(max_length=10_000)] | PlacesByHead = Field(
         default_factory=list,
         description="heads that were kept elsewhere; as an object, by where each was kept, which an error repeats",
     )

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 from triage_cli.api.ndjson import OCTETS
-from triage_cli.api.schemas.requests import Asked, In, Moment, Name, Short, whole
+from triage_cli.api.schemas.requests import Moment, QueryParameters, RequestBody, ShortName, ShortText, whole_number
 from triage_cli.api.schemas.responses import Problem, Ticket
 from triage_cli.client import wire_format
 from triage_cli.domain.tickets import Priority, Status
 
 # The media types of a table, with their formats; None: the format is detected.
-TABLES = {
+TABLE_TYPES = {
     "text/csv": "csv",
     "text/tab-separated-values": "tsv",
     "application/x-ndjson": "jsonl",
@@ -19,16 +19,18 @@ TABLES = {
     OCTETS: None,
 }
 # A binary string, so that generated clients send a body unchanged, and return the lines unchanged.
-_BINARY = {"type": "string", "format": "binary"}
-_CSV = "external_id,subject,description\nT-1002,Refund?,I was charged twice\n"
-_JSONL = '{"external_id": "T-1002", "subject": "Refund?", "description": "I was charged twice"}\n'
-_EXAMPLES = {"csv": _CSV, "tsv": _CSV.replace(",", "\t"), "jsonl": _JSONL, None: _CSV}
+_BINARY_STRING = {"type": "string", "format": "binary"}
+_CSV_EXAMPLE = "external_id,subject,description\nT-1002,Refund?,I was charged twice\n"
+_JSONL_EXAMPLE = '{"external_id": "T-1002", "subject": "Refund?", "description": "I was charged twice"}\n'
+_TSV_EXAMPLE = _CSV_EXAMPLE.replace(",", "\t")
+_TABLE_EXAMPLES = {"csv": _CSV_EXAMPLE, "tsv": _TSV_EXAMPLE, "jsonl": _JSONL_EXAMPLE, None: _CSV_EXAMPLE}
 # A missing body counts as an empty one.
 TABLE_BODIES = {
-    kind: {"schema": _BINARY | {"default": ""}, "example": _EXAMPLES[format_]} for kind, format_ in TABLES.items()
+    media_type: {"schema": _BINARY_STRING | {"default": ""}, "example": _TABLE_EXAMPLES[table_format]}
+    for media_type, table_format in TABLE_TYPES.items()
 }
 _LINE_STREAM = {
-    "schema": _BINARY
+    "schema": _BINARY_STRING
     | {
         "description": "JSON objects, one a line",
         "contentMediaType": wire_format.LINES,
@@ -38,34 +40,34 @@ _LINE_STREAM = {
     '"message": "no ticket T-7", "hint": ""}}\n'
     '{"end": {"rejected": 1}, "cost_usd": 0.0}\n',
 }
-LINES: dict[int | str, dict[str, Any]] = {
+OUTCOME_LINES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "one outcome a line; the last line is `end` or `problem`",
         "content": {wire_format.LINES: _LINE_STREAM, OCTETS: _LINE_STREAM},
     }
 }
-# The most names in one request.
-MOST_IDS = 100_000
+# The most tickets that one bulk request may name.
+MOST_TICKET_NAMES = 100_000
 MOST_VERDICTS = 1000
-Source = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
-CLASSIFIER = "one of the configuration; else its default"
-Workers = Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole)]
-Count = Annotated[int, Field(ge=0, lt=1 << 53), BeforeValidator(whole)]
+SourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
+CLASSIFIER_TEXT = "one of the configuration; else its default"
+WorkerCount = Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole_number)]
+Count = Annotated[int, Field(ge=0, lt=1 << 53), BeforeValidator(whole_number)]
 Usd = Annotated[float, Field(ge=0, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=366 * 86_400)]
 
 
-class BatchQuery(Asked):
+class BatchQuery(QueryParameters):
     """The steps for the tickets of one body, and how the tickets are read and classified."""
 
     do: Literal["", "classify,route"] = Field("", description="else they are only stored", examples=["classify,route"])
-    source: Source | None = Field(
+    source: SourceName | None = Field(
         None,
         description="the system that the ids come from; else as recognised by the columns, or `import`",
         examples=["shop"],
     )
-    classifier: Name | None = Field(None, description=CLASSIFIER, examples=["local"])
-    workers: Workers | None = Field(None, description="calls in flight", examples=[8])
+    classifier: ShortName | None = Field(None, description=CLASSIFIER_TEXT, examples=["local"])
+    workers: WorkerCount | None = Field(None, description="calls in flight", examples=[8])
     max_cost: Usd | None = Field(
         None,
         description="USD that this request may spend, together with its repetitions under the same Idempotency-Key",
@@ -78,35 +80,35 @@ class BatchQuery(Asked):
     deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun", examples=[600.0])
 
 
-class SelectionIn(In):
+class SelectionIn(RequestBody):
     """A selection of tickets: those that meet all conditions, of the named ones or of all."""
 
-    ids: Annotated[list[str], Field(max_length=MOST_IDS)] | None = Field(
+    ids: Annotated[list[str], Field(max_length=MOST_TICKET_NAMES)] | None = Field(
         None, description="ids, unambiguous endings of 6 or more characters, or external ids"
     )
     statuses: list[Status] = Field(default_factory=list, description="any of these")
-    category: Short | None = Field(None, description="tickets of this category")
-    customer_id: Short | None = Field(None, description="tickets of this customer")
+    category: ShortText | None = Field(None, description="tickets of this category")
+    customer_id: ShortText | None = Field(None, description="tickets of this customer")
     priority: Priority | None = Field(None, description="tickets of this priority")
-    classifier: Short | None = Field(None, description="tickets that this classifier answered")
+    classifier: ShortText | None = Field(None, description="tickets that this classifier answered")
     since: Moment | None = Field(None, description="stored at this time or later")
-    search: Short | None = Field(None, description="a text in subject or description")
+    search: ShortText | None = Field(None, description="a text in subject or description")
     limit: Count | None = Field(None, description="the most tickets")
 
 
-class ClassifyPlanIn(In):
+class ClassifyPlanIn(RequestBody):
     """How to classify."""
 
-    classifier: Name | None = Field(None, description=CLASSIFIER)
+    classifier: ShortName | None = Field(None, description=CLASSIFIER_TEXT)
     force: bool = Field(False, description="ask anew, and overrule verdicts")
-    workers: Workers | None = Field(None, description="calls in flight")
+    workers: WorkerCount | None = Field(None, description="calls in flight")
     max_cost: Usd | None = Field(None, description="USD that this request may spend")
     max_wait: Seconds = Field(120.0, description="seconds to wait for a provider's outage")
     deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun")
     batch: bool = Field(False, description="leave paid steps to the provider's batches: answers within a day")
 
 
-class RoutePlanIn(In):
+class RoutePlanIn(RequestBody):
     """How to route."""
 
     retry_dead: bool = Field(False, description="try dead letters again")
@@ -114,7 +116,7 @@ class RoutePlanIn(In):
     stay: Annotated[float, Field(ge=0, le=60)] = Field(0.0, description="seconds to wait for attempts that fall due")
 
 
-class ReclassifyPlanIn(In):
+class ReclassifyPlanIn(RequestBody):
     """How to ask again: the answers are proposals, or are applied."""
 
     classify: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn, description="how to ask")
@@ -126,28 +128,28 @@ class ReclassifyPlanIn(In):
     doubted: bool = Field(False, description="tickets without a sure answer now wait for a person, also routed ones")
 
 
-class ClassifyManyIn(In):
+class ClassifyManyIn(RequestBody):
     """Which tickets to classify, and how."""
 
     selection: SelectionIn = Field(default_factory=SelectionIn, description="which tickets")
     plan: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn, description="how")
 
 
-class RouteManyIn(In):
+class RouteManyIn(RequestBody):
     """Which tickets to route, and how."""
 
     selection: SelectionIn = Field(default_factory=SelectionIn, description="which tickets")
     plan: RoutePlanIn = Field(default_factory=RoutePlanIn, description="how")
 
 
-class ReclassifyManyIn(In):
+class ReclassifyManyIn(RequestBody):
     """Which tickets to ask again about, and how."""
 
     selection: SelectionIn = Field(default_factory=SelectionIn, description="which tickets")
     plan: ReclassifyPlanIn = Field(default_factory=ReclassifyPlanIn, description="how")
 
 
-class NamedVerdict(In):
+class NamedVerdict(RequestBody):
     """A person's category for the ticket of this name; an impossible one is rejected, the others are stored."""
 
     name: str = Field(description="its id, an ending of it, or its external id")
@@ -165,7 +167,7 @@ class NamedVerdict(In):
     )
 
 
-class VerdictsIn(In):
+class VerdictsIn(RequestBody):
     """Verdicts on many tickets."""
 
     verdicts: Annotated[list[NamedVerdict], Field(max_length=MOST_VERDICTS)] = Field(description="one a ticket")

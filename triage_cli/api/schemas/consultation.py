@@ -4,32 +4,42 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from triage_cli.api.schemas.requests import Asked, In, Name, Text
-from triage_cli.api.schemas.responses import CLASSIFIER, CONFIDENCE, CONFIDENCE_SOURCE, REASON, TICKET, Category, Kind
+from triage_cli.api.schemas.requests import LongText, QueryParameters, RequestBody, ShortName
+from triage_cli.api.schemas.responses import (
+    CLASSIFIER_FIELD,
+    CONFIDENCE_FIELD,
+    CONFIDENCE_SOURCE_FIELD,
+    REASON_FIELD,
+    TICKET_ID_FIELD,
+    Category,
+    ConfidenceSource,
+)
 from triage_cli.domain.tickets import Status
 
 
-class ClassifyTextIn(In):
+class ClassifyTextIn(RequestBody):
     """A text to classify without storing it. One of subject and description is enough."""
 
-    subject: Text | None = Field(None, description="what it is about, in a line")
-    description: Text | None = Field(None, description="the text")
-    classifier: Name | None = Field(None, description="one of the configuration; else its default")
+    subject: LongText | None = Field(None, description="what it is about, in a line")
+    description: LongText | None = Field(None, description="the text")
+    classifier: ShortName | None = Field(None, description="one of the configuration; else its default")
     max_cost: float | None = Field(None, ge=0, description="USD that the answer may cost at most")
 
 
-class SuggestionIn(In):
+class SuggestionIn(RequestBody):
     """A category that an agent suggests. It decides nothing; only a person or a classifier decides."""
 
-    category: Name = Field(description="one of the configuration, in any case")
+    category: ShortName = Field(description="one of the configuration, in any case")
     agent: Annotated[str, StringConstraints(min_length=1, max_length=60)] = Field(description="the agent's name")
     note: Annotated[str, StringConstraints(max_length=2000)] | None = Field(None, description="why")
 
 
-class PreviewQuery(Asked):
+class PreviewQuery(QueryParameters):
     """Assumptions about the ticket."""
 
-    category: Name | None = Field(None, description="as if a person had given it this category", examples=["Billing"])
+    category: ShortName | None = Field(
+        None, description="as if a person had given it this category", examples=["Billing"]
+    )
 
 
 class TextAnswer(BaseModel):
@@ -38,11 +48,11 @@ class TextAnswer(BaseModel):
     status: Literal["classified", "needs_review"] = Field(description="the status that a ticket would have")
     category: str | None = Field(description="the category; null: a person would decide")
     suggestion: str | None = Field(description="the guess, where a person would decide")
-    confidence: float | None = CONFIDENCE
-    confidence_source: Kind | None = CONFIDENCE_SOURCE
+    confidence: float | None = CONFIDENCE_FIELD
+    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
     threshold: float | None = Field(description="the confidence at which it is sure")
-    reason: str | None = REASON
-    classifier: str = CLASSIFIER
+    reason: str | None = REASON_FIELD
+    classifier: str = CLASSIFIER_FIELD
     suspicious: list[str] = Field(description="kinds of text in it that address the classifier")
     cost_usd: float = Field(description="what the answer has cost")
 
@@ -50,7 +60,7 @@ class TextAnswer(BaseModel):
 class RoutePreview(BaseModel):
     """Where a ticket would be sent now; nothing is sent."""
 
-    ticket_id: str = TICKET
+    ticket_id: str = TICKET_ID_FIELD
     status: Status = Field(description="where the ticket stands")
     category: str | None = Field(description="the category that a rule was looked up for")
     rule: str | None = Field(description="the first rule that matches; null: none")

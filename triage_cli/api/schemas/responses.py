@@ -8,22 +8,22 @@ from pydantic import BaseModel, Field
 from triage_cli.domain.errors import codes
 from triage_cli.domain.tickets import Priority, Status
 
-Kind = Literal["decision", "logprob", "said", "model", "human"]
-TICKET = Field(description="the ticket's id")
-RUN = Field(description="the run that did it; null: a single request")
-CATEGORY = Field(description="the category; null: none")
-CONFIDENCE = Field(description="how sure, from 0 to 1")
-CONFIDENCE_SOURCE = Field(
+ConfidenceSource = Literal["decision", "logprob", "said", "model", "human"]
+TICKET_ID_FIELD = Field(description="the ticket's id")
+RUN_ID_FIELD = Field(description="the run that did it; null: a single request")
+CATEGORY_FIELD = Field(description="the category; null: none")
+CONFIDENCE_FIELD = Field(description="how sure, from 0 to 1")
+CONFIDENCE_SOURCE_FIELD = Field(
     description="the source of the confidence; `said` (by a language model) is the least reliable"
 )
-CLASSIFIER = Field(description="the classifier's name in the configuration")
-REASON = Field(description="why, in the classifier's words")
+CLASSIFIER_FIELD = Field(description="the classifier's name in the configuration")
+REASON_FIELD = Field(description="why, in the classifier's words")
 
 
 class Ticket(BaseModel):
     """A ticket, always with all keys; unknown values are null."""
 
-    ticket_id: str = TICKET
+    ticket_id: str = TICKET_ID_FIELD
     external_id: str | None = Field(description="its id where it comes from")
     source: str = Field(description="where it comes from")
     subject: str | None = Field(description="what it is about, in a line")
@@ -34,10 +34,10 @@ class Ticket(BaseModel):
     status: Status = Field(description="where it stands")
     category: str | None = Field(description="what holds; null in new, failed and needs_review")
     suggestion: str | None = Field(description="the machine's unsure guess")
-    confidence: float | None = CONFIDENCE
-    confidence_source: Kind | None = CONFIDENCE_SOURCE
-    classifier: str | None = CLASSIFIER
-    reason: str | None = REASON
+    confidence: float | None = CONFIDENCE_FIELD
+    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
+    classifier: str | None = CLASSIFIER_FIELD
+    reason: str | None = REASON_FIELD
     verdict: bool = Field(description="whether a person's category holds")
     routed_to: str | None = Field(description="the destinations that accepted it")
     cost_usd: float = Field(description="what its answers have cost")
@@ -60,7 +60,7 @@ class Ignored(BaseModel):
 class EventResult(BaseModel):
     """What became of one event; without ticket and error, the configuration leaves it out."""
 
-    ticket_id: str | None = TICKET
+    ticket_id: str | None = TICKET_ID_FIELD
     error: str | None = Field(description="why it is no ticket")
 
 
@@ -73,15 +73,15 @@ class Received(BaseModel):
 class Classified(BaseModel):
     """The new answer, or the present one if no classifier needed to be asked (`asked` is false)."""
 
-    ticket_id: str = TICKET
+    ticket_id: str = TICKET_ID_FIELD
     classification: str | None = Field(description="the category answered, sure or not; null: the classifier abstained")
-    confidence: float | None = CONFIDENCE
-    confidence_source: Kind | None = CONFIDENCE_SOURCE
-    reason: str | None = REASON
+    confidence: float | None = CONFIDENCE_FIELD
+    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
+    reason: str | None = REASON_FIELD
     status: Status = Field(description="where the ticket stands now")
     category: str | None = Field(description="what holds now")
     suggestion: str | None = Field(description="the machine's unsure guess")
-    classifier: str | None = CLASSIFIER
+    classifier: str | None = CLASSIFIER_FIELD
     verdict: bool = Field(description="whether a person's category holds")
     cost_usd: float = Field(description="what the ticket's answers have cost")
     asked: bool = Field(description="whether a classifier was asked just now")
@@ -103,7 +103,7 @@ class Delivery(BaseModel):
     """What one destination gets for one decision."""
 
     delivery_id: str = Field(description="its id, the same in all attempts")
-    ticket_id: str = TICKET
+    ticket_id: str = TICKET_ID_FIELD
     classification_id: str | None = Field(description="the answer it follows from")
     category: str = Field(description="the ticket's category then")
     destination: str = Field(description="where it goes")
@@ -115,7 +115,7 @@ class Delivery(BaseModel):
     due_at: datetime = Field(description="when it is tried next")
     last_status: int | None = Field(description="the HTTP status of the last try")
     last_error: str | None = Field(description="why the last try failed")
-    run_id: str | None = RUN
+    run_id: str | None = RUN_ID_FIELD
     at: datetime = Field(description="when it was decided on")
     done_at: datetime | None = Field(description="when it was accepted, or given up")
     doubtful: bool = Field(description="whether it may have arrived although no answer came")
@@ -137,7 +137,7 @@ class Problem(BaseModel):
 class Routed(BaseModel):
     """Where a ticket went."""
 
-    ticket_id: str = TICKET
+    ticket_id: str = TICKET_ID_FIELD
     routed_to: str | None = Field(description="the destinations that accepted it")
     deliveries: list[Delivery] = Field(description="all its deliveries so far")
     status: Status = Field(description="where the ticket stands now")
@@ -150,14 +150,14 @@ class Classification(BaseModel):
     """One answer of a classifier, or a person's."""
 
     classification_id: str = Field(description="its id")
-    ticket_id: str = TICKET
-    run_id: str | None = RUN
+    ticket_id: str = TICKET_ID_FIELD
+    run_id: str | None = RUN_ID_FIELD
     step: str = Field(description="the classifier that was asked, of a cascade the step")
-    category: str | None = CATEGORY
-    confidence: float | None = CONFIDENCE
-    confidence_source: Kind | None = CONFIDENCE_SOURCE
-    reason: str | None = REASON
-    classifier: str = CLASSIFIER
+    category: str | None = CATEGORY_FIELD
+    confidence: float | None = CONFIDENCE_FIELD
+    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
+    reason: str | None = REASON_FIELD
+    classifier: str = CLASSIFIER_FIELD
     actor: str = Field(description="who asked")
     fingerprint: str = Field(description="a hash of the question: model, prompt, categories and options")
     threshold: float | None = Field(description="the confidence at which it is sure")
@@ -182,7 +182,7 @@ class Event(BaseModel):
     action: str = Field(description="what happened: created, classified, routed, delivered, …")
     ticket_id: str | None = Field(description="the ticket; null: it is about none")
     actor: str = Field(description="who did it")
-    run_id: str | None = RUN
+    run_id: str | None = RUN_ID_FIELD
     detail: dict[str, Any] = Field(description="what belongs to the action")
     prev: str = Field(description="the hash of the event before it")
     hash: str = Field(description="SHA-256 of this event and `prev`")
@@ -199,7 +199,7 @@ class Whole(Ticket):
 class AgentSuggestion(BaseModel):
     """A category that an agent suggests for a ticket."""
 
-    ticket_id: str = TICKET
+    ticket_id: str = TICKET_ID_FIELD
     category: str = Field(description="the category")
     agent: str = Field(description="the agent's name, as it gave it")
     actor: str = Field(description="the person or key on whose behalf it acts")
@@ -210,7 +210,7 @@ class AgentSuggestion(BaseModel):
 class Why(BaseModel):
     """The explanation of a ticket's decision."""
 
-    ticket_id: str = TICKET
+    ticket_id: str = TICKET_ID_FIELD
     status: Status = Field(description="where it stands")
     why: list[str] = Field(description="a sentence each: what was asked, what came back, what happens next")
     agent_suggestions: list[AgentSuggestion] = Field(default=[], description="what agents suggest; it decides nothing")
@@ -234,7 +234,7 @@ class Health(BaseModel):
 class Created(BaseModel):
     """A stored ticket. With `do`, also the results of its further steps."""
 
-    ticket_id: str = TICKET
+    ticket_id: str = TICKET_ID_FIELD
     ticket: Ticket = Field(description="the ticket as it is stored")
     classification: Classified | None = Field(
         default=None, description="with `do`: the answer just given, or the one that holds; null if there is none"
