@@ -21,8 +21,9 @@ from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category, Selection, TicketDraft
+from triage_cli.mcp_server.instructions import INSTRUCTIONS
 from triage_cli.mcp_server.server import AgentServer
-from triage_cli.mcp_server.untrusted import EXTRA, INSTRUCTIONS, PAGE
+from triage_cli.mcp_server.untrusted import EXTRA_LENGTH, PAGE_LENGTH
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.triage import Triage
 from triage_cli.service.local_consultation import LocalConsultation
@@ -218,9 +219,9 @@ def test_a_huge_text_is_cut_and_read_page_by_page(desk: Desk) -> None:
     assert len(json.dumps(summary)) < 3000
     assert summary["untrusted"]["subject"].endswith("s…")
     found = desk.call("get_ticket", ticket="H-1")
-    assert (found["description_length"], found["next_offset"]) == (400_000, PAGE)
-    assert found["untrusted"]["description"] == text[:PAGE] + "…"
-    assert len(found["untrusted"]["extra"]) == EXTRA + 1
+    assert (found["description_length"], found["next_offset"]) == (400_000, PAGE_LENGTH)
+    assert found["untrusted"]["description"] == text[:PAGE_LENGTH] + "…"
+    assert len(found["untrusted"]["extra"]) == EXTRA_LENGTH + 1
     assert len(json.dumps(found)) < 20_000
     last = desk.call("get_ticket", ticket="H-1", offset=400_000 - 10)
     assert (last["untrusted"]["description"], last["next_offset"]) == (text[-10:], None)

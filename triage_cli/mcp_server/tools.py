@@ -17,19 +17,19 @@ from triage_cli.domain.insight.stats import StatsKey, StatsQuery
 from triage_cli.domain.serialization import group_record, storable_or_none
 from triage_cli.domain.tickets import Priority, Selection, Status, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
-from triage_cli.mcp_server import answers
+from triage_cli.mcp_server import tool_answers
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.triage import Triage
 
-MAX_WAIT = 20.0  # seconds that an outage of a provider is waited for
-DAYS = 31
-GROUPS = 200
+MAX_WAIT = 20.0  # seconds that a tool waits for an outage of a provider
+STATS_DAYS = 31
+STATS_GROUPS = 200
 Waiting = Literal["needs_review", "failed", "new", "pending_delivery", "dead_letter", "unroutable"]
-STATUSES: dict[Waiting, Status] = {
+STATUS_BY_KIND: dict[Waiting, Status] = {
     "needs_review": "needs_review", "failed": "failed", "new": "new", "pending_delivery": "routing",
     "dead_letter": "undeliverable", "unroutable": "unroutable",
 }  # fmt: skip
-NEXT: dict[Waiting, str] = {
+NEXT_STEPS: dict[Waiting, str] = {
     "needs_review": "a person decides: triage review, or triage verdict TICKET CATEGORY",
     "failed": "triage classify asks again; the error says what went wrong",
     "new": "triage classify asks about them",
@@ -40,8 +40,10 @@ NEXT: dict[Waiting, str] = {
 TicketName = Annotated[
     str, Field(min_length=1, max_length=400, description="ticket_id, its last 6 or more characters, or external id")
 ]
-Limit = Annotated[int, Field(ge=1, le=50, description="tickets in one answer")]
-Day = Annotated[str | None, Field(max_length=40, description="ISO 8601, such as 2026-11-01 or 2026-11-01T08:00:00Z")]
+PageLimit = Annotated[int, Field(ge=1, le=50, description="tickets in one answer")]
+DayOrTime = Annotated[
+    str | None, Field(max_length=40, description="ISO 8601, such as 2026-11-01 or 2026-11-01T08:00:00Z")
+]
 CategoryName = Annotated[str, Field(min_length=1, max_length=80, description="one of explain_category, in any case")]
 
 
@@ -61,94 +63,95 @@ class ReadTools:
         category: Annotated[list[str], Field(max_length=50, description="any of these; empty: all")] = [],  # noqa: B006
         customer_id: Annotated[str | None, Field(max_length=1000)] = None,
         priority: Priority | None = None,
-        since: Day = None,
-        until: Day = None,
-        limit: Limit = 20,
+        since: DayOrTime = None,
+        until: DayOrTime = None,
+        limit: PageLimit = 20,
         cursor: Annotated[str, Field(max_length=80, description="next_cursor of the page before")] = "",
-    ) -> answers.TicketPage:
+    ) -> tool_answers.TicketPage:
         """Find tickets that meet all conditions, the newest first, a page at a time.
 
         Each is a summary; get_ticket reads one whole. `since` and `until` are about when a ticket was stored.
         """
-        selection = Selection(
+        ticket_selection = Selection(
             search=text,
             statuses=frozenset(status),
             categories=tuple(category),
             customer_id=customer_id,
             priority=priority,
-            since=_time(since),
-            until=_time(until),
+            since=_time_argument(since),
+            until=_time_argument(until),
             after=cursor,
             limit=limit + 1,
         )
-        found_tickets = list(self._triage.find(selection))
-        more = found_tickets[limit - 1].ticket_id if len(found_tickets) > limit else None
-        return answers.TicketPage(tickets=self._summaries(found_tickets[:limit]), next_cursor=more)
+        found_tickets = list(self._triage.find(ticket_selection))
+        next_cursor = found_tickets[limit - 1].ticket_id if len(found_tickets) > limit else None
+        return tool_answers.TicketPage(tickets=self._summaries(found_tickets[:limit]), next_cursor=next_cursor)
 
     def get_ticket(
         self,
         ticket: TicketName,
         offset: Annotated[int, Field(ge=0, description="next_offset, for more of a long description")] = 0,
-    ) -> answers.TicketAnswer:
+    ) -> tool_answers.TicketAnswer:
         """Read one ticket: its text, who decided it, where it was sent, and the explanation of its decisions."""
         history = self._triage.history(ticket)
         why = self._triage.why(history.ticket.ticket_id)
-        return answers.TicketAnswer.of_history(history, why, self._suspicion, offset)
+        return tool_answers.TicketAnswer.of_history(history, why, self._suspicion, offset)
 
     def get_stats(
         self,
         group_by: Annotated[list[StatsKey], Field(description="count in groups with the same of these")] = [],  # noqa: B006
-        since: Day = None,
-        until: Day = None,
-    ) -> answers.StatsAnswer:
+        since: DayOrTime = None,
+        until: DayOrTime = None,
+    ) -> tool_answers.StatsAnswer:
         """Count all tickets by status, category and day, deliveries by destination, and costs in USD.
 
         With `group_by` it also counts groups; `since` and `until` hold for the groups alone.
         """
         stats = self._triage.stats()
-        query = StatsQuery(Selection(since=_time(since), until=_time(until)), tuple(dict.fromkeys(group_by)))
-        groups = self._triage.stats_by(query)[:GROUPS] if group_by else []
-        return answers.StatsAnswer(
+        period = Selection(since=_time_argument(since), until=_time_argument(until))
+        stats_query = StatsQuery(period, tuple(dict.fromkeys(group_by)))
+        groups = self._triage.stats_by(stats_query)[:STATS_GROUPS] if group_by else []
+        return tool_answers.StatsAnswer(
             tickets=stats.tickets,
             by_status=dict(stats.by_status),
             by_category=dict(stats.by_category),
-            by_day=dict(sorted(stats.by_day.items())[-DAYS:]),
+            by_day=dict(sorted(stats.by_day.items())[-STATS_DAYS:]),
             deliveries={name: dict(states) for name, states in stats.deliveries.items()},
             cost_usd=stats.cost_usd,
             groups=[group_record(group) for group in groups],
         )
 
-    def list_waiting(self, kind: Waiting = "needs_review", limit: Limit = 20) -> answers.WaitingPage:
+    def list_waiting(self, kind: Waiting = "needs_review", limit: PageLimit = 20) -> tool_answers.WaitingPage:
         """Count the tickets that wait, and list the first ones of one kind.
 
         needs_review: for a person's decision, the most informative first. failed, new: for a classifier.
         pending_delivery: for the next attempt. dead_letter: deliveries that were given up. unroutable: no rule matches.
         """
-        counts = self._triage.stats().by_status
+        counts_by_status = self._triage.stats().by_status
         order = "review" if kind == "needs_review" else "newest"
-        selection = Selection(statuses=frozenset({STATUSES[kind]}), order=order, limit=limit)
-        return answers.WaitingPage(
-            counts={name: counts.get(status, 0) for name, status in STATUSES.items()},
-            next_step=NEXT[kind],
-            tickets=self._summaries(self._triage.find(selection)),
+        ticket_selection = Selection(statuses=frozenset({STATUS_BY_KIND[kind]}), order=order, limit=limit)
+        return tool_answers.WaitingPage(
+            counts={name: counts_by_status.get(status, 0) for name, status in STATUS_BY_KIND.items()},
+            next_step=NEXT_STEPS[kind],
+            tickets=self._summaries(self._triage.find(ticket_selection)),
         )
 
-    def explain_category(self, category: CategoryName | None = None) -> answers.CategoryList:
+    def explain_category(self, category: CategoryName | None = None) -> tool_answers.CategoryList:
         """Explain one category, or all: what belongs to it, the confidence that it needs, and where its tickets go."""
         profiles = self._consultation.category_profiles()
-        chosen = [p for p in profiles if category is None or category.casefold() in map(str.casefold, (p.name, *p.was))]
-        if not chosen:
+        named = [p for p in profiles if category is None or category.casefold() in map(str.casefold, (p.name, *p.was))]
+        if not named:
             hint = f"the categories are {', '.join(profile.name for profile in profiles)}"
             raise UsageError(f'no category "{category}"', hint=hint)
-        return answers.CategoryList(categories=[answers.CategoryAnswer.of(profile) for profile in chosen])
+        return tool_answers.CategoryList(categories=[tool_answers.CategoryAnswer.of(profile) for profile in named])
 
-    def preview_route(self, ticket: TicketName, category: CategoryName | None = None) -> answers.RouteAnswer:
+    def preview_route(self, ticket: TicketName, category: CategoryName | None = None) -> tool_answers.RouteAnswer:
         """Return where a ticket would be sent now and why; nothing is sent.
 
         With `category`: as if a person had given it that one.
         """
-        preview = self._consultation.preview_route(ticket, category)._asdict()
-        return answers.RouteAnswer(**{k: list(v) if isinstance(v, tuple) else v for k, v in preview.items()})
+        route_preview = self._consultation.preview_route(ticket, category)._asdict()
+        return tool_answers.RouteAnswer(**{k: list(v) if isinstance(v, tuple) else v for k, v in route_preview.items()})
 
     def classify_text(
         self,
@@ -157,17 +160,17 @@ class ReadTools:
         classifier: Annotated[
             str | None, Field(max_length=80, description="one of the configuration; else its default")
         ] = None,
-    ) -> answers.TextClassification:
+    ) -> tool_answers.TextClassification:
         """Return how a ticket with this text would be classified; nothing is stored.
 
         A classifier that asks a language model costs money each time, within the limit of this session.
         """
-        left = max(0.0, self._max_cost - self._consultation.spent)
-        plan = ClassifyPlan(classifier, max_cost=left, max_wait=MAX_WAIT)
-        return answers.TextClassification.of(self._consultation.classify_text(TextQuestion(subject, text), plan))
+        budget_left = max(0.0, self._max_cost - self._consultation.spent)
+        plan = ClassifyPlan(classifier, max_cost=budget_left, max_wait=MAX_WAIT)
+        return tool_answers.TextClassification.of(self._consultation.classify_text(TextQuestion(subject, text), plan))
 
-    def _summaries(self, tickets: Iterable[Ticket]) -> list[answers.TicketSummary]:
-        return [answers.TicketSummary.of(ticket, self._suspicion) for ticket in tickets]
+    def _summaries(self, tickets: Iterable[Ticket]) -> list[tool_answers.TicketSummary]:
+        return [tool_answers.TicketSummary.of(ticket, self._suspicion) for ticket in tickets]
 
 
 class WriteTools:
@@ -184,7 +187,7 @@ class WriteTools:
         description: Annotated[str | None, Field(max_length=100_000)] = None,
         customer_id: Annotated[str | None, Field(max_length=400, description="whose ticket it is")] = None,
         priority: Priority | None = None,
-    ) -> answers.CreatedTicket:
+    ) -> tool_answers.CreatedTicket:
         """Store a new ticket, with your name as its source; each call makes another one.
 
         It gets the status new: the next `triage classify` and `triage route` process it.
@@ -194,7 +197,7 @@ class WriteTools:
             description=storable_or_none(description),
             customer_id=storable_or_none(customer_id),
             priority=priority,
-            source=f"agent:{_name(context)}",
+            source=f"agent:{_agent_name_of(context)}",
             origin="typed",
         )
         if not draft.text.strip():
@@ -202,7 +205,7 @@ class WriteTools:
         for outcome in self._triage.create([draft]):
             if outcome.value is not None:
                 ticket = outcome.value
-                return answers.CreatedTicket(ticket_id=ticket.ticket_id, status=ticket.status, source=draft.source)
+                return tool_answers.CreatedTicket(ticket_id=ticket.ticket_id, status=ticket.status, source=draft.source)
             raise outcome.error or TriageError("the ticket was not stored", hint="try again")
         raise TriageError("the ticket was not stored: the server is stopping", hint="try again later")
 
@@ -212,24 +215,25 @@ class WriteTools:
         ticket: TicketName,
         category: CategoryName,
         reason: Annotated[str | None, Field(max_length=2000, description="why, for the person who reviews it")] = None,
-    ) -> answers.RecordedSuggestion:
+    ) -> tool_answers.RecordedSuggestion:
         """Suggest a category for a ticket, with your name; people see it in `triage review`.
 
         It is no verdict: the ticket keeps its category and status. Your next suggestion for it replaces this one.
         """
-        made = self._consultation.suggest(AgentSuggestionDraft(ticket, category, _name(context), reason))
-        return answers.RecordedSuggestion(
-            ticket_id=made.ticket_id, category=made.category, agent=made.agent, at=made.at
+        draft = AgentSuggestionDraft(ticket, category, _agent_name_of(context), reason)
+        recorded = self._consultation.suggest(draft)
+        return tool_answers.RecordedSuggestion(
+            ticket_id=recorded.ticket_id, category=recorded.category, agent=recorded.agent, at=recorded.at
         )
 
 
-def _name(context: Context) -> str:
-    """Return the name that the client of this session gives itself."""
+def _agent_name_of(context: Context) -> str:
+    """Return the agent's name, which the MCP client of this session gives itself."""
     client = context.session.client_params
     return agent_name(client.client_info.name if client else "")
 
 
-def _time(text: str | None) -> str | None:
+def _time_argument(text: str | None) -> str | None:
     if text is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The answers of the tools: fields of our records, and text from outside under `untrusted`."""
+"""The answers of the MCP tools: fields of our records, and text from outside under `untrusted`."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,11 +11,20 @@ from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.serialization import from_json
 from triage_cli.domain.tickets import Ticket
-from triage_cli.mcp_server.untrusted import EXCERPT, LINE, NAME, NOTICE, PAGE, one_line, quoted, quoted_json
+from triage_cli.mcp_server.instructions import NOTICE
+from triage_cli.mcp_server.untrusted import (
+    EXCERPT_LENGTH,
+    LINE_LENGTH,
+    NAME_LENGTH,
+    PAGE_LENGTH,
+    one_line,
+    quoted,
+    quoted_json,
+)
 
-# The most sentences of an explanation, and the most deliveries, in one answer: the last ones.
-SENTENCES = 60
-DELIVERIES = 20
+# The most sentences of an explanation, and the most deliveries, in one tool's answer: the last ones.
+MOST_SENTENCES = 60
+MOST_DELIVERIES = 20
 
 
 class QuotedFields(BaseModel):
@@ -52,20 +61,20 @@ class TicketFields(BaseModel):
 
 
 def ticket_fields(ticket: Ticket, suspicion: Suspicion) -> dict[str, Any]:
-    """Return the fields of a ticket that triage itself sets."""
-    fields = {name: getattr(ticket, name) for name in TicketFields.model_fields if name != "suspicious"}
-    return fields | {"verdict": ticket.verdict == 1, "suspicious": suspicion.found(ticket.text)}
+    """Return the fields of a tool's answer that triage itself sets."""
+    answer_fields = {name: getattr(ticket, name) for name in TicketFields.model_fields if name != "suspicious"}
+    return answer_fields | {"verdict": ticket.verdict == 1, "suspicious": suspicion.found(ticket.text)}
 
 
 def quoted_fields(ticket: Ticket) -> dict[str, str | None]:
-    """Return the short texts of a ticket from outside."""
+    """Return the short texts of a ticket from outside, quoted for a tool's answer."""
     return {
-        "subject": one_line(ticket.subject, EXCERPT),
-        "source": one_line(ticket.source, NAME),
-        "customer_id": one_line(ticket.customer_id, NAME),
-        "external_id": one_line(ticket.external_id, NAME),
-        "reason": one_line(ticket.reason, EXCERPT),
-        "error": one_line(ticket.error, EXCERPT),
+        "subject": one_line(ticket.subject, EXCERPT_LENGTH),
+        "source": one_line(ticket.source, NAME_LENGTH),
+        "customer_id": one_line(ticket.customer_id, NAME_LENGTH),
+        "external_id": one_line(ticket.external_id, NAME_LENGTH),
+        "reason": one_line(ticket.reason, EXCERPT_LENGTH),
+        "error": one_line(ticket.error, EXCERPT_LENGTH),
     }
 
 
@@ -76,9 +85,9 @@ class TicketSummary(TicketFields):
 
     @classmethod
     def of(cls, ticket: Ticket, suspicion: Suspicion) -> "TicketSummary":
-        """Return the summary of a ticket."""
-        quotes = QuotedSummary(**quoted_fields(ticket), excerpt=one_line(ticket.body, EXCERPT))
-        return cls(**ticket_fields(ticket, suspicion), untrusted=quotes)
+        """Return the summary of a ticket for a tool's answer."""
+        quoted_summary = QuotedSummary(**quoted_fields(ticket), excerpt=one_line(ticket.body, EXCERPT_LENGTH))
+        return cls(**ticket_fields(ticket, suspicion), untrusted=quoted_summary)
 
 
 class TicketPage(BaseModel):
@@ -111,9 +120,9 @@ class DeliveryAnswer(BaseModel):
 
     @classmethod
     def of(cls, delivery: Delivery) -> "DeliveryAnswer":
-        """Return a delivery."""
-        fields = {name: getattr(delivery, name) for name in cls.model_fields if name != "due_at"}
-        return cls(due_at=datetime.fromtimestamp(delivery.due_at, UTC).isoformat(timespec="seconds"), **fields)
+        """Return what a tool's answer has of a delivery."""
+        answer_fields = {name: getattr(delivery, name) for name in cls.model_fields if name != "due_at"}
+        return cls(due_at=datetime.fromtimestamp(delivery.due_at, UTC).isoformat(timespec="seconds"), **answer_fields)
 
 
 class QuotedSuggestion(BaseModel):
@@ -152,28 +161,28 @@ class TicketAnswer(TicketFields):
 
     @classmethod
     def of_history(cls, history: History, why: Why, suspicion: Suspicion, offset: int) -> "TicketAnswer":
-        """Return a ticket, with a page of its description."""
-        ticket, end = history.ticket, offset + PAGE
-        text = ticket.description or ""
+        """Return the tool's answer about a ticket, with a page of its description."""
+        ticket, page_end = history.ticket, offset + PAGE_LENGTH
+        description = ticket.description or ""
         return cls(
             **ticket_fields(ticket, suspicion),
-            description_length=len(text),
-            next_offset=end if end < len(text) else None,
+            description_length=len(description),
+            next_offset=page_end if page_end < len(description) else None,
             cost_usd=ticket.cost_usd,
-            deliveries=[DeliveryAnswer.of(delivery) for delivery in history.deliveries[-DELIVERIES:]],
+            deliveries=[DeliveryAnswer.of(delivery) for delivery in history.deliveries[-MOST_DELIVERIES:]],
             agent_suggestions=[
                 SuggestionAnswer(
-                    category=each.category,
-                    at=each.at,
-                    untrusted=QuotedSuggestion(agent=each.agent, note=quoted(each.note, LINE)),
+                    category=suggestion.category,
+                    at=suggestion.at,
+                    untrusted=QuotedSuggestion(agent=suggestion.agent, note=quoted(suggestion.note, LINE_LENGTH)),
                 )
-                for each in why.agent_suggestions[-DELIVERIES:]
+                for suggestion in why.agent_suggestions[-MOST_DELIVERIES:]
             ],
             untrusted=QuotedTicket(
                 **quoted_fields(ticket),
-                description=quoted(text[offset:], PAGE) if text else None,
+                description=quoted(description[offset:], PAGE_LENGTH) if description else None,
                 extra=quoted_json(from_json(ticket.extra)),
-                story=[one_line(line, LINE) or "" for line in why.why[-SENTENCES:]],
+                story=[one_line(line, LINE_LENGTH) or "" for line in why.why[-MOST_SENTENCES:]],
             ),
         )
 
@@ -205,11 +214,11 @@ class CategoryAnswer(BaseModel):
 
     @classmethod
     def of(cls, profile: CategoryProfile) -> "CategoryAnswer":
-        """Return the profile of a category."""
+        """Return the tool's answer about the profile of a category."""
         return cls(
             name=profile.name,
             description=profile.description,
-            examples=[one_line(text, EXCERPT) or "" for text in profile.examples[:10]],
+            examples=[one_line(example, EXCERPT_LENGTH) or "" for example in profile.examples[:10]],
             former_names=list(profile.was),
             thresholds=dict(profile.thresholds),
             routes=[
@@ -260,10 +269,10 @@ class TextClassification(BaseModel):
 
     @classmethod
     def of(cls, answer: TextAnswer) -> "TextClassification":
-        """Return an answer about a text."""
-        fields = answer._asdict() | {"suspicious": list(answer.suspicious)}
-        reason = QuotedReason(reason=one_line(fields.pop("reason"), EXCERPT))
-        return cls(**fields, untrusted=reason)
+        """Return the tool's answer about how a text would be classified."""
+        answer_fields = answer._asdict() | {"suspicious": list(answer.suspicious)}
+        reason = QuotedReason(reason=one_line(answer_fields.pop("reason"), EXCERPT_LENGTH))
+        return cls(**answer_fields, untrusted=reason)
 
 
 class CreatedTicket(BaseModel):
