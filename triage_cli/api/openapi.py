@@ -21,7 +21,8 @@ from triage_cli.api.openapi_errors import (
     header_refs,
     response_name,
 )
-from triage_cli.api.schemas import bulk, responses
+from triage_cli.api.schemas import outcome_lines as outcome_schemas
+from triage_cli.api.schemas import problems as problem_schemas
 
 SERVERS = [{"url": "http://127.0.0.1:8000", "description": "the default address of `triage serve`"}]
 CONTACT = {"name": "The triage project"}
@@ -86,7 +87,7 @@ def _openapi_description(app: FastAPI) -> OpenApi:
 
 def _schemas(schemas: OpenApi) -> OpenApi:
     """Return FastAPI's schemas with those that it does not derive, and with examples."""
-    for model in (responses.Problem, bulk.Line):
+    for model in (problem_schemas.Problem, outcome_schemas.Line):
         schema = model.model_json_schema(ref_template=SCHEMA_REF + "{model}")
         schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's schemas of a 422, which is never sent

@@ -1,12 +1,11 @@
 """A wrapper that gives the answers of a classifier calibrated confidence."""
 
-from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
-from triage_cli.domain.decisions import Answer
-from triage_cli.domain.decisions import Classification
-from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.evaluation.calibration import Curve
-from triage_cli.ports.classifiers import Classifier
 import json
+
+from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
+from triage_cli.domain.decisions import Answer, Classification
+from triage_cli.domain.evaluation.calibration import Calibration, Curve
+from triage_cli.ports.classifiers import Classifier
 
 
 class Calibrated(WrappedClassifier):

@@ -1,13 +1,14 @@
 """Learned versions of the embedded model: which of them can answer, and those of earlier releases."""
 
+import json
 from collections.abc import Callable
 from hashlib import sha256
+from typing import TYPE_CHECKING
+
 from triage_cli.config import Config
 from triage_cli.domain.learning import ModelVersion
 from triage_cli.ports.storage import Store
 from triage_cli.wiring.stores import open_shelf
-from typing import TYPE_CHECKING
-import json
 
 if TYPE_CHECKING:  # an annotation is no reason to import numpy
     from triage_cli.classifiers.embedded.encoder import Encoder

@@ -14,7 +14,11 @@ from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.routes.outcome_stream import ANSWERED_BY_LINES, outcome_lines, outcome_stream
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.routes.uploaded_body import drafts_of_body, drafts_within_limit, receive_body
-from triage_cli.api.schemas import bulk as bulk_schemas
+from triage_cli.api.schemas import classification as classification_schemas
+from triage_cli.api.schemas import routing as routing_schemas
+from triage_cli.api.schemas import table_upload as upload_schemas
+from triage_cli.api.schemas import ticket_selection as selection_schemas
+from triage_cli.api.schemas import verdicts as verdict_schemas
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.outcomes import Outcome
@@ -30,14 +34,14 @@ JSON_BODY_ONLY = [Depends(json_only)]
 @router.post(
     "/tickets/batch",
     **ANSWERED_BY_LINES,
-    openapi_extra={"requestBody": {"required": True, "content": bulk_schemas.TABLE_BODIES}},
+    openapi_extra={"requestBody": {"required": True, "content": upload_schemas.TABLE_BODIES}},
 )
 async def batch(
     request: Request,
     server_state: CurrentServer,
     triage: CurrentTriage,
     caller: CurrentCaller,
-    query: Annotated[bulk_schemas.BatchQuery, Query()],
+    query: Annotated[upload_schemas.BatchQuery, Query()],
     idempotency_key: Annotated[
         str | None, key_header("while a request runs, others with the same key are refused")
     ] = None,
@@ -72,39 +76,39 @@ async def batch(
 
 @router.post("/classify", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
 def classify_many(
-    server_state: CurrentServer, triage: CurrentTriage, body: bulk_schemas.ClassifyManyIn | None = None
+    server_state: CurrentServer, triage: CurrentTriage, body: classification_schemas.ClassifyManyIn | None = None
 ) -> NdjsonResponse:
     """Ask a classifier about the selected tickets, or about all that are new or failed, urgent ones first."""
-    body = body or bulk_schemas.ClassifyManyIn()
+    body = body or classification_schemas.ClassifyManyIn()
     classify_plan = ClassifyPlan(**dict(body.plan))
     return outcome_stream(server_state, triage, triage.classify(_selection(triage, body.selection), classify_plan))
 
 
 @router.post("/route", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
 def route_many(
-    server_state: CurrentServer, triage: CurrentTriage, body: bulk_schemas.RouteManyIn | None = None
+    server_state: CurrentServer, triage: CurrentTriage, body: routing_schemas.RouteManyIn | None = None
 ) -> NdjsonResponse:
     """Route the selected tickets by the routing map, or all classified ones and deliveries that are due."""
-    body = body or bulk_schemas.RouteManyIn()
+    body = body or routing_schemas.RouteManyIn()
     route_plan = RoutePlan(**dict(body.plan))
     return outcome_stream(server_state, triage, triage.route(_selection(triage, body.selection), route_plan))
 
 
 @router.post("/reclassify", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
 def reclassify_many(
-    server_state: CurrentServer, triage: CurrentTriage, body: bulk_schemas.ReclassifyManyIn | None = None
+    server_state: CurrentServer, triage: CurrentTriage, body: classification_schemas.ReclassifyManyIn | None = None
 ) -> NdjsonResponse:
     """Ask again about tickets that a machine decided. The answers are proposals, or are all applied, or none.
 
     A line's `flip` compares the present category with the new answer.
     """
-    body = body or bulk_schemas.ReclassifyManyIn()
+    body = body or classification_schemas.ReclassifyManyIn()
     reclassify_plan = ReclassifyPlan(**dict(body.plan) | {"classify": ClassifyPlan(**dict(body.plan.classify))})
     return outcome_stream(server_state, triage, triage.reclassify(_selection(triage, body.selection), reclassify_plan))
 
 
 @router.post("/verdicts", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
-def judge_many(body: bulk_schemas.VerdictsIn, server_state: CurrentServer, triage: CurrentTriage) -> NdjsonResponse:
+def judge_many(body: verdict_schemas.VerdictsIn, server_state: CurrentServer, triage: CurrentTriage) -> NdjsonResponse:
     """Set people's categories, or remove them; of several for one ticket the last one holds."""
     verdict_drafts = [
         VerdictDraft(row, v.name, v.category, v.note, v.shown, v.source) for row, v in enumerate(body.verdicts)
@@ -112,7 +116,7 @@ def judge_many(body: bulk_schemas.VerdictsIn, server_state: CurrentServer, triag
     return outcome_stream(server_state, triage, triage.give_verdicts(verdict_drafts))
 
 
-def _selection(triage: Triage, selection_in: bulk_schemas.SelectionIn) -> Selection:
+def _selection(triage: Triage, selection_in: selection_schemas.SelectionIn) -> Selection:
     """Return the tickets that a bulk request selects, also by names. Raises `NotFoundError` or `AmbiguousError`."""
     names = selection_in.ids
     ticket_ids = None if names is None else tuple(dict.fromkeys(triage.resolve(name) for name in names))

@@ -6,7 +6,7 @@ from typing import Any
 
 from triage_cli.api import problems
 from triage_cli.api.ndjson import NdjsonResponse
-from triage_cli.api.schemas import bulk as bulk_schemas
+from triage_cli.api.schemas import outcome_lines as outcome_schemas
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import ServerState
 from triage_cli.client import wire_format
@@ -19,7 +19,7 @@ from triage_cli.service.local_triage import LocalTriage
 ANSWERED_BY_LINES: dict[str, Any] = {
     "status_code": 200,
     "response_class": NdjsonResponse,
-    "responses": bulk_schemas.OUTCOME_LINES,
+    "responses": outcome_schemas.OUTCOME_LINES,
 }
 
 

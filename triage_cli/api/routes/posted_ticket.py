@@ -3,7 +3,7 @@
 import re
 
 from triage_cli.api.idempotency import IdempotentRequest, JsonAnswer
-from triage_cli.api.schemas import requests
+from triage_cli.api.schemas import tickets as ticket_schemas
 from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.mail import parts
 from triage_cli.domain.outcomes import Action, Outcome
@@ -12,10 +12,10 @@ from triage_cli.domain.tickets import Ticket, TicketDraft
 from triage_cli.readers import dates, priorities
 
 
-def ticket_draft(body: requests.TicketIn) -> TicketDraft:
+def ticket_draft(body: ticket_schemas.TicketIn) -> TicketDraft:
     """Return the draft of the ticket in a request's body. Raises `UsageError` if it has no text."""
     subject, description = storable_or_none(body.subject), storable_or_none(body.description)
-    if not any(re.search(requests.VISIBLE_CHARACTER, text) for text in (subject or "", description or "")):
+    if not any(re.search(ticket_schemas.VISIBLE_CHARACTER, text) for text in (subject or "", description or "")):
         raise UsageError("the ticket has no text", hint="give subject or description")
     extra = dict(parts.whole(body.extra))
     priority_text, created_text = storable_or_none(body.priority), storable_or_none(body.created_at)

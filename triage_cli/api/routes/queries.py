@@ -12,7 +12,12 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import CurrentTriage, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.routes.tickets import TicketName
-from triage_cli.api.schemas import reports, requests, responses
+from triage_cli.api.schemas import audit_log as audit_schemas
+from triage_cli.api.schemas import categories as category_schemas
+from triage_cli.api.schemas import stats as stats_schemas
+from triage_cli.api.schemas import ticket_history as history_schemas
+from triage_cli.api.schemas import ticket_selection as selection_schemas
+from triage_cli.api.schemas import tickets as ticket_schemas
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.insight.stats import StatsQuery
@@ -32,7 +37,7 @@ async def _no_repeated_parameter(request: Request) -> None:
 router = new_router("reads", _no_repeated_parameter)
 REPEATABLE = frozenset(
     name
-    for query in (requests.TicketQuery, requests.StatsQueryIn, requests.EventQueryIn)
+    for query in (selection_schemas.TicketQuery, stats_schemas.StatsQueryIn, audit_schemas.EventQueryIn)
     for name, field in query.model_fields.items()
     if get_origin(field.annotation) is list
 )
@@ -40,9 +45,15 @@ PAGE_LINK: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref":
 
 
 @router.get(
-    "/tickets", response_model=list[responses.Ticket], responses=PAGE_LINK, operation_id="list_tickets", summary="List"
+    "/tickets",
+    response_model=list[ticket_schemas.Ticket],
+    responses=PAGE_LINK,
+    operation_id="list_tickets",
+    summary="List",
 )
-def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], triage: CurrentTriage) -> Response:
+def list_(
+    request: Request, query: Annotated[selection_schemas.TicketQuery, Query()], triage: CurrentTriage
+) -> Response:
     """List tickets, newest first or sorted, a page at a time."""
     selection = _selection(query)._replace(
         ids=None if query.name is None else (triage.resolve(query.name),),
@@ -58,7 +69,7 @@ def list_(request: Request, query: Annotated[requests.TicketQuery, Query()], tri
     return _with_next_page_link(answer, request, page[-1].ticket_id if has_more else None)
 
 
-def _selection(query: requests.TicketConditions) -> Selection:
+def _selection(query: selection_schemas.TicketConditions) -> Selection:
     """Return the selection of a query: the tickets that meet all its conditions."""
     return Selection(
         statuses=frozenset(query.status),
@@ -78,33 +89,36 @@ def _selection(query: requests.TicketConditions) -> Selection:
     )
 
 
-@router.get("/tickets/{ticket_id}", response_model=responses.Whole)
+@router.get("/tickets/{ticket_id}", response_model=history_schemas.Whole)
 def show(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     """Show one ticket with its whole history."""
     return reply(history_record(triage.history(ticket_id)))
 
 
-@router.get("/tickets/{ticket_id}/why", response_model=responses.Why)
+@router.get("/tickets/{ticket_id}/why", response_model=history_schemas.Why)
 def why(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     """Explain in sentences how one ticket was decided, and what happens next."""
     return reply(why_record(triage.why(ticket_id)))
 
 
-@router.get("/tickets/{ticket_id}/logs", response_model=list[responses.Event], responses=PAGE_LINK)
+@router.get("/tickets/{ticket_id}/logs", response_model=list[audit_schemas.Event], responses=PAGE_LINK)
 def ticket_logs(
-    request: Request, ticket_id: TicketName, query: Annotated[requests.EventQueryIn, Query()], triage: CurrentTriage
+    request: Request,
+    ticket_id: TicketName,
+    query: Annotated[audit_schemas.EventQueryIn, Query()],
+    triage: CurrentTriage,
 ) -> Response:
     """Return one ticket's events, oldest first."""
     return _event_page(request, triage, query, triage.resolve(ticket_id))
 
 
-@router.get("/logs", response_model=list[responses.Event], responses=PAGE_LINK)
-def logs(request: Request, query: Annotated[requests.EventQueryIn, Query()], triage: CurrentTriage) -> Response:
+@router.get("/logs", response_model=list[audit_schemas.Event], responses=PAGE_LINK)
+def logs(request: Request, query: Annotated[audit_schemas.EventQueryIn, Query()], triage: CurrentTriage) -> Response:
     """Return events, oldest first: the last ones, or those after a seq."""
     return _event_page(request, triage, query, None)
 
 
-def _event_page(request: Request, triage: Triage, query: requests.EventQueryIn, ticket_id: str | None) -> Response:
+def _event_page(request: Request, triage: Triage, query: audit_schemas.EventQueryIn, ticket_id: str | None) -> Response:
     event_query = EventQuery(ticket_id, tuple(query.action), query.actor, moment(query.since), moment(query.until))
     if query.after is None:
         return reply([event_record(e) for e in triage.events(event_query._replace(limit=query.limit))])
@@ -114,26 +128,26 @@ def _event_page(request: Request, triage: Triage, query: requests.EventQueryIn, 
     return _with_next_page_link(answer, request, str(page[-1].seq) if len(found_events) > query.limit else None)
 
 
-@router.get("/stats", response_model=reports.Stats)
+@router.get("/stats", response_model=stats_schemas.Stats)
 def stats(triage: CurrentTriage) -> Response:
     """Count tickets by status, category, classifier and day, and deliveries by destination."""
     return reply(triage.stats()._asdict())
 
 
-@router.get("/stats/groups", response_model=list[reports.StatsGroup])
-def stats_groups(query: Annotated[requests.StatsQueryIn, Query()], triage: CurrentTriage) -> Response:
+@router.get("/stats/groups", response_model=list[stats_schemas.StatsGroup])
+def stats_groups(query: Annotated[stats_schemas.StatsQueryIn, Query()], triage: CurrentTriage) -> Response:
     """Count tickets in groups, ordered by their keys."""
     stats_query = StatsQuery(_selection(query), tuple(dict.fromkeys(query.by)))
     return reply([group_record(group) for group in triage.stats_by(stats_query)])
 
 
-@router.get("/categories", response_model=list[responses.Category])
+@router.get("/categories", response_model=list[category_schemas.Category])
 def categories(triage: CurrentTriage) -> Response:
     """Return the categories that a ticket may get."""
     return reply([category._asdict() for category in triage.categories()])
 
 
-@router.get("/audit/head", response_model=reports.Head)
+@router.get("/audit/head", response_model=audit_schemas.Head)
 def head(triage: CurrentTriage) -> Response:
     """Return the head of the audit log, to be kept elsewhere."""
     return reply(triage.audit_head()._asdict())

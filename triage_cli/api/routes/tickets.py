@@ -14,7 +14,11 @@ from triage_cli.api.dependencies import new_router
 from triage_cli.api.idempotency import JsonAnswer
 from triage_cli.api.routes.posted_ticket import stored_answer, ticket_draft
 from triage_cli.api.routes.ticket_use_cases import CurrentUseCases, TicketUseCases, outcome_value
-from triage_cli.api.schemas import requests, responses
+from triage_cli.api.schemas import classification as classification_schemas
+from triage_cli.api.schemas import routing as routing_schemas
+from triage_cli.api.schemas import ticket_selection as selection_schemas
+from triage_cli.api.schemas import tickets as ticket_schemas
+from triage_cli.api.schemas import verdicts as verdict_schemas
 from triage_cli.api.server_state import ServerState
 from triage_cli.domain.decisions import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
@@ -30,9 +34,9 @@ TicketName = Annotated[
     str,
     AfterValidator(unquote),  # the middleware keeps some characters encoded
     Path(
-        max_length=requests.LONGEST_NAME,
+        max_length=selection_schemas.LONGEST_NAME,
         description="its id, an unambiguous ending of 6 or more characters, or its external id",
-        examples=[requests.EXAMPLE_NAME],
+        examples=[selection_schemas.EXAMPLE_NAME],
     ),
 ]
 # How many seconds an endpoint waits for a provider's outage, while the caller waits.
@@ -40,10 +44,13 @@ MAX_WAIT = 20.0
 
 
 @router.post(
-    "/tickets", status_code=201, response_model=responses.Created, responses={200: {"model": responses.Created}}
+    "/tickets",
+    status_code=201,
+    response_model=ticket_schemas.Created,
+    responses={200: {"model": ticket_schemas.Created}},
 )
 def create(
-    body: requests.TicketIn, use_cases: CurrentUseCases, query: Annotated[requests.CreateQuery, Query()]
+    body: ticket_schemas.TicketIn, use_cases: CurrentUseCases, query: Annotated[ticket_schemas.CreateQuery, Query()]
 ) -> Response:
     """Store a ticket: 201, or 200 if the external id was known (the ticket was updated, or is unchanged).
 
@@ -105,10 +112,12 @@ def _delivery_records(
     return [delivery_record(delivery, attempts) for delivery in deliveries]
 
 
-@router.post("/tickets/{ticket_id}/classify", response_model=responses.Classified)
-def classify(ticket_id: TicketName, use_cases: CurrentUseCases, body: requests.ClassifyIn | None = None) -> Response:
+@router.post("/tickets/{ticket_id}/classify", response_model=classification_schemas.Classified)
+def classify(
+    ticket_id: TicketName, use_cases: CurrentUseCases, body: classification_schemas.ClassifyIn | None = None
+) -> Response:
     """Ask a classifier about one ticket; a sure answer holds."""
-    body = body or requests.ClassifyIn()
+    body = body or classification_schemas.ClassifyIn()
     plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
 
     def classify_ticket() -> JsonAnswer:
@@ -137,13 +146,13 @@ def _classification_record(decided: Decided) -> dict[str, Any]:
     }
 
 
-@router.post("/tickets/{ticket_id}/route", response_model=responses.Routed)
-def route(ticket_id: TicketName, use_cases: CurrentUseCases, body: requests.RouteIn | None = None) -> Response:
+@router.post("/tickets/{ticket_id}/route", response_model=routing_schemas.Routed)
+def route(ticket_id: TicketName, use_cases: CurrentUseCases, body: routing_schemas.RouteIn | None = None) -> Response:
     """Route one ticket by the routing map; a delivery that fails now is due later, and `problem` has the error.
 
     400: it has no category yet. 409: no rule matches it.
     """
-    body = body or requests.RouteIn()
+    body = body or routing_schemas.RouteIn()
     plan = RoutePlan(body.retry_dead, body.again)
 
     def route_ticket() -> JsonAnswer:
@@ -164,13 +173,13 @@ def route(ticket_id: TicketName, use_cases: CurrentUseCases, body: requests.Rout
     return use_cases.once(body, route_ticket)
 
 
-@router.post("/tickets/{ticket_id}/verdict", response_model=responses.Ticket)
-def verdict(ticket_id: TicketName, body: requests.VerdictIn, use_cases: CurrentUseCases) -> Response:
+@router.post("/tickets/{ticket_id}/verdict", response_model=ticket_schemas.Ticket)
+def verdict(ticket_id: TicketName, body: verdict_schemas.VerdictIn, use_cases: CurrentUseCases) -> Response:
     """Set a person's category, which no machine changes; null removes it."""
     return use_cases.once(body, lambda: JsonAnswer(200, _record_with_verdict(use_cases.triage, ticket_id, body)))
 
 
-def _record_with_verdict(triage: Triage, name: str, body: requests.VerdictIn) -> dict[str, Any]:
+def _record_with_verdict(triage: Triage, name: str, body: verdict_schemas.VerdictIn) -> dict[str, Any]:
     outcome: Outcome[Ticket]
     ticket_id = triage.resolve(name)
     (outcome,) = triage.give_verdicts([VerdictDraft(0, ticket_id, body.category, body.note)])

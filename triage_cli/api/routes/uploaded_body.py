@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from triage_cli.api.media_types import media_type
-from triage_cli.api.schemas import bulk as bulk_schemas
+from triage_cli.api.schemas import table_upload as upload_schemas
 from triage_cli.client import wire_errors, wire_format
 from triage_cli.domain.errors import MediaTypeError, RowError, TooLargeError, UsageError
 from triage_cli.domain.runs import WHOLE, InputPart
@@ -33,8 +33,8 @@ class UploadedBody(NamedTuple):
 async def receive_body(request: Request) -> UploadedBody:
     """Receive the whole uploaded body before anything is answered: a client sends all before it reads."""
     body_type = media_type(request.headers)
-    if body_type not in (*bulk_schemas.TABLE_TYPES, wire_format.PARCEL):
-        hint = f"send {' or '.join(bulk_schemas.TABLE_TYPES)}"
+    if body_type not in (*upload_schemas.TABLE_TYPES, wire_format.PARCEL):
+        hint = f"send {' or '.join(upload_schemas.TABLE_TYPES)}"
         raise MediaTypeError(f'a body of type "{body_type}" is not read here', hint=hint)
     body_file = cast("BinaryIO", SpooledTemporaryFile(BODY_IN_MEMORY))  # noqa: SIM115 - closed by whoever reads it
     request_hash = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
@@ -53,7 +53,7 @@ async def receive_body(request: Request) -> UploadedBody:
 
 
 def drafts_of_body(
-    uploaded_body: UploadedBody, query: bulk_schemas.BatchQuery
+    uploaded_body: UploadedBody, query: upload_schemas.BatchQuery
 ) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
     """Return the counts of earlier parts of an input, and the drafts of an uploaded body.
 
@@ -63,7 +63,7 @@ def drafts_of_body(
         return _drafts_of_client(uploaded_body.file)
     if not uploaded_body.size:
         return WHOLE, iter(())
-    options = ReadOptions(source=query.source, format=bulk_schemas.TABLE_TYPES[uploaded_body.body_type])
+    options = ReadOptions(source=query.source, format=upload_schemas.TABLE_TYPES[uploaded_body.body_type])
     return WHOLE, open_table(uploaded_body.file, "the body", options).rows
 
 

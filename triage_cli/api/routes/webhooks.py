@@ -14,7 +14,8 @@ from triage_cli.api.dependencies import CurrentServer, new_router
 from triage_cli.api.idempotency import JsonAnswer, reply
 from triage_cli.api.media_types import FORM, JSON, json_or_form, media_type
 from triage_cli.api.routes.posted_ticket import stored_answer, ticket_draft
-from triage_cli.api.schemas import requests, responses
+from triage_cli.api.schemas import tickets as ticket_schemas
+from triage_cli.api.schemas import webhooks as webhook_schemas
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import IncomingWebhook, ServerState
 from triage_cli.api.signature_check import verified_event_id
@@ -61,10 +62,10 @@ def _webhook_of(server_state: ServerState, source: str) -> IncomingWebhook:
 @router.post(
     "/webhooks/{source}",
     status_code=201,
-    response_model=responses.Created,
+    response_model=ticket_schemas.Created,
     responses={
-        200: {"model": responses.Created | responses.Challenge | responses.Received},
-        202: {"model": responses.Ignored},
+        200: {"model": ticket_schemas.Created | webhook_schemas.Challenge | webhook_schemas.Received},
+        202: {"model": webhook_schemas.Ignored},
     },
     openapi_extra=EVENT_BODY,
 )
@@ -156,7 +157,7 @@ def _challenge(spec: HookSpec, headers: Headers, event: object) -> str | None:
     return _text_at(event, "challenge") if _text_at(event, "type") == "url_verification" else None
 
 
-def ticket_of_event(webhook: IncomingWebhook, event: object) -> requests.TicketIn:
+def ticket_of_event(webhook: IncomingWebhook, event: object) -> ticket_schemas.TicketIn:
     """Return the ticket of a webhook's event, by the paths of the configuration."""
     paths_by_field = {field: paths for field, paths in webhook.spec.fields.items() if field != UPDATED_AT}
     fields: dict[str, Any] = {field: _text_of_paths(event, field, paths) for field, paths in paths_by_field.items()}
@@ -164,7 +165,7 @@ def ticket_of_event(webhook: IncomingWebhook, event: object) -> requests.TicketI
         if fields.get(field):
             fields[field] = mail_html.plain(fields[field]) or None
     try:
-        return requests.TicketIn(**{k: v for k, v in fields.items() if v is not None}, source=webhook.spec.name)
+        return ticket_schemas.TicketIn(**{k: v for k, v in fields.items() if v is not None}, source=webhook.spec.name)
     except ValidationError as error:
         misfits = ", ".join(str(field) for e in error.errors() for field in e["loc"])
         raise UsageError(

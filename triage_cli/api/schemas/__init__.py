@@ -1,1 +1,1 @@
-"""The bodies of requests and responses."""
+"""The bodies of requests and responses, and the parameters of queries, by subject."""

@@ -6,25 +6,19 @@ How little, or not at all, is chosen on labelled texts that are held out.
 
 from collections.abc import Sequence
 from functools import cached_property
-from triage_cli.classifiers.embedded.fitted_model import Floats
-from triage_cli.classifiers.embedded.fitted_model import Integers
+
+import numpy as np
+
+from triage_cli.classifiers.embedded.fitted_model import Floats, Integers
 from triage_cli.classifiers.embedded.language_guard import share_foreign
 from triage_cli.classifiers.embedded.logistic_regression import TOLERANCE
-from triage_cli.classifiers.embedded.score_calibration import best_temperature
-from triage_cli.classifiers.embedded.score_calibration import fitted_calibration
-from triage_cli.classifiers.embedded.score_calibration import softmax
+from triage_cli.classifiers.embedded.score_calibration import best_temperature, fitted_calibration, softmax
 from triage_cli.classifiers.embedded.tokens import words_of
-from triage_cli.classifiers.embedded.training_set import Choice
-from triage_cli.classifiers.embedded.training_set import TEXTS_TO_CHOOSE
-from triage_cli.classifiers.embedded.training_set import TrainingSet
-from triage_cli.classifiers.embedded.training_texts import TrainingText
-from triage_cli.classifiers.embedded.training_texts import labelled_texts_of
-from triage_cli.classifiers.embedded.training_texts import taught_words_of
+from triage_cli.classifiers.embedded.training_set import TEXTS_TO_CHOOSE, Choice, TrainingSet
+from triage_cli.classifiers.embedded.training_texts import TrainingText, labelled_texts_of, taught_words_of
 from triage_cli.classifiers.examples import ENGLISH
-from triage_cli.domain.learning import NOTHING
-from triage_cli.domain.learning import Unlabelled
+from triage_cli.domain.learning import NOTHING, Unlabelled
 from triage_cli.domain.tickets import Category
-import numpy as np
 
 GUESSED_WEIGHTS = (0.1, 0.3)  # of a text with a guessed label, beside 1 of a labelled text
 SUREST_SHARE = 0.6  # share of the texts with the same guess that count

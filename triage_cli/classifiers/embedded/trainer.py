@@ -1,30 +1,22 @@
 """The trainer of the embedded model: trains versions of it, and asks trained ones, for the use cases."""
 
-from collections.abc import Callable
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+
+import numpy as np
+
 from triage_cli.classifiers.embedded.encoder import Encoder
-from triage_cli.classifiers.embedded.fit import MakeTrainingSet
-from triage_cli.classifiers.embedded.fit import chosen_hyperparameters
-from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.fitted_model import Model
-from triage_cli.classifiers.embedded.fitted_model import has_learned
-from triage_cli.classifiers.embedded.fitted_model import knows
-from triage_cli.classifiers.embedded.fitted_model import suited
+from triage_cli.classifiers.embedded.fit import MakeTrainingSet, chosen_hyperparameters, fit
+from triage_cli.classifiers.embedded.fitted_model import Model, has_learned, knows, suited
 from triage_cli.classifiers.embedded.guesses import likeliest_labels
-from triage_cli.classifiers.embedded.inference import Predictor
-from triage_cli.classifiers.embedded.inference import inference_steps
+from triage_cli.classifiers.embedded.inference import Predictor, inference_steps
 from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
-from triage_cli.classifiers.embedded.self_training import SelfTrainingSet
-from triage_cli.classifiers.embedded.self_training import weighed
+from triage_cli.classifiers.embedded.self_training import SelfTrainingSet, weighed
 from triage_cli.classifiers.embedded.tokens import tokens_of
 from triage_cli.classifiers.embedded.training_set import Choice
-from triage_cli.domain.learning import Labelled
-from triage_cli.domain.learning import NOTHING
-from triage_cli.domain.learning import Unlabelled
+from triage_cli.domain.learning import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.tickets import Category
 from triage_cli.ports.classifiers import Settings
-import numpy as np
 
 LEAST_CHANCE = 1e-6  # bounds the log loss of a single labelled text
 

@@ -1,35 +1,24 @@
 """`triage classify`: ask a classifier about tickets."""
 
 from collections import Counter
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from functools import cache
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
+from typing import Annotated
+
+import typer
+
 from triage_cli import wiring
-from triage_cli.cli import local_time
-from triage_cli.cli import messages
-from triage_cli.cli import options
-from triage_cli.cli import terminal
-from triage_cli.cli import ticket_id_input
+from triage_cli.cli import local_time, messages, options, terminal, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Printer
-from triage_cli.cli.output import TICKETS_TABLE
-from triage_cli.cli.output import TicketPrintOptions
-from triage_cli.cli.progress import ProgressBar
-from triage_cli.cli.progress import among
-from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.decisions import Decided
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.exit_codes import gravest
+from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
+from triage_cli.cli.progress import ProgressBar, among
+from triage_cli.domain.decisions import ClassifyPlan, Decided
+from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.insight.stats import Stats
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.serialization import TICKET_KEYS
-from triage_cli.domain.serialization import outcome_record
+from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import Selection
-from typing import Annotated
-import typer
 
 CLASSIFY_COLUMNS = (*TICKET_KEYS, "asked")
 PREVIEW_KEYS = ("tickets", "tokens", "cost_usd", "prompt")

@@ -1,45 +1,31 @@
 """`triage create`: stores one typed ticket, or many from tables or mail."""
 
+import sys
 from collections import Counter
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated, Any
+
+import typer
+
 from triage_cli import wiring
-from triage_cli.cli import input_tables
-from triage_cli.cli import messages
-from triage_cli.cli import options
-from triage_cli.cli import terminal
-from triage_cli.cli.command import makes_database
-from triage_cli.cli.command import remote_command
+from triage_cli.cli import input_tables, messages, options, terminal
+from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Printer
-from triage_cli.cli.output import TICKETS_TABLE
-from triage_cli.cli.output import TicketPrintOptions
-from triage_cli.cli.progress import ProgressBar
-from triage_cli.cli.progress import total_of
+from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
+from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain import dedup
-from triage_cli.domain.errors import RowError
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.outcomes import Action
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.serialization import TICKET_KEYS
-from triage_cli.domain.serialization import outcome_record
-from triage_cli.domain.serialization import ticket_record
-from triage_cli.domain.tickets import Category
-from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.tickets import TicketDraft
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
+from triage_cli.domain.tickets import Category, Ticket, TicketDraft
 from triage_cli.domain.times import now
 from triage_cli.readers import Table
 from triage_cli.service.category_names import CategoryNames
 from triage_cli.service.intake.import_dry_run import import_dry_run
-from typing import Annotated
-from typing import Any
-import sys
-import typer
 
 PREVIEW_ROWS = 3  # tickets of each table that a dry run shows
 CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")

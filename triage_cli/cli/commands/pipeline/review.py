@@ -1,12 +1,17 @@
 """`triage review`: shows tickets that wait for a person, or all, in a full-screen application."""
 
+import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Annotated
+
+import typer
+
 from triage_cli import wiring
-from triage_cli.cli import messages
-from triage_cli.cli import options
-from triage_cli.cli import terminal
+from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.commands.models.learn import learning_summary
 from triage_cli.cli.context import CommandContext
@@ -15,11 +20,6 @@ from triage_cli.cli.review.filters import View
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from typing import Annotated
-import os
-import signal
-import sys
-import typer
 
 
 @remote_command

@@ -1,47 +1,29 @@
 """`triage run`: creates, classifies and routes in one pass; it prints one record for each row, in order."""
 
 from collections import Counter
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
+
 from triage_cli import wiring
-from triage_cli.cli import input_tables
-from triage_cli.cli import messages
-from triage_cli.cli import options
-from triage_cli.cli.command import makes_database
-from triage_cli.cli.command import remote_command
-from triage_cli.cli.commands.pipeline.create import CREATE_ACTIONS
-from triage_cli.cli.commands.pipeline.create import preview_tables
-from triage_cli.cli.commands.pipeline.route import routed_to_line
-from triage_cli.cli.commands.pipeline.route import step_after_routing
-from triage_cli.cli.commands.pipeline.route import waiting_offline
+from triage_cli.cli import input_tables, messages, options
+from triage_cli.cli.command import makes_database, remote_command
+from triage_cli.cli.commands.pipeline.create import CREATE_ACTIONS, preview_tables
+from triage_cli.cli.commands.pipeline.route import routed_to_line, step_after_routing, waiting_offline
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import DELIMITED_FORMATS
-from triage_cli.cli.output import Printer
-from triage_cli.cli.output import TICKETS_TABLE
-from triage_cli.cli.output import TicketPrintOptions
-from triage_cli.cli.progress import ProgressBar
-from triage_cli.cli.progress import total_of
+from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
+from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import ItemError
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.exit_codes import gravest
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.outcomes import in_order
+from triage_cli.domain.errors import ItemError, UsageError
+from triage_cli.domain.exit_codes import ExitCode, gravest
+from triage_cli.domain.outcomes import Outcome, in_order
 from triage_cli.domain.serialization import ADDED_KEYS as ADDED
-from triage_cli.domain.serialization import TICKET_KEYS
-from triage_cli.domain.serialization import ticket_record
-from triage_cli.domain.tickets import Rejected
-from triage_cli.domain.tickets import TicketDraft
+from triage_cli.domain.serialization import TICKET_KEYS, ticket_record
+from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers import Table
 from triage_cli.readers.table import unique_column_names
-from typing import Any
 
 RunOutcome = Outcome[Routed]
 RunRow = tuple[Sequence[Any], list[Any]]

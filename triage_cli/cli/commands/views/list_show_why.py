@@ -1,42 +1,28 @@
 """`triage list`, `show` and `why`: tickets, their history, and the explanation of decisions."""
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from itertools import chain
-from itertools import islice
+from itertools import chain, islice
 from shutil import get_terminal_size
 from textwrap import wrap
-from triage_cli.cli import local_time
-from triage_cli.cli import messages
-from triage_cli.cli import options
-from triage_cli.cli import terminal
-from triage_cli.cli import ticket_id_input
+from typing import Annotated, Literal
+
+import typer
+
+from triage_cli.cli import local_time, messages, options, terminal, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import PrintOptions
-from triage_cli.cli.output import Printer
-from triage_cli.cli.output import TICKETS_TABLE
-from triage_cli.cli.output import Table
-from triage_cli.cli.output import TicketPrintOptions
-from triage_cli.cli.output import drawn_by
+from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
 from triage_cli.cli.progress import counted_line
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.serialization import TICKET_KEYS
-from triage_cli.domain.serialization import history_record
-from triage_cli.domain.serialization import ticket_record
-from triage_cli.domain.serialization import why_record
+from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_record, why_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.service import category_renames
-from typing import Annotated
-from typing import Literal
-import re
-import sys
-import typer
 
 TICKET_NAME = "A ticket's id, its last 6 or more characters, or its external id"
 Name = Annotated[str, typer.Argument(metavar="ID", help=f"{TICKET_NAME}.")]

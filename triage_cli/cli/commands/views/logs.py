@@ -1,29 +1,24 @@
 """`triage logs`: the audit log."""
 
-from collections.abc import Iterator
-from functools import partial
-from itertools import chain
-from triage_cli.cli import messages
-from triage_cli.cli import options
-from triage_cli.cli import terminal
-from triage_cli.cli.command import remote_command
-from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Printer
-from triage_cli.cli.output import TicketPrintOptions
-from triage_cli.cli.progress import counted_line
-from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.audit.events import LoggedEvent
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.serialization import EVENT_KEYS
-from triage_cli.domain.serialization import event_record
-from triage_cli.domain.tickets import Selection
-from typing import Annotated
-from typing import Any
 import select
 import sys
 import time
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from typing import Annotated, Any
+
 import typer
+
+from triage_cli.cli import messages, options, terminal
+from triage_cli.cli.command import remote_command
+from triage_cli.cli.context import CommandContext
+from triage_cli.cli.output import Printer, TicketPrintOptions
+from triage_cli.cli.progress import counted_line
+from triage_cli.domain.audit.events import EventAction, EventQuery, LoggedEvent
+from triage_cli.domain.errors import UsageError
+from triage_cli.domain.serialization import EVENT_KEYS, event_record
+from triage_cli.domain.tickets import Selection
 
 EVENTS_ON_TERMINAL = 100
 FOLLOW_SECONDS = 0.5  # between two looks for new events with --follow

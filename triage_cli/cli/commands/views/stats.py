@@ -1,18 +1,16 @@
 """`triage stats`: counts by status, category, classifier and day, cost, deliveries."""
 
+from typing import Annotated
+
+import typer
+
 from triage_cli.cli import options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import PrintOptions
-from triage_cli.cli.output import Printer
-from triage_cli.cli.output import drawn_by
-from triage_cli.domain.insight.stats import STATS_KEYS
-from triage_cli.domain.insight.stats import StatsQuery
-from triage_cli.domain.serialization import GROUP_COUNTS
-from triage_cli.domain.serialization import group_record
+from triage_cli.cli.output import Printer, PrintOptions, drawn_by
+from triage_cli.domain.insight.stats import STATS_KEYS, StatsQuery
+from triage_cli.domain.serialization import GROUP_COUNTS, group_record
 from triage_cli.domain.tickets import Selection
-from typing import Annotated
-import typer
 
 
 @remote_command

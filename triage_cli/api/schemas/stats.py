@@ -1,8 +1,11 @@
-"""Responses about the whole database, for the API's description: counts, the audit log's head."""
+"""Counts of tickets, of batches and of deliveries in responses."""
 
 from datetime import datetime
 
 from pydantic import BaseModel, Field
+
+from triage_cli.api.schemas.ticket_selection import TicketConditions
+from triage_cli.domain.insight.stats import StatsKey
 
 
 class Waiting(BaseModel):
@@ -52,25 +55,9 @@ class StatsGroup(BaseModel):
     cost_usd: float = Field(description="what their answers have cost")
 
 
-class Run(BaseModel):
-    """One bulk command or request. Without `ended_at` it still runs, or was killed (`exit_code` 137)."""
+class StatsQueryIn(TicketConditions):
+    """The tickets to count, and the keys of groups."""
 
-    run_id: str = Field(description="its id, which events have too")
-    kind: str = Field(description="the command")
-    command_line: str = Field(alias="words", description="as it was called")
-    actor: str = Field(description="who called it")
-    host: str = Field(description="the machine")
-    pid: int = Field(description="its process")
-    started_at: datetime = Field(description="when it began")
-    ended_at: datetime | None = Field(description="when it ended")
-    seconds: float | None = Field(description="how long it took")
-    counts: dict[str, int] = Field(description="the number of tickets by result")
-    cost_usd: float = Field(description="what its answers have cost")
-    exit_code: int | None = Field(description="how it ended")
-
-
-class Head(BaseModel):
-    """The head of the audit log: kept elsewhere, it proves later that nothing before it was changed."""
-
-    head: str = Field(description="the hash of the last event")
-    events: int = Field(description="how many there are")
+    by: list[StatsKey] = Field(
+        default_factory=list, description="the keys of a group; may be repeated", examples=[["category"]]
+    )

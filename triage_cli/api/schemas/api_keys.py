@@ -1,20 +1,15 @@
-"""Requests and responses of the endpoints for administrators, for the API's description."""
+"""API keys in requests and responses."""
 
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field
 
-from triage_cli.api.schemas.requests import QueryParameters, RequestBody
+from triage_cli.api.schemas.request_fields import RequestBody
 from triage_cli.domain.api_keys import Role
 
-# As service.api_keys.NAME has it, which refuses all else: this is for readers of the description.
+# As service.api_key_ring.NAME has it, which refuses all else: this is for readers of the description.
 KEY_NAME_PATTERN = r"^[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?$"
-HeadHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-PlacesByHead = Annotated[
-    dict[HeadHash, Annotated[str, StringConstraints(max_length=5000)]],
-    Field(max_length=10_000, json_schema_extra={"additionalProperties": False}),
-]
 LONGEST_LIFETIME = 100 * 366 * 86_400
 KeyLifetime = Annotated[float, Field(ge=1, le=LONGEST_LIFETIME)]
 ROLE_TEXT = "what it may do: read the metrics, read, also work on tickets, all"
@@ -58,26 +53,3 @@ class IssuedKey(BaseModel):
     name: str = Field(description="who uses it")
     role: Role = Field(description=ROLE_TEXT)
     key: str = Field(description="its text, which is shown only now")
-
-
-class ForgetIn(RequestBody):
-    """The customer whose text is erased."""
-
-    customer_id: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)] = Field(
-        description="the customer"
-    )
-
-
-class RunQuery(QueryParameters):
-    """The number of runs."""
-
-    limit: int = Field(50, ge=1, le=1000, description="runs in the answer", examples=[50])
-
-
-class VerifyIn(RequestBody):
-    """Heads that must be in the audit log."""
-
-    heads: Annotated[list[HeadHash], Field(max_length=10_000)] | PlacesByHead = Field(
-        default_factory=list,
-        description="heads that were kept elsewhere; as an object, by where each was kept, which an error repeats",
-    )

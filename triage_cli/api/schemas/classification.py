@@ -1,0 +1,143 @@
+"""Requests to classify, and the answers of classifiers."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from triage_cli.api.schemas.request_fields import (
+    CLASSIFIER_TEXT,
+    LongText,
+    RequestBody,
+    Seconds,
+    ShortName,
+    Usd,
+    WorkerCount,
+)
+from triage_cli.api.schemas.response_fields import (
+    CLASSIFIER_FIELD,
+    CONFIDENCE_FIELD,
+    CONFIDENCE_SOURCE_FIELD,
+    REASON_FIELD,
+    RUN_ID_FIELD,
+    TICKET_ID_FIELD,
+    ConfidenceSource,
+)
+from triage_cli.api.schemas.ticket_selection import SelectionIn
+from triage_cli.domain.tickets import Status
+
+CATEGORY_FIELD = Field(description="the category; null: none")
+
+
+class ClassifyIn(RequestBody):
+    """How to classify one ticket."""
+
+    classifier: ShortName | None = Field(None, description="one of the configuration; else its default")
+    force: bool = Field(False, description="ask anew, and overrule a verdict")
+
+
+class ClassifyPlanIn(RequestBody):
+    """How to classify."""
+
+    classifier: ShortName | None = Field(None, description=CLASSIFIER_TEXT)
+    force: bool = Field(False, description="ask anew, and overrule verdicts")
+    workers: WorkerCount | None = Field(None, description="calls in flight")
+    max_cost: Usd | None = Field(None, description="USD that this request may spend")
+    max_wait: Seconds = Field(120.0, description="seconds to wait for a provider's outage")
+    deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun")
+    batch: bool = Field(False, description="leave paid steps to the provider's batches: answers within a day")
+
+
+class ClassifyManyIn(RequestBody):
+    """Which tickets to classify, and how."""
+
+    selection: SelectionIn = Field(default_factory=SelectionIn, description="which tickets")
+    plan: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn, description="how")
+
+
+class ReclassifyPlanIn(RequestBody):
+    """How to ask again: the answers are proposals, or are applied."""
+
+    classify: ClassifyPlanIn = Field(default_factory=ClassifyPlanIn, description="how to ask")
+    apply: bool = Field(False, description="apply the answers, all or none")
+    max_flips: Annotated[str, StringConstraints(max_length=20)] | None = Field(
+        None, description="with more, nothing changes: a number, or a share such as 2%"
+    )
+    reroute: bool = Field(False, description="also route tickets again that were routed")
+    doubted: bool = Field(False, description="tickets without a sure answer now wait for a person, also routed ones")
+
+
+class ReclassifyManyIn(RequestBody):
+    """Which tickets to ask again about, and how."""
+
+    selection: SelectionIn = Field(default_factory=SelectionIn, description="which tickets")
+    plan: ReclassifyPlanIn = Field(default_factory=ReclassifyPlanIn, description="how")
+
+
+class Classified(BaseModel):
+    """The new answer, or the present one if no classifier needed to be asked (`asked` is false)."""
+
+    ticket_id: str = TICKET_ID_FIELD
+    classification: str | None = Field(description="the category answered, sure or not; null: the classifier abstained")
+    confidence: float | None = CONFIDENCE_FIELD
+    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
+    reason: str | None = REASON_FIELD
+    status: Status = Field(description="where the ticket stands now")
+    category: str | None = Field(description="what holds now")
+    suggestion: str | None = Field(description="the machine's unsure guess")
+    classifier: str | None = CLASSIFIER_FIELD
+    verdict: bool = Field(description="whether a person's category holds")
+    cost_usd: float = Field(description="what the ticket's answers have cost")
+    asked: bool = Field(description="whether a classifier was asked just now")
+
+
+class Classification(BaseModel):
+    """One answer of a classifier, or a person's."""
+
+    classification_id: str = Field(description="its id")
+    ticket_id: str = TICKET_ID_FIELD
+    run_id: str | None = RUN_ID_FIELD
+    step: str = Field(description="the classifier that was asked, of a cascade the step")
+    category: str | None = CATEGORY_FIELD
+    confidence: float | None = CONFIDENCE_FIELD
+    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
+    reason: str | None = REASON_FIELD
+    classifier: str = CLASSIFIER_FIELD
+    actor: str = Field(description="who asked")
+    fingerprint: str = Field(description="a hash of the question: model, prompt, categories and options")
+    threshold: float | None = Field(description="the confidence at which it is sure")
+    probabilities: dict[str, float] | None = Field(description="of each category, where they are known")
+    answer_key: str = Field(description="a hash of the question and the text, by which an answer is reused")
+    at: datetime = Field(description="when it came")
+    reused: str | None = Field(description="the earlier answer that this one repeats")
+    input_tokens: int = Field(description="tokens sent")
+    output_tokens: int = Field(description="tokens received")
+    cache_read: int = Field(description="tokens read from the provider's cache")
+    cache_write: int = Field(description="tokens written to it")
+    cost: float = Field(description="USD")
+    redacted: str | None = Field(description="what was taken out of the text")
+    error: str | None = Field(description="why it is no answer")
+
+
+class ClassifyTextIn(RequestBody):
+    """A text to classify without storing it. One of subject and description is enough."""
+
+    subject: LongText | None = Field(None, description="what it is about, in a line")
+    description: LongText | None = Field(None, description="the text")
+    classifier: ShortName | None = Field(None, description="one of the configuration; else its default")
+    max_cost: float | None = Field(None, ge=0, description="USD that the answer may cost at most")
+
+
+class TextAnswer(BaseModel):
+    """How a classifier would decide a ticket with this text; nothing is stored."""
+
+    status: Literal["classified", "needs_review"] = Field(description="the status that a ticket would have")
+    category: str | None = Field(description="the category; null: a person would decide")
+    suggestion: str | None = Field(description="the guess, where a person would decide")
+    confidence: float | None = CONFIDENCE_FIELD
+    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
+    threshold: float | None = Field(description="the confidence at which it is sure")
+    reason: str | None = REASON_FIELD
+    classifier: str = CLASSIFIER_FIELD
+    suspicious: list[str] = Field(description="kinds of text in it that address the classifier")
+    cost_usd: float = Field(description="what the answer has cost")

@@ -1,0 +1,94 @@
+"""Requests that select tickets: by conditions, by names, a page at a time."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from triage_cli.api.schemas.request_fields import (
+    EXAMPLE_SINCE,
+    EXAMPLE_UNTIL,
+    Moment,
+    QueryParameters,
+    RequestBody,
+    ShortText,
+    whole_number,
+)
+from triage_cli.domain.tickets import SORTS, Priority, Status
+
+# The longest name of a ticket in an address: a character may take twelve of the 64 KB that a request's head may have.
+LONGEST_NAME = 4000
+# The id of a ticket as the store makes it, or nothing.
+PagePosition = Annotated[
+    str, StringConstraints(pattern=r"^([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})?$")
+]
+# Values of the examples of requests. An imported collection sends them, so they fit together.
+EXAMPLE_NAME, EXAMPLE_TICKET_ID = "T-1001", "01a20e9c-1d27-7000-8f6f-e2de12e6ffde"
+Count = Annotated[int, Field(ge=0, lt=1 << 53), BeforeValidator(whole_number)]
+# The most tickets that one bulk request may name.
+MOST_TICKET_NAMES = 100_000
+SORT_PATTERN = f"^(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?$"
+
+
+class TicketConditions(QueryParameters):
+    """A selection of tickets: all conditions must hold."""
+
+    status: list[Status] = Field(default_factory=list, description="may be repeated", examples=[["new"]])
+    category: list[ShortText] = Field(default_factory=list, description="may be repeated", examples=[["Billing"]])
+    suggestion: list[ShortText] = Field(
+        default_factory=list,
+        description="the guess of a classifier that was not sure; may be repeated",
+        examples=[["Billing"]],
+    )
+    customer_id: ShortText | None = Field(None, description="tickets of this customer", examples=["C-9"])
+    priority: Priority | None = Field(None, description="tickets of this priority", examples=["high"])
+    classifier: ShortText | None = Field(None, description="tickets that this classifier answered", examples=["local"])
+    since: Moment | None = Field(None, description="stored at this time or later", examples=[EXAMPLE_SINCE])
+    until: Moment | None = Field(None, description="stored at this time or earlier", examples=[EXAMPLE_UNTIL])
+    source: list[ShortText] = Field(default_factory=list, description="may be repeated", examples=[["shop"]])
+    destination: list[ShortText] = Field(
+        default_factory=list,
+        description="a destination that the ticket has a delivery to; may be repeated",
+        examples=[["billing"]],
+    )
+    verdict: bool | None = Field(None, description="whether a person's category holds", examples=[False])
+    min_confidence: float | None = Field(None, ge=0, le=1, description="at least so sure", examples=[0.5])
+    max_confidence: float | None = Field(None, ge=0, le=1, description="at most so sure", examples=[1.0])
+    search: ShortText | None = Field(None, description="a text in subject or description", examples=["refund"])
+
+
+class TicketQuery(TicketConditions):
+    """A selection of tickets, with order and limit."""
+
+    name: Annotated[str, StringConstraints(max_length=LONGEST_NAME)] | None = Field(
+        None, description="only the one of this name; here it may hold a slash", examples=[EXAMPLE_NAME]
+    )
+    sort: Annotated[str, StringConstraints(pattern=SORT_PATTERN)] = Field(
+        "",
+        description="a key of the record, descending with `:desc`; ties by ticket_id. Default: `order`",
+        examples=["created_at:desc"],
+    )
+    order: Literal["newest", "review"] = Field(
+        "newest",
+        description="`review`: what waits for a person, the most informative first, on one page",
+        examples=["newest"],
+    )
+    limit: int = Field(50, ge=1, le=1000, description="tickets on one page", examples=[50])
+    after: PagePosition = Field(
+        "", description="the ticket_id after which a page begins; `Link: rel=next` has it", examples=[EXAMPLE_TICKET_ID]
+    )
+
+
+class SelectionIn(RequestBody):
+    """A selection of tickets: those that meet all conditions, of the named ones or of all."""
+
+    ids: Annotated[list[str], Field(max_length=MOST_TICKET_NAMES)] | None = Field(
+        None, description="ids, unambiguous endings of 6 or more characters, or external ids"
+    )
+    statuses: list[Status] = Field(default_factory=list, description="any of these")
+    category: ShortText | None = Field(None, description="tickets of this category")
+    customer_id: ShortText | None = Field(None, description="tickets of this customer")
+    priority: Priority | None = Field(None, description="tickets of this priority")
+    classifier: ShortText | None = Field(None, description="tickets that this classifier answered")
+    since: Moment | None = Field(None, description="stored at this time or later")
+    search: ShortText | None = Field(None, description="a text in subject or description")
+    limit: Count | None = Field(None, description="the most tickets")

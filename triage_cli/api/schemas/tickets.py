@@ -1,0 +1,108 @@
+"""A ticket in requests and responses: as it is posted, as it is stored."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+
+from triage_cli.api.schemas.classification import Classified
+from triage_cli.api.schemas.deliveries import Delivery
+from triage_cli.api.schemas.problems import Problem
+from triage_cli.api.schemas.request_fields import LongText, QueryParameters, RequestBody, ShortName, ShortText
+from triage_cli.api.schemas.response_fields import (
+    CLASSIFIER_FIELD,
+    CONFIDENCE_FIELD,
+    CONFIDENCE_SOURCE_FIELD,
+    REASON_FIELD,
+    TICKET_ID_FIELD,
+    ConfidenceSource,
+)
+from triage_cli.domain.serialization import all_encodable, compact, is_too_deep
+from triage_cli.domain.tickets import MAX_SOURCE, Priority, Status
+
+# The blanks that Python strips, and control characters: a text with nothing else counts as empty.
+BLANK_CHARACTERS = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
+VISIBLE_CHARACTER = f"[^{BLANK_CHARACTERS}]"
+
+
+def _storable_extra(extra: dict[str, Any]) -> dict[str, Any]:
+    if is_too_deep(extra):
+        raise ValueError("is nested too deeply")
+    try:
+        compact(extra)
+    except ValueError:
+        raise ValueError("holds a number that JSON has no word for, such as NaN") from None
+    return cast("dict[str, Any]", all_encodable(extra))
+
+
+TicketExtra = Annotated[dict[str, Any], AfterValidator(_storable_extra)]
+
+
+class TicketIn(RequestBody):
+    """A ticket to be stored. One of subject and description is enough; at least one must say something.
+
+    With an external id, a stored ticket with this source and id is updated. A priority or time that cannot be read is
+    kept unchanged in `extra`.
+    """
+
+    subject: LongText | None = Field(None, description="what it is about, in a line")
+    description: LongText | None = Field(None, description="its text")
+    customer_id: ShortText | None = Field(None, description="whose ticket it is")
+    priority: ShortText | None = Field(
+        None, description="low, normal, high, urgent, or a usual other word for one of them"
+    )
+    created_at: ShortText | None = Field(None, description="ISO 8601; without a zone it is UTC")
+    external_id: ShortText | None = Field(None, description="its id where it comes from")
+    # In identities, a tab separates the id from the source.
+    source: Annotated[
+        str, StringConstraints(min_length=1, max_length=MAX_SOURCE, pattern=rf"^[^\x00-\x1f]{{1,{MAX_SOURCE}}}$")
+    ] = Field("api", description="where it comes from; external ids are unique within it")
+    extra: TicketExtra = Field(default_factory=dict, description="whatever else is known of it; kept as it is")
+
+
+class CreateQuery(QueryParameters):
+    """The further steps for a new ticket."""
+
+    do: Literal["", "classify", "classify,route"] = Field(
+        "", description="else it is only stored", examples=["classify"]
+    )
+    classifier: ShortName | None = Field(
+        None, description="one of the configuration; else its default", examples=["local"]
+    )
+
+
+class Ticket(BaseModel):
+    """A ticket, always with all keys; unknown values are null."""
+
+    ticket_id: str = TICKET_ID_FIELD
+    external_id: str | None = Field(description="its id where it comes from")
+    source: str = Field(description="where it comes from")
+    subject: str | None = Field(description="what it is about, in a line")
+    description: str | None = Field(description="its text")
+    customer_id: str | None = Field(description="whose ticket it is")
+    priority: Priority | None = Field(description="null where none was given, or one that is not known")
+    created_at: datetime | None = Field(description="when it was written")
+    status: Status = Field(description="where it stands")
+    category: str | None = Field(description="what holds; null in new, failed and needs_review")
+    suggestion: str | None = Field(description="the machine's unsure guess")
+    confidence: float | None = CONFIDENCE_FIELD
+    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
+    classifier: str | None = CLASSIFIER_FIELD
+    reason: str | None = REASON_FIELD
+    verdict: bool = Field(description="whether a person's category holds")
+    routed_to: str | None = Field(description="the destinations that accepted it")
+    cost_usd: float = Field(description="what its answers have cost")
+    error: str | None = Field(description="why it is failed, unroutable or undeliverable")
+    extra: dict[str, Any] = Field(description="what else came with it")
+
+
+class Created(BaseModel):
+    """A stored ticket. With `do`, also the results of its further steps."""
+
+    ticket_id: str = TICKET_ID_FIELD
+    ticket: Ticket = Field(description="the ticket as it is stored")
+    classification: Classified | None = Field(
+        default=None, description="with `do`: the answer just given, or the one that holds; null if there is none"
+    )
+    deliveries: list[Delivery] = Field(default=[], description="with `do=classify,route`")
+    problem: Problem | None = Field(default=None, description="with `do`: the error of a step that failed")
