@@ -166,23 +166,18 @@ class EvaluationRun:
             try:
                 for chunk in self._ask(classifier, labelled_rows, recorder):
                     graded_rows += [
-                        graded_row._replace(
-                            learned=was_learned[graded_row.row] and any(map(_embedded, graded_row.steps))
-                        )
-                        for graded_row in chunk
+                        row._replace(learned=was_learned[row.row] and any(map(_embedded, row.steps))) for row in chunk
                     ]
             except BudgetError as error:
                 stopped = error
                 recorder.codes.add(error.exit_code)
             seconds = time.monotonic() - started_at
             if fit:
-                self._registry.keep_graded(
-                    [pair for graded_row in graded_rows for pair in _graded_answers(graded_row, self._labels)]
-                )
+                self._registry.keep_graded([pair for row in graded_rows for pair in _graded_answers(row, self._labels)])
             calibrations = tuple(self._fit(graded_rows, recorder)) if fit and stopped is None else ()
             spent = recorder.context.budget.spent
             figures = self._scored(classifier.name, graded_rows, own_threshold, spent, seconds)
-            first_error = next((graded_row.error for graded_row in graded_rows if graded_row.error), None)
+            first_error = next((row.error for row in graded_rows if row.error), None)
             mistakes = _surest_mistakes(graded_rows, labelled_rows)
             return Evaluated(figures, calibrations, stopped, mistakes, self._learned_tickets(graded_rows), first_error)
 
@@ -212,31 +207,24 @@ class EvaluationRun:
             yield answered_rows
 
     def _learned_tickets(self, graded_rows: Sequence[_GradedRow]) -> LearnedTickets | None:
-        known_labels = [graded_row for graded_row in graded_rows if graded_row.label in self._labels]
-        others = [graded_row for graded_row in known_labels if not graded_row.learned]
+        known_labels = [row for row in graded_rows if row.label in self._labels]
+        others = [row for row in known_labels if not row.learned]
         number_learned = len(known_labels) - len(others)
-        right = sum(
-            bool(graded_row.steps) and not graded_row.error and graded_row.steps[-1].category == graded_row.label
-            for graded_row in others
-        )
+        right = sum(bool(row.steps) and not row.error and row.steps[-1].category == row.label for row in others)
         return LearnedTickets(number_learned, len(others), right) if number_learned else None
 
     def _scored(
         self, name: str, graded_rows: Sequence[_GradedRow], own_threshold: float | None, cost: float, seconds: float
     ) -> Scored:
         graded = []
-        for graded_row in graded_rows:
-            last = graded_row.steps[-1] if graded_row.steps and not graded_row.error else None
+        for row in graded_rows:
+            last = row.steps[-1] if row.steps and not row.error else None
             guess, confidence = (last.category, last.confidence) if last else (None, None)
-            graded.append(
-                Graded(
-                    graded_row.label, guess, confidence if guess else None, graded_row.is_sure and not graded_row.error
-                )
-            )
-        steps = [step for graded_row in graded_rows for step in graded_row.steps]
+            graded.append(Graded(row.label, guess, confidence if guess else None, row.is_sure and not row.error))
+        steps = [step for row in graded_rows for step in row.steps]
         return scored(
             name, graded, self._labels, own=own_threshold, cost=cost, seconds=seconds,
-            failed=sum(graded_row.error is not None for graded_row in graded_rows),
+            failed=sum(row.error is not None for row in graded_rows),
             reused=sum(bool(step.reused) for step in steps),
         )  # fmt: skip
 
@@ -246,11 +234,11 @@ class EvaluationRun:
         What a model has learned tells nothing.
         """
         calibration_pairs: dict[tuple[str, str], list[calibration.Pair]] = {}
-        for graded_row in graded_rows:
-            for step in _gradable_answers(graded_row):
+        for row in graded_rows:
+            for step in _gradable_answers(row):
                 step_key = (step.fingerprint, step.classifier)
                 calibration_pairs.setdefault(step_key, []).append(
-                    (step.raw_confidence or 0.0, step.category == graded_row.label)
+                    (step.raw_confidence or 0.0, step.category == row.label)
                 )
         for (fingerprint, name), pairs in calibration_pairs.items():
             if len(pairs) < calibration.LEAST:
@@ -274,18 +262,18 @@ def _graded_row(outcome: Outcome[Answer], labels: Mapping[str, str]) -> _GradedR
     return _GradedRow(int(ticket.ticket_id), labels[ticket.ticket_id], steps, is_sure, outcome.error)
 
 
-def _gradable_answers(graded_row: _GradedRow) -> Iterator[Classification]:
+def _gradable_answers(row: _GradedRow) -> Iterator[Classification]:
     """Yield the answers that can be graded by confidence; what the embedded model has learned tells nothing."""
-    for step in graded_row.steps:
+    for step in row.steps:
         answered = step.category is not None and step.raw_confidence is not None and not step.error
-        if answered and not (graded_row.learned and _embedded(step)):
+        if answered and not (row.learned and _embedded(step)):
             yield step
 
 
-def _graded_answers(graded_row: _GradedRow, labels: Collection[str]) -> list[tuple[Classification, str]]:
+def _graded_answers(row: _GradedRow, labels: Collection[str]) -> list[tuple[Classification, str]]:
     """Return the graded answers, each with the label; one that is no category makes each answer wrong."""
-    label = graded_row.label if graded_row.label in labels else ""
-    return [(step, label) for step in _gradable_answers(graded_row)]
+    label = row.label if row.label in labels else ""
+    return [(step, label) for step in _gradable_answers(row)]
 
 
 def _embedded(step: Classification) -> bool:
@@ -294,9 +282,9 @@ def _embedded(step: Classification) -> bool:
 
 def _surest_mistakes(graded_rows: Sequence[_GradedRow], labelled_rows: Sequence[Labelled]) -> tuple[Mistake, ...]:
     mistakes = [
-        Mistake(labelled_rows[graded_row.row].text, graded_row.label, last.category, last.confidence)
-        for graded_row in graded_rows
-        if graded_row.steps and (last := graded_row.steps[-1]).category and last.category != graded_row.label
+        Mistake(labelled_rows[row.row].text, row.label, last.category, last.confidence)
+        for row in graded_rows
+        if row.steps and (last := row.steps[-1]).category and last.category != row.label
     ]
     return tuple(sorted(mistakes, key=lambda mistake: -(mistake.confidence or 0.0))[:SHOWN_MISTAKES])
 

@@ -101,7 +101,7 @@ class PostgresDatabase:
             _check_version(version, self.shown)
 
     def page(self, where: str, order: str, limit: int, values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
-        """Return the first tickets, counted by the server up to `limit` and some `BYTES`; and whether more may follow."""
+        """Return the first tickets, counted by the server up to `limit` and some `BYTES`; whether more may follow."""
         counted_rows = self.read(queries.page_query(where, order), {**values, "limit": limit, "bytes": BYTES})
         more_follow = bool(counted_rows) and (counted_rows[0][-1] == limit or len(counted_rows) < counted_rows[0][-1])
         return [Ticket(*row) for *row, _ in counted_rows], more_follow
