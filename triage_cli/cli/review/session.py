@@ -32,7 +32,7 @@ class ReviewSession:
         self.names = tuple(names)
         self.steps: list[Step] = []
         self._learn = learn
-        self._verdicts_at_learning = 0  # the number of verdicts given then
+        self._verdicts_when_learned = 0  # the number of verdicts given then
 
     @property
     def verdicts_given(self) -> int:
@@ -81,7 +81,7 @@ class ReviewSession:
     @property
     def offer(self) -> str:
         """Return the offer to learn, if there are enough verdicts since the last time; else an empty text."""
-        new_verdicts = self.verdicts_given - self._verdicts_at_learning
+        new_verdicts = self.verdicts_given - self._verdicts_when_learned
         enough = self._learn is not None and new_verdicts >= EVERY
         return f"{new_verdicts} new verdicts: {LEARN} learns from them" if enough else ""
 
@@ -89,7 +89,7 @@ class ReviewSession:
         """Learn from the verdicts, which changes the order of the queue; return a summary. Raises `TriageError`."""
         if self._learn is None:
             raise RowError("learning works on a database here only", hint="run triage learn on the remote's machine")
-        self._verdicts_at_learning = self.verdicts_given
+        self._verdicts_when_learned = self.verdicts_given
         return self._learn()
 
     def skip(self, ticket: Ticket) -> None:
