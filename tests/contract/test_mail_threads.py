@@ -21,9 +21,9 @@ from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.serialization import from_json
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
-from triage_cli.readers import open_table
 from triage_cli.readers.mail_files import RawMail
 from triage_cli.readers.mail_message import mail_drafts
+from triage_cli.readers.table_reader import open_table
 
 FIRST = mail("I was charged twice.\n\nBest regards,\nAnn", name="1@x")
 SECOND = mail(REPLY, name="2@x", subject="Re: A matter", after=["1@x"], date="Thu, 26 Nov 2026 11:00:00 +0000")

@@ -25,7 +25,8 @@ from triage_cli.domain.errors import CheckError, TriageError, UsageError
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.serialization import TICKET_KEYS, event_record, ticket_record, to_json
 from triage_cli.domain.tickets import Ticket, TicketDraft
-from triage_cli.readers import ReadOptions, open_table
+from triage_cli.readers.table import ReadOptions
+from triage_cli.readers.table_reader import open_table
 from triage_cli.stores.sqlite.head_file import kept_head
 
 TEXT = st.text(max_size=30)

@@ -15,7 +15,7 @@ from tests.support.world import World, a_budget
 from triage_cli.domain import dedup, ids, times
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.readers import open_table
+from triage_cli.readers.table_reader import open_table
 from triage_cli.stores.model_registry import SqlModelRegistry
 
 ASK = "The invoice is wrong."

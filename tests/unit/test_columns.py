@@ -17,7 +17,8 @@ from triage_cli.cli.output import Printer
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.serialization import TICKET_KEYS
 from triage_cli.domain.tickets import TicketDraft
-from triage_cli.readers import ReadOptions, open_table
+from triage_cli.readers.table import ReadOptions
+from triage_cli.readers.table_reader import open_table
 
 KNOWN = ("ticket_id", "subject", "extra")
 RECORD = {"ticket_id": "1", "subject": "a", "extra": {"plan": "gold", "a.b": {"c": [1, 2]}, "none": None}}

@@ -13,8 +13,8 @@ from triage_cli.domain import dedup
 from triage_cli.domain.errors import InputError, UsageError
 from triage_cli.domain.serialization import TICKET_KEYS
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers import open_table
 from triage_cli.readers.sniff import HEAD_SIZE
+from triage_cli.readers.table_reader import open_table
 
 
 def test_a_plain_table_gives_whole_drafts() -> None:

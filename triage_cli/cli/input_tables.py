@@ -15,7 +15,9 @@ from triage_cli.cli.ticket_id_input import stdin
 from triage_cli.config import is_own
 from triage_cli.domain.errors import InputError, UsageError
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers import MailFolder, ReadOptions, Table, open_table
+from triage_cli.readers.mail_files import MailFolder
+from triage_cli.readers.table import ReadOptions, Table
+from triage_cli.readers.table_reader import open_table
 
 NamedInput = tuple[str, BinaryIO | MailFolder]
 PIPE_BYTES = 1 << 16  # that are read at once from a piped input to a temporary file

@@ -15,7 +15,7 @@ from triage_cli.domain.serialization import error_record, to_json
 from triage_cli.domain.tickets import Ticket
 
 if TYPE_CHECKING:  # an annotation is no reason to import it for every error
-    from triage_cli.readers import Table
+    from triage_cli.readers.table import Table
 
 SINGULARS = {"were": "was"}
 JSON_FORMATS = ("json", "jsonl")  # where one of these was typed, an error is a JSON object too

@@ -16,7 +16,8 @@ from triage_cli.domain.errors import UsageError
 from triage_cli.domain.insight.stats import STATS_KEYS
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES
 from triage_cli.domain.times import timestamp
-from triage_cli.readers import ReadOptions, dates, priorities
+from triage_cli.readers import dates, priorities
+from triage_cli.readers.table import ReadOptions
 
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 DAYS_AGO = {"now": 0, "today": 0, "yesterday": 1}

@@ -12,7 +12,8 @@ from triage_cli.cli import messages
 from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers import Table, rewritten_mail
+from triage_cli.readers.mail_message import rewritten_mail
+from triage_cli.readers.table import Table
 from triage_cli.runtime.file_system import private
 
 

@@ -15,7 +15,9 @@ from triage_cli.domain.errors import MediaTypeError, RowError, TooLargeError, Us
 from triage_cli.domain.runs import WHOLE, InputPart
 from triage_cli.domain.serialization import from_json
 from triage_cli.domain.tickets import PRIORITIES, Rejected, TicketDraft
-from triage_cli.readers import ReadOptions, dates, open_table
+from triage_cli.readers import dates
+from triage_cli.readers.table import ReadOptions
+from triage_cli.readers.table_reader import open_table
 
 # Bytes of a body that are kept in memory; a larger one is kept on disk.
 BODY_IN_MEMORY = 1 << 20

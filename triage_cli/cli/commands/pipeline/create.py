@@ -23,7 +23,7 @@ from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.domain.tickets import Category, Ticket, TicketDraft
 from triage_cli.domain.times import now
-from triage_cli.readers import Table
+from triage_cli.readers.table import Table
 from triage_cli.service.category_names import CategoryNames
 from triage_cli.service.intake.import_dry_run import import_dry_run
 

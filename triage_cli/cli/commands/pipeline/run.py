@@ -22,8 +22,7 @@ from triage_cli.domain.outcomes import Outcome, in_order
 from triage_cli.domain.serialization import ADDED_KEYS as ADDED
 from triage_cli.domain.serialization import TICKET_KEYS, ticket_record
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers import Table
-from triage_cli.readers.table import unique_column_names
+from triage_cli.readers.table import Table, unique_column_names
 
 RunOutcome = Outcome[Routed]
 RunRow = tuple[Sequence[Any], list[Any]]
