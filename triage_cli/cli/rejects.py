@@ -12,7 +12,6 @@ from triage_cli.cli import messages
 from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.mail_message import rewritten_mail
 from triage_cli.readers.table import Table
 from triage_cli.runtime.file_system import private
 
@@ -77,7 +76,7 @@ class RejectWriter:
             self._header_written = True
         raw_row = rejected.raw if isinstance(rejected, Rejected) else ""
         if isinstance(rejected, TicketDraft) and rejected.origin == "mail":
-            raw_row = rewritten_mail(rejected)
+            raw_row = _rewritten_mail(rejected)
         elif isinstance(rejected, TicketDraft) and rejected.cells is not None and not table.delimiter:
             cells = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell is not None}
             raw_row = json.dumps(cells, ensure_ascii=False)
@@ -116,7 +115,7 @@ class RejectedItems:
         if self._rejects_file is None:
             return
         if isinstance(item, TicketDraft) and item.origin == "mail":
-            _write_whole(self._rejects_file, rewritten_mail(item))
+            _write_whole(self._rejects_file, _rewritten_mail(item))
         elif isinstance(item, Rejected):
             _write_whole(self._rejects_file, item.raw, item.rest)
         self._rejects_file.flush()
@@ -151,3 +150,9 @@ def _parsed_limit(max_rejects: str) -> tuple[float, bool]:
         hint = "write 2%, or 100% to accept any number"
         raise UsageError(f"--max-rejects {max_rejects} is more than all rows", hint=hint)
     return float(match[1]), bool(match[2])
+
+
+def _rewritten_mail(draft: TicketDraft) -> str:
+    from triage_cli.readers.mail_message import rewritten_mail  # the package for mail is slow to import
+
+    return rewritten_mail(draft)

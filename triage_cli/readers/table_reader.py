@@ -17,8 +17,7 @@ from triage_cli.readers.decoding import LONGEST, Decoder, after_ascii, decoded_b
 from triage_cli.readers.header_row import AfterHeader, check_column_count, empty_columns, find_header, no_text_column
 from triage_cli.readers.json_layout import JsonLayout, layout_of, nested_keys
 from triage_cli.readers.json_reader import JsonRecords, json_cell
-from triage_cli.readers.mail_files import MailFolder, mail_format
-from triage_cli.readers.mail_message import mail_table
+from triage_cli.readers.mail_files import MailFolder, RawMail, mail_format
 from triage_cli.readers.non_ticket_rows import without_totals
 from triage_cli.readers.records import Records
 from triage_cli.readers.row_mapping import RowMapping, row_drafts
@@ -97,11 +96,11 @@ def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = 
     `InputError` for an input that is no table of tickets, and `UsageError` for options that do not fit it.
     """
     if isinstance(stream, MailFolder):
-        return mail_table(stream.mails(), name, options)
+        return _mail_table(stream.mails(), name, options)
     stream_start = stream.tell() if stream.seekable() else None
     head = read_head(stream, HEAD_SIZE)
     if mails := mail_format(head, name, options.format):
-        return mail_table(mails(stream, head), name, options)
+        return _mail_table(mails(stream, head), name, options)
     delimiter = delimiter_of(options.delimiter)
     decoder = decoder_for(head, options.encoding)
     refuse_non_tables(head, name)
@@ -115,6 +114,12 @@ def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = 
     return _csv_table(
         table_input, take_csv_sample(head_text, delimiter or tsv_delimiter, whole=table_input.whole, has_bom=has_bom)
     )
+
+
+def _mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Table:
+    from triage_cli.readers.mail_message import mail_table  # the package for mail is slow to import
+
+    return mail_table(mails, name, options)
 
 
 def _csv_table(table_input: _TableInput, csv_sample: CsvSample) -> Table:

@@ -4,8 +4,6 @@ The program is on no package index, and no hint names one: whoever registered it
 machines.
 """
 
-from importlib import metadata
-
 from triage_cli import __version__
 
 USER_AGENT = f"triage/{__version__}"  # what HTTP requests call the program
@@ -16,6 +14,8 @@ NEWER = "install a newer triage: git pull in a clone of its repository, then pip
 
 def with_extra(extra: str) -> str:
     """Return how to add an extra to the installation: with pip in a clone, or with pipx."""
+    from importlib import metadata  # slow to import, and a command that works needs no hint
+
     hint = f"pip install '.[{extra}]' in a clone of its repository"
     try:
         declared = metadata.requires(DISTRIBUTION) or ()

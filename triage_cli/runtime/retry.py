@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from triage_cli.domain.errors import TemporaryError, UnavailableError, WebPageError
@@ -130,6 +129,8 @@ def _retry_seconds(value: str, now: float, scale: float) -> float | None:
     except ValueError:
         pass
     try:
+        from email.utils import parsedate_to_datetime
+
         retry_date = parsedate_to_datetime(value)
         return (retry_date if retry_date.tzinfo else retry_date.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, TypeError, OverflowError, OSError):
