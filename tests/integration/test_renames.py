@@ -14,11 +14,10 @@ from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, 
 from tests.support.world import CATEGORIES, FakeClassifier, World
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.decisions import Answer, ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
+from triage_cli.domain.deliveries import RoutePlan, as_sent
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.ids import delivery_id
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.routing import as_sent
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.destinations import Destination

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from triage_cli.domain import ids, routing, routing_rules
-from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.deliveries import Delivery, with_changes
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Ticket
 
@@ -129,7 +129,7 @@ def test_what_a_destination_is_owed(
     assert [d.destination for d in answer.new] == new
     assert [d.destination for d in answer.superseded] == superseded
     assert {d.state for d in answer.superseded} <= {"superseded"}
-    after = (*routing.with_changes(deliveries, answer.superseded), *answer.new)
+    after = (*with_changes(deliveries, answer.superseded), *answer.new)
     assert routing.status_of(after, "Billing") == status
 
 

@@ -1,9 +1,15 @@
-"""Deliveries, their attempts, and what `route` does with them."""
+"""Deliveries, their attempts, and what becomes of them once a ticket is routed again."""
 
+import json
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.errors import Refusal, TriageError
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.ids import delivery_id
+from triage_cli.domain.tickets import Renamed, Ticket
+
+# How often a ticket may have returned to a category for its deliveries' ids to be recognised.
+MOST_RETURNS = 100
 
 TAKEN_IN_BY_PULL = (
     "triage pull takes in what a person has set there; if no source reads that field, correct or empty it there, "
@@ -120,3 +126,63 @@ class RoutePlan(NamedTuple):
     retry_dead: bool = False
     again: bool = False
     stay: float = 0.0
+
+
+def earlier_deliveries(
+    renames: Sequence[Renamed], delivery: Delivery, deliveries: Sequence[Delivery]
+) -> tuple[Delivery, ...]:
+    """Return a ticket's earlier deliveries to the same destination, with the names of categories as they were sent."""
+    delivery_ids = [d.delivery_id for d in deliveries]
+    is_known = delivery.delivery_id in delivery_ids
+    before = deliveries[: delivery_ids.index(delivery.delivery_id)] if is_known else deliveries
+    return tuple(as_sent(d, renames) if renames else d for d in before if d.destination == delivery.destination)
+
+
+def as_sent(delivery: Delivery, renames: Sequence[Renamed]) -> Delivery:
+    """Return a delivery with the category name that it was sent with, whatever the category is called by now.
+
+    Where several names were merged since, the id tells under which one the delivery was made.
+    """
+    categories = [delivery.category]
+    for name in categories:  # grows
+        older_names = (r.old for r in renames if r.new == name and r.at > (delivery.done_at or delivery.at))
+        categories += [old for old in older_names if old not in categories]
+    sent_category = next((name for name in categories if _is_made_for(name, delivery)), categories[-1])
+    return delivery._replace(category=sent_category)
+
+
+def _is_made_for(category: str, delivery: Delivery) -> bool:
+    """Return whether a delivery's id is one that is given under a category."""
+    possible_ids = (delivery_id(delivery.ticket_id, category, delivery.destination, nth) for nth in range(MOST_RETURNS))
+    return delivery.delivery_id in possible_ids
+
+
+def with_changes(deliveries: Iterable[Delivery], changed: Iterable[Delivery]) -> tuple[Delivery, ...]:
+    """Return deliveries, each as it is after the change of some of them."""
+    changed_by_id = {d.delivery_id: d for d in changed}
+    return tuple(changed_by_id.get(d.delivery_id, d) for d in deliveries)
+
+
+def not_replaced(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Return the deliveries that no later one has replaced."""
+    return [d for n, d in enumerate(deliveries, 1) if not any(_replaces(later, d) for later in deliveries[n:])]
+
+
+def _replaces(later: Delivery, before: Delivery) -> bool:
+    """Return whether a delivery, once it arrives, takes the ticket away from the destination of an earlier one."""
+    if later.state != "pending" and not later.arrived:
+        return False
+    if later.destination == before.destination:
+        return True
+    if later.targets is None:
+        return later.category != before.category
+    return before.destination not in json.loads(later.targets)
+
+
+def supersede(deliveries: Iterable[Delivery], at: str) -> tuple[Delivery, ...]:
+    """Return the pending and dead deliveries, superseded. One that a run holds may still arrive: it is doubtful."""
+    return tuple(
+        d._replace(state="superseded", done_at=at, doubtful=1 if d.run_id else d.doubtful)
+        for d in deliveries
+        if d.state in ("pending", "dead")
+    )

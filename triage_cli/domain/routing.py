@@ -4,19 +4,16 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.deliveries import Delivery, not_replaced, supersede, with_changes
 from triage_cli.domain.ids import delivery_id
 from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.serialization import compact, from_json
-from triage_cli.domain.tickets import Renamed, Ticket
+from triage_cli.domain.serialization import compact
+from triage_cli.domain.tickets import Ticket
 
 # The statuses of tickets that were routed; they stay so while no field changes that a rule reads.
 SETTLED = ("routing", "routed", "undeliverable", "unroutable")
 # The fields of a ticket that routing rules read.
 READ = ("category", "priority", "customer_id", "external_id", "source", "confidence", "verdict", "extra")
-
-# How often a ticket may have been routed to a category again, for its deliveries' ids to be recognised.
-MOST_RETURNS = 100
 
 
 class RoutingDecision(NamedTuple):
@@ -55,11 +52,12 @@ def needed_deliveries(
     `again`, all deliveries that are not accepted are superseded, and all destinations get new ones.
     """
     category = ticket.category or ""
-    superseded = obsolete([d for d in existing if again or d.category != category or d.destination not in rule.to], at)
-    in_force = _not_replaced(with_changes(existing, superseded))
-    served = {d.destination for d in in_force if d.category == category and d.state != "superseded"}
-    arrived = {d.destination: d.delivery_id for d in in_force if d.arrived}
-    left_deliveries = [d.delivery_id for d in in_force if d.arrived and d.destination not in rule.to]
+    obsolete = [d for d in existing if again or d.category != category or d.destination not in rule.to]
+    superseded = supersede(obsolete, at)
+    deliveries_in_force = not_replaced(with_changes(existing, superseded))
+    served = {d.destination for d in deliveries_in_force if d.category == category and d.state != "superseded"}
+    arrived = {d.destination: d.delivery_id for d in deliveries_in_force if d.arrived}
+    left_deliveries = [d.delivery_id for d in deliveries_in_force if d.arrived and d.destination not in rule.to]
     new: list[Delivery] = []
     for destination in rule.to:
         if destination in served and not again:
@@ -91,60 +89,11 @@ def needed_deliveries(
     return RoutingDecision(tuple(new), superseded)
 
 
-def earlier(delivery: Delivery, deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
-    """Return the earlier deliveries to the same destination, of all deliveries of a ticket."""
-    delivery_ids = [d.delivery_id for d in deliveries]
-    is_known = delivery.delivery_id in delivery_ids
-    before = deliveries[: delivery_ids.index(delivery.delivery_id)] if is_known else deliveries
-    return tuple(d for d in before if d.destination == delivery.destination)
-
-
-def as_sent(delivery: Delivery, renames: Sequence[Renamed]) -> Delivery:
-    """Return a delivery with the category name that it was sent with, whatever the category is called by now.
-
-    Where several names were merged since, the id tells under which one the delivery was made.
-    """
-    categories = [delivery.category]
-    for name in categories:  # grows
-        older_names = (r.old for r in renames if r.new == name and r.at > (delivery.done_at or delivery.at))
-        categories += [old for old in older_names if old not in categories]
-    sent_category = next((name for name in categories if _is_made_for(name, delivery)), categories[-1])
-    return delivery._replace(category=sent_category)
-
-
-def _is_made_for(category: str, delivery: Delivery) -> bool:
-    """Return whether a delivery's id is one that routing gives under a category."""
-    possible_ids = (delivery_id(delivery.ticket_id, category, delivery.destination, nth) for nth in range(MOST_RETURNS))
-    return delivery.delivery_id in possible_ids
-
-
 def decided(before: Ticket, rule: Rule, status: str) -> Ticket:
     """Return a ticket after the routing decision for a rule."""
     return before._replace(
         status=status, routed_to=", ".join(rule.to), error=None, revision=before.revision + 1, run_id=None
     )
-
-
-def with_changes(deliveries: Iterable[Delivery], changed: Iterable[Delivery]) -> tuple[Delivery, ...]:
-    """Return deliveries, each as it is after routing has changed some of them."""
-    changed_by_id = {d.delivery_id: d for d in changed}
-    return tuple(changed_by_id.get(d.delivery_id, d) for d in deliveries)
-
-
-def _not_replaced(deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Return the deliveries that no later one has replaced."""
-    return [d for n, d in enumerate(deliveries, 1) if not any(_replaces(later, d) for later in deliveries[n:])]
-
-
-def _replaces(later: Delivery, before: Delivery) -> bool:
-    """Return whether a delivery, once it arrives, takes the ticket away from the destination of an earlier one."""
-    if later.state != "pending" and not later.arrived:
-        return False
-    if later.destination == before.destination:
-        return True
-    if later.targets is None:
-        return later.category != before.category
-    return before.destination not in from_json(later.targets)
 
 
 def _new_delivery_id(ticket_id: str, category: str, destination: str, existing: Sequence[Delivery]) -> str:
@@ -153,15 +102,6 @@ def _new_delivery_id(ticket_id: str, category: str, destination: str, existing: 
     first_number = sum(d.destination == destination and d.category == category for d in existing)
     possible_ids = (delivery_id(ticket_id, category, destination, nth) for nth in count(first_number))
     return next(unused_id for unused_id in possible_ids if unused_id not in taken_ids)
-
-
-def obsolete(deliveries: Iterable[Delivery], at: str) -> tuple[Delivery, ...]:
-    """Return the pending and dead deliveries, superseded. One that a run holds may still arrive: it is doubtful."""
-    return tuple(
-        d._replace(state="superseded", done_at=at, doubtful=1 if d.run_id else d.doubtful)
-        for d in deliveries
-        if d.state in ("pending", "dead")
-    )
 
 
 def status_of(deliveries: Iterable[Delivery], category: str | None) -> str:

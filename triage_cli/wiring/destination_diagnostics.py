@@ -11,14 +11,13 @@ from urllib.parse import urlsplit
 from triage_cli.config import Config, DestinationSpec
 from triage_cli.config.secrets import unset
 from triage_cli.domain import ids, routing, routing_rules, times
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, RoutePlan
+from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, RoutePlan, earlier_deliveries
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.file_system import is_full, is_read_only, write_obstacle
 from triage_cli.runtime.ssrf_guard import is_public
-from triage_cli.service.delivery.routing_decider import earlier_deliveries
 from triage_cli.wiring.destinations import open_destination, target
 
 

@@ -8,7 +8,15 @@ from triage_cli.domain import ids, routing
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.decisions import Classification
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Routed
+from triage_cli.domain.deliveries import (
+    Delivery,
+    OutgoingDelivery,
+    Routed,
+    as_sent,
+    earlier_deliveries,
+    supersede,
+    with_changes,
+)
 from triage_cli.domain.errors import NoRouteError, NotClassifiedError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Renamed, Ticket
@@ -16,14 +24,6 @@ from triage_cli.service.delivery.routing_map import RoutingMap
 from triage_cli.service.delivery.ticket_failures import dead_letters, due_later, error_of
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.verdicts import is_imported
-
-
-def earlier_deliveries(
-    renames: Sequence[Renamed], delivery: Delivery, deliveries: Sequence[Delivery]
-) -> tuple[Delivery, ...]:
-    """Return a ticket's earlier deliveries to the same destination, with the names of categories as they were sent."""
-    earlier = routing.earlier(delivery, deliveries)
-    return tuple(routing.as_sent(each, renames) for each in earlier) if renames else earlier
 
 
 def known_field_categories(
@@ -81,7 +81,7 @@ class RoutingDecider:
         if receiver not in field_guards:
             return outgoing._replace(earlier=earlier)
         sent_deliveries = [
-            routing.as_sent(each, self._renames) for each in existing if each.destination in field_guards
+            as_sent(each, self._renames) for each in existing if each.destination in field_guards
         ]
         verdicts = self._context.store.answers([outgoing.ticket.ticket_id], ("",))
         return outgoing._replace(earlier=earlier, known=known_field_categories(receiver, sent_deliveries, verdicts))
@@ -128,7 +128,7 @@ class RoutingDecider:
         changed_deliveries = needed_deliveries.superseded + needed_deliveries.new
         revived = self._revived_dead_letters(deliveries, changed_deliveries) if self._retry_dead else ()
         changed_deliveries += revived
-        deliveries_after = (*routing.with_changes(deliveries, changed_deliveries), *needed_deliveries.new)
+        deliveries_after = (*with_changes(deliveries, changed_deliveries), *needed_deliveries.new)
         status = routing.status_of(deliveries_after, ticket_before.category)
         if not changed_deliveries and ticket_before.status == status:
             return _unchanged_outcome(ticket_before, deliveries, status), None
@@ -168,7 +168,7 @@ class RoutingDecider:
             f"{ids.short(ticket_before.ticket_id)}: no rule of the routing map matches",
             hint="add a rule to routes in the config",
         )
-        superseded = routing.obsolete(deliveries, at)
+        superseded = supersede(deliveries, at)
         if ticket_before.status == "unroutable" and not superseded:
             return Outcome(None, Action.UNROUTABLE, Routed(ticket_before, deliveries), error, ticket_before), None
         ticket = ticket_before._replace(status="unroutable", revision=ticket_before.revision + 1, run_id=None)
@@ -178,7 +178,7 @@ class RoutingDecider:
             "superseded": [d.delivery_id for d in superseded],
         }
         event = self._context.event(EventAction.UNROUTABLE, ticket.ticket_id, unroutable_data, at)
-        deliveries_after = routing.with_changes(deliveries, superseded)
+        deliveries_after = with_changes(deliveries, superseded)
         outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, deliveries_after), error, ticket_before)
         return outcome, Change(event, ticket, ticket_before.revision, superseded)
 
