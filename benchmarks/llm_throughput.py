@@ -26,7 +26,7 @@ from triage_cli.config.categories import DEFAULT_CATEGORIES
 from triage_cli.config.classifiers import ClassifierSpec
 from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
-from triage_cli.runtime.budget import Bounds, Budget
+from triage_cli.runtime.budget import Budget, BudgetLimits
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.local_triage import LocalTriage
@@ -101,7 +101,7 @@ def ours(url: str, workers: int, count: int) -> None:
     classifier = build(spec, DEFAULT_CATEGORIES, env={}, actor="bench", run_id=None, network=Network(offline=False))
     source = tickets(count)
     chunks = (source[at : at + classifier.chunk_size] for at in range(0, count, classifier.chunk_size))
-    budget = Budget(StopControl(), Bounds(None, None, 0.0), None)
+    budget = Budget(StopControl(), BudgetLimits(None, None, 0.0), None)
     done = [outcome for chunk in classifier.classify(chunks, budget) for outcome in chunk]
     assert len(done) == count
     assert all(outcome.value and outcome.value.sure for outcome in done)

@@ -664,7 +664,7 @@ def test_a_small_limit_is_spent_by_many_workers_as_by_one() -> None:
             worst = Cost(PRICE).price_of(classifier.worst_usage(classifier.question(tickets(1)[0])[0], ANSWER_TOKENS))
             outcomes, error = asked(classifier, 60, budget := a_budget(2 * worst))
         assert isinstance(error, BudgetError)
-        assert budget.bounds.limit == 2 * worst
+        assert budget.limits.limit == 2 * worst
         assert 2 * worst - 0.2 < budget.spent + worst, "until a worst case has no more room"
         spent.append((len(outcomes), round(budget.spent, 2)))
     assert spent[0] == spent[1]

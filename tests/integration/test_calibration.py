@@ -14,21 +14,21 @@ from triage_cli.classifiers.calibrated import Calibrated
 from triage_cli.domain import times
 from triage_cli.domain.decisions import Answer, ClassifyPlan
 from triage_cli.domain.evaluation import calibration
-from triage_cli.domain.evaluation.calibration import Calibration, Pair
+from triage_cli.domain.evaluation.calibration import Calibration, CalibrationPair
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.budget import Budget
 
 
-def overconfident(n: int, seed: int) -> list[Pair]:
+def overconfident(n: int, seed: int) -> list[CalibrationPair]:
     """Answers that are right less often than they say: at a confidence of c, in c² of the cases."""
     chance = random.Random(seed)
     confidences = [0.5 + chance.random() / 2 for _ in range(n)]
     return [(c, chance.random() < c * c) for c in confidences]
 
 
-def error(pairs: list[Pair]) -> float:
+def error(pairs: list[CalibrationPair]) -> float:
     return calibration_error([Graded("a", "a" if right else "b", c, sure=True) for c, right in pairs]) or 0.0
 
 

@@ -9,7 +9,7 @@ from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.destinations import Destination
-from triage_cli.runtime.budget import Bounds, Budget, Grant
+from triage_cli.runtime.budget import Budget, BudgetLimits, Grant
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.delivery.routing_map import RoutingMap, never_promised
 from triage_cli.service.local_triage import LocalTriage
@@ -31,7 +31,7 @@ def a_budget(
     grant: Grant | None = None,
 ) -> Budget:
     """Return a budget that no run stands behind."""
-    return Budget(stop_control or StopControl(), Bounds(limit, per_day, 0.0), grant)
+    return Budget(stop_control or StopControl(), BudgetLimits(limit, per_day, 0.0), grant)
 
 
 class FakeClassifier:

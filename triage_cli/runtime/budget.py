@@ -19,7 +19,7 @@ Grant = Callable[[float, float, Sequence[float]], int]
 TOLERANCE = 1e-9  # USD, for rounding errors of sums
 
 
-class Bounds(NamedTuple):
+class BudgetLimits(NamedTuple):
     """The limits of a run in USD (None: no limit): of its command, and of all runs of a day.
 
     `inherited` is what the command spent in earlier runs; it counts against its limit.
@@ -37,8 +37,8 @@ class Budget:
     and a call that was cheaper than its worst case leaves room for others.
     """
 
-    def __init__(self, stop_control: StopControl, bounds: Bounds, grant: Grant | None) -> None:
-        self.bounds = bounds
+    def __init__(self, stop_control: StopControl, limits: BudgetLimits, grant: Grant | None) -> None:
+        self.limits = limits
         self.spent = 0.0
         self.reserved = 0.0
         self.settled = 0  # number of settlements
@@ -55,7 +55,7 @@ class Budget:
     @classmethod
     def free(cls, stop_control: StopControl) -> Self:
         """Return a budget without a run, which refuses every call that has a price."""
-        return cls(stop_control, Bounds(0.0, None, 0.0), None)
+        return cls(stop_control, BudgetLimits(0.0, None, 0.0), None)
 
     @property
     def stopping(self) -> bool:
@@ -65,12 +65,12 @@ class Budget:
     @property
     def spent_by_command(self) -> float:
         """Return what the command has spent so far, over all its runs."""
-        return self.bounds.inherited + self.spent
+        return self.limits.inherited + self.spent
 
     @property
-    def bounded(self) -> bool:
+    def is_limited(self) -> bool:
         """Return whether the budget has any limit."""
-        return self.bounds.limit is not None or self.bounds.per_day is not None
+        return self.limits.limit is not None or self.limits.per_day is not None
 
     def set_aside(self, amounts: Sequence[float]) -> int:
         """Reserve worst cases, in order, while the limits allow; return how many were reserved.
@@ -94,9 +94,9 @@ class Budget:
 
     def _fitting_limit(self, amounts: Sequence[float]) -> int:
         """Return how many of these amounts, in order, the command's limit allows."""
-        if self.bounds.limit is None:
+        if self.limits.limit is None:
             return len(amounts)
-        return number_that_fits(amounts, self.bounds.limit - self.spent_by_command - self.reserved)
+        return number_that_fits(amounts, self.limits.limit - self.spent_by_command - self.reserved)
 
     def _reserve(self, granted_amounts: Sequence[float]) -> None:
         self.reserved += sum(granted_amounts)
@@ -148,7 +148,7 @@ class Budget:
 
     def exceeded(self, usd: float) -> BudgetError:
         """Return the error for a call whose worst case passes a limit."""
-        limit, per_day, _ = self.bounds
+        limit, per_day, _ = self.limits
         with self._lock:
             is_own_limit = per_day is None or not self._fitting_limit([usd])
         way_out = (

@@ -92,7 +92,7 @@ class HttpConnections:
         self._idle: list[httpx.AsyncHTTPTransport] = []
 
     @contextmanager
-    def one(self) -> Iterator[httpx.AsyncHTTPTransport]:
+    def lent(self) -> Iterator[httpx.AsyncHTTPTransport]:
         """Lend a connection that no other request uses."""
         if not self._idle:
             self._idle.append(self._open_connection())
@@ -118,7 +118,7 @@ async def exchange(
     """
     name, host = endpoint.name, endpoint.host
     try:
-        with connections.one() as connection:
+        with connections.lent() as connection:
             async with within(endpoint.timeout) as until:
                 return await _exchanged(connection, endpoint, request, resolver, until)
     except TimeoutError as late:

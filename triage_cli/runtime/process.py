@@ -56,13 +56,13 @@ def alive(pid: int, since: str = "") -> bool:
     return True
 
 
-def kill_group(leader: "subprocess.Popen[bytes]") -> None:
+def kill_group(child: "subprocess.Popen[bytes]") -> None:
     """Kill a child and the processes that it has started, unless the child process was waited for."""
-    if leader.returncode is not None:
+    if child.returncode is not None:
         return
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader.pid, signal.SIGKILL)
-    leader.kill()
+        os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
 
 
 def at_end(end_function: Callable[[], None]) -> None:

@@ -64,7 +64,7 @@ async def persist(
         except TimeoutError:
             failure = TemporaryError(f"no complete answer within {timeout:g} s", lost=True)
         except (TemporaryError, WebPageError) as error:
-            failure = _temporary(error, endpoint)
+            failure = _retryable_failure(error, endpoint)
         except asyncio.CancelledError:
             lost()
             endpoint.abandoned()
@@ -87,7 +87,7 @@ async def persist(
         tries += 1
 
 
-def _temporary(error: TemporaryError | WebPageError, endpoint: CircuitBreaker) -> TemporaryError:
+def _retryable_failure(error: TemporaryError | WebPageError, endpoint: CircuitBreaker) -> TemporaryError:
     """Return the failure to retry after. Raises the error about a web page unless the address is known to be right."""
     if isinstance(error, TemporaryError):
         return error

@@ -13,7 +13,7 @@ from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.storage import Store
-from triage_cli.runtime.budget import Bounds, Budget
+from triage_cli.runtime.budget import Budget, BudgetLimits
 from triage_cli.runtime.stop import StopControl
 
 # The request that a server answers, which events and deliveries name; threads that begin for it inherit it.
@@ -59,8 +59,8 @@ class RunContext:
         def grant(spent: float, reserved: float, amounts: Sequence[float]) -> int:
             return self.store.set_aside(self.lease._replace(spent=spent, reserved=reserved), amounts, per_day)
 
-        bounds = Bounds(max_cost, per_day, self.run.spent)
-        self.budget = Budget(self.stop, bounds, None if max_cost is None and per_day is None else grant)
+        limits = BudgetLimits(max_cost, per_day, self.run.spent)
+        self.budget = Budget(self.stop, limits, None if max_cost is None and per_day is None else grant)
         self.budget.spent_by_all = self.store.spent_of_day
         return self.budget
 

@@ -176,7 +176,7 @@ class LLMClassifier:
 
     def check_price(self, budget: Budget) -> None:
         """Raise `ConfigError` if there is a cost limit and the model's price is not known."""
-        if budget.bounded and self.spec.price is None:
+        if budget.is_limited and self.spec.price is None:
             raise ConfigError(
                 f'what classifier "{self.name}" costs is not known, so a budget cannot bound it',
                 hint=f"set classifiers.{self.name}.price, or leave out --max-cost and budget",

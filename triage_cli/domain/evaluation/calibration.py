@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-Pair = tuple[float, bool]  # confidence, right
+CalibrationPair = tuple[float, bool]  # confidence, right
 
 LEAST = 30  # labelled answers that the fit of a curve needs
 FOLDS = 5
@@ -53,30 +53,32 @@ class Curve(NamedTuple):
         return low + (high - low) * (confidence - left) / (right - left)
 
 
-def fit(pairs: Sequence[Pair]) -> Curve:
+def fit(pairs: Sequence[CalibrationPair]) -> Curve:
     """Return a sigmoid curve (Platt 1999, on the logit), or an isotonic one if that is better on held-out answers."""
     sigmoid_loss, isotonic_loss = (_held_out_loss(pairs, method) for method in (sigmoid, isotonic))
     return isotonic(pairs) if isotonic_loss < MARGIN * sigmoid_loss else sigmoid(pairs)
 
 
-def held_out(pairs: Sequence[Pair], method: Callable[[Sequence[Pair]], Curve] = fit) -> list[Pair]:
+def held_out(
+    pairs: Sequence[CalibrationPair], method: Callable[[Sequence[CalibrationPair]], Curve] = fit
+) -> list[CalibrationPair]:
     """Return each answer with the confidence from a curve that was fitted to the other folds (cross-validation)."""
-    ordered = sorted(range(len(pairs)), key=lambda pair_index: pairs[pair_index])
+    by_confidence = sorted(range(len(pairs)), key=lambda pair_index: pairs[pair_index])
     calibrated = list(pairs)
     for fold in range(FOLDS):
-        held_out_rows = ordered[fold::FOLDS]
-        curve = method([pairs[pair_index] for pair_index in set(range(len(pairs))) - set(held_out_rows)])
-        for pair_index in held_out_rows:
+        held_out_pairs = by_confidence[fold::FOLDS]
+        curve = method([pairs[pair_index] for pair_index in set(range(len(pairs))) - set(held_out_pairs)])
+        for pair_index in held_out_pairs:
             calibrated[pair_index] = (curve(pairs[pair_index][0]), pairs[pair_index][1])
     return calibrated
 
 
-def _held_out_loss(pairs: Sequence[Pair], method: Callable[[Sequence[Pair]], Curve]) -> float:
+def _held_out_loss(pairs: Sequence[CalibrationPair], method: Callable[[Sequence[CalibrationPair]], Curve]) -> float:
     calibrated = held_out(pairs, method)
     return -sum(math.log(min(max(p if right else 1 - p, 0.01), 0.99)) for p, right in calibrated)
 
 
-def sigmoid(pairs: Sequence[Pair]) -> Curve:
+def sigmoid(pairs: Sequence[CalibrationPair]) -> Curve:
     """Return a logistic curve over the confidence's logit, fitted by Newton's method to Platt's smoothed targets."""
     right = sum(r for _, r in pairs)
     high, low = (right + 1) / (right + 2), 1 / (len(pairs) - right + 2)
@@ -106,7 +108,7 @@ def sigmoid(pairs: Sequence[Pair]) -> Curve:
     return Curve(tuple((x, _logistic(slope * _logit(x) + intercept)) for x in CURVE_GRID), "sigmoid")
 
 
-def isotonic(pairs: Sequence[Pair]) -> Curve:
+def isotonic(pairs: Sequence[CalibrationPair]) -> Curve:
     """Return an isotonic curve (pool adjacent violators), its shares smoothed towards one half."""
     by_confidence: dict[float, list[float]] = {}
     for confidence, right in pairs:

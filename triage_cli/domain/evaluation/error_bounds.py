@@ -90,7 +90,7 @@ def bound(category: str, answers: Sequence[tuple[float, bool]], max_error: float
     The threshold is the lowest candidate whose upper Clopper-Pearson bound is at most `max_error`.
     """
     surest_first = sorted(answers, reverse=True)
-    candidates = _candidates([confidence for confidence, _ in surest_first], max_error)
+    candidates = _candidate_thresholds([confidence for confidence, _ in surest_first], max_error)
     risk = RISK / max(1, len(candidates))
     unproven = []
     for threshold, number in candidates or [(NEVER, len(surest_first))]:
@@ -98,26 +98,26 @@ def bound(category: str, answers: Sequence[tuple[float, bool]], max_error: float
         upper = upper_bound(wrong, number, risk)
         if at_most(wrong, number, max_error) <= risk:
             return ErrorBound(category, max_error, threshold, number, wrong, upper, 0)
-        missing = _missing(number, wrong, max_error, risk)
+        missing = _missing_answers(number, wrong, max_error, risk)
         unproven.append(ErrorBound(category, max_error, None, number, wrong, upper, missing))
     return min(unproven, key=attrgetter("missing"))
 
 
-def _candidates(confidences: Sequence[float], max_error: float) -> list[tuple[float, int]]:
+def _candidate_thresholds(confidences: Sequence[float], max_error: float) -> list[tuple[float, int]]:
     """Return candidate thresholds with the number of answers that reach them, the lowest threshold first.
 
     There are as many as can each be proven to keep the promise, by answers that are all right.
     """
-    candidates: dict[float, int] = {}
+    reached_by: dict[float, int] = {}  # the number of answers, by threshold
     size = float(len(confidences))
-    while size >= needed(max_error, RISK / (len(candidates) + 1)):
+    while size >= needed(max_error, RISK / (len(reached_by) + 1)):
         threshold = confidences[math.ceil(size) - 1]
-        candidates.setdefault(threshold, sum(confidence >= threshold for confidence in confidences))
+        reached_by.setdefault(threshold, sum(confidence >= threshold for confidence in confidences))
         size /= SHRINK
-    return list(candidates.items())
+    return list(reached_by.items())
 
 
-def _missing(number: int, wrong: int, max_error: float, risk: float) -> int:
+def _missing_answers(number: int, wrong: int, max_error: float, risk: float) -> int:
     """Return how many more answers prove the promise, if all of them are right."""
     too_few = number
     step = 1 << 24

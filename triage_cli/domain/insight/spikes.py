@@ -91,8 +91,8 @@ def find_spikes(now: Period, before: Sequence[Period]) -> list[Spike]:
     """
     finder = _Finder(now, before)
     spikes_found = list(finder.groups())
-    inside = {ticket_id for spike in spikes_found for ticket_id in spike.members}
-    spikes_found += finder.categories([ticket for ticket in now if ticket.ticket_id not in inside])
+    in_groups = {ticket_id for spike in spikes_found for ticket_id in spike.members}
+    spikes_found += finder.categories([ticket for ticket in now if ticket.ticket_id not in in_groups])
     return sorted(spikes_found, key=lambda spike: (-spike.customers, spike.name))
 
 
@@ -157,22 +157,22 @@ class _Finder:
 
     def categories(self, now: Period) -> Iterable[Spike]:
         """Yield the categories that are spikes, among these tickets of the window."""
-        tickets: dict[str, list[InflowTicket]] = defaultdict(list)
+        by_category: dict[str, list[InflowTicket]] = defaultdict(list)
         for ticket in now:
             if ticket.category is not None:
-                tickets[ticket.category].append(ticket)
-        customers: dict[str | None, set[tuple[int, str]]] = defaultdict(set)
+                by_category[ticket.category].append(ticket)
+        earlier_customers: dict[str | None, set[tuple[int, str]]] = defaultdict(set)
         for n, ticket in self._earlier_tickets:
-            customers[ticket.category].add((n, ticket.customer))
-        for name, category_tickets in tickets.items():
-            if self._is_spike(category_tickets, len(customers[name]), len(tickets)):
+            earlier_customers[ticket.category].add((n, ticket.customer))
+        for name, category_tickets in by_category.items():
+            if self._is_spike(category_tickets, len(earlier_customers[name]), len(by_category)):
                 pairs = zip(self._earlier, self._earlier_tickets, strict=True)
                 earlier_texts = [distinct for distinct, (_, ticket) in pairs if ticket.category == name]
                 elsewhere = Counter(chain.from_iterable(earlier_texts))
                 names = telling(
                     [words_of(ticket.text) for ticket in category_tickets], elsewhere, len(earlier_texts), self._weights
                 )
-                yield self._spike("category", name, names, category_tickets, len(customers[name]))
+                yield self._spike("category", name, names, category_tickets, len(earlier_customers[name]))
 
     def _is_spike(self, tickets: Period, customers_before: int, comparisons: int) -> bool:
         customers = len(_customers(tickets))

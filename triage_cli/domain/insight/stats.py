@@ -12,7 +12,7 @@ class Stats(NamedTuple):
     `waiting` maps a classifier to its open batches: `tickets`, `batches`, and `since` when. `audited` maps a step of a
     cascade to how many of its sure answers were checked by the next step (`asked`), and how many of these it confirmed
     (`agreed`); a falling share shows that the step has drifted. `oldest_pending_delivery` is the time at which the
-    oldest delivery that is pending was created.
+    oldest of the pending deliveries was created.
     """
 
     tickets: int
