@@ -13,6 +13,7 @@ from tests.support.chain import first_break
 from tests.support.examples import examples
 from triage_cli.domain import serialization
 from triage_cli.domain.audit import hash_chain
+from triage_cli.domain.audit.canonical_json import canonical
 from triage_cli.domain.audit.events import Event, LoggedEvent
 
 
@@ -23,7 +24,7 @@ def chain_of(number: int) -> list[LoggedEvent]:
         data = {"z": seq, "ä": ['quote " and \\', None, 0.1], "a": {"deep": True}}
         ticket = None if seq % 3 == 0 else f"ticket-{seq % 2}"
         event = Event("created", ticket, None if seq % 4 == 0 else "run-1", 'Ann "Ä" O\\Neil', f"2024-01-0{seq}", data)
-        detail = hash_chain.canonical(data)
+        detail = canonical(data)
         link = hash_chain.link(prev, seq, event, detail)
         events.append(LoggedEvent(seq, event.at, event.action, ticket, event.actor, event.run_id, detail, prev, link))
         prev = link

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from triage_cli.domain.audit import hash_chain
+from triage_cli.domain.audit.canonical_json import canonical
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.changes import Change, Conflict, refusals
 from triage_cli.domain.decisions import QuestionSpec
@@ -62,7 +62,7 @@ class SqlStore(DeliveryTables, AnswerTables, Erasure, BatchTables, EventTables, 
         """Store the weights of a model under its fingerprint; a store that only reads does without."""
         if self.read_only:
             return
-        self._write(PUT_MODEL, (fingerprint, weights, hash_chain.canonical(metrics), now()))
+        self._write(PUT_MODEL, (fingerprint, weights, canonical(metrics), now()))
 
     def model(self, fingerprint: str) -> bytes | None:
         """Return the weights that are stored under a fingerprint, or None."""

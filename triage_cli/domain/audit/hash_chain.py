@@ -9,48 +9,16 @@ can forge a log, and the first keyed event also protects the events before it.
 import hashlib
 import hmac
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from triage_cli.domain.audit.canonical_json import canonical, quoted
 from triage_cli.domain.audit.events import Event, EventAction, Head, LoggedEvent
 from triage_cli.domain.errors import CheckError, StoreError
 
 GENESIS = "0" * 64
 
-_encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
-_quoted = json.encoder.encode_basestring
 _Text = str | None
-
-
-def canonical(data: Mapping[str, Any]) -> str:
-    """Return an event's data as canonical JSON, of which hashes are made."""
-    try:  # for a flat object, as most events have, this takes a third of the encoder's time
-        keys, template = _template(tuple(data))
-        values = []
-        for key in keys:
-            value = data[key]
-            values.append(_JSON_WRITERS[type(value)](value))
-        return template % tuple(values)
-    except (KeyError, TypeError):
-        return _encoded(data)
-
-
-@lru_cache(256)
-def _template(keys: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """Return keys in canonical order, and the JSON of an object that has them, with a place for each value."""
-    sorted_keys = tuple(sorted(keys))
-    return sorted_keys, f"{{{','.join([_quoted(key).replace('%', '%%') + ':%s' for key in sorted_keys])}}}"
-
-
-def _finite(number: float) -> str:
-    return repr(number) if math.isfinite(number) else _encoded(number)
-
-
-_JSON_WRITERS: Mapping[type, Callable[[Any], str]] = {
-    str: _quoted, float: _finite, int: repr, bool: _encoded, type(None): lambda _: "null",
-}  # fmt: skip
 
 
 def link(prev: str, seq: int, event: Event, detail: str, audit_key: bytes | None = None) -> str:
@@ -60,7 +28,7 @@ def link(prev: str, seq: int, event: Event, detail: str, audit_key: bytes | None
     ticket = "null" if ticket_id is None else f'"{ticket_id}"'
     run = "null" if run_id is None else f'"{run_id}"'
     hashed = (
-        f'{prev}\n{{"action":"{action}","actor":{_quoted(actor)},"detail":{detail},"run_id":{run},'
+        f'{prev}\n{{"action":"{action}","actor":{quoted(actor)},"detail":{detail},"run_id":{run},'
         f'"seq":{seq},"ticket_id":{ticket},"timestamp":"{at}"}}'
     ).encode("utf-8", "surrogatepass")
     return hmac.digest(audit_key, hashed, "sha256").hex() if audit_key else hashlib.sha256(hashed).hexdigest()
