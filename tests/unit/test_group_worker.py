@@ -13,7 +13,8 @@ import pytest
 
 from triage_cli.domain.errors import ExhaustedError, UnavailableError
 from triage_cli.runtime import group_worker
-from triage_cli.runtime.group_worker import GroupedQuestions, GroupWorker
+from triage_cli.runtime.group_worker import GroupWorker
+from triage_cli.runtime.grouped_questions import GroupedQuestions
 
 
 class DoublingWork:

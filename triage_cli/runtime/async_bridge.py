@@ -52,7 +52,7 @@ class AsyncBridge:
         raises, nothing new is begun; calls in flight are completed and yielded, and then the source's error is raised.
         Closing the generator cancels calls in flight.
         """
-        work_queue = _WorkQueue(self.loop, call, workers, self._arrivals.event)
+        bridged_calls = _BridgedCalls(self.loop, call, workers, self._arrivals.event)
         source = iter(chunks)
         has_more, source_error = True, None
         try:
@@ -60,28 +60,28 @@ class AsyncBridge:
                 wait_seconds, at_once = tick, False
                 if has_more and stopping():
                     has_more = False
-                    work_queue.forget()
-                while has_more and work_queue.has_room:
+                    bridged_calls.forget()
+                while has_more and bridged_calls.has_room:
                     try:
                         chunk = next(source, None)
                     except Exception as error:  # noqa: BLE001 - raised once what is in flight has ended
                         source_error, chunk = error, None
-                        work_queue.forget()
+                        bridged_calls.forget()
                     if chunk is None:
                         has_more = False
                         break
-                    work_queue.add(chunk)
+                    bridged_calls.add(chunk)
                     at_once = isinstance(chunk, FlushNow)
                     wait_seconds = 0.0 if at_once else tick
                     if not chunk or not wait_seconds:
                         break
-                if not has_more and work_queue.idle:
+                if not has_more and bridged_calls.idle:
                     if source_error is not None:
                         raise source_error
                     return
-                yield work_queue.take(0 if work_queue.idle else wait_seconds, at_once=at_once)
+                yield bridged_calls.take(0 if bridged_calls.idle else wait_seconds, at_once=at_once)
         finally:
-            work_queue.cancel()
+            bridged_calls.cancel()
 
     def run(self, work: Awaitable[B], heartbeat: Callable[[], None] | None = None, tick: float = 1.0) -> B:
         """Run one awaitable on the loop and wait for it; meanwhile `heartbeat` is called every `tick` seconds."""
@@ -96,14 +96,14 @@ class AsyncBridge:
 
 
 class _Arrivals(threading.local):
-    """The event that wakes a thread: one for all its queues, so that any answer wakes it."""
+    """The event that wakes a thread behind the bridge: one for all its calls, so that any answer wakes it."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
 
 
-class _WorkQueue(Generic[A, B]):
-    """Items that wait, are in flight or are answered; calls run in the loop's thread, all else in the caller's."""
+class _BridgedCalls(Generic[A, B]):
+    """The calls of one `map`: waiting, in flight, answered. They run in the loop's thread, all else in the caller's."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, call: Callable[[A], Awaitable[B]], workers: int, arrived: threading.Event
@@ -144,7 +144,7 @@ class _WorkQueue(Generic[A, B]):
     def take(self, seconds: float, *, at_once: bool) -> list[tuple[A, B | Exception]]:
         """Return arrived answers; wait up to `seconds` for the first one, and unless `at_once`, `GATHER` for others.
 
-        Returns nothing if another queue of the same thread has an answer first, or if it may not wait for others.
+        Returns nothing if another `map` of the same thread has an answer first, or if it may not wait for others.
         """
         were_saved, self._being_saved = self._being_saved, 0
         if were_saved and self._waiting_items:

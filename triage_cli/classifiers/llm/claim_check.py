@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.group_worker import GroupedQuestions
+from triage_cli.runtime.grouped_questions import GroupedQuestions
 from triage_cli.runtime.stop import StoppingError
 
 CallResult = TypeVar("CallResult")

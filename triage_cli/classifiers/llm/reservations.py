@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.group_worker import GroupedQuestions
+from triage_cli.runtime.grouped_questions import GroupedQuestions
 from triage_cli.runtime.stop import StoppingError
 
 
