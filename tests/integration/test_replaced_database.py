@@ -36,7 +36,7 @@ def restored(db: Path) -> None:
         Path(f"{db}{suffix}").unlink(missing_ok=True)
 
 
-FATES = pytest.mark.parametrize(("fate", "says"), [(removed, "was removed"), (restored, "was replaced by another")])
+FATES = pytest.mark.parametrize(("fate", "message"), [(removed, "was removed"), (restored, "was replaced by another")])
 
 
 def a_run() -> Run:

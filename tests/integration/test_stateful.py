@@ -93,7 +93,8 @@ class Machine(RuleBasedStateMachine):
     @rule(name=NAMES, text=st.sampled_from("xy"))
     def runs(self, name: str, text: str) -> None:
         row = TicketDraft(0, 2, name, text, external_id=name, cells=())
-        assert len(list(self.world.triage().run([row], ClassifyPlan()))) == 1
+        outcomes = list(self.world.triage().run([row], ClassifyPlan()))
+        assert [o.row for o in outcomes if o.row is not None] == [0]  # others are dead letters of earlier runs
 
     @rule(name=st.sampled_from(["a", "c"]))
     def an_outlet_comes_or_goes(self, name: str) -> None:
