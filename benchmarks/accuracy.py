@@ -30,7 +30,7 @@ from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.fitted_model import Floats
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error, macro_f1
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.runtime.budget import Budget

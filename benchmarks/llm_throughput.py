@@ -24,7 +24,7 @@ from triage_cli.classifiers.llm.classifier import build
 from triage_cli.config import load_config
 from triage_cli.config.categories import DEFAULT_CATEGORIES
 from triage_cli.config.classifiers import ClassifierSpec
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.budget import Budget, BudgetLimits
 from triage_cli.runtime.network import Network

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.world import World
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.dedup import identify
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft

@@ -15,8 +15,8 @@ from triage_cli.client.address import Address
 from triage_cli.client.remote_consultation import RemoteConsultation
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
 from triage_cli.domain.audit.events import EventQuery
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.consultation import CategoryRule, TextQuestion
-from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import AnswerError, NotFoundError, RowError, UsageError
 from triage_cli.domain.routing_rules import Rule

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import DeliveryError, UnavailableError
 from triage_cli.domain.insight.drift import Count
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft

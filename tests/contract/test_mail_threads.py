@@ -15,7 +15,7 @@ from tests.support.online import ONLINE
 from tests.support.world import World
 from triage_cli.client import RemoteTriage
 from triage_cli.client.address import Address
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.mail import threads
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.serialization import from_json

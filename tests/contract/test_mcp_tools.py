@@ -17,7 +17,7 @@ from triage_cli.client import RemoteTriage
 from triage_cli.client.address import Address
 from triage_cli.client.remote_consultation import RemoteConsultation
 from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category, Selection, TicketDraft

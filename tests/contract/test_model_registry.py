@@ -7,7 +7,7 @@ import pytest
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import ids, times
 from triage_cli.domain.audit.events import Event, EventQuery
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.learning import Labelled, ModelVersion
 from triage_cli.domain.runs import Lease, Run

@@ -22,7 +22,7 @@ from triage_cli.client.http_connection import ConnectionLostError
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain import ids
 from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import (
     AnswerError,

@@ -30,7 +30,7 @@ from tests.support.stored_tickets import (
 from triage_cli.domain import ids, times
 from triage_cli.domain.audit.events import Event, EventQuery
 from triage_cli.domain.changes import Change
-from triage_cli.domain.decisions import Classification, QuestionSpec
+from triage_cli.domain.classifications import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket

@@ -11,8 +11,8 @@ from triage_cli.api import problems
 from triage_cli.client import RemoteTriage
 from triage_cli.client.address import Address
 from triage_cli.client.remote_consultation import RemoteConsultation
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.consultation import TextQuestion
-from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import AnswerError, BudgetError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.serialization import to_json
 

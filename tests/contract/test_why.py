@@ -8,7 +8,7 @@ from typing import Any
 from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain import ids
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.explanation.history import History

@@ -23,7 +23,7 @@ from tests.support.pages import ROOT, blocks
 from tests.support.world import World
 from triage_cli.domain.audit import hash_chain
 from triage_cli.domain.audit.events import Event, EventAction, EventQuery, Head, LoggedEvent
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import CheckError, StoreError
 from triage_cli.domain.tickets import Selection, VerdictDraft
 from triage_cli.service.audit_proof import prove

@@ -26,7 +26,7 @@ from triage_cli.classifiers.llm.batch.openai import OpenAIBatchApi
 from triage_cli.config import load_config
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Event
-from triage_cli.domain.decisions import ClassifyPlan, Decided
+from triage_cli.domain.classifications import ClassifyPlan, Decided
 from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.outcomes import Outcome

@@ -19,7 +19,7 @@ from tests.support.llm_server import running_llm_server
 from tests.support.webhook_receiver import Receiver, outgoing
 from tests.support.world import World
 from triage_cli.destinations.file import FileDestination
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
 from triage_cli.domain.errors import DeliveryError, ExhaustedError
 from triage_cli.domain.exit_codes import ExitCode

@@ -30,7 +30,7 @@ from triage_cli.cli.output import Printer
 from triage_cli.config import load_config
 from triage_cli.destinations.command import run_command
 from triage_cli.domain import serialization
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.domain.explanation.explain import explain

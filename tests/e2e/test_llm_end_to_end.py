@@ -13,7 +13,7 @@ from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, failing, good, running_llm_server, verdict
 from triage_cli import wiring
 from triage_cli.config import load_config
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.service.local_triage import LocalTriage

@@ -31,7 +31,7 @@ from tests.support.online import ONLINE
 from tests.support.remotes import RemoteCli
 from triage_cli.client import RemoteTriage, upload
 from triage_cli.client.address import checked
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.tickets import TicketDraft
 from triage_cli.runtime.budget import TOLERANCE

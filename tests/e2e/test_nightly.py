@@ -18,7 +18,7 @@ from tests.support.commands import PATIENCE, is_whole, listens, rows, until
 from tests.support.llm_server import Asked, Step, chat, running_llm_server, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.decisions import ClassifyPlan, Decided
+from triage_cli.domain.classifications import ClassifyPlan, Decided
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.reclassification import ReclassifyPlan

@@ -9,7 +9,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.typed_terminal import Typist
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.tickets import Category, Selection, TicketDraft, VerdictDraft
 from triage_cli.stores.sqlite.store import SqliteStore
 

@@ -19,7 +19,7 @@ from tests.support.pg_server import PgServer, sql
 from tests.support.world import CATEGORIES, World
 from triage_cli.domain.audit.events import Head
 from triage_cli.domain.audit.hash_chain import GENESIS
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import CheckError
 from triage_cli.domain.tickets import Selection, VerdictDraft
 from triage_cli.ports.storage import AuditLogReader

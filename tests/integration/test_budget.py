@@ -14,7 +14,7 @@ from tests.support.world import World, a_budget
 from triage_cli.classifiers.llm.reservations import BudgetReserver
 from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Spent
-from triage_cli.domain.decisions import Answer, Classification
+from triage_cli.domain.classifications import Answer, Classification
 from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.runs import InputPart, Lease, Run

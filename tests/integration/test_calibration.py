@@ -12,7 +12,7 @@ from tests.support.commands import rows
 from tests.support.world import FakeClassifier, World
 from triage_cli.classifiers.calibrated import Calibrated
 from triage_cli.domain import times
-from triage_cli.domain.decisions import Answer, ClassifyPlan
+from triage_cli.domain.classifications import Answer, ClassifyPlan
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.calibration import Calibration, CalibrationPair
 from triage_cli.domain.evaluation.metrics import Graded, calibration_error

@@ -33,7 +33,7 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.classifiers.cascade import Cascade
 from triage_cli.domain import chunks, ids, times
 from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.decisions import Answer, ClassifyPlan
+from triage_cli.domain.classifications import Answer, ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.outcomes import Outcome, in_order

@@ -29,7 +29,7 @@ from triage_cli.api import background
 from triage_cli.destinations.command import CommandDestination
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain import ids, times
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Receipt, Routed, RoutePlan
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.outcomes import Action, Outcome

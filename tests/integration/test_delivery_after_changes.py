@@ -22,7 +22,7 @@ from tests.support.remotes import RemoteCli
 from tests.support.world import FakeClassifier, World
 from triage_cli.config.routes import COLUMN, WHEN
 from triage_cli.domain import routing, routing_rules
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
 from triage_cli.domain.errors import ConfigError, DeliveryError
 from triage_cli.domain.outcomes import Action, Outcome

@@ -24,7 +24,7 @@ from triage_cli.domain import dedup, ids, times
 from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
 from triage_cli.domain.errors import DeliveryError, UnavailableError
 from triage_cli.domain.outcomes import Action, Outcome

@@ -16,7 +16,7 @@ from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from tests.support.remotes import RemoteCli
 from tests.support.world import CATEGORIES, World
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.routing_rules import Rule

@@ -7,7 +7,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.world import World
 from triage_cli.config import load_config
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.outcomes import Action
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.ports.classifiers import Classifier

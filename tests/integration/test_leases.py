@@ -11,7 +11,7 @@ from tests.support.commands import PATIENCE
 from tests.support.stored_tickets import a_run
 from tests.support.stored_tickets import sql as on_sqlite
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.decisions import Answer, ClassifyPlan
+from triage_cli.domain.classifications import Answer, ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.reclassification import ReclassifyPlan

@@ -13,7 +13,7 @@ from tests.support.llm_server import running_llm_server
 from tests.support.mails import mail, mbox
 from tests.support.world import World, a_budget
 from triage_cli.domain import dedup, ids, times
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.readers.table_reader import open_table
 from triage_cli.stores.model_registry import SqlModelRegistry

@@ -18,7 +18,7 @@ from tests.support.pg_server import PgServer
 from tests.support.webhook_receiver import Receiver, target
 from tests.support.world import CATEGORIES, World
 from triage_cli.destinations.webhook import WebhookDestination
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import DeliveryError, OfflineError, UsageError
 from triage_cli.domain.outcomes import Outcome

@@ -13,7 +13,7 @@ from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli.cli.display import insight_tables, table_layout
 from triage_cli.cli.display.html_reports import plan_page
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.insight.plans import NOWHERE, PERSON, Plan
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft

@@ -38,7 +38,7 @@ from triage_cli.config import without_password
 from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.audit.events import Event, EventAction, EventQuery
 from triage_cli.domain.chunks import BYTES
-from triage_cli.domain.decisions import Classification, ClassifyPlan, QuestionSpec
+from triage_cli.domain.classifications import Classification, ClassifyPlan, QuestionSpec
 from triage_cli.domain.errors import Refusal, StoreError, TriageError, UnavailableError
 from triage_cli.domain.ids import new_id
 from triage_cli.domain.insight.spikes import SentSpike

@@ -11,7 +11,7 @@ from tests.support.cli import Cli
 from tests.support.commands import many, rows
 from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.decisions import Classification, ClassifyPlan
+from triage_cli.domain.classifications import Classification, ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
 from triage_cli.domain.errors import CheckError, UsageError
 from triage_cli.domain.explanation.explain import explain

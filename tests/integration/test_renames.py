@@ -13,7 +13,7 @@ from tests.support.http_stub import HttpStub, a_delivery
 from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.world import CATEGORIES, FakeClassifier, World
 from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.decisions import Answer, ClassifyPlan
+from triage_cli.domain.classifications import Answer, ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan, as_sent
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.ids import delivery_id

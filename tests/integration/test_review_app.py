@@ -20,7 +20,7 @@ from triage_cli.cli.review.ticket_queue import TicketQueue
 from triage_cli.client import RemoteTriage
 from triage_cli.client.address import Address
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import StoreError
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft

@@ -26,7 +26,7 @@ from tests.support.use_cases import (
     to_file,
 )
 from tests.support.world import World
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.outcomes import Action, Outcome

@@ -22,7 +22,7 @@ from tests.support.use_cases import (
 )
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import ids, times
-from triage_cli.domain.decisions import Answer
+from triage_cli.domain.classifications import Answer
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.outcomes import Outcome, in_order
 from triage_cli.domain.routing_rules import Rule

@@ -8,7 +8,7 @@ from tests.support.second_look import look
 from tests.support.world import FakeClassifier, World
 from triage_cli.cli.commands.models.learn import step_after_learning
 from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.runs import Lease

@@ -16,7 +16,7 @@ from tests.support.stored_tickets import POSTED, a_run, sql
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import DeliveryError, NoRouteError, NotClassifiedError
 from triage_cli.domain.routing_rules import Rule

@@ -15,7 +15,7 @@ from tests.support.outlet import Outlet
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import routing
 from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.runs import Lease, Run

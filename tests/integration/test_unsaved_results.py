@@ -13,7 +13,7 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.stored_tickets import POSTED
 from tests.support.world import World
 from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import ExhaustedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.outcomes import Outcome

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.support.examples import examples
 from tests.support.outlet import Outlet
 from tests.support.world import CATEGORIES, FakeClassifier, World
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.routing_rules import Rule

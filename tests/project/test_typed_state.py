@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "triage_cli"
 # Who may look into an event: what writes and reads it, what proves it, and what prints it.
 READERS = {
-    "domain/audit/decision_events.py",
+    "domain/audit/decisions.py",
     "domain/audit/hash_chain.py",
     "domain/explanation/explain.py",
     "domain/explanation/next_step.py",

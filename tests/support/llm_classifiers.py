@@ -11,7 +11,7 @@ from tests.support.online import ONLINE
 from tests.support.world import a_budget
 from triage_cli.classifiers.llm.classifier import LLMClassifier, build
 from triage_cli.config.classifiers import ClassifierSpec, Price
-from triage_cli.domain.decisions import Answer, Classification
+from triage_cli.domain.classifications import Answer, Classification
 from triage_cli.domain.errors import (
     AnswerError,
     TriageError,

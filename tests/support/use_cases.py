@@ -9,7 +9,7 @@ from tests.support.chain import first_break
 from tests.support.world import FakeClassifier, World
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.decisions import Answer, ClassifyPlan, Decided
+from triage_cli.domain.classifications import Answer, ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import AnswerError
 from triage_cli.domain.outcomes import Action, Outcome

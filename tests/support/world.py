@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
+from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.serialization import compact

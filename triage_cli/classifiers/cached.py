@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
 from triage_cli.domain import ids, times
 from triage_cli.domain.chunks import FlushNow
-from triage_cli.domain.decisions import Answer, Classification
+from triage_cli.domain.classifications import Answer, Classification
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.classifiers import Classifier

@@ -3,7 +3,7 @@
 import json
 
 from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
-from triage_cli.domain.decisions import Answer, Classification
+from triage_cli.domain.classifications import Answer, Classification
 from triage_cli.domain.evaluation.calibration import Calibration, Curve
 from triage_cli.ports.classifiers import Classifier
 

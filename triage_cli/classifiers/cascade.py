@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.domain.chunks import FlushNow
-from triage_cli.domain.decisions import Answer, Classification, Postponed, QuestionSpec, Unfinished
+from triage_cli.domain.classifications import Answer, Classification, Postponed, QuestionSpec, Unfinished
 from triage_cli.domain.errors import AnswerError, TakenOverError, TriageError, UnavailableError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket

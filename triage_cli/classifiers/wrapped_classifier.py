@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
+from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.classifiers import Classifier

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.insight.stats import STATS_KEYS
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 from triage_cli.client.wire_errors import ProtocolError, error_fields, error_of
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.audit.events import LoggedEvent
-from triage_cli.domain.decisions import Classification, ClassifyPlan, Decided
+from triage_cli.domain.classifications import Classification, ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed, RoutePlan
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.mail.parts import mail_of

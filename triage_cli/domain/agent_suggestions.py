@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.tickets import Ticket
 
 # The classifier of an agent's suggestion in the table of answers. It has no fingerprint, as every real classifier has.

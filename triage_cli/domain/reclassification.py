@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 
 
 class ReclassifyPlan(NamedTuple):

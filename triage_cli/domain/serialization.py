@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from triage_cli.domain.audit.events import LoggedEvent
-from triage_cli.domain.decisions import Classification, Decided
+from triage_cli.domain.classifications import Classification, Decided
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.insight.stats import StatsGroup

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from triage_cli.domain import times
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft, agent_name
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.consultation import TextQuestion
-from triage_cli.domain.decisions import ClassifyPlan
 from triage_cli.domain.errors import TriageError, UsageError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.insight.stats import StatsKey, StatsQuery

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Protocol
 
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
+from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
 from triage_cli.domain.learning import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket

@@ -7,7 +7,7 @@ from triage_cli.domain.api_keys import ApiKey, StoredResponse
 from triage_cli.domain.audit.events import Event, EventQuery, Head, LoggedEvent
 from triage_cli.domain.batches import Batch, BatchItem
 from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.decisions import Classification, QuestionSpec
+from triage_cli.domain.classifications import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
 from triage_cli.domain.explanation.history import History
 from triage_cli.domain.insight.drift import PeriodCounts

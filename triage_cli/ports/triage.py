@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
-from triage_cli.domain.decisions import ClassifyPlan, Decided
+from triage_cli.domain.classifications import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery

@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import NamedTuple, Self
 
-from triage_cli.domain.decisions import Answer
+from triage_cli.domain.classifications import Answer
 from triage_cli.domain.errors import BudgetError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import Held, Lease

@@ -7,7 +7,7 @@ from triage_cli.domain.agent_suggestions import is_agents
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.outcomes import Action, Outcome

@@ -13,8 +13,8 @@ from triage_cli.domain.agent_suggestions import (
 )
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change
+from triage_cli.domain.classifications import Answer, ClassifyPlan, Unfinished
 from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAnswer, TextQuestion
-from triage_cli.domain.decisions import Answer, ClassifyPlan, Unfinished
 from triage_cli.domain.errors import AnswerError, RowError, UsageError
 from triage_cli.domain.explanation.history import History
 from triage_cli.domain.outcomes import Outcome

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
-from triage_cli.domain.decisions import ClassifyPlan, Decided
+from triage_cli.domain.classifications import ClassifyPlan, Decided
 from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.explanation.history import History, Why

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit.decision_events import decision_data
+from triage_cli.domain.audit.decisions import Decision, decision_data
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import bounded
-from triage_cli.domain.decisions import Answer, Classification, Decided, Decision, Postponed, Unfinished
+from triage_cli.domain.classifications import Answer, Classification, Decided, Postponed, Unfinished
 from triage_cli.domain.errors import AnswerError, CheckError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.reclassification import Flip, ReclassifyPlan

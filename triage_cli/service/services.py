@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.tickets import Category, Selection
 from triage_cli.ports.classifiers import Batcher, Classifier, Ranking

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit.decision_events import last_decision
+from triage_cli.domain.audit.decisions import Decision, last_decision
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.decisions import Classification, Decision
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.dedup import reset
 from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, TriageError, UnavailableError
 from triage_cli.domain.explanation.history import History

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from triage_cli.domain import ids
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.routing import SETTLED, woken
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.service.category_names import CategoryNames

@@ -11,7 +11,7 @@ from typing import Any
 
 from triage_cli.domain.agent_suggestions import is_agents
 from triage_cli.domain.changes import Change
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.insight.stats import Gauges
 from triage_cli.domain.serialization import compact

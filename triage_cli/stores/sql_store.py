@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from triage_cli.domain.audit.canonical_json import canonical
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.changes import Change, Conflict, refusals
-from triage_cli.domain.decisions import QuestionSpec
+from triage_cli.domain.classifications import QuestionSpec
 from triage_cli.domain.evaluation.error_bounds import StoredBound
 from triage_cli.domain.explanation.history import History
 from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery

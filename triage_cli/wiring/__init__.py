@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.ports.classifiers import Batcher, Classifier
 from triage_cli.runtime.network import Network
 from triage_cli.service.classification.category_check import Unchecked

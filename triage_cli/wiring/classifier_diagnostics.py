@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import ids
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.evaluation.error_bounds import ErrorBound

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.decisions import Classification, ClassifyPlan
+from triage_cli.domain.classifications import Classification, ClassifyPlan
 from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.ports.classifiers import Batcher, Classifier
 from triage_cli.ports.storage import Store

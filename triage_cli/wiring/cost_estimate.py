@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import Config
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.network import Network
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.service import category_renames
 from triage_cli.service.classification.decision_recorder import DecisionRecorder

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from triage_cli.config import Config, DestinationSpec
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.insight.plans import Plan
 from triage_cli.domain.tickets import Selection
 from triage_cli.ports.storage import Store

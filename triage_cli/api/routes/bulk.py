@@ -19,7 +19,7 @@ from triage_cli.api.schemas import routing as routing_schemas
 from triage_cli.api.schemas import table_upload as upload_schemas
 from triage_cli.api.schemas import ticket_selection as selection_schemas
 from triage_cli.api.schemas import verdicts as verdict_schemas
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.reclassification import ReclassifyPlan

@@ -12,7 +12,7 @@ from triage_cli.api.idempotency import IdempotencyKey, IdempotentRequest, curren
 from triage_cli.api.media_types import json_only
 from triage_cli.api.server_state import ServerState
 from triage_cli.domain import ids
-from triage_cli.domain.decisions import ClassifyPlan, Decided
+from triage_cli.domain.classifications import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import BusyError, NoRouteError, NotClassifiedError, TriageError, UnavailableError
 from triage_cli.domain.outcomes import Action, Outcome

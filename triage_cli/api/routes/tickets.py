@@ -20,7 +20,7 @@ from triage_cli.api.schemas import ticket_selection as selection_schemas
 from triage_cli.api.schemas import tickets as ticket_schemas
 from triage_cli.api.schemas import verdicts as verdict_schemas
 from triage_cli.api.server_state import ServerState
-from triage_cli.domain.decisions import ClassifyPlan, Decided
+from triage_cli.domain.classifications import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.outcomes import Outcome

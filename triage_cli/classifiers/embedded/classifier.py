@@ -13,7 +13,7 @@ from triage_cli.classifiers.embedded.fitted_model import METHOD, VECTORS, Model,
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
 from triage_cli.domain import ids, times
-from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
+from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Category, Ticket

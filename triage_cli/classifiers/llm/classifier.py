@@ -23,7 +23,7 @@ from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.classifiers.llm.reservations import BudgetReserver
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import ids, times
-from triage_cli.domain.decisions import Answer, Classification, QuestionSpec
+from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
 from triage_cli.domain.errors import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Category, Ticket

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.error_bounds import NEVER, RISK, ErrorBound, StoredBound
 
 

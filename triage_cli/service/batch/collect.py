@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit.decision_events import decision_data
+from triage_cli.domain.audit.decisions import Standing, decision_data
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.batches import Batch, BatchItem, BatchResult
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.decisions import Answer, Classification, Decided, Postponed, Standing
+from triage_cli.domain.classifications import Answer, Classification, Decided, Postponed
 from triage_cli.domain.errors import ConfigError, TriageError, UnknownOutcomeError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket

@@ -9,7 +9,7 @@ from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.batches import Batch, BatchItem, BatchRequest
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.decisions import Answer, Decided
+from triage_cli.domain.classifications import Answer, Decided
 from triage_cli.domain.errors import BudgetError, TriageError, UnknownOutcomeError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket

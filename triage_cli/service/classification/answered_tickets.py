@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from triage_cli.domain.decisions import Answer, Classification
+from triage_cli.domain.classifications import Answer, Classification
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.routing import SETTLED, woken
 from triage_cli.domain.tickets import Ticket

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.domain.chunks import bounded
-from triage_cli.domain.decisions import Decided
+from triage_cli.domain.classifications import Decided
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.decision_recorder import DecisionRecorder

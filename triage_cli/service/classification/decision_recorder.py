@@ -5,11 +5,11 @@ from functools import lru_cache
 from typing import Any
 
 from triage_cli.domain import ids, times
-from triage_cli.domain.audit.decision_events import decision_data
+from triage_cli.domain.audit.decisions import Decision, Standing, decision_data
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.decisions import Answer, Classification, Decided, Decision, Standing, Unfinished
+from triage_cli.domain.classifications import Answer, Classification, Decided, Unfinished
 from triage_cli.domain.errors import AnswerError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.outcomes import Action, Outcome

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.errors import AnswerError, CheckError, UsageError
 from triage_cli.domain.outcomes import Action
 from triage_cli.domain.reclassification import Flip

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 from triage_cli.domain import times
-from triage_cli.domain.decisions import Answer, Decided
+from triage_cli.domain.classifications import Answer, Decided
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.classifiers import Classifier

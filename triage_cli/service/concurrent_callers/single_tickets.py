@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from triage_cli.domain import times
 from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.decisions import ClassifyPlan, Decided
+from triage_cli.domain.classifications import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket, TicketDraft

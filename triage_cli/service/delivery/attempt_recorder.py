@@ -1,27 +1,17 @@
 """Saves the results of attempts at deliveries: the attempt, the state of its delivery, the status of its ticket."""
 
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
-from triage_cli.domain import ids
-from triage_cli.domain import routing
-from triage_cli.domain import times
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.audit.events import EventAction
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from triage_cli.domain import ids, routing, times
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change
-from triage_cli.domain.deliveries import Attempt
-from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.deliveries import Failure
-from triage_cli.domain.deliveries import Receipt
-from triage_cli.domain.deliveries import with_changes
-from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.deliveries import Attempt, Delivery, Failure, Receipt, with_changes
+from triage_cli.domain.errors import DeliveryError, TriageError, UnavailableError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.service.delivery.retry_policy import RetryPolicy
 from triage_cli.service.run_context import RunContext
-from typing import NamedTuple
 
 # How often results of attempts are saved again if other programs keep changing the tickets.
 TRIES = 5

@@ -7,7 +7,7 @@ from functools import cached_property
 from triage_cli.domain import ids, routing
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.deliveries import (
     Delivery,
     OutgoingDelivery,
@@ -80,9 +80,7 @@ class RoutingDecider:
         earlier = earlier_deliveries(self._renames, outgoing.delivery, existing) if existing else ()
         if receiver not in field_guards:
             return outgoing._replace(earlier=earlier)
-        sent_deliveries = [
-            as_sent(each, self._renames) for each in existing if each.destination in field_guards
-        ]
+        sent_deliveries = [as_sent(each, self._renames) for each in existing if each.destination in field_guards]
         verdicts = self._context.store.answers([outgoing.ticket.ticket_id], ("",))
         return outgoing._replace(earlier=earlier, known=known_field_categories(receiver, sent_deliveries, verdicts))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from triage_cli.domain import routing_rules
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Ticket

@@ -1,34 +1,22 @@
 """Compares a new configuration with the present one on stored tickets; nothing is saved and nothing is sent."""
 
 from collections import Counter
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.decisions import Answer
-from triage_cli.domain.decisions import Classification
-from triage_cli.domain.decisions import Postponed
+from triage_cli.domain.classifications import Answer, Classification, Postponed
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
-from triage_cli.domain.insight.plans import Move
-from triage_cli.domain.insight.plans import NOWHERE
-from triage_cli.domain.insight.plans import PERSON
-from triage_cli.domain.insight.plans import Plan
-from triage_cli.domain.insight.plans import PlanAccuracy
-from triage_cli.domain.insight.plans import volumes
+from triage_cli.domain.insight.plans import NOWHERE, PERSON, Move, Plan, PlanAccuracy, volumes
 from triage_cli.domain.insight.stats import StatsQuery
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Selection
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.ports.storage import Store
-from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.budget import BudgetLimits
+from triage_cli.runtime.budget import Budget, BudgetLimits
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.delivery.routing_map import RoutingMap
-from typing import NamedTuple
 
 # Tickets that a configuration has decided on.
 DECIDED_STATUSES = frozenset({"classified", "needs_review", "routing", "routed", "unroutable", "undeliverable"})

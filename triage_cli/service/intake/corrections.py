@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.dedup import Identified
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.errors import Refusal

@@ -9,7 +9,7 @@ from triage_cli.domain import dedup, ids, times
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import bounded
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.errors import RowError, TriageError, UnavailableError
 from triage_cli.domain.mail import threads

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.decisions import Answer, Unfinished
+from triage_cli.domain.classifications import Answer, Unfinished
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.tickets import Category, Ticket

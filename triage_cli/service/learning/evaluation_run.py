@@ -1,47 +1,31 @@
 """Evaluates classifiers on a labelled file: asks, grades, fits a calibration; paid answers are stored."""
 
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
+
 from triage_cli.domain import times
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.audit.events import EventAction
+from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.decisions import Answer
-from triage_cli.domain.decisions import Classification
-from triage_cli.domain.decisions import ClassifyPlan
-from triage_cli.domain.decisions import Unfinished
-from triage_cli.domain.errors import BudgetError
-from triage_cli.domain.errors import TriageError
+from triage_cli.domain.classifications import Answer, Classification, ClassifyPlan, Unfinished
+from triage_cli.domain.errors import BudgetError, TriageError
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.evaluation.confidence_intervals import wilson
-from triage_cli.domain.evaluation.metrics import Graded
-from triage_cli.domain.evaluation.metrics import Scored
-from triage_cli.domain.evaluation.metrics import calibration_error
-from triage_cli.domain.evaluation.metrics import scored
+from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored
 from triage_cli.domain.learning import Labelled
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import InputPart
 from triage_cli.domain.serialization import compact
-from triage_cli.domain.tickets import Category
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.category_names import CategoryNames
-from triage_cli.service.learning.attacks import AttackResult
-from triage_cli.service.learning.attacks import AttackTries
-from triage_cli.service.run_recorder import Began
-from triage_cli.service.run_recorder import RunRecorder
-from triage_cli.service.run_recorder import recorded_run
-from typing import NamedTuple
-import time
+from triage_cli.service.learning.attacks import AttackResult, AttackTries
+from triage_cli.service.run_recorder import Began, RunRecorder, recorded_run
 
 SHOWN_MISTAKES = 25
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.chunks import CHUNK, bounded
-from triage_cli.domain.decisions import Answer, Decided
+from triage_cli.domain.classifications import Answer, Decided
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.answered_tickets import steps_within

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from triage_cli.domain.batches import BatchItem
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket

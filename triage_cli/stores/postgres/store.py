@@ -14,7 +14,7 @@ from triage_cli.domain.audit.events import Event
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict, accepted
 from triage_cli.domain.chunks import BYTES
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import NoDatabaseError
 from triage_cli.domain.runs import Lease, Run

@@ -11,7 +11,7 @@ from typing import Any
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.changes import Change, Conflict, accepted
 from triage_cli.domain.chunks import first_of
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Held, Lease, Run

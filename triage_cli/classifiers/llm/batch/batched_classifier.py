@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from triage_cli.classifiers.llm.classifier import LLMClassifier
 from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
 from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.decisions import Answer, Postponed
+from triage_cli.domain.classifications import Answer, Postponed
 from triage_cli.domain.errors import AnswerError, UsageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket

@@ -15,7 +15,7 @@ from triage_cli.classifiers.llm.costs import Cost, charged_usage, half_price
 from triage_cli.classifiers.llm.interpretation import failed_interpretation, interpretation_of
 from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Reply
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.decisions import Answer, Classification
+from triage_cli.domain.classifications import Answer, Classification
 from triage_cli.domain.errors import (
     AnswerError,
     TemporaryError,

@@ -12,7 +12,7 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import CheckError, TriageError, UsageError
 from triage_cli.domain.evaluation import threshold_sentences
 from triage_cli.domain.evaluation.calibration import LEAST, Calibration

@@ -13,7 +13,7 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
-from triage_cli.domain.decisions import ClassifyPlan, Decided
+from triage_cli.domain.classifications import ClassifyPlan, Decided
 from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.insight.stats import Stats
 from triage_cli.domain.outcomes import Outcome

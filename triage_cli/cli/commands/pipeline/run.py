@@ -14,7 +14,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
-from triage_cli.domain.decisions import ClassifyPlan
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import Routed
 from triage_cli.domain.errors import ItemError, UsageError
 from triage_cli.domain.exit_codes import ExitCode, gravest

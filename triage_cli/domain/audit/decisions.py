@@ -1,11 +1,31 @@
-"""Decisions as the data of events: written into an event, and read back from the last one."""
+"""Decisions: what a recorded answer did to its ticket, and how an event of the audit log records that."""
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple
 
 from triage_cli.domain.audit.events import EventAction, LoggedEvent
-from triage_cli.domain.decisions import Decision, Standing
+
+
+class Standing(Enum):
+    """Whether a recorded answer decides its ticket. The values are the `outcome` of events; "" is not written."""
+
+    HOLDS = ""  # it decides
+    NEXT = "next"  # it does not, because a later step is asked
+    LATE = "late"  # it does not, because its ticket changed while the classifier was asked
+
+
+class Decision(NamedTuple):
+    """The result of recording an answer: the ticket's `status`, and the id of the answer that holds, if any.
+
+    `suspicious` names text addressed to the classifier, for which even a sure answer waits for a person.
+    """
+
+    classification_id: str | None
+    status: str
+    standing: Standing = Standing.HOLDS
+    suspicious: tuple[str, ...] = ()
 
 
 def decision_data(decision: Decision) -> dict[str, Any]:

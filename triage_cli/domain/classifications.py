@@ -1,8 +1,7 @@
-"""Classifications, the questions behind them, and the decisions that follow from them."""
+"""Classifications: the answers about tickets, the questions behind them, and the options of `classify`."""
 
 import json
 from collections.abc import Mapping
-from enum import Enum
 from typing import NamedTuple
 
 from triage_cli.domain.tickets import Ticket
@@ -124,26 +123,6 @@ class Unfinished(Answer):
     """The answers of a cascade's earlier steps, saved while a later step is asked; they do not change the ticket."""
 
     __slots__ = ()
-
-
-class Standing(Enum):
-    """Whether a recorded answer decides its ticket. The values are the `outcome` of events; "" is not written."""
-
-    HOLDS = ""  # it decides
-    NEXT = "next"  # it does not, because a later step is asked
-    LATE = "late"  # it does not, because its ticket changed while the classifier was asked
-
-
-class Decision(NamedTuple):
-    """The result of recording an answer: the ticket's `status`, and the id of the answer that holds, if any.
-
-    `suspicious` names text addressed to the classifier, for which even a sure answer waits for a person.
-    """
-
-    classification_id: str | None
-    status: str
-    standing: Standing = Standing.HOLDS
-    suspicious: tuple[str, ...] = ()
 
 
 class Decided(NamedTuple):
