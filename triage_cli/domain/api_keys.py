@@ -1,8 +1,6 @@
 """API keys: their format, their roles, and the responses that are stored under an idempotency key."""
 
-import hashlib
 import re
-import secrets
 import zlib
 from typing import Literal, NamedTuple, get_args
 
@@ -61,6 +59,8 @@ class NewKey(NamedTuple):
 
 def new_key() -> NewKey:
     """Return a new random API key."""
+    import secrets
+
     key_id = "".join(secrets.choice(_ALPHABET) for _ in range(8))
     secret = f"{PREFIX}{key_id}_" + "".join(secrets.choice(_ALPHABET) for _ in range(_SECRET_LENGTH))
     return NewKey(key_id, secret + _checksum(secret))
@@ -74,6 +74,8 @@ def key_id_of(text: str) -> str | None:
 
 def digest(text: str) -> bytes:
     """Return the hash of an API key that is stored. It may be a fast one, since 256 random bits cannot be guessed."""
+    import hashlib  # which most commands need not, and the configuration imports the roles of keys
+
     return hashlib.sha256(text.encode()).digest()
 
 
