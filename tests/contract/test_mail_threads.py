@@ -16,9 +16,9 @@ from tests.support.world import World
 from triage_cli.client import RemoteTriage
 from triage_cli.client.address import Address
 from triage_cli.domain.classifications import ClassifyPlan
+from triage_cli.domain.json_values import from_json
 from triage_cli.domain.mail import threads
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.serialization import from_json
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
 from triage_cli.readers.mail_files import RawMail

@@ -25,8 +25,8 @@ from triage_cli.config.presets import load_preset, preset_names
 from triage_cli.config.templates.filters import FILTERS
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain.json_values import encodable
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.destinations import Destination
 from triage_cli.service.delivery.routing_decider import known_field_categories

@@ -14,7 +14,7 @@ from triage_cli.client.remote_consultation import RemoteConsultation
 from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.consultation import TextQuestion
 from triage_cli.domain.errors import AnswerError, BudgetError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.serialization import to_json
+from triage_cli.domain.json_values import to_json
 
 QUESTION, PLAN = TextQuestion("Refund?"), ClassifyPlan(max_cost=0.25)
 

@@ -17,14 +17,15 @@ from triage_cli.cli import options, ticket_id_input
 from triage_cli.cli.context import words_of
 from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import payload_line
-from triage_cli.domain import dedup, ids, routing, routing_rules, serialization, times
+from triage_cli.domain import dedup, ids, json_values, routing, routing_rules, times
 from triage_cli.domain.audit import hash_chain
 from triage_cli.domain.audit.canonical_json import canonical
 from triage_cli.domain.audit.events import Event, Head, LoggedEvent
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
 from triage_cli.domain.errors import CheckError, TriageError, UsageError
+from triage_cli.domain.json_values import to_json
 from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.serialization import TICKET_KEYS, event_record, ticket_record, to_json
+from triage_cli.domain.serialization import TICKET_KEYS, event_record, ticket_record
 from triage_cli.domain.tickets import Ticket, TicketDraft
 from triage_cli.readers.table import ReadOptions
 from triage_cli.readers.table_reader import open_table
@@ -67,7 +68,7 @@ def a_ticket(**fields: Any) -> Ticket:
     st.dictionaries(STORED, JSON, max_size=3),
 )
 def test_a_ticket_s_record_is_json_and_comes_back(fields: Mapping[str, str | None], extra: Mapping[str, Any]) -> None:
-    ticket = a_ticket(**fields, extra=serialization.compact(extra).encode("utf-8", "replace").decode())
+    ticket = a_ticket(**fields, extra=json_values.compact(extra).encode("utf-8", "replace").decode())
     back = json.loads(to_json(ticket_record(ticket)))
     assert tuple(back) == TICKET_KEYS
     assert {key: back[key] for key in fields} == dict(fields)

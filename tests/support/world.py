@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.domain import ids, times
 from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.destinations import Destination
 from triage_cli.runtime.budget import Budget, BudgetLimits, Grant

@@ -2,7 +2,7 @@
 
 import pytest
 
-from triage_cli.domain.json_paths import has_place, lookup
+from triage_cli.domain.json_values import has_place, lookup
 
 
 @pytest.mark.parametrize(

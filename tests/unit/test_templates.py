@@ -19,7 +19,7 @@ from triage_cli.config.templates.jinja import (
 )
 from triage_cli.destinations.payload import template_values
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.tickets import Ticket
 
 NAMES = delivery_names(kept=frozenset({"id"}), others=frozenset({"project"}))

@@ -17,7 +17,7 @@ from triage_cli.domain.errors import (
     UnauthenticatedError,
     UsageError,
 )
-from triage_cli.domain.serialization import to_json
+from triage_cli.domain.json_values import to_json
 
 MEDIA_TYPE = "application/problem+json"
 NO_PATH_HINT = "check the address and the server's version; /docs describes the API"

@@ -20,7 +20,7 @@ from triage_cli.config import OidcSpec
 from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.errors import RefusedError, TriageError, UnauthenticatedError, UnavailableError
 from triage_cli.domain.hostile_text.invisible import readable
-from triage_cli.domain.json_paths import lookup
+from triage_cli.domain.json_values import lookup
 from triage_cli.runtime.network import Network, is_loopback, proxy_for
 from triage_cli.runtime.unreachable import host_of, reason
 

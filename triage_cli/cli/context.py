@@ -18,7 +18,7 @@ from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
 from triage_cli.domain.errors import NoDatabaseError, TriageError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.serialization import encodable
+from triage_cli.domain.json_values import encodable
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.storage import Store
 from triage_cli.ports.triage import Triage

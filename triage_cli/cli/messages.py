@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from triage_cli.cli import live_line, terminal
 from triage_cli.domain import ids
 from triage_cli.domain.errors import ConfigError, ItemError, TriageError
-from triage_cli.domain.serialization import error_record, to_json
+from triage_cli.domain.json_values import to_json
+from triage_cli.domain.serialization import error_record
 from triage_cli.domain.tickets import Ticket
 
 if TYPE_CHECKING:  # an annotation is no reason to import it for every error

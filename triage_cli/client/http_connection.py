@@ -14,7 +14,7 @@ from triage_cli.client import wire_errors, wire_format
 from triage_cli.client.address import Address
 from triage_cli.client.token_command import printed_token
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.serialization import all_encodable, number
+from triage_cli.domain.json_values import all_encodable, number
 from triage_cli.runtime.installation import USER_AGENT
 from triage_cli.runtime.network import Network, is_loopback
 from triage_cli.runtime.retry import retry_after

@@ -18,10 +18,10 @@ from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import unknown_ticket
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
+from triage_cli.domain.json_values import encodable
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.reclassification import Flip, ReclassifyPlan
 from triage_cli.domain.runs import Run
-from triage_cli.domain.serialization import encodable
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.network import Network
 

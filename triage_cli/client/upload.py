@@ -16,8 +16,8 @@ from triage_cli.client.http_connection import (
 )
 from triage_cli.domain import dedup, ids
 from triage_cli.domain.chunks import bounded
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter
 

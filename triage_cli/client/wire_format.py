@@ -17,11 +17,12 @@ from triage_cli.domain.audit.events import LoggedEvent
 from triage_cli.domain.classifications import Classification, ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed, RoutePlan
 from triage_cli.domain.explanation.history import History, Why
+from triage_cli.domain.json_values import compact, is_too_deep
 from triage_cli.domain.mail.parts import mail_of
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.reclassification import Flip, ReclassifyPlan
 from triage_cli.domain.runs import Run
-from triage_cli.domain.serialization import TICKET_KEYS, compact, is_too_deep, outcome_record
+from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
 from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft, VerdictDraft
 
 T = TypeVar("T")

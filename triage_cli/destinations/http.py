@@ -13,9 +13,8 @@ from triage_cli.destinations.http_sender import WORKERS, HttpSender, Send, shown
 from triage_cli.destinations.rendered_requests import HttpRequests
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError, Refusal
-from triage_cli.domain.json_paths import has_place, lookup
+from triage_cli.domain.json_values import compact, encodable, from_json, has_place, lookup
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.serialization import compact, encodable, from_json
 from triage_cli.domain.tickets import as_tag, tags_of
 from triage_cli.runtime.http_exchange import Endpoint, HttpAnswer, HttpRequest
 from triage_cli.runtime.network import Network

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.serialization import storable_text
+from triage_cli.domain.json_values import storable_text
 from triage_cli.runtime.http_exchange import READ, HttpAnswer
 from triage_cli.runtime.retry import limit_wait, retry_after
 

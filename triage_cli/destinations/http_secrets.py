@@ -12,7 +12,7 @@ from triage_cli.config.secrets import secret
 from triage_cli.config.templates.addresses import no_address
 from triage_cli.config.templates.jinja import is_template
 from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.json_values import compact
 
 HIDDEN = "***"
 # Shorter parts of a secret address, and shorter user names, are not hidden.

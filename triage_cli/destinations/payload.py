@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from triage_cli.domain.deliveries import OutgoingDelivery
-from triage_cli.domain.serialization import compact, ticket_record
+from triage_cli.domain.json_values import compact
+from triage_cli.domain.serialization import ticket_record
 
 SCHEMA_VERSION = 1
 

@@ -12,8 +12,8 @@ from triage_cli.config.templates.filters import TemplateFailure
 from triage_cli.config.templates.jinja import Template, TemplateMistake, delivery_names
 from triage_cli.destinations.payload import template_values
 from triage_cli.domain.deliveries import OutgoingDelivery
+from triage_cli.domain.json_values import encodable, from_json
 from triage_cli.domain.mail.parts import mail_of
-from triage_cli.domain.serialization import encodable, from_json
 from triage_cli.domain.tickets import Ticket
 
 # Characters of a mail's subject, and of another mail's Message-ID.

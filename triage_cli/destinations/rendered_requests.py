@@ -20,7 +20,7 @@ from triage_cli.config.templates.jinja import (
 from triage_cli.destinations.http_secrets import HttpSecrets
 from triage_cli.destinations.payload import template_values
 from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
-from triage_cli.domain.serialization import compact, from_json
+from triage_cli.domain.json_values import compact, from_json
 from triage_cli.runtime.http_exchange import HttpRequest
 from triage_cli.runtime.installation import USER_AGENT
 

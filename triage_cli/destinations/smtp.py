@@ -17,8 +17,8 @@ from triage_cli.config.templates.filters import TemplateFailure
 from triage_cli.destinations.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, causes
+from triage_cli.domain.json_values import encodable
 from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.serialization import encodable
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.mail_connections import MailConnectionLost, MailError, MailRefusal, MailServer, SmtpConnection

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from triage_cli.domain import ids
 from triage_cli.domain.errors import InputError, RowError
+from triage_cli.domain.json_values import compact, encodable, from_json
 from triage_cli.domain.mail import parts
-from triage_cli.domain.serialization import compact, encodable, from_json
 from triage_cli.domain.tickets import URGENCY, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from triage_cli.domain.deliveries import Delivery, not_replaced, supersede, with_changes
 from triage_cli.domain.ids import delivery_id
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket
 
 # The statuses of tickets that were routed; they stay so while no field changes that a rule reads.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from triage_cli.domain.evaluation.error_bounds import NEVER
-from triage_cli.domain.serialization import compact, from_json
+from triage_cli.domain.json_values import compact, from_json
 from triage_cli.domain.tickets import Ticket
 
 # The prefix of a rule's condition on a column of a ticket's `extra`.

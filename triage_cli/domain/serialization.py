@@ -1,8 +1,5 @@
 """Conversion of records to JSON objects, the same for the command line, files, destinations and the wire."""
 
-import json
-import math
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -13,6 +10,7 @@ from triage_cli.domain.classifications import Classification, Decided
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.insight.stats import StatsGroup
+from triage_cli.domain.json_values import from_json
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.reclassification import Flip
 from triage_cli.domain.runs import Run, rounded_usd
@@ -38,80 +36,6 @@ RUN_KEYS = (
 )  # fmt: skip
 
 _ticket_values = itemgetter(*(Ticket._fields.index(key) for key in TICKET_KEYS))
-
-# NaN and Infinity, which are no JSON, are already refused on input; `allow_nan=False` is the last guard.
-to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-# Levels of lists and objects in a ticket. Python reads a thousand, but what is read near the bottom of a short stack
-# could not be written from a deep one.
-DEEPEST = 100
-_DIGITS = sys.int_info.default_max_str_digits
-
-
-def number(text: str) -> float | str:
-    """Return a JSON number as a float; one that is too large for a float (1e999) stays a text."""
-    value = float(text)
-    return value if math.isfinite(value) else text
-
-
-def integer(text: str) -> int | str:
-    """Return a JSON integer as an int; one with more digits than Python parses stays a text."""
-    return int(text) if len(text) <= _DIGITS else text
-
-
-# All values that are read can be written as JSON again; NaN and Infinity become None.
-_JSON_READING: Mapping[str, Any] = {"parse_constant": lambda _: None, "parse_float": number, "parse_int": integer}
-DECODER = json.JSONDecoder(**_JSON_READING)
-from_json = DECODER.decode
-
-
-def foreign(document: str | bytes) -> Any:
-    """Return the value of a JSON document of another program, read as by `DECODER`. Raises `ValueError`."""
-    try:
-        return json.loads(document, **_JSON_READING)
-    except RecursionError as exc:
-        raise ValueError("nested too deeply") from exc
-
-
-def is_too_deep(json_value: Any) -> bool:
-    """Return whether a JSON value has more than `DEEPEST` levels of lists and objects."""
-    level = [json_value]
-    for _ in range(DEEPEST):
-        level = [
-            each
-            for value in level
-            for each in (value.values() if isinstance(value, Mapping) else value)
-            if isinstance(each, list | dict)
-        ]
-        if not level:
-            return False
-    return True
-
-
-def encodable(text: str) -> str:
-    """Return a text that can be encoded as UTF-8: lone surrogates become question marks."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def storable_text(text: str) -> str:
-    """Return a text that every database keeps as it is: without lone surrogates and NUL characters."""
-    return encodable(text).replace("\0", "\ufffd")
-
-
-def storable_or_none(text: str | None) -> str | None:
-    """Return a text without surrounding blanks, as every database keeps it; None if nothing remains."""
-    return storable_text(text or "").strip() or None
-
-
-def all_encodable(json_value: Any) -> Any:
-    """Return a JSON value with `encodable` applied to all texts in it."""
-    if isinstance(json_value, str):
-        return encodable(json_value)
-    if isinstance(json_value, Mapping):
-        return {all_encodable(key): all_encodable(each) for key, each in json_value.items()}
-    return [all_encodable(each) for each in json_value] if isinstance(json_value, list | tuple) else json_value
 
 
 def ticket_record(ticket: Ticket) -> dict[str, Any]:

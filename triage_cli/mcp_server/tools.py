@@ -14,7 +14,8 @@ from triage_cli.domain.consultation import TextQuestion
 from triage_cli.domain.errors import TriageError, UsageError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.insight.stats import StatsKey, StatsQuery
-from triage_cli.domain.serialization import group_record, storable_or_none
+from triage_cli.domain.json_values import storable_or_none
+from triage_cli.domain.serialization import group_record
 from triage_cli.domain.tickets import Priority, Selection, Status, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
 from triage_cli.mcp_server import tool_answers

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from triage_cli.domain.hostile_text.invisible import visible
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.json_values import compact
 
 # The most characters of a customer's texts in one answer.
 EXCERPT_LENGTH = 200

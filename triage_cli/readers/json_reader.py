@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from triage_cli.domain.serialization import DECODER, DEEPEST, is_too_deep
+from triage_cli.domain.json_values import DECODER, DEEPEST, is_too_deep
 from triage_cli.readers.csv_reader import lines_of
 from triage_cli.readers.decoding import LONGEST
 from triage_cli.readers.records import Record

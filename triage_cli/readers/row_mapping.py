@@ -5,8 +5,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from triage_cli.domain.errors import RowError
+from triage_cli.domain.json_values import foreign, is_too_deep
 from triage_cli.domain.mail import parts
-from triage_cli.domain.serialization import TICKET_KEYS, foreign, is_too_deep
+from triage_cli.domain.serialization import TICKET_KEYS
 from triage_cli.domain.tickets import MAX_SOURCE, Rejected, TicketDraft, place_of
 from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import NOTHING, NOTHING_LENGTH, plain_id

@@ -17,9 +17,9 @@ from triage_cli.domain.classifications import Answer, ClassifyPlan, Unfinished
 from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAnswer, TextQuestion
 from triage_cli.domain.errors import AnswerError, RowError, UsageError
 from triage_cli.domain.explanation.history import History
+from triage_cli.domain.json_values import storable_or_none
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import Run
-from triage_cli.domain.serialization import storable_or_none
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.runtime.budget import Budget

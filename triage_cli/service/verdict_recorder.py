@@ -12,9 +12,9 @@ from triage_cli.domain.classifications import Classification
 from triage_cli.domain.dedup import reset
 from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, TriageError, UnavailableError
 from triage_cli.domain.explanation.history import History
+from triage_cli.domain.json_values import storable_text
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.runs import Lease
-from triage_cli.domain.serialization import storable_text
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
 from triage_cli.ports.storage import Store
 from triage_cli.service import ticket_lookup

@@ -9,8 +9,7 @@ from typing import Any
 from triage_cli.config.sources import SourceSpec
 from triage_cli.config.templates.filters import TemplateFailure
 from triage_cli.domain.errors import InputError, UnavailableError, UsageError
-from triage_cli.domain.json_paths import lookup
-from triage_cli.domain.serialization import compact, foreign
+from triage_cli.domain.json_values import compact, foreign, lookup
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.domain.times import from_seconds, to_seconds

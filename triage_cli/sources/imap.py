@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from triage_cli.domain.errors import RefusedError, UnavailableError, UsageError
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.sources import Pause

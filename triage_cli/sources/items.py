@@ -7,9 +7,8 @@ from triage_cli.config.sources import SourceSpec
 from triage_cli.domain.dedup import dated
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.ids import joined_id
-from triage_cli.domain.json_paths import has_place, lookup
+from triage_cli.domain.json_values import compact, has_place, is_too_deep, lookup
 from triage_cli.domain.mail.parts import whole
-from triage_cli.domain.serialization import compact, is_too_deep
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.cell_values import is_nothing
 from triage_cli.readers.dates import moment

@@ -9,8 +9,7 @@ from triage_cli.config.sources import CursorSpec, NextSpec, SourceSpec
 from triage_cli.config.templates.filters import as_text, as_url_part
 from triage_cli.config.templates.jinja import Template, TemplateMistake, check, compiled, is_template, leaves
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.json_paths import lookup, placed
-from triage_cli.domain.serialization import compact, from_json
+from triage_cli.domain.json_values import compact, from_json, lookup, placed
 from triage_cli.domain.times import from_seconds, to_seconds
 from triage_cli.runtime.http_exchange import HttpRequest
 from triage_cli.runtime.installation import USER_AGENT

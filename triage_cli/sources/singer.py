@@ -15,7 +15,7 @@ from typing import IO, Any
 from triage_cli.config.sources import SourceSpec
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.errors import InputError, UnavailableError, UsageError
-from triage_cli.domain.serialization import compact, foreign
+from triage_cli.domain.json_values import compact, foreign
 from triage_cli.domain.sources import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.sources import Pause

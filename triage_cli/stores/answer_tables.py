@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from triage_cli.domain.classifications import Classification, QuestionSpec
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.json_values import compact
 from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.category_tables import Renames
 

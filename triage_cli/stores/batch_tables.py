@@ -7,8 +7,8 @@ from typing import Any
 from triage_cli.domain.audit.events import Event
 from triage_cli.domain.batches import Batch, BatchItem
 from triage_cli.domain.changes import Change
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.runs import Lease
-from triage_cli.domain.serialization import compact
 from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.database import Db, Tables
 from triage_cli.stores.leases import LIVE_RUNS

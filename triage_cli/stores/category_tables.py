@@ -9,7 +9,7 @@ from typing import Any
 from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.classifications import Classification
-from triage_cli.domain.serialization import compact, from_json
+from triage_cli.domain.json_values import compact, from_json
 from triage_cli.domain.tickets import Renamed
 from triage_cli.domain.times import now
 from triage_cli.stores.count_tables import Counts

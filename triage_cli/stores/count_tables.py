@@ -14,7 +14,7 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.insight.stats import Gauges
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.tickets import Ticket
 from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.data_migrations import COUNT_ALL

@@ -10,7 +10,7 @@ from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.insight.drift import Count, PeriodCounts
 from triage_cli.domain.insight.spikes import InflowTicket, SentSpike
-from triage_cli.domain.serialization import compact, from_json
+from triage_cli.domain.json_values import compact, from_json
 from triage_cli.domain.tickets import text_of
 from triage_cli.stores.answer_tables import AUDITED_ANSWERS
 from triage_cli.stores.database import Db, Tables

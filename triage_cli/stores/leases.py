@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from triage_cli.domain.errors import TakenOverError
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.runs import LEASE_SECONDS, Held, Lease
-from triage_cli.domain.serialization import compact
 from triage_cli.runtime.process import alive, place
 from triage_cli.stores.database import Db
 from triage_cli.stores.run_tables import RunTables

@@ -12,9 +12,9 @@ from triage_cli.domain.chunks import NAMED, chunked
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer, StoredBound
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.learning import Labelled, ModelVersion
 from triage_cli.domain.runs import Lease
-from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import text_of
 from triage_cli.stores.database import Db, Tables
 from triage_cli.stores.event_tables import LOCK_CHAIN

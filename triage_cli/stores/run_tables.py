@@ -6,8 +6,8 @@ from typing import Any
 from triage_cli.domain.audit.events import LoggedEvent
 from triage_cli.domain.exit_codes import EARLY_END, KILLED
 from triage_cli.domain.explanation import early_end
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.runs import LEASE_SECONDS, Run
-from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import ago, now
 from triage_cli.runtime.process import alive, place

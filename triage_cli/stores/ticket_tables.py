@@ -9,7 +9,7 @@ from typing import Any
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import NAMED, chunked
 from triage_cli.domain.ids import forgotten
-from triage_cli.domain.serialization import compact, storable_text
+from triage_cli.domain.json_values import compact, storable_text
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.stores import where_clauses
 from triage_cli.stores.bulk_insert import placeholders, write_all

@@ -4,7 +4,7 @@ from typing import Any
 
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.insight.stats import StatsQuery
-from triage_cli.domain.serialization import compact, storable_text
+from triage_cli.domain.json_values import compact, storable_text
 from triage_cli.domain.tickets import SORTS, STATUSES, Selection
 
 # By the field of a selection.

@@ -5,9 +5,10 @@ import re
 from triage_cli.api.idempotency import IdempotentRequest, JsonAnswer
 from triage_cli.api.schemas import tickets as ticket_schemas
 from triage_cli.domain.errors import RowError, UsageError
+from triage_cli.domain.json_values import storable_or_none
 from triage_cli.domain.mail import parts
 from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.serialization import storable_or_none, ticket_record
+from triage_cli.domain.serialization import ticket_record
 from triage_cli.domain.tickets import Ticket, TicketDraft
 from triage_cli.readers import dates, priorities
 

@@ -12,8 +12,8 @@ from triage_cli.api.media_types import media_type
 from triage_cli.api.schemas import table_upload as upload_schemas
 from triage_cli.client import wire_errors, wire_format
 from triage_cli.domain.errors import MediaTypeError, RowError, TooLargeError, UsageError
+from triage_cli.domain.json_values import from_json
 from triage_cli.domain.runs import WHOLE, InputPart
-from triage_cli.domain.serialization import from_json
 from triage_cli.domain.tickets import PRIORITIES, Rejected, TicketDraft
 from triage_cli.readers import dates
 from triage_cli.readers.table import ReadOptions

@@ -23,9 +23,9 @@ from triage_cli.config import HookSpec
 from triage_cli.domain.dedup import UPDATED_AT, dated
 from triage_cli.domain.errors import NotFoundError, TriageError, UsageError
 from triage_cli.domain.ids import joined_id
-from triage_cli.domain.json_paths import lookup
+from triage_cli.domain.json_values import encodable, foreign, lookup
 from triage_cli.domain.outcomes import Action
-from triage_cli.domain.serialization import encodable, foreign, ticket_record
+from triage_cli.domain.serialization import ticket_record
 from triage_cli.domain.tickets import Selection
 from triage_cli.readers import mail_html
 from triage_cli.readers.dates import moment

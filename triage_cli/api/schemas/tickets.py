@@ -17,7 +17,7 @@ from triage_cli.api.schemas.response_fields import (
     TICKET_ID_FIELD,
     ConfidenceSource,
 )
-from triage_cli.domain.serialization import all_encodable, compact, is_too_deep
+from triage_cli.domain.json_values import all_encodable, compact, is_too_deep
 from triage_cli.domain.tickets import MAX_SOURCE, Priority, Status
 
 # The blanks that Python strips, and control characters: a text with nothing else counts as empty.

@@ -13,7 +13,7 @@ import numpy as np
 
 from triage_cli.classifiers.embedded.fitted_model import Floats
 from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.serialization import encodable
+from triage_cli.domain.json_values import encodable
 from triage_cli.runtime.installation import with_extra
 
 WHERE = "docs/howto/encoder.md says where to get one"

@@ -9,7 +9,7 @@ from triage_cli.cli import local_time
 from triage_cli.cli.display.table_layout import LEAST_WIDTHS
 from triage_cli.cli.terminal import AMBER, safe
 from triage_cli.domain.ids import short
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.json_values import compact
 
 Record = Mapping[str, Any]
 

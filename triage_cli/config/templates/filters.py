@@ -11,7 +11,7 @@ from uuid import UUID
 import jinja2
 from jinja2 import filters
 
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.json_values import compact
 
 # The longest rendered text, and the longest result of a filter, in characters.
 LARGEST = 4_000_000

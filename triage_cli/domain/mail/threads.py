@@ -5,8 +5,8 @@ from typing import Any
 
 from triage_cli.domain.dedup import Identified, encoded, reset
 from triage_cli.domain.errors import RowError
+from triage_cli.domain.json_values import from_json
 from triage_cli.domain.mail.parts import THREAD, Mail, mail_of
-from triage_cli.domain.serialization import from_json
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 
 # Characters of JSON that the later mails of one ticket may take.

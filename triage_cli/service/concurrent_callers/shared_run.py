@@ -8,9 +8,9 @@ from typing import Any
 
 from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Conflict
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.serialization import compact
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.concurrent_callers.group_commit import GroupCommitter

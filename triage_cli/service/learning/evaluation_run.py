@@ -14,10 +14,10 @@ from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.evaluation.confidence_intervals import wilson
 from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.learning import Labelled
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import InputPart
-from triage_cli.domain.serialization import compact
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.ports.model_registry import ModelRegistry

@@ -17,8 +17,8 @@ from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import NoDatabaseError
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.serialization import compact
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.network import Network

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from triage_cli.domain.chunks import first_of
 from triage_cli.domain.errors import NoDatabaseError, UnavailableError
-from triage_cli.domain.serialization import encodable
+from triage_cli.domain.json_values import encodable
 from triage_cli.domain.tickets import Ticket
 from triage_cli.stores.database import Values, changed_values
 from triage_cli.stores.sqlite.connection import (

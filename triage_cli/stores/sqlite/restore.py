@@ -19,7 +19,7 @@ from urllib.parse import quote
 from triage_cli.domain.audit.events import Event, EventAction, Head
 from triage_cli.domain.changes import Change
 from triage_cli.domain.errors import CheckError, StoreError, UnavailableError, UsageError
-from triage_cli.domain.serialization import compact
+from triage_cli.domain.json_values import compact
 from triage_cli.runtime.file_system import FOLDER, private
 from triage_cli.runtime.process import alive, place
 from triage_cli.stores.audit_log import SqliteTrail

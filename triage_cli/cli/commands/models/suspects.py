@@ -6,7 +6,7 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain.serialization import to_json
+from triage_cli.domain.json_values import to_json
 from triage_cli.service.learning.training_data import LEAST_LABELLED, too_few
 
 SUSPECT_COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")

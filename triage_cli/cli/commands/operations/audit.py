@@ -18,7 +18,7 @@ from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import verification_line
 from triage_cli.domain.audit.events import Head
 from triage_cli.domain.errors import StoreError, UsageError
-from triage_cli.domain.serialization import to_json
+from triage_cli.domain.json_values import to_json
 from triage_cli.runtime.file_system import private
 
 HEAD_COLUMNS = ("head", "events")

@@ -16,8 +16,9 @@ from triage_cli.cli.rejects import opened
 from triage_cli.cli.verdict_input import VerdictRow
 from triage_cli.domain.errors import TriageError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
+from triage_cli.domain.json_values import to_json
 from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record, to_json
+from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.domain.tickets import Ticket, VerdictDraft
 
 VERDICT_LABELS = {"verdict": "verdicts given", "cleared": "taken back"}
