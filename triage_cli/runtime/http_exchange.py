@@ -155,23 +155,23 @@ async def _exchanged(
     http_request = httpx.Request(
         request.method, url, headers=encoded_headers, content=request.body, extensions=extensions
     )
-    answer = await connection.handle_async_request(http_request)
+    http_answer = await connection.handle_async_request(http_request)
     try:
         # The status has arrived: if the body breaks off or is too slow, the answer is kept without it.
         until.reschedule(asyncio.get_running_loop().time() + 2 * endpoint.rest)
         body, complete = bytearray(), False
         with suppress(httpx.HTTPError, TimeoutError):
             async with asyncio.timeout(endpoint.rest):
-                async for chunk in answer.aiter_raw():
+                async for chunk in http_answer.aiter_raw():
                     body += chunk[: request.most - len(body)]
                     if len(body) >= request.most:
                         break
                 else:
                     # No other encoding was asked for, and none is unpacked.
-                    complete = answer.headers.get("content-encoding", "identity").lower() == "identity"
+                    complete = http_answer.headers.get("content-encoding", "identity").lower() == "identity"
     finally:
-        await answer.aclose()
-    return HttpAnswer(answer.status_code, answer.headers, bytes(body), complete)
+        await http_answer.aclose()
+    return HttpAnswer(http_answer.status_code, http_answer.headers, bytes(body), complete)
 
 
 @lru_cache(maxsize=64)

@@ -88,7 +88,7 @@ class Network(NamedTuple):
         return MailServer(host, port, tls, None if tls == "none" else trust(), timeout)
 
     def imap(self, what: str, host: str, port: int, *, tls: "Tls", timeout: float) -> "imaplib.IMAP4":
-        """Return a connection to a server that mail is read from. Raises as `mail_connections.connect_imap` does."""
+        """Return an IMAP connection over this network. Raises as `mail_connections.connect_imap` does."""
         self.check(what)
         from triage_cli.runtime.mail_connections import connect_imap
 

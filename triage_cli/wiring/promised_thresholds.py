@@ -92,5 +92,5 @@ def record(
     thresholds = {bound.category: bound.threshold for bound in changed}
     data = {"classifier": spec.name, "max_error": spec.max_error, "thresholds": thresholds}
     registry.keep_error_bounds(changed, event(data))
-    for message in threshold_sentences.changes(changed, before):
+    for message in threshold_sentences.change_messages(changed, before):
         warn(message)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 class EventAction(StrEnum):
     """What an event records. The values are stored; `triage logs --action` takes them."""
 
-    # A ticket
+    # Events of a ticket
     CREATED = "created"  # it was stored
     UPDATED = "updated"  # its text or its fields were changed by an import
     CLASSIFIED = "classified"  # a classifier answered, or failed to
@@ -23,16 +23,16 @@ class EventAction(StrEnum):
     PROPOSED = "proposed"  # a new answer was stored that does not hold yet
     RECLASSIFIED = "reclassified"  # a new answer replaced the one before
 
-    # A provider's batch
+    # Events of a provider's batch
     SUBMITTED = "submitted"  # a ticket was put into a batch
     RETURNED = "returned"  # a ticket came back without an answer
-    BATCH_OPENED = "batch_opened"  # its tickets are gathered
-    BATCH_SENT = "batch_sent"  # it is about to be sent
-    BATCH_SUBMITTED = "batch_submitted"  # the provider has it
-    BATCH_ENDED = "batch_ended"  # its answers are stored
-    BATCH_RETURNED = "batch_returned"  # it ended without answers
+    BATCH_OPENED = "batch_opened"  # a batch's tickets are gathered
+    BATCH_SENT = "batch_sent"  # a batch is about to be sent
+    BATCH_SUBMITTED = "batch_submitted"  # the provider has a batch
+    BATCH_ENDED = "batch_ended"  # a batch's answers are stored
+    BATCH_RETURNED = "batch_returned"  # a batch ended without answers
 
-    # Models, categories, data, keys
+    # Events of models, categories, data and keys
     LEARNED = "learned"  # a version of the model was stored
     ROLLED_BACK = "rolled_back"  # an earlier version is in use again
     CALIBRATED = "calibrated"  # a calibration of confidence was stored

@@ -120,9 +120,9 @@ def isotonic(pairs: Sequence[CalibrationPair]) -> Curve:
         while len(blocks) > 1 and blocks[-2][1] / blocks[-2][2] >= blocks[-1][1] / blocks[-1][2]:
             violator = blocks.pop()
             blocks[-1] = [a + b for a, b in zip(blocks[-1], violator, strict=True)]
-    points = [(total / n, (right + 1) / (n + 2)) for total, right, n in blocks]
+    block_points = [(total / n, (right + 1) / (n + 2)) for total, right, n in blocks]
     rising_points, highest = [], 0.0
-    for confidence, height in points:
+    for confidence, height in block_points:
         highest = max(highest, height)
         rising_points.append((confidence, highest))
     return Curve(tuple(rising_points), "isotonic")

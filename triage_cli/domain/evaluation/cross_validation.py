@@ -20,17 +20,17 @@ def groups_of(texts: Sequence[str]) -> list[int]:
 
     Long texts are grouped if they have nearly the same words (MinHash).
     """
-    groups = DisjointSets(len(texts))
+    duplicates = DisjointSets(len(texts))
     first_by_key: dict[Hashable, int] = {}
     hashes: dict[str, list[int]] = {}
     for text_index, text in enumerate(texts):
         distinct_words = set(WORD.findall(NUMBER.sub("00", text.casefold())))
-        keys: list[Hashable] = [frozenset(distinct_words) if distinct_words else text]
+        duplicate_keys: list[Hashable] = [frozenset(distinct_words) if distinct_words else text]
         if len(distinct_words) >= LONG:
-            keys += _minhash_bands(distinct_words, hashes)
-        for key in keys:
-            groups.join(text_index, first_by_key.setdefault(key, text_index))
-    return [groups.root(text_index) for text_index in range(len(texts))]
+            duplicate_keys += _minhash_bands(distinct_words, hashes)
+        for duplicate_key in duplicate_keys:
+            duplicates.join(text_index, first_by_key.setdefault(duplicate_key, text_index))
+    return [duplicates.root(text_index) for text_index in range(len(texts))]
 
 
 def _minhash_bands(distinct_words: set[str], hashes: dict[str, list[int]]) -> list[Hashable]:

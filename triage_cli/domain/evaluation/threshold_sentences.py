@@ -73,7 +73,7 @@ def needs(bounds: Iterable[ErrorBound | StoredBound]) -> str:
     return ", ".join(f"{b.category} ({b.missing:,})" for b in bounds if b.threshold is None)
 
 
-def changes(now: Sequence[StoredBound], before: Iterable[StoredBound]) -> Iterable[str]:
+def change_messages(now: Sequence[StoredBound], before: Iterable[StoredBound]) -> Iterable[str]:
     """Yield the messages about bounds that changed: first the promises that no longer hold."""
     bounds_before = {bound.category: bound for bound in before}
     for bound in now:

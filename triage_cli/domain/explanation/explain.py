@@ -72,8 +72,8 @@ def _earlier_steps(history: History, events: Events) -> dict[str, list[Classific
 
 def _headline(history: History, events: Events) -> str:
     t = history.ticket
-    text = " ".join((t.subject or t.description or "").split())
-    excerpt = text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1].rstrip()}…"
+    ticket_text = " ".join((t.subject or t.description or "").split())
+    excerpt = ticket_text if len(ticket_text) <= EXCERPT else f"{ticket_text[: EXCERPT - 1].rstrip()}…"
     headline_parts = (t.external_id or short(t.ticket_id), excerpt, _category_clause(history, events))
     return f"{' · '.join(filter(None, headline_parts))}; {t.status.replace('_', ' ')}"
 

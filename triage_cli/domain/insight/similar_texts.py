@@ -76,16 +76,16 @@ class SimilarTexts:
 
     def alike(self, vector: Mapping[str, float], passed_over: Callable[[int], bool]) -> Iterator[int]:
         """Yield the indexes of similar texts, but of those that are not `passed_over`."""
-        candidates: set[int] = set()
+        candidate_texts: set[int] = set()
         for word, length in _lengths_from(vector):
             if word in self._places:
                 lengths, indexes = self._places[word]
-                candidates.update(indexes[bisect_left(lengths, ALIKE / length - ROUNDING) :])
-        for index in candidates:
-            if not passed_over(index):
-                other = self._vectors[index]
-                if sum([vector[word] * other[word] for word in vector.keys() & other.keys()]) >= ALIKE:
-                    yield index
+                candidate_texts.update(indexes[bisect_left(lengths, ALIKE / length - ROUNDING) :])
+        for text_index in candidate_texts:
+            if not passed_over(text_index):
+                other_vector = self._vectors[text_index]
+                if sum([vector[word] * other_vector[word] for word in vector.keys() & other_vector.keys()]) >= ALIKE:
+                    yield text_index
 
 
 def _lengths_from(vector: Mapping[str, float]) -> Iterator[tuple[str, float]]:

@@ -128,10 +128,12 @@ class _Finder:
             tickets = [self._now[ticket_index] for ticket_index in group]
             customers_before = self._like_before((vectors[i] for i in group), earlier, tickets, comparisons)
             if customers_before is not None:
-                texts = [self._words[ticket_index] for ticket_index in group]
-                elsewhere = self._weights.counts - Counter(chain.from_iterable(texts))
-                names = telling(texts, elsewhere, self._weights.number - len(texts), self._weights)
-                yield self._spike("group", _most_common(t.category for t in tickets), names, tickets, customers_before)
+                group_texts = [self._words[ticket_index] for ticket_index in group]
+                elsewhere = self._weights.counts - Counter(chain.from_iterable(group_texts))
+                telling_words = telling(group_texts, elsewhere, self._weights.number - len(group_texts), self._weights)
+                yield self._spike(
+                    "group", _most_common(t.category for t in tickets), telling_words, tickets, customers_before
+                )
 
     def _like_before(
         self, vectors: Iterable[Mapping[str, float]], earlier: SimilarTexts, tickets: Period, comparisons: int
@@ -166,13 +168,13 @@ class _Finder:
             earlier_customers[ticket.category].add((n, ticket.customer))
         for name, category_tickets in by_category.items():
             if self._is_spike(category_tickets, len(earlier_customers[name]), len(by_category)):
-                pairs = zip(self._earlier, self._earlier_tickets, strict=True)
-                earlier_texts = [distinct for distinct, (_, ticket) in pairs if ticket.category == name]
+                earlier_pairs = zip(self._earlier, self._earlier_tickets, strict=True)
+                earlier_texts = [distinct for distinct, (_, ticket) in earlier_pairs if ticket.category == name]
                 elsewhere = Counter(chain.from_iterable(earlier_texts))
-                names = telling(
+                telling_words = telling(
                     [words_of(ticket.text) for ticket in category_tickets], elsewhere, len(earlier_texts), self._weights
                 )
-                yield self._spike("category", name, names, category_tickets, len(earlier_customers[name]))
+                yield self._spike("category", name, telling_words, category_tickets, len(earlier_customers[name]))
 
     def _is_spike(self, tickets: Period, customers_before: int, comparisons: int) -> bool:
         customers = len(_customers(tickets))
@@ -194,14 +196,16 @@ class _Finder:
         members = sorted(tickets, key=lambda ticket: (ticket.written_at, ticket.ticket_id))
         one_per_customer = {ticket.customer: ticket for ticket in reversed(members)}
         examples = sorted(one_per_customer.values(), key=members.index)[:EXAMPLES]
-        shown = tuple(SpikeExample(ticket.ticket_id, " ".join(ticket.text.split())[:SHOWN]) for ticket in examples)
+        spike_examples = tuple(
+            SpikeExample(ticket.ticket_id, " ".join(ticket.text.split())[:SHOWN]) for ticket in examples
+        )
         customers = len(_customers(tickets))
         spike_key = f"{kind}\0{category}\0{members[0].ticket_id}"
         return Spike(
             f"spike_{sha256(spike_key.encode()).hexdigest()[:32]}", kind, ", ".join(telling_words), category,
             len(tickets), customers,
             round(customers / self._customers, 4), round(customers_before / self._customers_before, 4),
-            members[0].written_at, shown, tuple(ticket.ticket_id for ticket in members),
+            members[0].written_at, spike_examples, tuple(ticket.ticket_id for ticket in members),
         )  # fmt: skip
 
 

@@ -56,7 +56,7 @@ class Gauges(NamedTuple):
     """Statistics for monitoring: deliveries by (destination, state); answers, failures and cost by classifier.
 
     `oldest_new` is the time at which the oldest unclassified ticket was stored, and `oldest_pending_delivery` that at
-    which the oldest delivery that is pending was created.
+    which the oldest of the pending deliveries was created.
     """
 
     by_status: Mapping[str, int]

@@ -83,37 +83,42 @@ _DISCLAIMER = re.compile(
 )
 
 
-def repeated(mail_lines: Sequence[str]) -> list[bool]:
+def quoted_lines(mail_lines: Sequence[str]) -> list[bool]:
     """Return for each line whether it repeats an earlier mail.
 
     Below an attribution only lines with ">" do, so that an answer below the quote is kept. If no line has ">", or after
     a divider or headers, all remaining lines do.
     """
     is_quoted = [line.startswith(">") for line in mail_lines]
-    index = 0
-    while index < len(mail_lines):
-        if end := _attribution_end(mail_lines, index):
-            below = next((n for n in range(end, len(mail_lines)) if mail_lines[n].strip()), len(mail_lines))
-            quotes = below < len(mail_lines) and is_quoted[below]
-            if quotes or _names_someone("".join(mail_lines[index:end])):
-                last = below if quotes else len(mail_lines)
-                index = _without_blanks(mail_lines, index)
-                is_quoted[index:last] = [True] * (last - index)
-                index = last
+    line_index = 0
+    while line_index < len(mail_lines):
+        if end := _attribution_end(mail_lines, line_index):
+            below_attribution = next((n for n in range(end, len(mail_lines)) if mail_lines[n].strip()), len(mail_lines))
+            quotes = below_attribution < len(mail_lines) and is_quoted[below_attribution]
+            if quotes or _has_date_or_address("".join(mail_lines[line_index:end])):
+                quote_end = below_attribution if quotes else len(mail_lines)
+                line_index = _without_blanks(mail_lines, line_index)
+                is_quoted[line_index:quote_end] = [True] * (quote_end - line_index)
+                line_index = quote_end
                 continue
-        elif not is_quoted[index] and (_is_divider(mail_lines, index) or _are_headers(mail_lines, index)):
-            index = _without_blanks(mail_lines, index)
-            is_quoted[index:] = [True] * (len(mail_lines) - index)
+        elif not is_quoted[line_index] and _begins_quoted_mail(mail_lines, line_index):
+            line_index = _without_blanks(mail_lines, line_index)
+            is_quoted[line_index:] = [True] * (len(mail_lines) - line_index)
             break
-        index += 1
+        line_index += 1
     return is_quoted
 
 
-def _without_blanks(mail_lines: Sequence[str], index: int) -> int:
+def _begins_quoted_mail(mail_lines: Sequence[str], line_index: int) -> bool:
+    """Return whether a quoted mail begins at a line, with a divider or its headers."""
+    return _is_divider(mail_lines, line_index) or _are_headers(mail_lines, line_index)
+
+
+def _without_blanks(mail_lines: Sequence[str], line_index: int) -> int:
     """Return the index of the first blank line directly above a quote, or of the quote's own first line."""
-    while index and not mail_lines[index - 1].strip():
-        index -= 1
-    return index
+    while line_index and not mail_lines[line_index - 1].strip():
+        line_index -= 1
+    return line_index
 
 
 def _attribution_end(mail_lines: Sequence[str], start: int) -> int:
@@ -127,20 +132,20 @@ def _attribution_end(mail_lines: Sequence[str], start: int) -> int:
         text = attribution.strip()
         if _DATED_ATTRIBUTION.match(text):
             return end + 1
-        if _WROTE.search(text) and (text.startswith(_ATTRIBUTION_STARTS) or _names_someone(text)):
+        if _WROTE.search(text) and (text.startswith(_ATTRIBUTION_STARTS) or _has_date_or_address(text)):
             return end + 1
     return 0
 
 
-def _names_someone(text: str) -> bool:
+def _has_date_or_address(text: str) -> bool:
     """Return whether a text has a date or an address; an attribution has one, an ordinary sentence often none."""
     return "@" in text or any(map(str.isdigit, text))
 
 
-def _is_divider(mail_lines: Sequence[str], index: int) -> bool:
-    line = mail_lines[index].strip()
+def _is_divider(mail_lines: Sequence[str], line_index: int) -> bool:
+    line = mail_lines[line_index].strip()
     if line.strip("_") == "":
-        return len(line) >= 10 and _are_headers(mail_lines, index + 1)
+        return len(line) >= 10 and _are_headers(mail_lines, line_index + 1)
     is_divider_text = line.strip("-_=*–: ").casefold() in _QUOTE_DIVIDERS
     return is_divider_text and (line.endswith(":") or line.startswith(("--", "__", "==", "–")))
 
@@ -200,8 +205,8 @@ def _drop_notices(mail_lines: Sequence[str], dropped: list[bool]) -> None:
 
 
 def _drop_quotes(mail_lines: Sequence[str], dropped: list[bool]) -> None:
-    for line_index, is_repeated in enumerate(repeated([mail_line[:_SEARCHED_WIDTH] for mail_line in mail_lines])):
-        dropped[line_index] = dropped[line_index] or is_repeated
+    for line_index, is_quoted in enumerate(quoted_lines([mail_line[:_SEARCHED_WIDTH] for mail_line in mail_lines])):
+        dropped[line_index] = dropped[line_index] or is_quoted
 
 
 def _drop_signature(mail_lines: Sequence[str], dropped: list[bool]) -> None:
