@@ -244,11 +244,11 @@ def test_a_provider_that_does_not_answer_holds_up_nobody_else(
     monkeypatch.setattr(token_verifier, "FETCH_TIMEOUT", 0.5)
     answers: list[int] = []
     with provider.lock:  # the provider waits for it too
-        question_spec = threading.Thread(target=lambda: answers.append(ask(server, provider.token()).status_code))
-        question_spec.start()
+        asking_thread = threading.Thread(target=lambda: answers.append(ask(server, provider.token()).status_code))
+        asking_thread.start()
         with server.client("reader", timeout=30) as client:
             assert client.get("/stats").status_code == 200
-        question_spec.join(60)
+        asking_thread.join(60)
     assert answers == [503]
 
 

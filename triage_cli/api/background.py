@@ -145,10 +145,10 @@ class _BackgroundThread:
         self._work = work
         self._woken = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._background_thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        self._background_thread.start()
 
     def wake(self) -> None:
         self._woken.set()
@@ -158,8 +158,8 @@ class _BackgroundThread:
         self._woken.set()
 
     def join(self) -> None:
-        if self._thread.is_alive():
-            self._thread.join()
+        if self._background_thread.is_alive():
+            self._background_thread.join()
 
     def _run(self) -> None:
         while not self._stopping:

@@ -17,12 +17,13 @@ async def current_server(request: Request) -> ServerState:
 
 
 async def current_caller(request: Request) -> Caller:
-    """Return who made a request."""
-    caller: Caller = request.scope["caller"]  # set by the middleware
+    """Return the caller of a request, as the middleware has authenticated it."""
+    caller: Caller = request.scope["caller"]
     return caller
 
 
-async def _triage(request: Request) -> LocalTriage:
+async def current_triage(request: Request) -> LocalTriage:
+    """Return the use cases with a run for a request."""
     server_state, caller = await current_server(request), await current_caller(request)
     return server_state.session(caller.name, command_line(request))
 
@@ -41,7 +42,7 @@ def command_line(request: Request) -> str:
     return f"{request.method} {getattr(request.scope.get('route'), 'path', '')}"
 
 
-# The types of the endpoints' parameters.
+# The types of the parameters by which endpoints have their dependencies.
 CurrentServer = Annotated[ServerState, Depends(current_server)]
 CurrentCaller = Annotated[Caller, Depends(current_caller)]
-CurrentTriage = Annotated[LocalTriage, Depends(_triage)]
+CurrentTriage = Annotated[LocalTriage, Depends(current_triage)]

@@ -39,19 +39,19 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         registry = None if METRICS_FOLDER_ENV in os.environ else self._registry
-        self._responses = Counter("triage_http_responses", "Responses by status.", ["status"], registry=registry)
-        self._seconds = Histogram(
+        self._response_counts = Counter("triage_http_responses", "Responses by status.", ["status"], registry=registry)
+        self._request_seconds = Histogram(
             "triage_http_request_duration_seconds",
             "How long requests took, by the route's template; a stream counts to its end.",
             ["method", "route"],
             buckets=DURATION_BUCKETS,
             registry=registry,
         )
-        self._in_flight = Gauge(
+        self._requests_in_flight = Gauge(
             "triage_http_requests_in_flight", "Requests that are being answered.", multiprocess_mode="livesum",
             registry=registry,
         )  # fmt: skip
-        self._classified = Histogram(
+        self._classify_seconds = Histogram(
             "triage_classify_seconds",
             "How long the classification of one ticket took, as its caller saw it.",
             ["classifier"],
@@ -68,17 +68,17 @@ class Metrics:
 
     def count_request(self) -> None:
         """Count a request that has come in, as in flight."""
-        self._in_flight.inc()
+        self._requests_in_flight.inc()
 
     def count_response(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a response, and how long it took."""
-        self._in_flight.dec()
-        self._responses.labels(status).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        self._requests_in_flight.dec()
+        self._response_counts.labels(status).inc()
+        self._request_seconds.labels(method, route).observe(seconds)
 
     def count_classification(self, classifier: str, seconds: float) -> None:
         """Count a classification that a caller has waited for, and its duration in seconds."""
-        self._classified.labels(classifier).observe(seconds)
+        self._classify_seconds.labels(classifier).observe(seconds)
 
     def text(self, gauges: Gauges) -> bytes:
         """Return all metrics in Prometheus's text format."""
@@ -102,7 +102,7 @@ class ServerProcesses(Collector):
         """Yield a metric for each number of the server processes that live."""
         metrics_by_name: dict[str, Metric] = {}
         for pid in sorted({file.stem.rpartition("_")[2] for file in self._folder.glob("*.db")}):
-            if not _has_parent(pid, os.getppid()):
+            if not _is_server_process(pid, os.getppid()):
                 continue
             for metric in ProcessCollector(pid=partial(str, pid), registry=None).collect():
                 if (of_others := metrics_by_name.setdefault(metric.name, metric)) is not metric:
@@ -112,7 +112,7 @@ class ServerProcesses(Collector):
         yield from metrics_by_name.values()
 
 
-def _has_parent(pid: str, parent: int) -> bool:
+def _is_server_process(pid: str, parent: int) -> bool:
     """Return whether a server process lives as a child of its parent: its number may be another process's by now."""
     try:
         process_stat = Path(f"/proc/{pid}/stat").read_text()

@@ -133,10 +133,10 @@ class _ProviderKeys:
     def __init__(self, issuer: str, fetch_json: FetchJson) -> None:
         self._issuer = issuer
         self._fetch_json = fetch_json
-        self._lock = threading.Lock()
+        self._fetch_lock = threading.Lock()
         self._waiting_slots = threading.BoundedSemaphore(MOST_WAITING)
         self._provider_keys: tuple[tuple[str | None, jwt.PyJWK], ...] = ()
-        self._fetched_at = self._failed_at = float("-inf")
+        self._fetched_at = self._fetch_failed_at = float("-inf")
 
     def find(self, key_id: object, algorithm: str) -> jwt.PyJWK | None:
         """Return the key that a token names, None if there is none. Raises `UnavailableError`."""
@@ -152,14 +152,14 @@ class _ProviderKeys:
 
     def _fetch_keys_once(self, key_id: object, algorithm: str) -> None:
         """Fetch the provider's keys, unless another request has just done so."""
-        if not self._lock.acquire(timeout=FETCH_PATIENCE):
+        if not self._fetch_lock.acquire(timeout=FETCH_PATIENCE):
             raise _provider_unreachable()
         try:
-            age = time.monotonic() - self._fetched_at
-            if age >= (UNKNOWN_KEY_PAUSE if self._matching_key(key_id, algorithm) is None else KEYS_KEPT):
+            keys_age = time.monotonic() - self._fetched_at
+            if keys_age >= (UNKNOWN_KEY_PAUSE if self._matching_key(key_id, algorithm) is None else KEYS_KEPT):
                 self._fetch_keys()
         finally:
-            self._lock.release()
+            self._fetch_lock.release()
 
     def _matching_key(self, key_id: object, algorithm: str) -> jwt.PyJWK | None:
         """Return the only kept key of this name, or of all where a token names none, that fits the algorithm."""
@@ -171,7 +171,7 @@ class _ProviderKeys:
         return matching_keys[0] if len(matching_keys) == 1 else None
 
     def _fetch_keys(self) -> None:
-        if time.monotonic() - self._failed_at < FAILED_FETCH_PAUSE:
+        if time.monotonic() - self._fetch_failed_at < FAILED_FETCH_PAUSE:
             raise _provider_unreachable()
         try:
             provider_metadata = self._fetch_json(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
@@ -181,7 +181,7 @@ class _ProviderKeys:
             if not isinstance(key_set, dict) or not isinstance(key_set.get("keys"), list):
                 raise UnavailableError("the identity provider's keys cannot be read")
         except TriageError as error:
-            self._failed_at = time.monotonic()
+            self._fetch_failed_at = time.monotonic()
             error_log.warning("no token can be checked: %s", error.sentence())
             raise _provider_unreachable() from error
         self._provider_keys = tuple(_signing_keys(key_set["keys"][:100]))
@@ -208,8 +208,8 @@ def _signing_keys(jwks: list[Any]) -> list[tuple[str | None, jwt.PyJWK]]:
 
 def _safe_keys_address(url: object) -> str:
     """Return the address of the provider's keys. Raises `UnavailableError` if they could be changed on the way."""
-    url_parts = urlsplit(url) if isinstance(url, str) else urlsplit("")
-    if url_parts.scheme == "https" or (url_parts.scheme == "http" and is_loopback(url_parts.hostname or "")):
+    keys_url = urlsplit(url) if isinstance(url, str) else urlsplit("")
+    if keys_url.scheme == "https" or (keys_url.scheme == "http" and is_loopback(keys_url.hostname or "")):
         return str(url)
     raise UnavailableError("the identity provider names no address of its keys")
 

@@ -81,7 +81,7 @@ def classify_many(
     """Ask a classifier about the selected tickets, or about all that are new or failed, urgent ones first."""
     body = body or classification_schemas.ClassifyManyIn()
     classify_plan = ClassifyPlan(**dict(body.plan))
-    return outcome_stream(server_state, triage, triage.classify(_selection(triage, body.selection), classify_plan))
+    return outcome_stream(server_state, triage, triage.classify(_bulk_selection(triage, body.selection), classify_plan))
 
 
 @router.post("/route", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
@@ -91,7 +91,7 @@ def route_many(
     """Route the selected tickets by the routing map, or all classified ones and deliveries that are due."""
     body = body or routing_schemas.RouteManyIn()
     route_plan = RoutePlan(**dict(body.plan))
-    return outcome_stream(server_state, triage, triage.route(_selection(triage, body.selection), route_plan))
+    return outcome_stream(server_state, triage, triage.route(_bulk_selection(triage, body.selection), route_plan))
 
 
 @router.post("/reclassify", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
@@ -104,7 +104,8 @@ def reclassify_many(
     """
     body = body or classification_schemas.ReclassifyManyIn()
     reclassify_plan = ReclassifyPlan(**dict(body.plan) | {"classify": ClassifyPlan(**dict(body.plan.classify))})
-    return outcome_stream(server_state, triage, triage.reclassify(_selection(triage, body.selection), reclassify_plan))
+    selection = _bulk_selection(triage, body.selection)
+    return outcome_stream(server_state, triage, triage.reclassify(selection, reclassify_plan))
 
 
 @router.post("/verdicts", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
@@ -116,7 +117,7 @@ def judge_many(body: verdict_schemas.VerdictsIn, server_state: CurrentServer, tr
     return outcome_stream(server_state, triage, triage.give_verdicts(verdict_drafts))
 
 
-def _selection(triage: Triage, selection_in: selection_schemas.SelectionIn) -> Selection:
+def _bulk_selection(triage: Triage, selection_in: selection_schemas.SelectionIn) -> Selection:
     """Return the tickets that a bulk request selects, also by names. Raises `NotFoundError` or `AmbiguousError`."""
     names = selection_in.ids
     ticket_ids = None if names is None else tuple(dict.fromkeys(triage.resolve(name) for name in names))

@@ -55,7 +55,7 @@ def list_(
     request: Request, query: Annotated[selection_schemas.TicketQuery, Query()], triage: CurrentTriage
 ) -> Response:
     """List tickets, newest first or sorted, a page at a time."""
-    selection = _selection(query)._replace(
+    selection = _query_selection(query)._replace(
         ids=None if query.name is None else (triage.resolve(query.name),),
         sort=query.sort,
         limit=query.limit + 1,
@@ -69,7 +69,7 @@ def list_(
     return _with_next_page_link(answer, request, page[-1].ticket_id if has_more else None)
 
 
-def _selection(query: selection_schemas.TicketConditions) -> Selection:
+def _query_selection(query: selection_schemas.TicketConditions) -> Selection:
     """Return the selection of a query: the tickets that meet all its conditions."""
     return Selection(
         statuses=frozenset(query.status),
@@ -137,7 +137,7 @@ def stats(triage: CurrentTriage) -> Response:
 @router.get("/stats/groups", response_model=list[stats_schemas.StatsGroup])
 def stats_groups(query: Annotated[stats_schemas.StatsQueryIn, Query()], triage: CurrentTriage) -> Response:
     """Count tickets in groups, ordered by their keys."""
-    stats_query = StatsQuery(_selection(query), tuple(dict.fromkeys(query.by)))
+    stats_query = StatsQuery(_query_selection(query), tuple(dict.fromkeys(query.by)))
     return reply([group_record(group) for group in triage.stats_by(stats_query)])
 
 
