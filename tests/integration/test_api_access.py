@@ -31,10 +31,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     limits = RequestLimits(
         per_minute=None,
         failed_keys=10_000,
-        body=1 << 16,
-        bulk_body=1 << 18,
-        bulk_json=1 << 17,
-        rows=100,
+        body_bytes=1 << 16,
+        table_bytes=1 << 18,
+        bulk_json_bytes=1 << 17,
+        table_rows=100,
         body_seconds=0.5,
     )
     folder = tmp_path_factory.mktemp("access")

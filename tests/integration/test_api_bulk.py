@@ -25,7 +25,7 @@ CSV = {"content-type": "text/csv"}
 
 @pytest.fixture
 def server(world: World, tmp_path: Path) -> Iterator[ApiServer]:
-    limits = RequestLimits(per_minute=None, rows=100, body_seconds=2.0)
+    limits = RequestLimits(per_minute=None, table_rows=100, body_seconds=2.0)
     with running_server(tmp_path, services=world.triage()._services, limits=limits) as running:
         yield running
 

@@ -73,15 +73,15 @@ class NdjsonResponse(StreamingResponse):
         except BaseException:
             self._stream_slots.leave()
             raise
-        outbox = _Outbox(asyncio.get_running_loop())
+        line_outbox = _LineOutbox(asyncio.get_running_loop())
         stream_threads = CapacityLimiter(2)
-        line_producer = asyncio.ensure_future(run_sync(outbox.fill, self._make_lines, limiter=stream_threads))
+        line_producer = asyncio.ensure_future(run_sync(line_outbox.fill, self._make_lines, limiter=stream_threads))
         line_producer.add_done_callback(lambda _: self._stream_slots.leave())
-        line_producer.add_done_callback(lambda _: outbox.close())  # where no thread could be started, nothing else does
+        line_producer.add_done_callback(lambda _: line_outbox.close())  # where no thread starts, nothing else does
         disconnection = asyncio.ensure_future(_client_disconnected(receive))
-        disconnection.add_done_callback(lambda _: None if outbox.closed else self._stop())
+        disconnection.add_done_callback(lambda _: None if line_outbox.closed else self._stop())
         try:
-            while (lines_piece := await outbox.take()) is not None:
+            while (lines_piece := await line_outbox.take()) is not None:
                 if not lines_piece:
                     await run_sync(self._heartbeat, limiter=stream_threads)
                 if not disconnection.done():
@@ -90,7 +90,7 @@ class NdjsonResponse(StreamingResponse):
             if not disconnection.done():
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            outbox.discard()
+            line_outbox.discard()
             disconnection.cancel()
 
     async def _send(self, send: Send, lines_piece: bytes, disconnection: "asyncio.Future[None]") -> None:
@@ -107,7 +107,7 @@ async def _client_disconnected(receive: Receive) -> None:
         pass
 
 
-class _Outbox:
+class _LineOutbox:
     """Passes lines from the thread that makes them to the event loop that sends them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -115,7 +115,7 @@ class _Outbox:
         self._has_lines = asyncio.Event()
         self._has_room = threading.Condition()
         self._lines: list[str] = []
-        self._waiting_size = 0
+        self._unsent_size = 0
         self._is_discarding = False
         self.closed = False
 
@@ -135,13 +135,13 @@ class _Outbox:
 
     def _put(self, line: str) -> None:
         with self._has_room:
-            while self._waiting_size > OUTBOX_FULL and not self._is_discarding:
+            while self._unsent_size > OUTBOX_FULL and not self._is_discarding:
                 self._has_room.wait()
-            first = not self._lines
+            was_empty = not self._lines
             if not self._is_discarding:
                 self._lines.append(line)
-                self._waiting_size += len(line)
-        if first:
+                self._unsent_size += len(line)
+        if was_empty:
             self._notify_loop()
 
     def _notify_loop(self) -> None:
@@ -157,7 +157,7 @@ class _Outbox:
             return b""
         self._has_lines.clear()
         with self._has_room:
-            lines, self._lines, self._waiting_size = self._lines, [], 0
+            lines, self._lines, self._unsent_size = self._lines, [], 0
             closed = self.closed
             self._has_room.notify()
         if closed:

@@ -19,19 +19,19 @@ BULK_PATHS = (TABLE_PATH, "/classify", "/route", "/reclassify", "/verdicts")
 class RequestLimits(NamedTuple):
     """Limits of requests: requests per minute and key (None: no limit), bytes of a body, seconds for it.
 
-    `hook_body` applies to incoming webhooks: HubSpot sends up to 100 events at once, each with up to 64 KB of text.
-    `bulk_body` and `rows` apply to tables, which are read row by row, and `bulk_json` to the other bodies of bulk
-    endpoints, which take sixteen times their size in memory. For both, `body_seconds` limits the wait for the next
-    piece, elsewhere for the whole body. So many `failed_keys` in a row from one address are answered as such; then one
-    a second.
+    `webhook_bytes` applies to incoming webhooks: HubSpot sends up to 100 events at once, each with up to 64 KB of
+    text. `table_bytes` and `table_rows` apply to tables, which are read row by row, and `bulk_json_bytes` to the other
+    bodies of bulk endpoints, which take sixteen times their size in memory. For both, `body_seconds` limits the wait
+    for the next piece, elsewhere for the whole body. So many `failed_keys` in a row from one address are answered as
+    such; then one a second.
     """
 
     per_minute: int | None = 6000
-    body: int = MEGABYTE
-    hook_body: int = 8 * MEGABYTE
-    bulk_body: int = 256 * MEGABYTE
-    bulk_json: int = 32 * MEGABYTE
-    rows: int = 100_000
+    body_bytes: int = MEGABYTE
+    webhook_bytes: int = 8 * MEGABYTE
+    table_bytes: int = 256 * MEGABYTE
+    bulk_json_bytes: int = 32 * MEGABYTE
+    table_rows: int = 100_000
     body_seconds: float = 20.0
     failed_keys: int = 60
 
@@ -45,9 +45,9 @@ def limited_body(limits: RequestLimits, scope: Scope, path: str, receive: Receiv
     if (encoding := headers.get("content-encoding", "").strip().lower()) not in ("", "identity"):
         raise MediaTypeError(f'a body in the encoding "{encoding[:20]}" is not read here', hint="send it as it is")
     is_bulk = path in BULK_PATHS
-    most_bytes = limits.hook_body if path.startswith(WEBHOOK_PATHS) else limits.body
+    most_bytes = limits.webhook_bytes if path.startswith(WEBHOOK_PATHS) else limits.body_bytes
     if is_bulk:
-        most_bytes = limits.bulk_body if path == TABLE_PATH else limits.bulk_json
+        most_bytes = limits.table_bytes if path == TABLE_PATH else limits.bulk_json_bytes
     declared_length = headers.get("content-length", "")
     if declared_length.isdecimal() and int(declared_length) > most_bytes:
         raise _too_large(most_bytes)

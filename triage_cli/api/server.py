@@ -115,7 +115,7 @@ class Server(uvicorn.Server):
     ) -> None:
         super().__init__(config)
         self.begun = threading.Event()
-        self._drain = drain
+        self._drain_seconds = drain
         self._stop_at: float | None = None
         self._server_state = server_state
         self._listening_socket = listening_socket
@@ -137,9 +137,9 @@ class Server(uvicorn.Server):
 
         A second call ends the drain.
         """
-        self.should_exit = self._server_state.draining or not self._drain
+        self.should_exit = self._server_state.draining or not self._drain_seconds
         self._server_state.draining = True
-        self._stop_at = time.monotonic() + self._drain
+        self._stop_at = time.monotonic() + self._drain_seconds
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether the server is to shut down; uvicorn calls this ten times a second."""
@@ -166,8 +166,10 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         for connection in accepted_connections:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
-        await asyncio.sleep(min(self._drain, LATE_REQUEST_GRACE))
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._connection_protocol, connection, ssl=self.config.ssl
+            )
+        await asyncio.sleep(min(self._drain_seconds, LATE_REQUEST_GRACE))
         self._server_state.stop()
         await super().shutdown(sockets)
 
@@ -179,7 +181,7 @@ class Server(uvicorn.Server):
                 connection.setblocking(False)
                 yield connection
 
-    def _protocol(self) -> asyncio.Protocol:
+    def _connection_protocol(self) -> asyncio.Protocol:
         """Return what serves a connection, made as uvicorn makes it for those that it accepts."""
         return self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state

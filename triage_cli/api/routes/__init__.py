@@ -1,1 +1,1 @@
-"""The endpoints, by subject."""
+"""The endpoints of the API, by subject, and what several of them need."""

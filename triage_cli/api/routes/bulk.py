@@ -63,7 +63,7 @@ async def batch(
         undo_stack.pop_all()
     plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
     input_part = earlier_parts._replace(spent=query.spent_before, parcel=request_lock.name)
-    drafts = drafts_within_limit(drafts, server_state.limits.rows)
+    drafts = drafts_within_limit(drafts, server_state.limits.table_rows)
     outcomes: Iterable[Outcome[Any]]
     outcomes = triage.run(drafts, plan, input_part) if query.do else triage.create(drafts, input_part)
 
