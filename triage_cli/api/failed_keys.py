@@ -31,13 +31,13 @@ class FailedKeys:
     def __init__(self, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._burst = burst
         self._clock = clock
-        self._lock = threading.Lock()
+        self._buckets_lock = threading.Lock()
         self._buckets: OrderedDict[str, _FailureBucket] = OrderedDict()
 
     def count(self, address: str) -> float:
         """Count a wrong key; return 0, or the seconds until the next one is answered as such."""
         now = self._clock()
-        with self._lock:
+        with self._buckets_lock:
             bucket = self._buckets.pop(address, _FailureBucket(self._burst, now))
             failures_left = min(self._burst, bucket.left + (now - bucket.filled_at) * FAILURES_PER_SECOND)
             is_over = failures_left < 1

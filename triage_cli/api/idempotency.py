@@ -40,16 +40,20 @@ IdempotencyKey = Annotated[
 ]
 
 
+def reply(record: Any, status: int = 200) -> Response:
+    """Return a record as a JSON response."""
+    return Response(to_json(record).encode("utf-8", "replace"), status, media_type="application/json")
+
+
 class JsonAnswer(NamedTuple):
     """A JSON response that is still to be made: its status and its record."""
 
     status: int
     record: Any
 
-
-def reply(record: Any, status: int = 200) -> Response:
-    """Return a record as a JSON response."""
-    return Response(to_json(record).encode("utf-8", "replace"), status, media_type="application/json")
+    def response(self) -> Response:
+        """Return this JSON answer as a response."""
+        return reply(self.record, self.status)
 
 
 class IdempotentRequest:
@@ -71,8 +75,7 @@ class IdempotentRequest:
         Raises `BusyError` while that request runs, and `UsageError` if its body was another one.
         """
         if self._key is None:
-            json_answer = work()
-            return reply(json_answer.record, json_answer.status)
+            return work().response()
         request_content = f"{self._path}\n{body.model_dump_json() if body else ''}".encode("utf-8", "surrogatepass")
         stored_response = self._begin(self._key, hashlib.sha256(request_content).hexdigest())
         if stored_response is not None:

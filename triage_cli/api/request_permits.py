@@ -19,14 +19,14 @@ class RequestPermits:
         self._per_minute = per_minute
         self._permits: dict[str, tuple[int, float]] = {}  # by caller: permits left, and their expiry
         self._used_up: dict[str, float] = {}  # by caller: until when there are none, so that a flood causes no queries
-        self._locks: dict[str, threading.Lock] = {}  # by caller: taking permits delays no other
+        self._permit_locks: dict[str, threading.Lock] = {}  # by caller: taking permits delays no other
 
     def take(self, caller_id: str, headers: MutableMapping[str, str]) -> None:
         """Take a permit, and add the rate limit to the response's `headers`. Raises `RateLimitedError`."""
         if self._per_minute is None:
             return
         permit_block = max(1, self._per_minute // PERMIT_BLOCKS)
-        with self._lock(caller_id):
+        with self._permit_lock(caller_id):
             if self._take_ready_permit(caller_id, self._per_minute, headers):
                 return
             wait = self._used_up.get(caller_id, 0.0) - time.monotonic()
@@ -43,7 +43,7 @@ class RequestPermits:
         """Take a permit as `take` does, if that needs no wait for the database or a lock; return whether it did."""
         if self._per_minute is None:
             return True
-        permit_lock = self._lock(caller_id)
+        permit_lock = self._permit_lock(caller_id)
         if not permit_lock.acquire(blocking=False):
             return False
         try:
@@ -60,8 +60,8 @@ class RequestPermits:
         headers.update(_rate_limit_headers(per_minute, permits_left - 1, 60.0 / PERMIT_BLOCKS))
         return True
 
-    def _lock(self, caller_id: str) -> threading.Lock:
-        return self._locks.setdefault(caller_id, threading.Lock())
+    def _permit_lock(self, caller_id: str) -> threading.Lock:
+        return self._permit_locks.setdefault(caller_id, threading.Lock())
 
 
 def _rate_limit_headers(per_minute: int, permits_left: int, reset: float) -> dict[str, str]:

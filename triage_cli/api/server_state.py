@@ -68,7 +68,7 @@ class ServerState:
         self.stopping = False
         self.draining = False  # about to stop: `/ready` says so, and all else is served
         self._sessions: WeakSet[LocalTriage | LocalConsultation] = WeakSet()
-        self._lock = threading.Lock()
+        self._sessions_lock = threading.Lock()
 
     def session(self, actor: str, command_line: str) -> LocalTriage:
         """Return the use cases for one request; they are stopped with the server."""
@@ -76,7 +76,7 @@ class ServerState:
 
     def stopped_with_server(self, session: Session) -> Session:
         """Return the session of a request, which is now stopped with the server."""
-        with self._lock:
+        with self._sessions_lock:
             self._sessions.add(session)
             if self.stopping:
                 session.stop()
@@ -84,7 +84,7 @@ class ServerState:
 
     def stop(self) -> None:
         """Let no session of the server take new work; what is in flight is completed and saved."""
-        with self._lock:
+        with self._sessions_lock:
             self.stopping = True
             for session in list(self._sessions):
                 session.stop()

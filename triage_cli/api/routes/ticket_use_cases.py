@@ -37,7 +37,7 @@ class TicketUseCases(NamedTuple):
 
     def classify(self, ticket: Ticket, plan: ClassifyPlan) -> Outcome[Decided]:
         """Classify one ticket. Raises `BusyError` if another run holds it."""
-        began_at = time.perf_counter()
+        classify_began = time.perf_counter()
         outcome = self.server_state.single_tickets.classify(ticket, plan, self.caller.name)
         if outcome is None:
             outcome = _only_outcome(self.triage.classify(Selection(ids=(ticket.ticket_id,)), plan))
@@ -45,7 +45,7 @@ class TicketUseCases(NamedTuple):
         if decided is None:
             return outcome
         if decided.now is not None:
-            self.server_state.metrics.count_classification(decided.now.classifier, time.perf_counter() - began_at)
+            self.server_state.metrics.count_classification(decided.now.classifier, time.perf_counter() - classify_began)
         elif outcome.action == Action.HELD and not decided.ticket.verdict and decided.ticket.status != "forgotten":
             raise _held_error(ticket.ticket_id)
         return outcome

@@ -68,7 +68,7 @@ def _stored_and_processed(
     use_cases: TicketUseCases, draft: TicketDraft, steps: Collection[str], plan: ClassifyPlan
 ) -> JsonAnswer:
     """Store a ticket, and take it through the steps of `do`; it stays stored if a step fails."""
-    began_at = time.perf_counter()
+    request_began = time.perf_counter()
     stored, classified, routed = use_cases.server_state.single_tickets.process(
         draft, use_cases.caller.name, use_cases.once.identity, steps, plan
     )
@@ -80,7 +80,7 @@ def _stored_and_processed(
             classified = use_cases.classify(ticket, plan)
             ticket, problem = classified.value.ticket if classified.value else ticket, classified.error
         elif classified.value and classified.value.now:
-            seconds = time.perf_counter() - began_at
+            seconds = time.perf_counter() - request_began
             use_cases.server_state.metrics.count_classification(classified.value.now.classifier, seconds)
         if routed and routed.value:  # of a new ticket, whose attempts are those of this call
             deliveries = [delivery_record(delivery, routed.value.attempts) for delivery in routed.value.deliveries]

@@ -89,8 +89,7 @@ def receive(
     events = event if isinstance(event, list) and event else [event]
     if len(events) > 1:
         return reply({"events": list(_event_results(server_state, webhook, event_id, events))})
-    json_answer = _store_event(server_state, webhook, event_id, events[0])
-    return reply(json_answer.record, json_answer.status)
+    return _store_event(server_state, webhook, event_id, events[0]).response()
 
 
 def _event_results(

@@ -21,7 +21,7 @@ LONGEST_NAME = 4000
 PagePosition = Annotated[
     str, StringConstraints(pattern=r"^([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})?$")
 ]
-# Values of the examples of requests. An imported collection sends them, so they fit together.
+# The name and the id of a ticket in the examples, which an imported collection sends.
 EXAMPLE_NAME, EXAMPLE_TICKET_ID = "T-1001", "01a20e9c-1d27-7000-8f6f-e2de12e6ffde"
 Count = Annotated[int, Field(ge=0, lt=1 << 53), BeforeValidator(whole_number)]
 # The most tickets that one bulk request may name.
