@@ -17,7 +17,7 @@ from triage_cli.api.openapi import openapi_method
 from triage_cli.api.routes import admin, bulk, consultation, monitoring, queries, tickets, webhooks
 from triage_cli.api.server_state import ServerState
 
-# Plain endpoints that run at the same time: most of them wait for the disk or a provider.
+# The application's plain endpoints that run at the same time: most of them wait for the disk or a provider.
 ENDPOINT_THREADS = 100
 # What a page of an allowed origin may send to the application, and read of it.
 CORS_OPTIONS: Mapping[str, Any] = {
@@ -64,7 +64,7 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     problems.install_error_handlers(app)
     route_modules = (docs_page, monitoring, bulk, tickets, queries, consultation, webhooks, admin)
     for route_module in route_modules:
-        # As they are: `include_router` makes each route anew at the first request.
+        # The routes as they are: `include_router` makes each anew at the first request.
         app.router.routes += route_module.router.routes
     app.openapi = openapi_method(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     app.add_middleware(CompressionMiddleware)

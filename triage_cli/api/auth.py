@@ -16,7 +16,7 @@ from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.errors import BusyError, ExhaustedError, TriageError, UnauthenticatedError, UnavailableError
 from triage_cli.ports.storage import ApiAccessStore
 
-# Seconds between two records that a key was used.
+# Seconds between two records that a caller used a key.
 TOUCH_SECONDS = 60.0
 # All other paths require a key, so that no new route is open by mistake. Webhooks are signed instead.
 OPEN_PATHS = ("/health", "/ready", "/openapi.json", "/docs", *DOCS_FILES)

@@ -22,7 +22,7 @@ BACKGROUND_ACTOR = "serve"
 LOOK = 1.0
 # Seconds until the next check if another run holds the due deliveries.
 PAUSE = 30.0
-# Seconds after which tickets are taken up again after an error.
+# Seconds after which the tickets of webhooks are taken up again after an error.
 RETRY_AFTER_ERROR = 60.0
 
 

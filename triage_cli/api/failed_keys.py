@@ -12,7 +12,7 @@ from triage_cli.api.server_log import error_log
 FAILURES_PER_SECOND = 1.0
 # Addresses with wrong keys that are remembered; the one unseen for longest is forgotten first.
 MOST_ADDRESSES = 10_000
-# Seconds between two warnings about one address.
+# Seconds between two warnings about the wrong keys of one address.
 WARN_SECONDS = 60.0
 
 

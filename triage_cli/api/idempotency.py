@@ -24,7 +24,7 @@ from triage_cli.domain.json_values import to_json
 # its lease every RENEW_LEASE seconds, a bulk request with the lines of its response.
 KEY_LEASE = 30.0
 RENEW_LEASE = 10.0
-# How long a repeated request waits for the running one, and how often it checks, in seconds.
+# How long a repeated request waits for the first one, and how often it looks for the response, in seconds.
 REPETITION_PATIENCE = 2.0
 REPETITION_POLL = 0.05
 
@@ -155,7 +155,7 @@ class BulkRequestLock:
             self._idempotency_keys.renew(self._caller_id, self._key, KEY_LEASE)
 
     def __enter__(self) -> None:
-        """Keep the lock that was taken before."""
+        """Keep the lock on the bulk request, which was taken before."""
 
     def __exit__(self, *_: object) -> None:
         if self._key is not None:
@@ -173,7 +173,7 @@ def _still_at_work_error() -> BusyError:
 async def current_idempotent_request(request: Request, idempotency_key: IdempotencyKey = None) -> IdempotentRequest:
     """Return what runs a request's work once for its `Idempotency-Key`."""
     server_state, caller = await current_server(request), await current_caller(request)
-    # Only used with a key, and to parse a URL takes its time.
+    # The path is only used with a key, and to parse a URL takes its time.
     path = _method_and_path(request) if idempotency_key else ""
     return IdempotentRequest(server_state, caller.caller_id, idempotency_key, path, asyncio.get_running_loop())
 

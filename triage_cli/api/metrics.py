@@ -71,13 +71,13 @@ class Metrics:
         self._requests_in_flight.inc()
 
     def count_response(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count a response, and how long it took."""
+        """Count a response by its status, and observe how long it took."""
         self._requests_in_flight.dec()
         self._response_counts.labels(status).inc()
         self._request_seconds.labels(method, route).observe(seconds)
 
     def count_classification(self, classifier: str, seconds: float) -> None:
-        """Count a classification that a caller has waited for, and its duration in seconds."""
+        """Observe how long a classification took that a caller has waited for."""
         self._classify_seconds.labels(classifier).observe(seconds)
 
     def text(self, gauges: Gauges) -> bytes:

@@ -17,7 +17,7 @@ from triage_cli.domain.errors import OverloadedError
 BLANK_AFTER = 1.0
 # Seconds after which a client that reads nothing is disconnected.
 STALLED_AFTER = 60.0
-# Characters that may wait to be sent; then the producing thread waits.
+# Characters of lines that may wait in the outbox; then the producing thread waits.
 OUTBOX_FULL = 1 << 20
 # Requests that are answered by lines at the same time, each in threads of its own; others get a 503.
 MOST_STREAMS = 64

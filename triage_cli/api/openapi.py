@@ -163,7 +163,7 @@ def _response_description(response: OpenApi, schemas: Mapping[str, OpenApi]) -> 
 
 
 def _drop_null(schema: OpenApi) -> None:
-    """Leave the only type of a schema that is not null."""
+    """Drop null from the alternatives of an OpenAPI schema, which has one other type."""
     if "anyOf" in schema:
         (value_schema,) = (one for one in schema.pop("anyOf") if one.get("type") != "null")
         schema |= value_schema

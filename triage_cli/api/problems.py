@@ -104,7 +104,7 @@ def install_error_handlers(app: FastAPI) -> None:
             reason, position = errors[0]["ctx"]["error"], errors[0]["loc"][-1] + 1
             detail = f"the body is not JSON: {reason} at character {position}"
             return _problem_response(422, "usage", detail, "send a valid JSON object")
-        # Never the value: it may be text.
+        # A problem never repeats the value of a field: it may be a customer's text.
         detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors)
         return _problem_response(422, "usage", detail, "the API is described at /docs")
 

@@ -21,7 +21,7 @@ from triage_cli.api.server_state import ServerState, open_server_state
 from triage_cli.config import Config
 from triage_cli.domain.errors import UsageError
 
-# Seconds that running requests get after a stop.
+# Seconds that running requests get after a stop of the server.
 STOP_GRACE = 30
 # Seconds after the drain in which the first request of a new connection must come.
 LATE_REQUEST_GRACE = 0.5
@@ -122,7 +122,7 @@ class Server(uvicorn.Server):
 
     @property
     def url(self) -> str:
-        """Return the server's URL."""
+        """Return the URL at which this server listens."""
         return url_of(self._listening_socket, is_tls=self.config.is_ssl)
 
     def serve_until_stopped(self) -> None:

@@ -44,7 +44,7 @@ class RequestLog:
 
     @property
     def seconds(self) -> float:
-        """Return the seconds since the request came."""
+        """Return the seconds since the logged request came."""
         return time.perf_counter() - self._began
 
     async def send(self, message: Message) -> None:

@@ -23,7 +23,7 @@ def verified_event_id(webhook: IncomingWebhook, headers: Headers, body: bytes, n
     """Return the id of a webhook's event if its signature is right. Raises `UnauthenticatedError`."""
     read_evidence = {"standard": _standard_evidence, "token": _token_evidence}.get(webhook.spec.type, _hmac_evidence)
     event_id, signed_at, sent_signatures, right_signatures = read_evidence(webhook, headers, body)
-    # All are compared completely, so that the duration reveals nothing.
+    # All signatures are compared completely, so that the duration reveals nothing.
     matches = [hmac.compare_digest(a.encode("latin-1"), b) for a in sent_signatures for b in right_signatures]
     if not any(matches):
         proof = "secret" if webhook.spec.type == "token" else "signature"

@@ -23,7 +23,7 @@ from triage_cli.mcp_server.untrusted import one_line
 from triage_cli.ports.consultation import Consultation
 from triage_cli.ports.triage import Triage
 
-# Seconds that a signal leaves a call that is at work: hosts kill a server 2 s after SIGTERM.
+# Seconds that a signal leaves a tool's call at work: hosts kill an MCP server 2 s after SIGTERM.
 CALL_GRACE = 1.5
 LONGEST_ERROR = 1000
 WRITE_TOOLS = ("create_ticket", "suggest_category")
@@ -45,7 +45,7 @@ class AgentServer(MCPServer[None]):
             read_tools.explain_category, read_tools.preview_route,
         ):  # fmt: skip
             self._add_tool(tool, read_only_hint=True, idempotent_hint=True, open_world_hint=False)
-        # It stores no ticket, but a language model may have to be paid, each time.
+        # classify_text stores no ticket, but a language model may have to be paid, each time.
         self._add_tool(read_tools.classify_text, read_only_hint=False, idempotent_hint=False, open_world_hint=True)
         if allow_writes:
             write_tools = WriteTools(triage, consultation)

@@ -102,7 +102,7 @@ def _event_results(
             json_answer = _store_event(server_state, webhook, f"{event_id}.{event_number}", event)
         except TriageError as error:
             refused_count += 1
-            # Others than those about the event itself pass, and the sender repeats the request.
+            # Errors about other things than the event itself pass, and the webhook's sender repeats the request.
             if error.http_status != UNPROCESSABLE_EVENT or refused_count == len(events):
                 raise
             name, sentence = webhook.spec.name, error.sentence()
