@@ -17,7 +17,7 @@ from triage_cli.classifiers.embedded.classifier import LocalClassifier
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.tokens import words_of
-from triage_cli.classifiers.embedded.word_vectors import FILE
+from triage_cli.classifiers.embedded.word_vectors import VECTORS_FILE
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.budget import Budget
@@ -82,7 +82,7 @@ def main(path: str, count: int = 20_000) -> None:
     print(f"splitting alone {splitting:,.0f}/s, classifier {classifier:,.0f}/s: {classifier / splitting:.2f}")
     single, asked = one_at_a_time(model, tickets[:ONE_BY_ONE])
     print(f"one at a time {single * 1e6:,.0f} us of CPU; an encoder would be asked about {asked:.1%} of {ONE_BY_ONE:,}")
-    print(f"word vectors: {FILE.stat().st_size / 1e6:.1f} MB")
+    print(f"word vectors: {VECTORS_FILE.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

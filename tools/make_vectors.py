@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from transformers import AutoTokenizer, BertModel
 
-from triage_cli.classifiers.embedded.word_vectors import FILE, Lexicon, parts_of
+from triage_cli.classifiers.embedded.word_vectors import VECTORS_FILE, Lexicon, parts_of
 
 MODEL = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 SETS = {  # licence of the texts; what is kept of them is a list of words, and numbers
@@ -179,14 +179,15 @@ def main(model: Path, data: Path, work: Path) -> None:
     embeddings = embeddings @ axes * weight[:, None]
     scale = np.abs(embeddings).max(1) / 127
     whole = np.rint(embeddings / scale[:, None]).astype(np.int8)
-    with FILE.open("wb") as file:
+    with VECTORS_FILE.open("wb") as file:
         np.savez(
             file,
             entries=np.frombuffer("\n".join(entries).encode(), np.uint8),
             vectors=whole,
             scale=scale.astype(np.float32),
         )
-    print(f"{FILE}: {FILE.stat().st_size:,} bytes, sha256 {sha256(FILE.read_bytes()).hexdigest()}")
+    written = VECTORS_FILE.read_bytes()
+    print(f"{VECTORS_FILE}: {len(written):,} bytes, sha256 {sha256(written).hexdigest()}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def guesser(default: Model) -> Guesser:
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start a process at the first text, on any machine."""
-    monkeypatch.setattr(guess_ahead, "MANY", 0)
+    monkeypatch.setattr(guess_ahead, "TEXTS_UNTIL_PROCESS", 0)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
 
@@ -56,7 +56,7 @@ def guesses_ahead(guesser: Guesser) -> GuessAhead[Guess]:
 def ready(ahead: GuessAhead[Guess]) -> GuessProcess:
     """Ask until the process answers, and return it."""
     ahead.begin(TICKETS)
-    process = ahead._process
+    process = ahead._guess_process
     assert process is not None
     until(process.is_ready, "the process to be ready")
     ahead.answers()
@@ -120,7 +120,7 @@ def test_without_it_the_program_goes_on(guesser: Guesser, at: str) -> None:
             until(lambda: not alive(pid(process)) or process._process.poll() is not None, "its end")
             ahead.begin(TICKETS)
         assert ahead.answers() == guesser.guesses(TEXTS)
-        assert ahead._process is None
+        assert ahead._guess_process is None
         ahead.begin(TICKETS[:2])
         assert ahead.answers() == guesser.guesses(TEXTS[:2])
 
@@ -152,7 +152,7 @@ def test_there_is_one_in_a_program_at_a_time(guesser: Guesser) -> None:
     with guesses_ahead(guesser) as first, guesses_ahead(guesser) as second:
         ready(first)
         second.begin(TICKETS)
-        assert second._process is None
+        assert second._guess_process is None
         assert second.answers() == guesser.guesses(TEXTS)
     with guesses_ahead(guesser) as third:
         ready(third)
@@ -163,7 +163,7 @@ def test_few_texts_need_none(guesser: Guesser) -> None:
         for _ in range(5):
             ahead.begin(TICKETS)
             ahead.answers()
-        assert ahead._process is None
+        assert ahead._guess_process is None
 
 
 @pytest.mark.slow

@@ -81,19 +81,19 @@ def slowly(model: Model, text: str) -> tuple[Floats, list[str]]:
 @pytest.mark.slow
 @given(st.lists(TEXTS, min_size=1, max_size=6))
 def test_texts_are_judged_together_as_word_by_word(model: Model, texts: list[str]) -> None:
-    found = Predictor(model).judge([tokens_of(text) for text in texts])
+    found = Predictor(model).predict([tokens_of(text) for text in texts])
     for row, text in enumerate(texts):
         chances, strongest = slowly(model, text)
         assert found.chances[row] == pytest.approx(chances, abs=2e-5)
-        assert found.spoke[row] == strongest
+        assert found.strongest_words[row] == strongest
 
 
 def test_what_was_judged_before_changes_no_bit(model: Model) -> None:
     text = tokens_of("The refund for the second charge of the invoice is missing, and the invoice is wrong")
-    fresh = Predictor(model).judge([text])
+    fresh = Predictor(model).predict([text])
     used = Predictor(model)
-    used.judge([tokens_of("wrong is missing second charge refund"), text])
-    assert (used.judge([text]).chances == fresh.chances).all()
+    used.predict([tokens_of("wrong is missing second charge refund"), text])
+    assert (used.predict([text]).chances == fresh.chances).all()
 
 
 def test_a_text_has_a_bounded_number_of_different_words() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from triage_cli.classifiers.embedded import word_vectors as module
-from triage_cli.classifiers.embedded.tokens import BUCKETS, ngrams_of
+from triage_cli.classifiers.embedded.tokens import NGRAM_BUCKETS, ngrams_of
 from triage_cli.classifiers.embedded.word_vectors import Lexicon, parts_of, word_vectors
 from triage_cli.domain.errors import TriageError
 
@@ -59,7 +59,7 @@ def test_what_is_unknown_has_no_vector() -> None:
 
 
 def test_a_missing_or_damaged_file_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FILE", tmp_path / "none.npz")
+    monkeypatch.setattr(module, "VECTORS_FILE", tmp_path / "none.npz")
     with pytest.raises(TriageError, match="word vectors cannot be read"):
         module.word_vectors.__wrapped__()
     (tmp_path / "none.npz").write_bytes(b"PK\x03\x04 no zip")
@@ -73,5 +73,5 @@ def test_ngrams_are_those_of_the_word_between_its_marks() -> None:
     assert [len(part) for part in parts] == [15, 9, 1, 1, 12, 12, 15, 9]
     assert all(np.array_equal(parts[one], parts[other]) for one, other in ((0, 6), (1, 7), (4, 5)))
     assert len(set(parts[0].tolist()) & set(parts[1].tolist())) == 0
-    assert 0 <= numbers.min() <= numbers.max() < BUCKETS
+    assert 0 <= numbers.min() <= numbers.max() < NGRAM_BUCKETS
     assert not ngrams_of(["???"])[0].any()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
 from triage_cli.classifiers.embedded.encoder import Encoder
-from triage_cli.classifiers.embedded.fitted_model import METHOD, VECTORS, Model, described, fingerprint, knows
+from triage_cli.classifiers.embedded.fitted_model import METHOD, VECTORS_NAME, Model, described, fingerprint, knows
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
 from triage_cli.domain import ids, times
@@ -33,12 +33,12 @@ class LocalClassifier:
             raise TriageError("the fitted model is for other categories", hint="fit it again")
         self.name = name
         # A trained model keeps its fingerprint if categories get other names and descriptions.
-        named = model.learned or model.fingerprint
+        model_name = model.learned or model.fingerprint
         beside = model.beside if encoder is not None else None
         if not knows(model, encoder.fingerprint if encoder else ""):
             raise TriageError("the fitted model is for another encoder", hint="fit it again")
         with_encoder = f"\0{beside.encoder}" if beside else ""
-        self.fingerprint = sha256(f"{METHOD}\0{named}{with_encoder}".encode()).hexdigest()
+        self.fingerprint = sha256(f"{METHOD}\0{model_name}{with_encoder}".encode()).hexdigest()
         self._model = model
         self._categories = categories
         self._min_confidence = min_confidence
@@ -50,24 +50,27 @@ class LocalClassifier:
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Return its only fingerprint."""
+        """Return the fingerprint of the embedded model's only question."""
         return (self.fingerprint,)
 
     def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the question, for the record."""
+        """Return the question that the embedded model answers, for the record."""
         options = {"method": METHOD, "learned": self._model.learned or None, "calibration": self._model.calibration}
         if self.guesser.encoder is not None:
             options["encoder"] = self.guesser.encoder.fingerprint
-        model = f"{VECTORS}, {self._version}" if self._version else VECTORS
-        categories = described(self._categories)
-        return (QuestionSpec(self.fingerprint, "local", model, "", "", categories, json.dumps(options), times.now()),)
+        model_description = f"{VECTORS_NAME}, {self._version}" if self._version else VECTORS_NAME
+        question_spec = QuestionSpec(
+            self.fingerprint, "local", model_description, "", "", described(self._categories), json.dumps(options),
+            times.now(),
+        )  # fmt: skip
+        return (question_spec,)
 
     def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer with the confidence and the threshold that it would have now."""
+        """Return a stored answer of the embedded model with the threshold that it would have now."""
         return answer.at_threshold(self._min_confidence)
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
-        """Answer each chunk while the caller saves the one before; it costs nothing.
+        """Answer each chunk by the embedded model while the caller saves the one before; it costs nothing.
 
         Without `overlaps`, the caller's own thread answers.
         """
@@ -85,15 +88,15 @@ class LocalClassifier:
             yield ahead.answers()
 
     def _answers(self, tickets: Sequence[Ticket], guesses: Sequence[Guess]) -> Sequence[Outcome[Answer]]:
-        at = times.now()
+        answered_at = times.now()
         outcomes: list[Outcome[Answer]] = []
         for ticket, (label, confidence, reason, chances, answer_key, sure, doubts) in zip(
             tickets, guesses, strict=True
         ):
-            answer = Classification(
+            classification = Classification(
                 ids.new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
-                self.name, self._actor, self.fingerprint, self._min_confidence, chances, answer_key, at,
+                self.name, self._actor, self.fingerprint, self._min_confidence, chances, answer_key, answered_at,
             )  # fmt: skip
-            decided = Answer(ticket, (answer,), sure, tuple(doubts))
-            outcomes.append(Outcome(len(outcomes), Action.ANSWERED, decided, None, ticket))
+            answer = Answer(ticket, (classification,), sure, tuple(doubts))
+            outcomes.append(Outcome(len(outcomes), Action.ANSWERED, answer, None, ticket))
         return outcomes

@@ -16,10 +16,10 @@ from triage_cli.domain.errors import ConfigError
 from triage_cli.domain.json_values import encodable
 from triage_cli.runtime.installation import with_extra
 
-WHERE = "docs/howto/encoder.md says where to get one"
-MAX_TOKENS = 256  # of a text; more are cut off
+ENCODER_HINT = "docs/howto/encoder.md says where to get one"
+MAX_TOKENS = 256  # of a text that is encoded; more are cut off
 MAX_CHARACTERS = 2_000
-BATCH = 16
+ENCODED_TOGETHER = 16  # texts that the session reads at once
 
 
 class Encoder:
@@ -30,23 +30,23 @@ class Encoder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        found = [path for path in (folder / "model.onnx", folder / "onnx" / "model.onnx") if path.is_file()]
-        if not found or not (folder / "tokenizer.json").is_file():
+        model_files = [path for path in (folder / "model.onnx", folder / "onnx" / "model.onnx") if path.is_file()]
+        if not model_files or not (folder / "tokenizer.json").is_file():
             raise ConfigError(
                 f"{folder} holds no encoder: model.onnx and tokenizer.json are needed",
-                hint=WHERE,
+                hint=ENCODER_HINT,
             )
-        self._file = found[0]
-        self._known: dict[str, Floats] = {}  # what training asks again and again
+        self._model_file = model_files[0]
+        self._vectors_by_text: dict[str, Floats] = {}  # what training asks again and again
 
     @cached_property
     def fingerprint(self) -> str:
-        """The SHA-256 of the model's file: a model that was fitted beside it is for no other."""
-        with self._file.open("rb") as file:
+        """The SHA-256 of the encoder's file: a model that was fitted beside it is for no other."""
+        with self._model_file.open("rb") as file:
             return file_digest(file, "sha256").hexdigest()
 
     @cached_property
-    def _opened(self) -> tuple[Any, Any]:
+    def _tokenizer_and_session(self) -> tuple[Any, Any]:
         try:
             import onnxruntime
             from tokenizers import Tokenizer
@@ -57,47 +57,48 @@ class Encoder:
         options.log_severity_level = 3
         try:
             tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
-            session = onnxruntime.InferenceSession(str(self._file), options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(str(self._model_file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # both raise classes of their own, for damaged files
-            problem = f"the encoder in {self.folder} cannot be read: {_first_line(error)}"
-            raise ConfigError(problem, hint=WHERE) from error
+            message = f"the encoder in {self.folder} cannot be read: {_first_line(error)}"
+            raise ConfigError(message, hint=ENCODER_HINT) from error
         tokenizer.enable_truncation(MAX_TOKENS)
         tokenizer.enable_padding()
         return tokenizer, session
 
     def vectors(self, texts: Sequence[str], *, keep: bool = False) -> Floats:
-        """Return the vectors (texts, dimensions). With `keep` they are remembered: training asks the same again."""
+        """Return the encoder's vectors (texts, dimensions). With `keep` it remembers them: training asks them again."""
         if not keep:
             return self._encoded(texts)
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if new:
-            self._known |= zip(new, self._encoded(new), strict=True)
-        return np.array([self._known[text] for text in texts])
+        new_texts = [text for text in dict.fromkeys(texts) if text not in self._vectors_by_text]
+        if new_texts:
+            self._vectors_by_text |= zip(new_texts, self._encoded(new_texts), strict=True)
+        return np.array([self._vectors_by_text[text] for text in texts])
 
     def _encoded(self, texts: Sequence[str]) -> Floats:
-        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # less padding
-        parts = [
-            self._run([encodable(texts[row][:MAX_CHARACTERS]) for row in order[start : start + BATCH]])
-            for start in range(0, len(order), BATCH)
-        ]
-        result = np.empty((len(order), parts[0].shape[1]), np.float32)
-        result[order] = np.concatenate(parts)
-        result /= np.maximum(np.linalg.norm(result, axis=1, keepdims=True), np.float32(1e-6))
-        return result
+        by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # less padding
+        encoded = []
+        for start in range(0, len(by_length), ENCODED_TOGETHER):
+            rows = by_length[start : start + ENCODED_TOGETHER]
+            encoded.append(self._encode([encodable(texts[row][:MAX_CHARACTERS]) for row in rows]))
+        vectors = np.empty((len(by_length), encoded[0].shape[1]), np.float32)
+        vectors[by_length] = np.concatenate(encoded)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-6))
+        return vectors
 
-    def _run(self, texts: Sequence[str]) -> Floats:
-        """Return the means of the tokens' states, or what the model pools itself."""
-        tokenizer, session = self._opened
+    def _encode(self, texts: Sequence[str]) -> Floats:
+        """Return the means of the tokens' states, or what the encoder pools itself."""
+        tokenizer, session = self._tokenizer_and_session
         tokens = tokenizer.encode_batch(texts)
-        names = {each.name for each in session.get_inputs()}
-        inputs = {
+        input_names = {each.name for each in session.get_inputs()}
+        encoder_inputs = {
             "input_ids": np.array([each.ids for each in tokens], np.int64),
             "attention_mask": np.array([each.attention_mask for each in tokens], np.int64),
             "token_type_ids": np.array([each.type_ids for each in tokens], np.int64),
         }
-        mask = inputs["attention_mask"][:, :, None]
+        mask = encoder_inputs["attention_mask"][:, :, None]
         try:
-            states = session.run(None, {name: given for name, given in inputs.items() if name in names})[0]
+            known_inputs = {name: array for name, array in encoder_inputs.items() if name in input_names}
+            states = session.run(None, known_inputs)[0]
             vectors: Floats = (states * mask).sum(1) / np.maximum(mask.sum(1), 1) if states.ndim == 3 else states
         except Exception as error:  # onnxruntime raises classes of its own
             raise ConfigError(f"the encoder in {self.folder} is no encoder: {_first_line(error)}") from error

@@ -1,4 +1,4 @@
-"""The fitted model of the embedded classifier and its serialization."""
+"""The fitted model of the embedded classifier, and its serialization."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,13 @@ from triage_cli.runtime.installation import AGAIN
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-VECTORS = "minilm-words-256"  # the name of the word vectors, for the record
-METHOD = "3"  # to be increased when the same categories would give another model
+VECTORS_NAME = "minilm-words-256"  # the name of the word vectors, for the record
+METHOD = "3"  # to be increased when the same categories would give another fitted model
 DEFAULT_MODEL = Path(__file__).with_name("default_model.npz")
 
 
 class Model(NamedTuple):
-    """A fitted model.
+    """A fitted model: the weights of vectors and terms for each label, and what it was fitted to.
 
     `fingerprint` identifies categories and method, `learned` the labelled texts (empty: none). `vectors` (dimensions,
     labels) are the weights of the embedding, `terms` (terms, labels) those of each n-gram in `ngrams` and then each
@@ -59,32 +59,32 @@ class Model(NamedTuple):
 
     def to_bytes(self) -> bytes:
         """Return the model as the bytes of an `.npz` file; equal models give equal bytes."""
-        buffer = BytesIO()
+        npz_file = BytesIO()
         head = [self.labels, self.fingerprint, self.learned, self.whole_words, self.method, self.encoder]
         np.savez_compressed(
-            buffer,
+            npz_file,
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
             vectors=self.vectors, ngrams=self.ngrams, rarity=self.rarity, terms=self.terms, bias=self.bias,
             temperature=np.float64(self.calibration.temperature), curve=np.array(self.calibration[1:]),
             seen=self.seen, taught=self.taught,
-            english=np.bool_(self.english), other=_bytes(self.other), beside=_bytes(self.beside),
+            english=np.bool_(self.english), other=_nested_bytes(self.other), beside=_nested_bytes(self.beside),
         )  # fmt: skip
-        return buffer.getvalue()
+        return npz_file.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Model":
         """Read the bytes of `to_bytes` without executing anything in them. Raises `TriageError`."""
         try:
             with np.load(BytesIO(data), allow_pickle=False) as arrays:
-                labels, fingerprint, learned, whole_words, *new = json.loads(arrays["head"].tobytes())
-                method, encoder = (new + ["2", ""][len(new) :])[:2]  # missing in older models
+                labels, fingerprint, learned, whole_words, *added = json.loads(arrays["head"].tobytes())
+                method, encoder = (added + ["2", ""][len(added) :])[:2]  # missing in older models
                 return cls(
-                    tuple(labels), fingerprint, learned, arrays["vectors"], arrays["ngrams" if new else "tokens"],
+                    tuple(labels), fingerprint, learned, arrays["vectors"], arrays["ngrams" if added else "tokens"],
                     tuple(whole_words),
-                    arrays["rarity"], arrays["terms"], arrays["bias"], _calibration(arrays), arrays["seen"],
-                    arrays["taught"] if new else np.zeros(0, np.uint32),
+                    arrays["rarity"], arrays["terms"], arrays["bias"], _score_calibration(arrays), arrays["seen"],
+                    arrays["taught"] if added else np.zeros(0, np.uint32),
                     bool(arrays["english"]) if "english" in arrays else not learned,
-                    _nested(arrays, "other"), _nested(arrays, "beside"), encoder, method,
+                    _nested_model(arrays, "other"), _nested_model(arrays, "beside"), encoder, method,
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
@@ -104,30 +104,30 @@ def default_model(categories: Sequence[Category]) -> Model | None:
     return model if model.fingerprint == fingerprint(categories) else None
 
 
-def _bytes(model: Model | None) -> NDArray[np.uint8]:
+def _nested_bytes(model: Model | None) -> NDArray[np.uint8]:
     return np.frombuffer(model.to_bytes() if model else b"", np.uint8)
 
 
-def _calibration(arrays: Mapping[str, NDArray[Any]]) -> ScoreCalibration:
-    """Return how a model's scores become probabilities; older ones have no curve."""
+def _score_calibration(arrays: Mapping[str, NDArray[Any]]) -> ScoreCalibration:
+    """Return the calibration of a stored model's scores; older models have no curve."""
     return ScoreCalibration(float(arrays["temperature"]), *(arrays["curve"].tolist() if "curve" in arrays else ()))
 
 
-def _nested(arrays: Mapping[str, NDArray[Any]], name: str) -> Model | None:
-    """Return the model within a model; older ones have none."""
+def _nested_model(arrays: Mapping[str, NDArray[Any]], name: str) -> Model | None:
+    """Return the model that is stored within a model; older ones have none."""
     return Model.from_bytes(arrays[name].tobytes()) if name in arrays and len(arrays[name]) else None
 
 
 def fingerprint(categories: Sequence[Category]) -> str:
-    """Return the hash of categories, examples and method, which identifies an untrained model."""
-    first_known = [c._replace(name=c.root or c.name) for c in categories]
-    return sha256(f"local\0{METHOD}\0{described(first_known)}".encode()).hexdigest()
+    """Return the hash of categories, examples and method, which identifies a model without labelled texts."""
+    with_first_names = [c._replace(name=c.root or c.name) for c in categories]
+    return sha256(f"local\0{METHOD}\0{described(with_first_names)}".encode()).hexdigest()
 
 
 def described(categories: Sequence[Category]) -> str:
-    """Return the categories with their examples, as JSON."""
-    pairs = zip(categories, examples_of(categories, EXAMPLE_LANGUAGES), strict=True)
-    return json.dumps([[c.name, c.description, list(examples)] for c, examples in pairs], ensure_ascii=False)
+    """Return the categories that a model is fitted to, with their examples, as JSON."""
+    with_examples = zip(categories, examples_of(categories, EXAMPLE_LANGUAGES), strict=True)
+    return json.dumps([[c.name, c.description, list(examples)] for c, examples in with_examples], ensure_ascii=False)
 
 
 def text_number(text: str) -> int:
@@ -142,8 +142,8 @@ def word_number(word: str) -> int:
 
 def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
     """Return for each text whether a model was trained on it."""
-    known = set(model.seen.tolist())
-    return [text_number(text) in known for text in texts]
+    seen_texts = set(model.seen.tolist())
+    return [text_number(text) in seen_texts for text in texts]
 
 
 def knows(model: Model, encoder: str) -> bool:
@@ -155,9 +155,9 @@ def suited(model: Model, categories: Sequence[Category]) -> Model | None:
     """Return a trained model with the present names of the categories; None if it cannot answer for them."""
     if model.method != METHOD:
         return None
-    former = {name: category.name for category in categories for name in (category.root, *category.was)}
-    present = former | {category.name: category.name for category in categories}
-    labels = tuple(present.get(label, "") for label in model.labels)
+    former_names = {name: category.name for category in categories for name in (category.root, *category.was)}
+    present_names = former_names | {category.name: category.name for category in categories}
+    labels = tuple(present_names.get(label, "") for label in model.labels)
     if sorted(labels) != sorted(category.name for category in categories):
         return None
     return model._replace(labels=labels, fingerprint=fingerprint(categories))

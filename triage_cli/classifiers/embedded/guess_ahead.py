@@ -1,4 +1,4 @@
-"""Answering about the next tickets while the caller saves the answers about the ones before."""
+"""Guesses ahead: about the next tickets, while the caller saves the answers about the ones before."""
 
 import os
 import threading
@@ -15,10 +15,10 @@ if TYPE_CHECKING:  # few commands have so many texts
 
 T = TypeVar("T")
 
-# Texts after which a process is started: its start takes a quarter of a second of the other processor.
-MANY = 4_000
+# Texts after which a guess process is started: its start takes a quarter of a second of the other processor.
+TEXTS_UNTIL_PROCESS = 4_000
 
-_one_process = threading.Lock()  # held while there is one: each takes as much memory as this program
+_one_guess_process = threading.Lock()  # held while there is one: each takes as much memory as this program
 
 
 class GuessAhead(Generic[T]):
@@ -32,47 +32,49 @@ class GuessAhead(Generic[T]):
     def __init__(self, guesser: Guesser, answers: Callable[[Sequence[Ticket], Sequence[Guess]], Sequence[T]]) -> None:
         self._guesser = guesser
         self._answers = answers
-        self._thread = ThreadPoolExecutor(1, "guessing")
-        self._asked: Future[Sequence[T]] | None = None  # the thread, about the last tickets
-        self._process: GuessProcess | None = None
-        self._texts_until_process = MANY if guesser.encoder is None and (os.cpu_count() or 1) > 1 else None
+        self._guess_thread = ThreadPoolExecutor(1, "guessing")
+        self._pending_answers: Future[Sequence[T]] | None = None  # the thread, about the last tickets
+        self._guess_process: GuessProcess | None = None
+        has_use = guesser.encoder is None and (os.cpu_count() or 1) > 1
+        self._texts_until_process = TEXTS_UNTIL_PROCESS if has_use else None
 
     def __enter__(self) -> Self:
-        """Return it."""
+        """Return the same object, whose thread starts with the first chunk."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:  # fmt: skip
-        """End the thread and the process."""
-        if (process := self._process) is not None:
+        """End the guess thread and the guess process."""
+        if (process := self._guess_process) is not None:
             process.kill()  # the thread may wait for it
-        self._thread.shutdown()
-        self._end_process()
+        self._guess_thread.shutdown()
+        self._end_guess_process()
 
     def begin(self, tickets: Sequence[Ticket]) -> None:
-        """Begin to answer about tickets, once the answers about the last ones were taken."""
-        self._count(len(tickets))
-        self._asked = self._thread.submit(lambda: self._answers(tickets, self._guesses([t.text for t in tickets])))
+        """Begin to guess about tickets, once the answers about the last ones were taken."""
+        self._count_texts(len(tickets))
+        texts = [ticket.text for ticket in tickets]
+        self._pending_answers = self._guess_thread.submit(lambda: self._answers(tickets, self._guesses(texts)))
 
     def answers(self) -> Sequence[T]:
-        """Wait for the answers about the tickets of the last `begin`, and return them; none before the first one."""
-        return self._asked.result() if self._asked else ()
+        """Wait for the guesses about the tickets of the last `begin`, and return the answers; none before the first."""
+        return self._pending_answers.result() if self._pending_answers else ()
 
     def finish(self) -> None:
-        """Wait for the thread: while it is busy, it would delay SQLite at every row."""
-        wait([self._asked] if self._asked else ())
+        """Wait for the guess thread: while it is busy, it would delay SQLite at every row."""
+        wait([self._pending_answers] if self._pending_answers else ())
 
     def _guesses(self, texts: Sequence[str]) -> Sequence[Guess]:
         try:
-            if self._process is not None and self._process.is_ready():
-                return self._process.guesses(texts)
+            if self._guess_process is not None and self._guess_process.is_ready():
+                return self._guess_process.guesses(texts)
         except OSError:
-            self._end_process()
+            self._end_guess_process()
         return self._guesser.guesses(texts)
 
-    def _count(self, texts: int) -> None:
-        """Count texts until a process is worth its start; then start it, if there is no other one."""
+    def _count_texts(self, texts: int) -> None:
+        """Count texts until a guess process is worth its start; then start it, if there is no other one."""
         if self._texts_until_process is None:
             return
         self._texts_until_process -= texts
@@ -81,15 +83,15 @@ class GuessAhead(Generic[T]):
         self._texts_until_process = None
         from triage_cli.classifiers.embedded.guess_process import GuessProcess
 
-        if _one_process.acquire(blocking=False):
+        if _one_guess_process.acquire(blocking=False):
             try:
-                self._process = GuessProcess(self._guesser)
+                self._guess_process = GuessProcess(self._guesser)
             except OSError:
-                _one_process.release()
+                _one_guess_process.release()
 
-    def _end_process(self) -> None:
-        """End the process, if there is one: what it does is done without it too, only slower."""
-        if self._process is not None:
-            self._process.close()
-            self._process = None
-            _one_process.release()
+    def _end_guess_process(self) -> None:
+        """End the guess process, if there is one: guesses come without it too, only slower."""
+        if self._guess_process is not None:
+            self._guess_process.close()
+            self._guess_process = None
+            _one_guess_process.release()

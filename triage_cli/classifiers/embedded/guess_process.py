@@ -19,8 +19,8 @@ from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
 from triage_cli.runtime.process import children, kill_group
 
-SIZE = Struct("=Q")  # of a message, which follows it
-PIPE_BYTES = 1 << 20  # more than the texts of most chunks
+MESSAGE_SIZE = Struct("=Q")  # the length of a message, which follows it
+PIPE_BYTES = 1 << 20  # of a pipe to the guess process, more than the texts of most chunks
 
 
 class GuessProcess:
@@ -39,34 +39,34 @@ class GuessProcess:
         self._is_ready = False
         try:
             for pipe in (self._process.stdin, self._process.stdout):
-                _enlarge(pipe)
-            self._send([guesser.fingerprint, guesser.min_confidence])
-            self._send_bytes(guesser.model.to_bytes())
+                _enlarge_pipe(pipe)
+            self._send_json([guesser.fingerprint, guesser.min_confidence])
+            self._send_message(guesser.model.to_bytes())
         except OSError:
             self.close()
             raise
 
     def is_ready(self) -> bool:
-        """Return whether it has loaded the model."""
+        """Return whether the guess process has loaded the model."""
         if not self._is_ready and self._process.stdout is not None:
-            answers = select.poll()
-            answers.register(self._process.stdout, select.POLLIN)
-            if answers.poll(0):
+            pipe_poll = select.poll()
+            pipe_poll.register(self._process.stdout, select.POLLIN)
+            if pipe_poll.poll(0):
                 self._receive()
                 self._is_ready = True
         return self._is_ready
 
     def guesses(self, texts: Sequence[str]) -> list[Guess]:
-        """Return its guesses about texts."""
-        self._send(list(texts))
+        """Return the guesses of the process about texts."""
+        self._send_json(list(texts))
         return list(map(Guess._make, self._receive()))
 
     def kill(self) -> None:
-        """End it, whatever it is doing; whoever waits for guesses gets the error."""
+        """End the guess process, whatever it is doing; whoever waits for guesses gets the error."""
         kill_group(self._process)
 
     def close(self) -> None:
-        """End it, and free what it took of this process."""
+        """End the guess process, and close the pipes to it."""
         self.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -75,47 +75,47 @@ class GuessProcess:
         self._process.wait()
         children.discard(self._process)
 
-    def _send(self, message: object) -> None:
-        self._send_bytes(json.dumps(message).encode())
+    def _send_json(self, message: object) -> None:
+        self._send_message(json.dumps(message).encode())
 
-    def _send_bytes(self, data: bytes) -> None:
+    def _send_message(self, data: bytes) -> None:
         if self._process.stdin is not None:
-            _write(data, self._process.stdin)
+            _write_message(data, self._process.stdin)
 
     def _receive(self) -> Any:
-        data = _read(self._process.stdout) if self._process.stdout is not None else b""
+        data = _read_message(self._process.stdout) if self._process.stdout is not None else b""
         if not data:
             raise ChildProcessError(f"the process that guesses ended with {self._process.wait()}")
         return json.loads(data)
 
 
 def serve(texts: IO[bytes], guesses: IO[bytes]) -> None:
-    """Guess about the texts that come in, until nothing more comes."""
-    if not (first := _read(texts)):
+    """Guess about the texts that come in by a pipe, until nothing more comes."""
+    if not (settings := _read_message(texts)):
         return
-    fingerprint, min_confidence = json.loads(first)
-    guesser = Guesser(Model.from_bytes(_read(texts)), fingerprint, min_confidence)
-    _write(b"[]", guesses)
-    while chunk := _read(texts):
-        _write(json.dumps(guesser.guesses(json.loads(chunk))).encode(), guesses)
+    fingerprint, min_confidence = json.loads(settings)
+    guesser = Guesser(Model.from_bytes(_read_message(texts)), fingerprint, min_confidence)
+    _write_message(b"[]", guesses)
+    while chunk := _read_message(texts):
+        _write_message(json.dumps(guesser.guesses(json.loads(chunk))).encode(), guesses)
 
 
-def _write(data: bytes, pipe: IO[bytes]) -> None:
-    pipe.write(SIZE.pack(len(data)) + data)
+def _write_message(data: bytes, pipe: IO[bytes]) -> None:
+    pipe.write(MESSAGE_SIZE.pack(len(data)) + data)
     pipe.flush()
 
 
-def _read(pipe: IO[bytes]) -> bytes:
-    """Return the next message; nothing if the pipe ends before it does."""
-    head = pipe.read(SIZE.size)
-    if len(head) < SIZE.size:
+def _read_message(pipe: IO[bytes]) -> bytes:
+    """Return the next message of a pipe; nothing if the pipe ends before the message does."""
+    size_bytes = pipe.read(MESSAGE_SIZE.size)
+    if len(size_bytes) < MESSAGE_SIZE.size:
         return b""
-    (size,) = SIZE.unpack(head)
+    (size,) = MESSAGE_SIZE.unpack(size_bytes)
     data = pipe.read(size)
     return data if len(data) == size else b""
 
 
-def _enlarge(pipe: IO[bytes] | None) -> None:
+def _enlarge_pipe(pipe: IO[bytes] | None) -> None:
     """Make a pipe hold a whole chunk, so that neither side waits for the other in the middle of one."""
     if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux has it
         with suppress(OSError):  # the system may allow less

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.classifiers.embedded.tokens import AROUND
+from triage_cli.classifiers.embedded.tokens import PUNCTUATION
 
 WORDS_PER_LEAN = 4  # a text is foreign if its leaning is at most -1 per so many distinct words
-PLAINLY = -6  # or if its leaning is at most this
+PLAINLY_FOREIGN = -6  # or if its leaning is at most this
 
 # Function words that are in no other of these languages.
 _ENGLISH = """
@@ -206,12 +206,12 @@ _SCRIPTS = re.compile(
     "\ufb13-\ufdff\ufe70-\ufefc\uff66-\uffdc\U00010000-\U0001cfff\U0001e800-\U0001efff\U00020000-\U0003ffff]"
 )
 _ACCENTED = re.compile("[\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]")
-_QUOTES = AROUND + "«»„“”‘’‹›¿¡…–—"
+_QUOTES = PUNCTUATION + "«»„“”‘’‹›¿¡…–—"
 
 
 def lean_of(word: str) -> int:
     """Return the leaning of a lower-case word: above zero to English, below zero away from it."""
-    bare_word = word.strip(AROUND)
+    bare_word = word.strip(PUNCTUATION)
     if not bare_word.isascii():
         bare_word = word.replace("’", "'").strip(_QUOTES)
     bare_word = bare_word.removesuffix("'s")
@@ -225,7 +225,7 @@ def lean_of(word: str) -> int:
 
 def foreign(leans: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which texts seem not to be English, from the sum of their words' leanings and their number of words."""
-    return (leans < 0) & ((-WORDS_PER_LEAN * leans >= counts) | (leans <= PLAINLY))
+    return (leans < 0) & ((-WORDS_PER_LEAN * leans >= counts) | (leans <= PLAINLY_FOREIGN))
 
 
 def share_foreign(texts: Sequence[Sequence[str]]) -> float:

@@ -1,4 +1,4 @@
-"""Which words of a text say something: greetings, tests, filler and keys hit at random do not."""
+"""Meaningless words, which say nothing about a label: common ones, greetings, tests, filler, keys hit at random."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,9 +7,9 @@ from triage_cli.classifiers.embedded.tokens import bare
 from triage_cli.classifiers.embedded.word_vectors import parts_of, word_vectors
 
 # A text's marks are the sum of its words': how many are known, how many are content, and how many were taught.
-KNOWN, CONTENT, TAUGHT = 1, 1 << 10, 1 << 20
-LEAST = 2  # known words, one of them content, without which an answer has no confidence
-HALF = 2  # a text in another language can be read if one in so many of its words was taught
+KNOWN, CONTENT, TAUGHT = 1, 1 << 10, 1 << 20  # in a mark
+LEAST_KNOWN = 2  # words, one of them content, without which an answer has no confidence
+READABLE_PART = 2  # a text in another language can be read if one in so many of its words was taught
 
 # Words that say nothing about a label, and that no reason names.
 _COMMON = """
@@ -38,22 +38,22 @@ anything happened info information issue issues nothing problem problems questio
 trouble wrong
 """
 _WEAK = SILENT | frozenset(_VAGUE.split())  # known, but no content
-_EMPTY = frozenset((_GREETINGS + _FILLER).split())
-_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm", "azertyuiop", "qsdfghjklm", "wxcvbn")
-_KEYS = " ".join((*_ROWS, *(row[::-1] for row in _ROWS)))
+_MEANINGLESS = frozenset((_GREETINGS + _FILLER).split())
+_KEYBOARD_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm", "azertyuiop", "qsdfghjklm", "wxcvbn")
+_KEYBOARD = " ".join((*_KEYBOARD_ROWS, *(row[::-1] for row in _KEYBOARD_ROWS)))
 
 
 def marks(word: str, *, taught: bool, learned: bool) -> int:
-    """Return the marks of a lower-case word without punctuation around it.
+    """Return the marks of a lower-case word without punctuation around it: whether it is known, content, and taught.
 
     `taught` words occur in the training texts; `learned` ones in several labelled texts, and may stand alone.
     """
     taught_mark = TAUGHT if taught else 0
-    if word in _EMPTY or not (taught or _is_known(word)) or _is_noise(word):
+    if word in _MEANINGLESS or not (taught or _is_known(word)) or _is_keyboard_noise(word):
         return taught_mark
     if len(word) < 3 or word in _WEAK:
         return taught_mark + KNOWN
-    return taught_mark + CONTENT + (LEAST if learned else 1) * KNOWN
+    return taught_mark + CONTENT + (LEAST_KNOWN if learned else 1) * KNOWN
 
 
 def _is_known(word: str) -> bool:
@@ -64,22 +64,23 @@ def _is_known(word: str) -> bool:
     return bool(parts) and all(len(part) > 1 and part in lexicon for part in parts)
 
 
-def _is_noise(word: str) -> bool:
+def _is_keyboard_noise(word: str) -> bool:
     """Return whether a word has no letters, repeats one or two of them, or is a piece of a row of keys."""
     if not word.isalpha() and not any(map(str.isalpha, word)):
         return True
-    return len(word) > 2 and ((len(word) > 3 and word in _KEYS) or len(set(word)) < min(3, len(word) - 1))
+    return len(word) > 2 and ((len(word) > 3 and word in _KEYBOARD) or len(set(word)) < min(3, len(word) - 1))
 
 
-def is_vague(sums: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which texts, of these sums of marks, say too little for a confidence."""
-    vague: NDArray[np.bool_] = (sums % CONTENT < LEAST * KNOWN) | (sums // CONTENT % (TAUGHT // CONTENT) == 0)
+def is_vague(mark_sums: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which texts, by the sums of their words' marks, say too little for a confidence."""
+    has_no_content = mark_sums // CONTENT % (TAUGHT // CONTENT) == 0
+    vague: NDArray[np.bool_] = (mark_sums % CONTENT < LEAST_KNOWN * KNOWN) | has_no_content
     return vague
 
 
-def is_readable(sums: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which texts, of so many words, are mostly of words that were taught."""
-    readable: NDArray[np.bool_] = sums // TAUGHT * HALF >= counts
+def is_readable(mark_sums: NDArray[np.int64], word_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which texts, by the sums of their words' marks, are mostly of words that were taught."""
+    readable: NDArray[np.bool_] = mark_sums // TAUGHT * READABLE_PART >= word_counts
     return readable
 
 

@@ -1,4 +1,4 @@
-"""Splitting texts into words, and words into the n-grams of their characters."""
+"""Tokens: how texts are split into words, and words into the n-grams of their characters."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_CHARACTERS = 4_000  # of a text that are read, so that a megabyte costs no more than a long mail
-MAX_WORDS = 512
-MAX_WORD = 64
-SIZES = (3, 4, 5)  # characters of an n-gram
-BUCKETS = 1 << 18  # numbers of n-grams; two n-grams may share one
-_FACTOR = np.uint32(16_777_619)  # of the hash (FNV)
-AROUND = ".,;:!?()[]{}<>\"'*-_/"
+MAX_WORDS = 512  # distinct ones of a text
+MAX_WORD_CHARACTERS = 64  # of a word that go into its n-grams
+NGRAM_SIZES = (3, 4, 5)  # characters
+NGRAM_BUCKETS = 1 << 18  # numbers of n-grams; two n-grams may share one
+_FNV_PRIME = np.uint32(16_777_619)  # of the n-grams' hash
+PUNCTUATION = ".,;:!?()[]{}<>\"'*-_/"
 
 
 def tokens_of(text: str) -> list[str]:
@@ -26,21 +26,21 @@ def tokens_of(text: str) -> list[str]:
         return []
     tokens = text.lower().split()
     if len(tokens) > MAX_WORDS:
-        kept = set(islice(dict.fromkeys(tokens), MAX_WORDS))
-        tokens = [token for token in tokens if token in kept]
+        first_words = set(islice(dict.fromkeys(tokens), MAX_WORDS))
+        tokens = [token for token in tokens if token in first_words]
     return tokens
 
 
 def words_of(text: str) -> tuple[list[str], list[int] | None]:
     """Return the distinct words of a text in order, and their counts (None: each occurs once)."""
     tokens = tokens_of(text)
-    found = Counter(tokens)
-    return list(found), None if len(found) == len(tokens) else list(found.values())
+    word_counts = Counter(tokens)
+    return list(word_counts), None if len(word_counts) == len(tokens) else list(word_counts.values())
 
 
 def bare(word: str) -> str:
     """Return a word without the punctuation around it."""
-    return word.strip(AROUND)
+    return word.strip(PUNCTUATION)
 
 
 def ngrams_of(distinct: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -49,23 +49,23 @@ def ngrams_of(distinct: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.in
     A word is taken without the punctuation around it, between marks of its beginning and end; all digits are alike.
     Each word has at least one number.
     """
-    marked = [f"<{bare(word)[:MAX_WORD]}>" for word in distinct]
-    lengths = np.fromiter(map(len, marked), np.int64, len(marked))
-    letters = np.frombuffer("".join(marked).encode("utf-32-le", "surrogatepass"), np.uint32)
+    marked_words = [f"<{bare(word)[:MAX_WORD_CHARACTERS]}>" for word in distinct]
+    lengths = np.fromiter(map(len, marked_words), np.int64, len(marked_words))
+    letters = np.frombuffer("".join(marked_words).encode("utf-32-le", "surrogatepass"), np.uint32)
     letters = np.where((letters >= ord("0")) & (letters <= ord("9")), np.uint32(ord("0")), letters)
-    owners = np.repeat(np.arange(len(marked)), lengths)
-    left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(letters))  # letters to the end of the word
+    word_indexes = np.repeat(np.arange(len(marked_words)), lengths)
+    letters_left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(letters))  # to the end of the word
     hashes = np.zeros(len(letters), np.uint32)
-    numbers, of = [np.zeros(0, np.uint32)], [np.flatnonzero(lengths < SIZES[0])]
-    numbers.append(np.zeros(len(of[0]), np.uint32))
-    for size in range(1, SIZES[-1] + 1):
+    too_short = np.flatnonzero(lengths < NGRAM_SIZES[0])
+    ngram_numbers, ngram_words = [np.zeros(len(too_short), np.uint32)], [too_short]
+    for size in range(1, NGRAM_SIZES[-1] + 1):
         following = np.zeros(len(letters), np.uint32)
         following[: max(len(letters) - size + 1, 0)] = letters[size - 1 :]
-        hashes = (hashes ^ following) * _FACTOR
-        if size in SIZES:
-            whole = left >= size
-            numbers.append(hashes[whole] >> np.uint32(14))
-            of.append(owners[whole])
-    order = np.argsort(np.concatenate(of), kind="stable")
-    counts = np.bincount(np.concatenate(of), minlength=len(marked))
-    return np.concatenate(numbers)[order].astype(np.int64), np.cumsum(counts) - counts
+        hashes = (hashes ^ following) * _FNV_PRIME
+        if size in NGRAM_SIZES:
+            is_whole = letters_left >= size
+            ngram_numbers.append(hashes[is_whole] >> np.uint32(14))
+            ngram_words.append(word_indexes[is_whole])
+    by_word = np.argsort(np.concatenate(ngram_words), kind="stable")
+    ngram_counts = np.bincount(np.concatenate(ngram_words), minlength=len(marked_words))
+    return np.concatenate(ngram_numbers)[by_word].astype(np.int64), np.cumsum(ngram_counts) - ngram_counts

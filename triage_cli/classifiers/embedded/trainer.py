@@ -63,7 +63,7 @@ class Trainer:
         for rows in inference_steps([each.text for each in labelled]):
             tokens_by_row = {row: tokens for row in rows if (tokens := tokens_of(labelled[row].text))}
             if tokens_by_row:
-                chances = predictor.judge(list(tokens_by_row.values())).chances
+                chances = predictor.predict(list(tokens_by_row.values())).chances
                 for row, label_chances in zip(tokens_by_row, chances, strict=True):
                     chance = label_chances[label_indexes[labelled[row].category]]
                     losses[row] = -float(np.log(max(chance, LEAST_CHANCE)))

@@ -14,50 +14,50 @@ from numpy.typing import NDArray
 from triage_cli.domain.errors import TriageError
 from triage_cli.runtime.installation import AGAIN
 
-FILE = Path(__file__).with_name("vectors.npz")
+VECTORS_FILE = Path(__file__).with_name("vectors.npz")
 
-_PART = re.compile(r"[^\W_]+(?:'[^\W\d_]+)*")
+_WORD_PART = re.compile(r"[^\W_]+(?:'[^\W\d_]+)*")
 
 
 def parts_of(word: str) -> list[str]:
-    """Return what a lower-case word is looked up by: its runs of letters and digits, without accents."""
+    """Return by what a lower-case word is looked up in the lexicon: its runs of letters and digits, without accents."""
     if word.isascii():
-        return [word] if word.isalnum() else _PART.findall(word)
-    plain = unicodedata.normalize("NFKD", word.replace("\u2019", "'"))
-    return _PART.findall("".join(c for c in plain if not unicodedata.combining(c)))
+        return [word] if word.isalnum() else _WORD_PART.findall(word)
+    decomposed = unicodedata.normalize("NFKD", word.replace("\u2019", "'"))
+    return _WORD_PART.findall("".join(c for c in decomposed if not unicodedata.combining(c)))
 
 
 class Lexicon:
-    """The rows of words and word pieces; a piece that continues a word begins with `##`."""
+    """The rows of words and word pieces in the table of vectors; a piece that continues a word begins with `##`."""
 
     def __init__(self, entries: Sequence[str]) -> None:
-        self._row = {entry: row for row, entry in enumerate(entries)}
-        self._longest = max(map(len, entries), default=0)
+        self._entry_rows = {entry: row for row, entry in enumerate(entries)}
+        self._longest_entry = max(map(len, entries), default=0)
 
     def __contains__(self, word: str) -> bool:
-        return word in self._row
+        return word in self._entry_rows
 
     def rows(self, part: str) -> list[int]:
-        """Return the row of a word, else those of the longest pieces it can be cut into; empty if there are none."""
-        row = self._row.get(part)
+        """Return the row of a word, else those of the longest word pieces it consists of; empty if there are none."""
+        row = self._entry_rows.get(part)
         if row is not None:
             return [row]
         if part.isdigit():  # a number that no list of words has is one of many
             return []
         if "'" in part:
             return list(chain.from_iterable(map(self.rows, part.split("'"))))
-        found, start = [], 0
+        piece_rows, start = [], 0
         while start < len(part):
             prefix = "##" if start else ""
-            for end in range(min(len(part), start + self._longest), start, -1):
-                row = self._row.get(prefix + part[start:end])
+            for end in range(min(len(part), start + self._longest_entry), start, -1):
+                row = self._entry_rows.get(prefix + part[start:end])
                 if row is not None:
-                    found.append(row)
+                    piece_rows.append(row)
                     break
             else:
                 return []
             start = end
-        return found
+        return piece_rows
 
 
 class WordVectors:
@@ -75,31 +75,32 @@ class WordVectors:
         A word of several pieces has their mean.
         """
         rows: list[int] = []
-        shares: list[float] = []
-        known: list[int] = []  # the words that have rows
+        piece_shares: list[float] = []
+        known_words: list[int] = []  # those that have rows
         starts: list[int] = []  # of their rows
         look_up = self.lexicon.rows
-        for number, word in enumerate(distinct):
+        for word_index, word in enumerate(distinct):
             start = len(rows)
             for part in parts_of(word):
-                found = look_up(part)
-                rows += found
-                shares += (1.0,) if len(found) == 1 else (1 / max(len(found), 1),) * len(found)
+                piece_rows = look_up(part)
+                rows += piece_rows
+                piece_count = len(piece_rows)
+                piece_shares += (1.0,) if piece_count == 1 else (1 / max(piece_count, 1),) * piece_count
             if len(rows) > start:
-                known.append(number)
+                known_words.append(word_index)
                 starts.append(start)
-        result = np.zeros((len(distinct), self.dimensions), np.float32)
+        vectors = np.zeros((len(distinct), self.dimensions), np.float32)
         if rows:
-            factors = self._scale[rows] * np.array(shares, np.float32)
-            result[known] = np.add.reduceat(self._vectors[rows] * factors[:, None], starts)
-        return result
+            factors = self._scale[rows] * np.array(piece_shares, np.float32)
+            vectors[known_words] = np.add.reduceat(self._vectors[rows] * factors[:, None], starts)
+        return vectors
 
 
 @cache
 def word_vectors() -> WordVectors:
-    """Return the vectors that come with the program. Raises `TriageError` if their file is missing or damaged."""
+    """Return the word vectors that come with the program. Raises `TriageError` if their file is missing or damaged."""
     try:
-        with FILE.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with VECTORS_FILE.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             entries = arrays["entries"].tobytes().decode().split("\n")
             return WordVectors(Lexicon(entries), arrays["vectors"], arrays["scale"])
     except (OSError, ValueError, KeyError, BadZipFile) as error:
