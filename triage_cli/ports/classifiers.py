@@ -111,17 +111,17 @@ class Batcher(Protocol):
     def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
         """A batcher makes the request about a ticket, as a line of the batch."""
 
-    def submit(self, batch: Batch, lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
+    def submit(self, batch: Batch, request_lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
         """A batcher sends a batch and returns the provider's id for it.
 
         A batcher calls `mark_sent` before the step that cannot be undone; that returns whether to take it. Raises
         `UnknownOutcomeError` if the batch may have arrived; after any other error it has not.
         """
 
-    def find(self, batch: Batch, known: frozenset[str]) -> str | None:
+    def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:
         """A batcher asks for the provider's id of a batch that may not have arrived, or returns None.
 
-        `known` are the ids of other batches. Raises `UnknownOutcomeError` if the provider is not certain yet.
+        `known_ids` are those of other batches. Raises `UnknownOutcomeError` if the provider is not certain yet.
         """
 
     def look(self, batch: Batch) -> BatchLook:

@@ -21,7 +21,7 @@ from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
 LENGTH_DIMENSIONS = 64  # of a vector, enough to measure its length (they are principal components)
-SHORTENED = 0.64  # their share of the whole_word_terms length
+SHORTENED = 0.64  # their share of the whole length of a vector
 # Texts and their characters that are in one step of inference: as much as a processor's second cache holds.
 STEP_TEXTS, STEP_CHARACTERS = 96, 64_000
 TABLE_BYTES = 64 << 20  # of the words that a predictor keeps

@@ -9,7 +9,7 @@ from triage_cli.classifiers.llm.prompt import Question, answer_schema
 from triage_cli.classifiers.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
-    SLACK,
+    SDK_SLACK,
     ProviderClient,
     Reply,
     Usage,
@@ -43,7 +43,7 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
         """Make Anthropic's client, without its own retries and telemetry."""
         self._sdk = network.anthropic(
             self.display_name, self._url, hooks=response_limit_hooks() if self.limits_responses else {},
-            open_telemetry=False, api_key=self._api_key, timeout=self._spec.timeout + SLACK, max_retries=0,
+            open_telemetry=False, api_key=self._api_key, timeout=self._spec.timeout + SDK_SLACK, max_retries=0,
         )  # fmt: skip
 
     def most_tokens(self, question: Question, answer_tokens: int) -> int:

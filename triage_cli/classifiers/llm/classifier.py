@@ -191,23 +191,23 @@ class LLMClassifier:
         question_run = _QuestionRun(self, budget)
         self.provider.open(self.network)
         try:
-            for asked in bridge().map(
+            for asked_tickets in bridge().map(
                 chunks, question_run.ask, workers=self.spec.workers, stopping=lambda: question_run.stopping, tick=1.0
             ):
-                outcomes = [o for _, o in asked if isinstance(o, Outcome)]
+                outcomes = [o for _, o in asked_tickets if isinstance(o, Outcome)]
                 yield [outcome._replace(row=row) for row, outcome in enumerate(outcomes)]
         finally:
             # Without waiting, because a generator that was dropped may be closed in the loop's own thread.
             asyncio.run_coroutine_threadsafe(self.provider.close(), bridge().loop)
-        if question_run.fatal is not None:
-            raise question_run.fatal
+        if question_run.fatal_error is not None:
+            raise question_run.fatal_error
 
 
 class _QuestionRun:
     """One call of `LLMClassifier.classify`; after the first fatal error, no further question begins."""
 
     def __init__(self, classifier: LLMClassifier, budget: Budget) -> None:
-        self.fatal: Exception | None = None
+        self.fatal_error: Exception | None = None
         self._classifier = classifier
         self._spec = classifier.spec
         self._budget = budget
@@ -219,7 +219,7 @@ class _QuestionRun:
     @property
     def stopping(self) -> bool:
         """Return whether no further question is to begin."""
-        return self.fatal is not None or self._budget.stopping
+        return self.fatal_error is not None or self._budget.stopping
 
     async def ask(self, ticket: Ticket) -> Outcome[Answer]:
         """Ask the model about one ticket. An error ends the run."""
@@ -230,10 +230,10 @@ class _QuestionRun:
         except StoppingError:
             raise
         except Exception as error:
-            self.fatal = self.fatal or error
+            self.fatal_error = self.fatal_error or error
             raise
         except asyncio.CancelledError:
-            self.fatal = self.fatal or RuntimeError("a question was cancelled")
+            self.fatal_error = self.fatal_error or RuntimeError("a question was cancelled")
             raise
 
     async def _ask_until_usable(self, ticket: Ticket) -> Outcome[Answer]:
@@ -248,7 +248,7 @@ class _QuestionRun:
                 if outcome is None or paid_usage == Usage():
                     raise
                 if isinstance(error, TriageError):
-                    self.fatal = self.fatal or error
+                    self.fatal_error = self.fatal_error or error
                 return outcome  # the first answer is unusable, but was paid for
             outcome = self._classifier.outcome(ticket, question, interpretation, cost, masked_kinds)
             paid_usage = cost.usage
@@ -266,16 +266,16 @@ class _QuestionRun:
         self, ticket: Ticket, question: prompt.Question, answer_tokens: int, retries: Retries, cost: Cost
     ) -> Interpretation:
         """Ask the provider once, with retries of failed requests, and interpret its reply."""
-        provider, worst = self._classifier.provider, self._classifier.worst_usage(question, answer_tokens)
-        reservation = self._reserver.reservation(cost.price_of(worst))
+        provider, worst_usage = self._classifier.provider, self._classifier.worst_usage(question, answer_tokens)
+        reservation = self._reserver.reservation(cost.price_of(worst_usage))
         try:
             reply = await persist(
                 lambda: self._claim_check.held(ticket.ticket_id, lambda: provider.ask(question, answer_tokens)),
                 self._classifier.endpoint, retries, timeout=self._spec.timeout,
-                tokens=likely_usage(worst).input + answer_tokens, stopping=lambda: self.stopping,
-                ready=reservation.reserve, lost=lambda: reservation.settle(cost.add(worst)),
+                tokens=likely_usage(worst_usage).input + answer_tokens, stopping=lambda: self.stopping,
+                ready=reservation.reserve, lost=lambda: reservation.settle(cost.add(worst_usage)),
             )  # fmt: skip
-            reservation.settle(cost.add(charged_usage(reply, worst)))
+            reservation.settle(cost.add(charged_usage(reply, worst_usage)))
         except (AnswerError, TemporaryError) as error:
             self._rejected += isinstance(error, RejectedError)
             if isinstance(error, RejectedError) and self._rejected == self._rejections_to_end_run:

@@ -15,7 +15,7 @@ from triage_cli.classifiers.llm.prompt import PROMPT_VERSION, Question, answer_s
 from triage_cli.classifiers.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
-    SLACK,
+    SDK_SLACK,
     ProviderClient,
     Reply,
     Usage,
@@ -57,7 +57,7 @@ class OpenAIClient(ProviderClient[openai.AsyncOpenAI]):
         """Make OpenAI's client, without its own retries."""
         self._sdk = network.openai(
             self.display_name, self._url, hooks=response_limit_hooks() if self.limits_responses else {},
-            api_key=self._api_key, timeout=self._spec.timeout + SLACK, max_retries=0,
+            api_key=self._api_key, timeout=self._spec.timeout + SDK_SLACK, max_retries=0,
         )  # fmt: skip
 
     def provider_error(self, error: Exception) -> ProviderError | None:

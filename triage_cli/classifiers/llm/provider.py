@@ -103,7 +103,7 @@ class Provider(Protocol):
         """Record whether a reply had the form that the provider was asked for."""
 
 
-SLACK = 600.0  # seconds after our own deadline at which a provider's SDK times out, also if the process was suspended
+SDK_SLACK = 600.0  # seconds after our deadline at which a provider's SDK times out, also if the process was suspended
 
 
 class SdkClient(Protocol):

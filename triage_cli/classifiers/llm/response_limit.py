@@ -30,16 +30,18 @@ async def _limit_response(response: httpx2.Response) -> None:
 
 
 class _LimitedStream(httpx2.AsyncByteStream):
+    """A response's stream that raises `OversizeError` where it is longer than the limit."""
+
     def __init__(self, stream: httpx2.AsyncByteStream, remaining_bytes: int) -> None:
         self._stream = stream
         self._remaining_bytes = remaining_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self._stream:
-            self._remaining_bytes -= len(piece)
+        async for response_bytes in self._stream:
+            self._remaining_bytes -= len(response_bytes)
             if self._remaining_bytes < 0:
                 raise OversizeError
-            yield piece
+            yield response_bytes
 
     async def aclose(self) -> None:
         await self._stream.aclose()

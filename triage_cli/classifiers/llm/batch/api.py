@@ -91,7 +91,7 @@ def batch_line(request: Mapping[str, Any]) -> bytes:
 
 
 def sent_time(batch: Batch) -> float:
-    """Return when a batch was sent, in seconds sent_time 1970."""
+    """Return when a batch was sent, in seconds since 1970."""
     return datetime.fromisoformat(batch.sent_at).timestamp() if batch.sent_at else time.time()
 
 

@@ -64,7 +64,7 @@ class BatchClient:
 
     @property
     def options(self) -> str:
-        """Return which features the server refused, as JSON."""
+        """Return which features of batch requests the server refused, as JSON."""
         return json.dumps(self._batch_api.options)
 
     def remember(self, options: str) -> None:
@@ -76,19 +76,19 @@ class BatchClient:
         last_error = ticket.error or ""
         limit = prompt.SHORT_TICKET_LIMIT if last_error.startswith("too_long") else prompt.TICKET_LIMIT
         answer_tokens = ANSWER_TOKENS * 2 if last_error.startswith("cut") else ANSWER_TOKENS
-        question, masked = self._classifier.question(ticket, limit)
+        question, masked_kinds = self._classifier.question(ticket, limit)
         worst_usd = Cost(self._price).price_of(self._classifier.worst_usage(question, answer_tokens))
         request_line = self._batch_api.request_line(custom_id(batch_id, number), question, answer_tokens)
-        return BatchRequest(request_line, worst_usd, json.dumps(masked) if masked else None)
+        return BatchRequest(request_line, worst_usd, json.dumps(masked_kinds) if masked_kinds else None)
 
-    def submit(self, batch: Batch, lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
+    def submit(self, batch: Batch, request_lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
         """Send a batch and return the provider's id for it.
 
         `mark_sent` is called before the step that cannot be undone, and returns whether to take it. Raises
         `UnknownOutcomeError` if the batch may have arrived; after any other error it has not.
         """
         with self._open_api():
-            uploaded = self._call_api(lambda: self._batch_api.upload(batch.batch_id, lines), BATCH_TIMEOUT)
+            uploaded = self._call_api(lambda: self._batch_api.upload(batch.batch_id, request_lines), BATCH_TIMEOUT)
             if not mark_sent():
                 raise UnavailableError("another run has taken this batch back", hint="run the same command again")
             return bridge().run(self._create_once(batch, uploaded), self.heartbeat)
@@ -99,24 +99,24 @@ class BatchClient:
             async with asyncio.timeout(BATCH_TIMEOUT):
                 provider_id = await self._batch_api.create(batch.batch_id, uploaded)
         except TimeoutError:
-            raise _unknown_outcome("no answer in time") from None
+            raise _unknown_batch_outcome("no answer in time") from None
         except TemporaryError as error:
             if error.reached and not error.limited:
-                raise _unknown_outcome(error.message) from None
-            raise self._unavailable(error) from None
+                raise _unknown_batch_outcome(error.message) from None
+            raise self._batches_unavailable(error) from None
         except AnswerError as error:
-            raise self._unavailable(error) from None
+            raise self._batches_unavailable(error) from None
         if not provider_id:
-            raise _unknown_outcome("it gave the batch no name")
+            raise _unknown_batch_outcome("it gave the batch no name")
         return provider_id
 
-    def find(self, batch: Batch, known: frozenset[str]) -> str | None:
+    def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:
         """Return the provider's id for a batch that may not have arrived, or None."""
         with self._open_api():
-            return self._call_api(lambda: self._batch_api.find(batch, known), self._classifier.spec.timeout)
+            return self._call_api(lambda: self._batch_api.find(batch, known_ids), self._classifier.spec.timeout)
 
     def look(self, batch: Batch) -> BatchLook:
-        """Return the progress of a batch."""
+        """Return the progress of a batch at its provider."""
         with self._open_api():
             call = partial(self._batch_api.look, batch.provider_id or "")
             progress, _ = self._call_api(call, self._classifier.spec.timeout)
@@ -147,13 +147,13 @@ class BatchClient:
                 batch_line = self._batch_api.read(json.loads(result_line), question, options)
             except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
                 continue  # no result of this batch
-            prefix, _, number = batch_line.custom_id.rpartition("-")
-            if f"{prefix}-" != custom_id(batch.batch_id, "") or not re.fullmatch(r"[0-9]{1,9}", number):
+            id_prefix, _, request_number = batch_line.custom_id.rpartition("-")
+            if f"{id_prefix}-" != custom_id(batch.batch_id, "") or not re.fullmatch(r"[0-9]{1,9}", request_number):
                 continue
             error = batch_line.error
-            is_fatal = error is not None and error.stops_run
-            again = batch_line.again or is_fatal or (outage and isinstance(error, TemporaryError))
-            yield BatchResult(int(number), batch_line.reply, error, again)
+            stops_run = error is not None and error.stops_run
+            again = batch_line.again or stops_run or (outage and isinstance(error, TemporaryError))
+            yield BatchResult(int(request_number), batch_line.reply, error, again)
         if self._answers_out_of_form and not self._answers_in_form:
             self._batch_api.record_form(is_followed=False)
 
@@ -202,9 +202,9 @@ class BatchClient:
         try:
             return bridge().run(persist(call, self._classifier.endpoint, retries, timeout=seconds), self.heartbeat)
         except (TemporaryError, AnswerError) as error:
-            raise self._unavailable(error) from None
+            raise self._batches_unavailable(error) from None
 
-    def _unavailable(self, error: TriageError) -> UnavailableError:
+    def _batches_unavailable(self, error: TriageError) -> UnavailableError:
         return UnavailableError(
             f'the batches of classifier "{self.name}": {error.message}', hint="nothing is lost; try again later"
         )
@@ -214,7 +214,7 @@ def _no_heartbeat() -> None:
     """Do nothing while the batch API is waited for."""
 
 
-def _unknown_outcome(why: str) -> UnknownOutcomeError:
+def _unknown_batch_outcome(why: str) -> UnknownOutcomeError:
     return UnknownOutcomeError(
         f"whether the provider has begun a batch is not known: {why}", hint="its tickets wait; the next run looks it up"
     )
