@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.fitted_model import Floats, Model
 from triage_cli.classifiers.embedded.inference import (
-    LENGTH_DIMENSIONS,
     SHORTENED,
     STEP_CHARACTERS,
     STEP_TEXTS,
@@ -26,6 +25,7 @@ from triage_cli.classifiers.embedded.tokens import (
     tokens_of,
     words_of,
 )
+from triage_cli.classifiers.embedded.word_table import LENGTH_DIMENSIONS
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.config import DEFAULT_CATEGORIES
 

@@ -341,11 +341,11 @@ def test_answers_do_not_depend_on_company(default: Model) -> None:
 
 def test_a_full_table_of_words_starts_again(default: Model) -> None:
     asked = classifier(default)
-    asked.guesser._predictor.max_rows = 45
+    asked.guesser._predictor.word_table.max_rows = 45
     before = one(asked, OBVIOUS[0][0])[4:8]
     answers(asked, *(f"word{n} other{n}" for n in range(20)))
     assert one(asked, OBVIOUS[0][0])[4:8] == before
-    assert len(asked.guesser._predictor.word_numbers) < 30
+    assert len(asked.guesser._predictor.word_table.word_numbers) < 30
 
 
 def test_nothing_touches_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
