@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from triage_cli.classifiers.embedded.fit import fit
 from triage_cli.classifiers.embedded.fitted_model import Floats, Model
 from triage_cli.classifiers.embedded.inference import (
-    SHORTENED,
     STEP_CHARACTERS,
     STEP_TEXTS,
     Predictor,
     inference_steps,
 )
 from triage_cli.classifiers.embedded.meaningless_words import showable
+from triage_cli.classifiers.embedded.text_scaling import LENGTH_DIMENSIONS, SHORTENED
 from triage_cli.classifiers.embedded.tokens import (
     MAX_CHARACTERS,
     MAX_WORDS,
@@ -25,7 +25,6 @@ from triage_cli.classifiers.embedded.tokens import (
     tokens_of,
     words_of,
 )
-from triage_cli.classifiers.embedded.word_table import LENGTH_DIMENSIONS
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.config import DEFAULT_CATEGORIES
 

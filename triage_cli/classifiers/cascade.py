@@ -128,7 +128,7 @@ class Cascade:
                     continue
                 cascade_state.pass_on(outcome, sure=is_sure)
                 to_next_step.append(outcome.ticket)
-            # Paid answers are saved before this step yields more, so that a kill loses only calls in flight.
+            # Paid answers are saved before a step yields more, so that a kill loses only calls in flight.
             yield FlushNow(to_next_step) if cascade_state.unsaved_ids else to_next_step
 
     def _is_audited(self, ticket: Ticket) -> bool:
@@ -216,7 +216,7 @@ class _Lookahead(Iterator[Sequence[Ticket]]):
             try:
                 if chunk := next(self._chunks, ()):
                     self.fetched.append(chunk)
-            except Exception as error:  # noqa: BLE001 - raised when the step takes the next chunk
+            except Exception as error:  # noqa: BLE001 - raised when the cascade's step takes the next chunk
                 self._earlier_error = error
             self._cascade_state.is_fetching_ahead = False
         self._has_taken = False

@@ -9,25 +9,15 @@ from numpy.typing import NDArray
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model
 from triage_cli.classifiers.embedded.language_guard import foreign
 from triage_cli.classifiers.embedded.meaningless_words import is_readable, is_vague
-from triage_cli.classifiers.embedded.tokens import (
-    MAX_CHARACTERS,
-    MAX_WORDS,
-)
-from triage_cli.classifiers.embedded.word_table import LENGTH_DIMENSIONS, WordTable
+from triage_cli.classifiers.embedded.text_scaling import COUNT_WEIGHTS, LENGTH_DIMENSIONS, length_scales
+from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS
+from triage_cli.classifiers.embedded.word_table import WordTable
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
-SHORTENED = 0.64  # their share of the whole length of a vector
 # Texts and their characters that are in one step of inference: as much as a processor's second cache holds.
 STEP_TEXTS, STEP_CHARACTERS = 96, 64_000
 INDEX_BITS, NUMBER_BITS = 18, 24  # of numbers that are sorted as one key: enough for a step of inference
-
-_COUNT_WEIGHTS = np.log(np.maximum(np.arange(MAX_CHARACTERS), 1)).astype(np.float32) + 1
-
-
-def count_weights(word_count: int, counts: Sequence[int] | None) -> Floats:
-    """Return the weight of each word of a text: 1 plus the logarithm of its count."""
-    return np.ones(word_count, np.float32) if counts is None else _COUNT_WEIGHTS[counts]
 
 
 def inference_steps(texts: Sequence[str]) -> Iterator[range]:
@@ -121,7 +111,7 @@ class Predictor:
         repeats = np.zeros(len(word_keys), np.int64)  # at the index of each word's first occurrence
         repeats[word_keys[first] & (1 << INDEX_BITS) - 1] = np.diff(first, append=len(word_keys))
         distinct = np.flatnonzero(repeats)
-        return word_numbers[distinct], text_indexes[distinct], _COUNT_WEIGHTS[repeats[distinct]]
+        return word_numbers[distinct], text_indexes[distinct], COUNT_WEIGHTS[repeats[distinct]]
 
     def _strongest_words(
         self, word_numbers: Integers, text_indexes: Integers, advantages: Floats, text_count: int
@@ -148,16 +138,6 @@ def replace_predictions(prediction: Prediction, rows: Integers, other: Predictio
         getattr(prediction, name)[rows] = getattr(other, name)
     for row, strongest_words in zip(rows, other.strongest_words, strict=True):
         prediction.strongest_words[row] = strongest_words
-
-
-def length_scales(vectors: Floats, rarities: Floats) -> tuple[Floats, Floats]:
-    """Return factors for the summed vector and terms of each text that remove the effect of the text's length."""
-    vector_lengths = np.sqrt(np.square(vectors).sum(axis=1))
-    term_lengths = np.sqrt(rarities)
-    return (
-        (SHORTENED / np.maximum(vector_lengths, np.float32(1e-6))).astype(np.float32),
-        np.where(term_lengths > 0, 1 / np.maximum(term_lengths, np.float32(1e-6)), 0).astype(np.float32),
-    )
 
 
 def best_two_labels(chances: Floats) -> tuple[Integers, Integers]:

@@ -108,8 +108,8 @@ def fit_weights(
         return np.concatenate([weights[:width], matrix @ weights[width:-1], weights[-1:]])
 
     start = None if start is None else spread(start, spread_matrix.T)
-    merged = design._replace(terms=terms)
-    return spread(_fit_merged(merged, labels, counts, label_count, penalty, start, tolerance), spread_matrix)
+    merged_design = design._replace(terms=terms)
+    return spread(_fit_merged(merged_design, labels, counts, label_count, penalty, start, tolerance), spread_matrix)
 
 
 def _fit_merged(

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from triage_cli.classifiers.embedded.fitted_model import Floats, word_number
-from triage_cli.classifiers.embedded.inference import count_weights, length_scales
 from triage_cli.classifiers.embedded.logistic_regression import Design
+from triage_cli.classifiers.embedded.text_scaling import LENGTH_DIMENSIONS, count_weights, length_scales
 from triage_cli.classifiers.embedded.tokens import bare, ngrams_of, words_of
-from triage_cli.classifiers.embedded.word_table import LENGTH_DIMENSIONS
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.classifiers.examples import examples_of
 from triage_cli.domain.tickets import Category

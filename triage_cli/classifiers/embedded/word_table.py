@@ -8,11 +8,11 @@ import numpy as np
 from triage_cli.classifiers.embedded.fitted_model import Integers, Model, word_number
 from triage_cli.classifiers.embedded.language_guard import lean_of
 from triage_cli.classifiers.embedded.meaningless_words import marks, showable
+from triage_cli.classifiers.embedded.text_scaling import LENGTH_DIMENSIONS
 from triage_cli.classifiers.embedded.tokens import NGRAM_BUCKETS, bare, ngrams_of
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
-LENGTH_DIMENSIONS = 64  # of a vector, enough to measure its length (they are principal components)
 TABLE_BYTES = 64 << 20  # that the rows of a full table take
 
 

@@ -125,18 +125,18 @@ def _json_answer_in(answer_text: str) -> Mapping[str, Any] | None:
     return answers[0]
 
 
-def _parsed_confidence(value: object) -> float | None:
+def _parsed_confidence(confidence: object) -> float | None:
     """Return the confidence that a model gives, between 0 and 1; a number from 1 to 100 counts as per cent."""
-    if isinstance(value, str):
+    if isinstance(confidence, str):
         try:
-            value = float(value.strip().rstrip("%"))
+            confidence = float(confidence.strip().rstrip("%"))
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float):
         return None
-    if 0 <= value <= 1:
-        return float(value)
-    return float(value) / 100 if 1 < value <= 100 else None
+    if 0 <= confidence <= 1:
+        return float(confidence)
+    return float(confidence) / 100 if 1 < confidence <= 100 else None
 
 
 def clean_reason(reason_text: str | None, system_text: str) -> str | None:

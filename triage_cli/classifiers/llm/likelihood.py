@@ -34,12 +34,12 @@ def likelihoods(tokens: Sequence[AnswerToken], labels: Sequence[str]) -> dict[st
         token_start, position = position, position + len(token.text)
         if position <= start or token_start >= start + len(answered_label):
             continue
-        prefix = token.text[: max(0, start - token_start)]  # the part of the first token before the label
+        before_label = token.text[: max(0, start - token_start)]  # the part of the first token before the label
         label_so_far = answer_text[start : max(token_start, start)]
         labels_of_option: dict[str, set[str]] = {}
         for option, _ in token.options:
-            if option.startswith(prefix) and option != prefix:
-                beginning = label_so_far + option[len(prefix) :]
+            if option.startswith(before_label) and option != before_label:
+                beginning = label_so_far + option[len(before_label) :]
                 labels_of_option[option] = {label for label in labels if _continues_label(beginning, label)}
         # Log-probabilities are never above 0; larger values could overflow.
         option_masses = {

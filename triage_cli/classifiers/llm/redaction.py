@@ -145,8 +145,8 @@ def _is_card_number(card_number: str) -> bool:
 def _phone(match: Match[str]) -> _MaskSpan:
     """Mask a telephone number, but no date and no decimal fraction."""
     text = match.group()
-    is_other = _DATE.fullmatch(text.strip("( )")) or _DECIMAL.fullmatch(text)
-    return None if is_other or sum(c.isdigit() for c in text) < 7 else match.span()
+    is_date_or_decimal = _DATE.fullmatch(text.strip("( )")) or _DECIMAL.fullmatch(text)
+    return None if is_date_or_decimal or sum(c.isdigit() for c in text) < 7 else match.span()
 
 
 _GAPS_JOINED = re.compile(f"[{TABLE}{CONTROLS}]+|[^{TABLE}{CONTROLS}][{TABLE}{CONTROLS}]*")

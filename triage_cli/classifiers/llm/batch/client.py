@@ -185,8 +185,8 @@ class BatchClient:
         """Replace the name of a category that was renamed since the batch was sent."""
         if step.category in self.labels:
             return step
-        new_names = {old: c.name for c in self._classifier.categories for old in c.was}
-        return step._replace(category=new_names.get(step.category or "", step.category))
+        renamed_to = {old: c.name for c in self._classifier.categories for old in c.was}
+        return step._replace(category=renamed_to.get(step.category or "", step.category))
 
     @contextmanager
     def _open_api(self) -> Iterator[None]:
