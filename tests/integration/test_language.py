@@ -214,4 +214,4 @@ def test_eval_counts_it_as_not_answered_and_calibration_leaves_it_alone(fitted: 
 @given(st.text())
 def test_any_word_leans_somewhere(text: str) -> None:
     for word in words_of(text)[0]:
-        assert -2 <= language_guard.lean_of(word) <= 2
+        assert -2 <= language_guard.leaning_of(word) <= 2

@@ -11,13 +11,13 @@ from triage_cli.ports.classifiers import Classifier
 class Bounded(WrappedClassifier):
     """A classifier with a threshold for each category by which a promise holds; without one it is never sure."""
 
-    def __init__(self, inner: Classifier, category_thresholds: Mapping[str, float]) -> None:
-        super().__init__(inner)
+    def __init__(self, wrapped: Classifier, category_thresholds: Mapping[str, float]) -> None:
+        super().__init__(wrapped)
         self._category_thresholds = category_thresholds
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the threshold that its category has now."""
-        rejudged = self._inner.rejudged(answer)
+        rejudged = self._wrapped.rejudged(answer)
         return rejudged._replace(threshold=self._category_threshold(rejudged))
 
     def changed(self, answer: Answer) -> Answer:

@@ -21,8 +21,8 @@ class CachedClassifier(WrappedClassifier):
     threshold.
     """
 
-    def __init__(self, inner: Classifier, recall: Recall, actor: str, run_id: str | None) -> None:
-        super().__init__(inner)
+    def __init__(self, wrapped: Classifier, recall: Recall, actor: str, run_id: str | None) -> None:
+        super().__init__(wrapped)
         self._recall = recall
         self._actor = actor
         self._run_id = run_id
@@ -47,7 +47,7 @@ class CachedClassifier(WrappedClassifier):
                         uncached.append(ticket)
                 yield FlushNow(uncached) if isinstance(chunk, FlushNow) else uncached
 
-        for outcomes in self._inner.classify(uncached_chunks(), budget):
+        for outcomes in self._wrapped.classify(uncached_chunks(), budget):
             ready_outcomes = [*cached_outcomes, *outcomes]
             cached_outcomes.clear()
             for outcome in outcomes:

@@ -11,14 +11,14 @@ from triage_cli.ports.classifiers import Classifier
 class Calibrated(WrappedClassifier):
     """A classifier whose answers have calibrated confidence, and their own one as `raw`."""
 
-    def __init__(self, inner: Classifier, calibration: Calibration) -> None:
-        super().__init__(inner)
+    def __init__(self, wrapped: Classifier, calibration: Calibration) -> None:
+        super().__init__(wrapped)
         points = tuple((confidence, share) for confidence, share in json.loads(calibration.curve))
         self._calibration_curve = Curve(points, calibration.method)
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the calibrated confidence that it would have now."""
-        return self._calibrated_step(self._inner.rejudged(answer))
+        return self._calibrated_step(self._wrapped.rejudged(answer))
 
     def changed(self, answer: Answer) -> Answer:
         """Return an answer with calibrated confidence; it is sure if that reaches the threshold."""

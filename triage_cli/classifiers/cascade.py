@@ -63,16 +63,16 @@ class Cascade:
             stream = self._for_next_step(self._while_available(step, stream, budget, cascade_state), cascade_state)
         try:
             for outcomes in self._with_lookahead(last_step, stream, budget, cascade_state):
-                yield cascade_state.ready(outcomes)
+                yield cascade_state.ready_outcomes(outcomes)
         except TriageError as error:
             error_to_raise = error
         is_over = True
         try:
             for _ in stream:
-                yield cascade_state.ready()
+                yield cascade_state.ready_outcomes()
         except TriageError as error:
             error_to_raise = error_to_raise or error
-        if last_outcomes := cascade_state.ready():
+        if last_outcomes := cascade_state.ready_outcomes():
             yield last_outcomes
         if error_to_raise is not None:
             raise error_to_raise
@@ -120,16 +120,16 @@ class Cascade:
         self, stream: Iterable[Sequence[Outcome[Answer]]], cascade_state: "_CascadeState"
     ) -> Iterator[Sequence[Ticket]]:
         for outcomes in stream:
-            to_next_step = []
+            tickets_for_next_step = []
             for outcome in map(cascade_state.effective_outcome, outcomes):
                 is_sure = bool(outcome.value and outcome.value.sure and not outcome.error)
                 if (is_sure and not self._is_audited(outcome.ticket)) or isinstance(outcome.value, Postponed):
-                    cascade_state.sure_outcomes.append(cascade_state.with_steps(outcome))
+                    cascade_state.sure_outcomes.append(cascade_state.with_earlier_steps(outcome))
                     continue
-                cascade_state.pass_on(outcome, sure=is_sure)
-                to_next_step.append(outcome.ticket)
+                cascade_state.pass_to_next_step(outcome, sure=is_sure)
+                tickets_for_next_step.append(outcome.ticket)
             # Paid answers are saved before a step yields more, so that a kill loses only calls in flight.
-            yield FlushNow(to_next_step) if cascade_state.unsaved_ids else to_next_step
+            yield FlushNow(tickets_for_next_step) if cascade_state.unsaved_ids else tickets_for_next_step
 
     def _is_audited(self, ticket: Ticket) -> bool:
         audit_draw = int(hashlib.sha256(ticket.ticket_id.encode()).hexdigest()[:8], 16) % AUDIT_SHARES
@@ -155,9 +155,10 @@ class _CascadeState:
         """Return whether the cascade's first step is to get no tickets, because a later one has no room."""
         return self.is_fetching_ahead or any(lookahead.fetched for lookahead in self.lookaheads)
 
-    def ready(self, outcomes: Iterable[Outcome[Answer]] = ()) -> list[Outcome[Answer]]:
+    def ready_outcomes(self, outcomes: Iterable[Outcome[Answer]] = ()) -> list[Outcome[Answer]]:
         """Return all outcomes that the cascade is to yield, with those of the last step; each ticket occurs once."""
-        finished = [*self.sure_outcomes, *[self.with_steps(self.effective_outcome(outcome)) for outcome in outcomes]]
+        finished = [*self.sure_outcomes]
+        finished += [self.with_earlier_steps(self.effective_outcome(outcome)) for outcome in outcomes]
         unsaved = map(self._earlier_answers.get, self.unsaved_ids)
         finished += [_unfinished(answer) for answer in unsaved if answer is not None]
         self.sure_outcomes.clear()
@@ -174,19 +175,19 @@ class _CascadeState:
         answer = sure_answer._replace(steps=failed_steps + sure_answer.steps)
         return Outcome(0, Action.ANSWERED, answer, None, outcome.ticket)
 
-    def with_steps(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
+    def with_earlier_steps(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
         """Return an outcome whose answer includes those of the earlier steps, and drop these from the state."""
         answer = outcome.value or Answer(outcome.ticket, (), sure=False)
         earlier_answer = self._earlier_answers.pop(outcome.ticket.ticket_id, None)
         earlier_steps = earlier_answer.steps if earlier_answer else ()
         return outcome._replace(value=answer._replace(steps=earlier_steps + answer.steps))
 
-    def pass_on(self, outcome: Outcome[Answer], *, sure: bool) -> None:
+    def pass_to_next_step(self, outcome: Outcome[Answer], *, sure: bool) -> None:
         """Store the answer of a ticket that goes on to the next step of the cascade."""
         ticket_id = outcome.ticket.ticket_id
         if outcome.value and _is_paid(outcome.value):
             self.unsaved_ids[ticket_id] = None
-        answer = self.with_steps(outcome).value
+        answer = self.with_earlier_steps(outcome).value
         if answer is not None:
             self._earlier_answers[ticket_id] = answer._replace(sure=sure)
 

@@ -12,20 +12,20 @@ from triage_cli.runtime.budget import Budget
 class WrappedClassifier:
     """Implements `ports.Classifier`: asks the question of the wrapped classifier, under its name."""
 
-    def __init__(self, inner: Classifier) -> None:
-        self.name = inner.name
-        self.fingerprint = inner.fingerprint
-        self.fingerprints = inner.fingerprints
-        self.chunk_size = inner.chunk_size
-        self._inner = inner
+    def __init__(self, wrapped: Classifier) -> None:
+        self.name = wrapped.name
+        self.fingerprint = wrapped.fingerprint
+        self.fingerprints = wrapped.fingerprints
+        self.chunk_size = wrapped.chunk_size
+        self._wrapped = wrapped
 
     def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the question of the wrapped classifier, for the record."""
-        return self._inner.questions()
+        return self._wrapped.questions()
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer as the wrapped classifier would judge it now."""
-        return self._inner.rejudged(answer)
+        return self._wrapped.rejudged(answer)
 
     def changed(self, answer: Answer) -> Answer:
         """Return an answer of the wrapped classifier as the wrapper gives it."""
@@ -33,5 +33,5 @@ class WrappedClassifier:
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer as the wrapped classifier does, and change each answer."""
-        for outcomes in self._inner.classify(chunks, budget):
+        for outcomes in self._wrapped.classify(chunks, budget):
             yield [outcome._replace(value=outcome.value and self.changed(outcome.value)) for outcome in outcomes]

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model
-from triage_cli.classifiers.embedded.language_guard import foreign
+from triage_cli.classifiers.embedded.language_guard import are_foreign
 from triage_cli.classifiers.embedded.meaningless_words import is_readable, is_vague
 from triage_cli.classifiers.embedded.text_scaling import COUNT_WEIGHTS, LENGTH_DIMENSIONS, length_scales
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS
@@ -90,7 +90,7 @@ class Predictor:
         traces = np.bitwise_or.reduceat(self.word_table.traces[word_numbers], starts)[:, None]
         doubtful = ((traces & self.required_traces) == self.required_traces).any(axis=1) | (word_counts == MAX_WORDS)
         mark_sums = np.add.reduceat(self.word_table.marks[word_numbers], starts, dtype=np.int64)
-        is_foreign = foreign(leanings, word_counts) & ~is_readable(mark_sums, word_counts)
+        is_foreign = are_foreign(leanings, word_counts) & ~is_readable(mark_sums, word_counts)
         vague = is_vague(mark_sums) & (len(self.model.labels) > 1)
         strongest_words = self._strongest_words(word_numbers, text_indexes, advantages, len(texts))
         prediction = Prediction(chances, best, runner_up, strongest_words, is_foreign, vague, doubtful)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.tokens import PUNCTUATION
 
-WORDS_PER_LEAN = 4  # a text is foreign if its leaning is at most -1 per so many distinct words
+WORDS_PER_LEANING = 4  # a text is foreign if its leaning is at most -1 per so many distinct words
 PLAINLY_FOREIGN = -6  # or if its leaning is at most this
 
 # Function words that are in no other of these languages.
@@ -39,7 +39,7 @@ slow statement stopped store stuck tire to twice unable useless wallet we week
 """
 # Function words and words of tickets that are not English: German, French, Spanish, Italian, Portuguese, Dutch,
 # Polish and Swedish, then Danish, Norwegian, Finnish, Czech, Romanian, Turkish, Hungarian and others.
-_OTHER = """
+_FOREIGN = """
 aber abgebucht abgelaufen abgelehnt abo abrechnen adresse alle alles als anfrage angeblich angebot angezeigt anmelden
 anmeldung antwort artikel auch auf ausfall ausgefallen ausschalten außerdem bankverbindung beheben behoben bei beim
 bekomme bereits beschwerde beschädigt bestellnummer bestellt bestellung betrag bezahlt bildschirm bis bitte brauche
@@ -180,7 +180,7 @@ tidak tilaus tilini toimi tolong tudok tài tôi untuk už vagy venlig vennligst
 yok zaman zboží ziua çok és ödeme účet účtu đơn được şifre že și
 """
 # The same, but also found in English texts, mostly in names.
-_RATHER_OTHER = """
+_RATHER_FOREIGN = """
 bonjour buenas buenos ce ciao con da das de del dem der des di du el en er es est et gracias hola hoy il ja la las le
 les lo los marche merci mi mit nada non ob oder ons ou par que se su te tu um un van ver von wo
 """
@@ -190,45 +190,46 @@ appliqué attaché beyoncé brûlée café cafés chloé citroën cliché clich�
 d'or d'souza décor déjà entrée exposé façade fiancé fiancée jalapeño josé l'oreal l'oréal lancôme michèle naïve
 nestlé née piñata pokémon protégé pâté renée résumé résumés señor soufflé touché van't vis-à-vis zoë à
 """
-_LEANS = {
-    word: lean
-    for group, lean in ((_ENGLISH, 2), (_RATHER_ENGLISH, 1), (_OTHER, -2), (_RATHER_OTHER, -1), (_BORROWED, 0))
+_LEANINGS = {
+    word: leaning
+    for group, leaning in ((_ENGLISH, 2), (_RATHER_ENGLISH, 1), (_FOREIGN, -2), (_RATHER_FOREIGN, -1), (_BORROWED, 0))
     for word in group.split()
 }
-_ELIDED = re.compile(r"(?:[cdjlmnst]|qu|un|d?all|dell|nell|sull|dov|com|quest|quell)'[^\W\d_]{2,}")
-_ENDING = re.compile(
+_FOREIGN_ELISION = re.compile(r"(?:[cdjlmnst]|qu|un|d?all|dell|nell|sull|dov|com|quest|quell)'[^\W\d_]{2,}")
+_FOREIGN_ENDING = re.compile(
     r".{3,}(?:keit|lich|schaft|ieren|iert|zione|zioni|idad|idade|ciones|mente|heden|igheid|elijk|elijke|ijke)"
     r"|.{5,}(?:ung|ungen|problem|probleme|fehler|anfrage|ausfall)"
 )
 # Letters of other scripts, without mathematical and decorative forms of Latin letters.
-_SCRIPTS = re.compile(
+_OTHER_SCRIPTS = re.compile(
     "[\u0370-\u1cff\u1f00-\u1fff\u2c00-\u2c5f\u2c80-\u2dff\u2e80-\ua63f\ua640-\ua6ff\ua800-\uab2f\uab70-\ufaff"
     "\ufb13-\ufdff\ufe70-\ufefc\uff66-\uffdc\U00010000-\U0001cfff\U0001e800-\U0001efff\U00020000-\U0003ffff]"
 )
-_ACCENTED = re.compile("[\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]")
+_ACCENTED_LETTER = re.compile("[\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]")
 _QUOTES = PUNCTUATION + "«»„“”‘’‹›¿¡…–—"
 
 
-def lean_of(word: str) -> int:
+def leaning_of(word: str) -> int:
     """Return the leaning of a lower-case word: above zero to English, below zero away from it."""
     bare_word = word.strip(PUNCTUATION)
     if not bare_word.isascii():
         bare_word = word.replace("’", "'").strip(_QUOTES)
     bare_word = bare_word.removesuffix("'s")
-    lean = _LEANS.get(bare_word)
-    if lean is not None:
-        return lean
-    if _SCRIPTS.search(bare_word) or ("'" in bare_word and _ELIDED.fullmatch(bare_word)):
+    leaning = _LEANINGS.get(bare_word)
+    if leaning is not None:
+        return leaning
+    if _OTHER_SCRIPTS.search(bare_word) or ("'" in bare_word and _FOREIGN_ELISION.fullmatch(bare_word)):
         return -2
-    return -1 if _ACCENTED.search(bare_word) or _ENDING.fullmatch(bare_word) else 0
+    return -1 if _ACCENTED_LETTER.search(bare_word) or _FOREIGN_ENDING.fullmatch(bare_word) else 0
 
 
-def foreign(leans: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+def are_foreign(leanings: NDArray[np.int64], word_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which texts seem not to be English, from the sum of their words' leanings and their number of words."""
-    return (leans < 0) & ((-WORDS_PER_LEAN * leans >= counts) | (leans <= PLAINLY_FOREIGN))
+    return (leanings < 0) & ((-WORDS_PER_LEANING * leanings >= word_counts) | (leanings <= PLAINLY_FOREIGN))
 
 
 def share_foreign(texts: Sequence[Sequence[str]]) -> float:
     """Return the share of texts (lists of words) that seem not to be English; 0 if there are none."""
-    leans = np.array([sum(map(lean_of, tokens)) for tokens in texts], np.int64)
-    return float(foreign(leans, np.array([len(tokens) for tokens in texts])).mean()) if texts else 0.0
+    leanings = np.array([sum(map(leaning_of, tokens)) for tokens in texts], np.int64)
+    word_counts = np.array([len(tokens) for tokens in texts])
+    return float(are_foreign(leanings, word_counts).mean()) if texts else 0.0

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 
 from triage_cli.classifiers.embedded.fitted_model import Integers, Model, word_number
-from triage_cli.classifiers.embedded.language_guard import lean_of
+from triage_cli.classifiers.embedded.language_guard import leaning_of
 from triage_cli.classifiers.embedded.meaningless_words import marks, showable
 from triage_cli.classifiers.embedded.text_scaling import LENGTH_DIMENSIONS
 from triage_cli.classifiers.embedded.tokens import NGRAM_BUCKETS, bare, ngrams_of
@@ -92,7 +92,7 @@ class WordTable:
         rows[:, -1] = np.add.reduceat(self.rarity[term_rows] ** 2, starts) + self.rarity[whole_word_terms] ** 2
         shown = [showable(word) for word in new_words]
         self.is_showable[span] = [bool(word) for word in shown]
-        self.leanings[span] = [lean_of(word) for word in new_words] if self.guards_language else 0
+        self.leanings[span] = [leaning_of(word) for word in new_words] if self.guards_language else 0
         self.marks[span] = [
             marks(word, taught=word_number(word) in self.taught_words, learned=bool(number and self.model.learned))
             for word, number in zip(bare_words, whole_word_terms, strict=True)
