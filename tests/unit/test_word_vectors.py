@@ -8,7 +8,7 @@ import pytest
 
 from triage_cli.classifiers.embedded import word_vectors as module
 from triage_cli.classifiers.embedded.tokens import NGRAM_BUCKETS, ngrams_of
-from triage_cli.classifiers.embedded.word_vectors import Lexicon, parts_of, word_vectors
+from triage_cli.classifiers.embedded.word_vectors import Lexicon, word_parts, word_vectors
 from triage_cli.domain.errors import TriageError
 
 
@@ -26,7 +26,7 @@ def cosine(one: str, other: str) -> float:
     ],
 )  # fmt: skip
 def test_a_word_is_looked_up_by_its_parts(word: str, parts: list[str]) -> None:
-    assert parts_of(word) == parts
+    assert word_parts(word) == parts
 
 
 def test_a_word_that_is_not_there_is_cut_into_the_longest_pieces() -> None:

@@ -78,12 +78,12 @@ class Encoder:
         by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # less padding
         encoded = []
         for start in range(0, len(by_length), ENCODED_TOGETHER):
-            rows = by_length[start : start + ENCODED_TOGETHER]
-            encoded.append(self._encode([encodable(texts[row][:MAX_CHARACTERS]) for row in rows]))
-        vectors = np.empty((len(by_length), encoded[0].shape[1]), np.float32)
-        vectors[by_length] = np.concatenate(encoded)
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-6))
-        return vectors
+            rows_together = by_length[start : start + ENCODED_TOGETHER]
+            encoded.append(self._encode([encodable(texts[row][:MAX_CHARACTERS]) for row in rows_together]))
+        text_vectors = np.empty((len(by_length), encoded[0].shape[1]), np.float32)
+        text_vectors[by_length] = np.concatenate(encoded)
+        text_vectors /= np.maximum(np.linalg.norm(text_vectors, axis=1, keepdims=True), np.float32(1e-6))
+        return text_vectors
 
     def _encode(self, texts: Sequence[str]) -> Floats:
         """Return the means of the tokens' states, or what the encoder pools itself."""

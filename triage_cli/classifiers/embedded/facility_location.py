@@ -25,13 +25,13 @@ def most_representative(texts: Sequence[str], doubts: Sequence[float]) -> Iterat
 
     gains = np.array([added(index) for index in range(len(texts))], np.float32)
     for _ in texts:
-        best = -1
-        while (first := int(gains.argmax())) != best:
-            best = first
-            gains[best] = added(best)  # less than it was, as others were taken meanwhile
-        yield best
-        represented = np.maximum(represented, likeness[best])
-        gains[best] = -1
+        representative = -1
+        while (first := int(gains.argmax())) != representative:
+            representative = first
+            gains[representative] = added(representative)  # less than it was, as others were taken meanwhile
+        yield representative
+        represented = np.maximum(represented, likeness[representative])
+        gains[representative] = -1
 
 
 def likenesses(texts: Sequence[str]) -> Floats:
@@ -45,6 +45,6 @@ def likenesses(texts: Sequence[str]) -> Floats:
         corpus = Corpus([texts[index] for index in readable])
         design = corpus.design(corpus.vocabulary(), np.float32(1))
         products = design.vectors @ design.vectors.T + (design.terms @ design.terms.T).toarray()
-        lengths = np.sqrt(products.diagonal())
-        likeness[np.ix_(readable, readable)] = products / lengths[:, None] / lengths
+        text_lengths = np.sqrt(products.diagonal())
+        likeness[np.ix_(readable, readable)] = products / text_lengths[:, None] / text_lengths
     return likeness

@@ -83,10 +83,10 @@ class GuessProcess:
             _write_message(data, self._process.stdin)
 
     def _receive(self) -> Any:
-        data = _read_message(self._process.stdout) if self._process.stdout is not None else b""
-        if not data:
+        message = _read_message(self._process.stdout) if self._process.stdout is not None else b""
+        if not message:
             raise ChildProcessError(f"the process that guesses ended with {self._process.wait()}")
-        return json.loads(data)
+        return json.loads(message)
 
 
 def serve(texts: IO[bytes], guesses: IO[bytes]) -> None:
@@ -111,8 +111,8 @@ def _read_message(pipe: IO[bytes]) -> bytes:
     if len(size_bytes) < MESSAGE_SIZE.size:
         return b""
     (size,) = MESSAGE_SIZE.unpack(size_bytes)
-    data = pipe.read(size)
-    return data if len(data) == size else b""
+    message = pipe.read(size)
+    return message if len(message) == size else b""
 
 
 def _enlarge_pipe(pipe: IO[bytes] | None) -> None:

@@ -66,50 +66,51 @@ class Predictor:
         """
         word_numbers, text_indexes, word_weights = self._distinct_words(texts)
         word_counts = np.bincount(text_indexes, minlength=len(texts))
-        starts = np.cumsum(word_counts) - word_counts
-        rows = self.word_table.rows.take(word_numbers, axis=0)
-        rows *= word_weights[:, None]
-        rows[:, -1] *= word_weights
-        sums = np.add.reduceat(rows, starts)
-        vector_scales, term_scales = length_scales(sums[:, :LENGTH_DIMENSIONS], sums[:, -1])
-        vector_scores = sums[:, self.word_table.vector_columns] * vector_scales[:, None]
-        scores = vector_scores + sums[:, self.word_table.term_columns] * term_scales[:, None]
+        text_starts = np.cumsum(word_counts) - word_counts
+        word_rows = self.word_table.rows.take(word_numbers, axis=0)
+        word_rows *= word_weights[:, None]
+        word_rows[:, -1] *= word_weights
+        text_sums = np.add.reduceat(word_rows, text_starts)
+        vector_scales, term_scales = length_scales(text_sums[:, :LENGTH_DIMENSIONS], text_sums[:, -1])
+        vector_scores = text_sums[:, self.word_table.vector_columns] * vector_scales[:, None]
+        scores = vector_scores + text_sums[:, self.word_table.term_columns] * term_scales[:, None]
         if encoded is not None:
             scores += encoded @ self.encoder_weights
-        chances = self.model.calibration.chances((scores + self.model.bias).astype(np.float32))
-        best, runner_up = best_two_labels(chances)
+        label_chances = self.model.calibration.chances((scores + self.model.bias).astype(np.float32))
+        best, runner_up = best_two_labels(label_chances)
         word_indexes = np.arange(len(word_numbers))
 
         def lead(columns: slice) -> Floats:
-            label_scores = rows[:, columns]
+            label_scores = word_rows[:, columns]
             return label_scores[word_indexes, best[text_indexes]] - label_scores[word_indexes, runner_up[text_indexes]]
 
         vector_leads = lead(self.word_table.vector_columns) * vector_scales[text_indexes]
         advantages = vector_leads + lead(self.word_table.term_columns) * term_scales[text_indexes]
-        leanings = np.add.reduceat(self.word_table.leanings[word_numbers], starts, dtype=np.int64)
-        traces = np.bitwise_or.reduceat(self.word_table.traces[word_numbers], starts)[:, None]
+        leanings = np.add.reduceat(self.word_table.leanings[word_numbers], text_starts, dtype=np.int64)
+        traces = np.bitwise_or.reduceat(self.word_table.traces[word_numbers], text_starts)[:, None]
         doubtful = ((traces & self.required_traces) == self.required_traces).any(axis=1) | (word_counts == MAX_WORDS)
-        mark_sums = np.add.reduceat(self.word_table.marks[word_numbers], starts, dtype=np.int64)
+        mark_sums = np.add.reduceat(self.word_table.marks[word_numbers], text_starts, dtype=np.int64)
         is_foreign = are_foreign(leanings, word_counts) & ~is_readable(mark_sums, word_counts)
         vague = is_vague(mark_sums) & (len(self.model.labels) > 1)
         strongest_words = self._strongest_words(word_numbers, text_indexes, advantages, len(texts))
-        prediction = Prediction(chances, best, runner_up, strongest_words, is_foreign, vague, doubtful)
+        prediction = Prediction(label_chances, best, runner_up, strongest_words, is_foreign, vague, doubtful)
         if self.other is not None and is_foreign.any():
             foreign_texts = np.flatnonzero(is_foreign)
-            others = self.other.predict([texts[row] for row in foreign_texts.tolist()])
-            replace_predictions(prediction, foreign_texts, others)
+            by_other_model = self.other.predict([texts[row] for row in foreign_texts.tolist()])
+            replace_predictions(prediction, foreign_texts, by_other_model)
         return prediction
 
     def _distinct_words(self, texts: Sequence[Sequence[str]]) -> tuple[Integers, Integers, Floats]:
         """Return for each distinct word of each text, in order, its table row, the text's index, and its weight."""
         word_numbers = self.word_table.look_up(texts)
-        indexes = np.arange(len(word_numbers))
+        occurrences = np.arange(len(word_numbers))
         text_indexes = np.repeat(np.arange(len(texts)), [len(tokens) for tokens in texts])
-        word_keys = (text_indexes << NUMBER_BITS | word_numbers) << INDEX_BITS | indexes
+        word_keys = (text_indexes << NUMBER_BITS | word_numbers) << INDEX_BITS | occurrences
         word_keys.sort()  # puts equal words of a text side by side, the first one first
-        first = np.flatnonzero(np.diff(word_keys >> INDEX_BITS, prepend=-1))
+        first_occurrences = np.flatnonzero(np.diff(word_keys >> INDEX_BITS, prepend=-1))
         repeats = np.zeros(len(word_keys), np.int64)  # at the index of each word's first occurrence
-        repeats[word_keys[first] & (1 << INDEX_BITS) - 1] = np.diff(first, append=len(word_keys))
+        counts = np.diff(first_occurrences, append=len(word_keys))
+        repeats[word_keys[first_occurrences] & (1 << INDEX_BITS) - 1] = counts
         distinct = np.flatnonzero(repeats)
         return word_numbers[distinct], text_indexes[distinct], COUNT_WEIGHTS[repeats[distinct]]
 
@@ -142,9 +143,9 @@ def replace_predictions(prediction: Prediction, rows: Integers, other: Predictio
 
 def best_two_labels(chances: Floats) -> tuple[Integers, Integers]:
     """Return the best and second-best label of each text of (texts, labels); the same if there is only one label."""
-    best = chances.argmax(axis=1)
+    best_labels = chances.argmax(axis=1)
     if chances.shape[1] == 1:
-        return best, best
-    others = chances.copy()
-    others[np.arange(len(best)), best] = -1
-    return best, others.argmax(axis=1)
+        return best_labels, best_labels
+    other_chances = chances.copy()
+    other_chances[np.arange(len(best_labels)), best_labels] = -1
+    return best_labels, other_chances.argmax(axis=1)

@@ -52,9 +52,9 @@ def rotated_design(design: Design) -> tuple[Design, Floats]:
         products = design.vectors @ design.vectors.T + (design.terms @ design.terms.T).toarray()
         squares, axes = np.linalg.eigh(products.astype(np.float64))
     kept_axes = squares > squares[-1] * 1e-7
-    lengths, axes = np.sqrt(squares[kept_axes]), axes[:, kept_axes]
-    rotated = Design((axes * lengths).astype(np.float32), csr_matrix((len(axes), 0), dtype=np.float32))
-    return rotated, (axes / lengths).astype(np.float32)
+    axis_lengths, axes = np.sqrt(squares[kept_axes]), axes[:, kept_axes]
+    rotated = Design((axes * axis_lengths).astype(np.float32), csr_matrix((len(axes), 0), dtype=np.float32))
+    return rotated, (axes / axis_lengths).astype(np.float32)
 
 
 def unrotated_weights(weights: Floats, design: Design, rotation: Floats) -> Floats:
@@ -74,12 +74,12 @@ def merged_terms(terms: Any) -> tuple[Any, Any]:
     text_marks = np.random.default_rng(0).integers(2**63, size=columns.shape[0], dtype=np.uint64)
     presence = csc_matrix((np.ones(columns.nnz, np.uint64), columns.indices, columns.indptr), columns.shape)
     _, first, group = np.unique(presence.T @ text_marks, return_index=True, return_inverse=True)
-    lengths = np.sqrt(columns.power(2).sum(axis=0, dtype=np.float64)).A1
-    lengths[lengths == 0] = 1  # terms of texts that are left out
-    shares = columns @ diags_array(1 / lengths)
-    differs_in_share = abs(shares[:, first[group]] - shares).max(axis=0).toarray().ravel() > EQUAL_SHARES
+    term_lengths = np.sqrt(columns.power(2).sum(axis=0, dtype=np.float64)).A1
+    term_lengths[term_lengths == 0] = 1  # terms of texts that are left out
+    term_shares = columns @ diags_array(1 / term_lengths)
+    differs_in_share = abs(term_shares[:, first[group]] - term_shares).max(axis=0).toarray().ravel() > EQUAL_SHARES
     _, group = np.unique(np.where(differs_in_share, len(first) + np.arange(len(group)), group), return_inverse=True)
-    spread = lengths / np.sqrt(np.bincount(group, lengths**2))[group]
+    spread = term_lengths / np.sqrt(np.bincount(group, term_lengths**2))[group]
     spread_matrix = csr_matrix((spread.astype(np.float32), (np.arange(len(group)), group)))
     return terms @ spread_matrix, spread_matrix
 
@@ -124,7 +124,7 @@ def _fit_merged(
         weights[-1, present] = 0
         return weights
     vectors, terms = np.ascontiguousarray(design.vectors, np.float32), design.terms.astype(np.float32)
-    terms_transposed, rows = terms.T.tocsr(), np.arange(len(label_indexes))
+    terms_transposed, text_rows = terms.T.tocsr(), np.arange(len(label_indexes))
     row_weights = counts.astype(np.float32)[:, None]
     dimensions = vectors.shape[1]
 
@@ -132,17 +132,17 @@ def _fit_merged(
         trial_weights = flat.reshape(width + 1, present_count).astype(np.float32)
         scores = vectors @ trial_weights[:dimensions] + terms @ trial_weights[dimensions:-1] + trial_weights[-1]
         scores -= scores.max(axis=1, keepdims=True)
-        chances = np.exp(scores)
-        sums = chances.sum(axis=1, keepdims=True)
-        log_loss = counts @ (np.log(sums[:, 0]) - scores[rows, label_indexes]).astype(np.float64)
-        chances /= sums
-        chances[rows, label_indexes] -= 1
-        chances *= row_weights
+        label_chances = np.exp(scores)
+        chance_sums = label_chances.sum(axis=1, keepdims=True)
+        log_loss = counts @ (np.log(chance_sums[:, 0]) - scores[text_rows, label_indexes]).astype(np.float64)
+        label_chances /= chance_sums
+        label_chances[text_rows, label_indexes] -= 1
+        label_chances *= row_weights
         gradient = np.empty_like(trial_weights)
-        gradient[:dimensions] = (chances.T @ vectors).T  # the same as vectors.T @ chances, in half the time
-        gradient[dimensions:-1] = terms_transposed @ chances
+        gradient[:dimensions] = (label_chances.T @ vectors).T  # the same as vectors.T @ label_chances, in half the time
+        gradient[dimensions:-1] = terms_transposed @ label_chances
         gradient[:-1] += np.float32(penalty) * trial_weights[:-1]
-        gradient[-1] = chances.sum(axis=0)
+        gradient[-1] = label_chances.sum(axis=0)
         penalised_weights = flat[:-present_count]
         penalised_loss = log_loss + penalty / 2 * (penalised_weights @ penalised_weights)
         return float(penalised_loss), gradient.ravel().astype(np.float64)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.tokens import bare
-from triage_cli.classifiers.embedded.word_vectors import parts_of, word_vectors
+from triage_cli.classifiers.embedded.word_vectors import word_parts, word_vectors
 
 # A text's marks are the sum of its words': how many are known, how many are content, and how many were taught.
 KNOWN, CONTENT, TAUGHT = 1, 1 << 10, 1 << 20  # in a mark
@@ -60,8 +60,8 @@ def _is_known(word: str) -> bool:
     lexicon = word_vectors().lexicon
     if word.isascii() and word.isalnum():
         return len(word) > 1 and word in lexicon
-    parts = parts_of(word)
-    return bool(parts) and all(len(part) > 1 and part in lexicon for part in parts)
+    known_parts = word_parts(word)
+    return bool(known_parts) and all(len(part) > 1 and part in lexicon for part in known_parts)
 
 
 def _is_keyboard_noise(word: str) -> bool:

@@ -37,17 +37,17 @@ class ScoreCalibration(NamedTuple):
         chances = softmax(scores, self.temperature)
         if (self.slope, self.offset) == (1.0, 0.0) or scores.shape[1] == 1:
             return chances
-        rows, best = np.arange(len(chances)), chances.argmax(axis=1)
-        best_chances = chances[rows, best]
+        text_rows, best_labels = np.arange(len(chances)), chances.argmax(axis=1)
+        best_chances = chances[text_rows, best_labels]
         np.maximum(chances, LEAST_REMAINDER, out=chances)
-        chances[rows, best] = 0
-        others = chances.sum(axis=1)
-        second_share = chances.max(axis=1) / others  # its share of what the best label leaves
+        chances[text_rows, best_labels] = 0
+        other_chances = chances.sum(axis=1)
+        second_share = chances.max(axis=1) / other_chances  # its share of what the best label leaves
         curved = 1 / (1 + np.exp(-self.slope * logit(best_chances) - self.offset))
         # Above the second label's.
         curved_best = np.maximum(curved, second_share / (1 + second_share) + BEST_LABEL_LEAD).astype(np.float32)
-        chances *= ((1 - curved_best) / others)[:, None]
-        chances[rows, best] = curved_best
+        chances *= ((1 - curved_best) / other_chances)[:, None]
+        chances[text_rows, best_labels] = curved_best
         return chances
 
 

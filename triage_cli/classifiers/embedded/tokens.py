@@ -50,13 +50,13 @@ def ngrams_of(distinct: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.in
     Each word has at least one number.
     """
     marked_words = [f"<{bare(word)[:MAX_WORD_CHARACTERS]}>" for word in distinct]
-    lengths = np.fromiter(map(len, marked_words), np.int64, len(marked_words))
+    word_lengths = np.fromiter(map(len, marked_words), np.int64, len(marked_words))
     letters = np.frombuffer("".join(marked_words).encode("utf-32-le", "surrogatepass"), np.uint32)
     letters = np.where((letters >= ord("0")) & (letters <= ord("9")), np.uint32(ord("0")), letters)
-    word_indexes = np.repeat(np.arange(len(marked_words)), lengths)
-    letters_left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(letters))  # to the end of the word
+    word_indexes = np.repeat(np.arange(len(marked_words)), word_lengths)
+    letters_left = np.repeat(np.cumsum(word_lengths), word_lengths) - np.arange(len(letters))  # to the end of the word
     hashes = np.zeros(len(letters), np.uint32)
-    too_short = np.flatnonzero(lengths < NGRAM_SIZES[0])
+    too_short = np.flatnonzero(word_lengths < NGRAM_SIZES[0])
     ngram_numbers, ngram_words = [np.zeros(len(too_short), np.uint32)], [too_short]
     for size in range(1, NGRAM_SIZES[-1] + 1):
         following = np.zeros(len(letters), np.uint32)

@@ -93,15 +93,16 @@ class TrainingSet:
 
     def model(self, choice: Choice, learned: str) -> Model:
         """Return the model that is fitted with these hyperparameters; `learned` is the name of the labelled texts."""
-        weights = self.weights(choice, np.arange(len(self.labelled_texts)))
+        fitted_weights = self.weights(choice, np.arange(len(self.labelled_texts)))
         if self.rotation is not None:
-            weights = unrotated_weights(weights, self.full_design, self.rotation)
-        width = self.full_design.vectors.shape[1]
+            fitted_weights = unrotated_weights(fitted_weights, self.full_design, self.rotation)
+        dimensions = self.full_design.vectors.shape[1]
         seen = np.array(sorted({text_number(labelled.text) for labelled in self.labelled_texts}), np.uint64)
         return Model(
             tuple(category.name for category in self.categories), fingerprint(self.categories), learned,
-            weights[:width], self.vocabulary.ngrams, self.vocabulary.whole_words, self.vocabulary.rarity,
-            weights[width:-1] * self.term_weight, weights[-1], choice.calibration, seen, self.taught_words,
+            fitted_weights[:dimensions], self.vocabulary.ngrams, self.vocabulary.whole_words, self.vocabulary.rarity,
+            fitted_weights[dimensions:-1] * self.term_weight, fitted_weights[-1], choice.calibration, seen,
+            self.taught_words,
         )  # fmt: skip
 
     def weights(
@@ -142,9 +143,9 @@ class TrainingSet:
         for held_out in self.folds() if labelled_count > 1 else ():
             held_out_labels = self.labels[self.wording_count + held_out]
             for share in shares if labelled_count >= TEXTS_TO_CHOOSE else WORDING_SHARES[:1]:
-                start = None
+                start_weights = None
                 for strength in sorted(STRENGTHS) if labelled_count >= TEXTS_TO_CHOOSE else STRENGTHS[:1]:
-                    scores, start = self._held_out_scores(Choice(strength, share), held_out, start)
+                    scores, start_weights = self._held_out_scores(Choice(strength, share), held_out, start_weights)
                     tried.setdefault(Choice(strength, share), []).append((scores, held_out_labels))
         losses = [
             (*best_temperature(held_out_scores, self.prior_temperature), choice)

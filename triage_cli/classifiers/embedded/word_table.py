@@ -44,10 +44,10 @@ class WordTable:
         label_count = len(model.labels)
         self.vector_columns = slice(LENGTH_DIMENSIONS, LENGTH_DIMENSIONS + label_count)
         self.term_columns = slice(LENGTH_DIMENSIONS + label_count, LENGTH_DIMENSIONS + 2 * label_count)
-        width = LENGTH_DIMENSIONS + 2 * label_count + 1
+        row_width = LENGTH_DIMENSIONS + 2 * label_count + 1
         # Takes memory only as it is filled: the system allocates pages when they are written.
-        self.max_rows = max(TABLE_BYTES // (4 * width), least_rows)
-        self.rows = np.empty((self.max_rows, width), np.float32)
+        self.max_rows = max(TABLE_BYTES // (4 * row_width), least_rows)
+        self.rows = np.empty((self.max_rows, row_width), np.float32)
         self.is_showable = np.empty(self.max_rows, np.bool_)
         self.leanings = np.empty(self.max_rows, np.int8)
         self.marks = np.empty(self.max_rows, np.int32)
@@ -77,25 +77,26 @@ class WordTable:
         return rows
 
     def _add_words(self, new_words: Sequence[str]) -> None:
-        ngrams, starts = ngrams_of(new_words)
-        vectors = self.vectors.of(new_words)
+        ngrams, ngram_starts = ngrams_of(new_words)
+        new_vectors = self.vectors.of(new_words)
         term_rows = self.term_rows[ngrams]
-        span = slice(len(self.shown_words), len(self.shown_words) + len(new_words))
-        rows = self.rows[span]
-        rows[:, :LENGTH_DIMENSIONS] = vectors[:, :LENGTH_DIMENSIONS]
+        new_span = slice(len(self.shown_words), len(self.shown_words) + len(new_words))
+        new_rows = self.rows[new_span]
+        new_rows[:, :LENGTH_DIMENSIONS] = new_vectors[:, :LENGTH_DIMENSIONS]
         # Not by `@`: its last bits depend on which words are added together.
-        rows[:, self.vector_columns] = np.einsum("wd,dl->wl", vectors, self.vector_weights)
+        new_rows[:, self.vector_columns] = np.einsum("wd,dl->wl", new_vectors, self.vector_weights)
         bare_words = [bare(word) for word in new_words]
         whole_word_terms = [self.whole_word_terms.get(word, 0) for word in bare_words]
-        ngram_scores = np.add.reduceat(self.term_weights[term_rows], starts)
-        rows[:, self.term_columns] = ngram_scores + self.term_weights[whole_word_terms]
-        rows[:, -1] = np.add.reduceat(self.rarity[term_rows] ** 2, starts) + self.rarity[whole_word_terms] ** 2
-        shown = [showable(word) for word in new_words]
-        self.is_showable[span] = [bool(word) for word in shown]
-        self.leanings[span] = [leaning_of(word) for word in new_words] if self.guards_language else 0
-        self.marks[span] = [
+        ngram_scores = np.add.reduceat(self.term_weights[term_rows], ngram_starts)
+        new_rows[:, self.term_columns] = ngram_scores + self.term_weights[whole_word_terms]
+        ngram_rarities = np.add.reduceat(self.rarity[term_rows] ** 2, ngram_starts)
+        new_rows[:, -1] = ngram_rarities + self.rarity[whole_word_terms] ** 2
+        shown_words = [showable(word) for word in new_words]
+        self.is_showable[new_span] = [bool(word) for word in shown_words]
+        self.leanings[new_span] = [leaning_of(word) for word in new_words] if self.guards_language else 0
+        self.marks[new_span] = [
             marks(word, taught=word_number(word) in self.taught_words, learned=bool(number and self.model.learned))
             for word, number in zip(bare_words, whole_word_terms, strict=True)
         ]
-        self.traces[span] = self.suspicion.traces(new_words)
-        self.shown_words += shown
+        self.traces[new_span] = self.suspicion.traces(new_words)
+        self.shown_words += shown_words

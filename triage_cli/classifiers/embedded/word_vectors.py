@@ -19,7 +19,7 @@ VECTORS_FILE = Path(__file__).with_name("vectors.npz")
 _WORD_PART = re.compile(r"[^\W_]+(?:'[^\W\d_]+)*")
 
 
-def parts_of(word: str) -> list[str]:
+def word_parts(word: str) -> list[str]:
     """Return by what a lower-case word is looked up in the lexicon: its runs of letters and digits, without accents."""
     if word.isascii():
         return [word] if word.isalnum() else _WORD_PART.findall(word)
@@ -74,26 +74,26 @@ class WordVectors:
 
         A word of several pieces has their mean.
         """
-        rows: list[int] = []
+        lexicon_rows: list[int] = []
         piece_shares: list[float] = []
         known_words: list[int] = []  # those that have rows
-        starts: list[int] = []  # of their rows
+        row_starts: list[int] = []  # of each known word
         look_up = self.lexicon.rows
         for word_index, word in enumerate(distinct):
-            start = len(rows)
-            for part in parts_of(word):
+            start = len(lexicon_rows)
+            for part in word_parts(word):
                 piece_rows = look_up(part)
-                rows += piece_rows
+                lexicon_rows += piece_rows
                 piece_count = len(piece_rows)
                 piece_shares += (1.0,) if piece_count == 1 else (1 / max(piece_count, 1),) * piece_count
-            if len(rows) > start:
+            if len(lexicon_rows) > start:
                 known_words.append(word_index)
-                starts.append(start)
-        vectors = np.zeros((len(distinct), self.dimensions), np.float32)
-        if rows:
-            factors = self._scale[rows] * np.array(piece_shares, np.float32)
-            vectors[known_words] = np.add.reduceat(self._vectors[rows] * factors[:, None], starts)
-        return vectors
+                row_starts.append(start)
+        distinct_vectors = np.zeros((len(distinct), self.dimensions), np.float32)
+        if lexicon_rows:
+            factors = self._scale[lexicon_rows] * np.array(piece_shares, np.float32)
+            distinct_vectors[known_words] = np.add.reduceat(self._vectors[lexicon_rows] * factors[:, None], row_starts)
+        return distinct_vectors
 
 
 @cache

@@ -126,10 +126,10 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
             return Reply(message)
         content_blocks = getattr(message, "content", None) or ()
         block_texts = [getattr(block, "text", None) for block in content_blocks]
-        text = "".join(block_text for block_text in block_texts if isinstance(block_text, str))
+        message_text = "".join(block_text for block_text in block_texts if isinstance(block_text, str))
         model = getattr(message, "model", None)
-        problem = STOP_PROBLEMS.get(str(getattr(message, "stop_reason", None)))
-        return Reply(text, _usage_of_message(message), model if isinstance(model, str) else None, problem)
+        stop_problem = STOP_PROBLEMS.get(str(getattr(message, "stop_reason", None)))
+        return Reply(message_text, _usage_of_message(message), model if isinstance(model, str) else None, stop_problem)
 
 
 def _usage_of_message(message: object) -> Usage | None:

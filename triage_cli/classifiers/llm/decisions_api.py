@@ -102,12 +102,12 @@ class DecisionProvider(OpenAIClient):
     def _read_decision(self, decision: object, wire: str) -> Reply:
         if isinstance(decision, str) and is_web_page(decision):
             raise web_page_error(self._spec, self.address, 200)
-        body: Any = decision if isinstance(decision, Mapping) else _decision_body(decision)
-        if isinstance(body.get("error"), Mapping):
-            raise self.request_failure(ProviderError.of(500, body, {}))
-        usage, model = openai_usage(_DecisionFields(body.get("usage"))), body.get("model")
+        decision_body: Any = decision if isinstance(decision, Mapping) else _decision_body(decision)
+        if isinstance(decision_body.get("error"), Mapping):
+            raise self.request_failure(ProviderError.of(500, decision_body, {}))
+        usage, model = openai_usage(_DecisionFields(decision_body.get("usage"))), decision_body.get("model")
         model = model if isinstance(model, str) else None
-        answers = body.get("answers")
+        answers = decision_body.get("answers")
         choice = answers.get("category") if isinstance(answers, Mapping) else next(iter(answers or ()), None)
         if not isinstance(choice, Mapping):
             return Reply(None, usage, model)
@@ -115,8 +115,8 @@ class DecisionProvider(OpenAIClient):
             return Reply(None, usage, model, "refused")
         # TypeSafe's confidence is concentration, (K p - 1) / (K - 1); only `probabilities` has the probability p.
         confidence = choice.get("confidence") if wire == DECISIONS else None
-        text = json.dumps({"category": choice.get("choice"), "confidence": confidence})
-        return Reply(text, usage, model, None, _choice_probabilities(choice.get("probabilities")), "decision")
+        decision_json = json.dumps({"category": choice.get("choice"), "confidence": confidence})
+        return Reply(decision_json, usage, model, None, _choice_probabilities(choice.get("probabilities")), "decision")
 
 
 def _wants_system_one(refusal: ProviderError) -> bool:

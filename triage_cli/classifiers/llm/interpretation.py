@@ -64,8 +64,8 @@ def shown_message(error: TriageError, question: Question) -> str:
 
 def without_quote(error: E, question: Question) -> E:
     """Return an error that ends the run; its message ends where it begins to quote the ticket."""
-    start = _quote_in(error.message, question)
-    return error if start is None else type(error)(f"{error.message[:start]}…", hint=error.hint)
+    quote_start = _quote_in(error.message, question)
+    return error if quote_start is None else type(error)(f"{error.message[:quote_start]}…", hint=error.hint)
 
 
 def _quote_in(message: str, question: Question) -> int | None:
@@ -106,20 +106,20 @@ def _json_answer_in(answer_text: str) -> Mapping[str, Any] | None:
     """Return the JSON object with a category in a model's answer; None if there is none, or several that differ."""
     answers: list[Mapping[str, Any]] = []
     decoder = json.JSONDecoder()
-    start = answer_text.find("{")
+    answer_start = answer_text.find("{")
     for _ in range(50):  # bounded, for a text of many braces
-        if start < 0:
+        if answer_start < 0:
             break
         try:
-            value, end = decoder.raw_decode(answer_text, start)
+            json_value, answer_end = decoder.raw_decode(answer_text, answer_start)
         except (ValueError, RecursionError):
-            end = start + 1
+            answer_end = answer_start + 1
         else:
-            if isinstance(value, dict) and "category" in value:
-                answers.append(value)
+            if isinstance(json_value, dict) and "category" in json_value:
+                answers.append(json_value)
             else:
-                end = start + 1  # the answer may be nested
-        start = answer_text.find("{", end)
+                answer_end = answer_start + 1  # the answer may be nested
+        answer_start = answer_text.find("{", answer_end)
     if not answers or any(repr(other["category"]) != repr(answers[0]["category"]) for other in answers):
         return None
     return answers[0]

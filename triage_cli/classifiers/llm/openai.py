@@ -67,10 +67,10 @@ class OpenAIClient(ProviderClient[openai.AsyncOpenAI]):
 
 def read_status_error(error: openai.APIStatusError) -> ProviderError:
     """Read a status error of OpenAI's SDK, from the full response: its `body` has only the field `error`."""
-    body = error.body
+    error_body = error.body
     with suppress(ValueError):
-        body = error.response.json()
-    return ProviderError.of(error.status_code, body, error.response.headers)
+        error_body = error.response.json()
+    return ProviderError.of(error.status_code, error_body, error.response.headers)
 
 
 class OpenAIProvider(OpenAIClient):
@@ -101,8 +101,8 @@ class OpenAIProvider(OpenAIClient):
             form, without = self._form, frozenset(self._without)
             try:
                 # Not by `chat.completions.create`, which spends half of a call's CPU time on checking type hints.
-                body = self.completion_request(question, answer_tokens)
-                completion: object = await self.sdk.post("/chat/completions", body=body, cast_to=ChatCompletion)
+                request_body = self.completion_request(question, answer_tokens)
+                completion: object = await self.sdk.post("/chat/completions", body=request_body, cast_to=ChatCompletion)
             except openai.APIStatusError as error:
                 if not self.leave_out_refused(read_status_error(error), form, without):
                     raise self.translated_error(error) from None
@@ -188,14 +188,14 @@ class OpenAIProvider(OpenAIClient):
         usage, model = openai_usage(getattr(completion, "usage", None)), getattr(completion, "model", None)
         choice = next(iter(getattr(completion, "choices", None) or ()), None)
         message = getattr(choice, "message", None)
-        text = completion if isinstance(completion, str) else getattr(message, "content", None)
+        answer_text = completion if isinstance(completion, str) else getattr(message, "content", None)
         finish_reason = getattr(choice, "finish_reason", None)
-        problem = {"length": "cut", "content_filter": "refused"}.get(str(finish_reason))
+        finish_problem = {"length": "cut", "content_filter": "refused"}.get(str(finish_reason))
         if getattr(message, "refusal", None):
-            problem = "refused"
-        text = text if isinstance(text, str) else None
-        chances = likelihoods(_logprob_tokens(choice), question.labels) if not problem else {}
-        return Reply(text, usage, model if isinstance(model, str) else None, problem, chances, "logprob")
+            finish_problem = "refused"
+        answer_text = answer_text if isinstance(answer_text, str) else None
+        chances = likelihoods(_logprob_tokens(choice), question.labels) if not finish_problem else {}
+        return Reply(answer_text, usage, model if isinstance(model, str) else None, finish_problem, chances, "logprob")
 
 
 def _logprob_tokens(choice: object) -> Sequence[AnswerToken]:

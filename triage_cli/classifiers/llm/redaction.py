@@ -75,18 +75,18 @@ class _MaskedText:
 
     def mask(self, pattern: Pattern[str], span_of: Callable[[Match[str]], _MaskSpan], mask: str) -> bool:
         """Mask what a pattern and its check find in the text; return whether anything was masked."""
-        read_parts, masked_cells, last = [], [], 0
+        read_parts, masked_cells, masked_until = [], [], 0
         for match in pattern.finditer(self._read_text):
             if (span := span_of(match)) is None:
                 continue
             start, end = span
-            read_parts += [self._read_text[last:start], mask]
-            masked_cells += [*self.cells[last:start], *mask[:-1], mask[-1] + self.cells[end - 1][1:]]
-            last = end
-        if last:
-            self._read_text = "".join(read_parts) + self._read_text[last:]
-            self.cells = [*masked_cells, *self.cells[last:]]
-        return last > 0
+            read_parts += [self._read_text[masked_until:start], mask]
+            masked_cells += [*self.cells[masked_until:start], *mask[:-1], mask[-1] + self.cells[end - 1][1:]]
+            masked_until = end
+        if masked_until:
+            self._read_text = "".join(read_parts) + self._read_text[masked_until:]
+            self.cells = [*masked_cells, *self.cells[masked_until:]]
+        return masked_until > 0
 
 
 def _whole_match(match: Match[str]) -> _MaskSpan:
@@ -104,10 +104,10 @@ def _named_secret(match: Match[str]) -> _MaskSpan:
 
 def _iban(match: Match[str]) -> _MaskSpan:
     """Mask an IBAN with a valid checksum; the match may include following words."""
-    text = match.group()
-    for end in range(len(text), 14, -1):
-        iban = re.sub(r"[ -]", "", text[:end]).upper()
-        if 15 <= len(iban) <= 34 and text[end - 1].isalnum() and not text[end : end + 1].isalnum():
+    iban_text = match.group()
+    for end in range(len(iban_text), 14, -1):
+        iban = re.sub(r"[ -]", "", iban_text[:end]).upper()
+        if 15 <= len(iban) <= 34 and iban_text[end - 1].isalnum() and not iban_text[end : end + 1].isalnum():
             iban_digits = "".join(str(int(c, 36)) for c in iban[4:] + iban[:4])
             if int(iban_digits) % 97 == 1:
                 return match.start(), match.start() + end
@@ -144,9 +144,9 @@ def _is_card_number(card_number: str) -> bool:
 
 def _phone(match: Match[str]) -> _MaskSpan:
     """Mask a telephone number, but no date and no decimal fraction."""
-    text = match.group()
-    is_date_or_decimal = _DATE.fullmatch(text.strip("( )")) or _DECIMAL.fullmatch(text)
-    return None if is_date_or_decimal or sum(c.isdigit() for c in text) < 7 else match.span()
+    phone_text = match.group()
+    is_date_or_decimal = _DATE.fullmatch(phone_text.strip("( )")) or _DECIMAL.fullmatch(phone_text)
+    return None if is_date_or_decimal or sum(c.isdigit() for c in phone_text) < 7 else match.span()
 
 
 _GAPS_JOINED = re.compile(f"[{TABLE}{CONTROLS}]+|[^{TABLE}{CONTROLS}][{TABLE}{CONTROLS}]*")

@@ -38,8 +38,8 @@ class OpenAIBatchApi(OpenAIProvider):
 
     def request_line(self, custom_id: str, question: Question, answer_tokens: int) -> bytes:
         """Return one request of OpenAI's file as a line of JSON."""
-        body = self.completion_request(question, answer_tokens)
-        return batch_line({"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": body})
+        request_body = self.completion_request(question, answer_tokens)
+        return batch_line({"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": request_body})
 
     async def upload(self, batch_id: str, request_lines: IO[bytes]) -> str:
         """Upload the file of requests; OpenAI drops an unused one."""
