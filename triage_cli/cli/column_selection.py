@@ -17,40 +17,42 @@ Columns = Annotated[
 
 
 def parsed(typed: str | None) -> tuple[str, ...]:
-    """Return the named columns, none if nothing was typed; a name with a comma is quoted, as in CSV."""
+    """Return the columns that `--columns` names, none if it was not typed; a name with a comma is quoted, as in CSV."""
     if typed is None:
         return ()
-    names = tuple(column_name.strip() for column_name in next(csv.reader([typed], skipinitialspace=True), ()))
-    if not all(names) or not names:
+    column_names = tuple(column_name.strip() for column_name in next(csv.reader([typed], skipinitialspace=True), ()))
+    if not all(column_names) or not column_names:
         raise UsageError("--columns names no column", hint="write --columns ticket_id,category")
-    return names
+    return column_names
 
 
-def check(chosen: Sequence[str], known: Sequence[str]) -> None:
-    """Raise `UsageError` if the command does not print a chosen column, or the column that it is a part of."""
+def check(chosen: Sequence[str], printed_columns: Sequence[str]) -> None:
+    """Raise `UsageError` for a chosen column that the command does not print, alone or as a part of another column."""
     for column_name in chosen:
-        column, _, part = column_name.partition(".")
-        if column_name not in known and not (part and column in known):
-            near = difflib.get_close_matches(column_name.casefold(), {each.casefold(): each for each in known}, 1)
-            same = [each for each in known if near and each.casefold() == near[0]]
-            hint = f'did you mean "{same[0]}"?' if same else f"the columns are {', '.join(known)}"
+        whole_column, _, part = column_name.partition(".")
+        if column_name not in printed_columns and not (part and whole_column in printed_columns):
+            folded_columns = {name.casefold(): name for name in printed_columns}
+            near = difflib.get_close_matches(column_name.casefold(), folded_columns, 1)
+            near_columns = [name for name in printed_columns if near and name.casefold() == near[0]]
+            all_columns = f"the columns are {', '.join(printed_columns)}"
+            hint = f'did you mean "{near_columns[0]}"?' if near_columns else all_columns
             raise UsageError(f'no column "{column_name}"', hint=hint)
 
 
 def projected(record: Record, chosen: Sequence[str]) -> Record:
-    """Return a record with the chosen columns only."""
-    return {column_name: _value(record, column_name) for column_name in chosen}
+    """Return a record with only the columns that `--columns` has chosen."""
+    return {column_name: _column_value(record, column_name) for column_name in chosen}
 
 
-def _value(record: Record, column_name: str) -> Any:
-    """Return the value of a column; `a.b.c` is looked up in the objects that `a` holds, whose keys may hold dots."""
+def _column_value(record: Record, column_name: str) -> Any:
+    """Return the value of a column; `a.b.c` is looked up in the objects of column `a`, whose keys may hold dots."""
     if column_name in record:
         return record[column_name]
-    first, _, rest = column_name.partition(".")
-    while rest:
-        inner = record.get(first)
-        if isinstance(inner, Mapping):
-            return _value(inner, rest)
-        more, _, rest = rest.partition(".")
-        first = f"{first}.{more}"
+    whole_column, _, parts = column_name.partition(".")
+    while parts:
+        column_object = record.get(whole_column)
+        if isinstance(column_object, Mapping):
+            return _column_value(column_object, parts)
+        next_part, _, parts = parts.partition(".")
+        whole_column = f"{whole_column}.{next_part}"
     return None

@@ -1,6 +1,6 @@
-"""Shell completion of values: constants, names of the configuration, ids of tickets.
+"""Shell completion of typed values: constants, names of the configuration, ids of tickets.
 
-It never uses the network: with a remote or a database server it offers no ids.
+Completion never uses the network: with a remote or a database server it offers no ids.
 """
 
 import inspect
@@ -24,64 +24,65 @@ from triage_cli.domain.insight.stats import STATS_KEYS
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, Selection
 from triage_cli.readers.sniff import ALL_FORMATS
 
-LOOKED_AT = 1_000  # the newest tickets, whose ids are offered
-OFFERED = 100
-LISTS = ("status", "action", "by")  # options that take values with commas between them
-SPECIAL = re.compile(r"[^\w@%+=:,./-]")  # to a shell
+TICKETS_OFFERED = 1_000  # the newest ones, whose ids completion offers
+MOST_VALUES = 100  # that completion offers at once
+LIST_OPTIONS = ("status", "action", "by")  # their values have commas between them
+SHELL_SPECIAL = re.compile(r"[^\w@%+=:,./-]")  # characters that a shell reads
 
 
 def offer_values(app: typer.Typer) -> None:
     """Add completion of values to the commands of an app."""
     for command in app.registered_commands:
         for parameter in inspect.signature(command.callback).parameters.values() if command.callback else ():
-            for info in getattr(parameter.annotation, "__metadata__", ()):
-                if isinstance(info, ParameterInfo) and parameter.name in VALUES:
-                    info.autocompletion = _completer(parameter.name)
+            for parameter_info in getattr(parameter.annotation, "__metadata__", ()):
+                if isinstance(parameter_info, ParameterInfo) and parameter.name in VALUES:
+                    parameter_info.autocompletion = _completer(parameter.name)
 
 
 def _completer(name: str) -> Callable[..., list[str]]:
-    """Return a function that offers values with the typed beginning; after an error it offers nothing."""
+    """Return the completion of a parameter: it offers values with the typed beginning; after an error, none."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        before, comma, _ = incomplete.rpartition(",") if name in LISTS else ("", "", "")
+        values_before, comma, _ = incomplete.rpartition(",") if name in LIST_OPTIONS else ("", "", "")
         try:
-            offered_values = (f"{before}{comma}{_as_typed(value)}" for value in VALUES[name](_config(ctx)))
-            return list(islice((value for value in offered_values if value.startswith(incomplete)), OFFERED))
+            values = (f"{values_before}{comma}{_quoted_for_shell(value)}" for value in VALUES[name](_config(ctx)))
+            return list(islice((value for value in values if value.startswith(incomplete)), MOST_VALUES))
         except (TriageError, OSError):  # nothing may be printed into the command line
             return []
 
     return complete
 
 
-def _as_typed(value: str) -> str:
-    """Return a value quoted for the command line; bash quotes it itself."""
-    bash = os.environ.get("_TRIAGE_COMPLETE", "").endswith("bash")
-    return SPECIAL.sub(r"\\\g<0>", value) if bash else value
+def _quoted_for_shell(value: str) -> str:
+    """Return an offered value, quoted for the command line of bash; other shells quote it themselves."""
+    is_bash = os.environ.get("_TRIAGE_COMPLETE", "").endswith("bash")
+    return SHELL_SPECIAL.sub(r"\\\g<0>", value) if is_bash else value
 
 
 def _config(ctx: typer.Context) -> Config:
-    contexts: list[Any] = [ctx, ctx.find_root()]
-    own, root = (GlobalOptions(*(c.params.get(f"_{name}") for name in GlobalOptions._fields)) for c in contexts)
-    return CommandContext(own.over(root)._replace(quiet=True), "served").config
+    command_contexts: list[Any] = [ctx, ctx.find_root()]
+    fields = [f"_{name}" for name in GlobalOptions._fields]
+    command_options, root_options = (GlobalOptions(*map(c.params.get, fields)) for c in command_contexts)
+    return CommandContext(command_options.over(root_options)._replace(quiet=True), "served").config
 
 
-def _categories(config: Config) -> Iterator[str]:
+def _category_names(config: Config) -> Iterator[str]:
     return (category.name for category in config.categories)
 
 
-def _destinations(config: Config) -> Iterable[str]:
+def _destination_names(config: Config) -> Iterable[str]:
     return dict.fromkeys([*config.destinations, *(name for rule in config.routes for name in rule.to)])
 
 
-def _ids(config: Config) -> Iterator[str]:
-    """Yield names of the newest tickets that need no quoting in a shell, since an external id may be any text."""
+def _ticket_names(config: Config) -> Iterator[str]:
+    """Yield the names of the newest tickets that need no quoting in a shell, since an external id may be any text."""
     if config.remote or "://" in config.database:
         return
-    for ticket in wiring.stores.open_store(config).find(Selection(limit=LOOKED_AT)):
+    for ticket in wiring.stores.open_store(config).find(Selection(limit=TICKETS_OFFERED)):
         yield shell_name(ticket)
 
 
-# By the name of an option's or argument's parameter.
+# The completion of an option or argument, by the name of its parameter.
 VALUES: dict[str, Callable[[Config], Iterable[str]]] = {
     "status": lambda _: STATUSES,
     "priority": lambda _: PRIORITIES,
@@ -90,12 +91,12 @@ VALUES: dict[str, Callable[[Config], Iterable[str]]] = {
     "action": lambda _: tuple(EventAction),
     "kind": lambda _: RUN_KINDS,
     "file_format": lambda _: ALL_FORMATS,
-    "category": _categories,
+    "category": _category_names,
     "classifier": lambda config: config.classifiers,
     "source": lambda config: config.sources,
     "names": lambda config: config.sources,
-    "destination": _destinations,
-    "send": _destinations,
-    "ids": _ids,
-    "name": _ids,
+    "destination": _destination_names,
+    "send": _destination_names,
+    "ids": _ticket_names,
+    "name": _ticket_names,
 }

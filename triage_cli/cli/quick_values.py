@@ -1,4 +1,4 @@
-"""Values of options that need no conversion: for the others typer imports pydantic, a third of what a start takes."""
+"""Quick values of options, which need no conversion: to convert, typer imports pydantic, a third of a start's time."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -6,28 +6,28 @@ from typing import Any, Literal, get_args, get_origin
 
 
 def spare_conversions(params: Iterable[Any]) -> None:
-    """Let typer's parameters take values that have their type already as they are."""
+    """Let typer's parameters take values that have their type already without a conversion."""
     for param in params:
         if "process_value" not in vars(param):
-            param.process_value = partial(_process, param, param.process_value)
+            param.process_value = partial(_quick_value, param, param.process_value)
 
 
-def _process(param: Any, convert: Any, ctx: Any, value: Any) -> Any:
+def _quick_value(param: Any, convert: Any, ctx: Any, value: Any) -> Any:
     """Return the value of a parameter, by typer's own way where it must be converted or is missing."""
-    several = param.multiple or param.nargs == -1
+    is_list = param.multiple or param.nargs == -1
     if value is None:
-        quick, value = True, () if several else None
+        is_quick, value = True, () if is_list else None
     else:
-        quick = _is_typed(param.type_descriptor.annotation, value, several=several)
-        quick = quick and param.type_descriptor.parameter_info.parser is None
-        value = list(value) if several else value
-    if not quick or (param.required and param.value_is_missing(value)):
+        is_quick = _has_type_already(param.type_descriptor.annotation, value, is_list=is_list)
+        is_quick = is_quick and param.type_descriptor.parameter_info.parser is None
+        value = list(value) if is_list else value
+    if not is_quick or (param.required and param.value_is_missing(value)):
         return convert(ctx, value)
     return param.callback(ctx, param, value) if param.callback else value
 
 
-def _is_typed(annotation: Any, value: Any, *, several: bool) -> bool:
+def _has_type_already(annotation: Any, value: Any, *, is_list: bool) -> bool:
     """Return whether a value, which is text if it was typed, has its type already."""
-    if several:
+    if is_list:
         return bool(annotation == list[str])
     return annotation is type(value) or (get_origin(annotation) is Literal and value in get_args(annotation))

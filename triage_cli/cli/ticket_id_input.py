@@ -1,4 +1,4 @@
-"""Reads names of tickets, typed or from stdin: one a line, a column of a CSV, JSON Lines, or a JSON array."""
+"""Input of ticket ids, typed or from stdin: one a line, a column of a CSV, JSON Lines, or a JSON array."""
 
 import re
 import sys
@@ -14,9 +14,9 @@ from triage_cli.readers.csv_reader import csv_rows
 from triage_cli.readers.json_reader import json_values
 from triage_cli.readers.sniff import text_lines
 
-# The better one first: `run` adds `triage_ticket_id`; the others may be columns of the input.
+# Names of ticket ids, the better one first: `run` adds `triage_ticket_id`; others may be columns of the input.
 IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")
-_JSON = re.compile(r'\s*(?:\{|\[\s*(?:[\[{"\]\d]|$))')
+_JSON_INPUT = re.compile(r'\s*(?:\{|\[\s*(?:[\[{"\]\d]|$))')
 
 
 def stdin() -> BinaryIO:
@@ -29,7 +29,7 @@ def stdin() -> BinaryIO:
 
 
 def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str, ...] | None, int]:
-    """Return the ids of the named tickets (None: no names), and the number of piped names without a ticket.
+    """Return the ticket ids of the named tickets (None: no names), and the number of piped names without a ticket.
 
     The name `-` alone stands for the names on stdin, of which unknown ones are reported. A typed unknown name raises
     `NotFoundError`.
@@ -39,53 +39,53 @@ def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
     if list(names) != ["-"]:
         return tuple(dict.fromkeys(session.triage.resolve(name) for name in names)), 0
     ticket_ids: dict[str, None] = {}
-    missing = 0
+    unknown_names = 0
     for name in session.stopper.interruptible(names_in(stdin())):
         try:
             ticket_ids[session.triage.resolve(name)] = None
         except NotFoundError as error:
-            missing += 1
+            unknown_names += 1
             session.report(error)
-    return tuple(ticket_ids), missing
+    return tuple(ticket_ids), unknown_names
 
 
 def opened(stream: BinaryIO) -> tuple[str, Iterator[str]]:
-    """Return the first line that is not blank, empty if there is none, and the lines after it."""
+    """Return the first line of an input that is not blank, empty if there is none, and the lines after it."""
     lines = text_lines(stream)
     return next((name_line for name_line in lines if name_line.strip()), ""), lines
 
 
 def columns_of(first: str) -> tuple[str, list[str]]:
-    """Return the delimiter and the column names of a CSV by its first line; a line with one name is one column."""
-    found = [(each, column_names(next(csv_rows([first], each), []))) for each in ",;\t"]
-    return next((each for each in found if {*each[1]} & {*IDS}), found[0])
+    """Return the delimiter and the columns of a CSV of ticket ids by its first line; one name is one column."""
+    column_choices = [(delimiter, column_names(next(csv_rows([first], delimiter), []))) for delimiter in ",;\t"]
+    return next((choice for choice in column_choices if {*choice[1]} & {*IDS}), column_choices[0])
 
 
 def column_names(header: Sequence[str]) -> list[str]:
-    """Return the names of columns in lower case; if none of several is ours, that of an import's ids is external_id."""
-    names = [cell.strip().lower() for cell in header]
-    if len(names) > 1 and not {*names} & {*IDS} and (at := id_column(names)) is not None:
-        names[at] = "external_id"
-    return names
+    """Return a header's columns in lower case; if none has ticket ids, the column of an import's ids is external_id."""
+    columns = [cell.strip().lower() for cell in header]
+    if len(columns) > 1 and not {*columns} & {*IDS} and (id_index := id_column(columns)) is not None:
+        columns[id_index] = "external_id"
+    return columns
 
 
 def is_json(first: str) -> bool:
-    """Return whether an input is JSON, by its first line; `[X-1]` is a name."""
-    return _JSON.match(first) is not None
+    """Return whether an input of ticket ids is JSON, by its first line; `[X-1]` is a name of a ticket."""
+    return _JSON_INPUT.match(first) is not None
 
 
 def values(first: str, lines: Iterable[str]) -> Iterator[tuple[int, str, Any, str]]:
-    """Yield the values of JSON Lines or of an array, each with its line, its text, and why it is malformed, or ""."""
+    """Yield the values of an input in JSON, each with its line, its text, and why it is malformed, or ""."""
     return json_values(chain([first], lines), by_line=first.lstrip().startswith("{"))
 
 
 def malformed(line: int, problem: str) -> InputError:
-    """Return the error for malformed JSON."""
+    """Return the error for malformed JSON in an input of ticket ids."""
     return InputError(f"line {line}: {problem}", hint="pipe objects with a ticket_id, one a line or an array of them")
 
 
 def names_in(stream: BinaryIO) -> Iterator[str]:
-    """Read names of tickets: one a line, the id column of a CSV, or JSON."""
+    """Read names of tickets from an input: one a line, the id column of a CSV, or JSON."""
     first, lines = opened(stream)
     if is_json(first):
         for line, _, name, problem in json_names(first, lines):
@@ -97,31 +97,32 @@ def names_in(stream: BinaryIO) -> Iterator[str]:
 
 
 def json_names(first: str, lines: Iterable[str]) -> Iterator[tuple[int, str, str, str]]:
-    """Read names from JSON, each with its line, its text, and why it is none, or ""."""
+    """Read names of tickets from JSON, each with its line, its text, and why it is none, or ""."""
     for line, text, value, problem in values(first, lines):
-        name = "" if problem else _name_in(value)
+        name = "" if problem else _name_of_value(value)
         yield line, text, name, problem or ("" if name else "no ticket_id")
 
 
 def plain_names(first: str, lines: Iterable[str]) -> Iterator[str]:
-    """Read names: one a line, or the id column of a CSV."""
+    """Read names of tickets: one a line, or the id column of a CSV."""
     delimiter, columns = columns_of(first)
-    column = next((c for c in IDS if c in columns), None)
-    if column is not None:
-        at = columns.index(column)
-        yield from (row[at].strip() for row in csv_rows(lines, delimiter) if len(row) > at and row[at].strip())
+    id_column_name = next((c for c in IDS if c in columns), None)
+    if id_column_name is not None:
+        id_index = columns.index(id_column_name)
+        id_cells = (row[id_index].strip() for row in csv_rows(lines, delimiter) if len(row) > id_index)
+        yield from filter(None, id_cells)
         return
     if len(columns) > 1:
         raise InputError(f"no column of ticket ids among {', '.join(columns)}", hint="name one ticket_id")
-    yield from (_unquoted(name_line.strip()) for name_line in chain([first], lines) if name_line.strip())
+    yield from (_unquoted_name(name_line.strip()) for name_line in chain([first], lines) if name_line.strip())
 
 
-def _unquoted(name: str) -> str:
-    """Return a name without the quotes that jq prints around it."""
+def _unquoted_name(name: str) -> str:
+    """Return the name of a ticket without the quotes that jq prints around it."""
     return name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name
 
 
-def _name_in(value: object) -> str:
-    names = [value.get(key) for key in IDS] if isinstance(value, dict) else [value]
-    usable = (name for name in names if name and isinstance(name, str | int) and not isinstance(name, bool))
-    return str(next(usable, ""))
+def _name_of_value(value: object) -> str:
+    id_values = [value.get(key) for key in IDS] if isinstance(value, dict) else [value]
+    usable_ids = (each for each in id_values if each and isinstance(each, str | int) and not isinstance(each, bool))
+    return str(next(usable_ids, ""))
