@@ -125,7 +125,7 @@ def build(name: str | None = None) -> typer.Typer:
     """Return the typer app with one command, or with all commands."""
     app = typer.Typer(
         name="triage",
-        cls=help_text.Overview,
+        cls=help_text.OverviewHelp,
         help=HELP,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

@@ -1,4 +1,4 @@
-"""The format of help pages: commands under headings, a command's own options, and global options in one line."""
+"""The text of help pages: commands under headings, a command's own options, and global options in one line."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ from triage_cli.cli import terminal
 from triage_cli.cli.context import GlobalOptions
 from triage_cli.cli.quick_values import spare_conversions
 
-# Summaries are short enough for 80 columns.
+# The commands of the help under their headings; summaries are short enough for 80 columns.
 HEADINGS = {
     "The job": {
         "run": "Store, classify and route in one pass",
@@ -54,52 +54,52 @@ HEADINGS = {
     },
 }
 SUMMARIES = {command_name: summary for commands in HEADINGS.values() for command_name, summary in commands.items()}
-# Examples for commands whose docstring has none.
+# Examples in the help of commands whose docstring has none.
 EXAMPLES = {
     "db path": "sqlite3 $(triage db path)",
     "db backup": "triage db backup triage-$(date +%F).db",
     "db copy": "triage db copy postgresql://triage@db.example.com/triage",
 }
-# The names of values, by typer's names of their types.
-KINDS = {"str": "TEXT", "int": "N", "int range": "N", "float": "X", "path": "FILE"}
-EVERYWHERE = {f"_{option_name}" for option_name in GlobalOptions._fields}
+# The names of values in the help, by typer's names of their types.
+VALUE_NAMES = {"str": "TEXT", "int": "N", "int range": "N", "float": "X", "path": "FILE"}
+GLOBAL_PARAMETERS = {f"_{option_name}" for option_name in GlobalOptions._fields}
 
 
 def dress(app: typer.Typer) -> None:
-    """Set the help of all commands of an app."""
+    """Set the help pages of all commands of an app."""
     for command in app.registered_commands:
-        command.cls, command.short_help = Command, SUMMARIES.get(command.name or "")
+        command.cls, command.short_help = CommandHelp, SUMMARIES.get(command.name or "")
     for group in app.registered_groups:
-        group.cls, group.short_help = Group, SUMMARIES.get(group.name or "")
+        group.cls, group.short_help = GroupHelp, SUMMARIES.get(group.name or "")
         for command in group.typer_instance.registered_commands if group.typer_instance else ():
-            command.cls = Command
+            command.cls = CommandHelp
 
 
-class Coloured:
-    """Adds colours to a help page, and spares values that have their type already a conversion."""
+class ColouredHelp:
+    """A help page with colours; values of options that have their type already are not converted."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the command's options and arguments, `--help` too."""
+        """Return the options and arguments that the help lists, `--help` too."""
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         spare_conversions(params)
         return params
 
     def get_help(self, ctx: Any) -> str:
-        """Return the page."""
+        """Return the help page in colour."""
         return terminal.help_page(super().get_help(ctx), sys.stdout)  # type: ignore[misc]
 
 
-class Command(Coloured, TyperCommand):
-    """A command whose help lists its own options, and mentions the global ones in one line."""
+class CommandHelp(ColouredHelp, TyperCommand):
+    """The help of a command: lists its own options, and mentions the global ones in one line."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return the arguments of the usage line."""
+        """Return the arguments for the usage line of the help."""
         del ctx
-        names = ((p.metavar or p.name.upper(), p.required) for p in self.params if p.param_type_name == "argument")
-        return ["[OPTIONS]", *(n if needed or n.startswith("[") else f"[{n}]" for n, needed in names)]
+        arguments = ((p.metavar or p.name.upper(), p.required) for p in self.params if p.param_type_name == "argument")
+        return ["[OPTIONS]", *(n if needed or n.startswith("[") else f"[{n}]" for n, needed in arguments)]
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        """Write the description and the examples."""
+        """Write the description of a command and its examples into the help."""
         super().format_help_text(ctx, formatter)
         if examples := EXAMPLES.get(ctx.command_path.partition(" ")[2]):
             formatter.write_paragraph()
@@ -107,29 +107,30 @@ class Command(Coloured, TyperCommand):
                 formatter.write_text("\b\n" + examples)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments and options."""
-        rows = {heading: [_option_row(p, ctx) for p in params] for heading, params in self._by_heading().items()}
+        """Write arguments and options into the help."""
+        params_by_heading = self._params_by_heading().items()
+        help_rows = {heading: [_option_row(param, ctx) for param in params] for heading, params in params_by_heading}
         for heading in ("Arguments", "Options"):
-            if rows[heading]:
+            if help_rows[heading]:
                 with formatter.section(heading):
-                    formatter.write_dl(rows[heading])
+                    formatter.write_dl(help_rows[heading])
         with formatter.section("Options of every command, before it or after (triage --help says more)"):
-            names = (option.replace(", ", "/") for option, _ in rows["everywhere"])
-            formatter.write_text(", ".join([*names, "-h/--help"]))
+            global_names = (option.replace(", ", "/") for option, _ in help_rows["everywhere"])
+            formatter.write_text(", ".join([*global_names, "-h/--help"]))
 
-    def _by_heading(self) -> dict[str, list[Any]]:
-        headings: dict[str, list[Any]] = {"Arguments": [], "Options": [], "everywhere": []}
+    def _params_by_heading(self) -> dict[str, list[Any]]:
+        params_by_heading: dict[str, list[Any]] = {"Arguments": [], "Options": [], "everywhere": []}
         for param in self.params:
             heading = "Arguments" if param.param_type_name == "argument" else "Options"
-            headings["everywhere" if param.name in EVERYWHERE else heading].append(param)
-        return headings
+            params_by_heading["everywhere" if param.name in GLOBAL_PARAMETERS else heading].append(param)
+        return params_by_heading
 
 
 def _option_row(param: Any, ctx: Any) -> tuple[str, str]:
-    """Return a parameter and its help, without the framework's texts about types and ranges."""
+    """Return a parameter and its help text, without typer's texts about types and ranges."""
     if param.metavar is None and not getattr(param, "is_flag", False):
-        kind = re.sub(r"^<(?:list\[)?|\]?>$", "", param.display_type(ctx))
-        param.metavar = KINDS.get(kind, kind)
+        type_name = re.sub(r"^<(?:list\[)?|\]?>$", "", param.display_type(ctx))
+        param.metavar = VALUE_NAMES.get(type_name, type_name)
     param.min = param.max = None  # the value is checked elsewhere
     name, description = param.get_help_record(ctx)
     if param.param_type_name == "argument":
@@ -137,25 +138,25 @@ def _option_row(param: Any, ctx: Any) -> tuple[str, str]:
     return name, description
 
 
-class Group(Coloured, TyperGroup):
-    """A group whose help lists each command with its whole first sentence."""
+class GroupHelp(ColouredHelp, TyperGroup):
+    """The help of a group: lists each command with its whole first sentence."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands."""
+        """Write the commands of the group into the help."""
         del ctx
-        rows = [
+        command_rows = [
             (command_name, (c.help or "").partition("\n\n")[0].replace("\n", " "))
             for command_name, c in self.commands.items()
         ]
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl(command_rows)
 
 
-class Overview(Coloured, TyperGroup):
+class OverviewHelp(ColouredHelp, TyperGroup):
     """The help of the program, with commands under headings."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write all commands, also those whose module was not imported."""
+        """Write all commands into the help, also those whose module was not imported."""
         del ctx
         for heading, commands in HEADINGS.items():
             with formatter.section(heading):

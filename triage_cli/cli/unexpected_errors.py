@@ -1,4 +1,4 @@
-"""Turns any error that ends a command into one for the user: of this machine, of its limits, or unexpected."""
+"""Turns unexpected errors that end a command into errors for the user: of this machine, of its limits, or others."""
 
 import errno
 import sys
@@ -8,31 +8,31 @@ from triage_cli.domain.errors import TriageError, UnavailableError, UsageError
 from triage_cli.runtime import resource_exhaustion
 
 # Errors of the disk: no space, no quota, a file that is too large, a device that fails.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 # Errors of a place that may not be used, such as a read-only home.
-CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 
 
 def as_triage_error(error: Exception) -> TriageError:
-    """Return an error as one for the user."""
+    """Return an unexpected error as one for the user; an expected error stays as it is."""
     if isinstance(error, TriageError):
         return resource_exhaustion.lack_of(error) or error
-    system = _system_error(error) if isinstance(error, OSError) else None
+    machine_error = _machine_error(error) if isinstance(error, OSError) else None
     return (
-        system
+        machine_error
         or resource_exhaustion.lack_of(error)
         or TriageError(f"unexpected {type(error).__name__}", hint="run it again with -v and report what it prints")
     )
 
 
-def _system_error(error: OSError) -> TriageError | None:
+def _machine_error(error: OSError) -> TriageError | None:
     """Return the error for the user if this machine caused it (disk, memory, rights); None if it did not."""
     if error.errno == errno.EBADF and terminal.is_closed(sys.stdout):
         return terminal.stdout_closed()
-    if error.errno in DISK:
+    if error.errno in DISK_ERRORS:
         terminal.drop(sys.stdout)  # what is still to be written there would fail again
         hint = "what is stored stays; free some space and run the same command again"
         return UnavailableError(f"cannot write: {error.strerror}", hint=hint)
-    if error.errno in CLOSED and error.filename:
+    if error.errno in ACCESS_ERRORS and error.filename:
         return UsageError(f"cannot use {error.filename}: {error.strerror}", hint="check its name and its rights")
     return None

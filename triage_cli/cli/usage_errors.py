@@ -1,7 +1,7 @@
-"""Translates usage errors of click and typer to sentences of this program."""
+"""Usage errors of click and typer, translated to sentences of this program."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from shlex import quote
@@ -10,8 +10,8 @@ import typer
 
 from triage_cli.domain.errors import UsageError
 
-# Commands of other programs, and their counterparts here.
-COMMANDS = {
+# Mistyped commands: those of other programs, and their counterparts in this one.
+COMMANDS_OF_OTHERS = {
     "delete": "triage forget --customer-id C erases a customer's text",
     "dump": "triage list -o jsonl prints all tickets",
     "edit": "triage create FILE updates tickets, triage verdict ID CATEGORY corrects one",
@@ -27,7 +27,7 @@ COMMANDS = {
     "train": "triage learn",
     "undo": "triage verdict ID --clear takes back a verdict",
 }
-OPTIONS = {
+OPTIONS_OF_OTHERS = {
     "--csv": "-o csv",
     "--customer": "--customer-id",
     "--format": "-o",
@@ -38,14 +38,14 @@ OPTIONS = {
     "-l": "--limit",
     "-n": "--limit",
 }
-ALIKE = 0.7  # the least similarity of a suggested word
-NO_COMMAND = re.compile(r"No such command '(.*?)'")
-EXTRA = re.compile(r"Got unexpected extra argument\(s\) \((.*)\)", re.DOTALL)
-NO_VALUE = re.compile(r"Option '(.*)' requires an argument")
-INVALID = re.compile(r"Invalid value for (.*?): (.*)", re.DOTALL)
-MISSING = re.compile(r"Missing (?:argument|option) '(.*?)'")
-# Messages about values, and what the option accepts.
-TAKES = (
+LEAST_SIMILARITY = 0.7  # of a mistyped name and a suggested one
+NO_SUCH_COMMAND = re.compile(r"No such command '(.*?)'")
+EXTRA_ARGUMENT = re.compile(r"Got unexpected extra argument\(s\) \((.*)\)", re.DOTALL)
+OPTION_WITHOUT_VALUE = re.compile(r"Option '(.*)' requires an argument")
+INVALID_VALUE = re.compile(r"Invalid value for (.*?): (.*)", re.DOTALL)
+MISSING_PARAMETER = re.compile(r"Missing (?:argument|option) '(.*?)'")
+# What click says about an invalid value, and what the option takes instead.
+INVALID_VALUE_PROBLEMS = (
     (re.compile(r"valid integer|no fractional"), "a whole number"),
     (re.compile(r"valid number"), "a number"),
     (re.compile(r"greater than or equal to (\S+)"), r"\1 or more"),
@@ -57,57 +57,59 @@ TAKES = (
 
 def translated(error: typer.TyperException, command: str) -> UsageError:
     """Return a usage error in one sentence; `command` is the typed one, as in `triage list`."""
-    page = f"{getattr(getattr(error, 'ctx', None), 'command_path', command)} --help"
-    message = error.format_message().replace(": Value error, ", ": ").rstrip(".")
-    if match := NO_COMMAND.match(message):
+    help_command = f"{getattr(getattr(error, 'ctx', None), 'command_path', command)} --help"
+    click_message = error.format_message().replace(": Value error, ", ": ").rstrip(".")
+    if match := NO_SUCH_COMMAND.match(click_message):
         return UsageError(f'no command "{match[1]}"', hint=_command_hint(match[1], error, command))
     if typed_name := getattr(error, "option_name", None):
-        if NO_VALUE.match(message):
-            return UsageError(f"{typed_name} needs a value", hint=f"{page} tells more")
-        if message.startswith("No such option"):
-            return UsageError(f"no option {typed_name}", hint=_option_hint(typed_name, _known(error), page))
-    if match := EXTRA.match(message):
-        return UsageError(f'"{match[1]}" is more than this command takes', hint=f"{page} tells more")
-    if match := MISSING.match(message):
-        return UsageError(f"{match[1]} is missing", hint=f"{page} tells more")
-    if match := INVALID.match(message):
-        message = _invalid(match[1], match[2])
-    return UsageError(message, hint=f"{page} tells more")
+        if OPTION_WITHOUT_VALUE.match(click_message):
+            return UsageError(f"{typed_name} needs a value", hint=f"{help_command} tells more")
+        if click_message.startswith("No such option"):
+            hint = _option_hint(typed_name, _options_of_command(error), help_command)
+            return UsageError(f"no option {typed_name}", hint=hint)
+    if match := EXTRA_ARGUMENT.match(click_message):
+        return UsageError(f'"{match[1]}" is more than this command takes', hint=f"{help_command} tells more")
+    if match := MISSING_PARAMETER.match(click_message):
+        return UsageError(f"{match[1]} is missing", hint=f"{help_command} tells more")
+    if match := INVALID_VALUE.match(click_message):
+        click_message = _invalid_value(match[1], match[2])
+    return UsageError(click_message, hint=f"{help_command} tells more")
 
 
 def _command_hint(typed_name: str, error: typer.TyperException, command: str) -> str:
-    """Return a hint for a word that is no command, or no command of a group such as `triage db`."""
+    """Return the hint for a typed name that is no command, or no command of a group such as `triage db`."""
     commands = getattr(getattr(getattr(error, "ctx", None), "command", None), "commands", ())
-    near = get_close_matches(typed_name, commands, 1, ALIKE)
-    if command == "triage" and typed_name in COMMANDS:
-        return COMMANDS[typed_name]
+    near_commands = get_close_matches(typed_name, commands, 1, LEAST_SIMILARITY)
+    if command == "triage" and typed_name in COMMANDS_OF_OTHERS:
+        return COMMANDS_OF_OTHERS[typed_name]
     if command == "triage" and Path(typed_name).is_file():
         return f"triage run {quote(typed_name)} reads the file"
-    if command == "triage" and not near and any(map(str.isdigit, typed_name)):
+    if command == "triage" and not near_commands and any(map(str.isdigit, typed_name)):
         return f"if it is a ticket, triage show {quote(typed_name)}"
-    return f'did you mean "{command} {near[0]}"?' if near else f"{command} --help tells more"
+    return f'did you mean "{command} {near_commands[0]}"?' if near_commands else f"{command} --help tells more"
 
 
-def _option_hint(typed_name: str, known: Iterable[str], page: str) -> str:
-    names = list(known)
-    if typed_name in OPTIONS and OPTIONS[typed_name].split()[0] in names:
-        return f"it is {OPTIONS[typed_name]} here"
-    longer = [each for each in names if each.startswith(typed_name)]
-    alike = [each for each in names if each[:3] == typed_name[:3]]  # --force is not meant by --source
-    near = longer[:1] or get_close_matches(typed_name, alike, 1, ALIKE)
-    return f"did you mean {near[0]}?" if near else f"{page} tells more"
+def _option_hint(typed_name: str, option_names: Sequence[str], help_command: str) -> str:
+    """Return the hint for a typed name that is no option of the command."""
+    if typed_name in OPTIONS_OF_OTHERS and OPTIONS_OF_OTHERS[typed_name].split()[0] in option_names:
+        return f"it is {OPTIONS_OF_OTHERS[typed_name]} here"
+    longer_options = [each for each in option_names if each.startswith(typed_name)]
+    alike_options = [each for each in option_names if each[:3] == typed_name[:3]]  # --force is not meant by --source
+    near_options = longer_options[:1] or get_close_matches(typed_name, alike_options, 1, LEAST_SIMILARITY)
+    return f"did you mean {near_options[0]}?" if near_options else f"{help_command} tells more"
 
 
-def _known(error: typer.TyperException) -> list[str]:
-    """Return the options of the typed command."""
+def _options_of_command(error: typer.TyperException) -> list[str]:
+    """Return the options of the command whose usage is wrong."""
     command: Mapping[str, object] = vars(getattr(getattr(error, "ctx", None), "command", None) or error)
-    params = command.get("params")
-    return [option for param in params for option in param.opts] if isinstance(params, list) else []
+    command_params = command.get("params")
+    return [option for param in command_params for option in param.opts] if isinstance(command_params, list) else []
 
 
-def _invalid(parameter: str, problem: str) -> str:
+def _invalid_value(parameter: str, problem: str) -> str:
+    """Return the sentence about an invalid value: what its parameter takes."""
     parameter = parameter.rpartition("/ ")[2].strip("'")
-    for pattern, takes in TAKES:
+    for pattern, takes in INVALID_VALUE_PROBLEMS:
         if match := pattern.search(problem):
             return f"{parameter} takes {match.expand(takes)}".replace("'", "")
     return f"{parameter}: {problem}"
