@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
 from rich.text import Text
 
-from triage_cli.cli.context import CommandContext, GlobalOptions
+from triage_cli.cli.context import CommandContext
+from triage_cli.cli.global_options import GlobalOptions
 from triage_cli.cli.review.app import ReviewApp
 from triage_cli.cli.review.filters import View
 from triage_cli.cli.review.session import ReviewSession

@@ -221,9 +221,11 @@ def test_the_name_of_a_column_is_as_harmless(nasty: str) -> None:
 
 
 def test_a_password_in_an_address_is_not_in_the_record_of_runs() -> None:
-    from triage_cli.cli.context import words_of
+    from triage_cli.cli.context import recorded_command_line
 
-    recorded = words_of(["--db=postgresql://me:hunter2@h/t", "create", "--subject", "hello there", "--note=mine"])
+    recorded = recorded_command_line(
+        ["--db=postgresql://me:hunter2@h/t", "create", "--subject", "hello there", "--note=mine"]
+    )
     assert recorded == "'--db=postgresql://me:***@h/t' create --subject '…' '--note=…'"
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from triage_cli.cli import options, ticket_id_input
-from triage_cli.cli.context import words_of
+from triage_cli.cli.context import recorded_command_line
 from triage_cli.cli.output import Printer
 from triage_cli.destinations.payload import payload_line
 from triage_cli.domain import dedup, ids, json_values, routing, routing_rules, times
@@ -194,7 +194,7 @@ def test_any_bytes_are_ids_or_an_error(data: bytes) -> None:
 @quickly
 @given(st.lists(st.text(max_size=12) | st.sampled_from(["--subject", "--customer-id", "--note=", "--db"]), max_size=6))
 def test_any_command_line_can_be_kept(args: list[str]) -> None:
-    recorded = words_of(args)
+    recorded = recorded_command_line(args)
     for before, after in pairwise(args):
         if before in ("--subject", "--customer-id") and len(after) > 8 and args.count(after) == 1:
             assert after not in recorded

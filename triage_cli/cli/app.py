@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from triage_cli import __version__
-from triage_cli.cli import context, help_text, messages, terminal
+from triage_cli.cli import help_text, messages, terminal
 from triage_cli.cli.command import with_global_options
+from triage_cli.cli.global_options import GlobalOptions
 from triage_cli.cli.unexpected_errors import as_triage_error
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.exit_codes import ExitCode
@@ -179,7 +180,7 @@ def _show_version(asked: bool) -> None:
 
 @with_global_options
 def _run_app(
-    global_options: context.GlobalOptions,
+    global_options: GlobalOptions,
     ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
@@ -191,4 +192,4 @@ def _run_app(
         return ExitCode.OK
     from triage_cli.cli.commands.views import start_screen
 
-    return start_screen.start(ctx=ctx, **dict.fromkeys(f"_{name}" for name in context.GlobalOptions._fields))
+    return start_screen.start(ctx=ctx, **dict.fromkeys(f"_{name}" for name in GlobalOptions._fields))

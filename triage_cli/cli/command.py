@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import typer
 
-from triage_cli.cli.context import OPTIONS, CommandContext, GlobalOptions, Remote
+from triage_cli.cli.context import CommandContext, Remote
+from triage_cli.cli.global_options import GLOBAL_OPTIONS, GlobalOptions
 from triage_cli.cli.unexpected_errors import as_triage_error
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.exit_codes import ExitCode
@@ -135,7 +136,7 @@ def _with_signature(
 
     global_parameters = [
         inspect.Parameter(f"_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in OPTIONS.items()
+        for name, annotation in GLOBAL_OPTIONS.items()
     ]
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in command_options] + global_parameters
     typer_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

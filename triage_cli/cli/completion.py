@@ -15,7 +15,8 @@ from typer.models import ParameterInfo
 
 from triage_cli import wiring
 from triage_cli.cli.commands.views.runs import RUN_KINDS
-from triage_cli.cli.context import CommandContext, GlobalOptions
+from triage_cli.cli.context import CommandContext
+from triage_cli.cli.global_options import GlobalOptions
 from triage_cli.config import Config
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.errors import TriageError

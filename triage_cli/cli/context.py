@@ -1,4 +1,4 @@
-"""Global options, and the context of a command: configuration, use cases, stderr, the user and the command line."""
+"""The context of a command: configuration, database, use cases, stderr, the user and the command line."""
 
 import functools
 import getpass
@@ -8,12 +8,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
-
-import typer
+from typing import TYPE_CHECKING, Literal
 
 from triage_cli import wiring
 from triage_cli.cli import messages, terminal
+from triage_cli.cli.global_options import GlobalOptions
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
 from triage_cli.domain.errors import NoDatabaseError, TriageError, UsageError
@@ -30,51 +29,10 @@ from triage_cli.service.services import Services
 if TYPE_CHECKING:  # httpx is only needed for annotations
     from triage_cli.client import RemoteTriage
 
-R = TypeVar("R")
 Remote = Literal["served", "refused", "passed over"]
 
 # The values of these options, which may be of a customer, are left out of the record of runs.
 PRIVATE_OPTIONS = ("--subject", "--description", "--note", "--customer-id", "--external-id")
-
-
-class GlobalOptions(NamedTuple):
-    """The global options of a command line, as typed; None if not typed."""
-
-    config: str | None = None
-    db: str | None = None
-    remote: str | None = None
-    insecure: bool | None = None
-    offline: bool | None = None
-    quiet: bool | None = None
-    verbose: bool | None = None
-
-    def over(self, other: "GlobalOptions") -> "GlobalOptions":
-        """Return these global options, with values of the other ones for those that were not typed."""
-        return other._replace(**{name: value for name, value in self._asdict().items() if value is not None})
-
-
-OPTIONS: dict[str, Any] = {
-    "config": Annotated[str | None, typer.Option("--config", metavar="PATH", help="The configuration file.")],
-    "db": Annotated[str | None, typer.Option("--db", metavar="PATH|URL", help="The database.")],
-    "remote": Annotated[
-        str | None, typer.Option("--remote", metavar="URL", help="Work on another machine's triage serve.")
-    ],
-    "insecure": Annotated[bool | None, typer.Option("--insecure", help="Allow a remote by http://, unencrypted.")],
-    "offline": Annotated[
-        bool | None, typer.Option("--offline", help="Open no connection: deliveries over the network wait.")
-    ],
-    "quiet": Annotated[
-        bool | None,
-        typer.Option(
-            "-q",
-            "--quiet",
-            help="Print no summary and no notes; create, classify, route and reclassify print records only with -o.",
-        ),
-    ],
-    "verbose": Annotated[
-        bool | None, typer.Option("-v", "--verbose", help="Print more: what is used, ids and hashes, tracebacks.")
-    ],
-}
 
 
 class CommandContext:
@@ -233,7 +191,7 @@ class CommandContext:
     @property
     def signature(self) -> tuple[str, str]:
         """Return the user and the command line, for the record of the command's runs."""
-        return user(), words_of(sys.argv[1:])
+        return user(), recorded_command_line(sys.argv[1:])
 
     @property
     def guides(self) -> bool:
@@ -274,7 +232,7 @@ def user() -> str:
         return f"uid:{os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
-def words_of(args: list[str]) -> str:
+def recorded_command_line(args: list[str]) -> str:
     """Return a command line for the record of runs, without passwords and values of private options."""
     import shlex
 

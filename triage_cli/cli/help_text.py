@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from triage_cli.cli import terminal
-from triage_cli.cli.context import GlobalOptions
+from triage_cli.cli.global_options import GlobalOptions
 from triage_cli.cli.quick_values import spare_conversions
 
 # The commands of the help under their headings; summaries are short enough for 80 columns.
