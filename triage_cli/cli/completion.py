@@ -36,18 +36,19 @@ def offer_values(app: typer.Typer) -> None:
     for command in app.registered_commands:
         for parameter in inspect.signature(command.callback).parameters.values() if command.callback else ():
             for parameter_info in getattr(parameter.annotation, "__metadata__", ()):
-                if isinstance(parameter_info, ParameterInfo) and parameter.name in VALUES:
-                    parameter_info.autocompletion = _completer(parameter.name)
+                if isinstance(parameter_info, ParameterInfo) and parameter.name in OFFERED_VALUES:
+                    parameter_info.autocompletion = _completion_of(parameter.name)
 
 
-def _completer(name: str) -> Callable[..., list[str]]:
+def _completion_of(name: str) -> Callable[..., list[str]]:
     """Return the completion of a parameter: it offers values with the typed beginning; after an error, none."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         values_before, comma, _ = incomplete.rpartition(",") if name in LIST_OPTIONS else ("", "", "")
         try:
-            values = (f"{values_before}{comma}{_quoted_for_shell(value)}" for value in VALUES[name](_config(ctx)))
-            return list(islice((value for value in values if value.startswith(incomplete)), MOST_VALUES))
+            offered_values = map(_quoted_for_shell, OFFERED_VALUES[name](_config(ctx)))
+            completed_values = (f"{values_before}{comma}{value}" for value in offered_values)
+            return list(islice((value for value in completed_values if value.startswith(incomplete)), MOST_VALUES))
         except (TriageError, OSError):  # nothing may be printed into the command line
             return []
 
@@ -62,20 +63,20 @@ def _quoted_for_shell(value: str) -> str:
 
 def _config(ctx: typer.Context) -> Config:
     command_contexts: list[Any] = [ctx, ctx.find_root()]
-    fields = [f"_{name}" for name in GlobalOptions._fields]
-    command_options, root_options = (GlobalOptions(*map(c.params.get, fields)) for c in command_contexts)
+    option_fields = [f"_{name}" for name in GlobalOptions._fields]
+    command_options, root_options = (GlobalOptions(*map(c.params.get, option_fields)) for c in command_contexts)
     return CommandContext(command_options.over(root_options)._replace(quiet=True), "served").config
 
 
-def _category_names(config: Config) -> Iterator[str]:
+def _offered_categories(config: Config) -> Iterator[str]:
     return (category.name for category in config.categories)
 
 
-def _destination_names(config: Config) -> Iterable[str]:
+def _offered_destinations(config: Config) -> Iterable[str]:
     return dict.fromkeys([*config.destinations, *(name for rule in config.routes for name in rule.to)])
 
 
-def _ticket_names(config: Config) -> Iterator[str]:
+def _offered_ticket_names(config: Config) -> Iterator[str]:
     """Yield the names of the newest tickets that need no quoting in a shell, since an external id may be any text."""
     if config.remote or "://" in config.database:
         return
@@ -84,7 +85,7 @@ def _ticket_names(config: Config) -> Iterator[str]:
 
 
 # The completion of an option or argument, by the name of its parameter.
-VALUES: dict[str, Callable[[Config], Iterable[str]]] = {
+OFFERED_VALUES: dict[str, Callable[[Config], Iterable[str]]] = {
     "status": lambda _: STATUSES,
     "priority": lambda _: PRIORITIES,
     "sort": lambda _: SORTS,
@@ -92,12 +93,12 @@ VALUES: dict[str, Callable[[Config], Iterable[str]]] = {
     "action": lambda _: tuple(EventAction),
     "kind": lambda _: RUN_KINDS,
     "file_format": lambda _: ALL_FORMATS,
-    "category": _category_names,
+    "category": _offered_categories,
     "classifier": lambda config: config.classifiers,
     "source": lambda config: config.sources,
     "names": lambda config: config.sources,
-    "destination": _destination_names,
-    "send": _destination_names,
-    "ids": _ticket_names,
-    "name": _ticket_names,
+    "destination": _offered_destinations,
+    "send": _offered_destinations,
+    "ids": _offered_ticket_names,
+    "name": _offered_ticket_names,
 }

@@ -16,24 +16,25 @@ from triage_cli.readers.table import Table
 from triage_cli.runtime.file_system import private
 
 
-def opened(path: Path, *, append: bool = False) -> io.TextIOWrapper:
+def opened(rejects_path: Path, *, append: bool = False) -> io.TextIOWrapper:
     """Open a file for rejected rows, empty unless `append`; a new one only its owner can read.
 
     Raises `UsageError` if it cannot be written.
     """
     try:
         return open(
-            path, "a" if append else "w", encoding="utf-8", errors="surrogateescape", newline="", opener=private
+            rejects_path, "a" if append else "w", encoding="utf-8", errors="surrogateescape", newline="", opener=private
         )
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --rejects") from error
+        hint = "name another with --rejects"
+        raise UsageError(f"cannot write {rejects_path}: {error.strerror}", hint=hint) from error
 
 
 class RejectWriter:
     """Reports rejected rows with line and reason, and writes them unchanged to a file if asked to."""
 
-    def __init__(self, path: Path | None, max_rejects: str, *, strict: bool) -> None:
-        self._path = path
+    def __init__(self, rejects_path: Path | None, max_rejects: str, *, strict: bool) -> None:
+        self._rejects_path = rejects_path
         self._strict = strict
         self._max_rejects = _parsed_limit(max_rejects)
         self._rejects_file: io.TextIOWrapper | None = None
@@ -46,14 +47,14 @@ class RejectWriter:
     def begin(self, tables: Sequence[Table]) -> None:
         """Empty the file of rejected rows, which holds one table, so that it has no rows of an earlier run."""
         self._has_several_tables = len(tables) > 1
-        path = self._path
-        if path is None:
+        rejects_path = self._rejects_path
+        if rejects_path is None:
             return
         if len({(t.delimiter, t.headed, t.delimiter and t.columns) for t in tables}) > 1:
             raise UsageError(
                 "these files have different columns, and --rejects writes one table", hint="import them one by one"
             )
-        self._rejects_file = opened(path)
+        self._rejects_file = opened(rejects_path)
 
     def see(self, outcome: Outcome[Any], table: Table) -> None:
         """Process the outcome of a row; with --strict, raise at the first rejected row."""
@@ -92,7 +93,8 @@ class RejectWriter:
     @property
     def next_step(self) -> str:
         """Return how rejected rows are kept, if rows were rejected and none is kept."""
-        return f"{self.count:,} rejected: --rejects FILE keeps such rows" if self.count and not self._path else ""
+        is_lost = self.count and not self._rejects_path
+        return f"{self.count:,} rejected: --rejects FILE keeps such rows" if is_lost else ""
 
     @property
     def too_many(self) -> bool:
@@ -107,8 +109,8 @@ class RejectedItems:
     They are added to the file, since a later pull does not read them again.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._rejects_file = None if path is None else opened(path, append=True)
+    def __init__(self, rejects_path: Path | None) -> None:
+        self._rejects_file = None if rejects_path is None else opened(rejects_path, append=True)
 
     def add(self, item: object) -> None:
         """Write a rejected item and flush it, so that a kill does not lose it."""

@@ -1,20 +1,17 @@
 """Tables of `eval`, `learn` and `suspects`: accuracy, thresholds, categories, the confusion matrix as a picture."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from triage_cli.cli.display.cells import bar, text
+from triage_cli.cli.display.cells import Record, bar, text
 from triage_cli.cli.display.table_layout import COLUMN_GAP, AutoWidthTable, WideTable, borderless
 from triage_cli.cli.terminal import AMBER
 from triage_cli.domain.ids import short
 
-Record = Mapping[str, Any]
-
-MOST_CATEGORIES = 16  # that fit into the picture of confusion; of more, the most confused pairs are listed
+MOST_MATRIX_CATEGORIES = 16  # that fit into the picture of confusion; of more, the most confused pairs are listed
 MOST_PAIRS = 12
 COUNT_WIDTH = 7  # of a count in the confusion matrix
 CATEGORY_WIDTH = 10  # that a category's name needs beside the confusion matrix
@@ -36,7 +33,7 @@ def span(interval: Sequence[float]) -> str:
 def lesson(records: Sequence[Record]) -> RenderableType:
     """Return the table of `learn`: the accuracy before and after on held-out tickets, or why nothing was learned."""
     (learning,) = records
-    accuracy_table = _table("on held-out tickets", "n", "accuracy", "", "95 % interval", "macro-F1")
+    accuracy_table = _evaluation_table("on held-out tickets", "n", "accuracy", "", "95 % interval", "macro-F1")
     for name in ("before", "after"):
         metrics = learning[name]
         if metrics:
@@ -46,7 +43,7 @@ def lesson(records: Sequence[Record]) -> RenderableType:
             )  # fmt: skip
     if accuracy_table.row_count:
         return accuracy_table
-    outcome_table = _table("outcome", "version", "labelled")  # the summary of `learn` has the reason
+    outcome_table = _evaluation_table("outcome", "version", "labelled")  # the summary of `learn` has the reason
     outcome_table.add_row(
         text(learning["outcome"].replace("_", " "), AMBER), text(learning["version"] or "built-in"),
         text(learning["labelled"]),
@@ -80,7 +77,7 @@ def evaluations(records: Sequence[Record], *, calibrated: bool = False) -> Rende
 
 def _comparison(evaluations: Sequence[Record], coverage_label: str) -> Table:
     """Return the table that compares evaluations: a column a classifier, a row a metric."""
-    comparison = _table("classifier", *(evaluation["classifier"] for evaluation in evaluations))
+    comparison = _evaluation_table("classifier", *(evaluation["classifier"] for evaluation in evaluations))
     comparison.add_row(text("tickets"), *(text(f"{e['n']:,}") for e in evaluations))
     comparison.add_row(text("accuracy"), *(bar(e["accuracy"]) for e in evaluations))
     comparison.add_row(text("95 % interval"), *(text(span(e["accuracy_interval"])) for e in evaluations))
@@ -136,9 +133,9 @@ def _evaluation_tables(evaluation: Record) -> list[RenderableType]:
 
 def _confusion_matrix(evaluation: Record) -> RenderableType:
     categories, confusion = list(evaluation["per_category"]), evaluation["confusion"]
-    if len(categories) > MOST_CATEGORIES:
+    if len(categories) > MOST_MATRIX_CATEGORIES:
         return _confused_pairs(categories, confusion)
-    matrix = _table("labelled ↓ answered →", *categories, "no answer", title="confusion")
+    matrix = _evaluation_table("labelled ↓ answered →", *categories, "no answer", title="confusion")
     for label_index, (label, answer_counts) in enumerate(zip(categories, confusion, strict=True)):
         label_count = sum(answer_counts) or 1
         cells = [
@@ -158,7 +155,7 @@ def _confusion_cell(count: int, share: float, *, right: bool) -> Text:
 
 def _confused_pairs(categories: Sequence[str], confusion: Sequence[Sequence[int]]) -> Table:
     """Return the table of the categories that are most confused: the label and the answer."""
-    pair_table = _table("labelled", "answered", "times", "of", title="most confused")
+    pair_table = _evaluation_table("labelled", "answered", "times", "of", title="most confused")
     confused_pairs = [
         (count, label, categories[answer_index], sum(answer_counts))
         for label_index, (label, answer_counts) in enumerate(zip(categories, confusion, strict=True))
@@ -170,7 +167,7 @@ def _confused_pairs(categories: Sequence[str], confusion: Sequence[Sequence[int]
     return pair_table
 
 
-def _table(*columns: str, title: str = "") -> Table:
+def _evaluation_table(*columns: str, title: str = "") -> Table:
     evaluation_table = borderless(title)
     for column_name in columns:
         evaluation_table.add_column(text(column_name), overflow="ellipsis")

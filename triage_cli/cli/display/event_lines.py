@@ -12,7 +12,7 @@ from triage_cli.cli.display.table_layout import StackingTable
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.evaluation.threshold_sentences import shares_apart
 
-Detail = Mapping[str, Any]  # the data of an event
+EventDetail = Mapping[str, Any]  # the data of an event
 DELIVERY_EVENTS = (EventAction.DELIVERED, EventAction.DELIVERY_FAILED, EventAction.DEAD_LETTER)
 # Events of what people do: the line of such an event ends with their name.
 EVENTS_OF_PEOPLE = (
@@ -33,16 +33,16 @@ def events(
         ticket_id = e["ticket_id"] or ""
         ticket = () if names is None else (ticket_name({"external_id": names.get(ticket_id), "ticket_id": ticket_id}),)
         event_summary = summary(e["action"], e["detail"], e["actor"])
-        moment = to_the_second(e["timestamp"])
-        event_lines.add_row(text(moment, "dim"), *ticket, text(e["action"], "bold"), text(event_summary))
+        event_time = to_the_second(e["timestamp"])
+        event_lines.add_row(text(event_time, "dim"), *ticket, text(e["action"], "bold"), text(event_summary))
     if not records or not explained:
         return event_lines
     return Group(event_lines, text(f"({local_time.time_zone()}; -o jsonl has ids and hashes)", "dim"))
 
 
-def summary(action: str, detail: Detail, actor: str) -> str:
+def summary(action: str, detail: EventDetail, actor: str) -> str:
     """Return a summary of an event. An action without a summary of its own is described by its data."""
-    event_text = SUMMARIES.get(action, _data)(detail)
+    event_text = SUMMARIES.get(action, _data_line)(detail)
     if action == EventAction.SUGGESTED:
         return f"{event_text} of {actor}"
     if action not in EVENTS_OF_PEOPLE:
@@ -50,80 +50,81 @@ def summary(action: str, detail: Detail, actor: str) -> str:
     return f"{event_text}, by {actor}" if event_text else f"by {actor}"
 
 
-def _created(detail: Detail) -> str:
-    line = f", line {detail['line']}" if detail.get("line") else ""
-    return f"{detail.get('source')}{line}"
+def _created_line(detail: EventDetail) -> str:
+    input_line = f", line {detail['line']}" if detail.get("line") else ""
+    return f"{detail.get('source')}{input_line}"
 
 
-def _updated(detail: Detail) -> str:
-    was = f" instead of {detail['was']}" if detail.get("was") else ""
+def _updated_line(detail: EventDetail) -> str:
+    verdict_before = f" instead of {detail['was']}" if detail.get("was") else ""
     changes = (
         f"{', '.join(detail['fields'])} changed" if detail.get("fields") else "",
-        f"verdict {detail['verdict']}{was}" if detail.get("verdict") else "",
+        f"verdict {detail['verdict']}{verdict_before}" if detail.get("verdict") else "",
         f"{detail['said']} was given; a person's verdict stays" if detail.get("said") else "",
         f"{detail['mails']} mails" if detail.get("mails") else "",
     )
-    place = _created(detail) if detail.get("source") else ""
-    return ": ".join(filter(None, (place, ", ".join(filter(None, changes)))))
+    origin = _created_line(detail) if detail.get("source") else ""
+    return ": ".join(filter(None, (origin, ", ".join(filter(None, changes)))))
 
 
-def _classified(detail: Detail) -> str:
+def _classified_line(detail: EventDetail) -> str:
     overruled = detail.get("overruled") if detail.get("outcome") != "late" else None
-    return f"{_answered(detail)}{f', instead of the verdict {overruled}' if overruled else ''}"
+    return f"{_answer_line(detail)}{f', instead of the verdict {overruled}' if overruled else ''}"
 
 
-def _answered(detail: Detail) -> str:
-    category, guess, confidence = detail.get("category"), detail.get("suggestion"), detail.get("confidence")
-    if category is None and guess is None:
+def _answer_line(detail: EventDetail) -> str:
+    category, suggestion, confidence = detail.get("category"), detail.get("suggestion"), detail.get("confidence")
+    if category is None and suggestion is None:
         return f"no category, by {detail.get('classifier')}: {_status(detail)}"
-    share = "" if confidence is None else f" {confidence:.2f}"
+    confidence_text = "" if confidence is None else f" {confidence:.2f}"
     if category is not None:
-        return f"{category}{share}, by {detail.get('classifier')}"
+        return f"{category}{confidence_text}, by {detail.get('classifier')}"
     threshold = detail.get("threshold")
-    needs = "" if threshold is None else f" (needs {threshold:.2f})"
+    threshold_text = "" if threshold is None else f" (needs {threshold:.2f})"
     if confidence is not None and threshold is not None and confidence < threshold:
-        known, needed = shares_apart(confidence, threshold)
-        share, needs = f" {known}", f" (needs {needed})"
-    return f"{guess}?{share}{needs}, by {detail.get('classifier')}: {_status(detail)}"
+        shown, needed = shares_apart(confidence, threshold)
+        confidence_text, threshold_text = f" {shown}", f" (needs {needed})"
+    return f"{suggestion}?{confidence_text}{threshold_text}, by {detail.get('classifier')}: {_status(detail)}"
 
 
-def _status(detail: Detail) -> str:
+def _status(detail: EventDetail) -> str:
     return str(detail.get("status") or "").replace("_", " ")
 
 
-def _verdict(detail: Detail) -> str:
+def _verdict_line(detail: EventDetail) -> str:
     note = f": {json.dumps(detail['note'], ensure_ascii=False)}" if detail.get("note") else ""
     return f"{detail.get('category') or 'taken back'}{note}"
 
 
-def _suggested(detail: Detail) -> str:
+def _suggested_line(detail: EventDetail) -> str:
     return f"{detail.get('category')}?, by agent {detail.get('agent')}"
 
 
-def _routed(detail: Detail) -> str:
-    to = ", ".join(map(str, detail.get("to") or ())) or "nowhere"
-    return f"{detail.get('category')} -> {to} ({detail.get('rule')})"
+def _routed_line(detail: EventDetail) -> str:
+    destinations = ", ".join(map(str, detail.get("to") or ())) or "nowhere"
+    return f"{detail.get('category')} -> {destinations} ({detail.get('rule')})"
 
 
-def _delivery(detail: Detail) -> str:
-    answer = "" if detail.get("response") is None else f", answer {detail['response']}"
-    return f"{detail.get('destination')}, attempt {detail.get('attempt')}{answer}"
+def _delivery_line(detail: EventDetail) -> str:
+    response = "" if detail.get("response") is None else f", answer {detail['response']}"
+    return f"{detail.get('destination')}, attempt {detail.get('attempt')}{response}"
 
 
-def _data(detail: Detail) -> str:
-    shown = {key: value for key, value in detail.items() if value not in (None, "", [], {})}
-    return ", ".join(f"{key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in shown.items())
+def _data_line(detail: EventDetail) -> str:
+    event_data = {key: value for key, value in detail.items() if value not in (None, "", [], {})}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in event_data.items()}
+    return ", ".join(f"{key}: {value_text}" for key, value_text in texts.items())
 
 
-SUMMARIES: Mapping[str, Callable[[Detail], str]] = {
-    EventAction.CREATED: _created,
-    EventAction.UPDATED: _updated,
-    EventAction.CLASSIFIED: _classified,
-    EventAction.RECLASSIFIED: _classified,
-    EventAction.PROPOSED: _classified,
-    EventAction.VERDICT: _verdict,
-    EventAction.SUGGESTED: _suggested,
-    EventAction.ROUTED: _routed,
+SUMMARIES: Mapping[str, Callable[[EventDetail], str]] = {
+    EventAction.CREATED: _created_line,
+    EventAction.UPDATED: _updated_line,
+    EventAction.CLASSIFIED: _classified_line,
+    EventAction.RECLASSIFIED: _classified_line,
+    EventAction.PROPOSED: _classified_line,
+    EventAction.VERDICT: _verdict_line,
+    EventAction.SUGGESTED: _suggested_line,
+    EventAction.ROUTED: _routed_line,
     EventAction.UNROUTABLE: lambda detail: f"no rule matches {detail.get('category')}",
-    **dict.fromkeys(DELIVERY_EVENTS, _delivery),
+    **dict.fromkeys(DELIVERY_EVENTS, _delivery_line),
 }

@@ -15,9 +15,9 @@ from triage_cli.domain.times import now
 from triage_cli.service.learning.evaluation_run import Evaluated
 
 CURVE_COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")
-MOST_CATEGORIES = 40  # that the report's picture of confusion can hold
-MOST_TEXT = 300  # characters of a ticket that a report shows
-MOST_MOVES = 1000  # that the report of a plan shows
+MOST_REPORT_CATEGORIES = 40  # that the report's picture of confusion can hold
+MOST_REPORT_TEXT = 300  # characters of a ticket that a report shows
+MOST_REPORT_MOVES = 1000  # that the report of a plan shows
 TEMPLATE_FOLDER = Path(__file__).parent  # of the reports
 
 
@@ -61,7 +61,7 @@ def evaluation_page(evaluations: Sequence[Evaluated], source: str, at: str) -> s
     highest_error = max((error for points in error_curves for _, error in points), default=0.0)
     top = next((step for step in (0.05, 0.1, 0.2, 0.3, 0.5) if highest_error <= step), 1.0)
     trust_curves = [[(b["confidence"], b["right"]) for b in s.reliability] for s in scored]
-    return _rendered(
+    return _html_page(
         "eval_report.html",
         evaluations=evaluations,
         scored=scored,
@@ -70,8 +70,8 @@ def evaluation_page(evaluations: Sequence[Evaluated], source: str, at: str) -> s
         at=at[:16].replace("T", " "),
         error_chart=Chart(_curves(scored, error_curves), top, "tickets answered without a person", "of these wrong"),
         trust_chart=Chart(_curves(scored, trust_curves), 1.0, "confidence", "right", diagonal=True),
-        most_categories=MOST_CATEGORIES,
-        most_text=MOST_TEXT,
+        most_categories=MOST_REPORT_CATEGORIES,
+        most_text=MOST_REPORT_TEXT,
     )
 
 
@@ -83,11 +83,13 @@ def _curves(scored: Sequence[Scored], points: Sequence[Sequence[tuple[float, flo
 def plan_page(plan: Plan, name: str, since: str) -> str:
     """Return the HTML report of a plan for the configuration `name`."""
     pages = sum(move.pages for move in plan.moves)
-    at = now()[:16].replace("T", " ")
-    return _rendered("plan_report.html", plan=plan, name=name, since=since, at=at, pages=pages, most=MOST_MOVES)
+    report_time = now()[:16].replace("T", " ")
+    return _html_page(
+        "plan_report.html", plan=plan, name=name, since=since, at=report_time, pages=pages, most=MOST_REPORT_MOVES
+    )
 
 
-def _rendered(template: str, **values: Any) -> str:
+def _html_page(template: str, **values: Any) -> str:
     """Return the HTML page that Jinja makes of a report's template."""
     environment = Environment(loader=FileSystemLoader(TEMPLATE_FOLDER), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {

@@ -1,20 +1,18 @@
 """Tables of `spikes`, `drift` and `plan`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from triage_cli.cli import local_time
-from triage_cli.cli.display.cells import text
+from triage_cli.cli.display.cells import Record, text
 from triage_cli.cli.display.eval_tables import percent
 from triage_cli.cli.display.table_layout import AutoWidthTable, borderless
 from triage_cli.cli.terminal import AMBER
 from triage_cli.domain.ids import short
 from triage_cli.domain.insight.plans import Move, Plan
 
-Record = Mapping[str, Any]
 MOST_MOVES = 20  # of a plan that are shown
 
 
@@ -49,16 +47,16 @@ def drift(records: Sequence[Record]) -> RenderableType:
 def plan(_records: Sequence[object], compared: Plan) -> RenderableType:
     """Return the tables of a plan: volumes of destinations, changed categories, accuracy, and its first moves."""
     has_pages = any(v.pages for v in compared.destinations)
-    volume_table = _table("destination", "before", "after", "change", *(["pages"] if has_pages else []))
+    volume_table = _insight_table("destination", "before", "after", "change", *(["pages"] if has_pages else []))
     for v in compared.destinations:
         change_style = "bold red" if v.pages and v.after > v.before else ""
         change = f"{v.after - v.before:+,}" if v.after != v.before else ""
         pages = ["yes" if v.pages else ""] if has_pages else []
         volume_table.add_row(text(v.destination), f"{v.before:,}", f"{v.after:,}", text(change, change_style), *pages)
-    category_matrix = _table("category", "would be", "tickets")
+    category_matrix = _insight_table("category", "would be", "tickets")
     for old_category, new_category, n in compared.matrix:
         category_matrix.add_row(text(_category(old_category)), text(_category(new_category)), f"{n:,}")
-    accuracy_table = _table("on verdicts", "right", "of")
+    accuracy_table = _insight_table("on verdicts", "right", "of")
     accuracy_table.add_row("before", f"{compared.accuracy.right_before:,}", f"{compared.accuracy.labelled:,}")
     accuracy_table.add_row("after", f"{compared.accuracy.right_after:,}", f"{compared.accuracy.labelled:,}")
     plan_tables = [
@@ -68,10 +66,10 @@ def plan(_records: Sequence[object], compared: Plan) -> RenderableType:
     ]
     more_moves = len(compared.moves) - MOST_MOVES
     rest = [text(f"… and {more_moves:,} more: -o csv lists all", "dim")] if more_moves > 0 else []
-    return Group(*plan_tables, *([_moves(compared.moves)] if compared.moves else []), *rest)
+    return Group(*plan_tables, *([_move_table(compared.moves)] if compared.moves else []), *rest)
 
 
-def _moves(moves: Sequence[Move]) -> RenderableType:
+def _move_table(moves: Sequence[Move]) -> RenderableType:
     columns = ("id", "external id", "category", "would be", "from", "to")
     move_table = AutoWidthTable(columns, spare=("external id", "from"))
     for move in moves[:MOST_MOVES]:
@@ -87,7 +85,7 @@ def _category(name: str | None) -> str:
     return "(unsure)" if name is None else name
 
 
-def _table(*columns: str) -> Table:
+def _insight_table(*columns: str) -> Table:
     insight_table = borderless()
     for number, column_name in enumerate(columns):
         insight_table.add_column(column_name, justify="left" if number == 0 or column_name == "would be" else "right")

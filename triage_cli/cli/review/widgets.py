@@ -25,12 +25,12 @@ class Pane(ScrollView, can_focus=False):
 
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
-        self._draw: Callable[[int], Sequence[ScreenLine]] = lambda _: ()
-        self._lines: Sequence[ScreenLine] = ()
+        self._draw_lines: Callable[[int], Sequence[ScreenLine]] = lambda _: ()
+        self._pane_lines: Sequence[ScreenLine] = ()
 
-    def show(self, draw: Callable[[int], Sequence[ScreenLine]], *, top: bool = True) -> None:
-        """Show in the pane the lines that `draw` returns for its width, from the top by default."""
-        self._draw = draw
+    def show(self, draw_lines: Callable[[int], Sequence[ScreenLine]], *, top: bool = True) -> None:
+        """Show in the pane the lines that `draw_lines` returns for its width, from the top by default."""
+        self._draw_lines = draw_lines
         if top:
             self.scroll_to(y=0, animate=False)
         self.lay_out()
@@ -42,14 +42,14 @@ class Pane(ScrollView, can_focus=False):
     def lay_out(self) -> None:
         """Compute the lines of the pane for its present width."""
         width = self.scrollable_content_region.width
-        self._lines = self._draw(width) if width > 0 else ()  # before the first layout the width is 0
-        self.virtual_size = Size(width, len(self._lines))
+        self._pane_lines = self._draw_lines(width) if width > 0 else ()  # before the first layout of the pane it is 0
+        self.virtual_size = Size(width, len(self._pane_lines))
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """Return a visible line of the pane."""
         line_index = y + self.scroll_offset.y
-        return self._strip(self._lines[line_index] if line_index < len(self._lines) else [])
+        return self._strip(self._pane_lines[line_index] if line_index < len(self._pane_lines) else [])
 
     def _strip(self, line: ScreenLine) -> Strip:
         segments = [Segment(s.text, self.rich_style + s.style if s.style else self.rich_style) for s in line]
