@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.cli import Cli
 from triage_cli.cli import messages
-from triage_cli.cli.app import COMMANDS, HELP
-from triage_cli.cli.help_text import HEADINGS, SUMMARIES
+from triage_cli.cli.app import COMMANDS
+from triage_cli.cli.help_text import HEADINGS, HELP, SUMMARIES
 from triage_cli.domain.exit_codes import ExitCode
 
 GROUPS = {

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from triage_cli.cli import terminal
+from triage_cli.cli import help_text, messages, terminal
 from triage_cli.cli.display import ticket_tables
 
 
@@ -42,9 +42,9 @@ def test_colour_is_for_terminals_unless_the_environment_says_otherwise(
     stream = Stream(watched=watched)
     assert terminal.has_colour(stream) is coloured
     shown = "\x1b[1;31merror:\x1b[0m no such" if coloured else "error: no such"
-    assert terminal.message("error: no such", stream) == shown
+    assert messages.formatted("error: no such", stream) == shown
     page = "Usage: triage x\n\n  Does a,\n  and b.\n\n  triage x -q    quietly\n\nOptions:\n  --limit N  Most.\n"
-    styled = terminal.help_page(page, stream)
+    styled = help_text.coloured(page, stream)
     assert (styled != page) is coloured
     if coloured:
         assert "\x1b[32mtriage x -q\x1b[0m    quietly" in styled
@@ -57,13 +57,13 @@ def test_a_message_is_wrapped_at_words_and_indented(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(terminal, "width", lambda _: 40)
     line = "note: there is no database yet at /a/path/that/is/longer/than/the/whole/window/is/wide; triage create"
-    shown = terminal.message(line, Stream(watched=True))
+    shown = messages.formatted(line, Stream(watched=True))
     assert shown.splitlines() == [
         "note: there is no database yet at",
         "  /a/path/that/is/longer/than/the/whole/window/is/wide;",
         "  triage create",
     ]
-    assert terminal.message(line, Stream(watched=False)) == line
+    assert messages.formatted(line, Stream(watched=False)) == line
 
 
 @pytest.mark.parametrize("columns", range(60, 130))

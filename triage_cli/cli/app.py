@@ -55,21 +55,6 @@ COMMANDS = {
 COMPLETION_VARIABLE = "_TRIAGE_COMPLETE"  # a shell sets it where Tab is pressed
 OPTIONS_WITH_VALUE = ("--config", "--db", "--remote")
 VERBOSE_OPTION = re.compile(r"-q*v[qv]*")
-HELP = """Store, classify and route support tickets, and keep a log of every decision.
-
-\b
-triage run tickets.csv -o csv > done.csv    the whole job in one line
-triage create tickets.csv                   store; then classify, then route
-triage list --status needs_review           what waits for a person
-triage why ID                               how one ticket was decided
-
-\b
-Exit codes: 0 done, 1 unexpected, 2 usage, 3 some failed, rejected or
-unroutable, 4 refused, 5 no such ticket, 6 unavailable, 7 budget,
-8 check failed, 130 and 143 interrupted.
-Environment: TRIAGE_CONFIG, TRIAGE_DB, TRIAGE_REMOTE, TRIAGE_OFFLINE,
-TRIAGE_API_KEY, TRIAGE_TOKEN_COMMAND, TRIAGE_AUDIT_KEY.
-"""
 
 
 def main() -> None:
@@ -127,7 +112,7 @@ def build(name: str | None = None) -> typer.Typer:
     app = typer.Typer(
         name="triage",
         cls=help_text.OverviewHelp,
-        help=HELP,
+        help=help_text.HELP,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         no_args_is_help=False,

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -11,6 +11,21 @@ from triage_cli.cli import terminal
 from triage_cli.cli.global_options import GlobalOptions
 from triage_cli.cli.quick_values import spare_conversions
 
+HELP = """Store, classify and route support tickets, and keep a log of every decision.
+
+\b
+triage run tickets.csv -o csv > done.csv    the whole job in one line
+triage create tickets.csv                   store; then classify, then route
+triage list --status needs_review           what waits for a person
+triage why ID                               how one ticket was decided
+
+\b
+Exit codes: 0 done, 1 unexpected, 2 usage, 3 some failed, rejected or
+unroutable, 4 refused, 5 no such ticket, 6 unavailable, 7 budget,
+8 check failed, 130 and 143 interrupted.
+Environment: TRIAGE_CONFIG, TRIAGE_DB, TRIAGE_REMOTE, TRIAGE_OFFLINE,
+TRIAGE_API_KEY, TRIAGE_TOKEN_COMMAND, TRIAGE_AUDIT_KEY.
+"""
 # The commands of the help under their headings; summaries are short enough for 80 columns.
 HEADINGS = {
     "The job": {
@@ -62,6 +77,10 @@ EXAMPLES = {
 }
 # The names of values in the help, by typer's names of their types.
 VALUE_NAMES = {"str": "TEXT", "int": "N", "int range": "N", "float": "X", "path": "FILE"}
+# The parts of a help page: a heading, an example, the option or the command at the beginning of a row.
+HELP_HEADING = re.compile(r"^(?=\S)(.+:)$|^(Usage:)", re.MULTILINE)
+HELP_EXAMPLE = re.compile(r"^(  )(triage .*?)(?=   |$)", re.MULTILINE)
+HELP_TERM = re.compile(r"^(  )([^\s\x1b].*?)(?=  +\S)", re.MULTILINE)
 GLOBAL_PARAMETERS = {f"_{option_name}" for option_name in GlobalOptions._fields}
 
 
@@ -75,6 +94,15 @@ def dress(app: typer.Typer) -> None:
             command.cls = CommandHelp
 
 
+def coloured(help_page: str, stream: TextIO) -> str:
+    """Return a help page with headings, examples and names in colour, if the stream gets colours."""
+    if not terminal.has_colour(stream):
+        return help_page
+    help_page = HELP_EXAMPLE.sub(lambda match: match[1] + terminal.styled(match[2], terminal.GREEN), help_page)
+    help_page = HELP_HEADING.sub(lambda match: terminal.styled(match[1] or match[2], terminal.BOLD), help_page)
+    return HELP_TERM.sub(lambda match: match[1] + terminal.styled(match[2], terminal.CYAN), help_page)
+
+
 class ColouredHelp:
     """A help page with colours; values of options that have their type already are not converted."""
 
@@ -86,7 +114,7 @@ class ColouredHelp:
 
     def get_help(self, ctx: Any) -> str:
         """Return the help page in colour."""
-        return terminal.help_page(super().get_help(ctx), sys.stdout)  # type: ignore[misc]
+        return coloured(super().get_help(ctx), sys.stdout)  # type: ignore[misc]
 
 
 class CommandHelp(ColouredHelp, TyperCommand):

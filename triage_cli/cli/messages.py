@@ -1,12 +1,14 @@
 """Messages on stderr: notes, errors, summaries, and the wording of counts."""
 
+import re
 import sys
+import textwrap
 import traceback
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from triage_cli.cli import live_line, terminal
 from triage_cli.domain import ids
@@ -18,13 +20,34 @@ from triage_cli.domain.tickets import Ticket
 if TYPE_CHECKING:  # an annotation is no reason to import it for every error
     from triage_cli.readers.table import Table
 
+INDENT = "  "  # of a message's further lines
+NARROWEST_TERMINAL = 40  # columns; on a narrower terminal, messages are not wrapped
+PREFIX_COLOURS = {
+    "error": terminal.RED, "failed": terminal.RED, "rejected": terminal.RED, "warning": terminal.YELLOW,
+    "note": terminal.YELLOW, "next": terminal.GREEN,
+}  # fmt: skip
+MESSAGE_PREFIX = re.compile(rf"({'|'.join(PREFIX_COLOURS)}):")
 SINGULARS = {"were": "was"}
 JSON_FORMATS = ("json", "jsonl")  # where one of these was typed, an error is a JSON object too
 
 
 def say(text: str) -> None:
     """Write a message to stderr, as one line; if that fails, the command goes on."""
-    _write_message(terminal.message(terminal.safe(text), sys.stderr) + "\n")
+    _write_message(formatted(terminal.safe(text), sys.stderr) + "\n")
+
+
+def formatted(message: str, stream: TextIO) -> str:
+    """Return a message wrapped at words for the terminal, its first word (such as error) in colour."""
+    columns = terminal.width(stream) if terminal.is_terminal(stream) else 0
+    if columns >= NARROWEST_TERMINAL and len(message) >= columns:
+        message_lines = textwrap.wrap(
+            message, columns - 1, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False
+        )
+        message = "\n".join(message_lines)
+    prefix = MESSAGE_PREFIX.match(message)
+    if prefix and terminal.has_colour(stream):
+        message = terminal.styled(prefix.group(), PREFIX_COLOURS[prefix[1]]) + message[prefix.end() :]
+    return message
 
 
 def _write_message(message_line: str) -> None:

@@ -5,7 +5,6 @@ import os
 import re
 import stat
 import sys
-import textwrap
 import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,18 +16,10 @@ from triage_cli.domain.hostile_text.invisible import escape, replace_hidden
 DUMB_TERMINALS = ("dumb", "unknown")
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "1;31", "32", "33", "36"
 AMBER = "color(136)"  # for Rich; yellow cannot be read on white in many terminals
-MESSAGE_INDENT = "  "  # of a message's further lines
-NARROWEST_TERMINAL = 40  # columns; on a narrower terminal, messages are not wrapped
-MESSAGE_PREFIXES = {"error": RED, "failed": RED, "rejected": RED, "warning": YELLOW, "note": YELLOW, "next": GREEN}
-MESSAGE_PREFIX = re.compile(rf"({'|'.join(MESSAGE_PREFIXES)}):")
-# Of a help page: a heading, an example, the option or the command at the beginning of a row.
-HELP_HEADING = re.compile(r"^(?=\S)(.+:)$|^(Usage:)", re.MULTILINE)
-HELP_EXAMPLE = re.compile(r"^(  )(triage .*?)(?=   |$)", re.MULTILINE)
 MOST_MARKS = 8  # on one character of a safe text; more than in any language
 # More combining marks than that, or other characters that are neither letters nor blanks.
 _MAYBE_PILED_MARKS = re.compile(rf"[^\w\s\x00-\x7f]{{{MOST_MARKS + 1},}}")
 _CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-HELP_TERM = re.compile(r"^(  )([^\s\x1b].*?)(?=  +\S)", re.MULTILINE)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -64,29 +55,6 @@ def is_dumb() -> bool:
 def styled(text: str, style: str) -> str:
     """Return a text in a style of the terminal, an SGR code."""
     return f"\x1b[{style}m{text}\x1b[0m"
-
-
-def message(line: str, stream: TextIO) -> str:
-    """Return a message for the terminal: wrapped at words, with its first word (such as error) in colour."""
-    columns = width(stream) if is_terminal(stream) else 0
-    if columns >= NARROWEST_TERMINAL and len(line) >= columns:
-        message_lines = textwrap.wrap(
-            line, columns - 1, subsequent_indent=MESSAGE_INDENT, break_long_words=False, break_on_hyphens=False
-        )
-        line = "\n".join(message_lines)
-    prefix = MESSAGE_PREFIX.match(line)
-    if prefix and has_colour(stream):
-        line = styled(prefix.group(), MESSAGE_PREFIXES[prefix[1]]) + line[prefix.end() :]
-    return line
-
-
-def help_page(text: str, stream: TextIO) -> str:
-    """Return a help page for the terminal, with headings, examples and names in colour."""
-    if not has_colour(stream):
-        return text
-    text = HELP_EXAMPLE.sub(lambda match: match[1] + styled(match[2], GREEN), text)
-    text = HELP_HEADING.sub(lambda match: styled(match[1] or match[2], BOLD), text)
-    return HELP_TERM.sub(lambda match: match[1] + styled(match[2], CYAN), text)
 
 
 def width(stream: TextIO) -> int:

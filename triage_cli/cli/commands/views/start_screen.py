@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
-from triage_cli.cli import messages, terminal
+from triage_cli.cli import messages
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer
@@ -23,7 +23,7 @@ def start(session: CommandContext) -> None:
     status_counts = session.look().stats().by_status if session.has_database else {}
     start_screen = Printer("table")
     for screen_line in _start_screen_lines(status_counts, store_origin):
-        start_screen.write(f"{terminal.message(screen_line, sys.stdout)}\n")
+        start_screen.write(f"{messages.formatted(screen_line, sys.stdout)}\n")
 
 
 def _start_screen_lines(status_counts: Mapping[str, int], store_origin: str) -> Iterator[str]:
