@@ -45,24 +45,24 @@ def read_verdicts(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
 
 
 def _verdict_rows(read_rows: Iterator[ReadRow], note: str | None) -> Iterator[VerdictRow]:
-    for row, (place, record, malformed) in enumerate(read_rows):
+    for row, (place, verdict_record, malformed) in enumerate(read_rows):
         if malformed is not None:
-            yield VerdictRow(place, record, error=malformed)
+            yield VerdictRow(place, verdict_record, error=malformed)
             continue
         # Only the first of these columns is used: triage's own export also has `verdict`, which is no category.
-        category_column = next((name for name in CATEGORY_COLUMNS if name in record), "")
-        if category_column and record[category_column] in (None, ""):
-            yield VerdictRow(place, record)
+        category_column = next((name for name in CATEGORY_COLUMNS if name in verdict_record), "")
+        if category_column and verdict_record[category_column] in (None, ""):
+            yield VerdictRow(place, verdict_record)
             continue
-        name, category = _text_of(record, ticket_id_input.IDS), _text_of(record, (category_column,))
+        name, category = _text_of(verdict_record, ticket_id_input.IDS), _text_of(verdict_record, (category_column,))
         if name and category:
-            source = _text_of(record, ("source",)) or None
-            draft = VerdictDraft(row, name, category, _text_of(record, ("note",)) or note, source=source)
-            yield VerdictRow(place, record, draft)
+            source = _text_of(verdict_record, ("source",)) or None
+            draft = VerdictDraft(row, name, category, _text_of(verdict_record, ("note",)) or note, source=source)
+            yield VerdictRow(place, verdict_record, draft)
         else:
             problem = f"no category for {name}" if name else "no ticket_id"
             hint = "verdict - --clear takes verdicts back" if name else "fill in ticket_id or external_id"
-            yield VerdictRow(place, record, error=RowError(problem, hint=hint))
+            yield VerdictRow(place, verdict_record, error=RowError(problem, hint=hint))
 
 
 def read_cleared_names(stream: BinaryIO) -> Iterator[VerdictRow]:
@@ -75,9 +75,9 @@ def read_cleared_names(stream: BinaryIO) -> Iterator[VerdictRow]:
         for row, name in enumerate(ticket_id_input.plain_names(first_line, lines)):
             yield VerdictRow(f"record {row + 1}", {"ticket_id": name}, VerdictDraft(row, name, None))
         return
-    is_array = first_line.lstrip().startswith("[")
+    is_verdict_array = first_line.lstrip().startswith("[")
     for row, (line, text, name, problem) in enumerate(ticket_id_input.json_names(first_line, lines)):
-        place = place_of(line, row + 1 if is_array else 0)
+        place = place_of(line, row + 1 if is_verdict_array else 0)
         if not problem:
             yield VerdictRow(place, {"ticket_id": name}, VerdictDraft(row, name, None), is_json=True)
         elif row:
@@ -86,9 +86,9 @@ def read_cleared_names(stream: BinaryIO) -> Iterator[VerdictRow]:
             raise ticket_id_input.malformed(line, problem)
 
 
-def _text_of(record: VerdictRecord, keys: Sequence[str]) -> str:
+def _text_of(verdict_record: VerdictRecord, keys: Sequence[str]) -> str:
     """Return the first text or number that a verdict's record has under one of the keys."""
-    values = (record.get(key) for key in keys)
+    values = (verdict_record.get(key) for key in keys)
     texts = (value for value in values if isinstance(value, str | int) and not isinstance(value, bool) and value != "")
     return next((str(text).strip() for text in texts), "")
 
@@ -98,11 +98,11 @@ def _json_verdicts(first_line: str, lines: Iterator[str]) -> Iterator[ReadRow]:
 
     Raises `InputError` if the first one is malformed. A later one is rejected, so that no verdict before it is lost.
     """
-    is_array = first_line.lstrip().startswith("[")
-    for number, (line, text, record, problem) in enumerate(ticket_id_input.values(first_line, lines), 1):
-        place = place_of(line, number if is_array else 0)
-        if not problem and isinstance(record, dict):
-            yield place, record, None
+    is_verdict_array = first_line.lstrip().startswith("[")
+    for number, (line, text, verdict_record, problem) in enumerate(ticket_id_input.values(first_line, lines), 1):
+        place = place_of(line, number if is_verdict_array else 0)
+        if not problem and isinstance(verdict_record, dict):
+            yield place, verdict_record, None
         elif number > 1:
             yield place, {"text": text.strip()}, RowError(problem or "no JSON object", hint=OBJECT_HINT)
         elif problem:
@@ -114,21 +114,23 @@ def _json_verdicts(first_line: str, lines: Iterator[str]) -> Iterator[ReadRow]:
 def _csv_verdicts(first_line: str, lines: Iterator[str]) -> Iterator[ReadRow]:
     """Yield the rows of a CSV of verdicts, each with the line on which it begins."""
     delimiter, _ = ticket_id_input.columns_of(first_line)
-    csv_reader = csv_rows(chain([first_line], lines), delimiter)
-    csv_header = list(map(str.strip, next(csv_reader)))
-    csv_columns = ticket_id_input.column_names(csv_header)
-    if not {*csv_columns} & {*CATEGORY_COLUMNS}:
-        csv_columns = ["category" if compact(column) in TRANSLATED_COLUMNS else column for column in csv_columns]
+    verdict_csv = csv_rows(chain([first_line], lines), delimiter)
+    verdict_header = list(map(str.strip, next(verdict_csv)))
+    verdict_columns = ticket_id_input.column_names(verdict_header)
+    if not {*verdict_columns} & {*CATEGORY_COLUMNS}:
+        verdict_columns = [
+            "category" if compact(column) in TRANSLATED_COLUMNS else column for column in verdict_columns
+        ]
     needed_columns = (("ticket_id", ticket_id_input.IDS), ("category", CATEGORY_COLUMNS))
-    if missing_columns := [name for name, names in needed_columns if not {*csv_columns} & {*names}]:
-        no_columns = " and no column ".join(missing_columns)
+    if missing_columns := [name for name, names in needed_columns if not {*verdict_columns} & {*names}]:
+        absent_columns = " and no column ".join(missing_columns)
         raise InputError(
-            f"the input has no column {no_columns}; its columns are {', '.join(csv_header)}",
+            f"the input has no column {absent_columns}; its columns are {', '.join(verdict_header)}",
             hint="name ticket_id (or external_id) and category in the first line",
         )
-    last_at = csv_reader.line_num
-    for csv_cells in csv_reader:
-        begins_at, last_at = last_at + 1, csv_reader.line_num
-        if any(cell.strip() for cell in csv_cells):
-            record = dict(zip_longest(csv_columns, map(str.strip, csv_cells[: len(csv_columns)]), fillvalue=""))
-            yield place_of(begins_at), record, None
+    last_at = verdict_csv.line_num
+    for verdict_cells in verdict_csv:
+        begins_at, last_at = last_at + 1, verdict_csv.line_num
+        if any(cell.strip() for cell in verdict_cells):
+            own_cells = map(str.strip, verdict_cells[: len(verdict_columns)])
+            yield place_of(begins_at), dict(zip_longest(verdict_columns, own_cells, fillvalue="")), None

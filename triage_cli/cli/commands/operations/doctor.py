@@ -39,7 +39,7 @@ def doctor(
     triage doctor
     triage doctor --send billing-chat
     """
-    doctor_records = list(_doctor_records(session)) if send is None else [_test_ticket_record(session, send)]
+    doctor_records = list(_doctor_records(session)) if send is None else [_doctor_test_ticket(session, send)]
     printing.printer().all_of(doctor_records, DOCTOR_COLUMNS, drawn_by("tables.checks"), "what")
     return ExitCode.OK if all(record["works"] is not False for record in doctor_records) else ExitCode.CHECK_FAILED
 
@@ -67,37 +67,37 @@ def _doctor_records(session: CommandContext) -> Iterator[dict[str, Any]]:
         not_asked_because = ("its call is booked in the database, which does not work", "mend the database")
         stats, database_failed = None, True
         session.lend_database(instead=True)
-    yield from _classifier_records(session, *not_asked_because)
-    yield from _destination_records(config, switched_off_names)
+    yield from _doctor_classifiers(session, *not_asked_because)
+    yield from _doctor_destinations(config, switched_off_names)
     if stats is not None:
-        yield from _missing_destination_records(config, stats)
-    yield from _source_records(session)
+        yield from _doctor_missing_destinations(config, stats)
+    yield from _doctor_sources(session)
     if not database_failed:
-        yield from _learned_model_records(session)
+        yield from _doctor_learned_models(session)
 
 
-def _classifier_records(session: CommandContext, not_asked_because: str, first_step: str) -> Iterator[dict[str, Any]]:
+def _doctor_classifiers(session: CommandContext, not_asked_because: str, first_step: str) -> Iterator[dict[str, Any]]:
     for name in session.config.classifiers:
         if not_asked_because and wiring.classifier_diagnostics.asks_provider(session.config, name):
             finding, hint = f"not asked: {not_asked_because}", f"{first_step}, then triage doctor"
             yield _doctor_record(f"classifier {name}", finding, hint, works=None)
             continue
-        test = partial(wiring.classifier_diagnostics.try_classifier, session.config, name, *session.signature)
-        yield _tested_record(f"classifier {name}", test)
+        doctor_test = partial(wiring.classifier_diagnostics.try_classifier, session.config, name, *session.signature)
+        yield _doctor_test_record(f"classifier {name}", doctor_test)
 
 
-def _destination_records(config: Config, switched_off_names: AbstractSet[str]) -> Iterator[dict[str, Any]]:
+def _doctor_destinations(config: Config, switched_off_names: AbstractSet[str]) -> Iterator[dict[str, Any]]:
     for name in config.destinations:
         if name in switched_off_names:
             finding = "it answered that it is gone (410) and is switched off"
             hint = "triage route --retry-dead switches it on again"
             yield _doctor_record(f"destination {name}", finding, hint, works=False)
             continue
-        test = partial(wiring.destination_diagnostics.try_destination, config, name)
-        yield _tested_record(f"destination {name}", test)
+        doctor_test = partial(wiring.destination_diagnostics.try_destination, config, name)
+        yield _doctor_test_record(f"destination {name}", doctor_test)
 
 
-def _missing_destination_records(config: Config, stats: Stats) -> Iterator[dict[str, Any]]:
+def _doctor_missing_destinations(config: Config, stats: Stats) -> Iterator[dict[str, Any]]:
     """Yield the doctor's records of destinations that left the configuration, though deliveries are not settled."""
     for name, states in sorted(stats.deliveries.items()):
         pending, dead = states.get("pending", 0), states.get("dead", 0)
@@ -114,16 +114,18 @@ def _missing_destination_records(config: Config, stats: Stats) -> Iterator[dict[
             yield _doctor_record(f"destination {name}", finding, wiring.destinations.DECIDE_ANEW, works=False)
 
 
-def _source_records(session: CommandContext) -> Iterator[dict[str, Any]]:
+def _doctor_sources(session: CommandContext) -> Iterator[dict[str, Any]]:
     for name, spec in session.config.sources.items():
         if session.config.offline and spec.type != "command":
             hint = "leave out --offline (also TRIAGE_OFFLINE and offline: in the config)"
             yield _doctor_record(f"source {name}", "not tried: the network is switched off", hint, works=None)
             continue
-        yield _tested_record(f"source {name}", partial(wiring.sources.try_source, session.config, name, messages.say))
+        yield _doctor_test_record(
+            f"source {name}", partial(wiring.sources.try_source, session.config, name, messages.say)
+        )
 
 
-def _test_ticket_record(session: CommandContext, name: str) -> dict[str, Any]:
+def _doctor_test_ticket(session: CommandContext, name: str) -> dict[str, Any]:
     """Send a test ticket, and return the doctor's record of it. Raises `UsageError` for an unknown destination."""
     if name not in session.config.destinations:
         raise UsageError(f'no destination "{name}" in the config', hint="triage config show lists them")
@@ -137,7 +139,7 @@ def _test_ticket_record(session: CommandContext, name: str) -> dict[str, Any]:
         return _doctor_record(f"destination {name}", send_error.message + answer, hint, works=False)
 
 
-def _learned_model_records(session: CommandContext) -> Iterator[dict[str, Any]]:
+def _doctor_learned_models(session: CommandContext) -> Iterator[dict[str, Any]]:
     try:
         learned_version = wiring.classifier_diagnostics.learned_version(session.config)
         if learned_version is not None:
@@ -160,10 +162,10 @@ def _learned_model_records(session: CommandContext) -> Iterator[dict[str, Any]]:
         yield _doctor_record("learned model", model_error.message, model_error.hint, works=False)
 
 
-def _tested_record(what: str, test: Callable[[], str]) -> dict[str, Any]:
+def _doctor_test_record(what: str, doctor_test: Callable[[], str]) -> dict[str, Any]:
     """Return the doctor's record of a test, which returns what it found, or raises why something does not work."""
     try:
-        return _doctor_record(what, test())
+        return _doctor_record(what, doctor_test())
     except TriageError as test_error:
         return _doctor_record(what, test_error.message, test_error.hint, works=False)
 

@@ -1,14 +1,14 @@
 """`triage` without a command: the start screen, with what is stored and the next commands."""
 
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from collections.abc import Mapping
 from itertools import islice
-
 from triage_cli.cli import messages
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer
 from triage_cli.config import without_password
+import sys
 
 
 @remote_command
@@ -20,36 +20,36 @@ def start(session: CommandContext) -> None:
     config = session.config
     database_place = config.remote if session.is_remote else without_password(config.database)
     store_origin = f"{database_place} (configuration: {config.path or 'the built-in defaults'})"
-    status_counts = session.look().stats().by_status if session.has_database else {}
+    screen_counts = session.look().stats().by_status if session.has_database else {}
     start_screen = Printer("table")
-    for screen_line in _start_screen_lines(status_counts, store_origin):
+    for screen_line in _start_screen_lines(screen_counts, store_origin):
         start_screen.write(f"{messages.formatted(screen_line, sys.stdout)}\n")
 
 
-def _start_screen_lines(status_counts: Mapping[str, int], store_origin: str) -> Iterator[str]:
+def _start_screen_lines(screen_counts: Mapping[str, int], store_origin: str) -> Iterator[str]:
     """Yield the lines of the start screen, from the numbers of tickets by status."""
-    if not any(status_counts.values()):
+    if not any(screen_counts.values()):
         yield f"no tickets in {store_origin}"
     else:
-        need_review = status_counts.get("needs_review", 0)
-        other_counts = {status: number for status, number in status_counts.items() if status != "needs_review"}
+        need_review = screen_counts.get("needs_review", 0)
+        other_counts = {status: number for status, number in screen_counts.items() if status != "needs_review"}
         listed_statuses = messages.counted(other_counts, ())
-        yield f"{messages.plural(sum(status_counts.values()), 'tickets')} in {store_origin}"
+        yield f"{messages.plural(sum(screen_counts.values()), 'tickets')} in {store_origin}"
         needs_you = f"{need_review:,} {'needs' if need_review == 1 else 'need'} you: triage review"
         yield f"{listed_statuses}; {needs_you}" if listed_statuses else needs_you
     yield ""
-    for number, (command, purpose) in enumerate(_next_commands(status_counts)):
+    for number, (command, purpose) in enumerate(_next_commands(screen_counts)):
         yield f"{'' if number else 'next':<6}{command:<24}{purpose}"
 
 
-def _next_commands(status_counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+def _next_commands(screen_counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     """Yield three commands, each with its purpose."""
-    unclassified = status_counts.get("new", 0) + status_counts.get("failed", 0)
+    unclassified = screen_counts.get("new", 0) + screen_counts.get("failed", 0)
     next_commands = {
-        "triage review": (status_counts.get("needs_review", 0), "decide those that need you"),
+        "triage review": (screen_counts.get("needs_review", 0), "decide those that need you"),
         "triage classify": (unclassified, "give the new ones a category"),
-        "triage route": (status_counts.get("classified", 0), "send the classified ones to their destinations"),
-        "triage list": (sum(status_counts.values()), "all tickets, newest first"),
+        "triage route": (screen_counts.get("classified", 0), "send the classified ones to their destinations"),
+        "triage list": (sum(screen_counts.values()), "all tickets, newest first"),
         "triage run FILE": (1, "store, classify and route a file of tickets"),
         "triage config init": (1, "write a configuration with categories of your own"),
     }
