@@ -16,7 +16,7 @@ from tests.support.commands import PATIENCE, TICKETS, many, until
 from tests.support.world import FakeClassifier, World
 from triage_cli.api import application, ndjson
 from triage_cli.api.request_limits import RequestLimits
-from triage_cli.client.wire_format import PARCEL
+from triage_cli.client.wire_drafts import DRAFTS_MEDIA_TYPE
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.local_triage import LocalTriage
 
@@ -87,9 +87,9 @@ def test_rows_flow_through_and_a_bad_one_is_an_error_of_its_own(server: ApiServe
         ({"content": TICKETS, "headers": CSV, "params": {"unknown": "1"}}, 422, "usage"),
         ({"content": TICKETS, "headers": CSV, "params": {"source": "../x"}}, 422, "usage"),
         ({"content": TICKETS, "headers": CSV | {"idempotency-key": "a b"}}, 422, "usage"),
-        ({"content": "nonsense\n", "headers": {"content-type": PARCEL}}, 422, "usage"),
-        ({"content": "[]\n", "headers": {"content-type": PARCEL}}, 422, "usage"),
-        ({"content": '{"met":[1]}\n', "headers": {"content-type": PARCEL}}, 422, "usage"),
+        ({"content": "nonsense\n", "headers": {"content-type": DRAFTS_MEDIA_TYPE}}, 422, "usage"),
+        ({"content": "[]\n", "headers": {"content-type": DRAFTS_MEDIA_TYPE}}, 422, "usage"),
+        ({"content": '{"met":[1]}\n', "headers": {"content-type": DRAFTS_MEDIA_TYPE}}, 422, "usage"),
     ],
 )
 def test_what_is_no_table_is_refused_before_anything_is_stored(
@@ -111,7 +111,9 @@ def test_what_is_no_table_is_refused_before_anything_is_stored(
     ],
 )  # fmt: skip
 def test_a_draft_that_no_client_sends_ends_the_stream_as_a_problem(server: ApiServer, world: World, line: str) -> None:
-    outcomes = lines(post(server, "/tickets/batch", content='{"met":[0,0]}\n' + line, headers={"content-type": PARCEL}))
+    outcomes = lines(
+        post(server, "/tickets/batch", content='{"met":[0,0]}\n' + line, headers={"content-type": DRAFTS_MEDIA_TYPE})
+    )
     assert len(outcomes) == 1
     assert (outcomes[0]["problem"]["status"], outcomes[0]["problem"]["code"]) == (422, "usage")
     assert world.store.stats().tickets == 0

@@ -7,11 +7,11 @@ from starlette.middleware.gzip import GZipResponder, IdentityResponder
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from triage_cli.api.ndjson import OCTETS
-from triage_cli.client.wire_format import LINES
+from triage_cli.client.wire_outcomes import LINES_MEDIA_TYPE
 
 # A response of so many bytes or more is compressed. Streams are not: compression would hold their lines back.
 COMPRESSED_BYTES = 4096
-STREAMED_TYPES = (LINES, OCTETS)
+STREAMED_TYPES = (LINES_MEDIA_TYPE, OCTETS)
 REFUSED_QUALITY = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")  # of an encoding that a client does not take
 
 

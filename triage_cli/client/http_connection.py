@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from triage_cli.client import wire_errors, wire_format
+from triage_cli.client import wire_errors, wire_outcomes
 from triage_cli.client.address import Address
 from triage_cli.client.token_command import printed_token
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
@@ -244,7 +244,7 @@ class ResponseStream:
             self._response.close()
 
     def _response_lines(self, grace: float) -> Iterator[bytes]:
-        if _media_type_of(self._response) != wire_format.LINES:
+        if _media_type_of(self._response) != wire_outcomes.LINES_MEDIA_TYPE:
             raise wire_errors.ProtocolError("a page, not lines")
         unfinished_line = b""
         with self._connection.translated_httpx_errors():
@@ -253,7 +253,7 @@ class ResponseStream:
                 if b"\n" in piece:
                     *lines, unfinished_line = unfinished_line.split(b"\n")
                     yield from lines
-                if len(unfinished_line) > wire_format.LONGEST:
+                if len(unfinished_line) > wire_outcomes.LONGEST_LINE:
                     raise wire_errors.ProtocolError("a line without an end")
                 stopped_at = self._connection.stopped_at
                 if stopped_at is not None and time.monotonic() >= stopped_at + grace:

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote
 
-from triage_cli.client import wire_errors, wire_format
+from triage_cli.client import wire_errors, wire_format, wire_outcomes
 from triage_cli.client.address import Address
 from triage_cli.client.http_connection import Connection, Params, StreamAbortedError
 from triage_cli.client.upload import Upload, UploadPlan
@@ -68,7 +68,7 @@ class RemoteTriage:
         remaining = iter(drafts)
         for first in remaining:
             if not _is_typed(first):
-                upload = Upload(self.connection, UploadPlan({}, wire_format.ticket_in))
+                upload = Upload(self.connection, UploadPlan({}, wire_outcomes.ticket_in))
                 yield from upload.send(chain([first], remaining))
                 return
             yield self._send_typed(first)
@@ -80,25 +80,25 @@ class RemoteTriage:
         sent_fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
         ticket_body = {field: value for field in sent_fields if (value := getattr(draft, field)) is not None}
         response = self.connection.post("/tickets", ticket_body, ids.new_id())
-        return Outcome(draft.row, Action.CREATED, self.converted(wire_format.ticket_in, response), None, draft)
+        return Outcome(draft.row, Action.CREATED, self.converted(wire_outcomes.ticket_in, response), None, draft)
 
     def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
         """Upload drafts, which the remote creates, classifies and routes in one pass."""
         upload_params = {"do": "classify,route", **wire_format.plan_record(plan._replace(max_cost=None, deadline=None))}
-        upload_plan = UploadPlan(upload_params, wire_format.routed_in, plan.max_cost, plan.deadline)
+        upload_plan = UploadPlan(upload_params, wire_outcomes.routed_in, plan.max_cost, plan.deadline)
         return Upload(self.connection, upload_plan).send(drafts)
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Have the remote classify tickets and record the decisions."""
-        return self._remote_outcomes("/classify", _request_body(selection, plan), wire_format.decided_in)
+        return self._remote_outcomes("/classify", _request_body(selection, plan), wire_outcomes.decided_in)
 
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
         """Have the remote route tickets by its routing map, then deliver what is due."""
-        return self._remote_outcomes("/route", _request_body(selection, plan), wire_format.routed_in)
+        return self._remote_outcomes("/route", _request_body(selection, plan), wire_outcomes.routed_in)
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Have the remote classify tickets again that no person decided."""
-        return self._remote_outcomes("/reclassify", _request_body(selection, plan), wire_format.flip_in)
+        return self._remote_outcomes("/reclassify", _request_body(selection, plan), wire_outcomes.flip_in)
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
         """Send the remote people's verdicts, or clear them there."""
@@ -106,7 +106,7 @@ class RemoteTriage:
             if self.connection.stopped_at is not None:
                 return
             verdicts_body = {"verdicts": [wire_format.verdict_record(draft) for draft in verdict_chunk]}
-            for outcome in self._remote_outcomes("/verdicts", verdicts_body, wire_format.ticket_in):
+            for outcome in self._remote_outcomes("/verdicts", verdicts_body, wire_outcomes.ticket_in):
                 if not 0 <= outcome.place < len(verdict_chunk):
                     raise self.connection.strange_response("an outcome of a row that was never sent")
                 verdict_draft = verdict_chunk[outcome.place]
@@ -114,7 +114,7 @@ class RemoteTriage:
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """Have the remote erase the text of a customer's tickets."""
-        return self._remote_outcomes("/forget", {"customer_id": customer_id}, wire_format.routed_in)
+        return self._remote_outcomes("/forget", {"customer_id": customer_id}, wire_outcomes.routed_in)
 
     def _remote_outcomes(
         self, path: str, body: Mapping[str, Any], value: Callable[[wire_format.Record], T]
@@ -123,7 +123,7 @@ class RemoteTriage:
         outcome_stream = self.connection.stream(path, {"json": body})
         try:
             for remote_outcome in outcome_stream.records(0.0):
-                yield self.converted(lambda wire_record: wire_format.outcome_of(wire_record, value), remote_outcome)
+                yield self.converted(lambda wire_record: wire_outcomes.outcome_of(wire_record, value), remote_outcome)
         except StreamAbortedError:
             return
 

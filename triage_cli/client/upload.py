@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from triage_cli.client import wire_errors, wire_format
+from triage_cli.client import wire_drafts, wire_errors, wire_format, wire_outcomes
 from triage_cli.client.http_connection import (
     RETRY_DELAYS,
     Connection,
@@ -83,7 +83,7 @@ class Upload(Generic[T]):
         drafts = [upload_row for upload_row in chunk if isinstance(upload_row, TicketDraft)]
         seen_before = seen.count([dedup.identify(draft).identity for draft in drafts])
         met_before = (self._rewrite_guard.met, self._rewrite_guard.rewritten)
-        draft_lines = [wire_format.draft_line(d, n) for d, n in zip(drafts, seen_before, strict=True)]
+        draft_lines = [wire_drafts.draft_line(d, n) for d, n in zip(drafts, seen_before, strict=True)]
         chunk_params = dict(self._plan.params)
         if self._plan.max_cost is not None:
             chunk_params |= {"max_cost": self._plan.max_cost, "spent_before": self._spent}
@@ -112,7 +112,7 @@ class Upload(Generic[T]):
             response_stream = upload_chunk.response_stream()
             for wire_record in response_stream.records(GRACE):
                 try:
-                    upload_outcome = wire_format.outcome_of(
+                    upload_outcome = wire_outcomes.outcome_of(
                         wire_record, self._plan.value, rowless="do" in self._plan.params
                     )
                 except wire_errors.ProtocolError as error:
@@ -150,7 +150,7 @@ class _UploadChunk:
         met_before: tuple[int, int],
     ) -> None:
         self._connection = connection
-        upload_headers = {"content-type": wire_format.PARCEL, "idempotency-key": ids.new_id()}
+        upload_headers = {"content-type": wire_drafts.DRAFTS_MEDIA_TYPE, "idempotency-key": ids.new_id()}
         self._request_options = {"content": body, "params": params, "headers": upload_headers}
         self._response_stream: ResponseStream | None = None
         self._rejected = deque(upload_row for upload_row in rows if isinstance(upload_row, Rejected))

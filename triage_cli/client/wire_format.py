@@ -1,41 +1,45 @@
-"""Converts drafts, selections, plans and outcomes to the records between a command line and a server, and back.
+"""Converts records of the store to wire records, as JSON between a command line and a server, and back.
 
-A stream is JSON lines: one outcome each (`row`, `did`, its ticket or flip, its `error`), then exactly one line that is
-`{"end": …}` or `{"problem": …}`. The types of received records are checked here; their values by the reader.
+The types of received records are checked here; their values by the reader.
 """
 
-import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from types import UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
-
-from triage_cli.client.wire_errors import ProtocolError, error_fields, error_of
+from triage_cli.client.wire_errors import ProtocolError
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.audit.events import LoggedEvent
-from triage_cli.domain.classifications import Classification, ClassifyPlan, Decided
-from triage_cli.domain.deliveries import Attempt, Delivery, Routed, RoutePlan
-from triage_cli.domain.explanation.history import History, Why
-from triage_cli.domain.json_values import compact, is_too_deep
-from triage_cli.domain.mail.parts import mail_of
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.reclassification import Flip, ReclassifyPlan
+from triage_cli.domain.classifications import Classification
+from triage_cli.domain.classifications import ClassifyPlan
+from triage_cli.domain.classifications import Decided
+from triage_cli.domain.deliveries import Attempt
+from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.deliveries import RoutePlan
+from triage_cli.domain.explanation.history import History
+from triage_cli.domain.explanation.history import Why
+from triage_cli.domain.json_values import compact
+from triage_cli.domain.json_values import is_too_deep
+from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.runs import Run
-from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
-from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain.serialization import TICKET_KEYS
+from triage_cli.domain.tickets import Category
+from triage_cli.domain.tickets import Selection
+from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import URGENCY
+from triage_cli.domain.tickets import VerdictDraft
+from types import UnionType
+from typing import Any
+from typing import TypeVar
+from typing import Union
+from typing import cast
+from typing import get_args
+from typing import get_origin
+from typing import get_type_hints
+import json
 
 T = TypeVar("T")
 Record = Mapping[str, Any]
-
-# The media type of drafts as the command line has read them; a table would lose some of their fields.
-PARCEL = "application/vnd.triage.drafts+jsonl"
-LINES = "application/x-ndjson"
-# The longest line, in bytes: a row of 1 MB, twice, with every character escaped.
-LONGEST = 16 << 20
-TEXT = (str, type(None))
-DRAFT_KEYS = ("row", "line", "subject", "description", "customer_id", "priority", "created_at", "external_id", "source")
-_ACTIONS: Mapping[str, Action] = {action.value: action for action in Action}
 
 
 # Tickets
@@ -164,58 +168,6 @@ def _wire_list(wire_record: Any, key: str) -> list[Any]:
 # Requests
 
 
-def draft_line(draft: TicketDraft, seen: int) -> str:
-    """Return a draft as a line of an upload; `seen` is how often its identity was in the input before."""
-    wire_record: dict[str, Any] = {
-        key: value for key, value in zip(DRAFT_KEYS, draft, strict=False) if value is not None
-    }
-    optional_fields = {
-        "extra": draft.extra, "verdict": draft.verdict, "seen": seen, "record": draft.record, "silent": draft.silent,
-    }  # fmt: skip
-    wire_record |= {key: value for key, value in optional_fields.items() if value}
-    if draft.origin in ("typed", "mail"):
-        wire_record[draft.origin] = True
-    if draft.exported:
-        wire_record["exported"] = draft.exported
-    return compact(wire_record)
-
-
-def draft_of(wire_record: Any) -> TicketDraft:
-    """Return a draft from its wire record."""
-    if not isinstance(wire_record, dict):
-        raise ProtocolError("a line is no draft")
-    draft_numbers = [wire_record.get(key, 0) for key in ("row", "line", "seen", "record")]
-    draft_texts = [wire_record.get(key) for key in (*DRAFT_KEYS[2:8], "verdict")]
-    source, extra = wire_record.get("source", "import"), wire_record.get("extra", {})
-    if not all(type(number) is int and 0 <= number < 1 << 53 for number in draft_numbers):
-        raise ProtocolError("a draft holds what is no number or no text")
-    if not all(isinstance(text, TEXT) for text in draft_texts):
-        raise ProtocolError("a draft holds what is no number or no text")
-    if not isinstance(source, str) or "\t" in source or not isinstance(extra, dict) or is_too_deep(extra):
-        raise ProtocolError("a draft has no proper source or extra")
-    silent = wire_record.get("silent", [])
-    if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
-        raise ProtocolError("a draft has no proper list of silent columns")
-    typed, mail = wire_record.get("typed", False), wire_record.get("mail", False)
-    if not isinstance(typed, bool) or not isinstance(mail, bool) or (mail and mail_of(extra) is None):
-        raise ProtocolError("a draft does not say properly whether it was typed, or came as mail")
-    exported = wire_record.get("exported")
-    if exported is not None and not _is_source_and_id(exported):
-        raise ProtocolError("a draft has no proper source and id of its export")
-    row, line, seen, record = draft_numbers
-    subject, description, customer_id, priority, created_at, external_id, verdict = draft_texts
-    return TicketDraft(
-        row, line, subject, description, customer_id, priority, created_at, external_id, source, extra, verdict,
-        seen=seen, silent=tuple(silent), origin="typed" if typed else "mail" if mail else "row", record=record,
-        exported=tuple(exported) if exported else None,
-    )  # fmt: skip
-
-
-def _is_source_and_id(exported: Any) -> bool:
-    is_pair = isinstance(exported, list) and len(exported) == 2 and all(isinstance(one, str) for one in exported)
-    return is_pair and "\t" not in exported[0]
-
-
 def selection_record(selection: Selection) -> dict[str, Any]:
     """Return the wire record of a selection, its fields that are not default; `after` is not sent."""
     defaults = Selection._field_defaults
@@ -240,49 +192,3 @@ def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
     newer_fields = {"shown": draft.shown, "source": draft.source}
     sent_fields = {key: value for key, value in newer_fields.items() if value is not None}
     return {"name": draft.name, "category": draft.category, "note": draft.note, **sent_fields}
-
-
-# Outcomes
-
-
-def outcome_line(outcome: Outcome[Any]) -> str:
-    """Return an outcome as a line of a stream."""
-    wire_record: dict[str, Any] = {"row": outcome.row, "did": outcome.action.value}
-    if isinstance(outcome.value, Flip):
-        wire_record["flip"] = outcome.value._asdict()
-    elif (ticket_record := outcome_record(outcome)) is not None:
-        wire_record["ticket"] = ticket_record
-    if outcome.error is not None:
-        wire_record["error"] = error_fields(outcome.error)
-    return compact(wire_record)
-
-
-def outcome_of(wire_record: Record, value: Callable[[Record], T], *, rowless: bool = False) -> Outcome[T]:
-    """Return an outcome from its wire record; `value` converts its ticket or flip. A `rowless` one needs no row."""
-    row, did, error = wire_record.get("row"), wire_record.get("did"), wire_record.get("error")
-    row_fits = type(row) is int or (rowless and row is None and "ticket" in wire_record)
-    if not row_fits or not isinstance(did, str) or did not in _ACTIONS:
-        raise ProtocolError("a line that is no outcome")
-    outcome_value = value(wire_record) if "ticket" in wire_record or "flip" in wire_record else None
-    return Outcome(row, _ACTIONS[did], outcome_value, None if error is None else error_of(error))
-
-
-def ticket_in(wire_record: Record) -> Ticket:
-    """Return the ticket in the wire record of an outcome."""
-    return ticket_of(wire_record.get("ticket"))
-
-
-def decided_in(wire_record: Record) -> Decided:
-    """Return the ticket in the wire record of a `classify` outcome; the answer is in the ticket's history."""
-    ticket = wire_record.get("ticket")
-    return Decided(ticket_of(ticket), None, isinstance(ticket, dict) and ticket.get("asked") is True)
-
-
-def routed_in(wire_record: Record) -> Routed:
-    """Return the ticket in the wire record of a `route` outcome; the deliveries are in the ticket's history."""
-    return Routed(ticket_of(wire_record.get("ticket")))
-
-
-def flip_in(wire_record: Record) -> Flip:
-    """Return the flip in the wire record of a `reclassify` outcome."""
-    return named(Flip, wire_record.get("flip"))

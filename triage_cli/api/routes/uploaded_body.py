@@ -1,23 +1,34 @@
 """The body of a bulk upload: received whole, then read as drafts of tickets."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO, NamedTuple, cast
-
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
 from fastapi import Request
 from starlette.requests import ClientDisconnect
-
-from triage_cli.api.media_types import media_type, other_type_error
+from tempfile import SpooledTemporaryFile
+from triage_cli.api.media_types import media_type
+from triage_cli.api.media_types import other_type_error
 from triage_cli.api.schemas import table_upload as upload_schemas
-from triage_cli.client import wire_errors, wire_format
-from triage_cli.domain.errors import RowError, TooLargeError, UsageError
+from triage_cli.client import wire_drafts
+from triage_cli.client import wire_errors
+from triage_cli.client import wire_outcomes
+from triage_cli.domain.errors import RowError
+from triage_cli.domain.errors import TooLargeError
+from triage_cli.domain.errors import UsageError
 from triage_cli.domain.json_values import from_json
-from triage_cli.domain.runs import WHOLE, InputPart
-from triage_cli.domain.tickets import PRIORITIES, Rejected, TicketDraft
+from triage_cli.domain.runs import InputPart
+from triage_cli.domain.runs import WHOLE
+from triage_cli.domain.tickets import PRIORITIES
+from triage_cli.domain.tickets import Rejected
+from triage_cli.domain.tickets import TicketDraft
 from triage_cli.readers import dates
 from triage_cli.readers.table import ReadOptions
 from triage_cli.readers.table_reader import open_table
+from typing import Any
+from typing import BinaryIO
+from typing import NamedTuple
+from typing import cast
+import hashlib
 
 # Bytes of a body that are kept in memory; a larger one is kept on disk.
 BODY_IN_MEMORY = 1 << 20
@@ -35,7 +46,7 @@ class UploadedBody(NamedTuple):
 async def receive_body(request: Request) -> UploadedBody:
     """Receive the whole uploaded body before anything is answered: a client sends all before it reads."""
     body_type = media_type(request.headers)
-    if body_type not in (*upload_schemas.TABLE_TYPES, wire_format.PARCEL):
+    if body_type not in (*upload_schemas.TABLE_TYPES, wire_drafts.DRAFTS_MEDIA_TYPE):
         raise other_type_error(body_type, upload_schemas.TABLE_TYPES)
     body_file = cast("BinaryIO", SpooledTemporaryFile(BODY_IN_MEMORY))  # noqa: SIM115 - closed by whoever reads it
     request_hash = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
@@ -60,7 +71,7 @@ def drafts_of_body(
 
     Raises `InputError` if the body is no table.
     """
-    if uploaded_body.body_type == wire_format.PARCEL:
+    if uploaded_body.body_type == wire_drafts.DRAFTS_MEDIA_TYPE:
         return _drafts_of_client(uploaded_body.file)
     if not uploaded_body.size:
         return WHOLE, iter(())
@@ -70,14 +81,14 @@ def drafts_of_body(
 
 def _drafts_of_client(body_file: BinaryIO) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
     """Return the counts of a body's first line, and the drafts that our own client has read and uploaded."""
-    earlier_counts = _json_object(body_file.readline(wire_format.LONGEST)).get("met", [0, 0])
+    earlier_counts = _json_object(body_file.readline(wire_outcomes.LONGEST_LINE)).get("met", [0, 0])
     if not (isinstance(earlier_counts, list) and [_is_count(count) for count in earlier_counts] == [True, True]):
         raise UsageError("the first line is not what was agreed on", hint="send a table, or use this version's client")
 
     def uploaded_drafts() -> Iterator[TicketDraft | Rejected]:
-        while body_line := body_file.readline(wire_format.LONGEST):
+        while body_line := body_file.readline(wire_outcomes.LONGEST_LINE):
             try:
-                yield _checked_draft(wire_format.draft_of(_json_object(body_line))._replace(size=len(body_line)))
+                yield _checked_draft(wire_drafts.draft_of(_json_object(body_line))._replace(size=len(body_line)))
             except wire_errors.ProtocolError as error:
                 raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from triage_cli.api.ndjson import OCTETS
 from triage_cli.api.schemas.problems import ItemError, Problem
 from triage_cli.api.schemas.tickets import Ticket
-from triage_cli.client import wire_format
+from triage_cli.client import wire_outcomes
 
 # A binary string, so that generated clients send a body unchanged, and return the lines unchanged.
 BINARY_STRING = {"type": "string", "format": "binary"}
@@ -15,7 +15,7 @@ _LINE_STREAM = {
     "schema": BINARY_STRING
     | {
         "description": "JSON objects, one a line",
-        "contentMediaType": wire_format.LINES,
+        "contentMediaType": wire_outcomes.LINES_MEDIA_TYPE,
         "contentSchema": {"$ref": "#/components/schemas/Line"},
     },
     "example": '{"row": 0, "did": "rejected", "error": {"code": "not_found", '
@@ -25,7 +25,7 @@ _LINE_STREAM = {
 OUTCOME_LINES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "one outcome a line; the last line is `end` or `problem`",
-        "content": {wire_format.LINES: _LINE_STREAM, OCTETS: _LINE_STREAM},
+        "content": {wire_outcomes.LINES_MEDIA_TYPE: _LINE_STREAM, OCTETS: _LINE_STREAM},
     }
 }
 

@@ -1,0 +1,65 @@
+"""Converts drafts to the lines that a command line uploads, and back."""
+
+from typing import Any
+
+from triage_cli.client.wire_errors import ProtocolError
+from triage_cli.domain.mail.parts import mail_of
+from triage_cli.domain.serialization import compact, is_too_deep
+from triage_cli.domain.tickets import TicketDraft
+
+# The media type of drafts as the command line has read them; a table would lose some of their fields.
+DRAFTS_MEDIA_TYPE = "application/vnd.triage.drafts+jsonl"
+DRAFT_KEYS = ("row", "line", "subject", "description", "customer_id", "priority", "created_at", "external_id", "source")
+TEXT_TYPES = (str, type(None))
+
+
+def draft_line(draft: TicketDraft, seen: int) -> str:
+    """Return a draft as a line of an upload; `seen` is how often its identity was in the input before."""
+    draft_record: dict[str, Any] = {
+        key: value for key, value in zip(DRAFT_KEYS, draft, strict=False) if value is not None
+    }
+    optional_fields = {
+        "extra": draft.extra, "verdict": draft.verdict, "seen": seen, "record": draft.record, "silent": draft.silent,
+    }  # fmt: skip
+    draft_record |= {key: value for key, value in optional_fields.items() if value}
+    if draft.origin in ("typed", "mail"):
+        draft_record[draft.origin] = True
+    if draft.exported:
+        draft_record["exported"] = draft.exported
+    return compact(draft_record)
+
+
+def draft_of(draft_record: Any) -> TicketDraft:
+    """Return the draft of a line from its wire record. Raises `ProtocolError` if that is none."""
+    if not isinstance(draft_record, dict):
+        raise ProtocolError("a line is no draft")
+    draft_numbers = [draft_record.get(key, 0) for key in ("row", "line", "seen", "record")]
+    draft_texts = [draft_record.get(key) for key in (*DRAFT_KEYS[2:8], "verdict")]
+    source, extra = draft_record.get("source", "import"), draft_record.get("extra", {})
+    if not all(type(number) is int and 0 <= number < 1 << 53 for number in draft_numbers):
+        raise ProtocolError("a draft holds what is no number or no text")
+    if not all(isinstance(text, TEXT_TYPES) for text in draft_texts):
+        raise ProtocolError("a draft holds what is no number or no text")
+    if not isinstance(source, str) or "\t" in source or not isinstance(extra, dict) or is_too_deep(extra):
+        raise ProtocolError("a draft has no proper source or extra")
+    silent = draft_record.get("silent", [])
+    if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
+        raise ProtocolError("a draft has no proper list of silent columns")
+    typed, mail = draft_record.get("typed", False), draft_record.get("mail", False)
+    if not isinstance(typed, bool) or not isinstance(mail, bool) or (mail and mail_of(extra) is None):
+        raise ProtocolError("a draft does not say properly whether it was typed, or came as mail")
+    exported = draft_record.get("exported")
+    if exported is not None and not _is_source_and_id(exported):
+        raise ProtocolError("a draft has no proper source and id of its export")
+    row, line, seen, record = draft_numbers
+    subject, description, customer_id, priority, created_at, external_id, verdict = draft_texts
+    return TicketDraft(
+        row, line, subject, description, customer_id, priority, created_at, external_id, source, extra, verdict,
+        seen=seen, silent=tuple(silent), origin="typed" if typed else "mail" if mail else "row", record=record,
+        exported=tuple(exported) if exported else None,
+    )  # fmt: skip
+
+
+def _is_source_and_id(exported: Any) -> bool:
+    is_pair = isinstance(exported, list) and len(exported) == 2 and all(isinstance(one, str) for one in exported)
+    return is_pair and "\t" not in exported[0]
