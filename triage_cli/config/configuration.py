@@ -1,7 +1,7 @@
 """The checked configuration, and which files are triage's own. It holds no secrets, only names of variables."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,8 +70,13 @@ def raise_template_mistakes(config: Config, section: str, mistakes: Mapping[str,
             origin = config.origins.get(key) or config.origins.get(f"{section}.{entry_name}.type", "the configuration")
             problems.append(f"{origin}: {key}: {reason}")
     if problems:
-        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        raise ConfigError(f"{config.path or 'the configuration'} has {count}", problems=tuple(problems))
+        raise mistakes_error(str(config.path or "the configuration"), problems)
+
+
+def mistakes_error(label: str, problems: Sequence[str], hint: str = "") -> ConfigError:
+    """Return one error with all mistakes of the configuration; `label` names the file."""
+    count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+    return ConfigError(f"{label} has {count}", hint=hint, problems=tuple(problems))
 
 
 def own_files(database: str, config: AnyPath | None) -> tuple[AnyPath, ...]:

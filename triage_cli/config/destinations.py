@@ -62,7 +62,7 @@ class DestinationSpec(NamedTuple):
             yield from ((key, name) for key, name in login_variables if name)
 
 
-TYPES = ("webhook", "http", "mail", "command", "file")
+DESTINATION_TYPES = ("webhook", "http", "mail", "command", "file")
 # The types of destinations that are read by tables of their own.
 READERS = {"http": read_http, "mail": read_mail}
 
@@ -103,8 +103,8 @@ def unnamed_webhook(address: str, setting: ConfigNode) -> DestinationSpec:
 
 def default_destinations(categories: Iterable[Category], folder: Path) -> dict[str, DestinationSpec]:
     """Return a destination of type `file` for each category, for a configuration without a routing map."""
-    names = [category.name for category in categories]
-    return {name: DestinationSpec(name, "file", path=folder / _queue_file_name(name)) for name in names}
+    queue_files = {category.name: folder / _queue_file_name(category.name) for category in categories}
+    return {name: DestinationSpec(name, "file", path=queue_file) for name, queue_file in queue_files.items()}
 
 
 def _queue_file_name(category: str) -> str:
@@ -118,7 +118,7 @@ def _queue_file_name(category: str) -> str:
 
 
 DESTINATION: Mapping[str, Field] = {
-    "type": Field(one_of(*TYPES), needed=True),
+    "type": Field(one_of(*DESTINATION_TYPES), needed=True),
     "url": Field(url, ("webhook",), needed=True),
     "secret_env": Field(several(variable), ("webhook",)),
     "allow_private": Field(truth, ("webhook",)),

@@ -17,7 +17,7 @@ OWN_HEADERS = re.compile(
 )
 
 # Characters that no header holds.
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+FORBIDDEN_IN_HEADERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class AuthSpec(NamedTuple):
@@ -35,13 +35,13 @@ def settable_header(setting: ConfigNode, header_name: str) -> None:
     if own_header_match := OWN_HEADERS.fullmatch(header_name):
         reason = "is set by auth, which names variables" if own_header_match["secret"] else "is set by the program"
         setting.wrong(f"{reason}; remove it")
-    if isinstance(setting.value, str) and CONTROL.search(setting.value):
+    if isinstance(setting.value, str) and FORBIDDEN_IN_HEADERS.search(setting.value):
         setting.wrong("holds a line break or another control character")
 
 
 @accepts(schema_of(text))
 def _auth_prefix(setting: ConfigNode) -> str:
-    if CONTROL.search(prefix := text(setting)):
+    if FORBIDDEN_IN_HEADERS.search(prefix := text(setting)):
         raise ConfigValueError("holds a line break or another control character")
     return prefix
 

@@ -8,7 +8,7 @@ from typing import Any
 from triage_cli.config.categories import DEFAULT_CATEGORIES
 from triage_cli.config.classifiers import KEY_VARIABLES, LOCAL
 from triage_cli.config.config_file import ConfigFile, find_config_file, home_folder, typed_path, xdg_folder
-from triage_cli.config.configuration import Config, is_among, own_files
+from triage_cli.config.configuration import Config, is_among, mistakes_error, own_files
 from triage_cli.config.database_address import is_postgres, no_database
 from triage_cli.config.destinations import DestinationSpec, default_destinations
 from triage_cli.config.routes import default_routes
@@ -109,11 +109,10 @@ def _raise_mistakes(config_file: ConfigFile | None, diagnostics: Diagnostics) ->
     if len(problems) == 1 and not is_in_file:
         raise ConfigError(problems[0])
     mistaken_place = diagnostics.label if is_in_file else "the configuration"
-    count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
     top_keys = config_file.root.value if config_file and config_file.root else ()
     is_foreign_file = 2 * sum(key in TOP_KEYS for key in top_keys) < len(top_keys)
     hint = "if the file is not triage's, name another with --config" if is_foreign_file else ""
-    raise ConfigError(f"{mistaken_place} has {count}", hint=hint, problems=problems)
+    raise mistakes_error(mistaken_place, problems, hint)
 
 
 class _SettingPrecedence:

@@ -35,13 +35,13 @@ def filled(setting: ConfigNode, name: str, folder: Path | None = None) -> tuple[
     if user_entries.keys() & {"body", "form"}:  # one excludes the other
         for excluded_key in {"body", "form"} - user_entries.keys():
             preset_entries.pop(excluded_key, None)
-    for preset_key, default in needs.items():
+    for preset_key, preset_default in needs.items():
         if preset_key in user_entries or (preset_key == "url" and address_keys):
             continue
-        if default.value is None:
+        if preset_default.value is None:
             setting.wrong(f"preset {name} needs {preset_key}")
         else:
-            preset_entries[preset_key] = default
+            preset_entries[preset_key] = preset_default
     merged_entries = {**preset_entries, **user_entries}
     for preset_key in MERGED:
         if preset_key in preset_entries and preset_key in user_entries:

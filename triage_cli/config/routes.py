@@ -161,5 +161,5 @@ class RouteReader:
 
 def default_routes(categories: Iterable[Category]) -> tuple[Rule, ...]:
     """Send each category to the destination of its name."""
-    names = [category.name for category in categories]
-    return tuple(Rule(f"routes.{name}", (name,), {"category": (name,)}) for name in names)
+    routed_names = [category.name for category in categories]
+    return tuple(Rule(f"routes.{name}", (name,), {"category": (name,)}) for name in routed_names)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from triage_cli.config.configuration import Config
 from triage_cli.config.database_address import without_password
+from triage_cli.config.http_auth import FORBIDDEN_IN_HEADERS
 from triage_cli.domain.errors import ConfigError
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # The variables of triage, the SDKs and libpq; they count whatever the configuration names.
 USUAL_SECRETS = re.compile(
     r"TRIAGE_\w*(KEY|TOKEN|SECRET|PASSWORD)\w*"
@@ -37,7 +37,7 @@ def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
     secret_value = env.get(variable, "").strip()
     if not secret_value:
         raise ConfigError(f"{owner} needs the variable {variable}, which is not set", hint=f"export {variable}")
-    if CONTROL.search(secret_value):
+    if FORBIDDEN_IN_HEADERS.search(secret_value):
         raise ConfigError(f"{owner}: {variable} holds a line break or another control character")
     return secret_value
 

@@ -74,29 +74,33 @@ def _rule_settings(rule: Rule) -> Iterator[tuple[str, object]]:
 
 
 def _record_settings(
-    key: str, record: Category | ClassifierSpec | DestinationSpec | HookSpec, key_table: Mapping[str, Field]
+    section_key: str, record: Category | ClassifierSpec | DestinationSpec | HookSpec, key_table: Mapping[str, Field]
 ) -> Iterator[tuple[str, object]]:
     """Yield the settings of a record that apply to its type, as dotted keys and values."""
     record_type = getattr(record, "type", "")
-    for name, value in record._asdict().items():
+    for record_key, value in record._asdict().items():
         if (
-            name == "name"
-            or name not in key_table
-            or (key_table[name].types and record_type not in key_table[name].types)
+            record_key == "name"
+            or record_key not in key_table
+            or (key_table[record_key].types and record_type not in key_table[record_key].types)
         ):
             continue
         if isinstance(value, Price):
-            yield from ((f"{key}.{name}.{inner_key}", price) for inner_key, price in value._asdict().items())
+            yield from (
+                (f"{section_key}.{record_key}.{inner_key}", price) for inner_key, price in value._asdict().items()
+            )
         elif isinstance(value, Mapping):
-            yield from ((f"{key}.{name}.{inner_key}", list(paths)) for inner_key, paths in value.items())
+            yield from ((f"{section_key}.{record_key}.{inner_key}", list(paths)) for inner_key, paths in value.items())
         else:
-            yield f"{key}.{name}", list(value) if isinstance(value, tuple) else value
+            yield f"{section_key}.{record_key}", list(value) if isinstance(value, tuple) else value
 
 
-def _json_value(value: Any) -> Any:
+def _json_value(shown_value: Any) -> Any:
     """Return a configured value as a JSON value to be shown."""
-    if isinstance(value, Mapping):
-        return {key: _json_value(inner) for key, inner in value.items()}
-    if hasattr(value, "_asdict"):
-        return {key: _json_value(inner) for key, inner in value._asdict().items() if inner not in (None, (), "", {})}
-    return [_json_value(inner) for inner in value] if isinstance(value, list | tuple) else value
+    if isinstance(shown_value, Mapping):
+        return {key: _json_value(inner) for key, inner in shown_value.items()}
+    if hasattr(shown_value, "_asdict"):
+        return {
+            key: _json_value(inner) for key, inner in shown_value._asdict().items() if inner not in (None, (), "", {})
+        }
+    return [_json_value(inner) for inner in shown_value] if isinstance(shown_value, list | tuple) else shown_value

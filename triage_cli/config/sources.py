@@ -259,11 +259,11 @@ NEXT: Mapping[str, Field] = {
     "keep": Field(truth),
 }
 CURSOR: Mapping[str, Field] = {"field": Field(text), "start": Field(_cursor_start), "overlap": Field(duration)}
-TYPES = ("http", "command", "imap")
-HTTP, COMMAND, IMAP = TYPES[:1], TYPES[1:2], TYPES[2:]
+SOURCE_TYPES = ("http", "command", "imap")
+HTTP, COMMAND, IMAP = SOURCE_TYPES[:1], SOURCE_TYPES[1:2], SOURCE_TYPES[2:]
 ITEMS = HTTP + COMMAND
 SOURCE: Mapping[str, Field] = {
-    "type": Field(one_of(*TYPES), needed=True),
+    "type": Field(one_of(*SOURCE_TYPES), needed=True),
     "preset": Field(text, HTTP),
     "url": Field(_list_address, HTTP, needed=True),
     "endpoint": Field(endpoint, HTTP),

@@ -10,7 +10,7 @@ from typing import Any
 
 from triage_cli.config.json_schema import NAME_SCHEMA, accepts, or_null, schema_of
 from triage_cli.config.key_tables import WRONG, listed, suggestion
-from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
+from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind, quote_advice
 from triage_cli.domain.hostile_text.invisible import first_hidden
 
 _VARIABLE_NAME = "[A-Za-z_][A-Za-z0-9_]{0,99}"
@@ -25,7 +25,7 @@ def text(setting: ConfigNode) -> str:
     """Accept any text that is not empty."""
     text_value = setting.value
     if isinstance(text_value, bool | int | float | UnsupportedScalar):
-        raise ConfigValueError(f'is {kind(setting.node)} to YAML; quote it: "{setting.node.text}"')
+        raise ConfigValueError(quote_advice(setting.node))
     if not isinstance(text_value, str):
         raise ConfigValueError(f"must be text, not {kind(setting.node)}")
     if not text_value.strip():

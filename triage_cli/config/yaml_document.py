@@ -134,6 +134,11 @@ def kind(node: Node) -> str:
     return KINDS[type(node.value)]
 
 
+def quote_advice(node: Node) -> str:
+    """Return the message about a value that YAML does not read as the text that was meant."""
+    return f'is {kind(node)} to YAML; quote it: "{node.text}"'
+
+
 def parse(yaml_bytes: bytes, diagnostics: Diagnostics) -> Node:
     """Read YAML. Mistakes in it go to the diagnostics; an unreadable text raises `UnreadableError`."""
     if len(yaml_bytes) > MAX_BYTES:

@@ -68,39 +68,40 @@ class CommandDestination:
 
         try:
             for arrived in bridge().map(chunks, run_for, workers=WORKERS, stopping=lambda: False, tick=0.0):
-                yield [self._command_outcome(outgoing, result) for outgoing, result in arrived]
+                yield [self._command_outcome(outgoing, command_result) for outgoing, command_result in arrived]
         finally:
             command_threads.shutdown(wait=False)
 
     @staticmethod
-    def _command_outcome(outgoing: OutgoingDelivery, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
-        if isinstance(result, Outcome):
-            return result
-        return Outcome(0, Action.FAILED, None, DeliveryError(f"cannot run it: {type(result).__name__}"), outgoing)
+    def _command_outcome(outgoing: OutgoingDelivery, command_result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
+        if isinstance(command_result, Outcome):
+            return command_result
+        error = DeliveryError(f"cannot run it: {type(command_result).__name__}")
+        return Outcome(0, Action.FAILED, None, error, outgoing)
 
     def _run_for(self, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
-        began = time.perf_counter()
+        run_began = time.perf_counter()
         exit_code: int | None = None
         try:
             exit_code, message = run_command(self._run, payload_line(outgoing), self._timeout, self._env)
         except subprocess.TimeoutExpired:
             message = f"{self._run[0]} took longer than {self._timeout:g} s"
             error = DeliveryError(message, hint="raise its timeout", doubtful=True)
-        except OSError as failure:
-            if lack := resource_exhaustion.lack_of(failure):
+        except OSError as start_failure:
+            if lack := resource_exhaustion.lack_of(start_failure):
                 return Outcome(0, Action.FAILED, None, lack, outgoing)
             error = DeliveryError(
-                f"cannot run {self._run[0]}: {failure.strerror}", hint="check its path and its rights"
+                f"cannot run {self._run[0]}: {start_failure.strerror}", hint="check its path and its rights"
             )
         else:
             if exit_code == 0:
-                return Outcome(0, Action.DELIVERED, Receipt(0, time.perf_counter() - began), None, outgoing)
+                return Outcome(0, Action.DELIVERED, Receipt(0, time.perf_counter() - run_began), None, outgoing)
             is_final = exit_code in self._final_exit
             exit_reason = f"{self._run[0]} exited with {exit_code}{', which is final' if is_final else ''}"
             exit_reason = f"{exit_reason}: {message}" if message else exit_reason
             was_killed = exit_code < 0  # maybe after its work
             error = DeliveryError(exit_reason, final=is_final, status=exit_code, doubtful=was_killed)
-        return Outcome(0, Action.FAILED, Receipt(exit_code, time.perf_counter() - began), error, outgoing)
+        return Outcome(0, Action.FAILED, Receipt(exit_code, time.perf_counter() - run_began), error, outgoing)
 
 
 def run_command(command: Sequence[str], stdin_bytes: bytes, timeout: float, env: Mapping[str, str]) -> tuple[int, str]:

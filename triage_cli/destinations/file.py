@@ -46,7 +46,7 @@ class FileDestination:
             if not chunk:
                 yield []
                 continue
-            began = time.perf_counter()
+            append_began = time.perf_counter()
             try:
                 self._append(b"".join(payload_line(outgoing) for outgoing in chunk))
             except OSError as error:
@@ -55,7 +55,7 @@ class FileDestination:
                 )
                 yield [Outcome(n, Action.FAILED, None, failure, outgoing) for n, outgoing in enumerate(chunk)]
             else:
-                receipt = Receipt(None, time.perf_counter() - began)
+                receipt = Receipt(None, time.perf_counter() - append_began)
                 yield [Outcome(n, Action.DELIVERED, receipt, None, outgoing) for n, outgoing in enumerate(chunk)]
 
     def _append(self, queue_lines: bytes) -> None:

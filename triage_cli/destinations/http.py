@@ -10,6 +10,7 @@ from triage_cli.config.templates.jinja import is_template
 from triage_cli.destinations.http_refusals import GONE, beginning_of, refusal
 from triage_cli.destinations.http_secrets import HttpSecrets, hidden_secrets
 from triage_cli.destinations.http_sender import WORKERS, HttpSender, Send, shown
+from triage_cli.destinations.payload import not_renderable
 from triage_cli.destinations.rendered_requests import HttpRequests
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import DeliveryError, Refusal
@@ -50,15 +51,13 @@ class HttpDestination:
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Make requests concurrently, as `HttpSender.deliver` does."""
-        return self._sender.deliver(self.name, chunks, self._attempt)
+        return self._sender.deliver(self.name, chunks, self._attempt_requests)
 
-    async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
+    async def _attempt_requests(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
         try:
             return await self._send_requests(send, outgoing)
         except TemplateFailure as failure:
-            raise DeliveryError(
-                f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True
-            ) from failure
+            raise not_renderable(self.name, failure) from failure
 
     async def _send_requests(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
         find_request = self._requests.find(outgoing)
@@ -169,7 +168,7 @@ class HttpDestination:
         retry = self._http.retry
         is_retried = retry is not None and _passes(retry, answer.status, content)
         error = refusal(self.name, answer, retried=is_retried, is_secret=bool(self._secrets.url))
-        if 200 <= answer.status < 300:
+        if answer.status in OK:
             error.message += ", which is not what ok in the config asks for"
         # With an address of one ticket, that ticket is gone, not the system.
         error.gone = answer.status == GONE and not self._has_ticket_address

@@ -54,15 +54,16 @@ class HttpSender:
             return await exchange(connections, self._endpoint, request, self._resolver)
 
         async def attempt_and_time(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
-            began = time.perf_counter()
+            attempt_began = time.perf_counter()
             try:
                 async with _all_attempts():
                     receipt = await attempt(send, outgoing)
             except NOT_ATTEMPTED as problem:
                 return Outcome(0, Action.FAILED, None, problem, outgoing)
             except DeliveryError as error:
-                return self._failed(outgoing, error, time.perf_counter() - began)
-            return Outcome(0, Action.DELIVERED, receipt._replace(seconds=time.perf_counter() - began), None, outgoing)
+                return self._failed(outgoing, error, time.perf_counter() - attempt_began)
+            seconds = time.perf_counter() - attempt_began
+            return Outcome(0, Action.DELIVERED, receipt._replace(seconds=seconds), None, outgoing)
 
         try:
             for arrived in bridge().map(chunks, attempt_and_time, workers=WORKERS, stopping=lambda: False, tick=0.0):

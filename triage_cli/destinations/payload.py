@@ -1,17 +1,17 @@
-"""The content of a delivery: one JSON object, or the values for templates."""
+"""The payload of a delivery: one JSON object, or the values for templates."""
 
 from collections.abc import Mapping
-from typing import Any
-
 from triage_cli.domain.deliveries import OutgoingDelivery
+from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.json_values import compact
 from triage_cli.domain.serialization import ticket_record
+from typing import Any
 
 SCHEMA_VERSION = 1
 
 
 def payload(outgoing: OutgoingDelivery) -> dict[str, Any]:
-    """Return the body of a delivery: its id, why it is sent, and the ticket."""
+    """Return the payload of a delivery: its id, why it is sent, and the ticket."""
     delivery, ticket = outgoing.delivery, outgoing.ticket
     return {
         "schema_version": SCHEMA_VERSION,
@@ -28,6 +28,11 @@ def payload(outgoing: OutgoingDelivery) -> dict[str, Any]:
 def payload_line(outgoing: OutgoingDelivery) -> bytes:
     """Return the payload as one line of UTF-8 JSON, with its line feed."""
     return compact(payload(outgoing)).encode() + b"\n"
+
+
+def not_renderable(receiver: str, failure: ValueError) -> DeliveryError:
+    """Return the error of a delivery whose templates cannot be rendered with its values."""
+    return DeliveryError(f"{receiver} cannot be sent this ticket: {failure}", hint="correct the template", final=True)
 
 
 def template_values(outgoing: OutgoingDelivery, **others: Any) -> Mapping[str, Any]:

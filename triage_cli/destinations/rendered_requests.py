@@ -5,8 +5,8 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
+from triage_cli.config.http_auth import FORBIDDEN_IN_HEADERS
 from triage_cli.config.http_destination import HttpSpec, UndoSpec
-from triage_cli.config.secrets import CONTROL
 from triage_cli.config.templates.filters import TemplateFailure, as_query_part, as_text, as_url_part
 from triage_cli.config.templates.jinja import (
     Template,
@@ -29,7 +29,7 @@ REPLACED = frozenset({"replaced.category", "replaced.delivery_id"})
 EXAMINED = 4_000_000
 
 
-class _TemplatePart(NamedTuple):
+class _RequestPart(NamedTuple):
     """A part of a request with templates: its key, its tree, the allowed names, and how values become text."""
 
     key: str
@@ -38,26 +38,26 @@ class _TemplatePart(NamedTuple):
     finalize: Callable[[Any], str] = as_text
 
 
-def _template_parts(spec: HttpSpec) -> Iterator[_TemplatePart]:
+def _request_parts(spec: HttpSpec) -> Iterator[_RequestPart]:
     preset_keys, kept_values = frozenset(spec.given), spec.find.keep if spec.find else {}
     public_names = delivery_names(frozenset([*spec.keep, *kept_values]), preset_keys)
     # A key may be used in no address and in no header.
     private_names = public_names | {"key"} if spec.key_env else public_names
-    yield _TemplatePart("url", spec.url or "", public_names, as_url_part)
-    yield _TemplatePart("endpoint", spec.endpoint, public_names, as_url_part)
-    yield _TemplatePart("query", spec.query, public_names, as_query_part)
-    yield _TemplatePart("headers", spec.headers, public_names)
-    yield _TemplatePart("body", spec.body, private_names)
-    yield _TemplatePart("form", spec.form, private_names)
+    yield _RequestPart("url", spec.url or "", public_names, as_url_part)
+    yield _RequestPart("endpoint", spec.endpoint, public_names, as_url_part)
+    yield _RequestPart("query", spec.query, public_names, as_query_part)
+    yield _RequestPart("headers", spec.headers, public_names)
+    yield _RequestPart("body", spec.body, private_names)
+    yield _RequestPart("form", spec.form, private_names)
     if spec.find:
-        yield _TemplatePart("find.get", spec.find.get, delivery_names(frozenset(spec.keep), preset_keys), as_url_part)
+        yield _RequestPart("find.get", spec.find.get, delivery_names(frozenset(spec.keep), preset_keys), as_url_part)
     if spec.once:
-        yield _TemplatePart("once.get", spec.once.get, public_names, as_url_part)
-        yield _TemplatePart("once.body", spec.once.body, private_names)
-        yield _TemplatePart("once.contains", spec.once.contains, public_names)
+        yield _RequestPart("once.get", spec.once.get, public_names, as_url_part)
+        yield _RequestPart("once.body", spec.once.body, private_names)
+        yield _RequestPart("once.contains", spec.once.contains, public_names)
     if spec.undo:
-        yield _TemplatePart("undo.endpoint", spec.undo.endpoint, public_names | REPLACED, as_url_part)
-        yield _TemplatePart("undo.body", spec.undo.body, private_names | REPLACED)
+        yield _RequestPart("undo.endpoint", spec.undo.endpoint, public_names | REPLACED, as_url_part)
+        yield _RequestPart("undo.body", spec.undo.body, private_names | REPLACED)
 
 
 def _extra_addresses(spec: HttpSpec) -> Iterator[tuple[str, str]]:
@@ -76,12 +76,12 @@ def mistakes(spec: HttpSpec) -> Iterator[tuple[str, str]]:
         if spec.url and not address.startswith(("/", "../")) and _url_origin(address) != _url_origin(spec.url):
             beginning = f"{_url_origin(spec.url)}/"
             yield template_key, f"leads to another host than url, which would get its secrets; begin with {beginning}"
-    for part in _template_parts(spec):
-        for template_key, source in leaves(part.tree, part.key):
+    for request_part in _request_parts(spec):
+        for template_key, source in leaves(request_part.tree, request_part.key):
             try:
                 if is_template(source):
-                    check(source, part.names)
-                    Template(source, part.names, template_key, part.finalize)
+                    check(source, request_part.names)
+                    Template(source, request_part.names, template_key, request_part.finalize)
             except TemplateMistake as mistake:
                 yield template_key, str(mistake)
 
@@ -96,7 +96,7 @@ class HttpRequests:
     def __init__(self, spec: HttpSpec, secrets: HttpSecrets) -> None:
         self._spec = spec
         self._secrets = secrets
-        self._render = {part.key: _renderer(part) for part in _template_parts(spec)}
+        self._render = {request_part.key: _renderer(request_part) for request_part in _request_parts(spec)}
 
     def find(self, outgoing: OutgoingDelivery) -> HttpRequest | None:
         """Return the `find` request, whose answer the other requests use, if there is one."""
@@ -186,16 +186,17 @@ class HttpRequests:
         return HttpRequest(method, url, {**own_headers, **headers}, body)
 
 
-def _renderer(part: _TemplatePart) -> Callable[[Mapping[str, Any]], Any]:
+def _renderer(request_part: _RequestPart) -> Callable[[Mapping[str, Any]], Any]:
     """Return the renderer of a part. In an address every value becomes text, since it is percent-encoded."""
-    if part.finalize is as_text:
-        return compiled(part.tree, part.names, part.key)
-    if isinstance(part.tree, str):
-        return Template(part.tree, part.names, part.key, part.finalize).text
-    field_renderers = {
-        key: Template(source, part.names, f"{part.key}.{key}", part.finalize).text for key, source in part.tree.items()
+    if request_part.finalize is as_text:
+        return compiled(request_part.tree, request_part.names, request_part.key)
+    if isinstance(request_part.tree, str):
+        return Template(request_part.tree, request_part.names, request_part.key, request_part.finalize).text
+    part_renderers = {
+        key: Template(source, request_part.names, f"{request_part.key}.{key}", request_part.finalize).text
+        for key, source in request_part.tree.items()
     }
-    return lambda values: {key: render(values) for key, render in field_renderers.items()}
+    return lambda values: {key: render(values) for key, render in part_renderers.items()}
 
 
 def _url_origin(url: str) -> str:
@@ -233,6 +234,6 @@ def _json_body(tree: Any) -> bytes:
 
 def _header_value(name: str, value: Any) -> str:
     header_text = as_text(value)
-    if CONTROL.search(header_text):
+    if FORBIDDEN_IN_HEADERS.search(header_text):
         raise TemplateFailure(f"headers.{name}: holds a line break or another control character; use | one_line")
     return header_text.strip()

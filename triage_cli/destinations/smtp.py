@@ -14,6 +14,7 @@ from typing import NamedTuple
 from triage_cli.config.destinations import DestinationSpec
 from triage_cli.config.mail_destination import MailSpec
 from triage_cli.config.templates.filters import TemplateFailure
+from triage_cli.destinations.payload import not_renderable
 from triage_cli.destinations.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, causes
@@ -88,7 +89,7 @@ class MailDestination:
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Send mails concurrently; yield outcomes as they arrive.
 
-        Raises at once `UsageError` when offline, `ConfigError` for authorities that cannot be read, `ExhaustedError`.
+        Raises at once what `HttpSender.deliver` does.
         """
         bridge()
         server = self._network.mail_server(
@@ -115,33 +116,31 @@ class MailDestination:
 
         try:
             for arrived in bridge().map(chunks, mail_one, workers=WORKERS, stopping=lambda: False, tick=0.0):
-                yield [self._mail_outcome(outgoing, result) for outgoing, result in arrived]
+                yield [self._mail_outcome(outgoing, mail_result) for outgoing, mail_result in arrived]
         finally:
             threads.shutdown(wait=False)
 
     def _mail_one(self, connection: SmtpConnection, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
-        began = time.perf_counter()
+        mail_began = time.perf_counter()
         try:
             self._hand_over(connection, self._messages.message(outgoing, datetime.now(UTC)))
         except TemplateFailure as failure:
-            error = DeliveryError(
-                f"{self.name} cannot be sent this ticket: {failure}", hint="correct the template", final=True
-            )
-        except PrivateAddressError as private:
-            return Outcome(0, Action.FAILED, None, private, outgoing)
+            error = not_renderable(self.name, failure)
+        except PrivateAddressError as private_server:
+            return Outcome(0, Action.FAILED, None, private_server, outgoing)
         except DeliveryError as failure:
             error = failure
         except MailRefusal as refusal:
             error = self._refusal(refusal.smtp_code, refusal.smtp_error)
-        except OSError as failure:
-            if lack := resource_exhaustion.lack_of(failure, is_probe=True):
+        except OSError as smtp_failure:
+            if lack := resource_exhaustion.lack_of(smtp_failure, is_probe=True):
                 return Outcome(0, Action.FAILED, None, lack, outgoing)
-            error = self._unreached(failure, connection)
+            error = self._unreached_server(smtp_failure, connection)
         else:
-            return Outcome(0, Action.DELIVERED, Receipt(COMPLETED, time.perf_counter() - began), None, outgoing)
+            return Outcome(0, Action.DELIVERED, Receipt(COMPLETED, time.perf_counter() - mail_began), None, outgoing)
         finally:
             connection.close()
-        return Outcome(0, Action.FAILED, Receipt(error.status, time.perf_counter() - began), error, outgoing)
+        return Outcome(0, Action.FAILED, Receipt(error.status, time.perf_counter() - mail_began), error, outgoing)
 
     def _hand_over(self, connection: SmtpConnection, message: EmailMessage) -> None:
         mail, mail_bytes = self._mail, message.as_bytes()
@@ -176,7 +175,7 @@ class MailDestination:
         why = f"{self.name} answered {smtp_code}"
         return DeliveryError(why, hint=hint, final=final, status=smtp_code, answer=answer, limited=limited)
 
-    def _unreached(self, failure: OSError, connection: SmtpConnection) -> DeliveryError:
+    def _unreached_server(self, failure: OSError, connection: SmtpConnection) -> DeliveryError:
         mail_server = f"{self._mail.host}:{self._mail.port}"
         if connection.expired or any(isinstance(cause, TimeoutError) for cause in causes(failure)):
             why = f"{self.name} did not answer within {self._timeout:g} s"
@@ -198,8 +197,8 @@ class MailDestination:
             answer = answer.replace(password_form, "***")
         return HEADER_CONTROLS.sub(" ", encodable(answer)).strip()[:KEPT]
 
-    def _mail_outcome(self, outgoing: OutgoingDelivery, result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
-        if isinstance(result, Outcome):
-            return result
-        error = DeliveryError(f"{self.name}: {type(result).__name__}", doubtful=True)
+    def _mail_outcome(self, outgoing: OutgoingDelivery, mail_result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
+        if isinstance(mail_result, Outcome):
+            return mail_result
+        error = DeliveryError(f"{self.name}: {type(mail_result).__name__}", doubtful=True)
         return Outcome(0, Action.FAILED, None, error, outgoing)

@@ -36,17 +36,17 @@ class WebhookTarget(NamedTuple):
 def webhook_request(target: WebhookTarget, outgoing: OutgoingDelivery, now: float) -> HttpRequest:
     """Return the signed request of one attempt at a webhook."""
     body = payload_line(outgoing).rstrip()
-    message_id = outgoing.delivery.delivery_id
+    webhook_id = outgoing.delivery.delivery_id
     webhook_headers = {
         "content-type": "application/json",
         "user-agent": USER_AGENT,
-        "webhook-id": message_id,
+        "webhook-id": webhook_id,
         "webhook-timestamp": str(int(now)),
-        "idempotency-key": message_id,
+        "idempotency-key": webhook_id,
         **outgoing.request_headers,
     }
     if target.secrets:
-        webhook_headers["webhook-signature"] = signature(target.secrets, message_id, int(now), body)
+        webhook_headers["webhook-signature"] = signature(target.secrets, webhook_id, int(now), body)
     return HttpRequest("POST", target.url, webhook_headers, body)
 
 
@@ -67,9 +67,9 @@ class WebhookDestination:
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Post deliveries concurrently, as `HttpSender.deliver` does."""
-        return self._sender.deliver(self.name, chunks, self._attempt)
+        return self._sender.deliver(self.name, chunks, self._post)
 
-    async def _attempt(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
+    async def _post(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
         answer = await send(webhook_request(self._target, outgoing, time.time()))
         if 200 <= answer.status < 300:
             return Receipt(answer.status)

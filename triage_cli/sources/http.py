@@ -44,7 +44,7 @@ class HttpSource:
         self._opened = opened
         self._tell = tell
         self._hide = hide
-        self._items = ItemReader(spec)
+        self._item_reader = ItemReader(spec)
         self._reported: set[str] = set()
         self._retried = RetriedRequests(spec, hide)
 
@@ -95,7 +95,7 @@ class HttpSource:
             self._tell(
                 f"{self.name}: no item has a time at {cursor_field}, so each pull begins at the same time; check cursor"
             )
-        if next_row and is_first and self._items.lacks_verdicts:  # later, none of the few new ones may have it
+        if next_row and is_first and self._item_reader.lacks_verdicts:  # later, none of the few new ones may have it
             self._tell(
                 f"{self.name}: no item has a field at {self._spec.verdict}, so no correction is heard; "
                 "check verdict, and whether query asks for it"
@@ -128,7 +128,7 @@ class HttpSource:
                 raise InputError(list_problem, hint="check auth, query and body")
             list_problem = f"{self.name}: the answer has no list {items_place} (it has {there})"
             raise InputError(list_problem, hint="check items")
-        change_times = [self._items.changed(source_item) for source_item in source_items]
+        change_times = [self._item_reader.changed(source_item) for source_item in source_items]
         change_seconds = [int(to_seconds(at)) for at in change_times if at]
         ascending = all(a <= b for a, b in pairwise(change_seconds))
         newest = max(change_seconds, default=None)
@@ -143,21 +143,21 @@ class HttpSource:
         """Return the drafts of a page; None if the pull must stop before all details are known."""
         drafts: list[TicketDraft | Rejected] = []
         for source_item, changed in zip(source_items, change_times, strict=True):
-            if not self._items.takes(source_item):
+            if not self._item_reader.takes(source_item):
                 continue
             item_row = row + len(drafts)
             has_details = self._spec.details and isinstance(source_item, Mapping)
-            if not has_details or self._items.id_of(source_item) is None:
-                drafts.append(self._items.read(source_item, item_row, item_size, changed))
+            if not has_details or self._item_reader.id_of(source_item) is None:
+                drafts.append(self._item_reader.read(source_item, item_row, item_size, changed))
                 continue
             answer = self._details_of(exchange, source_item, pause)
             if answer is None:
                 return None
             if answer.status >= 400:  # it was deleted since the list was read: a ticket that is known keeps its text
-                drafts.append(self._items.without_details(source_item, item_row, answer.status))
+                drafts.append(self._item_reader.without_details(source_item, item_row, answer.status))
             else:
                 detailed_item = {**source_item, "details": self._details_json(answer)}
-                drafts.append(self._items.read(detailed_item, item_row, item_size, changed))
+                drafts.append(self._item_reader.read(detailed_item, item_row, item_size, changed))
         return drafts
 
     def _details_of(self, exchange: Exchange, source_item: Mapping[str, Any], pause: Pause) -> HttpAnswer | None:
@@ -199,7 +199,7 @@ class HttpSource:
             return
         if self._spec.next.kind in ("page", "offset"):
             # After a change of the cursor the same page may come again, if many items were changed within one second.
-            item_ids = tuple(self._items.id_of(source_item) for source_item in source_items)
+            item_ids = tuple(self._item_reader.id_of(source_item) for source_item in source_items)
             page_key = previous_walk.since, item_ids or previous_walk.place
             is_same_page = previous_walk.since == walk.since and page_key in passed_pages
             is_repeated = is_same_page or len(passed_pages) > MOST_EMPTY_PAGES

@@ -65,18 +65,18 @@ class ImapSource:
         server cannot be reached or the connection breaks.
         """
         del pause  # a mail server does not say when to come again
-        with self._connected() as server:
+        with self._imap_connection() as server:
             yield from self._mail_pages(server, position, plan)
 
     def describe_folder(self) -> str:
         """Log in, open the folder and return its state. Raises the same errors as `pages`."""
-        with self._connected() as server:
+        with self._imap_connection() as server:
             self._log_in(server)
             mails = self._open_folder(server).mails
         return f"reads {self._login.folder} of {self._host} as {self._login.user}: {mails:,} mails"
 
     @contextmanager
-    def _connected(self) -> Iterator[ImapConnection]:
+    def _imap_connection(self) -> Iterator[ImapConnection]:
         hint = "see host, port and tls in the config, or try again later"
         try:
             server = self._connect()

@@ -136,10 +136,10 @@ class ItemReader:
 def _has_field(source_item: object, path: str) -> bool:
     """Return whether an item has the field at a path, also if it is empty or stands in what is empty."""
     path_keys = path.split(".")
-    for depth in range(len(path_keys), 0, -1):
-        field_path, parent_path = ".".join(path_keys[:depth]), ".".join(path_keys[: depth - 1])
+    for field_depth in range(len(path_keys), 0, -1):
+        field_path, parent_path = ".".join(path_keys[:field_depth]), ".".join(path_keys[: field_depth - 1])
         if lookup(source_item, field_path) not in (None, "", [], {}):
-            return depth == len(path_keys)
+            return field_depth == len(path_keys)
         if has_place(source_item, field_path) and not isinstance(lookup(source_item, parent_path), list):
             return True
     return False

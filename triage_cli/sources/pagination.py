@@ -274,5 +274,5 @@ class PageRequests:
 
 def _url_origin(url: str) -> tuple[str, str | None, int | None]:
     """Return the scheme, host and port of an address."""
-    url_parts = urlsplit(url)
-    return url_parts.scheme, url_parts.hostname, url_parts.port or {"http": 80, "https": 443}.get(url_parts.scheme)
+    page_url = urlsplit(url)
+    return page_url.scheme, page_url.hostname, page_url.port or {"http": 80, "https": 443}.get(page_url.scheme)

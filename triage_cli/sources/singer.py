@@ -40,7 +40,7 @@ class SingerSource:
         self._spec = spec
         self._env = env
         self._tell = tell
-        self._items = ItemReader(spec)
+        self._record_reader = ItemReader(spec)
 
     def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
         """Yield the tap's records, each page with the state that follows it.
@@ -95,29 +95,30 @@ class SingerSource:
             )
 
     def _pages(self, tap_stdout: IO[bytes] | None) -> Iterator[SourcePage]:
-        drafts: list[TicketDraft | Rejected] = []
+        tap_drafts: list[TicketDraft | Rejected] = []
         row, other_streams = 0, set()
         for singer_line in _singer_lines(tap_stdout):
             if len(singer_line) >= LONGEST_LINE:
-                drafts.append(self._items.on_long_line(singer_line[:_KEPT_BEGINNING].decode("utf-8", "replace"), row))
+                beginning = singer_line[:_KEPT_BEGINNING].decode("utf-8", "replace")
+                tap_drafts.append(self._record_reader.on_long_line(beginning, row))
                 row += 1
                 continue
             singer_message = self._message(singer_line)
             message_type = singer_message.get("type")
             if message_type == "STATE":
                 tap_state = singer_message.get("value")  # null is no state: the tap would be handed it as one
-                yield SourcePage(drafts, None if tap_state is None else compact(tap_state))
-                drafts = []
+                yield SourcePage(tap_drafts, None if tap_state is None else compact(tap_state))
+                tap_drafts = []
             elif message_type == "RECORD" and singer_message.get("stream") != self._spec.stream:
                 other_streams.add(str(singer_message.get("stream")))
-            elif message_type == "RECORD" and self._items.takes(singer_message.get("record")):
-                drafts.append(self._items.read(singer_message.get("record"), row, len(singer_line)))
+            elif message_type == "RECORD" and self._record_reader.takes(singer_message.get("record")):
+                tap_drafts.append(self._record_reader.read(singer_message.get("record"), row, len(singer_line)))
                 row += 1
-            if len(drafts) >= CHUNK:
-                yield SourcePage(drafts)
-                drafts = []
-        if drafts:
-            yield SourcePage(drafts)
+            if len(tap_drafts) >= CHUNK:
+                yield SourcePage(tap_drafts)
+                tap_drafts = []
+        if tap_drafts:
+            yield SourcePage(tap_drafts)
         if not row and other_streams:
             stream_names = ", ".join(sorted(other_streams)[:10])
             self._tell(

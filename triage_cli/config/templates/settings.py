@@ -9,7 +9,7 @@ from typing import Any
 
 from triage_cli.config.json_schema import accepts, schema_of
 from triage_cli.config.validators import text
-from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind
+from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, quote_advice
 
 
 def with_origin(setting: ConfigNode, template: str) -> str:
@@ -50,5 +50,5 @@ def template_tree(setting: ConfigNode) -> Any:
     if isinstance(setting.value, list):
         return [inner.read(template_tree) for inner in setting.items()]
     if isinstance(setting.value, UnsupportedScalar):
-        raise ConfigValueError(f'is {kind(setting.node)} to YAML; quote it: "{setting.node.text}"')
+        raise ConfigValueError(quote_advice(setting.node))
     return with_origin(setting, setting.value) if isinstance(setting.value, str) else setting.value
