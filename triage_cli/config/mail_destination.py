@@ -16,8 +16,8 @@ MAIL_ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]
 MAILBOX = rf'{MAIL_ADDRESS}|[^<>@,;:"\\\x00-\x1f\x7f]{{1,80}} <{MAIL_ADDRESS}>'
 
 # The default templates of a mail.
-SUBJECT_TEMPLATE = "[{{ category }}] {{ ticket.subject | one_line | truncate(150) }}"
-TEXT_TEMPLATE = """\
+MAIL_SUBJECT = "[{{ category }}] {{ ticket.subject | one_line | truncate(150) }}"
+MAIL_TEXT = """\
 {{ ticket.description | truncate(20000) }}
 
 --
@@ -40,8 +40,8 @@ class MailSpec(NamedTuple):
     tls: Literal["implicit", "starttls", "none"] = "starttls"
     user_env: str | None = None
     password_env: str | None = None
-    subject: str = SUBJECT_TEMPLATE
-    text: str = TEXT_TEMPLATE
+    subject: str = MAIL_SUBJECT
+    text: str = MAIL_TEXT
 
 
 def read_mail(destination_name: str, setting: ConfigNode) -> dict[str, Any]:

@@ -175,12 +175,12 @@ def optional(check: Check) -> Check:
 def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 1000) -> Check:
     """Accept a list of what the check accepts, and with `alone` also a single one."""
 
-    def schema() -> Mapping[str, Any]:
+    def several_schema() -> Mapping[str, Any]:
         item_schema = schema_of(check)
         list_schema = {"type": "array", "items": item_schema, "minItems": least, "maxItems": most}
         return {"anyOf": [item_schema, list_schema]} if alone else list_schema
 
-    @accepts(schema)
+    @accepts(several_schema)
     def read_list(setting: ConfigNode) -> tuple[Any, ...]:
         item_settings = [setting] if alone and not isinstance(setting.value, list) else setting.items()
         if not least <= len(item_settings) <= most:

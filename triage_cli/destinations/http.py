@@ -68,7 +68,7 @@ class HttpDestination:
         if search_request and (receipt := await self._search_earlier(send, *search_request)):
             return receipt
         for undo_request in undo_requests:
-            undo_answer = await self._extra_answer(send, undo_request, usual=(*OK, NOT_THERE))
+            undo_answer = await self._extra_answer(send, undo_request, usual_statuses=(*OK, NOT_THERE))
             if undo_answer.status in OK and self._http.preset and undo_answer.is_page:
                 raise self._no_json("undo", undo_answer)
         if find_request and undo_requests:  # each changes the ticket, so that a stamp of its state is another one now
@@ -150,14 +150,14 @@ class HttpDestination:
         kept = self._values_to_keep(lookup(content, found_object) if found_object else content)
         return Receipt(answer.status, kept=kept)
 
-    async def _extra_answer(self, send: Send, request: HttpRequest, usual: Sequence[int] = OK) -> HttpAnswer:
+    async def _extra_answer(self, send: Send, request: HttpRequest, usual_statuses: Sequence[int] = OK) -> HttpAnswer:
         """Make a request other than the one that delivers.
 
         If it fails, the delivery is not doubtful and the destination is not gone.
         """
         try:
             answer = await send(request)
-            if answer.status not in usual:
+            if answer.status not in usual_statuses:
                 raise self._refusal(answer, _json_content(answer))
         except DeliveryError as error:
             error.doubtful = error.gone = False

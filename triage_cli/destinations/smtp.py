@@ -30,7 +30,7 @@ from triage_cli.runtime.unreachable import reason
 # How many mails are sent at once: mail servers refuse clients with more connections.
 WORKERS = 4
 # Answers to too many connections or mails: Gmail's 421, and 432 of Exchange Online, which takes three at once.
-BUSY = frozenset({421, 432})
+BUSY_CODES = frozenset({421, 432})
 # How many characters of a mail server's answer are kept.
 KEPT = 500
 # The code of a command that the mail server has completed.
@@ -171,7 +171,7 @@ class MailDestination:
     def _refusal(self, smtp_code: int, text: bytes | str) -> DeliveryError:
         answer = self._excerpt(text) or None
         hint = "triage why shows its answer" if answer else ""
-        final, limited = 500 <= smtp_code < 600, smtp_code in BUSY
+        final, limited = 500 <= smtp_code < 600, smtp_code in BUSY_CODES
         why = f"{self.name} answered {smtp_code}"
         return DeliveryError(why, hint=hint, final=final, status=smtp_code, answer=answer, limited=limited)
 

@@ -55,14 +55,16 @@ class WebhookDestination:
 
     def __init__(self, target: WebhookTarget, network: Network, *, resolver: Resolver | None = None) -> None:
         self.name = target.name
-        host = host_of(target.url)
+        webhook_host = host_of(target.url)
         is_unnamed = "://" in target.name  # shown by its address
-        self._shown_name = f"the webhook at {host}" if is_unnamed else target.name
+        self._shown_name = f"the webhook at {webhook_host}" if is_unnamed else target.name
         self.workers = WORKERS
         self.max_attempts = target.max_attempts
         self.schedule = target.schedule
         self._target = target
-        endpoint = Endpoint(self._shown_name, "" if is_unnamed else host, target.timeout, BODY_SECONDS, target.guarded)
+        endpoint = Endpoint(
+            self._shown_name, "" if is_unnamed else webhook_host, target.timeout, BODY_SECONDS, target.guarded
+        )
         self._sender = HttpSender(endpoint, network, resolver=resolver)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:

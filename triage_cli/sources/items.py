@@ -62,10 +62,10 @@ class ItemReader:
         created = moment(created_text) if created_text else None
         if self.lacks_verdicts and self._spec.verdict:
             self.lacks_verdicts = not _has_field(source_item, self._spec.verdict)
-        urgency = priority(priority_text, self._spec.numbers) if priority_text else None
+        item_priority = priority(priority_text, self._spec.numbers) if priority_text else None
         if created_text and created is None:
             extra["created_at"] = created_text
-        if priority_text and urgency is None:
+        if priority_text and item_priority is None:
             extra["priority"] = priority_text
         if len(compact(extra)) > LONGEST_ITEM:
             rejection = "has over 1 MB beside its text; name in extra what of it is kept"
@@ -76,7 +76,7 @@ class ItemReader:
             subject,
             description,
             self._field_text(source_item, "customer_id"),
-            urgency,
+            item_priority,
             created,
             external_id,
             self._spec.name,
