@@ -9,7 +9,7 @@ from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 
 @accepts({"type": "string", "pattern": r"^(postgres(ql)?://(?![^/?#]*:[^/?#]*@)|(?![A-Za-z][\w+.-]+://))"})
 def database(setting: ConfigNode) -> str:
-    """Accept a path or a PostgreSQL address without a password."""
+    """Accept the address of a database: a path, or a PostgreSQL URL without a password."""
     location = text(setting)
     if objection := no_database(location):
         raise ConfigValueError(objection)

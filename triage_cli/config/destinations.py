@@ -37,12 +37,12 @@ class DestinationSpec(NamedTuple):
 
     @property
     def names_field(self) -> bool:
-        """Return whether it is known to set a field of a helpdesk's ticket to the category."""
+        """Return whether the destination is known to set a field of a helpdesk's ticket to the category."""
         return self.http is not None and (self.http.guards_field or self.http.preset in FIELD_PRESETS)
 
     @property
     def sets_field(self) -> bool:
-        """Return whether it may set a field of a helpdesk's ticket to the category.
+        """Return whether the destination may set a field of a helpdesk's ticket to the category.
 
         What a webhook's receiver, a program or a request of one's own sets is not known.
         """
@@ -77,7 +77,7 @@ def _destinations_schema() -> Schema:
 
 @accepts(_destinations_schema)
 def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
-    """Return the destinations by their names."""
+    """Return the destinations of the configuration by their names."""
     destinations = {}
     for destination_name, inner in named_entries(setting).items():
         if "://" in destination_name:

@@ -30,7 +30,7 @@ class AuthSpec(NamedTuple):
 
 
 def settable_header(setting: ConfigNode, header_name: str) -> None:
-    """Report a header that a user may not set."""
+    """Report a header that the program or `auth` sets, or that no request may have."""
     header(setting._replace(node=setting.node._replace(value=header_name)))
     if own_header_match := OWN_HEADERS.fullmatch(header_name):
         reason = "is set by auth, which names variables" if own_header_match["secret"] else "is set by the program"
@@ -62,7 +62,7 @@ def _bearer_variable(setting: ConfigNode) -> tuple[str, ...]:
 
 @accepts(lambda: record_schema(AUTH))
 def read_auth(setting: ConfigNode) -> AuthSpec:
-    """Read the authentication of a request."""
+    """Read `auth`: one of basic, bearer and header, with the variables of its secrets."""
     auth_values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
     entries = setting.value if isinstance(setting.value, Mapping) else {}
     auth_kinds = [key for key in ("basic", "bearer", "header") if key in entries]

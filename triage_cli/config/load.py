@@ -33,7 +33,7 @@ def load_config(
     env: Mapping[str, str],
     cwd: Path,
 ) -> Config:
-    """Return the configuration.
+    """Load the configuration from flags, environment, file and defaults.
 
     Raises one `ConfigError` with every mistake in the file, the environment and the flags.
     """

@@ -38,7 +38,7 @@ def _when_schema() -> Schema:
 
 @accepts({"anyOf": [schema_of(url), {**schema_of(text), "not": {"pattern": "://"}}]})
 def _route_target(setting: ConfigNode) -> str:
-    """Accept the name of a destination, or an address."""
+    """Accept what a route leads to: the name of a destination, or an address."""
     return text(setting)
 
 
@@ -77,7 +77,7 @@ class RouteReader:
         self.current_names = {old: category.name for category in categories for old in category.was}
 
     def read(self, setting: ConfigNode) -> tuple[Rule, ...]:
-        """Return the rules; adds the addresses to `destinations`."""
+        """Return the rules of the routing map; adds its addresses to `destinations`."""
         if isinstance(setting.value, dict):
             return self._short_form(setting)
         if isinstance(setting.value, list):
@@ -130,7 +130,7 @@ class RouteReader:
 
     @staticmethod
     def _conditions(setting: ConfigNode, rule_name: str) -> dict[str, Any]:
-        """Read the conditions, in the order of the table, so that equal rules have equal hashes."""
+        """Read the conditions of a rule, in the order of the table, so that equal rules have equal hashes."""
         extra_columns = [
             key for key in (setting.value if isinstance(setting.value, dict) else ()) if key.startswith(EXTRA)
         ]
@@ -160,6 +160,6 @@ class RouteReader:
 
 
 def default_routes(categories: Iterable[Category]) -> tuple[Rule, ...]:
-    """Send each category to the destination of its name."""
+    """Return the rules without a routing map: each category is routed to the destination of its name."""
     routed_names = [category.name for category in categories]
     return tuple(Rule(f"routes.{name}", (name,), {"category": (name,)}) for name in routed_names)

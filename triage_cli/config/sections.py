@@ -87,7 +87,7 @@ def _server(setting: ConfigNode) -> dict[str, Any]:
 
 @accepts({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+$"})
 def _cors_origin(setting: ConfigNode) -> str:
-    """Accept an origin as browsers send it: scheme, host and port."""
+    """Accept one of `cors_origins` as browsers send it: scheme, host and port."""
     origin = url(setting)
     if origin.count("/") > len("//") or {"?", "#"} & set(origin):
         raise ConfigValueError("must end with the host or port, as in https://desk.example.com")

@@ -94,7 +94,7 @@ def same_name(name: str) -> str:
 
 
 def one_of(*choices: str) -> Check:
-    """Accept one of these words."""
+    """Accept a text that is one of these choices."""
 
     @accepts({"type": "string", "enum": list(choices)})
     def check_choice(setting: ConfigNode) -> str:
@@ -258,7 +258,7 @@ def absolute(path: str, folder: Path, home: Path | None) -> Path:
 
 @accepts(lambda: schema_of(several(text, alone=False, least=1)))
 def command(setting: ConfigNode) -> tuple[str, ...]:
-    """Read a command as a list; a program given with a slash is found beside the file."""
+    """Accept a command as a list; a program given with a slash is found beside the file."""
     if isinstance(setting.value, str):
         raise ConfigValueError("must be a list, since no shell is used: [program, argument]")
     argv: tuple[str, ...] = several(text, alone=False, least=1)(setting)

@@ -85,7 +85,7 @@ def _webhook(hook_name: str, setting: ConfigNode) -> HookSpec:
 
 
 def _contradicting_keys(spec: HookSpec) -> Iterator[tuple[str, str]]:
-    """Yield the contradictions between keys, or between a key and what is received, each with its key."""
+    """Yield the contradictions between keys of a webhook, or between a key and its events, each with its key."""
     if spec.timestamp_header and spec.timestamp_in:
         yield "timestamp_in", "timestamp_header is given too; the time stands in one place"
     if spec.base and "{timestamp}" in spec.base and not spec.timed:
@@ -101,7 +101,7 @@ def _contradicting_keys(spec: HookSpec) -> Iterator[tuple[str, str]]:
 
 @accepts({"type": "string", "pattern": r"^([^{}]|\{timestamp\})*\{body\}([^{}]|\{timestamp\})*$"})
 def base(setting: ConfigNode) -> str:
-    """Accept the template of the signed text, which has the body exactly once."""
+    """Accept `base`, the template of the signed text, which has the body exactly once."""
     base_template = text(setting)
     unknown_placeholders = [
         each for each in PLACEHOLDER.findall(base_template) if each not in ("{timestamp}", "{body}")

@@ -24,7 +24,7 @@ class ConfigValueError(Exception):
 
 
 class Node(NamedTuple):
-    """A value, the line of its key, and for a scalar how it was written.
+    """A YAML value, the line of its key, and for a scalar how it was written.
 
     `value` is a dict or list of nodes, a str, int, float, bool or None, or an `UnsupportedScalar`.
     """
@@ -41,7 +41,7 @@ class UnsupportedScalar(NamedTuple):
 
 
 class Diagnostics:
-    """The results of reading: the mistakes, the origin of each value, and the `variables` that hold secrets."""
+    """The results of reading the file: its mistakes, the origins of its values, the `variables` that hold secrets."""
 
     def __init__(self, label: str = "", folder: Path | None = None, home: Path | None = None) -> None:
         self.label = label
@@ -101,7 +101,7 @@ class ConfigNode(NamedTuple):
         self.diagnostics.origins[yaml_key] = f"{self.diagnostics.label}:{self.node.line}"
 
     def entries(self) -> dict[str, "ConfigNode"]:
-        """Return the settings inside of a mapping."""
+        """Return the settings inside of a YAML mapping."""
         if not isinstance(self.value, dict):
             raise ConfigValueError(f"must be a mapping (key: value), not {kind(self.node)}")
         return {
@@ -110,7 +110,7 @@ class ConfigNode(NamedTuple):
         }
 
     def items(self) -> list["ConfigNode"]:
-        """Return the settings inside of a list."""
+        """Return the settings inside of a YAML list."""
         if not isinstance(self.value, list):
             raise ConfigValueError(f"must be a list, not {kind(self.node)}")
         return [ConfigNode(node, f"{self.path}[{number}]", self.diagnostics) for number, node in enumerate(self.value)]
@@ -130,7 +130,7 @@ KINDS: Mapping[type, str] = {
 
 
 def kind(node: Node) -> str:
-    """Name the kind of a node's value."""
+    """Name the YAML type of a node's value."""
     return KINDS[type(node.value)]
 
 

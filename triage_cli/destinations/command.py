@@ -1,4 +1,4 @@
-"""A command: the ticket as JSON on its stdin, never through a shell."""
+"""Destinations of type `command`: a program gets the ticket as JSON on its stdin, never through a shell."""
 
 import asyncio
 import subprocess
@@ -21,7 +21,7 @@ from triage_cli.runtime.process import children, kill_group
 KEPT_STDERR = 500
 # Seconds to wait for the last output of a command that has ended.
 STDERR_WAIT = 0.5
-# How many commands run at once.
+# How many processes of one command run at once.
 WORKERS = 4
 
 
@@ -120,8 +120,7 @@ def run_command(command: Sequence[str], stdin_bytes: bytes, timeout: float, env:
     )
     children.add(process)
     stderr_start = bytearray()
-    # Processes that it has started may keep the pipes open after it has ended, so the end of the pipes is not waited
-    # for.
+    # Processes that the command has started may keep its pipes open after it has ended: their end is not waited for.
     threading.Thread(target=_write_stdin, args=(process.stdin, stdin_bytes), daemon=True).start()
     stderr_reader = threading.Thread(target=_keep_stderr, args=(process.stderr, stderr_start), daemon=True)
     stderr_reader.start()

@@ -1,4 +1,4 @@
-"""A file of JSON lines: each appended whole or not at all, by any number of processes."""
+"""Destinations of type `file`: JSON lines, each appended whole or not at all, by any number of processes."""
 
 import errno
 import fcntl
@@ -31,7 +31,7 @@ def locked(file: IO[bytes]) -> Iterator[None]:
 
 
 class FileDestination:
-    """Appends to one file. A delivery counts as accepted only once it is on the disk."""
+    """Appends deliveries to one file. A delivery counts as accepted only once it is on the disk."""
 
     def __init__(self, name: str, path: Path, max_attempts: int, schedule: tuple[float, ...]) -> None:
         self.name = name
@@ -76,7 +76,7 @@ class FileDestination:
                 raise
 
     def _is_torn(self, file_end: int) -> bool:
-        """Return whether the last line has no line end (after a power cut): the next line would become a part of it."""
+        """Return whether the file's last line has no line end (after a power cut): the next would become part of it."""
         try:
             with self._path.open("rb") as file:
                 file.seek(file_end - 1)

@@ -32,7 +32,7 @@ LONGEST_KEPT = 500
 
 
 class HttpDestination:
-    """Sends the request that the configuration describes, several deliveries at a time."""
+    """Sends the HTTP requests that the configuration describes, several deliveries at a time."""
 
     def __init__(
         self, spec: DestinationSpec, http: HttpSpec, secrets: HttpSecrets, network: Network, *, guarded: bool = False
@@ -50,7 +50,7 @@ class HttpDestination:
         self._sender = HttpSender(endpoint, network)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Make requests concurrently, as `HttpSender.deliver` does."""
+        """Send the configured requests concurrently, as `HttpSender.deliver` does."""
         return self._sender.deliver(self.name, chunks, self._attempt_requests)
 
     async def _attempt_requests(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
@@ -151,7 +151,7 @@ class HttpDestination:
         return Receipt(answer.status, kept=kept)
 
     async def _extra_answer(self, send: Send, request: HttpRequest, usual_statuses: Sequence[int] = OK) -> HttpAnswer:
-        """Make a request other than the one that delivers.
+        """Make a request other than the one that delivers: find, search or undo.
 
         If it fails, the delivery is not doubtful and the destination is not gone.
         """
@@ -199,7 +199,7 @@ class HttpDestination:
 
 
 def _json_content(answer: HttpAnswer) -> Any:
-    """Return an answer's JSON value; None if it is no JSON."""
+    """Return the JSON value of a destination's answer; None if it is no JSON."""
     if not answer.complete:
         return None
     try:

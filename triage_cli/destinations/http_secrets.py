@@ -20,7 +20,7 @@ SHORTEST_HIDDEN = 8
 
 
 class HttpSecrets(NamedTuple):
-    """The values of a destination's variables: the address, the authentication header, and the key for the body."""
+    """The secrets of an HTTP destination: the address, the authentication header, and the key for the body."""
 
     url: str | None = None
     auth: tuple[str, str] | None = None
@@ -49,7 +49,7 @@ def _written_forms(secret_part: str) -> tuple[str, ...]:
 
 
 def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> HttpSecrets:
-    """Read a destination's secrets. Raises `ConfigError` for a variable that is not set or has an unusable value."""
+    """Read an HTTP destination's secrets. Raises `ConfigError` for a variable that is not set or unusable."""
 
     def secret_in(variable: str) -> str:
         return secret(f'destination "{name}"', variable, env)

@@ -87,7 +87,7 @@ def mistakes(spec: HttpSpec) -> Iterator[tuple[str, str]]:
 
 
 class HttpRequests:
-    """Renders the requests of a destination, with these secrets.
+    """Renders the requests of an HTTP destination, with these secrets.
 
     Raises `TemplateMistake`. Its methods raise `TemplateFailure` if a template cannot be rendered with a delivery's
     values, or the result is no valid request. `kept_values` are what the answer to the request of `find` gave.
@@ -187,7 +187,7 @@ class HttpRequests:
 
 
 def _renderer(request_part: _RequestPart) -> Callable[[Mapping[str, Any]], Any]:
-    """Return the renderer of a part. In an address every value becomes text, since it is percent-encoded."""
+    """Return the renderer of a request's part. In an address every value becomes text, since it is percent-encoded."""
     if request_part.finalize is as_text:
         return compiled(request_part.tree, request_part.names, request_part.key)
     if isinstance(request_part.tree, str):
@@ -204,7 +204,7 @@ def _url_origin(url: str) -> str:
 
 
 def _joined_address(base_url: str, endpoint: str) -> str:
-    """Return an address with an endpoint appended; each leading ../ removes one part of the address."""
+    """Return a request's address: the url with an endpoint appended; each leading ../ removes one part of the url."""
     if not endpoint.startswith(("/", "../")):
         if endpoint and _url_origin(endpoint) != _url_origin(base_url):
             origin = _url_origin(endpoint)

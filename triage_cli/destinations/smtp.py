@@ -1,4 +1,4 @@
-"""Sends mail over SMTP (RFC 5321): to all recipients or to none."""
+"""Destinations of type `mail`: mails are sent over SMTP (RFC 5321), to all recipients or to none."""
 
 import asyncio
 import time

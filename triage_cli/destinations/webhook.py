@@ -22,7 +22,7 @@ BODY_SECONDS = 1.0
 
 
 class WebhookTarget(NamedTuple):
-    """The address and its options: `secrets` sign requests, the newest first; `guarded` refuses private addresses."""
+    """A webhook's address and options: `secrets` sign, the newest first; `guarded` refuses private addresses."""
 
     name: str
     url: str
@@ -51,7 +51,7 @@ def webhook_request(target: WebhookTarget, outgoing: OutgoingDelivery, now: floa
 
 
 class WebhookDestination:
-    """Posts deliveries to one URL, several at a time."""
+    """Posts deliveries to the URL of one webhook, several at a time."""
 
     def __init__(self, target: WebhookTarget, network: Network, *, resolver: Resolver | None = None) -> None:
         self.name = target.name
@@ -68,7 +68,7 @@ class WebhookDestination:
         self._sender = HttpSender(endpoint, network, resolver=resolver)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Post deliveries concurrently, as `HttpSender.deliver` does."""
+        """Post deliveries to the webhook concurrently, as `HttpSender.deliver` does."""
         return self._sender.deliver(self.name, chunks, self._post)
 
     async def _post(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:

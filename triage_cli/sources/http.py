@@ -1,4 +1,4 @@
-"""A source of type `http`: reads a list of items page by page."""
+"""Sources of type `http`: a list of items is read page by page."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,7 +102,7 @@ class HttpSource:
             )
 
     def _read_page(self, answer: HttpAnswer, url: str) -> tuple[Page, list[Any], list[str | None]]:
-        """Return a page, its items, and the time of each item's last change."""
+        """Return a page of the list, its items, and the time of each item's last change."""
         try:
             answer_value = foreign(answer.body)
         except ValueError as error:

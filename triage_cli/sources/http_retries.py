@@ -16,7 +16,7 @@ from triage_cli.sources.pagination import LARGEST_PAGE
 MOST_ASKED_RETRIES, MOST_RETRIES = 100, 8
 # Seconds to wait before a retry if the answer does not say.
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.25, 60.0
-# How many characters of a refusal are shown.
+# How many characters of a source's refusal are shown.
 SHOWN = 200
 
 
@@ -34,7 +34,7 @@ class RetriedRequests:
         self._hide = hide
 
     def answer(self, exchange: Exchange, request: HttpRequest, pause: Pause, *, lenient: bool) -> HttpAnswer | None:
-        """Return the answer to a request, with retries; None if the pull must stop.
+        """Return the answer to a request, with retries until it can be used; None if the pull must stop.
 
         With `lenient`, an answer that the address does not exist is returned too.
         """

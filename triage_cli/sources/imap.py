@@ -49,7 +49,7 @@ class ImapLogin(NamedTuple):
 
 
 class ImapSource:
-    """Implements `ports.Source` for one folder; `host` is how messages name the server."""
+    """Implements `ports.Source` for one folder of a mail server; `host` is how messages name the server."""
 
     def __init__(self, name: str, host: str, login: ImapLogin, connect: Connect, *, keeps_category: bool) -> None:
         self.name = name
@@ -93,7 +93,7 @@ class ImapSource:
             ) from error
 
     def _without_password(self, error: Exception) -> str:
-        """Return what an error says, without the password, which a server may repeat."""
+        """Return what an IMAP error says, without the password, which a server may repeat."""
         server_text = error.args[0] if error.args else ""
         error_text = server_text.decode("utf-8", "replace") if isinstance(server_text, bytes) else str(error)
         return " ".join(error_text.replace(self._login.password, "***").split())[:SHOWN_CHARACTERS]
@@ -185,7 +185,7 @@ class ImapSource:
             yield mail_sizes
 
     def _fetched_mails(self, server: ImapConnection, mail_sizes: Sequence["_MailSize"]) -> Iterator[RawMail]:
-        """Yield mails; a mail that was deleted in the meantime is left out."""
+        """Fetch mails by their UIDs; a mail that was deleted in the meantime is left out."""
         short_uids = [each.uid for each in mail_sizes if each.size <= LONGEST]
         contents = self._mail_contents(server, short_uids, "BODY.PEEK[]") if short_uids else {}
         for uid, size in mail_sizes:

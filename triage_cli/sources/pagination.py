@@ -205,7 +205,7 @@ def _names_of_item(template: str) -> frozenset[str]:
 
 
 class PageRequests:
-    """Renders the requests of a source; `proof` is the authentication header. Raises `TemplateMistake`."""
+    """Renders the requests for the pages of a list; `proof` is the authentication header. Raises `TemplateMistake`."""
 
     def __init__(self, spec: SourceSpec, proof: tuple[str, str] | None) -> None:
         self._spec = spec
@@ -221,7 +221,7 @@ class PageRequests:
         self._detail = Template(spec.details, _names_of_item(spec.details), "details", as_url_part)
 
     def page(self, walk: Walk) -> HttpRequest:
-        """Return the request for the next page. Raises `UsageError` if it is on another host."""
+        """Return the request for the next page of the list. Raises `UsageError` if it is on another host."""
         next_spec, cursor_values = self._spec.next, {"cursor": from_seconds(walk.since), "cursor_seconds": walk.since}
         if next_spec and next_spec.kind in ("link", "path") and isinstance(walk.place, str):
             self._check_origin(walk.place)
@@ -273,6 +273,6 @@ class PageRequests:
 
 
 def _url_origin(url: str) -> tuple[str, str | None, int | None]:
-    """Return the scheme, host and port of an address."""
+    """Return the scheme, host and port of a page's address."""
     page_url = urlsplit(url)
     return page_url.scheme, page_url.hostname, page_url.port or {"http": 80, "https": 443}.get(page_url.scheme)

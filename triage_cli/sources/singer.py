@@ -139,7 +139,7 @@ class SingerSource:
 
 
 def _singer_lines(tap_stdout: IO[bytes] | None) -> Iterator[bytes]:
-    """Yield the lines of a tap that hold something; of a line over `LONGEST` its beginning, of that length."""
+    """Yield the lines of a tap that hold something; of a line over `LONGEST_LINE` its beginning, of that length."""
     while tap_stdout is not None and (singer_line := tap_stdout.readline(LONGEST_LINE)):
         line_rest = singer_line
         while len(line_rest) == LONGEST_LINE and not line_rest.endswith(b"\n"):
