@@ -91,16 +91,15 @@ class SqliteTrail:
 
         triggers = self._db.execute("select sql from sqlite_master where type = 'trigger'")
         present_triggers = {_on_one_line(row[0]).casefold() for row in triggers}
-        if not present_triggers.issuperset(
-            _on_one_line(each) for each in statements() if each.startswith("create trigger")
-        ):
+        guards = (_on_one_line(each) for each in statements() if each.startswith("create trigger"))
+        if not present_triggers.issuperset(guards):
             yield "the triggers that keep the log append-only are gone"
         for unlogged_sentence, unlogged_query in UNLOGGED_ROWS:
             for (row_id,) in self._db.execute(unlogged_query):
                 yield unlogged_sentence.format(row_id)
 
 
-# Translates STRAYS to PostgreSQL, where the detail of an event is text as well.
+# Translates `UNLOGGED_ROWS` to PostgreSQL, where the detail of an event is text as well.
 _JSON_EXTRACT = re.compile(r"json_extract\((\w+), '\$\.(\w+)'\)")
 _PRESENT_TRIGGERS = """select t.tgname, p.prosrc from pg_trigger t join pg_proc p on p.oid = t.tgfoid
     where t.tgrelid = 'events'::regclass and t.tgenabled in ('O', 'A')"""
@@ -137,10 +136,9 @@ class ServerTrail:
         """Yield a sentence for each thing in the tables that no event explains."""
         from triage_cli.stores.postgres import schema
 
-        present_triggers = {
-            (row_id, _on_one_line(body)) for row_id, body in self._store.database.read(_PRESENT_TRIGGERS)
-        }
-        if not present_triggers.issuperset((row_id, schema.GUARD) for row_id in schema.TRIGGERS):
+        triggers = self._store.database.read(_PRESENT_TRIGGERS)
+        present_triggers = {(trigger_name, _on_one_line(body)) for trigger_name, body in triggers}
+        if not present_triggers.issuperset((trigger_name, schema.GUARD) for trigger_name in schema.TRIGGERS):
             yield "the triggers that keep the log append-only are gone"
         for unlogged_sentence, unlogged_query in UNLOGGED_ROWS:
             for (row_id,) in self._store.database.read(_JSON_EXTRACT.sub(r"(\1::json ->> '\2')", unlogged_query)):

@@ -1,28 +1,39 @@
 """A PostgreSQL database: a pool of connections, and transactions that are retried when a connection is lost."""
 
-import logging
-import random
-import threading
-import time
-import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import contextmanager
+from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
-
-import psycopg
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
-
+from psycopg_pool import ConnectionPool
+from psycopg_pool import PoolClosed
+from psycopg_pool import PoolTimeout
 from triage_cli.config import without_password
 from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.network import Network
 from triage_cli.stores.database import Values
-from triage_cli.stores.postgres import migrations, queries
-from triage_cli.stores.postgres.dialect import DialectConnection, adapt
-from triage_cli.stores.postgres.errors import check_address, is_lost, is_retryable, is_starting, translate
-from triage_cli.stores.sqlite.connection import VERSION, newer
+from triage_cli.stores.postgres import migrations
+from triage_cli.stores.postgres import queries
+from triage_cli.stores.postgres.dialect import DialectConnection
+from triage_cli.stores.postgres.dialect import adapt
+from triage_cli.stores.postgres.errors import check_address
+from triage_cli.stores.postgres.errors import is_lost
+from triage_cli.stores.postgres.errors import is_retryable
+from triage_cli.stores.postgres.errors import is_starting
+from triage_cli.stores.postgres.errors import translate
+from triage_cli.stores.sqlite.connection import VERSION
+from triage_cli.stores.sqlite.connection import newer
+from typing import Any
+from typing import TypeVar
+import logging
+import psycopg
+import random
+import threading
+import time
+import weakref
 
 T = TypeVar("T")
 
@@ -70,9 +81,8 @@ class PostgresDatabase:
         session_settings = (
             f"set {name} = '{value}'" for name, value in SESSION_SETTINGS.items() if name not in url_options
         )
-        self._configure = partial(
-            _configure, "; ".join(session_settings).encode()
-        )  # a method would keep this object alive
+        # A method would keep this object alive.
+        self._configure = partial(_configure, "; ".join(session_settings).encode())
         self._conninfo = psycopg.conninfo.make_conninfo(
             "", **{**CONNECTION_DEFAULTS, **url_parameters, **CLIENT_ENCODING, "options": url_options}
         )
