@@ -1,19 +1,19 @@
 """Keys that are found without waiting: what the event loop may take from either store, and what it must not."""
 
-import sqlite3
 from collections.abc import MutableMapping
 from contextlib import closing
-
-import pytest
-
 from tests.support.api_server import make_key
 from tests.support.world import World
 from triage_cli.api.auth import Authenticator
-from triage_cli.domain import api_keys, times
-from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
-from triage_cli.stores.api_access import StoreGate
+from triage_cli.domain import api_keys
+from triage_cli.domain import times
+from triage_cli.domain.errors import RateLimitedError
+from triage_cli.domain.errors import UnauthenticatedError
+from triage_cli.stores.api_tables import SqlApiAccess
 from triage_cli.stores.sqlite.store import SqliteStore
 from triage_cli.wiring.stores import open_gate
+import pytest
+import sqlite3
 
 
 def used(keys: Authenticator, key: str) -> MutableMapping[str, str]:
@@ -69,7 +69,7 @@ def test_a_key_without_permits_waits_its_turn(world: World) -> None:
 @pytest.mark.sqlite
 def test_a_writer_is_no_obstacle(world: World) -> None:
     gate = open_gate(world.store)
-    assert isinstance(gate, StoreGate)
+    assert isinstance(gate, SqlApiAccess)
     key_id = api_keys.key_id_of(make_key(gate, "ada", "agent"))
     assert key_id
     assert gate.key_at_once(key_id) == gate.key(key_id)

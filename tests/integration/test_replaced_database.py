@@ -19,7 +19,7 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Selection, TicketDraft
-from triage_cli.stores.api_access import StoreGate
+from triage_cli.stores.api_tables import SqlApiAccess
 from triage_cli.stores.sqlite.connection import VERSION
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -59,7 +59,7 @@ def test_whatever_is_written_or_asked_after_it_is_refused(
         lambda: store.begin(a_run()),
         lambda: store.end(begun),
         lambda: list(world.triage().create([TicketDraft(0, 2, "after", cells=())])),
-        StoreGate(store.database).ping,
+        SqlApiAccess(store.database).ping,
         store.stats,
     ):
         with pytest.raises(UnavailableError, match=message):

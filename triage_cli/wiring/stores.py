@@ -107,9 +107,9 @@ def _tables(store: Store) -> Tables:
 
 def open_gate(store: Store) -> ApiAccessStore:
     """Return the API's keys and limits that are stored beside the tickets."""
-    from triage_cli.stores.api_access import StoreGate
+    from triage_cli.stores.api_tables import SqlApiAccess
 
-    return StoreGate(_tables(store).database)
+    return SqlApiAccess(_tables(store).database)
 
 
 def open_inflow(config: Config, store: Store) -> Inflow:

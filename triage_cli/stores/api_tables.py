@@ -1,0 +1,200 @@
+"""The tables of the HTTP API: API keys, rate limits, idempotency keys and processed webhook events.
+
+The same SQL runs on SQLite and PostgreSQL. Times are seconds of this machine's clock. Each change is a short
+transaction of its own.
+"""
+
+import time
+from typing import Any
+
+from triage_cli.domain.api_keys import ApiKey, StoredResponse
+from triage_cli.domain.errors import NotFoundError, UsageError
+from triage_cli.domain.times import now
+from triage_cli.stores.database import Database, Db
+
+# For how many seconds responses and the ids of webhook events are kept.
+RESPONSE_KEPT_SECONDS = 24 * 3600.0
+HOOK_KEPT_SECONDS = 90 * 24 * 3600.0
+
+# Takes an idempotency key that is free, or whose request was never answered and whose lease is over.
+TAKE_IDEMPOTENCY_KEY = """insert into idempotency (key_id, key, body_hash, lease_until, at) values (?, ?, ?, ?, ?)
+    on conflict (key_id, key) do update set lease_until = excluded.lease_until
+    where idempotency.status is null and idempotency.lease_until <= excluded.at
+    and idempotency.body_hash = excluded.body_hash returning 1"""
+RECORD_HOOK = """insert into hook_ids (source, hook_id, at, ticket_id) values (?, ?, ?, ?)
+    on conflict (source, hook_id) do update set ticket_id = excluded.ticket_id"""
+# The rate limit (GCRA) in one statement. `full_at` is the time at which the token bucket is full again; permits are
+# granted if it stays within one burst from now. All processes share the row. A `full_at` more than two bursts ahead was
+# written before a clock was set back, and is ignored.
+TAKE_PERMITS = """insert into rate_limits (key_id, full_at) values (:key_id, :now + :cost)
+    on conflict (key_id) do update set full_at =
+        (case when rate_limits.full_at between :now and :now + 2 * :burst then rate_limits.full_at else :now end)
+        + :cost
+    where rate_limits.full_at + :cost <= :now + :burst or rate_limits.full_at not between :now and :now + 2 * :burst
+    returning full_at"""
+
+
+API_KEYS = """select api_keys.*, (
+        select max(expires_at) from rotated_keys
+        where rotated_keys.name = api_keys.name and rotated_keys.expires_at > ? and revoked_at is null
+    ) from api_keys order by created_at, name"""
+API_KEY = "select * from api_keys where key_id = ?"
+ROTATED_KEY = """select api_keys.key_id, api_keys.name, rotated_keys.hash, role, created_at, last_used_at, revoked_at,
+        rotated_keys.expires_at
+    from rotated_keys join api_keys on api_keys.name = rotated_keys.name where rotated_keys.key_id = ?"""
+
+
+def unknown_api_key(name: str) -> NotFoundError:
+    """Return the error for an API key that is not there."""
+    return NotFoundError(f'no key "{name}"', hint="triage keys list shows them")
+
+
+class SqlApiAccess:
+    """Implements `ports.ApiAccessStore` on the connections of a store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # -- keys
+
+    def add_key(self, key: ApiKey) -> None:
+        """Record a new API key. Raises `UsageError` if the name is taken."""
+        added_rows = self._write(
+            "insert into api_keys (key_id, name, hash, role, created_at, expires_at) values (?, ?, ?, ?, ?, ?) "
+            "on conflict (name) do nothing returning 1",
+            (*key[:5], key.expires_at),
+        )
+        if not added_rows:
+            name_hint = "the audit log names its actors by it, so take another one, also after a key was revoked"
+            raise UsageError(f'there is a key "{key.name}" already', hint=name_hint)
+
+    def keys(self) -> list[ApiKey]:
+        """Return all API keys, oldest first."""
+        return [ApiKey(*row) for row in self._database.read(API_KEYS, (now(),))]
+
+    def revoke(self, name: str) -> ApiKey:
+        """Revoke the API key of this name, and return it. Raises `NotFoundError`."""
+        revoke_statement = "update api_keys set revoked_at = coalesce(revoked_at, ?) where name = ? returning *"
+        key_rows = self._write(revoke_statement, (now(), name))
+        if not key_rows:
+            raise unknown_api_key(name)
+        return ApiKey(*key_rows[0])
+
+    def rotate(self, new: ApiKey, old_until: str) -> ApiKey:
+        """Replace the API key of this name, which is taken until `old_until` beside the new one; return the new key."""
+
+        def rotate_key(db: Db) -> ApiKey:
+            # An update locks the row, so that another rotation waits, and then finds the new key.
+            key_rows = db.execute("update api_keys set name = name where name = ? returning *", (new.name,)).fetchall()
+            if not key_rows:
+                raise unknown_api_key(new.name)
+            old_key = ApiKey(*key_rows[0])
+            if old_key.revoked_at:
+                raise UsageError(f'the key "{old_key.name}" was revoked', hint="make one of another name")
+            db.execute("delete from rotated_keys where expires_at < ?", (now(),))
+            old_key_until = min(old_until, old_key.expires_at or old_until)
+            db.execute(
+                "insert into rotated_keys values (?, ?, ?, ?)",
+                (old_key.key_id, old_key.name, old_key.hash, old_key_until),
+            )
+            expires_at = new.expires_at or old_key.expires_at
+            new_key_values = (new.key_id, new.hash, new.created_at, expires_at, new.name)
+            db.execute(
+                "update api_keys set key_id = ?, hash = ?, created_at = ?, expires_at = ? where name = ?",
+                new_key_values,
+            )
+            return old_key._replace(key_id=new.key_id, hash=new.hash, created_at=new.created_at, expires_at=expires_at)
+
+        return self._database.write(rotate_key)
+
+    def key(self, key_id: str) -> ApiKey | None:
+        """Return the API key with this id, or None; also one that was rotated away and is still taken."""
+        key_rows = self._database.read(API_KEY, (key_id,)) or self._database.read(ROTATED_KEY, (key_id,))
+        return ApiKey(*key_rows[0]) if key_rows else None
+
+    def key_at_once(self, key_id: str) -> ApiKey | None:
+        """Return the API key with this id if it is found without waiting; None: `key` may find it."""
+        key_rows = self._database.read_at_once(API_KEY, (key_id,))
+        return ApiKey(*key_rows[0]) if key_rows else None
+
+    def touch(self, key_id: str) -> None:
+        """Record that an API key was used now."""
+        self._write("update api_keys set last_used_at = ? where key_id = ? returning 1", (now(), key_id))
+
+    # -- rate limits
+
+    def permits(self, caller_id: str, tokens: int, per_minute: int, burst: int) -> float:
+        """Take permits and return 0, or take none and return the seconds until they are available."""
+        asked_at, cost_seconds, burst_seconds = time.time(), tokens * 60.0 / per_minute, burst * 60.0 / per_minute
+        permit_values = {"key_id": caller_id, "now": asked_at, "cost": cost_seconds, "burst": burst_seconds}
+        if self._write(TAKE_PERMITS, permit_values):
+            return 0.0
+        full_at = self._database.read("select full_at from rate_limits where key_id = ?", (caller_id,))[0][0]
+        return max(0.001, float(full_at) + cost_seconds - burst_seconds - asked_at)
+
+    # -- repeated requests
+
+    def open(self, caller_id: str, key: str, body_hash: str, seconds: float) -> StoredResponse | None:
+        """Begin a request under an idempotency key; return the earlier request with this key, if there is one."""
+        stored_response = self._stored_response(caller_id, key)
+        if stored_response is None or stored_response.status is None:
+            began_at = time.time()
+
+            def take_idempotency_key(db: Db) -> bool:
+                db.execute("delete from idempotency where at < ?", (began_at - RESPONSE_KEPT_SECONDS,))
+                key_values = (caller_id, key, body_hash, began_at + seconds, began_at)
+                return db.execute(TAKE_IDEMPOTENCY_KEY, key_values).fetchone() is not None
+
+            if self._database.write(take_idempotency_key):
+                return None
+            stored_response = self._stored_response(caller_id, key)
+        # None if the other request just gave up: the caller retries.
+        return stored_response or StoredResponse(body_hash, None, None)
+
+    def _stored_response(self, caller_id: str, key: str) -> StoredResponse | None:
+        response_query = "select body_hash, status, answer from idempotency where key_id = ? and key = ?"
+        response_rows = self._database.read(response_query, (caller_id, key))
+        return StoredResponse(*response_rows[0]) if response_rows else None
+
+    def close(self, caller_id: str, key: str, status: int, answer: str) -> None:
+        """Store the response to a request under its idempotency key."""
+        store_response = "update idempotency set status = ?, answer = ? where key_id = ? and key = ? returning 1"
+        self._write(store_response, (status, answer, caller_id, key))
+
+    def renew(self, caller_id: str, key: str, seconds: float) -> None:
+        """Renew the lease of an idempotency key whose request is still being processed."""
+        renew_statement = (
+            "update idempotency set lease_until = ? where key_id = ? and key = ? and status is null returning 1"
+        )
+        self._write(renew_statement, (time.time() + seconds, caller_id, key))
+
+    def give_up(self, caller_id: str, key: str) -> None:
+        """Free the idempotency key of a request that failed."""
+        self._write(
+            "delete from idempotency where key_id = ? and key = ? and status is null returning 1", (caller_id, key)
+        )
+
+    def hook_ticket(self, source: str, hook_id: str) -> str | None:
+        """Return the ticket of a webhook event that was processed before; None if there is none."""
+        hook_query = "select ticket_id from hook_ids where source = ? and hook_id = ?"
+        hook_rows = self._database.read(hook_query, (source, hook_id))
+        return hook_rows[0][0] if hook_rows else None
+
+    def note_hook(self, source: str, hook_id: str, ticket_id: str) -> None:
+        """Record that a webhook event was processed, and which ticket it created or changed."""
+        processed_at = time.time()
+
+        def note_hook_id(db: Db) -> None:
+            db.execute("delete from hook_ids where at < ?", (processed_at - HOOK_KEPT_SECONDS,))
+            db.execute(RECORD_HOOK, (source, hook_id, processed_at, ticket_id))
+
+        self._database.write(note_hook_id)
+
+    # -- monitoring
+
+    def ping(self) -> None:
+        """Raise if the database of the API does not answer, or a newer program has migrated it."""
+        self._database.ping()
+
+    def _write(self, sql: str, values: Any) -> list[Any]:
+        return self._database.write(lambda db: db.execute(sql, values).fetchall())
