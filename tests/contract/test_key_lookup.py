@@ -1,19 +1,19 @@
 """Keys that are found without waiting: what the event loop may take from either store, and what it must not."""
 
+import sqlite3
 from collections.abc import MutableMapping
 from contextlib import closing
+
+import pytest
+
 from tests.support.api_server import make_key
 from tests.support.world import World
 from triage_cli.api.auth import Authenticator
-from triage_cli.domain import api_keys
-from triage_cli.domain import times
-from triage_cli.domain.errors import RateLimitedError
-from triage_cli.domain.errors import UnauthenticatedError
+from triage_cli.domain import api_keys, times
+from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
 from triage_cli.stores.api_tables import SqlApiAccess
 from triage_cli.stores.sqlite.store import SqliteStore
 from triage_cli.wiring.stores import open_gate
-import pytest
-import sqlite3
 
 
 def used(keys: Authenticator, key: str) -> MutableMapping[str, str]:

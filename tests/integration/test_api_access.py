@@ -1,28 +1,26 @@
 """Who may call the API: keys, roles, rate limits, and requests that are too large, too slow or malformed."""
 
+import asyncio
+import http.client
+import json
+import re
+import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tests.support.api_server import ApiServer
-from tests.support.api_server import UNENCRYPTED
-from tests.support.api_server import make_key
-from tests.support.api_server import running_server
-from tests.support.commands import PATIENCE
-from tests.support.commands import rows
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from tests.support.api_server import UNENCRYPTED, ApiServer, make_key, running_server
+from tests.support.commands import PATIENCE, rows
 from triage_cli.api.application import create_app
 from triage_cli.api.http_protocol import TimeoutProtocol
 from triage_cli.api.request_limits import RequestLimits
 from triage_cli.domain import api_keys
 from triage_cli.service.api_key_ring import KeyRing
-from types import SimpleNamespace
-import asyncio
-import http.client
-import httpx
-import json
-import pytest
-import re
-import socket
-import threading
 
 TICKET = {"subject": "Refund?"}
 CONFIG = "webhooks:\n  desk: {type: standard, secret_env: DESK, fields: {subject: title}}\n"
